@@ -1,0 +1,36 @@
+# make run: install and run the main job on the sample.   make test: install and pass the tests.
+PYTHON ?= python3
+BIN = .venv/bin
+OUT ?= out
+
+.PHONY: run test lint format clean
+
+run: .venv/installed
+	$(BIN)/terraseam segment examples/coast/sample.tif --model coast --output $(OUT)
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Terraseam needs Python 3.11 or newer; name one: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python setup.py
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist out *.egg-info

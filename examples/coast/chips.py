@@ -1,0 +1,178 @@
+"""Training chips: windows of the world at any scale, with colours, sharpness and noise changed at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from blue_marble import HELD_OUT, MARGIN, TRAINED_ROWS, TRUTH_PER_PIXEL, Box
+
+COAST_SHARE = 0.75
+"""Share of the chips that are centred near a coast."""
+
+
+def resampling_matrix(start: float, step: float, count: int, size: int, smooth: bool) -> np.ndarray:
+    """Weights that turn `size` samples along a line into `count` others.
+
+    Args:
+        start: Where the first new pixel begins, in old pixels.
+        step: Size of a new pixel, in old pixels.
+        count: New pixels; those past either end repeat the last old pixel.
+        size: Old pixels.
+        smooth: Triangle (interpolates, and averages when shrinking) instead of box (share of the area).
+
+    Returns:
+        float32 ``(count, size)``, rows sum to one.
+    """
+    edges = np.arange(size)[None, :]
+    centres = np.clip(start + (np.arange(count) + 0.5) * step, 0.5, size - 0.5)[:, None]
+    if smooth:
+        weights = np.maximum(0, 1 - np.abs(edges + 0.5 - centres) / max(step, 1.0))
+    else:
+        low, high = centres - step / 2, centres + step / 2
+        weights = np.clip(np.minimum(edges + 1, high) - np.maximum(edges, low), 0, None)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A chip's window on the scene.
+
+    Attributes:
+        row: Top, in pixels of the scene.
+        col: Left, in pixels of the scene.
+        row_step: Height of a chip's pixel, in pixels of the scene.
+        col_step: Width of a chip's pixel, in pixels of the scene.
+        shape: Height and width of the chip, in its own pixels.
+    """
+
+    row: float
+    col: float
+    row_step: float
+    col_step: float
+    shape: tuple[int, int]
+
+    def box(self) -> Box:
+        """The pixels of the scene that the view touches."""
+        row1, col1 = self.row + self.shape[0] * self.row_step, self.col + self.shape[1] * self.col_step
+        return Box(int(np.floor(self.row)), int(np.floor(self.col)), int(np.ceil(row1)), int(np.ceil(col1)))
+
+
+def cut(raster: np.ndarray, view: View, per_pixel: float, smooth: bool) -> np.ndarray:
+    """Resample what a view shows of a raster.
+
+    Args:
+        raster: ``(height, width)`` or ``(height, width, bands)``.
+        view: The window, which may not hang over the raster by more than it can mirror.
+        per_pixel: Pixels of `raster` along one pixel of the scene.
+        smooth: See `resampling_matrix`.
+
+    Returns:
+        float32 of the shape of `view` and the bands of `raster`.
+    """
+    matrices = []
+    for axis, (start, step) in enumerate(((view.row, view.row_step), (view.col, view.col_step))):
+        start, step, count = start * per_pixel, step * per_pixel, view.shape[axis]
+        first = max(0, int(start) - 2)
+        last = min(raster.shape[axis], int(np.ceil(start + count * step)) + 2)
+        raster = raster[first:last] if axis == 0 else raster[:, first:last]
+        matrices.append(resampling_matrix(start - first, step, count, last - first, smooth))
+    rows, cols = matrices
+    part = np.tensordot(rows, raster.astype(np.float32), axes=(1, 0))
+    return np.moveaxis(np.tensordot(cols, part, axes=(1, 1)), 0, 1)
+
+
+class ChipMaker:
+    """Makes the chip of any number, always the same for the same seed."""
+
+    def __init__(self, scene: np.ndarray, water: np.ndarray, size: int, seed: int) -> None:
+        self.scene, self.water, self.size, self.seed = scene, water, size, seed
+        self._forbidden = [box.grown(MARGIN) for box in HELD_OUT.values()]
+        self._coast = _coast_pixels(water, scene.shape[:2])
+
+    def chip(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Make one chip.
+
+        Returns:
+            The image, float32 ``(size, size, 3)`` from 0 to 255, and the labels, uint8 ``(size, size)``.
+        """
+        random = np.random.default_rng([self.seed, number])
+        view = self._view(random)
+        image = cut(self.scene, view, 1.0, smooth=True)
+        labels = cut(self.water, view, TRUTH_PER_PIXEL, smooth=False) > 0.5
+        turns, flip = random.integers(4), random.integers(2)
+        image, labels = (np.rot90(a[:, ::-1] if flip else a, turns) for a in (image, labels))
+        return restyle(np.ascontiguousarray(image), random), labels.astype(np.uint8)
+
+    def _view(self, random: np.random.Generator) -> View:
+        """A window that lies in the rows trained on and shares nothing with what is held out."""
+        height, width = self.scene.shape[:2]
+        while True:
+            scale, stretch = np.exp(random.uniform(np.log((0.4, 0.7)), np.log((4.0, 1.4))))
+            row_step, col_step = stretch / scale, 1 / (scale * stretch)
+            centre = self._centre(random) + random.uniform(-0.4, 0.4, 2) * self.size * (row_step, col_step)
+            row, col = centre - np.multiply(self.size / 2, (row_step, col_step))
+            view = View(row, col, row_step, col_step, (self.size, self.size))
+            box = view.box()
+            inside = box.row0 >= TRAINED_ROWS[0] and box.row1 <= TRAINED_ROWS[1]
+            inside = inside and box.col0 >= 0 and box.col1 <= width and box.row1 <= height
+            if inside and not any(box.meets(other) for other in self._forbidden):
+                return view
+
+    def _centre(self, random: np.random.Generator) -> np.ndarray:
+        """A row and column of the scene: on a coast, or anywhere on the sphere."""
+        if random.random() < COAST_SHARE:
+            return self._coast[random.integers(len(self._coast))].astype(float)
+        height, width = self.scene.shape[:2]
+        row = np.degrees(np.arccos(random.uniform(-1, 1))) / 180 * height
+        return np.array((row, random.uniform(0, width)))
+
+
+def _coast_pixels(water: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Rows and columns of the scene next to a change from land to water, fewer where meridians converge."""
+    rows = (np.arange(shape[0]) * TRUTH_PER_PIXEL + TRUTH_PER_PIXEL / 2).astype(int)
+    cols = (np.arange(shape[1]) * TRUTH_PER_PIXEL + TRUTH_PER_PIXEL / 2).astype(int)
+    coarse = water[np.ix_(rows, cols)]
+    change = np.zeros(shape, bool)
+    change[1:] |= coarse[1:] != coarse[:-1]
+    change[:, 1:] |= coarse[:, 1:] != coarse[:, :-1]
+    latitude = np.radians(90 - (np.arange(shape[0]) + 0.5) * 180 / shape[0])
+    kept = np.random.default_rng(0).random(shape) < np.cos(latitude)[:, None]
+    return np.argwhere(change & kept)
+
+
+def restyle(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Change colours, sharpness and noise: float32 ``(height, width, 3)`` in and out, 0 to 255."""
+    grey = image.mean(axis=2, keepdims=True)
+    image = grey + (image - grey) * random.uniform(0.6, 1.4)
+    image = image * random.uniform(0.85, 1.15, 3) * random.uniform(0.75, 1.35) + random.uniform(-12, 12, 3)
+    image = 255 * (np.clip(image, 0, 255) / 255) ** random.uniform(0.8, 1.25)
+    if random.random() < 0.6:
+        image += random.uniform(-1.5, 0.9) * (_blurred(image) - image)
+    if random.random() < 0.5:
+        image += random.normal(0, random.uniform(0, 6), image.shape)
+    if random.random() < 0.4:
+        image = _blocky(image, random.uniform(4, 30))
+    return np.clip(image, 0, 255).astype(np.float32)
+
+
+def _blurred(image: np.ndarray) -> np.ndarray:
+    """The mean of 3 x 3 pixels."""
+    for axis in (0, 1):
+        before, after = np.roll(image, 1, axis), np.roll(image, -1, axis)
+        image = (before + image + after) / 3
+    return image
+
+
+def _blocky(image: np.ndarray, step: float) -> np.ndarray:
+    """Round the cosine transform of 8 x 8 blocks, as JPEG does, more coarsely at high frequencies."""
+    height, width, bands = image.shape
+    order = np.arange(8)
+    basis = (
+        np.cos(np.pi * (order[None, :] + 0.5) * order[:, None] / 8) * np.where(order, 0.5, 8**-0.5)[:, None]
+    )
+    blocks = image.reshape(height // 8, 8, width // 8, 8, bands)
+    steps = step * (1 + (order[:, None] + order[None, :]) / 4)[None, :, None, :, None]
+    waves = np.einsum("ui,vj,aibjc->aubvc", basis, basis, blocks, optimize=True)
+    waves = np.round(waves / steps) * steps
+    return np.einsum("ui,vj,aubvc->aibjc", basis, basis, waves, optimize=True).reshape(image.shape)

@@ -1,0 +1,89 @@
+"""How well a network tells water from land in the parts of the world it was not trained on."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from blue_marble import HELD_OUT, MARGIN, TRUTH_PER_PIXEL, Box
+from chips import View, cut
+
+from models.encoders import ENCODERS
+
+STRIDE = 16
+ROWS_AT_ONCE = 1024
+"""Rows of output that are computed in one call, in pixels."""
+
+
+def predict(model: keras.Model, image: np.ndarray) -> np.ndarray:
+    """Label an image: ``(height, width, 3)`` from 0 to 255, sides multiples of 16 px, to uint8 labels."""
+    row = ENCODERS["mobilenet"]
+    logits = model(image[None] * np.float32(row.scale) + np.float32(row.offset), training=False)
+    return np.argmax(keras.ops.convert_to_numpy(logits)[0], axis=-1).astype(np.uint8)
+
+
+def label_box(model: keras.Model, scene: np.ndarray, box: Box, zoom: float) -> np.ndarray:
+    """Label a box with real context around it, strip by strip.
+
+    Args:
+        model: The network.
+        scene: Blue Marble.
+        box: What to label, at least `MARGIN` away from the scene's frame.
+        zoom: Pixels of the result along a pixel of the scene.
+
+    Returns:
+        uint8 labels ``(height * zoom, width * zoom)``.
+    """
+    height, width = int((box.row1 - box.row0) * zoom), int((box.col1 - box.col0) * zoom)
+    strips = []
+    for top in range(0, height, ROWS_AT_ONCE):
+        rows = min(ROWS_AT_ONCE, height - top)
+        shape = (_whole_strides(rows + 2 * MARGIN), _whole_strides(width + 2 * MARGIN))
+        first = box.row0 + (top - MARGIN) / zoom
+        view = View(first, box.col0 - MARGIN / zoom, 1 / zoom, 1 / zoom, shape)
+        image = cut(scene, view, 1.0, smooth=True)
+        strips.append(predict(model, image)[MARGIN : MARGIN + rows, MARGIN : MARGIN + width])
+    return np.concatenate(strips)
+
+
+def _whole_strides(size: int) -> int:
+    return -(-size // STRIDE) * STRIDE
+
+
+def true_labels(water: np.ndarray, box: Box, zoom: float) -> np.ndarray:
+    """The labels of a box: 1 where more than half of a pixel is ocean or lake."""
+    shape = (int((box.row1 - box.row0) * zoom), int((box.col1 - box.col0) * zoom))
+    view = View(box.row0, box.col0, 1 / zoom, 1 / zoom, shape)
+    return (cut(water, view, TRUTH_PER_PIXEL, smooth=False) > 0.5).astype(np.uint8)
+
+
+def confusion(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Pixels by true label (rows) and predicted label (columns), int64 ``(2, 2)``."""
+    return np.bincount(truth.ravel() * np.int64(2) + predicted.ravel(), minlength=4).reshape(2, 2)
+
+
+def iou(counts: np.ndarray) -> list[float]:
+    """Intersection over union of land and of water."""
+    shared = np.diag(counts)
+    return [float(x) for x in shared / (counts.sum(axis=0) + counts.sum(axis=1) - shared)]
+
+
+def held_out_scores(
+    model: keras.Model, scene: np.ndarray, water: np.ndarray, zooms: tuple[float, ...] = (1.0, 0.5, 2.0)
+) -> dict[str, dict[str, float]]:
+    """IoU of land and water in each box held out, and in all of them, at several scales."""
+    scores = {}
+    for zoom in zooms:
+        total = np.zeros((2, 2), np.int64)
+        for name, box in HELD_OUT.items():
+            counts = confusion(label_box(model, scene, box, zoom), true_labels(water, box, zoom))
+            total += counts
+            scores[f"{name} x{zoom:g}"] = dict(zip(("land", "water"), iou(counts), strict=True))
+        scores[f"all x{zoom:g}"] = dict(zip(("land", "water"), iou(total), strict=True))
+    return scores
+
+
+def table(scores: dict[str, dict[str, float]]) -> str:
+    """The scores as lines of text."""
+    lines = [f"{'held out':<16}{'IoU land':>10}{'IoU water':>11}"]
+    lines += [f"{name:<16}{row['land']:>10.4f}{row['water']:>11.4f}" for name, row in scores.items()]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Networks: builders, bundles, reach and engines. Knows no Beam and no rasters."""

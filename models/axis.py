@@ -1,0 +1,219 @@
+"""Which input pixels an element of a feature map depends on, along one axis.
+
+Feature maps repeat with the network's stride ``S``: where the chip has ``S * k`` pixels, a map has
+``P * k + b`` elements, and element ``i + P`` looks exactly where element ``i`` does, ``S`` pixels on. So what
+each of ``P`` elements sees describes all of them, and layers are index arithmetic on arrays of that length.
+
+Indices are counted from one origin, whatever the chip: in a chip that starts at pixel ``S * m``, the first
+element of a map is element ``P * m``. An element has its true value where all it looks at lies in the chip.
+Beyond the frame of a map, layers make values up (zeros, repeated edges, smaller divisors), so an element that
+is read must lie in the frame of its map, too: that asks for a chip that begins early and ends late enough,
+which counts as looking there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+
+EVERYWHERE = 1 << 40
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a feature map.
+
+    Attributes:
+        stride: Input pixels after which the map repeats itself, ``S``.
+        surplus: Elements that the map has beyond ``P * k`` for ``S * k`` input pixels, ``b``; often negative.
+        low: First input pixel that elements ``0 .. P-1`` depend on; ``-EVERYWHERE`` where it is all of them.
+        high: Last input pixel that they depend on.
+    """
+
+    stride: int
+    surplus: int
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def period(self) -> int:
+        """Elements per `stride` input pixels, ``P``."""
+        return len(self.low)
+
+    @classmethod
+    def of_input(cls, stride: int) -> Axis:
+        """Return the axis of the chip itself, where each pixel depends on itself."""
+        pixels = np.arange(stride, dtype=np.int64)
+        return cls(stride, 0, pixels, pixels)
+
+    def blurred(self) -> Axis:
+        """Return an axis of the same size on which every element depends on the whole chip."""
+        return Axis(
+            self.stride,
+            self.surplus,
+            np.full_like(self.low, -EVERYWHERE),
+            np.full_like(self.high, EVERYWHERE),
+        )
+
+    def look(self, elements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first and last input pixel that it takes to read elements of any index."""
+        begins, phases = np.divmod(elements, self.period)
+        ends = (elements - self.surplus) // self.period
+        low = np.minimum(self.low[phases], self.stride - 1) + begins * self.stride
+        high = np.maximum(self.high[phases] + begins * self.stride, ends * self.stride)
+        return low, high
+
+    def gather(self, taps: np.ndarray, surplus: int) -> Axis:
+        """Return the axis of a map whose element ``i`` reads the elements ``taps[i]`` of this one.
+
+        Args:
+            taps: Indices read by the elements of one period, shape ``(period, taps)``; masked where none is.
+            surplus: Surplus of the new map.
+        """
+        low, high = self.look(np.ma.getdata(taps))
+        unread = np.ma.getmaskarray(taps)
+        return Axis(
+            self.stride,
+            surplus,
+            np.where(unread, EVERYWHERE, low).min(axis=1, initial=EVERYWHERE),
+            np.where(unread, -EVERYWHERE, high).max(axis=1, initial=-EVERYWHERE),
+        )
+
+    def merge(self, other: Axis) -> Axis:
+        """Return the axis of a map whose element ``i`` reads element ``i`` of both."""
+        return Axis(
+            self.stride, self.surplus, np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        )
+
+    def through(self, rule: Rule) -> Axis:
+        """Return the axis of what a layer with `rule` makes of this one."""
+        return rule.apply(self)
+
+    def size(self) -> str:
+        """Return the number of elements as a formula, for chips of `stride` times ``k`` pixels."""
+        return f"{self.period}*k{self.surplus:+d}" if self.surplus else f"{self.period}*k"
+
+    def reach(self) -> tuple[int, int] | None:
+        """Return how many pixels before and after a core elements look; None where it is the whole chip.
+
+        A core begins and ends on multiples of the stride.
+        """
+        low, high = self.look(np.arange(self.period))
+        first, last = int(low.min()), int(high.max())
+        if first < -EVERYWHERE // 2 or last > EVERYWHERE // 2:
+            return None
+        return max(0, -first), max(0, last - (self.stride - 1))
+
+
+class Rule(Protocol):
+    """What a layer does along one axis."""
+
+    @property
+    def ratio(self) -> Fraction:
+        """Elements made per element read, on long axes."""
+
+    def apply(self, axis: Axis) -> Axis:
+        """Return the axis of the map that is made from one with `axis`."""
+
+
+@dataclass(frozen=True)
+class Slide:
+    """A kernel that slides over the map: convolution and pooling."""
+
+    kernel: int
+    step: int = 1
+    dilation: int = 1
+    same: bool = False
+
+    @property
+    def ratio(self) -> Fraction:
+        """Elements made per element read."""
+        return Fraction(1, self.step)
+
+    def apply(self, axis: Axis) -> Axis:
+        """Return the axis of what the kernel makes; ``same`` padding is that of TensorFlow."""
+        span = (self.kernel - 1) * self.dilation + 1
+        if self.same:
+            surplus = -(-axis.surplus // self.step)
+            before = max((surplus - 1) * self.step + span - axis.surplus, 0) // 2
+        else:
+            surplus = (axis.surplus - span) // self.step + 1
+            before = 0
+        starts = np.arange(axis.period // self.step) * self.step - before
+        return axis.gather(starts[:, None] + np.arange(self.kernel) * self.dilation, surplus)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A kernel that every element spreads over the map: transposed convolution."""
+
+    kernel: int
+    step: int = 1
+    dilation: int = 1
+    same: bool = False
+    extra: int | None = None
+
+    @property
+    def ratio(self) -> Fraction:
+        """Elements made per element read."""
+        return Fraction(self.step)
+
+    def apply(self, axis: Axis) -> Axis:
+        """Return the axis of what is spread: element ``j`` adds to ``j * step - before + tap * dilation``."""
+        span = (self.kernel - 1) * self.dilation + 1
+        growth = self._growth(span)
+        before = max(span - self.step - growth, 0) // 2 if self.same else 0
+        made = np.arange(axis.period * self.step)
+        offsets = made[:, None] + before - np.arange(self.kernel) * self.dilation
+        taps = np.ma.masked_array(offsets // self.step, mask=offsets % self.step != 0)
+        return axis.gather(taps, axis.surplus * self.step + growth)
+
+    def _growth(self, span: int) -> int:
+        """Elements made beyond `step` times those read."""
+        if self.same:
+            return 0 if self.extra is None else span % 2 + self.extra - self.step
+        extra = max(self.step - span, 0) if self.extra is None else self.extra
+        return span + extra - self.step
+
+
+@dataclass(frozen=True)
+class Enlarge:
+    """Upsampling by a whole factor, nearest or bilinear (pixel centres at halves)."""
+
+    factor: int
+    bilinear: bool = False
+
+    @property
+    def ratio(self) -> Fraction:
+        """Elements made per element read."""
+        return Fraction(self.factor)
+
+    def apply(self, axis: Axis) -> Axis:
+        """Return the axis of the enlarged map."""
+        made = np.arange(axis.period * self.factor)
+        taps = made[:, None] // self.factor
+        if self.bilinear:
+            doubled = 2 * made + 1 - self.factor
+            taps = np.stack([doubled // (2 * self.factor), -(-doubled // (2 * self.factor))], axis=1)
+        return axis.gather(taps, axis.surplus * self.factor)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Elements added (or, if negative, cut off) at both ends: zero padding and cropping."""
+
+    before: int
+    after: int
+
+    @property
+    def ratio(self) -> Fraction:
+        """Elements made per element read."""
+        return Fraction(1)
+
+    def apply(self, axis: Axis) -> Axis:
+        """Return the axis of the framed map."""
+        taps = np.arange(axis.period)[:, None] - self.before
+        return axis.gather(taps, axis.surplus + self.before + self.after)

@@ -1,0 +1,220 @@
+"""Bundles: trained networks on disk, written once and verified wherever they are loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py  # type: ignore[import-untyped]
+import keras
+import numpy as np
+
+from models.card import CARD_FORMAT, MODEL_FILE, Card, CardError, write_whole
+from models.memory import memory_per_pixel
+from models.reach import network_reach
+
+DEFAULTS: dict[str, Any] = {
+    "format": CARD_FORMAT,
+    "encoder": None,
+    "task": "semantic",
+    "training": {},
+    "metrics": {},
+}
+COMPUTED = ("stride", "reach", "memory_per_pixel", "weights_sha256")
+CONFIG, METADATA = "config.json", "metadata.json"
+SAFE_MODULES = re.compile(
+    r"keras(\.(layers|models|initializers|regularizers|constraints|dtype_policies)"
+    r"|\.src\.(models\.(functional|sequential|model)|ops\.\w+))?"
+)
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def save_bundle(
+    model: keras.Model, folder: str | os.PathLike[str], *, half: bool = False, **fields: Any
+) -> Card:
+    """Write a network and its card; the same network gives the same bytes.
+
+    Args:
+        model: Functional or sequential network for chips of any size, with logits as output; not written to.
+        folder: The bundle's folder, made where it does not exist.
+        half: Round weights to the 11 significant bits of float16, so that the file is about half as big. They
+            stay float32.
+        **fields: The card's fields but for those that are read from the network: stride, reach, memory per
+            pixel and checksum. ``encoder``, ``task``, ``training`` and ``metrics`` may be left out.
+
+    Returns:
+        The card as written.
+
+    Raises:
+        CardError: If a field is missing or wrong, or does not fit the network.
+        GraphError: If the reach cannot be read from the network.
+    """
+    target = Path(folder)
+    wrong = sorted(set(fields) & set(COMPUTED))
+    if wrong:
+        raise CardError(
+            f"bundle {target} was given {', '.join(wrong)}; leave out what is read from the network"
+        )
+    stride, reach = network_reach(model)
+    archive = _archive(model, half)
+    values = {
+        **DEFAULTS,
+        **fields,
+        "stride": stride,
+        "reach": reach,
+        "memory_per_pixel": memory_per_pixel(model),
+        "weights_sha256": hashlib.sha256(archive).hexdigest(),
+    }
+    card = _make_card(values, target)
+    _check_fit(model, card, target)
+    target.mkdir(parents=True, exist_ok=True)
+    write_whole(target / MODEL_FILE, archive)
+    card.write(target)
+    return card
+
+
+def load_model(folder: str | os.PathLike[str]) -> keras.Model:
+    """Load the network of a bundle, and verify that it is the one that its card describes.
+
+    Raises:
+        CardError: If the card is wrong, if ``model.keras`` is another file than the card's or would run code
+            of its own, or if stride or reach are not those of its graph.
+    """
+    bundle = Path(folder)
+    card = Card.read(bundle)
+    data = (bundle / MODEL_FILE).read_bytes()
+    if hashlib.sha256(data).hexdigest() != card.weights_sha256:
+        raise CardError(
+            f"{MODEL_FILE} of bundle {bundle} is not the file of its card: weights_sha256 differs; "
+            "copy both files again"
+        )
+    _refuse_code(data, bundle)
+    model = keras.saving.load_model(bundle / MODEL_FILE, compile=False, safe_mode=True)
+    _check_fit(model, card, bundle)
+    for name, found in zip(("stride", "reach"), network_reach(model), strict=True):
+        stated = getattr(card, name)
+        if found != stated:
+            raise CardError(
+                f"the card of bundle {bundle} has {stated} as {name!r}, but its network has {found}; "
+                "make the bundle again"
+            )
+    return model
+
+
+def _make_card(values: dict[str, Any], folder: Path) -> Card:
+    """Make a card of keyword arguments, with an error that says which are missing or unknown."""
+    known = Card.__dataclass_fields__
+    missing = [name for name in known if name not in values]
+    unknown = [name for name in values if name not in known]
+    if missing or unknown:
+        problem = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has no {', '.join(unknown)}"] * bool(
+            unknown
+        )
+        raise CardError(
+            f"the card of bundle {folder} {' and '.join(problem)}; its fields are {', '.join(known)}"
+        )
+    return Card(**values)
+
+
+def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:
+    """Check that a network takes chips of any size, and has the card's numbers of bands and classes."""
+    taken, made = tuple(model.inputs[0].shape), tuple(model.outputs[0].shape)
+    if taken[1:3] != (None, None):
+        raise CardError(
+            f"the network of bundle {folder} takes chips of {taken[1]} x {taken[2]} px alone; "
+            "build it with Input((None, None, bands))"
+        )
+    for field, wanted, found in (
+        ("bands", len(card.bands), taken[-1]),
+        ("classes", len(card.classes), made[-1]),
+    ):
+        if wanted != found:
+            raise CardError(
+                f"the card of bundle {folder} has {wanted} {field!r}, but its network has {found}; "
+                "make the card fit the network"
+            )
+
+
+def _archive(model: keras.Model, half: bool) -> bytes:
+    """Return the bytes of ``model.keras``: inference alone, no dates, deflated."""
+    bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / MODEL_FILE
+        bare.save(path)
+        with zipfile.ZipFile(path) as written:
+            members = {name: written.read(name) for name in written.namelist()}
+    members[METADATA] = json.dumps({"keras_version": keras.__version__}).encode()
+    if half:
+        members = {
+            name: _round_weights(data) if name.endswith(".h5") else data for name, data in members.items()
+        }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(members):
+            info = zipfile.ZipInfo(name, EPOCH)
+            info.create_system, info.external_attr = 3, 0o644 << 16
+            archive.writestr(info, members[name], zipfile.ZIP_DEFLATED, 9)
+    return buffer.getvalue()
+
+
+def _round_weights(data: bytes) -> bytes:
+    """Round every float32 array of an HDF5 file."""
+    buffer = io.BytesIO(data)
+    with h5py.File(buffer, "r+") as file:
+        arrays: list[Any] = []
+        file.visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
+        for array in arrays:
+            if array.dtype == np.float32:
+                array[...] = round_to_half(array[...])
+    return buffer.getvalue()
+
+
+def round_to_half(values: np.ndarray) -> np.ndarray:
+    """Round float32 values to the 11 significant bits of float16, to the nearest and ties to even.
+
+    Exponents stay those of float32, so that small variances keep their precision and nothing overflows.
+    """
+    bits = np.asarray(values, np.float32).view(np.uint32)
+    rounded = (bits + 0xFFF + ((bits >> 13) & 1)) & np.uint32(0xFFFFE000)
+    return np.where(np.isfinite(values), rounded.view(np.float32), values)
+
+
+def _refuse_code(data: bytes, bundle: Path) -> None:
+    """Refuse a network that brings code, or needs code from outside Keras."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            config = json.loads(archive.read(CONFIG))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise CardError(
+            f"{MODEL_FILE} of bundle {bundle} is not a Keras file ({error}); make the bundle again"
+        ) from error
+    for item in _objects(config):
+        module, name = item.get("module"), str(item["class_name"])
+        plain = module is None and name.startswith("__") and name != "__lambda__"
+        safe = isinstance(module, str) and SAFE_MODULES.fullmatch(module) is not None
+        if "lambda" in name.lower() or not (plain or safe):
+            where = f" of {module}" if module else ""
+            raise CardError(
+                f"{MODEL_FILE} of bundle {bundle} has a {name}{where}, which runs code from outside Keras; "
+                "build the network of Keras layers alone"
+            )
+
+
+def _objects(config: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object of a Keras config."""
+    if isinstance(config, dict):
+        if "class_name" in config:
+            yield config
+        for value in config.values():
+            yield from _objects(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _objects(value)

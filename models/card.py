@@ -1,0 +1,254 @@
+"""The card of a bundle: what a plan must know of a network without loading it.
+
+A bundle is a folder with ``model.keras`` and ``card.json``. Only the standard library is used here, so that a
+plan reads cards at once and imports neither Keras nor numpy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from models.card_checks import CardError, check_card
+
+CARD_FORMAT = 1
+CARD_FILE = "card.json"
+MODEL_FILE = "model.keras"
+SHIPPED = Path(__file__).parent / "shipped"
+GSD_TOLERANCE = 1.2
+
+Gsd = float | tuple[float, float] | Literal["any"]
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """One kind of thing that a network tells apart; its label is its place in ``Card.classes``.
+
+    Attributes:
+        name: Name of the class.
+        color: Colour in label maps, ``#rrggbb``.
+        background: Whether it is labelled, but not made into polygons unless asked for.
+    """
+
+    name: str
+    color: str
+    background: bool = False
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How raw raster values become the network's input: ``raw * scale + offset``, one number per band."""
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.scale) != len(self.offset):
+            raise CardError(
+                f"scaling has {len(self.scale)} scales, {len(self.offset)} offsets; give one of each a band"
+            )
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far beyond a core the network looks, in pixels per side, for cores on multiples of its stride."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def __post_init__(self) -> None:
+        for side, pixels in asdict(self).items():
+            if pixels < 0:
+                raise CardError(f"reach to the {side} must be 0 px or more, got {pixels}")
+
+
+@dataclass(frozen=True)
+class Card:
+    """Description of a trained network.
+
+    Attributes:
+        format: Version of the card's own format.
+        name: Name of the bundle.
+        version: Version of the bundle.
+        architecture: Kind of network, such as ``unet``.
+        encoder: Name of its encoder, None where it has none.
+        task: What it does; ``semantic`` gives every pixel one label.
+        classes: The classes in the order of their labels, 254 at most.
+        bands: Names of the bands it wants, in its order.
+        gsd: Ground sample distance it was trained at, in metres: a number, a range ``(min, max)`` or ``any``.
+        scaling: How raw values become its input.
+        fill: Value per band that stands in for invalid pixels, in raw raster units.
+        stride: Chips must be multiples of this many pixels, cores must start on them.
+        reach: How far it looks, None where it sees the whole chip.
+        memory_per_pixel: Peak of live activations, in bytes per pixel of the chip.
+        weights_sha256: SHA-256 of ``model.keras``.
+        training: How it was trained: data, steps, seed.
+        metrics: What it was measured to reach.
+        license: Licence of the weights, and of the data they come from.
+
+    Raises:
+        CardError: If a value does not fit its field; the message names bundle and field.
+    """
+
+    format: int
+    name: str
+    version: str
+    architecture: str
+    encoder: str | None
+    task: str
+    classes: tuple[ClassInfo, ...]
+    bands: tuple[str, ...]
+    gsd: Gsd
+    scaling: Scaling
+    fill: tuple[float, ...]
+    stride: int
+    reach: Reach | None
+    memory_per_pixel: int
+    weights_sha256: str
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    license: str
+
+    def __post_init__(self) -> None:
+        check_card(self.to_json(), str(self.name), FIELDS)
+
+    @classmethod
+    def read(cls, bundle: str | os.PathLike[str]) -> Card:
+        """Read and check the card of a bundle.
+
+        Args:
+            bundle: Folder with ``card.json`` and ``model.keras``.
+
+        Raises:
+            CardError: If the folder, a file or a field is missing or wrong; it says which, and what to do.
+        """
+        folder = Path(bundle)
+        values = _read_values(folder)
+        check_card(values, str(folder), FIELDS)
+        if not (folder / MODEL_FILE).is_file():
+            raise CardError(f"bundle {folder} has no {MODEL_FILE}; copy the network's file beside its card")
+        return cls.from_json(values)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Card:
+        """Make a card from what ``card.json`` holds."""
+        gsd = values["gsd"]
+        reach = values["reach"]
+        return cls(
+            **{
+                **values,
+                "classes": tuple(ClassInfo(**info) for info in values["classes"]),
+                "bands": tuple(values["bands"]),
+                "gsd": tuple(gsd) if isinstance(gsd, list) else gsd,
+                "scaling": Scaling(**{name: tuple(numbers) for name, numbers in values["scaling"].items()}),
+                "fill": tuple(values["fill"]),
+                "reach": None if reach is None else Reach(**reach),
+            }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the card as ``card.json`` holds it."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    def write(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``card.json`` into a folder, whole or not at all."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.to_json(), indent=2, ensure_ascii=False) + "\n"
+        write_whole(target / CARD_FILE, text.encode())
+
+    def score_fields(self) -> dict[str, Any]:
+        """Return the fields that change scores, for content keys; no names, colours or metrics."""
+        values = self.to_json()
+        kept = {name: values[name] for name in ("task", "scaling", "fill", "stride", "weights_sha256")}
+        return {**kept, "bands": len(self.bands), "classes": len(self.classes)}
+
+    @property
+    def background(self) -> int | None:
+        """Label of the background class, None where no class is."""
+        return next((label for label, info in enumerate(self.classes) if info.background), None)
+
+    def gsd_matches(self, gsd: float) -> bool:
+        """Whether a raster's GSD, in metres per pixel, lies within a fifth of the one trained at."""
+        if self.gsd == "any":
+            return True
+        low, high = self.gsd if isinstance(self.gsd, tuple) else (self.gsd, self.gsd)
+        return float(low) / GSD_TOLERANCE <= gsd <= float(high) * GSD_TOLERANCE
+
+
+FIELDS = tuple(field.name for field in fields(Card))
+
+
+def find_bundle(name_or_path: str) -> Path:
+    """Find a bundle by the path of its folder, or by the name of one that ships with Terraseam.
+
+    Raises:
+        CardError: If it is neither; the message lists the names that ship.
+    """
+    path = Path(name_or_path)
+    shipped = SHIPPED / name_or_path
+    if (path / CARD_FILE).is_file():
+        return path
+    if path.name == name_or_path and (shipped / CARD_FILE).is_file():
+        return shipped
+    if path.is_dir():
+        return path
+    names = shipped_bundles()
+    near = difflib.get_close_matches(name_or_path, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    known = ", ".join(names) or "none"
+    raise CardError(
+        f"no bundle {name_or_path!r}: it is neither a folder nor the name of a shipped bundle; {hint}"
+        f"pass the path of a folder with {CARD_FILE}, or one of the shipped bundles: {known}"
+    )
+
+
+def shipped_bundles() -> list[str]:
+    """Return the names of the bundles that ship with Terraseam, sorted."""
+    return sorted(card.parent.name for card in SHIPPED.glob(f"*/{CARD_FILE}"))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it appears whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _read_values(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise CardError(f"bundle {folder} does not exist; pass a folder with {CARD_FILE} and {MODEL_FILE}")
+    path = folder / CARD_FILE
+    if not path.is_file():
+        raise CardError(f"bundle {folder} has no {CARD_FILE}; make one with models.bundle.save_bundle")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CardError(
+            f"{CARD_FILE} of bundle {folder} is not JSON ({error}); make the bundle again"
+        ) from error
+    if not isinstance(values, dict):
+        raise CardError(f"{CARD_FILE} of bundle {folder} is not a JSON object; make the bundle again")
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples into the lists that JSON gives back."""
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,200 @@
+"""What must hold for each field of a card, on the values as JSON has them."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+FORMATS = (1,)
+TASKS = ("semantic",)
+MOST_CLASSES = 254
+SIDES = ("top", "bottom", "left", "right")
+
+
+class CardError(ValueError):
+    """A bundle or card is missing or wrong; one sentence that names it, the field and what to do."""
+
+
+class _WrongValueError(Exception):
+    """What a field must be."""
+
+
+def check_card(values: dict[str, Any], bundle: str, names: tuple[str, ...]) -> None:
+    """Check every field of a card.
+
+    Args:
+        values: The card as ``card.json`` holds it.
+        bundle: What messages call the bundle.
+        names: The fields that a card has.
+
+    Raises:
+        CardError: At the first field that is missing, unknown or wrong.
+    """
+    _check_format(values, bundle)
+    for name in names:
+        if name not in values:
+            raise CardError(
+                f"the card of bundle {bundle} has no field {name!r}; add it, or make the bundle again"
+            )
+    for name in values:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+            raise CardError(
+                f"the card of bundle {bundle} has the unknown field {name!r}; drop it or name it {near!r}"
+            )
+    for name in names:
+        try:
+            CHECKS[name](values[name], values)
+        except _WrongValueError as wrong:
+            raise CardError(
+                f"the card of bundle {bundle} has {_short(values[name])} as {name!r}; it must be {wrong}"
+            ) from None
+
+
+def _check_format(values: dict[str, Any], bundle: str) -> None:
+    """Check the format before the fields: another format may have other fields."""
+    found = values.get("format", FORMATS[-1])
+    if type(found) is not int or found not in FORMATS:
+        known = ", ".join(map(str, FORMATS))
+        raise CardError(
+            f"the card of bundle {bundle} has format {_short(found)}, this Terraseam reads {known}; "
+            "use the Terraseam that made it, or make the bundle again"
+        )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _require(holds: bool, wanted: str) -> None:
+    if not holds:
+        raise _WrongValueError(wanted)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _text(value: Any, _: dict[str, Any]) -> None:
+    _require(isinstance(value, str) and bool(value.strip()), "a text that is not empty")
+
+
+def _text_or_null(value: Any, values: dict[str, Any]) -> None:
+    if value is not None:
+        _text(value, values)
+
+
+def _record(value: Any, _: dict[str, Any]) -> None:
+    _require(isinstance(value, dict), "an object, {} where nothing is known")
+
+
+def _task(value: Any, _: dict[str, Any]) -> None:
+    _require(isinstance(value, str) and value in TASKS, " or ".join(map(repr, TASKS)))
+
+
+def _classes(value: Any, _: dict[str, Any]) -> None:
+    _require(isinstance(value, list) and bool(value), "a list of classes")
+    _require(
+        len(value) <= MOST_CLASSES, f"{MOST_CLASSES} classes at most, not {len(value)}, as 255 means nodata"
+    )
+    for label, info in enumerate(value):
+        _class(info, label)
+    names = [info["name"] for info in value]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    _require(not twice, f"classes with names of their own; {', '.join(twice)} stands there twice")
+    backgrounds = sum(bool(info.get("background", False)) for info in value)
+    _require(backgrounds <= 1, f"classes with at most one background, not {backgrounds}")
+
+
+def _class(info: Any, label: int) -> None:
+    shape = f"a list of objects with name, color and background, but class {label} is {_short(info)}"
+    _require(
+        isinstance(info, dict) and {"name", "color"} <= set(info) <= {"name", "color", "background"}, shape
+    )
+    _require(isinstance(info["name"], str) and bool(info["name"].strip()), f"{shape}: its name is empty")
+    color = info["color"]
+    _require(
+        isinstance(color, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", color) is not None,
+        f"{shape}: its color is not #rrggbb",
+    )
+    _require(isinstance(info.get("background", False), bool), f"{shape}: background is not true or false")
+
+
+def _bands(value: Any, _: dict[str, Any]) -> None:
+    good = isinstance(value, list) and bool(value) and all(isinstance(name, str) and name for name in value)
+    _require(good, "a list of band names")
+
+
+def _gsd(value: Any, _: dict[str, Any]) -> None:
+    wanted = 'metres per pixel above 0, a range [min, max] of them, or "any"'
+    ends = value if isinstance(value, list) else [value]
+    if value == "any":
+        return
+    _require(len(ends) in (1, 2) and all(_is_number(end) and end > 0 for end in ends), wanted)
+    _require(not isinstance(value, list) or (len(value) == 2 and value[0] <= value[1]), wanted)
+
+
+def _numbers(value: Any, values: dict[str, Any], wanted: str) -> None:
+    bands = len(values["bands"])
+    good = isinstance(value, list) and all(_is_number(number) for number in value)
+    _require(good and len(value) == bands, f"{wanted}: {bands}, one per band")
+
+
+def _scaling(value: Any, values: dict[str, Any]) -> None:
+    _require(isinstance(value, dict) and set(value) == {"scale", "offset"}, "an object with scale and offset")
+    for name in ("scale", "offset"):
+        _numbers(value[name], values, f"an object whose {name} is a list of numbers")
+
+
+def _fill(value: Any, values: dict[str, Any]) -> None:
+    _numbers(value, values, "a list of numbers")
+
+
+def _pixels(value: Any, _: dict[str, Any]) -> None:
+    _require(_is_count(value, 1), "a whole number of pixels, 1 or more")
+
+
+def _bytes(value: Any, _: dict[str, Any]) -> None:
+    _require(_is_count(value, 1), "a whole number of bytes, 1 or more")
+
+
+def _reach(value: Any, _: dict[str, Any]) -> None:
+    good = (
+        isinstance(value, dict) and set(value) == set(SIDES) and all(_is_count(v, 0) for v in value.values())
+    )
+    _require(value is None or good, "null, or top, bottom, left and right in whole pixels, 0 or more")
+
+
+def _sha256(value: Any, _: dict[str, Any]) -> None:
+    good = isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+    _require(good, "the SHA-256 of model.keras, 64 digits 0-9a-f")
+
+
+CHECKS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
+    "format": lambda _value, _values: None,
+    "name": _text,
+    "version": _text,
+    "architecture": _text,
+    "encoder": _text_or_null,
+    "task": _task,
+    "classes": _classes,
+    "bands": _bands,
+    "gsd": _gsd,
+    "scaling": _scaling,
+    "fill": _fill,
+    "stride": _pixels,
+    "reach": _reach,
+    "memory_per_pixel": _bytes,
+    "weights_sha256": _sha256,
+    "training": _record,
+    "metrics": _record,
+    "license": _text,
+}

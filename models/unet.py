@@ -1,0 +1,77 @@
+"""The U-Net of Ronneberger et al. (https://arxiv.org/abs/1505.04597) on an encoder that is cut short."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from models.encoders import ENCODERS
+from models.encoders import encoder as build_encoder
+
+
+def unet(
+    bands: int,
+    classes: int,
+    *,
+    encoder: str = "mobilenet",
+    cut: int = 16,
+    decoder_width: int = 24,
+    encoder_weights: str | Path | None = None,
+) -> keras.Model:
+    """Build a U-Net for images of any size.
+
+    Cutting the encoder at stride 16 instead of 32 more than halves its reach. Only the logits exist at full
+    size, as a transposed convolution of the features at stride 2: that keeps memory and time low.
+
+    Args:
+        bands: Bands of the input, 1 or more.
+        classes: Classes of the output, 2 or more.
+        encoder: A key of `models.encoders.ENCODERS`.
+        cut: Stride of the coarsest features, in pixels, 4 or more.
+        decoder_width: Channels of the decoder at stride 2; twice as many at each coarser stride.
+        encoder_weights: Keras weights file of the encoder (see `models.encoders.encoder`), or None.
+
+    Returns:
+        A model from ``(batch, height, width, bands)``, float32, scaled as the encoder wants it, to logits
+        ``(batch, height, width, classes)``. Height and width must be multiples of `cut`.
+
+    Raises:
+        ValueError: If an argument is impossible.
+    """
+    if classes < 2:
+        raise ValueError(f"classes must be 2 or more, got {classes}")
+    if decoder_width < 1:
+        raise ValueError(f"decoder_width must be 1 or more, got {decoder_width}")
+    if cut < 4:
+        raise ValueError(f"a U-Net needs an encoder cut at stride 4 or more, got {cut}")
+    backbone = build_encoder(encoder, bands, cut, encoder_weights)
+    *taps, x = backbone.outputs
+    strides = [stride for stride in ENCODERS[encoder].taps if stride < cut]
+
+    for stride, tap in zip(reversed(strides), reversed(taps), strict=True):
+        x = _decoder_level(x, tap, decoder_width * stride // 2, f"decoder{stride}")
+    logits = layers.Conv2DTranspose(classes, 4, strides=2, padding="same", name="logits")(x)
+    return keras.Model(backbone.input, logits, name=f"unet_{encoder}_{cut}")
+
+
+def _decoder_level(x: keras.KerasTensor, tap: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
+    """Double the size of `x`, join the encoder's `tap` of that size, and mix both into `width` channels.
+
+    A 1x1 convolution of two joined feature maps is the sum of one over each, and it commutes with repeating
+    pixels: so the wide joined map is never made, and the coarse half of the work is done at the coarse size.
+    """
+    x = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_coarse")(x)
+    x = layers.UpSampling2D(2, interpolation="nearest", name=f"{name}_up")(x)
+    tap = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_fine")(tap)
+    x = layers.Add(name=f"{name}_join")([x, tap])
+    x = _normalized(x, f"{name}_join")
+    x = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"{name}_mix")(x)
+    return _normalized(x, f"{name}_mix")
+
+
+def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Batch normalization and ReLU."""
+    x = layers.BatchNormalization(name=f"{name}_norm")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)

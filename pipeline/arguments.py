@@ -1,0 +1,164 @@
+"""The arguments of the subcommands."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from pipeline.beam_options import UnknownOptionError, split_arguments
+from pipeline.options import DEFAULT_SHEET, DEFAULT_TILE, SegmentOptions
+
+EPILOG = """\
+Any option of Apache Beam may be added: --runner, --direct_num_workers, --project, --region, --temp_location, ...
+
+exit status: 0 done; 1 failed; 2 wrong arguments, or a plan that cannot succeed
+"""
+
+
+class ArgumentError(ValueError):
+    """Arguments that cannot be understood, with what to do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are exceptions."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and leaving."""
+        raise ArgumentError(f"{message} (see {self.prog} --help)")
+
+
+def parse(argv: Sequence[str], version: str) -> tuple[str, SegmentOptions, bool]:
+    """Parse a command line.
+
+    Args:
+        argv: The arguments behind the program's name.
+        version: What ``--version`` prints.
+
+    Returns:
+        The subcommand, its options, and whether JSON was asked for.
+
+    Raises:
+        ArgumentError: If an argument is wrong.
+    """
+    parser, subcommands = _parsers(version)
+    beam: list[str] = []
+    arguments = list(argv)
+    if arguments and arguments[0] in subcommands and not {"-h", "--help"} & set(arguments):
+        own = {name for action in subcommands[arguments[0]]._actions for name in action.option_strings}
+        try:
+            mine, beam = split_arguments(arguments[1:], own)
+        except UnknownOptionError as error:
+            raise ArgumentError(str(error)) from error
+        arguments = [arguments[0], *mine]
+    values = vars(parser.parse_args(arguments))
+    command, as_json = values.pop("command"), values.pop("json", False)
+    values["rasters"] = tuple(values["rasters"])
+    return command, SegmentOptions(**values, beam=tuple(beam)), as_json
+
+
+def _parsers(version: str) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
+    parser = Parser(
+        prog="terraseam",
+        description="Segment GeoTIFFs of any size with Keras networks, without a visible seam.",
+    )
+    parser.add_argument("--version", action="version", version=f"terraseam {version}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    segment = commands.add_parser(
+        "segment",
+        help="the main job: rasters in, label maps and polygons out",
+        description="Segment rasters: writes OUTPUT/<raster>/labels.tif and polygons.geojson, and OUTPUT/manifest.json.",
+        **_LOOK,
+    )
+    plan = commands.add_parser(
+        "plan",
+        help="what segment would do, how exact, and what it takes; runs nothing",
+        description="Say what `terraseam segment` would do with the same arguments; runs and writes nothing.",
+        **_LOOK,
+    )
+    for subcommand in (segment, plan):
+        _add_segment_arguments(subcommand)
+    plan.add_argument("--json", action="store_true", help="print the plan as JSON")
+    return parser, {"segment": segment, "plan": plan}
+
+
+_LOOK: dict[str, Any] = {"epilog": EPILOG, "formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+
+
+def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("rasters", nargs="+", metavar="RASTER", help="georeferenced raster, directory or glob")
+    add(
+        "--model",
+        required=True,
+        metavar="BUNDLE",
+        help="folder of a bundle, or the name of a shipped one: coast",
+    )
+    add("--output", required=True, metavar="DIR", help="folder of the results")
+    add("--bands", type=_band_list, metavar="1,2,3", help="bands to read (default: all but alpha)")
+    add(
+        "--classes",
+        type=_names,
+        metavar="a,b",
+        help="classes to make polygons of (default: all but background)",
+    )
+    add(
+        "--min-area",
+        type=_number(float, 0),
+        default=0.0,
+        metavar="M2",
+        help="drop polygons smaller than this",
+    )
+    add("--any-gsd", action="store_true", help="take rasters of another GSD than the network was trained at")
+    add(
+        "--tile",
+        type=_auto(1),
+        metavar="PX",
+        help=f"side of a tile's core, or auto (default: auto = {DEFAULT_TILE})",
+    )
+    add(
+        "--halo",
+        type=_auto(0),
+        metavar="PX",
+        help="context around a core, or auto = the network's reach (default)",
+    )
+    add("--sheet", type=_number(int, 1), default=DEFAULT_SHEET, metavar="PX",
+        help=f"side of the squares that are worked on and stored (default: {DEFAULT_SHEET}); changes no result")  # fmt: skip
+    add("--stitch", choices=("crop", "blend"),
+        help="keep each tile's core (exact), or average overlaps (default: crop where the reach is finite)")  # fmt: skip
+    add("--batch-size", type=_auto(1), metavar="N", help="tiles a call of the network, or auto (default)")
+    add("--work", metavar="DIR", help="folder of the prediction store (default: OUTPUT/.work)")
+    add("--force", action="store_true", help="compute every sheet, also those that the store has")
+
+
+def _number(kind: Callable[[str], float], least: float) -> Callable[[str], float]:
+    def parse_number(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value < float("inf"):
+            noun = "whole number" if kind is int else "number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {noun} of {least} or more")
+        return value
+
+    return parse_number
+
+
+def _auto(least: int) -> Callable[[str], float | None]:
+    number = _number(int, least)
+    return lambda text: None if text == "auto" else number(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise argparse.ArgumentTypeError("names are wanted, separated by commas")
+    return names
+
+
+def _band_list(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of band numbers such as 1,2,3") from None

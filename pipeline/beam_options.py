@@ -1,0 +1,80 @@
+"""Which arguments are Beam's, known without importing Beam.
+
+Beam's options are read from the source of its installed package: importing it would take seconds,
+and an argument that nobody knows must be refused at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.util
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+
+class UnknownOptionError(ValueError):
+    """An argument that neither Terraseam nor Beam knows."""
+
+
+def beam_options() -> dict[str, bool]:
+    """All options of the installed Beam: name with dashes -> whether it takes a value."""
+    spec = importlib.util.find_spec("apache_beam")
+    if spec is None or not spec.submodule_search_locations:
+        return {}
+    source = Path(spec.submodule_search_locations[0], "options", "pipeline_options.py").read_text("utf-8")
+    found: dict[str, bool] = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in _DECLARE:
+            action = next((k.value for k in node.keywords if k.arg == "action"), None)
+            flag = isinstance(action, ast.Constant) and action.value in ("store_true", "store_false")
+            names = (a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
+            found.update((name, not flag) for name in names if name.startswith("--"))
+    return found
+
+
+_DECLARE = ("add_argument", "add_value_provider_argument", "_add_argument")
+
+
+def split_arguments(argv: Sequence[str], own: Collection[str]) -> tuple[list[str], list[str]]:
+    """Part a command line into Terraseam's arguments and Beam's.
+
+    Args:
+        argv: The arguments behind the subcommand.
+        own: Terraseam's option names, with dashes.
+
+    Raises:
+        UnknownOptionError: If an option is neither's; it names the nearest that exists.
+    """
+    if not any(_is_option(arg) and _name(arg) not in own for arg in argv):
+        return list(argv), []
+    known = beam_options()
+    mine: list[str] = []
+    beams: list[str] = []
+    rest = list(argv)
+    while rest:
+        arg = rest.pop(0)
+        if not _is_option(arg) or _name(arg) in own:
+            mine.append(arg)
+            continue
+        beams.append(arg)
+        if _check_known(_name(arg), own, known) and "=" not in arg and rest and not _is_option(rest[0]):
+            beams.append(rest.pop(0))
+    return mine, beams
+
+
+def _is_option(arg: str) -> bool:
+    return arg.startswith("--") and len(arg) > 2
+
+
+def _name(arg: str) -> str:
+    return arg.partition("=")[0]
+
+
+def _check_known(name: str, own: Collection[str], known: Mapping[str, bool]) -> bool:
+    """Whether Beam's option takes a value."""
+    if name not in known:
+        near = difflib.get_close_matches(name, [*own, *known], n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; see --help"
+        raise UnknownOptionError(f"{name} is not an option of Terraseam or of Apache Beam{hint}")
+    return known[name]

@@ -1,0 +1,81 @@
+"""The command line.
+
+Planning, ``--help`` and errors in arguments import neither TensorFlow nor Beam.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+from pipeline.arguments import ArgumentError, parse
+from pipeline.options import SegmentOptions
+
+DONE, FAILED, IMPOSSIBLE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit status."""
+    try:
+        command, options, as_json = parse(sys.argv[1:] if argv is None else argv, _version())
+    except ArgumentError as error:
+        return _fail(str(error), IMPOSSIBLE)
+    try:
+        if command == "plan":
+            return _plan(options, as_json)
+        return _segment(options)
+    except KeyboardInterrupt:
+        return _fail("interrupted; run the same command again to continue", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _plan(options: SegmentOptions, as_json: bool) -> int:
+    from pipeline.describe import describe_plan, plan_json
+    from pipeline.plan import PlanError, make_plan
+
+    try:
+        plan = make_plan(options)
+    except PlanError as error:
+        if as_json:
+            print(json.dumps({"reasons": error.reasons}, indent=2))
+        return _fail(str(error), IMPOSSIBLE)
+    print(json.dumps(plan_json(plan), indent=2) if as_json else describe_plan(plan))
+    return DONE
+
+
+def _segment(options: SegmentOptions) -> int:
+    from pipeline.plan import PlanError, make_plan
+
+    try:
+        plan = make_plan(options)
+    except PlanError as error:
+        return _fail(str(error), IMPOSSIBLE)
+    for note in plan.notes:
+        print(note, file=sys.stderr)
+    from pipeline.describe import describe_results
+    from pipeline.run import RunError, run_plan
+
+    try:
+        manifest = run_plan(plan)
+    except RunError as error:
+        return _fail(str(error), FAILED)
+    if manifest is not None:
+        print(describe_results(manifest))
+    return DONE
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"terraseam: {message}", file=sys.stderr)
+    return status
+
+
+def _version() -> str:
+    try:
+        return metadata.version("terraseam")
+    except metadata.PackageNotFoundError:
+        return "unknown (not installed)"

@@ -1,0 +1,82 @@
+"""Open regions of neighbouring sheets become whole ones.
+
+The seams of a raster, small vectors of labels, are brought together and say which fragments are
+one region. Then the fragments of each region meet where its first pixel lies.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.metrics import Metrics
+
+from pipeline import files
+from pipeline.feature_files import FeatureRecord, write_regions
+from pipeline.layout import RunFolder
+from pipeline.plan import Plan
+from tiles.close import close_regions
+from tiles.fragments import Fragments
+from tiles.seams import Homes, SeamSummary, unite
+
+Home = tuple[int, int, int]
+"""Raster, and row and column of the sheet in which the first pixel of a region lies."""
+
+
+def close_seams(seams: beam.PCollection, plan: Plan, folder: RunFolder) -> beam.PCollection:
+    """Join open regions: (raster, (row, col, summary)) -> (raster, `FeatureRecord`)."""
+    return (
+        seams
+        | "SeamsOfRaster" >> beam.GroupByKey()
+        | "Unite" >> beam.FlatMap(unite_seams)
+        | "SpreadFragments" >> beam.Reshuffle()
+        | "SendFragments" >> beam.FlatMap(send_fragments, plan, folder)
+        | "FragmentsOfRegion" >> beam.GroupByKey()
+        | "Close" >> beam.ParDo(CloseRegions(plan, folder))
+    )
+
+
+def unite_seams(
+    element: tuple[int, Iterable[tuple[int, int, SeamSummary]]],
+) -> Iterator[tuple[int, int, int, Homes]]:
+    """For each sheet of a raster, the regions that its fragments belong to."""
+    raster, seams = element
+    homes = unite({(row, col): summary for row, col, summary in seams})
+    return ((raster, row, col, home) for (row, col), home in homes.items())
+
+
+def send_fragments(
+    element: tuple[int, int, int, Homes], plan: Plan, folder: RunFolder
+) -> Iterator[tuple[Home, tuple[Fragments, np.ndarray]]]:
+    """Send the fragments of a sheet to where their regions begin."""
+    raster, row, col, homes = element
+    fragments: Fragments = pickle.loads(files.read_bytes(folder.fragments(raster, row, col)))
+    side = plan.core * plan.sheet_cores
+    sheets, owner = np.unique(homes.first // side, axis=0, return_inverse=True)
+    for number, (home_row, home_col) in enumerate(sheets.tolist()):
+        chosen = np.flatnonzero(owner.ravel() == number)
+        yield (raster, home_row, home_col), (fragments.take(chosen), homes.first[chosen])
+
+
+class CloseRegions(beam.DoFn):
+    """Relinks the fragments of the regions that begin in one sheet."""
+
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._timer = Metrics.distribution("terraseam", "close_ms")
+
+    def process(self, element: tuple[Home, Iterable[tuple[Fragments, np.ndarray]]]) -> Iterator[Any]:
+        """Close regions and write them as features."""
+        start = time.perf_counter()
+        (raster, row, col), parts = element
+        regions = close_regions(parts)
+        path = self._folder.joined_features(raster, row, col)
+        written: FeatureRecord | None = write_regions(path, row, regions, self._plan, raster)
+        if written is not None:
+            yield raster, written
+        self._timer.update(round((time.perf_counter() - start) * 1000))

@@ -1,0 +1,90 @@
+"""Features on their way from the stages that make them to the one that publishes them.
+
+A file holds features in the order of their first pixels, each as a record of row, column, length
+and bytes; the whole is compressed. Files are merged as streams, so memory does not grow with them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import zstandard
+from tiles.features import FeatureOptions, features
+
+from pipeline import files
+from pipeline.plan import Plan
+from tiles.regions import Regions
+
+Feature = tuple[tuple[int, int], bytes]
+"""First pixel (row, column) of a region, and its GeoJSON feature."""
+
+_RECORD = struct.Struct("<QQI")
+
+
+@dataclass(frozen=True)
+class FeatureRecord:
+    """Features that one element of a stage has written.
+
+    Attributes:
+        path: The file of features.
+        row: Row of the sheets that their first pixels lie in.
+        counts: Number of features by class.
+        areas: Their area by class, in square metres.
+    """
+
+    path: str
+    row: int
+    counts: dict[str, int]
+    areas: dict[str, float]
+
+
+def write_regions(path: str, row: int, regions: Regions, plan: Plan, raster: int) -> FeatureRecord | None:
+    """Write regions as features, without those that the user does not want.
+
+    Returns:
+        What was written; None where no region is left.
+    """
+    planned = plan.rasters[raster]
+    names = tuple(info.name for info in plan.card.classes)
+    made = features(regions, planned.georef, FeatureOptions(planned.id, names, plan.options.min_area))
+    if not made:
+        return None
+    write_features(path, made)
+
+
+def write_features(path: str, features: Iterable[Feature]) -> None:
+    """Write features, whole or not at all; they must be in the order of their first pixels."""
+    with (
+        files.writing(path) as file,
+        zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False) as packed,
+    ):
+        for (row, col), feature in features:
+            packed.write(_RECORD.pack(row, col, len(feature)) + feature)
+
+
+def read_features(path: str) -> Iterator[Feature]:
+    """The features of a file, one after another."""
+    with files.open_bytes(path) as file:
+        stream = zstandard.ZstdDecompressor().stream_reader(file)
+        while record := _read_exactly(stream, _RECORD.size):
+            row, col, length = _RECORD.unpack(record)
+            yield (row, col), _read_exactly(stream, length)
+
+
+def merge_features(paths: Iterable[str]) -> Iterator[bytes]:
+    """The features of many files, in the order of their first pixels."""
+    return (feature for _, feature in heapq.merge(*(read_features(path) for path in paths)))
+
+
+def _read_exactly(stream: zstandard.ZstdDecompressionReader, size: int) -> bytes:
+    """Exactly `size` bytes, or none at the end of the stream."""
+    data = stream.read(size)
+    while data and len(data) < size:
+        more = stream.read(size - len(data))
+        if not more:
+            raise EOFError("a file of features ends in the middle of a record")
+        data += more
+    return data

@@ -1,0 +1,102 @@
+"""Files that appear whole or not at all, on any filesystem that Beam knows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from tiles.inspect import is_local
+
+STAGING_PREFIX = ".staging-"
+"""Begins the names of folders in which results are made before they appear."""
+
+
+def join(*parts: str) -> str:
+    """A path of parts, on the filesystem of the first."""
+    return FileSystems.join(*parts)
+
+
+def exists(path: str) -> bool:
+    """Whether a file exists."""
+    return Path(path).exists() if is_local(path) else FileSystems.exists(path)
+
+
+def open_bytes(path: str) -> BinaryIO:
+    """Open a file for reading."""
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def read_bytes(path: str) -> bytes:
+    """Everything in a file."""
+    with open_bytes(path) as file:
+        return file.read()
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Write a file whole or not at all; one that exists is replaced."""
+    with writing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[BinaryIO]:
+    """A binary file that appears under `path` when the block ends without an error."""
+    if not is_local(path):
+        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            yield file
+        return
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        with draft.open("wb") as file:
+            yield file
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staging(folder: str) -> Iterator[Path]:
+    """A local folder for results that `publish` moves to `folder`; it is gone behind the block."""
+    if is_local(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    parent = folder if is_local(folder) else None
+    made = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=parent))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def publish(staged: Path, path: str) -> None:
+    """Let a staged file appear under its final path."""
+    if is_local(path):
+        staged.chmod(0o666 & ~_umask())
+        staged.replace(path)
+        return
+    with staged.open("rb") as source, writing(path) as target:
+        shutil.copyfileobj(source, target)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def remove_tree(path: str) -> None:
+    """Remove a folder with everything in it, where it exists."""
+    if is_local(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif FileSystems.match([join(path, "**")])[0].metadata_list:
+        FileSystems.delete([path])

@@ -1,0 +1,83 @@
+"""Running the network on the tiles of a sheet, several at once."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+import psutil
+
+from tiles.lattice import Lattice
+from tiles.source import Chip
+
+MEMORY_SHARE = 0.5
+"""The share of the machine's memory that tiles in flight may take."""
+
+Tile = tuple[int, int]
+
+
+class Network(Protocol):
+    """What infers: raster samples in, logits out; it may be called from several threads."""
+
+    def logits(self, chips: np.ndarray) -> np.ndarray:
+        """Logits ``(n, height, width, classes)`` of chips ``(n, height, width, bands)``."""
+
+
+def infer_tiles(
+    network: Network, chip: Chip, lattice: Lattice, tiles: Iterable[Tile], samples: int, at_once: int
+) -> Iterator[tuple[Tile, np.ndarray]]:
+    """Logits of tiles, in order.
+
+    Args:
+        network: What infers.
+        chip: The read window of the sheet; it holds those of all tiles.
+        lattice: The tiles of the raster.
+        tiles: Row and column of each tile.
+        samples: Tiles a call of the network.
+        at_once: Calls at the same time; it changes no result.
+
+    Yields:
+        A tile and the logits of its read window, shape ``(height, width, classes)``.
+    """
+
+    def call(batch: tuple[Tile, ...]) -> np.ndarray:
+        return network.logits(np.stack([chip.cut(lattice.read_window(*tile)) for tile in batch]))
+
+    batches = _batches(iter(tiles), samples)
+    waiting: deque[tuple[tuple[Tile, ...], Future[np.ndarray]]] = deque()
+    pool = calling_pool()
+    waiting.extend((batch, pool.submit(call, batch)) for batch in islice(batches, at_once))
+    while waiting:
+        batch, future = waiting.popleft()
+        logits = future.result()
+        waiting.extend((following, pool.submit(call, following)) for following in islice(batches, 1))
+        yield from zip(batch, logits, strict=True)
+
+
+def _batches(tiles: Iterator[Tile], samples: int) -> Iterator[tuple[Tile, ...]]:
+    while batch := tuple(islice(tiles, samples)):
+        yield batch
+
+
+def calls_at_once(call_memory: int, workers: int) -> int:
+    """How many calls of the network run at the same time in a process, each with one thread.
+
+    Args:
+        call_memory: Memory of one call, in bytes.
+        workers: Processes that share the machine.
+    """
+    cores = len(os.sched_getaffinity(0))
+    room = int(psutil.virtual_memory().total * MEMORY_SHARE / max(1, call_memory))
+    return max(1, min(cores, room) // max(1, workers))
+
+
+@functools.cache
+def calling_pool() -> ThreadPoolExecutor:
+    """The threads of this process that call the network; Beam's own threads share them."""
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="infer")

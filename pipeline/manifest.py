@@ -1,0 +1,90 @@
+"""The record of a run: what ran on what, with which versions, and what came of it."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from pipeline.describe import exactness
+from pipeline.plan import Plan
+
+PACKAGES = (
+    "terraseam",
+    "apache-beam",
+    "keras",
+    "tensorflow",
+    "numpy",
+    "rasterio",
+    "shapely",
+    "numba",
+    "pyproj",
+)
+
+
+def manifest(plan: Plan, rasters: Sequence[dict[str, Any]], started: float) -> dict[str, Any]:
+    """The manifest of a run that has ended.
+
+    Args:
+        plan: The run.
+        rasters: What became of each raster; the profile of its sheets moves to the top.
+        started: When the run started, in seconds since the epoch.
+    """
+    sheets = [sheet for raster in rasters for sheet in raster["sheets"]]
+    profiles: list[dict[str, Any]] = []
+    for sheet in sheets:
+        profile = sheet.pop("profile")
+        if profile not in profiles:
+            profiles.append(profile)
+    stages = {
+        stage: sum(sheet["seconds"][stage] for sheet in sheets) for stage in ("read", "infer", "stitch")
+    }
+    return {
+        "format": 1,
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "model": {
+            "name": plan.card.name,
+            "version": plan.card.version,
+            "bundle": plan.bundle,
+            "weights_sha256": plan.card.weights_sha256,
+            "license": plan.card.license,
+        },
+        "profiles": profiles,
+        "tiling": {
+            "core_px": plan.core,
+            "halo_px": plan.halo.sides,
+            "sheet_px": plan.core * plan.sheet_cores,
+            "stitch": plan.stitch,
+            "exact": plan.exact,
+            "exactness": exactness(plan),
+        },
+        "polygons": {
+            "classes": [plan.card.classes[label].name for label in plan.polygon_labels()],
+            "min_area_m2": plan.options.min_area,
+        },
+        "notes": plan.notes,
+        "counts": {
+            "rasters": len(rasters),
+            "sheets": len(sheets),
+            "sheets_inferred": sum(not sheet["reused"] for sheet in sheets),
+            "sheets_reused": sum(sheet["reused"] for sheet in sheets),
+            "tiles_inferred": sum(sheet["tiles"] for sheet in sheets),
+        },
+        "seconds": {"total": time.time() - started, **stages},
+        "rasters": list(rasters),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,56 @@
+"""What the user asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tiles.stitch import StitchMethod
+
+DEFAULT_TILE = 1024
+DEFAULT_SHEET = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentOptions:
+    """Options of ``terraseam segment`` and ``terraseam plan``.
+
+    Attributes:
+        rasters: Paths, directories and globs, as given.
+        model: Folder of a bundle, or the name of one that ships with Terraseam.
+        output: Folder of the results.
+        bands: Bands to read, numbered from 1; None for all but alpha.
+        sheet: Side of a sheet, in pixels; rounded to whole cores.
+        tile: Side of a core, in pixels; None for `DEFAULT_TILE`.
+        halo: Context on each side of a core, in pixels; None for the network's reach.
+        stitch: How tiles are put together; None for crop where the reach is finite, else blend.
+        batch_size: Tiles a call of the network; None for what suits the device.
+        classes: Names of the classes to make polygons of; None for all but the background.
+        min_area: Smallest polygon, in square metres.
+        any_gsd: Whether rasters may have another GSD than the network was trained at.
+        work: Folder of the prediction store; None for ``.work`` in `output`.
+        force: Whether sheets are computed even where the store has them.
+        beam: Arguments for Beam, as given.
+    """
+
+    rasters: tuple[str, ...]
+    model: str
+    output: str
+    bands: tuple[int, ...] | None = None
+    sheet: int = DEFAULT_SHEET
+    tile: int | None = None
+    halo: int | None = None
+    stitch: StitchMethod | None = None
+    batch_size: int | None = None
+    classes: tuple[str, ...] | None = None
+    min_area: float = 0.0
+    any_gsd: bool = False
+    work: str | None = None
+    force: bool = False
+    beam: tuple[str, ...] = ()
+
+    @property
+    def work_folder(self) -> str:
+        """Where the prediction store lives."""
+        return self.work if self.work is not None else self.output.rstrip("/") + "/.work"

@@ -1,0 +1,57 @@
+"""How far a run is, counted from what its workers have finished."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.layout import RunFolder
+from tiles.inspect import is_local
+
+PERIOD = 1.0
+"""Seconds between two looks."""
+
+
+@contextlib.contextmanager
+def progress(folder: RunFolder, sheets: int, shown: bool) -> Iterator[None]:
+    """Show on a terminal how many sheets are done and how long the rest will take."""
+    records = Path(folder.sheet_done(0, 0, 0)).parent
+    if not shown or not sys.stderr.isatty() or not is_local(folder.path):
+        yield
+        return
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(records, sheets, ended), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _watch(records: Path, sheets: int, ended: threading.Event) -> None:
+    start = time.monotonic()
+    while not ended.wait(PERIOD):
+        done = sum(1 for _ in records.glob("*.json")) if records.exists() else 0
+        print(
+            f"\r\x1b[K{progress_line(done, sheets, time.monotonic() - start)}",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def progress_line(done: int, sheets: int, seconds: float) -> str:
+    """A line such as ``segmenting: 12 of 64 sheets, about 3 min left``."""
+    if done >= sheets:
+        return f"polygons and files of {sheets} sheets"
+    line = f"segmenting: {done} of {sheets} sheets"
+    if done == 0:
+        return line
+    left = seconds / done * (sheets - done)
+    return f"{line}, about {left / 60:.0f} min left" if left >= 90 else f"{line}, about {left:.0f} s left"

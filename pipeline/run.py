@@ -1,0 +1,100 @@
+"""Executing a plan."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+
+from pipeline import files
+from pipeline.graph import build
+from pipeline.layout import RunFolder, manifest_path, result_folder
+from pipeline.plan import Plan
+from pipeline.progress import progress
+from pipeline.runner import (
+    WorkerDiedError,
+    beam_pipeline,
+    is_local_run,
+    leave_after_worker_death,
+    worker_watchdog,
+)
+from tiles.inspect import is_local
+
+CONTINUE = "what was inferred is kept: run the same command again to continue"
+
+
+class RunError(RuntimeError):
+    """A run that failed, in one sentence."""
+
+
+def run_plan(plan: Plan) -> dict[str, Any] | None:
+    """Run a plan to the end.
+
+    Returns:
+        The manifest; None where a remote runner was only handed the job.
+
+    Raises:
+        RunError: If the run failed, with the cause in a sentence.
+    """
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    options = PipelineOptions(list(plan.options.beam))
+    local = is_local_run(options)
+    folder = RunFolder.of(plan)
+    _clean(plan, folder)
+    pipeline = beam_pipeline(plan.options.beam)
+    build(pipeline, plan, folder, workers=_workers(options), accelerated=not local, started=time.time())
+    try:
+        with worker_watchdog(), progress(folder, plan.sheet_count(), shown=local):
+            result = pipeline.run()
+            if not local and options.get_all_options().get("dry_run"):
+                return None
+            result.wait_until_finish()
+    except WorkerDiedError as error:
+        print(f"terraseam: a worker process died ({error}); {CONTINUE}", file=sys.stderr)
+        leave_after_worker_death(1)
+    except KeyboardInterrupt:
+        raise
+    except Exception as error:
+        if "KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from error
+        raise RunError(f"{sentence(error)}; {CONTINUE}") from error
+    files.remove_tree(folder.path)
+    return json.loads(files.read_bytes(manifest_path(plan)))
+
+
+def sentence(error: BaseException) -> str:
+    """The cause of a failed pipeline: the message that one of our stages raised, without Beam's wrapping."""
+    text = str(error).strip()
+    if "Traceback" in text:
+        # Worker processes send tracebacks as text: the last line that names an exception is the cause.
+        raised = [
+            line for line in text.splitlines() if re.match(r"^[\w.]+(Error|Exception|Interrupt)\b.*: ", line)
+        ]
+        text = raised[-1].split(": ", 1)[1] if raised else text.splitlines()[-1]
+    text = re.sub(
+        r"\s*\[while running '.*?'\]", "", text.splitlines()[0] if text else repr(error), flags=re.S
+    )
+    return text.strip().rstrip(".")
+
+
+def _workers(options: PipelineOptions) -> int:
+    """Processes of the local runner that share this machine."""
+    direct = options.view_as(DirectOptions)
+    return max(1, direct.direct_num_workers) if direct.direct_running_mode != "multi_threading" else 1
+
+
+def _clean(plan: Plan, folder: RunFolder) -> None:
+    """Remove what an interrupted run of the same job has left."""
+    files.remove_tree(folder.path)
+    for number in range(len(plan.rasters)):
+        results = result_folder(plan, number)
+        if is_local(results):
+            for left in Path(results).glob(f"{files.STAGING_PREFIX}*"):
+                shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,169 @@
+"""Read, infer and stitch: the half of the pipeline that runs on accelerators.
+
+One DoFn does all three for a sheet, so that pixels and logits never leave it on any runner; what
+leaves it is the key under which the prediction store has the sheet's label map.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.metrics import Metrics
+
+from models.engine import Engine, execution_profile, shared_engine
+from pipeline import files
+from pipeline.infer import calls_at_once, infer_tiles
+from pipeline.keys import recipe_digest, sheet_key
+from pipeline.layout import RunFolder
+from pipeline.plan import Plan
+from pipeline.store import PredictionStore
+from tiles.source import Chip, RasterSource
+from tiles.stitch import LabelMap, stitch_ring, stitcher
+
+Sheet = tuple[int, int, int]
+"""Number of the raster in the plan, row and column of the sheet."""
+
+
+@dataclass(frozen=True)
+class SheetRecord:
+    """What became of one sheet in the first half.
+
+    Attributes:
+        raster: Number of the raster in the plan.
+        row: Row of the sheet.
+        col: Column of the sheet.
+        key: Content key under which the store has it.
+        reused: Whether the store had it before.
+        tiles: Tiles that the network ran on.
+        seconds: Time by stage: read, infer, stitch.
+        profile: The execution profile.
+    """
+
+    raster: int
+    row: int
+    col: int
+    key: str
+    reused: bool
+    tiles: int
+    seconds: dict[str, float]
+    profile: dict[str, Any]
+
+
+class SegmentSheets(beam.DoFn):
+    """Sheets in, records out; the label maps go to the prediction store.
+
+    Args:
+        plan: The run.
+        run_folder: Where records of finished sheets are left, for progress.
+        workers: Processes that share this machine.
+    """
+
+    def __init__(self, plan: Plan, run_folder: RunFolder, workers: int) -> None:
+        self._plan = plan
+        self._run_folder = run_folder
+        self._workers = workers
+        self._timers = {stage: Metrics.distribution("terraseam", f"{stage}_ms") for stage in STAGES}
+
+    def setup(self) -> None:
+        """Open nothing yet: rasters and network are opened by the first sheet that needs them."""
+        plan = self._plan
+        self._profile = execution_profile(plan.options.batch_size)
+        self._recipe = recipe_digest(
+            plan.card.score_fields(), self._profile.to_json(), plan.core, plan.halo, plan.stitch
+        )
+        self._store = PredictionStore(files.join(plan.options.work_folder, "store"))
+        self._sources: dict[int, RasterSource] = {}
+
+    def process(self, element: Sheet) -> Iterator[SheetRecord]:
+        """Segment one sheet, unless the store has it."""
+        raster, row, col = element
+        clock = Clock()
+        with clock.time("read"):
+            chip = self._source(raster).read(self._read_window(element))
+        key = sheet_key(self._recipe, chip, self._plan.lattice(raster), (row, col), self._plan.stitch)
+        reused = not self._plan.options.force and self._store.get(key) is not None
+        tiles = 0
+        if not reused:
+            label_map, tiles = self._segment(chip, element, clock)
+            self._store.put(key, label_map)
+        record = SheetRecord(raster, row, col, key, reused, tiles, clock.seconds, self._profile.to_json())
+        self._count(record)
+        files.write_bytes(self._run_folder.sheet_done(*element), json.dumps(asdict(record)).encode())
+        yield record
+
+    def _read_window(self, element: Sheet) -> Any:
+        raster, row, col = element
+        return self._plan.lattice(raster).sheet_read_window(row, col, stitch_ring(self._plan.stitch))
+
+    def _source(self, raster: int) -> RasterSource:
+        if raster not in self._sources:
+            # One raster at a time keeps the number of open files bounded over thousands of rasters.
+            self._sources.clear()
+            planned = self._plan.rasters[raster]
+            self._sources[raster] = RasterSource(planned.path, planned.bands, self._plan.card.fill)
+        return self._sources[raster]
+
+    def _segment(self, chip: Chip, element: Sheet, clock: Clock) -> tuple[LabelMap, int]:
+        """The label map of a sheet, and how many tiles it took."""
+        raster, row, col = element
+        lattice = self._plan.lattice(raster)
+        stitch = stitcher(self._plan.stitch, lattice, (row, col), len(self._plan.card.classes))
+        valid = chip.valid[lattice.sheet_window(row, col).within(chip.window)]
+        ring = stitch_ring(self._plan.stitch)
+        tiles = [tile for tile in lattice.sheet_tiles(row, col, ring) if stitch.needs(tile, valid)]
+        if tiles:
+            self._infer(chip, element, tiles, stitch, clock)
+        with clock.time("stitch"):
+            return stitch.label_map(np.ascontiguousarray(valid)), len(tiles)
+
+    def _infer(
+        self, chip: Chip, element: Sheet, tiles: list[tuple[int, int]], stitch: Any, clock: Clock
+    ) -> None:
+        samples = self._profile.samples
+        at_once = calls_at_once(self._plan.chip_memory() * samples, self._workers)
+        with clock.time("infer"):
+            answers = infer_tiles(
+                self._engine(), chip, self._plan.lattice(element[0]), tiles, samples, at_once
+            )
+        while True:
+            with clock.time("infer"):
+                answer = next(answers, None)
+            if answer is None:
+                return
+            with clock.time("stitch"):
+                stitch.add(*answer)
+
+    def _engine(self) -> Engine:
+        return shared_engine(self._plan.bundle, self._profile)
+
+    def _count(self, record: SheetRecord) -> None:
+        Metrics.counter("terraseam", "sheets_reused" if record.reused else "sheets_inferred").inc()
+        Metrics.counter("terraseam", "tiles_inferred").inc(record.tiles)
+        for stage, seconds in record.seconds.items():
+            self._timers[stage].update(round(seconds * 1000))
+
+
+STAGES = ("read", "infer", "stitch")
+
+
+class Clock:
+    """Wall time by stage."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+
+    @contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        """Add the time that a block takes to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start

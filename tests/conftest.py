@@ -1,0 +1,78 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("GDAL_CACHEMAX", "64")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.enums import ColorInterp
+
+NORTH_UP = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_600_000)
+
+
+@pytest.fixture
+def make_raster(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a raster of random or given pixels ``(height, width, bands)``."""
+
+    def make(
+        height: int = 37,
+        width: int = 53,
+        *,
+        bands: int = 3,
+        dtype: str = "uint8",
+        pixels: np.ndarray | None = None,
+        name: str = "scene.tif",
+        crs: str | None = "EPSG:32632",
+        transform: rasterio.Affine = NORTH_UP,
+        nodata: float | None = None,
+        alpha: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
+        seed: int = 0,
+        **profile: object,
+    ) -> Path:
+        if pixels is None:
+            rng = np.random.default_rng(seed)
+            pixels = rng.integers(1, 255, (height, width, bands)).astype(dtype)
+        height, width, bands = pixels.shape
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shape = {
+            "height": height,
+            "width": width,
+            "count": bands + (alpha is not None),
+            "dtype": pixels.dtype,
+        }
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+            rasterio.open(
+                path, "w", driver="GTiff", crs=crs, transform=transform, nodata=nodata, **shape, **profile
+            ) as dataset,
+        ):
+            dataset.write(np.moveaxis(pixels, -1, 0), list(range(1, bands + 1)))
+            if alpha is not None:
+                dataset.colorinterp = [*dataset.colorinterp[:bands], ColorInterp.alpha]
+                dataset.write(alpha.astype(pixels.dtype), bands + 1)
+            if mask is not None:
+                dataset.write_mask(mask)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real data; tests that need it are skipped where TERRASEAM_DATA does not name it."""
+    folder = os.environ.get("TERRASEAM_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("TERRASEAM_DATA is not set to the folder of real data")
+    return Path(folder)

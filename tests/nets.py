@@ -1,0 +1,62 @@
+"""Small real networks and bundles for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from models.bundle import save_bundle
+from models.card import ClassInfo, Scaling
+
+COLOURS = ("#c8b45a", "#1e5ac8", "#00ffff", "#ff0000")
+
+
+def card_fields(classes: int, bands: int, **changes: object) -> dict[str, object]:
+    """The fields of a card that are not read from the network."""
+    names = ("land", "water", "lake", "ice")[:classes]
+    fields: dict[str, object] = {
+        "name": "tiny",
+        "version": "1.0.0",
+        "architecture": "test",
+        "classes": tuple(ClassInfo(n, c, n == "land") for n, c in zip(names, COLOURS, strict=False)),
+        "bands": ("red", "green", "blue", "nir")[:bands],
+        "gsd": "any",
+        "scaling": Scaling((1 / 127.5,) * bands, (-1.0,) * bands),
+        "fill": (127.0,) * bands,
+        "license": "Apache-2.0",
+    }
+    return {**fields, **changes}
+
+
+def brightest_band(bands: int = 3) -> keras.Model:
+    """Labels each pixel by its brightest band; it looks at one pixel only."""
+    chip = keras.Input((None, None, bands))
+    logits = layers.Conv2D(bands, 1, use_bias=False, name="logits")(chip)
+    model = keras.Model(chip, logits, name="brightest")
+    model.get_layer("logits").set_weights([np.eye(bands, dtype="f4")[None, None] * 4])
+    return model
+
+
+def small_unet(classes: int = 3, bands: int = 3, width: int = 4, seed: int = 0) -> keras.Model:
+    """A U-Net of stride 4 with random weights; it looks at some tens of pixels."""
+    keras.utils.set_random_seed(seed)
+    chip = keras.Input((None, None, bands))
+    fine = layers.Conv2D(width, 3, padding="same", activation="relu")(chip)
+    half = layers.Conv2D(width, 3, strides=2, padding="same", activation="relu")(fine)
+    quarter = layers.Conv2D(2 * width, 3, strides=2, padding="same", activation="relu")(half)
+    quarter = layers.DepthwiseConv2D(3, padding="same", activation="relu")(quarter)
+    up = layers.UpSampling2D(2, interpolation="bilinear")(quarter)
+    up = layers.Conv2D(width, 3, padding="same", activation="relu")(layers.Concatenate()([up, half]))
+    up = layers.Conv2DTranspose(width, 4, strides=2, padding="same", activation="relu")(up)
+    logits = layers.Conv2D(classes, 3, padding="same", name="logits")(layers.Concatenate()([up, fine]))
+    return keras.Model(chip, logits, name="small_unet")
+
+
+def make_bundle(folder: Path, model: keras.Model, **changes: object) -> Path:
+    """Write a bundle of a network."""
+    classes, bands = model.outputs[0].shape[-1], model.inputs[0].shape[-1]
+    save_bundle(model, folder, **card_fields(classes, bands, **changes))
+    return folder

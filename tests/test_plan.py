@@ -1,0 +1,254 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nets
+import numpy as np
+import pytest
+import rasterio
+
+from pipeline.cli import main
+from pipeline.describe import describe_plan
+from pipeline.options import SegmentOptions
+from pipeline.plan import PlanError, make_plan
+from tiles.lattice import Halo
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return nets.make_bundle(tmp_path_factory.mktemp("bundles") / "tiny", nets.small_unet())
+
+
+@pytest.fixture
+def plan_of(make_raster, bundle, tmp_path):
+    """A function that plans a run over one raster, or the given ones."""
+
+    def plan(*rasters, **options):
+        paths = tuple(str(raster) for raster in rasters) or (str(make_raster()),)
+        return make_plan(
+            SegmentOptions(paths, **{"model": str(bundle), "output": str(tmp_path / "out"), **options})
+        )
+
+    return plan
+
+
+def reasons(plan, *args, **options):
+    with pytest.raises(PlanError) as caught:
+        plan(*args, **options)
+    for reason in caught.value.reasons:
+        assert "\n" not in reason
+    return caught.value.reasons
+
+
+def edited_card(bundle, folder, drop=(), **changes):
+    """A copy of a bundle with another card."""
+    folder.mkdir()
+    (folder / "model.keras").write_bytes((bundle / "model.keras").read_bytes())
+    card = json.loads((bundle / "card.json").read_text()) | changes
+    (folder / "card.json").write_text(json.dumps({k: v for k, v in card.items() if k not in drop}))
+    return folder
+
+
+def test_a_plan_takes_halo_core_and_sheet_from_card_and_defaults(plan_of):
+    plan = plan_of()
+    reach = plan.card.reach
+    assert plan.halo == Halo(reach.top, reach.bottom, reach.left, reach.right).rounded_up(4)
+    assert (plan.core, plan.sheet_cores, plan.stitch, plan.exact, plan.notes) == (1024, 2, "crop", True, ())
+
+
+def test_options_change_the_plan(plan_of):
+    assert plan_of(tile=512, sheet=512).lattice(0).core == 512
+    assert plan_of(tile=512, sheet=4096).sheet_cores == 8
+    assert plan_of(halo=63).halo == Halo(64, 64, 64, 64)
+    assert plan_of(stitch="blend").stitch == "blend"
+    assert plan_of(bands=(3, 1, 2)).rasters[0].bands == (3, 1, 2)
+    assert plan_of().polygon_labels() == (1, 2)
+    assert plan_of(classes=("land", "lake")).polygon_labels() == (0, 2)
+
+
+def test_roundings_are_said(plan_of):
+    assert "--sheet 1000 is rounded to 1024 px" in plan_of(tile=512, sheet=1000).notes[0]
+    assert "--halo 63 is rounded up to 64 px: whole strides of 4 px" in plan_of(halo=63).notes[0]
+
+
+def test_a_halo_below_the_reach_is_a_warning_that_says_what_is_lost(plan_of):
+    plan = plan_of(halo=4)
+    assert not plan.exact
+    assert "warning: this run is not exact, because the halo of 4 px is below the reach" in plan.notes[0]
+    assert not plan_of(stitch="blend").exact
+
+
+def test_networks_without_finite_reach_are_blended_and_said_to_depend_on_tiles(plan_of, bundle, tmp_path):
+    plan = plan_of(model=str(edited_card(bundle, tmp_path / "whole", reach=None)))
+    assert (plan.stitch, plan.exact, plan.halo) == ("blend", False, Halo(128, 128, 128, 128))
+    assert "its reach is not finite" in plan.notes[0]
+    assert "no finite reach" in describe_plan(plan)
+
+
+def test_rasters_come_from_paths_directories_and_globs_each_once(plan_of, make_raster, tmp_path):
+    a, b = make_raster(name="in/a.tif"), make_raster(name="in/b.TIF")
+    make_raster(name="in/deeper/a.tif", seed=3)
+    (tmp_path / "in" / "notes.txt").write_text("no raster")
+    assert [r.path for r in plan_of(tmp_path / "in").rasters] == [str(a), str(b)]
+    assert [r.path for r in plan_of(str(tmp_path / "in" / "**" / "a.tif"), a).rasters] == [
+        str(a),
+        str(tmp_path / "in" / "deeper" / "a.tif"),
+    ]
+
+
+def test_rasters_that_share_a_stem_get_ids_that_stay(plan_of, make_raster, tmp_path):
+    a, other, b = make_raster(name="1/a.tif"), make_raster(name="2/a.tif"), make_raster(name="b.tif")
+    ids = [r.id for r in plan_of(a, other, b).rasters]
+    assert ids[2] == "b" and ids[0].startswith("a-") and ids[1].startswith("a-") and ids[0] != ids[1]
+    assert [r.id for r in plan_of(other, a).rasters] == [ids[1], ids[0]]
+
+
+def test_rasters_of_one_run_may_differ(plan_of, make_raster):
+    utm = make_raster(name="utm.tif")
+    lonlat = make_raster(
+        20, 90, name="ll.tif", crs="EPSG:4326", transform=rasterio.Affine(1e-5, 0, 9, 0, -1e-5, 47)
+    )
+    plan = plan_of(utm, lonlat)
+    assert [plan.lattice(i).sheet_shape for i in range(2)] == [(1, 1), (1, 1)]
+    assert plan.sheet_count() == 2
+
+
+def test_every_reason_is_collected(plan_of, make_raster, tmp_path):
+    (tmp_path / "empty").mkdir()
+    found = reasons(
+        plan_of,
+        tmp_path / "gone.tif",
+        tmp_path / "empty",
+        make_raster(crs=None),
+        tile=500,
+        classes=("trees",),
+    )
+    text = "\n".join(found)
+    assert "gone.tif does not exist" in text
+    assert "empty is a directory without rasters" in text
+    assert "has no CRS" in text
+    assert "--tile 500 is not a multiple of 512 px" in text and "pass --tile 512" in text
+    assert "tiny has no class trees; it has land, water, lake" in text
+
+
+def test_bands_must_exist_and_fit_the_card(plan_of, make_raster):
+    assert "has no band 4: its bands are 1 to 3" in reasons(plan_of, bands=(1, 2, 4))[0]
+    assert "wants 3 bands (red, green, blue); 2 were chosen: (1, 2)" in reasons(plan_of, bands=(1, 2))[0]
+    four = make_raster(bands=4, dtype="uint16")
+    assert "wants 3 bands (red, green, blue); 4 are in" in reasons(plan_of, four)[0]
+    assert plan_of(make_raster(name="rgba.tif", alpha=np.full((37, 53), 255))).rasters[0].bands == (1, 2, 3)
+
+
+def test_another_gsd_is_refused_unless_it_is_taken_as_it_is(plan_of, bundle, tmp_path):
+    coarse = str(edited_card(bundle, tmp_path / "coarse", gsd=2.0))
+    assert "has a GSD of 0.5 m/px, but tiny 1.0.0 was trained at 2 m/px" in reasons(plan_of, model=coarse)[0]
+    assert plan_of(model=coarse, any_gsd=True).exact
+    assert plan_of(model=str(edited_card(bundle, tmp_path / "near", gsd=0.45))).exact
+
+
+def test_bundles_that_are_not_whole_are_refused(plan_of, bundle, tmp_path):
+    (tmp_path / "bare").mkdir()
+    assert "has no card.json" in reasons(plan_of, model=str(tmp_path / "bare"))[0]
+    assert (
+        "has no field 'stride'"
+        in reasons(plan_of, model=str(edited_card(bundle, tmp_path / "b", drop=("stride",))))[0]
+    )
+    many = [{"name": f"c{i}", "color": "#000000", "background": False} for i in range(255)]
+    found = reasons(plan_of, model=str(edited_card(bundle, tmp_path / "many", classes=many)))
+    assert "254" in found[0] and "classes" in found[0]
+    assert "no bundle 'roofs'" in reasons(plan_of, model="roofs")[0]
+
+
+def test_an_output_that_cannot_be_a_folder_is_refused(plan_of, make_raster):
+    file = make_raster(name="file.tif")
+    assert f"--output {file} cannot be a folder: {file} is a file" in reasons(plan_of, output=str(file))[0]
+    assert "is a file" in reasons(plan_of, output=str(file / "deeper"))[0]
+    assert "--work" in reasons(plan_of, work=str(file))[0]
+
+
+def test_a_raster_larger_than_the_disk_is_refused(plan_of, make_raster, tmp_path):
+    source = make_raster(name="small.tif")
+    vrt = tmp_path / "huge.vrt"
+    vrt.write_text(
+        '<VRTDataset rasterXSize="2000000" rasterYSize="20000000"><SRS>EPSG:32632</SRS>'
+        "<GeoTransform>500000, 0.01, 0, 5600000, 0, -0.01</GeoTransform>"
+        + "".join(
+            f'<VRTRasterBand dataType="Byte" band="{b}"><SimpleSource><SourceFilename>{source}</SourceFilename>'
+            f"<SourceBand>{b}</SourceBand></SimpleSource></VRTRasterBand>"
+            for b in (1, 2, 3)
+        )
+        + "</VRTDataset>"
+    )
+    assert "GB of disk, and" in reasons(plan_of, vrt)[0]
+
+
+def test_nothing_is_written_by_a_plan_or_a_refusal(plan_of, make_raster, tmp_path):
+    make_raster()
+    before = sorted(tmp_path.rglob("*"))
+    plan_of()
+    reasons(plan_of, tile=500)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_plan_is_printed_for_people_and_programs(make_raster, bundle, tmp_path, capsys):
+    arguments = ["plan", str(make_raster()), "--model", str(bundle), "--output", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    for words in ("scene: 53 x 37 px, 0.5 m/px", "core 1024 px, halo", "exact     yes", "memory", "disk"):
+        assert words in text
+    assert main([*arguments, "--json", "--tile", "512"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["core_px"], plan["sheets"], plan["tiles"], plan["exact"]) == (512, 1, 1, True)
+    assert main([*arguments, "--json", "--tile", "3"]) == 2
+    assert "--tile 3" in json.loads(capsys.readouterr().out)["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plann"], "invalid choice: 'plann'"),
+        (["plan", "a.tif"], "required: --model, --output"),
+        (
+            ["plan", "a.tif", "--modle", "x"],
+            "--modle is not an option of Terraseam or of Apache Beam; did you mean --model",
+        ),
+        (["plan", "a.tif", "--min-area", "-2"], "'-2' is not a number of 0 or more"),
+        (["plan", "a.tif", "--min-area", "nan"], "'nan' is not a number of 0 or more"),
+        (["plan", "a.tif", "--bands", "1;2"], "'1;2' is not a list of band numbers"),
+        (["plan", "a.tif", "--tile", "big"], "'big' is not a whole number of 1 or more"),
+        (["plan", "a.tif", "--stitch", "glue"], "invalid choice: 'glue'"),
+    ],
+)
+def test_wrong_arguments_get_one_sentence_and_status_2(arguments, words, capsys):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+
+
+def test_beams_options_are_passed_through(make_raster, bundle, tmp_path):
+    from pipeline.arguments import parse
+
+    rest = [str(make_raster()), "--model", str(bundle), "--output", str(tmp_path)]
+    _, options, _ = parse(
+        ["segment", "--direct_num_workers", "2", *rest, "--runner=DirectRunner", "--streaming"], "1"
+    )
+    assert options.beam == ("--direct_num_workers", "2", "--runner=DirectRunner", "--streaming")
+    assert options.rasters == (rest[0],)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["segment", "--help"], ["segment", "gone.tif", "--model", "x"]]
+)
+def test_help_and_argument_errors_answer_at_once(arguments):
+    command = [sys.executable, "-X", "importtime", "-m", "pipeline", *arguments]
+    start = time.monotonic()
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env=dict(os.environ)
+    )
+    assert done.returncode in (0, 2) and time.monotonic() - start < 10
+    assert not any(name in done.stderr for name in ("tensorflow", "apache_beam", "rasterio", "numpy"))

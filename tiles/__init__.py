@@ -1,0 +1,1 @@
+"""Rasters and geometry: windows, tiles, stitching, polygons. Knows no Beam and no networks."""

@@ -1,0 +1,142 @@
+"""Where a raster lies on the Earth: its CRS, transform and shape as one value."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import pyproj
+
+LONLAT = "EPSG:4326"
+_local = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Georef:
+    """CRS, transform and shape of one raster.
+
+    Pixel positions are ``(col, row)``: (0, 0) is the corner of the first pixel, (0.5, 0.5) its centre.
+
+    Attributes:
+        crs: WKT or authority string such as ``EPSG:32633``.
+        transform: ``(a, b, c, d, e, f)`` in rasterio's order and in units of the CRS:
+            ``x = a*col + b*row + c``, ``y = d*col + e*row + f``.
+        height: Raster height, in pixels.
+        width: Raster width, in pixels.
+    """
+
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"a raster has 1 px or more on each side, got {self.height} x {self.width} px")
+        if len(self.transform) != 6 or not all(math.isfinite(v) for v in self.transform):
+            raise ValueError(f"transform must be six finite numbers (a, b, c, d, e, f), got {self.transform}")
+        object.__setattr__(self, "transform", tuple(float(v) for v in self.transform))
+        if self._determinant() == 0:
+            raise ValueError(f"transform maps every pixel onto one line or point: {self.transform}")
+        _check_crs(self.crs)
+
+    def to_map(self, xy_px: np.ndarray) -> np.ndarray:
+        """Map coordinates of pixel positions.
+
+        Args:
+            xy_px: Pixel positions ``(col, row)``, shape ``(n, 2)``.
+
+        Returns:
+            Map coordinates ``(x, y)`` in units of the CRS, float64, shape ``(n, 2)``.
+        """
+        a, b, c, d, e, f = self.transform
+        col, row = np.asarray(xy_px, dtype=np.float64).T
+        return np.stack([col * a + row * b + c, col * d + row * e + f], axis=1)
+
+    def to_pixels(self, xy_map: np.ndarray) -> np.ndarray:
+        """Pixel positions ``(col, row)`` of map coordinates, both of shape ``(n, 2)``."""
+        a, b, c, d, e, f = self.transform
+        x, y = np.asarray(xy_map, dtype=np.float64).T
+        x, y = x - c, y - f
+        with np.errstate(invalid="ignore"):
+            return np.stack([e * x - b * y, a * y - d * x], axis=1) / self._determinant()
+
+    def to_lonlat(self, xy_px: np.ndarray) -> np.ndarray:
+        """Longitude and latitude (WGS 84, longitude first, as OGC:CRS84) of pixel positions.
+
+        Longitudes outside -180..180 (rasters of 0..360, or that reach over the antimeridian) are brought into
+        it; -180 and 180 both stay what they are. Latitudes a hair beyond a pole are set on it.
+
+        Args:
+            xy_px: Pixel positions ``(col, row)``, shape ``(n, 2)``.
+
+        Returns:
+            Degrees ``(longitude, latitude)``, float64, shape ``(n, 2)``.
+
+        Raises:
+            ValueError: If the CRS has no longitude and latitude for one of the positions.
+        """
+        lonlat = self.lonlat_or_nan(xy_px)
+        unknown = np.flatnonzero(np.isnan(lonlat[:, 0]))
+        if unknown.size:
+            col, row = np.asarray(xy_px)[unknown[0]]
+            raise ValueError(f"column {col:g}, row {row:g} of the raster lies outside the area of its CRS")
+        return lonlat
+
+    def lonlat_or_nan(self, xy_px: np.ndarray) -> np.ndarray:
+        """As `to_lonlat`, with NaN where the CRS has no longitude and latitude."""
+        x, y = self.to_map(xy_px).T
+        lon, lat = _transformer(self.crs).transform(x, y)
+        known = np.isfinite(lon) & np.isfinite(lat)
+        with np.errstate(invalid="ignore"):
+            lon = np.where(np.abs(lon) > 180, np.mod(lon + 180, 360) - 180, lon)
+        return np.where(known[:, None], np.stack([lon, np.clip(lat, -90, 90)], axis=1), np.nan)
+
+    def from_lonlat(self, lonlat: np.ndarray) -> np.ndarray:
+        """Pixel positions ``(col, row)`` of longitudes and latitudes, both of shape ``(n, 2)``.
+
+        In a geographic CRS the longitude may come back shifted by a whole turn.
+        """
+        lon, lat = np.asarray(lonlat, dtype=np.float64).T
+        x, y = _transformer(self.crs).transform(lon, lat, direction="INVERSE")
+        return self.to_pixels(np.stack([x, y], axis=1))
+
+    def gsd(self) -> float:
+        """Ground sample distance: metres a pixel on the WGS 84 ellipsoid, at the centre of the raster.
+
+        The geometric mean of both pixel axes, each measured half a pixel to either side of the centre: true
+        metres on the ground also where the units of the CRS are degrees or stretched (EPSG:3857).
+
+        Raises:
+            ValueError: If the centre of the raster lies outside the area of its CRS.
+        """
+        col, row = self.width / 2, self.height / 2
+        ends = np.array([[col - 0.5, row], [col, row - 0.5], [col + 0.5, row], [col, row + 0.5]])
+        lon, lat = self.to_lonlat(ends).T
+        _, _, metres = pyproj.Geod(ellps="WGS84").inv(lon[:2], lat[:2], lon[2:], lat[2:])
+        return math.sqrt(metres[0] * metres[1])
+
+    def _determinant(self) -> float:
+        a, b, _, d, e, _ = self.transform
+        return a * e - b * d
+
+
+def _check_crs(text: str) -> None:
+    try:
+        crs = pyproj.CRS.from_user_input(text)
+    except pyproj.exceptions.CRSError as error:
+        raise ValueError(f"{text[:60]!r} is not a CRS that PROJ knows") from error
+    if not (crs.is_geographic or crs.is_projected):
+        raise ValueError(
+            f"CRS {crs.name!r} is neither geographic nor projected: the raster has no place on Earth"
+        )
+
+
+def _transformer(crs: str) -> pyproj.Transformer:
+    """The transformer from `crs` to longitude and latitude, made once a thread (PROJ shares none)."""
+    cache = _local.__dict__.setdefault("transformers", {})
+    if crs not in cache:
+        cache[crs] = pyproj.Transformer.from_crs(crs, LONLAT, always_xy=True)
+    return cache[crs]

@@ -1,0 +1,103 @@
+"""What can be known of a raster before any of its pixels is read."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio.enums import ColorInterp
+
+from tiles.georef import Georef
+
+DTYPES = ("uint8", "uint16", "int16", "float32")
+"""Sample types that are read."""
+
+SUFFIXES = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".img", ".png", ".jpg", ".jpeg"})
+"""Endings of the files that are taken from a directory."""
+
+
+class RasterError(ValueError):
+    """A raster cannot be segmented; the message is one sentence that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class RasterInfo:
+    """A raster, without its pixels.
+
+    Attributes:
+        path: What GDAL opens.
+        georef: Shape, CRS and transform.
+        bands: Number of bands, alpha among them.
+        colour_bands: The bands that are not alpha, numbered from 1.
+        dtype: Sample type of all bands.
+        files: The files that GDAL lists for it.
+    """
+
+    path: str
+    georef: Georef
+    bands: int
+    colour_bands: tuple[int, ...]
+    dtype: str
+    files: tuple[str, ...]
+
+
+def is_local(path: str) -> bool:
+    """Whether a path is on this machine's filesystem."""
+    return "://" not in path and not path.startswith("/vsi")
+
+
+def inspect_raster(path: str) -> RasterInfo:
+    """Open a raster and check that it can be segmented.
+
+    Raises:
+        RasterError: If it is missing, not a raster, not georeferenced or of an unsupported type.
+    """
+    if is_local(path):
+        if not Path(path).exists():
+            raise RasterError(f"{path} does not exist")
+        if Path(path).stat().st_size == 0:
+            raise RasterError(f"{path} is empty: 0 bytes")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(path) as dataset:
+                return _inspect(path, dataset)
+    except rasterio.errors.RasterioIOError as error:
+        reason = str(error).removeprefix(f"'{path}' ").removeprefix(f"{path}: ").rstrip(".")
+        raise RasterError(f"{path} is not a raster that GDAL can open ({reason})") from error
+
+
+def _inspect(path: str, dataset: Any) -> RasterInfo:
+    dtypes = sorted(set(dataset.dtypes))
+    if not dtypes:
+        raise RasterError(
+            f"{path} holds no bands; name one of its subdatasets: {', '.join(dataset.subdatasets[:3])}"
+        )
+    if dataset.crs is None:
+        raise RasterError(
+            f"{path} has no CRS; assign one with gdal_edit.py -a_srs EPSG:... or gdal_translate -a_srs"
+        )
+    if dataset.transform.is_identity:
+        raise RasterError(
+            f"{path} is not georeferenced (it has no geotransform); warp it by its control points "
+            "with gdalwarp, or assign bounds with gdal_translate -a_ullr"
+        )
+    if dataset.transform.is_degenerate:
+        raise RasterError(
+            f"{path} has a geotransform that maps all pixels onto a line: {dataset.transform[:6]}"
+        )
+    colour = tuple(band for band in dataset.indexes if dataset.colorinterp[band - 1] != ColorInterp.alpha)
+    unsupported = [dtype for dtype in dtypes if dtype not in DTYPES]
+    if unsupported or len(dtypes) > 1:
+        raise RasterError(
+            f"{path} has samples of type {', '.join(dtypes)}; rasters of one of {', '.join(DTYPES)} are read: "
+            "convert it with gdal_translate -ot"
+        )
+    try:
+        georef = Georef(dataset.crs.to_wkt(), tuple(dataset.transform)[:6], dataset.height, dataset.width)
+    except ValueError as error:
+        raise RasterError(f"{path} cannot be placed on the Earth: {error}") from error
+    return RasterInfo(path, georef, dataset.count, colour, dtypes[0], tuple(dataset.files))

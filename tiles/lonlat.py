@@ -1,0 +1,165 @@
+"""Rings in longitude and latitude: dense enough to follow the raster, and without a tear at the antimeridian."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from tiles.georef import Georef
+from tiles.regions import Regions
+
+TOLERANCE_PX = 0.1
+_SAMPLED_TOLERANCE_PX = 0.75 * TOLERANCE_PX
+_MAX_LON_SPAN = 120.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LonLatRings:
+    """Rings of regions in degrees.
+
+    Attributes:
+        lonlat: Vertices ``(longitude, latitude)``, float64, shape ``(vertices, 2)``. From its first vertex on
+            a ring's longitude goes on without jumps, so it may leave -180..180.
+        ring_offsets: First vertex of each ring and the end of the last, int64, shape ``(rings + 1,)``.
+        turns: How often each ring goes round the Earth eastwards: 1 or -1 where it encloses a pole, else 0;
+            int64, shape ``(rings,)``.
+    """
+
+    lonlat: np.ndarray
+    ring_offsets: np.ndarray
+    turns: np.ndarray
+
+
+def lonlat_rings(regions: Regions, georef: Georef) -> LonLatRings:
+    """The rings of `regions` in longitude and latitude, at most 0.1 px away from the edges of the pixels.
+
+    Raises:
+        ValueError: If a vertex lies outside the area of the raster's CRS.
+    """
+    coords, ring_offsets = densify(regions.coords, regions.ring_offsets, densify_step(georef))
+    lonlat = georef.to_lonlat(coords)
+    turns = np.zeros(len(ring_offsets) - 1, dtype=np.int64)
+    jumps = np.rint(np.diff(lonlat[:, 0], prepend=lonlat[:1, 0]) / 360).astype(np.int64)
+    jumps[ring_offsets[:-1]] = 0
+    if jumps.any():
+        turned = np.cumsum(jumps)
+        turned -= np.repeat(turned[ring_offsets[:-1]], np.diff(ring_offsets))
+        lonlat[:, 0] -= 360.0 * turned
+        turns = -turned[ring_offsets[1:] - 1]
+    return LonLatRings(lonlat, ring_offsets, turns)
+
+
+def densify(coords: np.ndarray, ring_offsets: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Add a vertex wherever an edge crosses a multiple of `step`.
+
+    The multiples count from the raster's corner, not from the edge's end: whatever shares a part of an edge
+    gets the same vertices there.
+
+    Args:
+        coords: Vertices ``(x, y)`` of closed rings with edges along the pixel axes, shape ``(vertices, 2)``.
+        ring_offsets: First vertex of each ring and the end of the last, shape ``(rings + 1,)``.
+        step: Distance of the lattice, in pixels.
+
+    Returns:
+        Vertices and ring offsets.
+    """
+    start, end = coords[:-1].astype(np.int64), coords[1:].astype(np.int64)
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    extra = np.maximum((high - 1) // step - low // step, 0).sum(axis=1)
+    extra[ring_offsets[1:-1] - 1] = 0
+    if not extra.any():
+        return coords, ring_offsets
+    counts = np.append(extra + 1, 1)
+    place = np.concatenate([[0], np.cumsum(counts)])
+    dense = np.repeat(coords.astype(np.int64), counts, axis=0)
+    nth = np.arange(place[-1]) - np.repeat(place[:-1], counts)
+    added = np.flatnonzero(nth)
+    edge = np.repeat(np.arange(len(counts)), counts)[added]
+    start, end, nth = start[edge], end[edge], nth[added, None]
+    ahead = (start // step + nth) * step
+    back = (-(-start // step) - nth) * step
+    dense[added] = np.where(end == start, start, np.where(end > start, ahead, back))
+    return dense.astype(coords.dtype), place[ring_offsets]
+
+
+@lru_cache(maxsize=64)
+def densify_step(georef: Georef) -> int:
+    """The longest lattice step, a power of two in pixels, at which edges stay within 0.1 px of the truth.
+
+    Between two vertices a GeoJSON edge is straight in longitude and latitude, while the edge of a pixel is
+    straight in the raster's CRS. How far the two lie apart is measured over the whole raster, at right
+    angles to the edge. Steps also stay below a third of the way round the Earth. Where the raster holds a
+    pole, the step is 1 px, and only the pixels that touch the pole are off by more.
+    """
+    step = 1 << (max(georef.height, georef.width) - 1).bit_length()
+    while step > 1 and not _follows(georef, step):
+        step //= 2
+    return step
+
+
+def _follows(georef: Georef, step: int) -> bool:
+    """Whether edges of `step` px stay close to their chords, on samples from the whole raster."""
+    width, height = min(step, georef.width), min(step, georef.height)
+    poles = _poles(georef)
+    rows, cols = _spread(georef.height, poles[:, 1]), _spread(georef.width, poles[:, 0])
+    col0 = _spread(georef.width - width, poles[:, 0] - width / 2)
+    row0 = _spread(georef.height - height, poles[:, 1] - height / 2)
+    along_rows = _off_the_chord(georef, _grid(col0, rows), np.array([width, 0.0]))
+    along_cols = _off_the_chord(georef, _grid(cols, row0), np.array([0.0, height]))
+    return max(along_rows, along_cols) <= _SAMPLED_TOLERANCE_PX
+
+
+def _poles(georef: Georef) -> np.ndarray:
+    """Pixel positions ``(col, row)`` of the poles that the raster's CRS has, shape ``(poles, 2)``."""
+    positions = georef.from_lonlat(np.array([[0.0, -90.0], [0.0, 90.0]]))
+    return positions[np.isfinite(positions).all(axis=1)]
+
+
+def _spread(length: float, extra: np.ndarray) -> np.ndarray:
+    """Nine positions from 0 to `length`, and those in `extra` or the ends nearest to them."""
+    return np.unique(np.concatenate([np.linspace(0, length, 9), np.clip(extra, 0, length)]))
+
+
+def _grid(cols: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return np.stack(np.meshgrid(cols, rows), axis=-1).reshape(-1, 2)
+
+
+def _off_the_chord(georef: Georef, starts: np.ndarray, edge: np.ndarray) -> float:
+    """How far lon/lat chords leave pixel edges at most, in pixels at right angles to the edge.
+
+    Args:
+        georef: The raster.
+        starts: Pixel positions of the edges' starts, shape ``(edges, 2)``.
+        edge: Way from start to end ``(cols, rows)``, one of them 0.
+
+    Returns:
+        Pixels; infinite where a chord spans too much of a parallel or the measure fails.
+    """
+    share = np.linspace(0, 1, 9)[:, None, None]
+    line = starts + share * edge
+    half = np.sign(edge) / 2
+    truth, *around = (
+        georef.lonlat_or_nan((line + shift).reshape(-1, 2)).reshape(line.shape)
+        for shift in (np.zeros(2), half, -half, half[::-1], -half[::-1])
+    )
+    known = np.isfinite(np.stack([truth, *around])).all(axis=(0, 1, 3))
+    truth, ahead, behind, left, right = (points[:, known] for points in (truth, *around))
+    along, across = _short_way(ahead - behind), _short_way(left - right)
+    off = _short_way(truth[0] + share * _short_way(truth[-1] - truth[0]) - truth)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pixels = np.abs(_cross(along, off) / _cross(along, across))
+    span = np.abs(_short_way(np.diff(truth, axis=0)))[..., 0].sum(axis=0)
+    pixels[:, span > _MAX_LON_SPAN] = np.inf
+    return float(np.nan_to_num(pixels, nan=np.inf).max(initial=0.0))
+
+
+def _short_way(degrees: np.ndarray) -> np.ndarray:
+    """Differences of longitude and latitude, the longitude the short way round."""
+    degrees[..., 0] -= 360 * np.rint(degrees[..., 0] / 360)
+    return degrees
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]

@@ -1,0 +1,28 @@
+"""The plane beyond a raster's edges: the raster mirrored, again and again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def mirror_index(start: int, stop: int, size: int) -> np.ndarray:
+    """Which pixels of an axis the positions `start` to `stop` show.
+
+    The axis is reflected at its ends without repeating the edge pixel (``2 1 0 1 2 1 0``), as
+    ``numpy.pad`` does with ``mode="reflect"``; an axis of one pixel repeats it.
+
+    Args:
+        start: First position; negative before the axis.
+        stop: Position behind the last one.
+        size: Pixels along the axis.
+
+    Returns:
+        Indices from 0 to ``size - 1``, shape ``(stop - start,)``.
+    """
+    if size < 1 or stop < start:
+        raise ValueError(f"cannot mirror {start}..{stop} on an axis of {size} px")
+    if size == 1:
+        return np.zeros(stop - start, np.intp)
+    period = 2 * (size - 1)
+    folded = np.arange(start, stop) % period
+    return np.minimum(folded, period - folded)

@@ -1,0 +1,126 @@
+"""Regions of a label map as ragged arrays: their rings on pixel edges and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Regions:
+    """4-connected regions of a label map, in pixel coordinates of the whole raster.
+
+    Rings are closed (the first vertex is repeated) and have a corner of the region at every vertex. Seen with
+    rows going down, shells run clockwise and holes the other way.
+
+    Attributes:
+        coords: Vertices ``(x=col, y=row)`` of all rings, int32, shape ``(vertices, 2)``.
+        ring_offsets: First vertex of each ring and the end of the last, int64, shape ``(rings + 1,)``.
+        region_offsets: First ring of each region and the end of the last, int64, shape ``(regions + 1,)``;
+            a region's shell comes before its holes.
+        labels: Label of each region, uint8, shape ``(regions,)``.
+        first: First pixel ``(row, col)`` of each region in row-major order, int64, shape ``(regions, 2)``.
+        pixels: Number of pixels of each region, int64, shape ``(regions,)``.
+        score_sum: Sum of the uint8 scores of those pixels, int64, shape ``(regions,)``.
+    """
+
+    coords: np.ndarray
+    ring_offsets: np.ndarray
+    region_offsets: np.ndarray
+    labels: np.ndarray
+    first: np.ndarray
+    pixels: np.ndarray
+    score_sum: np.ndarray
+
+    def __post_init__(self) -> None:
+        count = len(self.region_offsets) - 1
+        if not len(self.labels) == len(self.first) == len(self.pixels) == len(self.score_sum) == count:
+            raise ValueError(
+                f"{count} regions, but {len(self.labels)} labels, {len(self.first)} first pixels, "
+                f"{len(self.pixels)} pixel counts and {len(self.score_sum)} score sums"
+            )
+        if self.ring_offsets[-1] != len(self.coords):
+            raise ValueError(f"rings end at vertex {self.ring_offsets[-1]} of {len(self.coords)}")
+        if self.region_offsets[-1] != len(self.ring_offsets) - 1:
+            raise ValueError(f"regions end at ring {self.region_offsets[-1]} of {len(self.ring_offsets) - 1}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray) -> Regions:
+        """The regions at `indices` (integers, shape ``(n,)``), in that order."""
+        rings, region_offsets = ragged_take(self.region_offsets, indices)
+        vertices, ring_offsets = ragged_take(self.ring_offsets, rings)
+        return Regions(
+            self.coords[vertices],
+            ring_offsets,
+            region_offsets,
+            self.labels[indices],
+            self.first[indices],
+            self.pixels[indices],
+            self.score_sum[indices],
+        )
+
+    def ordered(self) -> Regions:
+        """The same regions in the order of their first pixels."""
+        order = np.lexsort((self.first[:, 1], self.first[:, 0]))
+        return self if np.array_equal(order, np.arange(len(self))) else self.take(order)
+
+    def polygons(self) -> np.ndarray:
+        """One shapely polygon a region, in pixel coordinates: object array of shape ``(regions,)``."""
+        if len(self) == 0:
+            return np.empty(0, dtype=object)
+        offsets = (self.ring_offsets, self.region_offsets)
+        return shapely.from_ragged_array(
+            shapely.GeometryType.POLYGON, self.coords.astype(np.float64), offsets
+        )
+
+    @staticmethod
+    def empty() -> Regions:
+        """No region at all."""
+        none = np.zeros(0, dtype=np.int64)
+        offsets = np.zeros(1, dtype=np.int64)
+        pairs = np.zeros((0, 2), dtype=np.int64)
+        return Regions(
+            pairs.astype(np.int32), offsets, offsets, none.astype(np.uint8), pairs, none.copy(), none.copy()
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence[Regions]) -> Regions:
+        """All regions of `parts`, one after the other."""
+        if not parts:
+            return Regions.empty()
+        return Regions(
+            np.concatenate([part.coords for part in parts]),
+            ragged_join([part.ring_offsets for part in parts]),
+            ragged_join([part.region_offsets for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.first for part in parts]),
+            np.concatenate([part.pixels for part in parts]),
+            np.concatenate([part.score_sum for part in parts]),
+        )
+
+
+def ragged_take(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Items of some rows of a ragged array.
+
+    Args:
+        offsets: First item of each row and the end of the last, shape ``(all rows + 1,)``.
+        rows: Which rows, shape ``(rows,)``.
+
+    Returns:
+        The positions of their items, and the offsets of the rows among these, shape ``(rows + 1,)``.
+    """
+    starts = offsets[:-1][rows]
+    lengths = offsets[1:][rows] - starts
+    taken = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return np.arange(taken[-1]) + np.repeat(starts - taken[:-1], lengths), taken
+
+
+def ragged_join(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Offsets of ragged arrays (each of shape ``(rows + 1,)``) laid one after the other."""
+    lengths = np.concatenate([np.diff(offsets) for offsets in parts])
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
