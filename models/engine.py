@@ -113,22 +113,28 @@ class Engine:
             Logits, float32, shape ``(n, height, width, classes)``.
 
         Raises:
-            ValueError: If the chips do not fit the network.
+            ValueError: If there are no chips, or they do not fit the network.
         """
         self._check(chips)
         samples = self.profile.samples
         call = self._call((samples, *chips.shape[1:]))
-        made = np.empty((*chips.shape[:3], len(self.card.classes)), np.float32)
+        parts = []
         for first in range(0, len(chips), samples):
-            batch = scale(chips[first : first + samples], self.card.scaling)
-            count = len(batch)
-            if count < samples:
-                batch = np.concatenate([batch, np.repeat(batch[-1:], samples - count, axis=0)])
+            batch = self._feed(chips[first : first + samples])
             with self._executor():
-                made[first : first + count] = call(self._tf.constant(batch)).numpy()[:count]
+                parts.append(call(batch).numpy()[: len(chips) - first])
+            del batch
             with self._lock:
                 self.calls += 1
-        return made
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _feed(self, chips: np.ndarray) -> Any:
+        """Return the tensor of one call: chips scaled, the last repeated where there are fewer than a call takes."""
+        batch = scale(chips, self.card.scaling)
+        missing = self.profile.samples - len(batch)
+        if missing:
+            batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+        return self._tf.constant(batch)
 
     def _call(self, shape: tuple[int, ...]) -> Any:
         """Return the compiled call for chips of one shape.
@@ -139,14 +145,15 @@ class Engine:
             if shape not in self._compiled:
                 call = self._tf.function(self._run, jit_compile=False, autograph=False)
                 spec = self._tf.TensorSpec(shape, self._tf.float32)
-                self._compiled[shape] = call.get_concrete_function(spec)
+                with self._executor():
+                    self._compiled[shape] = call.get_concrete_function(spec)
             return self._compiled[shape]
 
     def _run(self, chips: Any) -> Any:
         with self._tf.device(_device(self.profile)):
             return self._model(chips, training=False)
 
-    def _executor(self) -> AbstractContextManager[Any]:
+    def _executor(self) -> AbstractContextManager[None]:
         """Return the context of a call; on a CPU it runs in the calling thread, one operation after another.
 
         TensorFlow's own pool would run branches of the network at once: measured no faster where several chips
@@ -154,14 +161,12 @@ class Engine:
         """
         if self.profile.device == "gpu":
             return nullcontext()
-        from tensorflow.python.eager import context
-
-        return context.function_executor_type("SINGLE_THREADED_EXECUTOR")
+        return self._tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR")
 
     def _check(self, chips: np.ndarray) -> None:
         bands, stride = len(self.card.bands), self.card.stride
-        if chips.ndim != 4 or chips.shape[3] != bands:
-            raise ValueError(f"{self.card.name} wants chips (n, height, width, {bands}), got {chips.shape}")
+        if chips.ndim != 4 or not len(chips) or chips.shape[3] != bands:
+            raise ValueError(f"{self.card.name} wants chips (1+, height, width, {bands}), got {chips.shape}")
         height, width = chips.shape[1:3]
         if height % stride or width % stride or not height or not width:
             raise ValueError(

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import orjson
 import zstandard
 from tiles.features import FeatureOptions, features
 
@@ -53,6 +54,14 @@ def write_regions(path: str, row: int, regions: Regions, plan: Plan, raster: int
     if not made:
         return None
     write_features(path, made)
+    counts: dict[str, int] = {}
+    areas: dict[str, float] = {}
+    for _, feature in made:
+        properties = orjson.loads(feature)["properties"]
+        name = properties["class"]
+        counts[name] = counts.get(name, 0) + 1
+        areas[name] = areas.get(name, 0.0) + properties["area_m2"]
+    return FeatureRecord(path, row, counts, areas)
 
 
 def write_features(path: str, features: Iterable[Feature]) -> None:

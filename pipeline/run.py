@@ -43,7 +43,8 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
     Raises:
         RunError: If the run failed, with the cause in a sentence.
     """
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    # Beam logs the tracebacks of our own sentences; they come back as exceptions all the same.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     options = PipelineOptions(list(plan.options.beam))
     local = is_local_run(options)
     folder = RunFolder.of(plan)

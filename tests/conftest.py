@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -76,3 +77,10 @@ def data_folder() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("TERRASEAM_DATA is not set to the folder of real data")
     return Path(folder)
+
+
+def pytest_collection_finish() -> None:
+    """Engines run with one thread an operation, which must be said before the first test uses TensorFlow."""
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None:
+        tensorflow.config.threading.set_intra_op_parallelism_threads(1)

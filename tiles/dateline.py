@@ -17,11 +17,13 @@ def cut_at_antimeridian(rings: Sequence[np.ndarray], poles: Sequence[int]) -> li
         poles: For a ring that encloses a pole that pole's latitude, 90 or -90; 0 for the others.
 
     Returns:
-        Parts without holes in their interior angles: shells counter-clockwise, holes clockwise, ordered by
-        their bounds from west to east.
+        Parts in the order of their bounds, from the west; shells counter-clockwise, holes clockwise.
     """
     if any(poles):
-        solids = [_wrap(_solid(ring, pole)) for ring, pole in zip(rings, poles, strict=True)]
+        solids = [
+            _around(ring, pole) if pole else _wrap(shapely.Polygon(ring))
+            for ring, pole in zip(rings, poles, strict=True)
+        ]
         whole = shapely.difference(solids[0], shapely.union_all(solids[1:]))
     else:
         whole = _wrap(shapely.Polygon(rings[0], rings[1:]))
@@ -29,11 +31,19 @@ def cut_at_antimeridian(rings: Sequence[np.ndarray], poles: Sequence[int]) -> li
     return sorted((shapely.orient_polygons(part) for part in parts), key=lambda part: part.bounds)
 
 
-def _solid(ring: np.ndarray, pole: int) -> shapely.Polygon:
-    """What a ring encloses, its holes filled; a ring round a pole is closed by way of the pole."""
-    if pole:
-        ring = np.concatenate([ring, [[ring[-1, 0], pole], [ring[0, 0], pole]]])
-    return shapely.Polygon(ring)
+def _around(ring: np.ndarray, pole: int) -> shapely.Geometry:
+    """What lies between a pole and a ring round it.
+
+    The ring is laid three times round the Earth and closed by way of the pole from its vertex nearest to the
+    pole, where nothing lies between.
+    """
+    turn = np.array([ring[-1, 0] - ring[0, 0], 0.0])
+    nearest = int(np.argmin(np.abs(ring[:-1, 1] - pole)))
+    once = np.concatenate([ring[nearest:-1], ring[:nearest] + turn])
+    line = np.concatenate([once - turn, once, once + turn, once[:1] + 2 * turn])
+    ends = [[line[-1, 0], pole], [line[0, 0], pole]]
+    strip = shapely.Polygon(np.concatenate([line, ends]))
+    return shapely.intersection(strip, shapely.box(-180, -90, 180, 90))
 
 
 def _wrap(polygon: shapely.Polygon) -> shapely.Geometry:
@@ -44,4 +54,4 @@ def _wrap(polygon: shapely.Polygon) -> shapely.Geometry:
         middle = 360.0 * turn
         piece = shapely.intersection(polygon, shapely.box(middle - 180, -90, middle + 180, 90))
         pieces.append(shapely.transform(piece, lambda xy, by=middle: xy - [by, 0.0]))
-    return shapely.union_all(pieces) if len(pieces) > 1 and _overlap(pieces) else _collect(pieces)
+    return shapely.union_all(pieces)

@@ -118,6 +118,11 @@ class Georef:
         _, _, metres = pyproj.Geod(ellps="WGS84").inv(lon[:2], lat[:2], lon[2:], lat[2:])
         return math.sqrt(metres[0] * metres[1])
 
+    @property
+    def mirrored(self) -> bool:
+        """Whether the raster shows the ground as a mirror would, as one with its south up does."""
+        return self._determinant() > 0
+
     def _determinant(self) -> float:
         a, b, _, d, e, _ = self.transform
         return a * e - b * d

@@ -13,6 +13,7 @@ from tiles.regions import Regions
 TOLERANCE_PX = 0.1
 _SAMPLED_TOLERANCE_PX = 0.75 * TOLERANCE_PX
 _MAX_LON_SPAN = 120.0
+_POLE_DEGREES = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,16 +40,46 @@ def lonlat_rings(regions: Regions, georef: Georef) -> LonLatRings:
         ValueError: If a vertex lies outside the area of the raster's CRS.
     """
     coords, ring_offsets = densify(regions.coords, regions.ring_offsets, densify_step(georef))
-    lonlat = georef.to_lonlat(coords)
-    turns = np.zeros(len(ring_offsets) - 1, dtype=np.int64)
-    jumps = np.rint(np.diff(lonlat[:, 0], prepend=lonlat[:1, 0]) / 360).astype(np.int64)
+    lonlat, ring_offsets, from_pole = _split_poles(georef.to_lonlat(coords), ring_offsets)
+    jumps = -np.rint(np.diff(lonlat[:, 0], prepend=lonlat[:1, 0]) / 360).astype(np.int64)
     jumps[ring_offsets[:-1]] = 0
-    if jumps.any():
-        turned = np.cumsum(jumps)
-        turned -= np.repeat(turned[ring_offsets[:-1]], np.diff(ring_offsets))
-        lonlat[:, 0] -= 360.0 * turned
-        turns = -turned[ring_offsets[1:] - 1]
+    if not jumps.any():
+        return LonLatRings(lonlat, ring_offsets, np.zeros(len(ring_offsets) - 1, dtype=np.int64))
+    turns = np.add.reduceat(jumps, ring_offsets[:-1])
+    touching = np.searchsorted(ring_offsets, from_pole, side="right") - 1
+    jumps[from_pole] -= turns[touching]
+    turns[touching] = 0
+    turned = np.cumsum(jumps)
+    turned -= np.repeat(turned[ring_offsets[:-1]], np.diff(ring_offsets))
+    lonlat[:, 0] += 360.0 * turned
     return LonLatRings(lonlat, ring_offsets, turns)
+
+
+def _split_poles(
+    lonlat: np.ndarray, ring_offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give a vertex on a pole, where every longitude is as good, those of its two neighbours.
+
+    Returns:
+        Vertices, ring offsets, and the position of the second of each pair of vertices on a pole. A ring that
+        passes through a pole does not go round it: the way between the two makes up for that.
+    """
+    at_pole = np.abs(lonlat[:, 1]) > 90 - _POLE_DEGREES
+    if not at_pole.any():
+        return lonlat, ring_offsets, np.zeros(0, dtype=np.int64)
+    first, last = ring_offsets[:-1], ring_offsets[1:] - 1
+    before, after = np.arange(len(lonlat)) - 1, np.arange(len(lonlat)) + 1
+    before[first], after[last] = last - 1, first + 1
+    corner = np.flatnonzero(at_pole & ~at_pole[before] & ~at_pole[after])
+    reached = np.setdiff1d(corner, first)
+    arrivals = np.stack([lonlat[before[reached], 0], lonlat[reached, 1]], axis=1)
+    lonlat[corner, 0] = lonlat[after[corner], 0]
+    added = np.searchsorted(reached, ring_offsets)
+    return (
+        np.insert(lonlat, reached, arrivals, axis=0),
+        ring_offsets + added,
+        reached + np.arange(1, len(reached) + 1),
+    )
 
 
 def densify(coords: np.ndarray, ring_offsets: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:

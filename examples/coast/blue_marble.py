@@ -61,11 +61,14 @@ class Box:
         )
 
 
-HELD_OUT = {
-    "europe": Box.of_degrees(-12, 18, 68, 70),
-    "japan": Box.of_degrees(122, 28, 147, 47),
-    "patagonia": Box.of_degrees(-77, -55, -61, -39),
+HELD_OUT_DEGREES = {
+    "europe": (-12, 18, 68, 70),
+    "japan": (122, 28, 147, 47),
+    "patagonia": (-77, -55, -61, -39),
 }
+"""West, south, east and north of what the network is measured on."""
+
+HELD_OUT = {name: Box.of_degrees(*degrees) for name, degrees in HELD_OUT_DEGREES.items()}
 """Never trained on, nor is anything within `MARGIN` of them."""
 
 MARGIN = 160

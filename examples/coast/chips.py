@@ -63,7 +63,7 @@ def cut(raster: np.ndarray, view: View, per_pixel: float, smooth: bool) -> np.nd
 
     Args:
         raster: ``(height, width)`` or ``(height, width, bands)``.
-        view: The window, which may not hang over the raster by more than it can mirror.
+        view: The window; where it hangs over the raster, the raster's edge is repeated.
         per_pixel: Pixels of `raster` along one pixel of the scene.
         smooth: See `resampling_matrix`.
 
@@ -71,8 +71,8 @@ def cut(raster: np.ndarray, view: View, per_pixel: float, smooth: bool) -> np.nd
         float32 of the shape of `view` and the bands of `raster`.
     """
     matrices = []
-    for axis, (start, step) in enumerate(((view.row, view.row_step), (view.col, view.col_step))):
-        start, step, count = start * per_pixel, step * per_pixel, view.shape[axis]
+    for axis, corner, size in ((0, view.row, view.row_step), (1, view.col, view.col_step)):
+        start, step, count = corner * per_pixel, size * per_pixel, view.shape[axis]
         first = max(0, int(start) - 2)
         last = min(raster.shape[axis], int(np.ceil(start + count * step)) + 2)
         raster = raster[first:last] if axis == 0 else raster[:, first:last]

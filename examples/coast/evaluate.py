@@ -13,6 +13,9 @@ STRIDE = 16
 ROWS_AT_ONCE = 1024
 """Rows of output that are computed in one call, in pixels."""
 
+ZOOMS = (1.0, 0.5, 2.0)
+"""Scales that are measured: pixels of the result along a pixel of the scene."""
+
 
 def predict(model: keras.Model, image: np.ndarray) -> np.ndarray:
     """Label an image: ``(height, width, 3)`` from 0 to 255, sides multiples of 16 px, to uint8 labels."""
@@ -67,19 +70,37 @@ def iou(counts: np.ndarray) -> list[float]:
     return [float(x) for x in shared / (counts.sum(axis=0) + counts.sum(axis=1) - shared)]
 
 
+def label_held_out(model: keras.Model, scene: np.ndarray) -> dict[tuple[str, float], np.ndarray]:
+    """Label every box that is held out at every scale of `ZOOMS`, by name and zoom."""
+    return {
+        (name, zoom): label_box(model, scene, box, zoom) for zoom in ZOOMS for name, box in HELD_OUT.items()
+    }
+
+
 def held_out_scores(
-    model: keras.Model, scene: np.ndarray, water: np.ndarray, zooms: tuple[float, ...] = (1.0, 0.5, 2.0)
+    labels: dict[tuple[str, float], np.ndarray], water: np.ndarray
 ) -> dict[str, dict[str, float]]:
-    """IoU of land and water in each box held out, and in all of them, at several scales."""
+    """IoU of land and of water in each box and in all of them, at each scale."""
     scores = {}
-    for zoom in zooms:
+    for zoom in ZOOMS:
         total = np.zeros((2, 2), np.int64)
         for name, box in HELD_OUT.items():
-            counts = confusion(label_box(model, scene, box, zoom), true_labels(water, box, zoom))
-            total += counts
-            scores[f"{name} x{zoom:g}"] = dict(zip(("land", "water"), iou(counts), strict=True))
-        scores[f"all x{zoom:g}"] = dict(zip(("land", "water"), iou(total), strict=True))
+            found = confusion(labels[name, zoom], true_labels(water, box, zoom))
+            scores[f"{name} x{zoom:g}"] = _by_class(found)
+            total += found
+        scores[f"all x{zoom:g}"] = _by_class(total)
     return scores
+
+
+def _by_class(counts: np.ndarray) -> dict[str, float]:
+    return dict(zip(("land", "water"), iou(counts), strict=True))
+
+
+def share_that_differs(
+    one: dict[tuple[str, float], np.ndarray], other: dict[tuple[str, float], np.ndarray]
+) -> float:
+    """Share of the held-out pixels that two networks label differently."""
+    return sum(int((one[key] != other[key]).sum()) for key in one) / sum(a.size for a in one.values())
 
 
 def table(scores: dict[str, dict[str, float]]) -> str:

@@ -17,10 +17,11 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 import numpy as np
 from blue_marble import read_scene, read_water
-from bundle import write_bundle
 from chips import ChipMaker
-from evaluate import held_out_scores, table
+from describe import card_fields
+from evaluate import held_out_scores, label_held_out, share_that_differs, table
 
+from models.bundle import load_model, save_bundle
 from models.encoders import ENCODERS
 from models.unet import unet
 
@@ -35,10 +36,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--encoder-weights", type=Path, help="Keras ImageNet weights of MobileNet without top"
     )
-    parser.add_argument("--start", type=Path, help="weights of the whole network to start from")
     parser.add_argument("--checkpoint", type=Path, help="file to keep the weights in, .weights.h5")
-    parser.add_argument("--steps", type=int, default=2000, help="0 only measures and writes")
-    parser.add_argument("--batch", type=int, default=8, help="chips a step")
+    parser.add_argument("--trained", type=Path, help="checkpoint of a finished run: only measure and write")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--batch", type=int, default=4, help="chips a step")
     parser.add_argument("--size", type=int, default=256, help="side of a chip, in pixels")
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=7)
@@ -76,8 +77,15 @@ class Progress(keras.callbacks.Callback):
                 f"step {batch + 1}:", ", ".join(f"{k} {v:.4f}" for k, v in (logs or {}).items()), flush=True
             )
             self.model.reset_metrics()
-            if self._checkpoint:
-                self.model.save_weights(self._checkpoint)
+            self._keep()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        """Save the last weights."""
+        self._keep()
+
+    def _keep(self) -> None:
+        if self._checkpoint:
+            self.model.save_weights(self._checkpoint)
 
 
 def train(model: keras.Model, batches: Batches, rate: float, checkpoint: Path | None) -> None:
@@ -101,16 +109,27 @@ def main() -> None:
     keras.utils.set_random_seed(args.seed)
     scene, water = read_scene(), read_water()
     model = unet(3, 2, encoder=ENCODER, cut=16, encoder_weights=args.encoder_weights)
-    if args.start:
-        model.load_weights(args.start)
-    if args.steps:
+    if args.trained:
+        model.load_weights(args.trained)
+    else:
         maker = ChipMaker(scene, water, args.size, args.seed)
         train(model, Batches(maker, args.batch, args.steps), args.rate, args.checkpoint)
-        if args.checkpoint:
-            model.save_weights(args.checkpoint)
-    scores = held_out_scores(model, scene, water)
+    ship(model, args, scene, water)
+
+
+def ship(model: keras.Model, args: argparse.Namespace, scene: np.ndarray, water: np.ndarray) -> None:
+    """Write the bundle with rounded weights, measure what was written, and put that into its card."""
+    run = {name: getattr(args, name) for name in ("steps", "batch", "size", "rate", "seed")}
+    run["start"] = "ImageNet weights of keras.applications" if args.encoder_weights else "random weights"
+    save_bundle(model, args.output, half=True, **card_fields(run, {}))
+    shipped = load_model(args.output)
+    labels = label_held_out(shipped, scene)
+    scores = held_out_scores(labels, water)
+    differing = share_that_differs(labels, label_held_out(model, scene))
     print(table(scores))
-    write_bundle(model, args.output, scores, args)
+    print(f"share of held-out pixels that the rounded weights label differently: {differing:.2e}")
+    metrics = {"held-out IoU": scores, "share of labels changed by rounding the weights": differing}
+    save_bundle(shipped, args.output, half=True, **card_fields(run, metrics))
 
 
 if __name__ == "__main__":

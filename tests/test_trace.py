@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+import rasterio.features
+import shapely
+
+from tests.label_maps import keeping, random_labels, random_scores, whole_map
+from tiles.seams import Seams
+from tiles.trace import trace_sheet
+
+ALONE = Seams(False, False, False, False)
+
+
+def corners(ring):
+    ring = np.array(ring)[:-1]
+    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
+    return ring[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
+
+
+def polygons_of_rasterio(labels, keep):
+    """Normalized WKB and label of each 4-connected polygon, collinear vertices dropped."""
+    found = set()
+    for geometry, label in rasterio.features.shapes(labels, mask=keep[labels], connectivity=4):
+        shell, *holes = (corners(ring) for ring in geometry["coordinates"])
+        found.add((shapely.normalize(shapely.Polygon(shell, holes)).wkb, int(label)))
+    return found
+
+
+def polygons_of(regions):
+    wkb = shapely.to_wkb(shapely.normalize(regions.polygons()))
+    return set(zip(wkb.tolist(), regions.labels.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_polygons_equal_those_of_rasterio(seed):
+    labels = random_labels(seed)
+    keep = keeping(0) if seed % 4 == 0 else keeping()
+    regions = whole_map(labels, random_scores(labels, seed), keep)
+    expected = polygons_of_rasterio(labels, keep)
+    assert polygons_of(regions) == expected
+    assert len(regions) == len(expected)
+
+
+@pytest.mark.parametrize("seed", range(0, 60, 5))
+def test_polygons_are_valid_and_rasterize_to_the_labels(seed):
+    labels = random_labels(seed)
+    regions = whole_map(labels, random_scores(labels, seed), keeping())
+    polygons = regions.polygons()
+    assert shapely.is_valid(polygons).all()
+    shapes = list(zip(polygons, regions.labels.tolist(), strict=True))
+    drawn = np.full_like(labels, 255)
+    if shapes:
+        drawn = rasterio.features.rasterize(shapes, labels.shape, fill=255, dtype="uint8")
+    assert np.array_equal(drawn, labels)
+
+
+@pytest.mark.parametrize("seed", range(1, 60, 7))
+def test_pixels_scores_and_first_pixels_are_those_of_the_region(seed):
+    labels = random_labels(seed)
+    scores = random_scores(labels, seed)
+    regions = whole_map(labels, scores, keeping())
+    polygons = regions.polygons()
+    assert np.array_equal(regions.pixels, shapely.area(polygons))
+    numbers = rasterio.features.rasterize(
+        zip(polygons, range(1, len(regions) + 1), strict=True), labels.shape
+    )
+    for i in range(len(regions)):
+        own = numbers == i + 1
+        assert regions.score_sum[i] == scores[own].sum(dtype=np.int64)
+        assert tuple(regions.first[i]) == tuple(np.argwhere(own)[0])
+    assert (np.diff(regions.first @ [labels.shape[1], 1]) > 0).all()
+
+
+def test_rings_start_at_their_topmost_leftmost_vertex_and_shells_run_clockwise():
+    labels = np.ones((5, 7), np.uint8)
+    labels[1, 4] = labels[2, 3] = labels[3, 1:3] = 0
+    regions = whole_map(labels, labels, keeping(0))
+    rings = [
+        regions.coords[start:end].tolist()
+        for start, end in zip(regions.ring_offsets[:-1], regions.ring_offsets[1:], strict=True)
+    ]
+    assert rings == [
+        [[0, 0], [7, 0], [7, 5], [0, 5], [0, 0]],
+        [[4, 1], [4, 2], [5, 2], [5, 1], [4, 1]],
+        [[3, 2], [3, 3], [4, 3], [4, 2], [3, 2]],
+        [[1, 3], [1, 4], [3, 4], [3, 3], [1, 3]],
+    ]
+
+
+def test_pixels_that_touch_only_at_a_corner_are_two_regions():
+    labels = np.array([[1, 0, 1], [0, 1, 0]], np.uint8)
+    assert len(whole_map(labels, labels, keeping(0))) == 3
+    assert len(whole_map(labels, labels, keeping())) == 6
+
+
+def test_a_sheet_without_labels_has_no_regions():
+    labels = np.full((3, 4), 255, np.uint8)
+    trace = trace_sheet(labels, labels, (0, 0), Seams(True, True, True, True), keeping())
+    assert len(trace.closed) == len(trace.fragments) == 0
+    assert len(trace.closed.polygons()) == 0
+
+
+@pytest.mark.parametrize("side", ["top", "bottom", "left", "right"])
+def test_only_regions_on_a_seam_stay_open(side):
+    labels = np.arange(9, dtype=np.uint8).reshape(3, 3)
+    seams = Seams(**{name: name == side for name in ("top", "bottom", "left", "right")})
+    trace = trace_sheet(labels, labels, (30, 60), seams, keeping())
+    lines = {"top": labels[0], "bottom": labels[-1], "left": labels[:, 0], "right": labels[:, -1]}
+    assert trace.fragments.parts.labels.tolist() == lines[side].tolist()
+    assert sorted(trace.closed.labels.tolist() + lines[side].tolist()) == list(range(9))
+    assert trace.closed.first.min(axis=0).tolist() >= [30, 60]
+    runs = getattr(trace.summary, side)
+    assert runs.tolist() == [[1, 0], [1, 1], [1, 2]]
+
+
+def test_arrays_of_other_shapes_or_types_are_refused():
+    labels = np.zeros((3, 4), np.uint8)
+    with pytest.raises(ValueError, match=r"labels must be uint8 .* got int64"):
+        trace_sheet(labels.astype(np.int64), labels, (0, 0), ALONE, keeping())
+    with pytest.raises(ValueError, match=r"scores must be uint8 \(3, 4\), got uint8 \(4, 3\)"):
+        trace_sheet(labels, labels.T.copy(), (0, 0), ALONE, keeping())
+    with pytest.raises(ValueError, match=r"keep must be bool \(256,\)"):
+        trace_sheet(labels, labels, (0, 0), ALONE, np.ones(4, bool))

@@ -1,0 +1,108 @@
+"""GeoJSON features (RFC 7946) of regions: one a region, ready to be written."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+
+from tiles.georef import Georef
+from tiles.outlines import outline
+from tiles.regions import Regions
+
+_AREA_DIGITS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureOptions:
+    """What features say beside their geometry, and which of them are left out.
+
+    Attributes:
+        raster: Id of the raster.
+        class_names: Names of the labels 0, 1, 2, ...
+        min_area_m2: Regions smaller than this are left out, in square metres.
+    """
+
+    raster: str
+    class_names: tuple[str, ...]
+    min_area_m2: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.min_area_m2) and self.min_area_m2 >= 0):
+            raise ValueError(f"min_area_m2 must be 0 m2 or more, got {self.min_area_m2}")
+
+
+def features(
+    regions: Regions, georef: Georef, options: FeatureOptions
+) -> list[tuple[tuple[int, int], bytes]]:
+    """One GeoJSON feature for each region that is large enough.
+
+    Coordinates are WGS 84 longitude and latitude with 7 decimals, about 1 cm: on rasters of 2 cm a pixel or
+    coarser, neighbouring vertices stay apart. ``area_m2`` is the area on the ellipsoid before rounding, with
+    7 significant digits; ``score`` the mean of the pixels' top scores, 0 to 1; the id a hash of raster, class
+    and first pixel. A region that crosses the antimeridian becomes a MultiPolygon.
+
+    Args:
+        regions: Whole regions, in pixel coordinates of the raster.
+        georef: Where the raster lies.
+        options: Names and filters.
+
+    Returns:
+        First pixel ``(row, col)`` and UTF-8 JSON of each feature, in the order of `regions`. The JSON begins
+        with type, id and bbox.
+
+    Raises:
+        ValueError: If a label has no name, or a vertex lies outside the area of the raster's CRS.
+    """
+    if len(regions) and regions.labels.max() >= len(options.class_names):
+        raise ValueError(f"label {regions.labels.max()} has no name among {len(options.class_names)} classes")
+    outlines = outline(regions, georef)
+    scores = regions.score_sum / (255 * np.maximum(regions.pixels, 1))
+    found = []
+    for i in np.flatnonzero(outlines.areas_m2 >= options.min_area_m2).tolist():
+        name, first = (
+            options.class_names[regions.labels[i]],
+            (int(regions.first[i, 0]), int(regions.first[i, 1])),
+        )
+        properties = {
+            "class": name,
+            "score": round(float(scores[i]), 4),
+            "area_m2": _significant(float(outlines.areas_m2[i])),
+            "raster": options.raster,
+        }
+        found.append((first, _feature(outlines.parts(i), outlines.bounds[i], properties, first)))
+    return found
+
+
+def feature_id(raster: str, class_name: str, first: tuple[int, int]) -> str:
+    """16 hexadecimal digits that name a region, the same in every run."""
+    name = f"{raster}\0{class_name}\0{first[0]}\0{first[1]}"
+    return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+
+
+def _feature(
+    parts: list[list[np.ndarray]],
+    bounds: np.ndarray,
+    properties: dict[str, str | float],
+    first: tuple[int, int],
+) -> bytes:
+    alone = len(parts) == 1
+    feature = {
+        "type": "Feature",
+        "id": feature_id(str(properties["raster"]), str(properties["class"]), first),
+        "bbox": bounds,
+        "properties": properties,
+        "geometry": {
+            "type": "Polygon" if alone else "MultiPolygon",
+            "coordinates": parts[0] if alone else parts,
+        },
+    }
+    return orjson.dumps(feature, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _significant(area: float) -> float:
+    """Round to 7 significant digits; whole square metres stay whole."""
+    return round(area, max(0, _AREA_DIGITS - 1 - math.floor(math.log10(area)))) if area > 0 else 0.0

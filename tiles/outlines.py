@@ -1,0 +1,150 @@
+"""Outlines of regions on the Earth as RFC 7946 wants them, with their areas and bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import shapely
+
+from tiles.area import ring_areas
+from tiles.dateline import cut_at_antimeridian
+from tiles.georef import Georef
+from tiles.lonlat import lonlat_rings
+from tiles.regions import Regions
+
+DECIMALS = 7
+_OVERHANG_DEGREES = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlines:
+    """Outlines of regions in degrees, rounded to 7 decimals.
+
+    Attributes:
+        lonlat: Vertices ``(longitude, latitude)`` of all rings, shells counter-clockwise and holes clockwise,
+            float64, shape ``(vertices, 2)``.
+        ring_offsets: First vertex of each ring and the end of the last, int64, shape ``(rings + 1,)``.
+        region_offsets: First ring of each region and the end of the last, int64, shape ``(regions + 1,)``.
+        areas_m2: Area of each region on the WGS 84 ellipsoid, before rounding, shape ``(regions,)``.
+        bounds: West, south, east, north of each region; west is the larger where a region crosses the
+            antimeridian. Float64, shape ``(regions, 4)``.
+        cut: For regions that cross the antimeridian or hold a pole, their parts, which take the place of
+            the rings.
+    """
+
+    lonlat: np.ndarray
+    ring_offsets: np.ndarray
+    region_offsets: np.ndarray
+    areas_m2: np.ndarray
+    bounds: np.ndarray
+    cut: Mapping[int, list[list[np.ndarray]]]
+
+    def parts(self, region: int) -> list[list[np.ndarray]]:
+        """Rings of the polygons that make up a region, shell first; each of shape ``(vertices, 2)``."""
+        if region in self.cut:
+            return self.cut[region]
+        offsets = self.ring_offsets[self.region_offsets[region] : self.region_offsets[region + 1] + 1]
+        return [[self.lonlat[start:end] for start, end in pairwise(offsets.tolist())]]
+
+
+def outline(regions: Regions, georef: Georef) -> Outlines:
+    """Lay regions on the Earth.
+
+    Raises:
+        ValueError: If a vertex lies outside the area of the raster's CRS.
+    """
+    if len(regions) == 0:
+        none = np.zeros((0, 2))
+        return Outlines(none, regions.ring_offsets, regions.region_offsets, none[:, 0], np.zeros((0, 4)), {})
+    rings = lonlat_rings(regions, georef)
+    offsets, shells = rings.ring_offsets, regions.region_offsets[:-1]
+    poles = _enclosed_poles(rings.turns, shells, georef.mirrored)
+    areas = ring_areas(rings.lonlat, offsets, poles)
+    lonlat = _align(rings.lonlat, offsets, regions.region_offsets)
+    bounds = _bounds(lonlat, offsets)[shells]
+    crossing = np.flatnonzero((bounds[:, 2] > 180 + _OVERHANG_DEGREES) | (poles[shells] != 0))
+    cut = {}
+    for i in crossing:
+        own = np.arange(regions.region_offsets[i], regions.region_offsets[i + 1])
+        solids = [lonlat[offsets[ring] : offsets[ring + 1]] for ring in own]
+        cut[int(i)], bounds[i] = _cut(solids, poles[own], bounds[i])
+    lonlat[:, 0] = np.clip(lonlat[:, 0], -180, 180)
+    backward = np.repeat(areas[shells] < 0, np.diff(regions.region_offsets))
+    bounds[:, ::2] = np.clip(bounds[:, ::2], -180, 180)
+    return Outlines(
+        _round(lonlat[_reversing(offsets, backward)]),
+        offsets,
+        regions.region_offsets,
+        _net_areas(np.abs(areas), regions.region_offsets),
+        _round(bounds),
+        cut,
+    )
+
+
+def _enclosed_poles(turns: np.ndarray, shells: np.ndarray, mirrored: bool) -> np.ndarray:
+    """Latitude of the pole inside each ring, its holes filled; 0 without one. Shape ``(rings,)``.
+
+    A region lies to the right of its rings on the ground, or to the left on a mirrored raster: whoever goes
+    round eastwards has the south to the right. What a hole encloses lies on the other side.
+    """
+    poles = 90 * turns if mirrored else -90 * turns
+    is_shell = np.zeros(len(turns), dtype=bool)
+    is_shell[shells] = True
+    return np.where(is_shell, poles, -poles)
+
+
+def _align(lonlat: np.ndarray, ring_offsets: np.ndarray, region_offsets: np.ndarray) -> np.ndarray:
+    """Turn rings by whole turns: shells begin in -180..180, holes lie in their shells."""
+    west = np.minimum.reduceat(lonlat[:, 0], ring_offsets[:-1])
+    shell_west = west[region_offsets[:-1]]
+    shell_west = shell_west - 360 * np.floor((shell_west + 180 + _OVERHANG_DEGREES) / 360)
+    shell_west = np.repeat(shell_west, np.diff(region_offsets))
+    turns = np.floor((west - shell_west + _OVERHANG_DEGREES) / 360)
+    lon = lonlat[:, 0] - 360 * np.repeat(turns, np.diff(ring_offsets))
+    return np.stack([lon, lonlat[:, 1]], axis=1)
+
+
+def _bounds(lonlat: np.ndarray, ring_offsets: np.ndarray) -> np.ndarray:
+    """West, south, east and north of each ring, shape ``(rings, 4)``."""
+    first = ring_offsets[:-1]
+    low, high = np.minimum.reduceat(lonlat, first), np.maximum.reduceat(lonlat, first)
+    return np.concatenate([low, high], axis=1)
+
+
+def _cut(
+    rings: list[np.ndarray], poles: np.ndarray, bounds: np.ndarray
+) -> tuple[list[list[np.ndarray]], np.ndarray]:
+    """Parts and bounds of a polygon that crosses the antimeridian or holds a pole."""
+    polygons = cut_at_antimeridian(rings, poles.tolist())
+    parts = [[_round(shapely.get_coordinates(ring)) for ring in _rings_of(polygon)] for polygon in polygons]
+    _, south, _, north = shapely.total_bounds(polygons)
+    west, _, east, _ = bounds
+    around = bool(poles[0]) or east - west >= 360 - _OVERHANG_DEGREES
+    return parts, np.array([-180 if around else west, south, 180 if around else east - 360, north])
+
+
+def _rings_of(polygon: shapely.Polygon) -> list[shapely.LinearRing]:
+    return [polygon.exterior, *polygon.interiors]
+
+
+def _reversing(ring_offsets: np.ndarray, backward: np.ndarray) -> np.ndarray:
+    """Positions of all vertices, rings in `backward` (bool, shape ``(rings,)``) from their ends."""
+    lengths = np.diff(ring_offsets)
+    places = np.arange(ring_offsets[-1])
+    mirrored = np.repeat(ring_offsets[:-1] + ring_offsets[1:] - 1, lengths) - places
+    return np.where(np.repeat(backward, lengths), mirrored, places)
+
+
+def _net_areas(ring_areas_m2: np.ndarray, region_offsets: np.ndarray) -> np.ndarray:
+    """Shells less their holes."""
+    signed = -ring_areas_m2
+    signed[region_offsets[:-1]] *= -1
+    return np.add.reduceat(signed, region_offsets[:-1])
+
+
+def _round(degrees: np.ndarray) -> np.ndarray:
+    """Round to 7 decimals, without negative zeros."""
+    return np.round(degrees, DECIMALS) + 0.0
