@@ -18,13 +18,7 @@ from pipeline.graph import build
 from pipeline.layout import RunFolder, manifest_path, result_folder
 from pipeline.plan import Plan
 from pipeline.progress import progress
-from pipeline.runner import (
-    WorkerDiedError,
-    beam_pipeline,
-    is_local_run,
-    leave_after_worker_death,
-    worker_watchdog,
-)
+from pipeline.runner import beam_pipeline, is_local_run, worker_watchdog
 from tiles.inspect import is_local
 
 CONTINUE = "what was inferred is kept: run the same command again to continue"
@@ -52,14 +46,11 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
     pipeline = beam_pipeline(plan.options.beam)
     build(pipeline, plan, folder, workers=_workers(options), accelerated=not local, started=time.time())
     try:
-        with worker_watchdog(), progress(folder, plan.sheet_count(), shown=local):
+        with worker_watchdog(say_death), progress(folder, plan.sheet_count(), shown=local):
             result = pipeline.run()
             if not local and options.get_all_options().get("dry_run"):
                 return None
             result.wait_until_finish()
-    except WorkerDiedError as error:
-        print(f"terraseam: a worker process died ({error}); {CONTINUE}", file=sys.stderr)
-        leave_after_worker_death(1)
     except KeyboardInterrupt:
         raise
     except Exception as error:
@@ -68,6 +59,11 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
         raise RunError(f"{sentence(error)}; {CONTINUE}") from error
     files.remove_tree(folder.path)
     return json.loads(files.read_bytes(manifest_path(plan)))
+
+
+def say_death(cause: str) -> None:
+    """Tell the user that a worker process has ended in the middle of its work."""
+    print(f"terraseam: a worker process died ({cause.rstrip('.')}); {CONTINUE}", file=sys.stderr)
 
 
 def sentence(error: BaseException) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -18,10 +17,6 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 
 LOCAL_RUNNERS = (None, "DirectRunner")
-
-
-class WorkerDiedError(RuntimeError):
-    """A worker process of the local runner ended without an answer."""
 
 
 def beam_pipeline(arguments: Sequence[str]) -> beam.Pipeline:
@@ -53,38 +48,29 @@ def local_runner(options: PipelineOptions) -> fn_runner.FnApiRunner:
 
 
 @contextlib.contextmanager
-def worker_watchdog() -> Iterator[None]:
-    """Raise `WorkerDiedError` in the main thread when a worker process dies; the runner would wait for ever."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    deaths: list[str] = []
-    main = threading.main_thread().ident
+def worker_watchdog(say: Callable[[str], None]) -> Iterator[None]:
+    """End this process when a worker process dies; the runner would wait for its answer for ever.
+
+    No exception can do it: the runner's own clean-up waits for the dead worker, too.
+
+    Args:
+        say: Tells the user; it gets what is known of the cause.
+    """
 
     def on_thread_error(args: Any) -> None:
-        if args.thread is not None and args.thread.name == "run_worker" and main is not None:
-            deaths.append(str(args.exc_value))
-            signal.pthread_kill(main, signal.SIGUSR1)
-        elif not deaths:
+        if args.thread is None or args.thread.name != "run_worker":
             threading.__excepthook__(args)
-
-    def on_signal(*_: Any) -> None:
-        raise WorkerDiedError(deaths[0] if deaths else "a worker process ended")
+            return
+        say(str(args.exc_value))
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
     hook, threading.excepthook = threading.excepthook, on_thread_error
-    handler = signal.signal(signal.SIGUSR1, on_signal)
     try:
         yield
     finally:
         threading.excepthook = hook
-        signal.signal(signal.SIGUSR1, handler)
-
-
-def leave_after_worker_death(status: int) -> None:
-    """End this process and its workers at once: a normal exit would wait for the runner's threads."""
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            child.kill()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)

@@ -17,8 +17,9 @@ LARGEST_STRIDE = 8
 class Builder:
     """A network being built; `ratio` is elements per pixel of the chip along rows and columns."""
 
-    def __init__(self, rng):
+    def __init__(self, rng, paddings=("same", "valid")):
         self.rng = rng
+        self.paddings = paddings
         self.chip = keras.Input((None, None, 1), dtype="float64")
         self.x = self.chip
         self.ratio = (Fraction(1), Fraction(1))
@@ -27,7 +28,7 @@ class Builder:
         return tuple(int(n) for n in self.rng.integers(low, high + 1, 2))
 
     def padding(self):
-        return str(self.rng.choice(["same", "valid"]))
+        return str(self.rng.choice(self.paddings))
 
     def steps(self, most):
         """Strides that keep the network's stride small."""
@@ -94,7 +95,7 @@ def enlarge(net, factors):
     """Enlarge by transposed convolution, or by repeating, or bilinearly where that is exact."""
     kind = net.rng.integers(3)
     if kind == 0:
-        kernel = net.odds(1, 5)
+        kernel = tuple(factor + more for factor, more in zip(factors, net.odds(0, 3)))
         layer = layers.Conv2DTranspose(1, kernel, strides=factors, padding=net.padding(), use_bias=False)
     elif kind == 1 and set(factors) <= {1, 2, 4}:
         layer = layers.UpSampling2D(factors, interpolation="bilinear")
@@ -117,20 +118,28 @@ def pointwise(net):
 
 
 def branches(net):
-    """Two ways of one scale, cut to one size and joined."""
+    """Two ways of one scale, cut to one size and summed."""
+    net.x = layers.Add()(two_ways(net))
+
+
+def chosen_branches(net):
+    """Two ways, of which the larger value or a mix goes on."""
+    join = [layers.Maximum, layers.Concatenate][int(net.rng.integers(2))]
+    net.x = layers.Conv2D(1, 1, use_bias=False)(join()(two_ways(net)))
+
+
+def two_ways(net):
     ways = [
-        layers.Conv2D(1, net.odds(1, 4), padding="valid", use_bias=False)(net.x),
+        layers.Conv2D(1, net.odds(1, 4), padding=net.padding(), use_bias=False)(net.x),
         layers.DepthwiseConv2D(net.odds(1, 3), padding=net.padding(), use_bias=False)(net.x),
     ]
     sizes = [net.size(way) for way in ways]
-    ways = [net.cut(way, size - np.minimum(*sizes)) for way, size in zip(ways, sizes)]
-    join = [layers.Add, layers.Maximum, layers.Concatenate][int(net.rng.integers(3))]
-    net.x = layers.Conv2D(1, 1, use_bias=False)(join()(ways))
+    return [net.cut(way, size - np.minimum(*sizes)) for way, size in zip(ways, sizes)]
 
 
 def nested(net):
     """A model used as a layer."""
-    inner = Builder(net.rng)
+    inner = Builder(net.rng, net.paddings)
     convolution(inner)
     pointwise(inner)
     net.add(keras.Model(inner.chip, inner.x))
@@ -147,13 +156,13 @@ LINEAR = (
     branches,
     nested,
 )
-KINDS = (*LINEAR, max_pooling, framing)
+KINDS = (*LINEAR, max_pooling, chosen_branches, framing)
 
 
-def random_network(seed, kinds=KINDS):
+def random_network(seed, kinds=KINDS, paddings=("same", "valid")):
     """Build a network of one to six random parts that gives maps of the chip's size."""
     rng = np.random.default_rng(seed)
-    net = Builder(rng)
+    net = Builder(rng, paddings)
     for _ in range(int(rng.integers(1, 7))):
         kinds[int(rng.integers(len(kinds)))](net)
     enlarge(net, tuple(ratio.denominator for ratio in net.ratio))

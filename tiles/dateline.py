@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 
+DECIMALS = 7
+
 
 def cut_at_antimeridian(rings: Sequence[np.ndarray], poles: Sequence[int]) -> list[shapely.Polygon]:
     """Cut a polygon into parts that lie between -180 and 180 degrees.
 
     Args:
-        rings: Shell and holes, closed, ``(longitude, latitude)`` without jumps, each of shape
-            ``(vertices, 2)``; a ring round a pole ends a whole turn from where it began.
+        rings: Shell and holes, closed, ``(longitude, latitude)`` without jumps and rounded to 7 decimals,
+            each of shape ``(vertices, 2)``; a ring round a pole ends a whole turn from where it began.
         poles: For a ring that encloses a pole that pole's latitude, 90 or -90; 0 for the others.
 
     Returns:
@@ -40,10 +42,11 @@ def _around(ring: np.ndarray, pole: int) -> shapely.Geometry:
     turn = np.array([ring[-1, 0] - ring[0, 0], 0.0])
     nearest = int(np.argmin(np.abs(ring[:-1, 1] - pole)))
     once = np.concatenate([ring[nearest:-1], ring[:nearest] + turn])
+    once[:, 0] -= 360 * np.rint(once[0, 0] / 360)
     line = np.concatenate([once - turn, once, once + turn, once[:1] + 2 * turn])
     ends = [[line[-1, 0], pole], [line[0, 0], pole]]
-    strip = shapely.Polygon(np.concatenate([line, ends]))
-    return shapely.intersection(strip, shapely.box(-180, -90, 180, 90))
+    strip = shapely.Polygon(np.round(np.concatenate([line, ends]), DECIMALS))
+    return _moved(shapely.intersection(strip, shapely.box(-180, -90, 180, 90)), 0.0)
 
 
 def _wrap(polygon: shapely.Polygon) -> shapely.Geometry:
@@ -53,5 +56,10 @@ def _wrap(polygon: shapely.Polygon) -> shapely.Geometry:
     for turn in range(int(np.floor((west + 180) / 360)), int(np.ceil((east + 180) / 360))):
         middle = 360.0 * turn
         piece = shapely.intersection(polygon, shapely.box(middle - 180, -90, middle + 180, 90))
-        pieces.append(shapely.transform(piece, lambda xy, by=middle: xy - [by, 0.0]))
+        pieces.append(_moved(piece, -middle))
     return shapely.union_all(pieces)
+
+
+def _moved(geometry: shapely.Geometry, degrees: float) -> shapely.Geometry:
+    """Move a geometry along the parallels; rounding keeps vertices in one place that were so before."""
+    return shapely.transform(geometry, lambda xy: np.round(xy + [degrees, 0.0], DECIMALS))

@@ -14,6 +14,9 @@ TOLERANCE_PX = 0.1
 _SAMPLED_TOLERANCE_PX = 0.75 * TOLERANCE_PX
 _MAX_LON_SPAN = 120.0
 _POLE_DEGREES = 1e-9
+_NEAR_POLE_PX = 2.5
+_PIECES_NEAR_POLE = 64
+_ON_POLE_PX = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +43,7 @@ def lonlat_rings(regions: Regions, georef: Georef) -> LonLatRings:
         ValueError: If a vertex lies outside the area of the raster's CRS.
     """
     coords, ring_offsets = densify(regions.coords, regions.ring_offsets, densify_step(georef))
+    coords, ring_offsets = _refine_near_poles(coords, ring_offsets, _poles(georef))
     lonlat, ring_offsets, from_pole = _split_poles(georef.to_lonlat(coords), ring_offsets)
     jumps = -np.rint(np.diff(lonlat[:, 0], prepend=lonlat[:1, 0]) / 360).astype(np.int64)
     jumps[ring_offsets[:-1]] = 0
@@ -55,9 +59,36 @@ def lonlat_rings(regions: Regions, georef: Georef) -> LonLatRings:
     return LonLatRings(lonlat, ring_offsets, turns)
 
 
-def _split_poles(
-    lonlat: np.ndarray, ring_offsets: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _refine_near_poles(
+    coords: np.ndarray, ring_offsets: np.ndarray, poles: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the edges around a pole into pieces of a fraction of a pixel, and where they run over it.
+
+    Nearer to a pole than this no edge of a whole pixel follows its chord. Positions are binary fractions, so
+    that they are exact and the same from both sides.
+    """
+    middle = (coords[:-1] + coords[1:]) / 2
+    near = (np.abs(middle[:, None] - poles).max(axis=2) < _NEAR_POLE_PX).any(axis=1)
+    near[ring_offsets[1:-1] - 1] = False
+    if not near.any():
+        return coords, ring_offsets
+    counts = np.append(np.where(near, _PIECES_NEAR_POLE, 1), 1)
+    place = np.concatenate([[0], np.cumsum(counts)])
+    edge = np.repeat(np.arange(len(counts)), counts)
+    share = (np.arange(place[-1]) - place[edge]) / _PIECES_NEAR_POLE
+    way = np.diff(coords, axis=0, append=coords[-1:])[edge]
+    coords, ring_offsets = coords[edge] + share[:, None] * way, place[ring_offsets]
+    for pole in poles:
+        start, end = coords[:-1] - pole, coords[1:] - pole
+        across = (start * end < 0) & (np.abs(start[:, ::-1]) < _ON_POLE_PX)
+        crossed = np.flatnonzero(across.any(axis=1) & (np.abs(end - start).max(axis=1) <= 1)) + 1
+        crossed = np.setdiff1d(crossed, ring_offsets)
+        coords = np.insert(coords, crossed, pole, axis=0)
+        ring_offsets = ring_offsets + np.searchsorted(crossed, ring_offsets)
+    return coords, ring_offsets
+
+
+def _split_poles(lonlat: np.ndarray, ring_offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give a vertex on a pole, where every longitude is as good, those of its two neighbours.
 
     Returns:
@@ -122,7 +153,7 @@ def densify_step(georef: Georef) -> int:
     Between two vertices a GeoJSON edge is straight in longitude and latitude, while the edge of a pixel is
     straight in the raster's CRS. How far the two lie apart is measured over the whole raster, at right
     angles to the edge. Steps also stay below a third of the way round the Earth. Where the raster holds a
-    pole, the step is 1 px, and only the pixels that touch the pole are off by more.
+    pole, the step is 1 px.
     """
     step = 1 << (max(georef.height, georef.width) - 1).bit_length()
     while step > 1 and not _follows(georef, step):

@@ -10,12 +10,11 @@ import numpy as np
 import shapely
 
 from tiles.area import ring_areas
-from tiles.dateline import cut_at_antimeridian
+from tiles.dateline import DECIMALS, cut_at_antimeridian
 from tiles.georef import Georef
 from tiles.lonlat import lonlat_rings
 from tiles.regions import Regions
 
-DECIMALS = 7
 _OVERHANG_DEGREES = 1e-6
 
 
@@ -63,7 +62,7 @@ def outline(regions: Regions, georef: Georef) -> Outlines:
     offsets, shells = rings.ring_offsets, regions.region_offsets[:-1]
     poles = _enclosed_poles(rings.turns, shells, georef.mirrored)
     areas = ring_areas(rings.lonlat, offsets, poles)
-    lonlat = _align(rings.lonlat, offsets, regions.region_offsets)
+    lonlat = _round(_align(rings.lonlat, offsets, regions.region_offsets))
     bounds = _bounds(lonlat, offsets)[shells]
     crossing = np.flatnonzero((bounds[:, 2] > 180 + _OVERHANG_DEGREES) | (poles[shells] != 0))
     cut = {}
@@ -75,7 +74,7 @@ def outline(regions: Regions, georef: Georef) -> Outlines:
     backward = np.repeat(areas[shells] < 0, np.diff(regions.region_offsets))
     bounds[:, ::2] = np.clip(bounds[:, ::2], -180, 180)
     return Outlines(
-        _round(lonlat[_reversing(offsets, backward)]),
+        lonlat[_reversing(offsets, backward)],
         offsets,
         regions.region_offsets,
         _net_areas(np.abs(areas), regions.region_offsets),
