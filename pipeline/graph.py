@@ -42,7 +42,7 @@ def build(
     segment = beam.ParDo(SegmentSheets(plan, folder, workers))
     if accelerated:
         memory = BASE_MEMORY + 2 * plan.chip_memory()
-        segment = segment.with_resource_hints(min_ram=str(memory), accelerator=ACCELERATOR)
+        segment = segment.with_resource_hints(min_ram=f"{memory // 10**6} MB", accelerator=ACCELERATOR)
     segmented = sheets | "Segment" >> segment
     kept = segmented | "BreakFusion" >> beam.Reshuffle()
     vectorized = kept | "Vectorize" >> beam.ParDo(VectorizeSheets(plan, folder)).with_outputs(

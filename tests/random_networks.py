@@ -33,12 +33,15 @@ class Builder:
     def steps(self, most):
         """Strides that keep the network's stride small."""
         steps = self.odds(1, most)
-        fits = all((ratio / step).denominator <= LARGEST_STRIDE for ratio, step in zip(self.ratio, steps))
+        fits = all(
+            (ratio / step).denominator <= LARGEST_STRIDE
+            for ratio, step in zip(self.ratio, steps, strict=True)
+        )
         return steps if fits else (1, 1)
 
     def add(self, layer, steps=(1, 1)):
         self.x = layer(self.x)
-        self.ratio = tuple(ratio / step for ratio, step in zip(self.ratio, steps))
+        self.ratio = tuple(ratio / step for ratio, step in zip(self.ratio, steps, strict=True))
 
     def size(self, x):
         return np.array(keras.Model(self.chip, x).compute_output_shape((1, SIDE, SIDE, 1))[1:3])
@@ -46,8 +49,8 @@ class Builder:
     def cut(self, x, surplus):
         """Cut off, or add as zeros, rows and columns at both ends."""
         ends = [(part := int(self.rng.integers(0, abs(n) + 1)), abs(int(n)) - part) for n in surplus]
-        cropped = [end if n > 0 else (0, 0) for end, n in zip(ends, surplus)]
-        added = [end if n < 0 else (0, 0) for end, n in zip(ends, surplus)]
+        cropped = [end if n > 0 else (0, 0) for end, n in zip(ends, surplus, strict=True)]
+        added = [end if n < 0 else (0, 0) for end, n in zip(ends, surplus, strict=True)]
         return layers.ZeroPadding2D(added)(layers.Cropping2D(cropped)(x))
 
 
@@ -66,7 +69,9 @@ def depthwise(net):
     steps = (net.steps(2)[0],) * 2
     if net.ratio[0] != net.ratio[1]:
         steps = (1, 1)
-    net.add(layers.DepthwiseConv2D(net.odds(1, 4), strides=steps, padding=net.padding(), use_bias=False), steps)
+    net.add(
+        layers.DepthwiseConv2D(net.odds(1, 4), strides=steps, padding=net.padding(), use_bias=False), steps
+    )
 
 
 def separable(net):
@@ -95,7 +100,7 @@ def enlarge(net, factors):
     """Enlarge by transposed convolution, or by repeating, or bilinearly where that is exact."""
     kind = net.rng.integers(3)
     if kind == 0:
-        kernel = tuple(factor + more for factor, more in zip(factors, net.odds(0, 3)))
+        kernel = tuple(factor + more for factor, more in zip(factors, net.odds(0, 3), strict=True))
         layer = layers.Conv2DTranspose(1, kernel, strides=factors, padding=net.padding(), use_bias=False)
     elif kind == 1 and set(factors) <= {1, 2, 4}:
         layer = layers.UpSampling2D(factors, interpolation="bilinear")
@@ -134,7 +139,7 @@ def two_ways(net):
         layers.DepthwiseConv2D(net.odds(1, 3), padding=net.padding(), use_bias=False)(net.x),
     ]
     sizes = [net.size(way) for way in ways]
-    return [net.cut(way, size - np.minimum(*sizes)) for way, size in zip(ways, sizes)]
+    return [net.cut(way, size - np.minimum(*sizes)) for way, size in zip(ways, sizes, strict=True)]
 
 
 def nested(net):

@@ -64,7 +64,7 @@ def _provisional_numbers(labels, keep):  # type: ignore[no-untyped-def]
     """Numbers from neighbours above and to the left, and the forest of those that meet later on."""
     height, width = labels.shape
     numbers = np.zeros((height + 2, width + 2), np.int32)
-    parents = np.zeros(1 << 12, np.int32)
+    parents = np.empty(height * width + 1, np.int32)
     count = 1
     for row in range(height):
         for col in range(width):
@@ -76,13 +76,11 @@ def _provisional_numbers(labels, keep):  # type: ignore[no-untyped-def]
             if above and left and above != left:
                 join(parents, above, left)
             if not (above or left):
-                if count == len(parents):
-                    parents = np.concatenate((parents, np.zeros_like(parents)))
                 parents[count] = count
                 left = count
                 count += 1
             numbers[row + 1, col + 1] = left or above
-    return numbers, parents[:count]
+    return numbers, parents[:count].copy()
 
 
 @njit(cache=True, nogil=True)

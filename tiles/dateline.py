@@ -62,4 +62,5 @@ def _wrap(polygon: shapely.Polygon) -> shapely.Geometry:
 
 def _moved(geometry: shapely.Geometry, degrees: float) -> shapely.Geometry:
     """Move a geometry along the parallels; rounding keeps vertices in one place that were so before."""
-    return shapely.transform(geometry, lambda xy: np.round(xy + [degrees, 0.0], DECIMALS))
+    by = np.array([degrees, 0.0])
+    return shapely.transform(geometry, lambda xy: np.round(xy + by, DECIMALS))

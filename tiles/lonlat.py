@@ -43,7 +43,7 @@ def lonlat_rings(regions: Regions, georef: Georef) -> LonLatRings:
         ValueError: If a vertex lies outside the area of the raster's CRS.
     """
     coords, ring_offsets = densify(regions.coords, regions.ring_offsets, densify_step(georef))
-    coords, ring_offsets = _refine_near_poles(coords, ring_offsets, _poles(georef))
+    coords, ring_offsets = _refine_near_poles(coords, ring_offsets, georef)
     lonlat, ring_offsets, from_pole = _split_poles(georef.to_lonlat(coords), ring_offsets)
     jumps = -np.rint(np.diff(lonlat[:, 0], prepend=lonlat[:1, 0]) / 360).astype(np.int64)
     jumps[ring_offsets[:-1]] = 0
@@ -60,13 +60,17 @@ def lonlat_rings(regions: Regions, georef: Georef) -> LonLatRings:
 
 
 def _refine_near_poles(
-    coords: np.ndarray, ring_offsets: np.ndarray, poles: np.ndarray
+    coords: np.ndarray, ring_offsets: np.ndarray, georef: Georef
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut the edges around a pole into pieces of a fraction of a pixel, and where they run over it.
 
     Nearer to a pole than this no edge of a whole pixel follows its chord. Positions are binary fractions, so
     that they are exact and the same from both sides.
     """
+    poles, size = _poles(georef), np.array([georef.width, georef.height])
+    poles = poles[((poles > -_NEAR_POLE_PX) & (poles < size + _NEAR_POLE_PX)).all(axis=1)]
+    if not len(poles):
+        return coords, ring_offsets
     middle = (coords[:-1] + coords[1:]) / 2
     near = (np.abs(middle[:, None] - poles).max(axis=2) < _NEAR_POLE_PX).any(axis=1)
     near[ring_offsets[1:-1] - 1] = False
