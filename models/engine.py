@@ -215,11 +215,15 @@ def _import_tensorflow() -> Any:
 def _start_tensorflow(profile: Profile) -> Any:
     """Import TensorFlow and make it run as a profile says."""
     tf = _import_tensorflow()
+    gpus = tf.config.list_physical_devices("GPU") if profile.device == "gpu" else []
+    if profile.device == "gpu" and not gpus:
+        raise EngineError(
+            "the profile says gpu, but TensorFlow sees none; run where the plan was made, or plan here"
+        )
     try:
         tf.config.threading.set_intra_op_parallelism_threads(profile.threads)
-        if profile.device == "gpu":
-            for gpu in tf.config.list_physical_devices("GPU"):
-                tf.config.experimental.set_memory_growth(gpu, True)
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError as error:
         raise EngineError(
             f"TensorFlow already runs in this process in another way than with {profile.threads} threads per "

@@ -10,6 +10,9 @@ from blue_marble import HELD_OUT, MARGIN, TRAINED_ROWS, TRUTH_PER_PIXEL, Box
 COAST_SHARE = 0.75
 """Share of the chips that are centred near a coast."""
 
+RESTYLED_SHARE = 0.65
+"""Share of the chips whose colours, sharpness and noise are changed."""
+
 
 def resampling_matrix(start: float, step: float, count: int, size: int, smooth: bool) -> np.ndarray:
     """Weights that turn `size` samples along a line into `count` others.
@@ -102,7 +105,10 @@ class ChipMaker:
         labels = cut(self.water, view, TRUTH_PER_PIXEL, smooth=False) > 0.5
         turns, flip = random.integers(4), random.integers(2)
         image, labels = (np.rot90(a[:, ::-1] if flip else a, turns) for a in (image, labels))
-        return restyle(np.ascontiguousarray(image), random), labels.astype(np.uint8)
+        image = np.ascontiguousarray(image)
+        if random.random() < RESTYLED_SHARE:
+            image = restyle(image, random)
+        return image, labels.astype(np.uint8)
 
     def _view(self, random: np.random.Generator) -> View:
         """A window that lies in the rows trained on and shares nothing with what is held out."""

@@ -28,11 +28,11 @@ LIMITS = (
 )
 
 
-def card_fields(run: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
+def card_fields(runs: list[dict[str, Any]], metrics: dict[str, Any]) -> dict[str, Any]:
     """The fields that are not read from the network.
 
     Args:
-        run: How it was trained: steps, chips a step, size of a chip, rate, seed, start.
+        runs: How it was trained, one after the other: steps, chips a step, size of a chip, rate, seed, start.
         metrics: What was measured.
     """
     row = ENCODERS["mobilenet"]
@@ -48,7 +48,7 @@ def card_fields(run: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
         "fill": (127.0, 127.0, 127.0),
         "training": {
             "data": DATA,
-            **run,
+            "runs": runs,
             "scales": "0.4 to 4 times that of the scene (4 arc minutes), stretched by up to 2",
             "share of chips at a coast": COAST_SHARE,
             "held out, degrees west south east north": {k: list(v) for k, v in HELD_OUT_DEGREES.items()},

@@ -9,8 +9,10 @@ cut at stride 16, prints the IoU on three parts of the world it has never seen, 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -37,8 +39,8 @@ def arguments() -> argparse.Namespace:
         "--encoder-weights", type=Path, help="Keras ImageNet weights of MobileNet without top"
     )
     parser.add_argument("--checkpoint", type=Path, help="file to keep the weights in, .weights.h5")
-    parser.add_argument("--trained", type=Path, help="checkpoint of a finished run: only measure and write")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--start", type=Path, help="checkpoint of an earlier run to go on from")
+    parser.add_argument("--steps", type=int, default=2000, help="0 only measures and writes")
     parser.add_argument("--batch", type=int, default=4, help="chips a step")
     parser.add_argument("--size", type=int, default=256, help="side of a chip, in pixels")
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
@@ -64,7 +66,7 @@ class Batches(keras.utils.PyDataset):
 
 
 class Progress(keras.callbacks.Callback):
-    """Prints the mean loss of every hundred steps and keeps the weights."""
+    """Prints the mean loss of every hundred steps and saves the weights."""
 
     def __init__(self, checkpoint: Path | None) -> None:
         super().__init__()
@@ -72,18 +74,11 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Report, reset the means, save."""
-        if (batch + 1) % 100 == 0:
-            print(
-                f"step {batch + 1}:", ", ".join(f"{k} {v:.4f}" for k, v in (logs or {}).items()), flush=True
-            )
-            self.model.reset_metrics()
-            self._keep()
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        """Save the last weights."""
-        self._keep()
-
-    def _keep(self) -> None:
+        if (batch + 1) % 100:
+            return
+        means = ", ".join(f"{name} {mean:.4f}" for name, mean in (logs or {}).items())
+        print(f"step {batch + 1}: {means}", flush=True)
+        self.model.reset_metrics()
         if self._checkpoint:
             self.model.save_weights(self._checkpoint)
 
@@ -109,27 +104,48 @@ def main() -> None:
     keras.utils.set_random_seed(args.seed)
     scene, water = read_scene(), read_water()
     model = unet(3, 2, encoder=ENCODER, cut=16, encoder_weights=args.encoder_weights)
-    if args.trained:
-        model.load_weights(args.trained)
-    else:
+    runs = load(model, args.start) if args.start else []
+    if args.steps:
         maker = ChipMaker(scene, water, args.size, args.seed)
         train(model, Batches(maker, args.batch, args.steps), args.rate, args.checkpoint)
-    ship(model, args, scene, water)
+        runs.append({name: getattr(args, name) for name in ("steps", "batch", "size", "rate", "seed")})
+        runs[-1]["start"] = start_words(args)
+    if args.checkpoint:
+        keep(model, args.checkpoint, runs)
+    ship(model, args.output, runs, scene, water)
 
 
-def ship(model: keras.Model, args: argparse.Namespace, scene: np.ndarray, water: np.ndarray) -> None:
+def start_words(args: argparse.Namespace) -> str:
+    if args.start:
+        return "the run before"
+    return "ImageNet weights of keras.applications" if args.encoder_weights else "random weights"
+
+
+def keep(model: keras.Model, checkpoint: Path, runs: list[dict[str, Any]]) -> None:
+    """Save weights, and beside them how they came about."""
+    model.save_weights(checkpoint)
+    checkpoint.with_suffix(".json").write_text(json.dumps(runs, indent=1), "utf-8")
+
+
+def load(model: keras.Model, checkpoint: Path) -> list[dict[str, Any]]:
+    """Load what `keep` saved; returns the runs that led to it."""
+    model.load_weights(checkpoint)
+    return json.loads(checkpoint.with_suffix(".json").read_text("utf-8"))
+
+
+def ship(
+    model: keras.Model, output: Path, runs: list[dict[str, Any]], scene: np.ndarray, water: np.ndarray
+) -> None:
     """Write the bundle with rounded weights, measure what was written, and put that into its card."""
-    run = {name: getattr(args, name) for name in ("steps", "batch", "size", "rate", "seed")}
-    run["start"] = "ImageNet weights of keras.applications" if args.encoder_weights else "random weights"
-    save_bundle(model, args.output, half=True, **card_fields(run, {}))
-    shipped = load_model(args.output)
+    save_bundle(model, output, half=True, **card_fields(runs, {}))
+    shipped = load_model(output)
     labels = label_held_out(shipped, scene)
     scores = held_out_scores(labels, water)
     differing = share_that_differs(labels, label_held_out(model, scene))
     print(table(scores))
     print(f"share of held-out pixels that the rounded weights label differently: {differing:.2e}")
     metrics = {"held-out IoU": scores, "share of labels changed by rounding the weights": differing}
-    save_bundle(shipped, args.output, half=True, **card_fields(run, metrics))
+    save_bundle(shipped, output, half=True, **card_fields(runs, metrics))
 
 
 if __name__ == "__main__":

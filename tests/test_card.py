@@ -1,0 +1,225 @@
+"""Cards: what they hold, and what they say when something is wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import models.card
+from models.card import Card, CardError, ClassInfo, Reach, Scaling, find_bundle, shipped_bundles
+
+ROOT = Path(__file__).parent.parent
+
+
+def make_card(**changes):
+    fields = {
+        "format": 1,
+        "name": "coast",
+        "version": "1.0.0",
+        "architecture": "unet",
+        "encoder": "mobilenet",
+        "task": "semantic",
+        "classes": (ClassInfo("land", "#aabbcc"), ClassInfo("see", "#0000FF", background=True)),
+        "bands": ("red", "green", "blue"),
+        "gsd": (0.5, 2.0),
+        "scaling": Scaling((0.5, 1.0, 2.0), (-1.0, 0.0, 0.25)),
+        "fill": (0.0, 0, 127.5),
+        "stride": 16,
+        "reach": Reach(1, 20, 3, 40),
+        "memory_per_pixel": 144,
+        "weights_sha256": "0a" * 32,
+        "training": {"seed": 7},
+        "metrics": {"iou": {"see": 0.96}},
+        "license": "Apache-2.0",
+    }
+    return Card(**{**fields, **changes})
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    folder = tmp_path / "coast"
+    make_card().write(folder)
+    (folder / "model.keras").write_bytes(b"weights")
+    return folder
+
+
+def edit(bundle, **changes):
+    """Change fields of a card on disk; None takes one away."""
+    path = bundle / "card.json"
+    values = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({name: value for name, value in values.items() if value is not ...}))
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"reach": None, "encoder": None}, {"gsd": "any"}, {"gsd": 0.3}, {"license": "Lizenz ©"}]
+)
+def test_a_card_is_read_as_it_was_written(tmp_path, changes):
+    card = make_card(**changes)
+    card.write(tmp_path)
+    (tmp_path / "model.keras").touch()
+    assert Card.read(tmp_path) == card
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["card.json", "model.keras"]
+
+
+def test_a_card_that_cannot_be_written_leaves_the_old_one(bundle):
+    before = (bundle / "card.json").read_bytes()
+    card = make_card(training={"data": object()})
+    with pytest.raises(TypeError):
+        card.write(bundle)
+    assert (bundle / "card.json").read_bytes() == before
+    assert len(list(bundle.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"stride": ...}, "has no field 'stride'; add it"),
+        ({"strid": 3}, "unknown field 'strid'; .*'stride'"),
+        ({"format": 2}, "has format 2, this Terraseam reads 1"),
+        ({"format": True}, "has format True"),
+        ({"name": " "}, "has ' ' as 'name'; it must be a text that is not empty"),
+        ({"encoder": 3}, "has 3 as 'encoder'"),
+        ({"task": "detection"}, "has 'detection' as 'task'; it must be 'semantic'"),
+        ({"classes": []}, "has \\[\\] as 'classes'"),
+        ({"classes": [{"name": "a", "color": "red"}]}, "its color is not #rrggbb"),
+        ({"classes": [{"name": "a"}]}, "but class 0 is {'name': 'a'}"),
+        ({"classes": [{"name": "a", "color": "#000000"}] * 2}, "names of their own; a stands there twice"),
+        (
+            {"classes": [{"name": str(n), "color": "#000000"} for n in range(255)]},
+            "254 classes at most, not 255",
+        ),
+        (
+            {"classes": [{"name": n, "color": "#000000", "background": True} for n in "ab"]},
+            "at most one background, not 2",
+        ),
+        ({"bands": []}, "'bands'; it must be a list of band names"),
+        ({"gsd": 0}, "has 0 as 'gsd'; it must be metres per pixel above 0"),
+        ({"gsd": [2, 1]}, "has \\[2, 1\\] as 'gsd'"),
+        ({"gsd": "some"}, "has 'some' as 'gsd'"),
+        (
+            {"scaling": {"scale": [1], "offset": [0, 0, 0]}},
+            "'scaling'; it must be .* whose scale .*: 3, one per band",
+        ),
+        ({"scaling": {"scale": [1, 1, 1]}}, "an object with scale and offset"),
+        ({"fill": [0, 0]}, "has \\[0, 0\\] as 'fill'; it must be a list of numbers: 3, one per band"),
+        ({"fill": [0, "0", 0]}, "as 'fill'"),
+        ({"stride": 0}, "has 0 as 'stride'; it must be a whole number of pixels"),
+        ({"stride": 1.5}, "has 1.5 as 'stride'"),
+        ({"reach": {"top": 1}}, "null, or top, bottom, left and right"),
+        ({"reach": {"top": 1, "bottom": -1, "left": 0, "right": 0}}, "0 or more"),
+        ({"memory_per_pixel": -3}, "has -3 as 'memory_per_pixel'; it must be a whole number of bytes"),
+        ({"weights_sha256": "abc"}, "has 'abc' as 'weights_sha256'; it must be the SHA-256"),
+        ({"training": "none"}, "has 'none' as 'training'"),
+        ({"license": None}, "has None as 'license'"),
+    ],
+)
+def test_a_wrong_field_is_named_with_bundle_and_value(bundle, changes, words):
+    edit(bundle, **changes)
+    with pytest.raises(CardError, match=words) as caught:
+        Card.read(bundle)
+    assert str(bundle) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_card_is_checked_where_it_is_made():
+    with pytest.raises(CardError, match="the card of bundle coast has 0 as 'stride'"):
+        make_card(stride=0)
+    with pytest.raises(CardError, match="2 scales, 1 offsets"):
+        Scaling((1.0, 1.0), (0.0,))
+    with pytest.raises(CardError, match="reach to the left must be 0 px or more, got -1"):
+        Reach(0, 0, -1, 0)
+
+
+def test_a_missing_folder_or_file_is_one_sentence(bundle):
+    with pytest.raises(CardError, match="nowhere does not exist; pass a folder"):
+        Card.read(bundle / "nowhere")
+    (bundle / "card.json").write_text("{")
+    with pytest.raises(CardError, match=r"card.json of bundle .*coast is not JSON"):
+        Card.read(bundle)
+    (bundle / "card.json").write_text("[]")
+    with pytest.raises(CardError, match="is not a JSON object"):
+        Card.read(bundle)
+    make_card().write(bundle)
+    (bundle / "model.keras").unlink()
+    with pytest.raises(CardError, match=r"coast has no model.keras; copy the network's file"):
+        Card.read(bundle)
+    (bundle / "card.json").unlink()
+    with pytest.raises(CardError, match=r"coast has no card.json; make one"):
+        Card.read(bundle)
+
+
+SCORES = {
+    "scaling": Scaling((0.5, 1.0, 2.0), (-1.0, 0.0, 0.5)),
+    "fill": (1, 0, 127.5),
+    "stride": 8,
+    "weights_sha256": "0b" * 32,
+    "classes": (ClassInfo("land", "#aabbcc"), ClassInfo("see", "#0000FF"), ClassInfo("ice", "#000000")),
+}
+NO_SCORES = {
+    "name": "coast2",
+    "version": "2",
+    "architecture": "fcn",
+    "encoder": None,
+    "classes": (ClassInfo("earth", "#000000", background=True), ClassInfo("sea", "#0000FE")),
+    "bands": ("r", "g", "b"),
+    "gsd": "any",
+    "reach": None,
+    "memory_per_pixel": 1,
+    "training": {},
+    "metrics": {},
+    "license": "MIT",
+}
+
+
+def test_score_fields_are_those_that_change_scores():
+    before = json.dumps(make_card().score_fields())
+    for name, value in SCORES.items():
+        assert json.dumps(make_card(**{name: value}).score_fields()) != before, name
+    for name, value in NO_SCORES.items():
+        assert json.dumps(make_card(**{name: value}).score_fields()) == before, name
+    assert json.loads(before)["task"] == "semantic"
+    assert {*SCORES, *NO_SCORES, "task", "format"} == set(models.card.FIELDS)
+
+
+def test_background_is_a_label_or_nothing():
+    assert make_card().background == 1
+    assert make_card(classes=(ClassInfo("all", "#000000"),)).background is None
+
+
+@pytest.mark.parametrize(
+    ("gsd", "inside", "outside"),
+    [
+        (0.5, (0.42, 0.5, 0.6), (0.41, 0.61)),
+        ((0.5, 2.0), (0.42, 1.0, 2.4), (0.41, 2.41)),
+        ("any", (1e-3, 1e4), ()),
+    ],
+)
+def test_gsd_matches_within_a_fifth(gsd, inside, outside):
+    card = make_card(gsd=gsd)
+    assert all(card.gsd_matches(value) for value in inside)
+    assert not any(card.gsd_matches(value) for value in outside)
+
+
+def test_bundles_are_found_by_path_and_by_name(bundle, tmp_path, monkeypatch):
+    shipped = tmp_path / "shipped"
+    make_card().write(shipped / "roofs")
+    monkeypatch.setattr(models.card, "SHIPPED", shipped)
+    monkeypatch.chdir(tmp_path)
+    assert find_bundle(str(bundle)) == bundle
+    assert find_bundle("coast") == Path("coast")
+    assert find_bundle("roofs") == shipped / "roofs"
+    assert shipped_bundles() == ["roofs"]
+    (tmp_path / "roofs").mkdir()
+    assert find_bundle("roofs") == shipped / "roofs"
+    with pytest.raises(CardError, match=r"no bundle 'rofs': .*did you mean roofs.*shipped bundles: roofs"):
+        find_bundle("rofs")
+    with pytest.raises(CardError, match=r"neither a folder nor the name"):
+        find_bundle("../shipped/roofs/x")
+
+
+def test_reading_cards_imports_no_heavy_module():
+    code = "import sys, models.card; print(*{m.split('.')[0] for m in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"numpy", "keras", "tensorflow", "h5py"} & set(done.stdout.split())
