@@ -6,9 +6,13 @@ that the same pixels give the same bits wherever the profile is the same.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
+import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -207,9 +211,32 @@ def _version(*distributions: str) -> str:
 def _import_tensorflow() -> Any:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    with _hushed():
+        import tensorflow as tf
 
     return tf
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep what libraries write to the standard error stream of the process to themselves, unless they fail.
+
+    While it is imported, TensorFlow tells what it found of the machine; no setting of it keeps it from that.
+    """
+    with tempfile.TemporaryFile() as heard:
+        kept = os.dup(2)
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            heard.seek(0)
+            os.write(kept, heard.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _start_tensorflow(profile: Profile) -> Any:

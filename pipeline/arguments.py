@@ -82,7 +82,11 @@ def _parsers(version: str) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
     return parser, {"segment": segment, "plan": plan}
 
 
-_LOOK: dict[str, Any] = {"epilog": EPILOG, "formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+_LOOK: dict[str, Any] = {
+    "epilog": EPILOG,
+    "formatter_class": argparse.RawDescriptionHelpFormatter,
+    "allow_abbrev": False,
+}
 
 
 def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:

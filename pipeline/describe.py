@@ -21,7 +21,8 @@ def describe_plan(plan: Plan) -> str:
         "",
         f"network   {plan.card.name} {plan.card.version} ({_architecture(plan)}), "
         f"classes {', '.join(info.name for info in plan.card.classes)}",
-        f"work      {plan.pixels() / 1e6:.1f} Mpx in {plan.sheet_count()} sheets of {plan.tile_count()} tiles",
+        f"work      {plan.pixels() / 1e6:.1f} Mpx in {count(plan.sheet_count(), 'sheet')}, "
+        f"{count(plan.tile_count(), 'tile')}",
         f"tiles     core {plan.core} px, halo {plan.halo}, read {height} x {width} px: "
         f"{lattice.computed_share():.2f} pixels computed for each of the raster's",
         f"exact     {exactness(plan)}",
@@ -135,8 +136,8 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
         [
             *table,
             "",
-            f"{totals['sheets']} sheets: {totals['sheets_inferred']} inferred, {totals['sheets_reused']} from the "
-            f"store; {totals['tiles_inferred']} tiles; {manifest['seconds']['total']:.1f} s",
+            f"{count(totals['sheets'], 'sheet')}: {totals['sheets_inferred']} inferred, {totals['sheets_reused']} from the "
+            f"store; {count(totals['tiles_inferred'], 'tile')}; {manifest['seconds']['total']:.1f} s",
             *where,
         ]
     )
@@ -144,6 +145,11 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
 
 def _cell(row: Sequence[str], column: int, widths: Sequence[int]) -> str:
     return row[column].ljust(widths[column]) if column < 2 else row[column].rjust(widths[column])
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things, such as ``1 sheet`` or ``64 sheets``."""
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def format_area(square_metres: float) -> str:

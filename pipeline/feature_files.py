@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import orjson
 import zstandard
-from tiles.features import FeatureOptions, features
 
 from pipeline import files
 from pipeline.plan import Plan
+from tiles.features import FeatureOptions, features
 from tiles.regions import Regions
 
 Feature = tuple[tuple[int, int], bytes]

@@ -58,6 +58,6 @@ def sheet_key(recipe: str, chip: Chip, lattice: Lattice, sheet: tuple[int, int],
         *(edges if ring else []),
     ]
     digest = hashlib.sha256(f"{recipe}{json.dumps(shape)}".encode())
-    digest.update(np.ascontiguousarray(chip.pixels))
-    digest.update(np.packbits(chip.valid))
+    digest.update(np.ascontiguousarray(chip.pixels).data)
+    digest.update(np.packbits(chip.valid).data)
     return digest.hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import nets
 import pytest
 
@@ -63,7 +65,7 @@ def test_the_graph_has_every_stage_in_order_and_breaks_fusion_behind_the_infer_h
     producers = {out: t.unique_name for t in stages.values() for out in t.outputs.values()}
     order = ["Sheets", "SpreadSheets", "Segment", "BreakFusion", "Vectorize", "ByRaster", "Publish"]
     assert set(order) | {"SeamsOfRaster", "Unite", "FragmentsOfRegion", "Close", "Manifest"} <= set(stages)
-    for earlier, later in zip(order[:-1], order[1:], strict=True):
+    for earlier, later in pairwise(order):
         reached, queue = set(), [later]
         while queue:
             name = queue.pop()

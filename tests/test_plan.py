@@ -101,7 +101,7 @@ def test_rasters_come_from_paths_directories_and_globs_each_once(plan_of, make_r
     ]
 
 
-def test_rasters_that_share_a_stem_get_ids_that_stay(plan_of, make_raster, tmp_path):
+def test_rasters_that_share_a_stem_get_ids_that_stay(plan_of, make_raster):
     a, other, b = make_raster(name="1/a.tif"), make_raster(name="2/a.tif"), make_raster(name="b.tif")
     ids = [r.id for r in plan_of(a, other, b).rasters]
     assert ids[2] == "b" and ids[0].startswith("a-") and ids[1].startswith("a-") and ids[0] != ids[1]

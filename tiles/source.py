@@ -99,7 +99,7 @@ class RasterSource:
             return pixels, np.ones(window.shape, bool)
         for band, value in enumerate(self.fill):
             pixels[..., band][~measured[..., band]] = as_sample(value, pixels.dtype)
-        return pixels, measured.any(axis=-1)
+        return pixels, np.asarray(measured.any(axis=-1))
 
 
 def as_sample(value: float, dtype: np.dtype) -> np.generic:

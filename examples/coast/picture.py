@@ -1,6 +1,6 @@
 """Draw the strip of the README: scene, label map and polygons of the sample.
 
-    make run && .venv/bin/pip install -e '.[examples]' && .venv/bin/python examples/coast/picture.py out examples/coast/strip.png
+Run `make run` first, then `python examples/coast/picture.py out examples/coast/strip.png`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ GAP = 8
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("output", type=Path, help="the folder that `make run` wrote")
     parser.add_argument("picture", type=Path)
     arguments = parser.parse_args()
