@@ -1,0 +1,59 @@
+import pytest
+
+from pipeline.beam_options import UnknownOptionError, beam_options, split_arguments
+from pipeline.describe import count, format_area
+from pipeline.infer import calls_at_once
+from pipeline.progress import progress_line
+from pipeline.run import sentence
+
+
+def test_the_cause_of_a_failure_is_found_in_what_beam_makes_of_it():
+    raised = RuntimeError("scene.tif cannot be read at rows 0-9; copy it again [while running 'Segment']")
+    assert sentence(raised) == "scene.tif cannot be read at rows 0-9; copy it again"
+    remote = RuntimeError(
+        "Error received from SDK harness for instruction bundle_3: Traceback (most recent call last):\n"
+        '  File "tiles/source.py", line 80, in read\n'
+        "tiles.source.RasterReadError: scene.tif cannot be read: copy it again [while running 'Segment']\n\n"
+        "During handling of the above exception, another exception occurred:\n\n"
+        "Traceback (most recent call last):\n"
+        '  File "x.py", line 1, in y\n'
+        "tiles.source.RasterReadError: scene.tif cannot be read: copy it again [while running 'Segment']\n"
+    )
+    assert sentence(remote) == "scene.tif cannot be read: copy it again"
+    assert sentence(ValueError()) == "ValueError()"
+
+
+def test_progress_says_how_long_the_rest_takes():
+    assert progress_line(0, 64, 5) == "segmenting: 0 of 64 sheets"
+    assert progress_line(32, 64, 30) == "segmenting: 32 of 64 sheets, about 30 s left"
+    assert progress_line(1, 64, 60) == "segmenting: 1 of 64 sheets, about 63 min left"
+    assert progress_line(64, 64, 60) == "polygons and files of 64 sheets"
+
+
+def test_beams_options_are_known_without_importing_it():
+    known = beam_options()
+    assert known["--runner"] and known["--direct_num_workers"] and known["--project"]
+    assert not known["--streaming"]
+
+
+def test_arguments_are_parted_wherever_they_stand():
+    own = {"--model", "--tile"}
+    mine, beams = split_arguments(
+        ["--project", "p", "a.tif", "--streaming", "b.tif", "--tile=512", "--region=r"], own
+    )
+    assert mine == ["a.tif", "b.tif", "--tile=512"]
+    assert beams == ["--project", "p", "--streaming", "--region=r"]
+    assert split_arguments(["a.tif", "--model", "m"], own) == (["a.tif", "--model", "m"], [])
+    with pytest.raises(UnknownOptionError, match="--projetc is not an option .*did you mean --project"):
+        split_arguments(["--projetc", "p"], own)
+
+
+def test_calls_at_once_are_bounded_by_memory_and_shared_by_workers():
+    assert calls_at_once(1 << 60, 1) == 1
+    assert calls_at_once(1, 10_000) == 1
+    assert calls_at_once(1, 1) >= calls_at_once(1, 2)
+
+
+def test_figures_are_said_in_units_that_suit_them():
+    assert [format_area(a) for a in (12.4, 5e4, 8.87e12)] == ["12 m²", "5.0 ha", "8,870,000.0 km²"]
+    assert [count(n, "sheet") for n in (0, 1, 1234)] == ["0 sheets", "1 sheet", "1,234 sheets"]

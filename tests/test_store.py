@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+import zstandard
+
+from pipeline.feature_files import merge_features, read_features, write_features
+from pipeline.keys import recipe_digest, sheet_key
+from pipeline.store import PredictionStore, StoreError, decode, encode
+from tiles.lattice import Halo, Lattice
+from tiles.source import Chip
+from tiles.stitch import LabelMap, stitcher
+
+
+def random_map(height=37, width=53, seed=0):
+    rng = np.random.default_rng(seed)
+    return LabelMap(*(rng.integers(0, 256, (height, width)).astype(np.uint8) for _ in range(2)))
+
+
+def test_entries_read_back_as_they_were_put(tmp_path):
+    store = PredictionStore(str(tmp_path / "store"))
+    assert store.get("ab12") is None
+    store.put("ab12", random_map())
+    found = store.load("ab12")
+    assert (found.labels == random_map().labels).all() and (found.scores == random_map().scores).all()
+    assert [p.name for p in (tmp_path / "store" / "ab").iterdir()] == ["ab12.sheet"]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda e: e[:-1], lambda e: e[:40], lambda e: b"", lambda e: e[:-9] + b"\0" + e[-8:]]
+)
+def test_damaged_entries_are_none_and_said_to_be_damaged(tmp_path, damage):
+    store = PredictionStore(str(tmp_path))
+    store.put("ab12", random_map())
+    entry = tmp_path / "ab" / "ab12.sheet"
+    entry.write_bytes(damage(entry.read_bytes()))
+    assert store.get("ab12") is None
+    with pytest.raises(StoreError, match="missing or damaged; run the same command again"):
+        store.load("ab12")
+
+
+def test_entries_of_the_same_map_have_the_same_bytes():
+    assert encode(random_map()) == encode(random_map()) != encode(random_map(seed=1))
+    assert (decode(encode(random_map(1, 9))).labels == random_map(1, 9).labels).all()
+
+
+def key(stitch="crop", lattice=None, sheet=(0, 0), change=None, **recipe):
+    lattice = lattice or Lattice(100, 90, 32, Halo(16, 16, 16, 16), 1)
+    window = lattice.sheet_read_window(*sheet, ring=stitch == "blend")
+    pixels = np.full((*window.shape, 3), 9, np.uint8)
+    valid = np.ones(window.shape, bool)
+    if change:
+        change(pixels, valid)
+    fields = {
+        "score_fields": {"weights": "a"},
+        "profile": {"threads": 1},
+        "core": 32,
+        "halo": lattice.halo,
+        **recipe,
+    }
+    return sheet_key(
+        recipe_digest(**fields, stitch=stitch), Chip(window, pixels, valid), lattice, sheet, stitch
+    )
+
+
+def test_keys_depend_on_pixels_validity_network_profile_and_tiling():
+    def brighter(pixels, _):
+        pixels[-1, -1, -1] += 1
+
+    def hidden(_, valid):
+        valid[0, 0] = False
+
+    keys = [
+        key(),
+        key(change=brighter),
+        key(change=hidden),
+        key(score_fields={"weights": "b"}),
+        key(profile={"threads": 2}),
+        key(core=64),
+        key(halo=Halo(16, 16, 16, 32)),
+        key(stitch="blend"),
+        key(lattice=Lattice(100, 90, 32, Halo(16, 16, 16, 16), 2)),
+        key(lattice=Lattice(31, 90, 32, Halo(16, 16, 16, 16), 1)),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_equal_sheets_share_a_key_wherever_they_lie_unless_blending_stops_at_the_edge():
+    assert key(sheet=(0, 0)) == key(sheet=(1, 1))
+    assert key("blend", sheet=(1, 1)) != key("blend", sheet=(0, 1))
+
+
+GOLDEN = {
+    "crop": ("016116818250eedc", 1),
+    "blend": ("ed473d1bf50dd6cc", 1),
+}
+
+
+@pytest.mark.parametrize("method", GOLDEN)
+def test_the_labels_of_version_1_stay_what_they_are(method):
+    """Where this fails, labels of unchanged sheets have changed: raise LABELS_VERSION, and take the new digest."""
+    import hashlib
+
+    from pipeline.keys import LABELS_VERSION
+
+    lattice = Lattice(70, 90, 32, Halo(16, 16, 16, 16), 3)
+    stitch = stitcher(method, lattice, (0, 0), 3)
+    for number, tile in enumerate(lattice.sheet_tiles(0, 0)):
+        rows, cols = np.indices(lattice.chip_shape)
+        wave = np.stack([(rows * 3 + cols * k + number * 5) % 17 for k in (1, 2, 5)], -1)
+        stitch.add(tile, (wave / 2).astype(np.float32))
+    label_map = stitch.label_map(np.arange(70 * 90).reshape(70, 90) % 11 > 0)
+    assert (hashlib.sha256(label_map.labels).hexdigest()[:16], LABELS_VERSION) == GOLDEN[method]
+
+
+def test_features_are_merged_in_the_order_of_their_first_pixels(tmp_path):
+    rng = np.random.default_rng(0)
+    everything = [((int(r), int(c)), f"{r},{c}".encode() * 50) for r, c in rng.integers(0, 5000, (3000, 2))]
+    everything = sorted(dict(everything).items())
+    paths = []
+    for number in range(7):
+        paths.append(str(tmp_path / f"{number}.features"))
+        write_features(paths[-1], everything[number::7])
+    assert list(read_features(paths[2])) == everything[2::7]
+    assert list(merge_features(paths)) == [feature for _, feature in everything]
+
+
+def test_a_file_of_features_that_is_cut_is_an_error(tmp_path):
+    path = tmp_path / "cut.features"
+    path.write_bytes(zstandard.compress(b"\0" * 30))
+    with pytest.raises(EOFError, match="ends in the middle"):
+        list(read_features(str(path)))
