@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
+import platform
 import sys
 import tempfile
 import threading
@@ -25,6 +26,7 @@ from models.scaling import scale
 
 CPU_SAMPLES = 1
 GPU_SAMPLES = 4
+VECTOR_INSTRUCTIONS = ("avx512f", "avx2", "avx", "sve", "asimd")
 THREADS = 1
 
 
@@ -42,6 +44,7 @@ class Profile:
         keras_version: Version of Keras.
         precision: Type of the network's numbers.
         device: ``cpu`` or ``gpu``.
+        instructions: Kind of CPU and its widest vector instructions, which the kernels are chosen by.
         threads: Threads that one operation may use on the CPU.
         samples: Chips per call; calls with fewer are filled up.
     """
@@ -51,6 +54,7 @@ class Profile:
     keras_version: str
     precision: str
     device: str
+    instructions: str
     threads: int
     samples: int
 
@@ -79,6 +83,7 @@ def execution_profile(batch_size: int | None = None) -> Profile:
         keras_version=_version("keras"),
         precision="float32",
         device=device,
+        instructions=_instructions(),
         threads=THREADS,
         samples=default if batch_size is None else batch_size,
     )
@@ -189,6 +194,14 @@ def shared_engine(bundle: str | os.PathLike[str], profile: Profile) -> Engine:
         if key not in _engines:
             _engines[key] = Engine(key[0], profile)
         return _engines[key]
+
+
+def _instructions() -> str:
+    """Such as ``x86_64 avx512f``."""
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    widest = next((name for name in VECTOR_INSTRUCTIONS if name in flags), "")
+    return f"{platform.machine()} {widest}".strip()
 
 
 def _has_gpu() -> bool:

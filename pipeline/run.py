@@ -7,18 +7,19 @@ import logging
 import re
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import files
 from pipeline.graph import build
 from pipeline.layout import RunFolder, manifest_path, result_folder
 from pipeline.plan import Plan
 from pipeline.progress import progress
-from pipeline.runner import beam_pipeline, is_local_run, worker_watchdog
+from pipeline.runner import beam_pipeline, is_local_run, worker_processes, worker_watchdog
 from tiles.inspect import is_local
 
 CONTINUE = "what was inferred is kept: run the same command again to continue"
@@ -43,8 +44,10 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
     local = is_local_run(options)
     folder = RunFolder.of(plan)
     _clean(plan, folder)
-    pipeline = beam_pipeline(plan.options.beam)
-    build(pipeline, plan, folder, workers=_workers(options), accelerated=not local, started=time.time())
+    log = worker_log(folder)
+    workers = max(1, worker_processes(options))
+    pipeline = beam_pipeline(options, log)
+    build(pipeline, plan, folder, workers=workers, accelerated=not local, started=time.time())
     try:
         with worker_watchdog(say_death), progress(folder, plan.sheet_count(), shown=local):
             result = pipeline.run()
@@ -56,9 +59,15 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
     except Exception as error:
         if "KeyboardInterrupt" in str(error):
             raise KeyboardInterrupt from error
-        raise RunError(f"{sentence(error)}; {CONTINUE}") from error
+        details = f" (details in {log})" if log.exists() and log.stat().st_size else ""
+        raise RunError(f"{sentence(error)}; {CONTINUE}{details}") from error
     files.remove_tree(folder.path)
     return json.loads(files.read_bytes(manifest_path(plan)))
+
+
+def worker_log(folder: RunFolder) -> Path:
+    """Where worker processes of the local runner write what they say; it stays behind when a run fails."""
+    return Path(folder.path if is_local(folder.path) else tempfile.gettempdir()) / "workers.log"
 
 
 def say_death(cause: str) -> None:
@@ -79,12 +88,6 @@ def sentence(error: BaseException) -> str:
         r"\s*\[while running '.*?'\]", "", text.splitlines()[0] if text else repr(error), flags=re.S
     )
     return text.strip().rstrip(".")
-
-
-def _workers(options: PipelineOptions) -> int:
-    """Processes of the local runner that share this machine."""
-    direct = options.view_as(DirectOptions)
-    return max(1, direct.direct_num_workers) if direct.direct_running_mode != "multi_threading" else 1
 
 
 def _clean(plan: Plan, folder: RunFolder) -> None:

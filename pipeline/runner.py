@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
+import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -15,24 +18,25 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
+from apache_beam.transforms import environments
 
 LOCAL_RUNNERS = (None, "DirectRunner")
 
 
-def beam_pipeline(arguments: Sequence[str]) -> beam.Pipeline:
-    """A pipeline for Beam's arguments.
+def beam_pipeline(options: PipelineOptions, worker_log: Path) -> beam.Pipeline:
+    """A pipeline for Beam's options.
 
     ``DirectRunner``, also when no runner is named, is Beam's FnApiRunner built here: Beam's own
     choice would download another runner on machines that reach the internet.
+
+    Args:
+        options: Beam's options.
+        worker_log: Where worker processes of the local runner write what they say.
     """
-    options = PipelineOptions(list(arguments))
     options.view_as(SetupOptions).save_main_session = False
     if not is_local_run(options):
         return beam.Pipeline(options=options)
-    direct = options.view_as(DirectOptions)
-    if direct.direct_num_workers != 1 and direct.direct_running_mode == "in_memory":
-        direct.direct_running_mode = "multi_processing"
-    return beam.Pipeline(runner=local_runner(options), options=options)
+    return beam.Pipeline(runner=local_runner(options, worker_log), options=options)
 
 
 def is_local_run(options: PipelineOptions) -> bool:
@@ -40,11 +44,35 @@ def is_local_run(options: PipelineOptions) -> bool:
     return options.view_as(StandardOptions).runner in LOCAL_RUNNERS
 
 
-def local_runner(options: PipelineOptions) -> fn_runner.FnApiRunner:
+def worker_processes(options: PipelineOptions) -> int:
+    """Worker processes of the local runner; 0 where all work is done in this process.
+
+    More than one worker means processes, unless threads are asked for: those share one network and its
+    calls anyway.
+    """
+    direct = options.view_as(DirectOptions)
+    workers = direct.direct_num_workers or multiprocessing.cpu_count()
+    if direct.direct_running_mode == "multi_threading":
+        return 0
+    return workers if workers > 1 or direct.direct_running_mode == "multi_processing" else 0
+
+
+def local_runner(options: PipelineOptions, worker_log: Path) -> fn_runner.FnApiRunner:
     """Beam's FnApiRunner; worker processes get the pipeline's options through the provision info."""
+    environment = None
+    if worker_processes(options):
+        # The runner's own mode for processes has no say in where they write; this environment is the same but for that.
+        options.view_as(DirectOptions).direct_running_mode = "in_memory"
+        worker_log.parent.mkdir(parents=True, exist_ok=True)
+        program = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
+        environment = environments.SubprocessSDKEnvironment.from_command_string(
+            f"exec {program} 2>>{shlex.quote(str(worker_log))}"
+        )
     packed = JobServiceHandle.encode_pipeline_options(options.get_all_options())
     info = beam_provision_api_pb2.ProvisionInfo(pipeline_options=packed)
-    return fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(info))
+    return fn_runner.FnApiRunner(
+        default_environment=environment, provision_info=fn_runner.ExtendedProvisionInfo(info)
+    )
 
 
 @contextlib.contextmanager

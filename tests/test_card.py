@@ -150,6 +150,13 @@ def test_a_missing_folder_or_file_is_one_sentence(bundle):
         Card.read(bundle)
 
 
+def test_a_file_that_cannot_be_put_in_place_leaves_nothing(tmp_path):
+    (tmp_path / "card.json" / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"card\.json"):
+        make_card().write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["card.json"]
+
+
 SCORES = {
     "scaling": Scaling((0.5, 1.0, 2.0), (-1.0, 0.0, 0.5)),
     "fill": (1, 0, 127.5),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import platform
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -127,6 +128,7 @@ def test_a_profile_is_plain_and_pins_one_thread():
         "cpu",
         1,
     )
+    assert PROFILE.instructions.startswith(platform.machine())
     assert PROFILE.engine_version[0].isdigit() and PROFILE.keras_version[0].isdigit()
 
 

@@ -44,7 +44,7 @@ def test_arguments_are_parted_wherever_they_stand():
     assert mine == ["a.tif", "b.tif", "--tile=512"]
     assert beams == ["--project", "p", "--streaming", "--region=r"]
     assert split_arguments(["a.tif", "--model", "m"], own) == (["a.tif", "--model", "m"], [])
-    with pytest.raises(UnknownOptionError, match="--projetc is not an option .*did you mean --project"):
+    with pytest.raises(UnknownOptionError, match=r"--projetc is not an option .*did you mean --project"):
         split_arguments(["--projetc", "p"], own)
 
 

@@ -344,3 +344,50 @@ def test_interrupting_says_how_to_continue(scene, bundle, tmp_path):
     _, error = run.communicate(timeout=60)
     assert run.returncode == 130
     assert "interrupted; run the same command again to continue" in error and "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_worker_processes_fail_with_the_same_sentence(make_raster, bundle, tmp_path):
+    whole = make_raster(pixels=blocky(1200, 1300, size=1), name="cut.tif", tiled=True, compress="deflate")
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "segment",
+        whole,
+        "--model",
+        bundle,
+        "--output",
+        tmp_path / "out",
+    ]
+    done = subprocess.run(
+        [*map(str, command), "--tile", "512", "--sheet", "512", "--direct_num_workers", "2"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "cut.tif cannot be read at rows" in done.stderr and done.stderr.count("\n") == 1
+    log = Path(done.stderr.rpartition("details in ")[2].strip().rstrip(")"))
+    assert "RasterReadError" in log.read_text()
+
+
+def test_every_stage_counts_and_times(scene, bundle, tmp_path):
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from pipeline.graph import build
+    from pipeline.layout import RunFolder
+    from pipeline.options import SegmentOptions
+    from pipeline.plan import make_plan
+    from pipeline.runner import beam_pipeline
+
+    options = SegmentOptions((str(scene),), str(bundle), str(tmp_path / "out"), sheet=512, tile=512)
+    plan = make_plan(options)
+    beam = beam_pipeline(PipelineOptions([]), tmp_path / "log")
+    build(beam, plan, RunFolder.of(plan), workers=1, accelerated=False, started=time.time())
+    found = beam.run().metrics().query()
+    counters = {counter.key.metric.name: counter.committed for counter in found["counters"]}
+    times = {timer.key.metric.name: timer.committed.count for timer in found["distributions"]}
+    assert counters == {"sheets_inferred": 12, "tiles_inferred": 12}
+    stages = ("read", "infer", "stitch", "vectorize", "close", "publish")
+    assert times == {f"{stage}_ms": 12 for stage in stages} | {"publish_ms": 1, "close_ms": times["close_ms"]}
+    assert times["close_ms"] > 0

@@ -25,7 +25,7 @@ def test_entries_read_back_as_they_were_put(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda e: e[:-1], lambda e: e[:40], lambda e: b"", lambda e: e[:-9] + b"\0" + e[-8:]]
+    "damage", [lambda e: e[:-1], lambda e: e[:40], lambda e: e[:0], lambda e: e[:-9] + b"\0" + e[-8:]]
 )
 def test_damaged_entries_are_none_and_said_to_be_damaged(tmp_path, damage):
     store = PredictionStore(str(tmp_path))

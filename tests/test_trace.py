@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio.features
 import shapely
 
-from tests.label_maps import keeping, random_labels, random_scores, whole_map
+from tests.label_maps import assert_same_regions, keeping, random_labels, random_scores, whole_map
+from tiles.fragments import Fragments
+from tiles.regions import Regions
 from tiles.seams import Seams
 from tiles.trace import trace_sheet
 
@@ -120,3 +124,25 @@ def test_arrays_of_other_shapes_or_types_are_refused():
         trace_sheet(labels, labels.T.copy(), (0, 0), ALONE, keeping())
     with pytest.raises(ValueError, match=r"keep must be bool \(256,\)"):
         trace_sheet(labels, labels, (0, 0), ALONE, np.ones(4, bool))
+
+
+def test_regions_taken_apart_and_joined_are_the_same():
+    labels = random_labels(22)
+    regions = whole_map(labels, random_scores(labels, 22), keeping())
+    order = np.random.default_rng(0).permutation(len(regions))
+    shuffled = Regions.concatenate([regions.take(order[:5]), Regions.empty(), regions.take(order[5:])])
+    assert shuffled.first.tolist() == regions.first[order].tolist()
+    assert_same_regions(shuffled.ordered(), regions)
+
+
+def test_ragged_arrays_that_do_not_fit_are_refused():
+    labels = np.array([[1, 0, 2]], np.uint8)
+    regions = whole_map(labels, labels, keeping(0))
+    with pytest.raises(ValueError, match="2 regions, but 1 labels, 2 first pixels"):
+        replace(regions, labels=regions.labels[:1])
+    with pytest.raises(ValueError, match="rings end at vertex 10 of 9"):
+        replace(regions, coords=regions.coords[1:])
+    with pytest.raises(ValueError, match="regions end at ring 2 of 1"):
+        replace(regions, coords=regions.coords[:5], ring_offsets=regions.ring_offsets[:2])
+    with pytest.raises(ValueError, match="3 node flags for 10 vertices"):
+        Fragments(regions, np.zeros(3, bool))
