@@ -6,6 +6,7 @@ Planning, ``--help`` and errors in arguments import neither TensorFlow nor Beam.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -57,6 +58,8 @@ def _segment(options: SegmentOptions) -> int:
         return _fail(str(error), IMPOSSIBLE)
     for note in plan.notes:
         print(note, file=sys.stderr)
+    # Beam warns of what it was installed without, and repeats our sentences with their tracebacks.
+    logging.basicConfig(level=logging.CRITICAL)
     from pipeline.describe import describe_results
     from pipeline.run import RunError, run_plan
 

@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.infer import calls_at_once
 from pipeline.plan import Plan
 from tiles.lattice import Halo, Lattice
 
-NETWORK_MEMORY = 700e6
+BASE_MEMORY = 1.0e9
 """What TensorFlow, Beam and GDAL take before the first tile, in bytes; see benchmarks/README.md."""
+
+
+SHOWN = 10
+"""Rasters that are named before the rest is counted."""
 
 
 def describe_plan(plan: Plan) -> str:
     """The plan for people to read."""
     lattice = plan.lattice(0)
     height, width = lattice.chip_shape
-    lines = [f"{raster.id}: {_raster_line(plan, number)}" for number, raster in enumerate(plan.rasters)]
+    at_once = calls_at_once(plan.chip_memory(), workers=1)
+    lines = [
+        f"{raster.id}: {_raster_line(plan, number)}" for number, raster in enumerate(plan.rasters[:SHOWN])
+    ]
+    if len(plan.rasters) > SHOWN:
+        lines.append(f"and {count(len(plan.rasters) - SHOWN, 'more raster')}")
     lines += [
         "",
         f"network   {plan.card.name} {plan.card.version} ({_architecture(plan)}), "
@@ -31,9 +41,9 @@ def describe_plan(plan: Plan) -> str:
     if cheaper:
         lines.append(f"cheaper   {cheaper}")
     lines += [
-        f"memory    about {(NETWORK_MEMORY + plan.chip_memory()) / 1e9:.1f} GB, "
-        f"and {plan.chip_memory() / 1e9:.1f} GB for each further tile at once",
-        f"disk      {plan.disk() / 1e9:.2f} GB at most, in {plan.options.work_folder} and {plan.options.output}",
+        f"memory    about {(BASE_MEMORY + at_once * plan.chip_memory()) / 1e9:.1f} GB on this machine, "
+        f"with {count(at_once, 'tile')} of {plan.chip_memory() / 1e9:.1f} GB at once",
+        f"disk      {plan.disk() / 1e9:.2f} GB or less, in {plan.options.work_folder} and {plan.options.output}",
     ]
     return "\n".join([*lines, *_notes(plan)])
 
@@ -87,7 +97,7 @@ def _raster_line(plan: Plan, number: int) -> str:
     bands = ", ".join(map(str, raster.bands))
     georef = raster.georef
     return (
-        f"{georef.width} x {georef.height} px, {georef.gsd():.3g} m/px, bands {bands}, "
+        f"{georef.width} x {georef.height} px, {georef.gsd():.4g} m/px, bands {bands}, "
         f"{rows} x {cols} sheets ({raster.path})"
     )
 
@@ -129,9 +139,9 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
     table = ["  ".join(_cell(row, i, widths) for i in range(len(row))).rstrip() for row in rows]
     totals = manifest["counts"]
     folders = [raster["folder"] for raster in manifest["rasters"]]
-    where = [f"  {folder}/{{labels.tif, polygons.geojson}}" for folder in folders[:10]]
-    if len(folders) > 10:
-        where.append(f"  and {len(folders) - 10} more folders beside them")
+    where = [f"  {folder}/{{labels.tif, polygons.geojson}}" for folder in folders[:SHOWN]]
+    if len(folders) > SHOWN:
+        where.append(f"  and {count(len(folders) - SHOWN, 'more folder')} beside them")
     return "\n".join(
         [
             *table,

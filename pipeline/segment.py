@@ -127,7 +127,9 @@ class SegmentSheets(beam.DoFn):
         self, chip: Chip, element: Sheet, tiles: list[tuple[int, int]], stitch: Any, clock: Clock
     ) -> None:
         samples = self._profile.samples
-        at_once = calls_at_once(self._plan.chip_memory() * samples, self._workers)
+        at_once = GPU_CALLS
+        if self._profile.device == "cpu":
+            at_once = calls_at_once(self._plan.chip_memory() * samples, self._workers)
         with clock.time("infer"):
             answers = infer_tiles(
                 self._engine(), chip, self._plan.lattice(element[0]), tiles, samples, at_once
@@ -149,6 +151,9 @@ class SegmentSheets(beam.DoFn):
         for stage, seconds in record.seconds.items():
             self._timers[stage].update(round(seconds * 1000))
 
+
+GPU_CALLS = 2
+"""Calls in flight on a GPU: one that runs, and one that waits with its chips ready."""
 
 STAGES = ("read", "infer", "stitch")
 
