@@ -199,7 +199,7 @@ def test_the_plan_is_printed_for_people_and_programs(make_raster, bundle, tmp_pa
     arguments = ["plan", str(make_raster()), "--model", str(bundle), "--output", str(tmp_path / "out")]
     assert main(arguments) == 0
     text = capsys.readouterr().out
-    for words in ("scene: 53 x 37 px, 0.5 m/px", "core 1024 px, halo", "exact     yes", "memory", "disk"):
+    for words in ("scene: 53 x 37 px, 0.5002 m/px", "core 1024 px, halo", "exact     yes", "memory", "disk"):
         assert words in text
     assert main([*arguments, "--json", "--tile", "512"]) == 0
     plan = json.loads(capsys.readouterr().out)

@@ -17,8 +17,8 @@ PIXELS_PER_DEGREE = 15
 TRUTH_PER_PIXEL = 3.2
 """Pixels of the mask (1.25 arc minutes) along a side of one pixel of the scene (4 arc minutes)."""
 
-LAND = 1
-"""Value of the mask on land, ice shelves included; 0 is ocean, 2 is lake."""
+OCEAN, LAND, LAKE = 0, 1, 2
+"""Values of the mask; ice shelves are land."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ def read_scene() -> np.ndarray:
             return np.moveaxis(source.read(), 0, -1).copy()
 
 
-def read_water() -> np.ndarray:
-    """Read where ocean and lakes are: bool ``(8640, 17280)``, north up."""
+def read_mask() -> np.ndarray:
+    """Read what is ocean, `LAND` and `LAKE`: uint8 ``(8640, 17280)``, north up."""
     raw = gzip.decompress((data_folder() / "lsmask_1.25min_f.bin").read_bytes())
     south_up = np.frombuffer(raw, np.uint8).reshape(8640, 17280)
-    return south_up[::-1] != LAND
+    return south_up[::-1]

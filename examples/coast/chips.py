@@ -5,13 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from blue_marble import HELD_OUT, MARGIN, TRAINED_ROWS, TRUTH_PER_PIXEL, Box
+from blue_marble import HELD_OUT, LAKE, LAND, MARGIN, TRAINED_ROWS, TRUTH_PER_PIXEL, Box
 
-COAST_SHARE = 0.75
-"""Share of the chips that are centred near a coast."""
 
-RESTYLED_SHARE = 0.65
-"""Share of the chips whose colours, sharpness and noise are changed."""
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What the chips are of.
+
+    Attributes:
+        coast: Share of the chips that are centred near a coast.
+        lake: Share that are centred in a lake, most often in a big one; the rest are anywhere.
+        restyled: Share whose colours, sharpness and noise are changed.
+    """
+
+    coast: float
+    lake: float
+    restyled: float
+
+    def __post_init__(self) -> None:
+        if min(self.coast, self.lake) < 0 or self.coast + self.lake > 1 or not 0 <= self.restyled <= 1:
+            raise ValueError(f"shares must lie between 0 and 1, coast and lake together too, got {self}")
 
 
 def resampling_matrix(start: float, step: float, count: int, size: int, smooth: bool) -> np.ndarray:
@@ -88,10 +101,11 @@ def cut(raster: np.ndarray, view: View, per_pixel: float, smooth: bool) -> np.nd
 class ChipMaker:
     """Makes the chip of any number, always the same for the same seed."""
 
-    def __init__(self, scene: np.ndarray, water: np.ndarray, size: int, seed: int) -> None:
-        self.scene, self.water, self.size, self.seed = scene, water, size, seed
+    def __init__(self, scene: np.ndarray, mask: np.ndarray, size: int, seed: int, mix: Mix) -> None:
+        self.scene, self.water = scene, mask != LAND
+        self.size, self.seed, self.mix = size, seed, mix
         self._forbidden = [box.grown(MARGIN) for box in HELD_OUT.values()]
-        self._coast = _coast_pixels(water, scene.shape[:2])
+        self._coast, self._lake = _coast_and_lake_pixels(mask, scene.shape[:2])
 
     def chip(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Make one chip.
@@ -106,7 +120,7 @@ class ChipMaker:
         turns, flip = random.integers(4), random.integers(2)
         image, labels = (np.rot90(a[:, ::-1] if flip else a, turns) for a in (image, labels))
         image = np.ascontiguousarray(image)
-        if random.random() < RESTYLED_SHARE:
+        if random.random() < self.mix.restyled:
             image = restyle(image, random)
         return image, labels.astype(np.uint8)
 
@@ -126,25 +140,31 @@ class ChipMaker:
                 return view
 
     def _centre(self, random: np.random.Generator) -> np.ndarray:
-        """A row and column of the scene: on a coast, or anywhere on the sphere."""
-        if random.random() < COAST_SHARE:
-            return self._coast[random.integers(len(self._coast))].astype(float)
+        """A row and column of the scene: on a coast, in a lake, or anywhere on the sphere."""
+        kind = random.random()
+        if kind < self.mix.coast + self.mix.lake:
+            pixels = self._coast if kind < self.mix.coast else self._lake
+            return pixels[random.integers(len(pixels))].astype(float)
         height, width = self.scene.shape[:2]
         row = np.degrees(np.arccos(random.uniform(-1, 1))) / 180 * height
         return np.array((row, random.uniform(0, width)))
 
 
-def _coast_pixels(water: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Rows and columns of the scene next to a change from land to water, fewer where meridians converge."""
-    rows = (np.arange(shape[0]) * TRUTH_PER_PIXEL + TRUTH_PER_PIXEL / 2).astype(int)
-    cols = (np.arange(shape[1]) * TRUTH_PER_PIXEL + TRUTH_PER_PIXEL / 2).astype(int)
-    coarse = water[np.ix_(rows, cols)]
+def _coast_and_lake_pixels(mask: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of the scene next to a change from land to water, and in lakes, fewer where meridians converge.
+
+    Returns:
+        Two arrays of rows and columns, ``(n, 2)``.
+    """
+    rows, cols = (((np.arange(size) + 0.5) * TRUTH_PER_PIXEL).astype(int) for size in shape)
+    coarse = mask[np.ix_(rows, cols)]
+    land = coarse == LAND
     change = np.zeros(shape, bool)
-    change[1:] |= coarse[1:] != coarse[:-1]
-    change[:, 1:] |= coarse[:, 1:] != coarse[:, :-1]
+    change[1:] |= land[1:] != land[:-1]
+    change[:, 1:] |= land[:, 1:] != land[:, :-1]
     latitude = np.radians(90 - (np.arange(shape[0]) + 0.5) * 180 / shape[0])
     kept = np.random.default_rng(0).random(shape) < np.cos(latitude)[:, None]
-    return np.argwhere(change & kept)
+    return np.argwhere(change & kept), np.argwhere((coarse == LAKE) & kept)
 
 
 def restyle(image: np.ndarray, random: np.random.Generator) -> np.ndarray:

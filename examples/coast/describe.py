@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from blue_marble import HELD_OUT_DEGREES, MARGIN
-from chips import COAST_SHARE
 
 from models.card import ClassInfo, Scaling
 from models.encoders import ENCODERS
@@ -50,7 +49,6 @@ def card_fields(runs: list[dict[str, Any]], metrics: dict[str, Any]) -> dict[str
             "data": DATA,
             "runs": runs,
             "scales": "0.4 to 4 times that of the scene (4 arc minutes), stretched by up to 2",
-            "share of chips at a coast": COAST_SHARE,
             "held out, degrees west south east north": {k: list(v) for k, v in HELD_OUT_DEGREES.items()},
             "margin around what is held out, px": MARGIN,
             "limits": LIMITS,

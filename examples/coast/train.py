@@ -18,8 +18,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import numpy as np
-from blue_marble import read_scene, read_water
-from chips import ChipMaker
+from blue_marble import LAND, read_mask, read_scene
+from chips import ChipMaker, Mix
 from describe import card_fields
 from evaluate import held_out_scores, label_held_out, share_that_differs, table
 
@@ -28,6 +28,7 @@ from models.encoders import ENCODERS
 from models.unet import unet
 
 ENCODER = "mobilenet"
+RECORDED = ("steps", "batch", "size", "rate", "seed", "coast", "lake", "restyled")
 
 
 def arguments() -> argparse.Namespace:
@@ -45,6 +46,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=256, help="side of a chip, in pixels")
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--coast", type=float, default=0.5, help="share of chips near a coast")
+    parser.add_argument("--lake", type=float, default=0.3, help="share of chips in a lake")
+    parser.add_argument("--restyled", type=float, default=0.8, help="share of chips with changed colours")
     return parser.parse_args()
 
 
@@ -102,17 +106,16 @@ def train(model: keras.Model, batches: Batches, rate: float, checkpoint: Path | 
 def main() -> None:
     args = arguments()
     keras.utils.set_random_seed(args.seed)
-    scene, water = read_scene(), read_water()
+    scene, mask = read_scene(), read_mask()
     model = unet(3, 2, encoder=ENCODER, cut=16, encoder_weights=args.encoder_weights)
     runs = load(model, args.start) if args.start else []
     if args.steps:
-        maker = ChipMaker(scene, water, args.size, args.seed)
+        maker = ChipMaker(scene, mask, args.size, args.seed, Mix(args.coast, args.lake, args.restyled))
         train(model, Batches(maker, args.batch, args.steps), args.rate, args.checkpoint)
-        runs.append({name: getattr(args, name) for name in ("steps", "batch", "size", "rate", "seed")})
-        runs[-1]["start"] = start_words(args)
+        runs.append({name: getattr(args, name) for name in RECORDED} | {"start": start_words(args)})
     if args.checkpoint:
         keep(model, args.checkpoint, runs)
-    ship(model, args.output, runs, scene, water)
+    ship(model, args.output, runs, scene, mask != LAND)
 
 
 def start_words(args: argparse.Namespace) -> str:
