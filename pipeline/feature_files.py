@@ -7,11 +7,11 @@ and bytes; the whole is compressed. Files are merged as streams, so memory does 
 from __future__ import annotations
 
 import heapq
+import math
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import orjson
 import zstandard
 
 from pipeline import files
@@ -19,7 +19,7 @@ from pipeline.plan import Plan
 from tiles.features import FeatureOptions, features
 from tiles.regions import Regions
 
-Feature = tuple[tuple[int, int], bytes]
+Keyed = tuple[tuple[int, int], bytes]
 """First pixel (row, column) of a region, and its GeoJSON feature."""
 
 _RECORD = struct.Struct("<QQI")
@@ -53,18 +53,15 @@ def write_regions(path: str, row: int, regions: Regions, plan: Plan, raster: int
     made = features(regions, planned.georef, FeatureOptions(planned.id, names, plan.options.min_area))
     if not made:
         return None
-    write_features(path, made)
-    counts: dict[str, int] = {}
-    areas: dict[str, float] = {}
-    for _, feature in made:
-        properties = orjson.loads(feature)["properties"]
-        name = properties["class"]
-        counts[name] = counts.get(name, 0) + 1
-        areas[name] = areas.get(name, 0.0) + properties["area_m2"]
-    return FeatureRecord(path, row, counts, areas)
+    write_features(path, ((feature.first, feature.text) for feature in made))
+    areas: dict[str, list[float]] = {}
+    for feature in made:
+        areas.setdefault(feature.class_name, []).append(feature.area_m2)
+    counts = {name: len(found) for name, found in areas.items()}
+    return FeatureRecord(path, row, counts, {name: math.fsum(found) for name, found in areas.items()})
 
 
-def write_features(path: str, features: Iterable[Feature]) -> None:
+def write_features(path: str, features: Iterable[Keyed]) -> None:
     """Write features, whole or not at all; they must be in the order of their first pixels."""
     with (
         files.writing(path) as file,
@@ -74,7 +71,7 @@ def write_features(path: str, features: Iterable[Feature]) -> None:
             packed.write(_RECORD.pack(row, col, len(feature)) + feature)
 
 
-def read_features(path: str) -> Iterator[Feature]:
+def read_features(path: str) -> Iterator[Keyed]:
     """The features of a file, one after another."""
     with files.open_bytes(path) as file:
         stream = zstandard.ZstdDecompressor().stream_reader(file)

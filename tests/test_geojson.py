@@ -44,7 +44,7 @@ def labels_for(georef, seed, classes=3):
 def make_features(labels, georef, options=OPTIONS, keep=None):
     keep = keeping() if keep is None else keep
     regions = whole_map(labels, random_scores(labels, 1), keep)
-    return regions, [json.loads(text) for _, text in features(regions, georef, options)]
+    return regions, [json.loads(feature.text) for feature in features(regions, georef, options)]
 
 
 def polygons_of(feature):
@@ -111,7 +111,7 @@ def test_collections_keep_to_rfc_7946(georef):
     georef = Georef(georef.crs, georef.transform, min(georef.height, 45), min(georef.width, 53))
     labels = labels_for(georef, seed=georef.width)
     regions = whole_map(labels, labels, keeping(1))
-    written, collection = write_collection(text for _, text in features(regions, georef, OPTIONS))
+    written, collection = write_collection(feature.text for feature in features(regions, georef, OPTIONS))
     check_rfc_7946(collection)
     assert len(collection["features"]) == written.count == len(regions)
     assert collection["bbox"] == list(written.bounds)
@@ -188,7 +188,7 @@ def test_areas_are_those_of_pyproj(name):
     regions = replace(
         small, coords=small.coords * np.array([georef.width // 4, georef.height // 3], np.int32)
     )
-    area = json.loads(features(regions, georef, OPTIONS)[0][1])["properties"]["area_m2"]
+    area = json.loads(features(regions, georef, OPTIONS)[0].text)["properties"]["area_m2"]
 
     edges = np.split(regions.coords, regions.ring_offsets[1:-1])
     true_area = area_less_holes([georef.to_lonlat(finely_cut(ring, 2000)) for ring in edges])
@@ -290,11 +290,12 @@ def test_scores_are_the_mean_of_the_pixels_and_ids_name_the_first_pixel():
     regions = whole_map(labels, scores, keeping())
     georef = Georef("EPSG:4326", (0.1, 0.0, 5.0, 0.0, -0.1, 50.0), 2, 3)
     found = features(regions, georef, OPTIONS)
-    assert [first for first, _ in found] == [(0, 0), (0, 2)]
-    properties = [json.loads(text)["properties"] for _, text in found]
+    assert [feature.first for feature in found] == [(0, 0), (0, 2)]
+    properties = [json.loads(feature.text)["properties"] for feature in found]
+    assert [(f.class_name, f.area_m2) for f in found] == [(p["class"], p["area_m2"]) for p in properties]
     assert [p["score"] for p in properties] == [round(285 / 3 / 255, 4), round(90 / 3 / 255, 4)]
     elsewhere = features(regions, georef, FeatureOptions("other", CLASSES))
-    ids = [json.loads(text)["id"] for _, text in found + elsewhere]
+    ids = [json.loads(feature.text)["id"] for feature in found + elsewhere]
     assert len(set(ids)) == 4
 
 
@@ -364,7 +365,7 @@ def test_a_feature_without_bbox_is_an_error_and_leaves_no_file(tmp_path):
 def test_a_collection_in_a_file_is_the_one_in_memory(tmp_path):
     labels = random_labels(4)
     georef = Georef("EPSG:4326", (0.1, 0.0, 5.0, 0.0, -0.1, 50.0), *labels.shape)
-    texts = [text for _, text in features(whole_map(labels, labels, keeping()), georef, OPTIONS)]
+    texts = [feature.text for feature in features(whole_map(labels, labels, keeping()), georef, OPTIONS)]
     path = tmp_path / "polygons.geojson"
     written = write_geojson(path, iter(texts), name='a "scene"')
     _, collection = write_collection(texts, name='a "scene"')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -35,9 +36,23 @@ class FeatureOptions:
             raise ValueError(f"min_area_m2 must be 0 m2 or more, got {self.min_area_m2}")
 
 
-def features(
-    regions: Regions, georef: Georef, options: FeatureOptions
-) -> list[tuple[tuple[int, int], bytes]]:
+class Feature(NamedTuple):
+    """The feature of one region.
+
+    Attributes:
+        first: First pixel ``(row, col)`` of the region.
+        text: The feature as UTF-8 JSON; it begins with type, id and bbox.
+        class_name: Its class.
+        area_m2: Its area, in square metres.
+    """
+
+    first: tuple[int, int]
+    text: bytes
+    class_name: str
+    area_m2: float
+
+
+def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[Feature]:
     """One GeoJSON feature for each region that is large enough.
 
     Coordinates are WGS 84 longitude and latitude with 7 decimals, about 1 cm: on rasters of 2 cm a pixel or
@@ -51,8 +66,7 @@ def features(
         options: Names and filters.
 
     Returns:
-        First pixel ``(row, col)`` and UTF-8 JSON of each feature, in the order of `regions`. The JSON begins
-        with type, id and bbox.
+        The features, in the order of `regions`.
 
     Raises:
         ValueError: If a label has no name, or a vertex lies outside the area of the raster's CRS.
@@ -63,17 +77,16 @@ def features(
     scores = regions.score_sum / (255 * np.maximum(regions.pixels, 1))
     found = []
     for i in np.flatnonzero(outlines.areas_m2 >= options.min_area_m2).tolist():
-        name, first = (
-            options.class_names[regions.labels[i]],
-            (int(regions.first[i, 0]), int(regions.first[i, 1])),
-        )
+        name, area = options.class_names[regions.labels[i]], _significant(float(outlines.areas_m2[i]))
+        first = (int(regions.first[i, 0]), int(regions.first[i, 1]))
         properties = {
             "class": name,
             "score": round(float(scores[i]), 4),
-            "area_m2": _significant(float(outlines.areas_m2[i])),
+            "area_m2": area,
             "raster": options.raster,
         }
-        found.append((first, _feature(outlines.parts(i), outlines.bounds[i], properties, first)))
+        text = _json(outlines.parts(i), outlines.bounds[i], properties, first)
+        found.append(Feature(first, text, name, area))
     return found
 
 
@@ -83,7 +96,7 @@ def feature_id(raster: str, class_name: str, first: tuple[int, int]) -> str:
     return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
 
 
-def _feature(
+def _json(
     parts: list[list[np.ndarray]],
     bounds: np.ndarray,
     properties: dict[str, str | float],
