@@ -21,9 +21,9 @@ DATA = (
 )
 
 LIMITS = (
-    "Clouds, sea ice, sun glint and radar were never seen. Rivers narrower than about two pixels and lakes of a few "
-    "pixels are mostly missed; dry salt lakes, which the mask calls water, come out as land; shadows in mountains and "
-    "very dark forest can come out as water. Around Antarctica (south of 60 S) it was not trained."
+    "Clouds, sea ice, sun glint and radar were never seen. Rivers and lakes of one or two pixels are mostly missed, "
+    "turbid green lakes and tidal flats in part; dry salt lakes and the old Aral Sea, which the mask calls water, "
+    "come out as land. Not trained south of 60 S."
 )
 
 

@@ -93,7 +93,7 @@ def held_out_scores(
 
 
 def _by_class(counts: np.ndarray) -> dict[str, float]:
-    return dict(zip(("land", "water"), iou(counts), strict=True))
+    return {name: round(share, 4) for name, share in zip(("land", "water"), iou(counts), strict=True)}
 
 
 def share_that_differs(

@@ -147,7 +147,7 @@ def ship(
     differing = share_that_differs(labels, label_held_out(model, scene))
     print(table(scores))
     print(f"share of held-out pixels that the rounded weights label differently: {differing:.2e}")
-    metrics = {"held-out IoU": scores, "share of labels changed by rounding the weights": differing}
+    metrics = {"held-out IoU": scores, "share of labels changed by rounding the weights": round(differing, 7)}
     save_bundle(shipped, output, half=True, **card_fields(runs, metrics))
 
 
