@@ -134,20 +134,80 @@ def test_vertices_lie_on_the_corners_that_rasterio_gives(name):
         assert np.abs(shell[:, None] - expected[None]).max(axis=2).min(axis=0).max() <= 1e-7
 
 
+def check_points(found, labels, georef, positions):
+    """Each position, unless it is next to an edge of a pixel, lies in the one feature of its pixel."""
+    shapes = [shapely.geometry.shape(feature["geometry"]) for feature in found]
+    assert shapely.is_valid(shapes).all()
+    positions = positions[(np.abs(positions - np.rint(positions)) > 0.1).all(axis=1)]
+    assert len(positions) > 20
+    points = shapely.points(georef.to_lonlat(positions))
+    for (col, row), point in zip(positions.astype(int), points, strict=True):
+        around = [feature for feature, shape in zip(found, shapes, strict=True) if shape.contains(point)]
+        assert [feature["properties"]["class"] for feature in around] == [CLASSES[labels[row, col]]]
+
+
 @pytest.mark.parametrize("name", ACROSS)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_points_lie_in_the_feature_of_their_pixel(name, seed):
     georef = ACROSS[name]
     labels = labels_for(georef, seed, classes=2)
     _, found = make_features(labels, georef)
-    rng = np.random.default_rng(seed)
-    pixels = np.stack([rng.integers(0, georef.height, 60), rng.integers(0, georef.width, 60)], axis=1)
-    inside = georef.to_lonlat(pixels[:, ::-1] + [0.4, 0.7])
-    shapes = [shapely.geometry.shape(feature["geometry"]) for feature in found]
-    assert shapely.is_valid(shapes).all()
-    for (row, col), point in zip(pixels, shapely.points(inside), strict=True):
-        around = [feature for feature, shape in zip(found, shapes, strict=True) if shape.contains(point)]
-        assert [feature["properties"]["class"] for feature in around] == [CLASSES[labels[row, col]]]
+    positions = np.random.default_rng(seed).random((80, 2)) * [georef.width, georef.height]
+    check_points(found, labels, georef, positions)
+
+
+POLE_PLACES = {
+    "corner": (7.0, 6.0),
+    "edge": (7.0, 5.3),
+    "other_edge": (6.71, 6.0),
+    "pixel": (6.4, 5.55),
+    "raster_corner": (0.0, 13.0),
+}
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3413", "EPSG:3031", "EPSG:6931"])
+@pytest.mark.parametrize("place", POLE_PLACES)
+@pytest.mark.parametrize("south_up", [False, True])
+def test_regions_round_a_pole_are_valid_and_hold_their_points(crs, place, south_up):
+    col, row = POLE_PLACES[place]
+    pixel, up = 50_000.0, 1 if south_up else -1
+    georef = Georef(crs, (pixel, 0.0, -pixel * col, 0.0, up * pixel, -up * pixel * row), 13, 15)
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        labels = (rng.random((13, 15)) < (0.3, 0.5, 0.7)[seed % 3]).astype(np.uint8)
+        _, found = make_features(labels, georef)
+        near_pole = POLE_PLACES[place] + rng.uniform(-1.5, 1.5, (80, 2))
+        near_pole = near_pole[((near_pole > 0) & (near_pole < [15, 13])).all(axis=1)]
+        positions = np.concatenate([near_pole, rng.random((80, 2)) * [15, 13]])
+        check_points(found, labels, georef, positions)
+        for feature in found:
+            check_bbox(feature)
+
+
+@pytest.mark.parametrize("name", ["north_pole", "south_pole", "south_pole_south_up"])
+def test_a_belt_round_a_pole_does_not_hold_it(name):
+    georef = ACROSS[name]
+    labels = np.zeros((georef.height, georef.width), np.uint8)
+    labels[10:30, 9:35] = 1
+    labels[16:22, 20:28] = 0
+    _, found = make_features(labels, georef)
+    assert [feature["properties"]["class"] for feature in found] == ["sea", "land", "sea"]
+    positions = np.random.default_rng(1).random((300, 2)) * [georef.width, georef.height]
+    check_points(found, labels, georef, positions)
+    pole = 90 if name.startswith("north") else -90
+    assert [pole in feature["bbox"] for feature in found] == [False, False, True]
+
+
+def test_a_raster_that_hangs_over_180_degrees_by_rounding_is_not_cut():
+    georef = Georef("EPSG:4326", (10.0, 0.0, -180.0000004, 0.0, -10.0, 90.0000004), 18, 36)
+    labels = labels_for(georef, 3)
+    regions = whole_map(labels, labels, keeping())
+    _, collection = write_collection(feature.text for feature in features(regions, georef, OPTIONS))
+    check_rfc_7946(collection)
+    assert {feature["geometry"]["type"] for feature in collection["features"]} == {"Polygon"}
+    west, south, east, north = collection["bbox"]
+    assert (west, north) == (-180, 90)
+    assert (east, south) == (179.9999996, -89.9999996)
 
 
 def test_a_cut_at_the_antimeridian_is_that_of_the_antimeridian_package():

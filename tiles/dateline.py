@@ -21,14 +21,11 @@ def cut_at_antimeridian(rings: Sequence[np.ndarray], poles: Sequence[int]) -> li
     Returns:
         Parts in the order of their bounds, from the west; shells counter-clockwise, holes clockwise.
     """
-    if any(poles):
-        solids = [
-            _around(ring, pole) if pole else _wrap(shapely.Polygon(ring))
-            for ring, pole in zip(rings, poles, strict=True)
-        ]
-        whole = shapely.difference(solids[0], shapely.union_all(solids[1:]))
-    else:
-        whole = _wrap(shapely.Polygon(rings[0], rings[1:]))
+    shell, *holes = (
+        _around(ring, pole) if pole else _wrap(shapely.Polygon(ring))
+        for ring, pole in zip(rings, poles, strict=True)
+    )
+    whole = shapely.difference(shell, shapely.union_all(holes))
     parts = [part for part in shapely.get_parts(whole) if part.geom_type == "Polygon"]
     return sorted((shapely.orient_polygons(part) for part in parts), key=lambda part: part.bounds)
 

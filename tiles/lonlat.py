@@ -8,15 +8,12 @@ from functools import lru_cache
 import numpy as np
 
 from tiles.georef import Georef
+from tiles.poles import pole_positions, refine_near_poles, split_poles
 from tiles.regions import Regions
 
 TOLERANCE_PX = 0.1
 _SAMPLED_TOLERANCE_PX = 0.75 * TOLERANCE_PX
 _MAX_LON_SPAN = 120.0
-_POLE_DEGREES = 1e-9
-_NEAR_POLE_PX = 2.5
-_PIECES_NEAR_POLE = 64
-_ON_POLE_PX = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,11 +26,13 @@ class LonLatRings:
         ring_offsets: First vertex of each ring and the end of the last, int64, shape ``(rings + 1,)``.
         turns: How often each ring goes round the Earth eastwards: 1 or -1 where it encloses a pole, else 0;
             int64, shape ``(rings,)``.
+        touching: Rings that pass through a pole: positions, int64, shape ``(touching rings,)``.
     """
 
     lonlat: np.ndarray
     ring_offsets: np.ndarray
     turns: np.ndarray
+    touching: np.ndarray
 
 
 def lonlat_rings(regions: Regions, georef: Georef) -> LonLatRings:
@@ -43,78 +42,19 @@ def lonlat_rings(regions: Regions, georef: Georef) -> LonLatRings:
         ValueError: If a vertex lies outside the area of the raster's CRS.
     """
     coords, ring_offsets = densify(regions.coords, regions.ring_offsets, densify_step(georef))
-    coords, ring_offsets = _refine_near_poles(coords, ring_offsets, georef)
-    lonlat, ring_offsets, from_pole = _split_poles(georef.to_lonlat(coords), ring_offsets)
+    coords, ring_offsets = refine_near_poles(coords, ring_offsets, georef)
+    lonlat, ring_offsets, from_pole = split_poles(georef.to_lonlat(coords), ring_offsets)
     jumps = -np.rint(np.diff(lonlat[:, 0], prepend=lonlat[:1, 0]) / 360).astype(np.int64)
     jumps[ring_offsets[:-1]] = 0
-    if not jumps.any():
-        return LonLatRings(lonlat, ring_offsets, np.zeros(len(ring_offsets) - 1, dtype=np.int64))
     turns = np.add.reduceat(jumps, ring_offsets[:-1])
     touching = np.searchsorted(ring_offsets, from_pole, side="right") - 1
     jumps[from_pole] -= turns[touching]
     turns[touching] = 0
-    turned = np.cumsum(jumps)
-    turned -= np.repeat(turned[ring_offsets[:-1]], np.diff(ring_offsets))
-    lonlat[:, 0] += 360.0 * turned
-    return LonLatRings(lonlat, ring_offsets, turns)
-
-
-def _refine_near_poles(
-    coords: np.ndarray, ring_offsets: np.ndarray, georef: Georef
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the edges around a pole into pieces of a fraction of a pixel, and where they run over it.
-
-    Nearer to a pole than this no edge of a whole pixel follows its chord. Positions are binary fractions, so
-    that they are exact and the same from both sides.
-    """
-    poles, size = _poles(georef), np.array([georef.width, georef.height])
-    poles = poles[((poles > -_NEAR_POLE_PX) & (poles < size + _NEAR_POLE_PX)).all(axis=1)]
-    if not len(poles):
-        return coords, ring_offsets
-    middle = (coords[:-1] + coords[1:]) / 2
-    near = (np.abs(middle[:, None] - poles).max(axis=2) < _NEAR_POLE_PX).any(axis=1)
-    near[ring_offsets[1:-1] - 1] = False
-    if not near.any():
-        return coords, ring_offsets
-    counts = np.append(np.where(near, _PIECES_NEAR_POLE, 1), 1)
-    place = np.concatenate([[0], np.cumsum(counts)])
-    edge = np.repeat(np.arange(len(counts)), counts)
-    share = (np.arange(place[-1]) - place[edge]) / _PIECES_NEAR_POLE
-    way = np.diff(coords, axis=0, append=coords[-1:])[edge]
-    coords, ring_offsets = coords[edge] + share[:, None] * way, place[ring_offsets]
-    for pole in poles:
-        start, end = coords[:-1] - pole, coords[1:] - pole
-        across = (start * end < 0) & (np.abs(start[:, ::-1]) < _ON_POLE_PX)
-        crossed = np.flatnonzero(across.any(axis=1) & (np.abs(end - start).max(axis=1) <= 1)) + 1
-        crossed = np.setdiff1d(crossed, ring_offsets)
-        coords = np.insert(coords, crossed, pole, axis=0)
-        ring_offsets = ring_offsets + np.searchsorted(crossed, ring_offsets)
-    return coords, ring_offsets
-
-
-def _split_poles(lonlat: np.ndarray, ring_offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give a vertex on a pole, where every longitude is as good, those of its two neighbours.
-
-    Returns:
-        Vertices, ring offsets, and the position of the second of each pair of vertices on a pole. A ring that
-        passes through a pole does not go round it: the way between the two makes up for that.
-    """
-    at_pole = np.abs(lonlat[:, 1]) > 90 - _POLE_DEGREES
-    if not at_pole.any():
-        return lonlat, ring_offsets, np.zeros(0, dtype=np.int64)
-    first, last = ring_offsets[:-1], ring_offsets[1:] - 1
-    before, after = np.arange(len(lonlat)) - 1, np.arange(len(lonlat)) + 1
-    before[first], after[last] = last - 1, first + 1
-    corner = np.flatnonzero(at_pole & ~at_pole[before] & ~at_pole[after])
-    reached = np.setdiff1d(corner, first)
-    arrivals = np.stack([lonlat[before[reached], 0], lonlat[reached, 1]], axis=1)
-    lonlat[corner, 0] = lonlat[after[corner], 0]
-    added = np.searchsorted(reached, ring_offsets)
-    return (
-        np.insert(lonlat, reached, arrivals, axis=0),
-        ring_offsets + added,
-        reached + np.arange(1, len(reached) + 1),
-    )
+    if jumps.any():
+        turned = np.cumsum(jumps)
+        turned -= np.repeat(turned[ring_offsets[:-1]], np.diff(ring_offsets))
+        lonlat[:, 0] += 360.0 * turned
+    return LonLatRings(lonlat, ring_offsets, turns, touching)
 
 
 def densify(coords: np.ndarray, ring_offsets: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -168,19 +108,13 @@ def densify_step(georef: Georef) -> int:
 def _follows(georef: Georef, step: int) -> bool:
     """Whether edges of `step` px stay close to their chords, on samples from the whole raster."""
     width, height = min(step, georef.width), min(step, georef.height)
-    poles = _poles(georef)
+    poles = pole_positions(georef)
     rows, cols = _spread(georef.height, poles[:, 1]), _spread(georef.width, poles[:, 0])
     col0 = _spread(georef.width - width, poles[:, 0] - width / 2)
     row0 = _spread(georef.height - height, poles[:, 1] - height / 2)
     along_rows = _off_the_chord(georef, _grid(col0, rows), np.array([width, 0.0]))
     along_cols = _off_the_chord(georef, _grid(cols, row0), np.array([0.0, height]))
     return max(along_rows, along_cols) <= _SAMPLED_TOLERANCE_PX
-
-
-def _poles(georef: Georef) -> np.ndarray:
-    """Pixel positions ``(col, row)`` of the poles that the raster's CRS has, shape ``(poles, 2)``."""
-    positions = georef.from_lonlat(np.array([[0.0, -90.0], [0.0, 90.0]]))
-    return positions[np.isfinite(positions).all(axis=1)]
 
 
 def _spread(length: float, extra: np.ndarray) -> np.ndarray:

@@ -30,8 +30,8 @@ class Outlines:
         areas_m2: Area of each region on the WGS 84 ellipsoid, before rounding, shape ``(regions,)``.
         bounds: West, south, east, north of each region; west is the larger where a region crosses the
             antimeridian. Float64, shape ``(regions, 4)``.
-        cut: For regions that cross the antimeridian or hold a pole, their parts, which take the place of
-            the rings.
+        cut: For regions that cross the antimeridian, hold a pole or have a hole that touches one, their
+            parts, which take the place of the rings.
     """
 
     lonlat: np.ndarray
@@ -64,9 +64,11 @@ def outline(regions: Regions, georef: Georef) -> Outlines:
     areas = ring_areas(rings.lonlat, offsets, poles)
     lonlat = _round(_align(rings.lonlat, offsets, regions.region_offsets))
     bounds = _bounds(lonlat, offsets)[shells]
-    crossing = np.flatnonzero((bounds[:, 2] > 180 + _OVERHANG_DEGREES) | (poles[shells] != 0))
+    crossing = (bounds[:, 2] > 180 + _OVERHANG_DEGREES) | (poles[shells] != 0)
+    holes = np.setdiff1d(rings.touching, shells)
+    crossing[np.searchsorted(shells, holes, side="right") - 1] = True
     cut = {}
-    for i in crossing:
+    for i in np.flatnonzero(crossing):
         own = np.arange(regions.region_offsets[i], regions.region_offsets[i + 1])
         solids = [lonlat[offsets[ring] : offsets[ring + 1]] for ring in own]
         cut[int(i)], bounds[i] = _cut(solids, poles[own], bounds[i])
@@ -121,8 +123,11 @@ def _cut(
     parts = [[_round(shapely.get_coordinates(ring)) for ring in _rings_of(polygon)] for polygon in polygons]
     _, south, _, north = shapely.total_bounds(polygons)
     west, _, east, _ = bounds
-    around = bool(poles[0]) or east - west >= 360 - _OVERHANG_DEGREES
-    return parts, np.array([-180 if around else west, south, 180 if around else east - 360, north])
+    if poles[0] or east - west >= 360 - _OVERHANG_DEGREES:
+        west, east = -180, 180
+    elif east > 180 + _OVERHANG_DEGREES:
+        east -= 360
+    return parts, np.array([west, south, east, north])
 
 
 def _rings_of(polygon: shapely.Polygon) -> list[shapely.LinearRing]:
