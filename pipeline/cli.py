@@ -61,10 +61,12 @@ def _segment(options: SegmentOptions) -> int:
     # Beam warns of what it was installed without, and repeats our sentences with their tracebacks.
     logging.basicConfig(level=logging.CRITICAL)
     from pipeline.describe import describe_results
-    from pipeline.run import RunError, run_plan
+    from pipeline.run import BeamOptionError, RunError, run_plan
 
     try:
         manifest = run_plan(plan)
+    except BeamOptionError as error:
+        return _fail(str(error), IMPOSSIBLE)
     except RunError as error:
         return _fail(str(error), FAILED)
     if manifest is not None:

@@ -94,6 +94,14 @@ def _umask() -> int:
     return mask
 
 
+def remove(path: str) -> None:
+    """Remove a file, where it exists."""
+    if is_local(path):
+        Path(path).unlink(missing_ok=True)
+    elif FileSystems.exists(path):
+        FileSystems.delete([path])
+
+
 def remove_tree(path: str) -> None:
     """Remove a folder with everything in it, where it exists."""
     if is_local(path):

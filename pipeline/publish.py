@@ -14,7 +14,6 @@ import apache_beam as beam
 import numpy as np
 import orjson
 from apache_beam.metrics import Metrics
-from tiles.geojson import write_geojson
 
 from pipeline import files
 from pipeline.feature_files import FeatureRecord, merge_features
@@ -24,6 +23,7 @@ from pipeline.plan import Plan
 from pipeline.store import PredictionStore
 from pipeline.vectorize import VectorRecord
 from tiles.cog import parse_colour, write_label_cog
+from tiles.geojson import write_geojson
 from tiles.stitch import NODATA
 from tiles.window import Window
 
@@ -66,6 +66,8 @@ class PublishRasters(beam.DoFn):
             write_labels(staged / "labels.tif", self._plan, raster, sheets)
             write_polygons(staged / "polygons.geojson", features)
             described = {name: describe_file(staged / name) for name in RESULTS}
+            # The record of an earlier run is no longer true from here on.
+            files.remove(manifest_path(self._plan))
             for name in RESULTS:
                 files.publish(staged / name, files.join(folder, name))
         seconds = time.perf_counter() - start

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import re
@@ -12,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import files
@@ -29,6 +32,10 @@ class RunError(RuntimeError):
     """A run that failed, in one sentence."""
 
 
+class BeamOptionError(ValueError):
+    """Options that Beam cannot use, in one sentence."""
+
+
 def run_plan(plan: Plan) -> dict[str, Any] | None:
     """Run a plan to the end.
 
@@ -36,17 +43,17 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
         The manifest; None where a remote runner was only handed the job.
 
     Raises:
+        BeamOptionError: If Beam cannot use the options that are meant for it; nothing has been done then.
         RunError: If the run failed, with the cause in a sentence.
     """
     # Beam logs the tracebacks of our own sentences; they come back as exceptions all the same.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    options = PipelineOptions(list(plan.options.beam))
-    local = is_local_run(options)
     folder = RunFolder.of(plan)
-    _clean(plan, folder)
     log = worker_log(folder)
+    options, pipeline = make_pipeline(plan, log)
+    local = is_local_run(options)
+    _clean(plan, folder)
     workers = max(1, worker_processes(options))
-    pipeline = beam_pipeline(options, log)
     build(pipeline, plan, folder, workers=workers, accelerated=not local, started=time.time())
     try:
         with worker_watchdog(say_death), progress(folder, plan.sheet_count(), shown=local):
@@ -65,6 +72,25 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
     return json.loads(files.read_bytes(manifest_path(plan)))
 
 
+def make_pipeline(plan: Plan, log: Path) -> tuple[PipelineOptions, beam.Pipeline]:
+    """Beam's options and an empty pipeline for them.
+
+    Raises:
+        BeamOptionError: If Beam cannot use them.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            options = PipelineOptions(list(plan.options.beam))
+            return options, beam_pipeline(options, log)
+    except SystemExit as error:
+        cause = said.getvalue().strip().rpartition("error: ")[2]
+        raise BeamOptionError(f"Apache Beam cannot use its options: {cause}") from error
+    except (ValueError, ImportError) as error:
+        cause = " ".join(str(error).split())
+        raise BeamOptionError(f"Apache Beam cannot use its options: {cause}") from error
+
+
 def worker_log(folder: RunFolder) -> Path:
     """Where worker processes of the local runner write what they say; it stays behind when a run fails."""
     return Path(folder.path if is_local(folder.path) else tempfile.gettempdir()) / "workers.log"
@@ -77,17 +103,18 @@ def say_death(cause: str) -> None:
 
 def sentence(error: BaseException) -> str:
     """The cause of a failed pipeline: the message that one of our stages raised, without Beam's wrapping."""
-    text = str(error).strip()
+    name, text = type(error).__name__, str(error).strip()
     if "Traceback" in text:
         # Worker processes send tracebacks as text: the last line that names an exception is the cause.
-        raised = [
-            line for line in text.splitlines() if re.match(r"^[\w.]+(Error|Exception|Interrupt)\b.*: ", line)
-        ]
-        text = raised[-1].split(": ", 1)[1] if raised else text.splitlines()[-1]
-    text = re.sub(
-        r"\s*\[while running '.*?'\]", "", text.splitlines()[0] if text else repr(error), flags=re.S
-    )
-    return text.strip().rstrip(".")
+        raised = re.findall(r"^(?:\w+\.)*(\w+(?:Error|Exception|Interrupt)): (.*)", text, flags=re.M)
+        name, text = raised[-1] if raised else (name, text.splitlines()[-1])
+    text = re.sub(r"\s*\[while running .*", "", text, flags=re.S)
+    text = " ".join(text.split()).rstrip(".")
+    return text if name in OWN_ERRORS and text else f"{name}: {text}"
+
+
+OWN_ERRORS = ("RasterReadError", "StoreError", "CardError", "EngineError", "RuntimeError")
+"""Errors whose message is a whole sentence."""
 
 
 def _clean(plan: Plan, folder: RunFolder) -> None:

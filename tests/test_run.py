@@ -5,10 +5,11 @@ from pipeline.describe import count, format_area
 from pipeline.infer import calls_at_once
 from pipeline.progress import progress_line
 from pipeline.run import sentence
+from tiles.source import RasterReadError
 
 
 def test_the_cause_of_a_failure_is_found_in_what_beam_makes_of_it():
-    raised = RuntimeError("scene.tif cannot be read at rows 0-9; copy it again [while running 'Segment']")
+    raised = RasterReadError("scene.tif cannot be read at rows 0-9; copy it again [while running 'Segment']")
     assert sentence(raised) == "scene.tif cannot be read at rows 0-9; copy it again"
     remote = RuntimeError(
         "Error received from SDK harness for instruction bundle_3: Traceback (most recent call last):\n"
@@ -20,7 +21,7 @@ def test_the_cause_of_a_failure_is_found_in_what_beam_makes_of_it():
         "tiles.source.RasterReadError: scene.tif cannot be read: copy it again [while running 'Segment']\n"
     )
     assert sentence(remote) == "scene.tif cannot be read: copy it again"
-    assert sentence(ValueError()) == "ValueError()"
+    assert sentence(KeyError("lake")) == "KeyError: 'lake'"
 
 
 def test_progress_says_how_long_the_rest_takes():

@@ -358,3 +358,33 @@ def test_every_stage_counts_and_times(scene, bundle, tmp_path):
     stages = ("read", "infer", "stitch", "vectorize", "close", "publish")
     assert times == {f"{stage}_ms": 12 for stage in stages} | {"publish_ms": 1, "close_ms": times["close_ms"]}
     assert times["close_ms"] > 0
+
+
+def test_an_earlier_manifest_goes_before_anything_it_speaks_of_changes(make_raster, brightest, tmp_path):
+    out = tmp_path / "out"
+    a, b = make_raster(name="a.tif"), make_raster(name="b.tif")
+    assert segment(a, brightest, out) == 0
+    (out / "b").write_text("in the way")
+    both = ["segment", str(a), str(b), "--model", str(brightest), "--output", str(out), "--tile", "512"]
+    assert main(both) == 1
+    assert not (out / "manifest.json").exists()
+    (out / "b").unlink()
+    assert main(both) == 0
+    assert [raster["id"] for raster in manifest(out)["rasters"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--runner", "Foo"), "Unexpected pipeline runner: Foo"),
+        (("--direct_num_workers", "two"), "invalid int value: 'two'"),
+        (("--runner=DataflowRunner",), "Missing required option: project"),
+    ],
+)
+def test_options_that_beam_cannot_use_get_one_sentence_and_status_2(
+    make_raster, brightest, tmp_path, capsys, options, words
+):
+    assert segment(make_raster(), brightest, tmp_path / "out", *options) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from tiles.georef import Georef
-from tiles.poles import pole_positions, refine_near_poles, split_poles
+from tiles.poles import pole_positions, refine_near_poles
 from tiles.regions import Regions
 
 TOLERANCE_PX = 0.1
@@ -26,13 +26,11 @@ class LonLatRings:
         ring_offsets: First vertex of each ring and the end of the last, int64, shape ``(rings + 1,)``.
         turns: How often each ring goes round the Earth eastwards: 1 or -1 where it encloses a pole, else 0;
             int64, shape ``(rings,)``.
-        touching: Rings that pass through a pole: positions, int64, shape ``(touching rings,)``.
     """
 
     lonlat: np.ndarray
     ring_offsets: np.ndarray
     turns: np.ndarray
-    touching: np.ndarray
 
 
 def lonlat_rings(regions: Regions, georef: Georef) -> LonLatRings:
@@ -43,18 +41,15 @@ def lonlat_rings(regions: Regions, georef: Georef) -> LonLatRings:
     """
     coords, ring_offsets = densify(regions.coords, regions.ring_offsets, densify_step(georef))
     coords, ring_offsets = refine_near_poles(coords, ring_offsets, georef)
-    lonlat, ring_offsets, from_pole = split_poles(georef.to_lonlat(coords), ring_offsets)
+    lonlat = georef.to_lonlat(coords)
     jumps = -np.rint(np.diff(lonlat[:, 0], prepend=lonlat[:1, 0]) / 360).astype(np.int64)
     jumps[ring_offsets[:-1]] = 0
     turns = np.add.reduceat(jumps, ring_offsets[:-1])
-    touching = np.searchsorted(ring_offsets, from_pole, side="right") - 1
-    jumps[from_pole] -= turns[touching]
-    turns[touching] = 0
     if jumps.any():
         turned = np.cumsum(jumps)
         turned -= np.repeat(turned[ring_offsets[:-1]], np.diff(ring_offsets))
         lonlat[:, 0] += 360.0 * turned
-    return LonLatRings(lonlat, ring_offsets, turns, touching)
+    return LonLatRings(lonlat, ring_offsets, turns)
 
 
 def densify(coords: np.ndarray, ring_offsets: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:

@@ -30,8 +30,8 @@ class Outlines:
         areas_m2: Area of each region on the WGS 84 ellipsoid, before rounding, shape ``(regions,)``.
         bounds: West, south, east, north of each region; west is the larger where a region crosses the
             antimeridian. Float64, shape ``(regions, 4)``.
-        cut: For regions that cross the antimeridian, hold a pole or have a hole that touches one, their
-            parts, which take the place of the rings.
+        cut: For regions that cross the antimeridian or hold a pole, their parts, which take the place of
+            the rings.
     """
 
     lonlat: np.ndarray
@@ -65,8 +65,6 @@ def outline(regions: Regions, georef: Georef) -> Outlines:
     lonlat = _round(_align(rings.lonlat, offsets, regions.region_offsets))
     bounds = _bounds(lonlat, offsets)[shells]
     crossing = (bounds[:, 2] > 180 + _OVERHANG_DEGREES) | (poles[shells] != 0)
-    holes = np.setdiff1d(rings.touching, shells)
-    crossing[np.searchsorted(shells, holes, side="right") - 1] = True
     cut = {}
     for i in np.flatnonzero(crossing):
         own = np.arange(regions.region_offsets[i], regions.region_offsets[i + 1])

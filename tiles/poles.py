@@ -6,7 +6,6 @@ import numpy as np
 
 from tiles.georef import Georef
 
-_POLE_DEGREES = 1e-9
 _NEAR_POLE_PX = 2.5
 _PIECES_NEAR_POLE = 64
 _ON_POLE_PX = 1e-6
@@ -31,7 +30,8 @@ def refine_near_poles(
     """Cut the edges around a pole into pieces of a fraction of a pixel, and where they run over it.
 
     Nearer to a pole than this no edge of a whole pixel follows its chord. Positions are binary fractions, so
-    that they are exact and the same from both sides.
+    that they are exact and the same from both sides. A vertex on a pole has whatever longitude the CRS gives
+    it: from a neighbour so near, every way to it is short enough.
     """
     poles, size = pole_positions(georef), np.array([georef.width, georef.height])
     poles = poles[((poles > -_NEAR_POLE_PX) & (poles < size + _NEAR_POLE_PX)).all(axis=1)]
@@ -56,28 +56,3 @@ def refine_near_poles(
         coords = np.insert(coords, crossed, pole, axis=0)
         ring_offsets = ring_offsets + np.searchsorted(crossed, ring_offsets)
     return coords, ring_offsets
-
-
-def split_poles(lonlat: np.ndarray, ring_offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give a vertex on a pole, where every longitude is as good, those of its two neighbours.
-
-    Returns:
-        Vertices, ring offsets, and the position of the second of each pair of vertices on a pole. A ring that
-        passes through a pole does not go round it: the way between the two makes up for that.
-    """
-    at_pole = np.abs(lonlat[:, 1]) > 90 - _POLE_DEGREES
-    if not at_pole.any():
-        return lonlat, ring_offsets, np.zeros(0, dtype=np.int64)
-    first, last = ring_offsets[:-1], ring_offsets[1:] - 1
-    before, after = np.arange(len(lonlat)) - 1, np.arange(len(lonlat)) + 1
-    before[first], after[last] = last - 1, first + 1
-    corner = np.flatnonzero(at_pole & ~at_pole[before] & ~at_pole[after])
-    reached = np.setdiff1d(corner, first)
-    arrivals = np.stack([lonlat[before[reached], 0], lonlat[reached, 1]], axis=1)
-    lonlat[corner, 0] = lonlat[after[corner], 0]
-    added = np.searchsorted(reached, ring_offsets)
-    return (
-        np.insert(lonlat, reached, arrivals, axis=0),
-        ring_offsets + added,
-        reached + np.arange(1, len(reached) + 1),
-    )
