@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import setup
 
 GCP = ["apache-beam[gcp]>=2.77"]
-TEST = ["pytest>=8", "hypothesis>=6.100", *GCP]
+TEST = ["antimeridian>=0.4", "hypothesis>=6.100", "pytest>=8", *GCP]
 
 setup(
     name="terraseam",
@@ -23,7 +23,6 @@ setup(
         "tiles": ["py.typed"],
     },
     install_requires=[
-        "antimeridian>=0.4",
         "apache-beam>=2.77",
         "keras>=3.10",
         "numba>=0.61",

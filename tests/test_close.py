@@ -2,8 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
-
-from tests.label_maps import (
+from label_maps import (
     assert_same_regions,
     by_sheets,
     keeping,
@@ -12,6 +11,7 @@ from tests.label_maps import (
     trace_sheets,
     whole_map,
 )
+
 from tiles.close import close_regions
 from tiles.fragments import Fragments
 from tiles.regions import Regions

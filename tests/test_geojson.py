@@ -12,9 +12,9 @@ import pytest
 import rasterio.warp
 import shapely
 from affine import Affine
+from georefs import GEOREFS
+from label_maps import by_sheets, keeping, random_labels, random_scores, whole_map
 
-from tests.georefs import GEOREFS
-from tests.label_maps import by_sheets, keeping, random_labels, random_scores, whole_map
 from tiles.features import FeatureOptions, features
 from tiles.geojson import write_geojson
 from tiles.georef import Georef

@@ -6,8 +6,8 @@ import pytest
 import rasterio.transform
 import rasterio.warp
 from affine import Affine
+from georefs import GEOREFS, HALF_WORLD, random_positions
 
-from tests.georefs import GEOREFS, HALF_WORLD, random_positions
 from tiles.georef import Georef
 
 GEOD = pyproj.Geod(ellps="WGS84")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import rasterio.features
 import shapely
+from label_maps import assert_same_regions, keeping, random_labels, random_scores, whole_map
 
-from tests.label_maps import assert_same_regions, keeping, random_labels, random_scores, whole_map
 from tiles.fragments import Fragments
 from tiles.regions import Regions
 from tiles.seams import Seams
