@@ -52,9 +52,11 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
     log = worker_log(folder)
     options, pipeline = make_pipeline(plan, log)
     local = is_local_run(options)
-    _clean(plan, folder)
     workers = max(1, worker_processes(options))
     build(pipeline, plan, folder, workers=workers, accelerated=not local, started=time.time())
+    _clean(plan, folder)
+    if local:
+        log.parent.mkdir(parents=True, exist_ok=True)
     try:
         with worker_watchdog(say_death), progress(folder, plan.sheet_count(), shown=local):
             result = pipeline.run()

@@ -31,7 +31,8 @@ def beam_pipeline(options: PipelineOptions, worker_log: Path) -> beam.Pipeline:
 
     Args:
         options: Beam's options.
-        worker_log: Where worker processes of the local runner write what they say.
+        worker_log: Where worker processes of the local runner write what they say; its folder must exist when
+            the pipeline runs.
     """
     options.view_as(SetupOptions).save_main_session = False
     if not is_local_run(options):
@@ -63,7 +64,6 @@ def local_runner(options: PipelineOptions, worker_log: Path) -> fn_runner.FnApiR
     if worker_processes(options):
         # The runner's own mode for processes has no say in where they write; this environment is the same but for that.
         options.view_as(DirectOptions).direct_running_mode = "in_memory"
-        worker_log.parent.mkdir(parents=True, exist_ok=True)
         program = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
         environment = environments.SubprocessSDKEnvironment.from_command_string(
             f"exec {program} 2>>{shlex.quote(str(worker_log))}"
