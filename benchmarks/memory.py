@@ -21,7 +21,9 @@ import rasterio.shutil
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", default="4096,16384", help="sides of the rasters, in pixels")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     arguments = parser.parse_args()
@@ -60,7 +62,17 @@ def cut(raster: Path, side: int, folder: Path) -> Path:
 
 def measure(raster: Path, output: Path) -> dict[str, float]:
     """Segment a raster in a process of its own."""
-    command = [sys.executable, "-m", "pipeline", "segment", str(raster), "--model", "coast", "--output", str(output)]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "segment",
+        str(raster),
+        "--model",
+        "coast",
+        "--output",
+        str(output),
+    ]
     start = time.monotonic()
     child = os.posix_spawn(sys.executable, command, os.environ)
     _, status, usage = os.wait4(child, 0)
