@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,14 +19,15 @@ def expand(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
         The paths, each once and in order of the arguments, and a sentence for each argument that
         names no raster.
     """
-    paths: dict[str, None] = {}
+    paths: dict[str, str] = {}
     problems: list[str] = []
     for argument in arguments:
         try:
-            paths.update(dict.fromkeys(_expand_one(argument)))
+            for path in _expand_one(argument):
+                paths.setdefault(_absolute(path), path)
         except RasterError as error:
             problems.append(str(error))
-    return list(paths), problems
+    return list(paths.values()), problems
 
 
 def _expand_one(argument: str) -> list[str]:
@@ -62,5 +64,9 @@ def _stem(path: str) -> str:
 
 
 def _path_hash(path: str) -> str:
-    absolute = str(Path(path).resolve()) if is_local(path) else path
-    return hashlib.sha256(absolute.encode()).hexdigest()[:8]
+    return hashlib.sha256(_absolute(path).encode()).hexdigest()[:8]
+
+
+def _absolute(path: str) -> str:
+    """What tells rasters apart: links to one file stay two rasters."""
+    return os.path.abspath(path) if is_local(path) else path  # noqa: PTH100 - Path.resolve follows links

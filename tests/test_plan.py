@@ -93,6 +93,12 @@ def test_networks_without_finite_reach_are_blended_and_said_to_depend_on_tiles(p
 def test_rasters_come_from_paths_directories_and_globs_each_once(plan_of, make_raster, tmp_path):
     a, b = make_raster(name="in/a.tif"), make_raster(name="in/b.TIF")
     make_raster(name="in/deeper/a.tif", seed=3)
+    (tmp_path / "in" / "linked").mkdir()
+    (tmp_path / "in" / "linked" / "a.tif").symlink_to(a)
+    roundabout = tmp_path / "in" / "deeper" / ".." / "a.tif"
+    assert [r.path for r in plan_of(a, roundabout).rasters] == [str(a)]
+    assert len({r.id for r in plan_of(a, tmp_path / "in" / "linked" / "a.tif").rasters}) == 2
+    (tmp_path / "in" / "linked" / "a.tif").unlink()
     (tmp_path / "in" / "notes.txt").write_text("no raster")
     assert [r.path for r in plan_of(tmp_path / "in").rasters] == [str(a), str(b)]
     assert [r.path for r in plan_of(str(tmp_path / "in" / "**" / "a.tif"), a).rasters] == [
