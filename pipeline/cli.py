@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import metadata
 
@@ -58,6 +60,8 @@ def _segment(options: SegmentOptions) -> int:
         return _fail(str(error), IMPOSSIBLE)
     for note in plan.notes:
         print(note, file=sys.stderr)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Beam warns of what it was installed without, and repeats our sentences with their tracebacks.
     logging.basicConfig(level=logging.CRITICAL)
     from pipeline.describe import describe_results

@@ -16,9 +16,6 @@ from apache_beam.io.filesystems import FileSystems
 
 from tiles.inspect import is_local
 
-STAGING_PREFIX = ".staging-"
-"""Begins the names of folders in which results are made before they appear."""
-
 
 def join(*parts: str) -> str:
     """A path of parts, on the filesystem of the first."""
@@ -66,12 +63,15 @@ def writing(path: str) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def staging(folder: str) -> Iterator[Path]:
-    """A local folder for results that `publish` moves to `folder`; it is gone behind the block."""
-    if is_local(folder):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    parent = folder if is_local(folder) else None
-    made = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=parent))
+def staging(parent: str | None) -> Iterator[Path]:
+    """A local folder for results that `publish` lets appear; it is gone behind the block.
+
+    Args:
+        parent: Where to make it; None for where this machine keeps temporary files.
+    """
+    if parent is not None:
+        Path(parent).mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=parent))
     try:
         yield made
     finally:
@@ -82,6 +82,7 @@ def publish(staged: Path, path: str) -> None:
     """Let a staged file appear under its final path."""
     if is_local(path):
         staged.chmod(0o666 & ~_umask())
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         staged.replace(path)
         return
     with staged.open("rb") as source, writing(path) as target:

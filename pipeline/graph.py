@@ -50,7 +50,7 @@ def build(
     )
     joined = close_seams(vectorized[OPEN], plan, folder)
     grouped = {"sheets": vectorized.sheets, "joined": joined} | "ByRaster" >> beam.CoGroupByKey()
-    published = grouped | "Publish" >> beam.ParDo(PublishRasters(plan))
+    published = grouped | "Publish" >> beam.ParDo(PublishRasters(plan, folder))
     _ = (
         published
         | "OneKey" >> beam.WithKeys(0)

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import os
+import shutil
+import socket
 from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
 
 from pipeline import files
 from pipeline.plan import Plan
+from tiles.inspect import is_local
+
+STAGING_PREFIX = ".staging-"
 
 
 @dataclass(frozen=True)
 class RunFolder:
     """Names of the intermediate files of one run; they are removed when it ends.
 
+    A folder is named by the process and the machine that the run was started from, so that runs do not meet,
+    and what a killed one left is known to be nobody's.
+
     Attributes:
         path: The folder.
+        staging: Where results are made before they appear, on the same filesystem; None where the output is
+            not on this machine's filesystem.
     """
 
     path: str
+    staging: str | None
 
     @classmethod
     def of(cls, plan: Plan) -> RunFolder:
-        """The run folder of a plan: the same job always has the same."""
-        job = json.dumps([plan.options.output, plan.options.model, [raster.path for raster in plan.rasters]])
-        name = hashlib.sha256(job.encode()).hexdigest()[:12]
-        return cls(files.join(plan.options.work_folder, "runs", name))
+        """The folders of a run that this process starts."""
+        owner = f"{os.getpid()}@{socket.gethostname()}"
+        output = plan.options.output
+        staging = files.join(output, f"{STAGING_PREFIX}{owner}") if is_local(output) else None
+        return cls(files.join(plan.options.work_folder, "runs", owner), staging)
 
     def sheet_done(self, raster: int, row: int, col: int) -> str:
         """The record of a sheet that the first half has finished."""
@@ -42,6 +56,19 @@ class RunFolder:
     def joined_features(self, raster: int, row: int, col: int) -> str:
         """Features across seams whose first pixel lies in a sheet."""
         return files.join(self.path, "joined", f"{raster}_{row}_{col}.features")
+
+
+def remove_left_behind(plan: Plan) -> None:
+    """Remove what runs have left whose process is no more."""
+    options = plan.options
+    for folder, pattern in (
+        (options.output, f"{STAGING_PREFIX}*"),
+        (files.join(options.work_folder, "runs"), "*"),
+    ):
+        for left in Path(folder).glob(pattern) if is_local(folder) else ():
+            pid, _, host = left.name.removeprefix(STAGING_PREFIX).partition("@")
+            if host == socket.gethostname() and pid.isdecimal() and not psutil.pid_exists(int(pid)):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def result_folder(plan: Plan, raster: int) -> str:

@@ -17,7 +17,7 @@ from apache_beam.metrics import Metrics
 
 from pipeline import files
 from pipeline.feature_files import FeatureRecord, merge_features
-from pipeline.layout import manifest_path, result_folder
+from pipeline.layout import RunFolder, manifest_path, result_folder
 from pipeline.manifest import manifest
 from pipeline.plan import Plan
 from pipeline.store import PredictionStore
@@ -50,8 +50,9 @@ class Published:
 class PublishRasters(beam.DoFn):
     """Writes the results of a raster when all its sheets are done."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, run_folder: RunFolder) -> None:
         self._plan = plan
+        self._run_folder = run_folder
         self._timer = Metrics.distribution("terraseam", "publish_ms")
 
     def process(self, element: tuple[int, Mapping[str, Iterable[Any]]]) -> Iterator[Published]:
@@ -62,7 +63,7 @@ class PublishRasters(beam.DoFn):
         features = [*records["joined"], *(record.written for record in sheets if record.written is not None)]
         features.sort(key=lambda record: record.path)
         folder = result_folder(self._plan, raster)
-        with files.staging(folder) as staged:
+        with files.staging(self._run_folder.staging) as staged:
             write_labels(staged / "labels.tif", self._plan, raster, sheets)
             write_polygons(staged / "polygons.geojson", features)
             described = {name: describe_file(staged / name) for name in RESULTS}

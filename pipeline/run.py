@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -19,13 +18,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import files
 from pipeline.graph import build
-from pipeline.layout import RunFolder, manifest_path, result_folder
+from pipeline.layout import RunFolder, manifest_path, remove_left_behind
 from pipeline.plan import Plan
 from pipeline.progress import progress
 from pipeline.runner import beam_pipeline, is_local_run, worker_processes, worker_watchdog
 from tiles.inspect import is_local
 
 CONTINUE = "what was inferred is kept: run the same command again to continue"
+
+HOPELESS = ("CardError", "EngineError")
+"""Errors that come before anything is inferred, and again."""
 
 
 class RunError(RuntimeError):
@@ -54,7 +56,7 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
     local = is_local_run(options)
     workers = max(1, worker_processes(options))
     build(pipeline, plan, folder, workers=workers, accelerated=not local, started=time.time())
-    _clean(plan, folder)
+    remove_left_behind(plan)
     if local:
         log.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -69,8 +71,12 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
         if "KeyboardInterrupt" in str(error):
             raise KeyboardInterrupt from error
         details = f" (details in {log})" if log.exists() and log.stat().st_size else ""
-        raise RunError(f"{sentence(error)}; {CONTINUE}{details}") from error
+        name, cause = root_cause(error)
+        hope = "" if name in HOPELESS else f"; {CONTINUE}"
+        raise RunError(f"{cause}{hope}{details}") from error
     files.remove_tree(folder.path)
+    if folder.staging:
+        files.remove_tree(folder.staging)
     return json.loads(files.read_bytes(manifest_path(plan)))
 
 
@@ -84,13 +90,14 @@ def make_pipeline(plan: Plan, log: Path) -> tuple[PipelineOptions, beam.Pipeline
     try:
         with contextlib.redirect_stderr(said):
             options = PipelineOptions(list(plan.options.beam))
-            return options, beam_pipeline(options, log)
+            pipeline = beam_pipeline(options, log)
     except SystemExit as error:
         cause = said.getvalue().strip().rpartition("error: ")[2]
         raise BeamOptionError(f"Apache Beam cannot use its options: {cause}") from error
     except (ValueError, ImportError) as error:
         cause = " ".join(str(error).split())
         raise BeamOptionError(f"Apache Beam cannot use its options: {cause}") from error
+    return options, pipeline
 
 
 def worker_log(folder: RunFolder) -> Path:
@@ -103,8 +110,8 @@ def say_death(cause: str) -> None:
     print(f"terraseam: a worker process died ({cause.rstrip('.')}); {CONTINUE}", file=sys.stderr)
 
 
-def sentence(error: BaseException) -> str:
-    """The cause of a failed pipeline: the message that one of our stages raised, without Beam's wrapping."""
+def root_cause(error: BaseException) -> tuple[str, str]:
+    """The kind of error that one of our stages raised, and its sentence, without Beam's wrapping."""
     name, text = type(error).__name__, str(error).strip()
     if "Traceback" in text:
         # Worker processes send tracebacks as text: the last line that names an exception is the cause.
@@ -112,18 +119,8 @@ def sentence(error: BaseException) -> str:
         name, text = raised[-1] if raised else (name, text.splitlines()[-1])
     text = re.sub(r"\s*\[while running .*", "", text, flags=re.S)
     text = " ".join(text.split()).rstrip(".")
-    return text if name in OWN_ERRORS and text else f"{name}: {text}"
+    return name, text if name in OWN_ERRORS and text else f"{name}: {text}"
 
 
 OWN_ERRORS = ("RasterReadError", "StoreError", "CardError", "EngineError", "RuntimeError")
 """Errors whose message is a whole sentence."""
-
-
-def _clean(plan: Plan, folder: RunFolder) -> None:
-    """Remove what an interrupted run of the same job has left."""
-    files.remove_tree(folder.path)
-    for number in range(len(plan.rasters)):
-        results = result_folder(plan, number)
-        if is_local(results):
-            for left in Path(results).glob(f"{files.STAGING_PREFIX}*"):
-                shutil.rmtree(left, ignore_errors=True)

@@ -52,6 +52,8 @@ def worker_processes(options: PipelineOptions) -> int:
     calls anyway.
     """
     direct = options.view_as(DirectOptions)
+    if direct.direct_num_workers < 0:
+        raise ValueError(f"--direct_num_workers must be 0 or more, got {direct.direct_num_workers}")
     workers = direct.direct_num_workers or multiprocessing.cpu_count()
     if direct.direct_running_mode == "multi_threading":
         return 0
@@ -62,11 +64,12 @@ def local_runner(options: PipelineOptions, worker_log: Path) -> fn_runner.FnApiR
     """Beam's FnApiRunner; worker processes get the pipeline's options through the provision info."""
     environment = None
     if worker_processes(options):
-        # The runner's own mode for processes has no say in where they write; this environment is the same but for that.
+        # The runner's own mode for processes has no say in where they write, and lets a terminal's Ctrl-C end them
+        # before the driver can say so; this environment is the same but for that.
         options.view_as(DirectOptions).direct_running_mode = "in_memory"
         program = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
         environment = environments.SubprocessSDKEnvironment.from_command_string(
-            f"exec {program} 2>>{shlex.quote(str(worker_log))}"
+            f"trap '' INT; exec {program} 2>>{shlex.quote(str(worker_log))}"
         )
     packed = JobServiceHandle.encode_pipeline_options(options.get_all_options())
     info = beam_provision_api_pb2.ProvisionInfo(pipeline_options=packed)

@@ -4,13 +4,13 @@ from pipeline.beam_options import UnknownOptionError, beam_options, split_argume
 from pipeline.describe import count, format_area
 from pipeline.infer import calls_at_once
 from pipeline.progress import progress_line
-from pipeline.run import sentence
+from pipeline.run import root_cause
 from tiles.source import RasterReadError
 
 
 def test_the_cause_of_a_failure_is_found_in_what_beam_makes_of_it():
     raised = RasterReadError("scene.tif cannot be read at rows 0-9; copy it again [while running 'Segment']")
-    assert sentence(raised) == "scene.tif cannot be read at rows 0-9; copy it again"
+    assert root_cause(raised)[1] == "scene.tif cannot be read at rows 0-9; copy it again"
     remote = RuntimeError(
         "Error received from SDK harness for instruction bundle_3: Traceback (most recent call last):\n"
         '  File "tiles/source.py", line 80, in read\n'
@@ -20,8 +20,8 @@ def test_the_cause_of_a_failure_is_found_in_what_beam_makes_of_it():
         '  File "x.py", line 1, in y\n'
         "tiles.source.RasterReadError: scene.tif cannot be read: copy it again [while running 'Segment']\n"
     )
-    assert sentence(remote) == "scene.tif cannot be read: copy it again"
-    assert sentence(KeyError("lake")) == "KeyError: 'lake'"
+    assert root_cause(remote) == ("RasterReadError", "scene.tif cannot be read: copy it again")
+    assert root_cause(KeyError("lake"))[1] == "KeyError: 'lake'"
 
 
 def test_progress_says_how_long_the_rest_takes():
