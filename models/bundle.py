@@ -17,7 +17,7 @@ import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
 
-from models.card import CARD_FORMAT, MODEL_FILE, Card, CardError, write_whole
+from models.card import CARD_FORMAT, MODEL_FILE, Card, CardError, check_weights, write_whole
 from models.memory import memory_per_pixel
 from models.reach import network_reach
 
@@ -90,13 +90,8 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
     """
     bundle = Path(folder)
     card = Card.read(bundle)
-    data = (bundle / MODEL_FILE).read_bytes()
-    if hashlib.sha256(data).hexdigest() != card.weights_sha256:
-        raise CardError(
-            f"{MODEL_FILE} of bundle {bundle} is not the file of its card: weights_sha256 differs; "
-            "copy both files again"
-        )
-    _refuse_code(data, bundle)
+    check_weights(bundle, card)
+    _refuse_code((bundle / MODEL_FILE).read_bytes(), bundle)
     model = keras.saving.load_model(bundle / MODEL_FILE, compile=False, safe_mode=True)
     _check_fit(model, card, bundle)
     for name, found in zip(("stride", "reach"), network_reach(model), strict=True):

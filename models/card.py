@@ -7,6 +7,7 @@ plan reads cards at once and imports neither Keras nor numpy.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 import tempfile
@@ -208,6 +209,21 @@ def find_bundle(name_or_path: str) -> Path:
         f"no bundle {name_or_path!r}: it is neither a folder nor the name of a shipped bundle; {hint}"
         f"pass the path of a folder with {CARD_FILE}, or one of the shipped bundles: {known}"
     )
+
+
+def check_weights(bundle: str | os.PathLike[str], card: Card) -> None:
+    """Check that the network's file is the one that the card describes.
+
+    Raises:
+        CardError: If it is another.
+    """
+    with (Path(bundle) / MODEL_FILE).open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != card.weights_sha256:
+        raise CardError(
+            f"{MODEL_FILE} of bundle {Path(bundle)} is not the file of its card: weights_sha256 differs; "
+            "copy both files again"
+        )
 
 
 def shipped_bundles() -> list[str]:

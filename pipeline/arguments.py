@@ -12,7 +12,7 @@ from pipeline.options import DEFAULT_SHEET, DEFAULT_TILE, SegmentOptions
 EPILOG = """\
 Any option of Apache Beam may be added: --runner, --direct_num_workers, --project, --region, --temp_location, ...
 
-exit status: 0 done; 1 failed; 2 wrong arguments, or a plan that cannot succeed
+exit status: 0 done; 1 failed; 2 wrong arguments, or a plan that cannot succeed; 130 interrupted
 """
 
 
@@ -91,14 +91,15 @@ _LOOK: dict[str, Any] = {
 
 def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("rasters", nargs="+", metavar="RASTER", help="georeferenced raster, directory or glob")
+    add("rasters", nargs="+", type=_text, metavar="RASTER", help="georeferenced raster, directory or glob")
     add(
         "--model",
         required=True,
+        type=_text,
         metavar="BUNDLE",
         help="folder of a bundle, or the name of a shipped one: coast",
     )
-    add("--output", required=True, metavar="DIR", help="folder of the results")
+    add("--output", required=True, type=_text, metavar="DIR", help="folder of the results")
     add("--bands", type=_band_list, metavar="1,2,3", help="bands to read (default: all but alpha)")
     add(
         "--classes",
@@ -131,7 +132,7 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     add("--stitch", choices=("crop", "blend"),
         help="keep each tile's core (exact), or average overlaps (default: crop where the reach is finite)")  # fmt: skip
     add("--batch-size", type=_auto(1), metavar="N", help="tiles a call of the network, or auto (default)")
-    add("--work", metavar="DIR", help="folder of the prediction store (default: OUTPUT/.work)")
+    add("--work", type=_text, metavar="DIR", help="folder of the prediction store (default: OUTPUT/.work)")
     add("--force", action="store_true", help="compute every sheet, also those that the store has")
 
 
@@ -152,6 +153,12 @@ def _number(kind: Callable[[str], float], least: float) -> Callable[[str], float
 def _auto(least: int) -> Callable[[str], float | None]:
     number = _number(int, least)
     return lambda text: None if text == "auto" else number(text)
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; is a variable of the shell not set?")
+    return text
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from pipeline.infer import calls_at_once
 from pipeline.plan import Plan
-from tiles.lattice import Halo, Lattice
-
-BASE_MEMORY = 1.0e9
-"""What TensorFlow, Beam and GDAL take before the first tile, in bytes; see benchmarks/README.md."""
-
+from pipeline.units import count, format_area, format_bytes, format_gsd, format_pixels
+from tiles.lattice import Halo
 
 SHOWN = 10
 """Rasters that are named before the rest is counted."""
@@ -31,19 +29,19 @@ def describe_plan(plan: Plan) -> str:
         "",
         f"network   {plan.card.name} {plan.card.version} ({_architecture(plan)}), "
         f"classes {', '.join(info.name for info in plan.card.classes)}",
-        f"work      {plan.pixels() / 1e6:.1f} Mpx in {count(plan.sheet_count(), 'sheet')}, "
+        f"work      {format_pixels(plan.pixels())} in {count(plan.sheet_count(), 'sheet')}, "
         f"{count(plan.tile_count(), 'tile')}",
         f"tiles     core {plan.core} px, halo {plan.halo}, read {height} x {width} px: "
-        f"{lattice.computed_share():.2f} pixels computed for each of the raster's",
+        f"{plan.computed_share():,.2f} pixels computed for each of the rasters'",
         f"exact     {exactness(plan)}",
     ]
-    cheaper = _cheaper(plan, lattice)
+    cheaper = _cheaper(plan)
     if cheaper:
         lines.append(f"cheaper   {cheaper}")
     lines += [
-        f"memory    about {(BASE_MEMORY + at_once * plan.chip_memory()) / 1e9:.1f} GB on this machine, "
-        f"with {count(at_once, 'tile')} of {plan.chip_memory() / 1e9:.1f} GB at once",
-        f"disk      {plan.disk() / 1e9:.2f} GB or less, in {plan.options.work_folder} and {plan.options.output}",
+        f"memory    about {format_bytes(plan.memory(at_once))} on this machine, "
+        f"with {count(at_once, 'tile')} of {format_bytes(plan.chip_memory())} at once",
+        f"disk      {format_bytes(plan.disk())} or less, in {plan.options.work_folder} and {plan.options.output}",
     ]
     return "\n".join([*lines, *_notes(plan)])
 
@@ -59,7 +57,6 @@ def exactness(plan: Plan) -> str:
 
 def plan_json(plan: Plan) -> dict[str, Any]:
     """The plan for programs to read."""
-    lattice = plan.lattice(0)
     return {
         "model": {"name": plan.card.name, "version": plan.card.version, "bundle": plan.bundle},
         "rasters": [
@@ -84,8 +81,10 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "stitch": plan.stitch,
         "exact": plan.exact,
         "exactness": exactness(plan),
-        "computed_share": lattice.computed_share(),
+        "reach_px": asdict(plan.card.reach) if plan.card.reach else None,
+        "computed_share": plan.computed_share(),
         "tile_memory_bytes": plan.chip_memory(),
+        "memory_bytes": round(plan.memory(calls_at_once(plan.chip_memory(), workers=1))),
         "disk_bytes": plan.disk(),
         "notes": list(plan.notes),
     }
@@ -97,8 +96,8 @@ def _raster_line(plan: Plan, number: int) -> str:
     bands = ", ".join(map(str, raster.bands))
     georef = raster.georef
     return (
-        f"{georef.width} x {georef.height} px, {georef.gsd():.4g} m/px, bands {bands}, "
-        f"{rows} x {cols} sheets ({raster.path})"
+        f"{georef.width} x {georef.height} px, {format_gsd(georef.gsd())}, bands {bands}, "
+        f"{count(rows * cols, 'sheet')} ({raster.path})"
     )
 
 
@@ -107,20 +106,27 @@ def _architecture(plan: Plan) -> str:
     return f"{plan.card.architecture}{encoder}, stride {plan.card.stride}"
 
 
-def _cheaper(plan: Plan, lattice: Lattice) -> str | None:
-    """The cheaper inexact choice, where there is one."""
-    if not plan.exact:
+def _cheaper(plan: Plan) -> str | None:
+    """The cheaper choice, where there is one: as exact where the halo is larger than it must be, else inexact."""
+    if not plan.exact or plan.card.reach is None:
         return None
+    reach = plan.card.reach
+    needed = Halo(reach.top, reach.bottom, reach.left, reach.right).rounded_up(plan.card.stride)
+    if needed != plan.halo:
+        return f"--halo auto computes {_share(plan, needed):,.2f} pixels for each, and is as exact"
     side = max(plan.halo.sides) // 2 // plan.card.stride * plan.card.stride
-    smaller = Lattice(
-        lattice.height, lattice.width, lattice.core, Halo(side, side, side, side), lattice.sheet_cores
-    )
-    if smaller.computed_share() > 0.98 * lattice.computed_share():
+    smaller = Halo(side, side, side, side)
+    if _share(plan, smaller) > 0.98 * plan.computed_share():
         return None
     return (
-        f"--halo {side} computes {smaller.computed_share():.2f} pixels for each, "
+        f"--halo {side} computes {_share(plan, smaller):,.2f} pixels for each, "
         "but labels near the lines between tiles may differ from the whole raster's"
     )
+
+
+def _share(plan: Plan, halo: Halo) -> float:
+    """Pixels that would be computed for each pixel of the rasters with another halo."""
+    return replace(plan, halo=halo).computed_share()
 
 
 def _notes(plan: Plan) -> list[str]:
@@ -135,6 +141,8 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
             polygons = f"{found['polygons']:,}" if found["polygons"] is not None else "-"
             area = format_area(found["polygon_area_m2"]) if found["polygons"] is not None else "-"
             rows.append((raster["id"], name, f"{found['share']:.1%}", polygons, area))
+        if raster["nodata_share"]:
+            rows.append((raster["id"], "(not measured)", f"{raster['nodata_share']:.1%}", "-", "-"))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     table = ["  ".join(_cell(row, i, widths) for i in range(len(row))).rstrip() for row in rows]
     totals = manifest["counts"]
@@ -155,17 +163,3 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
 
 def _cell(row: Sequence[str], column: int, widths: Sequence[int]) -> str:
     return row[column].ljust(widths[column]) if column < 2 else row[column].rjust(widths[column])
-
-
-def count(number: int, noun: str) -> str:
-    """A number of things, such as ``1 sheet`` or ``64 sheets``."""
-    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def format_area(square_metres: float) -> str:
-    """An area in the unit that suits it."""
-    if square_metres >= 1e6:
-        return f"{square_metres / 1e6:,.1f} km²"
-    if square_metres >= 1e4:
-        return f"{square_metres / 1e4:,.1f} ha"
-    return f"{square_metres:,.0f} m²"

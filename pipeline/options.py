@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ class SegmentOptions:
     work: str | None = None
     force: bool = False
     beam: tuple[str, ...] = ()
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether Beam is asked to run on this machine."""
+        words = " ".join(self.beam).replace("=", " ").split()
+        runners = [value for name, value in pairwise(words) if name == "--runner"]
+        return not runners or runners[-1] == "DirectRunner"
 
     @property
     def work_folder(self) -> str:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import math
-import os
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
-from models.card import Card, CardError, find_bundle
+from models.card import Card, CardError, check_weights, find_bundle
 from pipeline.options import DEFAULT_TILE, SegmentOptions
 from pipeline.rasters import expand, raster_ids
-from tiles.cog import BLOCK
+from pipeline.reasons import (
+    class_reasons,
+    folder_reasons,
+    geometry_reasons,
+    raster_reasons,
+    resource_reasons,
+    result_reasons,
+    sample_notes,
+)
 from tiles.georef import Georef
-from tiles.inspect import RasterError, RasterInfo, inspect_raster, is_local
+from tiles.inspect import RasterError, RasterInfo, inspect_raster
 from tiles.lattice import Halo, Lattice
 from tiles.stitch import StitchMethod
 
 DISK_PER_PIXEL = 1.0
 """Bytes of disk for each pixel while a run works: store, drafts and results; see benchmarks/README.md."""
+
+BASE_MEMORY = 1.0e9
+"""Bytes of memory that TensorFlow, Beam and GDAL take before the first tile; see benchmarks/README.md."""
 
 UNBOUNDED_HALO = 128
 """The halo of networks without finite reach, where none is given, in pixels."""
@@ -105,6 +112,15 @@ class Plan:
         height, width = self.lattice(0).chip_shape
         return height * width * self.card.memory_per_pixel
 
+    def memory(self, at_once: int) -> float:
+        """Memory that a process needs for so many tiles at once, in bytes."""
+        return BASE_MEMORY + at_once * self.chip_memory()
+
+    def computed_share(self) -> float:
+        """Pixels that the network computes for each pixel of the rasters."""
+        height, width = self.lattice(0).chip_shape
+        return self.tile_count() * height * width / self.pixels()
+
     def disk(self) -> int:
         """Disk that the run needs, in bytes."""
         return round(self.pixels() * DISK_PER_PIXEL)
@@ -127,25 +143,27 @@ def make_plan(options: SegmentOptions) -> Plan:
     """
     paths, reasons = expand(options.rasters)
     infos = _inspect_all(paths, reasons)
-    reasons += _folder_reasons(options)
+    reasons += folder_reasons(options)
     try:
         bundle = find_bundle(options.model)
         card = Card.read(bundle)
+        check_weights(bundle, card)
     except CardError as error:
         raise PlanError([*reasons, str(error)]) from error
-    reasons += _class_reasons(options, card)
-    reasons += _geometry_reasons(options, card)
-    rasters = []
+    reasons += class_reasons(options, card)
+    reasons += geometry_reasons(options, card)
+    rasters: list[RasterPlan] = []
     for info, name in zip(infos, raster_ids([info.path for info in infos]), strict=True):
         bands = options.bands or info.colour_bands
-        reasons += _raster_reasons(info, bands, card, options)
+        reasons += raster_reasons(info, bands, card, options)
         rasters.append(RasterPlan(name, info.path, info.georef, bands))
+    reasons += result_reasons(f"{options.output.rstrip('/')}/{raster.id}" for raster in rasters)
     if reasons:
         raise PlanError(reasons)
-    plan = _lay_out(options, str(bundle), card, tuple(rasters))
-    disk = _disk_reasons(plan)
-    if disk:
-        raise PlanError(disk)
+    plan = _lay_out(options, str(bundle), card, tuple(rasters), sample_notes(infos, card))
+    reasons = resource_reasons(plan)
+    if reasons:
+        raise PlanError(reasons)
     return plan
 
 
@@ -159,11 +177,12 @@ def _inspect_all(paths: list[str], reasons: list[str]) -> list[RasterInfo]:
     return infos
 
 
-def _lay_out(options: SegmentOptions, bundle: str, card: Card, rasters: tuple[RasterPlan, ...]) -> Plan:
+def _lay_out(
+    options: SegmentOptions, bundle: str, card: Card, rasters: tuple[RasterPlan, ...], notes: list[str]
+) -> Plan:
     """Choose core, halo, sheet and stitching, and say what follows from them."""
     core = options.tile or DEFAULT_TILE
     sheet_cores = max(1, round(options.sheet / core))
-    notes = []
     if sheet_cores * core != options.sheet:
         notes.append(
             f"--sheet {options.sheet} is rounded to {sheet_cores * core} px: whole tiles of {core} px"
@@ -193,82 +212,3 @@ def _lay_out(options: SegmentOptions, bundle: str, card: Card, rasters: tuple[Ra
             f"--halo auto --stitch crop is exact"
         )
     return Plan(options, bundle, card, rasters, core, halo, sheet_cores, stitch, exact, tuple(notes))
-
-
-def _class_reasons(options: SegmentOptions, card: Card) -> list[str]:
-    known = [info.name for info in card.classes]
-    unknown = [name for name in options.classes or () if name not in known]
-    return [f"{card.name} has no class {name}; it has {', '.join(known)}" for name in unknown]
-
-
-def _geometry_reasons(options: SegmentOptions, card: Card) -> list[str]:
-    core = options.tile or DEFAULT_TILE
-    step = math.lcm(BLOCK, card.stride)
-    if core % step == 0:
-        return []
-    below, above = core // step * step, -(-core // step) * step
-    choice = f"{below} or {above}" if below else f"{above}"
-    return [
-        f"--tile {core} is not a multiple of {step} px (blocks of {BLOCK} px, and a stride of {card.stride} px "
-        f"of {card.name}); pass --tile {choice}"
-    ]
-
-
-def _raster_reasons(
-    info: RasterInfo, bands: tuple[int, ...], card: Card, options: SegmentOptions
-) -> list[str]:
-    absent = [band for band in bands if not 1 <= band <= info.bands]
-    if absent:
-        missing = ", ".join(map(str, absent))
-        return [f"{info.path} has no band {missing}: its bands are 1 to {info.bands}"]
-    reasons = []
-    if len(bands) != len(card.bands):
-        chosen = "were chosen" if options.bands else f"are in {info.path}"
-        reasons.append(
-            f"{card.name} wants {len(card.bands)} bands ({', '.join(card.bands)}); {len(bands)} {chosen}: {bands}; "
-            f"pass --bands with {len(card.bands)} numbers"
-        )
-    try:
-        gsd = info.georef.gsd()
-    except ValueError as error:
-        return [*reasons, f"{info.path} cannot be placed on the Earth: {error}"]
-    if not options.any_gsd and not card.gsd_matches(gsd):
-        trained = f"{card.gsd:g}" if isinstance(card.gsd, (int, float)) else f"{card.gsd[0]} to {card.gsd[1]}"
-        reasons.append(
-            f"{info.path} has a GSD of {gsd:.3g} m/px, but {card.name} {card.version} was trained at {trained} m/px; "
-            "warp it to that GSD with gdalwarp -tr, or pass --any-gsd to take it as it is"
-        )
-    return reasons
-
-
-def _folder_reasons(options: SegmentOptions) -> list[str]:
-    reasons = []
-    for option, folder in (("--output", options.output), ("--work", options.work_folder)):
-        if not is_local(folder):
-            continue
-        nearest = _nearest_existing(Path(folder))
-        if not nearest.is_dir():
-            reasons.append(f"{option} {folder} cannot be a folder: {nearest} is a file")
-        elif not os.access(nearest, os.W_OK | os.X_OK):
-            reasons.append(f"{option} {folder} cannot be written: no permission in {nearest}")
-    return reasons[:1] if options.work is None else reasons
-
-
-def _nearest_existing(path: Path) -> Path:
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
-
-
-def _disk_reasons(plan: Plan) -> list[str]:
-    if not is_local(plan.options.work_folder):
-        return []
-    nearest = _nearest_existing(Path(plan.options.work_folder))
-    free = shutil.disk_usage(nearest).free
-    if plan.disk() <= free:
-        return []
-    return [
-        f"the run needs about {plan.disk() / 1e9:.1f} GB of disk, and {free / 1e9:.1f} GB are free at {nearest}; "
-        "make room, or choose other disks with --output and --work"
-    ]

@@ -143,10 +143,10 @@ def test_every_reason_is_collected(plan_of, make_raster, tmp_path):
 
 
 def test_bands_must_exist_and_fit_the_card(plan_of, make_raster):
-    assert "has no band 4: its bands are 1 to 3" in reasons(plan_of, bands=(1, 2, 4))[0]
-    assert "wants 3 bands (red, green, blue); 2 were chosen: (1, 2)" in reasons(plan_of, bands=(1, 2))[0]
+    assert "has no band 4: it has 3 bands, numbered from 1" in reasons(plan_of, bands=(1, 2, 4))[0]
+    assert "wants 3 bands (red, green, blue); --bands 1,2 names 2" in reasons(plan_of, bands=(1, 2))[0]
     four = make_raster(bands=4, dtype="uint16")
-    assert "wants 3 bands (red, green, blue); 4 are in" in reasons(plan_of, four)[0]
+    assert "scene.tif has 4; choose with --bands" in reasons(plan_of, four)[0]
     assert plan_of(make_raster(name="rgba.tif", alpha=np.full((37, 53), 255))).rasters[0].bands == (1, 2, 3)
 
 
@@ -190,7 +190,63 @@ def test_a_raster_larger_than_the_disk_is_refused(plan_of, make_raster, tmp_path
         )
         + "</VRTDataset>"
     )
-    assert "GB of disk, and" in reasons(plan_of, vrt)[0]
+    assert "of disk, and" in reasons(plan_of, vrt)[0]
+
+
+def test_more_memory_than_the_machine_has_is_refused_for_runs_on_it(plan_of):
+    assert "GB of memory, and this machine has" in reasons(plan_of, tile=512 * 1000)[0]
+    assert plan_of(tile=512 * 1000, beam=("--runner", "DataflowRunner")).core == 512_000
+
+
+def test_results_folders_that_cannot_be_written_are_refused(plan_of, make_raster, tmp_path):
+    scene = make_raster()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "scene").write_text("in the way")
+    assert "out/scene is a file" in reasons(plan_of, scene)[0]
+
+
+def test_a_network_that_is_not_the_cards_is_refused(plan_of, bundle, tmp_path):
+    folder = edited_card(bundle, tmp_path / "other")
+    (folder / "model.keras").write_bytes(b"something else")
+    assert "weights_sha256 differs" in reasons(plan_of, model=str(folder))[0]
+
+
+def test_samples_of_another_range_than_the_networks_get_a_note(plan_of, make_raster):
+    path = make_raster(dtype="uint16")
+    (note,) = plan_of(path).notes
+    assert "samples are uint16, and tiny was made for values of about 0 to 255" in note
+    two = plan_of(path, make_raster(name="b.tif", dtype="uint16", seed=2)).notes
+    assert len(two) == 1 and "scene.tif and 1 more" in two[0]
+
+
+def test_rasters_beyond_the_poles_are_refused(plan_of, make_raster):
+    def degrees(top):
+        return rasterio.Affine(1, 0, 0, 0, -1, top)
+
+    far = make_raster(name="far.tif", crs="EPSG:4326", transform=degrees(200))
+    assert "reaches to the latitude 200" in reasons(plan_of, far)[0]
+    overshoot = make_raster(name="near.tif", crs="EPSG:4326", transform=degrees(90.5))
+    assert plan_of(overshoot).exact
+
+
+def test_rasters_placed_by_control_points_are_told_to_be_warped(plan_of, tmp_path):
+    points = [rasterio.control.GroundControlPoint(r, c, 9 + c, 47 - r) for r, c in ((0, 0), (0, 9), (9, 0))]
+    path = tmp_path / "gcp.tif"
+    shape = {"height": 9, "width": 9, "count": 3, "dtype": "uint8"}
+    with rasterio.open(path, "w", driver="GTiff", gcps=points, crs="EPSG:4326", **shape) as dataset:
+        dataset.write(np.ones((3, 9, 9), np.uint8))
+    assert "3 control points only; warp it by them with gdalwarp" in reasons(plan_of, path)[0]
+
+
+def test_a_halo_larger_than_it_must_be_is_said_to_be_so(plan_of):
+    assert "--halo auto computes" in describe_plan(plan_of(halo=200))
+    assert "may differ" in describe_plan(plan_of(halo=None, tile=512))
+
+
+def test_the_share_of_computed_pixels_is_that_of_the_rasters(plan_of, make_raster):
+    plan = plan_of(make_raster(20, 30))
+    height, width = plan.lattice(0).chip_shape
+    assert plan.computed_share() == height * width / 600
 
 
 def test_nothing_is_written_by_a_plan_or_a_refusal(plan_of, make_raster, tmp_path):
@@ -205,7 +261,7 @@ def test_the_plan_is_printed_for_people_and_programs(make_raster, bundle, tmp_pa
     arguments = ["plan", str(make_raster()), "--model", str(bundle), "--output", str(tmp_path / "out")]
     assert main(arguments) == 0
     text = capsys.readouterr().out
-    for words in ("scene: 53 x 37 px, 0.5002 m/px", "core 1024 px, halo", "exact     yes", "memory", "disk"):
+    for words in ("scene: 53 x 37 px, 0.5 m/px", "core 1024 px, halo", "exact     yes", "memory", "disk"):
         assert words in text
     assert main([*arguments, "--json", "--tile", "512"]) == 0
     plan = json.loads(capsys.readouterr().out)
@@ -227,6 +283,8 @@ def test_the_plan_is_printed_for_people_and_programs(make_raster, bundle, tmp_pa
         (["plan", "a.tif", "--min-area", "nan"], "'nan' is not a number of 0 or more"),
         (["plan", "a.tif", "--bands", "1;2"], "'1;2' is not a list of band numbers"),
         (["plan", "a.tif", "--tile", "big"], "'big' is not a whole number of 1 or more"),
+        (["plan", "a.tif", "--model", "m", "--output", ""], "argument --output: it is empty"),
+        (["plan", "", "--model", "m", "--output", "o"], "argument RASTER: it is empty"),
         (["plan", "a.tif", "--stitch", "glue"], "invalid choice: 'glue'"),
     ],
 )

@@ -1,10 +1,10 @@
 import pytest
 
 from pipeline.beam_options import UnknownOptionError, beam_options, split_arguments
-from pipeline.describe import count, format_area
 from pipeline.infer import calls_at_once
 from pipeline.progress import progress_line
 from pipeline.run import root_cause
+from pipeline.units import count, format_area, format_bytes, format_gsd, format_pixels
 from tiles.source import RasterReadError
 
 
@@ -57,4 +57,7 @@ def test_calls_at_once_are_bounded_by_memory_and_shared_by_workers():
 
 def test_figures_are_said_in_units_that_suit_them():
     assert [format_area(a) for a in (12.4, 5e4, 8.87e12)] == ["12 m²", "5.0 ha", "8,870,000.0 km²"]
+    assert [format_bytes(n) for n in (999, 2.5e6, 1e12)] == ["1 kB", "2.5 MB", "1,000.0 GB"]
+    assert [format_gsd(m) for m in (0.0746455, 12.5, 6293.5)] == ["0.0746 m/px", "12.5 m/px", "6,294 m/px"]
+    assert [format_pixels(n) for n in (35, 936_000)] == ["35 px", "0.9 Mpx"]
     assert [count(n, "sheet") for n in (0, 1, 1234)] == ["0 sheets", "1 sheet", "1,234 sheets"]

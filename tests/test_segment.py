@@ -367,11 +367,11 @@ def test_an_earlier_manifest_goes_before_anything_it_speaks_of_changes(make_rast
     out = tmp_path / "out"
     a, b = make_raster(name="a.tif"), make_raster(name="b.tif")
     assert segment(a, brightest, out) == 0
-    (out / "b").write_text("in the way")
+    (out / "b" / "labels.tif").mkdir(parents=True)
     both = ["segment", str(a), str(b), "--model", str(brightest), "--output", str(out), "--tile", "512"]
     assert main(both) == 1
     assert not (out / "manifest.json").exists()
-    (out / "b").unlink()
+    (out / "b" / "labels.tif").rmdir()
     assert main(both) == 0
     assert [raster["id"] for raster in manifest(out)["rasters"]] == ["a", "b"]
 
@@ -381,6 +381,7 @@ def test_an_earlier_manifest_goes_before_anything_it_speaks_of_changes(make_rast
     [
         (("--runner", "Foo"), "Unexpected pipeline runner: Foo"),
         (("--direct_num_workers", "two"), "invalid int value: 'two'"),
+        (("--direct_num_workers=-3",), "must be 0 or more, got -3"),
         (("--runner=DataflowRunner",), "Missing required option: project"),
     ],
 )

@@ -103,6 +103,20 @@ class Georef:
         x, y = _transformer(self.crs).transform(lon, lat, direction="INVERSE")
         return self.to_pixels(np.stack([x, y], axis=1))
 
+    def check_latitudes(self) -> None:
+        """Check that a raster in degrees does not reach beyond a pole by more than a pixel.
+
+        Raises:
+            ValueError: If it does, with the latitude.
+        """
+        if not pyproj.CRS.from_user_input(self.crs).is_geographic:
+            return
+        corners = np.array([[0, 0], [self.width, 0], [0, self.height], [self.width, self.height]])
+        latitudes = self.to_map(corners)[:, 1]
+        farthest = latitudes[np.abs(latitudes).argmax()]
+        if abs(farthest) > 90 + abs(self.transform[3]) + abs(self.transform[4]):
+            raise ValueError(f"it reaches to the latitude {farthest:g}; check the CRS and the geotransform")
+
     def gsd(self) -> float:
         """Ground sample distance: metres a pixel on the WGS 84 ellipsoid, at the centre of the raster.
 

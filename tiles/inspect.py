@@ -76,14 +76,18 @@ def _inspect(path: str, dataset: Any) -> RasterInfo:
         raise RasterError(
             f"{path} holds no bands; name one of its subdatasets: {', '.join(dataset.subdatasets[:3])}"
         )
+    if dataset.gcps[0]:
+        raise RasterError(
+            f"{path} is placed by {len(dataset.gcps[0])} control points only; warp it by them with gdalwarp"
+        )
     if dataset.crs is None:
         raise RasterError(
             f"{path} has no CRS; assign one with gdal_edit.py -a_srs EPSG:... or gdal_translate -a_srs"
         )
     if dataset.transform.is_identity:
         raise RasterError(
-            f"{path} is not georeferenced (it has no geotransform); warp it by its control points "
-            "with gdalwarp, or assign bounds with gdal_translate -a_ullr"
+            f"{path} is not georeferenced (it has no geotransform); assign its bounds with "
+            "gdal_translate -a_ullr"
         )
     if dataset.transform.is_degenerate:
         raise RasterError(
@@ -98,6 +102,7 @@ def _inspect(path: str, dataset: Any) -> RasterInfo:
         )
     try:
         georef = Georef(dataset.crs.to_wkt(), tuple(dataset.transform)[:6], dataset.height, dataset.width)
+        georef.check_latitudes()
     except ValueError as error:
         raise RasterError(f"{path} cannot be placed on the Earth: {error}") from error
     return RasterInfo(path, georef, dataset.count, colour, dtypes[0], tuple(dataset.files))

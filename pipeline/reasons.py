@@ -1,0 +1,159 @@
+"""Why a run cannot succeed, one sentence a reason; and what the user should know of its rasters."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from models.card import Card
+from pipeline.options import DEFAULT_TILE, SegmentOptions
+from pipeline.units import count, format_bytes, format_gsd
+from tiles.cog import BLOCK
+from tiles.inspect import RasterInfo, is_local
+
+if TYPE_CHECKING:
+    from pipeline.plan import Plan
+
+BYTE_RANGE = 255
+
+
+def class_reasons(options: SegmentOptions, card: Card) -> list[str]:
+    """Classes that the card does not have."""
+    known = [info.name for info in card.classes]
+    unknown = [name for name in options.classes or () if name not in known]
+    return [f"{card.name} has no class {name}; it has {', '.join(known)}" for name in unknown]
+
+
+def geometry_reasons(options: SegmentOptions, card: Card) -> list[str]:
+    """A core that fits neither blocks nor stride."""
+    core = options.tile or DEFAULT_TILE
+    step = math.lcm(BLOCK, card.stride)
+    if core % step == 0:
+        return []
+    below, above = core // step * step, -(-core // step) * step
+    choice = f"{below} or {above}" if below else f"{above}"
+    return [
+        f"--tile {core} is not a multiple of {step} px (blocks of {BLOCK} px, and a stride of {card.stride} px "
+        f"of {card.name}); pass --tile {choice}"
+    ]
+
+
+def raster_reasons(
+    info: RasterInfo, bands: tuple[int, ...], card: Card, options: SegmentOptions
+) -> list[str]:
+    """What of a raster does not fit the network."""
+    absent = [band for band in bands if not 1 <= band <= info.bands]
+    if absent:
+        missing = ", ".join(map(str, absent))
+        return [f"{info.path} has no band {missing}: it has {count(info.bands, 'band')}, numbered from 1"]
+    reasons = []
+    if len(bands) != len(card.bands):
+        reasons.append(_bands_reason(info, bands, card, options))
+    try:
+        gsd = info.georef.gsd()
+    except ValueError as error:
+        return [*reasons, f"{info.path} cannot be placed on the Earth: {error}"]
+    if not options.any_gsd and not card.gsd_matches(gsd):
+        reasons.append(
+            f"{info.path} has a GSD of {format_gsd(gsd)}, but {card.name} {card.version} was trained at "
+            f"{_trained_at(card)}; warp it to that GSD with gdalwarp -tr, or pass --any-gsd to take it as it is"
+        )
+    return reasons
+
+
+def _bands_reason(info: RasterInfo, bands: Sequence[int], card: Card, options: SegmentOptions) -> str:
+    wanted = f"{card.name} wants {count(len(card.bands), 'band')} ({', '.join(card.bands)})"
+    if options.bands:
+        return f"{wanted}; --bands {','.join(map(str, bands))} names {len(bands)}"
+    found = f"{wanted}, and {info.path} has {len(bands)}"
+    return f"{found}; choose with --bands" if len(bands) > len(card.bands) else found
+
+
+def _trained_at(card: Card) -> str:
+    ends = card.gsd if isinstance(card.gsd, tuple) else (card.gsd,)
+    return " to ".join(format_gsd(float(end)) for end in ends)
+
+
+def folder_reasons(options: SegmentOptions) -> list[str]:
+    """Folders that cannot be written."""
+    reasons = [_folder_reason("--output", options.output)]
+    if options.work is not None:
+        reasons.append(_folder_reason("--work", options.work))
+    return [reason for reason in reasons if reason]
+
+
+def result_reasons(folders: Iterable[str]) -> list[str]:
+    """Folders of results that cannot be written."""
+    reasons = (_folder_reason("the results folder", folder) for folder in folders if Path(folder).exists())
+    return [reason for reason in reasons if reason]
+
+
+def _folder_reason(what: str, folder: str) -> str | None:
+    if not is_local(folder):
+        return None
+    nearest = nearest_existing(Path(folder))
+    if not nearest.is_dir():
+        return f"{what} {folder} cannot be a folder: {nearest} is a file"
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return f"{what} {folder} cannot be written: no permission in {nearest}"
+    return None
+
+
+def nearest_existing(path: Path) -> Path:
+    """A path, or the nearest folder above it that exists."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def resource_reasons(plan: Plan) -> list[str]:
+    """Disk and memory that are not there."""
+    reasons = []
+    for folder in dict.fromkeys((plan.options.work_folder, plan.options.output)):
+        if is_local(folder):
+            nearest = nearest_existing(Path(folder))
+            free = shutil.disk_usage(nearest).free
+            if plan.disk() > free:
+                reasons.append(
+                    f"the run needs about {format_bytes(plan.disk())} of disk, and {format_bytes(free)} are free at "
+                    f"{nearest}; make room, or choose other disks with --output and --work"
+                )
+                break
+    total = psutil.virtual_memory().total
+    if plan.options.runs_here and plan.memory(1) > total:
+        reasons.append(
+            f"the run needs about {format_bytes(plan.memory(1))} of memory, and this machine has "
+            f"{format_bytes(total)}; pass a smaller --tile or --halo"
+        )
+    return reasons
+
+
+def sample_notes(infos: Iterable[RasterInfo], card: Card) -> list[str]:
+    """A word on rasters whose samples may be of another range than the network was made for."""
+    scaling = card.scaling
+    ends = [
+        (side - offset) / scale
+        for scale, offset in zip(scaling.scale, scaling.offset, strict=True)
+        if scale
+        for side in (-1, 1)
+    ]
+    if not ends:
+        return []
+    low, high = min(ends), max(ends)
+    by_type: dict[str, list[str]] = {}
+    for info in infos:
+        if info.dtype != "uint8" or high > 2 * BYTE_RANGE:
+            by_type.setdefault(info.dtype, []).append(info.path)
+    return [
+        f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: samples are {dtype}, and {card.name} "
+        f"was made for values of about {low:.4g} to {high:.4g}; if they lie elsewhere, scale them first "
+        "(gdal_translate -scale)"
+        for dtype, paths in by_type.items()
+    ]

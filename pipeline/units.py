@@ -1,0 +1,35 @@
+"""Figures in the unit that suits them."""
+
+from __future__ import annotations
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things, such as ``1 sheet`` or ``64 sheets``."""
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def format_area(square_metres: float) -> str:
+    """An area, in m², ha or km²."""
+    if square_metres >= 1e6:
+        return f"{square_metres / 1e6:,.1f} km²"
+    if square_metres >= 1e4:
+        return f"{square_metres / 1e4:,.1f} ha"
+    return f"{square_metres:,.0f} m²"
+
+
+def format_bytes(number: float) -> str:
+    """An amount of memory or disk, from kB to GB."""
+    for size, unit in ((1e9, "GB"), (1e6, "MB")):
+        if number >= size:
+            return f"{number / size:,.1f} {unit}"
+    return f"{number / 1e3:,.0f} kB"
+
+
+def format_gsd(metres: float) -> str:
+    """A ground sample distance, with three digits or whole metres."""
+    return f"{metres:,.0f} m/px" if metres >= 1000 else f"{metres:.3g} m/px"
+
+
+def format_pixels(number: int) -> str:
+    """A number of pixels, in Mpx where there are many."""
+    return f"{number / 1e6:,.1f} Mpx" if number >= 1e5 else f"{number:,} px"
