@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from pipeline.infer import calls_at_once
-from pipeline.plan import Plan
+from pipeline.plan import Plan, reach_of
 from pipeline.units import count, format_area, format_bytes, format_gsd, format_pixels
 from tiles.lattice import Halo
 
@@ -108,10 +108,10 @@ def _architecture(plan: Plan) -> str:
 
 def _cheaper(plan: Plan) -> str | None:
     """The cheaper choice, where there is one: as exact where the halo is larger than it must be, else inexact."""
-    if not plan.exact or plan.card.reach is None:
+    reach = reach_of(plan.card)
+    if not plan.exact or reach is None:
         return None
-    reach = plan.card.reach
-    needed = Halo(reach.top, reach.bottom, reach.left, reach.right).rounded_up(plan.card.stride)
+    needed = reach.rounded_up(plan.card.stride)
     if needed != plan.halo:
         return f"--halo auto computes {_share(plan, needed):,.2f} pixels for each, and is as exact"
     side = max(plan.halo.sides) // 2 // plan.card.stride * plan.card.stride

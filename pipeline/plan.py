@@ -177,6 +177,12 @@ def _inspect_all(paths: list[str], reasons: list[str]) -> list[RasterInfo]:
     return infos
 
 
+def reach_of(card: Card) -> Halo | None:
+    """The reach of a network as a halo; None where it sees the whole chip."""
+    reach = card.reach
+    return Halo(reach.top, reach.bottom, reach.left, reach.right) if reach else None
+
+
 def _lay_out(
     options: SegmentOptions, bundle: str, card: Card, rasters: tuple[RasterPlan, ...], notes: list[str]
 ) -> Plan:
@@ -187,7 +193,7 @@ def _lay_out(
         notes.append(
             f"--sheet {options.sheet} is rounded to {sheet_cores * core} px: whole tiles of {core} px"
         )
-    reach = Halo(card.reach.top, card.reach.bottom, card.reach.left, card.reach.right) if card.reach else None
+    reach = reach_of(card)
     asked = reach or Halo(*[UNBOUNDED_HALO] * 4)
     if options.halo is not None:
         asked = Halo(*[options.halo] * 4)

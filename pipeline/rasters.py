@@ -11,6 +11,9 @@ from pathlib import Path
 
 from tiles.inspect import SUFFIXES, RasterError, is_local
 
+TAKEN = frozenset({"manifest.json"})
+"""Names in the folder of the results that are no raster's."""
+
 
 def expand(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
     """Raster paths of arguments that are paths, directories or globs.
@@ -53,7 +56,7 @@ def raster_ids(paths: Sequence[str]) -> list[str]:
     stems = [_stem(path) for path in paths]
     shared = Counter(stem.lower() for stem in stems)
     return [
-        stem if shared[stem.lower()] == 1 else f"{stem}-{_path_hash(path)}"
+        stem if shared[stem.lower()] == 1 and stem.lower() not in TAKEN else f"{stem}-{_path_hash(path)}"
         for stem, path in zip(stems, paths, strict=True)
     ]
 

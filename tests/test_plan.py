@@ -112,6 +112,7 @@ def test_rasters_that_share_a_stem_get_ids_that_stay(plan_of, make_raster):
     ids = [r.id for r in plan_of(a, other, b).rasters]
     assert ids[2] == "b" and ids[0].startswith("a-") and ids[1].startswith("a-") and ids[0] != ids[1]
     assert [r.id for r in plan_of(other, a).rasters] == [ids[1], ids[0]]
+    assert plan_of(make_raster(name="manifest.json.tif")).rasters[0].id.startswith("manifest.json-")
 
 
 def test_rasters_of_one_run_may_differ(plan_of, make_raster):
