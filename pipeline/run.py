@@ -74,9 +74,10 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
         name, cause = root_cause(error)
         hope = "" if name in HOPELESS else f"; {CONTINUE}"
         raise RunError(f"{cause}{hope}{details}") from error
+    finally:
+        if folder.staging:
+            files.remove_tree(folder.staging)
     files.remove_tree(folder.path)
-    if folder.staging:
-        files.remove_tree(folder.staging)
     return json.loads(files.read_bytes(manifest_path(plan)))
 
 
