@@ -24,6 +24,7 @@ setup(
     },
     install_requires=[
         "apache-beam>=2.77",
+        "h5py>=3.10",
         "keras>=3.10",
         "numba>=0.61",
         "numpy>=2.0",

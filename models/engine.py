@@ -243,7 +243,7 @@ def _hushed() -> Iterator[None]:
         os.dup2(heard.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             heard.seek(0)
             os.write(kept, heard.read())
             raise

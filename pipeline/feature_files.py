@@ -9,8 +9,10 @@ from __future__ import annotations
 import heapq
 import math
 import struct
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import zstandard
 
@@ -21,6 +23,9 @@ from tiles.regions import Regions
 
 Keyed = tuple[tuple[int, int], bytes]
 """First pixel (row, column) of a region, and its GeoJSON feature."""
+
+OPEN_FILES = 100
+"""Files that are merged at the same time."""
 
 _RECORD = struct.Struct("<QQI")
 
@@ -80,9 +85,25 @@ def read_features(path: str) -> Iterator[Keyed]:
             yield (row, col), _read_exactly(stream, length)
 
 
-def merge_features(paths: Iterable[str]) -> Iterator[bytes]:
-    """The features of many files, in the order of their first pixels."""
-    return (feature for _, feature in heapq.merge(*(read_features(path) for path in paths)))
+def merge_features(paths: Sequence[str], scratch: Path, at_once: int = OPEN_FILES) -> Iterator[bytes]:
+    """The features of many files, in the order of their first pixels.
+
+    Args:
+        paths: The files.
+        scratch: A local folder for files in between, where there are more than can be open at once.
+        at_once: Files to have open at the same time.
+    """
+    if len(paths) <= at_once:
+        return (feature for _, feature in _merge(paths))
+    merged = []
+    for first in range(0, len(paths), at_once):
+        merged.append(str(scratch / f"{uuid.uuid4().hex}.features"))
+        write_features(merged[-1], _merge(paths[first : first + at_once]))
+    return merge_features(merged, scratch, at_once)
+
+
+def _merge(paths: Iterable[str]) -> Iterator[Keyed]:
+    return heapq.merge(*(read_features(path) for path in paths))
 
 
 def _read_exactly(stream: zstandard.ZstdDecompressionReader, size: int) -> bytes:

@@ -9,12 +9,19 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from tiles.inspect import is_local
+
+UMASK = os.umask(0)
+"""What files of this process are not allowed; it can only be read by setting it, which threads must not do."""
+os.umask(UMASK)
+
+SPOOL_BYTES = 1 << 26
+"""What is kept in memory of a file that is uploaded when it is whole; the rest waits on disk."""
 
 
 def join(*parts: str) -> str:
@@ -48,8 +55,11 @@ def write_bytes(path: str, data: bytes) -> None:
 def writing(path: str) -> Iterator[BinaryIO]:
     """A binary file that appears under `path` when the block ends without an error."""
     if not is_local(path):
-        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            yield file
+        with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
+            yield cast("BinaryIO", spool)
+            spool.seek(0)
+            with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+                shutil.copyfileobj(spool, file)
         return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -81,18 +91,12 @@ def staging(parent: str | None) -> Iterator[Path]:
 def publish(staged: Path, path: str) -> None:
     """Let a staged file appear under its final path."""
     if is_local(path):
-        staged.chmod(0o666 & ~_umask())
+        staged.chmod(0o666 & ~UMASK)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         staged.replace(path)
         return
     with staged.open("rb") as source, writing(path) as target:
         shutil.copyfileobj(source, target)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def remove(path: str) -> None:
@@ -108,4 +112,4 @@ def remove_tree(path: str) -> None:
     if is_local(path):
         shutil.rmtree(path, ignore_errors=True)
     elif FileSystems.match([join(path, "**")])[0].metadata_list:
-        FileSystems.delete([path])
+        FileSystems.delete([path.rstrip("/") + "/"])

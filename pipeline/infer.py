@@ -51,7 +51,7 @@ def infer_tiles(
 
     batches = _batches(iter(tiles), samples)
     waiting: deque[tuple[tuple[Tile, ...], Future[np.ndarray]]] = deque()
-    pool = calling_pool()
+    pool = calling_pool(at_once)
     waiting.extend((batch, pool.submit(call, batch)) for batch in islice(batches, at_once))
     while waiting:
         batch, future = waiting.popleft()
@@ -78,6 +78,6 @@ def calls_at_once(call_memory: int, workers: int) -> int:
 
 
 @functools.cache
-def calling_pool() -> ThreadPoolExecutor:
+def calling_pool(at_once: int) -> ThreadPoolExecutor:
     """The threads of this process that call the network; Beam's own threads share them."""
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="infer")
+    return ThreadPoolExecutor(at_once, thread_name_prefix="infer")

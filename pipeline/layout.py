@@ -59,7 +59,7 @@ class RunFolder:
 
 
 def remove_left_behind(plan: Plan) -> None:
-    """Remove what runs have left whose process is no more."""
+    """Remove what runs have left whose process is no more; one of this process's number is among them."""
     options = plan.options
     for folder, pattern in (
         (options.output, f"{STAGING_PREFIX}*"),
@@ -67,7 +67,11 @@ def remove_left_behind(plan: Plan) -> None:
     ):
         for left in Path(folder).glob(pattern) if is_local(folder) else ():
             pid, _, host = left.name.removeprefix(STAGING_PREFIX).partition("@")
-            if host == socket.gethostname() and pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            if (
+                host == socket.gethostname()
+                and pid.isdecimal()
+                and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid)))
+            ):
                 shutil.rmtree(left, ignore_errors=True)
 
 

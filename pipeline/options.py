@@ -56,9 +56,14 @@ class SegmentOptions:
         """Whether Beam is asked to run on this machine."""
         words = " ".join(self.beam).replace("=", " ").split()
         runners = [value for name, value in pairwise(words) if name == "--runner"]
-        return not runners or runners[-1] == "DirectRunner"
+        return is_direct(runners[-1] if runners else None)
 
     @property
     def work_folder(self) -> str:
         """Where the prediction store lives."""
         return self.work if self.work is not None else self.output.rstrip("/") + "/.work"
+
+
+def is_direct(runner: str | None) -> bool:
+    """Whether a name of a runner, in any spelling that Beam takes, is that of the local one."""
+    return runner is None or runner.lower() in ("direct", "directrunner")

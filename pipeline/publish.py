@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ def write_polygons(path: Path, records: Iterable[FeatureRecord]) -> None:
     for record in records:
         rows.setdefault(record.row, []).append(record.path)
     with path.open("wb") as file:
-        write_geojson(file, (feature for row in sorted(rows) for feature in merge_features(rows[row])))
+        rows_in_order = (merge_features(rows[row], path.parent) for row in sorted(rows))
+        write_geojson(file, chain.from_iterable(rows_in_order))
 
 
 def describe_file(path: Path) -> dict[str, Any]:

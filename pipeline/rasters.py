@@ -30,6 +30,8 @@ def expand(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
                 paths.setdefault(_absolute(path), path)
         except RasterError as error:
             problems.append(str(error))
+        except OSError as error:
+            problems.append(f"{argument} cannot be looked at: {error.strerror}")
     return list(paths.values()), problems
 
 

@@ -97,7 +97,10 @@ def result_reasons(folders: Iterable[str]) -> list[str]:
 def _folder_reason(what: str, folder: str) -> str | None:
     if not is_local(folder):
         return None
-    nearest = nearest_existing(Path(folder))
+    try:
+        nearest = nearest_existing(Path(folder))
+    except OSError as error:
+        return f"{what} {folder} cannot be a folder: {error.strerror}"
     if not nearest.is_dir():
         return f"{what} {folder} cannot be a folder: {nearest} is a file"
     if not os.access(nearest, os.W_OK | os.X_OK):

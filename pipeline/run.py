@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import logging
+import os
 import re
 import sys
 import tempfile
@@ -103,7 +104,9 @@ def make_pipeline(plan: Plan, log: Path) -> tuple[PipelineOptions, beam.Pipeline
 
 def worker_log(folder: RunFolder) -> Path:
     """Where worker processes of the local runner write what they say; it stays behind when a run fails."""
-    return Path(folder.path if is_local(folder.path) else tempfile.gettempdir()) / "workers.log"
+    if is_local(folder.path):
+        return Path(folder.path) / "workers.log"
+    return Path(tempfile.gettempdir()) / f"terraseam-{os.getpid()}-workers.log"
 
 
 def say_death(cause: str) -> None:

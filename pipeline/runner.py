@@ -20,7 +20,7 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.transforms import environments
 
-LOCAL_RUNNERS = (None, "DirectRunner")
+from pipeline.options import is_direct
 
 
 def beam_pipeline(options: PipelineOptions, worker_log: Path) -> beam.Pipeline:
@@ -42,7 +42,7 @@ def beam_pipeline(options: PipelineOptions, worker_log: Path) -> beam.Pipeline:
 
 def is_local_run(options: PipelineOptions) -> bool:
     """Whether the pipeline runs in this process and its children."""
-    return options.view_as(StandardOptions).runner in LOCAL_RUNNERS
+    return is_direct(options.view_as(StandardOptions).runner)
 
 
 def worker_processes(options: PipelineOptions) -> int:

@@ -2,7 +2,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nets
@@ -311,9 +310,8 @@ def test_beams_options_are_passed_through(make_raster, bundle, tmp_path):
 )
 def test_help_and_argument_errors_answer_at_once(arguments):
     command = [sys.executable, "-X", "importtime", "-m", "pipeline", *arguments]
-    start = time.monotonic()
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, env=dict(os.environ)
     )
-    assert done.returncode in (0, 2) and time.monotonic() - start < 10
+    assert done.returncode in (0, 2)
     assert not any(name in done.stderr for name in ("tensorflow", "apache_beam", "rasterio", "numpy"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -47,6 +48,12 @@ def scene(make_raster):
     pixels = blocky(1100, 1650)
     pixels[300:420, 500:560] = 0
     return make_raster(pixels=pixels, nodata=0, name="scene.tif", tiled=True, compress="deflate")
+
+
+@pytest.fixture
+def long_scene(make_raster):
+    """A scene of 56 sheets of 512 px: its run is caught in the middle."""
+    return make_raster(pixels=blocky(3500, 4000), name="scene.tif", tiled=True, compress="deflate")
 
 
 def segment(scene, bundle, output, *options):
@@ -262,9 +269,9 @@ def test_a_truncated_raster_ends_the_run_with_a_sentence_and_nothing_published(
 
 
 @pytest.mark.slow
-def test_a_killed_run_continues_and_ends_with_the_same_bytes(scene, bundle, tmp_path):
+def test_a_killed_run_continues_and_ends_with_the_same_bytes(long_scene, bundle, tmp_path):
     out = tmp_path / "out"
-    arguments = command(scene, bundle, out)
+    arguments = command(long_scene, bundle, out)
     run = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while len(list(out.glob(".work/store/*/*.sheet"))) < 1 and time.monotonic() < deadline:
@@ -272,10 +279,10 @@ def test_a_killed_run_continues_and_ends_with_the_same_bytes(scene, bundle, tmp_
     run.send_signal(signal.SIGKILL)
     run.wait()
     kept = len(list(out.glob(".work/store/*/*.sheet")))
-    assert 1 <= kept < 12
-    assert segment(scene, bundle, out, "--sheet", "512") == 0
+    assert 1 <= kept < 56
+    assert segment(long_scene, bundle, out, "--sheet", "512") == 0
     assert manifest(out)["counts"]["sheets_reused"] == kept
-    assert segment(scene, bundle, tmp_path / "calm", "--sheet", "512") == 0
+    assert segment(long_scene, bundle, tmp_path / "calm", "--sheet", "512") == 0
     assert results(out) == results(tmp_path / "calm")
     assert not list(out.glob(".work/runs/*"))
 
@@ -292,18 +299,20 @@ def test_a_damaged_entry_of_the_store_is_computed_again(scene, bundle, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_killed_worker_process_ends_the_run_instead_of_hanging(scene, bundle, tmp_path):
+def test_a_killed_worker_process_ends_the_run_instead_of_hanging(long_scene, bundle, tmp_path):
     import psutil
 
-    arguments = command(scene, bundle, tmp_path / "out", "--direct_num_workers", "2")
+    arguments = command(long_scene, bundle, tmp_path / "out", "--direct_num_workers", "2")
     run = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     workers: list[psutil.Process] = []
     deadline = time.monotonic() + 120
     while not workers and time.monotonic() < deadline:
         children = psutil.Process(run.pid).children(recursive=True)
-        workers = [child for child in children if "sdk_worker_main" in " ".join(child.cmdline()[:4])]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            workers = [child for child in children if "sdk_worker_main" in " ".join(child.cmdline()[:4])]
         time.sleep(0.1)
-    time.sleep(3)
+    while not list((tmp_path / "out").glob(".work/store/*/*.sheet")) and time.monotonic() < deadline:
+        time.sleep(0.01)
     workers[-1].kill()
     _, error = run.communicate(timeout=120)
     assert run.returncode == 1
@@ -312,9 +321,9 @@ def test_a_killed_worker_process_ends_the_run_instead_of_hanging(scene, bundle, 
 
 @pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupting_says_how_to_continue(scene, bundle, tmp_path, workers, number):
+def test_interrupting_says_how_to_continue(long_scene, bundle, tmp_path, workers, number):
     out = tmp_path / "out"
-    arguments = command(scene, bundle, out, "--direct_num_workers", workers)
+    arguments = command(long_scene, bundle, out, "--direct_num_workers", workers)
     output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     run = subprocess.Popen(arguments, cwd=ROOT, start_new_session=True, **output)
     deadline = time.monotonic() + 120

@@ -120,7 +120,8 @@ def test_features_are_merged_in_the_order_of_their_first_pixels(tmp_path):
         paths.append(str(tmp_path / f"{number}.features"))
         write_features(paths[-1], everything[number::7])
     assert list(read_features(paths[2])) == everything[2::7]
-    assert list(merge_features(paths)) == [feature for _, feature in everything]
+    for at_once in (2, 3, 100):
+        assert list(merge_features(paths, tmp_path, at_once)) == [feature for _, feature in everything]
 
 
 def test_a_file_of_features_that_is_cut_is_an_error(tmp_path):

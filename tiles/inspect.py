@@ -33,7 +33,6 @@ class RasterInfo:
         bands: Number of bands, alpha among them.
         colour_bands: The bands that are not alpha, numbered from 1.
         dtype: Sample type of all bands.
-        files: The files that GDAL lists for it.
     """
 
     path: str
@@ -41,7 +40,6 @@ class RasterInfo:
     bands: int
     colour_bands: tuple[int, ...]
     dtype: str
-    files: tuple[str, ...]
 
 
 def is_local(path: str) -> bool:
@@ -55,12 +53,12 @@ def inspect_raster(path: str) -> RasterInfo:
     Raises:
         RasterError: If it is missing, not a raster, not georeferenced or of an unsupported type.
     """
-    if is_local(path):
-        if not Path(path).exists():
-            raise RasterError(f"{path} does not exist")
-        if Path(path).stat().st_size == 0:
-            raise RasterError(f"{path} is empty: 0 bytes")
     try:
+        if is_local(path):
+            if not Path(path).exists():
+                raise RasterError(f"{path} does not exist")
+            if Path(path).stat().st_size == 0:
+                raise RasterError(f"{path} is empty: 0 bytes")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(path) as dataset:
@@ -68,6 +66,13 @@ def inspect_raster(path: str) -> RasterInfo:
     except rasterio.errors.RasterioIOError as error:
         reason = str(error).removeprefix(f"'{path}' ").removeprefix(f"{path}: ").rstrip(".")
         raise RasterError(f"{path} is not a raster that GDAL can open ({reason})") from error
+    except OSError as error:
+        raise RasterError(f"{path} cannot be looked at: {error.strerror}") from error
+    except UnicodeError as error:
+        name = path.encode("utf-8", "replace").decode()
+        raise RasterError(
+            f"{name} has a name that is not UTF-8, which GDAL cannot open; rename it"
+        ) from error
 
 
 def _inspect(path: str, dataset: Any) -> RasterInfo:
@@ -105,4 +110,4 @@ def _inspect(path: str, dataset: Any) -> RasterInfo:
         georef.check_latitudes()
     except ValueError as error:
         raise RasterError(f"{path} cannot be placed on the Earth: {error}") from error
-    return RasterInfo(path, georef, dataset.count, colour, dtypes[0], tuple(dataset.files))
+    return RasterInfo(path, georef, dataset.count, colour, dtypes[0])

@@ -138,11 +138,6 @@ class Lattice:
         tiles = self.sheet_tiles(row, col, ring)
         return hull(self.read_window(*tiles[0]), self.read_window(*tiles[-1]))
 
-    def computed_share(self) -> float:
-        """Pixels that the network computes for each pixel of whole cores."""
-        height, width = self.chip_shape
-        return height * width / self.core**2
-
     @staticmethod
     def _check(row: int, col: int, shape: tuple[int, int], what: str) -> None:
         if not (0 <= row < shape[0] and 0 <= col < shape[1]):
