@@ -19,7 +19,7 @@ def describe_plan(plan: Plan) -> str:
     """The plan for people to read."""
     lattice = plan.lattice(0)
     height, width = lattice.chip_shape
-    at_once = calls_at_once(plan.chip_memory(), workers=1)
+    at_once = calls_at_once(plan.call_memory(), workers=1)
     lines = [
         f"{raster.id}: {_raster_line(plan, number)}" for number, raster in enumerate(plan.rasters[:SHOWN])
     ]
@@ -39,8 +39,8 @@ def describe_plan(plan: Plan) -> str:
     if cheaper:
         lines.append(f"cheaper   {cheaper}")
     lines += [
-        f"memory    about {format_bytes(plan.memory(at_once))} on this machine, "
-        f"with {count(at_once, 'tile')} of {format_bytes(plan.chip_memory())} at once",
+        f"memory    about {format_bytes(plan.memory(at_once))} a process on this machine, "
+        f"with {count(at_once, 'call')} of {format_bytes(plan.call_memory())} at once",
         f"disk      {format_bytes(plan.disk())} or less, in {plan.options.work_folder} and {plan.options.output}",
     ]
     return "\n".join([*lines, *_notes(plan)])
@@ -84,7 +84,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "reach_px": asdict(plan.card.reach) if plan.card.reach else None,
         "computed_share": plan.computed_share(),
         "tile_memory_bytes": plan.chip_memory(),
-        "memory_bytes": round(plan.memory(calls_at_once(plan.chip_memory(), workers=1))),
+        "memory_bytes": round(plan.memory(calls_at_once(plan.call_memory(), workers=1))),
         "disk_bytes": plan.disk(),
         "notes": list(plan.notes),
     }

@@ -19,7 +19,7 @@ from pipeline.reasons import (
 from tiles.georef import Georef
 from tiles.inspect import RasterError, RasterInfo, inspect_raster
 from tiles.lattice import Halo, Lattice
-from tiles.stitch import StitchMethod
+from tiles.stitch import StitchMethod, stitch_ring
 
 DISK_PER_PIXEL = 1.0
 """Bytes of disk for each pixel while a run works: store, drafts and results; see benchmarks/README.md."""
@@ -112,9 +112,20 @@ class Plan:
         height, width = self.lattice(0).chip_shape
         return height * width * self.card.memory_per_pixel
 
+    def call_memory(self) -> int:
+        """Memory that one call of the network needs, in bytes."""
+        return self.chip_memory() * (self.options.batch_size or 1)
+
+    def sheet_memory(self) -> int:
+        """Memory for the pixels of one sheet and its label map, in bytes; four bytes a sample."""
+        lattice = self.lattice(0)
+        read, sheet = lattice.sheet_read_window(0, 0, stitch_ring(self.stitch)), lattice.sheet_window(0, 0)
+        sums = 4 * len(self.card.classes) if self.stitch == "blend" else 0
+        return read.pixels * 4 * len(self.card.bands) + sheet.pixels * (2 + sums)
+
     def memory(self, at_once: int) -> float:
-        """Memory that a process needs for so many tiles at once, in bytes."""
-        return BASE_MEMORY + at_once * self.chip_memory()
+        """Memory that a process needs with so many calls at once, in bytes."""
+        return BASE_MEMORY + at_once * self.call_memory() + self.sheet_memory()
 
     def computed_share(self) -> float:
         """Pixels that the network computes for each pixel of the rasters."""

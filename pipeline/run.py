@@ -27,8 +27,8 @@ from tiles.inspect import is_local
 
 CONTINUE = "what was inferred is kept: run the same command again to continue"
 
-HOPELESS = ("CardError", "EngineError")
-"""Errors that come before anything is inferred, and again."""
+HOPELESS = ("CardError", "EngineError", "OffEarthError")
+"""Errors that the same command would meet again."""
 
 
 class RunError(RuntimeError):
@@ -126,5 +126,5 @@ def root_cause(error: BaseException) -> tuple[str, str]:
     return name, text if name in OWN_ERRORS and text else f"{name}: {text}"
 
 
-OWN_ERRORS = ("RasterReadError", "StoreError", "CardError", "EngineError", "RuntimeError")
+OWN_ERRORS = ("OffEarthError", "RasterReadError", "StoreError", "CardError", "EngineError", "RuntimeError")
 """Errors whose message is a whole sentence."""

@@ -195,6 +195,9 @@ def test_a_raster_larger_than_the_disk_is_refused(plan_of, make_raster, tmp_path
 
 def test_more_memory_than_the_machine_has_is_refused_for_runs_on_it(plan_of):
     assert "GB of memory, and this machine has" in reasons(plan_of, tile=512 * 1000)[0]
+    assert "GB of memory, and this machine has" in reasons(plan_of, batch_size=10**6)[0]
+    assert plan_of(batch_size=4).memory(1) > plan_of(batch_size=2).memory(1) > plan_of().memory(1)
+    assert plan_of(stitch="blend").memory(1) > plan_of().memory(1)
     assert plan_of(tile=512 * 1000, beam=("--runner", "DataflowRunner")).core == 512_000
 
 

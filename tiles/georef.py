@@ -9,6 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyproj
 
+
+class OffEarthError(ValueError):
+    """A pixel has no place on the Earth."""
+
+
 LONLAT = "EPSG:4326"
 _local = threading.local()
 
@@ -82,7 +87,9 @@ class Georef:
         unknown = np.flatnonzero(np.isnan(lonlat[:, 0]))
         if unknown.size:
             col, row = np.asarray(xy_px)[unknown[0]]
-            raise ValueError(f"column {col:g}, row {row:g} of the raster lies outside the area of its CRS")
+            raise OffEarthError(
+                f"column {col:g}, row {row:g} of the raster lies outside the area of its CRS; mark such pixels as nodata"
+            )
         return lonlat
 
     def lonlat_or_nan(self, xy_px: np.ndarray) -> np.ndarray:
