@@ -12,6 +12,7 @@ import psutil
 
 from pipeline import files
 from pipeline.plan import Plan
+from pipeline.store import PredictionStore
 from tiles.inspect import is_local
 
 STAGING_PREFIX = ".staging-"
@@ -73,6 +74,11 @@ def remove_left_behind(plan: Plan) -> None:
                 and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid)))
             ):
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def prediction_store(plan: Plan) -> PredictionStore:
+    """The prediction store of a run."""
+    return PredictionStore(files.join(plan.options.work_folder, "store"))
 
 
 def result_folder(plan: Plan, raster: int) -> str:

@@ -18,10 +18,9 @@ from apache_beam.metrics import Metrics
 
 from pipeline import files
 from pipeline.feature_files import FeatureRecord, merge_features
-from pipeline.layout import RunFolder, manifest_path, result_folder
+from pipeline.layout import RunFolder, manifest_path, prediction_store, result_folder
 from pipeline.manifest import manifest
 from pipeline.plan import Plan
-from pipeline.store import PredictionStore
 from pipeline.vectorize import VectorRecord
 from tiles.cog import parse_colour, write_label_cog
 from tiles.geojson import write_geojson
@@ -83,7 +82,7 @@ RESULTS = ("labels.tif", "polygons.geojson")
 def write_labels(path: Path, plan: Plan, raster: int, sheets: Iterable[VectorRecord]) -> None:
     """Write the label map of a raster from the sheets in the store."""
     lattice = plan.lattice(raster)
-    store = PredictionStore(files.join(plan.options.work_folder, "store"))
+    store = prediction_store(plan)
 
     def stored() -> Iterator[tuple[Window, np.ndarray]]:
         for record in sheets:

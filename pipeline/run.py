@@ -66,8 +66,6 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
             if not local and options.get_all_options().get("dry_run"):
                 return None
             result.wait_until_finish()
-    except KeyboardInterrupt:
-        raise
     except Exception as error:
         if "KeyboardInterrupt" in str(error):
             raise KeyboardInterrupt from error

@@ -21,9 +21,8 @@ from models.engine import Engine, execution_profile, shared_engine
 from pipeline import files
 from pipeline.infer import calls_at_once, infer_tiles
 from pipeline.keys import recipe_digest, sheet_key
-from pipeline.layout import RunFolder
+from pipeline.layout import RunFolder, prediction_store
 from pipeline.plan import Plan
-from pipeline.store import PredictionStore
 from tiles.source import Chip, RasterSource
 from tiles.stitch import LabelMap, stitch_ring, stitcher
 
@@ -78,7 +77,7 @@ class SegmentSheets(beam.DoFn):
         self._recipe = recipe_digest(
             plan.card.score_fields(), self._profile.to_json(), plan.core, plan.halo, plan.stitch
         )
-        self._store = PredictionStore(files.join(plan.options.work_folder, "store"))
+        self._store = prediction_store(plan)
         self._sources: dict[int, RasterSource] = {}
 
     def process(self, element: Sheet) -> Iterator[SheetRecord]:

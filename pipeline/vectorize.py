@@ -14,10 +14,9 @@ from apache_beam.metrics import Metrics
 
 from pipeline import files
 from pipeline.feature_files import FeatureRecord, write_regions
-from pipeline.layout import RunFolder
+from pipeline.layout import RunFolder, prediction_store
 from pipeline.plan import Plan
 from pipeline.segment import SheetRecord
-from pipeline.store import PredictionStore
 from tiles.seams import Seams
 from tiles.trace import trace_sheet
 
@@ -50,7 +49,7 @@ class VectorizeSheets(beam.DoFn):
 
     def setup(self) -> None:
         """Find the store."""
-        self._store = PredictionStore(files.join(self._plan.options.work_folder, "store"))
+        self._store = prediction_store(self._plan)
 
     def process(self, record: SheetRecord) -> Iterator[Any]:
         """Trace one sheet; closed regions are written as features, open ones as fragments."""
