@@ -5,7 +5,9 @@ from pathlib import Path
 from setuptools import setup
 
 GCP = ["apache-beam[gcp]>=2.77"]
-TEST = ["antimeridian>=0.4", "hypothesis>=6.100", "pytest>=8", *GCP]
+ONNX = ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"]
+OPENVINO = ["openvino>=2025.0"]
+TEST = ["antimeridian>=0.4", "hypothesis>=6.100", "jax>=0.5", "pytest>=8", *GCP, *ONNX, *OPENVINO]
 
 setup(
     name="terraseam",
@@ -16,7 +18,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=["models", "pipeline", "tiles"],
+    packages=["models", "models.detection", "models.engines", "models.networks", "pipeline", "tiles"],
     package_data={
         "models": ["py.typed", "shipped/*/*"],
         "pipeline": ["py.typed"],
@@ -39,6 +41,8 @@ setup(
     extras_require={
         "gcp": GCP,
         "aws": ["apache-beam[aws]>=2.77"],
+        "onnx": ONNX,
+        "openvino": OPENVINO,
         "gpu": ["tensorflow[and-cuda]>=2.19"],
         "examples": ["basemap-data>=2.0", "matplotlib>=3.9", "pillow>=10"],
         "test": TEST,

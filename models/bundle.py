@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from models.card import CARD_FORMAT, MODEL_FILE, Card, CardError, check_weights, write_whole
+from models.card_values import NetworkFile
 from models.memory import memory_per_pixel
 from models.reach import network_reach
 
@@ -25,6 +26,9 @@ DEFAULTS: dict[str, Any] = {
     "format": CARD_FORMAT,
     "encoder": None,
     "task": "semantic",
+    "network": NetworkFile(),
+    "reach_source": "graph",
+    "halo": None,
     "training": {},
     "metrics": {},
 }

@@ -1,7 +1,7 @@
 """The card of a bundle: what a plan must know of a network without loading it.
 
-A bundle is a folder with ``model.keras`` and ``card.json``. Only the standard library is used here, so that a
-plan reads cards at once and imports neither Keras nor numpy.
+A bundle is a folder with ``card.json`` and the network's file, ``model.keras`` or what was imported. Only the
+standard library is used here, so that a plan reads cards at once and imports neither Keras nor numpy.
 """
 
 from __future__ import annotations
@@ -16,58 +16,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from models.card_checks import CardError, check_card
+from models.card_values import ClassInfo, NetworkFile, Reach, Scaling
 
-CARD_FORMAT = 1
+CARD_FORMAT = 2
 CARD_FILE = "card.json"
 MODEL_FILE = "model.keras"
 SHIPPED = Path(__file__).parent / "shipped"
 GSD_TOLERANCE = 1.2
 
 Gsd = float | tuple[float, float] | Literal["any"]
-
-
-@dataclass(frozen=True)
-class ClassInfo:
-    """One kind of thing that a network tells apart; its label is its place in ``Card.classes``.
-
-    Attributes:
-        name: Name of the class.
-        color: Colour in label maps, ``#rrggbb``.
-        background: Whether it is labelled, but not made into polygons unless asked for.
-    """
-
-    name: str
-    color: str
-    background: bool = False
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """How raw raster values become the network's input: ``raw * scale + offset``, one number per band."""
-
-    scale: tuple[float, ...]
-    offset: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.scale) != len(self.offset):
-            raise CardError(
-                f"scaling has {len(self.scale)} scales, {len(self.offset)} offsets; give one of each a band"
-            )
-
-
-@dataclass(frozen=True)
-class Reach:
-    """How far beyond a core the network looks, in pixels per side, for cores on multiples of its stride."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    def __post_init__(self) -> None:
-        for side, pixels in asdict(self).items():
-            if pixels < 0:
-                raise CardError(f"reach to the {side} must be 0 px or more, got {pixels}")
 
 
 @dataclass(frozen=True)
@@ -80,7 +37,8 @@ class Card:
         version: Version of the bundle.
         architecture: Kind of network, such as ``unet``.
         encoder: Name of its encoder, None where it has none.
-        task: What it does; ``semantic`` gives every pixel one label.
+        task: What it does; ``semantic`` gives every pixel one label, ``instances`` finds single things.
+        network: The network's file, and how it is spoken to.
         classes: The classes in the order of their labels, 254 at most.
         bands: Names of the bands it wants, in its order.
         gsd: Ground sample distance it was trained at, in metres: a number, a range ``(min, max)`` or ``any``.
@@ -88,8 +46,12 @@ class Card:
         fill: Value per band that stands in for invalid pixels, in raw raster units.
         stride: Chips must be multiples of this many pixels, cores must start on them.
         reach: How far it looks, None where it sees the whole chip.
+        reach_source: Where the reach is known from: the ``graph`` of the network, or it was ``measured`` or
+            ``declared``.
+        halo: Context that it wants around a core, in pixels, where it has no finite reach; None where nothing
+            is known of that.
         memory_per_pixel: Peak of live activations, in bytes per pixel of the chip.
-        weights_sha256: SHA-256 of ``model.keras``.
+        weights_sha256: SHA-256 of the network's file.
         training: How it was trained: data, steps, seed.
         metrics: What it was measured to reach.
         license: Licence of the weights, and of the data they come from.
@@ -104,6 +66,7 @@ class Card:
     architecture: str
     encoder: str | None
     task: str
+    network: NetworkFile
     classes: tuple[ClassInfo, ...]
     bands: tuple[str, ...]
     gsd: Gsd
@@ -111,6 +74,8 @@ class Card:
     fill: tuple[float, ...]
     stride: int
     reach: Reach | None
+    reach_source: str
+    halo: int | None
     memory_per_pixel: int
     weights_sha256: str
     training: dict[str, Any]
@@ -133,9 +98,12 @@ class Card:
         folder = Path(bundle)
         values = _read_values(folder)
         check_card(values, str(folder), FIELDS)
-        if not (folder / MODEL_FILE).is_file():
-            raise CardError(f"bundle {folder} has no {MODEL_FILE}; copy the network's file beside its card")
-        return cls.from_json(values)
+        card = cls.from_json(values)
+        if not (folder / card.network.name).exists():
+            raise CardError(
+                f"bundle {folder} has no {card.network.name}; copy the network's file beside its card"
+            )
+        return card
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Card:
@@ -148,6 +116,7 @@ class Card:
                 "classes": tuple(ClassInfo(**info) for info in values["classes"]),
                 "bands": tuple(values["bands"]),
                 "gsd": tuple(gsd) if isinstance(gsd, list) else gsd,
+                "network": NetworkFile(**values["network"]),
                 "scaling": Scaling(**{name: tuple(numbers) for name, numbers in values["scaling"].items()}),
                 "fill": tuple(values["fill"]),
                 "reach": None if reach is None else Reach(**reach),
@@ -168,7 +137,7 @@ class Card:
     def score_fields(self) -> dict[str, Any]:
         """Return the fields that change scores, for content keys; no names, colours or metrics."""
         values = self.to_json()
-        kept = {name: values[name] for name in ("task", "scaling", "fill", "stride", "weights_sha256")}
+        kept = {name: values[name] for name in SCORE_FIELDS}
         return {**kept, "bands": len(self.bands), "classes": len(self.classes)}
 
     @property
@@ -185,6 +154,9 @@ class Card:
 
 
 FIELDS = tuple(field.name for field in fields(Card))
+SCORE_FIELDS = ("task", "network", "scaling", "fill", "stride", "weights_sha256")
+ADDED: dict[str, Any] = {"network": asdict(NetworkFile()), "reach_source": "graph", "halo": None}
+"""What the fields that format 1 did not have were in it."""
 
 
 def find_bundle(name_or_path: str) -> Path:
@@ -217,13 +189,22 @@ def check_weights(bundle: str | os.PathLike[str], card: Card) -> None:
     Raises:
         CardError: If it is another.
     """
-    with (Path(bundle) / MODEL_FILE).open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != card.weights_sha256:
+    if network_sha256(Path(bundle) / card.network.name) != card.weights_sha256:
         raise CardError(
-            f"{MODEL_FILE} of bundle {Path(bundle)} is not the file of its card: weights_sha256 differs; "
+            f"{card.network.name} of bundle {Path(bundle)} is not the file of its card: weights_sha256 differs; "
             "copy both files again"
         )
+
+
+def network_sha256(path: Path) -> str:
+    """SHA-256 of a network's file; of a folder, that of the names and contents of all files in it."""
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for file in sorted(inner for inner in path.rglob("*") if inner.is_file()):
+            digest.update(f"{file.relative_to(path).as_posix()}\0{network_sha256(file)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def shipped_bundles() -> list[str]:
@@ -258,6 +239,8 @@ def _read_values(folder: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(values, dict):
         raise CardError(f"{CARD_FILE} of bundle {folder} is not a JSON object; make the bundle again")
+    if values.get("format") == 1 and type(values["format"]) is int:
+        values = {**ADDED, **values, "format": CARD_FORMAT}
     return values
 
 

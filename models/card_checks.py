@@ -8,8 +8,14 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-FORMATS = (1,)
-TASKS = ("semantic",)
+FORMATS = (1, 2)
+TASKS = ("semantic", "instances")
+NETWORK = {
+    "name": ("model.keras", "model.onnx", "saved_model"),
+    "layout": ("channels_last", "channels_first"),
+    "answer": ("logits", "scores", "labels", "binary_logits", "binary_scores", "instances"),
+}
+REACH_SOURCES = ("graph", "measured", "declared")
 MOST_CLASSES = 254
 SIDES = ("top", "bottom", "left", "right")
 
@@ -97,7 +103,32 @@ def _record(value: Any, _: dict[str, Any]) -> None:
 
 
 def _task(value: Any, _: dict[str, Any]) -> None:
-    _require(isinstance(value, str) and value in TASKS, " or ".join(map(repr, TASKS)))
+    _choice(value, TASKS)
+
+
+def _choice(value: Any, choices: tuple[str, ...]) -> None:
+    _require(isinstance(value, str) and value in choices, " or ".join(map(repr, choices)))
+
+
+def _network(value: Any, values: dict[str, Any]) -> None:
+    _require(isinstance(value, dict) and set(value) == set(NETWORK), f"an object with {', '.join(NETWORK)}")
+    for name, choices in NETWORK.items():
+        known = isinstance(value[name], str) and value[name] in choices
+        _require(known, f"an object whose {name} is {' or '.join(map(repr, choices))}")
+    finds = value["answer"] == "instances"
+    _require(finds == (values["task"] == "instances"), "one whose answer fits the task")
+    binary = value["answer"].startswith("binary")
+    _require(
+        not binary or len(values["classes"]) == 2, "one that does not answer binary, but for two classes"
+    )
+
+
+def _reach_source(value: Any, _: dict[str, Any]) -> None:
+    _choice(value, REACH_SOURCES)
+
+
+def _halo(value: Any, _: dict[str, Any]) -> None:
+    _require(value is None or _is_count(value, 0), "null, or whole pixels, 0 or more")
 
 
 def _classes(value: Any, _: dict[str, Any]) -> None:
@@ -175,7 +206,7 @@ def _reach(value: Any, _: dict[str, Any]) -> None:
 
 def _sha256(value: Any, _: dict[str, Any]) -> None:
     good = isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
-    _require(good, "the SHA-256 of model.keras, 64 digits 0-9a-f")
+    _require(good, "the SHA-256 of the network's file, 64 digits 0-9a-f")
 
 
 CHECKS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
@@ -185,6 +216,7 @@ CHECKS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
     "architecture": _text,
     "encoder": _text_or_null,
     "task": _task,
+    "network": _network,
     "classes": _classes,
     "bands": _bands,
     "gsd": _gsd,
@@ -192,6 +224,8 @@ CHECKS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
     "fill": _fill,
     "stride": _pixels,
     "reach": _reach,
+    "reach_source": _reach_source,
+    "halo": _halo,
     "memory_per_pixel": _bytes,
     "weights_sha256": _sha256,
     "training": _record,

@@ -17,7 +17,8 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
-from models.engine import Engine, execution_profile, shared_engine
+from models.engines.engine import Engine, shared_engine
+from models.engines.profile import execution_profile
 from pipeline import files
 from pipeline.infer import calls_at_once, infer_tiles
 from pipeline.keys import recipe_digest, sheet_key

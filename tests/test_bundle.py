@@ -49,7 +49,7 @@ def test_a_network_is_loaded_as_it_was_saved(bundle, model):
 
 def test_the_card_holds_what_was_read_from_the_network(bundle):
     card = Card.read(bundle)
-    assert (card.stride, card.format, card.task) == (4, 1, "semantic")
+    assert (card.stride, card.format, card.task) == (4, 2, "semantic")
     assert isinstance(card.reach, Reach) and card.memory_per_pixel > 4 * 3
     assert card.weights_sha256 == hashlib.sha256((bundle / "model.keras").read_bytes()).hexdigest()
 

@@ -3,24 +3,37 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 import models.card
-from models.card import Card, CardError, ClassInfo, Reach, Scaling, find_bundle, shipped_bundles
+from models.card import (
+    Card,
+    CardError,
+    ClassInfo,
+    NetworkFile,
+    Reach,
+    Scaling,
+    check_weights,
+    find_bundle,
+    network_sha256,
+    shipped_bundles,
+)
 
 ROOT = Path(__file__).parent.parent
 
 
 def make_card(**changes):
     fields = {
-        "format": 1,
+        "format": 2,
         "name": "coast",
         "version": "1.0.0",
         "architecture": "unet",
         "encoder": "mobilenet",
         "task": "semantic",
+        "network": NetworkFile(),
         "classes": (ClassInfo("land", "#aabbcc"), ClassInfo("see", "#0000FF", background=True)),
         "bands": ("red", "green", "blue"),
         "gsd": (0.5, 2.0),
@@ -28,6 +41,8 @@ def make_card(**changes):
         "fill": (0.0, 0, 127.5),
         "stride": 16,
         "reach": Reach(1, 20, 3, 40),
+        "reach_source": "graph",
+        "halo": None,
         "memory_per_pixel": 144,
         "weights_sha256": "0a" * 32,
         "training": {"seed": 7},
@@ -35,6 +50,12 @@ def make_card(**changes):
         "license": "Apache-2.0",
     }
     return Card(**{**fields, **changes})
+
+
+def network(classes=2, **changes):
+    """Changes of a card on disk: its network, and its number of classes."""
+    kinds = [{"name": str(n), "color": "#000000"} for n in range(classes)]
+    return {"network": {**asdict(NetworkFile()), **changes}, "classes": kinds}
 
 
 @pytest.fixture
@@ -63,6 +84,25 @@ def test_a_card_is_read_as_it_was_written(tmp_path, changes):
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["card.json", "model.keras"]
 
 
+def test_a_card_of_the_first_format_is_read_as_what_it_meant(bundle):
+    edit(bundle, format=1, network=..., reach_source=..., halo=...)
+    assert Card.read(bundle) == make_card()
+
+
+def test_the_network_of_a_card_may_be_a_folder(bundle):
+    edit(bundle, network=asdict(NetworkFile("saved_model")))
+    with pytest.raises(CardError, match="has no saved_model"):
+        Card.read(bundle)
+    (bundle / "saved_model" / "variables").mkdir(parents=True)
+    (bundle / "saved_model" / "variables" / "a").write_bytes(b"1")
+    card = Card.read(bundle)
+    before = network_sha256(bundle / "saved_model")
+    with pytest.raises(CardError, match=r"saved_model of bundle .* is not the file of its card"):
+        check_weights(bundle, card)
+    (bundle / "saved_model" / "b").write_bytes(b"2")
+    assert network_sha256(bundle / "saved_model") != before
+
+
 def test_a_card_that_cannot_be_written_leaves_the_old_one(bundle):
     before = (bundle / "card.json").read_bytes()
     card = make_card(training={"data": object()})
@@ -77,11 +117,17 @@ def test_a_card_that_cannot_be_written_leaves_the_old_one(bundle):
     [
         ({"stride": ...}, "has no field 'stride'; add it"),
         ({"strid": 3}, "unknown field 'strid'; .*'stride'"),
-        ({"format": 2}, "has format 2, this Terraseam reads 1"),
+        ({"format": 3}, "has format 3, this Terraseam reads 1, 2"),
         ({"format": True}, "has format True"),
         ({"name": " "}, "has ' ' as 'name'; it must be a text that is not empty"),
         ({"encoder": 3}, "has 3 as 'encoder'"),
-        ({"task": "detection"}, "has 'detection' as 'task'; it must be 'semantic'"),
+        ({"task": "detection"}, "has 'detection' as 'task'; it must be 'semantic' or 'instances'"),
+        ({"network": {"name": "model.keras"}}, "an object with name, layout, answer"),
+        (network(name="model.pt"), "whose name is 'model.keras' or 'model.onnx' or 'saved_model'"),
+        (network(answer="instances"), "as 'network'; it must be one whose answer fits the task"),
+        (network(answer="binary_scores", classes=3), "does not answer binary, but for two classes"),
+        ({"reach_source": "guessed"}, "it must be 'graph' or 'measured' or 'declared'"),
+        ({"halo": -1}, "has -1 as 'halo'; it must be null, or whole pixels"),
         ({"classes": []}, "has \\[\\] as 'classes'"),
         ({"classes": [{"name": "a", "color": "red"}]}, "its color is not #rrggbb"),
         ({"classes": [{"name": "a"}]}, "but class 0 is {'name': 'a'}"),
@@ -158,6 +204,7 @@ def test_a_file_that_cannot_be_put_in_place_leaves_nothing(tmp_path):
 
 
 SCORES = {
+    "network": NetworkFile(layout="channels_first"),
     "scaling": Scaling((0.5, 1.0, 2.0), (-1.0, 0.0, 0.5)),
     "fill": (1, 0, 127.5),
     "stride": 8,
@@ -173,6 +220,8 @@ NO_SCORES = {
     "bands": ("r", "g", "b"),
     "gsd": "any",
     "reach": None,
+    "reach_source": "measured",
+    "halo": 64,
     "memory_per_pixel": 1,
     "training": {},
     "metrics": {},

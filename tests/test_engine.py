@@ -14,7 +14,8 @@ from nets import make_bundle, small_unet
 
 from models.bundle import load_model
 from models.card import Scaling
-from models.engine import Engine, EngineError, Profile, execution_profile, shared_engine
+from models.engines.engine import Engine, shared_engine
+from models.engines.profile import EngineError, Profile, execution_profile
 from models.scaling import scale
 
 ROOT = Path(__file__).parent.parent
@@ -87,7 +88,7 @@ def test_each_size_of_chip_is_compiled_once(bundle):
     engine = Engine(bundle, PROFILE)
     for size in ((8, 12), (12, 8), (8, 12)):
         assert engine.logits(chips(1, *size)).shape == (1, *size, 3)
-    assert len(engine._compiled) == 2
+    assert len(engine._network._compiled) == 2
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,10 @@ def run_python(code, *arguments):
 
 
 def test_a_profile_is_made_without_tensorflow():
-    code = "import sys, models.engine as e; e.execution_profile(); print({'tensorflow', 'keras'} & {*sys.modules})"
+    code = (
+        "import sys, models.engines.engine, models.engines.profile as profile; profile.execution_profile();"
+        "print({'tensorflow', 'keras'} & {*sys.modules})"
+    )
     assert run_python(code).stdout.strip() == "set()"
 
 
@@ -160,7 +164,7 @@ def test_a_profile_is_made_without_tensorflow():
 def test_a_context_with_other_threads_is_refused(bundle):
     code = (
         "import sys, tensorflow as tf; tf.config.threading.set_intra_op_parallelism_threads(2); tf.constant(1);"
-        "from models.engine import *; Engine(sys.argv[1], execution_profile())"
+        "from models.engines.engine import *; from models.engines.profile import *; Engine(sys.argv[1], execution_profile())"
     )
     done = run_python(code, str(bundle))
     assert (

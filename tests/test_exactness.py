@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from models.engine import Engine, execution_profile
-from models.unet import unet
+from models.engines.engine import Engine
+from models.engines.profile import execution_profile
+from models.networks.unet import unet
 from pipeline.infer import infer_tiles
 from tiles.lattice import Halo, Lattice
 from tiles.mirror import mirror_index

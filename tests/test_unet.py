@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 
-from models.encoders import ENCODERS, Encoder, encoder
+from models.networks.encoders import ENCODERS, Encoder, encoder
+from models.networks.unet import unet
 from models.reach import network_reach
-from models.unet import unet
 
 IMAGENET = Path(os.environ.get("TERRASEAM_DATA", "/")).parent / "weights/mobilenet_imagenet_notop.weights.h5"
 

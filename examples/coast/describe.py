@@ -7,7 +7,7 @@ from typing import Any
 from blue_marble import HELD_OUT_DEGREES, MARGIN
 
 from models.card import ClassInfo, Scaling
-from models.encoders import ENCODERS
+from models.networks.encoders import ENCODERS
 
 LICENSE = (
     "Weights: Apache-2.0. Trained on NASA Blue Marble Next Generation (NASA Earth Observatory, public domain), "

@@ -7,8 +7,8 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from models.encoders import ENCODERS
-from models.encoders import encoder as build_encoder
+from models.networks.encoders import ENCODERS
+from models.networks.encoders import encoder as build_encoder
 
 
 def unet(
@@ -28,10 +28,10 @@ def unet(
     Args:
         bands: Bands of the input, 1 or more.
         classes: Classes of the output, 2 or more.
-        encoder: A key of `models.encoders.ENCODERS`.
+        encoder: A key of `models.networks.encoders.ENCODERS`.
         cut: Stride of the coarsest features, in pixels, 4 or more.
         decoder_width: Channels of the decoder at stride 2; twice as many at each coarser stride.
-        encoder_weights: Keras weights file of the encoder (see `models.encoders.encoder`), or None.
+        encoder_weights: Keras weights file of the encoder (see `models.networks.encoders.encoder`), or None.
 
     Returns:
         A model from ``(batch, height, width, bands)``, float32, scaled as the encoder wants it, to logits

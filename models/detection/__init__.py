@@ -1,0 +1,1 @@
+"""Mask R-CNN: what finds single things and their masks."""

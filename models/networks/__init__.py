@@ -1,0 +1,1 @@
+"""Semantic networks: encoders, and the architectures that are built on them."""
