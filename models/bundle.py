@@ -20,6 +20,7 @@ import numpy as np
 from models.card import CARD_FORMAT, MODEL_FILE, Card, CardError, check_weights, write_whole
 from models.card_values import NetworkFile
 from models.memory import memory_per_pixel
+from models.own_layers import import_own_layers, is_own_layer
 from models.reach import network_reach
 
 DEFAULTS: dict[str, Any] = {
@@ -95,7 +96,9 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
     bundle = Path(folder)
     card = Card.read(bundle)
     check_weights(bundle, card)
-    _refuse_code((bundle / MODEL_FILE).read_bytes(), bundle)
+    objects = list(_objects(_read_config((bundle / MODEL_FILE).read_bytes(), bundle)))
+    _refuse_code(objects, bundle)
+    import_own_layers(item.get("registered_name") for item in objects)
     model = keras.saving.load_model(bundle / MODEL_FILE, compile=False, safe_mode=True)
     _check_fit(model, card, bundle)
     for name, found in zip(("stride", "reach"), network_reach(model), strict=True):
@@ -186,25 +189,40 @@ def round_to_half(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values), rounded.view(np.float32), values)
 
 
-def _refuse_code(data: bytes, bundle: Path) -> None:
-    """Refuse a network that brings code, or needs code from outside Keras."""
+def _read_config(data: bytes, bundle: Path) -> Any:
+    """Return the config in the bytes of ``model.keras``."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            config = json.loads(archive.read(CONFIG))
+            return json.loads(archive.read(CONFIG))
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise CardError(
             f"{MODEL_FILE} of bundle {bundle} is not a Keras file ({error}); make the bundle again"
         ) from error
-    for item in _objects(config):
+
+
+def _refuse_code(objects: list[dict[str, Any]], bundle: Path) -> None:
+    """Refuse a network that brings code, or needs code from outside Keras and Terraseam."""
+    for item in objects:
         module, name = item.get("module"), str(item["class_name"])
-        plain = module is None and name.startswith("__") and name != "__lambda__"
-        safe = isinstance(module, str) and SAFE_MODULES.fullmatch(module) is not None
-        if "lambda" in name.lower() or not (plain or safe):
+        if not _is_safe(module, name, item.get("registered_name")):
             where = f" of {module}" if module else ""
             raise CardError(
                 f"{MODEL_FILE} of bundle {bundle} has a {name}{where}, which runs code from outside Keras; "
                 "build the network of Keras layers alone"
             )
+
+
+def _is_safe(module: object, name: str, registered: object) -> bool:
+    """Whether an object of a Keras config is one of Keras, or one of Terraseam's own layers.
+
+    A registered name goes before module and class in Keras, so one with a package must be Terraseam's.
+    """
+    if is_own_layer(registered, module, name):
+        return True
+    plain = module is None and name.startswith("__") and name != "__lambda__"
+    safe = isinstance(module, str) and SAFE_MODULES.fullmatch(module) is not None
+    foreign = ">" in str(registered)
+    return (plain or safe) and not foreign and "lambda" not in name.lower()
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:

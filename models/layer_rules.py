@@ -9,6 +9,8 @@ import keras
 
 from models.axis import Enlarge, Frame, Rule, Slide, Spread
 from models.graph import GraphError, Step, UnknownLayerError
+from models.networks.bilinear import EnlargeLike2D
+from models.networks.pooling import BinMean2D, IndexedMaxPooling2D, Unpooling2D
 
 layers = keras.layers
 
@@ -71,6 +73,15 @@ def _upsampling(layer: Any) -> Effect:
         raise UnknownLayerError(layer, f"its interpolation is {layer.interpolation}, not nearest or bilinear")
     rows, columns = (Enlarge(int(factor), layer.interpolation == "bilinear") for factor in layer.size)
     return rows, columns
+
+
+def _pooling_by_two(_: Any) -> Effect:
+    return Slide(2, 2), Slide(2, 2)
+
+
+def _unpooling_by_two(_: Any) -> Effect:
+    """Each element reads one value and one place, as if both were repeated."""
+    return Enlarge(2), Enlarge(2)
 
 
 def _padding(layer: Any) -> Effect:
@@ -145,6 +156,10 @@ LAYERS: dict[type, Callable[[Any], Effect]] = {
     **_table(_blur, "MultiHeadAttention", "GroupQueryAttention"),
     **_table(_whole, "GlobalAveragePooling2D", "GlobalMaxPooling2D", "AdaptiveAveragePooling2D"),
     **_table(_whole, "AdaptiveMaxPooling2D", "Resizing", "Flatten", "Reshape", "Permute"),
+    IndexedMaxPooling2D: _pooling_by_two,
+    Unpooling2D: _unpooling_by_two,
+    BinMean2D: _whole,
+    EnlargeLike2D: _blur,
 }
 
 POINTWISE_OPERATIONS = frozenset(

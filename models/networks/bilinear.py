@@ -1,0 +1,69 @@
+"""Bilinear interpolation: as the start of a transposed convolution, and to the size of another map."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("terraseam")
+class BilinearKernel(keras.initializers.Initializer):
+    """Kernel of a transposed convolution that enlarges each channel bilinearly, and mixes none.
+
+    For kernels of twice the stride (Long et al., https://arxiv.org/abs/1411.4038, section 3.3). Away from the
+    edges the enlarged map is that of bilinear interpolation with pixel centres at halves.
+    """
+
+    def __call__(self, shape: tuple[int, int, int, int], dtype: Any = None) -> Any:
+        """Return a kernel ``(rows, columns, channels out, channels in)``.
+
+        Raises:
+            ValueError: If it has as many channels in as out, no more and no fewer.
+        """
+        rows, columns, made, read = shape
+        if made != read:
+            raise ValueError(f"a bilinear kernel has as many channels in as out, got {read} and {made}")
+        tent = np.outer(_tent(rows), _tent(columns))
+        kernel = tent[:, :, None, None] * np.eye(made)
+        return ops.convert_to_tensor(kernel, dtype=dtype or keras.config.floatx())
+
+
+def _tent(size: int) -> np.ndarray:
+    """Return the weights of linear interpolation by a kernel of `size` taps, symmetric about its middle."""
+    factor = (size + 1) // 2
+    centre = (size - 1) / 2
+    return 1 - np.abs(np.arange(size) - centre) / factor
+
+
+@keras.saving.register_keras_serializable("terraseam")
+class EnlargeLike2D(keras.layers.Layer):
+    """Enlarges a map bilinearly to the height and width of another, pixel centres at halves.
+
+    Takes two maps, ``(batch, rows, columns, channels)`` and ``(batch, height, width, any)``; gives ``(batch,
+    height, width, channels)``.
+    """
+
+    def call(self, inputs: list[Any]) -> Any:
+        """Return the enlarged map."""
+        coarse, like = inputs
+        _, height, width, _ = ops.shape(like)
+        _, rows, columns, _ = ops.shape(coarse)
+        tall = ops.einsum("hi,nijc->nhjc", self._weights(height, rows), coarse)
+        return ops.einsum("wj,nhjc->nhwc", self._weights(width, columns), tall)
+
+    def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
+        """Return ``(batch, height, width, channels)``."""
+        coarse, like = input_shape
+        return (*like[:3], coarse[3])
+
+    def _weights(self, size: Any, source: Any) -> Any:
+        """Return how much each of `source` elements counts in each of `size`, shape ``(size, source)``."""
+        size_f, source_f = ops.cast(size, self.compute_dtype), ops.cast(source, self.compute_dtype)
+        made = ops.cast(ops.arange(size, dtype="int32"), self.compute_dtype)
+        read = ops.cast(ops.arange(source, dtype="int32"), self.compute_dtype)
+        centres = ops.clip((made + 0.5) * source_f / size_f - 0.5, 0.0, source_f - 1)
+        distance = ops.abs(ops.expand_dims(centres, 1) - ops.expand_dims(read, 0))
+        return ops.maximum(1 - distance, 0.0)
