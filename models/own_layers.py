@@ -11,6 +11,10 @@ OWN_LAYERS: Mapping[str, str] = {
     "terraseam>BinMean2D": "models.networks.pooling",
     "terraseam>IndexedMaxPooling2D": "models.networks.pooling",
     "terraseam>Unpooling2D": "models.networks.pooling",
+    "terraseam>Detections": "models.detection.layers",
+    "terraseam>MaskScores": "models.detection.layers",
+    "terraseam>Proposals": "models.detection.layers",
+    "terraseam>PyramidRoiAlign": "models.detection.layers",
 }
 """Module by registered name. Each is decorated with ``@keras.saving.register_keras_serializable("terraseam")``."""
 
