@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -77,7 +78,7 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
     scores = regions.score_sum / (255 * np.maximum(regions.pixels, 1))
     found = []
     for i in np.flatnonzero(outlines.areas_m2 >= options.min_area_m2).tolist():
-        name, area = options.class_names[regions.labels[i]], _significant(float(outlines.areas_m2[i]))
+        name, area = options.class_names[regions.labels[i]], significant(float(outlines.areas_m2[i]))
         first = (int(regions.first[i, 0]), int(regions.first[i, 1]))
         properties = {
             "class": name,
@@ -85,27 +86,43 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
             "area_m2": area,
             "raster": options.raster,
         }
-        text = _json(outlines.parts(i), outlines.bounds[i], properties, first)
+        identity = feature_id(options.raster, name, first)
+        text = feature_json(identity, outlines.bounds[i], properties, outlines.parts(i))
         found.append(Feature(first, text, name, area))
     return found
 
 
-def feature_id(raster: str, class_name: str, first: tuple[int, int]) -> str:
-    """16 hexadecimal digits that name a region, the same in every run."""
-    name = f"{raster}\0{class_name}\0{first[0]}\0{first[1]}"
+def feature_id(raster: str, class_name: str, first: tuple[int, int], *more: int) -> str:
+    """16 hexadecimal digits that name a feature, the same in every run.
+
+    Args:
+        raster: Id of the raster.
+        class_name: Its class.
+        first: Its first pixel ``(row, col)``.
+        *more: What else tells it from features of its class that begin at the same pixel.
+    """
+    name = "\0".join(map(str, (raster, class_name, *first, *more)))
     return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
 
 
-def _json(
-    parts: list[list[np.ndarray]],
-    bounds: np.ndarray,
+def feature_json(
+    identity: str,
+    bounds: Sequence[float] | np.ndarray,
     properties: dict[str, str | float],
-    first: tuple[int, int],
+    parts: list[list[np.ndarray]],
 ) -> bytes:
+    """A feature as UTF-8 JSON; it begins with type, id and bbox.
+
+    Args:
+        identity: Its id.
+        bounds: West, south, east and north, in degrees.
+        properties: Its properties.
+        parts: Rings of the polygons that it consists of, shell first, each of shape ``(vertices, 2)``.
+    """
     alone = len(parts) == 1
     feature = {
         "type": "Feature",
-        "id": feature_id(str(properties["raster"]), str(properties["class"]), first),
+        "id": identity,
         "bbox": bounds,
         "properties": properties,
         "geometry": {
@@ -116,6 +133,6 @@ def _json(
     return orjson.dumps(feature, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _significant(area: float) -> float:
+def significant(area: float) -> float:
     """Round to 7 significant digits; whole square metres stay whole."""
     return round(area, max(0, _AREA_DIGITS - 1 - math.floor(math.log10(area)))) if area > 0 else 0.0

@@ -63,7 +63,7 @@ def write_geojson(
 def _write(file: BinaryIO, features: Iterable[bytes], name: str | None) -> Written:
     title = b"" if name is None else b'"name":' + orjson.dumps(name) + b","
     file.write(b'{"type":"FeatureCollection",' + title + b'"features":[')
-    extent = _Extent()
+    extent = Extent()
     for feature in features:
         file.write(b",\n" if extent.count else b"\n")
         file.write(feature)
@@ -82,7 +82,7 @@ def _bbox(feature: bytes) -> Bounds:
     return tuple(bbox)
 
 
-class _Extent:
+class Extent:
     """The bounds of all boxes so far, whatever their order.
 
     West and east are kept twice, cut at 180 and at 0 degrees of longitude: the narrower one counts, so that
@@ -94,6 +94,7 @@ class _Extent:
         self._atlantic = self._pacific = self._latitudes = _NOTHING
 
     def add(self, bounds: Bounds) -> None:
+        """Take one box in: west, south, east, north; west is the larger across the antimeridian."""
         west, south, east, north = bounds
         self.count += 1
         self._atlantic = _widen(self._atlantic, (west, east) if west <= east else (-180.0, 180.0))
@@ -101,6 +102,7 @@ class _Extent:
         self._latitudes = _widen(self._latitudes, (south, north))
 
     def bounds(self) -> Bounds | None:
+        """The bounds of all boxes so far; None where there was none."""
         if not self.count:
             return None
         (west, east), (south, north) = self._atlantic, self._latitudes
