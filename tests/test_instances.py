@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from planted_things import Detector, bar, disk, find_things, mask_of, overlaps, plant, random_scene
 
+from models.instances import ChipInstance
 from tiles.instances import Ref, SheetInstances, TileInstance, tile_instances
 from tiles.lattice import Halo, Lattice
-from tiles.links import Link, agreement, later_neighbours
+from tiles.links import Link, agreement, later_neighbours, link_tiles
 from tiles.things import gather_views, settle
 from tiles.window import Window
 
@@ -268,3 +269,22 @@ def test_neighbours_are_the_tiles_whose_views_overlap():
             if (r, c) > tile and lattice.read_window(r, c).intersection(read) is not None
         ]  # fmt: skip
         assert later_neighbours(lattice, tile) == expected
+
+
+def test_the_mirror_image_of_a_thing_near_the_edge_is_no_thing():
+    lattice = Lattice(64, 64, 32, Halo(16, 16, 16, 16), 2)
+    measured = np.ones((64, 64), bool)
+    strayed = ChipInstance(4, 20, block(13, 12), 1, 0.9)
+    assert tile_instances([strayed], lattice, (0, 0), measured) == []
+    on_the_edge = ChipInstance(8, 20, block(15, 12), 1, 0.9)
+    (kept,) = tile_instances([on_the_edge], lattice, (0, 0), measured)
+    assert kept.window == Window(0, 4, 7, 12)
+
+
+def test_only_the_best_match_of_both_sides_is_a_match():
+    views = (Window(0, 0, 100, 100), Window(0, 10, 100, 100))
+    ours = [view((0, 0, n), 10, 20, block(20, width)) for n, width in enumerate((30, 40))]
+    theirs = [view((0, 1, 0), 10, 20, block(20, 38))]
+    links = list(link_tiles(ours, theirs, views))
+    assert [(found.first.number, found.matched) for found in links] == [(0, False), (1, True)]
+    assert min(found.agreement for found in links) > 0.5
