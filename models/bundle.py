@@ -18,7 +18,8 @@ import keras
 import numpy as np
 
 from models.card import CARD_FORMAT, MODEL_FILE, Card, CardError, check_weights, write_whole
-from models.card_values import NetworkFile
+from models.card_values import NetworkFile, Reach
+from models.detection.measures import detector_classes, detector_measures
 from models.memory import memory_per_pixel
 from models.own_layers import import_own_layers, is_own_layer
 from models.reach import network_reach
@@ -48,12 +49,14 @@ def save_bundle(
     """Write a network and its card; the same network gives the same bytes.
 
     Args:
-        model: Functional or sequential network for chips of any size, with logits as output; not written to.
+        model: Functional or sequential network for chips of any size, with logits as output, or
+            a detector where ``task`` is ``instances``; not written to.
         folder: The bundle's folder, made where it does not exist.
         half: Round weights to the 11 significant bits of float16, so that the file is about half as big. They
             stay float32.
         **fields: The card's fields but for those that are read from the network: stride, reach, memory per
-            pixel and checksum. ``encoder``, ``task``, ``training`` and ``metrics`` may be left out.
+            pixel and checksum. ``encoder``, ``task``, ``network``, ``reach_source``, ``halo``, ``training`` and
+            ``metrics`` may be left out.
 
     Returns:
         The card as written.
@@ -68,14 +71,16 @@ def save_bundle(
         raise CardError(
             f"bundle {target} was given {', '.join(wrong)}; leave out what is read from the network"
         )
-    stride, reach = network_reach(model)
+    task = fields.get("task", DEFAULTS["task"])
+    stride, reach, memory = _measure(model, task)
     archive = _archive(model, half)
     values = {
         **DEFAULTS,
+        **({"network": NetworkFile(answer="instances")} if task == "instances" else {}),
         **fields,
         "stride": stride,
         "reach": reach,
-        "memory_per_pixel": memory_per_pixel(model),
+        "memory_per_pixel": memory,
         "weights_sha256": hashlib.sha256(archive).hexdigest(),
     }
     card = _make_card(values, target)
@@ -101,7 +106,7 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
     import_own_layers(item.get("registered_name") for item in objects)
     model = keras.saving.load_model(bundle / MODEL_FILE, compile=False, safe_mode=True)
     _check_fit(model, card, bundle)
-    for name, found in zip(("stride", "reach"), network_reach(model), strict=True):
+    for name, found in zip(("stride", "reach"), _measure(model, card.task)[:2], strict=True):
         stated = getattr(card, name)
         if found != stated:
             raise CardError(
@@ -126,9 +131,18 @@ def _make_card(values: dict[str, Any], folder: Path) -> Card:
     return Card(**values)
 
 
+def _measure(model: keras.Model, task: str) -> tuple[int, Reach | None, int]:
+    """Return stride, reach and memory per pixel of a network; a detector sees the whole chip."""
+    if task == "instances":
+        stride, memory = detector_measures(model)
+        return stride, None, memory
+    return *network_reach(model), memory_per_pixel(model)
+
+
 def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:
     """Check that a network takes chips of any size, and has the card's numbers of bands and classes."""
-    taken, made = tuple(model.inputs[0].shape), tuple(model.outputs[0].shape)
+    taken = tuple(model.inputs[0].shape)
+    classes = detector_classes(model) if card.task == "instances" else model.outputs[0].shape[-1]
     if taken[1:3] != (None, None):
         raise CardError(
             f"the network of bundle {folder} takes chips of {taken[1]} x {taken[2]} px alone; "
@@ -136,7 +150,7 @@ def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:
         )
     for field, wanted, found in (
         ("bands", len(card.bands), taken[-1]),
-        ("classes", len(card.classes), made[-1]),
+        ("classes", len(card.classes), classes),
     ):
         if wanted != found:
             raise CardError(

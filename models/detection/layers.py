@@ -26,7 +26,6 @@ from models.detection.settings import Anchors, Choice, anchors_from
 from models.detection.suppression import suppress
 
 Tensor = Any
-Spec = keras.KerasTensor
 
 
 class PlainLayer(keras.layers.Layer):
@@ -93,8 +92,11 @@ class Proposals(PlainLayer):
         return take_rows(boxes, places), marks
 
     def compute_output_spec(
-        self, chips: Spec, scores: Sequence[Spec], deltas: Sequence[Spec]
-    ) -> tuple[Spec, Spec]:
+        self,
+        chips: keras.KerasTensor,
+        scores: Sequence[keras.KerasTensor],
+        deltas: Sequence[keras.KerasTensor],
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Return the shapes of boxes and marks."""
         del scores, deltas
         shape = (chips.shape[0], self.choice.kept)
@@ -128,7 +130,9 @@ class PyramidRoiAlign(PlainLayer):
         """Return features ``(n * k, size, size, channels)`` of boxes ``(n, k, 4)``."""
         return pyramid_roi_align(maps, self.strides, boxes, self.size)
 
-    def compute_output_spec(self, boxes: Spec, maps: Sequence[Spec]) -> Spec:
+    def compute_output_spec(
+        self, boxes: keras.KerasTensor, maps: Sequence[keras.KerasTensor]
+    ) -> keras.KerasTensor:
         """Return the shape of the features."""
         del boxes
         return keras.KerasTensor((None, self.size, self.size, maps[0].shape[-1]), "float32")
@@ -189,7 +193,9 @@ class Detections(PlainLayer):
         marks, places = best(marks, max(self.choice.candidates, self.choice.kept))
         return marks, places, places % things + 1
 
-    def compute_output_spec(self, chips: Spec, *_: Spec) -> tuple[Spec, Spec, Spec]:
+    def compute_output_spec(
+        self, chips: keras.KerasTensor, *_: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
         """Return the shapes of boxes, labels and scores."""
         shape = (chips.shape[0], self.choice.kept)
         return (
@@ -219,6 +225,6 @@ class MaskScores(PlainLayer):
         shape = (*(ops.shape(labels)[axis] for axis in (0, 1)), logits.shape[1], logits.shape[2])
         return ops.where(labels[..., None, None] > 0, ops.reshape(masks, shape), 0.0)
 
-    def compute_output_spec(self, logits: Spec, labels: Spec) -> Spec:
+    def compute_output_spec(self, logits: keras.KerasTensor, labels: keras.KerasTensor) -> keras.KerasTensor:
         """Return the shape of the masks."""
         return keras.KerasTensor((*labels.shape, *logits.shape[1:3]), "float32")

@@ -14,8 +14,6 @@ from models.networks.encoders import encoder as build_encoder
 BOX_BINS, MASK_BINS = 7, 14
 MASK_CONVOLUTIONS = 4
 
-Map = keras.KerasTensor
-
 
 def mask_rcnn(
     bands: int,
@@ -99,8 +97,8 @@ def feature_pyramid(encoder: keras.Model, width: int) -> keras.Model:
     levels = [x]
     for stride, tap in zip((16, 8, 4), reversed(finer), strict=True):
         x = layers.UpSampling2D(2, interpolation="nearest", name=f"up{stride}")(x)
-        tap = layers.Conv2D(width, 1, kernel_initializer="he_uniform", name=f"lateral{stride}")(tap)
-        x = layers.Add(name=f"join{stride}")([x, tap])
+        side = layers.Conv2D(width, 1, kernel_initializer="he_uniform", name=f"lateral{stride}")(tap)
+        x = layers.Add(name=f"join{stride}")([x, side])
         levels.append(x)
     maps = [
         layers.Conv2D(width, 3, padding="same", kernel_initializer="he_uniform", name=f"level{stride}")(level)
