@@ -1,4 +1,4 @@
-"""Encoders: what turns an image into feature maps at strides 2, 4, 8, ..., and the numbers they were trained with."""
+"""Encoders: what turns an image into feature maps at strides 1, 2, 4, 8, ..., and the numbers they were trained with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
+
+from models.networks.rewrite import narrowed
+from models.networks.weights import copy_weights, fetch_imagenet, read_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,22 +21,71 @@ class Encoder:
         stem: Name of the layer that reads the bands.
         taps: Last layer of each stride, in pixels, from fine to coarse.
         scale: Network input = raw value (0 to 255) * `scale` + `offset`, for each band.
-        offset: See `scale`.
+        offset: See `scale`; one number, or one each for red, green and blue.
+        bgr: Whether Keras' own weights read blue, green, red. Networks here always read red, green, blue.
     """
 
     application: Callable[..., keras.Model]
     stem: str
     taps: Mapping[int, str]
     scale: float
-    offset: float
+    offset: float | tuple[float, float, float]
+    bgr: bool = False
 
     def __post_init__(self) -> None:
         strides = tuple(self.taps)
-        if not strides or strides != tuple(2 ** (i + 1) for i in range(len(strides))):
-            raise ValueError(f"taps must be at the strides 2, 4, 8, ... without a gap, got {strides}")
+        if not strides or strides[0] not in (1, 2) or strides != _doubling(strides[0], len(strides)):
+            raise ValueError(
+                f"taps must be at the strides 1, 2, 4, 8, ... or 2, 4, 8, ... without a gap, got {strides}"
+            )
 
+    def scaling(self, bands: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return scale and offset of each band; other than three bands all take the mean of the offsets."""
+        if not isinstance(self.offset, tuple):
+            offsets = (self.offset,) * bands
+        elif bands == len(self.offset):
+            offsets = self.offset
+        else:
+            offsets = (sum(self.offset) / len(self.offset),) * bands
+        return (self.scale,) * bands, offsets
+
+
+def _doubling(first: int, count: int) -> tuple[int, ...]:
+    return tuple(first * 2**i for i in range(count))
+
+
+IMAGENET_MEANS = (-123.68, -116.779, -103.939)
 
 ENCODERS: Mapping[str, Encoder] = {
+    "vgg16": Encoder(
+        application=keras.applications.VGG16,
+        stem="block1_conv1",
+        taps={
+            1: "block1_conv2",
+            2: "block2_conv2",
+            4: "block3_conv3",
+            8: "block4_conv3",
+            16: "block5_conv3",
+            32: "block5_pool",
+        },
+        scale=1.0,
+        offset=IMAGENET_MEANS,
+        bgr=True,
+    ),
+    "resnet50": Encoder(
+        application=keras.applications.ResNet50,
+        stem="conv1_conv",
+        taps={
+            2: "conv1_relu",
+            4: "conv2_block3_out",
+            8: "conv3_block4_out",
+            16: "conv4_block6_out",
+            32: "conv5_block3_out",
+        },
+        scale=1.0,
+        offset=IMAGENET_MEANS,
+        bgr=True,
+    ),
     "mobilenet": Encoder(
         application=keras.applications.MobileNet,
         stem="conv1",
@@ -51,6 +102,32 @@ ENCODERS: Mapping[str, Encoder] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class EncoderOptions:
+    """What every builder takes beside its own arguments.
+
+    Attributes:
+        encoder_weights: Keras weights file of the whole encoder without top, for three bands; ``imagenet``, to
+            let Keras fetch them; None to start from random weights. For another number of bands the first
+            convolution is averaged over the bands of the file and scaled, so that a grey image gives the same
+            features.
+        encoder_width: Share of the encoder's channels that are built. Weights fit the width they were trained at.
+        weight_decay: Factor of the L2 penalty on all kernels, of the encoder's too; 0 for none.
+    """
+
+    encoder_weights: str | Path | None = None
+    encoder_width: float = 1.0
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.encoder_width <= 0:
+            raise ValueError(f"encoder_width must be more than 0, got {self.encoder_width}")
+        if self.encoder_weights == "imagenet" and self.encoder_width != 1:
+            raise ValueError(
+                f"ImageNet weights are of encoder_width 1, got {self.encoder_width}; leave one of both out"
+            )
+
+
 def encoder(name: str, bands: int, cut_stride: int, weights: str | Path | None = None) -> keras.Model:
     """Build an encoder for images of any size, cut behind its last layer of one stride.
 
@@ -58,56 +135,82 @@ def encoder(name: str, bands: int, cut_stride: int, weights: str | Path | None =
         name: A key of `ENCODERS`.
         bands: Bands of the input, 1 or more.
         cut_stride: Stride of the coarsest feature map, in pixels; what the network has behind it is left out.
-        weights: Keras weights file of the whole network without top, for three bands, or None to start from random
-            weights. For another number of bands the first convolution is averaged over the bands of the file and
-            scaled, so that a grey image gives the same features.
+        weights: Where its weights come from; see `EncoderOptions`.
 
     Returns:
-        A model from ``(batch, height, width, bands)`` to a list of feature maps, one for each stride 2, 4, ...,
-        `cut_stride`. Height and width must be multiples of `cut_stride`.
+        A model from ``(batch, height, width, bands)`` to a list of feature maps, one for each stride that it has
+        up to `cut_stride`. Height and width must be multiples of `cut_stride`.
 
     Raises:
-        ValueError: If the encoder, the stride or the number of bands is impossible, or the weights file is missing.
+        ValueError: If the encoder, the stride or the number of bands is impossible, or the weights cannot be had.
     """
-    row = _row(name, bands, cut_stride)
-    whole = _application(row, bands, weights)
+    return cut_encoder(name, bands, cut_stride, EncoderOptions(encoder_weights=weights))
+
+
+def cut_encoder(name: str, bands: int, cut_stride: int, options: EncoderOptions) -> keras.Model:
+    """Build an encoder as `encoder` does, with all options."""
+    row = encoder_row(name)
+    if cut_stride not in row.taps:
+        raise ValueError(
+            f"{name} cannot be cut at stride {cut_stride}; choose one of {', '.join(map(str, row.taps))}"
+        )
+    whole = whole_encoder(name, bands, options)
     strides = [stride for stride in row.taps if stride <= cut_stride]
     features = [whole.get_layer(row.taps[stride]).output for stride in strides]
     return keras.Model(whole.input, features, name=f"{name}_{cut_stride}")
 
 
-def _row(name: str, bands: int, cut_stride: int) -> Encoder:
-    """Look an encoder up, with every reason why it cannot be built as one sentence."""
-    if name not in ENCODERS:
-        raise ValueError(f"no encoder is called {name!r}; choose one of {', '.join(sorted(ENCODERS))}")
-    row = ENCODERS[name]
-    if cut_stride not in row.taps:
-        raise ValueError(
-            f"{name} cannot be cut at stride {cut_stride}; choose one of {', '.join(map(str, row.taps))}"
-        )
+def whole_encoder(name: str, bands: int, options: EncoderOptions) -> keras.Model:
+    """Build a whole encoder without top, as `keras.applications` has it.
+
+    Args:
+        name: A key of `ENCODERS`.
+        bands: Bands of the input, 1 or more.
+        options: Weights and width.
+
+    Returns:
+        A model from ``(batch, height, width, bands)``, scaled by `Encoder.scaling`, to its last feature map; its
+        layers are found by their names.
+
+    Raises:
+        ValueError: If the encoder or the number of bands is impossible, or the weights cannot be had.
+    """
+    row = encoder_row(name)
     if bands < 1:
         raise ValueError(f"bands must be 1 or more, got {bands}")
-    return row
-
-
-def _application(row: Encoder, bands: int, weights: str | Path | None) -> keras.Model:
-    """Build the whole network without top for `bands` bands, with the weights of a file made for three."""
-    if weights is None:
-        return row.application(input_shape=(None, None, bands), include_top=False, weights=None)
-    if not Path(weights).is_file():
-        raise ValueError(f"{weights} is not a file; encoder weights are a Keras .weights.h5 file")
-    trained = row.application(input_shape=(None, None, 3), include_top=False, weights=str(weights))
-    if bands == 3:
-        return trained
-    network = row.application(input_shape=(None, None, bands), include_top=False, weights=None)
-    for target, source in zip(network.layers, trained.layers, strict=True):
-        values = source.get_weights()
-        if target.name == row.stem:
-            values[0] = _spread(values[0], bands)
-        target.set_weights(values)
+    network = _build(row, bands, options.encoder_width)
+    load_encoder_weights(network, name, options)
     return network
 
 
-def _spread(kernel: np.ndarray, bands: int) -> np.ndarray:
-    """Average a kernel ``(rows, cols, bands in, channels)`` over its bands; its sum over the bands stays the same."""
-    return np.repeat(kernel.sum(axis=2, keepdims=True) / bands, bands, axis=2)
+def load_encoder_weights(network: keras.Model, name: str, options: EncoderOptions) -> None:
+    """Give a network's layers the weights of the encoder's layers of the same names, where options name some.
+
+    Raises:
+        ValueError: If the weights cannot be had, or are not those of this encoder.
+    """
+    row, weights = encoder_row(name), options.encoder_weights
+    if weights is None:
+        return
+    if weights == "imagenet":
+        trained = fetch_imagenet(row.application, name)
+    else:
+        trained = _build(row, 3, options.encoder_width)
+        read_weights(trained, Path(weights), name)
+    copy_weights(trained, network, row.stem, row.bgr)
+
+
+def encoder_row(name: str) -> Encoder:
+    """Return a row of `ENCODERS`.
+
+    Raises:
+        ValueError: If there is none of that name; the message lists them.
+    """
+    if name not in ENCODERS:
+        raise ValueError(f"no encoder is called {name!r}; choose one of {', '.join(sorted(ENCODERS))}")
+    return ENCODERS[name]
+
+
+def _build(row: Encoder, bands: int, width: float) -> keras.Model:
+    network = row.application(input_shape=(None, None, bands), include_top=False, weights=None)
+    return network if width == 1 else narrowed(network, width)

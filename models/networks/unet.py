@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import layers
 
-from models.networks.encoders import ENCODERS
-from models.networks.encoders import encoder as build_encoder
+from models.networks.blocks import check_chip, decayed, normalized
+from models.networks.encoders import ENCODERS, EncoderOptions, cut_encoder
 
 
 def unet(
@@ -19,11 +20,13 @@ def unet(
     cut: int = 16,
     decoder_width: int = 24,
     encoder_weights: str | Path | None = None,
+    **options: Any,
 ) -> keras.Model:
     """Build a U-Net for images of any size.
 
-    Cutting the encoder at stride 16 instead of 32 more than halves its reach. Only the logits exist at full
-    size, as a transposed convolution of the features at stride 2: that keeps memory and time low.
+    Cutting the encoder at stride 16 instead of 32 more than halves its reach. Where the encoder begins with stride
+    2, only the logits exist at full size, as a transposed convolution of the features at that stride: that keeps
+    memory and time low. VGG16 has features at full size, and its decoder goes there.
 
     Args:
         bands: Bands of the input, 1 or more.
@@ -31,7 +34,8 @@ def unet(
         encoder: A key of `models.networks.encoders.ENCODERS`.
         cut: Stride of the coarsest features, in pixels, 4 or more.
         decoder_width: Channels of the decoder at stride 2; twice as many at each coarser stride.
-        encoder_weights: Keras weights file of the encoder (see `models.networks.encoders.encoder`), or None.
+        encoder_weights: Where the encoder's weights come from; see `models.networks.encoders.EncoderOptions`.
+        **options: See there, too.
 
     Returns:
         A model from ``(batch, height, width, bands)``, float32, scaled as the encoder wants it, to logits
@@ -40,20 +44,24 @@ def unet(
     Raises:
         ValueError: If an argument is impossible.
     """
-    if classes < 2:
-        raise ValueError(f"classes must be 2 or more, got {classes}")
+    settings = EncoderOptions(encoder_weights=encoder_weights, **options)
+    check_chip(bands, classes)
     if decoder_width < 1:
         raise ValueError(f"decoder_width must be 1 or more, got {decoder_width}")
     if cut < 4:
         raise ValueError(f"a U-Net needs an encoder cut at stride 4 or more, got {cut}")
-    backbone = build_encoder(encoder, bands, cut, encoder_weights)
-    *taps, x = backbone.outputs
+    network = cut_encoder(encoder, bands, cut, settings)
+    *taps, x = network.outputs
     strides = [stride for stride in ENCODERS[encoder].taps if stride < cut]
 
     for stride, tap in zip(reversed(strides), reversed(taps), strict=True):
-        x = _decoder_level(x, tap, decoder_width * stride // 2, f"decoder{stride}")
-    logits = layers.Conv2DTranspose(classes, 4, strides=2, padding="same", name="logits")(x)
-    return keras.Model(backbone.input, logits, name=f"unet_{encoder}_{cut}")
+        x = _decoder_level(x, tap, max(1, decoder_width * stride // 2), f"decoder{stride}")
+    if strides[0] == 1:
+        logits = layers.Conv2D(classes, 1, name="logits")(x)
+    else:
+        logits = layers.Conv2DTranspose(classes, 4, strides=2, padding="same", name="logits")(x)
+    model = keras.Model(network.input, logits, name=f"unet_{encoder}_{cut}")
+    return decayed(model, settings.weight_decay)
 
 
 def _decoder_level(x: keras.KerasTensor, tap: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
@@ -66,12 +74,6 @@ def _decoder_level(x: keras.KerasTensor, tap: keras.KerasTensor, width: int, nam
     x = layers.UpSampling2D(2, interpolation="nearest", name=f"{name}_up")(x)
     tap = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_fine")(tap)
     x = layers.Add(name=f"{name}_join")([x, tap])
-    x = _normalized(x, f"{name}_join")
+    x = normalized(x, f"{name}_join")
     x = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"{name}_mix")(x)
-    return _normalized(x, f"{name}_mix")
-
-
-def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Batch normalization and ReLU."""
-    x = layers.BatchNormalization(name=f"{name}_norm")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
+    return normalized(x, f"{name}_mix")

@@ -1,0 +1,124 @@
+"""Encoders made again from their graph, with other layers: fewer channels, or dilations for strides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import keras
+from keras import layers
+
+from models.graph import Graph, Step, read_graph
+from models.reach import Ratio, follow
+
+
+def rewritten(network: keras.Model, change: Callable[[Any], dict[str, Any]]) -> keras.Model:
+    """Build a functional network again, with new weights.
+
+    Args:
+        network: What is built again.
+        change: Gives what is different in the config of a layer.
+    """
+
+    def again(layer: Any) -> Any:
+        return layer.__class__.from_config({**layer.get_config(), **change(layer)})
+
+    return keras.models.clone_model(network, clone_function=again)
+
+
+def narrowed(network: keras.Model, width: float) -> keras.Model:
+    """Build an encoder with a share `width` of the channels in each convolution, one at least."""
+
+    def change(layer: Any) -> dict[str, Any]:
+        if isinstance(layer, layers.Conv2D):
+            return {"filters": narrow(layer.filters, width)}
+        return {}
+
+    return rewritten(network, change)
+
+
+def narrow(channels: int, width: float) -> int:
+    """Return a share `width` of some channels, one at least."""
+    return max(1, int(channels * width))
+
+
+def dilated(network: keras.Model, output_stride: int) -> keras.Model:
+    """Build an encoder so that no map is coarser than `output_stride`, with the same weights.
+
+    Where a layer would step beyond it, it goes on in single steps, and the kernels behind it are dilated by as
+    much (Chen et al., https://arxiv.org/abs/1606.00915, section 3.1): every ``stride / output_stride``-th element
+    of the new map is an element of the old one.
+
+    Args:
+        network: Functional network with one input and one output, from ``(batch, height, width, bands)``.
+        output_stride: Stride of the coarsest map, in pixels; a power of two.
+
+    Returns:
+        A network of the same layers' names and weights.
+
+    Raises:
+        ValueError: If the network has a layer of which the dilated form does not exist.
+    """
+    if output_stride < 1 or output_stride & (output_stride - 1):
+        raise ValueError(f"output_stride must be a power of two, got {output_stride}")
+    graph = read_graph(network)
+    strides = _strides(graph)
+    readers = {number: step for step in graph.steps for number in step.inputs}
+    changes: dict[int, dict[str, Any]] = {}
+    for step in graph.steps:
+        dilation = max(1, int(strides[step.inputs[0]] / output_stride))
+        kernel = readers.get(step.outputs[0], step) if _is_frame(step) else step
+        beyond = strides[kernel.outputs[0]] > output_stride
+        changes[id(step.layer)] = _dilation_of(step.layer, kernel.layer, dilation) if beyond else {}
+    built = rewritten(network, lambda layer: changes[id(layer)])
+    built.set_weights(network.get_weights())
+    return built
+
+
+def _strides(graph: Graph) -> dict[int, Fraction]:
+    """Return the stride of each tensor, in pixels, along rows; encoders have the same along columns."""
+    extents = follow(graph, Ratio(Fraction(1)))
+    return {number: 1 / pair[0].value for number, pair in extents.items() if pair is not None}
+
+
+def _is_frame(step: Step) -> bool:
+    return isinstance(step.layer, layers.ZeroPadding2D)
+
+
+def _dilation_of(layer: Any, kernel: Any, dilation: int) -> dict[str, Any]:
+    """Return what is different in a layer whose output, or that of the kernel behind it, would be too coarse.
+
+    Args:
+        layer: The layer at work.
+        kernel: Itself, or the layer that reads the zeros which it adds.
+        dilation: Elements of its new input from one element of the old input to the next.
+    """
+    if isinstance(layer, layers.ZeroPadding2D):
+        return {"padding": tuple(_dilated_frame(ends, kernel, dilation) for ends in layer.padding)}
+    if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
+        return _dilated_kernel(layer, dilation)
+    if isinstance(layer, layers.MaxPooling2D | layers.AveragePooling2D):
+        if dilation > 1 or tuple(layer.pool_size) != (2, 2):
+            raise ValueError(
+                f"layer {layer.name!r} pools {layer.pool_size[0]} x {layer.pool_size[1]} elements that would lie "
+                f"{dilation} apart, and pooling cannot be dilated; cut the encoder before it"
+            )
+        return {"strides": (1, 1), "padding": "same"}
+    return {}
+
+
+def _dilated_kernel(layer: Any, dilation: int) -> dict[str, Any]:
+    if tuple(layer.kernel_size) == (1, 1):
+        return {"strides": (1, 1)}
+    if layer.padding == "same" and tuple(layer.strides) != (1, 1):
+        raise ValueError(
+            f"layer {layer.name!r} steps with padding 'same', which has no dilated form; choose a coarser output_stride"
+        )
+    return {"strides": (1, 1), "dilation_rate": (dilation, dilation)}
+
+
+def _dilated_frame(ends: tuple[int, int], kernel: Any, dilation: int) -> tuple[int, int]:
+    """Return the padding before a dilated kernel in single steps that keeps the size of the map."""
+    before = ends[0] * dilation
+    return before, (kernel.kernel_size[0] - 1) * dilation - before

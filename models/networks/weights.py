@@ -1,0 +1,67 @@
+"""Weights of encoders that were trained elsewhere, for any number of bands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+
+def fetch_imagenet(application: Callable[..., keras.Model], name: str) -> keras.Model:
+    """Let Keras build an encoder without top and fetch its ImageNet weights.
+
+    Raises:
+        ValueError: If they cannot be fetched.
+    """
+    try:
+        return application(input_shape=(None, None, 3), include_top=False, weights="imagenet")
+    except Exception as error:
+        raise ValueError(
+            f"the ImageNet weights of {name} cannot be fetched ({error}); fetch them where there is a network, "
+            "and give the file as encoder weights"
+        ) from error
+
+
+def read_weights(network: keras.Model, path: Path, name: str) -> None:
+    """Read a Keras weights file into the encoder that it was saved from.
+
+    Raises:
+        ValueError: If there is no such file, or it holds the weights of something else.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file; encoder weights are a Keras .weights.h5 file")
+    try:
+        network.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"{path} does not hold the weights of {name} of this width, without top ({reason}); give its own file"
+        ) from error
+
+
+def copy_weights(trained: keras.Model, network: keras.Model, stem: str, bgr: bool) -> None:
+    """Copy weights to the layers of the same names, and fit those of the first convolution to the bands.
+
+    Args:
+        trained: Encoder for three bands.
+        network: What gets its weights; it may have further layers.
+        stem: Name of the layer that reads the bands.
+        bgr: Whether `trained` reads blue, green, red. `network` reads red, green, blue.
+    """
+    for source in trained.layers:
+        values = source.get_weights()
+        if not values:
+            continue
+        target = network.get_layer(source.name)
+        if source.name == stem:
+            bands = target.kernel.shape[2]
+            kernel = values[0][:, :, ::-1] if bgr else values[0]
+            values[0] = kernel if bands == 3 else _spread(kernel, bands)
+        target.set_weights(values)
+
+
+def _spread(kernel: np.ndarray, bands: int) -> np.ndarray:
+    """Average a kernel ``(rows, cols, bands in, channels)`` over its bands; its sum over the bands stays the same."""
+    return np.repeat(kernel.sum(axis=2, keepdims=True) / bands, bands, axis=2)
