@@ -1,0 +1,229 @@
+"""The losses of Mask R-CNN, and the boxes that they look at, as layers without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import keras
+from keras import ops
+
+from models.detection.boxes import BOX_VARIANCE, RPN_VARIANCE, encode, level_anchors, map_size, take_rows
+from models.detection.layers import PlainLayer
+from models.detection.sampling import mask_targets, match_anchors, overlaps, sample
+from models.detection.settings import Anchors, Choice, Training, anchors_from
+
+Tensor = Any
+
+
+def smooth_l1(differences: Tensor, beta: float) -> Tensor:
+    """Return the smooth L1 loss (https://arxiv.org/abs/1504.08083, equation 3), a parabola below `beta`."""
+    size = ops.abs(differences)
+    return ops.where(size < beta, 0.5 * size * size / beta, size - 0.5 * beta)
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the cross-entropy of logits with targets 0 to 1, each for itself."""
+    return ops.softplus(logits) - logits * target
+
+
+def mean_of(values: Tensor, wanted: Tensor) -> Tensor:
+    """Return the mean of those values that are wanted, 0 where none is."""
+    wanted = ops.cast(wanted, "float32")
+    return ops.sum(values * wanted) / ops.maximum(ops.sum(wanted), 1.0)
+
+
+class TrainingLayer(PlainLayer):
+    """A layer of training, made of the numbers of training.
+
+    Args:
+        training: The numbers.
+    """
+
+    def __init__(self, training: Training, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.training = training
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what the layer is made of."""
+        return {**super().get_config(), "training": asdict(self.training)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TrainingLayer:
+        """Make the layer of its config."""
+        values = config["training"]
+        training = Training(
+            **{
+                **values,
+                "proposals": Choice(**values["proposals"]),
+                "anchor_ious": tuple(values["anchor_ious"]),
+            }
+        )
+        return cls(**{**config, "training": training})
+
+
+@keras.saving.register_keras_serializable("terraseam")
+class ProposalLosses(TrainingLayer):
+    """The losses of the region proposal network (https://arxiv.org/abs/1506.01497, equation 1).
+
+    Args:
+        training: The numbers of training.
+        anchors: What proposals start from.
+    """
+
+    def __init__(self, training: Training, anchors: Anchors, **kwargs: Any) -> None:
+        super().__init__(training, **kwargs)
+        self.anchors = anchors
+        self.seeds = keras.random.SeedGenerator(training.seed)
+
+    def call(
+        self, scores: Sequence[Tensor], deltas: Sequence[Tensor], boxes: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the losses of scores and of deltas; see `models.detection.layers.Proposals` for what is read.
+
+        Both are divided by the number of anchors that were drawn.
+        """
+        numbers, count = self.training, ops.shape(labels)[0]
+        anchors = ops.concatenate(
+            [level_anchors(map_size(one), level, self.anchors) for level, one in enumerate(scores)], axis=0
+        )
+        shares = overlaps(anchors, boxes, labels)
+        holds, ground = match_anchors(shares, numbers.anchor_ious)
+        noise = keras.random.uniform(ops.shape(holds), seed=self.seeds)
+        places, things, drawn = sample(
+            holds, ground, noise, numbers.anchors, round(numbers.anchors * numbers.anchor_share)
+        )
+        told_scores = ops.concatenate([ops.reshape(one, (count, -1, 1)) for one in scores], axis=1)
+        told_deltas = ops.concatenate([ops.reshape(one, (count, -1, 4)) for one in deltas], axis=1)
+        matched = take_rows(ops.argmax(shares, axis=-1)[..., None], places)[..., 0]
+        target = encode(ops.take(anchors, places, axis=0), take_rows(boxes, matched), RPN_VARIANCE)
+        entropy = cross_entropy(take_rows(told_scores, places)[..., 0], ops.cast(things, "float32"))
+        misses = ops.sum(smooth_l1(take_rows(told_deltas, places) - target, numbers.anchor_beta), axis=-1)
+        return mean_of(entropy, drawn), mean_of(ops.where(things, misses, 0.0), drawn)
+
+    def compute_output_spec(self, *_: Any) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Return the shapes of the losses."""
+        return keras.KerasTensor((), "float32"), keras.KerasTensor((), "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what the layer is made of."""
+        return {**super().get_config(), "anchors": asdict(self.anchors)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TrainingLayer:
+        """Make the layer of its config."""
+        return super().from_config({**config, "anchors": anchors_from(config["anchors"])})
+
+
+@keras.saving.register_keras_serializable("terraseam")
+class SampledBoxes(TrainingLayer):
+    """Draw the boxes that the heads learn from; what is true stands among the proposals.
+
+    A box holds the thing that it overlaps most, from half of their union on, and the ground otherwise.
+    """
+
+    def __init__(self, training: Training, **kwargs: Any) -> None:
+        super().__init__(training, **kwargs)
+        self.seeds = keras.random.SeedGenerator(training.seed + 1)
+
+    def call(
+        self, proposals: Tensor, valid: Tensor, boxes: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Draw boxes.
+
+        Args:
+            proposals: Shape ``(n, k, 4)``.
+            valid: Which are proposals, ``(n, k)``.
+            boxes: What is true, ``(n, g, 4)``.
+            labels: Its classes, ``(n, g)``; 0 where a row is empty.
+
+        Returns:
+            Boxes ``(n, rois, 4)``, those that hold a thing first; their labels ``(n, rois)``, 0 for the ground;
+            the places of their things among what is true, ``(n, rois)``; and which were drawn, ``(n, rois)``.
+        """
+        numbers = self.training
+        candidates = ops.stop_gradient(ops.concatenate([proposals, boxes], axis=1))
+        present = ops.concatenate([valid, labels > 0], axis=1)
+        shares = overlaps(candidates, boxes, labels)
+        holds = ops.logical_and(present, ops.max(shares, axis=-1) >= numbers.roi_iou)
+        ground = ops.logical_and(present, ops.logical_not(holds))
+        noise = keras.random.uniform(ops.shape(holds), seed=self.seeds)
+        places, things, drawn = sample(holds, ground, noise, numbers.rois, things_at_most(numbers))
+        matched = take_rows(ops.cast(ops.argmax(shares, axis=-1), "int32")[..., None], places)[..., 0]
+        found = take_rows(ops.cast(labels, "int32")[..., None], matched)[..., 0]
+        return take_rows(candidates, places), ops.where(things, found, 0), matched, drawn
+
+    def compute_output_spec(self, proposals: keras.KerasTensor, *_: Any) -> tuple[keras.KerasTensor, ...]:
+        """Return the shapes of boxes, labels, places and marks."""
+        shape = (proposals.shape[0], self.training.rois)
+        return (
+            keras.KerasTensor((*shape, 4), "float32"),
+            *(keras.KerasTensor(shape, dtype) for dtype in ("int32", "int32", "bool")),
+        )
+
+
+def things_at_most(training: Training) -> int:
+    """Return how many of the drawn boxes hold a thing at most."""
+    return max(1, round(training.rois * training.roi_share))
+
+
+@keras.saving.register_keras_serializable("terraseam")
+class BoxLosses(TrainingLayer):
+    """The losses of the box head (https://arxiv.org/abs/1504.08083, equation 1)."""
+
+    def call(
+        self, logits: Tensor, deltas: Tensor, drawn: Sequence[Tensor], boxes: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the losses of logits and of the deltas of the true class, divided by the boxes drawn.
+
+        Args:
+            logits: Shape ``(n * rois, classes)``.
+            deltas: Shape ``(n * rois, 4 * classes)``.
+            drawn: What `SampledBoxes` returns.
+            boxes: What is true, ``(n, g, 4)``.
+        """
+        rois, labels, matched, wanted = drawn
+        chips, count, classes = ops.shape(labels)[0], ops.shape(labels)[1], logits.shape[-1]
+        likely = ops.log_softmax(ops.reshape(logits, (chips, -1, classes)), axis=-1)
+        entropy = -ops.sum(likely * ops.one_hot(labels, classes, dtype="float32"), axis=-1)
+        told = take_rows(ops.reshape(deltas, (chips, -1, 4)), ops.arange(count) * classes + labels)
+        target = encode(rois, take_rows(boxes, matched), BOX_VARIANCE)
+        misses = ops.sum(smooth_l1(told - target, self.training.roi_beta), axis=-1)
+        return mean_of(entropy, wanted), mean_of(ops.where(labels > 0, misses, 0.0), wanted)
+
+    def compute_output_spec(self, *_: Any) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Return the shapes of the losses."""
+        return keras.KerasTensor((), "float32"), keras.KerasTensor((), "float32")
+
+
+@keras.saving.register_keras_serializable("terraseam")
+class MaskLoss(TrainingLayer):
+    """The loss of the mask head (https://arxiv.org/abs/1703.06870, section 3): binary, of the true class alone."""
+
+    def call(self, logits: Tensor, drawn: Sequence[Tensor], boxes: Tensor, masks: Tensor) -> Tensor:
+        """Return the mean cross-entropy over the cells of all boxes that hold a thing.
+
+        Args:
+            logits: Shape ``(n * k, m, m, classes)``.
+            drawn: The first `k` of what `SampledBoxes` returns.
+            boxes: What is true, ``(n, g, 4)``.
+            masks: Shares 0 to 255 within them, ``(n, g, side, side)``.
+        """
+        rois, labels, matched, _ = drawn
+        side, size = masks.shape[-1], logits.shape[1]
+        flat = ops.reshape(masks, (ops.shape(masks)[0], -1, side * side))
+        own = (
+            ops.cast(ops.reshape(take_rows(flat, matched), (*ops.shape(matched), side, side)), "float32")
+            / 255.0
+        )
+        target = mask_targets(own, take_rows(boxes, matched), rois, size)
+        chosen = ops.one_hot(ops.reshape(labels, (-1,)), logits.shape[-1], dtype="float32")
+        told = ops.reshape(
+            ops.sum(logits * chosen[:, None, None, :], axis=-1), (*ops.shape(matched), size, size)
+        )
+        return mean_of(ops.mean(cross_entropy(told, target), axis=(-1, -2)), labels > 0)
+
+    def compute_output_spec(self, *_: Any) -> keras.KerasTensor:
+        """Return the shape of the loss."""
+        return keras.KerasTensor((), "float32")

@@ -1,0 +1,100 @@
+"""Training of Mask R-CNN: the network of inference with its heads on drawn boxes, and losses as its outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from models.detection.layers import Proposals, PyramidRoiAlign
+from models.detection.losses import BoxLosses, MaskLoss, ProposalLosses, SampledBoxes, things_at_most
+from models.detection.measures import check_detector
+from models.detection.network import BOX_BINS, MASK_BINS
+from models.detection.settings import STRIDES, Training
+from models.detection.truth import SIDE
+
+LOSSES = ("proposal_class", "proposal_box", "class", "box", "mask")
+
+
+@keras.saving.register_keras_serializable("terraseam")
+class TrainingNetwork(keras.Model):
+    """A functional model whose outputs are losses: their sum is what training lowers, and each is shown."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.shown = {name: keras.metrics.Mean(name=name) for name in LOSSES}
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Return the sum of all losses, penalties of layers among them."""
+        del x, y, sample_weight, training
+        for name, loss in y_pred.items():
+            self.shown[name].update_state(loss)
+        return sum(self.losses, ops.sum(ops.stack(list(y_pred.values()))))
+
+
+def training_network(
+    network: keras.Model, settings: Training | None = None, side: int = SIDE
+) -> TrainingNetwork:
+    """Build what trains a detector; both share all weights, so that training one changes the other.
+
+    It is trained as any Keras model, on any backend: ``compile(optimizer)``, then ``fit(data)``, where each batch
+    is a dict of ``chips`` ``(n, height, width, bands)``, scaled, and the ``boxes``, ``labels`` and ``masks`` of
+    `models.detection.truth.pad_truth`. The papers train with SGD of momentum 0.9 and weight decay 1e-4.
+
+    Args:
+        network: What `models.detection.network.detector` builds, new or loaded.
+        settings: The numbers of training; those of the papers where left out.
+        side: Cells of the masks of the ground truth along each axis.
+
+    Raises:
+        GraphError: If `network` is no detector.
+    """
+    check_detector(network)
+    settings = settings or Training()
+    if settings.frozen_norm:
+        freeze_norm(network)
+    pyramid, proposer = network.get_layer("pyramid"), network.get_layer("proposer")
+    anchors, strides = network.get_layer("proposals").anchors, STRIDES[:4]
+
+    chips = keras.Input(network.inputs[0].shape[1:], name="chips")
+    boxes = keras.Input((None, 4), name="boxes")
+    labels = keras.Input((None,), dtype="int32", name="labels")
+    masks = keras.Input((None, side, side), dtype="uint8", name="masks")
+    maps = pyramid(chips)
+    scores, deltas = (list(parts) for parts in zip(*(proposer(level) for level in maps), strict=True))
+    proposal_class, proposal_box = ProposalLosses(settings, anchors, name="proposal_losses")(
+        scores, deltas, boxes, labels
+    )
+    proposals, valid = Proposals(anchors, settings.proposals, name="training_proposals")(
+        chips, scores, deltas
+    )
+    drawn = SampledBoxes(settings, name="drawn")(proposals, valid, boxes, labels)
+    features = PyramidRoiAlign(BOX_BINS, strides, name="training_box_features")(drawn[0], maps[:4])
+    logits, box_deltas = network.get_layer("box_head")(features)
+    class_loss, box_loss = BoxLosses(settings, name="box_losses")(logits, box_deltas, drawn, boxes)
+    things = [part[:, : things_at_most(settings)] for part in drawn]
+    features = PyramidRoiAlign(MASK_BINS, strides, name="training_mask_features")(things[0], maps[:4])
+    mask_loss = MaskLoss(settings, name="mask_loss")(
+        network.get_layer("mask_head")(features), things, boxes, masks
+    )
+    losses = (proposal_class, proposal_box, class_loss, box_loss, mask_loss)
+    return TrainingNetwork(
+        {"chips": chips, "boxes": boxes, "labels": labels, "masks": masks},
+        dict(zip(LOSSES, losses, strict=True)),
+        name=f"{network.name}_training",
+    )
+
+
+def freeze_norm(network: keras.Model) -> None:
+    """Make every batch normalization of a network keep its statistics, scale and offset."""
+    for layer in network._flatten_layers():
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = False

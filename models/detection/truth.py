@@ -1,0 +1,62 @@
+"""The ground truth of training, as arrays of one size; numpy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from models.instances import ChipInstance
+
+SIDE = 56
+"""Cells of a mask along each axis: twice those that the network answers."""
+
+
+def pad_truth(chips: Sequence[Sequence[ChipInstance]], most: int, side: int = SIDE) -> dict[str, np.ndarray]:
+    """Gather what is true of some chips into arrays of one size.
+
+    A mask is kept within its own box, as the share of every cell that it covers: 3 kB for each thing, whatever
+    the size of the chip, where masks of whole chips would take 256 kB each at 512 x 512 px. Things may overlap.
+
+    Args:
+        chips: The things of each chip; their scores are not looked at.
+        most: Things of a chip at most; arrays have as many rows.
+        side: Cells of a mask along each axis.
+
+    Returns:
+        ``boxes`` ``(n, most, 4)``: ``row0, col0, row1, col1`` in chip pixels, float32; ``labels`` ``(n, most)``,
+        int32, 0 where a row is empty; ``masks`` ``(n, most, side, side)``: 0 to 255, uint8.
+
+    Raises:
+        ValueError: If a chip has more things, or one of them the label of the background.
+    """
+    boxes = np.zeros((len(chips), most, 4), np.float32)
+    labels = np.zeros((len(chips), most), np.int32)
+    masks = np.zeros((len(chips), most, side, side), np.uint8)
+    for number, things in enumerate(chips):
+        if len(things) > most:
+            raise ValueError(f"chip {number} has {len(things)} things, more than {most}; raise `most`")
+        for row, thing in enumerate(things):
+            if thing.label < 1:
+                raise ValueError(
+                    f"thing {row} of chip {number} has the label {thing.label}; 0 is the background"
+                )
+            height, width = thing.mask.shape
+            boxes[number, row] = (thing.row, thing.col, thing.row + height, thing.col + width)
+            labels[number, row] = thing.label
+            masks[number, row] = np.rint(255 * shrink(thing.mask, side))
+    return {"boxes": boxes, "labels": labels, "masks": masks}
+
+
+def shrink(mask: np.ndarray, side: int) -> np.ndarray:
+    """Return the share of each of `side` x `side` cells that a mask covers, 0 to 1."""
+    rows, columns = (_shares(size, side) for size in mask.shape)
+    return rows @ mask.astype(np.float64) @ columns.T
+
+
+def _shares(pixels: int, cells: int) -> np.ndarray:
+    """Return the share of each cell that lies in each pixel, ``(cells, pixels)``."""
+    edges = np.arange(cells + 1) * (pixels / cells)
+    starts = np.arange(pixels)
+    overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
+    return np.maximum(overlap, 0) * (cells / pixels)
