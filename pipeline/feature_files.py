@@ -18,7 +18,7 @@ import zstandard
 
 from pipeline import files
 from pipeline.plan import Plan
-from tiles.features import FeatureOptions, features
+from tiles.features import Feature, FeatureOptions, features
 from tiles.regions import Regions
 
 Keyed = tuple[tuple[int, int], bytes]
@@ -53,9 +53,23 @@ def write_regions(path: str, row: int, regions: Regions, plan: Plan, raster: int
     Returns:
         What was written; None where no region is left.
     """
-    planned = plan.rasters[raster]
+    return write_made(
+        path, row, features(regions, plan.rasters[raster].georef, feature_options(plan, raster))
+    )
+
+
+def feature_options(plan: Plan, raster: int) -> FeatureOptions:
+    """What the features of a raster say, and which are left out."""
     names = tuple(info.name for info in plan.card.classes)
-    made = features(regions, planned.georef, FeatureOptions(planned.id, names, plan.options.min_area))
+    return FeatureOptions(plan.rasters[raster].id, names, plan.options.min_area)
+
+
+def write_made(path: str, row: int, made: Sequence[Feature]) -> FeatureRecord | None:
+    """Write features that are in the order of their first pixels.
+
+    Returns:
+        What was written; None where there are none.
+    """
     if not made:
         return None
     write_features(path, ((feature.first, feature.text) for feature in made))

@@ -1,4 +1,4 @@
-"""The Beam graph: segment -> vectorize -> close -> publish.
+"""The Beam graph: segment -> vectorize -> close -> publish; for detectors segment -> link -> settle -> paint -> publish.
 
 Elements are keys, small records and open polygons; pixels and scores never cross a shuffle. The
 graph breaks fusion behind the first half, so that accelerators only run that.
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import apache_beam as beam
 
 from pipeline.close import close_seams
+from pipeline.instances import join_instances
 from pipeline.layout import RunFolder
 from pipeline.plan import Plan
 from pipeline.publish import PublishRasters, WriteManifest
@@ -45,11 +46,9 @@ def build(
         segment = segment.with_resource_hints(min_ram=f"{memory // 10**6} MB", accelerator=ACCELERATOR)
     segmented = sheets | "Segment" >> segment
     kept = segmented | "BreakFusion" >> beam.Reshuffle()
-    vectorized = kept | "Vectorize" >> beam.ParDo(VectorizeSheets(plan, folder)).with_outputs(
-        OPEN, main="sheets"
-    )
-    joined = close_seams(vectorized[OPEN], plan, folder)
-    grouped = {"sheets": vectorized.sheets, "joined": joined} | "ByRaster" >> beam.CoGroupByKey()
+    join = join_instances if plan.card.task == "instances" else join_regions
+    vectorized, joined = join(kept, plan, folder)
+    grouped = {"sheets": vectorized, "joined": joined} | "ByRaster" >> beam.CoGroupByKey()
     published = grouped | "Publish" >> beam.ParDo(PublishRasters(plan, folder))
     _ = (
         published
@@ -57,6 +56,15 @@ def build(
         | "AllRasters" >> beam.GroupByKey()
         | "Manifest" >> beam.ParDo(WriteManifest(plan, started))
     )
+
+
+def join_regions(
+    segmented: beam.PCollection, plan: Plan, folder: RunFolder
+) -> tuple[beam.PCollection, beam.PCollection]:
+    """Trace and close regions: `SheetRecord` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
+    vectorize = beam.ParDo(VectorizeSheets(plan, folder)).with_outputs(OPEN, main="sheets")
+    vectorized = segmented | "Vectorize" >> vectorize
+    return vectorized.sheets, close_seams(vectorized[OPEN], plan, folder)
 
 
 def raster_sheets(raster: int, plan: Plan) -> Iterator[Sheet]:

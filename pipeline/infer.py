@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Protocol
+from typing import TypeVar
 
 import numpy as np
 import psutil
@@ -22,20 +22,22 @@ MEMORY_SHARE = 0.5
 Tile = tuple[int, int]
 
 
-class Network(Protocol):
-    """What infers: raster samples in, logits out; it may be called from several threads."""
-
-    def logits(self, chips: np.ndarray) -> np.ndarray:
-        """Logits ``(n, height, width, classes)`` of chips ``(n, height, width, bands)``."""
+Answer = TypeVar("Answer")
 
 
 def infer_tiles(
-    network: Network, chip: Chip, lattice: Lattice, tiles: Iterable[Tile], samples: int, at_once: int
-) -> Iterator[tuple[Tile, np.ndarray]]:
-    """Logits of tiles, in order.
+    ask: Callable[[np.ndarray], Iterable[Answer]],
+    chip: Chip,
+    lattice: Lattice,
+    tiles: Iterable[Tile],
+    samples: int,
+    at_once: int,
+) -> Iterator[tuple[Tile, Answer]]:
+    """What a network says of tiles, in order.
 
     Args:
-        network: What infers.
+        ask: From raster samples ``(n, height, width, bands)`` to an answer a chip, such as `Engine.logits`; it
+            may be called from several threads.
         chip: The read window of the sheet; it holds those of all tiles.
         lattice: The tiles of the raster.
         tiles: Row and column of each tile.
@@ -43,21 +45,21 @@ def infer_tiles(
         at_once: Calls at the same time; it changes no result.
 
     Yields:
-        A tile and the logits of its read window, shape ``(height, width, classes)``.
+        A tile and what the network says of its read window.
     """
 
-    def call(batch: tuple[Tile, ...]) -> np.ndarray:
-        return network.logits(np.stack([chip.cut(lattice.read_window(*tile)) for tile in batch]))
+    def call(batch: tuple[Tile, ...]) -> Iterable[Answer]:
+        return ask(np.stack([chip.cut(lattice.read_window(*tile)) for tile in batch]))
 
     batches = _batches(iter(tiles), samples)
-    waiting: deque[tuple[tuple[Tile, ...], Future[np.ndarray]]] = deque()
+    waiting: deque[tuple[tuple[Tile, ...], Future[Iterable[Answer]]]] = deque()
     pool = calling_pool(at_once)
     waiting.extend((batch, pool.submit(call, batch)) for batch in islice(batches, at_once))
     while waiting:
         batch, future = waiting.popleft()
-        logits = future.result()
+        answers = future.result()
         waiting.extend((following, pool.submit(call, following)) for following in islice(batches, 1))
-        yield from zip(batch, logits, strict=True)
+        yield from zip(batch, answers, strict=True)
 
 
 def _batches(tiles: Iterator[Tile], samples: int) -> Iterator[tuple[Tile, ...]]:

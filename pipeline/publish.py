@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,13 +18,15 @@ from apache_beam.metrics import Metrics
 
 from pipeline import files
 from pipeline.feature_files import FeatureRecord, merge_features
-from pipeline.layout import RunFolder, manifest_path, prediction_store, result_folder
+from pipeline.instances import label_maps
+from pipeline.layout import RunFolder, manifest_path, result_folder
 from pipeline.manifest import manifest
 from pipeline.plan import Plan
+from pipeline.segment import SheetRecord
 from pipeline.vectorize import VectorRecord
 from tiles.cog import parse_colour, write_label_cog
 from tiles.geojson import write_geojson
-from tiles.stitch import NODATA
+from tiles.stitch import NODATA, LabelMap
 from tiles.window import Window
 
 
@@ -64,7 +66,8 @@ class PublishRasters(beam.DoFn):
         features.sort(key=lambda record: record.path)
         folder = result_folder(self._plan, raster)
         with files.staging(self._run_folder.staging) as staged:
-            write_labels(staged / "labels.tif", self._plan, raster, sheets)
+            label_map = label_maps(self._plan, self._run_folder)
+            write_labels(staged / "labels.tif", self._plan, raster, sheets, label_map)
             write_polygons(staged / "polygons.geojson", features)
             described = {name: describe_file(staged / name) for name in RESULTS}
             # The record of an earlier run is no longer true from here on.
@@ -79,15 +82,20 @@ class PublishRasters(beam.DoFn):
 RESULTS = ("labels.tif", "polygons.geojson")
 
 
-def write_labels(path: Path, plan: Plan, raster: int, sheets: Iterable[VectorRecord]) -> None:
-    """Write the label map of a raster from the sheets in the store."""
+def write_labels(
+    path: Path,
+    plan: Plan,
+    raster: int,
+    sheets: Iterable[VectorRecord],
+    label_map: Callable[[SheetRecord], LabelMap],
+) -> None:
+    """Write the label map of a raster from those of its sheets."""
     lattice = plan.lattice(raster)
-    store = prediction_store(plan)
 
     def stored() -> Iterator[tuple[Window, np.ndarray]]:
         for record in sheets:
             sheet = record.sheet
-            yield lattice.sheet_window(sheet.row, sheet.col), store.load(sheet.key).labels
+            yield lattice.sheet_window(sheet.row, sheet.col), label_map(sheet).labels
 
     classes = {info.name: parse_colour(info.color) for info in plan.card.classes}
     tags = {"model": f"{plan.card.name} {plan.card.version}", "model_sha256": plan.card.weights_sha256}

@@ -1,19 +1,27 @@
 """The prediction store: one small object a sheet, under its content key.
 
-An entry is a line of JSON (shape and checksum of what follows) and the sheet's labels and scores,
-compressed. Entries never change: what a key names is computed once, on any machine.
+An entry is a line of JSON (kind, shape and checksum of what follows) and, compressed, the sheet's labels and
+scores, or the instances that its tiles found. Entries never change: what a key names is computed once, on any
+machine.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from typing import TypeVar
 
 import numpy as np
 import zstandard
 
 from pipeline import files
+from tiles.instances import SheetInstances
 from tiles.stitch import LabelMap
+
+Entry = LabelMap | SheetInstances
+"""What the store has of a sheet: its label map, or what a detector found on it."""
+
+E = TypeVar("E", LabelMap, SheetInstances)
 
 
 class StoreError(RuntimeError):
@@ -21,7 +29,7 @@ class StoreError(RuntimeError):
 
 
 class PredictionStore:
-    """Label maps of sheets in a folder, on any filesystem that Beam knows.
+    """What was predicted of sheets, in a folder on any filesystem that Beam knows.
 
     Args:
         folder: Where the entries are.
@@ -34,8 +42,8 @@ class PredictionStore:
         """Where the entry of a key is, or would be."""
         return files.join(self.folder, key[:2], f"{key}.sheet")
 
-    def get(self, key: str) -> LabelMap | None:
-        """The label map of a key; None where there is none, or only a damaged one."""
+    def get(self, key: str) -> Entry | None:
+        """The entry of a key; None where there is none, or only a damaged one."""
         if not files.exists(self.path(key)):
             return None
         try:
@@ -43,45 +51,50 @@ class PredictionStore:
         except StoreError:
             return None
 
-    def load(self, key: str) -> LabelMap:
-        """The label map of a key that has been put.
+    def load(self, key: str, kind: type[E]) -> E:
+        """The entry of a key that has been put, which is of a kind.
 
         Raises:
-            StoreError: If it is not there, or damaged.
+            StoreError: If it is not there, damaged, or of another kind.
         """
-        label_map = self.get(key)
-        if label_map is None:
+        entry = self.get(key)
+        if not isinstance(entry, kind):
             raise StoreError(
                 f"{self.path(key)} is missing or damaged; run the same command again to compute it anew"
             )
-        return label_map
+        return entry
 
-    def put(self, key: str, label_map: LabelMap) -> None:
+    def put(self, key: str, entry: Entry) -> None:
         """Write an entry, whole or not at all."""
-        files.write_bytes(self.path(key), encode(label_map))
+        files.write_bytes(self.path(key), encode(entry))
 
 
-def encode(label_map: LabelMap) -> bytes:
+def encode(entry: Entry) -> bytes:
     """The bytes of an entry."""
-    planes = np.stack([label_map.labels, label_map.scores])
-    packed = zstandard.ZstdCompressor(level=3).compress(planes.tobytes())
-    head = {"format": 1, "shape": label_map.labels.shape, "sha256": hashlib.sha256(packed).hexdigest()}
+    if isinstance(entry, LabelMap):
+        kind, shape, data = "labels", entry.labels.shape, np.stack([entry.labels, entry.scores]).tobytes()
+    else:
+        kind, shape, data = "instances", entry.valid.shape, entry.to_bytes()
+    packed = zstandard.ZstdCompressor(level=3).compress(data)
+    head = {"format": 1, "kind": kind, "shape": shape, "sha256": hashlib.sha256(packed).hexdigest()}
     return json.dumps(head).encode() + b"\n" + packed
 
 
-def decode(entry: bytes) -> LabelMap:
-    """The label map of an entry's bytes.
+def decode(data: bytes) -> Entry:
+    """The entry of an entry's bytes.
 
     Raises:
         StoreError: If they are not those of a whole entry.
     """
-    head_line, _, packed = entry.partition(b"\n")
+    head_line, _, packed = data.partition(b"\n")
     try:
         head = json.loads(head_line)
         if head["format"] != 1 or hashlib.sha256(packed).hexdigest() != head["sha256"]:
             raise StoreError("the entry's checksum is wrong")
-        planes = np.frombuffer(zstandard.ZstdDecompressor().decompress(packed), np.uint8)
-        labels, scores = planes.reshape(2, *head["shape"])
+        unpacked = zstandard.ZstdDecompressor().decompress(packed)
+        if head.get("kind") == "instances":
+            return SheetInstances.from_bytes(unpacked)
+        labels, scores = np.frombuffer(unpacked, np.uint8).reshape(2, *head["shape"])
     except (ValueError, KeyError, TypeError, zstandard.ZstdError) as error:
         raise StoreError(f"the entry is damaged: {error}") from error
     return LabelMap(labels, scores)

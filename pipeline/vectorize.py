@@ -18,6 +18,7 @@ from pipeline.layout import RunFolder, prediction_store
 from pipeline.plan import Plan
 from pipeline.segment import SheetRecord
 from tiles.seams import Seams
+from tiles.stitch import LabelMap
 from tiles.trace import trace_sheet
 
 OPEN = "open"
@@ -54,7 +55,7 @@ class VectorizeSheets(beam.DoFn):
     def process(self, record: SheetRecord) -> Iterator[Any]:
         """Trace one sheet; closed regions are written as features, open ones as fragments."""
         start = time.perf_counter()
-        label_map = self._store.load(record.key)
+        label_map = self._store.load(record.key, LabelMap)
         raster, row, col = record.raster, record.row, record.col
         window = self._plan.lattice(raster).sheet_window(row, col)
         offset = (window.row_off, window.col_off)
@@ -62,12 +63,16 @@ class VectorizeSheets(beam.DoFn):
         trace = trace_sheet(label_map.labels, label_map.scores, offset, seams, kept_labels(self._plan))
         path = self._folder.closed_features(raster, row, col)
         written = write_regions(path, row, trace.closed, self._plan, raster)
-        pixels = tuple(np.bincount(label_map.labels.ravel(), minlength=256).tolist())
-        yield raster, VectorRecord(record, pixels, written)
+        yield raster, VectorRecord(record, pixels_by_label(label_map), written)
         if len(trace.summary.labels):
             files.write_bytes(self._folder.fragments(raster, row, col), pickle.dumps(trace.fragments))
             yield beam.pvalue.TaggedOutput(OPEN, (raster, (row, col, trace.summary)))
         self._timer.update(round((time.perf_counter() - start) * 1000))
+
+
+def pixels_by_label(label_map: LabelMap) -> tuple[int, ...]:
+    """Pixels by label, 256 of them."""
+    return tuple(np.bincount(label_map.labels.ravel(), minlength=256).tolist())
 
 
 def sheet_seams(plan: Plan, raster: int, row: int, col: int) -> Seams:

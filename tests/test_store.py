@@ -5,9 +5,11 @@ import zstandard
 from pipeline.feature_files import merge_features, read_features, write_features
 from pipeline.keys import recipe_digest, sheet_key
 from pipeline.store import PredictionStore, StoreError, decode, encode
+from tiles.instances import Ref, SheetInstances, TileInstance
 from tiles.lattice import Halo, Lattice
 from tiles.source import Chip
 from tiles.stitch import LabelMap, stitcher
+from tiles.window import Window
 
 
 def random_map(height=37, width=53, seed=0):
@@ -19,7 +21,7 @@ def test_entries_read_back_as_they_were_put(tmp_path):
     store = PredictionStore(str(tmp_path / "store"))
     assert store.get("ab12") is None
     store.put("ab12", random_map())
-    found = store.load("ab12")
+    found = store.load("ab12", LabelMap)
     assert (found.labels == random_map().labels).all() and (found.scores == random_map().scores).all()
     assert [p.name for p in (tmp_path / "store" / "ab").iterdir()] == ["ab12.sheet"]
 
@@ -34,7 +36,20 @@ def test_damaged_entries_are_none_and_said_to_be_damaged(tmp_path, damage):
     entry.write_bytes(damage(entry.read_bytes()))
     assert store.get("ab12") is None
     with pytest.raises(StoreError, match="missing or damaged; run the same command again"):
-        store.load("ab12")
+        store.load("ab12", LabelMap)
+
+
+def test_instances_read_back_and_are_not_taken_for_labels(tmp_path):
+    store = PredictionStore(str(tmp_path))
+    valid = np.random.default_rng(0).random((37, 53)) < 0.5
+    mask = np.array([[True, False, True], [False, True, True]])
+    found = TileInstance(Ref(2, 3, 4), Window(5, 6, 2, 3), mask, 1, 200, 17)
+    store.put("ab12", SheetInstances(valid, (found,)))
+    (back,) = store.load("ab12", SheetInstances).instances
+    assert (back.ref, back.window, back.label, back.score, back.room) == ((2, 3, 4), found.window, 1, 200, 17)
+    assert (back.mask == mask).all() and (store.load("ab12", SheetInstances).valid == valid).all()
+    with pytest.raises(StoreError, match="missing or damaged"):
+        store.load("ab12", LabelMap)
 
 
 def test_entries_of_the_same_map_have_the_same_bytes():

@@ -1,0 +1,261 @@
+"""The second half for detectors: what single tiles found becomes things, their polygons and the label map.
+
+Neighbouring sheets compare what their tiles found; the links of a raster say which views are of one thing; each
+thing is settled in the sheet of its first view; every sheet is painted from the things that it shows. Masks stay
+in the store and in files, links and records travel.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from pipeline import files
+from pipeline.feature_files import feature_options, write_made
+from pipeline.layout import RunFolder, prediction_store
+from pipeline.plan import Plan
+from pipeline.segment import Sheet, SheetRecord
+from pipeline.store import decode, encode
+from pipeline.vectorize import VectorRecord, pixels_by_label
+from tiles.instances import Ref, SheetInstances, TileInstance
+from tiles.links import Link, later_neighbours, link_sheet
+from tiles.paint import Patch, paint, patches
+from tiles.stitch import LabelMap
+from tiles.thing_features import thing_features
+from tiles.things import Thing, gather_views, settle
+
+Place = tuple[int, int]
+"""Row and column of a sheet."""
+
+PATCHES = "patches"
+"""Tag of the output with the files of patches."""
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """A sheet and those whose instances it compares its own with.
+
+    Attributes:
+        sheet: Raster, row and column of the sheet.
+        keys: Content key of each sheet, this one among them, by row and column.
+    """
+
+    sheet: Sheet
+    keys: dict[Place, str]
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What one sheet has to settle.
+
+    Attributes:
+        sheet: Raster, row and column of the sheet.
+        groups: Views of one thing each, of this and other sheets, whose first view is of this sheet.
+        elsewhere: Views of this sheet that other sheets settle.
+        keys: Content key of each sheet that holds one of the views, and of this one.
+    """
+
+    sheet: Sheet
+    groups: tuple[tuple[Ref, ...], ...]
+    elsewhere: frozenset[Ref]
+    keys: dict[Place, str]
+
+
+def join_instances(
+    segmented: beam.PCollection, plan: Plan, folder: RunFolder
+) -> tuple[beam.PCollection, beam.PCollection]:
+    """Join what tiles found: `SheetRecord` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
+    settled = (
+        segmented
+        | "RasterOfSheet" >> beam.Map(lambda record: (record.raster, record))
+        | "SheetsOfRaster" >> beam.GroupByKey()
+        | "Neighbourhoods" >> beam.FlatMap(neighbourhoods, plan)
+        | "SpreadNeighbourhoods" >> beam.Reshuffle()
+        | "Link" >> beam.ParDo(LinkSheets(plan, folder))
+        | "LinksOfRaster" >> beam.GroupByKey()
+        | "GatherViews" >> beam.FlatMap(settlements, plan)
+        | "SpreadSettlements" >> beam.Reshuffle()
+        | "Settle" >> beam.ParDo(SettleSheets(plan, folder)).with_outputs(PATCHES, main="features")
+    )
+    sheets = segmented | "KeyOfSheet" >> beam.Map(
+        lambda record: ((record.raster, record.row, record.col), record)
+    )
+    painted = (
+        {"record": sheets, "patches": settled[PATCHES]}
+        | "PatchesOfSheet" >> beam.CoGroupByKey()
+        | "Paint" >> beam.ParDo(PaintSheets(plan, folder))
+    )
+    return painted, settled.features
+
+
+def neighbourhoods(element: tuple[int, Iterable[SheetRecord]], plan: Plan) -> Iterator[Neighbourhood]:
+    """For each sheet of a raster, the sheets that hold tiles whose views overlap with those of its own."""
+    raster, records = element
+    keys = {(record.row, record.col): record.key for record in records}
+    lattice = plan.lattice(raster)
+    for row, col in sorted(keys):
+        near = {(row, col)}
+        for tile in lattice.sheet_tiles(row, col):
+            near.update(
+                (r // plan.sheet_cores, c // plan.sheet_cores) for r, c in later_neighbours(lattice, tile)
+            )
+        yield Neighbourhood((raster, row, col), {place: keys[place] for place in sorted(near)})
+
+
+class LinkSheets(beam.DoFn):
+    """Compares the instances of a sheet's tiles: `Neighbourhood` -> raster -> (row, col, key, file of links)."""
+
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._timer = Metrics.distribution("terraseam", "link_ms")
+
+    def setup(self) -> None:
+        """Find the store."""
+        self._store = prediction_store(self._plan)
+
+    def process(self, element: Neighbourhood) -> Iterator[tuple[int, tuple[int, int, str, str | None]]]:
+        """Link one sheet."""
+        start = time.perf_counter()
+        raster, row, col = element.sheet
+        lattice = self._plan.lattice(raster)
+        by_tile: dict[tuple[int, int], list[TileInstance]] = {}
+        for key in element.keys.values():
+            by_tile.update(self._store.load(key, SheetInstances).by_tile())
+        links = link_sheet(lattice.sheet_tiles(row, col), by_tile, lattice)
+        path = self._folder.links(raster, row, col) if links else None
+        if path:
+            files.write_bytes(path, pickle.dumps([tuple(link) for link in links]))
+        yield raster, (row, col, element.keys[row, col], path)
+        self._timer.update(round((time.perf_counter() - start) * 1000))
+
+
+def settlements(
+    element: tuple[int, Iterable[tuple[int, int, str, str | None]]], plan: Plan
+) -> Iterator[Settlement]:
+    """Say which views are of one thing, and which sheet settles it."""
+    raster, linked = element
+    records = sorted(linked)
+    keys = {(row, col): key for row, col, key, _ in records}
+    links = [Link(*row) for *_, path in records if path for row in pickle.loads(files.read_bytes(path))]
+
+    def sheet_of(ref: Ref) -> Place:
+        return ref.tile_row // plan.sheet_cores, ref.tile_col // plan.sheet_cores
+
+    groups: dict[Place, list[tuple[Ref, ...]]] = {}
+    elsewhere: dict[Place, set[Ref]] = {}
+    for group in gather_views(links):
+        home = sheet_of(group[0])
+        groups.setdefault(home, []).append(group)
+        for ref in group:
+            if sheet_of(ref) != home:
+                elsewhere.setdefault(sheet_of(ref), set()).add(ref)
+    for place in keys:
+        own = tuple(groups.get(place, ()))
+        needed = sorted({place, *(sheet_of(ref) for group in own for ref in group)})
+        away = frozenset(elsewhere.get(place, ()))
+        yield Settlement((raster, *place), own, away, {near: keys[near] for near in needed})
+
+
+class SettleSheets(beam.DoFn):
+    """Makes things of views: raster -> `FeatureRecord`, and under `PATCHES` sheet -> file of patches."""
+
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._timer = Metrics.distribution("terraseam", "settle_ms")
+
+    def setup(self) -> None:
+        """Find the store."""
+        self._store = prediction_store(self._plan)
+
+    def process(self, element: Settlement) -> Iterator[Any]:
+        """Settle the things of one sheet; they are written as features and as patches."""
+        start = time.perf_counter()
+        things = self._things(element)
+        yield from self._features(element.sheet, things)
+        yield from self._patches(element.sheet, things)
+        self._timer.update(round((time.perf_counter() - start) * 1000))
+
+    def _things(self, element: Settlement) -> list[Thing]:
+        raster, row, col = element.sheet
+        lattice = self._plan.lattice(raster)
+        stored = {place: self._store.load(key, SheetInstances) for place, key in element.keys.items()}
+        views = {view.ref: view for found in stored.values() for view in found.instances}
+        grouped = {ref for group in element.groups for ref in group} | element.elsewhere
+        alone = [(view.ref,) for view in stored[row, col].instances if view.ref not in grouped]
+        return [settle([views[ref] for ref in group], lattice) for group in sorted([*element.groups, *alone])]
+
+    def _features(self, sheet: Sheet, things: list[Thing]) -> Iterator[Any]:
+        raster, row, col = sheet
+        lattice, georef = self._plan.lattice(raster), self._plan.rasters[raster].georef
+        wanted = set(self._plan.polygon_labels())
+        side = self._plan.core * self._plan.sheet_cores
+        chosen = [thing for thing in things if thing.label in wanted]
+        made = thing_features(chosen, lattice, georef, feature_options(self._plan, raster))
+        for first_row, group in groupby(made, key=lambda feature: feature.first[0] // side):
+            path = self._folder.thing_features(raster, row, col, first_row)
+            record = write_made(path, first_row, list(group))
+            if record is not None:
+                yield raster, record
+
+    def _patches(self, sheet: Sheet, things: list[Thing]) -> Iterator[Any]:
+        raster, row, col = sheet
+        shown: dict[Place, list[tuple[Any, ...]]] = {}
+        for thing in things:
+            for place, patch in patches(thing, self._plan.core * self._plan.sheet_cores):
+                shown.setdefault(place, []).append(tuple(patch))
+        for place, pieces in shown.items():
+            path = self._folder.patches(raster, row, col, place)
+            files.write_bytes(path, pickle.dumps(pieces))
+            yield beam.pvalue.TaggedOutput(PATCHES, ((raster, *place), path))
+
+
+class PaintSheets(beam.DoFn):
+    """Paints label maps: sheet -> (`SheetRecord`, files of patches) becomes raster -> `VectorRecord`."""
+
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._timer = Metrics.distribution("terraseam", "paint_ms")
+
+    def setup(self) -> None:
+        """Find the store."""
+        self._store = prediction_store(self._plan)
+
+    def process(
+        self, element: tuple[Sheet, Mapping[str, Iterable[Any]]]
+    ) -> Iterator[tuple[int, VectorRecord]]:
+        """Paint one sheet."""
+        start = time.perf_counter()
+        (raster, row, col), parts = element
+        (record,) = parts["record"]
+        pieces = [
+            Patch(*piece) for path in parts["patches"] for piece in pickle.loads(files.read_bytes(path))
+        ]
+        window = self._plan.lattice(raster).sheet_window(row, col)
+        valid = self._store.load(record.key, SheetInstances).valid
+        label_map = paint(window, pieces, valid, self._plan.card.background or 0)
+        files.write_bytes(self._folder.painted(raster, row, col), encode(label_map))
+        yield raster, VectorRecord(record, pixels_by_label(label_map), None)
+        self._timer.update(round((time.perf_counter() - start) * 1000))
+
+
+def label_maps(plan: Plan, folder: RunFolder) -> Callable[[SheetRecord], LabelMap]:
+    """Where the label map of a sheet is found: painted from things in this run, or in the store."""
+    store = prediction_store(plan)
+
+    def painted(record: SheetRecord) -> LabelMap:
+        label_map = decode(files.read_bytes(folder.painted(record.raster, record.row, record.col)))
+        if not isinstance(label_map, LabelMap):
+            raise TypeError(f"sheet {record.row}, {record.col} of raster {record.raster} is not painted")
+        return label_map
+
+    return painted if plan.card.task == "instances" else lambda record: store.load(record.key, LabelMap)

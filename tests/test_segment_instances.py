@@ -1,0 +1,206 @@
+"""The main job with a detector: every thing once and whole, whatever sheets, replays and order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+
+import nets
+import numpy as np
+import pytest
+import rasterio
+import rasterio.features
+import rasterio.warp
+import shapely
+from planted_things import Detector, bar, disk, plant
+
+import pipeline.graph
+import pipeline.segment
+from models.card import Card, ClassInfo, NetworkFile
+from models.engines.engine import Engine
+from pipeline.cli import main
+from pipeline.describe import describe_plan
+from pipeline.options import SegmentOptions
+from pipeline.plan import PlanError, make_plan
+
+SHAPE = (1300, 1750)
+CLASSES = (
+    ClassInfo("ground", "#000000", background=True),
+    ClassInfo("roof", "#ff0000"),
+    ClassInfo("tank", "#0000ff"),
+)
+RESULTS = ("labels.tif", "polygons.geojson")
+
+
+class PlantedDetector(Engine):
+    """Finds the connected pieces of each value of the first band, on the chip that it is given alone."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def instances(self, chips):
+        self.calls += len(chips)
+        return [Detector().find(chip[..., 0].astype(int), (0, 0)) for chip in chips]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """The card of a detector, and a file in the place of its network."""
+    folder = tmp_path_factory.mktemp("bundles") / "planted"
+    folder.mkdir()
+    (folder / "model.keras").write_bytes(b"no network")
+    fields = nets.card_fields(3, 1)
+    changes = {
+        "name": "planted",
+        "format": 2,
+        "encoder": None,
+        "task": "instances",
+        "classes": CLASSES,
+        "network": NetworkFile(answer="instances"),
+        "fill": (0.0,),
+        "stride": 32,
+        "reach": None,
+        "reach_source": "graph",
+        "halo": 96,
+        "memory_per_pixel": 100,
+        "weights_sha256": hashlib.sha256(b"no network").hexdigest(),
+        "training": {},
+        "metrics": {},
+    }
+    Card(**{**fields, **changes}).write(folder)
+    return folder
+
+
+@pytest.fixture
+def detector(monkeypatch):
+    planted = PlantedDetector()
+    monkeypatch.setattr(pipeline.segment, "shared_ensemble", lambda *_: planted)
+    return planted
+
+
+@pytest.fixture(scope="module")
+def things():
+    """Disks and bars on corners of sheets, at edges, larger than a tile, and touching one another."""
+    spots = [
+        (512, 512, 60),
+        (1024, 1024, 40),
+        (0, 700, 50),
+        (1290, 1740, 45),
+        (700, 250, 20),
+        (512, 1400, 30),
+    ]
+    masks = [disk(*SHAPE, *spot) for spot in spots]
+    masks.append(bar(*SHAPE, (900, 1250), (900, 60), 20))
+    masks += [bar(*SHAPE, (1100, 500 + 24 * n), (24, 120), 0) for n in range(4)]
+    return plant(masks)
+
+
+@pytest.fixture
+def scene(make_raster, things):
+    pixels = np.where(things, things, 200).astype("uint8")[..., None]
+    pixels[pixels == 200] = 0
+    pixels[:40, :60] = 255
+    return make_raster(pixels=pixels, nodata=255, name="scene.tif", tiled=True, compress="deflate")
+
+
+def segment(scene, bundle, output, *options):
+    command = ["segment", str(scene), "--model", str(bundle), "--output", str(output), "--tile", "512"]
+    return main([*command, *options])
+
+
+def results(output):
+    return [(output / "scene" / name).read_bytes() for name in RESULTS]
+
+
+def burnt(feature, raster):
+    """The pixels of a feature on the raster's grid."""
+    polygon = shapely.geometry.shape(feature["geometry"])
+    x, y = rasterio.warp.transform("EPSG:4326", raster.crs, *shapely.get_coordinates(polygon).T)
+    mapped = shapely.set_coordinates(polygon, np.stack([x, y], axis=1))
+    return rasterio.features.rasterize([mapped], raster.shape, transform=raster.transform).astype(bool)
+
+
+@pytest.mark.usefixtures("detector")
+def test_every_thing_is_one_polygon_on_its_pixels(scene, bundle, things, tmp_path, capsys):
+    assert segment(scene, bundle, tmp_path, "--sheet", "1024") == 0
+    collection = json.loads((tmp_path / "scene" / "polygons.geojson").read_text())
+    with rasterio.open(scene) as raster:
+        found = {}
+        for feature in collection["features"]:
+            mask = burnt(feature, raster)
+            number = int(np.bincount(things[mask]).argmax())
+            assert number not in found, "a thing was found twice"
+            found[number] = mask
+            assert feature["properties"]["class"] == CLASSES[1 + number % 2].name
+    assert sorted(found) == list(range(1, things.max() + 1))
+    for number, mask in found.items():
+        assert np.array_equal(mask, things == number), number
+    with rasterio.open(tmp_path / "scene" / "labels.tif") as labels:
+        expected = np.where(things > 0, 1 + things % 2, 0)
+        expected[:40, :60] = 255
+        assert np.array_equal(labels.read(1), expected)
+    record = json.loads((tmp_path / "manifest.json").read_text())
+    counted = record["rasters"][0]["classes"]
+    assert counted["roof"]["polygons"] + counted["tank"]["polygons"] == things.max()
+    assert counted["roof"]["pixels"] == (expected == 1).sum()
+    assert counted["ground"]["polygons"] is None
+    assert "roof" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("detector")
+def test_sheets_replays_and_order_change_no_byte(scene, bundle, tmp_path, monkeypatch):
+    assert segment(scene, bundle, tmp_path / "a", "--sheet", "512") == 0
+    expected = results(tmp_path / "a")
+    assert segment(scene, bundle, tmp_path / "b", "--sheet", "2048") == 0
+    assert results(tmp_path / "b") == expected
+    assert (
+        segment(scene, bundle, tmp_path / "c", "--sheet", "1024", "--direct_runner_bundle_repeat", "1") == 0
+    )
+    assert results(tmp_path / "c") == expected
+    in_order = pipeline.graph.raster_sheets
+
+    def shuffled(raster, plan):
+        sheets = list(in_order(raster, plan))
+        random.Random(5).shuffle(sheets)
+        return iter(sheets)
+
+    monkeypatch.setattr(pipeline.graph, "raster_sheets", shuffled)
+    assert segment(scene, bundle, tmp_path / "d", "--sheet", "512") == 0
+    assert results(tmp_path / "d") == expected
+
+
+def test_a_finished_run_called_again_calls_no_network(scene, bundle, tmp_path, detector):
+    assert segment(scene, bundle, tmp_path) == 0
+    calls, before = detector.calls, results(tmp_path)
+    assert calls > 0
+    assert segment(scene, bundle, tmp_path) == 0
+    assert (detector.calls, results(tmp_path)) == (calls, before)
+    assert segment(scene, bundle, tmp_path, "--classes", "tank", "--min-area", "600") == 0
+    collection = json.loads((tmp_path / "scene" / "polygons.geojson").read_text())
+    assert detector.calls == calls
+    assert {feature["properties"]["class"] for feature in collection["features"]} == {"tank"}
+    assert all(feature["properties"]["area_m2"] >= 600 for feature in collection["features"])
+    assert (tmp_path / "scene" / "labels.tif").read_bytes() == before[0]
+    assert segment(scene, bundle, tmp_path, "--force") == 0
+    assert (detector.calls, results(tmp_path)) == (2 * calls, before)
+
+
+def test_a_raster_without_things_has_an_empty_collection(make_raster, bundle, tmp_path, detector):
+    pixels = np.zeros((300, 700, 1), np.uint8)
+    empty = make_raster(pixels=pixels, name="scene.tif")
+    assert segment(empty, bundle, tmp_path) == 0
+    assert detector.calls > 0
+    assert json.loads((tmp_path / "scene" / "polygons.geojson").read_text())["features"] == []
+    with rasterio.open(tmp_path / "scene" / "labels.tif") as labels:
+        assert not labels.read(1).any()
+
+
+def test_the_plan_says_what_instances_depend_on(scene, bundle, tmp_path):
+    options = SegmentOptions((str(scene),), (str(bundle),), str(tmp_path), tile=512)
+    text = describe_plan(make_plan(options))
+    assert "each appears once and whole" in text
+    assert "planted finds instances on the whole chip" in text
+    assert "things larger than the halo of 96 px are put together from several tiles" in text
+    with pytest.raises(PlanError, match="--stitch blend averages scores of pixels"):
+        make_plan(SegmentOptions((str(scene),), (str(bundle),), str(tmp_path), stitch="blend"))
