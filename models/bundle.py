@@ -6,10 +6,8 @@ import hashlib
 import io
 import json
 import os
-import re
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,9 @@ import numpy as np
 from models.card import CARD_FORMAT, MODEL_FILE, Card, CardError, check_weights, write_whole
 from models.card_values import NetworkFile, Reach
 from models.detection.measures import detector_classes, detector_measures
+from models.keras_endings import scored
+from models.keras_files import METADATA, read_keras
 from models.memory import memory_per_pixel
-from models.own_layers import import_own_layers, is_own_layer
 from models.reach import network_reach
 
 DEFAULTS: dict[str, Any] = {
@@ -35,11 +34,6 @@ DEFAULTS: dict[str, Any] = {
     "metrics": {},
 }
 COMPUTED = ("stride", "reach", "memory_per_pixel", "weights_sha256")
-CONFIG, METADATA = "config.json", "metadata.json"
-SAFE_MODULES = re.compile(
-    r"keras(\.(layers|models|initializers|regularizers|constraints|dtype_policies)"
-    r"|\.src\.(models\.(functional|sequential|model)|ops\.\w+))?"
-)
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -73,7 +67,7 @@ def save_bundle(
         )
     task = fields.get("task", DEFAULTS["task"])
     stride, reach, memory = _measure(model, task)
-    archive = _archive(model, half)
+    archive = archive_of(model, half)
     values = {
         **DEFAULTS,
         **({"network": NetworkFile(answer="instances")} if task == "instances" else {}),
@@ -100,13 +94,17 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
     """
     bundle = Path(folder)
     card = Card.read(bundle)
+    if card.network.name != MODEL_FILE:
+        raise CardError(
+            f"bundle {bundle} holds {card.network.name}, not {MODEL_FILE}, so it is no Keras network; "
+            "run it with an engine (models.engines.engine)"
+        )
     check_weights(bundle, card)
-    objects = list(_objects(_read_config((bundle / MODEL_FILE).read_bytes(), bundle)))
-    _refuse_code(objects, bundle)
-    import_own_layers(item.get("registered_name") for item in objects)
-    model = keras.saving.load_model(bundle / MODEL_FILE, compile=False, safe_mode=True)
+    model = read_keras(bundle / MODEL_FILE, f"{MODEL_FILE} of bundle {bundle}")
     _check_fit(model, card, bundle)
-    for name, found in zip(("stride", "reach"), _measure(model, card.task)[:2], strict=True):
+    known = card.task == "instances" or card.reach_source == "graph"
+    measures = _measure(model, card.task)[:2] if known else (card.stride, card.reach)
+    for name, found in zip(("stride", "reach"), measures, strict=True):
         stated = getattr(card, name)
         if found != stated:
             raise CardError(
@@ -136,13 +134,14 @@ def _measure(model: keras.Model, task: str) -> tuple[int, Reach | None, int]:
     if task == "instances":
         stride, memory = detector_measures(model)
         return stride, None, memory
-    return *network_reach(model), memory_per_pixel(model)
+    whole = scored(model)
+    return *network_reach(whole), memory_per_pixel(whole)
 
 
 def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:
     """Check that a network takes chips of any size, and has the card's numbers of bands and classes."""
     taken = tuple(model.inputs[0].shape)
-    classes = detector_classes(model) if card.task == "instances" else model.outputs[0].shape[-1]
+    classes = detector_classes(model) if card.task == "instances" else _answered_classes(model, card)
     if taken[1:3] != (None, None):
         raise CardError(
             f"the network of bundle {folder} takes chips of {taken[1]} x {taken[2]} px alone; "
@@ -159,7 +158,14 @@ def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:
             )
 
 
-def _archive(model: keras.Model, half: bool) -> bytes:
+def _answered_classes(model: keras.Model, card: Card) -> int | None:
+    """How many classes a network answers; labels and single channels speak of as many as the card says."""
+    made = tuple(model.outputs[0].shape)
+    one = card.network.answer in ("labels", "binary_logits", "binary_scores")
+    return len(card.classes) if one and (len(made) == 3 or made[-1] == 1) else made[-1]
+
+
+def archive_of(model: keras.Model, half: bool = False) -> bytes:
     """Return the bytes of ``model.keras``: inference alone, no dates, deflated."""
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
     with tempfile.TemporaryDirectory() as folder:
@@ -201,51 +207,3 @@ def round_to_half(values: np.ndarray) -> np.ndarray:
     bits = np.asarray(values, np.float32).view(np.uint32)
     rounded = (bits + 0xFFF + ((bits >> 13) & 1)) & np.uint32(0xFFFFE000)
     return np.where(np.isfinite(values), rounded.view(np.float32), values)
-
-
-def _read_config(data: bytes, bundle: Path) -> Any:
-    """Return the config in the bytes of ``model.keras``."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return json.loads(archive.read(CONFIG))
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise CardError(
-            f"{MODEL_FILE} of bundle {bundle} is not a Keras file ({error}); make the bundle again"
-        ) from error
-
-
-def _refuse_code(objects: list[dict[str, Any]], bundle: Path) -> None:
-    """Refuse a network that brings code, or needs code from outside Keras and Terraseam."""
-    for item in objects:
-        module, name = item.get("module"), str(item["class_name"])
-        if not _is_safe(module, name, item.get("registered_name")):
-            where = f" of {module}" if module else ""
-            raise CardError(
-                f"{MODEL_FILE} of bundle {bundle} has a {name}{where}, which runs code from outside Keras; "
-                "build the network of Keras layers alone"
-            )
-
-
-def _is_safe(module: object, name: str, registered: object) -> bool:
-    """Whether an object of a Keras config is one of Keras, or one of Terraseam's own layers.
-
-    A registered name goes before module and class in Keras, so one with a package must be Terraseam's.
-    """
-    if is_own_layer(registered, module, name):
-        return True
-    plain = module is None and name.startswith("__") and name != "__lambda__"
-    safe = isinstance(module, str) and SAFE_MODULES.fullmatch(module) is not None
-    foreign = ">" in str(registered)
-    return (plain or safe) and not foreign and "lambda" not in name.lower()
-
-
-def _objects(config: Any) -> Iterator[dict[str, Any]]:
-    """Yield every object of a Keras config."""
-    if isinstance(config, dict):
-        if "class_name" in config:
-            yield config
-        for value in config.values():
-            yield from _objects(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from _objects(value)
