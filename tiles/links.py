@@ -94,19 +94,33 @@ def link_tiles(
         theirs: Instances of the other tile.
         views: What the two tiles see of the raster, in this order.
     """
-    table = np.zeros((len(ours), len(theirs)))
-    for i, mine in enumerate(ours):
-        for j, other in enumerate(theirs):
-            if mine.label == other.label:
-                table[i, j] = agreement(mine, other, views)
-    if not table.size:
+    if not ours or not theirs:
         return
+    table = np.zeros((len(ours), len(theirs)))
+    for i, j in _comparable(ours, theirs):
+        table[i, j] = agreement(ours[i], theirs[j], views)
     best, best_of_theirs = table.argmax(axis=1), table.argmax(axis=0)
     for i, j in zip(*(place.tolist() for place in np.nonzero(table >= LEAST_NOTED)), strict=True):
         mutual = best[i] == j and best_of_theirs[j] == i
         share = float(table[i, j])
         whole = (ours[i].whole, theirs[j].whole)
         yield Link(ours[i].ref, theirs[j].ref, share, bool(mutual and share >= LEAST_AGREEMENT), whole)
+
+
+def _comparable(ours: Sequence[TileInstance], theirs: Sequence[TileInstance]) -> list[tuple[int, int]]:
+    """Pairs of one class whose bounding rectangles overlap."""
+    (row0, col0, row1, col1, label), others = _table(ours)[:, :, None], _table(theirs)[:, None, :]
+    meet = (row0 < others[2]) & (others[0] < row1) & (col0 < others[3]) & (others[1] < col1)
+    return [(i, j) for i, j in np.argwhere(meet & (label == others[4])).tolist()]
+
+
+def _table(instances: Sequence[TileInstance]) -> np.ndarray:
+    """First row and column, end row and column, and class of each: shape ``(5, instances)``."""
+    rows = [
+        (one.window.row_off, one.window.col_off, one.window.row_end, one.window.col_end, one.label)
+        for one in instances
+    ]
+    return np.array(rows, np.int64).T
 
 
 def later_neighbours(lattice: Lattice, tile: tuple[int, int]) -> list[tuple[int, int]]:
