@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from models import zoo
 from models.bundle import save_bundle
 from models.card import ClassInfo, Scaling
 
@@ -60,3 +61,40 @@ def make_bundle(folder: Path, model: keras.Model, **changes: object) -> Path:
     classes, bands = model.outputs[0].shape[-1], model.inputs[0].shape[-1]
     save_bundle(model, folder, **card_fields(classes, bands, **changes))
     return folder
+
+
+SEMANTIC = [(row.architecture, row.encoder) for row in zoo.ZOO if row.task == "semantic"]
+"""Architecture and encoder of every semantic network of the zoo."""
+
+
+def tiny_options(architecture: str, encoder: str | None) -> dict[str, object]:
+    """Options that make a network of the zoo a sixteenth as wide."""
+    if encoder is None:
+        return {"width": 4}
+    narrow = {"decoder_width": 4} if architecture == "unet" else {}
+    narrow |= {"head_width": 6} if architecture.startswith("fcn") else {}
+    return {"encoder_width": 1 / 16, **narrow}
+
+
+def tiny_network(
+    architecture: str, encoder: str | None, bands: int = 3, classes: int = 3, **options: object
+) -> keras.Model:
+    """A narrow network of the zoo with random weights that tells places apart."""
+    keras.utils.set_random_seed(11)
+    model = zoo.build(
+        architecture, encoder, bands, classes, **{**tiny_options(architecture, encoder), **options}
+    )
+    return settled(model)
+
+
+def settled(model: keras.Model, seed: int = 0) -> keras.Model:
+    """Set the statistics of all batch normalizations to those of some noise, so that features neither fade nor grow."""
+    norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    noise = np.random.default_rng(seed).normal(size=(2, 64, 96, model.inputs[0].shape[-1]))
+    for norm in norms:
+        norm.momentum = 0.0
+    if norms:
+        model(noise.astype("f4"), training=True)
+    for norm in norms:
+        norm.momentum = 0.99
+    return model

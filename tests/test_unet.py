@@ -138,7 +138,7 @@ def test_imagenet_weights_tell_images_apart() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"encoder": "vgg99"}, "no encoder is called 'vgg99'; choose one of mobilenet"),
+        ({"encoder": "vgg99"}, "no encoder is called 'vgg99'; choose one of mobilenet, resnet50, vgg16"),
         ({"cut": 12}, "cannot be cut at stride 12; choose one of 2, 4, 8, 16, 32"),
         ({"cut": 2}, "cut at stride 4 or more, got 2"),
         ({"bands": 0}, "bands must be 1 or more, got 0"),

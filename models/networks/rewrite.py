@@ -94,17 +94,17 @@ def _dilation_of(layer: Any, kernel: Any, dilation: int) -> dict[str, Any]:
         kernel: Itself, or the layer that reads the zeros which it adds.
         dilation: Elements of its new input from one element of the old input to the next.
     """
+    if isinstance(kernel, layers.MaxPooling2D | layers.AveragePooling2D):
+        if layer is not kernel or dilation > 1 or tuple(kernel.pool_size) != (2, 2):
+            raise ValueError(
+                f"layer {kernel.name!r} pools {kernel.pool_size[0]} x {kernel.pool_size[1]} elements that would "
+                f"lie {dilation} apart, and pooling cannot be dilated; cut the encoder before it"
+            )
+        return {"strides": (1, 1), "padding": "same"}
     if isinstance(layer, layers.ZeroPadding2D):
         return {"padding": tuple(_dilated_frame(ends, kernel, dilation) for ends in layer.padding)}
     if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
         return _dilated_kernel(layer, dilation)
-    if isinstance(layer, layers.MaxPooling2D | layers.AveragePooling2D):
-        if dilation > 1 or tuple(layer.pool_size) != (2, 2):
-            raise ValueError(
-                f"layer {layer.name!r} pools {layer.pool_size[0]} x {layer.pool_size[1]} elements that would lie "
-                f"{dilation} apart, and pooling cannot be dilated; cut the encoder before it"
-            )
-        return {"strides": (1, 1), "padding": "same"}
     return {}
 
 

@@ -1,0 +1,150 @@
+"""What every semantic network of the zoo must hold, on narrow ones."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from nets import SEMANTIC, make_bundle, tiny_network
+
+from models import zoo
+from models.bundle import load_model
+from models.card import Card
+
+
+def some(networks: list[tuple[str, str | None]]) -> pytest.MarkDecorator:
+    names = [f"{architecture}-{encoder}" for architecture, encoder in networks]
+    return pytest.mark.parametrize(("architecture", "encoder"), networks, ids=names)
+
+
+every_network = some(SEMANTIC)
+every_builder = some(
+    [
+        ("fcn8s", "mobilenet"),
+        ("segnet", "vgg16"),
+        ("segnet", "resnet50"),
+        ("segnet", "mobilenet"),
+        ("segnet_basic", None),
+        ("unet", None),
+        ("unet", "vgg16"),
+        ("pspnet", "mobilenet"),
+    ]
+)
+network = cache(tiny_network)
+
+
+def noise(height: int, width: int, bands: int = 3, count: int = 1, seed: int = 5) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, height, width, bands)).astype(np.float32)
+
+
+def run(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    return keras.ops.convert_to_numpy(model(images, training=False))
+
+
+@every_network
+def test_logits_have_the_size_of_the_chip_on_odd_multiples_of_the_stride(architecture, encoder):
+    stride = zoo.find(architecture, encoder).stride
+    model = network(architecture, encoder)
+    for rows, columns in ((1, 3), (3, 5)):
+        logits = run(model, noise(rows * stride, columns * stride))
+        assert logits.shape == (1, rows * stride, columns * stride, 3)
+        assert np.isfinite(logits).all() and logits.std(axis=(0, 1, 2)).min() > 0
+
+
+@every_network
+def test_a_bundle_gives_the_same_logits_bit_for_bit(architecture, encoder, tmp_path: Path):
+    model = network(architecture, encoder)
+    bundle = make_bundle(tmp_path / "tiny", model, architecture=architecture, encoder=encoder)
+    images = noise(64, 96)
+    assert np.array_equal(run(load_model(bundle), images), run(model, images))
+    row, card = zoo.find(architecture, encoder), Card.read(bundle)
+    assert (card.stride, card.reach) == (row.stride, row.reach)
+
+
+def biases_before_normalization(model: keras.Model) -> set[str]:
+    """Biases that normalization takes out again: their gradients are zero but for rounding."""
+    readers: dict[int, list] = {}
+    for layer in model.layers:
+        for tensor in keras.tree.flatten(layer.input):
+            readers.setdefault(id(tensor), []).append(layer)
+    return {
+        layer.bias.path
+        for layer in model.layers
+        if getattr(layer, "bias", None) is not None
+        and any(isinstance(r, keras.layers.BatchNormalization) for r in readers.get(id(layer.output), ()))
+    }
+
+
+@every_network
+def test_one_gradient_step_changes_every_trainable_weight(architecture, encoder):
+    model = tiny_network(architecture, encoder)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(1.0), loss, run_eagerly=True)
+    before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
+    labels = np.random.default_rng(7).integers(0, 3, (3, 96, 160))
+    model.train_on_batch(noise(96, 160, count=3), labels)
+    pairs = zip(model.trainable_weights, before, strict=True)
+    same = {weight.path for weight, old in pairs if np.array_equal(keras.ops.convert_to_numpy(weight), old)}
+    assert same <= biases_before_normalization(model)
+
+
+@every_builder
+def test_any_number_of_bands_and_classes_makes_a_network(architecture, encoder):
+    model = tiny_network(architecture, encoder, bands=5, classes=2)
+    assert run(model, noise(64, 32, bands=5)).shape == (1, 64, 32, 2)
+
+
+@every_builder
+def test_weight_decay_counts_every_kernel_once(architecture, encoder):
+    model = tiny_network(architecture, encoder, weight_decay=0.5)
+    kernels = [w for w in model.trainable_weights if w.name == "kernel"]
+    assert len(model.losses) == len(kernels) > 5
+    want = sum(0.5 * np.square(keras.ops.convert_to_numpy(kernel)).sum() for kernel in kernels)
+    assert float(sum(model.losses)) == pytest.approx(want, rel=1e-4)
+
+
+@every_builder
+def test_impossible_arguments_are_refused_in_words(architecture, encoder):
+    def refused(words: str, bands: int = 3, classes: int = 3, **options: object) -> None:
+        with pytest.raises(ValueError, match=words):
+            zoo.build(architecture, encoder, bands, classes, **options)
+
+    refused("bands must be 1 or more, got 0", bands=0)
+    refused("classes must be 2 or more, got 1", classes=1)
+    refused("takes no option 'colour'; it takes .*weight_decay", colour="red")
+    if encoder:
+        refused("encoder_width must be more than 0, got 0", encoder_width=0)
+        refused("nowhere.h5 is not a file; encoder weights are", encoder_weights="nowhere.h5")
+    else:
+        refused("width must be 1 or more, got 0", width=0)
+        refused("weight_decay must be 0 or more, got -1", width=1, weight_decay=-1)
+
+
+def planted_scene(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """One scene of three classes: discs on stripes; each class has a colour of its own, under noise."""
+    rows, columns = np.mgrid[:side, :side]
+    labels = (columns // 20 % 2).astype(int)
+    for row, column, radius in ((30, 34, 17), (70, 80, 22), (88, 20, 13)):
+        labels[(rows - row) ** 2 + (columns - column) ** 2 < radius**2] = 2
+    colours = np.array([[0.9, 0.1, -0.6], [-0.5, 0.8, 0.2], [-0.2, -0.9, 0.7]], np.float32)
+    image = colours[labels] + np.random.default_rng(0).normal(0, 0.2, (side, side, 3))
+    return image[None].astype(np.float32), labels[None]
+
+
+@pytest.mark.slow
+@every_network
+def test_one_small_scene_is_learned_by_heart(architecture, encoder):
+    images, labels = (np.repeat(array, 2, axis=0) for array in planted_scene(128))
+    options: dict[str, object] = {} if encoder else {"width": 8}
+    options |= {"encoder_width": 1 / 8} if encoder else {}
+    model = tiny_network(architecture, encoder, **options)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(3e-3), loss, jit_compile=False)
+    for step in range(300):
+        model.train_on_batch(images, labels)
+        if step % 25 == 24 and (run(model, images).argmax(-1) == labels).mean() > 0.9:
+            return
+    pytest.fail(f"{(run(model, images).argmax(-1) == labels).mean():.3f} of the labels after 300 steps")
