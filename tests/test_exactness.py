@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from models import zoo
 from models.engines.engine import Engine
 from models.engines.profile import execution_profile
 from models.networks.unet import unet
@@ -176,3 +177,23 @@ def test_labels_differ_where_windows_are_off_the_stride(small):
     shifted, _ = tiled(small, scene, Lattice(64, 80, 16, off, 1))
     assert (on.argmax(-1) != want).sum() <= 1
     assert (shifted.argmax(-1) != want).sum() > 20
+
+
+EXACT = [(row.architecture, row.encoder) for row in zoo.ZOO if row.task == "semantic" and row.reach]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("architecture", "encoder"), EXACT, ids=[f"{a}-{e}" for a, e in EXACT])
+def test_tiles_of_every_network_of_finite_reach_equal_the_whole_raster(architecture, encoder, tmp_path):
+    engine = engine_of(tmp_path / "tiny", nets.tiny_network(architecture, encoder))
+    height, width, core = 117, 171, 64
+    scene, halo = random_scene(height, width, 8), reach_of(engine)
+    lattice = Lattice(height, width, core, halo, 2)
+    if not architecture.startswith("segnet"):
+        assert_exact(engine, scene, lattice, halo)
+        return
+    # Float noise moves a maximum within its window of pooling, and unpooling puts it elsewhere.
+    want = whole_logits(engine, scene, halo).argmax(-1)
+    _, labels = tiled(engine, scene, lattice)
+    assert (labels == want).mean() >= 0.999
+    assert len(np.unique(want)) > 1
