@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from models.engines.choice import ENGINES, PRECISIONS
 from pipeline.beam_options import UnknownOptionError, split_arguments
 from pipeline.options import DEFAULT_SHEET, DEFAULT_TILE, SegmentOptions
 
@@ -53,7 +54,7 @@ def parse(argv: Sequence[str], version: str) -> tuple[str, SegmentOptions, bool]
         arguments = [arguments[0], *mine]
     values = vars(parser.parse_args(arguments))
     command, as_json = values.pop("command"), values.pop("json", False)
-    values["rasters"] = tuple(values["rasters"])
+    values["rasters"], values["models"] = tuple(values["rasters"]), tuple(values["models"])
     return command, SegmentOptions(**values, beam=tuple(beam)), as_json
 
 
@@ -92,21 +93,11 @@ _LOOK: dict[str, Any] = {
 def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("rasters", nargs="+", type=_text, metavar="RASTER", help="georeferenced raster, directory or glob")
-    add(
-        "--model",
-        required=True,
-        type=_text,
-        metavar="BUNDLE",
-        help="folder of a bundle, or the name of a shipped one: coast",
-    )
+    _add_network_arguments(parser)
     add("--output", required=True, type=_text, metavar="DIR", help="folder of the results")
     add("--bands", type=_band_list, metavar="1,2,3", help="bands to read (default: all but alpha)")
-    add(
-        "--classes",
-        type=_names,
-        metavar="a,b",
-        help="classes to make polygons of (default: all but background)",
-    )
+    add("--classes", type=_names, metavar="a,b",
+        help="classes to make polygons of (default: all but background)")  # fmt: skip
     add(
         "--min-area",
         type=_number(float, 0),
@@ -115,25 +106,36 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
         help="drop polygons smaller than this",
     )
     add("--any-gsd", action="store_true", help="take rasters of another GSD than the network was trained at")
-    add(
-        "--tile",
-        type=_auto(1),
-        metavar="PX",
-        help=f"side of a tile's core, or auto (default: auto = {DEFAULT_TILE})",
-    )
-    add(
-        "--halo",
-        type=_auto(0),
-        metavar="PX",
-        help="context around a core, or auto = the network's reach (default)",
-    )
+    _add_tile_arguments(parser)
+    add("--work", type=_text, metavar="DIR", help="folder of the prediction store (default: OUTPUT/.work)")
+    add("--force", action="store_true", help="compute every sheet, also those that the store has")
+
+
+def _add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """What runs, and how."""
+    add = parser.add_argument
+    add("--model", dest="models", action="append", required=True, type=_text, metavar="BUNDLE",
+        help="folder of a bundle, or the name of a shipped one: coast; given again, scores of all are averaged")  # fmt: skip
+    add("--engine", choices=ENGINES,
+        help="what runs the network (default: tensorflow; onnx where a bundle holds a model.onnx)")  # fmt: skip
+    add("--precision", choices=PRECISIONS, default=PRECISIONS[0],
+        help="type that the network computes in, the half ones for GPUs (default: float32)")  # fmt: skip
+    add("--augment", action="store_true",
+        help="average scores over the eight symmetries of each tile: 8 times the work")  # fmt: skip
+    add("--batch-size", type=_auto(1), metavar="N", help="tiles a call of the network, or auto (default)")
+
+
+def _add_tile_arguments(parser: argparse.ArgumentParser) -> None:
+    """How rasters are cut, and put together again."""
+    add = parser.add_argument
+    add("--tile", type=_auto(1), metavar="PX",
+        help=f"side of a tile's core, or auto (default: auto = {DEFAULT_TILE})")  # fmt: skip
+    add("--halo", type=_auto(0), metavar="PX",
+        help="context around a core, or auto = the network's reach (default)")  # fmt: skip
     add("--sheet", type=_number(int, 1), default=DEFAULT_SHEET, metavar="PX",
         help=f"side of the squares that are worked on and stored (default: {DEFAULT_SHEET}); changes no result")  # fmt: skip
     add("--stitch", choices=("crop", "blend"),
         help="keep each tile's core (exact), or average overlaps (default: crop where the reach is finite)")  # fmt: skip
-    add("--batch-size", type=_auto(1), metavar="N", help="tiles a call of the network, or auto (default)")
-    add("--work", type=_text, metavar="DIR", help="folder of the prediction store (default: OUTPUT/.work)")
-    add("--force", action="store_true", help="compute every sheet, also those that the store has")
 
 
 def _number(kind: Callable[[str], float], least: float) -> Callable[[str], float]:

@@ -29,6 +29,7 @@ def describe_plan(plan: Plan) -> str:
         "",
         f"network   {plan.card.name} {plan.card.version} ({_architecture(plan)}), "
         f"classes {', '.join(info.name for info in plan.card.classes)}",
+        f"engine    {_engine(plan)}",
         f"work      {format_pixels(plan.pixels())} in {count(plan.sheet_count(), 'sheet')}, "
         f"{count(plan.tile_count(), 'tile')}",
         f"tiles     core {plan.core} px, halo {plan.halo}, read {height} x {width} px: "
@@ -49,16 +50,30 @@ def describe_plan(plan: Plan) -> str:
 def exactness(plan: Plan) -> str:
     """How the label map relates to inference on the whole raster, in a sentence."""
     if plan.exact:
-        return "yes: labels equal inference on the whole mirrored raster, whatever tile and sheet size"
+        sure = SURE[plan.card.reach_source]
+        return f"yes: labels equal inference on the whole mirrored raster, whatever tile and sheet size{sure}"
+    if plan.card.task == "instances":
+        return "no: instances depend on --tile and --halo, never on sheets or workers; each appears once and whole"
     if plan.card.reach is None:
         return "no: the network has no finite reach; labels depend on --tile and --halo, never on sheets or workers"
     return "no: labels depend on --tile and --halo, never on sheets or workers"
 
 
+SURE = {
+    "graph": "",
+    "measured": ", as far as the network's reach is true: it was measured from outside",
+    "declared": ", as far as the network's reach is true: it was declared, and nobody has checked it",
+}
+"""What an exact result hangs on, by where the reach is known from."""
+
+
 def plan_json(plan: Plan) -> dict[str, Any]:
     """The plan for programs to read."""
     return {
-        "model": {"name": plan.card.name, "version": plan.card.version, "bundle": plan.bundle},
+        "model": {"name": plan.card.name, "version": plan.card.version, "bundles": plan.bundles},
+        "engine": plan.engine,
+        "precision": plan.options.precision,
+        "augment": plan.options.augment,
         "rasters": [
             {
                 "id": raster.id,
@@ -82,6 +97,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "exact": plan.exact,
         "exactness": exactness(plan),
         "reach_px": asdict(plan.card.reach) if plan.card.reach else None,
+        "reach_source": plan.card.reach_source,
         "computed_share": plan.computed_share(),
         "tile_memory_bytes": plan.chip_memory(),
         "memory_bytes": round(plan.memory(calls_at_once(plan.call_memory(), workers=1))),
@@ -104,6 +120,14 @@ def _raster_line(plan: Plan, number: int) -> str:
 def _architecture(plan: Plan) -> str:
     encoder = f" on {plan.card.encoder}" if plan.card.encoder else ""
     return f"{plan.card.architecture}{encoder}, stride {plan.card.stride}"
+
+
+def _engine(plan: Plan) -> str:
+    """What runs the networks, and what their scores are averaged over."""
+    averaged = [count(len(plan.cards), "network")] * (len(plan.cards) > 1)
+    averaged += ["the 8 symmetries of each tile"] * plan.options.augment
+    mean = f"; scores averaged over {' and '.join(averaged)}" if averaged else ""
+    return f"{plan.engine}, {plan.options.precision}{mean}"
 
 
 def _cheaper(plan: Plan) -> str | None:

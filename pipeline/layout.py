@@ -54,6 +54,22 @@ class RunFolder:
         """Fragments of a sheet that touch a seam."""
         return files.join(self.path, "open", f"{raster}_{row}_{col}.fragments")
 
+    def links(self, raster: int, row: int, col: int) -> str:
+        """Links of the instances of a sheet with those of tiles behind it."""
+        return files.join(self.path, "links", f"{raster}_{row}_{col}.links")
+
+    def thing_features(self, raster: int, row: int, col: int, first_row: int) -> str:
+        """Features of the things that a sheet settles and that begin in a row of sheets."""
+        return files.join(self.path, "things", f"{raster}_{row}_{col}_{first_row}.features")
+
+    def patches(self, raster: int, row: int, col: int, sheet: tuple[int, int]) -> str:
+        """What a sheet shows of the things that sheet (`row`, `col`) settles."""
+        return files.join(self.path, "patches", f"{raster}_{row}_{col}_on_{sheet[0]}_{sheet[1]}.patches")
+
+    def painted(self, raster: int, row: int, col: int) -> str:
+        """The label map of a sheet, painted from things."""
+        return files.join(self.path, "painted", f"{raster}_{row}_{col}.sheet")
+
     def joined_features(self, raster: int, row: int, col: int) -> str:
         """Features across seams whose first pixel lies in a sheet."""
         return files.join(self.path, "joined", f"{raster}_{row}_{col}.features")
@@ -79,6 +95,12 @@ def remove_left_behind(plan: Plan) -> None:
 def prediction_store(plan: Plan) -> PredictionStore:
     """The prediction store of a run."""
     return PredictionStore(files.join(plan.options.work_folder, "store"))
+
+
+def converted_folder(plan: Plan) -> str | None:
+    """Where networks are kept that were converted for an engine; None where the store is not on this machine."""
+    work = plan.options.work_folder
+    return files.join(work, "converted") if is_local(work) else None
 
 
 def result_folder(plan: Plan, raster: int) -> str:

@@ -25,6 +25,9 @@ PACKAGES = (
 )
 
 
+ENGINE_PACKAGES = {"tensorflow": (), "openvino": ("openvino",), "onnx": ("onnxruntime", "tf2onnx")}
+
+
 def manifest(plan: Plan, rasters: Sequence[dict[str, Any]], started: float) -> dict[str, Any]:
     """The manifest of a run that has ended.
 
@@ -46,23 +49,15 @@ def manifest(plan: Plan, rasters: Sequence[dict[str, Any]], started: float) -> d
         "format": 1,
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version(), **_versions()},
-        "model": {
-            "name": plan.card.name,
-            "version": plan.card.version,
-            "bundle": plan.bundle,
-            "weights_sha256": plan.card.weights_sha256,
-            "license": plan.card.license,
+        "versions": {"python": platform.python_version(), **_versions(plan.engine)},
+        "model": _model(plan),
+        "inference": {
+            "engine": plan.engine,
+            "precision": plan.options.precision,
+            "augment": plan.options.augment,
         },
         "profiles": profiles,
-        "tiling": {
-            "core_px": plan.core,
-            "halo_px": plan.halo.sides,
-            "sheet_px": plan.core * plan.sheet_cores,
-            "stitch": plan.stitch,
-            "exact": plan.exact,
-            "exactness": exactness(plan),
-        },
+        "tiling": _tiling(plan),
         "polygons": {
             "classes": [plan.card.classes[label].name for label in plan.polygon_labels()],
             "min_area_m2": plan.options.min_area,
@@ -80,9 +75,41 @@ def manifest(plan: Plan, rasters: Sequence[dict[str, Any]], started: float) -> d
     }
 
 
-def _versions() -> dict[str, str]:
+def _model(plan: Plan) -> dict[str, Any]:
+    """What ran: all networks together, and each of them."""
+    return {
+        "name": plan.card.name,
+        "version": plan.card.version,
+        "weights_sha256": plan.card.weights_sha256,
+        "license": plan.card.license,
+        "members": [
+            {
+                "name": card.name,
+                "version": card.version,
+                "bundle": bundle,
+                "weights_sha256": card.weights_sha256,
+                "license": card.license,
+            }
+            for bundle, card in zip(plan.bundles, plan.cards, strict=True)
+        ],
+    }
+
+
+def _tiling(plan: Plan) -> dict[str, Any]:
+    return {
+        "core_px": plan.core,
+        "halo_px": plan.halo.sides,
+        "sheet_px": plan.core * plan.sheet_cores,
+        "stitch": plan.stitch,
+        "reach_source": plan.card.reach_source,
+        "exact": plan.exact,
+        "exactness": exactness(plan),
+    }
+
+
+def _versions(engine: str) -> dict[str, str]:
     found = {}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *ENGINE_PACKAGES[engine]):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -19,7 +19,7 @@ class SegmentOptions:
 
     Attributes:
         rasters: Paths, directories and globs, as given.
-        model: Folder of a bundle, or the name of one that ships with Terraseam.
+        models: Folders of bundles, or names of those that ship with Terraseam; scores of several are averaged.
         output: Folder of the results.
         bands: Bands to read, numbered from 1; None for all but alpha.
         sheet: Side of a sheet, in pixels; rounded to whole cores.
@@ -27,6 +27,9 @@ class SegmentOptions:
         halo: Context on each side of a core, in pixels; None for the network's reach.
         stitch: How tiles are put together; None for crop where the reach is finite, else blend.
         batch_size: Tiles a call of the network; None for what suits the device.
+        engine: What runs the network; None for what takes its file as it is.
+        precision: Type that the network computes in.
+        augment: Whether scores are averaged over the eight symmetries of each tile.
         classes: Names of the classes to make polygons of; None for all but the background.
         min_area: Smallest polygon, in square metres.
         any_gsd: Whether rasters may have another GSD than the network was trained at.
@@ -36,7 +39,7 @@ class SegmentOptions:
     """
 
     rasters: tuple[str, ...]
-    model: str
+    models: tuple[str, ...]
     output: str
     bands: tuple[int, ...] | None = None
     sheet: int = DEFAULT_SHEET
@@ -44,6 +47,9 @@ class SegmentOptions:
     halo: int | None = None
     stitch: StitchMethod | None = None
     batch_size: int | None = None
+    engine: str | None = None
+    precision: str = "float32"
+    augment: bool = False
     classes: tuple[str, ...] | None = None
     min_area: float = 0.0
     any_gsd: bool = False

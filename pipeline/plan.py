@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from models.card import Card, CardError, check_weights, find_bundle
+from models.engines.choice import chosen_engine
+from models.ensemble import combined_card
+from pipeline.model_reasons import model_notes, model_reasons
 from pipeline.options import DEFAULT_TILE, SegmentOptions
 from pipeline.rasters import expand, raster_ids
 from pipeline.reasons import (
@@ -24,11 +28,11 @@ from tiles.stitch import StitchMethod, stitch_ring
 DISK_PER_PIXEL = 1.0
 """Bytes of disk for each pixel while a run works: store, drafts and results; see benchmarks/README.md."""
 
-BASE_MEMORY = 1.0e9
-"""Bytes of memory that TensorFlow, Beam and GDAL take before the first tile; see benchmarks/README.md."""
+BASE_MEMORY = {"tensorflow": 1.0e9, "openvino": 0.5e9, "onnx": 0.5e9}
+"""Bytes of memory that an engine, Beam and GDAL take before the first tile; see benchmarks/README.md."""
 
 UNBOUNDED_HALO = 128
-"""The halo of networks without finite reach, where none is given, in pixels."""
+"""The halo of networks without finite reach, where neither user nor card says one, in pixels."""
 
 
 class PlanError(ValueError):
@@ -66,8 +70,10 @@ class Plan:
 
     Attributes:
         options: What the user asked for.
-        bundle: Folder of the bundle.
-        card: The bundle's card.
+        bundles: Folders of the bundles; scores of several are averaged.
+        cards: Their cards.
+        card: What holds for all of them together: the card of a single bundle that is not augmented.
+        engine: What runs the networks.
         rasters: The rasters, in order.
         core: Side of a core, in pixels.
         halo: Context read around each core.
@@ -78,8 +84,10 @@ class Plan:
     """
 
     options: SegmentOptions
-    bundle: str
+    bundles: tuple[str, ...]
+    cards: tuple[Card, ...]
     card: Card
+    engine: str
     rasters: tuple[RasterPlan, ...]
     core: int
     halo: Halo
@@ -125,7 +133,7 @@ class Plan:
 
     def memory(self, at_once: int) -> float:
         """Memory that a process needs with so many calls at once, in bytes."""
-        return BASE_MEMORY + at_once * self.call_memory() + self.sheet_memory()
+        return BASE_MEMORY[self.engine] + at_once * self.call_memory() + self.sheet_memory()
 
     def computed_share(self) -> float:
         """Pixels that the network computes for each pixel of the rasters."""
@@ -135,6 +143,10 @@ class Plan:
     def disk(self) -> int:
         """Disk that the run needs, in bytes."""
         return round(self.pixels() * DISK_PER_PIXEL)
+
+    def score_fields(self) -> dict[str, Any]:
+        """What of bundles and options changes scores, for content keys."""
+        return {"cards": [card.score_fields() for card in self.cards], "augment": self.options.augment}
 
     def polygon_labels(self) -> tuple[int, ...]:
         """The labels that are made into polygons."""
@@ -155,27 +167,61 @@ def make_plan(options: SegmentOptions) -> Plan:
     paths, reasons = expand(options.rasters)
     infos = _inspect_all(paths, reasons)
     reasons += folder_reasons(options)
-    try:
-        bundle = find_bundle(options.model)
-        card = Card.read(bundle)
-        check_weights(bundle, card)
-    except CardError as error:
-        raise PlanError([*reasons, str(error)]) from error
+    networks = _read_networks(options, reasons)
+    card = networks.card
     reasons += class_reasons(options, card)
     reasons += geometry_reasons(options, card)
     rasters: list[RasterPlan] = []
     for info, name in zip(infos, raster_ids([info.path for info in infos]), strict=True):
         bands = options.bands or info.colour_bands
-        reasons += raster_reasons(info, bands, card, options)
+        reasons += raster_reasons(info, bands, networks.cards, options)
         rasters.append(RasterPlan(name, info.path, info.georef, bands))
     reasons += result_reasons(f"{options.output.rstrip('/')}/{raster.id}" for raster in rasters)
     if reasons:
         raise PlanError(reasons)
-    plan = _lay_out(options, str(bundle), card, tuple(rasters), sample_notes(infos, card))
+    notes = [*model_notes(options, networks.cards), *sample_notes(infos, networks.cards)]
+    plan = _lay_out(options, networks, tuple(rasters), notes)
     reasons = resource_reasons(plan)
     if reasons:
         raise PlanError(reasons)
     return plan
+
+
+@dataclass(frozen=True)
+class _Networks:
+    """What runs: see `Plan`."""
+
+    bundles: tuple[str, ...]
+    cards: tuple[Card, ...]
+    card: Card
+    engine: str
+
+
+def _read_networks(options: SegmentOptions, reasons: list[str]) -> _Networks:
+    """Read the cards of all bundles.
+
+    Raises:
+        PlanError: If one cannot be read or they do not go together, with `reasons` and every reason for that.
+    """
+    bundles, cards, wrong = [], [], []
+    for name in options.models:
+        try:
+            bundle = find_bundle(name)
+            card = Card.read(bundle)
+            check_weights(bundle, card)
+        except CardError as error:
+            wrong.append(str(error))
+            continue
+        if str(bundle) in bundles:
+            wrong.append(f"--model {name} is given twice; give each bundle once")
+        bundles.append(str(bundle))
+        cards.append(card)
+    if not wrong:
+        engine = chosen_engine(options.engine, [card.network.name for card in cards])
+        wrong = model_reasons(options, cards, engine)
+    if wrong:
+        raise PlanError([*reasons, *wrong])
+    return _Networks(tuple(bundles), tuple(cards), combined_card(cards, options.augment), engine)
 
 
 def _inspect_all(paths: list[str], reasons: list[str]) -> list[RasterInfo]:
@@ -195,9 +241,10 @@ def reach_of(card: Card) -> Halo | None:
 
 
 def _lay_out(
-    options: SegmentOptions, bundle: str, card: Card, rasters: tuple[RasterPlan, ...], notes: list[str]
+    options: SegmentOptions, networks: _Networks, rasters: tuple[RasterPlan, ...], notes: list[str]
 ) -> Plan:
     """Choose core, halo, sheet and stitching, and say what follows from them."""
+    card = networks.card
     core = options.tile or DEFAULT_TILE
     sheet_cores = max(1, round(options.sheet / core))
     if sheet_cores * core != options.sheet:
@@ -205,19 +252,17 @@ def _lay_out(
             f"--sheet {options.sheet} is rounded to {sheet_cores * core} px: whole tiles of {core} px"
         )
     reach = reach_of(card)
-    asked = reach or Halo(*[UNBOUNDED_HALO] * 4)
+    asked = reach or Halo(*[UNBOUNDED_HALO if card.halo is None else card.halo] * 4)
     if options.halo is not None:
         asked = Halo(*[options.halo] * 4)
     halo = asked.rounded_up(card.stride)
     if options.halo is not None and halo != asked:
         notes.append(f"--halo {options.halo} is rounded up to {halo}: whole strides of {card.stride} px")
-    stitch: StitchMethod = options.stitch or ("crop" if reach else "blend")
+    crop = reach is not None or card.task == "instances"
+    stitch: StitchMethod = options.stitch or ("crop" if crop else "blend")
     exact = reach is not None and stitch == "crop" and halo.covers(reach)
     if reach is None:
-        notes.append(
-            f"{card.name} sees the whole chip (its reach is not finite): the result depends on --tile and --halo, "
-            "though not on sheets, workers or order"
-        )
+        notes.append(_unbounded_note(card, halo))
     elif not exact:
         why = (
             f"the halo of {halo} is below the reach of {reach}"
@@ -228,4 +273,27 @@ def _lay_out(
             f"warning: this run is not exact, because {why}: the result depends on --tile; "
             f"--halo auto --stitch crop is exact"
         )
-    return Plan(options, bundle, card, rasters, core, halo, sheet_cores, stitch, exact, tuple(notes))
+    return Plan(
+        options=options,
+        **vars(networks),
+        rasters=rasters,
+        core=core,
+        halo=halo,
+        sheet_cores=sheet_cores,
+        stitch=stitch,
+        exact=exact,
+        notes=tuple(notes),
+    )
+
+
+def _unbounded_note(card: Card, halo: Halo) -> str:
+    """What follows from a reach that is not finite."""
+    if card.task == "instances":
+        return (
+            f"{card.name} finds instances on the whole chip: what it finds depends on --tile and --halo, though not on "
+            f"sheets, workers or order; things larger than the halo of {halo} are put together from several tiles"
+        )
+    return (
+        f"{card.name} sees the whole chip (its reach is not finite): the result depends on --tile and --halo, "
+        "though not on sheets, workers or order"
+    )

@@ -45,26 +45,26 @@ def geometry_reasons(options: SegmentOptions, card: Card) -> list[str]:
 
 
 def raster_reasons(
-    info: RasterInfo, bands: tuple[int, ...], card: Card, options: SegmentOptions
+    info: RasterInfo, bands: tuple[int, ...], cards: Sequence[Card], options: SegmentOptions
 ) -> list[str]:
-    """What of a raster does not fit the network."""
+    """What of a raster does not fit the networks; all want the same number of bands."""
     absent = [band for band in bands if not 1 <= band <= info.bands]
     if absent:
         missing = ", ".join(map(str, absent))
         return [f"{info.path} has no band {missing}: it has {count(info.bands, 'band')}, numbered from 1"]
     reasons = []
-    if len(bands) != len(card.bands):
-        reasons.append(_bands_reason(info, bands, card, options))
+    if len(bands) != len(cards[0].bands):
+        reasons.append(_bands_reason(info, bands, cards[0], options))
     try:
         gsd = info.georef.gsd()
     except ValueError as error:
         return [*reasons, f"{info.path} cannot be placed on the Earth: {error}"]
-    if not options.any_gsd and not card.gsd_matches(gsd):
-        reasons.append(
-            f"{info.path} has a GSD of {format_gsd(gsd)}, but {card.name} {card.version} was trained at "
-            f"{_trained_at(card)}; warp it to that GSD with gdalwarp -tr, or pass --any-gsd to take it as it is"
-        )
-    return reasons
+    unfit = [card for card in cards if not options.any_gsd and not card.gsd_matches(gsd)]
+    return reasons + [
+        f"{info.path} has a GSD of {format_gsd(gsd)}, but {card.name} {card.version} was trained at "
+        f"{_trained_at(card)}; warp it to that GSD with gdalwarp -tr, or pass --any-gsd to take it as it is"
+        for card in unfit
+    ]
 
 
 def _bands_reason(info: RasterInfo, bands: Sequence[int], card: Card, options: SegmentOptions) -> str:
@@ -138,8 +138,12 @@ def resource_reasons(plan: Plan) -> list[str]:
     return reasons
 
 
-def sample_notes(infos: Iterable[RasterInfo], card: Card) -> list[str]:
-    """A word on rasters whose samples may be of another range than the network was made for."""
+def sample_notes(infos: Sequence[RasterInfo], cards: Iterable[Card]) -> list[str]:
+    """A word on rasters whose samples may be of another range than a network was made for."""
+    return [note for card in cards for note in _sample_notes(infos, card)]
+
+
+def _sample_notes(infos: Iterable[RasterInfo], card: Card) -> list[str]:
     scaling = card.scaling
     ends = [
         (side - offset) / scale

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,13 +17,17 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
-from models.engines.engine import Engine, shared_engine
+from models.engines.engine import Engine
+from models.engines.ensemble import Ensemble, shared_ensemble
 from models.engines.profile import execution_profile
+from models.engines.workplace import Workplace
 from pipeline import files
 from pipeline.infer import calls_at_once, infer_tiles
 from pipeline.keys import recipe_digest, sheet_key
-from pipeline.layout import RunFolder, prediction_store
+from pipeline.layout import RunFolder, converted_folder, prediction_store
 from pipeline.plan import Plan
+from pipeline.store import Entry
+from tiles.instances import SheetInstances, TileInstance, tile_instances
 from tiles.source import Chip, RasterSource
 from tiles.stitch import LabelMap, stitch_ring, stitcher
 
@@ -74,9 +78,9 @@ class SegmentSheets(beam.DoFn):
     def setup(self) -> None:
         """Open nothing yet: rasters and network are opened by the first sheet that needs them."""
         plan = self._plan
-        self._profile = execution_profile(plan.options.batch_size)
+        self._profile = execution_profile(plan.options.batch_size, plan.engine, plan.options.precision)
         self._recipe = recipe_digest(
-            plan.card.score_fields(), self._profile.to_json(), plan.core, plan.halo, plan.stitch
+            plan.score_fields(), self._profile.to_json(), plan.core, plan.halo, plan.stitch
         )
         self._store = prediction_store(plan)
         self._sources: dict[int, RasterSource] = {}
@@ -91,8 +95,8 @@ class SegmentSheets(beam.DoFn):
         reused = not self._plan.options.force and self._store.get(key) is not None
         tiles = 0
         if not reused:
-            label_map, tiles = self._segment(chip, element, clock)
-            self._store.put(key, label_map)
+            entry, tiles = self._entry(chip, element, clock)
+            self._store.put(key, entry)
         record = SheetRecord(raster, row, col, key, reused, tiles, clock.seconds, self._profile.to_json())
         self._count(record)
         files.write_bytes(self._run_folder.sheet_done(*element), json.dumps(asdict(record)).encode())
@@ -110,7 +114,13 @@ class SegmentSheets(beam.DoFn):
             self._sources[raster] = RasterSource(planned.path, planned.bands, self._plan.card.fill)
         return self._sources[raster]
 
-    def _segment(self, chip: Chip, element: Sheet, clock: Clock) -> tuple[LabelMap, int]:
+    def _entry(self, chip: Chip, element: Sheet, clock: Clock) -> tuple[Entry, int]:
+        """What the store keeps of a sheet, and how many tiles it took."""
+        if self._plan.card.task == "instances":
+            return self._find(chip, element, clock)
+        return self._label(chip, element, clock)
+
+    def _label(self, chip: Chip, element: Sheet, clock: Clock) -> tuple[LabelMap, int]:
         """The label map of a sheet, and how many tiles it took."""
         raster, row, col = element
         lattice = self._plan.lattice(raster)
@@ -119,31 +129,63 @@ class SegmentSheets(beam.DoFn):
         ring = stitch_ring(self._plan.stitch)
         tiles = [tile for tile in lattice.sheet_tiles(row, col, ring) if stitch.needs(tile, valid)]
         if tiles:
-            self._infer(chip, element, tiles, stitch, clock)
+            for tile, logits in self._infer(self._engine().logits, chip, element, tiles, clock):
+                with clock.time("stitch"):
+                    stitch.add(tile, logits)
         with clock.time("stitch"):
             return stitch.label_map(np.ascontiguousarray(valid)), len(tiles)
 
+    def _find(self, chip: Chip, element: Sheet, clock: Clock) -> tuple[SheetInstances, int]:
+        """What the tiles of a sheet find, and how many tiles it took."""
+        raster, row, col = element
+        lattice = self._plan.lattice(raster)
+        instances: list[TileInstance] = []
+        tiles = [
+            tile
+            for tile in lattice.sheet_tiles(row, col)
+            if chip.valid[lattice.core_window(*tile).within(chip.window)].any()
+        ]
+        if tiles:
+            for tile, found in self._infer(self._detector().instances, chip, element, tiles, clock):
+                with clock.time("stitch"):
+                    valid = chip.valid[lattice.read_window(*tile).within(chip.window)]
+                    instances.extend(tile_instances(found, lattice, tile, valid))
+        valid = chip.valid[lattice.sheet_window(row, col).within(chip.window)]
+        return SheetInstances(np.ascontiguousarray(valid), tuple(instances)), len(tiles)
+
     def _infer(
-        self, chip: Chip, element: Sheet, tiles: list[tuple[int, int]], stitch: Any, clock: Clock
-    ) -> None:
+        self,
+        ask: Callable[[np.ndarray], Iterable[Any]],
+        chip: Chip,
+        element: Sheet,
+        tiles: list[tuple[int, int]],
+        clock: Clock,
+    ) -> Iterator[tuple[tuple[int, int], Any]]:
+        """What the network says of tiles, one after another."""
         samples = self._profile.samples
         at_once = GPU_CALLS
         if self._profile.device == "cpu":
             at_once = calls_at_once(self._plan.chip_memory() * samples, self._workers)
         with clock.time("infer"):
-            answers = infer_tiles(
-                self._engine(), chip, self._plan.lattice(element[0]), tiles, samples, at_once
-            )
+            answers = infer_tiles(ask, chip, self._plan.lattice(element[0]), tiles, samples, at_once)
         while True:
             with clock.time("infer"):
                 answer = next(answers, None)
             if answer is None:
                 return
-            with clock.time("stitch"):
-                stitch.add(*answer)
+            yield answer
 
-    def _engine(self) -> Engine:
-        return shared_engine(self._plan.bundle, self._profile)
+    def _engine(self) -> Engine | Ensemble:
+        plan = self._plan
+        calls = calls_at_once(plan.chip_memory() * self._profile.samples, self._workers)
+        workplace = Workplace(converted_folder(plan), calls)
+        return shared_ensemble(plan.bundles, self._profile, workplace, plan.options.augment)
+
+    def _detector(self) -> Engine:
+        engine = self._engine()
+        if not isinstance(engine, Engine):
+            raise TypeError("what detectors find cannot be averaged; the plan refuses that")
+        return engine
 
     def _count(self, record: SheetRecord) -> None:
         Metrics.counter("terraseam", "sheets_reused" if record.reused else "sheets_inferred").inc()

@@ -136,7 +136,9 @@ def test_a_profile_is_plain_and_pins_one_thread():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"engine": "onnx"}, "no engine runs onnx in float32 on a cpu"),
+        ({"engine": "torch"}, "no engine runs torch in float32 on a cpu"),
+        ({"engine": "onnx", "device": "gpu"}, "no engine runs onnx in float32 on a gpu"),
+        ({"engine": "openvino", "precision": "float16"}, "no engine runs openvino in float16 on a cpu"),
         ({"device": "tpu"}, "on a tpu"),
         ({"samples": 0}, "must be 1 or more, got 1 and 0"),
     ],

@@ -29,9 +29,9 @@ def plan_of(make_raster, bundle, tmp_path):
 
     def plan(*rasters, **options):
         paths = tuple(str(raster) for raster in rasters) or (str(make_raster()),)
-        return make_plan(
-            SegmentOptions(paths, **{"model": str(bundle), "output": str(tmp_path / "out"), **options})
-        )
+        model = options.pop("model", str(bundle))
+        models = (model,) if isinstance(model, str) else tuple(map(str, model))
+        return make_plan(SegmentOptions(paths, models, **{"output": str(tmp_path / "out"), **options}))
 
     return plan
 

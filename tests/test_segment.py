@@ -359,7 +359,7 @@ def test_every_stage_counts_and_times(scene, bundle, tmp_path):
     from pipeline.plan import make_plan
     from pipeline.runner import beam_pipeline
 
-    options = SegmentOptions((str(scene),), str(bundle), str(tmp_path / "out"), sheet=512, tile=512)
+    options = SegmentOptions((str(scene),), (str(bundle),), str(tmp_path / "out"), sheet=512, tile=512)
     plan = make_plan(options)
     beam = beam_pipeline(PipelineOptions([]), tmp_path / "log")
     build(beam, plan, RunFolder.of(plan), workers=1, accelerated=False, started=time.time())

@@ -1,16 +1,21 @@
-"""The engine that runs a bundle: built once a process and shared by its threads."""
+"""The engine that runs a bundle: checks and scales chips, calls the network, and turns its answers into logits."""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from models.card import Card
-from models.engines.profile import Profile
+from models.engines.answers import logits_of
+from models.engines.profile import EngineError, Profile
+from models.engines.workplace import Workplace
+from models.instances import ChipInstance
 from models.scaling import scale
 
 
@@ -24,6 +29,11 @@ class Network(Protocol):
 class Engine:
     """A bundle at work: raw raster values in, what its network says of them out.
 
+    Args:
+        bundle: Folder of the bundle.
+        profile: How the call runs.
+        workplace: Where converted networks are kept, and how many calls run at once.
+
     Attributes:
         card: Card of the bundle.
         profile: How the call runs.
@@ -31,15 +41,18 @@ class Engine:
 
     Raises:
         CardError: If the bundle is not what its card says.
-        EngineError: If the engine already runs in this process in another way than the profile says.
+        EngineError: If the engine is not there, cannot run the network, or already runs in this process in
+            another way than the profile says.
     """
 
-    def __init__(self, bundle: str | os.PathLike[str], profile: Profile) -> None:
+    def __init__(
+        self, bundle: str | os.PathLike[str], profile: Profile, workplace: Workplace | None = None
+    ) -> None:
         self.card = Card.read(bundle)
         self.profile = profile
         self.calls = 0
         self._lock = threading.Lock()
-        self._network = _network(Path(bundle), profile)
+        self._network = _network(Path(bundle), self.card, profile, workplace or Workplace())
 
     def logits(self, chips: np.ndarray) -> np.ndarray:
         """Run the network; several threads may do so at once.
@@ -53,16 +66,57 @@ class Engine:
 
         Raises:
             ValueError: If there are no chips, or they do not fit the network.
+            EngineError: If the network finds instances, or does not answer as its card says.
         """
-        self._check(chips)
-        samples = self.profile.samples
+        self._check(chips, "semantic")
+        height, width = chips.shape[1:3]
         parts = []
+        for made, count in self._answers(chips):
+            if len(made) != 1:
+                raise EngineError(
+                    f"the network of {self.card.name} makes {len(made)} arrays; it must make one map of "
+                    f"{self.card.network.answer}"
+                )
+            parts.append(logits_of(made[0], self.card, height, width)[:count])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def instances(self, chips: np.ndarray) -> list[list[ChipInstance]]:
+        """Run a detector; several threads may do so at once.
+
+        Args:
+            chips: As for `logits`.
+
+        Returns:
+            What it finds on each chip.
+
+        Raises:
+            ValueError: If there are no chips, or they do not fit the network.
+            EngineError: If the network labels pixels, or does not answer as its card says.
+        """
+        from models.detection.paste import chip_instances
+
+        self._check(chips, "instances")
+        height, width = chips.shape[1:3]
+        found = []
+        for made, count in self._answers(chips):
+            if len(made) != 4:
+                raise EngineError(
+                    f"the network of {self.card.name} makes {len(made)} arrays; a detector makes four: boxes, labels, "
+                    "scores, masks"
+                )
+            found += [
+                chip_instances(*arrays, height, width) for arrays in islice(zip(*made, strict=True), count)
+            ]
+        return found
+
+    def _answers(self, chips: np.ndarray) -> Iterator[tuple[tuple[np.ndarray, ...], int]]:
+        """Call the network on chips, as many at once as the profile says; with how many of them are asked for."""
+        samples = self.profile.samples
         for first in range(0, len(chips), samples):
-            (made,) = self._network(self._feed(chips[first : first + samples]))
-            parts.append(made[: len(chips) - first])
+            wanted = chips[first : first + samples]
+            yield self._network(self._feed(wanted)), len(wanted)
             with self._lock:
                 self.calls += 1
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _feed(self, chips: np.ndarray) -> np.ndarray:
         """Return what one call takes: chips scaled, the last repeated where there are fewer than a call takes."""
@@ -70,9 +124,15 @@ class Engine:
         missing = self.profile.samples - len(batch)
         if missing:
             batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+        if self.card.network.layout == "channels_first":
+            batch = np.ascontiguousarray(np.moveaxis(batch, -1, 1))
         return batch
 
-    def _check(self, chips: np.ndarray) -> None:
+    def _check(self, chips: np.ndarray, task: str) -> None:
+        if self.card.task != task:
+            raise EngineError(
+                f"{self.card.name} does {self.card.task}, not {task}; ask it for {self.card.task}"
+            )
         bands, stride = len(self.card.bands), self.card.stride
         if chips.ndim != 4 or not len(chips) or chips.shape[3] != bands:
             raise ValueError(f"{self.card.name} wants chips (1+, height, width, {bands}), got {chips.shape}")
@@ -83,21 +143,31 @@ class Engine:
             )
 
 
-def _network(bundle: Path, profile: Profile) -> Network:
+def _network(bundle: Path, card: Card, profile: Profile, workplace: Workplace) -> Network:
     """Load the network of a bundle on the engine of a profile."""
+    if profile.engine == "openvino":
+        from models.engines.openvino import OpenvinoNetwork
+
+        return OpenvinoNetwork(bundle, card, profile, workplace)
+    if profile.engine == "onnx":
+        from models.engines.onnx import OnnxNetwork
+
+        return OnnxNetwork(bundle, card, profile, workplace)
     from models.engines.tensorflow import TensorflowNetwork
 
-    return TensorflowNetwork(bundle, profile)
+    return TensorflowNetwork(bundle, card, profile)
 
 
-_engines: dict[tuple[Path, Profile], Engine] = {}
+_engines: dict[tuple[Path, Profile, Workplace], Engine] = {}
 _engines_lock = threading.Lock()
 
 
-def shared_engine(bundle: str | os.PathLike[str], profile: Profile) -> Engine:
-    """Return the one engine of this process for a bundle and a profile, made at the first call."""
-    key = (Path(bundle).resolve(), profile)
+def shared_engine(
+    bundle: str | os.PathLike[str], profile: Profile, workplace: Workplace | None = None
+) -> Engine:
+    """Return the one engine of this process for a bundle, a profile and a workplace, made at the first call."""
+    key = (Path(bundle).resolve(), profile, workplace or Workplace())
     with _engines_lock:
         if key not in _engines:
-            _engines[key] = Engine(key[0], profile)
+            _engines[key] = Engine(*key)
         return _engines[key]

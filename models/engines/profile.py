@@ -13,10 +13,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from models.engines.choice import PRECISIONS
+
 CPU_SAMPLES = 1
 GPU_SAMPLES = 4
 VECTOR_INSTRUCTIONS = ("avx512f", "avx2", "avx", "sve", "asimd")
 THREADS = 1
+DEVICES = ("cpu", "gpu")
+
+TENSORFLOW = ("tensorflow", "tensorflow-cpu")
+RUNTIMES = {"tensorflow": TENSORFLOW, "openvino": ("openvino",), "onnx": ("onnxruntime",)}
+"""The distributions, any of which brings an engine."""
+
+CONVERTERS = {"tensorflow": (), "openvino": (TENSORFLOW,), "onnx": (TENSORFLOW, ("tf2onnx",))}
+"""What turns networks of TensorFlow into those of an engine, next to the engine itself."""
 
 
 class EngineError(RuntimeError):
@@ -28,10 +38,12 @@ class Profile:
     """What decides the last bits of logits, next to network and pixels.
 
     Attributes:
-        engine: Name of the engine, ``tensorflow``.
+        engine: Name of the engine: ``tensorflow``, ``openvino`` or ``onnx``.
         engine_version: Its version.
+        converter: What converts networks for it, with versions, such as ``tensorflow 2.21.0``; empty where
+            nothing is converted.
         keras_version: Version of Keras.
-        precision: Type of the network's numbers.
+        precision: Type that the network computes in: ``float32``, or on TensorFlow ``bfloat16`` or ``float16``.
         device: ``cpu`` or ``gpu``.
         instructions: Kind of CPU and its widest vector instructions, which the kernels are chosen by.
         threads: Threads that one operation may use on the CPU.
@@ -40,6 +52,7 @@ class Profile:
 
     engine: str
     engine_version: str
+    converter: str
     keras_version: str
     precision: str
     device: str
@@ -48,7 +61,9 @@ class Profile:
     samples: int
 
     def __post_init__(self) -> None:
-        if self.engine != "tensorflow" or self.precision != "float32" or self.device not in ("cpu", "gpu"):
+        choices = (DEVICES, PRECISIONS) if self.engine == "tensorflow" else (DEVICES[:1], PRECISIONS[:1])
+        known = self.engine in RUNTIMES and self.device in choices[0] and self.precision in choices[1]
+        if not known:
             raise ValueError(f"no engine runs {self.engine} in {self.precision} on a {self.device}")
         if self.threads < 1 or self.samples < 1:
             raise ValueError(f"threads and samples must be 1 or more, got {self.threads} and {self.samples}")
@@ -58,24 +73,48 @@ class Profile:
         return asdict(self)
 
 
-def execution_profile(batch_size: int | None = None) -> Profile:
+def execution_profile(
+    batch_size: int | None = None, engine: str = "tensorflow", precision: str = "float32"
+) -> Profile:
     """Return the profile of this machine; TensorFlow is imported only where there is a GPU to ask it about.
 
     Args:
         batch_size: Chips per call; by default 1 on a CPU, where batches do not pay, and 4 on a GPU.
+        engine: Name of the engine; all but TensorFlow run on the CPU.
+        precision: Type that the network computes in.
+
+    Raises:
+        EngineError: If the engine is not installed.
     """
-    device = "gpu" if _has_gpu() else "cpu"
+    device = "gpu" if engine == "tensorflow" and _has_gpu() else "cpu"
     default = GPU_SAMPLES if device == "gpu" else CPU_SAMPLES
+    converters = [(names[0], _version(*names)) for names in CONVERTERS[engine]]
     return Profile(
-        engine="tensorflow",
-        engine_version=_version("tensorflow", "tensorflow-cpu"),
-        keras_version=_version("keras"),
-        precision="float32",
+        engine=engine,
+        engine_version=_required_version(*RUNTIMES[engine]),
+        converter=", ".join(f"{name} {version}" for name, version in converters if version),
+        keras_version=_required_version("keras"),
+        precision=precision,
         device=device,
         instructions=_instructions(),
         threads=THREADS,
         samples=default if batch_size is None else batch_size,
     )
+
+
+def may_have_gpu() -> bool:
+    """Whether this machine has device nodes of a GPU that are not hidden."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return not hidden and any(Path("/dev").glob("nvidia[0-9]*"))
+
+
+def _has_gpu() -> bool:
+    """Whether there is a GPU; without device nodes of one TensorFlow is not asked."""
+    if not may_have_gpu():
+        return False
+    from models.engines.tensorflow import import_tensorflow
+
+    return bool(import_tensorflow().config.list_physical_devices("GPU"))
 
 
 def _instructions() -> str:
@@ -86,20 +125,17 @@ def _instructions() -> str:
     return f"{platform.machine()} {widest}".strip()
 
 
-def _has_gpu() -> bool:
-    """Whether there is a GPU; without device nodes of one TensorFlow is not asked."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    if hidden or not any(Path("/dev").glob("nvidia[0-9]*")):
-        return False
-    from models.engines.tensorflow import import_tensorflow
-
-    return bool(import_tensorflow().config.list_physical_devices("GPU"))
+def _required_version(*distributions: str) -> str:
+    version = _version(*distributions)
+    if version is None:
+        raise EngineError(f"{distributions[0]} is not installed here; install it to run networks with it")
+    return version
 
 
-def _version(*distributions: str) -> str:
+def _version(*distributions: str) -> str | None:
     for name in distributions:
         try:
             return importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    raise EngineError(f"{distributions[0]} is not installed; install it to run networks")
+    return None

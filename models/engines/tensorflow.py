@@ -7,14 +7,17 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from models.card import Card, check_weights
 from models.engines.profile import EngineError, Profile
+from models.engines.saved_model import load_saved_model
 
 
 class TensorflowNetwork:
@@ -22,18 +25,20 @@ class TensorflowNetwork:
 
     Args:
         bundle: Folder of the bundle.
+        card: Its card.
         profile: How the call runs.
 
     Raises:
         CardError: If the bundle is not what its card says.
-        EngineError: If TensorFlow already runs in another way than the profile says.
+        EngineError: If TensorFlow already runs in another way than the profile says, or cannot run the network.
     """
 
-    def __init__(self, bundle: Path, profile: Profile) -> None:
+    def __init__(self, bundle: Path, card: Card, profile: Profile) -> None:
         self._profile = profile
         self._lock = threading.Lock()
         self._tf = _start_tensorflow(profile)
-        self._model = _load(bundle, self._tf, profile)
+        with self._tf.device(_device(profile)):
+            self._network = load_network(bundle, card, self._tf, profile.precision)
         self._compiled: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -59,7 +64,11 @@ class TensorflowNetwork:
 
     def _run(self, chips: Any) -> Any:
         with self._tf.device(_device(self._profile)):
-            return self._model(chips, training=False)
+            return self._tf.nest.map_structure(self._in_float32, self._network(chips))
+
+    def _in_float32(self, made: Any) -> Any:
+        """What was made in half precision, in float32; anything else as it is."""
+        return self._tf.cast(made, self._tf.float32) if made.dtype.is_floating else made
 
     def _executor(self) -> AbstractContextManager[None]:
         """Return the context of a call; on a CPU it runs in the calling thread, one operation after another.
@@ -127,8 +136,32 @@ def _start_tensorflow(profile: Profile) -> Any:
     return tf
 
 
-def _load(bundle: Path, tf: Any, profile: Profile) -> Any:
-    """Load the network of a bundle onto the profile's device."""
+def load_network(bundle: Path, card: Card, tf: Any, precision: str = "float32") -> Callable[[Any], Any]:
+    """Load the network of a bundle.
+
+    Returns:
+        What runs it: takes a batch of scaled chips as a tensor and returns one tensor, or a list or a dictionary
+        of them.
+
+    Raises:
+        CardError: If the bundle is not what its card says.
+        EngineError: If TensorFlow cannot run its network, or not in that precision.
+    """
+    if card.network.name == "model.onnx":
+        raise EngineError(
+            f"TensorFlow does not run model.onnx of {card.name}; pass --engine onnx or openvino"
+        )
+    if card.network.name == "saved_model":
+        if precision != "float32":
+            raise EngineError(
+                f"the SavedModel of {card.name} computes in its own precision; leave out --precision"
+            )
+        check_weights(bundle, card)
+        return load_saved_model(bundle / card.network.name, tf)
+    return _load_keras(bundle, precision)
+
+
+def _load_keras(bundle: Path, precision: str) -> Callable[[Any], Any]:
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -138,8 +171,12 @@ def _load(bundle: Path, tf: Any, profile: Profile) -> Any:
         )
     from models.bundle import load_model
 
-    with tf.device(_device(profile)):
-        return load_model(bundle)
+    model = load_model(bundle)
+    if precision != "float32":
+        # Weights stay float32, and every layer casts what it reads; what it makes is of the half type.
+        for layer in model._flatten_layers(include_self=False):
+            layer.dtype_policy = f"mixed_{precision}"
+    return partial(model, training=False)
 
 
 def _device(profile: Profile) -> str:

@@ -1,0 +1,131 @@
+"""What networks answer, as logits: scores, labels and single channels are turned into one logit a class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from models.card import Card
+from models.engines.profile import EngineError
+
+SCORE_FLOOR = np.float32(1e-30)
+"""The least score of which the logarithm is taken; below it lie only numbers that float32 rounds to nothing."""
+
+LABEL_GAP = np.float32(16)
+"""The logit of a label that a network names, above those of all others: a score of 0.99997 or more."""
+
+SCORE_SLACK = 0.01
+"""How far beyond 0 and 1 numbers may lie that are called scores: half precision rounds that much."""
+
+
+def logits_of(answer: np.ndarray, card: Card, height: int, width: int) -> np.ndarray:
+    """Turn what a network made of chips into logits.
+
+    Args:
+        answer: What it made, of the kind and in the layout that ``card.network`` says; a map of labels may lack
+            the axis of channels.
+        card: Card of the bundle.
+        height: Height of the chips, in pixels.
+        width: Width of the chips, in pixels.
+
+    Returns:
+        Logits, float32, shape ``(n, height, width, classes)``. Their softmax are the scores, where the network
+        answers scores or logits; the class that it names has a score of nearly 1, where it answers labels.
+
+    Raises:
+        EngineError: If the answer has not the size of the chips, the card's number of channels or values that
+            the card's kind of answer cannot have.
+    """
+    made = _channels_last(answer, card)
+    wanted = CHANNELS.get(card.network.answer, len(card.classes))
+    if made.shape[1:3] != (height, width):
+        raise EngineError(
+            f"the network of {card.name} makes maps of {made.shape[1]} x {made.shape[2]} px of chips of "
+            f"{height} x {width} px; the maps must have the size of the chips"
+        )
+    if made.shape[3] != wanted:
+        raise EngineError(
+            f"the network of {card.name} makes {made.shape[3]} channels, but its card has {len(card.classes)} "
+            f"classes and calls its answer {card.network.answer}, which takes {wanted}; make the card fit the network"
+        )
+    return TURNED[card.network.answer](made, card)
+
+
+CHANNELS = {"labels": 1, "binary_logits": 1, "binary_scores": 1}
+"""Channels of an answer, where they are not one a class."""
+
+
+def scores_of(logits: np.ndarray) -> np.ndarray:
+    """Scores of logits: their softmax along the last axis, float32."""
+    scores = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float32)
+    scores /= scores.sum(axis=-1, keepdims=True)
+    return scores
+
+
+def logits_of_scores(scores: np.ndarray) -> np.ndarray:
+    """Logits of which scores are the softmax: their logarithm, finite also where a score is 0."""
+    return np.log(np.maximum(scores, SCORE_FLOOR), dtype=np.float32)
+
+
+def _channels_last(answer: np.ndarray, card: Card) -> np.ndarray:
+    """An answer in the shape ``(n, height, width, channels)``."""
+    if answer.ndim == 3 and CHANNELS.get(card.network.answer) == 1:
+        return answer[..., None]
+    if answer.ndim != 4:
+        raise EngineError(
+            f"the network of {card.name} makes an array of shape {answer.shape}, where its card speaks of "
+            f"{card.network.answer}; a map of them has four axes"
+        )
+    return np.moveaxis(answer, 1, -1) if card.network.layout == "channels_first" else answer
+
+
+def _from_logits(made: np.ndarray, _: Card) -> np.ndarray:
+    return np.ascontiguousarray(made, np.float32)
+
+
+def _from_scores(made: np.ndarray, card: Card) -> np.ndarray:
+    return logits_of_scores(_checked_scores(made, card))
+
+
+def _from_labels(made: np.ndarray, card: Card) -> np.ndarray:
+    labels = made[..., 0]
+    least, most = labels.min(), labels.max()
+    if least < 0 or most >= len(card.classes):
+        wrong = least if least < 0 else most
+        raise EngineError(
+            f"the network of {card.name} answers the label {wrong:g}, but its card has {len(card.classes)} classes, "
+            f"0 to {len(card.classes) - 1}; make the card fit the network"
+        )
+    named = labels[..., None] == np.arange(len(card.classes))
+    return np.where(named, LABEL_GAP, np.float32(0))
+
+
+def _from_binary_logits(made: np.ndarray, _: Card) -> np.ndarray:
+    logit = made.astype(np.float32, copy=False)
+    return np.concatenate([np.zeros_like(logit), logit], axis=-1)
+
+
+def _from_binary_scores(made: np.ndarray, card: Card) -> np.ndarray:
+    score = _checked_scores(made, card)
+    return logits_of_scores(np.concatenate([1 - score, score], axis=-1))
+
+
+def _checked_scores(made: np.ndarray, card: Card) -> np.ndarray:
+    scores = made.astype(np.float32, copy=False)
+    least, most = float(scores.min()), float(scores.max())
+    if least < -SCORE_SLACK or most > 1 + SCORE_SLACK:
+        raise EngineError(
+            f"the network of {card.name} answers {least:.3g} to {most:.3g}, but its card calls that scores, which "
+            "lie between 0 and 1; does it answer logits?"
+        )
+    return scores
+
+
+TURNED: dict[str, Callable[[np.ndarray, Card], np.ndarray]] = {
+    "logits": _from_logits,
+    "scores": _from_scores,
+    "labels": _from_labels,
+    "binary_logits": _from_binary_logits,
+    "binary_scores": _from_binary_scores,
+}

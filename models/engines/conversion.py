@@ -1,0 +1,150 @@
+"""Networks converted for an engine: made on first use in a process of their own, kept, and verified on load."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.card import Card, network_sha256
+from models.engines.profile import EngineError, Profile
+
+CONVERSION_VERSION = 1
+"""Raised by hand when the same network is converted in another way."""
+
+NETWORK_FILES = {"openvino": "network.xml", "onnx": "network.onnx"}
+CHECKSUMS = "checksums.json"
+PACKAGE_ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One network for one engine and chips of one shape.
+
+    Attributes:
+        bundle: Folder of the bundle.
+        weights_sha256: SHA-256 of the network's file.
+        engine: The engine that it is for.
+        versions: Versions of the engine, of Keras and of what converts.
+        shape: Shape of what a call takes: ``(samples, height, width, bands)``, or with bands in the second place.
+    """
+
+    bundle: str
+    weights_sha256: str
+    engine: str
+    versions: tuple[str, ...]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, bundle: Path, card: Card, profile: Profile, shape: tuple[int, ...]) -> Conversion:
+        """The conversion that a profile needs."""
+        versions = (profile.engine_version, profile.keras_version, profile.converter)
+        return cls(str(bundle), card.weights_sha256, profile.engine, versions, shape)
+
+    @property
+    def name(self) -> str:
+        """What it depends on, as the name of a folder."""
+        recipe = [CONVERSION_VERSION, self.weights_sha256, self.engine, self.versions, self.shape]
+        return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]
+
+
+def converted_network(conversion: Conversion, folder: str | None) -> Path:
+    """Return the file of a converted network, which is converted if the folder has it not or damaged.
+
+    Several processes may ask at the same time: one converts, the others wait for it.
+
+    Args:
+        conversion: What is wanted.
+        folder: Where conversions are kept; None for a folder of this user on this machine.
+
+    Raises:
+        EngineError: If the network cannot be converted.
+    """
+    place = Path(folder) if folder is not None else _own_folder()
+    place.mkdir(parents=True, exist_ok=True)
+    kept = place / conversion.name
+    if not _is_whole(kept):
+        with _lock(place / f".{conversion.name}.lock"):
+            if not _is_whole(kept):
+                _convert(conversion, kept)
+    return kept / NETWORK_FILES[conversion.engine]
+
+
+def _convert(conversion: Conversion, kept: Path) -> None:
+    """Convert a network; its folder appears whole or not at all."""
+    shutil.rmtree(kept, ignore_errors=True)
+    for left in kept.parent.glob(f".{kept.name}.*.draft"):
+        # Nobody else converts it now: that is what a process has left that was killed.
+        shutil.rmtree(left, ignore_errors=True)
+    draft = kept.with_name(f".{kept.name}.{uuid.uuid4().hex}.draft")
+    draft.mkdir()
+    try:
+        _run_converter(conversion, draft / NETWORK_FILES[conversion.engine])
+        checksums = {file.name: network_sha256(file) for file in sorted(draft.iterdir())}
+        (draft / CHECKSUMS).write_text(json.dumps(checksums))
+        draft.rename(kept)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _run_converter(conversion: Conversion, target: Path) -> None:
+    """Convert in a process of its own, so that this one never holds TensorFlow."""
+    path = os.pathsep.join([str(PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    settings = {"PYTHONPATH": path, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+    order = {
+        "bundle": conversion.bundle,
+        "engine": conversion.engine,
+        "shape": conversion.shape,
+        "target": str(target),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "models.engines.convert", json.dumps(order)],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"the converter ended with status {done.returncode}"]
+        raise EngineError(
+            f"bundle {conversion.bundle} cannot be converted for {conversion.engine} ({said[-1].strip()[:300]}); "
+            "run it with the engine of its file, by leaving out --engine"
+        )
+
+
+def _is_whole(kept: Path) -> bool:
+    """Whether a folder holds what was written into it."""
+    try:
+        checksums: dict[str, Any] = json.loads((kept / CHECKSUMS).read_text())
+        return bool(checksums) and all(network_sha256(kept / name) == sha for name, sha in checksums.items())
+    except (OSError, ValueError):
+        return False
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Wait for a lock between processes and threads; it ends with the block, or with the process."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _own_folder() -> Path:
+    """A folder for temporary files that this user alone may write."""
+    folder = Path(tempfile.gettempdir()) / f"terraseam-converted-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.stat(follow_symlinks=False)
+    if status.st_uid != os.getuid() or status.st_mode & 0o022 or folder.is_symlink():
+        raise EngineError(f"{folder} may be written by others; remove it, or pass a local folder with --work")
+    return folder

@@ -1,0 +1,84 @@
+"""Several engines as one, and every chip seen from all sides: the mean of their scores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from models.engines.answers import logits_of_scores, scores_of
+from models.engines.engine import Engine, shared_engine
+from models.engines.profile import EngineError, Profile
+from models.engines.workplace import Workplace
+from models.ensemble import combined_card, mismatches
+from models.symmetry import SYMMETRIES
+
+
+class Ensemble:
+    """Engines whose scores are averaged, for chips as they are or also turned and mirrored.
+
+    The mean is taken pixel by pixel and in one order, so that it keeps what the engines promise: the same bits
+    for the same chip, and tiles that equal the whole raster where the reach of its card is read around them.
+
+    Args:
+        engines: The members; each scales chips as its own card says.
+        augment: Whether each sees every chip in all eight symmetries of the square.
+
+    Attributes:
+        card: What holds for all of them together.
+
+    Raises:
+        EngineError: If what the members say cannot be averaged.
+    """
+
+    def __init__(self, engines: Sequence[Engine], augment: bool) -> None:
+        cards = [engine.card for engine in engines]
+        reasons = mismatches(cards)
+        if augment and cards[0].task != "semantic":
+            reasons.append(f"{cards[0].name} finds instances, which cannot be averaged over turned chips")
+        if reasons:
+            raise EngineError("; ".join(reasons))
+        self.card = combined_card(cards, augment)
+        self._engines = tuple(engines)
+        self._symmetries = SYMMETRIES if augment else SYMMETRIES[:1]
+
+    @property
+    def calls(self) -> int:
+        """Calls of all networks so far."""
+        return sum(engine.calls for engine in self._engines)
+
+    def logits(self, chips: np.ndarray) -> np.ndarray:
+        """Run all networks on all turned chips; several threads may do so at once.
+
+        Args:
+            chips: Raw values of any raster type, shape ``(n, height, width, bands)``, with height and width
+                multiples of the stride; never written to.
+
+        Returns:
+            Logarithms of the mean scores, float32, shape ``(n, height, width, classes)``.
+
+        Raises:
+            ValueError: If there are no chips, or they do not fit the networks.
+        """
+        scores = self._scores(chips)
+        total = next(scores).copy()
+        for others in scores:
+            total += others
+        total /= len(self._symmetries) * len(self._engines)
+        return logits_of_scores(total)
+
+    def _scores(self, chips: np.ndarray) -> Iterator[np.ndarray]:
+        """Scores of every network on every turned chip, turned back."""
+        for symmetry in self._symmetries:
+            turned = np.ascontiguousarray(symmetry.turned(chips))
+            for engine in self._engines:
+                yield symmetry.turned_back(scores_of(engine.logits(turned)))
+
+
+def shared_ensemble(
+    bundles: Sequence[str | os.PathLike[str]], profile: Profile, workplace: Workplace, augment: bool = False
+) -> Engine | Ensemble:
+    """Return what runs bundles: the engine of a single one, else an ensemble of engines that this process shares."""
+    engines = [shared_engine(bundle, profile, workplace) for bundle in bundles]
+    return engines[0] if len(engines) == 1 and not augment else Ensemble(engines, augment)

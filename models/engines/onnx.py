@@ -1,0 +1,111 @@
+"""ONNX Runtime as the engine, on the CPU: calls run in the calling thread, one operation after another."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.card import Card, check_weights
+from models.engines.conversion import Conversion, converted_network
+from models.engines.profile import EngineError, Profile
+from models.engines.workplace import Workplace
+
+TYPES: dict[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+}
+"""What chips are cast to, by what a network takes."""
+
+
+class OnnxNetwork:
+    """The network of a bundle on ONNX Runtime; several threads may call it at once.
+
+    Args:
+        bundle: Folder of the bundle.
+        card: Its card.
+        profile: How the call runs.
+        workplace: Where converted networks are kept.
+
+    Raises:
+        CardError: If the bundle's network is not that of its card.
+        EngineError: If ONNX Runtime is not installed.
+    """
+
+    def __init__(self, bundle: Path, card: Card, profile: Profile, workplace: Workplace) -> None:
+        try:
+            import onnxruntime  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise EngineError(
+                "ONNX Runtime is not installed here; install it with pip install 'terraseam[onnx]'"
+            ) from error
+        check_weights(bundle, card)
+        self._bundle, self._card, self._profile, self._workplace = bundle, card, profile, workplace
+        self._runtime = onnxruntime
+        self._lock = threading.Lock()
+        self._sessions: dict[tuple[int, ...] | None, Any] = {}
+
+    def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Run the network on scaled chips; returns all that it makes."""
+        session = self._session(batch.shape)
+        taken = session.get_inputs()[0]
+        chips = np.ascontiguousarray(batch, TYPES[taken.type])
+        try:
+            return tuple(session.run(None, {taken.name: chips}))
+        except self._errors() as error:
+            raise EngineError(
+                f"the network of {self._card.name} does not run on chips of shape {batch.shape} "
+                f"({_first_line(error)}); pass another --tile, or make the bundle again"
+            ) from error
+
+    def _session(self, shape: tuple[int, ...]) -> Any:
+        """Return the session for chips of one shape; an ONNX file takes all that it can."""
+        direct = self._card.network.name == "model.onnx"
+        key = None if direct else shape
+        with self._lock:
+            if key not in self._sessions:
+                self._sessions[key] = self._open(
+                    self._bundle / self._card.network.name if direct else self._converted(shape)
+                )
+            return self._sessions[key]
+
+    def _converted(self, shape: tuple[int, ...]) -> Path:
+        conversion = Conversion.of(self._bundle, self._card, self._profile, shape)
+        return converted_network(conversion, self._workplace.converted)
+
+    def _open(self, path: Path) -> Any:
+        runtime = self._runtime
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = self._profile.threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
+        options.use_deterministic_compute = True
+        options.log_severity_level = 4
+        try:
+            session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except self._errors() as error:
+            raise EngineError(
+                f"ONNX Runtime cannot load {path.name} of {self._card.name} ({_first_line(error)}); make the bundle again"
+            ) from error
+        taken = session.get_inputs()
+        if len(taken) != 1 or taken[0].type not in TYPES:
+            found = ", ".join(f"{one.name}: {one.type}" for one in taken)
+            raise EngineError(
+                f"the network of {self._card.name} takes ({found}); it must take one array of floats"
+            )
+        return session
+
+    def _errors(self) -> tuple[type[Exception], ...]:
+        """What ONNX Runtime raises of networks; its kinds of error share no base of their own."""
+        state = self._runtime.capi.onnxruntime_pybind11_state
+        return (RuntimeError, ValueError, *(getattr(state, name) for name in ERRORS))
+
+
+ERRORS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,95 @@
+"""OpenVINO as the engine, on the CPU: one compiled network for each size of chip, one thread a call."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.card import Card, check_weights
+from models.engines.conversion import Conversion, converted_network
+from models.engines.profile import EngineError, Profile
+from models.engines.workplace import Workplace
+
+
+class OpenvinoNetwork:
+    """The network of a bundle on OpenVINO; several threads may call it at once.
+
+    Args:
+        bundle: Folder of the bundle.
+        card: Its card.
+        profile: How the call runs.
+        workplace: Where converted networks are kept, and how many calls run at once.
+
+    Raises:
+        CardError: If the bundle's network is not that of its card.
+        EngineError: If OpenVINO is not installed.
+    """
+
+    def __init__(self, bundle: Path, card: Card, profile: Profile, workplace: Workplace) -> None:
+        try:
+            import openvino  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise EngineError(
+                "OpenVINO is not installed here; install it with pip install 'terraseam[openvino]'"
+            ) from error
+        check_weights(bundle, card)
+        self._bundle, self._card, self._profile, self._workplace = bundle, card, profile, workplace
+        self._core = openvino.Core()
+        self._lock = threading.Lock()
+        self._compiled: dict[tuple[int, ...], Any] = {}
+        self._requests = threading.local()
+
+    def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Run the network on scaled chips; returns all that it makes."""
+        request, kind = self._request(batch.shape)
+        request.infer([batch.astype(kind, copy=False)])
+        return tuple(tensor.data.copy() for tensor in request.output_tensors)
+
+    def _request(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
+        """Return the calling thread's own request for chips of one shape, and the type that it takes."""
+        mine = self._requests.__dict__.setdefault("by_shape", {})
+        if shape not in mine:
+            compiled = self._compile(shape)
+            mine[shape] = (compiled.create_infer_request(), compiled.inputs[0].get_element_type().to_dtype())
+        return mine[shape]
+
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        with self._lock:
+            if shape not in self._compiled:
+                streams = self._workplace.calls
+                settings = {
+                    "PERFORMANCE_HINT": "LATENCY",
+                    "INFERENCE_PRECISION_HINT": "f32",
+                    # A stream is one call with threads of its own: as many as calls that run at once.
+                    "NUM_STREAMS": streams,
+                    "INFERENCE_NUM_THREADS": streams * self._profile.threads,
+                    # Pinned, the threads of several processes would all sit on the same core.
+                    "ENABLE_CPU_PINNING": False,
+                }
+                self._compiled[shape] = self._core.compile_model(self._read(shape), "CPU", settings)
+            return self._compiled[shape]
+
+    def _read(self, shape: tuple[int, ...]) -> Any:
+        """Read the network for chips of one shape; an ONNX file as it is, others converted."""
+        if self._card.network.name != "model.onnx":
+            conversion = Conversion.of(self._bundle, self._card, self._profile, shape)
+            return self._core.read_model(str(converted_network(conversion, self._workplace.converted)))
+        try:
+            model = self._core.read_model(str(self._bundle / self._card.network.name))
+            if len(model.inputs) != 1:
+                raise EngineError(
+                    f"the network of {self._card.name} takes {len(model.inputs)} inputs, not one"
+                )
+            model.reshape(list(shape))
+        except RuntimeError as error:
+            if isinstance(error, EngineError):
+                raise
+            reason = " ".join(str(error).split())[:300]
+            raise EngineError(
+                f"OpenVINO does not take chips of shape {shape} with model.onnx of {self._card.name} ({reason}); "
+                "pass --engine onnx"
+            ) from error
+        return model

@@ -1,0 +1,83 @@
+"""SavedModels from elsewhere on TensorFlow: one signature, one chip in, and no operation that touches the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from models.engines.profile import EngineError
+
+SIGNATURE = "serving_default"
+FORBIDDEN = frozenset(
+    ("PyFunc", "PyFuncStateless", "EagerPyFunc", "ReadFile", "WriteFile", "MatchingFiles", "RpcCall")
+)
+"""Operations that run Python code or touch files and networks, which no network needs to answer."""
+
+
+def load_saved_model(folder: Path, tf: Any) -> Callable[[Any], Any]:
+    """Load a SavedModel.
+
+    Args:
+        folder: The SavedModel.
+        tf: TensorFlow.
+
+    Returns:
+        What runs it: takes a batch of float32 chips as a tensor and returns what its signature makes, by name.
+
+    Raises:
+        EngineError: If it cannot be read, has not one signature for serving with one input, or has operations
+            that touch more than tensors.
+    """
+    _refuse_operations(folder)
+    try:
+        loaded = tf.saved_model.load(str(folder))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise EngineError(_damaged(folder, error)) from error
+    if SIGNATURE not in loaded.signatures:
+        found = ", ".join(sorted(loaded.signatures)) or "none"
+        raise EngineError(
+            f"{folder} has no signature {SIGNATURE!r} (its signatures: {found}); export it with one, as "
+            "model.export does"
+        )
+    taken = loaded.signatures[SIGNATURE].structured_input_signature[1]
+    if len(taken) != 1:
+        raise EngineError(
+            f"{folder} takes {len(taken)} inputs ({', '.join(sorted(taken))}); it must take one, chips"
+        )
+    ((name, spec),) = taken.items()
+
+    def run(chips: Any) -> Any:
+        # By way of its model: a signature alone does not keep the variables alive.
+        return loaded.signatures[SIGNATURE](**{name: tf.cast(chips, spec.dtype)})
+
+    return run
+
+
+def _refuse_operations(folder: Path) -> None:
+    """Refuse a SavedModel that would do more than compute; it is read for that, and not yet loaded."""
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    described = saved_model_pb2.SavedModel()
+    try:
+        described.ParseFromString((folder / "saved_model.pb").read_bytes())
+    except (OSError, DecodeError) as error:
+        raise EngineError(_damaged(folder, error)) from error
+    found = sorted(FORBIDDEN & set(_operations(described)))
+    if found:
+        raise EngineError(
+            f"{folder} has the operation {found[0]}, which reaches beyond its network; export the network without it"
+        )
+
+
+def _operations(described: Any) -> Iterator[str]:
+    for graph in described.meta_graphs:
+        yield from (node.op for node in graph.graph_def.node)
+        for function in graph.graph_def.library.function:
+            yield from (node.op for node in function.node_def)
+
+
+def _damaged(folder: Path, error: Exception) -> str:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"{folder} is not a SavedModel that TensorFlow can read ({first}); make the bundle again"
