@@ -10,7 +10,7 @@ from keras import layers
 
 from models.bundle import save_bundle
 from models.card import ClassInfo, Scaling
-from models.detection.network import detector
+from models.detection.mask_rcnn import detector
 from models.detection.settings import Anchors, Choice, Detector, Training
 from models.detection.training import training_network
 from models.detection.truth import pad_truth

@@ -135,7 +135,8 @@ def best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     padded = ops.pad(scores, [[0, 0], [0, missing]], constant_values=NEVER) if missing else scores
     if keras.backend.backend() == "torch":  # its top_k does not say which of equal scores comes first
         places = ops.argsort(-padded, axis=-1)[:, :count]
-        return ops.take_along_axis(padded, places, axis=-1), ops.cast(places, "int32")
-    values, places = ops.top_k(padded, count)
+        values = ops.take_along_axis(padded, places, axis=-1)
+    else:
+        values, places = ops.top_k(padded, count)
     last = ops.cast(ops.shape(scores)[1] - 1, "int32")
     return values, ops.minimum(ops.cast(places, "int32"), last)

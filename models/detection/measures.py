@@ -8,15 +8,15 @@ import keras
 from keras import layers
 
 from models.detection.layers import Detections, Proposals
-from models.detection.network import BOX_BINS, MASK_BINS
-from models.detection.roi_align import SAMPLES
+from models.detection.mask_rcnn import BOX_BINS, MASK_BINS, PARTS
 from models.graph import GraphError, read_graph
 from models.memory import FLOAT_BYTES, WORKING_COPIES, memory_per_pixel
 from models.reach import graph_stride
 
+COPIES = 3
+"""Features of boxes that live at once: a sample of every bin, their sum, and what is put into order."""
 CHIP = 512
 """Side of the chip, in pixels, over which the memory of the heads is spread: they take the same for any chip."""
-PARTS = ("pyramid", "proposer", "proposals", "box_head", "detections", "mask_head")
 
 
 def detector_measures(model: keras.Model) -> tuple[int, int]:
@@ -25,7 +25,7 @@ def detector_measures(model: keras.Model) -> tuple[int, int]:
     The coarsest level of the pyramid does not count for the stride: it is every second cell of the one before.
 
     Args:
-        model: What `models.detection.network.detector` builds, new or loaded.
+        model: What `models.detection.mask_rcnn.detector` builds, new or loaded.
 
     Returns:
         The least by which chips may grow, in pixels; and the peak of memory for one call, in bytes per pixel of a
@@ -61,13 +61,13 @@ def check_detector(model: keras.Model) -> None:
         GraphError: If it is not.
     """
     names = {layer.name for layer in model.layers}
-    missing = [name for name in PARTS if name not in names]
+    missing = [name for name in (*PARTS, "proposals", "detections") if name not in names]
     if missing or [len(output.shape) for output in model.outputs] != [3, 2, 2, 4]:
         lacks = (
             f"it lacks {', '.join(missing)}" if missing else "it does not answer boxes, labels, scores, masks"
         )
         raise GraphError(
-            f"network {model.name!r} is not a detector of models.detection.network: {lacks}; build it with mask_rcnn"
+            f"network {model.name!r} is not a detector of models.detection.mask_rcnn: {lacks}; build it with mask_rcnn"
         )
 
 
@@ -84,8 +84,7 @@ def _head_bytes(model: keras.Model) -> int:
         raise GraphError(f"network {model.name!r} has other layers than a detector; build it with mask_rcnn")
     mask_head = model.get_layer("mask_head")
     width, classes = mask_head.inputs[0].shape[-1], mask_head.outputs[0].shape[-1]
-    samples = (SAMPLES**2 + 2) * BOX_BINS**2 * width
-    boxes = proposals.choice.kept * samples + 3 * proposals.choice.candidates**2
+    boxes = proposals.choice.kept * COPIES * BOX_BINS**2 * width + 3 * proposals.choice.candidates**2
     enlarged = (2 * MASK_BINS) ** 2 * (width + 2 * classes)
-    masks = detections.choice.kept * max((SAMPLES**2 + 2) * MASK_BINS**2 * width, enlarged)
+    masks = detections.choice.kept * max(COPIES * MASK_BINS**2 * width, enlarged)
     return FLOAT_BYTES * max(boxes, masks)

@@ -9,8 +9,8 @@ from keras import layers, ops
 
 from models.detection.layers import Proposals, PyramidRoiAlign
 from models.detection.losses import BoxLosses, MaskLoss, ProposalLosses, SampledBoxes, things_at_most
+from models.detection.mask_rcnn import BOX_BINS, MASK_BINS
 from models.detection.measures import check_detector
-from models.detection.network import BOX_BINS, MASK_BINS
 from models.detection.settings import STRIDES, Training
 from models.detection.truth import SIDE
 
@@ -50,7 +50,7 @@ def training_network(
     `models.detection.truth.pad_truth`. The papers train with SGD of momentum 0.9 and weight decay 1e-4.
 
     Args:
-        network: What `models.detection.network.detector` builds, new or loaded.
+        network: What `models.detection.mask_rcnn.detector` builds, new or loaded.
         settings: The numbers of training; those of the papers where left out.
         side: Cells of the masks of the ground truth along each axis.
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import layers
 
 from models.detection.layers import Detections, MaskScores, Proposals, PyramidRoiAlign
 from models.detection.settings import STRIDES, Detector
-from models.networks.encoders import encoder as build_encoder
+from models.networks.blocks import check_chip, decayed
+from models.networks.encoders import EncoderOptions, cut_encoder
 
 BOX_BINS, MASK_BINS = 7, 14
 MASK_CONVOLUTIONS = 4
+PARTS = ("pyramid", "proposer", "box_head", "mask_head")
 
 
 def mask_rcnn(
@@ -21,7 +25,9 @@ def mask_rcnn(
     *,
     encoder: str = "resnet50_fpn",
     settings: Detector | None = None,
+    width: int | None = None,
     encoder_weights: str | Path | None = None,
+    **options: Any,
 ) -> keras.Model:
     """Build a Mask R-CNN for chips of any size.
 
@@ -30,7 +36,9 @@ def mask_rcnn(
         classes: Classes, 2 or more; class 0 is the background.
         encoder: A key of `models.networks.encoders.ENCODERS`, with ``_fpn`` behind it or not.
         settings: Its numbers; those of the papers where left out.
-        encoder_weights: Weights of the encoder, as `models.networks.encoders.encoder` takes them.
+        width: Channels of the pyramid and of the mask head; those of `settings` where left out.
+        encoder_weights: Where the encoder's weights come from; see `models.networks.encoders.EncoderOptions`.
+        **options: See there, too.
 
     Returns:
         A model from ``(n, height, width, bands)``, float32, scaled as the encoder wants it, to
@@ -45,8 +53,16 @@ def mask_rcnn(
     Raises:
         ValueError: If an argument is impossible.
     """
-    name = encoder.removesuffix("_fpn")
-    return detector(build_encoder(name, bands, STRIDES[3], encoder_weights), classes, settings)
+    encoding = EncoderOptions(encoder_weights=encoder_weights, **options)
+    check_chip(bands, classes)
+    settings = settings or Detector()
+    if width is not None:
+        settings = replace(settings, width=width)
+    network = cut_encoder(encoder.removesuffix("_fpn"), bands, STRIDES[3], encoding)
+    model = detector(network, classes, settings)
+    for part in PARTS:
+        decayed(model.get_layer(part), encoding.weight_decay)
+    return model
 
 
 def detector(encoder: keras.Model, classes: int, settings: Detector | None = None) -> keras.Model:
@@ -58,8 +74,7 @@ def detector(encoder: keras.Model, classes: int, settings: Detector | None = Non
         settings: See `mask_rcnn`.
 
     Returns:
-        See `mask_rcnn`. It has four models within, that training shares: ``pyramid``, ``proposer``, ``box_head``
-        and ``mask_head``.
+        See `mask_rcnn`. It has the models `PARTS` within, that training shares.
     """
     if classes < 2:
         raise ValueError(f"classes must be 2 or more, the background among them, got {classes}")
