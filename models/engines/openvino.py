@@ -37,7 +37,7 @@ class OpenvinoNetwork:
             ) from error
         check_weights(bundle, card)
         self._bundle, self._card, self._profile, self._workplace = bundle, card, profile, workplace
-        self._core = openvino.Core()
+        self._openvino, self._core = openvino, openvino.Core()
         self._lock = threading.Lock()
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._requests = threading.local()
@@ -77,19 +77,17 @@ class OpenvinoNetwork:
         if self._card.network.name != "model.onnx":
             conversion = Conversion.of(self._bundle, self._card, self._profile, shape)
             return self._core.read_model(str(converted_network(conversion, self._workplace.converted)))
+        chips = self._openvino.PartialShape(list(shape))
         try:
             model = self._core.read_model(str(self._bundle / self._card.network.name))
-            if len(model.inputs) != 1:
-                raise EngineError(
-                    f"the network of {self._card.name} takes {len(model.inputs)} inputs, not one"
-                )
-            model.reshape(list(shape))
-        except RuntimeError as error:
-            if isinstance(error, EngineError):
-                raise
+            if len(model.inputs) != 1 or not model.inputs[0].get_partial_shape().compatible(chips):
+                taken = ", ".join(str(one.get_partial_shape()) for one in model.inputs)
+                raise ValueError(f"it takes {taken}")
+            model.reshape(chips)
+        except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
             raise EngineError(
-                f"OpenVINO does not take chips of shape {shape} with model.onnx of {self._card.name} ({reason}); "
-                "pass --engine onnx"
+                f"the network of {self._card.name} does not run on chips of shape {shape} ({reason}); pass another "
+                "--tile, or make the bundle again"
             ) from error
         return model
