@@ -1,0 +1,160 @@
+"""What a network answers, found from its last operation, its shape and its numbers, against what the user says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.importing.foreign import Foreign, RefusedError
+from models.importing.shapes import CHANNEL
+
+ONE_CHANNEL = ("labels", "binary_logits", "binary_scores")
+CLOSE = 1e-3
+"""How far sums of scores may be from 1."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network answers.
+
+    Attributes:
+        kind: ``logits``, ``scores``, ``labels``, ``binary_logits`` or ``binary_scores``.
+        why: How that is known, in words.
+    """
+
+    kind: str
+    why: str
+
+
+def decide_answer(foreign: Foreign, made: np.ndarray, classes: int, stated: str | None) -> Answer:
+    """Decide what a network answers.
+
+    Args:
+        foreign: The network.
+        made: What it made of random chips, in its own layout.
+        classes: Classes that the user names.
+        stated: What the user says that it answers, or None.
+
+    Raises:
+        RefusedError: If its answers do not fit the classes, or are not what the user says.
+    """
+    channels = _channels(foreign, made, classes)
+    if channels not in (1, classes):
+        raise RefusedError(
+            f"the network answers {channels} channels, but --classes names {classes}; "
+            f"name {channels} classes, in the order of its channels"
+        )
+    found = _find(foreign, made, channels, classes)
+    if stated is None or stated == found.kind:
+        _check_values(found.kind, made, foreign.layout, classes)
+        return found
+    _check_stated(foreign, stated, found, channels, classes)
+    _check_values(stated, made, foreign.layout, classes)
+    return Answer(stated, "as --answer says")
+
+
+def _channels(foreign: Foreign, made: np.ndarray, classes: int) -> int:
+    """How many channels a network answers; a map of labels may lack their axis."""
+    if made.ndim == 3:
+        return 1
+    if made.ndim != 4:
+        raise RefusedError(
+            f"the network answers arrays of {made.ndim} axes; it must answer one value a class, or a label, "
+            "for each pixel of its chip"
+        )
+    channels = made.shape[CHANNEL[foreign.layout]]
+    other = CHANNEL["channels_first" if foreign.layout == "channels_last" else "channels_last"]
+    if channels not in (1, classes) and made.shape[other] in (1, classes):
+        raise RefusedError(
+            f"the network takes chips with {foreign.layout.replace('_', ' ')} but answers the other way round; "
+            "export it with one layout for both"
+        )
+    return channels
+
+
+def _find(foreign: Foreign, made: np.ndarray, channels: int, classes: int) -> Answer:
+    """What a network answers, as far as it can be seen."""
+    if channels == 1:
+        return _find_one(foreign, made, classes)
+    if foreign.ending == "softmax":
+        return Answer("scores", "it ends in a softmax")
+    if foreign.ending == "sigmoid":
+        return Answer("", f"it ends in a sigmoid for each of {channels} classes")
+    sums = made.sum(axis=CHANNEL[foreign.layout])
+    if made.min() >= 0 and np.abs(sums - 1).max() < CLOSE:
+        return Answer("scores", "its answers sum to 1")
+    return Answer("logits", "its answers do not sum to 1")
+
+
+def _find_one(foreign: Foreign, made: np.ndarray, classes: int) -> Answer:
+    if foreign.ending == "argmax":
+        return Answer("labels", "it ends in an argmax")
+    if foreign.whole_numbers or (foreign.ending is None and np.array_equal(made, np.rint(made))):
+        return Answer("labels", "it answers whole numbers")
+    if classes != 2:
+        raise RefusedError(
+            f"the network answers one channel, which tells two classes apart, but --classes names {classes}; "
+            "name two, of which the channel speaks for the second"
+        )
+    if foreign.ending == "sigmoid":
+        return Answer("binary_scores", "it ends in a sigmoid")
+    if made.min() >= 0 and made.max() <= 1:
+        return Answer("binary_scores", "its answers lie between 0 and 1")
+    return Answer("binary_logits", "its answers do not lie between 0 and 1")
+
+
+def _check_stated(foreign: Foreign, stated: str, found: Answer, channels: int, classes: int) -> None:
+    """Check what the user says against what was found."""
+    if (stated in ONE_CHANNEL) != (channels == 1):
+        raise RefusedError(
+            f"--answer {stated} does not fit a network that answers {channels} channels for {classes} classes; "
+            f"{_advice(found)}"
+        )
+    if stated.startswith("binary") and classes != 2:
+        raise RefusedError(
+            f"--answer {stated} is for two classes, but --classes names {classes}; {_advice(found)}"
+        )
+    seen = foreign.ending is not None and found.kind != ""
+    if seen or foreign.whole_numbers:
+        raise RefusedError(f"--answer {stated} is not what was found: {found.why}; {_advice(found)}")
+    if stated == "logits" and found.kind == "scores":
+        raise RefusedError(f"--answer logits is not what was found: {found.why}; {_advice(found)}")
+
+
+def _advice(found: Answer) -> str:
+    return f"pass --answer {found.kind} or leave it out" if found.kind else "pass --answer logits"
+
+
+def _check_values(kind: str, made: np.ndarray, layout: str, classes: int) -> None:
+    """Check that answers on random chips are what they are said to be."""
+    if kind == "":
+        raise RefusedError(
+            "the network ends in a sigmoid for each of its classes, so that a pixel may have several; cut the sigmoid off, "
+            "or pass --answer logits to take the class with the largest"
+        )
+    if not np.isfinite(made).all():
+        raise RefusedError("the network answers numbers that are not finite on random chips; is it whole?")
+    if kind == "labels" and not 0 <= made.min() <= made.max() < classes:
+        raise RefusedError(
+            f"the network answers labels up to {made.max():g} (and down to {made.min():g}), but --classes names {classes}; "
+            "name a class for each label from 0"
+        )
+    if kind == "scores" and np.abs(made.sum(axis=CHANNEL[layout]) - 1).max() >= CLOSE:
+        raise RefusedError(
+            "the network's answers do not sum to 1, so they are no scores; pass --answer logits"
+        )
+    if kind == "binary_scores" and (made.min() < 0 or made.max() > 1):
+        raise RefusedError("the network's answers do not lie between 0 and 1; pass --answer binary_logits")
+
+
+def channels_last(made: np.ndarray, layout: str) -> np.ndarray:
+    """Answers as ``(samples, height, width, channels)``."""
+    if made.ndim == 3:
+        return made[..., None]
+    return np.moveaxis(made, 1, -1) if layout == "channels_first" else made
+
+
+def in_layout(chips: np.ndarray, layout: str) -> np.ndarray:
+    """Chips ``(samples, height, width, bands)`` as a network of a layout takes them."""
+    return np.ascontiguousarray(np.moveaxis(chips, -1, 1)) if layout == "channels_first" else chips

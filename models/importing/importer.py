@@ -1,0 +1,153 @@
+"""Bundles of networks from elsewhere: a Keras file, a SavedModel or an ONNX file, and what the user says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.card import Card
+from models.card_values import NetworkFile
+from models.importing.answers import decide_answer, in_layout
+from models.importing.foreign import Foreign, RefusedError, short
+from models.importing.reaching import find_reach
+from models.importing.writing import check_target, write_bundle
+
+KERAS, ONNX, SAVED_MODEL = "Keras file", "ONNX file", "SavedModel"
+SAMPLE = 64
+"""Least height of the random chip that a network is tried on, in pixels."""
+SUFFIXES = {".keras": KERAS, ".h5": KERAS, ".hdf5": KERAS, ".onnx": ONNX}
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """What the user says of a network that is to be imported.
+
+    Attributes:
+        file: The network: a Keras or ONNX file, or the folder of a SavedModel.
+        output: Folder of the bundle.
+        words: Fields of the card that only the user knows: name, version, architecture, encoder, classes, bands, gsd,
+            scaling, fill, license, halo.
+        answer: What it answers, None for what is found.
+        layout: Where its channels are, None for what is found.
+        reach: Declared reach, in pixels, or None.
+        stride: Stated stride, in pixels, or None.
+        force: Write over a bundle that is there.
+    """
+
+    file: Path
+    output: Path
+    words: Mapping[str, Any]
+    answer: str | None = None
+    layout: str | None = None
+    reach: int | None = None
+    stride: int | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A bundle that was made of a network from elsewhere.
+
+    Attributes:
+        card: Its card.
+        notes: What was found, measured and changed, a sentence each.
+    """
+
+    card: Card
+    notes: tuple[str, ...]
+
+
+def kind_of(file: Path) -> str:
+    """Return what kind of network a path holds, by its name and what is in a folder; nothing is read.
+
+    Raises:
+        RefusedError: If it holds none that can be imported.
+    """
+    if not file.exists():
+        raise RefusedError(
+            f"{file} does not exist; name a .keras, .h5 or .onnx file, or the folder of a SavedModel"
+        )
+    if file.is_dir():
+        if (file / "saved_model.pb").is_file():
+            return SAVED_MODEL
+        raise RefusedError(
+            f"{file} is a folder without saved_model.pb; name the folder of a SavedModel, or a file"
+        )
+    kind = SUFFIXES.get(file.suffix.lower())
+    if kind is None:
+        raise RefusedError(
+            f"{file} is not a network that can be imported; name a .keras, .h5 or .onnx file, or the folder of a SavedModel"
+        )
+    return kind
+
+
+def import_network(request: ImportRequest) -> Imported:
+    """Make a bundle of a network from elsewhere.
+
+    Raises:
+        RefusedError: If it cannot become one; a sentence that says why and what to do.
+        CardError: If what the user says does not make a card, or the folder of the bundle is taken.
+    """
+    kind = kind_of(request.file)
+    check_target(request.output, request.force)
+    bands, classes = len(request.words["bands"]), len(request.words["classes"])
+    foreign = _open(kind, request, bands)
+    answer = decide_answer(foreign, _sample(foreign, request, bands), classes, request.answer)
+    looks = find_reach(foreign, bands, stride=request.stride, declared=request.reach)
+    memory, known = foreign.memory(looks.stride)
+    words = dict(request.words)
+    halo = words.pop("halo", None)
+    fields = {
+        "architecture": f"imported {kind}",
+        "encoder": None,
+        "task": "semantic",
+        "training": {},
+        "metrics": {},
+        **words,
+        "network": NetworkFile(foreign.network_name, foreign.layout, answer.kind),
+        "stride": looks.stride,
+        "reach": looks.reach,
+        "reach_source": looks.source,
+        "halo": halo if looks.reach is None else None,
+        "memory_per_pixel": memory,
+    }
+    card = write_bundle(request.output, fields, foreign.save, force=request.force)
+    told = f"it answers {answer.kind.replace('_', ' ')}: {answer.why}"
+    return Imported(card, (*foreign.notes, told, *looks.notes, f"memory: {memory} bytes per pixel, {known}"))
+
+
+def _open(kind: str, request: ImportRequest, bands: int) -> Foreign:
+    if kind == ONNX:
+        from models.importing.onnx_network import open_onnx
+
+        return open_onnx(request.file, bands, request.layout, request.stride)
+    from models.engines.tensorflow import import_tensorflow
+
+    import_tensorflow()
+    if kind == SAVED_MODEL:
+        from models.importing.saved_model import open_saved_model
+
+        return open_saved_model(request.file, bands, request.layout)
+    from models.importing.keras_network import open_keras
+
+    return open_keras(request.file, bands, request.layout)
+
+
+def _sample(foreign: Foreign, request: ImportRequest, bands: int) -> np.ndarray:
+    """What a network makes of a random chip of raw bytes, scaled as the user says."""
+    scaling = request.words["scaling"]
+    step = request.stride or foreign.stride_hint or SAMPLE
+    side = -(-SAMPLE // step) * step
+    raw = np.random.default_rng(0).integers(0, 256, (1, side, 2 * side, bands))
+    chips = (raw * np.asarray(scaling.scale) + np.asarray(scaling.offset)).astype(np.float32)
+    try:
+        return foreign.run(in_layout(chips, foreign.layout))
+    except Exception as error:
+        raise RefusedError(
+            f"the network fails on a chip of {side} x {2 * side} px: {short(error)}; give --stride, the number of pixels "
+            "whose multiples it takes"
+        ) from error

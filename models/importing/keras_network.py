@@ -1,0 +1,195 @@
+"""A Keras file as a network from elsewhere; nothing that it brings is run."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py  # type: ignore[import-untyped]
+import keras
+import numpy as np
+
+from models.bundle import archive_of
+from models.card import CardError
+from models.graph import GraphError, UnknownLayerError
+from models.importing.foreign import Foreign, GraphFacts, NotUnderstoodError, RefusedError, short
+from models.importing.measure import measured_memory
+from models.importing.shapes import check_taken, find_layout, one_of_each
+from models.keras_endings import ending_of, scored
+from models.keras_files import config_objects, read_keras, refuse_code, refuse_links
+from models.memory import memory_per_pixel
+from models.reach import network_reach
+
+NAME = "model.keras"
+PLACES = ("layers", "initializers", "regularizers", "constraints", "models")
+"""Where classes of an HDF5 file come from; its config does not say it."""
+TRIED = (96, 160)
+"""Height and width that stand in for a side that a network leaves free, in pixels."""
+
+
+def open_keras(path: Path, bands: int, layout: str | None) -> Foreign:
+    """Open a Keras file, ``.keras`` or ``.h5``, and make its chips free in size.
+
+    Args:
+        path: The file.
+        bands: Bands that the user names.
+        layout: The layout that the user states, or None; Keras networks have their channels last.
+
+    Raises:
+        RefusedError: If it cannot become the network of a bundle.
+    """
+    given = read_network(path)
+    one_of_each([tensor.name for tensor in given.inputs], [tensor.name for tensor in given.outputs])
+    taken = given.inputs[0]
+    shape = check_taken(tuple(taken.shape), taken.dtype)
+    if find_layout(shape, bands, layout) == "channels_first":
+        raise RefusedError(
+            f"{path} has its channels first, which Keras runs on GPUs alone; build it with channels last, or export it "
+            "to ONNX"
+        )
+    model, notes = free_size(given, bands)
+    answers = model.outputs[0]
+
+    def run(chips: np.ndarray) -> np.ndarray:
+        return np.asarray(keras.ops.convert_to_numpy(model(chips, training=False)))
+
+    ending = ending_of(model)
+    return Foreign(
+        kind="Keras file",
+        network_name=NAME,
+        layout="channels_last",
+        made=tuple(answers.shape),
+        whole_numbers=str(answers.dtype).startswith(("int", "uint", "bool")),
+        ending=ending,
+        run=run,
+        run_scores=_scores(model) if ending == "argmax" else None,
+        read_graph=lambda: _read_reach(model),
+        stride_hint=None,
+        memory=lambda step: _memory(model, path, bands, step),
+        save=lambda folder: _save(model, folder / NAME),
+        notes=notes,
+    )
+
+
+def read_network(path: Path) -> keras.Model:
+    """Read a network from a ``.keras`` or an HDF5 file, after all that is in it was looked at.
+
+    Raises:
+        RefusedError: If it is not one, or brings code.
+    """
+    try:
+        model = _read_h5(path) if path.suffix in (".h5", ".hdf5") else read_keras(path, str(path))
+    except CardError as error:
+        raise RefusedError(str(error)) from error
+    except Exception as error:
+        raise RefusedError(
+            f"Keras {keras.__version__} cannot read {path} ({short(error)}); save it again with this version, "
+            "as network.save('network.keras')"
+        ) from error
+    if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
+        raise RefusedError(
+            f"{path} holds a network without a graph; build it from Input to outputs, or export it to ONNX"
+        )
+    return model
+
+
+def free_size(given: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, ...]]:
+    """Build a network again so that it takes chips of any size.
+
+    Returns:
+        The network, and what there is to say: nothing where it took any size before.
+
+    Raises:
+        RefusedError: If a layer has the size written into it.
+    """
+    samples, height, width, _ = given.inputs[0].shape
+    if samples is None and height is None and width is None:
+        return given, ()
+    sides = f"{height or 'any'} x {width or 'any'} px"
+    try:
+        freed = keras.models.clone_model(
+            given, input_tensors=keras.Input((None, None, bands), name=given.inputs[0].name)
+        )
+        freed.set_weights(given.get_weights())
+        same = _answers_same(given, freed, bands)
+    except Exception as error:
+        raise RefusedError(
+            f"the network takes chips of {sides} alone, and a layer needs that size ({short(error)}); "
+            "build it with Input((None, None, bands)) and layers that take any size"
+        ) from error
+    if not same:
+        raise RefusedError(
+            f"the network takes chips of {sides} alone, and answers otherwise with its size made free; "
+            "build it with Input((None, None, bands)) and layers that take any size"
+        )
+    return freed, (
+        f"it took chips of {sides} alone; their size was made free, and its answers stayed the same",
+    )
+
+
+def _answers_same(given: keras.Model, freed: keras.Model, bands: int) -> bool:
+    """Whether a network whose size was made free answers as before, and each pixel of chips of another size."""
+    samples, height, width, _ = given.inputs[0].shape
+    height, width = height or TRIED[0], width or TRIED[1]
+    chips = np.random.default_rng(0).normal(size=(samples or 1, height, width, bands)).astype(np.float32)
+    other = np.zeros((1, 2 * height, 3 * width, bands), np.float32)
+    made = tuple(freed(other, training=False).shape)
+    before, after = (
+        np.asarray(keras.ops.convert_to_numpy(one(chips, training=False))) for one in (given, freed)
+    )
+    return made[1:3] == other.shape[1:3] and np.array_equal(before, after)
+
+
+def _read_reach(model: keras.Model) -> GraphFacts:
+    try:
+        return GraphFacts(*network_reach(scored(model)))
+    except UnknownLayerError as error:
+        raise NotUnderstoodError(str(error).split(";")[0]) from error
+    except GraphError as error:
+        raise RefusedError(str(error)) from error
+
+
+def _memory(model: keras.Model, path: Path, bands: int, stride: int) -> tuple[int, str]:
+    try:
+        return memory_per_pixel(scored(model)), "from the graph"
+    except UnknownLayerError:
+        return measured_memory(path, NAME, "channels_last", bands, stride)
+
+
+def _scores(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    inner = scored(model)
+    return lambda chips: np.asarray(keras.ops.convert_to_numpy(inner(chips, training=False)))
+
+
+def _save(model: keras.Model, path: Path) -> None:
+    path.write_bytes(archive_of(model))
+
+
+def _read_h5(path: Path) -> keras.Model:
+    """Read a network from an HDF5 file; Keras' own check of it leaves Lambda layers out."""
+    data = path.read_bytes()
+    refuse_links(data, str(path))
+    with h5py.File(io.BytesIO(data), "r") as file:
+        text = file.attrs.get("model_config")
+    if text is None:
+        raise RefusedError(
+            f"{path} holds weights without a network; save the network whole, as network.save('network.keras')"
+        )
+    refuse_code([_placed(item) for item in config_objects(json.loads(text))], str(path))
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _placed(item: dict[str, Any]) -> dict[str, Any]:
+    """An object of an HDF5 file's config, with the module that older files leave out."""
+    name = str(item["class_name"])
+    if item.get("module") is not None or name.startswith("__"):
+        return item
+    if name == "Functional":
+        return {**item, "module": "keras.src.models.functional"}
+    found = (
+        f"keras.{place}" for place in PLACES if isinstance(getattr(getattr(keras, place), name, None), type)
+    )
+    return {**item, "module": next(found, None)}

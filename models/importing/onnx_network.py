@@ -1,0 +1,173 @@
+"""An ONNX file as a network from elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.importing.foreign import Foreign, RefusedError, Shape
+from models.importing.onnx_file import Port, Session, free_sizes, import_onnx, inputs_of, ports, read_onnx
+from models.importing.onnx_graph import pixel_tensors, read_reach
+from models.importing.onnx_sizes import Sizes, measure_sizes
+from models.importing.shapes import CHANNEL, check_taken, find_layout, fixed_sides, one_of_each
+
+NAME = "model.onnx"
+FLOAT_BYTES = 4
+WORKING_COPIES = 1.6
+"""What a call takes beyond the maps that are alive at once: reordered copies, and memory that is kept for later."""
+
+ENDINGS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "ArgMax": "argmax"}
+THROUGH = ("Identity", "Transpose", "Cast", "Squeeze", "Unsqueeze")
+"""Operators behind the last one that says what is answered."""
+
+
+def open_onnx(path: Path, bands: int, layout: str | None, stride: int | None) -> Foreign:
+    """Open an ONNX file, and make its chips free in size.
+
+    Args:
+        path: The file; its weights may lie beside it.
+        bands: Bands that the user names.
+        layout: The layout that the user states, or None.
+        stride: The stride that the user states, or None.
+
+    Raises:
+        RefusedError: If it cannot become the network of a bundle.
+    """
+    model = read_onnx(path)
+    taken, made = inputs_of(model), ports(model.graph.output)
+    one_of_each([port.name for port in taken], [port.name for port in made])
+    shape = check_taken(taken[0].shape, taken[0].dtype)
+    layout = find_layout(shape, bands, layout)
+    freed = free_sizes(model, layout)
+    sizes = _sizes(freed, bands, layout, stride, shape)
+    notes = _compare(model, freed, shape, layout)
+    ending = _ending(freed)
+    return Foreign(
+        kind="ONNX file",
+        network_name=NAME,
+        layout=layout,
+        made=sizes.shapes[made[0].name][0],
+        whole_numbers=np.dtype(_dtype(made[0], freed, bands, layout)).kind in "iub",
+        ending=ending,
+        run=Session(freed),
+        run_scores=_scores(freed) if ending == "argmax" else None,
+        read_graph=lambda: read_reach(freed, sizes),
+        stride_hint=sizes.stride(),
+        memory=lambda _: (memory_per_pixel(freed, sizes), "from the graph"),
+        save=lambda folder: _save(freed, folder / NAME),
+        notes=notes,
+    )
+
+
+def memory_per_pixel(model: Any, sizes: Sizes) -> int:
+    """Return the peak of memory for one call, in bytes per pixel of the chip, float32.
+
+    A map lives from the node that makes it to the last one that reads it.
+    """
+    pixels = pixel_tensors(model)
+    height, width = sizes.chips[0]
+    numbers = {
+        name: math.prod(sizes.shapes[name][0]) / (height * width) for name in pixels if name in sizes.shapes
+    }
+    last = {name: place for place, node in enumerate(model.graph.node) for name in node.input}
+    answer = model.graph.output[0].name
+    live = peak = numbers[inputs_of(model)[0].name]
+    for place, node in enumerate(model.graph.node):
+        live += sum(numbers.get(name, 0) for name in node.output)
+        peak = max(peak, live)
+        done = {
+            name for name in (*node.input, *node.output) if last.get(name, place) == place and name != answer
+        }
+        live -= sum(numbers.get(name, 0) for name in done)
+    ends = numbers[inputs_of(model)[0].name] + numbers[answer]
+    return math.ceil(FLOAT_BYTES * (peak * WORKING_COPIES + ends))
+
+
+def _sizes(freed: Any, bands: int, layout: str, stride: int | None, shape: Shape) -> Sizes:
+    try:
+        return measure_sizes(freed, bands, layout, stride)
+    except RefusedError as error:
+        height, width = fixed_sides(shape, layout)
+        if height is None and width is None:
+            raise RefusedError(f"the network does not answer each pixel of its chip: {error}") from error
+        raise RefusedError(
+            f"the network takes chips of {height or 'any'} x {width or 'any'} px alone, and the size is written into its "
+            f"graph ({error}); export it with height and width free (dynamic axes)"
+        ) from error
+
+
+def _compare(model: Any, freed: Any, shape: Shape, layout: str) -> tuple[str, ...]:
+    """Compare a network whose size was made free with the one that was given; returns what there is to say."""
+    if None in shape[1:] and shape[0] in (None, 1):
+        return ()
+    sides = [64 if side is None else side for side in shape]
+    sides[0] = shape[0] or 1
+    chips = np.random.default_rng(0).normal(size=sides).astype(np.float32)
+    given, made = Session(model)(chips), Session(freed)(chips)
+    if given.shape != made.shape or not np.allclose(given, made, rtol=1e-4, atol=1e-4):
+        raise RefusedError(
+            f"the network answers otherwise when its size of {' x '.join(map(str, sides))} is made free; "
+            "export it with samples, height and width free (dynamic axes)"
+        )
+    _check_samples(freed, chips)
+    height, width = fixed_sides(shape, layout)
+    if height is None and width is None:
+        return ()
+    return (
+        f"it took chips of {height} x {width} px alone; their size was made free, and its answers stayed the same",
+    )
+
+
+def _check_samples(freed: Any, chips: np.ndarray) -> None:
+    """Check that several chips a call have the answers of single ones."""
+    two = np.concatenate([chips[:1], chips[:1]])
+    try:
+        answers = Session(freed)(two)
+        same = len(answers) == 2 and np.allclose(answers[0], answers[1], rtol=1e-4, atol=1e-4)
+    except Exception:
+        same = False
+    if not same:
+        raise RefusedError(
+            f"the network takes {chips.shape[0]} samples a call alone; export it with its samples free (dynamic axes)"
+        )
+
+
+def _dtype(port: Port, freed: Any, bands: int, layout: str) -> str:
+    """Type of what a network makes; it is run where the file does not say."""
+    if port.dtype != "values of no type":
+        return port.dtype
+    shape = [1, 64, 64]
+    shape.insert(CHANNEL[layout], bands)
+    return str(Session(freed)(np.zeros(shape, np.float32)).dtype)
+
+
+def _last(model: Any) -> Any:
+    """The node that says what is answered; None where there is none."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    node = makers.get(model.graph.output[0].name)
+    while node is not None and node.op_type in THROUGH:
+        node = makers.get(node.input[0])
+    return node
+
+
+def _ending(model: Any) -> str | None:
+    node = _last(model)
+    return ENDINGS.get(node.op_type) if node is not None else None
+
+
+def _scores(model: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """A network that answers what labels are made of, in its own layout."""
+    onnx, _ = import_onnx()
+    scores = onnx.ModelProto()
+    scores.CopyFrom(model)
+    del scores.graph.output[:]
+    scores.graph.output.append(onnx.ValueInfoProto(name=_last(model).input[0]))
+    return Session(scores)
+
+
+def _save(model: Any, path: Path) -> None:
+    path.write_bytes(model.SerializeToString(deterministic=True))

@@ -1,0 +1,191 @@
+"""The sizes of all maps of an ONNX network, seen by running it on chips of three sizes.
+
+Exporters compute sizes in the graph itself, over dozens of nodes. They need not be followed: how the shape of a
+tensor changes with that of the chip says all that they compute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from models.importing.foreign import NotUnderstoodError, RefusedError, short
+from models.importing.onnx_file import Session, import_onnx, inputs_of
+from models.importing.shapes import CHANNEL, SIDES
+
+UNITS = (64, 96, 80, 112, 256)
+"""Chips are tried on multiples of these many pixels, one after the other."""
+
+PARAMETERS = {
+    "Pad": (1, 3),
+    "Slice": (1, 2, 3, 4),
+    "Resize": (2, 3),
+    "Upsample": (1,),
+    "Tile": (1,),
+    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd"), (1,)),
+}
+"""Which inputs of nodes say what they do along which axis."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What running a network on chips of three sizes has shown.
+
+    Attributes:
+        unit: Chips were multiples of this many pixels: `chips`.
+        chips: Height and width of the three chips; the second is higher, the third wider than the first.
+        shapes: Shape of each tensor for each of them, by name.
+        values: Parameters of nodes for each of them, by name of the tensor.
+    """
+
+    unit: int
+    chips: tuple[tuple[int, int], ...]
+    shapes: dict[str, tuple[tuple[int, ...], ...]]
+    values: dict[str, tuple[np.ndarray, ...]]
+
+    def sides(self, name: str) -> tuple[int, int] | None:
+        """Which axes of a tensor are its rows and columns; None where it has none.
+
+        Raises:
+            NotUnderstoodError: If it has rows alone, or an axis that is both.
+        """
+        shapes = self.shapes[name]
+        rank = len(shapes[0])
+        rows = [axis for axis in range(rank) if shapes[1][axis] != shapes[0][axis]]
+        columns = [axis for axis in range(rank) if shapes[2][axis] != shapes[0][axis]]
+        if not rows and not columns:
+            return None
+        if len(rows) != 1 or len(columns) != 1 or rows == columns:
+            raise NotUnderstoodError(
+                f"its shape {_plain(shapes[0])} has not one axis of rows and one of columns"
+            )
+        return rows[0], columns[0]
+
+    def ratios(self, name: str) -> tuple[Fraction, Fraction] | None:
+        """Rows and columns of a tensor per pixel of the chip; None where it has none."""
+        sides = self.sides(name)
+        if sides is None:
+            return None
+        first, higher, wider = self.shapes[name]
+        rows, columns = sides
+        return (
+            Fraction(higher[rows] - first[rows], self.chips[1][0] - self.chips[0][0]),
+            Fraction(wider[columns] - first[columns], self.chips[2][1] - self.chips[0][1]),
+        )
+
+    def stride(self) -> int:
+        """By how many pixels a chip must grow for all maps to grow by whole elements."""
+        found = [1]
+        for name in self.shapes:
+            try:
+                found += [ratio.denominator for ratio in self.ratios(name) or ()]
+            except NotUnderstoodError:
+                continue
+        return math.lcm(*found)
+
+    def constant(self, name: str) -> np.ndarray:
+        """The value of a parameter that does not depend on the size of the chip.
+
+        Raises:
+            NotUnderstoodError: If it does.
+        """
+        first, *others = self.values[name]
+        if any(not np.array_equal(first, other) for other in others):
+            raise NotUnderstoodError("what it does depends on the size of the chip")
+        return first
+
+
+def measure_sizes(model: Any, bands: int, layout: str, stride: int | None) -> Sizes:
+    """Run a network on chips of three sizes, and see that it answers each pixel.
+
+    Args:
+        model: The network, with its sizes free.
+        bands: Bands of a chip.
+        layout: Where they are.
+        stride: Stride that the user states, or None.
+
+    Raises:
+        RefusedError: If it runs on none of the sizes that are tried, or answers other sizes than it is given.
+    """
+    units = UNITS if stride is None else (stride * math.ceil(UNITS[0] / stride),)
+    problem = ""
+    for unit in units:
+        chips = ((2 * unit, 3 * unit), (3 * unit, 3 * unit), (2 * unit, 4 * unit))
+        try:
+            shapes, values = _observe(model, bands, layout, chips)
+        except Exception as error:
+            problem = f"on chips of {chips[0][0]} x {chips[0][1]} px it fails: {short(error)}"
+            continue
+        made = shapes[model.graph.output[0].name]
+        wrong = [
+            (chip, shape) for chip, shape in zip(chips, made, strict=True) if _answered(shape, layout) != chip
+        ]
+        if not wrong:
+            return Sizes(unit, chips, shapes, values)
+        (height, width), shape = wrong[0]
+        problem = f"for a chip of {height} x {width} px it answers {_plain(shape)}"
+    raise RefusedError(problem)
+
+
+def _answered(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
+    """Height and width of an answer; labels may come without an axis of channels."""
+    if len(shape) == 4:
+        rows, columns = SIDES[layout]
+        return shape[rows], shape[columns]
+    return shape[1:3] if len(shape) == 3 else ()
+
+
+def _observe(
+    model: Any, bands: int, layout: str, chips: Sequence[tuple[int, int]]
+) -> tuple[dict[str, tuple[tuple[int, ...], ...]], dict[str, tuple[np.ndarray, ...]]]:
+    """Run a network with the shapes of all its tensors, and the parameters of its nodes, as answers."""
+    onnx, _ = import_onnx()
+    seen = onnx.ModelProto()
+    seen.CopyFrom(model)
+    del seen.graph.output[:]
+    tensors = [name for node in model.graph.node for name in node.output if name]
+    parameters = _parameters(model)
+    for number, name in enumerate(tensors):
+        seen.graph.node.append(onnx.helper.make_node("Shape", [name], [f"terraseam_shape_{number}"]))
+        seen.graph.output.append(onnx.ValueInfoProto(name=f"terraseam_shape_{number}"))
+    for number, name in enumerate(parameters):
+        seen.graph.node.append(onnx.helper.make_node("Identity", [name], [f"terraseam_value_{number}"]))
+        seen.graph.output.append(onnx.ValueInfoProto(name=f"terraseam_value_{number}"))
+    session = Session(seen)
+    found = [session.all(np.zeros(_chip_shape(size, bands, layout), np.float32)) for size in chips]
+    shapes = {
+        name: tuple(tuple(int(side) for side in answers[number]) for answers in found)
+        for number, name in enumerate(tensors)
+    }
+    shapes[inputs_of(model)[0].name] = tuple(_chip_shape(size, bands, layout) for size in chips)
+    shapes.update((weights.name, (tuple(weights.dims),) * len(chips)) for weights in model.graph.initializer)
+    values = {
+        name: tuple(answers[len(tensors) + number] for answers in found)
+        for number, name in enumerate(parameters)
+    }
+    return shapes, values
+
+
+def _parameters(model: Any) -> list[str]:
+    named = {
+        node.input[place]
+        for node in model.graph.node
+        for place in PARAMETERS.get(node.op_type, ())
+        if place < len(node.input) and node.input[place]
+    }
+    return sorted(named)
+
+
+def _chip_shape(size: tuple[int, int], bands: int, layout: str) -> tuple[int, ...]:
+    shape = [1, *size]
+    shape.insert(CHANNEL[layout], bands)
+    return tuple(shape)
+
+
+def _plain(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

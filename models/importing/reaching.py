@@ -1,0 +1,133 @@
+"""How far a network from elsewhere looks: read from its graph, measured, or declared by its user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.card import Reach
+from models.importing.answers import channels_last, in_layout
+from models.importing.foreign import Foreign, GraphFacts, NotUnderstoodError, RefusedError
+from models.importing.probe import LONGEST, Run, find_stride, probe_reach
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How far a network looks, and how that is known.
+
+    Attributes:
+        stride: Chips must be multiples of this many pixels.
+        reach: How far it looks; None where it sees the whole chip.
+        source: ``graph``, ``measured`` or ``declared``.
+        notes: What the user should know, a sentence each.
+    """
+
+    stride: int
+    reach: Reach | None
+    source: str
+    notes: tuple[str, ...]
+
+
+def find_reach(foreign: Foreign, bands: int, *, stride: int | None, declared: int | None) -> Looks:
+    """Find how far a network looks.
+
+    Args:
+        foreign: The network.
+        bands: Bands of a chip.
+        stride: The stride that the user states, or None.
+        declared: The reach that the user declares, in pixels, or None.
+
+    Raises:
+        RefusedError: If what the user says is not so, or the reach can be neither read nor measured.
+    """
+    facts, notes = _read(foreign)
+    if facts is not None and stride not in (None, facts.stride):
+        raise RefusedError(
+            f"--stride {stride} is not the stride of the network: its graph has {facts.stride} px; leave --stride out"
+        )
+    if facts is not None and declared is None:
+        return Looks(facts.stride, facts.reach, "graph", (*notes, *_infinite(facts.reach)))
+    run = _probed(foreign, declared)
+    step = facts.stride if facts is not None else stride or foreign.stride_hint or _stride(run, bands)
+    return (
+        _declare(run, bands, step, declared, notes)
+        if declared is not None
+        else _measure(run, bands, step, notes)
+    )
+
+
+def runs(foreign: Foreign, scores: bool = False) -> Run:
+    """Return a network as the probe takes it: chips and answers with their channels last."""
+    inner = foreign.run_scores if scores and foreign.run_scores is not None else foreign.run
+
+    def run(chips: np.ndarray) -> np.ndarray:
+        return channels_last(inner(in_layout(chips, foreign.layout)), foreign.layout)
+
+    return run
+
+
+def _read(foreign: Foreign) -> tuple[GraphFacts | None, tuple[str, ...]]:
+    try:
+        return foreign.read_graph(), ()
+    except NotUnderstoodError as error:
+        return None, (f"its reach could not be read from the graph: {error}",)
+
+
+def _probed(foreign: Foreign, declared: int | None) -> Run:
+    labels = foreign.ending == "argmax" or foreign.whole_numbers
+    if labels and foreign.run_scores is None and declared is None:
+        raise RefusedError(
+            "the network answers labels, which change too seldom to measure how far it looks; give --reach, "
+            "or export it without its argmax"
+        )
+    return runs(foreign, scores=True)
+
+
+def _stride(run: Run, bands: int) -> int:
+    try:
+        return find_stride(run, bands)
+    except ValueError as error:
+        raise RefusedError(f"no stride was found: {error}; give --stride") from error
+
+
+def _measure(run: Run, bands: int, stride: int, notes: tuple[str, ...]) -> Looks:
+    measured = probe_reach(run, bands, stride)
+    reach = measured.with_margin()
+    if measured.seen is None or reach is None:
+        return Looks(stride, None, "measured", (*notes, *_infinite(None)))
+    said = (
+        f"its reach was measured, not proven: answers were seen to change with pixels {_sides(measured.seen)} px away "
+        f"(top, bottom, left, right); with a stride of {stride} px as margin it is {_sides(reach)} px"
+    )
+    return Looks(stride, reach, "measured", (*notes, said))
+
+
+def _declare(run: Run, bands: int, stride: int, declared: int, notes: tuple[str, ...]) -> Looks:
+    """Take a declared reach, if nothing is seen to look farther."""
+    seen = probe_reach(run, bands, stride).seen
+    if seen is None:
+        raise RefusedError(
+            f"--reach {declared} was declared, but answers change with pixels up to the border of chips of {LONGEST} px, or "
+            "with where a chip is cut; leave --reach out, and give --halo"
+        )
+    farthest = max(seen.top, seen.bottom, seen.left, seen.right)
+    if farthest > declared:
+        raise RefusedError(
+            f"--reach {declared} was declared, but answers were seen to change with pixels {farthest} px away; "
+            f"give --reach {farthest + stride}, or leave it out"
+        )
+    said = f"its reach is {declared} px, as declared; answers were seen to change with pixels {farthest} px away at most"
+    return Looks(stride, Reach(*(declared,) * 4), "declared", (*notes, said))
+
+
+def _infinite(reach: Reach | None) -> tuple[str, ...]:
+    if reach is not None:
+        return ()
+    return (
+        "it has no finite reach: what it answers depends on the whole chip, so labels will depend on --tile and --halo",
+    )
+
+
+def _sides(reach: Reach) -> str:
+    return f"{reach.top}, {reach.bottom}, {reach.left}, {reach.right}"

@@ -1,0 +1,236 @@
+"""TensorFlow SavedModels: their operations are read before TensorFlow loads any of them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.importing.foreign import Foreign, NotUnderstoodError, RefusedError, Shape, short
+from models.importing.measure import measured_memory
+from models.importing.shapes import check_taken, find_layout, fixed_sides, one_of_each, show
+
+NAME = "saved_model"
+SIGNATURE = "serving_default"
+PARTS = ("saved_model.pb", "fingerprint.pb", "variables", "assets")
+"""What TensorFlow reads of a SavedModel; nothing else is copied into a bundle."""
+
+FORBIDDEN = re.compile(
+    r"PyFunc|File|Save|Restore|Checkpoint|Reader|Dataset|Iterator|Summary|Debug|Print|Send|Recv|Rpc|Remote"
+    r"|ImmutableConst|Table|RecordInput|Remap|Unigram|Session|Feed|Stage|Event|Collective|TfLite|HostCompute|Queue"
+)
+"""Operations that run Python, or touch files, the terminal or a network; none of them answers pixels."""
+
+CHECKPOINT = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"})
+"""Of these, what the functions that save and restore variables are made of; loading does not run them."""
+
+ENDINGS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "ArgMax": "argmax"}
+THROUGH = ("Identity", "Transpose", "Cast", "Squeeze", "ExpandDims")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a SavedModel serves: names, shapes and types of what it takes and makes."""
+
+    taken: list[tuple[str, Shape | None, str]]
+    made: list[tuple[str, Shape | None, str]]
+
+
+def open_saved_model(path: Path, bands: int, layout: str | None) -> Foreign:
+    """Open a SavedModel.
+
+    Args:
+        path: Its folder.
+        bands: Bands that the user names.
+        layout: The layout that the user states, or None.
+
+    Raises:
+        RefusedError: If it cannot become the network of a bundle.
+    """
+    from models.engines.profile import EngineError
+    from models.engines.saved_model import load_saved_model
+    from models.engines.tensorflow import import_tensorflow
+
+    tf = import_tensorflow()
+    graph = read_graph(path)
+    refuse_operations(graph, path)
+    signature = _signature(graph, path)
+    one_of_each([name for name, *_ in signature.taken], [name for name, *_ in signature.made])
+    (_, shape, dtype), (_, made, made_dtype) = signature.taken[0], signature.made[0]
+    shape = check_taken(shape, dtype)
+    layout = find_layout(shape, bands, layout)
+    _check_free(shape, layout)
+    try:
+        call = load_saved_model(path, tf)
+    except EngineError as error:
+        raise RefusedError(short(error, 400)) from error
+
+    def run(chips: np.ndarray) -> np.ndarray:
+        return np.asarray(tf.nest.flatten(call(tf.constant(chips, tf.float32)))[0])
+
+    return Foreign(
+        kind="SavedModel",
+        network_name=NAME,
+        layout=layout,
+        made=made or (),
+        whole_numbers=np.dtype(made_dtype).kind in "iub",
+        ending=_ending(graph),
+        run=run,
+        run_scores=None,
+        read_graph=_no_graph,
+        stride_hint=None,
+        memory=lambda step: measured_memory(path, NAME, layout, bands, step),
+        save=lambda folder: copy_saved_model(path, folder / NAME),
+    )
+
+
+def read_graph(path: Path) -> Any:
+    """Read the description of a SavedModel; nothing of it is loaded or run. TensorFlow must have been imported.
+
+    Raises:
+        RefusedError: If there is none, or it is of TensorFlow 1.
+    """
+    from google.protobuf import descriptor_pool, message_factory  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    kind = descriptor_pool.Default().FindMessageTypeByName("tensorflow.SavedModel")
+    described = message_factory.GetMessageClass(kind)()
+    try:
+        described.ParseFromString((path / "saved_model.pb").read_bytes())
+    except (OSError, DecodeError) as error:
+        raise RefusedError(
+            f"{path} is not a SavedModel ({short(error)}); export the network again"
+        ) from error
+    graphs = [graph for graph in described.meta_graphs if "serve" in graph.meta_info_def.tags]
+    if len(graphs) != 1 or len(described.meta_graphs) != 1:
+        raise RefusedError(f"{path} has {len(graphs)} graphs for serving; export it with one")
+    if not graphs[0].HasField("object_graph_def"):
+        raise RefusedError(f"{path} is a SavedModel of TensorFlow 1; export the network with TensorFlow 2")
+    return graphs[0]
+
+
+def refuse_operations(graph: Any, path: Path) -> None:
+    """Refuse a SavedModel with operations that do more than compute.
+
+    Functions that save and restore variables may touch checkpoints, as long as nothing but TensorFlow's saver calls
+    them: loading a SavedModel does not.
+
+    Raises:
+        RefusedError: If it has one; the message names it.
+    """
+    saver = {graph.saver_def.save_tensor_name.split(":")[0], graph.saver_def.restore_op_name.split(":")[0]}
+    savers = {name for node in graph.graph_def.node if node.name in saver for name in _calls(node)}
+    called = {name for node in graph.graph_def.node if node.name not in saver for name in _calls(node)}
+    functions = graph.graph_def.library.function
+    called |= {name for function in functions for node in function.node_def for name in _calls(node)}
+    called |= set(graph.object_graph_def.concrete_functions)
+    found = {node.op for node in graph.graph_def.node if FORBIDDEN.search(node.op)}
+    for function in functions:
+        allowed = CHECKPOINT if function.signature.name in savers - called else frozenset()
+        found |= {node.op for node in function.node_def if FORBIDDEN.search(node.op)} - allowed
+    if found:
+        raise RefusedError(
+            f"{path} has the operation{'s' * (len(found) > 1)} {', '.join(sorted(found))}, which may run code or touch "
+            "files; export the network without"
+        )
+
+
+def copy_saved_model(path: Path, target: Path) -> None:
+    """Copy what TensorFlow reads of a SavedModel.
+
+    Raises:
+        RefusedError: If a part of it is a link to somewhere else.
+    """
+    for inner in (path, *path.rglob("*")):
+        if inner.is_symlink() and not inner.resolve().is_relative_to(path.resolve()):
+            raise RefusedError(f"{inner} is a link to a file outside of {path}; put the file itself there")
+    target.mkdir()
+    for name in PARTS:
+        part = path / name
+        if part.is_dir():
+            shutil.copytree(part, target / name)
+        elif part.is_file():
+            shutil.copyfile(part, target / name)
+
+
+def _no_graph() -> Any:
+    raise NotUnderstoodError("graphs of SavedModels are not read for their reach")
+
+
+def _check_free(shape: Shape, layout: str) -> None:
+    height, width = fixed_sides(shape, layout)
+    if height is not None or width is not None:
+        raise RefusedError(
+            f"the network takes chips of {height or 'any'} x {width or 'any'} px alone ({show(shape)}), which a SavedModel "
+            "cannot be freed of; export it with height and width free (None), or as a Keras or ONNX file"
+        )
+    if shape[0] is not None:
+        raise RefusedError(
+            f"the network takes {shape[0]} samples a call alone ({show(shape)}); export it with its samples free (None)"
+        )
+
+
+def _signature(graph: Any, path: Path) -> Signature:
+    signatures = dict(graph.signature_def)
+    if SIGNATURE not in signatures:
+        names = ", ".join(sorted(name for name in signatures if not name.startswith("__"))) or "none"
+        raise RefusedError(
+            f"{path} has no signature {SIGNATURE!r} (its signatures: {names}); export it with one, as model.export does"
+        )
+    served = signatures[SIGNATURE]
+    return Signature(
+        *([(name, _shape(info), _dtype(info)) for name, info in sorted(ends.items())]
+          for ends in (served.inputs, served.outputs))
+    )  # fmt: skip
+
+
+def _shape(info: Any) -> Shape | None:
+    if info.tensor_shape.unknown_rank:
+        return None
+    return tuple(None if size.size < 0 else int(size.size) for size in info.tensor_shape.dim)
+
+
+def _dtype(info: Any) -> str:
+    from models.engines.tensorflow import import_tensorflow
+
+    return str(import_tensorflow().dtypes.as_dtype(info.dtype).name)
+
+
+def _calls(node: Any) -> Iterator[str]:
+    """Names of the functions that a node calls."""
+    for value in node.attr.values():
+        if value.HasField("func"):
+            yield value.func.name
+        yield from (function.name for function in value.list.func)
+
+
+def _ending(graph: Any) -> str | None:
+    """The last operation of what is served, where that says what it answers; looked for through calls."""
+    functions = {function.signature.name: function for function in graph.graph_def.library.function}
+    nodes = {node.name: node for node in graph.graph_def.node}
+    (info,) = graph.signature_def[SIGNATURE].outputs.values()
+    name, number = _place(info.name)
+    for _ in range(100):
+        node = nodes.get(name)
+        if node is None:
+            return None
+        inner = functions.get(next(_calls(node), ""))
+        if inner is not None:
+            nodes = {node.name: node for node in inner.node_def}
+            name, number = _place(inner.ret[inner.signature.output_arg[number].name])
+        elif node.op in THROUGH:
+            name, number = _place(node.input[0])
+        else:
+            return ENDINGS.get(node.op)
+    return None
+
+
+def _place(tensor: str) -> tuple[str, int]:
+    """Node and number of a tensor, such as ``node:0`` or ``node:output:0``."""
+    node, *rest = tensor.split(":")
+    return node.lstrip("^"), int(rest[-1]) if rest else 0
