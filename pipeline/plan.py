@@ -212,7 +212,7 @@ def _read_networks(options: SegmentOptions, reasons: list[str]) -> _Networks:
         except CardError as error:
             wrong.append(str(error))
             continue
-        if str(bundle) in bundles:
+        if any(bundle.samefile(other) for other in bundles):
             wrong.append(f"--model {name} is given twice; give each bundle once")
         bundles.append(str(bundle))
         cards.append(card)

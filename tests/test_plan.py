@@ -30,7 +30,7 @@ def plan_of(make_raster, bundle, tmp_path):
     def plan(*rasters, **options):
         paths = tuple(str(raster) for raster in rasters) or (str(make_raster()),)
         model = options.pop("model", str(bundle))
-        models = (model,) if isinstance(model, str) else tuple(map(str, model))
+        models = tuple(map(str, model)) if isinstance(model, tuple) else (str(model),)
         return make_plan(SegmentOptions(paths, models, **{"output": str(tmp_path / "out"), **options}))
 
     return plan
@@ -87,6 +87,139 @@ def test_networks_without_finite_reach_are_blended_and_said_to_depend_on_tiles(p
     assert (plan.stitch, plan.exact, plan.halo) == ("blend", False, Halo(128, 128, 128, 128))
     assert "its reach is not finite" in plan.notes[0]
     assert "no finite reach" in describe_plan(plan)
+
+
+def test_a_halo_that_the_card_wants_stands_in_for_a_reach(plan_of, bundle, tmp_path):
+    model = str(edited_card(bundle, tmp_path / "whole", format=2, reach=None, halo=90))
+    assert plan_of(model=model).halo == Halo(92, 92, 92, 92)
+    assert plan_of(model=model, halo=64).halo == Halo(64, 64, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("measured", "it was measured from outside"),
+        ("declared", "it was declared, and nobody has checked it"),
+    ],
+)
+def test_an_exact_plan_says_where_a_reach_is_known_from(plan_of, bundle, tmp_path, source, words):
+    plan = plan_of(model=str(edited_card(bundle, tmp_path / "other", format=2, reach_source=source)))
+    assert plan.exact and words in describe_plan(plan)
+    assert "reach is true" not in describe_plan(plan_of())
+
+
+def test_an_augmented_plan_reads_the_same_halo_on_every_side(plan_of):
+    plain, augmented = plan_of(model="coast"), plan_of(model="coast", augment=True)
+    assert len(set(plain.halo.sides)) > 1
+    assert augmented.halo == Halo(*[max(plain.halo.sides)] * 4) and augmented.exact
+    assert augmented.call_memory() > plain.call_memory()
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """A bundle that may be averaged with `bundle`, of another stride, reach and fill value."""
+    folder = tmp_path_factory.mktemp("bundles") / "other"
+    return nets.make_bundle(folder, nets.brightest_band(), name="other", fill=(1.0, 2.0, 3.0))
+
+
+def test_an_ensemble_has_the_halo_and_the_memory_of_all(plan_of, bundle, other):
+    plan = plan_of(model=(other, bundle))
+    alone = plan_of()
+    assert (plan.halo, plan.card.stride, plan.exact) == (alone.halo, 4, True)
+    assert plan.call_memory() > alone.call_memory()
+    assert plan.card.name == "other + tiny" and [card.name for card in plan.cards] == ["other", "tiny"]
+    assert plan.bundles == (str(other), str(bundle))
+    assert "are fed to all networks as other wants them: 1, 2, 3" in plan.notes[0]
+    assert "other + tiny 1.0.0" in describe_plan(plan)
+
+
+def test_bundles_that_cannot_be_averaged_are_refused_with_every_reason(plan_of, bundle, tmp_path):
+    two = nets.make_bundle(tmp_path / "two", nets.small_unet(classes=2, bands=4), name="two")
+    found = reasons(plan_of, model=(bundle, two))
+    assert (
+        "tiny 1.0.0 and two 1.0.0 cannot be averaged: the one has the classes land, water, lake" in found[0]
+    )
+    assert "tiny 1.0.0 and two 1.0.0 cannot be averaged: the one wants 3 bands, the other 4" in found[1]
+    assert len(found) == 2
+    twice = reasons(plan_of, model=(bundle, bundle.parent / "." / bundle.name))
+    assert "is given twice; give each bundle once" in twice[0]
+    gone = reasons(plan_of, model=(tmp_path / "a", tmp_path / "b"))
+    assert len(gone) == 2 and "no bundle" in gone[0] and "no bundle" in gone[1]
+
+
+def test_every_member_must_fit_the_gsd(plan_of, bundle, other, tmp_path):
+    coarse = edited_card(other, tmp_path / "coarse", gsd=2.0)
+    (reason,) = reasons(plan_of, model=(bundle, coarse))
+    assert "but other 1.0.0 was trained at 2 m/px" in reason
+    assert plan_of(model=(bundle, coarse), any_gsd=True).exact
+
+
+def detector(bundle, folder):
+    """The card of a bundle that says it finds instances; a plan reads no more than cards."""
+    network = {"name": "model.keras", "layout": "channels_last", "answer": "instances"}
+    return edited_card(bundle, folder, format=2, name="finder", task="instances", network=network, reach=None)
+
+
+def test_detectors_are_neither_augmented_nor_averaged(plan_of, bundle, tmp_path):
+    finder = detector(bundle, tmp_path / "finder")
+    words = "--augment averages scores of pixels, and finder finds instances; leave it out"
+    assert reasons(plan_of, model=finder, augment=True) == (words,)
+    found = reasons(plan_of, model=(bundle, finder))
+    assert found == ("finder 1.0.0 finds instances, and an ensemble averages scores of pixels; run it alone",)
+
+
+def with_file(bundle, folder, name):
+    """A bundle whose card says that its network is another file; a plan does not look into it."""
+    edited_card(bundle, folder)
+    (folder / "model.keras").rename(folder / name)
+    network = {"name": name, "layout": "channels_last", "answer": "logits"}
+    card = json.loads((folder / "card.json").read_text()) | {"network": network, "format": 2}
+    (folder / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+def test_the_engine_is_that_of_the_networks_file_unless_one_is_named(plan_of, bundle, other, tmp_path):
+    onnx = with_file(bundle, tmp_path / "onnx", "model.onnx")
+    assert [plan_of().engine, plan_of(model=onnx).engine, plan_of(model=(onnx, other)).engine] == [
+        "tensorflow", "onnx", "onnx",
+    ]  # fmt: skip
+    assert plan_of(model=onnx, engine="openvino").engine == plan_of(engine="openvino").engine == "openvino"
+    assert reasons(plan_of, model=onnx, engine="tensorflow") == (
+        "tiny is a model.onnx, which TensorFlow does not run; pass --engine onnx or --engine openvino",
+    )
+    assert plan_of(engine="openvino").memory(1) < plan_of().memory(1)
+
+
+@pytest.mark.parametrize(
+    ("engine", "package"), [("openvino", "openvino"), ("onnx", "onnxruntime"), ("onnx", "tf2onnx")]
+)
+def test_an_engine_that_is_not_installed_is_refused(plan_of, monkeypatch, engine, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    (reason,) = reasons(plan_of, engine=engine)
+    assert reason == (
+        f"the engine {engine} needs {package}, which is not installed here; "
+        f"install with pip install 'terraseam[{engine}]'"
+    )
+    assert plan_of(engine=engine, beam=("--runner", "DataflowRunner")).engine == engine
+
+
+def test_onnx_files_need_no_converter(plan_of, bundle, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    assert plan_of(model=with_file(bundle, tmp_path / "onnx", "model.onnx")).engine == "onnx"
+
+
+def test_half_precision_is_for_keras_networks_on_tensorflow_and_for_gpus(plan_of, bundle, tmp_path):
+    (note,) = plan_of(precision="bfloat16").notes
+    assert note.startswith("--precision bfloat16 is meant for GPUs: on a CPU it is slower than float32")
+    assert plan_of(precision="float16", beam=("--runner", "DataflowRunner")).notes == ()
+    assert reasons(plan_of, precision="float16", engine="openvino") == (
+        "--precision float16 is for the engine tensorflow, and openvino computes in float32; leave one of them out",
+    )
+    saved = with_file(bundle, tmp_path / "saved", "saved_model")
+    assert (
+        "tiny is a SavedModel, which computes in its own"
+        in reasons(plan_of, model=saved, precision="float16")[0]
+    )
 
 
 def test_rasters_come_from_paths_directories_and_globs_each_once(plan_of, make_raster, tmp_path):
@@ -289,6 +422,8 @@ def test_the_plan_is_printed_for_people_and_programs(make_raster, bundle, tmp_pa
         (["plan", "a.tif", "--model", "m", "--output", ""], "argument --output: it is empty"),
         (["plan", "", "--model", "m", "--output", "o"], "argument RASTER: it is empty"),
         (["plan", "a.tif", "--stitch", "glue"], "invalid choice: 'glue'"),
+        (["plan", "a.tif", "--engine", "torch"], "argument --engine: invalid choice: 'torch'"),
+        (["plan", "a.tif", "--precision", "int8"], "argument --precision: invalid choice: 'int8'"),
     ],
 )
 def test_wrong_arguments_get_one_sentence_and_status_2(arguments, words, capsys):
