@@ -7,6 +7,7 @@ import os
 import time
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from nets import card_fields, make_bundle, small_unet
 
 from models.bundle import load_model, round_to_half, save_bundle
 from models.card import Card, CardError, Reach
+from models.card_values import NetworkFile
 from models.graph import UnknownLayerError
 
 layers = keras.layers
@@ -177,6 +179,14 @@ def mark(folder):
     ("change", "words"),
     [
         (lambda layer: layer.update(class_name="Lambda"), "has a Lambda of keras.layers, which runs code"),
+        (
+            lambda layer: layer.update(class_name="TFSMLayer", config={"filepath": "/tmp/other"}),
+            "has a TFSMLayer, which loads or runs what lies outside of it",
+        ),
+        (
+            lambda layer: layer.update(class_name="StringLookup", config={"vocabulary": "/etc/passwd"}),
+            "has a StringLookup, which loads or runs",
+        ),
         (lambda layer: layer.update(module="os", class_name="System"), "has a System of os, which runs code"),
         (lambda layer: layer.update(module=None, class_name="Own"), "has a Own, which runs code"),
         (
@@ -210,6 +220,68 @@ def test_lambda_layers_that_were_saved_are_refused(bundle):
     restate(bundle)
     with pytest.raises(CardError, match="has a Lambda"):
         load_model(bundle)
+
+
+def rewrite_members(bundle, change):
+    path = bundle / "model.keras"
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    restate(bundle)
+
+
+def link_weights(members):
+    buffer = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(buffer, "r+") as file:
+        file["stolen"] = h5py.ExternalLink("/etc/hostname", "/")
+    members["model.weights.h5"] = buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (link_weights, r"model.keras of bundle .* has weights in other files \(/etc/hostname\)"),
+        (
+            lambda members: members.update({"assets/words.txt": b"x"}),
+            r"has assets/words.txt in it, which no network",
+        ),
+        (lambda members: members.update({"model.weights.h5": b"x"}), r"has weights that cannot be read"),
+        (lambda members: members.pop("config.json"), r"is not a Keras file"),
+    ],
+)
+def test_files_with_more_or_less_than_a_network_in_them_are_refused(bundle, change, words):
+    rewrite_members(bundle, change)
+    with pytest.raises(CardError, match=words):
+        load_model(bundle)
+
+
+def test_a_bundle_of_another_file_is_no_keras_network(bundle):
+    (bundle / "model.keras").rename(bundle / "model.onnx")
+    path = bundle / "card.json"
+    network = {"name": "model.onnx", "layout": "channels_first", "answer": "logits"}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "network": network}))
+    with pytest.raises(
+        CardError, match=r"holds model.onnx, not model.keras, so it is no Keras network; run it with"
+    ):
+        load_model(bundle)
+
+
+@pytest.mark.parametrize(("answer", "channels", "classes"), [("binary_logits", 1, 2), ("scores", 3, 3)])
+def test_other_answers_fit_their_classes(tmp_path, answer, channels, classes):
+    network = NetworkFile(answer=answer)
+    fields = card_fields(classes, 3, network=network)
+    save_bundle(small_unet(classes=channels), tmp_path / "other", **fields)
+    assert load_model(tmp_path / "other").outputs[0].shape[-1] == channels
+    with pytest.raises(CardError, match="has 2 'classes', but its network has 4"):
+        save_bundle(small_unet(classes=4), tmp_path / "odd", **card_fields(2, 3, network=network))
+
+
+def test_a_measured_reach_is_not_compared_with_the_graph(bundle):
+    restate(bundle, reach_source="measured", reach={"top": 99, "bottom": 99, "left": 99, "right": 99})
+    assert load_model(bundle).count_params() > 0
 
 
 def test_a_file_that_is_no_keras_file_is_refused(bundle):

@@ -39,7 +39,7 @@ def decide_answer(foreign: Foreign, made: np.ndarray, classes: int, stated: str 
     Raises:
         RefusedError: If its answers do not fit the classes, or are not what the user says.
     """
-    channels = _channels(foreign, made, classes)
+    channels = _channels(foreign, made)
     if channels not in (1, classes):
         raise RefusedError(
             f"the network answers {channels} channels, but --classes names {classes}; "
@@ -54,7 +54,7 @@ def decide_answer(foreign: Foreign, made: np.ndarray, classes: int, stated: str 
     return Answer(stated, "as --answer says")
 
 
-def _channels(foreign: Foreign, made: np.ndarray, classes: int) -> int:
+def _channels(foreign: Foreign, made: np.ndarray) -> int:
     """How many channels a network answers; a map of labels may lack their axis."""
     if made.ndim == 3:
         return 1
@@ -63,14 +63,7 @@ def _channels(foreign: Foreign, made: np.ndarray, classes: int) -> int:
             f"the network answers arrays of {made.ndim} axes; it must answer one value a class, or a label, "
             "for each pixel of its chip"
         )
-    channels = made.shape[CHANNEL[foreign.layout]]
-    other = CHANNEL["channels_first" if foreign.layout == "channels_last" else "channels_last"]
-    if channels not in (1, classes) and made.shape[other] in (1, classes):
-        raise RefusedError(
-            f"the network takes chips with {foreign.layout.replace('_', ' ')} but answers the other way round; "
-            "export it with one layout for both"
-        )
-    return channels
+    return int(made.shape[CHANNEL[foreign.layout]])
 
 
 def _find(foreign: Foreign, made: np.ndarray, channels: int, classes: int) -> Answer:

@@ -68,10 +68,12 @@ def _step(node: Node, name: str, found: dict[str, Extents | None], stride: int) 
     if not any(read):
         return None if sides is None else _everywhere(node.sizes, name, sides, stride)
     effect = effect_of(node)
-    if effect == "whole":
+    if effect == "whole" or sides is None:
         return None
+    if effect == "blur":
+        return _everywhere(node.sizes, name, sides, stride)
     made = _apply(effect, _join(read))
-    for axis, side, number in zip(made, sides or (), (1, 2), strict=True):
+    for axis, side, number in zip(made, sides, (1, 2), strict=True):
         _check_size(axis, node.sizes, name, side, number)
     return made
 
@@ -89,10 +91,8 @@ def _join(read: list[Extents | None]) -> Extents:
 
 def _apply(effect: Effect, extents: Extents) -> Extents:
     rows, columns = extents
-    if effect == "pointwise":
-        return extents
     if isinstance(effect, str):
-        return rows.blurred(), columns.blurred()
+        return extents
     for rule in effect[0]:
         rows = rows.through(rule)
     for rule in effect[1]:

@@ -102,7 +102,8 @@ def _sizes(freed: Any, bands: int, layout: str, stride: int | None, shape: Shape
 
 def _compare(model: Any, freed: Any, shape: Shape, layout: str) -> tuple[str, ...]:
     """Compare a network whose size was made free with the one that was given; returns what there is to say."""
-    if None in shape[1:] and shape[0] in (None, 1):
+    height, width = fixed_sides(shape, layout)
+    if shape[0] is None and height is None and width is None:
         return ()
     sides = [64 if side is None else side for side in shape]
     sides[0] = shape[0] or 1
@@ -114,7 +115,6 @@ def _compare(model: Any, freed: Any, shape: Shape, layout: str) -> tuple[str, ..
             "export it with samples, height and width free (dynamic axes)"
         )
     _check_samples(freed, chips)
-    height, width = fixed_sides(shape, layout)
     if height is None and width is None:
         return ()
     return (

@@ -21,6 +21,8 @@ from models.importing.shapes import CHANNEL, SIDES
 UNITS = (64, 96, 80, 112, 256)
 """Chips are tried on multiples of these many pixels, one after the other."""
 
+OTHER = {"channels_last": "channels_first", "channels_first": "channels_last"}
+
 PARAMETERS = {
     "Pad": (1, 3),
     "Slice": (1, 2, 3, 4),

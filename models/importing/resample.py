@@ -62,11 +62,12 @@ class Resample:
         return axis.gather(taps, math.floor(axis.surplus * self.scale))
 
     def _taps(self, element: int) -> list[int]:
+        """The first and the last element that is read."""
         place = COORDINATES[self.place](element, self.scale)
         if self.how in NEAREST:
-            return [NEAREST[self.how](place)]
+            return [NEAREST[self.how](place)] * 2
         before = math.floor(place)
         if place == before:
-            return [before]
+            return [before] * 2
         first, last = AROUND[self.how]
         return [before + first, before + last]
