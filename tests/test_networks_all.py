@@ -124,11 +124,10 @@ def test_impossible_arguments_are_refused_in_words(architecture, encoder):
 
 
 def planted_scene(side: int) -> tuple[np.ndarray, np.ndarray]:
-    """One scene of three classes: discs on stripes; each class has a colour of its own, under noise."""
+    """One scene of three classes: a disc on two fields; each class has a colour of its own, under noise."""
     rows, columns = np.mgrid[:side, :side]
-    labels = (columns // 20 % 2).astype(int)
-    for row, column, radius in ((30, 34, 17), (70, 80, 22), (88, 20, 13)):
-        labels[(rows - row) ** 2 + (columns - column) ** 2 < radius**2] = 2
+    labels = (columns + rows // 3 > 0.6 * side).astype(int)
+    labels[(rows - 0.55 * side) ** 2 + (columns - 0.45 * side) ** 2 < (0.27 * side) ** 2] = 2
     colours = np.array([[0.9, 0.1, -0.6], [-0.5, 0.8, 0.2], [-0.2, -0.9, 0.7]], np.float32)
     image = colours[labels] + np.random.default_rng(0).normal(0, 0.2, (side, side, 3))
     return image[None].astype(np.float32), labels[None]
@@ -138,13 +137,16 @@ def planted_scene(side: int) -> tuple[np.ndarray, np.ndarray]:
 @every_network
 def test_one_small_scene_is_learned_by_heart(architecture, encoder):
     images, labels = (np.repeat(array, 2, axis=0) for array in planted_scene(128))
-    options: dict[str, object] = {} if encoder else {"width": 8}
-    options |= {"encoder_width": 1 / 8} if encoder else {}
+    options = {"encoder_width": 1 / 8} if encoder else {"width": 8}
+    options |= {"head_width": 32, "dropout": 0.0} if architecture.startswith("fcn") else {}
     model = tiny_network(architecture, encoder, **options)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(3e-3), loss, jit_compile=False)
+    agreement = 0.0
     for step in range(300):
         model.train_on_batch(images, labels)
-        if step % 25 == 24 and (run(model, images).argmax(-1) == labels).mean() > 0.9:
+        if step % 20 == 19:
+            agreement = (run(model, images).argmax(-1) == labels).mean()
+        if agreement > 0.95:
             return
-    pytest.fail(f"{(run(model, images).argmax(-1) == labels).mean():.3f} of the labels after 300 steps")
+    pytest.fail(f"{agreement:.3f} of the labels after 300 steps")
