@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
@@ -114,8 +115,27 @@ def _suppress_tensorflow(
         count = tf.shape(places)[0]
         return tf.ensure_shape(tf.pad(places, [[0, kept - count]]), (kept,)), tf.range(kept) < count
 
-    made = (tf.TensorSpec((kept,), tf.int32), tf.TensorSpec((kept,), tf.bool))
     if groups is None:
-        return tf.map_fn(one_chip, (boxes, scores), fn_output_signature=made)
+        return _chip_by_chip(one_chip, boxes, scores, kept)
     overlaps = tf.where(_same(groups), iou(boxes, boxes), 0.0)
-    return tf.map_fn(one_chip_of_groups, (overlaps, scores), fn_output_signature=made)
+    return _chip_by_chip(one_chip_of_groups, overlaps, scores, kept)
+
+
+def _chip_by_chip(
+    suppress_one: Callable[[tuple[Tensor, Tensor]], tuple[Tensor, Tensor]],
+    table: Tensor,
+    scores: Tensor,
+    kept: int,
+) -> tuple[Tensor, Tensor]:
+    """Suppress chip by chip, without a loop where their number is known.
+
+    Engines run TensorFlow with its executor of one thread, which knows no loops.
+    """
+    import tensorflow as tf
+
+    if scores.shape[0] is None:
+        made = (tf.TensorSpec((kept,), tf.int32), tf.TensorSpec((kept,), tf.bool))
+        return tf.map_fn(suppress_one, (table, scores), fn_output_signature=made)
+    chips = zip(tf.unstack(table), tf.unstack(scores), strict=True)
+    places, valid = zip(*(suppress_one(chip) for chip in chips), strict=True)
+    return tf.stack(places), tf.stack(valid)
