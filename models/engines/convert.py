@@ -31,10 +31,13 @@ def convert(bundle: Path, engine: str, shape: Sequence[int], target: Path) -> No
         target: The file to write; OpenVINO puts its weights beside it.
     """
     tf = import_tensorflow()
+    from models.detection.dispatch import portable
+
     network = load_network(bundle, Card.read(bundle), tf)
 
     def run(chips: Any) -> list[Any]:
-        return [tf.identity(made) for made in tf.nest.flatten(network(chips))]
+        with portable():
+            return [tf.identity(made) for made in tf.nest.flatten(network(chips))]
 
     call = tf.function(run, autograph=False)
     CONVERTERS[engine](call, tf.TensorSpec(shape, tf.float32, name="chips"), target)
