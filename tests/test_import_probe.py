@@ -66,7 +66,14 @@ def test_stride_counts_where_any_size_is_taken():
     assert probe_reach(padded, 3, 4).seen == network_reach(model)[1]
 
 
-def test_margin_is_one_stride():
+def test_networks_that_cut_and_pad_get_the_margin_that_they_need():
+    inner, model = of_floats(28)
+    stride, reach = network_reach(inner)
+    measured = probe_reach(run(model), 1, stride)
+    assert measured.margin > stride and (sides(measured.with_margin()) >= sides(reach)).all()
+
+
+def test_margin_is_added_on_each_side():
     assert Measured(Reach(1, 2, 3, 0), 8).with_margin() == Reach(9, 10, 11, 8)
     assert Measured(None, 8).with_margin() is None
 

@@ -18,8 +18,8 @@ from models.importing.foreign import NotUnderstoodError, RefusedError, short
 from models.importing.onnx_file import Session, import_onnx, inputs_of
 from models.importing.shapes import CHANNEL, SIDES
 
-UNITS = (64, 96, 80, 112, 256)
-"""Chips are tried on multiples of these many pixels, one after the other."""
+UNITS = (192, 64, 80, 112, 256)
+"""Chips are tried on multiples of these many pixels, one after the other: first on one that has many divisors."""
 
 OTHER = {"channels_last": "channels_first", "channels_first": "channels_last"}
 
@@ -114,7 +114,7 @@ def measure_sizes(model: Any, bands: int, layout: str, stride: int | None) -> Si
     Raises:
         RefusedError: If it runs on none of the sizes that are tried, or answers other sizes than it is given.
     """
-    units = UNITS if stride is None else (stride * math.ceil(UNITS[0] / stride),)
+    units = UNITS if stride is None else (stride * math.ceil(UNITS[1] / stride),)
     problem = ""
     for unit in units:
         chips = ((2 * unit, 3 * unit), (3 * unit, 3 * unit), (2 * unit, 4 * unit))
@@ -131,6 +131,9 @@ def measure_sizes(model: Any, bands: int, layout: str, stride: int | None) -> Si
             return Sizes(unit, chips, shapes, values)
         (height, width), shape = wrong[0]
         problem = f"for a chip of {height} x {width} px it answers {_plain(shape)}"
+        if _answered(shape, OTHER[layout]) == (height, width):
+            problem += ", the other way round than it takes chips; export it with one layout for both"
+            break
     raise RefusedError(problem)
 
 

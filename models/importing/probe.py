@@ -27,6 +27,8 @@ SHORTEST, LONGEST, ACROSS = 1024, 4096, 64
 a dilated kernel may look far away and at little in between."""
 LINES = 8
 """Most places of the line within a stride."""
+MARGINS = (1, 2, 4, 8)
+"""Strides of margin that are tried."""
 NOISE = 1e-5
 """Float noise, as a share of the largest answer."""
 
@@ -38,18 +40,19 @@ class Measured:
     Attributes:
         seen: How far outputs were seen to look beyond a core on multiples of the stride; None where answers changed
             up to the border of the largest chip, or with the place where a chip was cut.
-        stride: Chips were multiples of this many pixels.
+        margin: Pixels to add on each side: a stride, or as many strides as cores needed to have the answers of a
+            longer chip. Networks that cut and pad look at the frame of a chip from farther away than at pixels.
     """
 
     seen: Reach | None
-    stride: int
+    margin: int
 
     def with_margin(self) -> Reach | None:
-        """The reach to rely on: a stride more on each side."""
+        """The reach to rely on."""
         if self.seen is None:
             return None
         sides = (self.seen.top, self.seen.bottom, self.seen.left, self.seen.right)
-        return Reach(*(side + self.stride for side in sides))
+        return Reach(*(side + self.margin for side in sides))
 
 
 def probe_reach(run: Run, bands: int, stride: int, longest: int = LONGEST) -> Measured:
@@ -68,8 +71,8 @@ def probe_reach(run: Run, bands: int, stride: int, longest: int = LONGEST) -> Me
             return Measured(None, stride)
         found.append(seen)
     reach = Reach(*found[0], *found[1])
-    measured = Measured(reach, stride)
-    return measured if _holds(run, bands, measured) else Measured(None, stride)
+    tried = (Measured(reach, strides * stride) for strides in MARGINS)
+    return next((one for one in tried if _holds(run, bands, stride, one)), Measured(None, stride))
 
 
 def find_stride(run: Run, bands: int) -> int:
@@ -132,9 +135,9 @@ def _changed(answers: np.ndarray, others: np.ndarray, axis: int) -> np.ndarray:
     return np.flatnonzero(~same.all(axis=tuple(number for number in range(answers.ndim) if number != axis)))
 
 
-def _holds(run: Run, bands: int, measured: Measured) -> bool:
+def _holds(run: Run, bands: int, stride: int, measured: Measured) -> bool:
     """Whether cores have the answers of a long chip when they are read with the measured reach around them alone."""
-    reach, stride = measured.with_margin(), measured.stride
+    reach = measured.with_margin()
     if reach is None:
         return False
     core, more = up(ACROSS, stride), up(SHORTEST // 2, stride) + stride

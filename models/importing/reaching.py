@@ -98,7 +98,7 @@ def _measure(run: Run, bands: int, stride: int, notes: tuple[str, ...]) -> Looks
         return Looks(stride, None, "measured", (*notes, *_infinite(None)))
     said = (
         f"its reach was measured, not proven: answers were seen to change with pixels {_sides(measured.seen)} px away "
-        f"(top, bottom, left, right); with a stride of {stride} px as margin it is {_sides(reach)} px"
+        f"(top, bottom, left, right); with {measured.margin} px of margin it is {_sides(reach)} px"
     )
     return Looks(stride, reach, "measured", (*notes, said))
 
