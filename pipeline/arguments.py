@@ -77,6 +77,7 @@ def _parsers(version: str) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
         description="Say what `terraseam segment` would do with the same arguments; runs and writes nothing.",
         **_LOOK,
     )
+    commands.add_parser("models", help="networks and bundles: list, show, new, import")
     for subcommand in (segment, plan):
         _add_segment_arguments(subcommand)
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")

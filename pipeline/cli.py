@@ -22,8 +22,11 @@ DONE, FAILED, IMPOSSIBLE, INTERRUPTED = 0, 1, 2, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["models"]:
+        return _models(arguments[1:])
     try:
-        command, options, as_json = parse(sys.argv[1:] if argv is None else argv, _version())
+        command, options, as_json = parse(arguments, _version())
     except ArgumentError as error:
         return _fail(str(error), IMPOSSIBLE)
     try:
@@ -32,6 +35,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _segment(options)
     except KeyboardInterrupt:
         return _fail("interrupted; run the same command again to continue", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _models(arguments: Sequence[str]) -> int:
+    from pipeline.models_command import run_models
+
+    try:
+        return run_models(arguments)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE

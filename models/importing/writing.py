@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -48,16 +47,35 @@ def write_bundle(
     Raises:
         CardError: If a field is wrong, or the folder holds something already.
     """
+
+    def fill(staging: Path) -> Card:
+        save(staging)
+        network = staging / card_fields["network"].name
+        card = Card(format=CARD_FORMAT, weights_sha256=network_sha256(network), **card_fields)
+        card.write(staging)
+        return card
+
+    return replace_folder(folder, fill, force=force)
+
+
+def replace_folder(folder: Path, fill: Callable[[Path], Card], *, force: bool) -> Card:
+    """Fill a folder beside a bundle's, and put it in its place when it is whole.
+
+    Args:
+        folder: The bundle's folder.
+        fill: Writes the bundle into an empty folder.
+        force: Write over a bundle that is there.
+
+    Raises:
+        CardError: If the folder holds something already.
+    """
     check_target(folder, force)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
         staging = Path(made) / folder.name
         staging.mkdir()
-        save(staging)
-        network = staging / card_fields["network"].name
-        card = Card(format=CARD_FORMAT, weights_sha256=network_sha256(network), **card_fields)
-        card.write(staging)
+        card = fill(staging)
         if folder.exists():
-            shutil.move(folder, Path(made) / "before")
+            folder.replace(Path(made) / "before")
         staging.replace(folder)
     return card

@@ -1,0 +1,82 @@
+"""Untrained bundles of the zoo's networks, as a start for training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.card import Card, CardError
+from models.importing.writing import check_target, replace_folder
+from models.zoo import Row, build, option_names
+
+
+@dataclass(frozen=True, slots=True)
+class UntrainedRequest:
+    """What the user asks for.
+
+    Attributes:
+        row: The network of the zoo.
+        output: Folder of the bundle.
+        words: Fields of the card: name, version, classes, bands, gsd, scaling, fill, license, halo.
+        options: Further arguments of its builder.
+        seed: Seed of the random weights.
+        force: Write over a bundle that is there.
+    """
+
+    row: Row
+    output: Path
+    words: Mapping[str, Any]
+    options: Mapping[str, Any]
+    seed: int = 0
+    force: bool = False
+
+
+def write_untrained(request: UntrainedRequest) -> Card:
+    """Build a network and write its bundle, whole or not at all.
+
+    Raises:
+        CardError: If what the user says does not make a card, or the folder holds something already.
+        ValueError: If the network cannot be built as asked; the message says which number must change.
+    """
+    check_target(request.output, request.force)
+    row, words = request.row, request.words
+    if row.task == "instances" and not words["classes"][0].background:
+        raise CardError(
+            f"{row.architecture} finds things before a background, which is its first class and must be named so: "
+            "pass --classes background,... --background background"
+        )
+    import keras
+
+    from models.bundle import save_bundle
+
+    unknown = sorted(set(request.options) - set(option_names(row)))
+    if unknown:
+        raise CardError(
+            f"{row.architecture} on {row.encoder or 'no encoder'} takes no {', '.join(unknown)}; "
+            f"it takes {', '.join(option_names(row))}"
+        )
+    keras.utils.set_random_seed(request.seed)
+    model = build(
+        row.architecture, row.encoder, len(words["bands"]), len(words["classes"]), **request.options
+    )
+    fields = {
+        "architecture": row.architecture,
+        "encoder": row.encoder,
+        "task": row.task,
+        "training": {"steps": 0, "start": _start(request.options), "paper": row.paper.link},
+        **words,
+    }
+    return replace_folder(
+        request.output, lambda staging: save_bundle(model, staging, **fields), force=request.force
+    )
+
+
+def _start(options: Mapping[str, Any]) -> str:
+    weights = options.get("encoder_weights")
+    return (
+        "random weights"
+        if weights is None
+        else f"encoder weights: {Path(str(weights)).name}; the rest random"
+    )

@@ -1,0 +1,159 @@
+"""``terraseam models``: list, show, new, import. Keras and TensorFlow are imported by new and import alone."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from models.card import CARD_FILE, Card, CardError, find_bundle, shipped_bundles
+from models.importing.foreign import RefusedError
+from models.zoo import ZOO, Row, ZooError, find
+from pipeline.arguments import ArgumentError
+from pipeline.models_arguments import parse_models
+from pipeline.models_card import card_words, check_said
+from pipeline.models_words import (
+    architecture_words,
+    bundle_table,
+    rows_json,
+    shipped_cards,
+    zoo_table,
+)
+from pipeline.models_words import card_words as describe_card
+
+DONE, FAILED, IMPOSSIBLE = 0, 1, 2
+
+
+def run_models(argv: Sequence[str]) -> int:
+    """Run ``terraseam models``; returns the exit status."""
+    try:
+        said = parse_models(argv)
+        return VERBS[said.verb](said)
+    except (ArgumentError, CardError, RefusedError, ZooError) as error:
+        return _fail(str(error), IMPOSSIBLE)
+    except OSError as error:
+        return _fail(
+            f"{error.strerror or error}: {error.filename or 'a file'} cannot be read or written", FAILED
+        )
+
+
+def _list(said: argparse.Namespace) -> int:
+    shipped = shipped_cards()
+    if said.json:
+        bundles = [{"bundle": name, **card.to_json()} for name, card in shipped]
+        print(json.dumps({"networks": rows_json(ZOO), "bundles": bundles}, indent=2))
+        return DONE
+    print(zoo_table(ZOO))
+    print("\nparameters with three bands and 21 classes (91 for instances); reach up, down, left, right\n")
+    print(bundle_table(shipped))
+    return DONE
+
+
+def _show(said: argparse.Namespace) -> int:
+    rows = [row for row in ZOO if row.architecture == said.name]
+    if rows and not (Path(said.name) / CARD_FILE).is_file():
+        print(json.dumps(rows_json(rows), indent=2) if said.json else architecture_words(rows))
+        return DONE
+    _check_known(said.name)
+    bundle = find_bundle(said.name)
+    card = Card.read(bundle)
+    print(
+        json.dumps(card.to_json(), indent=2, ensure_ascii=False) if said.json else describe_card(card, bundle)
+    )
+    return DONE
+
+
+def _check_known(name: str) -> None:
+    """Check that a name is one of a bundle."""
+    if Path(name).exists() or name in shipped_bundles():
+        return
+    architectures = list(dict.fromkeys(row.architecture for row in ZOO))
+    bundles = shipped_bundles()
+    near = difflib.get_close_matches(name, [*architectures, *bundles], n=1)
+    raise ArgumentError(
+        f"nothing is called {name!r}; {f'did you mean {near[0]}? ' if near else ''}"
+        f"name the folder of a bundle, a shipped bundle ({', '.join(bundles)}) or an architecture "
+        f"({', '.join(architectures)})"
+    )
+
+
+def _new(said: argparse.Namespace) -> int:
+    check_said(said, ("architecture", "bands", "classes", "gsd", "output"))
+    row = _row(said.architecture, said.encoder)
+    options = dict(said.settings)
+    options |= {
+        name: value
+        for name, value in (("encoder_weights", said.weights), ("cut", said.cut))
+        if value is not None
+    }
+    from models.engines.tensorflow import import_tensorflow
+
+    import_tensorflow()
+    from models.untrained import UntrainedRequest, write_untrained
+    from models.zoo import input_scaling
+
+    words = card_words(said, input_scaling(row.encoder, len(said.bands)))
+    request = UntrainedRequest(row, Path(said.output), words, options, seed=said.seed, force=said.force)
+    try:
+        card = write_untrained(request)
+    except ValueError as error:
+        raise ArgumentError(str(error)) from error
+    print(describe_card(card, request.output))
+    return DONE
+
+
+def _row(architecture: str, encoder: str | None) -> Row:
+    """Find a network, with a hint at the nearest name; an architecture of one encoder needs none named."""
+    rows = [row for row in ZOO if row.architecture == architecture]
+    if not rows:
+        names = list(dict.fromkeys(row.architecture for row in ZOO))
+        near = difflib.get_close_matches(architecture, names, n=1)
+        raise ArgumentError(
+            f"no architecture is called {architecture!r}; {f'did you mean {near[0]}? ' if near else ''}"
+            f"choose one of {', '.join(names)}"
+        )
+    if encoder is None and len(rows) > 1:
+        raise ArgumentError(
+            f"give --encoder: {architecture} is built on {', '.join(row.encoder or 'none' for row in rows)}"
+        )
+    return rows[0] if encoder is None else find(architecture, encoder)
+
+
+def _import(said: argparse.Namespace) -> int:
+    check_said(said, ("bands", "classes", "gsd", "scale", "output"))
+    from models.importing.importer import ImportRequest, import_network, kind_of
+    from models.importing.writing import check_target
+
+    request = ImportRequest(
+        file=Path(said.file),
+        output=Path(said.output),
+        words=card_words(said),
+        answer=said.answer,
+        layout=said.layout,
+        reach=said.reach,
+        stride=said.stride,
+        force=said.force,
+    )
+    kind_of(request.file)
+    check_target(request.output, request.force)
+    made = import_network(request)
+    for note in made.notes:
+        print(note, file=sys.stderr)
+    print(describe_card(made.card, request.output))
+    return DONE
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"terraseam: {message}", file=sys.stderr)
+    return status
+
+
+VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "list": _list,
+    "show": _show,
+    "new": _new,
+    "import": _import,
+}
