@@ -203,7 +203,9 @@ def _read_networks(options: SegmentOptions, reasons: list[str]) -> _Networks:
     Raises:
         PlanError: If one cannot be read or they do not go together, with `reasons` and every reason for that.
     """
-    bundles, cards, wrong = [], [], []
+    bundles: list[str] = []
+    cards: list[Card] = []
+    wrong: list[str] = []
     for name in options.models:
         try:
             bundle = find_bundle(name)
