@@ -19,7 +19,7 @@ from models.card import CARD_FORMAT, MODEL_FILE, Card, CardError, check_weights,
 from models.card_values import NetworkFile, Reach
 from models.detection.measures import detector_classes, detector_measures
 from models.keras_endings import scored
-from models.keras_files import METADATA, read_keras
+from models.keras_files import CONFIG, METADATA, read_keras
 from models.memory import memory_per_pixel
 from models.reach import network_reach
 
@@ -173,6 +173,7 @@ def archive_of(model: keras.Model, half: bool = False) -> bytes:
         bare.save(path)
         with zipfile.ZipFile(path) as written:
             members = {name: written.read(name) for name in written.namelist()}
+    members[CONFIG] = json.dumps(_numbered(json.loads(members[CONFIG]), {})).encode()
     members[METADATA] = json.dumps({"keras_version": keras.__version__}).encode()
     if half:
         members = {
@@ -185,6 +186,20 @@ def archive_of(model: keras.Model, half: bool = False) -> bytes:
             info.create_system, info.external_attr = 3, 0o644 << 16
             archive.writestr(info, members[name], zipfile.ZIP_DEFLATED, 9)
     return buffer.getvalue()
+
+
+def _numbered(config: Any, numbers: dict[int, int]) -> Any:
+    """Number the shared objects of a Keras config from 0; Keras calls them by where they lie in memory."""
+    if isinstance(config, list):
+        return [_numbered(item, numbers) for item in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        name: numbers.setdefault(value, len(numbers))
+        if name == "shared_object_id"
+        else _numbered(value, numbers)
+        for name, value in config.items()
+    }
 
 
 def _round_weights(data: bytes) -> bytes:

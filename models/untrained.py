@@ -57,6 +57,7 @@ def write_untrained(request: UntrainedRequest) -> Card:
             f"{row.architecture} on {row.encoder or 'no encoder'} takes no {', '.join(unknown)}; "
             f"it takes {', '.join(option_names(row))}"
         )
+    keras.utils.clear_session()  # Names of layers are counted; the same request shall give the same file.
     keras.utils.set_random_seed(request.seed)
     model = build(
         row.architecture, row.encoder, len(words["bands"]), len(words["classes"]), **request.options

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from typing import Any
 
 from models.card_checks import NETWORK
@@ -166,10 +166,14 @@ def _whole(least: int) -> Callable[[str], int]:
 
 
 def _number(text: str) -> float:
+    above, _, below = text.partition("/")
     try:
-        return float(Fraction(text.strip()))
+        number = float(above) / float(below or 1)
     except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 0.5 or 1/255") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 0.5 or 1/255")
+    return number
 
 
 def _numbers(text: str) -> tuple[float, ...]:

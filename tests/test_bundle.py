@@ -65,6 +65,15 @@ def test_the_same_network_gives_the_same_bytes(tmp_path, model):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
+def test_a_network_built_again_gives_the_same_bytes(tmp_path):
+    digests = []
+    for name in "ab":
+        keras.utils.clear_session()
+        folder = make_bundle(tmp_path / name, small_unet(seed=4))
+        digests.append(Card.read(folder).weights_sha256)
+    assert digests[0] == digests[1]
+
+
 def test_saving_leaves_the_network_alone(tmp_path):
     model = small_unet(seed=3)
     before = [array.copy() for array in weights(model)]

@@ -140,7 +140,7 @@ def _open(kind: str, request: ImportRequest, bands: int) -> Foreign:
 def _sample(foreign: Foreign, request: ImportRequest, bands: int) -> np.ndarray:
     """What a network makes of a random chip of raw bytes, scaled as the user says."""
     scaling = request.words["scaling"]
-    step = request.stride or foreign.stride_hint or SAMPLE
+    step = foreign.stride_hint or request.stride or SAMPLE
     side = -(-SAMPLE // step) * step
     raw = np.random.default_rng(0).integers(0, 256, (1, side, 2 * side, bands))
     chips = (raw * np.asarray(scaling.scale) + np.asarray(scaling.offset)).astype(np.float32)

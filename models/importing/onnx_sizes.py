@@ -114,9 +114,9 @@ def measure_sizes(model: Any, bands: int, layout: str, stride: int | None) -> Si
     Raises:
         RefusedError: If it runs on none of the sizes that are tried, or answers other sizes than it is given.
     """
-    units = UNITS if stride is None else (stride * math.ceil(UNITS[1] / stride),)
+    stated = () if stride is None else (stride * math.ceil(UNITS[0] / stride),)
     problem = ""
-    for unit in units:
+    for unit in (*stated, *UNITS):
         chips = ((2 * unit, 3 * unit), (3 * unit, 3 * unit), (2 * unit, 4 * unit))
         try:
             shapes, values = _observe(model, bands, layout, chips)
