@@ -1,0 +1,78 @@
+"""The same networks on TensorFlow, JAX and PyTorch: one code, one answer."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from nets import SEMANTIC, tiny_network
+
+TESTS = Path(__file__).parent
+OTHER = [name for name in ("jax", "torch") if name != keras.backend.backend()]
+FEW = [
+    ("fcn8s", "vgg16"),
+    ("segnet", "vgg16"),
+    ("segnet", "mobilenet"),
+    ("segnet_basic", None),
+    ("unet", None),
+    ("pspnet", "mobilenet"),
+]
+MANY = [names for names in SEMANTIC if names not in FEW]
+POOLED = ("segnet", "segnet_basic")
+
+
+def label(architecture: str, encoder: str | None) -> str:
+    return f"{architecture}:{encoder or 'none'}"
+
+
+def here(folder: Path, networks: list[tuple[str, str | None]]) -> None:
+    """Run networks in this process; leave their weights, images and logits in a folder."""
+    for architecture, encoder in networks:
+        name = label(architecture, encoder)
+        model = tiny_network(architecture, encoder)
+        images = np.random.default_rng(3).normal(size=(2, 96, 160, 3)).astype(np.float32)
+        model.save_weights(folder / f"{name}.weights.h5")
+        np.save(folder / f"{name}.npy", images)
+        np.save(folder / f"{name}.here.npy", keras.ops.convert_to_numpy(model(images, training=False)))
+
+
+def there(folder: Path, backend: str, networks: list[tuple[str, str | None]]) -> None:
+    """Run the same networks in a process of another backend."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    names = [label(*names) for names in networks]
+    paths = os.pathsep.join([str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, str(TESTS / "run_networks.py"), str(folder), *names]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def check_backend(backend: str, networks: list[tuple[str, str | None]], folder: Path) -> None:
+    here(folder, networks)
+    there(folder, backend, networks)
+    for architecture, encoder in networks:
+        name = label(architecture, encoder)
+        ours, theirs = (np.load(folder / f"{name}.{where}.npy") for where in ("here", backend))
+        assert ours.std() > 0 and len(np.unique(ours.argmax(-1))) > 1
+        assert (ours.argmax(-1) == theirs.argmax(-1)).mean() >= 0.999, name
+        if architecture not in POOLED:
+            assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(ours).max(), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", OTHER)
+def test_one_network_of_each_kind_gives_the_same_logits_on_every_backend(backend, tmp_path):
+    check_backend(backend, FEW, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", OTHER)
+def test_all_other_networks_give_the_same_logits_on_every_backend(backend, tmp_path):
+    check_backend(backend, MANY, tmp_path)
