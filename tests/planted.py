@@ -11,6 +11,7 @@ from keras import layers
 from models.bundle import save_bundle
 from models.card import ClassInfo, Scaling
 from models.detection.mask_rcnn import detector
+from models.detection.paste import chip_instances
 from models.detection.settings import Anchors, Choice, Detector, Training
 from models.detection.training import training_network
 from models.detection.truth import pad_truth
@@ -136,3 +137,25 @@ def spread_weights(network: keras.Model) -> keras.Model:
         kernel = network.get_layer(part).get_layer(layer).kernel
         kernel.assign(kernel * factor)
     return network
+
+
+def found_on(network: keras.Model, pixels: np.ndarray) -> list[ChipInstance]:
+    """Run a detector on one scene of raw pixels."""
+    chip = pixels * np.float32(SCALING.scale) + np.float32(SCALING.offset)
+    answers = (
+        keras.ops.convert_to_numpy(part)[0] for part in network(chip[None].astype(np.float32), training=False)
+    )
+    return chip_instances(*answers, *pixels.shape[:2])
+
+
+def intersection_over_union(one: ChipInstance, other: ChipInstance) -> float:
+    """The overlap of two instances of one chip."""
+    top, left = min(one.row, other.row), min(one.col, other.col)
+    bottom, right = (
+        max(i.row + i.mask.shape[0] for i in (one, other)),
+        max(i.col + i.mask.shape[1] for i in (one, other)),
+    )
+    masks = np.zeros((2, bottom - top, right - left), bool)
+    for canvas, i in zip(masks, (one, other), strict=True):
+        canvas[i.row - top :, i.col - left :][: i.mask.shape[0], : i.mask.shape[1]] = i.mask
+    return float((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum())
