@@ -288,6 +288,19 @@ def coordinates(g):
     return g.then("Add", g.add("Cast", numbers, to=TensorProto.FLOAT))
 
 
+def masked(g):
+    """Values above those of a neighbour, else zeros as large as the chip."""
+    zeros = g.add("Expand", g.weight(0), g.add("Shape", g.x))
+    chip = g.x
+    g.conv(3)
+    g.x = g.add("Where", g.add("Greater", g.x, chip), g.x, zeros)
+    return g
+
+
+def test_maps_of_one_value_are_no_place(tmp_path):
+    assert graph_facts(masked(Graph()).save(tmp_path / "masked.onnx")).reach == Reach(1, 1, 1, 1)
+
+
 INFINITE = {
     "gate": gate,
     "pyramid": pyramid_pooling,

@@ -14,10 +14,9 @@ from models.importing.onnx_file import inputs_of
 from models.importing.onnx_node import Node, read_node
 from models.importing.onnx_rules import Effect, effect_of
 from models.importing.onnx_sizes import Sizes
+from models.importing.onnx_watch import pixel_tensors
 
 Extents = tuple[Axis, Axis]
-SIZE_ALONE = ("Shape", "Size")
-"""Operators of which nothing but the size of what they read goes on."""
 
 
 def read_reach(model: Any, sizes: Sizes) -> GraphFacts:
@@ -49,16 +48,6 @@ def read_reach(model: Any, sizes: Sizes) -> GraphFacts:
         raise NotUnderstoodError("the answer has no rows and columns")
     rows, columns = (axis.reach() for axis in answer)
     return GraphFacts(stride, None if rows is None or columns is None else Reach(*rows, *columns))
-
-
-def pixel_tensors(model: Any) -> frozenset[str]:
-    """Names of the tensors that depend on the pixels of the chip, not on its size alone."""
-    found = {inputs_of(model)[0].name}
-    for node in model.graph.node:
-        inner = any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
-        if inner or (not found.isdisjoint(node.input) and node.op_type not in SIZE_ALONE):
-            found.update(node.output)
-    return frozenset(found)
 
 
 def _step(node: Node, name: str, found: dict[str, Extents | None], stride: int) -> Extents | None:

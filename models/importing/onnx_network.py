@@ -11,8 +11,9 @@ import numpy as np
 
 from models.importing.foreign import Foreign, RefusedError, Shape
 from models.importing.onnx_file import Port, Session, free_sizes, import_onnx, inputs_of, ports, read_onnx
-from models.importing.onnx_graph import pixel_tensors, read_reach
+from models.importing.onnx_graph import read_reach
 from models.importing.onnx_sizes import Sizes, measure_sizes
+from models.importing.onnx_watch import pixel_tensors
 from models.importing.shapes import CHANNEL, check_taken, find_layout, fixed_sides, one_of_each
 
 NAME = "model.onnx"

@@ -145,7 +145,7 @@ def _elementwise(node: Node) -> Effect:
     sides = node.sizes.sides(node.made)
     rank = len(node.sizes.shapes[node.made][0])
     for name in node.inputs:
-        if not name or name in node.pixels or sides is None:
+        if not name or name in node.pixels or name in node.sizes.uniform or sides is None:
             continue
         shape = node.sizes.shapes[name][0]
         placed = [side - rank + len(shape) for side in sides]

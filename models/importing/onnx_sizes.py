@@ -15,23 +15,13 @@ from typing import Any
 import numpy as np
 
 from models.importing.foreign import NotUnderstoodError, RefusedError, short
-from models.importing.onnx_file import Session, import_onnx, inputs_of
+from models.importing.onnx_watch import observe
 from models.importing.shapes import CHANNEL, SIDES
 
 UNITS = (192, 64, 80, 112, 256)
 """Chips are tried on multiples of these many pixels, one after the other: first on one that has many divisors."""
 
 OTHER = {"channels_last": "channels_first", "channels_first": "channels_last"}
-
-PARAMETERS = {
-    "Pad": (1, 3),
-    "Slice": (1, 2, 3, 4),
-    "Resize": (2, 3),
-    "Upsample": (1,),
-    "Tile": (1,),
-    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd"), (1,)),
-}
-"""Which inputs of nodes say what they do along which axis."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +33,14 @@ class Sizes:
         chips: Height and width of the three chips; the second is higher, the third wider than the first.
         shapes: Shape of each tensor for each of them, by name.
         values: Parameters of nodes for each of them, by name of the tensor.
+        uniform: Names of tensors that do not depend on pixels and have one value everywhere, such as zeros.
     """
 
     unit: int
     chips: tuple[tuple[int, int], ...]
     shapes: dict[str, tuple[tuple[int, ...], ...]]
     values: dict[str, tuple[np.ndarray, ...]]
+    uniform: frozenset[str]
 
     def sides(self, name: str) -> tuple[int, int] | None:
         """Which axes of a tensor are its rows and columns; None where it has none.
@@ -119,16 +111,17 @@ def measure_sizes(model: Any, bands: int, layout: str, stride: int | None) -> Si
     for unit in (*stated, *UNITS):
         chips = ((2 * unit, 3 * unit), (3 * unit, 3 * unit), (2 * unit, 4 * unit))
         try:
-            shapes, values = _observe(model, bands, layout, chips)
+            inputs = [np.zeros(_chip_shape(size, bands, layout), np.float32) for size in chips]
+            seen = observe(model, inputs)
         except Exception as error:
             problem = f"on chips of {chips[0][0]} x {chips[0][1]} px it fails: {short(error)}"
             continue
-        made = shapes[model.graph.output[0].name]
+        made = seen.shapes[model.graph.output[0].name]
         wrong = [
             (chip, shape) for chip, shape in zip(chips, made, strict=True) if _answered(shape, layout) != chip
         ]
         if not wrong:
-            return Sizes(unit, chips, shapes, values)
+            return Sizes(unit, chips, seen.shapes, seen.values, seen.uniform)
         (height, width), shape = wrong[0]
         problem = f"for a chip of {height} x {width} px it answers {_plain(shape)}"
         if _answered(shape, OTHER[layout]) == (height, width):
@@ -143,47 +136,6 @@ def _answered(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
         rows, columns = SIDES[layout]
         return shape[rows], shape[columns]
     return shape[1:3] if len(shape) == 3 else ()
-
-
-def _observe(
-    model: Any, bands: int, layout: str, chips: Sequence[tuple[int, int]]
-) -> tuple[dict[str, tuple[tuple[int, ...], ...]], dict[str, tuple[np.ndarray, ...]]]:
-    """Run a network with the shapes of all its tensors, and the parameters of its nodes, as answers."""
-    onnx, _ = import_onnx()
-    seen = onnx.ModelProto()
-    seen.CopyFrom(model)
-    del seen.graph.output[:]
-    tensors = [name for node in model.graph.node for name in node.output if name]
-    parameters = _parameters(model)
-    for number, name in enumerate(tensors):
-        seen.graph.node.append(onnx.helper.make_node("Shape", [name], [f"terraseam_shape_{number}"]))
-        seen.graph.output.append(onnx.ValueInfoProto(name=f"terraseam_shape_{number}"))
-    for number, name in enumerate(parameters):
-        seen.graph.node.append(onnx.helper.make_node("Identity", [name], [f"terraseam_value_{number}"]))
-        seen.graph.output.append(onnx.ValueInfoProto(name=f"terraseam_value_{number}"))
-    session = Session(seen)
-    found = [session.all(np.zeros(_chip_shape(size, bands, layout), np.float32)) for size in chips]
-    shapes = {
-        name: tuple(tuple(int(side) for side in answers[number]) for answers in found)
-        for number, name in enumerate(tensors)
-    }
-    shapes[inputs_of(model)[0].name] = tuple(_chip_shape(size, bands, layout) for size in chips)
-    shapes.update((weights.name, (tuple(weights.dims),) * len(chips)) for weights in model.graph.initializer)
-    values = {
-        name: tuple(answers[len(tensors) + number] for answers in found)
-        for number, name in enumerate(parameters)
-    }
-    return shapes, values
-
-
-def _parameters(model: Any) -> list[str]:
-    named = {
-        node.input[place]
-        for node in model.graph.node
-        for place in PARAMETERS.get(node.op_type, ())
-        if place < len(node.input) and node.input[place]
-    }
-    return sorted(named)
 
 
 def _chip_shape(size: tuple[int, int], bands: int, layout: str) -> tuple[int, ...]:
