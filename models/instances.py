@@ -25,3 +25,16 @@ class ChipInstance:
     mask: np.ndarray
     label: int
     score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChipAnswer:
+    """What a network says of one chip.
+
+    Attributes:
+        instances: The things that it found, the surest first.
+        full: Whether it had no room for more: every one of its rows is taken, and things may be missing.
+    """
+
+    instances: tuple[ChipInstance, ...]
+    full: bool

@@ -177,12 +177,23 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             *table,
+            *_full_notes(manifest),
             "",
             f"{count(totals['sheets'], 'sheet')}: {totals['sheets_inferred']} inferred, {totals['sheets_reused']} from the "
             f"store; {count(totals['tiles_inferred'], 'tile')}; {manifest['seconds']['total']:.1f} s",
             *where,
         ]
     )
+
+
+def _full_notes(manifest: Mapping[str, Any]) -> list[str]:
+    """Rasters of which a detector may have missed things."""
+    return [
+        f"{raster['id']}: on {count(raster['full_tiles'], 'tile')} {manifest['model']['name']} found as many instances "
+        "as it has room for, and others may be missing; pass a smaller --tile"
+        for raster in manifest["rasters"]
+        if raster["full_tiles"]
+    ]
 
 
 def _cell(row: Sequence[str], column: int, widths: Sequence[int]) -> str:

@@ -241,10 +241,10 @@ class PaintSheets(beam.DoFn):
             Patch(*piece) for path in parts["patches"] for piece in pickle.loads(files.read_bytes(path))
         ]
         window = self._plan.lattice(raster).sheet_window(row, col)
-        valid = self._store.load(record.key, SheetInstances).valid
-        label_map = paint(window, pieces, valid, self._plan.card.background or 0)
+        stored = self._store.load(record.key, SheetInstances)
+        label_map = paint(window, pieces, stored.valid, self._plan.card.background or 0)
         files.write_bytes(self._folder.painted(raster, row, col), encode(label_map))
-        yield raster, VectorRecord(record, pixels_by_label(label_map), None)
+        yield raster, VectorRecord(record, pixels_by_label(label_map), None, stored.full_tiles)
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
 

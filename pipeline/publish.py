@@ -147,6 +147,7 @@ class WriteManifest(beam.DoFn):
             "bands": planned.bands,
             "nodata_share": float(pixels[NODATA] / pixels.sum()),
             "classes": self._classes(pixels, published.features),
+            "full_tiles": sum(record.full_tiles for record in published.sheets),
             "sheets": [sheet_entry(record) for record in published.sheets],
             "files": published.files,
             "publish_seconds": published.seconds,

@@ -140,18 +140,20 @@ class SegmentSheets(beam.DoFn):
         raster, row, col = element
         lattice = self._plan.lattice(raster)
         instances: list[TileInstance] = []
+        full = 0
         tiles = [
             tile
             for tile in lattice.sheet_tiles(row, col)
             if chip.valid[lattice.core_window(*tile).within(chip.window)].any()
         ]
         if tiles:
-            for tile, found in self._infer(self._detector().instances, chip, element, tiles, clock):
+            for tile, answer in self._infer(self._detector().instances, chip, element, tiles, clock):
                 with clock.time("stitch"):
                     valid = chip.valid[lattice.read_window(*tile).within(chip.window)]
-                    instances.extend(tile_instances(found, lattice, tile, valid))
+                    instances.extend(tile_instances(answer.instances, lattice, tile, valid))
+                    full += answer.full
         valid = chip.valid[lattice.sheet_window(row, col).within(chip.window)]
-        return SheetInstances(np.ascontiguousarray(valid), tuple(instances)), len(tiles)
+        return SheetInstances(np.ascontiguousarray(valid), tuple(instances), full), len(tiles)
 
     def _infer(
         self,

@@ -33,11 +33,13 @@ class VectorRecord:
         sheet: What the first half said of it.
         pixels: Pixels by label, 256 of them; the last counts nodata.
         written: Its closed features; None where it has none.
+        full_tiles: Tiles on which a detector had no room for more.
     """
 
     sheet: SheetRecord
     pixels: tuple[int, ...]
     written: FeatureRecord | None
+    full_tiles: int = 0
 
 
 class VectorizeSheets(beam.DoFn):

@@ -64,6 +64,21 @@ def assert_same_things(got, want, least):
             assert abs(same[0].score - instance.score) < 1e-2
 
 
+def found_by(engine, chips):
+    """The things that an engine finds on each chip."""
+    return [answer.instances for answer in engine.instances(chips)]
+
+
+def test_an_answer_is_full_where_every_row_is_taken(untrained):
+    engine = Engine(untrained, execution_profile())
+    boxes, masks = np.tile(np.float32([[2, 2, 9, 9]]), (1, 3, 1)), np.ones((1, 3, 4, 4), "f4")
+    for scores, full in (([0.9, 0.8, 0.7], True), ([0.9, 0.8, 0.0], False)):
+        answer = (boxes, np.ones((1, 3), int), np.float32([scores]), masks)
+        engine._network = lambda _, answer=answer: answer
+        (said,) = engine.instances(scenes(1)[0])
+        assert (len(said.instances), said.full) == (sum(score > 0 for score in scores), full)
+
+
 def test_an_engine_is_asked_for_what_its_network_does(untrained, tmp_path):
     chips = scenes(1)[0]
     finder = Engine(untrained, execution_profile())
@@ -82,9 +97,9 @@ def test_chips_give_the_instances_of_single_ones_however_many_a_call_takes(untra
     chips = scenes(3)[0]
     engine = Engine(untrained, execution_profile())
     pairs = Engine(untrained, dataclasses.replace(execution_profile(), samples=2))
-    alone = [engine.instances(chip[None])[0] for chip in chips]
+    alone = [found_by(engine, chip[None])[0] for chip in chips]
     assert engine.calls == 3
-    together, by_two = engine.instances(chips), pairs.instances(chips)
+    together, by_two = found_by(engine, chips), found_by(pairs, chips)
     assert (len(together), len(by_two), pairs.calls) == (3, 3, 2)
     assert any(alone)
     for found, same in zip(alone, together, strict=True):
@@ -100,15 +115,15 @@ def test_chips_give_the_instances_of_single_ones_however_many_a_call_takes(untra
 @pytest.mark.parametrize("name", ["openvino", "onnx"])
 def test_planted_things_are_the_same_on_every_engine(trained, workplace, name):
     chips, things = scenes(4)
-    want = shared_engine(trained, execution_profile()).instances(chips)
+    want = found_by(shared_engine(trained, execution_profile()), chips)
     assert sum(map(len, want)) >= 0.9 * sum(map(len, things)) > 10
-    got = shared_engine(trained, execution_profile(engine=name), workplace).instances(chips)
+    got = found_by(shared_engine(trained, execution_profile(engine=name), workplace), chips)
     assert_same_things(got, want, least=0.99)
 
 
 @pytest.mark.slow
 def test_planted_things_are_nearly_the_same_in_half_precision(trained):
     chips, _ = scenes(4)
-    want = shared_engine(trained, execution_profile()).instances(chips)
-    got = shared_engine(trained, execution_profile(precision="bfloat16")).instances(chips)
+    want = found_by(shared_engine(trained, execution_profile()), chips)
+    got = found_by(shared_engine(trained, execution_profile(precision="bfloat16")), chips)
     assert_same_things(got, want, least=0.75)

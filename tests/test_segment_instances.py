@@ -19,6 +19,7 @@ import pipeline.graph
 import pipeline.segment
 from models.card import Card, ClassInfo, NetworkFile
 from models.engines.engine import Engine
+from models.instances import ChipAnswer
 from pipeline.cli import main
 from pipeline.describe import describe_plan
 from pipeline.options import SegmentOptions
@@ -38,10 +39,13 @@ class PlantedDetector(Engine):
 
     def __init__(self):
         self.calls = 0
+        self.room, self.full = 100, 0
 
     def instances(self, chips):
         self.calls += len(chips)
-        return [Detector().find(chip[..., 0].astype(int), (0, 0)) for chip in chips]
+        found = [tuple(Detector().find(chip[..., 0].astype(int), (0, 0))) for chip in chips]
+        self.full += sum(len(things) >= self.room for things in found)
+        return [ChipAnswer(things, full=len(things) >= self.room) for things in found]
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +188,22 @@ def test_a_finished_run_called_again_calls_no_network(scene, bundle, tmp_path, d
     assert (tmp_path / "scene" / "labels.tif").read_bytes() == before[0]
     assert segment(scene, bundle, tmp_path, "--force") == 0
     assert (detector.calls, results(tmp_path)) == (2 * calls, before)
+
+
+def test_tiles_on_which_there_was_no_room_for_more_are_told(scene, bundle, tmp_path, detector, capsys):
+    assert segment(scene, bundle, tmp_path / "a") == 0
+    assert "found as many" not in capsys.readouterr().out
+    detector.room = 5
+    for _ in range(2):
+        assert segment(scene, bundle, tmp_path / "b") == 0
+        told = capsys.readouterr().out
+        assert 0 < detector.full < 12
+        assert f"scene: on {detector.full} tiles planted found as many instances as it has room for" in told
+        assert "others may be missing; pass a smaller --tile" in told
+    assert (
+        json.loads((tmp_path / "b" / "manifest.json").read_text())["rasters"][0]["full_tiles"]
+        == detector.full
+    )
 
 
 def test_a_raster_without_things_has_an_empty_collection(make_raster, bundle, tmp_path, detector):

@@ -165,10 +165,12 @@ class SheetInstances:
     Attributes:
         valid: Bool, shape ``(height, width)`` of the sheet.
         instances: The instances of its tiles, in order.
+        full_tiles: Tiles on which the network had no room for more.
     """
 
     valid: np.ndarray
     instances: tuple[TileInstance, ...]
+    full_tiles: int = 0
 
     def by_tile(self) -> dict[tuple[int, int], list[TileInstance]]:
         """The instances of each tile that has any."""
@@ -192,7 +194,7 @@ class SheetInstances:
             for one in self.instances
         ]
         table = np.array(rows, "<i4").reshape(len(rows), _COLUMNS)
-        head = np.array([*self.valid.shape, len(rows)], "<i4")
+        head = np.array([*self.valid.shape, len(rows), self.full_tiles], "<i4")
         bits = [np.packbits(self.valid), *(np.packbits(one.mask) for one in self.instances)]
         return b"".join([head.tobytes(), table.tobytes(), *(part.tobytes() for part in bits)])
 
@@ -203,9 +205,9 @@ class SheetInstances:
         Raises:
             ValueError: If the bytes end too early.
         """
-        height, width, count = np.frombuffer(data, "<i4", 3).tolist()
-        table = np.frombuffer(data, "<i4", count * _COLUMNS, offset=12).reshape(count, _COLUMNS)
-        place = 12 + table.nbytes
+        height, width, count, full_tiles = np.frombuffer(data, "<i4", _HEAD).tolist()
+        table = np.frombuffer(data, "<i4", count * _COLUMNS, offset=4 * _HEAD).reshape(count, _COLUMNS)
+        place = 4 * _HEAD + table.nbytes
 
         def read_mask(shape: tuple[int, int]) -> np.ndarray:
             nonlocal place
@@ -219,7 +221,7 @@ class SheetInstances:
         for row in table.tolist():
             window = Window(*row[3:7])
             instances.append(TileInstance(Ref(*row[:3]), window, read_mask(window.shape), *row[7:]))
-        return SheetInstances(valid, tuple(instances))
+        return SheetInstances(valid, tuple(instances), full_tiles)
 
 
-_COLUMNS = 10
+_HEAD, _COLUMNS = 4, 10

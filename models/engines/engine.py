@@ -15,7 +15,7 @@ from models.card import Card
 from models.engines.answers import logits_of
 from models.engines.profile import EngineError, Profile
 from models.engines.workplace import Workplace
-from models.instances import ChipInstance
+from models.instances import ChipAnswer
 from models.scaling import scale
 
 
@@ -80,14 +80,14 @@ class Engine:
             parts.append(logits_of(made[0], self.card, height, width)[:count])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def instances(self, chips: np.ndarray) -> list[list[ChipInstance]]:
+    def instances(self, chips: np.ndarray) -> list[ChipAnswer]:
         """Run a detector; several threads may do so at once.
 
         Args:
             chips: As for `logits`.
 
         Returns:
-            What it finds on each chip.
+            What it says of each chip.
 
         Raises:
             ValueError: If there are no chips, or they do not fit the network.
@@ -97,17 +97,17 @@ class Engine:
 
         self._check(chips, "instances")
         height, width = chips.shape[1:3]
-        found = []
+        answers = []
         for made, count in self._answers(chips):
             if len(made) != 4:
                 raise EngineError(
                     f"the network of {self.card.name} makes {len(made)} arrays; a detector makes four: boxes, labels, "
                     "scores, masks"
                 )
-            found += [
-                chip_instances(*arrays, height, width) for arrays in islice(zip(*made, strict=True), count)
-            ]
-        return found
+            for boxes, labels, scores, masks in islice(zip(*made, strict=True), count):
+                found = chip_instances(boxes, labels, scores, masks, height, width)
+                answers.append(ChipAnswer(tuple(found), full=bool((scores > 0).all())))
+        return answers
 
     def _answers(self, chips: np.ndarray) -> Iterator[tuple[tuple[np.ndarray, ...], int]]:
         """Call the network on chips, as many at once as the profile says; with how many of them are asked for."""
