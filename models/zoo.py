@@ -120,6 +120,8 @@ ZOO: tuple[Row, ...] = (
     Row("pspnet", "vgg16", "semantic", PSPNET, 16_161_749, 8, None, _PSPNET),
     Row("pspnet", "resnet50", "semantic", PSPNET, 46_677_397, 8, None, _PSPNET),
     Row("pspnet", "mobilenet", "semantic", PSPNET, 9_006_549, 8, None, _PSPNET),
+    Row("mask_rcnn", "resnet50_fpn", "instances", MASK_RCNN, 44_534_193, 32, None, _MASK_RCNN),
+    Row("mask_rcnn", "mobilenet_fpn", "instances", MASK_RCNN, 23_683_825, 32, None, _MASK_RCNN),
 )
 """All networks, architecture by architecture."""
 
@@ -171,14 +173,14 @@ def build(architecture: str, encoder: str | None, bands: int, classes: int, **op
 
 
 def option_names(row: Row) -> tuple[str, ...]:
-    """Return the names of the options that `build` takes for a network."""
+    """Return the names of the options that `build` takes for a network; each is a number or a text."""
     from models.networks.encoders import EncoderOptions
 
     taken = inspect.signature(_builder(row)).parameters.values()
     own = [parameter.name for parameter in taken if parameter.kind is parameter.KEYWORD_ONLY]
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
         own += [option.name for option in fields(EncoderOptions)]
-    return tuple(name for name in dict.fromkeys(own) if name not in {"encoder", *row.arguments})
+    return tuple(name for name in dict.fromkeys(own) if name not in {"encoder", "settings", *row.arguments})
 
 
 def input_scaling(encoder: str | None, bands: int) -> Scaling:

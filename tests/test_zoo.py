@@ -13,6 +13,7 @@ import pytest
 
 from models import zoo
 from models.card_values import Scaling
+from models.detection.measures import detector_measures
 from models.networks.encoders import ENCODERS
 from models.reach import network_reach
 
@@ -44,6 +45,15 @@ def test_the_numbers_of_a_row_are_those_of_the_network(row):
 def test_the_numbers_of_a_row_are_those_of_the_large_network(row):
     check_numbers(row)
     keras.backend.clear_session()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", [row for row in zoo.ZOO if row.task == "instances"], ids=names)
+def test_the_numbers_of_a_row_are_those_of_the_detector(row):
+    model = zoo.build(row.architecture, row.encoder, 3, zoo.INSTANCE_CLASSES)
+    assert model.count_params() == row.parameters
+    assert (detector_measures(model)[0], None) == (row.stride, row.reach)
+    assert "width" in zoo.option_names(row) and "settings" not in zoo.option_names(row)
 
 
 def trainable(model: keras.Model) -> int:
