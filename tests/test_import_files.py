@@ -19,7 +19,7 @@ from models.engines.engine import Engine
 from models.engines.profile import execution_profile
 from models.importing.foreign import RefusedError
 from models.importing.importer import import_network
-from models.importing.saved_model import copy_saved_model
+from models.importing.saved_model import copy_saved_model, read_graph, refuse_operations
 from models.importing.writing import write_bundle
 from models.reach import network_reach
 from models.scaling import scale
@@ -275,6 +275,25 @@ def test_saved_models_that_run_code_or_touch_files_are_refused(tmp_path, body, o
     ):
         import_network(request(tmp_path / "foreign", tmp_path / "bundle"))
     assert not Path("/tmp/terraseam-was-here").exists()
+
+
+def calls(graph, function, branches):
+    """Let a node of the graph call a function, by itself or as one of several branches."""
+    node = graph.graph_def.node.add(name="stolen", op="Case" if branches else "StatefulPartitionedCall")
+    called = node.attr["branches"].list.func.add() if branches else node.attr["f"].func
+    called.name = function
+
+
+@pytest.mark.parametrize("branches", [False, True])
+def test_saver_functions_may_be_called_by_the_saver_alone(saved_model, branches):
+    graph = read_graph(saved_model)
+    refuse_operations(graph, saved_model)
+    saver = next(
+        f.signature.name for f in graph.graph_def.library.function if "traced_save" in f.signature.name
+    )
+    calls(graph, saver, branches)
+    with pytest.raises(RefusedError, match="has the operations MergeV2Checkpoints, SaveV2, ShardedFilename"):
+        refuse_operations(graph, saved_model)
 
 
 @pytest.mark.parametrize(

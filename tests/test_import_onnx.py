@@ -1,5 +1,6 @@
 """ONNX networks from elsewhere: their answers as bundles, their reach, and what is refused."""
 
+import math
 from fractions import Fraction
 
 import keras
@@ -18,6 +19,7 @@ from models.importing.foreign import NotUnderstoodError, RefusedError
 from models.importing.importer import import_network
 from models.importing.onnx_file import Session, free_sizes, read_onnx
 from models.importing.onnx_graph import read_reach
+from models.importing.onnx_network import WORKING_COPIES
 from models.importing.onnx_sizes import measure_sizes
 from models.importing.probe import probe_reach
 from models.importing.resample import Resample
@@ -37,6 +39,18 @@ def raw_chips(height=48, width=32, bands=3):
 def run_directly(path, chips):
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: chips})[0]
+
+
+def test_memory_counts_the_maps_that_are_alive_at_once(tmp_path):
+    """The widest moment: a map of 16 channels is read once more when one of 8 at half the size was made of it."""
+    graph = Graph().conv(16)
+    wide = graph.x
+    graph.conv(8, strides=[2, 2]).then("Resize", "", graph.weight([1, 1, 2, 2]), mode="nearest")
+    graph.x = graph.add("Concat", graph.x, wide, axis=1)
+    graph.channels = 24
+    card = import_network(request(graph.conv(3, 1).save(tmp_path / "wide.onnx"), tmp_path / "bundle")).card
+    alive = 4 * (16 + 8 + 24)
+    assert card.memory_per_pixel == math.ceil(WORKING_COPIES * alive + 4 * (3 + 3))
 
 
 ENDS = {

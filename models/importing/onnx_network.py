@@ -18,8 +18,9 @@ from models.importing.shapes import CHANNEL, check_taken, find_layout, fixed_sid
 
 NAME = "model.onnx"
 FLOAT_BYTES = 4
-WORKING_COPIES = 1.6
-"""What a call takes beyond the maps that are alive at once: reordered copies, and memory that is kept for later."""
+WORKING_COPIES = 2.2
+"""What a call takes for each byte of the maps that are alive at once: reordered copies, and memory that is kept. ONNX
+Runtime was measured to take 0.9 to 2.2 times the maps of U-Nets, an FCN and a SegNet."""
 
 ENDINGS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "ArgMax": "argmax"}
 THROUGH = ("Identity", "Transpose", "Cast", "Squeeze", "Unsqueeze")
