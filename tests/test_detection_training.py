@@ -90,6 +90,15 @@ def test_targets_end_where_the_thing_ends() -> None:
     np.testing.assert_array_equal(found[1], expected)
 
 
+def test_a_cell_is_of_the_thing_from_half_of_it_on() -> None:
+    boxes = np.float32([[[0, 0, 16, 16]] * 3])
+    shares = np.float32([[0.49, 0.51, 0.7]])[..., None, None] * np.ones((1, 3, 8, 8), np.float32)
+    inner = np.float32([[[4, 4, 12, 12]] * 3])
+    found = array(mask_targets(shares, boxes, inner, 4))
+    np.testing.assert_array_equal(found[0, :, 0, 0], [0, 1, 1])
+    assert (found == found[..., :1, :1]).all()
+
+
 # --- what is looked at
 
 
@@ -249,6 +258,12 @@ def test_one_gradient_step_changes_every_trainable_weight() -> None:
     assert len(pairs) == len(network.trainable_weights)
     assert set(shown) == {"loss", *LOSSES}
     assert shown["loss"] == pytest.approx(sum(shown[name] for name in LOSSES), rel=1e-4)
+
+
+def test_the_mask_head_learns_from_as_many_boxes_as_may_hold_a_thing() -> None:
+    trainer = training_network(tiny_detector(), replace(TRAINING, rois=40, roi_share=0.25))
+    shapes = {name: trainer.get_layer(f"training_{name}_features").input[0].shape for name in ("box", "mask")}
+    assert shapes == {"box": (None, 40, 4), "mask": (None, 10, 4)}
 
 
 def test_a_scene_without_things_trains_as_well() -> None:
