@@ -321,6 +321,16 @@ def test_saved_models_that_do_not_fit_are_refused(tmp_path, shape, body, words):
         import_network(request(tmp_path / "foreign", tmp_path / "bundle"))
 
 
+def test_a_stride_that_a_network_does_not_take_is_refused(tmp_path):
+    def halved(chips):
+        return tf.reshape(chips, tf.concat([tf.shape(chips)[:1], tf.shape(chips)[1:3] // 48 * 48, [3]], 0))
+
+    network, signatures = module_with(halved)
+    tf.saved_model.save(network, str(tmp_path / "foreign"), signatures)
+    with pytest.raises(RefusedError, match=r"fails on (a chip|chips) .*; give (another )?--stride"):
+        import_network(request(tmp_path / "foreign", tmp_path / "bundle", stride=32))
+
+
 def test_saved_models_with_other_signatures_are_refused(tmp_path):
     network, signatures = module_with(lambda x: x)
     tf.saved_model.save(network, str(tmp_path / "foreign"), {"predict": signatures["serving_default"]})

@@ -1,4 +1,4 @@
-"""Memory of a network that no graph tells of: it runs on chips of two sizes, in processes of their own."""
+"""Memory of a network that no graph tells of: it runs on chips of two sizes, in a process of its own."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ PROGRAM = """
 import sys
 import numpy as np
 from models.importing.measure import peak_memory, runner
-path, name, bands, rows, columns, axis = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+path, name, bands, axis, *sides = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 run = runner(path, name)
-shape = [1, rows, columns]
-shape.insert(axis, bands)
-run(np.zeros(shape, np.float32))
-print(peak_memory())
+for side in sides:
+    shape = [1, side, side]
+    shape.insert(axis, bands)
+    run(np.zeros(shape, np.float32))
+    print(peak_memory())
 """
 
 
@@ -46,7 +47,8 @@ def measured_memory(path: Path, name: str, layout: str, bands: int, stride: int)
     """
     axis = 1 if layout == "channels_first" else 3
     near, far = (-(-side // stride) * stride for side in SIDES)
-    small, large = (_peak(path, name, bands, side, axis) for side in (near, far))
+    words = [str(path), name, *map(str, (bands, axis, near, far))]
+    small, large = _peaks(words)
     difference = (large - small) / (far**2 - near**2)
     return max(math.ceil(MARGIN * difference), FLOOR), (
         f"measured on chips of {near} and {far} px, with {MARGIN - 1:.0%} added"
@@ -83,11 +85,8 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _peak(path: Path, name: str, bands: int, side: int, axis: int) -> int:
-    """Highest resident memory of a process that runs a network once, in bytes."""
-    words = [str(path), name, str(bands), str(side), str(side), str(axis)]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, check=True,
-        cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    return int(done.stdout.split()[-1])
+def _peaks(words: list[str]) -> list[int]:
+    """Highest resident memory of a process after it ran a network on each of several chips, in bytes."""
+    command = [sys.executable, "-c", PROGRAM, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    return [int(line) for line in done.stdout.split()[-2:]]

@@ -8,8 +8,8 @@ import numpy as np
 
 from models.card import Reach
 from models.importing.answers import channels_last, in_layout
-from models.importing.foreign import Foreign, GraphFacts, NotUnderstoodError, RefusedError
-from models.importing.probe import LONGEST, Run, find_stride, probe_reach
+from models.importing.foreign import Foreign, GraphFacts, NotUnderstoodError, RefusedError, short
+from models.importing.probe import LONGEST, Measured, Run, find_stride, probe_reach
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,18 @@ def _stride(run: Run, bands: int) -> int:
         raise RefusedError(f"no stride was found: {error}; give --stride") from error
 
 
+def _probe(run: Run, bands: int, stride: int) -> Measured:
+    try:
+        return probe_reach(run, bands, stride)
+    except Exception as error:
+        raise RefusedError(
+            f"the network fails on chips on multiples of {stride} px while its reach is measured: {short(error)}; "
+            "give another --stride"
+        ) from error
+
+
 def _measure(run: Run, bands: int, stride: int, notes: tuple[str, ...]) -> Looks:
-    measured = probe_reach(run, bands, stride)
+    measured = _probe(run, bands, stride)
     reach = measured.with_margin()
     if measured.seen is None or reach is None:
         return Looks(stride, None, "measured", (*notes, *_infinite(None)))
@@ -105,7 +115,7 @@ def _measure(run: Run, bands: int, stride: int, notes: tuple[str, ...]) -> Looks
 
 def _declare(run: Run, bands: int, stride: int, declared: int, notes: tuple[str, ...]) -> Looks:
     """Take a declared reach, if nothing is seen to look farther."""
-    seen = probe_reach(run, bands, stride).seen
+    seen = _probe(run, bands, stride).seen
     if seen is None:
         raise RefusedError(
             f"--reach {declared} was declared, but answers change with pixels up to the border of chips of {LONGEST} px, or "
