@@ -11,8 +11,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import keras
 import nets
 import numpy as np
+import onnx
 import pytest
 import tensorflow as tf
 from engine_bundles import brightest_onnx, onnx_bundle, saved_model_bundle, stepped
@@ -20,6 +22,7 @@ from onnx import TensorProto
 
 from models.card import Card, CardError, network_sha256
 from models.engines.conversion import Conversion, converted_network
+from models.engines.convert import LARGE
 from models.engines.engine import Engine, shared_engine
 from models.engines.profile import EngineError, execution_profile
 from models.engines.workplace import Workplace
@@ -114,7 +117,7 @@ TOLD = """
 import sys, tensorflow as tf
 from pathlib import Path
 from models.engines.convert import CONVERTERS
-CONVERTERS["openvino"](tf.function(lambda x: x * 2), tf.TensorSpec((1, 4)), Path(sys.argv[1]))
+CONVERTERS["openvino"](lambda x: [x * 2], [], tf.TensorSpec((1, 4)), Path(sys.argv[1]))
 from openvino.tools.ovc import telemetry_utils
 print(telemetry_utils.tm.__name__)
 """
@@ -174,6 +177,22 @@ def test_conversions_have_names_of_what_they_depend_on(bundle, change):
     made = conversion(bundle, "openvino")
     assert dataclasses.replace(made, **change).name != made.name
     assert dataclasses.replace(made, bundle="elsewhere").name == made.name
+
+
+def test_large_weights_are_constants_of_the_converted_file(tmp_path, workplace):
+    keras.utils.set_random_seed(6)
+    chip = keras.Input((None, None, 3))
+    wide = keras.layers.Conv2D(400, 5, padding="same", activation="relu")(chip)
+    wide = keras.layers.BatchNormalization()(
+        keras.layers.Conv2D(200, 3, padding="same", use_bias=False)(wide)
+    )
+    bundle = nets.make_bundle(tmp_path / "wide", keras.Model(chip, keras.layers.Conv2D(3, 1)(wide)))
+    want = engine_of(bundle, "tensorflow").logits(chips(1, 8, 12))
+    assert_same_labels(engine_of(bundle, "onnx", workplace).logits(chips(1, 8, 12)), want)
+    converted = converted_network(conversion(bundle, "onnx", (1, 8, 12, 3)), workplace.converted)
+    graph = onnx.load(converted).graph
+    assert [one.name for one in graph.input] == ["chips"]
+    assert max(np.prod(one.dims) for one in graph.initializer) == 400 * 9 * 200 >= LARGE
 
 
 def test_what_cannot_be_converted_is_said_in_a_sentence(bundle, tmp_path):

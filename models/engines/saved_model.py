@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from models.engines.profile import EngineError
 
 SIGNATURE = "serving_default"
-FORBIDDEN = frozenset(
-    ("PyFunc", "PyFuncStateless", "EagerPyFunc", "ReadFile", "WriteFile", "MatchingFiles", "RpcCall")
-)
-"""Operations that run Python code or touch files and networks, which no network needs to answer."""
 
 
 def load_saved_model(folder: Path, tf: Any) -> Callable[[Any], Any]:
@@ -56,26 +52,13 @@ def load_saved_model(folder: Path, tf: Any) -> Callable[[Any], Any]:
 
 def _refuse_operations(folder: Path) -> None:
     """Refuse a SavedModel that would do more than compute; it is read for that, and not yet loaded."""
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-    from tensorflow.core.protobuf import saved_model_pb2
+    from models.importing.foreign import RefusedError
+    from models.importing.saved_model import read_graph, refuse_operations
 
-    described = saved_model_pb2.SavedModel()
     try:
-        described.ParseFromString((folder / "saved_model.pb").read_bytes())
-    except (OSError, DecodeError) as error:
-        raise EngineError(_damaged(folder, error)) from error
-    found = sorted(FORBIDDEN & set(_operations(described)))
-    if found:
-        raise EngineError(
-            f"{folder} has the operation {found[0]}, which reaches beyond its network; export the network without it"
-        )
-
-
-def _operations(described: Any) -> Iterator[str]:
-    for graph in described.meta_graphs:
-        yield from (node.op for node in graph.graph_def.node)
-        for function in graph.graph_def.library.function:
-            yield from (node.op for node in function.node_def)
+        refuse_operations(read_graph(folder), folder)
+    except RefusedError as error:
+        raise EngineError(str(error)) from error
 
 
 def _damaged(folder: Path, error: Exception) -> str:
