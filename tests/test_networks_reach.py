@@ -58,14 +58,27 @@ def probed_reach(model, stride, farthest, across):
     return max(0, (first - pixels[chip]).max()), max(0, (pixels[chip] - first - stride + 1).max())
 
 
-@pytest.mark.parametrize(("architecture", "encoder"), FINITE)
-def test_networks_look_as_far_as_the_zoo_says_and_no_farther(architecture, encoder):
+def check_reach(architecture, encoder):
     row = zoo.find(architecture, encoder)
     model = bright_network(architecture, encoder)
     assert network_reach(model) == (row.stride, row.reach)
     farthest = sides(row.reach).max()
     found = [probed_reach(model, row.stride, farthest, across) for across in (False, True)]
     assert np.ravel(found).tolist() == sides(row.reach).tolist()
+
+
+QUICK = [names for names in FINITE if names[0] not in ("fcn32s", "fcn16s")]
+
+
+@pytest.mark.parametrize(("architecture", "encoder"), QUICK)
+def test_networks_look_as_far_as_the_zoo_says_and_no_farther(architecture, encoder):
+    check_reach(architecture, encoder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("architecture", "encoder"), [names for names in FINITE if names not in QUICK])
+def test_fcns_of_coarser_scores_look_as_far_as_the_zoo_says(architecture, encoder):
+    check_reach(architecture, encoder)
 
 
 @pytest.mark.parametrize(("architecture", "encoder"), WHOLE_CHIP)

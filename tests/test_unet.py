@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from models.networks.encoders import ENCODERS, Encoder, encoder
+from models.networks.plain_unet import plain_unet
 from models.networks.unet import unet
 from models.reach import network_reach
 
@@ -65,6 +66,30 @@ def test_any_bands_classes_and_cut_make_a_network(
 def test_decoder_is_as_wide_as_asked_for_and_twice_at_each_coarser_stride(small: keras.Model) -> None:
     channels = {stride: small.get_layer(f"decoder{stride}_mix").output.shape[-1] for stride in (2, 4, 8)}
     assert channels == {2: 4, 4: 8, 8: 16}
+
+
+@pytest.mark.parametrize(
+    ("name", "finest", "logits"),
+    [("vgg16", 1, keras.layers.Conv2D), ("resnet50", 2, keras.layers.Conv2DTranspose)],
+)
+def test_decoders_go_to_the_finest_features_of_their_encoder(name: str, finest: int, logits: type) -> None:
+    model = unet(3, 2, encoder=name, cut=8, decoder_width=1, encoder_width=1 / 32)
+    strides = [stride for stride in (1, 2, 4, 8) if f"decoder{stride}_mix" in {x.name for x in model.layers}]
+    assert strides == [stride for stride in (1, 2, 4) if stride >= finest]
+    assert type(model.get_layer("logits")) is logits
+    assert run(model, noise(24, 40, 3))[0].shape == (1, 24, 40, 2)
+
+
+@pytest.mark.parametrize("level", [1, 2, 4, 8])
+def test_every_level_of_the_papers_network_joins_its_skip(level: int) -> None:
+    model = plain_unet(3, 2, width=2)
+    skip, up = model.get_layer(f"decoder{level}_join").input
+    size = keras.Model(model.input, [skip, up])
+    assert [tensor.shape for tensor in run(size, noise(32, 48, 3))] == [
+        (1, 32 // level, 48 // level, 2 * level)
+    ] * 2
+    drops = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    assert drops == ["encoder8_drop", "middle_drop"]
 
 
 def test_cutting_the_encoder_at_16_keeps_the_reach_below_150_pixels(small: keras.Model) -> None:

@@ -113,6 +113,9 @@ class EncoderOptions:
             features.
         encoder_width: Share of the encoder's channels that are built. Weights fit the width they were trained at.
         weight_decay: Factor of the L2 penalty on all kernels, of the encoder's too; 0 for none.
+
+    Raises:
+        ValueError: If there is no such file, or a number is impossible.
     """
 
     encoder_weights: str | Path | None = None
@@ -120,9 +123,12 @@ class EncoderOptions:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
+        weights = self.encoder_weights
+        if weights not in (None, "imagenet") and not Path(str(weights)).is_file():
+            raise ValueError(f"{weights} is not a file; encoder weights are a Keras .weights.h5 file")
         if self.encoder_width <= 0:
             raise ValueError(f"encoder_width must be more than 0, got {self.encoder_width}")
-        if self.encoder_weights == "imagenet" and self.encoder_width != 1:
+        if weights == "imagenet" and self.encoder_width != 1:
             raise ValueError(
                 f"ImageNet weights are of encoder_width 1, got {self.encoder_width}; leave one of both out"
             )

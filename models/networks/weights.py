@@ -28,10 +28,8 @@ def read_weights(network: keras.Model, path: Path, name: str) -> None:
     """Read a Keras weights file into the encoder that it was saved from.
 
     Raises:
-        ValueError: If there is no such file, or it holds the weights of something else.
+        ValueError: If the file holds the weights of something else.
     """
-    if not path.is_file():
-        raise ValueError(f"{path} is not a file; encoder weights are a Keras .weights.h5 file")
     try:
         network.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
