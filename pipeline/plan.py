@@ -31,6 +31,9 @@ DISK_PER_PIXEL = 1.0
 BASE_MEMORY = {"tensorflow": 1.0e9, "openvino": 0.5e9, "onnx": 0.5e9}
 """Bytes of memory that an engine, Beam and GDAL take before the first tile; see benchmarks/README.md."""
 
+CALL_MEMORY = {"tensorflow": 1.0, "openvino": 1.0, "onnx": 1.4}
+"""What a call takes on an engine, against the network's own memory; see benchmarks/README.md."""
+
 UNBOUNDED_HALO = 128
 """The halo of networks without finite reach, where neither user nor card says one, in pixels."""
 
@@ -118,7 +121,7 @@ class Plan:
     def chip_memory(self) -> int:
         """Memory that the network needs for one tile, in bytes."""
         height, width = self.lattice(0).chip_shape
-        return height * width * self.card.memory_per_pixel
+        return round(height * width * self.card.memory_per_pixel * CALL_MEMORY[self.engine])
 
     def call_memory(self) -> int:
         """Memory that one call of the network needs, in bytes."""
