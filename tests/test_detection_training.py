@@ -288,6 +288,8 @@ def test_frozen_normalization_stays_as_it_came() -> None:
     for layer, old in zip(norms, before, strict=True):
         for weight, kept in zip(layer.weights, old, strict=True):
             np.testing.assert_array_equal(array(weight), kept)
+    training_network(network, TRAINING)
+    assert all(layer.trainable for layer in norms)
 
 
 def test_penalties_of_layers_are_part_of_the_loss() -> None:

@@ -89,7 +89,7 @@ class Training:
         anchor_beta: Where the smooth L1 loss of proposals turns from a parabola into a line.
         roi_beta: The same for the box head.
         frozen_norm: Batch normalization of the encoder stays as it came, as in the papers, which start from
-            ImageNet weights. From random weights it must learn: False.
+            ImageNet weights. False lets it learn, as it must from random weights, also where it was frozen before.
         seed: Seed of the samples.
     """
 

@@ -59,8 +59,7 @@ def training_network(
     """
     check_detector(network)
     settings = settings or Training()
-    if settings.frozen_norm:
-        freeze_norm(network)
+    _freeze_norm(network, settings.frozen_norm)
     pyramid, proposer = network.get_layer("pyramid"), network.get_layer("proposer")
     anchors, strides = network.get_layer("proposals").anchors, STRIDES[:4]
 
@@ -93,8 +92,8 @@ def training_network(
     )
 
 
-def freeze_norm(network: keras.Model) -> None:
-    """Make every batch normalization of a network keep its statistics, scale and offset."""
+def _freeze_norm(network: keras.Model, frozen: bool) -> None:
+    """Make every batch normalization of a network keep its statistics, scale and offset, or learn them."""
     for layer in network._flatten_layers():
         if isinstance(layer, layers.BatchNormalization):
-            layer.trainable = False
+            layer.trainable = not frozen
