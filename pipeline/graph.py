@@ -35,7 +35,7 @@ def build(
         plan: The run.
         folder: Where stages leave what the next ones read.
         workers: Processes that share a machine.
-        accelerated: Whether the first half asks for an accelerator.
+        accelerated: Whether the first half asks for an accelerator, if its engine can use one.
         started: When the run started, in seconds since the epoch.
     """
     rasters = pipeline | "Rasters" >> beam.Create(range(len(plan.rasters)))
@@ -43,7 +43,9 @@ def build(
     segment = beam.ParDo(SegmentSheets(plan, folder, workers))
     if accelerated:
         memory = BASE_MEMORY + 2 * plan.chip_memory()
-        segment = segment.with_resource_hints(min_ram=f"{memory // 10**6} MB", accelerator=ACCELERATOR)
+        segment = segment.with_resource_hints(min_ram=f"{memory // 10**6} MB")
+        if plan.engine == "tensorflow":
+            segment = segment.with_resource_hints(accelerator=ACCELERATOR)
     segmented = sheets | "Segment" >> segment
     kept = segmented | "BreakFusion" >> beam.Reshuffle()
     join = join_instances if plan.card.task == "instances" else join_regions

@@ -46,13 +46,22 @@ def dry_run(make_raster, tmp_path, monkeypatch):
     return build
 
 
-def test_only_the_infer_half_asks_for_an_accelerator(dry_run):
-    components = dry_run().components
-    hints = {
+def hints_of(components):
+    return {
         transform.unique_name: dict(components.environments[transform.environment_id].resource_hints)
         for transform in components.transforms.values()
         if transform.environment_id
     }
+
+
+def test_engines_that_run_on_the_cpu_ask_for_memory_alone(dry_run):
+    hints = hints_of(dry_run("--engine", "openvino").components)
+    assert not any("beam:resources:accelerator:v1" in hint for hint in hints.values())
+    assert int(hints["Segment"]["beam:resources:min_ram_bytes:v1"]) >= 4_000_000_000
+
+
+def test_only_the_infer_half_asks_for_an_accelerator(dry_run):
+    hints = hints_of(dry_run().components)
     key = "beam:resources:accelerator:v1"
     assert {name for name, hint in hints.items() if key in hint} == {"Segment"}
     assert hints["Segment"][key] == ACCELERATOR.encode()
