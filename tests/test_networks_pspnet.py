@@ -49,6 +49,14 @@ def test_enlargement_is_that_of_keras(source, target):
     np.testing.assert_allclose(made, want, atol=1e-5)
 
 
+def test_enlargement_finds_its_place_in_half_precision():
+    ramp = np.linspace(0, 1, 100, dtype=np.float32)[None, :, None, None] * np.ones((1, 1, 3, 1), np.float32)
+    like = np.zeros((1, 800, 3, 1), np.float32)
+    want = np.asarray(EnlargeLike2D()([ramp, like]))
+    made = np.asarray(keras.ops.cast(EnlargeLike2D(dtype="bfloat16")([ramp, like]), "float32"))
+    np.testing.assert_allclose(made, want, atol=2**-8)
+
+
 def test_shapes_are_known_before_anything_runs():
     features = keras.Input((None, 24, 8))
     means = BinMean2D(6)(features)

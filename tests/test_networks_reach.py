@@ -139,6 +139,12 @@ def test_places_of_another_size_than_the_values_are_refused():
         network_reach(keras.Model(chip, Unpooling2D(name="mixed")([values, places])))
 
 
+def test_means_over_bins_are_no_logits():
+    chip = keras.Input((None, None, 1))
+    with pytest.raises(GraphError, match="they must be equal"):
+        network_reach(keras.Model(chip, BinMean2D(2)(chip)))
+
+
 def test_logits_of_another_size_are_noticed_behind_the_whole_chip():
     chip = keras.Input((None, None, 1))
     half = layers.MaxPooling2D(2)(chip)

@@ -61,9 +61,10 @@ class EnlargeLike2D(keras.layers.Layer):
 
     def _weights(self, size: Any, source: Any) -> Any:
         """Return how much each of `source` elements counts in each of `size`, shape ``(size, source)``."""
-        size_f, source_f = ops.cast(size, self.compute_dtype), ops.cast(source, self.compute_dtype)
-        made = ops.cast(ops.arange(size, dtype="int32"), self.compute_dtype)
-        read = ops.cast(ops.arange(source, dtype="int32"), self.compute_dtype)
-        centres = ops.clip((made + 0.5) * source_f / size_f - 0.5, 0.0, source_f - 1)
+        # Places beyond 256 elements need more than the 8 bits of bfloat16.
+        precise = "float64" if self.compute_dtype == "float64" else "float32"
+        made, read = (ops.cast(ops.arange(count, dtype="int32"), precise) for count in (size, source))
+        growth = ops.cast(source, precise) / ops.cast(size, precise)
+        centres = ops.clip((made + 0.5) * growth - 0.5, 0.0, ops.cast(source - 1, precise))
         distance = ops.abs(ops.expand_dims(centres, 1) - ops.expand_dims(read, 0))
-        return ops.maximum(1 - distance, 0.0)
+        return ops.cast(ops.maximum(1 - distance, 0.0), self.compute_dtype)
