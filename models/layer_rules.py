@@ -14,9 +14,10 @@ from models.networks.pooling import BinMean2D, IndexedMaxPooling2D, Unpooling2D
 
 layers = keras.layers
 
-Effect = tuple[Rule, Rule] | Literal["pointwise", "blur", "whole"]
+Effect = tuple[Rule, Rule] | Literal["pointwise", "blur", "like", "whole"]
 """Rules for rows and columns; or ``pointwise``: each element reads its own place; ``blur``: each reads the
-whole map; ``whole``: what is made has no rows and columns any more, and depends on the whole map."""
+whole map; ``like``: each reads the whole of all maps, and the last of them gives the size; ``whole``: what is
+made has no rows and columns any more, and depends on the whole map."""
 
 
 def effect_of(step: Step) -> Effect:
@@ -122,6 +123,10 @@ def _blur(_: Any) -> Effect:
     return "blur"
 
 
+def _like(_: Any) -> Effect:
+    return "like"
+
+
 def _whole(_: Any) -> Effect:
     return "whole"
 
@@ -159,7 +164,7 @@ LAYERS: dict[type, Callable[[Any], Effect]] = {
     IndexedMaxPooling2D: _pooling_by_two,
     Unpooling2D: _unpooling_by_two,
     BinMean2D: _whole,
-    EnlargeLike2D: _blur,
+    EnlargeLike2D: _like,
 }
 
 POINTWISE_OPERATIONS = frozenset(

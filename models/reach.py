@@ -105,7 +105,9 @@ def follow(graph: Graph, chip: E) -> dict[int, tuple[E, E] | None]:
     """
     found: dict[int, tuple[E, E] | None] = {0: (chip, chip)}
     for step in graph.steps:
-        made = _apply(effect_of(step), _join([found[number] for number in step.inputs], step))
+        effect = effect_of(step)
+        sized = step.inputs[-1:] if effect == "like" else step.inputs
+        made = _apply(effect, _join([found[number] for number in sized], step))
         found.update(dict.fromkeys(step.outputs, made))
     return found
 
@@ -133,7 +135,7 @@ def _apply(effect: Effect, extents: tuple[E, E] | None) -> tuple[E, E] | None:
     if effect == "pointwise":
         return extents
     rows, columns = extents
-    if effect == "blur":
+    if isinstance(effect, str):
         return rows.blurred(), columns.blurred()
     return rows.through(effect[0]), columns.through(effect[1])
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
 from models import zoo
@@ -98,3 +100,21 @@ def settled(model: keras.Model, seed: int = 0) -> keras.Model:
     for norm in norms:
         norm.momentum = 0.99
     return model
+
+
+def exported(model: keras.Model, kind: str, folder: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Export a network and return a call of what was written."""
+    path = folder / {"tf_saved_model": "saved", "onnx": "model.onnx", "openvino": "model.xml"}[kind]
+    model.export(str(path), format=kind, verbose=False)
+    if kind == "tf_saved_model":
+        import tensorflow as tf
+
+        loaded = tf.saved_model.load(str(path))
+        return lambda chips: loaded.serve(chips)  # noqa: PLW0108 - the call must keep what was loaded alive
+    if kind == "onnx":
+        runtime = pytest.importorskip("onnxruntime")
+        session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return lambda chips: session.run(None, {session.get_inputs()[0].name: chips})[0]
+    openvino = pytest.importorskip("openvino")
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda chips: compiled(chips)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from nets import make_bundle, tiny_network
+from nets import exported, make_bundle, tiny_network
 
 from models.graph import GraphError
 from models.networks.bilinear import EnlargeLike2D
@@ -113,3 +113,23 @@ def test_both_heads_train_with_their_weights():
 def test_impossible_arguments_are_refused_in_words(arguments, words):
     with pytest.raises(ValueError, match=words):
         pspnet(3, 2, **arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["tf_saved_model", "onnx", "openvino"])
+def test_exported_networks_take_chips_of_any_size_and_give_the_same_logits(kind, tmp_path):
+    model = tiny_network("pspnet", "mobilenet")
+    call = exported(model, kind, tmp_path)
+    for shape in ((1, 72, 104, 3), (2, 64, 32, 3)):
+        chips = np.random.default_rng(4).normal(size=shape).astype(np.float32)
+        made, want = np.asarray(call(chips)), np.asarray(model(chips, training=False))
+        np.testing.assert_allclose(made, want, atol=1e-4 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_logits_are_the_scores_enlarged_to_the_chip(output_stride):
+    model = tiny_network("pspnet", "mobilenet", output_stride=output_stride)
+    chips = np.random.default_rng(4).normal(size=(1, 64, 96, 3)).astype(np.float32)
+    scores = keras.Model(model.input, model.get_layer("logits_score").output)(chips)
+    want = layers.UpSampling2D(output_stride, interpolation="bilinear")(scores)
+    np.testing.assert_allclose(np.asarray(model(chips)), np.asarray(want), atol=1e-5)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from nets import tiny_network
+from nets import exported, tiny_network
 
 from models.networks.encoders import EncoderOptions, whole_encoder
 from models.networks.pooling import IndexedMaxPooling2D, Unpooling2D
@@ -134,22 +134,6 @@ def test_unknown_encoders_are_answered_with_those_there_are():
         ValueError, match="no SegNet is built on 'vgg99'; choose one of mobilenet, resnet50, vgg16"
     ):
         segnet(3, 2, encoder="vgg99")
-
-
-def exported(model: keras.Model, kind: str, folder: Path):
-    """Export a network and return a call of what was written."""
-    path = folder / {"tf_saved_model": "saved", "onnx": "model.onnx", "openvino": "model.xml"}[kind]
-    model.export(str(path), format=kind, verbose=False)
-    if kind == "tf_saved_model":
-        loaded = tf.saved_model.load(str(path))
-        return lambda chips: loaded.serve(chips)  # noqa: PLW0108 - the call must keep what was loaded alive
-    if kind == "onnx":
-        runtime = pytest.importorskip("onnxruntime")
-        session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        return lambda chips: session.run(None, {session.get_inputs()[0].name: chips})[0]
-    openvino = pytest.importorskip("openvino")
-    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda chips: compiled(chips)[0]
 
 
 @pytest.mark.slow

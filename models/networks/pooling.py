@@ -102,6 +102,6 @@ class BinMean2D(keras.layers.Layer):
         bins = ops.expand_dims(ops.arange(self.bins, dtype="int32"), 1)
         elements = ops.expand_dims(ops.arange(size, dtype="int32"), 0)
         begins = bins * size // self.bins
-        ends = -(-(bins + 1) * size // self.bins)
+        ends = ((bins + 1) * size + self.bins - 1) // self.bins  # ONNX divides negative numbers differently
         inside = ops.logical_and(elements >= begins, elements < ends)
         return ops.cast(inside, self.compute_dtype) / ops.cast(ends - begins, self.compute_dtype)

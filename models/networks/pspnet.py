@@ -99,7 +99,7 @@ def pspnet(
         x = convolved(read, mixed, 3, f"{name}_mix")
         x = layers.Dropout(dropout, name=f"{name}_drop")(x)
         x = layers.Conv2D(classes, 1, name=f"{name}_score")(x)
-        outputs.append(layers.UpSampling2D(output_stride, interpolation="bilinear", name=name)(x))
+        outputs.append(EnlargeLike2D(name=name)([x, network.input]))
     model = keras.Model(network.input, outputs if auxiliary else outputs[0], name=f"pspnet_{encoder}")
     return decayed(model, settings.weight_decay)
 
