@@ -113,10 +113,16 @@ def summary(engine: str, rounds: list[dict[str, Any]], size: int) -> dict[str, A
 
 
 def agreement(answer: Any, other: Any) -> float | None:
-    """The share of equal labels; None for detectors, and for what answers something else."""
-    if not isinstance(answer, np.ndarray) or not isinstance(other, np.ndarray):
+    """The share of equal labels; None for detectors.
+
+    Random weights mostly give all pixels one label, which every engine would agree on: so the logits of each class are
+    first brought to one mean and one spread, by those of `other`, as training does.
+    """
+    if not isinstance(answer, np.ndarray):
         return None
-    return float((answer.argmax(-1) == other.argmax(-1)).mean())
+    mean, spread = other.mean(axis=(0, 1, 2)), other.std(axis=(0, 1, 2))
+    labels = [((logits - mean) / spread).argmax(-1) for logits in (answer, other)]
+    return float((labels[0] == labels[1]).mean())
 
 
 def engines(bundle: Path, threads: int, converted: str) -> dict[str, Callable[[np.ndarray], Any]]:
