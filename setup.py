@@ -18,7 +18,15 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=["models", "models.detection", "models.engines", "models.importing", "models.networks", "pipeline", "tiles"],
+    packages=[
+        "models",
+        "models.detection",
+        "models.engines",
+        "models.importing",
+        "models.networks",
+        "pipeline",
+        "tiles",
+    ],
     package_data={
         "models": ["py.typed", "shipped/*/*"],
         "pipeline": ["py.typed"],
