@@ -79,6 +79,14 @@ def data_folder() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def planted_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a small Mask R-CNN that was trained on planted scenes; it takes about half a minute."""
+    import planted
+
+    return planted.train_planted_detector(tmp_path_factory.mktemp("bundles") / "planted")
+
+
 def pytest_collection_finish() -> None:
     """Engines run with one thread an operation, which must be said before the first test uses TensorFlow."""
     tensorflow = sys.modules.get("tensorflow")

@@ -30,8 +30,8 @@ def untrained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return planted.train_planted_detector(tmp_path_factory.mktemp("bundles") / "planted")
+def trained(planted_detector):
+    return planted_detector
 
 
 @pytest.fixture(scope="module")

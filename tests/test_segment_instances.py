@@ -13,6 +13,7 @@ import rasterio
 import rasterio.features
 import rasterio.warp
 import shapely
+from planted import planted_scene
 from planted_things import Detector, bar, disk, plant
 
 import pipeline.graph
@@ -224,3 +225,31 @@ def test_the_plan_says_what_instances_depend_on(scene, bundle, tmp_path):
     assert "things larger than the halo of 96 px are put together from several tiles" in text
     with pytest.raises(PlanError, match="--stitch blend averages scores of pixels"):
         make_plan(SegmentOptions((str(scene),), (str(bundle),), str(tmp_path), stitch="blend"))
+
+
+@pytest.mark.slow
+def test_a_trained_mask_rcnn_finds_each_planted_thing_once(planted_detector, make_raster, tmp_path):
+    pixels, things = planted_scene(1000, 1300, 45, 3)
+    raster = make_raster(pixels=pixels, name="scene.tif", tiled=True)
+    runs = {
+        "large": ["--sheet", "2048"],
+        "small": ["--sheet", "512"],
+        "workers": ["--sheet", "512", "--direct_num_workers", "2"],
+    }
+    for name, options in runs.items():
+        assert segment(raster, planted_detector, tmp_path / name, *options) == 0
+        assert results(tmp_path / name) == results(tmp_path / "large")
+    collection = json.loads((tmp_path / "large" / "scene" / "polygons.geojson").read_text())
+    with rasterio.open(raster) as opened:
+        masks = [burnt(feature, opened) for feature in collection["features"]]
+    shares = np.zeros((len(things), len(masks)))
+    for i, thing in enumerate(things):
+        planted = np.zeros(pixels.shape[:2], bool)
+        height, width = thing.mask.shape
+        planted[thing.row : thing.row + height, thing.col : thing.col + width] = True
+        shares[i] = [(planted & mask).sum() / (planted | mask).sum() for mask in masks]
+    assert len(things) > 30
+    assert (shares > 0.1).sum(axis=1).max() == 1, "a thing was found twice"
+    found = shares.max(axis=1) > 0.7
+    assert found.mean() >= 0.95
+    assert len(masks) <= found.sum() + 2
