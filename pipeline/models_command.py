@@ -89,7 +89,7 @@ def _new(said: argparse.Namespace) -> int:
         for name, value in (("encoder_weights", said.weights), ("cut", said.cut))
         if value is not None
     }
-    from models.engines.tensorflow import import_tensorflow
+    from models.engines.quiet import import_tensorflow
 
     import_tensorflow()
     from models.untrained import UntrainedRequest, write_untrained

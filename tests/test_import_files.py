@@ -19,7 +19,8 @@ from models.engines.engine import Engine
 from models.engines.profile import execution_profile
 from models.importing.foreign import RefusedError
 from models.importing.importer import import_network
-from models.importing.saved_model import copy_saved_model, read_graph, refuse_operations
+from models.importing.saved_graph import read_graph, refuse_operations
+from models.importing.saved_model import copy_saved_model
 from models.importing.writing import write_bundle
 from models.reach import network_reach
 from models.scaling import scale

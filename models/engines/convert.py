@@ -19,7 +19,8 @@ import numpy as np
 
 from models.card import Card, CardError
 from models.engines.profile import EngineError
-from models.engines.tensorflow import import_tensorflow, load_network
+from models.engines.quiet import import_tensorflow
+from models.engines.tensorflow import load_network
 
 OPSET = 18
 LARGE = 1 << 18

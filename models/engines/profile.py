@@ -112,7 +112,7 @@ def _has_gpu() -> bool:
     """Whether there is a GPU; without device nodes of one TensorFlow is not asked."""
     if not may_have_gpu():
         return False
-    from models.engines.tensorflow import import_tensorflow
+    from models.engines.quiet import import_tensorflow
 
     return bool(import_tensorflow().config.list_physical_devices("GPU"))
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from models.engines.profile import EngineError
+from models.importing.foreign import RefusedError
+from models.importing.saved_graph import read_graph, refuse_operations
 
 SIGNATURE = "serving_default"
 
@@ -52,9 +54,6 @@ def load_saved_model(folder: Path, tf: Any) -> Callable[[Any], Any]:
 
 def _refuse_operations(folder: Path) -> None:
     """Refuse a SavedModel that would do more than compute; it is read for that, and not yet loaded."""
-    from models.importing.foreign import RefusedError
-    from models.importing.saved_model import read_graph, refuse_operations
-
     try:
         refuse_operations(read_graph(folder), folder)
     except RefusedError as error:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -17,6 +13,7 @@ import numpy as np
 
 from models.card import Card, check_weights
 from models.engines.profile import EngineError, Profile
+from models.engines.quiet import import_tensorflow
 from models.engines.saved_model import load_saved_model
 
 
@@ -79,38 +76,6 @@ class TensorflowNetwork:
         if self._profile.device == "gpu":
             return nullcontext()
         return self._tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR")
-
-
-def import_tensorflow() -> Any:
-    """Import TensorFlow as Keras' backend, without what it tells of itself on the terminal."""
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if "tensorflow" in sys.modules:
-        return sys.modules["tensorflow"]
-    with _hushed():
-        import tensorflow as tf
-
-    return tf
-
-
-@contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep what libraries write to the standard error stream of the process to themselves, unless they fail.
-
-    While it is imported, TensorFlow tells what it found of the machine; no setting of it keeps it from that.
-    """
-    with tempfile.TemporaryFile() as heard:
-        kept = os.dup(2)
-        os.dup2(heard.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            heard.seek(0)
-            os.write(kept, heard.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def _start_tensorflow(profile: Profile) -> Any:

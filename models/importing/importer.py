@@ -125,7 +125,7 @@ def _open(kind: str, request: ImportRequest, bands: int) -> Foreign:
         from models.importing.onnx_network import open_onnx
 
         return open_onnx(request.file, bands, request.layout, request.stride)
-    from models.engines.tensorflow import import_tensorflow
+    from models.engines.quiet import import_tensorflow
 
     import_tensorflow()
     if kind == SAVED_MODEL:

@@ -1,10 +1,8 @@
-"""TensorFlow SavedModels: their operations are read before TensorFlow loads any of them."""
+"""TensorFlow SavedModels as the network of a bundle."""
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,21 +11,13 @@ import numpy as np
 
 from models.importing.foreign import Foreign, NotUnderstoodError, RefusedError, Shape, short
 from models.importing.measure import measured_memory
+from models.importing.saved_graph import calls_of, read_graph, refuse_operations
 from models.importing.shapes import check_taken, find_layout, fixed_sides, one_of_each, show
 
 NAME = "saved_model"
 SIGNATURE = "serving_default"
 PARTS = ("saved_model.pb", "fingerprint.pb", "variables", "assets")
 """What TensorFlow reads of a SavedModel; nothing else is copied into a bundle."""
-
-FORBIDDEN = re.compile(
-    r"PyFunc|File|Save|Restore|Checkpoint|Reader|Dataset|Iterator|Summary|Debug|Print|Send|Recv|Rpc|Remote"
-    r"|ImmutableConst|Table|RecordInput|Remap|Unigram|Session|Feed|Stage|Event|Collective|TfLite|HostCompute|Queue"
-)
-"""Operations that run Python, or touch files, the terminal or a network; none of them answers pixels."""
-
-CHECKPOINT = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"})
-"""Of these, what the functions that save and restore variables are made of; loading does not run them."""
 
 ENDINGS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "ArgMax": "argmax"}
 THROUGH = ("Identity", "Transpose", "Cast", "Squeeze", "ExpandDims")
@@ -53,8 +43,8 @@ def open_saved_model(path: Path, bands: int, layout: str | None) -> Foreign:
         RefusedError: If it cannot become the network of a bundle.
     """
     from models.engines.profile import EngineError
+    from models.engines.quiet import import_tensorflow
     from models.engines.saved_model import load_saved_model
-    from models.engines.tensorflow import import_tensorflow
 
     tf = import_tensorflow()
     graph = read_graph(path)
@@ -87,57 +77,6 @@ def open_saved_model(path: Path, bands: int, layout: str | None) -> Foreign:
         memory=lambda step: measured_memory(path, NAME, layout, bands, step),
         save=lambda folder: copy_saved_model(path, folder / NAME),
     )
-
-
-def read_graph(path: Path) -> Any:
-    """Read the description of a SavedModel; nothing of it is loaded or run. TensorFlow must have been imported.
-
-    Raises:
-        RefusedError: If there is none, or it is of TensorFlow 1.
-    """
-    from google.protobuf import descriptor_pool, message_factory  # type: ignore[import-untyped]
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
-    kind = descriptor_pool.Default().FindMessageTypeByName("tensorflow.SavedModel")
-    described = message_factory.GetMessageClass(kind)()
-    try:
-        described.ParseFromString((path / "saved_model.pb").read_bytes())
-    except (OSError, DecodeError) as error:
-        raise RefusedError(
-            f"{path} is not a SavedModel ({short(error)}); export the network again"
-        ) from error
-    graphs = [graph for graph in described.meta_graphs if "serve" in graph.meta_info_def.tags]
-    if len(graphs) != 1 or len(described.meta_graphs) != 1:
-        raise RefusedError(f"{path} has {len(graphs)} graphs for serving; export it with one")
-    if not graphs[0].HasField("object_graph_def"):
-        raise RefusedError(f"{path} is a SavedModel of TensorFlow 1; export the network with TensorFlow 2")
-    return graphs[0]
-
-
-def refuse_operations(graph: Any, path: Path) -> None:
-    """Refuse a SavedModel with operations that do more than compute.
-
-    Functions that save and restore variables may touch checkpoints, as long as nothing but TensorFlow's saver calls
-    them: loading a SavedModel does not.
-
-    Raises:
-        RefusedError: If it has one; the message names it.
-    """
-    saver = {graph.saver_def.save_tensor_name.split(":")[0], graph.saver_def.restore_op_name.split(":")[0]}
-    savers = {name for node in graph.graph_def.node if node.name in saver for name in _calls(node)}
-    called = {name for node in graph.graph_def.node if node.name not in saver for name in _calls(node)}
-    functions = graph.graph_def.library.function
-    called |= {name for function in functions for node in function.node_def for name in _calls(node)}
-    called |= set(graph.object_graph_def.concrete_functions)
-    found = {node.op for node in graph.graph_def.node if FORBIDDEN.search(node.op)}
-    for function in functions:
-        allowed = CHECKPOINT if function.signature.name in savers - called else frozenset()
-        found |= {node.op for node in function.node_def if FORBIDDEN.search(node.op)} - allowed
-    if found:
-        raise RefusedError(
-            f"{path} has the operation{'s' * (len(found) > 1)} {', '.join(sorted(found))}, which may run code or touch "
-            "files; export the network without"
-        )
 
 
 def copy_saved_model(path: Path, target: Path) -> None:
@@ -196,17 +135,9 @@ def _shape(info: Any) -> Shape | None:
 
 
 def _dtype(info: Any) -> str:
-    from models.engines.tensorflow import import_tensorflow
+    from models.engines.quiet import import_tensorflow
 
     return str(import_tensorflow().dtypes.as_dtype(info.dtype).name)
-
-
-def _calls(node: Any) -> Iterator[str]:
-    """Names of the functions that a node calls."""
-    for value in node.attr.values():
-        if value.HasField("func"):
-            yield value.func.name
-        yield from (function.name for function in value.list.func)
 
 
 def _ending(graph: Any) -> str | None:
@@ -219,7 +150,7 @@ def _ending(graph: Any) -> str | None:
         node = nodes.get(name)
         if node is None:
             return None
-        inner = functions.get(next(_calls(node), ""))
+        inner = functions.get(next(calls_of(node), ""))
         if inner is not None:
             nodes = {node.name: node for node in inner.node_def}
             name, number = _place(inner.ret[inner.signature.output_arg[number].name])
