@@ -125,9 +125,14 @@ def exported(seed, tmp_path):
         return inner, None
 
 
+def is_dilated(model):
+    rates = (getattr(layer, "dilation_rate", 1) for layer in model._flatten_layers())
+    return any(np.max(rate) > 1 for rate in rates)
+
+
 def check_reach_of_exported_networks(seeds, tmp_path):
     """Dilated convolutions are exported as convolutions of blocks, which look up to a block farther."""
-    checked = exact = 0
+    checked = plain = 0
     for seed in seeds:
         model, path = exported(seed, tmp_path)
         if path is None:
@@ -141,9 +146,11 @@ def check_reach_of_exported_networks(seeds, tmp_path):
             continue
         more = np.subtract(*([r.top, r.bottom, r.left, r.right] for r in (facts.reach, reach)))
         assert facts.stride % stride == 0 and (more >= 0).all() and (more <= 3).all(), (seed, facts, reach)
+        if not is_dilated(model):
+            assert facts.stride == stride and not more.any(), (seed, facts, reach)
+            plain += 1
         checked += 1
-        exact += facts.stride == stride and not more.any()
-    assert checked >= len(seeds) // 2 and exact >= checked * 2 // 3, (checked, exact)
+    assert checked >= len(seeds) // 2 and plain >= checked // 3, (checked, plain)
 
 
 def test_reach_of_exported_random_networks_is_that_of_keras(tmp_path):
