@@ -77,6 +77,17 @@ def test_logits_are_those_of_tensorflow(bundle, workplace, name):
 
 
 @pytest.mark.parametrize("name", OTHERS)
+def test_what_nothing_reads_is_no_output_of_a_converted_network(tmp_path, workplace, name):
+    """SegNet on ResNet50 takes the places of a pool and leaves its maxima."""
+    bundle = nets.make_bundle(tmp_path / "segnet", nets.tiny_network("segnet", "resnet50"))
+    want, got = (
+        engine_of(bundle, engine, workplace).logits(chips(1, 64, 96)) for engine in ("tensorflow", name)
+    )
+    assert (got.argmax(-1) == want.argmax(-1)).mean() >= 0.999
+    assert len(np.unique(want.argmax(-1))) > 1
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_threads_at_once_give_the_bits_of_one_after_another(bundle, workplace, name):
     engine = engine_of(bundle, name, workplace)
     raw = chips(8)

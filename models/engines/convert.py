@@ -60,8 +60,9 @@ def _to_openvino(run: Callable[[Any], Any], _: Sequence[Any], spec: Any, target:
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino  # type: ignore[import-untyped]
 
-    call = import_tensorflow().function(run, autograph=False)
-    model = openvino.convert_model(call.get_concrete_function(spec))
+    call = import_tensorflow().function(run, autograph=False).get_concrete_function(spec)
+    # Unless they are named, whatever nothing reads becomes an output, too.
+    model = openvino.convert_model(call, output=[made.name for made in call.outputs])
     openvino.save_model(model, str(target), compress_to_fp16=False)
 
 
