@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from models.card import Card, CardError
+from models.card_values import ClassInfo
 from models.importing.writing import check_target, replace_folder
 from models.zoo import Row, build, option_names
 
@@ -42,11 +43,7 @@ def write_untrained(request: UntrainedRequest) -> Card:
     """
     check_target(request.output, request.force)
     row, words = request.row, request.words
-    if row.task == "instances" and not words["classes"][0].background:
-        raise CardError(
-            f"{row.architecture} finds things before a background, which is its first class and must be named so: "
-            "pass --classes background,... --background background"
-        )
+    check_background(row, words["classes"])
     import keras
 
     from models.bundle import save_bundle
@@ -72,6 +69,19 @@ def write_untrained(request: UntrainedRequest) -> Card:
     return replace_folder(
         request.output, lambda staging: save_bundle(model, staging, **fields), force=request.force
     )
+
+
+def check_background(row: Row, classes: Sequence[ClassInfo]) -> None:
+    """Check that a detector has a background to find things before.
+
+    Raises:
+        CardError: If the first class is not the background.
+    """
+    if row.task == "instances" and not classes[0].background:
+        raise CardError(
+            f"{row.architecture} finds things before a background, which is its first class and must be named so: "
+            "pass --classes background,... --background background"
+        )
 
 
 def _start(options: Mapping[str, Any]) -> str:

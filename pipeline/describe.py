@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.infer import calls_at_once
 from pipeline.plan import Plan, reach_of
 from pipeline.units import count, format_area, format_bytes, format_gsd, format_pixels
+from tiles.cog import BLOCK
 from tiles.lattice import Halo
 
 SHOWN = 10
@@ -42,7 +43,8 @@ def describe_plan(plan: Plan) -> str:
     lines += [
         f"memory    about {format_bytes(plan.memory(at_once))} a process on this machine, "
         f"with {count(at_once, 'call')} of {format_bytes(plan.call_memory())} at once",
-        f"disk      {format_bytes(plan.disk())} or less, in {plan.options.work_folder} and {plan.options.output}",
+        f"disk      about {format_bytes(plan.disk())} in {plan.options.work_folder} and {plan.options.output}; "
+        "polygons of noisy label maps take more",
     ]
     return "\n".join([*lines, *_notes(plan)])
 
@@ -190,10 +192,17 @@ def _full_notes(manifest: Mapping[str, Any]) -> list[str]:
     """Rasters of which a detector may have missed things."""
     return [
         f"{raster['id']}: on {count(raster['full_tiles'], 'tile')} {manifest['model']['name']} found as many instances "
-        "as it has room for, and others may be missing; pass a smaller --tile"
+        f"as it has room for, and others may be missing; {_more_room(manifest)}"
         for raster in manifest["rasters"]
         if raster["full_tiles"]
     ]
+
+
+def _more_room(manifest: Mapping[str, Any]) -> str:
+    """What makes room for more instances."""
+    if manifest["tiling"]["core_px"] > BLOCK:
+        return "pass a smaller --tile"
+    return "make the bundle with room for more a tile"
 
 
 def _cell(row: Sequence[str], column: int, widths: Sequence[int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,12 @@ def _classes(said: argparse.Namespace) -> tuple[ClassInfo, ...]:
         )
     if colors is not None and len(colors) != len(names):
         raise ArgumentError(f"--colors has {len(colors)} colours for {len(names)} classes; give one for each")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ArgumentError(f"--classes names {', '.join(twice)} twice; give each class a name of its own")
+    wrong = [color for color in colors or () if not re.fullmatch(r"#[0-9a-fA-F]{6}", color)]
+    if wrong:
+        raise ArgumentError(f"--colors has {', '.join(wrong)}; write colours as #rrggbb, such as #2b6cb0")
     if said.background is not None and said.background not in names:
         raise ArgumentError(f"--background {said.background} is not one of --classes {','.join(names)}")
     colors = colors or [PALETTE[number % len(PALETTE)] for number in range(len(names))]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from models.card import CARD_FILE, Card, CardError, find_bundle, shipped_bundles
+from models.card_values import Scaling
 from models.importing.foreign import RefusedError
 from models.zoo import ZOO, Row, ZooError, find
 from pipeline.arguments import ArgumentError
@@ -89,6 +90,7 @@ def _new(said: argparse.Namespace) -> int:
         for name, value in (("encoder_weights", said.weights), ("cut", said.cut))
         if value is not None
     }
+    _check_new(said, row)
     from models.engines.quiet import import_tensorflow
 
     import_tensorflow()
@@ -103,6 +105,18 @@ def _new(said: argparse.Namespace) -> int:
         raise ArgumentError(str(error)) from error
     print(describe_card(card, request.output))
     return DONE
+
+
+def _check_new(said: argparse.Namespace, row: Row) -> None:
+    """Check what can be checked before Keras is imported, which takes seconds."""
+    from models.importing.writing import check_target
+    from models.untrained import check_background
+
+    any_scaling = Scaling((1.0,) * len(said.bands), (0.0,) * len(said.bands))
+    check_background(row, card_words(said, any_scaling)["classes"])
+    check_target(Path(said.output), said.force)
+    if said.weights is not None and said.weights != "imagenet" and not Path(said.weights).is_file():
+        raise ArgumentError(f"--weights {said.weights} is not a file; encoder weights are a Keras .h5 file")
 
 
 def _row(architecture: str, encoder: str | None) -> Row:

@@ -18,7 +18,7 @@ from nets import make_bundle, small_unet
 from onnx import TensorProto
 
 from models.bundle import load_model
-from models.card import Card, Reach, Scaling
+from models.card import SHIPPED, Card, Reach, Scaling
 from models.card_values import ClassInfo
 from models.zoo import ZOO
 from pipeline.cli import main
@@ -110,6 +110,21 @@ def test_show_tells_an_architecture_with_its_encoders(capsys):
     assert {row["reach_px"] for row in json.loads(capsys.readouterr().out)} == {None}
 
 
+NEW = [
+    "new",
+    "--architecture",
+    "unet",
+    "--encoder",
+    "mobilenet",
+    "--bands",
+    "r,g,b",
+    "--gsd",
+    "1",
+    "--output",
+    "nowhere",
+]
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -127,7 +142,17 @@ def test_unknown_names_list_the_known_ones(capsys, name, words):
 
 
 @pytest.mark.parametrize(
-    "command", [["list"], ["show", "coast"], ["show", "unet"], ["import", "--help"], ["import", "x"]]
+    "command",
+    [
+        ["list"],
+        ["show", "coast"],
+        ["show", "unet"],
+        ["import", "--help"],
+        ["import", "x"],
+        [*NEW, "--classes", "a,a"],
+        [*NEW, "--classes", "a,b", "--weights", "nowhere.h5"],
+        [*NEW, "--classes", "a,b", "--output", str(SHIPPED / "coast")],
+    ],
 )
 def test_what_builds_nothing_imports_neither_keras_nor_beam_and_is_quick(command):
     code = (
@@ -219,12 +244,13 @@ def test_new_takes_networks_without_an_encoder(tmp_path):
             "give --architecture, --gsd: --architecture is the network to build",
         ),
         ({"cut": 5}, "mobilenet cannot be cut at stride 5; choose one of 2, 4, 8, 16, 32"),
-        ({"weights": "nowhere.h5"}, "nowhere.h5"),
+        ({"weights": "nowhere.h5"}, "--weights nowhere.h5 is not a file"),
         ({"set": "wings=2"}, "unet on mobilenet takes no wings; it takes cut, decoder_width"),
         ({"set": "wings"}, "'wings' is not NAME=VALUE"),
         ({"classes": "land"}, "--classes names land alone; name two or more"),
         ({"colors": "#000000"}, "--colors has 1 colours for 2 classes"),
-        ({"colors": "red,#000000"}, "its color is not #rrggbb"),
+        ({"colors": "red,#000000"}, "--colors has red; write colours as #rrggbb"),
+        ({"classes": "land,land"}, "--classes names land twice; give each class a name of its own"),
         ({"background": "sky"}, "--background sky is not one of --classes land,water"),
         ({"scale": "1,2"}, "--scale has 2 numbers for 3 bands; give one, or one for each"),
         ({"offset": "1"}, "--offset is given without --scale"),

@@ -200,11 +200,13 @@ def test_tiles_on_which_there_was_no_room_for_more_are_told(scene, bundle, tmp_p
         told = capsys.readouterr().out
         assert 0 < detector.full < 12
         assert f"scene: on {detector.full} tiles planted found as many instances as it has room for" in told
-        assert "others may be missing; pass a smaller --tile" in told
+        assert "others may be missing; make the bundle with room for more a tile" in told
     assert (
         json.loads((tmp_path / "b" / "manifest.json").read_text())["rasters"][0]["full_tiles"]
         == detector.full
     )
+    assert segment(scene, bundle, tmp_path / "c", "--tile", "1024") == 0
+    assert "others may be missing; pass a smaller --tile" in capsys.readouterr().out
 
 
 def test_a_raster_without_things_has_an_empty_collection(make_raster, bundle, tmp_path, detector):
