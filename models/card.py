@@ -230,7 +230,9 @@ def _read_values(folder: Path) -> dict[str, Any]:
         raise CardError(f"bundle {folder} does not exist; pass a folder with {CARD_FILE} and {MODEL_FILE}")
     path = folder / CARD_FILE
     if not path.is_file():
-        raise CardError(f"bundle {folder} has no {CARD_FILE}; make one with models.bundle.save_bundle")
+        raise CardError(
+            f"bundle {folder} has no {CARD_FILE}; make one with `terraseam models new` or `terraseam models import`"
+        )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

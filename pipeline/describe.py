@@ -34,7 +34,7 @@ def describe_plan(plan: Plan) -> str:
         f"work      {format_pixels(plan.pixels())} in {count(plan.sheet_count(), 'sheet')}, "
         f"{count(plan.tile_count(), 'tile')}",
         f"tiles     core {plan.core} px, halo {plan.halo}, read {height} x {width} px: "
-        f"{plan.computed_share():,.2f} pixels computed for each of the rasters'",
+        f"{plan.computed_share():,.2f} pixels computed for each pixel of the rasters",
         f"exact     {exactness(plan)}",
     ]
     cheaper = _cheaper(plan)

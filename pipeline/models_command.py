@@ -6,6 +6,7 @@ import argparse
 import difflib
 import json
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -100,7 +101,10 @@ def _new(said: argparse.Namespace) -> int:
     words = card_words(said, input_scaling(row.encoder, len(said.bands)))
     request = UntrainedRequest(row, Path(said.output), words, options, seed=said.seed, force=said.force)
     try:
-        card = write_untrained(request)
+        with warnings.catch_warnings():
+            # Keras wonders about bands that are not three, and lists every layer that weights do not fit.
+            warnings.simplefilter("ignore", UserWarning)
+            card = write_untrained(request)
     except ValueError as error:
         raise ArgumentError(str(error)) from error
     print(describe_card(card, request.output))

@@ -208,7 +208,7 @@ def test_new_is_repeatable_by_its_seed(tmp_path):
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_new_takes_encoders_of_several_bands_and_own_scaling(tmp_path):
+def test_new_takes_encoders_of_several_bands_and_own_scaling(tmp_path, recwarn):
     assert (
         new(tmp_path / "vgg", encoder="vgg16", bands="r,g,b,nir", scale="1", offset="-100,-110,-120,-130")
         == 0
@@ -216,6 +216,7 @@ def test_new_takes_encoders_of_several_bands_and_own_scaling(tmp_path):
     card = Card.read(tmp_path / "vgg")
     assert card.bands == ("r", "g", "b", "nir") and card.scaling.offset == (-100, -110, -120, -130)
     assert card.fill == (100, 110, 120, 130)
+    assert [str(one.message) for one in recwarn if one.category is UserWarning] == []
 
 
 def test_new_takes_networks_without_an_encoder(tmp_path):
