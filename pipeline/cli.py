@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 
 from pipeline.arguments import ArgumentError, parse
@@ -24,17 +24,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["models"]:
-        return _models(arguments[1:])
+        return _ended(lambda: _models(arguments[1:]), "interrupted")
     try:
         command, options, as_json = parse(arguments, _version())
     except ArgumentError as error:
         return _fail(str(error), IMPOSSIBLE)
+    run = (lambda: _plan(options, as_json)) if command == "plan" else (lambda: _segment(options))
+    return _ended(run, "interrupted; run the same command again to continue")
+
+
+def _ended(run: Callable[[], int], interrupted: str) -> int:
+    """Run a command to its end, also where the user or the reader of its output ends it."""
     try:
-        if command == "plan":
-            return _plan(options, as_json)
-        return _segment(options)
+        return run()
     except KeyboardInterrupt:
-        return _fail("interrupted; run the same command again to continue", INTERRUPTED)
+        return _fail(interrupted, INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
@@ -43,13 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _models(arguments: Sequence[str]) -> int:
     from pipeline.models_command import run_models
 
-    try:
-        return run_models(arguments)
-    except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+    return run_models(arguments)
 
 
 def _plan(options: SegmentOptions, as_json: bool) -> int:

@@ -55,7 +55,7 @@ def send_fragments(
     """Send the fragments of a sheet to where their regions begin."""
     raster, row, col, homes = element
     fragments: Fragments = pickle.loads(files.read_bytes(folder.fragments(raster, row, col)))
-    side = plan.core * plan.sheet_cores
+    side = plan.lattice(raster).sheet_side
     sheets, owner = np.unique(homes.first // side, axis=0, return_inverse=True)
     for number, (home_row, home_col) in enumerate(sheets.tolist()):
         chosen = np.flatnonzero(owner.ravel() == number)

@@ -94,7 +94,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "tiles": plan.tile_count(),
         "core_px": plan.core,
         "halo_px": dict(zip(("top", "bottom", "left", "right"), plan.halo.sides, strict=True)),
-        "sheet_px": plan.core * plan.sheet_cores,
+        "sheet_px": plan.lattice(0).sheet_side,
         "stitch": plan.stitch,
         "exact": plan.exact,
         "exactness": exactness(plan),

@@ -103,9 +103,7 @@ def neighbourhoods(element: tuple[int, Iterable[SheetRecord]], plan: Plan) -> It
     for row, col in sorted(keys):
         near = {(row, col)}
         for tile in lattice.sheet_tiles(row, col):
-            near.update(
-                (r // plan.sheet_cores, c // plan.sheet_cores) for r, c in later_neighbours(lattice, tile)
-            )
+            near.update(lattice.sheet_of(other) for other in later_neighbours(lattice, tile))
         yield Neighbourhood((raster, row, col), {place: keys[place] for place in sorted(near)})
 
 
@@ -145,21 +143,18 @@ def settlements(
     records = sorted(linked)
     keys = {(row, col): key for row, col, key, _ in records}
     links = [Link(*row) for *_, path in records if path for row in pickle.loads(files.read_bytes(path))]
-
-    def sheet_of(ref: Ref) -> Place:
-        return ref.tile_row // plan.sheet_cores, ref.tile_col // plan.sheet_cores
-
+    sheet_of = plan.lattice(raster).sheet_of
     groups: dict[Place, list[tuple[Ref, ...]]] = {}
     elsewhere: dict[Place, set[Ref]] = {}
     for group in gather_views(links):
-        home = sheet_of(group[0])
+        home = sheet_of(group[0].tile)
         groups.setdefault(home, []).append(group)
         for ref in group:
-            if sheet_of(ref) != home:
-                elsewhere.setdefault(sheet_of(ref), set()).add(ref)
+            if sheet_of(ref.tile) != home:
+                elsewhere.setdefault(sheet_of(ref.tile), set()).add(ref)
     for place in keys:
         own = tuple(groups.get(place, ()))
-        needed = sorted({place, *(sheet_of(ref) for group in own for ref in group)})
+        needed = sorted({place, *(sheet_of(ref.tile) for group in own for ref in group)})
         away = frozenset(elsewhere.get(place, ()))
         yield Settlement((raster, *place), own, away, {near: keys[near] for near in needed})
 
@@ -197,10 +192,9 @@ class SettleSheets(beam.DoFn):
         raster, row, col = sheet
         lattice, georef = self._plan.lattice(raster), self._plan.rasters[raster].georef
         wanted = set(self._plan.polygon_labels())
-        side = self._plan.core * self._plan.sheet_cores
         chosen = [thing for thing in things if thing.label in wanted]
         made = thing_features(chosen, lattice, georef, feature_options(self._plan, raster))
-        for first_row, group in groupby(made, key=lambda feature: feature.first[0] // side):
+        for first_row, group in groupby(made, key=lambda feature: feature.first[0] // lattice.sheet_side):
             path = self._folder.thing_features(raster, row, col, first_row)
             record = write_made(path, first_row, list(group))
             if record is not None:
@@ -208,9 +202,10 @@ class SettleSheets(beam.DoFn):
 
     def _patches(self, sheet: Sheet, things: list[Thing]) -> Iterator[Any]:
         raster, row, col = sheet
+        side = self._plan.lattice(raster).sheet_side
         shown: dict[Place, list[tuple[Any, ...]]] = {}
         for thing in things:
-            for place, patch in patches(thing, self._plan.core * self._plan.sheet_cores):
+            for place, patch in patches(thing, side):
                 shown.setdefault(place, []).append(tuple(patch))
         for place, pieces in shown.items():
             path = self._folder.patches(raster, row, col, place)

@@ -98,3 +98,9 @@ def test_tiles_and_sheets_outside_the_raster_are_refused():
         lattice.core_window(4, 0)
     with pytest.raises(ValueError, match=r"sheet \(0, 2\) is outside the 2 x 2"):
         lattice.sheet_window(0, 2)
+
+
+def test_every_tile_belongs_to_the_sheet_that_lists_it():
+    lattice = Lattice(333, 211, 32, Halo(16, 16, 16, 16), 3)
+    for sheet in lattice.sheets():
+        assert {lattice.sheet_of(tile) for tile in lattice.sheet_tiles(*sheet)} == {sheet}

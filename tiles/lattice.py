@@ -91,6 +91,15 @@ class Lattice:
         halo = self.halo
         return self.core + halo.top + halo.bottom, self.core + halo.left + halo.right
 
+    @property
+    def sheet_side(self) -> int:
+        """Side of a sheet, in pixels; those of the last row and column may be smaller."""
+        return self.sheet_cores * self.core
+
+    def sheet_of(self, tile: tuple[int, int]) -> tuple[int, int]:
+        """Row and column of the sheet that a tile belongs to."""
+        return tile[0] // self.sheet_cores, tile[1] // self.sheet_cores
+
     def core_window(self, row: int, col: int) -> Window:
         """The pixels that tile (`row`, `col`) answers for."""
         self._check(row, col, self.shape, "tile")
@@ -112,7 +121,7 @@ class Lattice:
     def sheet_window(self, row: int, col: int) -> Window:
         """The pixels of sheet (`row`, `col`)."""
         self._check(row, col, self.sheet_shape, "sheet")
-        side = self.sheet_cores * self.core
+        side = self.sheet_side
         row_off, col_off = row * side, col * side
         return Window(row_off, col_off, min(side, self.height - row_off), min(side, self.width - col_off))
 
