@@ -64,7 +64,7 @@ def exactness(plan: Plan) -> str:
 SURE = {
     "graph": "",
     "measured": ", as far as the network's reach is true: it was measured from outside",
-    "declared": ", as far as the network's reach is true: it was declared, and nobody has checked it",
+    "declared": ", as far as the network's reach is true: it was declared, and not read from a graph",
 }
 """What an exact result hangs on, by where the reach is known from."""
 

@@ -99,7 +99,7 @@ def test_a_halo_that_the_card_wants_stands_in_for_a_reach(plan_of, bundle, tmp_p
     ("source", "words"),
     [
         ("measured", "it was measured from outside"),
-        ("declared", "it was declared, and nobody has checked it"),
+        ("declared", "it was declared, and not read from a graph"),
     ],
 )
 def test_an_exact_plan_says_where_a_reach_is_known_from(plan_of, bundle, tmp_path, source, words):
