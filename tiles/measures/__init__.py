@@ -1,0 +1,1 @@
+"""Measures of label maps and polygons against the truth."""
