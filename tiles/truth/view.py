@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from tiles.window import Window
 
 
@@ -49,3 +51,13 @@ class View:
         """The whole pixels of the raster that it touches."""
         row, col = math.floor(self.row), math.floor(self.col)
         return Window(row, col, math.ceil(self.row_end) - row, math.ceil(self.col_end) - col)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Centres of its rows, in pixels of the raster, float64 ``(height,)``."""
+        return self.row + (np.arange(self.height) + 0.5) * self.row_step
+
+    @property
+    def cols(self) -> np.ndarray:
+        """Centres of its columns, in pixels of the raster, float64 ``(width,)``."""
+        return self.col + (np.arange(self.width) + 0.5) * self.col_step

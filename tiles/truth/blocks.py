@@ -1,0 +1,81 @@
+"""Square blocks of a raster, of which some are kept for validation: never neighbouring chips."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tiles.georef import Georef
+from tiles.truth.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Some of the blocks that a raster is divided into.
+
+    Attributes:
+        height: Height of the raster, in pixels.
+        width: Width of the raster, in pixels.
+        side: Side of a block, in pixels of the raster.
+        chosen: Which blocks are meant, bool ``(rows, columns)``.
+    """
+
+    height: int
+    width: int
+    side: int
+    chosen: np.ndarray
+
+    def inside(self, view: View) -> np.ndarray:
+        """Which pixels of a view have their centre in one of the blocks, bool ``(height, width)``.
+
+        Beyond its edges the raster is mirrored, and the blocks with it.
+        """
+        rows = folded(view.rows, self.height) // self.side
+        cols = folded(view.cols, self.width) // self.side
+        return self.chosen[np.ix_(rows, cols)]
+
+    @property
+    def share(self) -> float:
+        """Share of the blocks that are meant."""
+        return float(self.chosen.mean())
+
+
+def folded(positions: np.ndarray, size: int) -> np.ndarray:
+    """Which pixel of an axis is seen at each position; it is mirrored beyond its ends as `tiles.mirror` does it."""
+    period = max(1, 2 * (size - 1))
+    places = np.floor(positions).astype(np.int64) % period
+    return np.minimum(places, period - places) if size > 1 else places * 0
+
+
+def choose_blocks(georef: Georef, side: int, share: float, seed: int, name: str) -> Blocks:
+    """Choose blocks of a raster for validation.
+
+    The blocks are ordered by a hash of seed, raster and place, and the first `share` of them taken, at least one
+    and never all: the same ones in every run, whatever other rasters there are.
+
+    Args:
+        georef: The raster.
+        side: Side of a block, in pixels.
+        share: Share of the blocks, above 0 and below 1.
+        seed: Seed of the choice.
+        name: The raster's name.
+
+    Raises:
+        ValueError: If the raster has room for one block alone.
+    """
+    rows, cols = math.ceil(georef.height / side), math.ceil(georef.width / side)
+    if rows * cols < 2:
+        raise ValueError(
+            f"{name} has {georef.height} x {georef.width} px, no more than one block of {side} px; "
+            "choose smaller blocks, or split by raster"
+        )
+    order = sorted(
+        range(rows * cols),
+        key=lambda place: hashlib.sha256(f"{seed}/{name}/{place}".encode()).digest(),
+    )
+    chosen = np.zeros(rows * cols, bool)
+    chosen[order[: min(rows * cols - 1, max(1, round(share * rows * cols)))]] = True
+    return Blocks(georef.height, georef.width, side, chosen.reshape(rows, cols))

@@ -1,0 +1,88 @@
+"""Resampling of what was read to the pixels of a chip."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+def resample(
+    pixels: np.ndarray, valid: np.ndarray, rows: tuple[float, float, int], cols: tuple[float, float, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Resample an array to another grid, averaging where pixels get larger and interpolating where they get smaller.
+
+    Larger pixels are the mean of the area that they cover; smaller ones are interpolated between the centres of
+    the old ones. Pixels that are not valid take no part.
+
+    Args:
+        pixels: Shape ``(height, width, bands)``.
+        valid: Shape ``(height, width)``; True where `pixels` are measurements.
+        rows: Where the first new row begins, how high it is (both in old pixels), and how many there are.
+        cols: The same for columns.
+
+    Returns:
+        float32 ``(rows, cols, bands)``, 0 where nothing valid was; and where something was, bool ``(rows, cols)``.
+    """
+    down, across = _weights(*rows, pixels.shape[0]), _weights(*cols, pixels.shape[1])
+    sums, shares = _gather(np.ascontiguousarray(pixels), np.ascontiguousarray(valid), *across, *down)
+    known = shares > 1e-6
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(known[..., None], sums / shares[..., None], np.float32(0))
+    return mean.astype(np.float32), known
+
+
+def _weights(start: float, step: float, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """First old pixel and the weights of it and the following ones, for each new pixel along one axis.
+
+    Returns:
+        int64 ``(count,)``, and float32 ``(count, n)``; rows sum to one.
+    """
+    centres = start + (np.arange(count) + 0.5) * step
+    half = max(step, 1.0) / 2 if step > 1 else 1.0
+    first = np.floor(centres - half).astype(np.int64)
+    reached = first[:, None] + np.arange(int(np.ceil(2 * half)) + 1)
+    if step > 1:
+        low, high = centres[:, None] - half, centres[:, None] + half
+        shares = np.minimum(reached + 1, high) - np.maximum(reached, low)
+    else:
+        shares = 1 - np.abs(reached + 0.5 - centres[:, None])
+    shares = np.clip(shares, 0, None)
+    inside = np.clip(reached, 0, size - 1)
+    begin = np.clip(first, 0, size - 1)
+    # What lies outside falls to the last pixel inside.
+    weights = np.zeros((count, shares.shape[1]), np.float64)
+    np.add.at(weights, (np.arange(count)[:, None], inside - begin[:, None]), shares)
+    return begin, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _gather(
+    pixels: np.ndarray,
+    valid: np.ndarray,
+    col_first: np.ndarray,
+    col_weights: np.ndarray,
+    row_first: np.ndarray,
+    row_weights: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted sums of the valid pixels, ``(rows, cols, bands)``, and of their weights, ``(rows, cols)``."""
+    height, width, bands = pixels.shape
+    rows, cols = row_first.size, col_first.size
+    narrow = np.zeros((height, cols, bands + 1), np.float32)
+    for row in range(row_first[0], min(height, row_first[-1] + row_weights.shape[1])):
+        for col in range(cols):
+            for place in range(col_weights.shape[1]):
+                old, weight = col_first[col] + place, col_weights[col, place]
+                if weight > 0 and valid[row, old]:
+                    for band in range(bands):
+                        narrow[row, col, band] += weight * pixels[row, old, band]
+                    narrow[row, col, bands] += weight
+    sums, shares = np.zeros((rows, cols, bands), np.float32), np.zeros((rows, cols), np.float32)
+    for row in range(rows):
+        for place in range(row_weights.shape[1]):
+            old, weight = row_first[row] + place, row_weights[row, place]
+            if weight > 0:
+                for col in range(cols):
+                    for band in range(bands):
+                        sums[row, col, band] += weight * narrow[old, col, band]
+                    shares[row, col] += weight * narrow[old, col, bands]
+    return sums, shares

@@ -1,0 +1,169 @@
+"""Which chips a network is trained on: drawn by number, and always the same for a number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from tiles.georef import Georef
+from tiles.truth.view import View
+
+
+class Places(Protocol):
+    """Where the things of a raster are."""
+
+    def counts(self) -> np.ndarray:
+        """Number of things of each label, int64 ``(classes,)``."""
+
+    def place(self, label: int, rng: np.random.Generator) -> tuple[float, float]:
+        """A random point ``(row, col)`` in a random thing of a label, in pixels of the raster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A raster that chips are drawn from.
+
+    Attributes:
+        georef: Its CRS, transform and shape.
+        places: Where its things are.
+        gsd: Its ground sample distance, in metres.
+    """
+
+    georef: Georef
+    places: Places
+    gsd: float
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingRule:
+    """How chips are drawn.
+
+    Attributes:
+        size: Side of a chip, in its own pixels.
+        gsd: Ground sample distance of the chips, in metres.
+        things: Share of the chips that are drawn around a thing; the others lie anywhere.
+        scales: Range of the factor by which the ground is magnified, drawn evenly in its logarithm.
+        stretch: Height and width of a pixel differ by up to this factor.
+        balance: Power of a raster's size to which it is drawn: 1 draws every pixel, 0 every raster as often.
+    """
+
+    size: int
+    gsd: float
+    things: float = 0.5
+    scales: tuple[float, float] = (1.0, 1.0)
+    stretch: float = 1.0
+    balance: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.gsd <= 0:
+            raise ValueError(f"chips need a size and a GSD above 0, got {self.size} px at {self.gsd} m/px")
+        if not 0 <= self.things <= 1:
+            raise ValueError(f"things must be a share from 0 to 1, got {self.things}")
+        if not 0 < self.scales[0] <= self.scales[1] or self.stretch < 1:
+            raise ValueError(
+                f"scales must rise from above 0 and stretch be 1 or more, got {self.scales} and {self.stretch}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One training chip before it is read.
+
+    Attributes:
+        site: Which raster it is cut from, by its place in the list.
+        view: Where.
+        symmetry: Which of the eight symmetries of the square it is turned by, 0 to 7.
+        seed: Seed of all else that is random about it.
+    """
+
+    site: int
+    view: View
+    symmetry: int
+    seed: int
+
+
+class Sampler:
+    """Draws chips: first what it is of, then the raster, then the place.
+
+    A share of the chips is drawn around things: a class is drawn (each as often), then a raster that has it, then
+    one of its things (each as often), and the chip lies so that a random point of it is seen. The others lie
+    anywhere on a raster. Rasters are drawn by a power of the ground that they show.
+    """
+
+    def __init__(self, sites: Sequence[Site], rule: SamplingRule, seed: int) -> None:
+        if not sites:
+            raise ValueError("there is no raster to draw chips from")
+        self._sites, self._rule, self._seed = sites, rule, seed
+        pixels = np.array([site.georef.height * site.georef.width * site.gsd**2 for site in sites])
+        self._shares = pixels**rule.balance
+        counts = np.stack([site.places.counts() for site in sites])
+        self._has = counts > 0
+        self._classes = np.flatnonzero(self._has.any(axis=0))
+
+    def draw(self, number: int) -> Draw:
+        """Draw the chip of a number."""
+        rng = np.random.default_rng([self._seed, number])
+        symmetry, seed = int(rng.integers(8)), int(rng.integers(2**31))
+        if self._classes.size and rng.random() < self._rule.things:
+            label = int(rng.choice(self._classes))
+            site = self._site(self._has[:, label], rng)
+            row, col = self._sites[site].places.place(label, rng)
+            jitter = 0.35
+        else:
+            site = self._site(np.ones(len(self._sites), bool), rng)
+            georef = self._sites[site].georef
+            row, col = rng.random() * georef.height, rng.random() * georef.width
+            jitter = 0.0
+        return Draw(site, self._view(self._sites[site], (row, col), jitter, rng), symmetry, seed)
+
+    def _site(self, possible: np.ndarray, rng: np.random.Generator) -> int:
+        shares = np.where(possible, self._shares, 0.0)
+        return int(rng.choice(shares.size, p=shares / shares.sum()))
+
+    def _view(self, site: Site, centre: tuple[float, float], jitter: float, rng: np.random.Generator) -> View:
+        """A view around a point, pushed onto the raster where it hangs over and there is room."""
+        rule = self._rule
+        scale = math.exp(rng.uniform(*np.log(rule.scales)))
+        stretch = math.exp(rng.uniform(-1, 1) * math.log(rule.stretch) / 2)
+        step = rule.gsd / site.gsd / scale
+        steps = step * stretch, step / stretch
+        moved = rng.uniform(-jitter, jitter, 2)
+        corner = [
+            _pushed(middle + (shift - 0.5) * rule.size * size, rule.size * size, extent)
+            for middle, shift, size, extent in zip(
+                centre, moved, steps, (site.georef.height, site.georef.width), strict=True
+            )
+        ]
+        return View(*corner, *steps, rule.size, rule.size)
+
+
+def _pushed(start: float, length: float, extent: int) -> float:
+    """Where an interval begins so that it lies on an axis, or in its middle where it is longer."""
+    if length >= extent:
+        return (extent - length) / 2
+    return min(max(start, 0.0), extent - length)
+
+
+def grid_views(georef: Georef, step: float, size: int, margin: int) -> list[View]:
+    """Views that cover a raster once with their middles, for validation.
+
+    Args:
+        georef: The raster.
+        step: Side of a chip's pixel, in pixels of the raster.
+        size: Side of the middle of a view, in its own pixels.
+        margin: Context around it, in its own pixels.
+
+    Returns:
+        Views of ``size + 2 * margin`` px, row by row.
+    """
+    rows, cols = (math.ceil(extent / (size * step)) for extent in (georef.height, georef.width))
+    side = size + 2 * margin
+    return [
+        View((row * size - margin) * step, (col * size - margin) * step, step, step, side, side)
+        for row in range(rows)
+        for col in range(cols)
+    ]

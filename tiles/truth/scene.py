@@ -1,0 +1,120 @@
+"""A raster and what is true of it, read as chips of any scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from tiles.georef import Georef
+from tiles.source import RasterSource
+from tiles.truth.blocks import Blocks
+from tiles.truth.resample import resample
+from tiles.truth.view import View
+from tiles.window import Window
+
+IGNORED = 255
+"""Label of pixels of which nothing is known: training and measures leave them out."""
+
+
+class Truth(Protocol):
+    """What is true of a raster, drawn on any view of it."""
+
+    def labels(self, view: View) -> np.ndarray:
+        """Labels of the pixels of a view, uint8 ``(height, width)``, `IGNORED` where there are none."""
+
+
+class Inside(Protocol):
+    """A part of a raster."""
+
+    def inside(self, view: View) -> np.ndarray:
+        """Which pixels of a view lie in it, bool ``(height, width)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledChip:
+    """A chip and what is true of it.
+
+    Attributes:
+        pixels: Shape ``(height, width, bands)``, float32, in units of the raster; the fill value where nothing
+            was measured.
+        labels: Shape ``(height, width)``, uint8; `IGNORED` where nothing is known or was measured.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One raster, what is true of it, and which part of it may be seen.
+
+    Attributes:
+        name: What it is called in messages and records.
+        source: Reads its pixels.
+        georef: Its CRS, transform and shape.
+        truth: What is true of it.
+        area: Where that is known; None for everywhere.
+        hidden: Blocks whose pixels and labels are withheld; None where all may be seen.
+    """
+
+    name: str
+    source: RasterSource
+    georef: Georef
+    truth: Truth
+    area: Inside | None = None
+    hidden: Blocks | None = None
+
+    def without(self, blocks: Blocks) -> Scene:
+        """The scene as one that must not see some blocks sees it."""
+        return replace(self, hidden=blocks)
+
+    def chip(self, view: View) -> LabelledChip:
+        """Read a chip; beyond the raster's edges its pixels are mirrored and its labels ignored.
+
+        Raises:
+            RasterReadError: If the raster cannot be read there.
+        """
+        margin = 0 if min(view.row_step, view.col_step) >= 1 else 1
+        inner = view.window
+        window = Window(
+            inner.row_off - margin,
+            inner.col_off - margin,
+            inner.height + 2 * margin,
+            inner.width + 2 * margin,
+        )
+        read = self.source.read(window)
+        pixels, known = resample(
+            read.pixels,
+            read.valid,
+            (view.row - window.row_off, view.row_step, view.height),
+            (view.col - window.col_off, view.col_step, view.width),
+        )
+        if self.hidden is not None:
+            known &= ~self.hidden.inside(view)
+        pixels[~known] = np.asarray(self.source.fill, np.float32)
+        return LabelledChip(pixels, self._labels(view, known))
+
+    def _labels(self, view: View, known: np.ndarray) -> np.ndarray:
+        labels = self.truth.labels(view).copy()
+        if self.area is not None:
+            known = known & self.area.inside(view)
+        labels[~(known & on_raster(view, self.georef))] = IGNORED
+        return labels
+
+
+def on_raster(view: View, georef: Georef) -> np.ndarray:
+    """Which pixels of a view have their centre on a raster, bool ``(height, width)``."""
+    rows = (view.rows >= 0) & (view.rows < georef.height)
+    cols = (view.cols >= 0) & (view.cols < georef.width)
+    return rows[:, None] & cols[None]
+
+
+def turned(arrays: Sequence[np.ndarray], symmetry: int) -> list[np.ndarray]:
+    """Lay arrays ``(height, width, ...)`` onto themselves by one of the eight symmetries of the square, 0 to 7."""
+    return [
+        np.ascontiguousarray(np.rot90(array[:, ::-1] if symmetry >= 4 else array, symmetry % 4))
+        for array in arrays
+    ]
