@@ -1,0 +1,141 @@
+"""Pictures for people to look at: chips beside each other, labels over them, written as PNG."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.io import MemoryFile
+
+Colour = tuple[int, int, int]
+
+IGNORED_SHADE = 0.45
+"""What is left of the brightness of pixels that have no label."""
+PAPER: Colour = (255, 255, 255)
+
+
+def write_png(path: Path, rgb: np.ndarray) -> None:
+    """Write a picture; it appears whole or not at all, and nothing is left beside it.
+
+    Args:
+        path: The file; its folder is made where it is missing.
+        rgb: Red, green and blue, uint8 ``(height, width, 3)``.
+
+    Raises:
+        ValueError: If `rgb` is no such array.
+        OSError: If the file cannot be written.
+    """
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+        raise ValueError(f"a picture is uint8 (height, width, 3), got {rgb.dtype} {rgb.shape}")
+    height, width, bands = rgb.shape
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.part")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with MemoryFile(ext=".png") as memory:
+            with memory.open(driver="PNG", height=height, width=width, count=bands, dtype="uint8") as image:
+                image.write(np.moveaxis(rgb, -1, 0))
+            try:
+                draft.write_bytes(memory.getbuffer())
+                draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
+
+
+def as_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Pixels of any type as a picture.
+
+    The first three bands are red, green and blue; of fewer, the first is shown as grey. Bytes stay what they
+    are; other types are stretched from the 2nd to the 98th percentile of each band.
+
+    Args:
+        pixels: Shape ``(height, width, bands)``; samples that are not finite become black.
+
+    Returns:
+        uint8 ``(height, width, 3)``.
+    """
+    shown = pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
+    return np.ascontiguousarray(shown) if shown.dtype == np.uint8 else _stretched(shown)
+
+
+def _stretched(pixels: np.ndarray) -> np.ndarray:
+    values = np.where(np.isfinite(pixels), pixels, np.nan).astype(np.float32)
+    if np.isnan(values).all():
+        return np.zeros(values.shape, np.uint8)
+    low, high = np.nanpercentile(values, (2, 98), axis=(0, 1))
+    scaled = (values - low) / np.where(high > low, high - low, 1) * 255
+    return np.nan_to_num(scaled).clip(0, 255).astype(np.uint8)
+
+
+def overlay(
+    rgb: np.ndarray, labels: np.ndarray, colours: Mapping[int, Colour | None], strength: float = 0.5
+) -> np.ndarray:
+    """A picture with labels over it: mixed with the colour of their class, opaque where classes meet.
+
+    Args:
+        rgb: The picture, uint8 ``(height, width, 3)``.
+        labels: Its labels, uint8 ``(height, width)``.
+        colours: Colour of each label; where it is None the picture stays as it is. Pixels of labels that are
+            not named here, such as 255 where there is no label, are darkened.
+        strength: Share of the colour in the mix, 0 to 1.
+
+    Returns:
+        A new picture of the same shape.
+    """
+    table = np.zeros((256, 3), np.float32)
+    mixed = np.zeros(256, np.float32)
+    kept = np.full(256, IGNORED_SHADE, np.float32)
+    for label, colour in colours.items():
+        kept[label] = 1.0
+        if colour is not None:
+            table[label], mixed[label] = colour, strength
+    share = mixed[labels]
+    share[outlines(labels) & (share > 0)] = 1.0
+    under = rgb * kept[labels][..., None]
+    return np.rint(under * (1 - share[..., None]) + table[labels] * share[..., None]).astype(np.uint8)
+
+
+def outlines(labels: np.ndarray) -> np.ndarray:
+    """Pixels one of whose four neighbours has another label, bool ``(height, width)``."""
+    edge = np.zeros(labels.shape, bool)
+    rows, cols = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
+    edge[1:] |= rows
+    edge[:-1] |= rows
+    edge[:, 1:] |= cols
+    edge[:, :-1] |= cols
+    return edge
+
+
+def sheet_of_chips(rows: Sequence[Sequence[np.ndarray]], gap: int = 4, paper: Colour = PAPER) -> np.ndarray:
+    """Pictures beside and below each other, such as chip, truth and prediction in each row.
+
+    Args:
+        rows: Pictures, each uint8 ``(height, width, 3)``; sizes and numbers may differ. A column is as wide as
+            its widest picture, a row as high as its highest.
+        gap: What lies between and around them, in pixels.
+        paper: Colour of everything else.
+
+    Returns:
+        One picture, uint8 ``(height, width, 3)``.
+
+    Raises:
+        ValueError: If there are no pictures.
+    """
+    if not any(len(row) for row in rows):
+        raise ValueError("a sheet of chips has at least one chip")
+    heights = [max((chip.shape[0] for chip in row), default=0) for row in rows]
+    columns = max(len(row) for row in rows)
+    widths = [max(row[i].shape[1] for row in rows if i < len(row)) for i in range(columns)]
+    shape = (sum(heights) + gap * (len(heights) + 1), sum(widths) + gap * (len(widths) + 1), 3)
+    sheet = np.full(shape, paper, np.uint8)
+    top = gap
+    for row, height in zip(rows, heights, strict=True):
+        left = gap
+        for chip, width in zip(row, widths, strict=False):
+            sheet[top : top + chip.shape[0], left : left + chip.shape[1]] = chip
+            left += width + gap
+        top += height + gap
+    return sheet
