@@ -65,24 +65,28 @@ def _gather(
     row_weights: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weighted sums of the valid pixels, ``(rows, cols, bands)``, and of their weights, ``(rows, cols)``."""
-    height, width, bands = pixels.shape
-    rows, cols = row_first.size, col_first.size
-    narrow = np.zeros((height, cols, bands + 1), np.float32)
-    for row in range(row_first[0], min(height, row_first[-1] + row_weights.shape[1])):
-        for col in range(cols):
-            for place in range(col_weights.shape[1]):
-                old, weight = col_first[col] + place, col_weights[col, place]
-                if weight > 0 and valid[row, old]:
-                    for band in range(bands):
-                        narrow[row, col, band] += weight * pixels[row, old, band]
-                    narrow[row, col, bands] += weight
-    sums, shares = np.zeros((rows, cols, bands), np.float32), np.zeros((rows, cols), np.float32)
+    rows, cols, bands = row_first.size, col_first.size, pixels.shape[2]
+    narrow = np.zeros((pixels.shape[0], cols, bands + 1), np.float32)
+    for row in range(row_first[0], min(pixels.shape[0], row_first[-1] + row_weights.shape[1])):
+        _gather_row(pixels[row], valid[row], col_first, col_weights, narrow[row])
+    sums = np.zeros((rows, cols, bands + 1), np.float32)
     for row in range(rows):
         for place in range(row_weights.shape[1]):
-            old, weight = row_first[row] + place, row_weights[row, place]
-            if weight > 0:
-                for col in range(cols):
-                    for band in range(bands):
-                        sums[row, col, band] += weight * narrow[old, col, band]
-                    shares[row, col] += weight * narrow[old, col, bands]
-    return sums, shares
+            if row_weights[row, place] > 0:
+                sums[row] += row_weights[row, place] * narrow[row_first[row] + place]
+    return sums[..., :bands], sums[..., bands]
+
+
+@njit(cache=True, nogil=True)
+def _gather_row(
+    pixels: np.ndarray, valid: np.ndarray, first: np.ndarray, weights: np.ndarray, sums: np.ndarray
+) -> None:
+    """Add the valid pixels of a row, ``(width, bands)``, and their weights to `sums`, ``(cols, bands + 1)``."""
+    bands = pixels.shape[1]
+    for col in range(first.size):
+        for place in range(weights.shape[1]):
+            old, weight = first[col] + place, weights[col, place]
+            if weight > 0 and valid[old]:
+                for band in range(bands):
+                    sums[col, band] += weight * pixels[old, band]
+                sums[col, bands] += weight

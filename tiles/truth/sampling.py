@@ -132,13 +132,13 @@ class Sampler:
         step = rule.gsd / site.gsd / scale
         steps = step * stretch, step / stretch
         moved = rng.uniform(-jitter, jitter, 2)
-        corner = [
+        row, col = (
             _pushed(middle + (shift - 0.5) * rule.size * size, rule.size * size, extent)
             for middle, shift, size, extent in zip(
                 centre, moved, steps, (site.georef.height, site.georef.width), strict=True
             )
-        ]
-        return View(*corner, *steps, rule.size, rule.size)
+        )
+        return View(row, col, *steps, rule.size, rule.size)
 
 
 def _pushed(start: float, length: float, extent: int) -> float:
