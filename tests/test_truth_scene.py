@@ -1,5 +1,7 @@
 """Chips of any scale: resampled pixels, labels, blocks that are withheld, and which chips are drawn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
@@ -116,6 +118,25 @@ def test_hidden_blocks_show_neither_pixels_nor_labels(scene):
     assert (chip.labels[hidden] == IGNORED).all()
     assert (chip.pixels[hidden] == [7, 8, 9]).all()
     np.testing.assert_array_equal(chip.pixels[~hidden], read(scene.source.path)[~hidden])
+
+
+class LeftHalf:
+    """The columns below 40."""
+
+    def inside(self, view):
+        return np.repeat((view.cols < 40)[None], view.height, axis=0)
+
+
+def test_outside_the_area_labels_are_ignored_and_the_blind_see_nothing(scene):
+    seeing, blind = (replace(scene, area=LeftHalf(), blind=blind) for blind in (False, True))
+    view, pixels = View(0, 0, 1, 1, HEIGHT, WIDTH), read(scene.source.path)
+    for one in (seeing, blind):
+        labels = one.chip(view).labels
+        assert (labels[:, 40:] == IGNORED).all()
+        np.testing.assert_array_equal(labels[:, :40], scene.chip(view).labels[:, :40])
+    np.testing.assert_array_equal(seeing.chip(view).pixels, pixels)
+    np.testing.assert_array_equal(blind.chip(view).pixels[:, :40], pixels[:, :40])
+    assert (blind.chip(view).pixels[:, 40:] == [7, 8, 9]).all()
 
 
 def test_mirror_images_of_hidden_blocks_are_hidden_too(scene):

@@ -58,6 +58,8 @@ class Scene:
         truth: What is true of it.
         area: Where that is known; None for everywhere.
         hidden: Blocks whose pixels and labels are withheld; None where all may be seen.
+        blind: Whether pixels outside `area` are withheld, too. Detectors need that: they learn from all that they
+            see, and take a thing that nobody outlined for ground.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Scene:
     truth: Truth
     area: Inside | None = None
     hidden: Blocks | None = None
+    blind: bool = False
 
     def without(self, blocks: Blocks) -> Scene:
         """The scene as one that must not see some blocks sees it."""
@@ -94,15 +97,11 @@ class Scene:
         )
         if self.hidden is not None:
             known &= ~self.hidden.inside(view)
-        pixels[~known] = np.asarray(self.source.fill, np.float32)
-        return LabelledChip(pixels, self._labels(view, known))
-
-    def _labels(self, view: View, known: np.ndarray) -> np.ndarray:
+        labelled = known if self.area is None else known & self.area.inside(view)
+        pixels[~(labelled if self.blind else known)] = np.asarray(self.source.fill, np.float32)
         labels = self.truth.labels(view).copy()
-        if self.area is not None:
-            known = known & self.area.inside(view)
-        labels[~(known & on_raster(view, self.georef))] = IGNORED
-        return labels
+        labels[~(labelled & on_raster(view, self.georef))] = IGNORED
+        return LabelledChip(pixels, labels)
 
 
 def on_raster(view: View, georef: Georef) -> np.ndarray:
