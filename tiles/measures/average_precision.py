@@ -1,0 +1,147 @@
+"""Average precision of polygons, as COCO defines it: equal to pycocotools, out of geometry instead of masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from tiles.measures.overlaps import Overlaps
+
+THRESHOLDS = np.linspace(0.5, 0.95, 10)
+"""IoU from which on a prediction is a hit."""
+RECALLS = np.linspace(0.0, 1.0, 101)
+"""Recalls at which precision is read."""
+SIZES = {
+    "all": (0.0, np.inf),
+    "small": (0.0, 32.0**2),
+    "medium": (32.0**2, 96.0**2),
+    "large": (96.0**2, np.inf),
+}
+"""Areas in square pixels, both ends included. COCO ends `all` and `large` at 1e10."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """What became of the predictions of one class on one raster.
+
+    Attributes:
+        scores: Scores in falling order, float64 ``(predictions,)``.
+        hit: Whether each prediction has a true polygon, bool ``(sizes, thresholds, predictions)``.
+        ignored: Whether it counts neither for nor against, of the same shape.
+        truths: How many true polygons are of each size, int64 ``(sizes,)``.
+    """
+
+    scores: np.ndarray
+    hit: np.ndarray
+    ignored: np.ndarray
+    truths: np.ndarray
+
+
+def match(pairs: Overlaps, scores: np.ndarray, most: int | None = None) -> Matches:
+    """Match the predictions of one class on one raster with its true polygons.
+
+    In falling order of scores (equal ones in their own order) each prediction takes the free true polygon with
+    the highest IoU. True polygons of another size are ignored: they are taken only by predictions that find no
+    other, which are ignored with them; so are predictions of another size that find none.
+
+    Args:
+        pairs: Pairs whose IoU is 0.5 or more.
+        scores: Score of each predicted polygon.
+        most: How many of the surest predictions count; None for all.
+    """
+    order = np.argsort(-scores, kind="stable")[:most]
+    ends = np.searchsorted(pairs.predicted, np.arange(len(scores) + 1))
+    sizes = np.array(list(SIZES.values()))
+    outside = (pairs.truth_areas < sizes[:, :1]) | (pairs.truth_areas > sizes[:, 1:])
+    hit, ignored = _take(order, ends, pairs.truth, pairs.iou, outside, THRESHOLDS)
+    areas = pairs.predicted_areas[order]
+    other_size = (areas < sizes[:, :1]) | (areas > sizes[:, 1:])
+    ignored |= ~hit & other_size[:, None]
+    return Matches(scores[order], hit, ignored, np.count_nonzero(~outside, axis=1))
+
+
+@njit(cache=True, nogil=True)
+def _take(order, ends, truth, iou, outside, thresholds):  # type: ignore[no-untyped-def]
+    """Let each prediction take its true polygon, for each size and threshold.
+
+    Args:
+        order: Numbers of the predictions in falling order of scores.
+        ends: First pair of each prediction, and the end of the last.
+        truth: True polygon of each pair.
+        iou: IoU of each pair.
+        outside: Whether each true polygon is of another size, bool ``(sizes, truths)``.
+        thresholds: The least IoU of hits.
+
+    Returns:
+        Hit and ignored, bool ``(sizes, thresholds, predictions)``.
+    """
+    shape = (outside.shape[0], len(thresholds), len(order))
+    hit, ignored = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+    for size in range(shape[0]):
+        for level in range(shape[1]):
+            taken = np.zeros(outside.shape[1], np.bool_)
+            for place in range(shape[2]):
+                best, best_iou = -1, min(thresholds[level], 1 - 1e-10)
+                for other in (False, True):
+                    if best >= 0:
+                        break
+                    for pair in range(ends[order[place]], ends[order[place] + 1]):
+                        one = truth[pair]
+                        # Of equal overlaps the later one is taken, as pycocotools does.
+                        if outside[size, one] == other and not taken[one] and iou[pair] >= best_iou:
+                            best, best_iou = one, iou[pair]
+                if best >= 0:
+                    taken[best] = True
+                    hit[size, level, place] = True
+                    ignored[size, level, place] = outside[size, best]
+    return hit, ignored
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Precision:
+    """Average precision and recall of one class over rasters.
+
+    Attributes:
+        precision: Mean of the precision at 101 recalls, float64 ``(sizes, thresholds)``; NaN without truth.
+        recall: Share of the true polygons that were found; NaN without truth.
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+
+
+def average_precision(matches: Sequence[Matches]) -> Precision:
+    """The average precision of one class over all rasters, each with its matches."""
+    shape = (len(SIZES), len(THRESHOLDS))
+    precision, recall = np.full(shape, np.nan), np.full(shape, np.nan)
+    truths = np.stack([one.truths for one in matches]).sum(axis=0).tolist()
+    order = np.argsort(-np.concatenate([one.scores for one in matches]), kind="stable")
+    hit = np.concatenate([one.hit for one in matches], axis=2)
+    ignored = np.concatenate([one.ignored for one in matches], axis=2)
+    for size, level in np.ndindex(shape):
+        if truths[size]:
+            counted = ~ignored[size, level, order]
+            right = hit[size, level, order][counted]
+            precision[size, level] = _mean_precision(right, truths[size])
+            recall[size, level] = np.count_nonzero(right) / truths[size]
+    return Precision(precision, recall)
+
+
+def _mean_precision(right: np.ndarray, truths: int) -> float:
+    """Mean over `RECALLS` of the best precision at that recall or a higher one; 0 where it is not reached.
+
+    Args:
+        right: Whether each prediction is a hit, in falling order of scores.
+        truths: Number of true polygons, 1 or more.
+    """
+    if not right.size:
+        return 0.0
+    hits = np.cumsum(right)
+    # pycocotools adds the same hair to the divisor, which keeps both equal to the last digit.
+    precision = hits / (np.arange(1, len(right) + 1) + np.spacing(1))
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    places = np.searchsorted(hits / truths, RECALLS)
+    return float(np.append(envelope, 0.0)[places].mean())

@@ -1,0 +1,70 @@
+"""SpaceNet's measure of polygons: F1 of those that were found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tiles.measures.overlaps import Overlaps
+
+
+@dataclass(frozen=True)
+class Found:
+    """Polygons that were found; those of several rasters may be added.
+
+    Attributes:
+        true: Predicted polygons with a true one.
+        false: Predicted ones without.
+        missed: True ones that were not predicted.
+    """
+
+    true: int
+    false: int
+    missed: int
+
+    def __add__(self, other: Found) -> Found:
+        """Those of both."""
+        return Found(self.true + other.true, self.false + other.false, self.missed + other.missed)
+
+    @cached_property
+    def precision(self) -> float:
+        """Share of the predicted polygons that are true; NaN where there are none."""
+        return self._share(self.true, self.true + self.false)
+
+    @cached_property
+    def recall(self) -> float:
+        """Share of the true polygons that were found; NaN where there are none."""
+        return self._share(self.true, self.true + self.missed)
+
+    @cached_property
+    def f1(self) -> float:
+        """Harmonic mean of both; NaN where there are no polygons at all."""
+        return self._share(2 * self.true, 2 * self.true + self.false + self.missed)
+
+    @staticmethod
+    def _share(part: int, whole: int) -> float:
+        return part / whole if whole else float("nan")
+
+
+def find(pairs: Overlaps, scores: np.ndarray) -> Found:
+    """Count the polygons of one class on one raster that were found.
+
+    In falling order of scores (equal ones in their own order) each prediction takes the free true polygon with
+    the highest IoU, 0.5 at least; of equal IoU the first.
+    The rule of the `SpaceNet challenges <https://arxiv.org/abs/1807.01232>`_.
+
+    Args:
+        pairs: Pairs whose IoU is 0.5 or more.
+        scores: Score of each predicted polygon.
+    """
+    rank = np.empty(len(scores), np.int64)
+    rank[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
+    done, taken = set[int](), set[int]()
+    order = np.lexsort((pairs.truth, -pairs.iou, rank[pairs.predicted]))
+    for one, other in zip(pairs.predicted[order].tolist(), pairs.truth[order].tolist(), strict=True):
+        if one not in done and other not in taken:
+            done.add(one)
+            taken.add(other)
+    return Found(len(taken), len(scores) - len(taken), len(pairs.truth_areas) - len(taken))
