@@ -25,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["models"]:
         return _ended(lambda: _models(arguments[1:]), "interrupted")
+    if arguments[:1] == ["evaluate"]:
+        return _ended(lambda: _evaluate(arguments[1:]), "interrupted")
     try:
         command, options, as_json = parse(arguments, _version())
     except ArgumentError as error:
@@ -48,6 +50,12 @@ def _models(arguments: Sequence[str]) -> int:
     from pipeline.models_command import run_models
 
     return run_models(arguments)
+
+
+def _evaluate(arguments: Sequence[str]) -> int:
+    from pipeline.evaluation.command import run_evaluate
+
+    return run_evaluate(arguments)
 
 
 def _plan(options: SegmentOptions, as_json: bool) -> int:

@@ -1,0 +1,121 @@
+"""Which classes there are, and what labels, values and properties say of them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.evaluation.options import EvaluateOptions
+from pipeline.evaluation.reasons import EvaluateError
+from tiles.truth.scene import IGNORED
+from tiles.truth.vectors import PolygonFile
+
+BACKGROUND = "background"
+NO_CLASS = -1
+"""Label of polygons that are of a class which is not measured and that the prediction does not know."""
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """The classes of an evaluation.
+
+    Attributes:
+        names: Their names, in the order of the labels.
+        background: Label of the class that is nothing; None where there is none.
+        chosen: Labels that are measured.
+        restricted: Whether they were chosen by name.
+    """
+
+    names: tuple[str, ...]
+    background: int | None
+    chosen: tuple[int, ...]
+    restricted: bool = False
+
+    @property
+    def things(self) -> tuple[int, ...]:
+        """Labels whose polygons are measured."""
+        return tuple(label for label in self.chosen if label != self.background)
+
+    def labels_of(self, file: PolygonFile, *, has_values: bool) -> np.ndarray:
+        """Labels of the polygons of a file: `IGNORED` for those that say nothing, `NO_CLASS` for other things.
+
+        Args:
+            file: The polygons.
+            has_values: Whether the file says what they are; else all are of the one class that is measured.
+
+        Raises:
+            EvaluateError: If it names a class that does not exist, or none where there are several.
+        """
+        if not has_values:
+            return np.full(len(file.polygons), self._only(file.path), np.int64)
+        table: dict[str | None, int] = {name: label for label, name in enumerate(self.names)}
+        table[None] = IGNORED
+        unknown = sorted({value for value in file.values if value is not None} - set(self.names))
+        if unknown and not self.restricted:
+            raise EvaluateError(
+                [
+                    f"{file.path} has polygons of {_list(unknown)}, but the classes are {', '.join(self.names)}; "
+                    "choose --class-property, or name the classes that are to be measured with --classes"
+                ]
+            )
+        return np.array([table.get(value, NO_CLASS) for value in file.values], np.int64)
+
+    def _only(self, path: str) -> int:
+        if len(self.things) != 1:
+            names = ", ".join(self.names[label] for label in self.things) or "none"
+            raise EvaluateError(
+                [
+                    f"{path} does not say what its polygons are, and the classes are {names}; give "
+                    "--class-property with the property that says it, or --classes with the one class that they are"
+                ]
+            )
+        return self.things[0]
+
+
+def class_list(names: Sequence[str], options: EvaluateOptions) -> ClassList:
+    """The classes of an evaluation, of which some may be chosen.
+
+    Raises:
+        EvaluateError: If a chosen one or the background is none of them.
+    """
+    reasons = []
+    for option, wanted in (("--classes", options.classes or ()), ("--background", _background(options))):
+        for name in wanted:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                reasons.append(f"{option} {name} is none of the classes {', '.join(names)}{hint}")
+    if reasons:
+        raise EvaluateError(reasons)
+    chosen = options.classes or names
+    labels = tuple(label for label, name in enumerate(names) if name in chosen)
+    restricted = options.classes is not None and len(labels) < len(names)
+    return ClassList(tuple(names), background_of(names, options), labels, restricted)
+
+
+def background_of(names: Sequence[str], options: EvaluateOptions) -> int | None:
+    """Label of the class that is nothing: the one that was said, else that of its name, else the first."""
+    if options.background == "none" and "none" not in names:
+        return None
+    name = options.background or (BACKGROUND if BACKGROUND in names else names[0])
+    return list(names).index(name)
+
+
+def names_of_polygons(values: Iterable[str | None], options: EvaluateOptions) -> tuple[str, ...]:
+    """Classes of polygons alone: the background, then what they say they are."""
+    found = sorted({value for value in values if value is not None})
+    names = [name for name in dict.fromkeys([*(options.classes or ()), *found]) if name != BACKGROUND]
+    first = options.background if options.background not in (None, "none") else BACKGROUND
+    return (str(first), *(name for name in names or ["polygon"] if name != first))
+
+
+def _background(options: EvaluateOptions) -> tuple[str, ...]:
+    return () if options.background in (None, "none") else (str(options.background),)
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

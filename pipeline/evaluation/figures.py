@@ -1,0 +1,144 @@
+"""Counts become figures, for programs to read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+
+from pipeline.evaluation.classes import ClassList
+from pipeline.evaluation.measure import Measured
+from pipeline.evaluation.options import EvaluateOptions
+from tiles.measures.average_precision import SIZES, Precision, average_precision
+from tiles.measures.confusion import mean_of_known, pixel_figures
+from tiles.measures.maps import PixelCounts
+from tiles.measures.spacenet import Found
+
+FORMAT = 1
+AP50, AP75 = 0, 5
+
+
+def evaluation_json(
+    measured: Sequence[Measured], classes: ClassList, options: EvaluateOptions, notes: Sequence[str]
+) -> dict[str, Any]:
+    """All figures: pooled over the rasters, and of each raster.
+
+    Figures that have no meaning, such as the IoU of a class that does not occur, are None.
+    """
+    return {
+        "format": FORMAT,
+        "predicted": options.predicted,
+        "classes": list(classes.names),
+        "background": None if classes.background is None else classes.names[classes.background],
+        "measured": [classes.names[label] for label in classes.chosen],
+        "tolerance_px": options.tolerance,
+        "max_detections": options.max_detections,
+        **_figures(measured, classes),
+        "rasters": [
+            {
+                "name": one.subject.name,
+                "labels": one.subject.predicted.labels,
+                "polygons_file": one.subject.predicted.polygons,
+                "truth": list(one.subject.truth),
+                **_figures([one], classes),
+            }
+            for one in measured
+        ],
+        "notes": list(notes),
+    }
+
+
+def _figures(measured: Sequence[Measured], classes: ClassList) -> dict[str, Any]:
+    pixels = [one.pixels for one in measured if one.pixels is not None]
+    polygons = [one for one in measured if one.polygons is not None]
+    return {
+        "pixels": pixels_json(reduce(add, pixels), classes) if pixels else None,
+        "polygons": polygons_json(polygons, classes) if polygons else None,
+    }
+
+
+def pixels_json(counts: PixelCounts, classes: ClassList) -> dict[str, Any]:
+    """Figures of pixels. Means are over the measured classes that occur in truth or prediction."""
+    figures, boundary = pixel_figures(counts.matrix), counts.boundary
+    chosen = list(classes.chosen)
+    columns = {
+        "iou": figures.iou,
+        "precision": figures.precision,
+        "recall": figures.recall,
+        "f1": figures.f1,
+        "boundary_f1": boundary.f1,
+        "boundary_precision": boundary.precision,
+        "boundary_recall": boundary.recall,
+    }
+    return {
+        "pixels": int(counts.matrix.sum()),
+        "without_truth": counts.without_truth,
+        "without_prediction": counts.without_prediction,
+        "accuracy": known(figures.accuracy),
+        "mean_iou": known(mean_of_known(figures.iou[chosen])),
+        "mean_f1": known(mean_of_known(figures.f1[chosen])),
+        "mean_boundary_f1": known(mean_of_known(boundary.f1[chosen])),
+        "classes": {
+            classes.names[label]: {
+                "pixels": int(counts.matrix[label].sum()),
+                "predicted_pixels": int(counts.matrix[:, label].sum()),
+                **{name: known(values[label]) for name, values in columns.items()},
+            }
+            for label in chosen
+        },
+        "confusion": counts.matrix.tolist(),
+    }
+
+
+def polygons_json(measured: Sequence[Measured], classes: ClassList) -> dict[str, Any]:
+    """Figures of polygons. AP and AR are means over the measured classes that have true polygons."""
+    sized = all(one.subject.in_pixels for one in measured)
+    parts = {
+        label: [one.polygons[label] for one in measured if one.polygons is not None]
+        for label in classes.things
+    }
+    precisions = {label: average_precision([part.matches for part in some]) for label, some in parts.items()}
+    found = {label: sum((part.found for part in some), Found(0, 0, 0)) for label, some in parts.items()}
+    return {
+        **_polygon_figures(list(precisions.values()), sum(found.values(), Found(0, 0, 0)), sized),
+        "left_out": sum(one.left_out for one in measured),
+        "classes": {
+            classes.names[label]: _polygon_figures([precisions[label]], found[label], sized)
+            for label in parts
+        },
+    }
+
+
+def _polygon_figures(precisions: Sequence[Precision], found: Found, sized: bool) -> dict[str, Any]:
+    """Figures of some classes together; those by size only where there are pixels to measure it in."""
+    figures: dict[str, Any] = {
+        "ap": _mean([one.precision[0] for one in precisions]),
+        "ap50": _mean([one.precision[0, AP50] for one in precisions]),
+        "ap75": _mean([one.precision[0, AP75] for one in precisions]),
+        "ar": _mean([one.recall[0] for one in precisions]),
+    }
+    for number, size in enumerate(SIZES):
+        if number:
+            figures[f"ap_{size}"] = _mean([one.precision[number] for one in precisions]) if sized else None
+            figures[f"ar_{size}"] = _mean([one.recall[number] for one in precisions]) if sized else None
+    return figures | {
+        "f1": known(found.f1),
+        "precision": known(found.precision),
+        "recall": known(found.recall),
+        "true": found.true,
+        "false": found.false,
+        "missed": found.missed,
+    }
+
+
+def _mean(figures: Sequence[np.ndarray]) -> float | None:
+    return known(mean_of_known(np.array(figures).ravel())) if len(figures) else None
+
+
+def known(figure: float) -> float | None:
+    """A figure, or None where it has no meaning."""
+    return None if math.isnan(figure) else float(figure)

@@ -1,0 +1,161 @@
+"""Subjects are measured, one after another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+
+from pipeline.evaluation.classes import ClassList
+from pipeline.evaluation.options import EvaluateOptions
+from pipeline.evaluation.polygons import (
+    PlacedPolygons,
+    place_area,
+    place_predicted,
+    place_truth,
+    region_of,
+)
+from pipeline.evaluation.reasons import EvaluateError
+from pipeline.evaluation.subjects import Subject
+from tiles.measures.average_precision import Matches, match
+from tiles.measures.clip import clip
+from tiles.measures.label_map import LabelMapFile
+from tiles.measures.maps import LabelError, Maps, MapSettings, PixelCounts, measure_maps
+from tiles.measures.overlaps import overlaps
+from tiles.measures.spacenet import Found, find
+from tiles.truth.area import Area
+from tiles.truth.burn import edges_of
+from tiles.truth.polygons import Classes, PolygonTruth
+from tiles.truth.scene import IGNORED, Truth
+
+LEAST_LEFT_PX = 1.0
+"""What is left of a polygon that an edge cuts counts from this area on, in square pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PolygonCounts:
+    """Polygons of one class on one raster.
+
+    Attributes:
+        matches: What COCO makes of them.
+        found: What SpaceNet makes of them.
+    """
+
+    matches: Matches
+    found: Found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What was counted on one raster.
+
+    Attributes:
+        subject: The raster.
+        maps: What was compared pixel by pixel, also for the picture.
+        pixels: Counts of pixels; None where no pixels were compared.
+        polygons: Counts of each class; None where no polygons were compared.
+        left_out: True polygons that lie mostly where nothing was predicted.
+    """
+
+    subject: Subject
+    maps: Maps
+    pixels: PixelCounts | None
+    polygons: dict[int, PolygonCounts] | None
+    left_out: int
+
+
+def measure(subject: Subject, classes: ClassList, options: EvaluateOptions) -> Measured:
+    """Measure one raster.
+
+    Raises:
+        EvaluateError: If a label map holds labels of no class.
+        RasterReadError: If a raster cannot be read.
+    """
+    georef = subject.georef
+    shape = georef.height, georef.width
+    area = None if options.aoi is None else place_area(options.aoi, georef)
+    true = _true_polygons(subject, classes, options)
+    predicted = _predicted_polygons(subject, classes)
+    inside = None if area is None else Area(edges_of(area))
+    maps = Maps(
+        georef,
+        subject.labels or _drawn(predicted, classes, shape),
+        _drawn(true, classes, shape) if true is not None else _raster_truth(subject, classes, options),
+        inside,
+    )
+    pixels, unseen = None, None
+    if subject.in_pixels:
+        settings = MapSettings(len(classes.names), options.tolerance, options.block)
+        try:
+            pixels, unseen = measure_maps(maps, settings)
+        except LabelError as error:
+            path = subject.labels.path if subject.labels else subject.truth[0]
+            raise EvaluateError([f"{subject.name} ({path}): {error}; name all with --classes"]) from error
+    if true is None or predicted is None:
+        return Measured(subject, maps, pixels, None, 0)
+    region = region_of(georef, area)
+    true, left_out = _cut(true, region, unseen)
+    predicted, _ = _cut(predicted, region, None)
+    polygons = {label: _compare(predicted, true, label, options.max_detections) for label in classes.things}
+    return Measured(subject, maps, pixels, polygons, left_out)
+
+
+def _true_polygons(subject: Subject, classes: ClassList, options: EvaluateOptions) -> PlacedPolygons | None:
+    if not subject.truth_is_polygons:
+        return None
+    return place_truth(subject.truth, subject.georef, classes, options.class_property)
+
+
+def _predicted_polygons(subject: Subject, classes: ClassList) -> PlacedPolygons | None:
+    """Predicted polygons where they are compared: with true ones, or drawn where there is no label map."""
+    path = subject.predicted.polygons
+    if path is None or (subject.labels is not None and not subject.truth_is_polygons):
+        return None
+    return place_predicted(path, subject.georef, classes)
+
+
+def _drawn(placed: PlacedPolygons | None, classes: ClassList, shape: tuple[int, int]) -> Truth:
+    """Polygons as labels; where none is, the background, or nothing known where there is no such class."""
+    if placed is None:
+        raise ValueError("there are neither labels nor polygons")
+    background = IGNORED if classes.background is None else classes.background
+    meaning = Classes(len(classes.names), background)
+    return PolygonTruth(placed.polygons, placed.labels, meaning, shape)
+
+
+def _raster_truth(subject: Subject, classes: ClassList, options: EvaluateOptions) -> Truth:
+    from tiles.truth.label_raster import RasterTruth
+
+    path = subject.truth[0]
+    values = options.label_values or tuple(range(len(classes.names)))
+    names = LabelMapFile(path).names
+    if options.label_values is None and names is not None:
+        missing = [name for name in classes.names if name not in names]
+        if missing:
+            raise EvaluateError(
+                [
+                    f"{path} has the classes {', '.join(names)}, without {', '.join(missing)}; give --label-values"
+                ]
+            )
+        values = tuple(names.index(name) for name in classes.names)
+    return RasterTruth(path, subject.georef, values)
+
+
+def _cut(
+    placed: PlacedPolygons, region: shapely.Geometry, unseen: np.ndarray | None
+) -> tuple[PlacedPolygons, int]:
+    """Polygons cut to a region, without those of no class, and without those more than half of which is unseen."""
+    polygons, numbers = clip(placed.polygons, region, LEAST_LEFT_PX)
+    cut = PlacedPolygons(polygons, placed.labels[numbers], placed.scores[numbers])
+    known = cut.labels != IGNORED
+    if unseen is None:
+        return cut.some(known), 0
+    seen = unseen[numbers] <= shapely.area(polygons) / 2
+    return cut.some(known & seen), int(np.count_nonzero(known & ~seen))
+
+
+def _compare(predicted: PlacedPolygons, true: PlacedPolygons, label: int, most: int | None) -> PolygonCounts:
+    some, others = predicted.some(predicted.labels == label), true.some(true.labels == label)
+    pairs = overlaps(some.polygons, others.polygons)
+    return PolygonCounts(match(pairs, some.scores, most), find(pairs, some.scores))

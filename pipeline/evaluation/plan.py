@@ -1,0 +1,159 @@
+"""What is compared with what, or every reason why nothing can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pipeline.evaluation.classes import ClassList, class_list, names_of_polygons
+from pipeline.evaluation.options import EvaluateOptions
+from pipeline.evaluation.pairing import expand_files
+from pipeline.evaluation.polygons import CLASS, optional_property, place_area, read_file
+from pipeline.evaluation.predicted import Predicted, find_predicted
+from pipeline.evaluation.reasons import EvaluateError
+from pipeline.evaluation.subjects import Subject, make_subjects
+from tiles.inspect import RasterError, inspect_raster
+from tiles.measures.label_map import LabelMapFile
+from tiles.truth.vectors import VectorError, is_vector
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that is compared.
+
+    Attributes:
+        subjects: The rasters.
+        classes: The classes.
+        notes: What was left out, and why.
+    """
+
+    subjects: tuple[Subject, ...]
+    classes: ClassList
+    notes: tuple[str, ...]
+
+
+def plan_evaluation(options: EvaluateOptions) -> Evaluation:
+    """Find what is compared with what.
+
+    Raises:
+        EvaluateError: With every reason why nothing can be measured.
+    """
+    reasons: list[str] = []
+    truth, images = _files(options, reasons)
+    predicted: list[Predicted] = []
+    try:
+        predicted = find_predicted(options.predicted)
+    except EvaluateError as error:
+        reasons += error.reasons
+    labels = {one.name: _tried(reasons, LabelMapFile, one.labels) for one in predicted}
+    for one in predicted:
+        _tried(reasons, read_file, one.polygons)
+    if reasons:
+        raise EvaluateError(reasons)
+    subjects, notes = make_subjects(predicted, labels, truth, images)
+    if options.aoi is not None:
+        subjects, left_out = _in_area(subjects, options.aoi)
+        notes += left_out
+    classes = class_list(_class_names(subjects, options), options)
+    _check_truth(subjects, classes, options)
+    return Evaluation(tuple(subjects), classes, tuple(notes))
+
+
+def _files(options: EvaluateOptions, reasons: list[str]) -> tuple[list[str], list[str]]:
+    """The files of truth and the rasters, all of which were looked at."""
+    truth, problems = expand_files(options.truth, "--truth")
+    reasons += problems
+    images, problems = expand_files(options.images, "--images")
+    reasons += problems
+    for path in truth:
+        _tried(reasons, lambda path: read_file(path) if is_vector(path) else inspect_raster(path), path)
+    for path in images:
+        _tried(reasons, inspect_raster, path)
+    if options.aoi is not None and not is_vector(options.aoi):
+        reasons.append(f"--aoi {options.aoi} is a raster; give a file of polygons")
+    elif options.aoi is not None:
+        _tried(reasons, read_file, options.aoi)
+    return truth, images
+
+
+def _tried(reasons: list[str], make: Callable[[str], T], path: str | None) -> T | None:
+    try:
+        return None if path is None else make(path)
+    except (RasterError, VectorError) as error:
+        reasons.append(str(error))
+        return None
+
+
+def _in_area(subjects: Sequence[Subject], aoi: str) -> tuple[list[Subject], list[str]]:
+    """The subjects that share something with the area of interest, and notes on the others."""
+    inside = [subject for subject in subjects if len(place_area(aoi, subject.georef))]
+    if not inside:
+        raise EvaluateError([f"--aoi {aoi} overlaps nothing that was predicted; check its CRS"])
+    return inside, [f"{one.name} lies outside --aoi and is left out" for one in subjects if one not in inside]
+
+
+def _class_names(subjects: Sequence[Subject], options: EvaluateOptions) -> tuple[str, ...]:
+    """Names of the classes: of the label maps, else what was said, else what the polygons say they are."""
+    maps = [subject.labels for subject in subjects if subject.labels is not None]
+    named = {one.names: one.path for one in maps if one.names is not None}
+    if len(named) > 1:
+        first, second = list(named.items())[:2]
+        raise EvaluateError(
+            [
+                f"{first[1]} has the classes {', '.join(first[0])}, but {second[1]} has {', '.join(second[0])}; "
+                "measure what different networks predicted one by one"
+            ]
+        )
+    if named:
+        return next(iter(named))
+    if maps and options.classes is None:
+        raise EvaluateError(
+            [
+                f"{maps[0].path} names no classes; name its labels 0, 1, ... in order "
+                "with --classes, such as --classes background,building"
+            ]
+        )
+    if maps and options.classes is not None:
+        return options.classes
+    values: list[str | None] = []
+    for subject in subjects:
+        predicted = subject.predicted.polygons
+        file = None if predicted is None else optional_property(predicted, CLASS)
+        values += () if file is None else file.values
+        if options.class_property is not None and subject.truth_is_polygons:
+            values += [
+                value for path in subject.truth for value in read_file(path, options.class_property).values
+            ]
+    return names_of_polygons(values, options)
+
+
+def _check_truth(subjects: Sequence[Subject], classes: ClassList, options: EvaluateOptions) -> None:
+    """Check that polygons are of classes, and that there are as many values as classes."""
+    reasons = []
+    values = options.label_values
+    if values is not None and all(subject.truth_is_polygons for subject in subjects):
+        reasons.append("--label-values is for true label rasters, but the truth is polygons; leave it out")
+    elif values is not None and len(values) != len(classes.names):
+        reasons.append(
+            f"--label-values has {len(values)} values, but there are {len(classes.names)} classes: "
+            f"{', '.join(classes.names)}"
+        )
+    if options.class_property is not None and not any(subject.truth_is_polygons for subject in subjects):
+        reasons.append("--class-property is for true polygons, but the truth is rasters; leave it out")
+    for subject in subjects:
+        try:
+            for path in subject.truth if subject.truth_is_polygons else ():
+                file = read_file(path, options.class_property)
+                classes.labels_of(file, has_values=options.class_property is not None)
+            if subject.predicted.polygons is not None and subject.truth_is_polygons:
+                named = optional_property(subject.predicted.polygons, CLASS)
+                (named and classes.labels_of(named, has_values=True))
+        except VectorError as error:
+            reasons.append(str(error))
+        except EvaluateError as error:
+            reasons += error.reasons
+    if reasons:
+        raise EvaluateError(reasons)

@@ -1,0 +1,56 @@
+"""The plane in which polygons are compared where no raster gives one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyproj
+import shapely
+
+from tiles.georef import Georef
+from tiles.truth.vectors import PolygonFile
+
+PIXELS = 1 << 16
+"""Longest side of the plane, in its pixels: edges that bend are followed to a tenth of one."""
+_FINEST_M = 0.01
+
+
+def plane_of(files: Sequence[PolygonFile]) -> Georef | None:
+    """An equal-area plane that holds the polygons of some files; None where they have none.
+
+    Lambert's azimuthal projection around their middle: shares of areas are those on the Earth.
+    """
+    points = [_lonlat(file) for file in files if len(file.polygons)]
+    if not points:
+        return None
+    lonlat = np.concatenate(points)
+    lonlat = lonlat[np.isfinite(lonlat).all(axis=1)]
+    if not len(lonlat):
+        return None
+    lon, lat = _middle(lonlat)
+    crs = f"+proj=laea +lat_0={lat:.6f} +lon_0={lon:.6f} +datum=WGS84 +units=m +type=crs"
+    way = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True)
+    xy = np.stack(way.transform(*lonlat.T), axis=1)
+    xy = xy[np.isfinite(xy).all(axis=1)]
+    low, high = xy.min(axis=0), xy.max(axis=0)
+    margin = 0.02 * float((high - low).max()) + 1.0
+    low, high = low - margin, high + margin
+    step = max(_FINEST_M, float((high - low).max()) / PIXELS)
+    width, height = (int(size) + 1 for size in (high - low) / step)
+    return Georef(crs, (step, 0.0, float(low[0]), 0.0, -step, float(high[1])), height, width)
+
+
+def _lonlat(file: PolygonFile) -> np.ndarray:
+    """Corners of the bounds of polygons, in longitude and latitude."""
+    left, bottom, right, top = shapely.bounds(file.polygons).T
+    x, y = np.concatenate([left, right, left, right]), np.concatenate([bottom, top, top, bottom])
+    way = pyproj.Transformer.from_crs(file.crs, "OGC:CRS84", always_xy=True)
+    return np.stack(way.transform(x, y), axis=1)
+
+
+def _middle(lonlat: np.ndarray) -> tuple[float, float]:
+    """Mean direction of points on the Earth; longitudes may go over the antimeridian."""
+    lon, lat = np.radians(lonlat).T
+    x, y, z = (np.cos(lat) * np.cos(lon)).mean(), (np.cos(lat) * np.sin(lon)).mean(), np.sin(lat).mean()
+    return float(np.degrees(np.arctan2(y, x))), float(np.degrees(np.arctan2(z, np.hypot(x, y))))

@@ -1,0 +1,124 @@
+"""Polygons of files, with class and score, laid onto the grid of a raster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import shapely
+
+from pipeline.evaluation.classes import NO_CLASS, ClassList
+from tiles.georef import Georef
+from tiles.truth.placing import place_polygons
+from tiles.truth.scene import IGNORED
+from tiles.truth.vectors import PolygonFile, VectorError, read_polygons
+
+CLASS, SCORE = "class", "score"
+"""Properties of the polygons that Terraseam writes."""
+
+read_file = lru_cache(maxsize=2)(read_polygons)
+"""Reads a file; one that many rasters share is read once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacedPolygons:
+    """Polygons on a grid.
+
+    Attributes:
+        polygons: In pixels ``(col, row)``, object ``(n,)``.
+        labels: Label of each, int64; `IGNORED` where it is not known.
+        scores: Score of each, float64.
+    """
+
+    polygons: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+    def some(self, chosen: np.ndarray) -> PlacedPolygons:
+        """Those of a boolean array or of numbers."""
+        return PlacedPolygons(self.polygons[chosen], self.labels[chosen], self.scores[chosen])
+
+
+def optional_property(path: str, name: str) -> PolygonFile | None:
+    """A file with a property, or None where it has no such property.
+
+    Raises:
+        VectorError: If it cannot be read.
+    """
+    try:
+        return read_file(path, name)
+    except VectorError:
+        read_file(path)
+        return None
+
+
+def place_truth(
+    paths: Sequence[str], georef: Georef, classes: ClassList, class_property: str | None
+) -> PlacedPolygons:
+    """Lay true polygons of some files onto a grid.
+
+    Raises:
+        VectorError, EvaluateError: If they cannot be read, or are of no class.
+    """
+    parts = []
+    for path in paths:
+        file = read_file(path, class_property)
+        labels = classes.labels_of(file, has_values=class_property is not None)
+        parts.append(_place(file, georef, labels, np.ones(len(labels))))
+    return PlacedPolygons(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("polygons", "labels", "scores")
+        )
+    )
+
+
+def place_predicted(path: str, georef: Georef, classes: ClassList) -> PlacedPolygons:
+    """Lay predicted polygons onto a grid; those without a score have 1.
+
+    Raises:
+        VectorError, EvaluateError: If they cannot be read, or are of no class.
+    """
+    named, scored = optional_property(path, CLASS), optional_property(path, SCORE)
+    file = named or read_file(path)
+    labels = classes.labels_of(file, has_values=named is not None)
+    scores = np.ones(len(labels)) if scored is None else _scores(scored)
+    return _place(file, georef, labels, scores)
+
+
+def _scores(file: PolygonFile) -> np.ndarray:
+    try:
+        scores = np.array([1.0 if value is None else float(value) for value in file.values])
+    except ValueError:
+        scores = np.array([np.nan])
+    if not np.isfinite(scores).all():
+        raise VectorError(f"{file.path} has scores that are no numbers; mend its property {SCORE!r}")
+    return scores
+
+
+def _place(file: PolygonFile, georef: Georef, labels: np.ndarray, scores: np.ndarray) -> PlacedPolygons:
+    placed = place_polygons(file, georef)
+    found = PlacedPolygons(placed.polygons, labels[placed.numbers], scores[placed.numbers])
+    return found.some(found.labels != NO_CLASS)
+
+
+def place_area(path: str, georef: Georef) -> np.ndarray:
+    """The polygons of an area of interest on a grid, object ``(n,)``.
+
+    Raises:
+        VectorError: If the file cannot be read.
+    """
+    return place_polygons(read_file(path), georef).polygons
+
+
+def region_of(georef: Georef, area: np.ndarray | None) -> shapely.Geometry:
+    """A grid, or the part of it that lies in an area, as a polygon in pixels."""
+    grid = shapely.box(0, 0, georef.width, georef.height)
+    return grid if area is None else shapely.intersection(grid, shapely.union_all(area))
+
+
+def known_label(labels: np.ndarray) -> np.ndarray:
+    """Which labels are those of classes."""
+    return labels != IGNORED

@@ -1,0 +1,90 @@
+"""What was predicted: the files of a run, of a folder, or one file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.evaluation.reasons import EvaluateError
+from tiles.inspect import SUFFIXES
+from tiles.truth.vectors import is_vector
+
+LABELS, POLYGONS, MANIFEST = "labels.tif", "polygons.geojson", "manifest.json"
+VECTORS = frozenset({".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".geoparquet"})
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was predicted of one raster.
+
+    Attributes:
+        name: Name of the raster, by which its truth is found.
+        labels: Its label map; None where there is none.
+        polygons: Its polygons; None where there are none.
+    """
+
+    name: str
+    labels: str | None = None
+    polygons: str | None = None
+
+
+def find_predicted(path: str) -> list[Predicted]:
+    """Find what was predicted.
+
+    Args:
+        path: A folder that `terraseam segment` wrote, a folder of label maps or polygon files or of folders with
+            labels.tif and polygons.geojson, or one file.
+
+    Raises:
+        EvaluateError: If there is nothing, or a file of a run is missing.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise EvaluateError([f"--predicted {path} does not exist"])
+    if not place.is_dir():
+        return [_one(place)]
+    if (place / MANIFEST).is_file():
+        return _of_run(place)
+    inner = sorted(folder for folder in place.iterdir() if folder.is_dir())
+    found = [one for folder in inner if (one := _of_folder(folder)) is not None]
+    if not found and (alone := _of_folder(place)) is not None:
+        return [alone]
+    if not found:
+        known = SUFFIXES | VECTORS
+        found = [_one(file) for file in sorted(place.iterdir()) if file.suffix.lower() in known]
+    if not found:
+        raise EvaluateError(
+            [f"--predicted {path} holds neither labels.tif nor polygons.geojson nor other maps"]
+        )
+    return found
+
+
+def _one(file: Path) -> Predicted:
+    name = file.parent.name if file.name in (LABELS, POLYGONS) else file.stem
+    return Predicted(name, polygons=str(file)) if is_vector(str(file)) else Predicted(name, labels=str(file))
+
+
+def _of_folder(folder: Path) -> Predicted | None:
+    files = [str(folder / name) if (folder / name).is_file() else None for name in (LABELS, POLYGONS)]
+    return Predicted(folder.resolve().name, *files) if any(files) else None
+
+
+def _of_run(folder: Path) -> list[Predicted]:
+    try:
+        names = [raster["id"] for raster in json.loads((folder / MANIFEST).read_text("utf-8"))["rasters"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise EvaluateError(
+            [f"{folder / MANIFEST} is no manifest of `terraseam segment`; remove it, or run again"]
+        ) from error
+    found = {name: _of_folder(folder / name) for name in names}
+    missing = [name for name, one in found.items() if one is None]
+    if missing:
+        raise EvaluateError(
+            [
+                f"{folder / name} holds neither {LABELS} nor {POLYGONS}, which {MANIFEST} lists; "
+                "run `terraseam segment` again"
+                for name in missing
+            ]
+        )
+    return [one for one in found.values() if one is not None]

@@ -1,0 +1,109 @@
+"""A picture of errors: what is true, what was missed, what is false."""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+
+import numpy as np
+import rasterio
+
+from tiles.georef import Georef
+from tiles.measures.maps import Maps
+from tiles.picture import Colour, as_rgb
+from tiles.truth.scene import IGNORED
+from tiles.truth.view import View
+
+
+class Kind(IntEnum):
+    """What a pixel is."""
+
+    NOTHING = 0
+    TRUE = 1
+    MISSED = 2
+    FALSE = 3
+    OTHER = 4
+    UNKNOWN = 5
+
+
+COLOURS: dict[Kind, Colour] = {
+    Kind.NOTHING: (250, 250, 250),
+    Kind.TRUE: (0, 158, 115),
+    Kind.MISSED: (240, 200, 0),
+    Kind.FALSE: (150, 20, 120),
+    Kind.OTHER: (60, 120, 220),
+    Kind.UNKNOWN: (120, 120, 120),
+}
+"""Colours that people who see no red, green or blue can tell apart, in hue or in brightness."""
+WORDS = "green true, yellow missed, purple false, blue another class, grey not compared"
+_SAMPLES = 4
+"""Samples along a side of a pixel of the picture, at most."""
+_READ_PIXELS = 1 << 24
+_MIX = 0.7
+
+
+def kinds(truth: np.ndarray, predicted: np.ndarray, background: int | None) -> np.ndarray:
+    """What each pixel is, as a `Kind`, uint8.
+
+    Args:
+        truth: True labels, uint8.
+        predicted: Predicted labels of the same pixels.
+        background: Label of what is nothing; None where every label is something.
+    """
+    found = np.where(truth == predicted, np.uint8(Kind.TRUE), np.uint8(Kind.OTHER))
+    if background is not None:
+        found[(truth == background) & (predicted == background)] = Kind.NOTHING
+        found[(truth != background) & (predicted == background)] = Kind.MISSED
+        found[(truth == background) & (predicted != background)] = Kind.FALSE
+    found[(truth == IGNORED) | (predicted == IGNORED)] = Kind.UNKNOWN
+    return found
+
+
+def error_picture(maps: Maps, background: int | None, size: int, image: str | None = None) -> np.ndarray:
+    """Draw where two maps differ.
+
+    Args:
+        maps: What is compared.
+        background: Label of what is nothing; None where every label is something.
+        size: Longest side of the picture, in its pixels; a small raster is drawn pixel by pixel.
+        image: Raster of the same grid that is shown beneath; None for a plain ground.
+
+    Returns:
+        uint8 ``(height, width, 3)``.
+    """
+    georef = maps.georef
+    step = max(1.0, max(georef.height, georef.width) / size)
+    height, width = max(1, round(georef.height / step)), max(1, round(georef.width / step))
+    samples = min(_SAMPLES, math.ceil(step))
+    row_step, col_step = georef.height / height, georef.width / width
+    picture = np.empty((height, width, 3), np.uint8)
+    strip = max(1, int(_READ_PIXELS / (georef.width * row_step)))
+    ground = None if image is None else _ground(image, (height, width))
+    for row in range(0, height, strip):
+        rows = slice(row, min(row + strip, height))
+        count = rows.stop - rows.start
+        view = View(
+            row * row_step, 0, row_step / samples, col_step / samples, count * samples, width * samples
+        )
+        found = kinds(*maps.read(view), background).reshape(count, samples, width, samples)
+        picture[rows] = _mixed(found, None if ground is None else ground[rows])
+    return picture
+
+
+def _mixed(found: np.ndarray, ground: np.ndarray | None) -> np.ndarray:
+    """Colours of pixels, each the mean of its samples ``(rows, samples, columns, samples)``."""
+    shares = np.stack([(found == kind).mean(axis=(1, 3)) for kind in Kind], axis=-1)
+    colours = np.array([COLOURS[kind] for kind in Kind], np.float64)
+    if ground is None:
+        return np.rint(shares @ colours).astype(np.uint8)
+    clear = shares[..., [Kind.NOTHING]]
+    drawn = shares @ np.where(np.arange(len(Kind))[:, None] == Kind.NOTHING, 0, colours)
+    return np.rint(ground * (clear + (1 - clear) * (1 - _MIX)) + drawn * _MIX).astype(np.uint8)
+
+
+def _ground(image: str, shape: tuple[int, int]) -> np.ndarray:
+    """A raster at the size of the picture, uint8 ``(rows, columns, 3)``."""
+    with rasterio.open(image) as dataset:
+        bands = list(range(1, min(dataset.count, 3) + 1))
+        pixels = dataset.read(bands, out_shape=(len(bands), *shape))
+    return as_rgb(np.moveaxis(pixels, 0, -1))

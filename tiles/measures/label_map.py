@@ -1,0 +1,81 @@
+"""A predicted label map in a file, read window by window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window as RasterioWindow
+
+from tiles.georef import Georef
+from tiles.inspect import RasterError, inspect_raster
+from tiles.source import RasterReadError
+from tiles.truth.scene import IGNORED
+from tiles.truth.view import View
+from tiles.window import Window
+
+CLASS_TAG = "class_"
+"""How the tags of a band begin that name its classes: ``class_0`` is the name of label 0."""
+
+
+class LabelMapFile:
+    """A raster of labels.
+
+    Args:
+        path: What GDAL opens.
+
+    Raises:
+        RasterError: If it is no raster of one band of labels.
+    """
+
+    def __init__(self, path: str) -> None:
+        info = inspect_raster(path)
+        if info.bands != 1 or info.dtype == "float32":
+            raise RasterError(
+                f"{path} has {info.bands} bands of {info.dtype}; a label map has one band of whole numbers"
+            )
+        self.path = path
+        self.georef: Georef = info.georef
+        self._dataset: Any = rasterio.open(path)
+        tags = self._dataset.tags(1)
+        labels = (f"{CLASS_TAG}{label}" for label in range(IGNORED))
+        known = [tags[name] for name in labels if name in tags]
+        contiguous = all(f"{CLASS_TAG}{label}" in tags for label in range(len(known)))
+        self.names: tuple[str, ...] | None = tuple(known) if known and contiguous else None
+        """Names of its classes in the order of the labels, as Terraseam writes them; None where it has none."""
+
+    def labels(self, view: View) -> np.ndarray:
+        """Labels of the pixels of a view, of the nearest pixel each; `IGNORED` off the raster and for nodata.
+
+        Raises:
+            RasterReadError: If the file cannot be read there, or holds what is no label.
+        """
+        found = np.full((view.height, view.width), IGNORED, np.uint8)
+        rows, cols = np.floor(view.rows).astype(np.int64), np.floor(view.cols).astype(np.int64)
+        on_rows = (rows >= 0) & (rows < self.georef.height)
+        on_cols = (cols >= 0) & (cols < self.georef.width)
+        if not (on_rows.any() and on_cols.any()):
+            return found
+        rows, cols = rows[on_rows], cols[on_cols]
+        window = Window(int(rows[0]), int(cols[0]), int(rows[-1] - rows[0]) + 1, int(cols[-1] - cols[0]) + 1)
+        read = self._read(window)
+        found[np.ix_(on_rows, on_cols)] = read[np.ix_(rows - rows[0], cols - cols[0])]
+        return found
+
+    def _read(self, window: Window) -> np.ndarray:
+        where = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+        try:
+            read = self._dataset.read(1, window=where)
+        except rasterio.errors.RasterioError as error:
+            raise RasterReadError(
+                f"{self.path} cannot be read at {window}; the file is damaged: make it again"
+            ) from error
+        nodata = self._dataset.nodata
+        unknown = np.zeros(read.shape, bool) if nodata is None else read == nodata
+        wrong = (read < 0) | (read > IGNORED)
+        if (wrong & ~unknown).any():
+            raise RasterReadError(
+                f"{self.path} holds {read[wrong & ~unknown][0]} at {window}; labels are 0 to 254, and 255 is none"
+            )
+        return np.where(unknown, IGNORED, read).astype(np.uint8)

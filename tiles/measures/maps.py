@@ -1,0 +1,143 @@
+"""Two label maps are measured block by block: memory does not grow with the raster, and blocks change no figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tiles.georef import Georef
+from tiles.measures.boundary import BoundaryCounts, boundary_counts
+from tiles.measures.confusion import confusion
+from tiles.truth.polygons import PolygonTruth
+from tiles.truth.scene import IGNORED, Inside, Truth, on_raster
+from tiles.truth.view import View
+
+
+class LabelError(ValueError):
+    """A label map holds a label of no class."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What is compared on the pixels of one raster.
+
+    Attributes:
+        georef: The raster whose pixels are counted.
+        predicted: Predicted labels.
+        truth: True labels.
+        area: Where pixels are counted; None for everywhere.
+    """
+
+    georef: Georef
+    predicted: Truth
+    truth: Truth
+    area: Inside | None = None
+
+    def read(self, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """True and predicted labels of a view; where they are not to be counted, the true ones are `IGNORED`."""
+        truth, predicted = self.truth.labels(view).copy(), self.predicted.labels(view).copy()
+        on = on_raster(view, self.georef)
+        truth[~(on if self.area is None else on & self.area.inside(view))] = IGNORED
+        predicted[~on] = IGNORED
+        return truth, predicted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PixelCounts:
+    """Pixels of one raster or of several; counts may be added.
+
+    Attributes:
+        matrix: Confusion matrix, rows the truth, int64 ``(classes, classes)``.
+        boundary: Pixels of boundaries.
+        without_truth: Pixels that were left out because nothing is known of them, or they lie outside the area.
+        without_prediction: Pixels of known truth that were left out because they were not predicted.
+    """
+
+    matrix: np.ndarray
+    boundary: BoundaryCounts
+    without_truth: int = 0
+    without_prediction: int = 0
+
+    @classmethod
+    def zero(cls, classes: int) -> PixelCounts:
+        """Counts of nothing."""
+        return cls(np.zeros((classes, classes), np.int64), BoundaryCounts.zero(classes))
+
+    def __add__(self, other: PixelCounts) -> PixelCounts:
+        """Counts of both."""
+        return PixelCounts(
+            self.matrix + other.matrix,
+            self.boundary + other.boundary,
+            self.without_truth + other.without_truth,
+            self.without_prediction + other.without_prediction,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MapSettings:
+    """How maps are measured.
+
+    Attributes:
+        classes: Number of classes.
+        tolerance: Distance that is forgiven between boundaries, in pixels.
+        block: Side of the squares that are read at once, in pixels; changes no figure.
+    """
+
+    classes: int
+    tolerance: int = 3
+    block: int = 1024
+
+
+def measure_maps(maps: Maps, settings: MapSettings) -> tuple[PixelCounts, np.ndarray | None]:
+    """Count the pixels of a raster.
+
+    Args:
+        maps: What is compared.
+        settings: How.
+
+    Returns:
+        The counts; and, where the truth is polygons, how many pixels of each were not predicted, int64 ``(n,)``.
+
+    Raises:
+        LabelError: If there is a label of no class.
+    """
+    margin = settings.tolerance + 1
+    total = PixelCounts.zero(settings.classes)
+    polygons = maps.truth if isinstance(maps.truth, PolygonTruth) else None
+    unseen = None if polygons is None else np.zeros(len(polygons), np.int64)
+    for core in blocks(maps.georef, settings.block):
+        wide = View(
+            core.row - margin, core.col - margin, 1, 1, core.height + 2 * margin, core.width + 2 * margin
+        )
+        truth, predicted = maps.read(wide)
+        inner = slice(margin, margin + core.height), slice(margin, margin + core.width)
+        total = total + _block(truth, predicted, inner, settings)
+        lacking = predicted[inner] == IGNORED
+        if polygons is not None and unseen is not None and lacking.any():
+            unseen += np.bincount(polygons.ids(core)[lacking], minlength=len(polygons) + 1)[1:]
+    return total, unseen
+
+
+def _block(
+    truth: np.ndarray, predicted: np.ndarray, core: tuple[slice, slice], settings: MapSettings
+) -> PixelCounts:
+    for name, labels in (("truth", truth), ("prediction", predicted)):
+        worst = labels[labels != IGNORED].max(initial=0)
+        if worst >= settings.classes:
+            raise LabelError(f"the {name} holds the label {worst}, but there are {settings.classes} classes")
+    known = truth[core] != IGNORED
+    return PixelCounts(
+        confusion(truth[core], predicted[core], settings.classes),
+        boundary_counts(truth, predicted, core, settings.tolerance, settings.classes),
+        int(np.count_nonzero(~known)),
+        int(np.count_nonzero(known & (predicted[core] == IGNORED))),
+    )
+
+
+def blocks(georef: Georef, side: int) -> Iterator[View]:
+    """The squares of a raster, row by row; those at its end are smaller."""
+    for row in range(0, georef.height, side):
+        for col in range(0, georef.width, side):
+            yield View(row, col, 1, 1, min(side, georef.height - row), min(side, georef.width - col))
