@@ -1,0 +1,140 @@
+"""Batches: a pure function of the seed, the epoch and the step, made ahead of time by threads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from models.card_values import Scaling
+from models.training.augment import UNCHANGED, Looks, change
+from models.training.errors import TrainingError
+from models.training.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChipBatch:
+    """Chips and what is true of them, as they come from rasters.
+
+    Attributes:
+        pixels: Values 0 to 255, float32, ``(n, height, width, bands)``.
+        labels: Uint8, 255 where there is none, ``(n, height, width)``; None for detectors.
+        weights: Border weights, float32, ``(n, height, width)``, where the recipe wants them.
+        truth: What `models.detection.truth.pad_truth` makes, for detectors.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    truth: Mapping[str, np.ndarray] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingData:
+    """What a network learns from, and what it is measured on.
+
+    Attributes:
+        chips: Makes the chips of some numbers, the same for the same numbers; several threads call it at once.
+            Numbers count up from 0 through all epochs.
+        validation: Pairs of pixels ``(n, height, width, bands)``, float32 of 0 to 255, and what is true: labels
+            ``(n, height, width)``, or for detectors a sequence of `ChipInstance` for each chip. It is gone through
+            once an epoch, so it must start anew each time, as a list does.
+        scaling: How values of 0 to 255 become the network's input.
+        looks: Photometric change of training chips.
+        description: What tells these data from others, as JSON values: a run goes on with the same data alone.
+    """
+
+    chips: Callable[[Sequence[int]], ChipBatch]
+    validation: Iterable[tuple[np.ndarray, Any]]
+    scaling: Scaling
+    looks: Looks = UNCHANGED
+    description: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What one step takes.
+
+    Attributes:
+        chips: Input of the network, float32, ``(n, height, width, bands)``.
+        labels: See `ChipBatch`.
+        weights: See `ChipBatch`.
+        truth: See `ChipBatch`.
+    """
+
+    chips: np.ndarray
+    labels: np.ndarray | None
+    weights: np.ndarray | None
+    truth: Mapping[str, np.ndarray] | None
+
+
+class Batches:
+    """The batches of a training.
+
+    Args:
+        data: Where chips come from.
+        recipe: How many there are, and their seed.
+    """
+
+    def __init__(self, data: TrainingData, recipe: Recipe) -> None:
+        self.data, self.recipe = data, recipe
+
+    def numbers(self, epoch: int, step: int) -> range:
+        """Return the numbers of a batch's chips."""
+        first = (epoch * self.recipe.steps + step) * self.recipe.batch
+        return range(first, first + self.recipe.batch)
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """Make one batch.
+
+        Raises:
+            TrainingError: If the chips are not what they should be.
+        """
+        numbers = self.numbers(epoch, step)
+        made = self.data.chips(numbers)
+        _check(made, len(numbers), len(self.data.scaling.scale))
+        seeds = [self.recipe.seed * 2**40 + number for number in numbers]
+        return Batch(
+            scaled(change(made.pixels, self.data.looks, seeds), self.data.scaling),
+            made.labels,
+            made.weights,
+            made.truth,
+        )
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Make the batches of an epoch in their order, some ahead of time in threads."""
+        steps, ahead = self.recipe.steps, self.recipe.workers + 1
+        waiting: deque[Future[Batch]] = deque()
+        pool = ThreadPoolExecutor(self.recipe.workers, thread_name_prefix="chips")
+        try:
+            for step in range(steps):
+                while len(waiting) < min(ahead, steps - step):
+                    waiting.append(pool.submit(self.batch, epoch, step + len(waiting)))
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def scaled(pixels: np.ndarray, scaling: Scaling) -> np.ndarray:
+    """Return the network's input for values of 0 to 255, float32."""
+    chips = pixels * np.asarray(scaling.scale, np.float32)
+    chips += np.asarray(scaling.offset, np.float32)
+    return chips
+
+
+def _check(made: ChipBatch, count: int, bands: int) -> None:
+    shape = made.pixels.shape
+    if len(shape) != 4 or shape[0] != count or shape[-1] != bands:
+        raise TrainingError(
+            f"chips of shape {shape} came where {count} chips of {bands} bands were asked for; "
+            "chips are (n, height, width, bands)"
+        )
+    for name, map_ in (("labels", made.labels), ("weights", made.weights)):
+        if map_ is not None and map_.shape != shape[:3]:
+            raise TrainingError(
+                f"{name} of shape {map_.shape} came with chips of {shape[:3]}; they must agree"
+            )

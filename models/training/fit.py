@@ -1,0 +1,301 @@
+"""Training of a network, epoch by epoch; one that was interrupted goes on to the same result."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from models.engines.determinism import be_deterministic
+from models.training import state
+from models.training.batches import Batch, Batches, TrainingData, scaled
+from models.training.errors import TrainingError, out_of_memory
+from models.training.learner import (
+    Task,
+    encoder_layers,
+    jit,
+    learn,
+    make_learner,
+    prepare_norms,
+    reseed,
+    restored_layers,
+)
+from models.training.logs import Board, write_history
+from models.training.losses import SegmentationLoss
+from models.training.optimizers import averages, make_optimizer
+from models.training.pixels import Measured, validate_pixels
+from models.training.recipe import Recipe
+from models.training.state import Progress
+from models.training.watch import EpochBegan, EpochDone, StepDone, Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a training keeps its state and its logs.
+
+    Attributes:
+        folder: Its folder, made where it does not exist.
+        restart: Whether to begin anew where it was begun before.
+        tensorboard: Whether to write what TensorBoard shows.
+    """
+
+    folder: Path
+    restart: bool = False
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What came of a training.
+
+    Attributes:
+        best_epoch: Epoch of the weights that the network has now, from 1.
+        figure: Their figure: mean IoU, or F1 of instances.
+        measures: The history's line of that epoch.
+        epochs: Epochs that were trained, those before an interruption too.
+    """
+
+    best_epoch: int
+    figure: float
+    measures: dict[str, float]
+    epochs: int
+
+
+def train(
+    network: keras.Model, task: Task, recipe: Recipe, data: TrainingData, place: Place, watcher: Watcher
+) -> Trained:
+    """Train a network; it ends with the weights that did best in validation.
+
+    Each epoch ends with its state on disk. A training that was interrupted, at any time and in any way, goes on
+    from the last whole epoch when it is called again, to the same weights on the same machine. On TensorFlow this
+    process uses deterministic operations from here on.
+
+    Args:
+        network: From chips to logits, to a list of logits and auxiliary ones, or a detector.
+        task: What it learns to do.
+        recipe: How.
+        data: From what.
+        place: Where its state is kept.
+        watcher: Who is told.
+
+    Raises:
+        TrainingError: If the training in that folder is another one, the loss is no number any more, or memory
+            runs out. The best weights so far stay in the folder; see `models.training.state.load_best`.
+    """
+    be_deterministic()
+    place.folder.mkdir(parents=True, exist_ok=True)
+    if place.restart:
+        state.tidy(place.folder, 0)
+    with restored_layers(network):
+        run = _Run(network, task, recipe, data, place, watcher)
+        run.go()
+    progress = run.progress
+    state.load_best(place.folder, network)
+    best = progress.history[progress.best_epoch - 1]
+    return Trained(progress.best_epoch, progress.best_figure, dict(best), progress.epochs_done)
+
+
+@dataclass(slots=True)
+class _Clock:
+    """How long steps and validations take, in seconds."""
+
+    steps: list[float] = field(default_factory=list)
+    validation: float = 0.0
+
+    def left(self, steps: int, validations: int) -> float:
+        """Return what some steps and validations take."""
+        usual = float(np.median(self.steps[-50:])) if self.steps else 0.0
+        return usual * steps + self.validation * validations
+
+
+class _Run:
+    """One training under way; see `train`."""
+
+    def __init__(
+        self,
+        network: keras.Model,
+        task: Task,
+        recipe: Recipe,
+        data: TrainingData,
+        place: Place,
+        watcher: Watcher,
+    ) -> None:
+        self.network, self.task, self.recipe, self.data = network, task, recipe, data
+        self.folder, self.watcher = place.folder, watcher
+        self.learner = make_learner(network, task, recipe)
+        prepare_norms(network, task, recipe)
+        self.encoder = encoder_layers(network, task) if recipe.freeze_epochs else []
+        self.learning = [layer.trainable for layer in self.encoder]
+        whole = task.instances is not None
+        self.answerer = keras.Model(network.inputs, network.outputs if whole else network.outputs[0])
+        self.answerer.compile(jit_compile=jit())
+        self.batches = Batches(data, recipe)
+        self.clock = _Clock()
+        self.marks = state.fingerprint(network, task, recipe, data)
+        self.progress = Progress()
+        self._go_on()
+        self.board = Board(self.folder, self.learner, self.progress.history) if place.tensorboard else None
+
+    def go(self) -> None:
+        """Train until all is done."""
+        while not self.progress.is_over(self.recipe):
+            epoch = self.progress.epochs_done
+            with _explained(epoch, self.recipe):
+                if epoch and epoch == self.recipe.freeze_epochs:
+                    self._begin_phase(epoch)
+                loss, rate = self._train_epoch(epoch)
+                self._end_epoch(loss, rate)
+        if self.board:
+            self.board.close()
+
+    def _go_on(self) -> None:
+        """Begin, or go on from the state in the folder."""
+        found = state.read_state(self.folder)
+        if found is None:
+            self._begin_phase(0)
+            return
+        marks, self.progress, values = found
+        state.check_same(marks, self.marks, self.folder)
+        epoch = self.progress.epochs_done
+        self._begin_phase(epoch)
+        # A phase that begins here has an optimizer of its own: the one that was saved ended with the phase before.
+        begins = epoch == self.recipe.freeze_epochs > 0
+        variables = self.network.weights if begins else self._variables()
+        state.assign(variables, values[: len(variables)], self.folder / state.STATE_FILE)
+        if begins:
+            self._begin_phase(epoch)
+        write_history(self.folder, self.progress.history)
+
+    def _begin_phase(self, epoch: int) -> None:
+        """Freeze the encoder or let it learn, with an optimizer for what learns."""
+        frozen = epoch < self.recipe.freeze_epochs
+        for layer, learning in zip(self.encoder, self.learning, strict=True):
+            layer.trainable = learning and not frozen
+        variables = self.learner.trainable_variables
+        self.optimizer = make_optimizer(self.recipe, variables, epoch * self.recipe.steps)
+        self.learner.compile(optimizer=self.optimizer, jit_compile=jit())
+
+    def _variables(self) -> list[Any]:
+        return [*self.network.weights, *self.optimizer.variables]
+
+    def _train_epoch(self, epoch: int) -> tuple[float, float]:
+        """Take the steps of an epoch; returns their mean loss, and the last rate."""
+        recipe = self.recipe
+        reseed(self.learner, recipe.seed, epoch)
+        began = EpochBegan(epoch + 1, recipe.epochs, recipe.steps, epoch < recipe.freeze_epochs)
+        self.watcher.epoch_began(began)
+        losses, rate = [], 0.0
+        with closing(self.batches.epoch(epoch)) as batches:
+            start = time.monotonic()
+            for step, batch in enumerate(batches, start=1):
+                rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
+                losses.append(self._step(epoch, step, batch))
+                now = time.monotonic()
+                if step > 1 or epoch > 0:
+                    self.clock.steps.append(now - start)
+                start = now
+                remaining = recipe.total_steps - epoch * recipe.steps - step
+                left = self.clock.left(remaining, recipe.epochs - epoch)
+                done = StepDone(epoch + 1, step, recipe.steps, float(np.mean(losses)), rate, left)
+                self.watcher.step(done)
+        return float(np.mean(losses)), rate
+
+    def _step(self, epoch: int, step: int, batch: Batch) -> float:
+        loss = learn(self.learner, batch)["loss"]
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} in step {step} of epoch {epoch + 1}; lower the rate "
+                f"(--rate, now {self.recipe.rate:g}), cut gradients (--clip), and check labels and scaling"
+            )
+        return loss
+
+    def _end_epoch(self, loss: float, rate: float) -> None:
+        """Validate, save, and tell of it."""
+        start = time.monotonic()
+        number = self.progress.epochs_done + 1
+        with self._averaged():
+            measured = self._validate()
+            self._check_weights(number, measured)
+            line = {
+                "epoch": number,
+                "loss": loss,
+                "rate": rate,
+                "figure": measured.figure,
+                **measured.measures,
+            }
+            self.progress = self.progress.after(line, measured.figure)
+            better = self.progress.best_epoch == number
+            if better:
+                state.save_best(self.folder, number, self.network)
+        state.save_state(self.folder, self.marks, self.progress, self._variables())
+        state.tidy(self.folder, self.progress.best_epoch)
+        write_history(self.folder, self.progress.history)
+        if self.board:
+            self.board.add(line)
+        self.clock.validation = time.monotonic() - start
+        self.watcher.validated(EpochDone(number, loss, rate, measured.figure, better, measured.measures))
+        with self._averaged():
+            self.watcher.pictures(number, self.predict)
+
+    def _validate(self) -> Measured:
+        if self.task.instances is not None:
+            from models.training.instances import validate_instances
+
+            return validate_instances(self.answer, self.data.validation)
+        loss = SegmentationLoss(self.recipe.terms, self.recipe.class_weights)
+        return validate_pixels(self.answer, self.data.validation, self.task.classes, loss)
+
+    def _check_weights(self, number: int, measured: Measured) -> None:
+        """Check that the last step left a network that can be kept."""
+        broken = any(not np.isfinite(weights.sum()) for weights in self.network.get_weights())
+        if broken or not math.isfinite(measured.measures.get("val_loss", 0.0)):
+            raise TrainingError(
+                f"the network answers no numbers any more after epoch {number}; lower the rate "
+                f"(--rate, now {self.recipe.rate:g}), and check labels and scaling"
+            )
+
+    def answer(self, pixels: np.ndarray) -> Any:
+        """Run the network on pixels of 0 to 255; returns all that it makes, in numpy."""
+        return self.answerer.predict_on_batch(scaled(pixels, self.data.scaling))
+
+    def predict(self, pixels: np.ndarray) -> Any:
+        """Return labels, or the instances of each chip; see `models.training.watch.Predict`."""
+        if self.task.instances is not None:
+            from models.training.instances import found_on
+
+            return found_on(self.answer(pixels), pixels.shape[1:3])
+        return self.answer(pixels).argmax(axis=-1).astype(np.uint8)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Let the network have averaged weights for a while, where they are kept."""
+        pairs = averages(self.optimizer, self.learner.trainable_variables)
+        own = [keras.ops.convert_to_numpy(variable).copy() for _, variable in pairs]
+        for average, variable in pairs:
+            variable.assign(average)
+        try:
+            yield
+        finally:
+            for (_, variable), value in zip(pairs, own, strict=True):
+                variable.assign(value)
+
+
+@contextmanager
+def _explained(epoch: int, recipe: Recipe) -> Iterator[None]:
+    """Say what to do where memory runs out."""
+    try:
+        yield
+    except Exception as error:
+        if out_of_memory(error):
+            raise TrainingError(
+                f"memory ran out in epoch {epoch + 1}, with batches of {recipe.batch} chips; take fewer (--batch), "
+                "smaller chips (--chip), or a smaller network"
+            ) from error
+        raise

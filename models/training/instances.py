@@ -1,0 +1,111 @@
+"""Validation of detectors: which true things were found, by the overlap of masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from models.detection.paste import chip_instances
+from models.instances import ChipInstance
+from models.training.errors import TrainingError
+from models.training.pixels import Measured
+
+IOU = 0.5
+"""Overlap from which a thing was found, as in SpaceNet's building challenges (https://arxiv.org/abs/1807.01232)."""
+
+Answer = Callable[[np.ndarray], Any]
+"""From pixels ``(n, height, width, bands)`` of 0 to 255 to boxes, labels, scores and masks of each chip."""
+
+
+def found_on(answer: Sequence[np.ndarray], size: tuple[int, int]) -> list[list[ChipInstance]]:
+    """Return the instances of each chip, of what a detector answers for a batch of chips of one size."""
+    return [chip_instances(*parts, *size) for parts in zip(*answer, strict=True)]
+
+
+def validate_instances(
+    answer: Answer, validation: Iterable[tuple[np.ndarray, Sequence[Sequence[ChipInstance]]]]
+) -> Measured:
+    """Measure a detector on all validation chips.
+
+    Args:
+        answer: The network.
+        validation: Pixels and the true things of each chip, batch by batch.
+
+    Returns:
+        F1 of what scores at least the best threshold, the ``threshold``, ``precision`` and ``recall`` there, and
+        ``f1_all`` of all that was answered.
+
+    Raises:
+        TrainingError: If there is not one true thing.
+    """
+    scores: list[float] = []
+    hits: list[bool] = []
+    true = 0
+    for pixels, truth in validation:
+        for found, things in zip(found_on(answer(pixels), pixels.shape[1:3]), truth, strict=True):
+            ranked = sorted(found, key=lambda instance: -instance.score)
+            scores += [instance.score for instance in ranked]
+            hits += match(ranked, things)
+            true += len(things)
+    if not true:
+        raise TrainingError(
+            "the validation chips hold not one thing, so no weights can be chosen; leave more area to validation"
+        )
+    return _measured(np.array(scores), np.array(hits, bool), true)
+
+
+def match(ranked: Sequence[ChipInstance], things: Sequence[ChipInstance]) -> list[bool]:
+    """Say which instances of a chip are hits: the surest take their best thing of the same class first.
+
+    Args:
+        ranked: What was found, the surest first.
+        things: What is true.
+    """
+    left = list(things)
+    hits = []
+    for instance in ranked:
+        shares = [overlap(instance, thing) if thing.label == instance.label else 0.0 for thing in left]
+        place = int(np.argmax(shares)) if shares else -1
+        hits.append(place >= 0 and shares[place] >= IOU)
+        if hits[-1]:
+            left.pop(place)
+    return hits
+
+
+def overlap(one: ChipInstance, other: ChipInstance) -> float:
+    """Return the intersection over union of two masks of one chip."""
+    top, left = max(one.row, other.row), max(one.col, other.col)
+    bottom = min(one.row + one.mask.shape[0], other.row + other.mask.shape[0])
+    right = min(one.col + one.mask.shape[1], other.col + other.mask.shape[1])
+    if bottom <= top or right <= left:
+        return 0.0
+    cut_one, cut_other = (
+        thing.mask[top - thing.row : bottom - thing.row, left - thing.col : right - thing.col]
+        for thing in (one, other)
+    )
+    both = int(np.count_nonzero(cut_one & cut_other))
+    return both / (np.count_nonzero(one.mask) + np.count_nonzero(other.mask) - both)
+
+
+def _measured(scores: np.ndarray, hits: np.ndarray, true: int) -> Measured:
+    """Return F1 at the best threshold; a threshold takes all instances of one score, or none of them."""
+    order = np.argsort(-scores, kind="stable")
+    ranked, good = scores[order], np.cumsum(hits[order])
+    count = np.arange(1, len(order) + 1)
+    f1 = 2 * good / (count + true)
+    last_of_score = np.append(ranked[1:] < ranked[:-1], True) if len(ranked) else np.zeros(0, bool)
+    if not len(ranked):
+        nothing = {"threshold": float("nan"), "precision": float("nan"), "recall": 0.0, "f1_all": 0.0}
+        return Measured(0.0, nothing)
+    best = int(np.argmax(np.where(last_of_score, f1, -1.0)))
+    return Measured(
+        float(f1[best]),
+        {
+            "threshold": float(ranked[best]),
+            "precision": float(good[best] / count[best]),
+            "recall": float(good[best] / true),
+            "f1_all": float(f1[-1]),
+        },
+    )

@@ -1,0 +1,153 @@
+"""The network as training sees it: losses of its outputs, what is frozen, and what draws at random."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from models.detection.settings import Training
+from models.networks.encoders import EncoderOptions, whole_encoder
+from models.networks.pspnet import AUXILIARY_WEIGHT
+from models.training.batches import Batch
+from models.training.errors import TrainingError
+from models.training.losses import SegmentationLoss
+from models.training.recipe import Recipe
+
+SEED_STATE = "seed_generator_state"
+"""Name of the variable that each of Keras' seed generators has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a network learns to do.
+
+    Attributes:
+        classes: Names of its classes, the background among them.
+        encoder: Name of the encoder in `models.networks.encoders.ENCODERS`, with ``_fpn`` behind it or not; None
+            where the network has none of these.
+        instances: The numbers of a detector's training; None for a semantic network.
+    """
+
+    classes: tuple[str, ...]
+    encoder: str | None = None
+    instances: Training | None = None
+
+
+class SemanticLearner(keras.Model):
+    """A semantic network whose loss looks past pixels without a label; a second output is an auxiliary head."""
+
+    def __init__(self, *args: Any, loss: SegmentationLoss, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.segmentation_loss = loss
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Return the loss of logits, that of auxiliary ones where there are any, and penalties of layers."""
+        del x, training
+        logits, *auxiliary = y_pred if isinstance(y_pred, list | tuple) else (y_pred,)
+        total = self.segmentation_loss(y, logits, sample_weight)
+        for early in auxiliary:
+            total = total + AUXILIARY_WEIGHT * self.segmentation_loss(y, early, sample_weight)
+        return sum(self.losses, total)
+
+
+def make_learner(network: keras.Model, task: Task, recipe: Recipe) -> keras.Model:
+    """Build what trains a network; both share all weights."""
+    if task.instances is not None:
+        from models.detection.training import training_network
+
+        return training_network(network, task.instances)
+    loss = SegmentationLoss(recipe.terms, recipe.class_weights)
+    outputs = network.outputs if len(network.outputs) > 1 else network.outputs[0]
+    return SemanticLearner(network.inputs[0], outputs, loss=loss, name=f"{network.name}_training")
+
+
+def learn(learner: keras.Model, batch: Batch) -> dict[str, float]:
+    """Take one step; returns its loss, and the parts of it that are shown."""
+    if batch.truth is not None:
+        logs = learner.train_on_batch({"chips": batch.chips, **batch.truth}, return_dict=True)
+    else:
+        logs = learner.train_on_batch(batch.chips, batch.labels, batch.weights, return_dict=True)
+    return {name: float(value) for name, value in logs.items()}
+
+
+def jit() -> bool | str:
+    """Say whether networks are compiled by XLA: on TensorFlow not, which it halves the speed of on a CPU."""
+    return False if keras.backend.backend() == "tensorflow" else "auto"
+
+
+def all_layers(network: keras.Model) -> list[Any]:
+    """Return the layers of a network and of the models within."""
+    return [layer for layer in network._flatten_layers() if not isinstance(layer, keras.Model)]
+
+
+def encoder_layers(network: keras.Model, task: Task) -> list[Any]:
+    """Return the layers that a network has of its encoder, by their names.
+
+    Raises:
+        TrainingError: If it has none.
+    """
+    name = (task.encoder or "").removesuffix("_fpn")
+    if name:
+        bands = network.inputs[0].shape[-1]
+        own = {layer.name for layer in whole_encoder(name, bands, EncoderOptions()).layers if layer.weights}
+        own |= {f"{one}_norm" for one in own}  # SegNet's encoder is VGG16 with batch normalization
+        found = [layer for layer in all_layers(network) if layer.name in own]
+        if found:
+            return found
+    raise TrainingError(
+        f"{network.name} has no encoder {name or 'of the zoo'!r} whose layers could stay frozen; "
+        "set freeze_epochs to 0 and freeze_norm to false"
+    )
+
+
+def is_norm(layer: Any) -> bool:
+    """Say whether a layer is batch normalization."""
+    return isinstance(layer, keras.layers.BatchNormalization)
+
+
+@contextmanager
+def restored_layers(network: keras.Model) -> Iterator[None]:
+    """Leave layers as they were found: trainable or not, and the momentum of their normalization."""
+    layers = all_layers(network)
+    trainable = [layer.trainable for layer in layers]
+    momenta = [(layer, layer.momentum) for layer in layers if is_norm(layer)]
+    try:
+        yield
+    finally:
+        for layer, before in zip(layers, trainable, strict=True):
+            layer.trainable = before
+        for layer, momentum in momenta:
+            layer.momentum = momentum
+
+
+def prepare_norms(network: keras.Model, task: Task, recipe: Recipe) -> None:
+    """Give batch normalization that learns the recipe's momentum, and freeze the encoder's where it says so."""
+    if recipe.freeze_norm:
+        for layer in encoder_layers(network, task):
+            if is_norm(layer):
+                layer.trainable = False
+    for layer in all_layers(network):
+        if is_norm(layer) and layer.trainable and recipe.norm_momentum is not None:
+            layer.momentum = recipe.norm_momentum
+
+
+def reseed(learner: keras.Model, seed: int, epoch: int) -> None:
+    """Set everything that draws at random to the start of an epoch, so that no epoch depends on those before."""
+    keras.utils.set_random_seed(zlib.crc32(f"{seed} {epoch}".encode()))
+    states = [variable for variable in learner.variables if variable.name == SEED_STATE]
+    for number, state in enumerate(states):
+        start = zlib.crc32(f"{seed} {epoch} {number}".encode())
+        state.assign(np.array([start, 0], np.uint32))

@@ -1,0 +1,63 @@
+"""The history of a training as files: a table, and what TensorBoard shows."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from models.card import write_whole
+from models.training.errors import TrainingError
+
+HISTORY_FILE = "history.csv"
+BOARD_FOLDER = "tensorboard"
+
+
+def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Write the table of all epochs; it is written anew each time, so that no epoch stands there twice."""
+    names = list(dict.fromkeys(name for line in history for name in line))
+    text = io.StringIO()
+    table = csv.DictWriter(text, names, lineterminator="\n")
+    table.writeheader()
+    table.writerows(history)
+    write_whole(folder / HISTORY_FILE, text.getvalue().encode())
+
+
+class Board:
+    """What TensorBoard shows of a training; the history is written anew where a training goes on.
+
+    Args:
+        folder: Folder of the training.
+        learner: What is trained.
+        history: The epochs so far.
+
+    Raises:
+        TrainingError: If TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path, learner: Any, history: Sequence[Mapping[str, float]]) -> None:
+        if importlib.util.find_spec("tensorboard") is None:
+            raise TrainingError(
+                "TensorBoard's log was asked for, but tensorboard is not installed; "
+                'install "terraseam[tensorboard]", or go without'
+            )
+        import keras
+
+        for path in (folder / BOARD_FOLDER).rglob("events.out.tfevents.*"):
+            path.unlink()
+        self._board = keras.callbacks.TensorBoard(str(folder / BOARD_FOLDER), write_graph=False)
+        self._board.set_model(learner)
+        for line in history:
+            self.add(line)
+
+    def add(self, line: Mapping[str, float]) -> None:
+        """Show another epoch."""
+        figures = {name: value for name, value in line.items() if name != "epoch"}
+        self._board.on_epoch_end(int(line["epoch"]), figures)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._board.on_train_end()

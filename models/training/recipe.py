@@ -1,0 +1,217 @@
+"""How a network is trained, as numbers and names that are checked before anything starts.
+
+Nothing here imports Keras: plans and error messages need the recipe long before a network.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+LOSSES = ("cross_entropy", "dice", "focal")
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine", "poly")
+BORDER = "border"
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be followed; every reason has a line of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term of a loss.
+
+    Attributes:
+        name: One of `LOSSES`.
+        weight: Its factor, more than 0.
+        border: Whether pixels between things that nearly touch weigh more, by the maps that come with the chips.
+    """
+
+    name: str
+    weight: float = 1.0
+    border: bool = False
+
+
+def parse_loss(text: str) -> tuple[Term, ...]:
+    """Read the text of a loss: terms joined by ``+``, each with a factor before and ``:border`` behind, or not.
+
+    Args:
+        text: Such as ``cross_entropy+dice``, ``0.5*focal+dice`` or ``cross_entropy:border``.
+
+    Raises:
+        RecipeError: If a term is not one of `LOSSES`, stands there twice, or its factor is no number above 0.
+    """
+    terms = tuple(_parse_term(part.strip(), text) for part in text.split("+"))
+    names = [term.name for term in terms]
+    for name in names:
+        if names.count(name) > 1:
+            raise RecipeError(f"the loss {text!r} names {name} more than once; give it one factor")
+    return terms
+
+
+def _parse_term(part: str, text: str) -> Term:
+    factor, _, rest = part.rpartition("*")
+    name, colon, option = (piece.strip() for piece in rest.partition(":"))
+    if name not in LOSSES:
+        raise RecipeError(
+            f"the loss {text!r} has a term {name!r}; terms are {', '.join(LOSSES)}, joined by +"
+        )
+    if colon and option != BORDER:
+        raise RecipeError(f"the loss {text!r} has {name}:{option}; the one thing behind a colon is {BORDER}")
+    if colon and name != "cross_entropy":
+        raise RecipeError(f"the loss {text!r} has {name}:{BORDER}; only cross_entropy can weigh borders")
+    try:
+        weight = float(factor) if factor else 1.0
+    except ValueError:
+        weight = math.nan
+    if not (0 < weight < math.inf):
+        raise RecipeError(f"the loss {text!r} has the factor {factor!r}; factors are numbers above 0")
+    return Term(name, weight, bool(colon))
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes:
+        epochs: Epochs at most; each ends with a validation.
+        steps: Steps of an epoch, one batch each.
+        batch: Chips of a batch.
+        rate: Highest learning rate.
+        schedule: What becomes of it: ``constant``, ``cosine`` (to 0) or ``poly`` (to 0, power 0.9, as in DeepLab).
+        warm_up: Steps in which the rate rises to `rate`.
+        optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
+        weight_decay: Share of the kernels that each step takes off, times the rate; biases and norms stay free.
+        loss: Text that `parse_loss` reads; detectors have losses of their own and pass it by.
+        class_weights: Factor of each class in the loss, None for 1.
+        freeze_epochs: Epochs in which the encoder stays as it came.
+        freeze_norm: Whether batch normalization of the encoder stays as it came all the time.
+        norm_momentum: Momentum of batch normalization that learns, None for the network's own. Encoders come with
+            0.99, which is still half full of what it was after 70 steps.
+        patience: Epochs without a better figure after which training stops, None for never.
+        seed: Seed of everything that is drawn.
+        clip: Norm to which gradients are cut, None for never.
+        average: Momentum of a moving average of the weights, which is what is validated and kept; None for none.
+        workers: Threads that make batches; they change nothing but the time it takes.
+    """
+
+    epochs: int = 30
+    steps: int = 100
+    batch: int = 8
+    rate: float = 1e-3
+    schedule: str = "cosine"
+    warm_up: int = 0
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    loss: str = "cross_entropy+dice"
+    class_weights: tuple[float, ...] | None = None
+    freeze_epochs: int = 0
+    freeze_norm: bool = False
+    norm_momentum: float | None = 0.9
+    patience: int | None = None
+    seed: int = 0
+    clip: float | None = None
+    average: float | None = None
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        reasons = [
+            reason.format(value=getattr(self, name)) for name, good, reason in CHECKS if not good(self)
+        ]
+        try:
+            parse_loss(self.loss)
+        except RecipeError as error:
+            reasons.append(str(error))
+        if reasons:
+            raise RecipeError("\n".join(reasons))
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The terms of the loss."""
+        return parse_loss(self.loss)
+
+    @property
+    def wants_borders(self) -> bool:
+        """Whether the loss needs maps of border weights."""
+        return any(term.border for term in self.terms)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all epochs."""
+        return self.epochs * self.steps
+
+
+def _whole(name: str, least: int) -> Callable[[Recipe], bool]:
+    return lambda recipe: isinstance(getattr(recipe, name), int) and getattr(recipe, name) >= least
+
+
+def _number(name: str, good: Callable[[float], bool], *, optional: bool = False) -> Callable[[Recipe], bool]:
+    def check(recipe: Recipe) -> bool:
+        value = getattr(recipe, name)
+        return optional if value is None else math.isfinite(value) and good(value)
+
+    return check
+
+
+CHECKS: tuple[tuple[str, Callable[[Recipe], bool], str], ...] = (
+    ("epochs", _whole("epochs", 1), "epochs must be 1 or more, got {value}"),
+    ("steps", _whole("steps", 1), "steps of an epoch must be 1 or more, got {value}"),
+    ("batch", _whole("batch", 1), "batch must be 1 chip or more, got {value}"),
+    ("rate", _number("rate", lambda rate: rate > 0), "rate must be more than 0, got {value}"),
+    (
+        "schedule",
+        lambda recipe: recipe.schedule in SCHEDULES,
+        f"schedule must be one of {', '.join(SCHEDULES)}, got {{value!r}}",
+    ),
+    ("warm_up", _whole("warm_up", 0), "warm_up must be 0 steps or more, got {value}"),
+    (
+        "warm_up",
+        lambda recipe: recipe.warm_up < max(1, recipe.epochs * recipe.steps),
+        "warm_up of {value} steps is as long as the whole training; make it shorter",
+    ),
+    (
+        "optimizer",
+        lambda recipe: recipe.optimizer in OPTIMIZERS,
+        f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {{value!r}}",
+    ),
+    (
+        "weight_decay",
+        _number("weight_decay", lambda decay: decay >= 0),
+        "weight_decay must be 0 or more, got {value}",
+    ),
+    (
+        "class_weights",
+        lambda recipe: recipe.class_weights is None or _weigh(recipe.class_weights),
+        "class_weights must be numbers of 0 or more, one of them above 0, got {value}",
+    ),
+    ("freeze_epochs", _whole("freeze_epochs", 0), "freeze_epochs must be 0 or more, got {value}"),
+    (
+        "norm_momentum",
+        _number("norm_momentum", lambda momentum: 0 <= momentum < 1, optional=True),
+        "norm_momentum must be 0 or more and less than 1, got {value}",
+    ),
+    (
+        "patience",
+        lambda recipe: recipe.patience is None or recipe.patience >= 1,
+        "patience must be 1 epoch or more, got {value}",
+    ),
+    ("seed", _whole("seed", 0), "seed must be 0 or more, got {value}"),
+    ("clip", _number("clip", lambda clip: clip > 0, optional=True), "clip must be more than 0, got {value}"),
+    (
+        "average",
+        _number("average", lambda average: 0 < average < 1, optional=True),
+        "average must be more than 0 and less than 1, got {value}",
+    ),
+    ("workers", _whole("workers", 1), "workers must be 1 thread or more, got {value}"),
+)
+"""Field, whether it is good, and what is said where it is not."""
+
+
+def _weigh(weights: tuple[float, ...]) -> bool:
+    return all(0 <= weight < math.inf for weight in weights) and any(weight > 0 for weight in weights)
+
+
+FREE = ("workers",)
+"""Fields of a recipe that change nothing but the time that training takes."""

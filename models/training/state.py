@@ -1,0 +1,195 @@
+"""The state of a training on disk: whole or not there, and tied to the recipe and the data it came from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from models.training.batches import TrainingData
+from models.training.errors import TrainingError
+from models.training.learner import Task
+from models.training.recipe import FREE, Recipe
+
+STATE_FILE = "state.npz"
+BEST_FILE = "best-{epoch:05d}.npz"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training stands.
+
+    Attributes:
+        epochs_done: Epochs that were finished.
+        best_epoch: Epoch of the best weights so far, from 1; 0 before the first.
+        best_figure: Its figure.
+        history: A line of figures for each epoch.
+    """
+
+    epochs_done: int = 0
+    best_epoch: int = 0
+    best_figure: float = float("-inf")
+    history: tuple[Mapping[str, float], ...] = ()
+
+    def after(self, line: Mapping[str, float], figure: float) -> Progress:
+        """Return where a training stands after another epoch."""
+        epoch = self.epochs_done + 1
+        better = figure > self.best_figure
+        return Progress(
+            epoch,
+            epoch if better else self.best_epoch,
+            figure if better else self.best_figure,
+            (*self.history, line),
+        )
+
+    def is_over(self, recipe: Recipe) -> bool:
+        """Say whether all epochs are done, or patience has run out."""
+        waited = self.epochs_done - self.best_epoch
+        return self.epochs_done >= recipe.epochs or (
+            recipe.patience is not None and waited >= recipe.patience
+        )
+
+
+def fingerprint(network: keras.Model, task: Task, recipe: Recipe, data: TrainingData) -> dict[str, Any]:
+    """Return what a training's result depends on, as JSON values by name."""
+    made = {name: value for name, value in dataclasses.asdict(recipe).items() if name not in FREE}
+    shapes = [list(variable.shape) for variable in network.weights]
+    values = {
+        **made,
+        "classes": list(task.classes),
+        "encoder": task.encoder,
+        "instances": None if task.instances is None else dataclasses.asdict(task.instances),
+        "looks": dataclasses.asdict(data.looks),
+        "scaling": dataclasses.asdict(data.scaling),
+        "data": dict(data.description),
+        "network": [network.name, shapes],
+        "backend": keras.backend.backend(),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
+
+
+def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    """Check that a training goes on as it began.
+
+    Raises:
+        TrainingError: If anything differs but more epochs at a constant rate.
+    """
+    names = dict.fromkeys((*now, *before))
+    changed = [name for name in names if before.get(name) != now.get(name)]
+    if changed == ["epochs"] and now["epochs"] > before["epochs"]:
+        if now["schedule"] == "constant":
+            return
+        raise TrainingError(
+            f"the training in {folder} was planned for {before['epochs']} epochs, not {now['epochs']}, and its "
+            f"{now['schedule']} schedule depends on how many there are; more can follow a constant schedule alone, "
+            "so restart it"
+        )
+    if changed:
+        told = "; ".join(_difference(name, before.get(name), now.get(name)) for name in changed)
+        raise TrainingError(
+            f"the training in {folder} was begun with other settings ({told}); go on with those it was begun with, "
+            "restart it, or choose another folder"
+        )
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    one, other = (json.dumps(value) for value in (before, now))
+    if len(one) + len(other) > 80:
+        return f"{name} differs"
+    return f"{name} was {one}, now {other}"
+
+
+def save_state(folder: Path, marks: Mapping[str, Any], progress: Progress, variables: Sequence[Any]) -> None:
+    """Write the state of a training; a process that is killed leaves the state before."""
+    told = {"format": FORMAT, "marks": marks, "progress": dataclasses.asdict(progress)}
+    arrays = {f"v{number:05d}": _array(variable) for number, variable in enumerate(variables)}
+    _write(folder / STATE_FILE, {"told": np.array(json.dumps(told)), **arrays})
+
+
+def read_state(folder: Path) -> tuple[Mapping[str, Any], Progress, list[np.ndarray]] | None:
+    """Read the state of a training: its fingerprint, where it stands, and its variables; None where there is none.
+
+    Raises:
+        TrainingError: If the file is no state.
+    """
+    path = folder / STATE_FILE
+    if not path.exists():
+        return None
+    try:
+        with np.load(path) as file:
+            told = json.loads(str(file["told"]))
+            progress = Progress(**{**told["progress"], "history": tuple(told["progress"]["history"])})
+            return told["marks"], progress, [file[name] for name in sorted(file.files) if name != "told"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path} is not the state of a training ({error}); restart it") from error
+
+
+def assign(variables: Sequence[Any], values: Sequence[np.ndarray], where: Path) -> None:
+    """Give variables their values.
+
+    Raises:
+        TrainingError: If they do not fit.
+    """
+    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+        raise TrainingError(f"the weights in {where} are those of another network; restart the training")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def save_best(folder: Path, epoch: int, network: keras.Model) -> None:
+    """Write the weights of an epoch beside those that were best before."""
+    values = {f"v{number:05d}": _array(variable) for number, variable in enumerate(network.weights)}
+    _write(folder / BEST_FILE.format(epoch=epoch), values)
+
+
+def load_best(folder: Path, network: keras.Model) -> int:
+    """Give a network the best weights of a training, finished or not; returns their epoch, from 1.
+
+    Raises:
+        TrainingError: If there are none, or they are those of another network.
+    """
+    found = read_state(folder)
+    if found is None or not found[1].best_epoch:
+        raise TrainingError(f"{folder} holds no weights yet; train for one epoch at least")
+    path = folder / BEST_FILE.format(epoch=found[1].best_epoch)
+    with np.load(path) as file:
+        assign(network.weights, [file[name] for name in sorted(file.files)], path)
+    return found[1].best_epoch
+
+
+def tidy(folder: Path, best_epoch: int) -> None:
+    """Remove the weights of all epochs but the best; 0 removes them all, and the state as well."""
+    if not best_epoch:
+        (folder / STATE_FILE).unlink(missing_ok=True)
+    for path in folder.glob("best-*.npz"):
+        if path.name != BEST_FILE.format(epoch=best_epoch):
+            path.unlink()
+
+
+def _array(variable: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(variable))
+
+
+def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays to a file that appears whole or not at all, one array in memory at a time."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
