@@ -15,6 +15,8 @@ Colour = tuple[int, int, int]
 IGNORED_SHADE = 0.45
 """What is left of the brightness of pixels that have no label."""
 PAPER: Colour = (255, 255, 255)
+GAP = 4
+"""What lies between and around the chips of a sheet, in pixels."""
 
 
 def write_png(path: Path, rgb: np.ndarray) -> None:
@@ -109,7 +111,7 @@ def outlines(labels: np.ndarray) -> np.ndarray:
     return edge
 
 
-def sheet_of_chips(rows: Sequence[Sequence[np.ndarray]], gap: int = 4, paper: Colour = PAPER) -> np.ndarray:
+def sheet_of_chips(rows: Sequence[Sequence[np.ndarray]], gap: int = GAP, paper: Colour = PAPER) -> np.ndarray:
     """Pictures beside and below each other, such as chip, truth and prediction in each row.
 
     Args:

@@ -97,10 +97,11 @@ def _remarks(measured: Sequence[Measured]) -> list[str]:
 def _draw(measured: Sequence[Measured], background: int | None, options: EvaluateOptions) -> None:
     """Write the picture of errors: of several rasters, one beside the other."""
     from tiles.measures.errors import WORDS, error_picture
-    from tiles.picture import sheet_of_chips, write_png
+    from tiles.picture import GAP, sheet_of_chips, write_png
 
     columns = math.ceil(math.sqrt(len(measured)))
-    size = max(1, options.picture_size // columns)
+    gaps = GAP * (columns + 1) if columns > 1 else 0
+    size = max(1, (options.picture_size - gaps) // columns)
     chips = [error_picture(one.maps, background, size, one.subject.image) for one in measured]
     rows = [chips[start : start + columns] for start in range(0, len(chips), columns)]
     picture = chips[0] if len(chips) == 1 else sheet_of_chips(rows)
