@@ -8,7 +8,6 @@ from enum import IntEnum
 import numpy as np
 import rasterio
 
-from tiles.georef import Georef
 from tiles.measures.maps import Maps
 from tiles.picture import Colour, as_rgb
 from tiles.truth.scene import IGNORED
@@ -31,11 +30,11 @@ COLOURS: dict[Kind, Colour] = {
     Kind.TRUE: (0, 158, 115),
     Kind.MISSED: (240, 200, 0),
     Kind.FALSE: (150, 20, 120),
-    Kind.OTHER: (60, 120, 220),
-    Kind.UNKNOWN: (120, 120, 120),
+    Kind.OTHER: (120, 190, 255),
+    Kind.UNKNOWN: (50, 50, 50),
 }
 """Colours that people who see no red, green or blue can tell apart, in hue or in brightness."""
-WORDS = "green true, yellow missed, purple false, blue another class, grey not compared"
+WORDS = "green true, yellow missed, purple false, blue another class, dark grey not compared"
 _SAMPLES = 4
 """Samples along a side of a pixel of the picture, at most."""
 _READ_PIXELS = 1 << 24
