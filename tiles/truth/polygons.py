@@ -1,0 +1,186 @@
+"""What is true of a raster by polygons: labels, and things with masks of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+
+from tiles.georef import Georef
+from tiles.truth.burn import burn, edges_of, pixel_boxes
+from tiles.truth.placing import place_polygons
+from tiles.truth.vectors import PolygonFile
+from tiles.truth.view import View
+
+IGNORED = 255
+_TRIES = 32
+
+
+class Thing(NamedTuple):
+    """One polygon as a view sees it.
+
+    Attributes:
+        row: First row of its mask, in pixels of the view.
+        col: First column of its mask, in pixels of the view.
+        mask: Its pixels within the view, bool ``(height, width)``; the mask's bounding rectangle is the array.
+        label: Its class.
+        whole: Whether the view sees all of it.
+        number: Which polygon of the truth it is.
+    """
+
+    row: int
+    col: int
+    mask: np.ndarray
+    label: int
+    whole: bool
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """What the labels of polygons mean.
+
+    Attributes:
+        count: Number of classes.
+        background: Label of what no polygon covers; 255 where nothing is known there.
+    """
+
+    count: int
+    background: int = 0
+
+
+class PolygonTruth:
+    """Polygons on a raster, drawn on any view of it.
+
+    Args:
+        polygons: Polygons and multipolygons in pixels of the raster ``(col, row)``; later ones lie on top.
+        labels: Label of each; 255 where it is not known what it is.
+        classes: How many labels there are, and which one is the background.
+        shape: Height and width of the raster, in pixels; None where polygons are not bounded by it.
+    """
+
+    def __init__(
+        self,
+        polygons: np.ndarray,
+        labels: Sequence[int] | np.ndarray,
+        classes: Classes,
+        shape: tuple[int, int] | None = None,
+    ) -> None:
+        self.labels_of = np.asarray(labels, np.int64).astype(np.uint8)
+        if len(self.labels_of) != len(polygons):
+            raise ValueError(f"{len(polygons)} polygons need as many labels, got {len(self.labels_of)}")
+        self.polygons = polygons
+        self.classes = classes
+        self._shape = shape
+        self._edges = edges_of(polygons)
+
+    def __len__(self) -> int:
+        return len(self.polygons)
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return PolygonTruth, (self.polygons, self.labels_of, self.classes, self._shape)
+
+    def labels(self, view: View) -> np.ndarray:
+        """Labels of the pixels of a view, by what their centres lie in, uint8 ``(height, width)``."""
+        drawn = np.full((view.height, view.width), self.classes.background, np.uint8)
+        burn(self._edges, self._edges.seen(view), self.labels_of, view, drawn)
+        return drawn
+
+    def ids(self, view: View) -> np.ndarray:
+        """Which polygon is seen in each pixel, counted from 1, and 0 where none is; int32 ``(height, width)``."""
+        drawn = np.zeros((view.height, view.width), np.int32)
+        numbers = np.arange(1, len(self) + 1, dtype=np.int32)
+        burn(self._edges, self._edges.seen(view), numbers, view, drawn)
+        return drawn
+
+    def things(self, view: View, min_pixels: int = 16) -> list[Thing]:
+        """The polygons that a view sees, each with all its pixels there, also those that others cover.
+
+        Args:
+            view: The chip.
+            min_pixels: Things that show fewer pixels are left out, as are those of unknown class.
+        """
+        numbers = self._edges.seen(view)
+        found = []
+        for number, box in zip(numbers, pixel_boxes(self._edges.boxes[numbers], view).tolist(), strict=True):
+            thing = self._thing(int(number), box, view)
+            if thing is not None and np.count_nonzero(thing.mask) >= max(1, min_pixels):
+                found.append(thing)
+        return found
+
+    def _thing(self, number: int, box: list[int], view: View) -> Thing | None:
+        row0, col0, row1, col1 = (
+            max(0, box[0]),
+            max(0, box[1]),
+            min(view.height, box[2]),
+            min(view.width, box[3]),
+        )
+        label = int(self.labels_of[number])
+        if row0 >= row1 or col0 >= col1 or label == IGNORED:
+            return None
+        inner = View(
+            view.row + row0 * view.row_step,
+            view.col + col0 * view.col_step,
+            view.row_step,
+            view.col_step,
+            row1 - row0,
+            col1 - col0,
+        )
+        mask = np.zeros((inner.height, inner.width), bool)
+        burn(self._edges, np.array([number]), np.ones(len(self), bool), inner, mask)
+        rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if not rows.size:
+            return None
+        cut = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+        whole = [row0, col0, row1, col1] == box
+        return Thing(row0 + int(rows[0]), col0 + int(cols[0]), cut, label, whole, number)
+
+    def counts(self) -> np.ndarray:
+        """Number of polygons of each label, int64 ``(classes,)``."""
+        known = self.labels_of[self.labels_of < self.classes.count]
+        return np.bincount(known, minlength=self.classes.count).astype(np.int64)
+
+    def place(self, label: int, rng: np.random.Generator) -> tuple[float, float]:
+        """A random point ``(row, col)`` in a random polygon of a label, on the raster.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        numbers = np.flatnonzero(self.labels_of == label)
+        if not numbers.size:
+            raise ValueError(f"no polygon has the label {label}")
+        return self.centre(int(rng.choice(numbers)), rng)
+
+    def centre(self, number: int, rng: np.random.Generator) -> tuple[float, float]:
+        """A random point ``(row, col)`` of a polygon, on the raster."""
+        box = self._edges.boxes[number].copy()
+        if self._shape is not None:
+            height, width = self._shape
+            box = np.concatenate([np.maximum(box[:2], 0), np.minimum(box[2:], [width, height])])
+        tries = box[:2] + rng.random((_TRIES, 2)) * (box[2:] - box[:2])
+        inside = np.flatnonzero(shapely.contains_xy(self.polygons[number], tries))
+        if inside.size:
+            col, row = tries[inside[0]]
+        else:
+            seen = shapely.intersection(self.polygons[number], shapely.box(*box))
+            col, row = shapely.get_coordinates(shapely.point_on_surface(seen))[0]
+        return float(row), float(col)
+
+
+def polygon_truth(
+    file: PolygonFile, georef: Georef, labels: Sequence[int] | np.ndarray, classes: Classes
+) -> PolygonTruth:
+    """Lay the polygons of a file onto a raster as its truth; those that do not touch it are left out.
+
+    Args:
+        file: The polygons.
+        georef: The raster.
+        labels: Label of each polygon of the file.
+        classes: How many labels there are, and which one is the background.
+    """
+    placed = place_polygons(file, georef)
+    chosen = np.asarray(labels, np.int64)[placed.numbers]
+    return PolygonTruth(placed.polygons, chosen, classes, (georef.height, georef.width))

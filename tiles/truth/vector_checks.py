@@ -1,0 +1,95 @@
+"""What a file of polygons must have, whatever its format, and what is said where it has not."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyproj
+
+from tiles.inspect import is_local
+
+
+class VectorError(ValueError):
+    """A file of polygons cannot be used; the message is one sentence that says why."""
+
+
+class Features(NamedTuple):
+    """The features of a file as they were read.
+
+    Attributes:
+        crs: CRS of the coordinates; None where the file has none.
+        shapes: Their geometries as WKB, None for features without one, object ``(features,)``.
+        values: The class property as text; None for features without one.
+    """
+
+    crs: str | None
+    shapes: np.ndarray
+    values: Sequence[str | None]
+
+
+def check_file(path: str) -> None:
+    """Check that a local file is there and holds something.
+
+    Raises:
+        VectorError: If not.
+    """
+    if not is_local(path):
+        return
+    if not Path(path).exists():
+        raise VectorError(f"{path} does not exist")
+    if Path(path).stat().st_size == 0:
+        raise VectorError(f"{path} is empty: 0 bytes")
+
+
+def check_crs(path: str, crs: str | None) -> str:
+    """Check that a CRS is there and places its coordinates on the Earth.
+
+    Raises:
+        VectorError: If it does not.
+    """
+    if not crs:
+        missing = "no CRS (its .prj file is missing)" if path.lower().endswith(".shp") else "no CRS"
+        raise VectorError(
+            f"{path} has {missing}; give it the one that its coordinates are in with ogr2ogr -a_srs EPSG:..."
+        )
+    try:
+        known = pyproj.CRS.from_user_input(crs)
+    except pyproj.exceptions.CRSError as error:
+        raise VectorError(
+            f"{path} has the CRS {' '.join(crs.split())[:60]!r}, which PROJ does not know; "
+            "give it another with ogr2ogr -a_srs EPSG:..."
+        ) from error
+    if not (known.is_geographic or known.is_projected):
+        raise VectorError(
+            f"{path} has the CRS {known.name!r}, which is neither geographic nor projected and has no place on "
+            "the Earth; give it another with ogr2ogr -a_srs EPSG:..."
+        )
+    return crs
+
+
+def check_property(path: str, name: str | None, names: Sequence[str]) -> None:
+    """Check that features have a property.
+
+    Raises:
+        VectorError: If not; it lists those that there are.
+    """
+    if name is None or name in names:
+        return
+    if not len(names):
+        raise VectorError(f"{path} has no property {name!r}: its features have none at all")
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise VectorError(f"{path} has no property {name!r}, only {', '.join(names)}{hint}")
+
+
+def as_text(value: Any) -> str | None:
+    """A property as text: whole numbers without a point, truths as ``true`` and ``false``; None for null."""
+    if value is None or value != value:
+        return None
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    return f"{value:.15g}" if isinstance(value, float | np.floating) else str(value)
