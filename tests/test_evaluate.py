@@ -140,18 +140,27 @@ def test_blocks_change_no_figure(run, capsys, block):
     assert evaluate(capsys, block=block, **both(run)) == evaluate(capsys, **both(run))
 
 
-def test_scores_decide_which_come_first(capsys, tmp_path):
+def test_scores_decide_which_come_first(capsys, tmp_path, make_raster):
     place, shapes = georef(), boxes(0, 5)
     truth = write_geojson(tmp_path / "truth.geojson", shapes, place)
     found = [*shapes, *boxes(99, 5)]
     high = write_geojson(tmp_path / "high.geojson", found, place, score=[0.9] * 5 + [0.1] * 5)
     low = write_geojson(tmp_path / "low.geojson", found, place, score=[0.1] * 5 + [0.9] * 5)
     none = write_geojson(tmp_path / "none.geojson", found, place)
+    far = [shapely.box(-900 - 9 * i, -900, -895 - 9 * i, -890) for i in range(5)]
+    first = write_geojson(
+        tmp_path / "far.geojson", [*far, *found], place, score=[0.5] * 5 + [0.9] * 5 + [0.1] * 5
+    )
     aps = {
         path.stem: evaluate(capsys, predicted=path, truth=truth)["polygons"]["ap50"]
         for path in (high, low, none)
     }
     assert aps["high"] == pytest.approx(1) and aps["low"] < 0.6
+    image = make_raster(HEIGHT, WIDTH, name="image.tif")
+    result = evaluate(capsys, predicted=first, truth=truth, images=image)
+    assert result["polygons"]["ap50"] == pytest.approx(1), (
+        "scores stay with their polygons where some lie elsewhere"
+    )
     assert aps["none"] == pytest.approx(1), "without scores, in the order of the file"
 
 
@@ -286,6 +295,17 @@ def test_a_label_map_that_names_no_classes_is_told_them(capsys, tmp_path):
     assert result["classes"] == ["nothing", "roof"] and result["background"] == "nothing"
     assert result["pixels"]["accuracy"] > 0.999 and result["polygons"] is None
     assert any("label map alone" in note for note in result["notes"])
+
+
+def test_nodata_of_a_label_map_is_no_label_whatever_its_value(capsys, tmp_path):
+    labels = drawn(boxes(1), 1)
+    labels[:30] = 0
+    truth = write_geojson(tmp_path / "truth.geojson", boxes(1), PLACE)
+    said = {"truth": truth, "classes": "roof"}
+    for nodata, without in ((None, 0), (0, np.count_nonzero(labels == 0))):
+        path = write_labels(tmp_path / f"map_{nodata}.tif", labels, PLACE, nodata=nodata)
+        result = evaluate(capsys, predicted=path, **said)
+        assert result["pixels"]["without_prediction"] == without
 
 
 def test_the_table_says_what_was_measured(run, capsys):

@@ -13,6 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tiles.measures.average_precision import SIZES, THRESHOLDS, average_precision, match
+from tiles.measures.clip import clip
 from tiles.measures.overlaps import overlaps
 from tiles.measures.spacenet import Found, find
 
@@ -224,3 +225,19 @@ def test_a_hundred_thousand_polygons_take_seconds():
     found, figures = find(pairs, scores), average_precision([match(pairs, scores)])
     assert time.monotonic() - started < 20
     assert found.true > 90_000 and figures.recall[0, 0] == found.recall
+
+
+def test_polygons_are_cut_and_what_is_hardly_left_is_dropped():
+    region = shapely.union(shapely.box(0, 0, 10, 10), shapely.box(20, 0, 30, 10))
+    shapes = [
+        shapely.box(2, 2, 2.5, 2.5),  # small, but whole
+        shapely.box(8, 2, 22, 4),  # in both parts
+        shapely.box(9.9, 2, 15, 4),  # hardly in
+        shapely.box(10, 2, 15, 4),  # touches
+        shapely.box(12, 2, 15, 4),  # outside
+        shapely.box(-5, -5, 10, 10),  # covers one part
+    ]
+    cut, numbers = clip(np.array(shapes, object), region, 1.0)
+    assert numbers.tolist() == [0, 1, 5]
+    assert [one.geom_type for one in cut] == ["Polygon", "MultiPolygon", "Polygon"]
+    assert shapely.area(cut).tolist() == [0.25, 8.0, 100.0]

@@ -37,10 +37,9 @@ class Maps:
 
     def read(self, view: View) -> tuple[np.ndarray, np.ndarray]:
         """True and predicted labels of a view; where they are not to be counted, the true ones are `IGNORED`."""
-        truth, predicted = self.truth.labels(view).copy(), self.predicted.labels(view).copy()
+        truth, predicted = self.truth.labels(view).copy(), self.predicted.labels(view)
         on = on_raster(view, self.georef)
         truth[~(on if self.area is None else on & self.area.inside(view))] = IGNORED
-        predicted[~on] = IGNORED
         return truth, predicted
 
 
