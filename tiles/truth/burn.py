@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,8 +70,42 @@ def burn(edges: Edges, numbers: np.ndarray, values: np.ndarray, view: View, draw
         view: Which pixels `drawn` has.
         drawn: Where they are drawn, ``(view.height, view.width)``.
     """
-    place = np.array([view.row, view.col, view.row_step, view.col_step])
-    _burn(edges.lines, edges.first, edges.boxes, numbers, values, place, drawn)
+    lines, first = _in_view(edges, numbers, view)
+    _burn(lines, first, pixel_boxes(edges.boxes[numbers], view), numbers, values, drawn)
+
+
+def masks(edges: Edges, numbers: np.ndarray, view: View) -> list[tuple[int, int, np.ndarray]]:
+    """Draw each polygon on an array of its own.
+
+    Args:
+        edges: Edges of the polygons.
+        numbers: Which are drawn, int64 ``(n,)``.
+        view: Where they are seen.
+
+    Returns:
+        For each its row and column in the view and its pixels there, bool ``(height, width)``: a rectangle that
+        holds all of them, without any where it has none.
+    """
+    lines, first = _in_view(edges, numbers, view)
+    low, high = np.hsplit(pixel_boxes(edges.boxes[numbers], view), 2)
+    low, high = np.clip(low, 0, [view.height, view.width]), np.clip(high, 0, [view.height, view.width])
+    drawn = []
+    for place, ((row, col), (height, width)) in enumerate(
+        zip(low.tolist(), np.maximum(high - low, 0).tolist(), strict=True)
+    ):
+        mask = np.zeros((height, width), bool)
+        _fill(lines[first[place] : first[place + 1]], row, col, mask)
+        drawn.append((row, col, mask))
+    return drawn
+
+
+def _in_view(edges: Edges, numbers: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Edges of some polygons in pixels of a view, and the first of each and the end of the last."""
+    counts = edges.first[numbers + 1] - edges.first[numbers]
+    first = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    rows = np.arange(first[-1]) + np.repeat(edges.first[numbers] - first[:-1], counts)
+    corner = np.array([view.col, view.row] * 2)
+    return (edges.lines[rows] - corner) / np.array([view.col_step, view.row_step] * 2), first
 
 
 def pixel_boxes(boxes: np.ndarray, view: View) -> np.ndarray:
@@ -95,38 +130,50 @@ def _burn(
     boxes: np.ndarray,
     numbers: np.ndarray,
     values: np.ndarray,
-    place: np.ndarray,
     drawn: np.ndarray,
 ) -> None:
-    height, width = drawn.shape
-    row_off, col_off, row_step, col_step = place[0], place[1], place[2], place[3]
-    odd = np.zeros((height, width), np.bool_)
-    for number in numbers:
-        left, right = (boxes[number, 0] - col_off) / col_step, (boxes[number, 2] - col_off) / col_step
-        top, bottom = (boxes[number, 1] - row_off) / row_step, (boxes[number, 3] - row_off) / row_step
-        if not (left < width and right > 0 and top < height and bottom > 0):
+    """Draw polygons whose lines and pixel boxes are in pixels of `drawn`; of both only those of `numbers`."""
+    odd = np.zeros(drawn.shape, np.bool_)
+    for place, number in enumerate(numbers):
+        box = boxes[place]
+        row0, col0 = max(0, box[0]), max(0, box[1])
+        row1, col1 = min(drawn.shape[0], box[2]), min(drawn.shape[1], box[3])
+        if row0 >= row1 or col0 >= col1:
             continue
-        row0, row1 = max(0, int(np.ceil(top - 0.5))), min(height, int(np.ceil(bottom - 0.5)))
-        col0, col1 = max(0, int(np.ceil(left - 0.5))), min(width, int(np.ceil(right - 0.5)))
-        # Every edge turns over the side of what lies right of it; what was turned an odd number of times is inside.
-        for edge in range(first[number], first[number + 1]):
-            x0, y0 = (lines[edge, 0] - col_off) / col_step, (lines[edge, 1] - row_off) / row_step
-            x1, y1 = (lines[edge, 2] - col_off) / col_step, (lines[edge, 3] - row_off) / row_step
-            if y0 > y1:
-                x0, y0, x1, y1 = x1, y1, x0, y0
-            if y1 <= row0 or y0 >= row1:
-                continue
-            begin, end = max(row0, int(np.ceil(y0 - 0.5))), min(row1, int(np.ceil(y1 - 0.5)))
-            for row in range(begin, end):
-                crossing = np.ceil(x0 + (row + 0.5 - y0) / (y1 - y0) * (x1 - x0) - 0.5)
-                if crossing < col1:
-                    col = max(col0, int(crossing))
-                    odd[row, col] = not odd[row, col]
-        for row in range(row0, row1):
-            inside = False
-            for col in range(col0, col1):
-                if odd[row, col]:
-                    inside = not inside
-                    odd[row, col] = False
-                if inside:
-                    drawn[row, col] = values[number]
+        here = odd[row0:row1, col0:col1]
+        _fill(lines[first[place] : first[place + 1]], row0, col0, here)
+        for row in range(row1 - row0):
+            for col in range(col1 - col0):
+                if here[row, col]:
+                    drawn[row0 + row, col0 + col] = values[number]
+        here[:] = False
+
+
+@njit(cache=True, nogil=True)
+def _fill(lines: np.ndarray, row0: int, col0: int, inside: np.ndarray) -> None:
+    """Set the pixels of a rectangle, all False, that lie in a polygon."""
+    _cross(lines, row0, col0, inside)
+    for row in range(inside.shape[0]):
+        for col in range(1, inside.shape[1]):
+            inside[row, col] ^= inside[row, col - 1]
+
+
+@njit(cache=True, nogil=True)
+def _cross(lines: np.ndarray, row0: int, col0: int, odd: np.ndarray) -> None:
+    """Turn over the pixel right of each edge, in each row that it crosses.
+
+    A pixel lies inside where those left of it and itself were turned over an odd number of times.
+    """
+    height, width = odd.shape
+    for edge in range(len(lines)):
+        x0, y0, x1, y1 = lines[edge]
+        if y0 > y1:
+            x0, y0, x1, y1 = x1, y1, x0, y0
+        if y1 <= row0 or y0 >= row0 + height:
+            continue
+        begin, end = max(row0, math.ceil(y0 - 0.5)), min(row0 + height, math.ceil(y1 - 0.5))
+        for row in range(begin, end):
+            crossing = np.ceil(x0 + (row + 0.5 - y0) / (y1 - y0) * (x1 - x0) - 0.5) - col0
+            if crossing < width:
+                col = max(0, int(crossing))
+                odd[row - row0, col] = not odd[row - row0, col]

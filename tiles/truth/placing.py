@@ -117,7 +117,7 @@ def _on_raster(polygons: np.ndarray, way: Way) -> tuple[np.ndarray, int]:
     pixels, broken = way.rings(lines)
     bad = np.zeros(len(parts), bool)
     bad[part[broken]] = True
-    lost = np.setdiff1d(owner[bad], owner[~bad]).size
+    lost = len(np.setdiff1d(owner[bad], owner[~bad]))
     good = ~bad[part[lines.ring]]
     placed = np.full(len(polygons), None, object)
     if not good.any():
@@ -127,8 +127,8 @@ def _on_raster(polygons: np.ndarray, way: Way) -> tuple[np.ndarray, int]:
     kept_parts, part_number = np.unique(part[kept], return_inverse=True)
     shapes = shapely.polygons(drawn, indices=part_number)
     shapes, owners = _copies(shapes, owner[kept_parts], way)
-    for number, group in _groups(shapes, owners):
-        placed[number] = group[0] if len(group) == 1 else shapely.MultiPolygon(list(group))
+    for owned, group in _groups(shapes, owners):
+        placed[owned] = group[0] if len(group) == 1 else shapely.MultiPolygon(list(group))
     for number in np.flatnonzero(~shapely.is_valid(placed) & ~shapely.is_missing(placed)):
         placed[number] = polygonal(
             shapely.make_valid(placed[number], method="structure", keep_collapsed=False)

@@ -10,12 +10,12 @@ import numpy as np
 import shapely
 
 from tiles.georef import Georef
-from tiles.truth.burn import burn, edges_of, pixel_boxes
+from tiles.truth.burn import burn, edges_of, masks, pixel_boxes
 from tiles.truth.placing import place_polygons
+from tiles.truth.scene import IGNORED
 from tiles.truth.vectors import PolygonFile
 from tiles.truth.view import View
 
-IGNORED = 255
 _TRIES = 32
 
 
@@ -104,39 +104,18 @@ class PolygonTruth:
             min_pixels: Things that show fewer pixels are left out, as are those of unknown class.
         """
         numbers = self._edges.seen(view)
+        numbers = numbers[self.labels_of[numbers] != IGNORED]
+        boxes = pixel_boxes(self._edges.boxes[numbers], view)
+        whole = (boxes >= 0).all(axis=1) & (boxes[:, 2] <= view.height) & (boxes[:, 3] <= view.width)
         found = []
-        for number, box in zip(numbers, pixel_boxes(self._edges.boxes[numbers], view).tolist(), strict=True):
-            thing = self._thing(int(number), box, view)
-            if thing is not None and np.count_nonzero(thing.mask) >= max(1, min_pixels):
+        for number, complete, (row, col, mask) in zip(
+            numbers.tolist(), whole.tolist(), masks(self._edges, numbers, view), strict=True
+        ):
+            if np.count_nonzero(mask) >= max(1, min_pixels):
+                top, left, cut = _trimmed(mask)
+                thing = Thing(row + top, col + left, cut, int(self.labels_of[number]), complete, number)
                 found.append(thing)
         return found
-
-    def _thing(self, number: int, box: list[int], view: View) -> Thing | None:
-        row0, col0, row1, col1 = (
-            max(0, box[0]),
-            max(0, box[1]),
-            min(view.height, box[2]),
-            min(view.width, box[3]),
-        )
-        label = int(self.labels_of[number])
-        if row0 >= row1 or col0 >= col1 or label == IGNORED:
-            return None
-        inner = View(
-            view.row + row0 * view.row_step,
-            view.col + col0 * view.col_step,
-            view.row_step,
-            view.col_step,
-            row1 - row0,
-            col1 - col0,
-        )
-        mask = np.zeros((inner.height, inner.width), bool)
-        burn(self._edges, np.array([number]), np.ones(len(self), bool), inner, mask)
-        rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if not rows.size:
-            return None
-        cut = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-        whole = [row0, col0, row1, col1] == box
-        return Thing(row0 + int(rows[0]), col0 + int(cols[0]), cut, label, whole, number)
 
     def counts(self) -> np.ndarray:
         """Number of polygons of each label, int64 ``(classes,)``."""
@@ -168,6 +147,12 @@ class PolygonTruth:
             seen = shapely.intersection(self.polygons[number], shapely.box(*box))
             col, row = shapely.get_coordinates(shapely.point_on_surface(seen))[0]
         return float(row), float(col)
+
+
+def _trimmed(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
+    """First row and column of what is True, and the rectangle around it."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(rows[0]), int(cols[0]), mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
 
 
 def polygon_truth(

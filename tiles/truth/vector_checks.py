@@ -88,7 +88,7 @@ def check_property(path: str, name: str | None, names: Sequence[str]) -> None:
 
 def as_text(value: Any) -> str | None:
     """A property as text: whole numbers without a point, truths as ``true`` and ``false``; None for null."""
-    if value is None or value != value:
+    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
         return None
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"

@@ -80,8 +80,10 @@ def read_bounds(path: str) -> tuple[str, tuple[float, float, float, float] | Non
         VectorError: As `read_polygons`.
     """
     crs, bounds = _reader(path).bounds(path)
-    known = bounds is not None and bool(np.isfinite(bounds).all())
-    return check_crs(path, crs), tuple(map(float, bounds)) if known and bounds is not None else None
+    if bounds is None or not np.isfinite(bounds).all():
+        return check_crs(path, crs), None
+    left, bottom, right, top = map(float, bounds)
+    return check_crs(path, crs), (left, bottom, right, top)
 
 
 def is_vector(path: str) -> bool:

@@ -1,0 +1,129 @@
+"""Weights for the ground between things that nearly touch: the map of the U-Net paper."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+_REACH_SIGMAS = 5.0
+
+
+def border_weights(ids: np.ndarray, w0: float = 10.0, sigma: float = 5.0) -> np.ndarray:
+    """Weights that teach a network to keep things apart, added to those of the classes.
+
+    ``w0 * exp(-(d1 + d2)**2 / (2 * sigma**2))`` of equation 2 in https://arxiv.org/abs/1505.04597, where d1 and d2
+    are the distances in pixels to the nearest pixel of the nearest and of the second nearest thing. It is 0
+    on things, and where a thing's distance is more than five sigma (less than ``4e-6 * w0`` is lost by that).
+
+    Args:
+        ids: Which thing each pixel is of, 0 for none; int ``(height, width)``.
+        w0: Weight between two things that touch.
+        sigma: How fast it falls with distance, in pixels.
+
+    Returns:
+        float32 ``(height, width)``.
+    """
+    if ids.ndim != 2:
+        raise ValueError(f"ids have the shape (height, width), got {ids.shape}")
+    if not (w0 >= 0 and 0 < sigma < math.inf):
+        raise ValueError(f"border weights need w0 of 0 or more and sigma above 0, got {w0} and {sigma}")
+    first, second = nearest_two(np.ascontiguousarray(ids), math.ceil(_REACH_SIGMAS * sigma))
+    weights = w0 * np.exp(-((first + second) ** 2) / (2 * sigma**2))
+    return np.where(ids == 0, weights, 0).astype(np.float32)
+
+
+def nearest_two(ids: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances to the nearest pixel of the nearest and of the second nearest thing.
+
+    Args:
+        ids: Which thing each pixel is of, 0 for none; int ``(height, width)``.
+        reach: Things farther away are not found, in pixels.
+
+    Returns:
+        Two of float32 ``(height, width)``, in pixels; infinite where there is no such thing, 0 on things.
+    """
+    squares = _squares(ids, *_along_columns(ids, reach), reach)
+    distances = np.sqrt(squares, dtype=np.float32)
+    return distances[0], distances[1]
+
+
+@njit(cache=True, nogil=True)
+def _along_columns(ids: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """The two nearest different things in the column of each pixel: ids and distances ``(2, height, width)``."""
+    height, width = ids.shape
+    found = np.zeros((2, height, width), ids.dtype)
+    far = np.full((2, height, width), reach + 1, np.int32)
+    for turn in range(2):
+        # The last thing passed, and where its last pixel was; then the same of the last other thing.
+        here, here_at = np.zeros(width, ids.dtype), np.full(width, -1, np.int64)
+        other, other_at = np.zeros(width, ids.dtype), np.full(width, -1, np.int64)
+        for step in range(height):
+            row = step if turn == 0 else height - 1 - step
+            for col in range(width):
+                if ids[row, col] != 0:
+                    if ids[row, col] != here[col]:
+                        other[col], other_at[col] = here[col], here_at[col]
+                    here[col], here_at[col] = ids[row, col], step
+                if here[col] != 0:
+                    _keep(found, far, row, col, here[col], step - here_at[col])
+                if other[col] != 0:
+                    _keep(found, far, row, col, other[col], step - other_at[col])
+    return found, far
+
+
+@njit(cache=True, nogil=True)
+def _keep(found: np.ndarray, far: np.ndarray, row: int, col: int, thing: int, distance: int) -> None:
+    """Note a thing among the two nearest different ones, if it is."""
+    if distance < far[0, row, col]:
+        if thing != found[0, row, col]:
+            found[1, row, col], far[1, row, col] = found[0, row, col], far[0, row, col]
+        found[0, row, col], far[0, row, col] = thing, distance
+    elif thing != found[0, row, col] and distance < far[1, row, col]:
+        found[1, row, col], far[1, row, col] = thing, distance
+
+
+@njit(cache=True, nogil=True)
+def _squares(ids: np.ndarray, found: np.ndarray, far: np.ndarray, reach: int) -> np.ndarray:
+    """Squared distances to the two nearest things over all columns, float32 ``(2, height, width)``.
+
+    A thing that is not among the two nearest of some column is not among the two nearest by way of it.
+    """
+    height, width = ids.shape
+    squares = np.zeros((2, height, width), np.float32)
+    limit = (reach + 1) ** 2
+    for row in range(height):
+        for col in range(width):
+            if ids[row, col] != 0:
+                continue
+            best = (0, limit, limit)
+            for step in range(reach + 1):
+                if step * step >= best[2]:
+                    break
+                if col >= step:
+                    best = _nearer(best, found[:, row, col - step], far[:, row, col - step], step * step)
+                if step and col + step < width:
+                    best = _nearer(best, found[:, row, col + step], far[:, row, col + step], step * step)
+            squares[0, row, col] = best[1] if best[1] < limit else np.inf
+            squares[1, row, col] = best[2] if best[2] < limit else np.inf
+    return squares
+
+
+@njit(cache=True, nogil=True)
+def _nearer(
+    best: tuple[int, int, int], found: np.ndarray, far: np.ndarray, across: int
+) -> tuple[int, int, int]:
+    """The nearest thing, its squared distance and that of the second nearest, with those of one more column."""
+    thing, first, second = best
+    for rank in range(2):
+        other, square = int(found[rank]), across + int(far[rank]) ** 2
+        if other == 0:
+            continue
+        if other == thing:
+            first = min(first, square)
+        elif square < first:
+            thing, first, second = other, square, first
+        else:
+            second = min(second, square)
+    return thing, first, second

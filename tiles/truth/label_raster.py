@@ -1,0 +1,190 @@
+"""What is true of a raster by another raster of labels, in whatever CRS and grid."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window as RasterioWindow
+
+from tiles.georef import Georef
+from tiles.source import RasterReadError
+from tiles.truth.scene import IGNORED
+from tiles.truth.view import View
+
+_WARP_TOLERANCE_PX = 0.01
+_SAME_GRID_PX = 1e-3
+_LOOK_AT_MOST = 2048
+_KEPT_PLACES = 4096
+
+
+class LabelRasterError(ValueError):
+    """A raster of labels cannot be used; the message is one sentence that says why."""
+
+
+class RasterTruth:
+    """A raster of labels, seen on the grid of another raster.
+
+    Where CRS or grid differ, each pixel of the raster has the label of the nearest pixel of the label raster;
+    each pixel of a view that of the raster's pixel which its centre lies in. A label raster that is not
+    georeferenced at all, such as a PNG, lies on a raster of the same shape pixel by pixel.
+
+    Args:
+        path: The raster of labels; its first band is read.
+        georef: The raster that the labels are of.
+        values: Value that each label has in the file, label 0 first; pixels of other values are ignored, as are
+            those of nodata and those that the label raster does not reach.
+        background: Label that is no thing and that chips are not drawn around; None where all are.
+
+    Raises:
+        LabelRasterError: If the file cannot be read or has no place on the raster.
+    """
+
+    def __init__(
+        self, path: str, georef: Georef, values: Sequence[int], background: int | None = None
+    ) -> None:
+        if len(values) != len(set(values)) or not 0 < len(values) <= IGNORED:
+            raise ValueError(f"labels have 1 to {IGNORED} values, all different, got {tuple(values)}")
+        self.path, self.georef, self.background = path, georef, background
+        self.values = tuple(int(value) for value in values)
+        self._order = np.argsort(self.values)
+        self._sorted = np.asarray(self.values)[self._order]
+        self._local = threading.local()
+        self._places: list[np.ndarray] | None = None
+        try:
+            self._dataset()
+        except rasterio.errors.RasterioError as error:
+            raise LabelRasterError(f"{path} is not a raster that GDAL can open") from error
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return RasterTruth, (self.path, self.georef, self.values, self.background)
+
+    def labels(self, view: View) -> np.ndarray:
+        """Labels of the pixels of a view, uint8 ``(height, width)``; 255 where there is none.
+
+        Raises:
+            RasterReadError: If the file cannot be read there.
+        """
+        drawn = np.full((view.height, view.width), IGNORED, np.uint8)
+        rows, cols = np.floor(view.rows).astype(np.int64), np.floor(view.cols).astype(np.int64)
+        down = np.flatnonzero((rows >= 0) & (rows < self.georef.height))
+        across = np.flatnonzero((cols >= 0) & (cols < self.georef.width))
+        if not (down.size and across.size):
+            return drawn
+        rows, cols = rows[down], cols[across]
+        where = RasterioWindow(cols[0], rows[0], cols[-1] + 1 - cols[0], rows[-1] + 1 - rows[0])
+        read = self._read(where)
+        drawn[np.ix_(down, across)] = read[np.ix_(rows - rows[0], cols - cols[0])]
+        return drawn
+
+    def counts(self) -> np.ndarray:
+        """How many places are known of each label that is a thing, int64 ``(labels,)``."""
+        return np.array([len(places) for places in self._known_places()], np.int64)
+
+    def place(self, label: int, rng: np.random.Generator) -> tuple[float, float]:
+        """A random point ``(row, col)`` of the raster that has a label.
+
+        Raises:
+            ValueError: If none has.
+        """
+        places = self._known_places()[label]
+        if not len(places):
+            raise ValueError(f"{self.path} has no pixel of the label {label}")
+        row, col = places[rng.integers(len(places))]
+        return float(row), float(col)
+
+    def _known_places(self) -> list[np.ndarray]:
+        """Centres of pixels of each label, seen on a grid of at most 2048 px and thinned evenly to 4096."""
+        if self._places is None:
+            step = max(1.0, max(self.georef.height, self.georef.width) / _LOOK_AT_MOST)
+            size = max(1, int(self.georef.height / step)), max(1, int(self.georef.width / step))
+            view = View(0.0, 0.0, self.georef.height / size[0], self.georef.width / size[1], *size)
+            seen = self._striped(view)
+            self._places = [
+                np.zeros((0, 2)) if label == self.background else _thinned(seen == label, view)
+                for label in range(len(self.values))
+            ]
+        return self._places
+
+    def _striped(self, view: View) -> np.ndarray:
+        """`labels` of a large view, read in stripes of bounded height."""
+        high = max(1, int(_LOOK_AT_MOST / view.row_step / 4))
+        stripes = [
+            View(
+                view.row + first * view.row_step,
+                view.col,
+                view.row_step,
+                view.col_step,
+                min(high, view.height - first),
+                view.width,
+            )
+            for first in range(0, view.height, high)
+        ]
+        return np.concatenate([self.labels(stripe) for stripe in stripes])
+
+    def _read(self, where: Any) -> np.ndarray:
+        """Labels of a window of the raster, uint8."""
+        dataset = self._dataset()
+        try:
+            values = dataset.read(1, window=where)
+            known = dataset.read_masks(1, window=where) > 0
+        except rasterio.errors.RasterioError as error:
+            raise RasterReadError(
+                f"{self.path} cannot be read at {where} ({error.__cause__ or error}); the file is truncated or "
+                "damaged: copy it again, or repair it with gdal_translate"
+            ) from error
+        place = np.minimum(np.searchsorted(self._sorted, values), len(self._sorted) - 1)
+        named = known & (self._sorted[place] == values)
+        return np.where(named, self._order[place], IGNORED).astype(np.uint8)
+
+    def _dataset(self) -> Any:
+        """The label raster on the grid of the raster, opened once a thread."""
+        if getattr(self._local, "dataset", None) is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+                self._local.dataset = self._on_grid(rasterio.open(self.path, sharing=False))
+        return self._local.dataset
+
+    def _on_grid(self, source: Any) -> Any:
+        georef, shape = self.georef, (self.georef.height, self.georef.width)
+        if source.crs is None and source.transform.is_identity:
+            if source.shape == shape:
+                return source
+            raise LabelRasterError(
+                f"{self.path} has neither CRS nor geotransform and {source.height} x {source.width} px, not the "
+                f"{georef.height} x {georef.width} px of its image; georeference it like the image"
+            )
+        if source.crs is None:
+            raise LabelRasterError(f"{self.path} has no CRS; assign one with gdal_edit.py -a_srs EPSG:...")
+        if source.shape == shape and self._same_grid(source):
+            return source
+        return WarpedVRT(
+            source,
+            crs=georef.crs,
+            transform=rasterio.Affine(*georef.transform),
+            height=georef.height,
+            width=georef.width,
+            resampling=Resampling.nearest,
+            tolerance=_WARP_TOLERANCE_PX,
+            add_alpha=source.nodata is None and source.count == 1,
+        )
+
+    def _same_grid(self, source: Any) -> bool:
+        """Whether corners of both lie on each other, in the same CRS."""
+        if source.crs != rasterio.CRS.from_user_input(self.georef.crs):
+            return False
+        other = Georef(self.georef.crs, tuple(source.transform)[:6], *source.shape)
+        corners = np.array([[0, 0], [other.width, 0], [0, other.height], [other.width, other.height]], float)
+        return bool(np.abs(self.georef.to_pixels(other.to_map(corners)) - corners).max() < _SAME_GRID_PX)
+
+
+def _thinned(chosen: np.ndarray, view: View) -> np.ndarray:
+    rows, cols = np.nonzero(chosen)
+    kept = np.linspace(0, len(rows) - 1, min(len(rows), _KEPT_PLACES)).astype(np.int64)
+    return np.stack([view.rows[rows[kept]], view.cols[cols[kept]]], axis=1)
