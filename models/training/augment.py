@@ -119,9 +119,9 @@ def _relit(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndar
     """Change contrast, brightness and the gain of each band, in one step: all three are lines."""
     contrast = 1 + draw.uniform(-looks.contrast, looks.contrast)
     brightness = draw.uniform(-looks.brightness, looks.brightness) * WHITE
-    gain = 1 + draw.uniform(-looks.gain, looks.gain, chip.shape[-1])
+    gain = 1 + np.asarray(draw.uniform(-looks.gain, looks.gain, chip.shape[-1]))
     offset = chip.mean(axis=(0, 1), dtype=np.float64) * (1 - contrast) + brightness
-    return chip * (contrast * gain).astype(np.float32) + (offset * gain).astype(np.float32)
+    return chip * np.float32(contrast * gain) + np.float32(offset * gain)
 
 
 def _bent(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,7 +105,7 @@ class Batches:
             made.truth,
         )
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int) -> Generator[Batch, None, None]:
         """Make the batches of an epoch in their order, some ahead of time in threads."""
         steps, ahead = self.recipe.steps, self.recipe.workers + 1
         waiting: deque[Future[Batch]] = deque()

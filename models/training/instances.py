@@ -21,7 +21,10 @@ Answer = Callable[[np.ndarray], Any]
 
 def found_on(answer: Sequence[np.ndarray], size: tuple[int, int]) -> list[list[ChipInstance]]:
     """Return the instances of each chip, of what a detector answers for a batch of chips of one size."""
-    return [chip_instances(*parts, *size) for parts in zip(*answer, strict=True)]
+    return [
+        chip_instances(boxes, labels, scores, masks, *size)
+        for boxes, labels, scores, masks in zip(*answer, strict=True)
+    ]
 
 
 def validate_instances(

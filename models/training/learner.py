@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,16 +102,20 @@ def encoder_layers(network: keras.Model, task: Task) -> list[Any]:
     """
     name = (task.encoder or "").removesuffix("_fpn")
     if name:
-        bands = network.inputs[0].shape[-1]
-        own = {layer.name for layer in whole_encoder(name, bands, EncoderOptions()).layers if layer.weights}
-        own |= {f"{one}_norm" for one in own}  # SegNet's encoder is VGG16 with batch normalization
-        found = [layer for layer in all_layers(network) if layer.name in own]
+        found = [layer for layer in all_layers(network) if layer.name in _encoder_names(name)]
         if found:
             return found
     raise TrainingError(
         f"{network.name} has no encoder {name or 'of the zoo'!r} whose layers could stay frozen; "
         "set freeze_epochs to 0 and freeze_norm to false"
     )
+
+
+@functools.cache
+def _encoder_names(name: str) -> frozenset[str]:
+    """Return the names of an encoder's layers with weights; SegNet adds batch normalization to those of VGG16."""
+    own = {layer.name for layer in whole_encoder(name, 3, EncoderOptions()).layers if layer.weights}
+    return frozenset(own | {f"{one}_norm" for one in own})
 
 
 def is_norm(layer: Any) -> bool:

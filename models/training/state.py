@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,7 @@ def read_state(folder: Path) -> tuple[Mapping[str, Any], Progress, list[np.ndarr
             told = json.loads(str(file["told"]))
             progress = Progress(**{**told["progress"], "history": tuple(told["progress"]["history"])})
             return told["marks"], progress, [file[name] for name in sorted(file.files) if name != "told"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise TrainingError(f"{path} is not the state of a training ({error}); restart it") from error
 
 

@@ -1,0 +1,129 @@
+"""Chips change their looks by a seed, each by itself, and not at all where nothing is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from models.training.augment import UNCHANGED, Looks, change
+
+ALWAYS = replace(Looks(), share=1.0)
+NUMBERS = [field.name for field in fields(Looks) if field.name != "share"]
+
+
+def some_chips(count: int = 4, bands: int = 3, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.uniform(40, 200, (count, 24, 17, bands)).astype(np.float32)
+
+
+def only(name: str, value: float = 0.4) -> Looks:
+    return replace(UNCHANGED, **{name: value}, share=1.0)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_others():
+    chips = some_chips()
+    assert np.array_equal(change(chips, ALWAYS, 3), change(chips, ALWAYS, 3))
+    assert not np.array_equal(change(chips, ALWAYS, 3), change(chips, ALWAYS, 30))
+
+
+def test_a_chip_is_changed_alike_in_any_batch():
+    chips = some_chips()
+    whole = change(chips, ALWAYS, [5, 9, 2, 7])
+    assert np.array_equal(change(chips[[2, 0]], ALWAYS, [2, 5]), whole[[2, 0]])
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_each_number_changes_chips_and_each_chip_in_its_own_way(name):
+    chips = np.repeat(some_chips(1), 4, axis=0)
+    made = change(chips, only(name, 6.0 if name == "blur" else 0.4), 1)
+    assert all(np.abs(one - chips[0]).max() > 0.5 for one in made)
+    assert len({one.tobytes() for one in made}) == 4
+
+
+def test_nothing_asked_for_changes_not_a_bit():
+    chips = some_chips()
+    assert np.array_equal(change(chips, UNCHANGED, 1), chips)
+    assert np.array_equal(change(chips, replace(UNCHANGED, share=1.0), 1), chips)
+    assert np.array_equal(change(chips, replace(Looks(), share=0.0), 1), chips)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_of_0_leaves_its_own_change_out(name):
+    chips = some_chips()
+    assert not np.array_equal(change(chips, replace(ALWAYS, **{name: 0.0}), 1), change(chips, ALWAYS, 1))
+
+
+def test_about_the_share_of_chips_is_changed():
+    chips = np.repeat(some_chips(1), 400, axis=0)[:, :2, :2]
+    made = change(chips, replace(only("brightness"), share=0.3), 11)
+    changed = (made != chips).any(axis=(1, 2, 3)).mean()
+    assert 0.22 < changed < 0.38
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4])
+def test_other_than_three_bands_have_no_colours_to_change(bands):
+    chips = some_chips(bands=bands)
+    assert np.array_equal(change(chips, only("hue"), 1), chips)
+    assert np.array_equal(change(chips, only("saturation"), 1), chips)
+    assert not np.array_equal(change(chips, ALWAYS, 1), chips)
+
+
+def test_values_stay_within_those_of_pixels():
+    strong = Looks(0.9, 0.9, 0.9, 0.5, 2.0, 0.5, 1.0, 0.5, 1.0)
+    made = change(np.concatenate([some_chips() * 3 - 200, some_chips()]).clip(0, 255), strong, 1)
+    assert made.min() >= 0 and made.max() <= 255 and made.dtype == np.float32
+    assert np.isfinite(made).all()
+
+
+def test_chips_are_not_written_to():
+    chips = some_chips()
+    before = chips.copy()
+    change(chips, ALWAYS, 1)
+    assert np.array_equal(chips, before)
+
+
+def test_a_turn_of_the_hue_keeps_greys_and_brightest_values():
+    grey = np.repeat(some_chips(bands=1), 3, axis=-1)
+    assert np.allclose(change(grey, only("hue"), 1), grey, atol=1e-2)
+    chips = some_chips()
+    assert np.allclose(change(chips, only("hue"), 1).max(axis=-1), chips.max(axis=-1), atol=1e-2)
+
+
+def test_saturation_goes_no_further_than_pure_colours():
+    red = np.zeros((8, 4, 4, 3), np.float32) + np.float32([200, 10, 10])
+    made = change(red, only("saturation", 1.0), 1)
+    assert made.min() >= 0 and np.allclose(made.max(axis=-1), 200, atol=1e-2)
+
+
+def test_contrast_and_noise_keep_the_mean_of_a_chip():
+    chips = some_chips(8)
+    for name in ("contrast", "noise"):
+        made = change(chips, only(name, 0.1), 1)
+        assert np.allclose(made.mean(axis=(1, 2)), chips.mean(axis=(1, 2)), atol=3.5)
+
+
+def test_a_blur_leaves_even_chips_even_up_to_their_edges():
+    even = np.full((6, 19, 23, 3), 130, np.float32)
+    assert np.allclose(change(even, only("blur", 2.0), 1), even, atol=1e-3)
+
+
+def test_a_blur_is_that_of_a_gaussian():
+    from scipy.ndimage import gaussian_filter
+
+    chips = some_chips(5)
+    made = change(chips, only("blur", 2.0), 3)
+    for chip, blurred in zip(chips, made, strict=True):
+        errors = [
+            np.abs(gaussian_filter(chip, (s, s, 0), mode="mirror", truncate=2.5) - blurred).max()
+            for s in np.arange(0.0, 2.0, 0.02)
+        ]
+        assert min(errors) < 3
+
+
+def test_numbers_out_of_range_are_told():
+    with pytest.raises(ValueError, match=r"hue of chips' looks must be 0 to 0.5, got 0.6"):
+        Looks(hue=0.6)
+    with pytest.raises(ValueError, match="4 chips need as many seeds, got 1"):
+        change(some_chips(), Looks(), [1])
