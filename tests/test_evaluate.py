@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import shapely
 from evaluate_scenes import (
     HEIGHT,
@@ -24,6 +25,7 @@ from evaluate_scenes import (
     write_labels,
     write_run,
 )
+from rasterio.vrt import WarpedVRT
 from sklearn import metrics
 
 from pipeline.cli import main
@@ -295,6 +297,65 @@ def test_a_label_map_that_names_no_classes_is_told_them(capsys, tmp_path):
     assert result["classes"] == ["nothing", "roof"] and result["background"] == "nothing"
     assert result["pixels"]["accuracy"] > 0.999 and result["polygons"] is None
     assert any("label map alone" in note for note in result["notes"])
+
+
+def rasters(run):
+    return {"predicted": run / "out", "truth": [run / "east_true.tif", run / "west_true.tif"]}
+
+
+def test_true_label_rasters_give_the_figures_of_the_polygons_they_were_drawn_of(run, capsys):
+    result, polygons = evaluate(capsys, **rasters(run)), evaluate(capsys, **both(run))
+    difference = np.array(result["pixels"]["confusion"]) - np.array(polygons["pixels"]["confusion"])
+    assert np.abs(difference).sum() <= 12
+    assert result["polygons"] is None
+    assert "no polygons are measured: the truth is a label raster" in result["notes"]
+    assert evaluate(capsys, block=50, **rasters(run)) == result
+
+
+def test_label_values_say_what_true_labels_mean(run, capsys, tmp_path):
+    plain = evaluate(capsys, **rasters(run))
+    with rasterio.open(run / "east_true.tif") as dataset:
+        truth = dataset.read(1)
+    other = write_labels(
+        tmp_path / "east.tif", np.array([7, 3, 200], np.uint8)[truth], PLACE, names=None, nodata=None
+    )
+    said = {"predicted": run / "out", "truth": other}
+    result = evaluate(capsys, **said, label_values="7,3,200")
+    assert result["rasters"][0]["pixels"] == plain["rasters"][0]["pixels"]
+    partly = evaluate(capsys, **said, label_values="7,3,9")
+    assert partly["pixels"]["without_truth"] == np.count_nonzero(truth == 2)
+
+
+def test_true_labels_are_known_by_their_names(run, capsys, tmp_path):
+    plain = evaluate(capsys, **rasters(run))
+    with rasterio.open(run / "east_true.tif") as dataset:
+        truth = dataset.read(1)
+    names = ("road", "background", "roof")
+    other = write_labels(tmp_path / "east.tif", np.array([1, 2, 0], np.uint8)[truth], PLACE, names=names)
+    result = evaluate(capsys, predicted=run / "out", truth=other)
+    assert result["rasters"][0]["pixels"] == plain["rasters"][0]["pixels"]
+
+
+def test_true_labels_in_another_crs_are_nearly_the_same(run, capsys, tmp_path):
+    with rasterio.open(run / "east_true.tif") as source, WarpedVRT(source, crs="EPSG:4326") as warped:
+        rasterio.shutil.copy(warped, tmp_path / "east.tif", driver="GTiff")
+        copy = tmp_path / "east.tif"
+        with rasterio.open(copy, "r+") as dataset:
+            dataset.update_tags(1, **source.tags(1))
+    mine = evaluate(capsys, predicted=run / "out", truth=run / "east_true.tif")["pixels"]
+    theirs = evaluate(capsys, predicted=run / "out", truth=copy)["pixels"]
+    assert theirs["mean_iou"] == pytest.approx(mine["mean_iou"], abs=0.02)
+
+
+def test_polygons_alone_are_drawn_on_a_true_label_raster(run, capsys):
+    said = {"predicted": run / "out" / "east" / "polygons.geojson", "truth": run / "east_true.tif"}
+    result = evaluate(capsys, **said, classes="roof,road")
+    assert result["classes"] == ["background", "roof", "road"]
+    found, ways = moved(boxes(0), 0), moved(boxes(7, 6), 3, lost=1)
+    labels = drawn([*found, *ways], [1] * len(found) + [2] * len(ways))
+    truth = drawn([*boxes(0), *boxes(7, 6)], [1] * 24 + [2] * 6)
+    matrix = metrics.confusion_matrix(truth.ravel(), labels.ravel(), labels=range(3))
+    assert np.abs(np.array(result["pixels"]["confusion"]) - matrix).sum() <= 6
 
 
 def test_nodata_of_a_label_map_is_no_label_whatever_its_value(capsys, tmp_path):

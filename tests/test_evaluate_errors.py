@@ -29,6 +29,7 @@ def files(tmp_path):
     write_labels(tmp_path / "unnamed.tif", drawn(boxes(1)), PLACE, names=None)
     write_labels(tmp_path / "floats.tif", drawn(boxes(1)).astype(np.float32), PLACE)
     write_labels(tmp_path / "small.tif", drawn(boxes(1))[:50], PLACE)
+    write_labels(tmp_path / "other.tif", drawn(boxes(1)), PLACE, names=("background", "tree"))
     (tmp_path / "nothing").mkdir()
     return tmp_path
 
@@ -74,6 +75,10 @@ ROOF = {"predicted": "map.tif", "truth": "map.gpkg", "classes": "roof"}
         ({"predicted": "unnamed.tif", "truth": "plain.geojson", "classes": None}, "names no classes; name its labels 0, 1,"),
         ({"predicted": "many.tif"}, "the prediction holds the label 9, but there are 3 classes"),
         ({"predicted": "floats.tif"}, "has 1 bands of float32; a label map has one band of whole numbers"),
+        ({"truth": "small.tif", "label-values": "0,1"}, "--label-values has 2 values, but there are 3 classes"),
+        ({"truth": "small.tif", "class-property": "kind"}, "is for true polygons, but the truth is rasters"),
+        ({"truth": "small.tif plain.geojson"}, "give one label raster, or polygons alone"),
+        ({"truth": "other.tif"}, "has the classes background, tree, without roof, road; give --label-values"),
         ({"label-values": "0,1,2"}, "--label-values is for true label rasters, but the truth is polygons"),
         ({"label-values": "0,1,1"}, "'0,1,1' names a value twice"),
         ({"label-values": "a"}, "'a' is not a list of values such as 0,1,2"),
@@ -138,3 +143,12 @@ def test_truth_without_polygons_makes_all_predictions_false(files, capsys):
     assert main([str(word) for word in words]) == 0
     roof = json.loads(capsys.readouterr().out)["pixels"]["classes"]["roof"]
     assert (roof["iou"], roof["precision"], roof["recall"]) == (0, 0, None)
+
+
+def test_help_names_the_command(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "evaluate" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    assert "--label-values" in capsys.readouterr().out

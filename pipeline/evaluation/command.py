@@ -29,6 +29,7 @@ def run_evaluate(argv: Sequence[str]) -> int:
         return _fail(str(error), IMPOSSIBLE)
     from tiles.inspect import RasterError
     from tiles.source import RasterReadError
+    from tiles.truth.label_raster import LabelRasterError
     from tiles.truth.vectors import VectorError
 
     try:
@@ -37,7 +38,7 @@ def run_evaluate(argv: Sequence[str]) -> int:
         if options.json:
             print(json.dumps({"reasons": error.reasons}, indent=2))
         return _fail(str(error), IMPOSSIBLE)
-    except (RasterError, VectorError) as error:
+    except (LabelRasterError, RasterError, VectorError) as error:
         return _fail(str(error), IMPOSSIBLE)
     except RasterReadError as error:
         return _fail(str(error), FAILED)

@@ -26,6 +26,7 @@ from tiles.measures.overlaps import overlaps
 from tiles.measures.spacenet import Found, find
 from tiles.truth.area import Area
 from tiles.truth.burn import edges_of
+from tiles.truth.label_raster import RasterTruth
 from tiles.truth.polygons import Classes, PolygonTruth
 from tiles.truth.scene import IGNORED, Truth
 
@@ -125,8 +126,6 @@ def _drawn(placed: PlacedPolygons | None, classes: ClassList, shape: tuple[int, 
 
 
 def _raster_truth(subject: Subject, classes: ClassList, options: EvaluateOptions) -> Truth:
-    from tiles.truth.label_raster import RasterTruth
-
     path = subject.truth[0]
     values = options.label_values or tuple(range(len(classes.names)))
     names = LabelMapFile(path).names
@@ -139,7 +138,7 @@ def _raster_truth(subject: Subject, classes: ClassList, options: EvaluateOptions
                 ]
             )
         values = tuple(names.index(name) for name in classes.names)
-    return RasterTruth(path, subject.georef, values)
+    return RasterTruth(path, subject.georef, values, classes.background)
 
 
 def _cut(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from pipeline.evaluation.classes import ClassList, class_list, names_of_polygons
 from pipeline.evaluation.options import EvaluateOptions
 from pipeline.evaluation.pairing import expand_files
-from pipeline.evaluation.polygons import CLASS, optional_property, place_area, read_file
+from pipeline.evaluation.polygons import CLASS, place_area, read_file, with_property
 from pipeline.evaluation.predicted import Predicted, find_predicted
 from pipeline.evaluation.reasons import EvaluateError
 from pipeline.evaluation.subjects import Subject, make_subjects
@@ -50,7 +51,7 @@ def plan_evaluation(options: EvaluateOptions) -> Evaluation:
         reasons += error.reasons
     labels = {one.name: _tried(reasons, LabelMapFile, one.labels) for one in predicted}
     for one in predicted:
-        _tried(reasons, read_file, one.polygons)
+        _tried(reasons, lambda path: with_property(path, CLASS), one.polygons)
     if reasons:
         raise EvaluateError(reasons)
     subjects, notes = make_subjects(predicted, labels, truth, images)
@@ -69,7 +70,7 @@ def _files(options: EvaluateOptions, reasons: list[str]) -> tuple[list[str], lis
     images, problems = expand_files(options.images, "--images")
     reasons += problems
     for path in truth:
-        _tried(reasons, lambda path: read_file(path) if is_vector(path) else inspect_raster(path), path)
+        _tried(reasons, partial(_look_at, options.class_property), path)
     for path in images:
         _tried(reasons, inspect_raster, path)
     if options.aoi is not None and not is_vector(options.aoi):
@@ -77,6 +78,13 @@ def _files(options: EvaluateOptions, reasons: list[str]) -> tuple[list[str], lis
     elif options.aoi is not None:
         _tried(reasons, read_file, options.aoi)
     return truth, images
+
+
+def _look_at(class_property: str | None, path: str) -> None:
+    if is_vector(path):
+        read_file(path, class_property)
+    else:
+        inspect_raster(path)
 
 
 def _tried(reasons: list[str], make: Callable[[str], T], path: str | None) -> T | None:
@@ -121,8 +129,7 @@ def _class_names(subjects: Sequence[Subject], options: EvaluateOptions) -> tuple
     values: list[str | None] = []
     for subject in subjects:
         predicted = subject.predicted.polygons
-        file = None if predicted is None else optional_property(predicted, CLASS)
-        values += () if file is None else file.values
+        values += () if predicted is None else with_property(predicted, CLASS)[0].values
         if options.class_property is not None and subject.truth_is_polygons:
             values += [
                 value for path in subject.truth for value in read_file(path, options.class_property).values
@@ -149,8 +156,8 @@ def _check_truth(subjects: Sequence[Subject], classes: ClassList, options: Evalu
                 file = read_file(path, options.class_property)
                 classes.labels_of(file, has_values=options.class_property is not None)
             if subject.predicted.polygons is not None and subject.truth_is_polygons:
-                named = optional_property(subject.predicted.polygons, CLASS)
-                (named and classes.labels_of(named, has_values=True))
+                file, named = with_property(subject.predicted.polygons, CLASS)
+                classes.labels_of(file, has_values=named)
         except VectorError as error:
             reasons.append(str(error))
         except EvaluateError as error:

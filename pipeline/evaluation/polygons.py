@@ -12,14 +12,13 @@ import shapely
 from pipeline.evaluation.classes import NO_CLASS, ClassList
 from tiles.georef import Georef
 from tiles.truth.placing import place_polygons
-from tiles.truth.scene import IGNORED
 from tiles.truth.vectors import PolygonFile, VectorError, read_polygons
 
 CLASS, SCORE = "class", "score"
 """Properties of the polygons that Terraseam writes."""
 
-read_file = lru_cache(maxsize=2)(read_polygons)
-"""Reads a file; one that many rasters share is read once."""
+read_file = lru_cache(maxsize=3)(read_polygons)
+"""Reads a file; one that many rasters share is read once, as is one that is looked at before it is measured."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,17 +40,16 @@ class PlacedPolygons:
         return PlacedPolygons(self.polygons[chosen], self.labels[chosen], self.scores[chosen])
 
 
-def optional_property(path: str, name: str) -> PolygonFile | None:
-    """A file with a property, or None where it has no such property.
+def with_property(path: str, name: str) -> tuple[PolygonFile, bool]:
+    """A file, and whether its features have a property; its values are read where they have.
 
     Raises:
         VectorError: If it cannot be read.
     """
     try:
-        return read_file(path, name)
+        return read_file(path, name), True
     except VectorError:
-        read_file(path)
-        return None
+        return read_file(path), False
 
 
 def place_truth(
@@ -81,10 +79,9 @@ def place_predicted(path: str, georef: Georef, classes: ClassList) -> PlacedPoly
     Raises:
         VectorError, EvaluateError: If they cannot be read, or are of no class.
     """
-    named, scored = optional_property(path, CLASS), optional_property(path, SCORE)
-    file = named or read_file(path)
-    labels = classes.labels_of(file, has_values=named is not None)
-    scores = np.ones(len(labels)) if scored is None else _scores(scored)
+    (file, named), (scored, has_scores) = with_property(path, CLASS), with_property(path, SCORE)
+    labels = classes.labels_of(file, has_values=named)
+    scores = _scores(scored) if has_scores else np.ones(len(labels))
     return _place(file, georef, labels, scores)
 
 
@@ -117,8 +114,3 @@ def region_of(georef: Georef, area: np.ndarray | None) -> shapely.Geometry:
     """A grid, or the part of it that lies in an area, as a polygon in pixels."""
     grid = shapely.box(0, 0, georef.width, georef.height)
     return grid if area is None else shapely.intersection(grid, shapely.union_all(area))
-
-
-def known_label(labels: np.ndarray) -> np.ndarray:
-    """Which labels are those of classes."""
-    return labels != IGNORED

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.evaluation.pairing import bounds_of, pair_by_name, pair_by_overlap
 from pipeline.evaluation.plane import plane_of
-from pipeline.evaluation.polygons import read_file
+from pipeline.evaluation.polygons import CLASS, read_file, with_property
 from pipeline.evaluation.predicted import Predicted
 from pipeline.evaluation.reasons import EvaluateError
 from tiles.georef import Georef
@@ -95,7 +95,7 @@ def _own_grid(one: Predicted, labels: LabelMapFile | None) -> Georef | None:
     """Where a prediction lies, as far as it says that itself."""
     if labels is not None:
         return labels.georef
-    return None if one.polygons is None else plane_of([read_file(one.polygons)])
+    return None if one.polygons is None else plane_of([with_property(one.polygons, CLASS)[0]])
 
 
 def _paired(
