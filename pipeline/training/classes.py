@@ -1,0 +1,101 @@
+"""The classes of a training, and what labels say of them."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.card_values import ClassInfo
+from pipeline.models_card import PALETTE
+from pipeline.training.options import Truths
+from pipeline.training.reasons import TrainError
+from tiles.truth.polygons import IGNORED
+from tiles.truth.vectors import PolygonFile
+
+BACKGROUND = "background"
+BACKGROUND_COLOR = "#d9d4c7"
+COLORS = ("#d1495b", *(color for color in PALETTE if color not in ("#c9b48a", "#d1495b")))
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The classes of a training, in the order of their labels.
+
+    Attributes:
+        names: Their names.
+        background: Label of the one that is nothing; None where none is.
+        values: Values of label rasters, in the order of the labels.
+    """
+
+    names: tuple[str, ...]
+    background: int | None
+    values: tuple[int, ...]
+
+    @property
+    def things(self) -> tuple[str, ...]:
+        """Names of the classes that are something."""
+        return tuple(name for label, name in enumerate(self.names) if label != self.background)
+
+    def infos(self) -> tuple[ClassInfo, ...]:
+        """The classes as a card has them."""
+        colors = [COLORS[number % len(COLORS)] for number in range(len(self.names))]
+        if self.background is not None:
+            colors = colors[: self.background] + [BACKGROUND_COLOR] + colors[self.background : -1]
+        return tuple(
+            ClassInfo(name, color, label == self.background)
+            for label, (name, color) in enumerate(zip(self.names, colors, strict=True))
+        )
+
+    def labels_of(self, file: PolygonFile) -> np.ndarray:
+        """Label of each polygon of a file: `IGNORED` where it does not say what it is, -1 for other classes."""
+        if all(value is None for value in file.values) and len(self.things) == 1:
+            return np.full(len(file.polygons), self.names.index(self.things[0]), np.int64)
+        table: dict[str | None, int] = {name: label for label, name in enumerate(self.names)}
+        return np.array([table.get(value, -1) if value else IGNORED for value in file.values], np.int64)
+
+
+def classes_of_polygons(options: Truths) -> Classes:
+    """The classes of polygons: the background, and those that were named.
+
+    Raises:
+        TrainError: If several are named and nothing tells them apart, or none is left.
+    """
+    background = options.background or BACKGROUND
+    if options.background == "none":
+        raise TrainError(["--background none is for label rasters: what no polygon covers must have a class"])
+    things = [name for name in dict.fromkeys(options.classes) if name != background]
+    if not things:
+        raise TrainError([f"--classes names the background {background} alone; name what the polygons are"])
+    if len(things) > 1 and options.class_property is None:
+        raise TrainError(
+            [
+                f"--classes names {', '.join(things)}, but nothing says which polygon is which; "
+                "give --class-property with the property that does"
+            ]
+        )
+    names = (background, *things)
+    return Classes(names, 0, tuple(range(len(names))))
+
+
+def classes_of_rasters(options: Truths) -> Classes:
+    """The classes of label rasters: those that were named, in the order of their values.
+
+    Raises:
+        TrainError: If there are fewer than two, values do not fit, or the background is none of them.
+    """
+    names, reasons = options.classes, []
+    values = options.label_values or tuple(range(len(names)))
+    if len(set(names)) < max(2, len(names)):
+        reasons.append(f"--classes {','.join(names)} must name two or more classes, each once")
+    if len(values) != len(names):
+        reasons.append(f"--label-values has {len(values)} values for {len(names)} classes; give one for each")
+    background = options.background or (BACKGROUND if BACKGROUND in names else names[0])
+    if background not in names and background != "none":
+        near = difflib.get_close_matches(background, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else "or none"
+        reasons.append(f"--background {background} is none of the classes {', '.join(names)}; {hint}")
+    if reasons:
+        raise TrainError(reasons)
+    return Classes(names, None if background == "none" else names.index(background), values)
