@@ -100,12 +100,10 @@ def masks(edges: Edges, numbers: np.ndarray, view: View) -> list[tuple[int, int,
 
 
 def _in_view(edges: Edges, numbers: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
-    """Edges of some polygons in pixels of a view, and the first of each and the end of the last."""
-    counts = edges.first[numbers + 1] - edges.first[numbers]
-    first = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    rows = np.arange(first[-1]) + np.repeat(edges.first[numbers] - first[:-1], counts)
+    """Edges of some polygons beside a view, in its pixels, and the first of each and the end of the last."""
+    lines, first = _level_with(edges.lines, edges.first, numbers, view.row, view.row_end)
     corner = np.array([view.col, view.row] * 2)
-    return (edges.lines[rows] - corner) / np.array([view.col_step, view.row_step] * 2), first
+    return (lines - corner) / np.array([view.col_step, view.row_step] * 2), first
 
 
 def pixel_boxes(boxes: np.ndarray, view: View) -> np.ndarray:
@@ -121,6 +119,26 @@ def pixel_boxes(boxes: np.ndarray, view: View) -> np.ndarray:
     ends = (row0 - view.row) / view.row_step, (col0 - view.col) / view.col_step
     others = (row1 - view.row) / view.row_step, (col1 - view.col) / view.col_step
     return np.ceil(np.stack([*ends, *others], axis=1) - 0.5).astype(np.int64)
+
+
+@njit(cache=True, nogil=True)
+def _level_with(
+    lines: np.ndarray, first: np.ndarray, numbers: np.ndarray, top: float, bottom: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The edges of some polygons that reach into some rows, and the first of each and the end of the last."""
+    most = 0
+    for number in numbers:
+        most += first[number + 1] - first[number]
+    chosen, begins = np.empty(most, np.int64), np.zeros(len(numbers) + 1, np.int64)
+    count = 0
+    for place, number in enumerate(numbers):
+        for edge in range(first[number], first[number + 1]):
+            row0, row1 = lines[edge, 1], lines[edge, 3]
+            if max(row0, row1) > top and min(row0, row1) < bottom and row0 != row1:
+                chosen[count] = edge
+                count += 1
+        begins[place + 1] = count
+    return lines[chosen[:count]], begins
 
 
 @njit(cache=True, nogil=True)

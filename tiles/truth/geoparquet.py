@@ -49,7 +49,8 @@ def bounds(path: str) -> tuple[str | None, Any]:
             shapes = table.read(columns=[name])[name].to_pylist()
         except (pyarrow.ArrowException, OSError) as error:
             raise _unreadable(path, error) from error
-        return _crs(column), shapely.total_bounds(shapely.from_wkb(shapes, on_invalid="ignore"))
+        known = shapely.from_wkb(shapes, on_invalid="ignore")
+        return _crs(column), shapely.total_bounds(known) if len(known) else None
     half = len(box) // 2
     return _crs(column), [box[0], box[1], box[half], box[half + 1]]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
 
@@ -172,7 +172,7 @@ class RasterTruth:
             width=georef.width,
             resampling=Resampling.nearest,
             tolerance=_WARP_TOLERANCE_PX,
-            add_alpha=source.nodata is None and source.count == 1,
+            add_alpha=source.nodata is None and ColorInterp.alpha not in source.colorinterp,
         )
 
     def _same_grid(self, source: Any) -> bool:
