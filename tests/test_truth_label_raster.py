@@ -125,6 +125,15 @@ def test_what_a_warped_label_raster_does_not_reach_is_ignored_though_zero_is_a_l
     assert (found[10:20, :20] == 0).all() and (found == IGNORED).sum() == 61 * 83 - 200
 
 
+def test_labels_of_the_same_shape_elsewhere_are_moved_to_where_they_are(make_raster):
+    pixels = values_of(61, 83)
+    beside = Georef(UTM.crs, (0.5, 0.0, 500_005.0, 0.0, -0.5, 5_600_000.0), 61, 83)
+    found = RasterTruth(write(make_raster, beside, pixels), UTM, (0, 1, 2, 7)).labels(whole(UTM))
+    expected = np.full((61, 83), IGNORED, np.uint8)
+    expected[:, 10:] = mapped(pixels[..., 0], (0, 1, 2, 7))[:, :-10]
+    assert np.array_equal(found, expected)
+
+
 @pytest.mark.parametrize("how", ["bands", "alpha", "mask"])
 def test_what_is_transparent_or_not_reached_is_ignored_in_files_of_any_make(make_raster, how):
     half = Georef(UTM.crs, (1.0, 0.0, 500_000.0, 0.0, -1.0, 5_600_000.0), 10, 10)

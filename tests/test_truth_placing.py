@@ -152,6 +152,14 @@ def test_a_raster_round_the_world_shows_polygons_on_both_of_its_edges():
     assert seen.intersects(shapely.Point(355, 65)) and seen.intersects(shapely.Point(5, 65))
 
 
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4267"])
+def test_an_edge_along_a_whole_parallel_goes_round_the_earth(crs):
+    georef = SMALL["from_greenwich"]
+    placed = place_polygons(as_file([shapely.box(-180, 20, 180, 30)], crs), georef)
+    seen = shapely.intersection(placed.polygons[0], shapely.box(0, 0, 360, 180))
+    assert seen.area == pytest.approx(3600, rel=1e-3)
+
+
 def test_many_polygons_are_placed_quickly():
     georef = SMALL["utm"]
     polygons = blobs(georef, 3000)

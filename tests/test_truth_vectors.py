@@ -107,13 +107,14 @@ def test_what_is_no_polygon_is_left_out_and_counted(tmp_path):
 @pytest.mark.parametrize("name", FORMATS)
 def test_invalid_polygons_are_mended_and_heights_dropped(tmp_path, name):
     overlapping = shapely.MultiPolygon([shapely.box(0, 0, 2, 2), shapely.box(1, 0, 3, 2)])
+    nested = shapely.MultiPolygon([shapely.box(10, 0, 14, 4), shapely.box(11, 1, 12, 2)])
     flat = shapely.Polygon([(5, 5), (6, 6), (5, 5), (5, 5)])
-    shapes = [shapely.force_3d(shape, 7.0) for shape in (BOWTIE, overlapping, SQUARE, flat)]
+    shapes = [shapely.force_3d(shape, 7.0) for shape in (BOWTIE, overlapping, SQUARE, flat, nested)]
     read = read_polygons(str(write_vector(tmp_path / name, shapes, "EPSG:32633")))
     assert not shapely.has_z(read.polygons).any() and shapely.is_valid(read.polygons).all()
     # Parts that overlap are one area; of a bow tie both wings stay; what has no area goes.
-    assert sorted(shapely.area(read.polygons)) == [1.0, 2.0, 6.0]
-    assert (read.mended, read.reasons) == (2, {"no area": 1})
+    assert sorted(shapely.area(read.polygons)) == [1.0, 2.0, 6.0, 16.0]
+    assert (read.mended, read.reasons) == (3, {"no area": 1})
 
 
 def test_values_are_text_as_people_write_it(tmp_path):

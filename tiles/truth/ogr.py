@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyogrio
 from pyogrio import raw
 from pyogrio.errors import DataLayerError, DataSourceError
@@ -33,7 +32,7 @@ def features(path: str, class_property: str | None) -> Features:
         raise VectorError(f"{path} is a table without geometries; labels are polygons")
     if len(shapes):
         check_property(path, class_property, names)
-    values = [None] * len(shapes) if not fields else _texts(fields[0], meta["ogr_types"][0])
+    values = [None] * len(shapes) if not fields else [as_text(value) for value in fields[0].tolist()]
     return Features(meta["crs"], shapes, values)
 
 
@@ -76,13 +75,6 @@ def _layer(path: str) -> tuple[str, str]:
             f"name one, as in {file}:{with_polygons[0]}"
         )
     return file, with_polygons[0]
-
-
-def _texts(column: np.ndarray, kind: str) -> list[str | None]:
-    """A column as text; whole numbers with nulls among them come as floats."""
-    if column.dtype.kind == "f" and kind.startswith("OFTInteger"):
-        return [None if np.isnan(value) else str(int(value)) for value in column]
-    return [as_text(value) for value in column.tolist()]
 
 
 def _unreadable(path: str, error: Exception) -> VectorError:
