@@ -23,6 +23,7 @@ from training_cases import (
     Note,
     chips_of,
     digest,
+    last_state,
     run,
     some_data,
     tiny_network,
@@ -73,6 +74,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(name, stop, finished
     assert [began.epoch for began in again.began] == list(range(stop[0], 4))
     assert digest(network) == finished(name)[0]
     assert trained == finished(name)[1]
+    assert last_state(tmp_path) == last_state(finished(name)[3])
     written, whole = ((folder / "history.csv").read_text() for folder in (tmp_path, finished(name)[3]))
     assert written == whole
 
@@ -83,6 +85,7 @@ def test_a_training_interrupted_after_every_epoch_ends_with_the_same_weights(fin
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, VARIANTS[name], Note((epoch, 1)))
     assert digest(run(tmp_path, VARIANTS[name])[0]) == finished(name)[0]
+    assert last_state(tmp_path) == last_state(finished(name)[3])
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from planted import CLASSES, SCALING, SETTINGS, TRAINING, planted_scene, tiny_detector
-from training_cases import Note, digest
+from training_cases import Note, digest, last_state
 
 from models.detection.mask_rcnn import mask_rcnn
 from models.detection.truth import pad_truth
@@ -118,13 +118,17 @@ def test_nothing_found_is_a_figure_of_0_and_nothing_true_is_told():
         validate_instances(found, [(chips, [[]])])
 
 
+class Stopped(Note):
+    def pictures(self, epoch, predict):
+        """Draw nothing."""
+
+
 @pytest.mark.slow
 def test_an_interrupted_detector_ends_with_the_same_weights(tmp_path):
     def run(folder, stop=None):
-        network, watcher = tiny_detector(), Note(stop)
-        watcher.pictures = lambda epoch, predict: None
-        trained = train(network, TASK, RECIPE, some_data(), Place(tmp_path / folder), watcher)
-        return digest(network), trained
+        network = tiny_detector()
+        trained = train(network, TASK, RECIPE, some_data(), Place(tmp_path / folder), Stopped(stop))
+        return digest(network), last_state(tmp_path / folder), str(trained)
 
     whole = run("whole")
     with pytest.raises(KeyboardInterrupt):
@@ -138,7 +142,7 @@ def test_a_detector_learns_to_find_planted_things(tmp_path):
     drawn = []
 
     class Look(Watcher):
-        def pictures(self, epoch, predict):
+        def pictures(self, _, predict):
             drawn.append(predict(some_data().validation[0][0]))
 
     recipe = Recipe(epochs=4, steps=60, batch=4, rate=2e-3, clip=5.0, seed=1)

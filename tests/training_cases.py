@@ -18,6 +18,7 @@ from models.training.batches import ChipBatch, TrainingData
 from models.training.fit import Place, Trained, train
 from models.training.learner import Task
 from models.training.recipe import Recipe
+from models.training.state import read_state
 from models.training.watch import EpochBegan, EpochDone, Predict, StepDone, Watcher
 
 SCALING = Scaling((1 / 127.5,) * 3, (-1.0,) * 3)
@@ -111,7 +112,13 @@ def digest(network: keras.Model) -> bytes:
     return b"".join(weights.tobytes() for weights in network.get_weights())
 
 
+def last_state(folder: Path) -> bytes:
+    """All variables of a training after its last epoch, those of the optimizer too, bit by bit."""
+    found = read_state(folder)
+    return b"" if found is None else b"".join(values.tobytes() for values in found[2])
+
+
 if __name__ == "__main__":
     stopped = Note((2, 2), kill=True) if sys.argv[2] == "killed" else None
     trained, _ = run(Path(sys.argv[1]), watcher=stopped)
-    (Path(sys.argv[1]) / "weights").write_bytes(digest(trained))
+    (Path(sys.argv[1]) / "weights").write_bytes(digest(trained) + last_state(Path(sys.argv[1])))

@@ -1,18 +1,20 @@
 """Photometric change of chips: the light, the air and the camera of other days.
 
-Keras has layers for most of it, but blurs all chips of a batch alike and lets saturation exceed 1 on 8-bit ranges;
-so numbers are drawn here, chip by chip, and its operations do the work.
+Keras has layers for most of it, but they blur all chips of a batch alike, darken what they blur at its edges, let
+saturation exceed 1 on 8-bit ranges, and turn colours once for hue and once for saturation. So numbers are drawn here,
+chip by chip, and Keras' operations on colours and SciPy's filter do the work, in less time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import keras
 import numpy as np
 from keras import ops
+from scipy.ndimage import gaussian_filter
 
 WHITE = 255.0
 """Brightest value of a chip."""
@@ -52,6 +54,16 @@ class Looks:
             most = MOST.get(field.name, 1.0)
             if not 0 <= value <= most:
                 raise ValueError(f"{field.name} of chips' looks must be 0 to {most:g}, got {value}")
+
+    def times(self, strength: float) -> Looks:
+        """Looks that change chips more or less; the share of the chips that are changed stays."""
+        numbers = {field.name: getattr(self, field.name) for field in fields(self)}
+        stronger = {
+            name: min(number * strength, MOST.get(name, 1.0))
+            for name, number in numbers.items()
+            if name != "share"
+        }
+        return replace(self, **stronger)
 
 
 MOST = {"hue": 0.5, "blur": 10.0, "gamma": 2.0}
@@ -99,20 +111,21 @@ def _changed(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.nd
     )
     for size, step in steps:
         if size:
-            chip = np.clip(step(chip, looks, draw), 0.0, WHITE)
+            chip = step(chip, looks, draw)
+            np.clip(chip, np.float32(0), np.float32(WHITE), out=chip)
     return chip
 
 
 def _recoloured(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:
     """Turn hue and scale saturation, of red, green and blue."""
     if chip.shape[-1] != 3:
-        return chip
+        return chip.copy()
     turn, factor = draw.uniform(-looks.hue, looks.hue), 1 + draw.uniform(-looks.saturation, looks.saturation)
-    colours = ops.convert_to_numpy(ops.image.rgb_to_hsv(chip / np.float32(WHITE)))
-    hue = np.mod(colours[..., 0] + np.float32(turn), np.float32(1.0))
-    saturation = np.minimum(colours[..., 1] * np.float32(factor), np.float32(1.0))
-    turned = np.stack([hue, saturation, colours[..., 2]], axis=-1)
-    return ops.convert_to_numpy(ops.image.hsv_to_rgb(turned)) * np.float32(WHITE)
+    colours = np.array(ops.convert_to_numpy(ops.image.rgb_to_hsv(chip / np.float32(WHITE))))
+    hue = colours[..., 0] + np.float32(turn)
+    colours[..., 0] = hue - np.floor(hue)
+    colours[..., 1] = np.minimum(colours[..., 1] * np.float32(factor), np.float32(1))
+    return ops.convert_to_numpy(ops.image.hsv_to_rgb(colours)) * np.float32(WHITE)
 
 
 def _relit(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:
@@ -120,8 +133,13 @@ def _relit(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndar
     contrast = 1 + draw.uniform(-looks.contrast, looks.contrast)
     brightness = draw.uniform(-looks.brightness, looks.brightness) * WHITE
     gain = 1 + np.asarray(draw.uniform(-looks.gain, looks.gain, chip.shape[-1]))
-    offset = chip.mean(axis=(0, 1), dtype=np.float64) * (1 - contrast) + brightness
-    return chip * np.float32(contrast * gain) + np.float32(offset * gain)
+    pixels = chip.reshape(-1, chip.shape[-1])
+    # A product with ones is 10 times as fast as numpy's mean over the outer axes.
+    means = np.full(len(pixels), 1 / len(pixels), np.float32) @ pixels
+    offset = means * (1 - contrast) + brightness
+    made = chip * np.float32(contrast * gain)
+    made += np.float32(offset * gain)
+    return made
 
 
 def _bent(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:
@@ -133,16 +151,14 @@ def _bent(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarr
 def _blurred(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:
     """Blur by a Gaussian; chips are mirrored at their edges, so that these get no darker."""
     sigma = draw.uniform(0, looks.blur)
-    radius = min(math.ceil(2.5 * sigma), *(side - 1 for side in chip.shape[:2]))
-    if radius < 1:
-        return chip
-    framed = np.pad(chip, ((radius, radius), (radius, radius), (0, 0)), mode="reflect")
-    size = 2 * radius + 1
-    blurred = ops.image.gaussian_blur(framed[None], (size, size), (sigma, sigma))
-    return ops.convert_to_numpy(blurred)[0, radius:-radius, radius:-radius]
+    blurred: np.ndarray = gaussian_filter(chip, sigma, axes=(0, 1), mode="mirror", truncate=3.0)
+    return blurred
 
 
 def _noisy(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:
     """Add noise of the sensor."""
     deviation = np.float32(draw.uniform(0, looks.noise) * WHITE)
-    return chip + draw.standard_normal(chip.shape, dtype=np.float32) * deviation
+    noise = draw.standard_normal(chip.shape, dtype=np.float32)
+    noise *= deviation
+    noise += chip
+    return noise

@@ -1,0 +1,107 @@
+"""Networks that training begins with, and what it ends with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import metadata
+from typing import Any
+
+import keras
+
+from models.bundle import load_model
+from models.card_values import Scaling
+from models.detection.settings import SLIM_TRAINING, Training
+from models.networks.pspnet import without_auxiliary
+from models.training.batches import scaled
+from models.training.errors import TrainingError
+from models.training.instances import validate_instances
+from models.training.learner import Task, all_layers
+from models.zoo import Row, build
+
+
+def new_network(row: Row, bands: int, classes: int, options: Mapping[str, Any], seed: int) -> keras.Model:
+    """Build a network of the zoo; the same seed gives the same weights.
+
+    Raises:
+        TrainingError: If it cannot be built as asked.
+    """
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    try:
+        return build(row.architecture, row.encoder, bands, classes, **options)
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
+
+
+def task_of(row: Row, classes: tuple[str, ...], options: Mapping[str, Any], seed: int) -> Task:
+    """What a network of the zoo learns to do.
+
+    Normalization of a detector's encoder rests where it comes with weights, as in the paper; a slim one learns.
+    """
+    if row.task != "instances":
+        return Task(classes, row.encoder)
+    frozen = "encoder_weights" in options
+    numbers = SLIM_TRAINING if options.get("slim") else Training(frozen_norm=frozen)
+    return Task(classes, row.encoder, replace(numbers, seed=seed))
+
+
+def take_weights(network: keras.Model, bundle: str | os.PathLike[str]) -> tuple[int, int]:
+    """Give layers the weights of a bundle's layers of the same name and shapes.
+
+    Returns:
+        How many layers got weights, and how many have any.
+
+    Raises:
+        CardError: If the bundle cannot be loaded.
+        TrainingError: If no layer fits.
+    """
+    given = {layer.name: layer for layer in all_layers(load_model(bundle)) if layer.weights}
+    wanting = [layer for layer in all_layers(network) if layer.weights]
+    taken = 0
+    for layer in wanting:
+        source = given.get(layer.name)
+        if source is not None and [w.shape for w in source.weights] == [w.shape for w in layer.weights]:
+            layer.set_weights(source.get_weights())
+            taken += 1
+    if not taken:
+        raise TrainingError(
+            f"no layer of {network.name} has the name and the shape of one of bundle {bundle}"
+        )
+    return taken, len(wanting)
+
+
+def finished(network: keras.Model) -> keras.Model:
+    """Return the network as it is used, without what training alone needs."""
+    return without_auxiliary(network) if len(network.outputs) == 2 else network
+
+
+def versions() -> dict[str, str]:
+    """Versions of what trained, for the card."""
+    backend = keras.backend.backend()
+    known = {"keras": keras.__version__}
+    for name in {"tensorflow": ("tensorflow",), "jax": ("jax",), "torch": ("torch",)}.get(backend, ()):
+        known[name] = metadata.version(name)
+    return known
+
+
+def change_by_rounding(
+    network: keras.Model, rounded: keras.Model, validation: Any, scaling: Scaling
+) -> dict[str, float]:
+    """Measure what rounding weights changes on validation chips.
+
+    Returns:
+        Share of the pixels that get another label; for detectors the F1 of the rounded network instead.
+    """
+    if len(network.outputs) > 1:
+        measured = validate_instances(
+            lambda pixels: rounded.predict_on_batch(scaled(pixels, scaling)), validation
+        )
+        return {"F1 with rounded weights": round(measured.figure, 4)}
+    differing = total = 0
+    for pixels, _ in validation:
+        chips = scaled(pixels, scaling)
+        one, other = (model.predict_on_batch(chips).argmax(axis=-1) for model in (network, rounded))
+        differing, total = differing + int((one != other).sum()), total + one.size
+    return {"share of labels changed by rounding the weights": round(differing / total, 7)}
