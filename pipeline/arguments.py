@@ -78,6 +78,7 @@ def _parsers(version: str) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
         **_LOOK,
     )
     commands.add_parser("models", help="networks and bundles: list, show, new, import")
+    commands.add_parser("train", help="train a network on rasters with labels, and write a bundle")
     commands.add_parser("evaluate", help="measure label maps and polygons against the truth")
     for subcommand in (segment, plan):
         _add_segment_arguments(subcommand)

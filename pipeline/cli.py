@@ -25,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["models"]:
         return _ended(lambda: _models(arguments[1:]), "interrupted")
+    if arguments[:1] == ["train"]:
+        return _ended(lambda: _train(arguments[1:]), "interrupted; run the same command again to continue")
     if arguments[:1] == ["evaluate"]:
         return _ended(lambda: _evaluate(arguments[1:]), "interrupted")
     try:
@@ -50,6 +52,12 @@ def _models(arguments: Sequence[str]) -> int:
     from pipeline.models_command import run_models
 
     return run_models(arguments)
+
+
+def _train(arguments: Sequence[str]) -> int:
+    from pipeline.training.command import run_train
+
+    return run_train(arguments)
 
 
 def _evaluate(arguments: Sequence[str]) -> int:

@@ -84,7 +84,7 @@ def _check_known(name: str) -> None:
 
 def _new(said: argparse.Namespace) -> int:
     check_said(said, ("architecture", "bands", "classes", "gsd", "output"))
-    row = _row(said.architecture, said.encoder)
+    row = find_row(said.architecture, said.encoder)
     options = dict(said.settings)
     options |= {
         name: value
@@ -123,7 +123,7 @@ def _check_new(said: argparse.Namespace, row: Row) -> None:
         raise ArgumentError(f"--weights {said.weights} is not a file; encoder weights are a Keras .h5 file")
 
 
-def _row(architecture: str, encoder: str | None) -> Row:
+def find_row(architecture: str, encoder: str | None) -> Row:
     """Find a network, with a hint at the nearest name; an architecture of one encoder needs none named."""
     rows = [row for row in ZOO if row.architecture == architecture]
     if not rows:

@@ -12,7 +12,7 @@ from tiles.source import RasterSource
 from tiles.truth.blocks import Blocks, choose_blocks, folded
 from tiles.truth.resample import resample
 from tiles.truth.sampling import Sampler, SamplingRule, Site, grid_views
-from tiles.truth.scene import IGNORED, Scene, turned
+from tiles.truth.scene import IGNORED, Scene, turned, turned_corner
 from tiles.truth.view import View
 
 HEIGHT, WIDTH = 61, 83
@@ -171,6 +171,17 @@ def test_symmetries_turn_all_arrays_alike(symmetry):
     labels = np.arange(16, dtype=np.uint8).reshape(4, 4)
     pixels, turned_labels = turned((labels[..., None].repeat(3, -1), labels), symmetry)
     np.testing.assert_array_equal(pixels[..., 1], turned_labels)
+
+
+@pytest.mark.parametrize("symmetry", range(8))
+def test_masks_turn_with_their_chips(symmetry):
+    chip, mask = np.zeros((11, 11), bool), np.arange(6).reshape(2, 3) > 1
+    chip[3:5, 7:10] = mask
+    whole, part = turned((chip, mask), symmetry)
+    row, col = turned_corner(3, 7, mask.shape, 11, symmetry)
+    placed = np.zeros_like(chip)
+    placed[row : row + part.shape[0], col : col + part.shape[1]] = part
+    np.testing.assert_array_equal(placed, whole)
 
 
 def test_the_eight_symmetries_differ():

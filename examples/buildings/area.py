@@ -1,4 +1,4 @@
-"""Make `area.geojson` and `held_out.geojson`: where the outlines of `buildings/train` can be trusted, and what is kept apart.
+"""Make `area.geojson` and `held_out.geojson`: where outlines of `buildings/train` can be trusted, and what is kept apart.
 
     python examples/buildings/area.py $TERRASEAM_DATA/buildings/train examples/buildings
 

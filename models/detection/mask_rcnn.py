@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import keras
 from keras import layers
 
 from models.detection.layers import Detections, MaskScores, Proposals, PyramidRoiAlign
-from models.detection.settings import STRIDES, Detector
+from models.detection.settings import SLIM, STRIDES, Detector
 from models.networks.blocks import check_chip, decayed
 from models.networks.encoders import EncoderOptions, cut_encoder
 
@@ -26,7 +25,7 @@ def mask_rcnn(
     encoder: str = "resnet50_fpn",
     settings: Detector | None = None,
     width: int | None = None,
-    encoder_weights: str | Path | None = None,
+    slim: bool = False,
     **options: Any,
 ) -> keras.Model:
     """Build a Mask R-CNN for chips of any size.
@@ -37,8 +36,8 @@ def mask_rcnn(
         encoder: A key of `models.networks.encoders.ENCODERS`, with ``_fpn`` behind it or not.
         settings: Its numbers; those of the papers where left out.
         width: Channels of the pyramid and of the mask head; those of `settings` where left out.
-        encoder_weights: Where the encoder's weights come from; see `models.networks.encoders.EncoderOptions`.
-        **options: See there, too.
+        slim: Whether the numbers are those of `models.detection.settings.SLIM` where `settings` are left out.
+        **options: Weights of the encoder and more; see `models.networks.encoders.EncoderOptions`.
 
     Returns:
         A model from ``(n, height, width, bands)``, float32, scaled as the encoder wants it, to
@@ -53,9 +52,9 @@ def mask_rcnn(
     Raises:
         ValueError: If an argument is impossible.
     """
-    encoding = EncoderOptions(encoder_weights=encoder_weights, **options)
+    encoding = EncoderOptions(**options)
     check_chip(bands, classes)
-    settings = settings or Detector()
+    settings = settings or (SLIM if slim else Detector())
     if width is not None:
         settings = replace(settings, width=width)
     network = cut_encoder(encoder.removesuffix("_fpn"), bands, STRIDES[3], encoding)

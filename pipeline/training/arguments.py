@@ -40,14 +40,16 @@ def parse_train(argv: Sequence[str]) -> TrainOptions:
         raise ArgumentError(f"give {', '.join(missing)} (see terraseam train --help)")
     if bool(said.val_images) != bool(said.val_labels):
         raise ArgumentError("--val-images and --val-labels belong together; give both, or none")
+    if said.val_aoi and not said.val_images:
+        raise ArgumentError("--val-aoi is an area on --val-images; give these, too")
     values = vars(said)
     values["symmetries"] = not values.pop("no_symmetries")
     values["settings"] = dict(values["settings"])
     values["recipe"] = {name: values[name] for name in RECIPE if values[name] is not None}
     for name in ("images", "labels", "val_images", "val_labels"):
         values[name] = tuple(values[name] or ())
-    parts = {"truths": Truths(**_taken(values, Truths)), "chips": Chips(**_taken(values, Chips))}
-    return TrainOptions(**_taken(values, TrainOptions), **parts)
+    values["truths"], values["chips"] = Truths(**_taken(values, Truths)), Chips(**_taken(values, Chips))
+    return TrainOptions(**_taken(values, TrainOptions))
 
 
 def _taken(values: dict[str, Any], kind: Any) -> dict[str, Any]:
@@ -127,7 +129,12 @@ def _add_truth(group: Any) -> None:
         "the one that is nothing, or none (default: the first)")  # fmt: skip
     add("--label-values", type=_whole_list, metavar="0,1,2",
         help="values of label rasters in the order of the classes (default: 0, 1, ...)")  # fmt: skip
-    add("--aoi", type=_text, metavar="FILE", help="polygons outside which labels are not to be trusted")
+    add(
+        "--aoi",
+        type=_text,
+        metavar="FILE",
+        help="polygons on the rasters outside which labels are not to be trusted",
+    )
     add("--bands", type=_band_list, metavar="1,2,3", help="bands to read (default: all but alpha)")
     add("--on-error", choices=("fail", "skip"), default="fail",
         help="what becomes of files that cannot be read (default: fail)")  # fmt: skip
@@ -137,6 +144,12 @@ def _add_split(group: Any) -> None:
     add = group.add_argument
     add("--val-images", nargs="+", type=_text, metavar="GLOB", help="rasters to validate on")
     add("--val-labels", nargs="+", type=_text, metavar="GLOB", help="what is true of them")
+    add(
+        "--val-aoi",
+        type=_text,
+        metavar="FILE",
+        help="polygons on them outside which labels are not to be trusted",
+    )
     add("--split", choices=("block", "raster"), default="block",
         help="what is set apart where no --val-images are given: squares of the rasters (default), or rasters")  # fmt: skip
     add("--val-share", type=_share, default=0.2, metavar="X", help="share that is set apart (default: 0.2)")
@@ -146,7 +159,12 @@ def _add_split(group: Any) -> None:
 
 def _add_chips(group: Any) -> None:
     add, usual = group.add_argument, Chips()
-    add("--gsd", type=_positive, metavar="M", help="metres a pixel to train at (default: median of the rasters)")
+    add(
+        "--gsd",
+        type=_positive,
+        metavar="M",
+        help="metres a pixel to train at (default: median of the rasters)",
+    )
     add("--chip", type=_whole(1), default=DEFAULT_CHIP, metavar="PX",
         help=f"side of a chip (default: {DEFAULT_CHIP})")  # fmt: skip
     add("--objects", type=_number(float, 0), default=usual.objects, metavar="SHARE",
@@ -193,7 +211,12 @@ def _add_recipe(group: Any) -> None:
         f"cross_entropy:border weighs gaps between things (default: {usual.loss})")  # fmt: skip
     add("--class-weights", type=_weights, metavar="a,b|balanced", help="factor of each class in the loss")
     add("--freeze-epochs", type=_whole(0), metavar="N", help="epochs in which the encoder rests (default: 0)")
-    add("--freeze-norm", action="store_const", const=True, help="leave normalization of the encoder as it came")
+    add(
+        "--freeze-norm",
+        action="store_const",
+        const=True,
+        help="leave normalization of the encoder as it came",
+    )
     add("--patience", type=_whole(1), metavar="N",
         help="epochs without a better validation after which it ends (default: never)")  # fmt: skip
     add("--average", type=_number(float, 0), metavar="X", help="momentum of averaged weights (default: none)")
@@ -202,8 +225,17 @@ def _add_recipe(group: Any) -> None:
 
 def _add_run(group: Any) -> None:
     add = group.add_argument
-    add("--config", metavar="FILE.toml", help="file with any of these options; the command line goes before it")
-    add("--work", type=_text, metavar="DIR", help="folder of state, logs and pictures (default: OUTPUT.training)")
+    add(
+        "--config",
+        metavar="FILE.toml",
+        help="file with any of these options; the command line goes before it",
+    )
+    add(
+        "--work",
+        type=_text,
+        metavar="DIR",
+        help="folder of state, logs and pictures (default: OUTPUT.training)",
+    )
     add("--restart", action="store_true", help="begin anew where a training was begun before")
     add("--tensorboard", action="store_true", help="write logs for TensorBoard, too")
     add("--pictures", type=_whole(0), default=8, metavar="N",

@@ -42,7 +42,7 @@ class Classes:
         """The classes as a card has them."""
         colors = [COLORS[number % len(COLORS)] for number in range(len(self.names))]
         if self.background is not None:
-            colors = colors[: self.background] + [BACKGROUND_COLOR] + colors[self.background : -1]
+            colors = [*colors[: self.background], BACKGROUND_COLOR, *colors[self.background : -1]]
         return tuple(
             ClassInfo(name, color, label == self.background)
             for label, (name, color) in enumerate(zip(self.names, colors, strict=True))

@@ -21,9 +21,10 @@ class Truths:
         class_property: Property that says what a polygon is; None where all are of one class.
         background: Name of the class that is nothing; ``none`` for none, None for the usual one.
         label_values: Values of label rasters in the order of the classes; None for 0, 1, 2, ...
-        aoi: Polygons outside which nothing is known; None for everywhere.
+        aoi: Polygons on `images` outside which nothing is known; None for everywhere.
         val_images: Rasters to validate on; empty where some are set apart.
         val_labels: What is true of them.
+        val_aoi: Polygons on `val_images` outside which nothing is known; None for everywhere.
         bands: Bands to read, numbered from 1; None for all but alpha.
         on_error: What becomes of files that cannot be read: ``fail`` or ``skip``.
     """
@@ -37,6 +38,7 @@ class Truths:
     aoi: str | None = None
     val_images: tuple[str, ...] = ()
     val_labels: tuple[str, ...] = ()
+    val_aoi: str | None = None
     bands: tuple[int, ...] | None = None
     on_error: str = "fail"
 

@@ -97,11 +97,26 @@ class Scene:
         )
         if self.hidden is not None:
             known &= ~self.hidden.inside(view)
-        labelled = known if self.area is None else known & self.area.inside(view)
-        pixels[~(labelled if self.blind else known)] = np.asarray(self.source.fill, np.float32)
-        labels = self.truth.labels(view).copy()
-        labels[~(labelled & on_raster(view, self.georef))] = IGNORED
+        labels = self.labels(view)
+        labels[~known] = IGNORED
+        # Labels that are not known for want of truth alone are no reason to hide pixels.
+        seen = known & self._trusted(view) if self.blind else known
+        pixels[~seen] = np.asarray(self.source.fill, np.float32)
         return LabelledChip(pixels, labels)
+
+    def labels(self, view: View) -> np.ndarray:
+        """Labels of a view as far as they are known without its pixels, uint8 ``(height, width)``."""
+        labels = self.truth.labels(view).copy()
+        labels[~self._trusted(view)] = IGNORED
+        return labels
+
+    def _trusted(self, view: View) -> np.ndarray:
+        """Which pixels of a view lie on the raster, where its truth can be trusted."""
+        trusted = on_raster(view, self.georef)
+        for part, wanted in ((self.area, True), (self.hidden, False)):
+            if part is not None:
+                trusted &= part.inside(view) == wanted
+        return trusted
 
 
 def on_raster(view: View, georef: Georef) -> np.ndarray:
@@ -111,9 +126,38 @@ def on_raster(view: View, georef: Georef) -> np.ndarray:
     return rows[:, None] & cols[None]
 
 
+@dataclass(frozen=True)
+class Within:
+    """What lies in several parts of a raster at once."""
+
+    parts: tuple[Inside, ...]
+
+    def inside(self, view: View) -> np.ndarray:
+        """Which pixels of a view lie in all of them, bool ``(height, width)``."""
+        return np.logical_and.reduce([part.inside(view) for part in self.parts])
+
+
 def turned(arrays: Sequence[np.ndarray], symmetry: int) -> list[np.ndarray]:
     """Lay arrays ``(height, width, ...)`` onto themselves by one of the eight symmetries of the square, 0 to 7."""
     return [
         np.ascontiguousarray(np.rot90(array[:, ::-1] if symmetry >= 4 else array, symmetry % 4))
         for array in arrays
     ]
+
+
+def turned_corner(row: int, col: int, shape: tuple[int, int], side: int, symmetry: int) -> tuple[int, int]:
+    """Where the first pixel of a mask comes to lie when its square chip is turned as `turned` does it.
+
+    Args:
+        row: First row of the mask.
+        col: First column of the mask.
+        shape: Height and width of the mask before.
+        side: Side of the chip.
+        symmetry: 0 to 7.
+    """
+    height, width = shape
+    if symmetry >= 4:
+        col = side - col - width
+    for _ in range(symmetry % 4):
+        row, col, height, width = side - col - width, row, width, height
+    return row, col

@@ -1,0 +1,158 @@
+"""Chips to train on and to validate on, as `models.training` takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+
+from models.instances import ChipInstance
+from pipeline.training.values import Values
+from tiles.truth.borders import border_weights
+from tiles.truth.polygons import PolygonTruth
+from tiles.truth.sampling import Draw, Sampler
+from tiles.truth.scene import IGNORED, Scene, turned, turned_corner
+from tiles.truth.view import View
+
+if TYPE_CHECKING:
+    from models.training.batches import ChipBatch
+
+TRIES = 8
+"""Draws after which a chip without any label is taken as it is."""
+LEAST_PIXELS = 16
+"""Pixels of a thing that a detector is shown, at least."""
+MOST_THINGS = 100
+"""Things of a chip that a detector is shown, the largest first."""
+REDRAWN = 2**40
+"""How far the numbers of draws lie apart that stand for one chip."""
+
+
+@dataclass(frozen=True)
+class ChipMaker:
+    """Makes the chips of any numbers; several threads may ask at once.
+
+    Attributes:
+        scenes: The rasters, in the order of the sampler's sites.
+        sampler: Says what a number's chip is of.
+        values: How values become 0 to 255.
+        symmetries: Whether chips are turned and mirrored.
+        borders: Whether maps of border weights are made.
+        instances: Whether things are wanted instead of labels.
+    """
+
+    scenes: Sequence[Scene]
+    sampler: Sampler
+    values: Values
+    symmetries: bool = True
+    borders: bool = False
+    instances: bool = False
+
+    def __call__(self, numbers: Sequence[int]) -> ChipBatch:
+        """Make the chips of some numbers."""
+        from models.detection.truth import pad_truth
+        from models.training.batches import ChipBatch
+
+        made = [self._chip(number) for number in numbers]
+        pixels = self.values.to_bytes(np.stack([pixels for pixels, *_ in made]))
+        if self.instances:
+            return ChipBatch(pixels, truth=pad_truth([things for *_, things in made], MOST_THINGS))
+        weights = np.stack([weights for *_, weights, _ in made]) if self.borders else None
+        return ChipBatch(pixels, np.stack([labels for _, labels, *_ in made]), weights)
+
+    def labels(self, number: int) -> np.ndarray:
+        """Labels of a number's chip, without a look at its pixels."""
+        draw = self._draw(number)
+        return self.scenes[draw.site].labels(draw.view)
+
+    def _draw(self, number: int) -> Draw:
+        """The first draw of a number whose chip has a label."""
+        for attempt in range(TRIES):
+            draw = self.sampler.draw(number + attempt * REDRAWN)
+            if (self.scenes[draw.site].labels(draw.view) != IGNORED).any():
+                break
+        return draw if self.symmetries else replace(draw, symmetry=0)
+
+    def _chip(self, number: int) -> tuple[np.ndarray, np.ndarray, Any, list[ChipInstance]]:
+        """Pixels, labels, border weights and things of a chip."""
+        draw = self._draw(number)
+        chip, truth = self.scenes[draw.site].chip(draw.view), self.scenes[draw.site].truth
+        weights = border_weights(_ids(truth, draw.view, chip.labels)) if self.borders else chip.labels
+        pixels, labels, weights = turned((chip.pixels, chip.labels, weights), draw.symmetry)
+        things = things_of(truth, draw.view, chip.labels, draw.symmetry) if self.instances else []
+        return pixels, labels, weights, things
+
+
+def _ids(truth: Any, view: View, labels: np.ndarray) -> np.ndarray:
+    """Which thing each pixel is of; of label rasters things are connected pixels of one label."""
+    if isinstance(truth, PolygonTruth):
+        return truth.ids(view)
+    ids = np.zeros(labels.shape, np.int32)
+    for label in set(np.unique(labels)) - {truth.background, IGNORED}:
+        parts, _ = ndimage.label(labels == label)
+        ids[parts > 0] = parts[parts > 0] + ids.max()
+    return ids
+
+
+def things_of(truth: Any, view: View, labels: np.ndarray, symmetry: int = 0) -> list[ChipInstance]:
+    """The things that a chip shows, the largest first; those that are mostly hidden are left out.
+
+    Args:
+        truth: Polygons.
+        view: The chip.
+        labels: Its labels, before it is turned.
+        symmetry: How it is turned.
+    """
+    found = []
+    for thing in truth.things(view, LEAST_PIXELS):
+        height, width = thing.mask.shape
+        seen = labels[thing.row : thing.row + height, thing.col : thing.col + width] != IGNORED
+        if 2 * np.count_nonzero(thing.mask & seen) < np.count_nonzero(thing.mask):
+            continue
+        row, col = turned_corner(thing.row, thing.col, thing.mask.shape, view.height, symmetry)
+        (mask,) = turned((thing.mask,), symmetry)
+        found.append(ChipInstance(row, col, mask, thing.label, 1.0))
+    found.sort(key=lambda one: -np.count_nonzero(one.mask))
+    return found[:MOST_THINGS]
+
+
+@dataclass(frozen=True)
+class ValidationChips:
+    """Chips that cover what is validated on, read anew each time.
+
+    Attributes:
+        scenes: The rasters.
+        views: Place of a scene in the list, and a view of it.
+        margin: Context around the middle of each view, in pixels; nothing is known of it.
+        values: How values become 0 to 255.
+        instances: Whether things are wanted instead of labels.
+    """
+
+    scenes: Sequence[Scene]
+    views: Sequence[tuple[int, View]]
+    margin: int
+    values: Values
+    instances: bool = False
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, Any]]:
+        for number in range(len(self.views)):
+            pixels, labels, things = self.chip(number)
+            yield pixels[None], [things] if self.instances else labels[None]
+
+    def chip(self, number: int) -> tuple[np.ndarray, np.ndarray, list[ChipInstance]]:
+        """Pixels of 0 to 255, labels and, where wanted, things of one chip."""
+        site, view = self.views[number]
+        chip = self.scenes[site].chip(view)
+        labels = middle_alone(chip.labels, self.margin)
+        things = things_of(self.scenes[site].truth, view, labels) if self.instances else []
+        return self.values.to_bytes(chip.pixels), labels, things
+
+
+def middle_alone(labels: np.ndarray, margin: int) -> np.ndarray:
+    """Labels of a chip whose margin is ignored."""
+    inner = (slice(margin, -margin or None),) * 2
+    alone = np.full_like(labels, IGNORED)
+    alone[inner] = labels[inner]
+    return alone

@@ -1,0 +1,266 @@
+"""Rasters with what is true of them, found and checked before anything is trained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from pipeline.evaluation.pairing import expand_files
+from pipeline.rasters import expand, raster_ids
+from pipeline.training.classes import Classes, classes_of_polygons, classes_of_rasters
+from pipeline.training.options import Truths
+from pipeline.training.reasons import TrainError
+from pipeline.units import count
+from tiles.inspect import SUFFIXES, RasterError, RasterInfo, inspect_raster
+from tiles.source import RasterReadError
+from tiles.truth.area import Area, area_of
+from tiles.truth.label_raster import LabelRasterError, RasterTruth
+from tiles.truth.pairs import pair
+from tiles.truth.placing import place_polygons
+from tiles.truth.polygons import Classes as PolygonClasses
+from tiles.truth.polygons import PolygonTruth
+from tiles.truth.vectors import PolygonFile, VectorError, is_vector, read_polygons
+
+T = TypeVar("T")
+VECTORS = (".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".geoparquet")
+"""Endings of the files of polygons that are taken from a folder."""
+FILE_ERRORS = (RasterError, VectorError, LabelRasterError, RasterReadError, OSError, ValueError)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One raster with what is true of it.
+
+    Attributes:
+        name: Its id.
+        info: What is known of it without its pixels.
+        gsd: Its ground sample distance, in metres.
+        truth: What is true of it.
+        area: Where that can be trusted; None for everywhere.
+    """
+
+    name: str
+    info: RasterInfo
+    gsd: float
+    truth: PolygonTruth | RasterTruth
+    area: Area | None = None
+
+
+@dataclass
+class Findings:
+    """What is found out while files are read, for the start of the run and for the card.
+
+    Attributes:
+        reasons: Why nothing can be trained.
+        notes: What the user should know.
+        skipped: Files that could not be read and were passed over.
+        mended: Invalid polygons that were made valid.
+        others: Polygons of classes that were not named, by class.
+        left_out: Features that are no polygons, by reason.
+    """
+
+    reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    mended: int = 0
+    others: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def broken(self, sentence: str, skip: bool) -> None:
+        """Take note of a file that cannot be read."""
+        if skip:
+            self.skipped.append(sentence)
+        else:
+            self.reasons.append(f"{sentence}; mend or remove it, or pass --on-error skip")
+
+
+class Reader:
+    """Reads files of labels, each once."""
+
+    def __init__(self, options: Truths, findings: Findings) -> None:
+        self.options, self.findings = options, findings
+        self.classes: Classes | None = None
+        self._files: dict[str, PolygonFile] = {}
+        self._areas: dict[str, PolygonFile] = {}
+
+    def labelled(self, images: Sequence[str], labels: Sequence[str], what: str) -> list[Labelled]:
+        """Read the rasters that have labels; whatever is wrong becomes a finding."""
+        found, problems = expand(images)
+        files, more = expand_files(_of_folders(labels), f"--{what}labels")
+        self.findings.reasons += [*problems, *more]
+        if not found or not files or not self._choose_classes(files):
+            return []
+        infos = self._inspect(found)
+        pairs = pair(list(infos), files)
+        for _, sentence in pairs.broken:
+            self.findings.broken(sentence, self._skip)
+        self._tell_pairs(pairs.images, pairs.labels, bool(pairs.pairs), what)
+        names = dict(zip(found, raster_ids(found), strict=True))
+        made = [self._one(names[image], infos[image], paths, what) for image, paths in pairs.pairs]
+        return [one for one in made if one is not None]
+
+    @property
+    def _skip(self) -> bool:
+        return self.options.on_error == "skip"
+
+    def _choose_classes(self, files: Sequence[str]) -> bool:
+        kinds = {is_vector(file) for file in files}
+        if len(kinds) == 2:
+            self.findings.reasons.append(
+                "--labels names polygons and label rasters; train on one kind at a time"
+            )
+            return False
+        try:
+            self.classes = (classes_of_polygons if True in kinds else classes_of_rasters)(self.options)
+        except TrainError as error:
+            self.findings.reasons += error.reasons
+            return False
+        return True
+
+    def _inspect(self, paths: Iterable[str]) -> dict[str, RasterInfo]:
+        infos = {}
+        for path in paths:
+            info = self._tried(partial(_readable, path))
+            if info is not None:
+                infos[path] = info
+        return infos
+
+    def _tried(self, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except FILE_ERRORS as error:
+            self.findings.broken(str(error), self._skip)
+            return None
+
+    def _tell_pairs(self, images: Sequence[str], labels: Sequence[str], any_pair: bool, what: str) -> None:
+        if not any_pair and (images or labels):
+            self.findings.reasons.append(
+                f"no file of --{what}labels belongs to any of --{what}images: neither do names agree, nor does any lie "
+                "on a raster; check the paths and the CRS of the labels"
+            )
+            return
+        for kind, unpaired in (("raster", images), ("file of labels", labels)):
+            if unpaired:
+                self.findings.notes.append(
+                    f"{count(len(unpaired), kind)} without a partner, left out: {_some(unpaired)}"
+                )
+
+    def _one(self, name: str, info: RasterInfo, paths: Sequence[str], what: str) -> Labelled | None:
+        aoi = self.options.val_aoi if what else self.options.aoi
+
+        def read() -> Labelled:
+            truth = self._polygons(info, paths) if is_vector(paths[0]) else self._raster(info, paths)
+            return Labelled(name, info, info.georef.gsd(), truth, self._area_of(info, aoi))
+
+        return self._tried(read)
+
+    def _area_of(self, info: RasterInfo, path: str | None) -> Area | None:
+        if path is None:
+            return None
+        if path not in self._areas:
+            self._areas[path] = read_polygons(path)
+        return area_of(self._areas[path], info.georef)
+
+    def _raster(self, info: RasterInfo, paths: Sequence[str]) -> RasterTruth:
+        if len(paths) > 1:
+            raise RasterError(f"{info.path} has several label rasters, {_some(paths)}; give one, or a mosaic")
+        classes = self._classes()
+        return RasterTruth(paths[0], info.georef, classes.values, classes.background)
+
+    def _polygons(self, info: RasterInfo, paths: Sequence[str]) -> PolygonTruth:
+        classes = self._classes()
+        polygons, labels = [np.empty(0, object)], [np.empty(0, np.int64)]
+        for path in paths:
+            file = self._file(path)
+            placed = place_polygons(file, info.georef)
+            known = classes.labels_of(file)[placed.numbers]
+            polygons.append(placed.polygons[known >= 0])
+            labels.append(known[known >= 0])
+        shape = (info.georef.height, info.georef.width)
+        kinds = PolygonClasses(len(classes.names), classes.background or 0)
+        return PolygonTruth(np.concatenate(polygons), np.concatenate(labels), kinds, shape)
+
+    def _file(self, path: str) -> PolygonFile:
+        if path not in self._files:
+            file = read_polygons(path, self.options.class_property)
+            labels = self._classes().labels_of(file)
+            self.findings.mended += file.mended
+            self.findings.left_out.update(file.reasons)
+            self.findings.others.update(
+                str(value) for value, label in zip(file.values, labels, strict=True) if label < 0
+            )
+            self._files[path] = file
+        return self._files[path]
+
+    def _classes(self) -> Classes:
+        assert self.classes is not None
+        return self.classes
+
+
+def check_bands(labelled: Sequence[Labelled], options: Truths) -> tuple[int, ...]:
+    """Choose the bands of all rasters.
+
+    Raises:
+        TrainError: If they differ, or do not have those that were chosen.
+    """
+    first = labelled[0].info
+    bands = options.bands or first.colour_bands
+    reasons = []
+    for one in labelled:
+        info = one.info
+        if options.bands and max(options.bands) > info.bands:
+            reasons.append(
+                f"{info.path} has {count(info.bands, 'band')}; --bands wants band {max(options.bands)}"
+            )
+        elif not options.bands and len(info.colour_bands) != len(bands):
+            reasons.append(
+                f"{info.path} has {count(len(info.colour_bands), 'band')}, but {first.path} has "
+                f"{len(bands)}; choose some that all have with --bands"
+            )
+        if info.dtype != first.dtype:
+            reasons.append(
+                f"{info.path} is {info.dtype}, but {first.path} is {first.dtype}; bring them to one type"
+            )
+    if reasons:
+        raise TrainError(reasons)
+    return tuple(bands)
+
+
+def _of_folders(paths: Sequence[str]) -> list[str]:
+    """Paths, with the files of labels of folders in their place."""
+    found = []
+    for path in paths:
+        if not Path(path).is_dir():
+            found.append(path)
+            continue
+        suffixes = {*VECTORS, *SUFFIXES}
+        inside = sorted(str(file) for file in Path(path).iterdir() if file.suffix.lower() in suffixes)
+        vectors = [file for file in inside if Path(file).suffix.lower() in VECTORS]
+        found += vectors or inside or [path]
+    return found
+
+
+def _readable(path: str) -> RasterInfo:
+    """Inspect a raster, and read its last block: what was cut off while copied lacks that."""
+    from tiles.source import RasterSource
+    from tiles.window import Window
+
+    info = inspect_raster(path)
+    georef = info.georef
+    source = RasterSource(path, info.colour_bands[:1], (0.0,))
+    rows = sorted({0, georef.height // 2, georef.height - 1})
+    for row in rows:
+        for col in sorted({0, georef.width // 2, georef.width - 1}):
+            source.read(Window(row, col, 1, 1))
+    return info
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

@@ -1,0 +1,235 @@
+"""What a training will do, or every reason why it cannot; neither Keras nor TensorFlow is needed for that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.card import CardError
+from models.importing.writing import check_target
+from models.training.recipe import Recipe, RecipeError
+from models.zoo import Row, ZooError
+from pipeline.arguments import ArgumentError
+from pipeline.models_command import find_row
+from pipeline.training.chips import ChipMaker, ValidationChips
+from pipeline.training.classes import Classes
+from pipeline.training.labelled import Findings, Labelled, Reader, check_bands
+from pipeline.training.options import TrainOptions
+from pipeline.training.reasons import TrainError
+from pipeline.training.split import Parts, Reading, set_apart, validation_chips
+from pipeline.training.values import Values, values_of
+from pipeline.units import format_gsd
+from tiles.truth.polygons import PolygonTruth
+from tiles.truth.sampling import Sampler, SamplingRule, Site
+from tiles.truth.scene import IGNORED
+
+FAR = 4.0
+"""Factor between the GSD of a raster and that of the chips from which the user is warned."""
+WEIGHED = 200
+"""Chips whose labels are counted for balanced class weights."""
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """A training that can be made.
+
+    Attributes:
+        options: What was asked for.
+        row: The network.
+        recipe: How it is trained.
+        classes: Its classes.
+        bands: Bands that are read.
+        gsd: Ground sample distance of the chips, in metres.
+        values: How values become 0 to 255.
+        train: Rasters that are trained on.
+        chips: Makes training chips.
+        validation: Chips that are validated on.
+        findings: What was found out while files were read.
+    """
+
+    options: TrainOptions
+    row: Row
+    recipe: Recipe
+    classes: Classes
+    bands: tuple[int, ...]
+    gsd: float
+    values: Values
+    train: tuple[Labelled, ...]
+    chips: ChipMaker
+    validation: ValidationChips
+    findings: Findings
+
+    @property
+    def instances(self) -> bool:
+        """Whether a detector is trained."""
+        return self.row.task == "instances"
+
+
+def plan_training(options: TrainOptions) -> TrainPlan:
+    """Find out what a training will do.
+
+    Raises:
+        TrainError: If it cannot be made, with every reason.
+    """
+    row, recipe, reasons = _network(options)
+    findings, truths = Findings(), options.truths
+    reader = Reader(truths, findings)
+    train = reader.labelled(truths.images, truths.labels, "")
+    val = reader.labelled(truths.val_images, truths.val_labels, "val-") if truths.val_images else []
+    reasons += findings.reasons
+    classes = reader.classes
+    if train and classes is not None:
+        reasons += _check_classes(classes, train, findings, options)
+        reasons += _check_instances(row, train)
+    if reasons or row is None or recipe is None or classes is None:
+        raise TrainError(reasons)
+    if not train:
+        raise TrainError(["no raster with labels is left to train on"])
+    return _composed(_Said(options, row, recipe, classes), train, val, findings)
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What was asked for, understood."""
+
+    options: TrainOptions
+    row: Row
+    recipe: Recipe
+    classes: Classes
+
+
+def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings: Findings) -> TrainPlan:
+    options, row, recipe = said.options, said.row, said.recipe
+    bands = check_bands([*train, *val], options.truths)
+    gsd = options.chips.gsd or float(f"{np.median([one.gsd for one in train]):.3g}")
+    reading = Reading(bands, values_of(train, bands), row.task == "instances")
+    parts = set_apart(options.chips, train, gsd, recipe.seed, reading) if not val else Parts(
+        train, [reading.scene(one) for one in train], [(one, reading.scene(one)) for one in val]
+    )  # fmt: skip
+    findings.notes += [
+        f"{one.info.path} has a GSD of {format_gsd(one.gsd)}, far from the {format_gsd(gsd)} of training"
+        for one in parts.rasters
+        if not 1 / FAR <= one.gsd / gsd <= FAR
+    ]
+    chips = _chip_maker(said, parts, gsd, reading)
+    validation = validation_chips(parts.validation, gsd, row.stride, options.chips.chip, reading)
+    _check_labels(chips, options)
+    recipe = _weighted(recipe, options, chips, len(said.classes.names))
+    return TrainPlan(
+        options, row, recipe, said.classes, bands, gsd, reading.values, tuple(parts.rasters), chips,
+        validation, findings,
+    )  # fmt: skip
+
+
+def _chip_maker(said: _Said, parts: Parts, gsd: float, reading: Reading) -> ChipMaker:
+    chips = said.options.chips
+    rule = SamplingRule(chips.chip, gsd, chips.objects, chips.scale_range, chips.stretch)
+    sites = [Site(one.info.georef, one.truth, one.gsd) for one in parts.rasters]
+    sampler = Sampler(sites, rule, said.recipe.seed)
+    borders = said.recipe.wants_borders and not reading.instances
+    return ChipMaker(parts.scenes, sampler, reading.values, chips.symmetries, borders, reading.instances)
+
+
+def _network(options: TrainOptions) -> tuple[Row | None, Recipe | None, list[str]]:
+    """The network and the recipe, and what is wrong with them and with where files shall go."""
+    row, recipe, reasons = None, None, []
+    try:
+        row = find_row(options.architecture, options.encoder)
+        if options.chips.chip % row.stride:
+            reasons.append(
+                f"--chip {options.chips.chip} is not a multiple of {row.stride} px, the stride of {row.architecture}; "
+                f"take {-(-options.chips.chip // row.stride) * row.stride}"
+            )
+    except (ArgumentError, ZooError) as error:
+        reasons.append(str(error))
+    try:
+        said = {name: value for name, value in options.recipe.items() if value != "balanced"}
+        recipe = Recipe(**said)  # type: ignore[arg-type]
+    except RecipeError as error:
+        reasons += str(error).splitlines()
+    if options.chips.objects > 1:
+        reasons.append(f"--objects {options.chips.objects:g} is a share, 0 to 1")
+    for name, path in (("encoder-weights", options.encoder_weights), ("start", options.start)):
+        missing = path not in (None, "imagenet") and not Path(str(path)).exists()
+        if missing:
+            reasons.append(f"--{name} {path} does not exist")
+    try:
+        check_target(Path(options.output), options.force)
+    except CardError as error:
+        reasons.append(str(error))
+    return row, recipe, reasons
+
+
+def _check_classes(
+    classes: Classes, train: Sequence[Labelled], findings: Findings, options: TrainOptions
+) -> list[str]:
+    """Classes that were named and do not occur."""
+    counts = np.sum([one.truth.counts() for one in train], axis=0)
+    missing = [name for name in classes.things if not counts[classes.names.index(name)]]
+    if not missing:
+        return []
+    if options.truths.class_property is None:
+        return [f"no label of {', '.join(missing)} lies on any of the rasters that are trained on"]
+    others = [name for name, _ in findings.others.most_common(5)]
+    hint = f"; {options.truths.class_property} is also {', '.join(others)}" if others else ""
+    return [f"no polygon of {', '.join(missing)} lies on any of the rasters that are trained on{hint}"]
+
+
+def _check_instances(row: Row | None, train: Sequence[Labelled]) -> list[str]:
+    if row is None or row.task != "instances" or isinstance(train[0].truth, PolygonTruth):
+        return []
+    return [f"{row.architecture} finds single things and wants polygons as labels, not label rasters"]
+
+
+def _check_labels(chips: ChipMaker, options: TrainOptions) -> None:
+    """Look whether chips have labels, on some of them.
+
+    Raises:
+        TrainError: If none has.
+    """
+    if any((chips.labels(number) != IGNORED).any() for number in range(16)):
+        return
+    where = f"inside --aoi {options.truths.aoi}" if options.truths.aoi else "on the rasters"
+    raise TrainError([f"nothing {where} has a label, so there is nothing to learn from"])
+
+
+def _weighted(recipe: Recipe, options: TrainOptions, chips: ChipMaker, classes: int) -> Recipe:
+    """The recipe with class weights; balanced ones are the median frequency by that of each class.
+
+    Frequencies are over the chips in which a class occurs, as in https://arxiv.org/abs/1411.4734.
+    """
+    if options.recipe.get("class_weights") != "balanced":
+        return recipe
+    pixels, seen = np.zeros(classes), np.zeros(classes)
+    for number in range(WEIGHED):
+        labels = chips.labels(number)
+        counted = np.bincount(labels[labels < classes], minlength=classes)
+        pixels += counted
+        seen += (counted > 0) * counted.sum()
+    shares = np.divide(pixels, seen, out=np.ones(classes), where=seen > 0)
+    weights = np.median(shares[pixels > 0]) / shares
+    return replace(recipe, class_weights=tuple(round(float(weight), 4) for weight in weights))
+
+
+def _rounded(gsd: float) -> float:
+    return float(f"{gsd:.3g}")
+
+
+def data_words(plan: TrainPlan) -> dict[str, Any]:
+    """The data of a training, for its card and to tell it from others."""
+    return {
+        "rasters": [one.name for one in plan.train],
+        "validated on": sorted({plan.validation.scenes[site].name for site, _ in plan.validation.views}),
+        "things": {
+            name: int(sum(one.truth.counts()[plan.classes.names.index(name)] for one in plan.train))
+            for name in plan.classes.things
+        }
+        if isinstance(plan.train[0].truth, PolygonTruth)
+        else {},
+        "mended polygons": plan.findings.mended,
+        "files skipped": len(plan.findings.skipped),
+    }

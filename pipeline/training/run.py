@@ -1,0 +1,155 @@
+"""Training as it was planned: a network is built, trained, measured and written as a bundle."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.card import Card
+from models.card_values import Scaling
+from pipeline.training.plan import TrainPlan, data_words
+from pipeline.training.watching import Teller
+
+if TYPE_CHECKING:
+    from models.training.batches import TrainingData
+    from models.training.fit import Trained
+
+BANDS = {1: ("grey",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "infrared")}
+
+
+def run_training(plan: TrainPlan) -> Card:
+    """Train, and write the bundle.
+
+    Raises:
+        TrainingError: If the training fails, with advice; its best weights so far stay in the work folder.
+    """
+    from models.engines.quiet import import_tensorflow
+
+    import_tensorflow()
+    with warnings.catch_warnings():
+        # Keras wonders about bands that are not three.
+        warnings.simplefilter("ignore", UserWarning)
+        return _train(plan)
+
+
+def _train(plan: TrainPlan) -> Card:
+    from models.training.fit import Place, train
+    from models.training.making import finished, new_network, take_weights, task_of
+    from models.zoo import input_scaling
+
+    options, classes = plan.options, plan.classes.names
+    settings = dict(options.settings)
+    if options.encoder_weights is not None:
+        settings["encoder_weights"] = options.encoder_weights  # type: ignore[assignment]
+    network = new_network(plan.row, len(plan.bands), len(classes), settings, plan.recipe.seed)
+    start = options.encoder_weights and f"encoder: {Path(options.encoder_weights).name}"
+    if options.start is not None:
+        taken, of = take_weights(network, options.start)
+        start = f"{taken} of {of} layers from bundle {Path(options.start).name}"
+        print(f"weights of {taken} of {of} layers come from {options.start}")
+    folder = Path(options.work_folder)
+    own = input_scaling(plan.row.encoder, len(plan.bands))
+    data = training_data(plan, own)
+    infos = plan.classes.infos()
+    teller = Teller(plan.validation, infos, folder / "pictures", options.pictures)
+    place = Place(folder, options.restart, options.tensorboard)
+    task = task_of(plan.row, classes, settings, plan.recipe.seed)
+    trained = train(network, task, plan.recipe, data, place, teller)
+    return _write(plan, finished(network), own, trained, start or "random weights")
+
+
+def training_data(plan: TrainPlan, scaling: Scaling) -> TrainingData:
+    """What the network is trained on.
+
+    Args:
+        plan: The training.
+        scaling: How values of 0 to 255 become the network's input.
+    """
+    from models.training.augment import UNCHANGED, Looks
+    from models.training.batches import TrainingData
+
+    strength = plan.options.chips.looks
+    looks = Looks().times(strength) if strength else UNCHANGED
+    chips = {name: value for name, value in asdict(plan.options.chips).items() if name != "looks"}
+    description = {**data_words(plan), **chips, "gsd": plan.gsd, "settings": dict(plan.options.settings)}
+    return TrainingData(plan.chips, plan.validation, scaling, looks, description)
+
+
+def _write(plan: TrainPlan, network: Any, own: Scaling, trained: Trained, start: str) -> Card:
+    """Write the bundle, whole or not at all; what is measured is the network as it was written."""
+    from models.bundle import save_bundle
+    from models.importing.writing import replace_folder
+
+    options = plan.options
+    fields: dict[str, Any] = {
+        "name": options.name or Path(options.output).resolve().name,
+        "version": options.version,
+        "architecture": plan.row.architecture,
+        "encoder": plan.row.encoder,
+        "task": plan.row.task,
+        "classes": plan.classes.infos(),
+        "bands": options.band_names or _band_names(len(plan.bands)),
+        "gsd": plan.gsd,
+        "scaling": plan.values.scaling(own),
+        "fill": plan.values.fill,
+        "license": options.license,
+        "training": _training_words(plan, trained, start),
+    }
+    if plan.instances:
+        fields["halo"] = options.chips.chip // 2
+    metrics: dict[str, Any] = {"validation": _rounded(trained.measures)}
+    if options.half:
+        metrics |= _rounding_words(plan, network, own, fields)
+    return replace_folder(
+        Path(options.output),
+        lambda staging: save_bundle(network, staging, half=options.half, metrics=metrics, **fields),
+        force=options.force,
+    )
+
+
+def _rounding_words(
+    plan: TrainPlan, network: Any, own: Scaling, fields: Mapping[str, Any]
+) -> dict[str, float]:
+    """What rounding the weights changes, measured on all validation chips."""
+    import tempfile
+
+    from models.bundle import load_model, save_bundle
+    from models.training.making import change_by_rounding
+
+    with tempfile.TemporaryDirectory() as folder:
+        save_bundle(network, folder, half=True, **fields)
+        rounded = load_model(folder)
+    return change_by_rounding(network, rounded, plan.validation, own)
+
+
+def _training_words(plan: TrainPlan, trained: Trained, start: str) -> dict[str, Any]:
+    from models.training.making import versions
+
+    said = {name: value for name, value in asdict(plan.recipe).items() if name != "workers"}
+    chips = {name: value for name, value in asdict(plan.options.chips).items() if value is not None}
+    return {
+        "data": data_words(plan),
+        "start": start,
+        "epochs": trained.epochs,
+        "best epoch": trained.best_epoch,
+        "chips seen": trained.best_epoch * plan.recipe.steps * plan.recipe.batch,
+        "recipe": said,
+        "chips": {**chips, "scale_range": list(plan.options.chips.scale_range), "gsd": plan.gsd},
+        "settings": dict(plan.options.settings),
+        "versions": {"terraseam": metadata.version("terraseam"), **versions()},
+    }
+
+
+def _rounded(measures: Mapping[str, float]) -> dict[str, float]:
+    kept = {name: value for name, value in measures.items() if name not in ("epoch", "rate", "figure")}
+    return {name: round(value, 4) for name, value in kept.items() if np.isfinite(value)}
+
+
+def _band_names(count: int) -> tuple[str, ...]:
+    return BANDS.get(count) or tuple(f"band {number}" for number in range(1, count + 1))

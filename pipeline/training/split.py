@@ -1,0 +1,129 @@
+"""What is trained on, and what is set apart to validate on: rasters or blocks of them, never neighbouring chips."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.training.chips import ValidationChips, middle_alone
+from pipeline.training.labelled import Labelled
+from pipeline.training.options import BLOCK_CHIPS, Chips
+from pipeline.training.reasons import TrainError
+from pipeline.training.values import Values
+from tiles.source import RasterSource
+from tiles.truth.blocks import choose_blocks
+from tiles.truth.sampling import grid_views
+from tiles.truth.scene import IGNORED, Scene, Within
+from tiles.truth.view import View
+
+MARGIN = 64
+"""Context around what is validated, in pixels, at most."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How rasters are read.
+
+    Attributes:
+        bands: Bands that are read.
+        values: How values become 0 to 255.
+        instances: Whether things are wanted: then what is outside an area is hidden, too.
+    """
+
+    bands: tuple[int, ...]
+    values: Values
+    instances: bool
+
+    def scene(self, one: Labelled) -> Scene:
+        """A raster as one that chips are read from."""
+        source = RasterSource(one.info.path, self.bands, self.values.fill)
+        return Scene(one.name, source, one.info.georef, one.truth, one.area, blind=self.instances)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is trained on, and what is set apart.
+
+    Attributes:
+        rasters: Rasters that are trained on.
+        scenes: As chips are read from them.
+        validation: Rasters that are validated on, and as chips are read from them.
+    """
+
+    rasters: list[Labelled]
+    scenes: list[Scene]
+    validation: list[tuple[Labelled, Scene]]
+
+
+def set_apart(chips: Chips, rasters: list[Labelled], gsd: float, seed: int, reading: Reading) -> Parts:
+    """Set a share of the rasters apart, or of the blocks of each.
+
+    Raises:
+        TrainError: If nothing can be set apart.
+    """
+    whole = [(one, reading.scene(one)) for one in rasters]
+    return (_by_raster if chips.split == "raster" else _by_block)(chips, whole, gsd, seed)
+
+
+def _by_raster(chips: Chips, whole: list[tuple[Labelled, Scene]], gsd: float, seed: int) -> Parts:
+    del gsd
+    if len(whole) < 2:
+        raise TrainError(["--split raster needs two rasters or more; pass --split block, or --val-images"])
+    order = sorted(whole, key=lambda pair: hashlib.sha256(f"{seed}/{pair[0].name}".encode()).digest())
+    count = min(len(whole) - 1, max(1, round(chips.val_share * len(whole))))
+    names = {one.name for one, _ in order[:count]}
+    left = [pair for pair in whole if pair[0].name not in names]
+    apart = [pair for pair in whole if pair[0].name in names]
+    return Parts([one for one, _ in left], [scene for _, scene in left], apart)
+
+
+def _by_block(chips: Chips, whole: list[tuple[Labelled, Scene]], gsd: float, seed: int) -> Parts:
+    side = chips.block_size or BLOCK_CHIPS * chips.chip * gsd
+    scenes, apart, small = [], [], []
+    for one, scene in whole:
+        pixels = max(1, round(side / one.gsd))
+        try:
+            blocks = choose_blocks(one.info.georef, pixels, chips.val_share, seed, one.name)
+        except ValueError as error:
+            small.append(str(error))
+            scenes.append(scene)
+            continue
+        scenes.append(scene.without(blocks))
+        area = blocks if one.area is None else Within((one.area, blocks))
+        apart.append((one, replace(scene, area=area)))
+    if not apart:
+        raise TrainError([f"nothing can be set apart to validate on: {small[0]}, or give --val-images"])
+    return Parts([one for one, _ in whole], scenes, apart)
+
+
+def validation_chips(
+    rasters: Sequence[tuple[Labelled, Scene]], gsd: float, stride: int, chip: int, reading: Reading
+) -> ValidationChips:
+    """Chips that cover what is validated on; detectors get larger ones, without a margin.
+
+    Args:
+        rasters: What is validated on.
+        gsd: Ground sample distance of the chips, in metres.
+        stride: Stride of the network, in pixels.
+        chip: Side of a training chip, in pixels.
+        reading: How rasters are read.
+
+    Raises:
+        TrainError: If nothing there has a label.
+    """
+    margin = 0 if reading.instances else -(-min(chip // 4, MARGIN) // stride) * stride
+    size = 2 * chip if reading.instances else chip
+    views = [
+        (number, view)
+        for number, (one, scene) in enumerate(rasters)
+        for view in grid_views(one.info.georef, gsd / one.gsd, size, margin)
+        if _has_label(scene, view, margin)
+    ]
+    if not views:
+        raise TrainError(["nothing that is validated on has a label; look at --aoi and --val-labels"])
+    return ValidationChips([scene for _, scene in rasters], views, margin, reading.values, reading.instances)
+
+
+def _has_label(scene: Scene, view: View, margin: int) -> bool:
+    return bool((middle_alone(scene.labels(view), margin) != IGNORED).any())

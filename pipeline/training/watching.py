@@ -1,0 +1,129 @@
+"""What is seen of a training while it runs: a line an epoch, and a picture of predictions."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.card_values import ClassInfo
+from models.training.watch import EpochBegan, EpochDone, Predict, StepDone, Watcher
+from pipeline.training.chips import ValidationChips
+from tiles.picture import overlay, sheet_of_chips, write_png
+from tiles.truth.scene import IGNORED
+
+PERIOD = 1.0
+"""Seconds between two looks at a terminal."""
+
+
+class Teller(Watcher):
+    """Tells the user on the terminal, and draws.
+
+    Args:
+        validation: What is drawn.
+        classes: The classes, with their colours.
+        folder: Where pictures go.
+        pictures: How many chips are drawn; 0 for none.
+    """
+
+    def __init__(
+        self, validation: ValidationChips, classes: tuple[ClassInfo, ...], folder: Path, pictures: int
+    ) -> None:
+        self._validation, self._folder = validation, folder
+        self._colours = {
+            label: None if info.background else _rgb(info.color) for label, info in enumerate(classes)
+        }
+        count = min(pictures, len(validation.views))
+        self._drawn = np.linspace(0, len(validation.views) - 1, count).round().astype(int).tolist()
+        self._began = self._told = time.monotonic()
+        self._left = 0.0
+        self._epochs = 0
+
+    def epoch_began(self, began: EpochBegan) -> None:
+        """Remember when."""
+        self._began, self._epochs = time.monotonic(), began.epochs
+
+    def step(self, done: StepDone) -> None:
+        """Show on a terminal how far the epoch is."""
+        self._left = done.seconds_left
+        if sys.stderr.isatty() and time.monotonic() - self._told >= PERIOD:
+            self._told = time.monotonic()
+            line = f"epoch {done.epoch} of {self._epochs}: step {done.step} of {done.steps}, loss {done.loss:.4f}"
+            print(f"\r\x1b[K{line}, {_time(done.seconds_left)} left", end="", file=sys.stderr, flush=True)
+
+    def validated(self, done: EpochDone) -> None:
+        """Print the line of an epoch."""
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        print(epoch_line(done, self._epochs, time.monotonic() - self._began, self._left), flush=True)
+
+    def pictures(self, epoch: int, predict: Predict) -> None:
+        """Draw chip, truth and prediction, a row each."""
+        if not self._drawn:
+            return
+        rows = [self._row(number, predict) for number in self._drawn]
+        write_png(self._folder / f"epoch-{epoch:04d}.png", sheet_of_chips(rows))
+
+    def _row(self, number: int, predict: Predict) -> list[np.ndarray]:
+        pixels, labels, things = self._validation.chip(number)
+        answer = predict(pixels[None])[0]
+        shown = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1].repeat(3, axis=-1)
+        picture = np.clip(shown, 0, 255).astype(np.uint8)
+        if self._validation.instances:
+            true, found = (painted(one, labels.shape) for one in (things, answer))
+            return [picture, *(overlay(picture, ids % 250, _many_colours()) for ids in (true, found))]
+        found = np.where(labels == IGNORED, IGNORED, answer).astype(np.uint8)
+        return [picture, *(overlay(picture, one, self._colours) for one in (labels, found))]
+
+
+def painted(things: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Which thing is seen in each pixel, counted from 1; the surest lies on top."""
+    ids = np.zeros(shape, np.int64)
+    for number, thing in reversed(list(enumerate(things, start=1))):
+        height, width = thing.mask.shape
+        ids[thing.row : thing.row + height, thing.col : thing.col + width][thing.mask] = number
+    return ids
+
+
+def _many_colours() -> dict[int, tuple[int, int, int] | None]:
+    """Colours that tell neighbouring numbers apart; 0 has none."""
+    colours: dict[int, tuple[int, int, int] | None] = {0: None}
+    for number in range(1, 250):
+        turn = number * 0.618034 % 1 * 6
+        level = [max(0.0, min(1.0, abs(turn - 3) - 1)), max(0.0, min(1.0, 2 - abs(turn - 2)))]
+        colours[number] = (
+            int(255 * level[0]),
+            int(255 * level[1]),
+            int(255 * max(0.0, min(1.0, 2 - abs(turn - 4)))),
+        )
+    return colours
+
+
+def epoch_line(done: EpochDone, epochs: int, seconds: float, left: float) -> str:
+    """A line such as ``epoch 3 of 30: loss 0.2311, IoU 0.712 (roof 0.712), 41 s, about 19 min left, best``."""
+    measures = done.measures
+    classes = ", ".join(
+        f"{name.removeprefix('iou_')} {value:.3f}"
+        for name, value in measures.items()
+        if name.startswith("iou_") and np.isfinite(value)
+    )
+    if classes:
+        figure = f"mean IoU {done.figure:.3f} ({classes})"
+    else:
+        figure = (
+            f"F1 {done.figure:.3f} (precision {measures['precision']:.3f}, recall {measures['recall']:.3f})"
+        )
+    end = f", about {_time(left)} left" if done.epoch < epochs else ""
+    best = ", best" if done.better else ""
+    return f"epoch {done.epoch} of {epochs}: loss {done.loss:.4f}, {figure}, {seconds:.0f} s{end}{best}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def _rgb(color: str) -> tuple[int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)

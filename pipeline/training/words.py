@@ -1,0 +1,85 @@
+"""A training in words: what will be done, and what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from models.card import Card
+from pipeline.training.plan import TrainPlan
+from pipeline.units import count, format_gsd, format_pixels
+from tiles.truth.polygons import PolygonTruth
+
+
+def plan_words(plan: TrainPlan) -> str:
+    """What a training will do, a line each."""
+    recipe, options, chips = plan.recipe, plan.options, plan.options.chips
+    pixels = sum(
+        one.info.georef.height * one.info.georef.width * (one.gsd / plan.gsd) ** 2 for one in plan.train
+    )
+    encoder = f" on {plan.row.encoder}" if plan.row.encoder else ""
+    lines = [
+        f"rasters     {count(len(plan.train), 'raster')}, {format_pixels(round(pixels))} at {format_gsd(plan.gsd)}",
+        f"labels      {_labels(plan)}",
+        f"validation  {count(len(plan.validation.views), 'chip')} of {_validated(plan)}",
+        f"network     {plan.row.architecture}{encoder}",
+        f"training    {count(recipe.epochs, 'epoch')} of {count(recipe.steps, 'step')} of "
+        f"{count(recipe.batch, 'chip')} of {chips.chip} px; {recipe.optimizer}, rate {recipe.rate:g}, {recipe.schedule}",
+        f"bundle      {options.output}; state, logs and pictures in {options.work_folder}",
+    ]
+    return "\n".join(lines)
+
+
+def notes(plan: TrainPlan) -> list[str]:
+    """What the user should know before it begins."""
+    found = plan.findings
+    told = list(found.notes)
+    if found.mended:
+        told.append(f"{count(found.mended, 'invalid polygon')} mended")
+    if found.left_out:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in found.left_out.items())
+        told.append(f"features left out: {reasons}")
+    if found.others:
+        names = ", ".join(f"{name} ({number})" for name, number in found.others.most_common(5))
+        told.append(f"polygons of classes that were not named count as {plan.classes.names[0]}: {names}")
+    return [*told, *(f"skipped: {sentence}" for sentence in found.skipped)]
+
+
+def result_words(plan: TrainPlan, card: Card) -> str:
+    """What came of it, and what to do with it."""
+    reached = card.metrics["validation"]
+    figures = [
+        f"{name.removeprefix('iou_')} IoU {value:.3f}"
+        for name, value in reached.items()
+        if name.startswith("iou_")
+    ]
+    figures = figures or [
+        f"{name} {reached[name]:.3f}" for name in ("f1", "precision", "recall") if name in reached
+    ]
+    output = Path(plan.options.output)
+    size = sum(file.stat().st_size for file in output.iterdir())
+    return "\n".join(
+        [
+            "",
+            f"best epoch {card.training['best epoch']} of {card.training['epochs']}: {', '.join(figures)}",
+            f"{output}: {size / 1e6:.1f} MB, GSD {format_gsd(plan.gsd)}",
+            f"use it: terraseam segment RASTER --model {output} --output out",
+        ]
+    )
+
+
+def _labels(plan: TrainPlan) -> str:
+    classes = plan.classes
+    if not isinstance(plan.train[0].truth, PolygonTruth):
+        return f"label rasters of {', '.join(classes.names)}"
+    counts = np.sum([one.truth.counts() for one in plan.train], axis=0)
+    named = [f"{counts[classes.names.index(name)]:,} {name}" for name in classes.things]
+    return f"{', '.join(named)}; the rest is {classes.names[0]}"
+
+
+def _validated(plan: TrainPlan) -> str:
+    names = sorted({plan.validation.scenes[site].name for site, _ in plan.validation.views})
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    apart = "" if plan.options.truths.val_images else f", set apart by {plan.options.chips.split}"
+    return f"{shown}{apart}"
