@@ -90,6 +90,14 @@ def test_long_edges_bend_as_they_must():
     assert ring.area == pytest.approx(np.pi * (outer**2 - inner**2), rel=1e-3)
 
 
+def test_a_cap_over_a_pole_has_no_hole_in_it():
+    """The pole lies between the places at which the surroundings of the raster are looked at."""
+    georef = Georef("EPSG:3413", (1000.0, 0.0, -547_000.0, 0.0, -1000.0, 547_000.0), 1000, 1000)
+    placed = place_polygons(as_file([shapely.box(-180, 60, 180, 90)], "EPSG:4326"), georef)
+    seen = shapely.intersection(placed.polygons[0], shapely.box(0, 0, 1000, 1000))
+    assert seen.area == pytest.approx(1e6, abs=0.5)
+
+
 def test_neighbours_still_share_their_border():
     georef = SMALL["polar"]
     mesh = [shapely.box(x, y, x + 2, y + 1) for x in np.arange(-60, -30, 2) for y in np.arange(76, 80)]
