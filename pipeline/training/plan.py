@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from models.training.recipe import Recipe, RecipeError
 from models.zoo import Row, ZooError
 from pipeline.arguments import ArgumentError
 from pipeline.models_command import find_row
-from pipeline.training.chips import ChipMaker, ValidationChips
+from pipeline.training.chips import ChipMaker, ValidationChips, middle_alone, things_of
 from pipeline.training.classes import Classes
 from pipeline.training.labelled import Findings, Labelled, Reader, check_bands
 from pipeline.training.options import TrainOptions
@@ -29,6 +30,8 @@ from tiles.truth.scene import IGNORED
 
 FAR = 4.0
 """Factor between the GSD of a raster and that of the chips from which the user is warned."""
+MARKED = 32
+"""Chips by whose labels a training is told from others."""
 WEIGHED = 200
 """Chips whose labels are counted for balanced class weights."""
 
@@ -118,6 +121,12 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
     chips = _chip_maker(said, parts, gsd, reading)
     validation = validation_chips(parts.validation, gsd, row.stride, options.chips.chip, reading)
     _check_labels(chips, options)
+    _check_things(validation)
+    unseen = ", ".join(_unseen(validation, said.classes))
+    if unseen:
+        findings.notes.append(
+            f"nothing that is validated on is {unseen}, so no figure will tell how well it is found"
+        )
     recipe = _weighted(recipe, options, chips, len(said.classes.names))
     return TrainPlan(
         options, row, recipe, said.classes, bands, gsd, reading.values, tuple(parts.rasters), chips,
@@ -197,6 +206,35 @@ def _check_labels(chips: ChipMaker, options: TrainOptions) -> None:
     raise TrainError([f"nothing {where} has a label, so there is nothing to learn from"])
 
 
+def _check_things(validation: ValidationChips) -> None:
+    """Look whether a detector has a thing to be measured by.
+
+    Raises:
+        TrainError: If it has none.
+    """
+    if not validation.instances:
+        return
+    for site, view in validation.views:
+        scene = validation.scenes[site]
+        if things_of(scene.truth, view, scene.labels(view)):
+            return
+    raise TrainError(
+        [
+            "nothing that is validated on holds a thing; raise --val-share, change --block-size, or give --val-images"
+        ]
+    )
+
+
+def _unseen(validation: ValidationChips, classes: Classes) -> list[str]:
+    """Names of the classes that no validation chip has; for label maps alone."""
+    left = set() if validation.instances else set(range(len(classes.names)))
+    for site, view in validation.views:
+        if not left:
+            break
+        left -= set(np.unique(middle_alone(validation.scenes[site].labels(view), validation.margin)).tolist())
+    return [classes.names[label] for label in sorted(left)]
+
+
 def _weighted(recipe: Recipe, options: TrainOptions, chips: ChipMaker, classes: int) -> Recipe:
     """The recipe with class weights; balanced ones are the median frequency by that of each class.
 
@@ -215,8 +253,26 @@ def _weighted(recipe: Recipe, options: TrainOptions, chips: ChipMaker, classes: 
     return replace(recipe, class_weights=tuple(round(float(weight), 4) for weight in weights))
 
 
-def _rounded(gsd: float) -> float:
-    return float(f"{gsd:.3g}")
+def data_marks(plan: TrainPlan) -> dict[str, Any]:
+    """What else tells the data and the start of a training from others, so that none goes on with other ones.
+
+    What labels say, areas and label values with it, is seen on some chips to train on and to validate on.
+    """
+    options, views = plan.options, plan.validation.views
+    digest = hashlib.sha256()
+    for number in range(MARKED):
+        digest.update(plan.chips.labels(number).tobytes())
+    for site, view in views[:: -(-len(views) // MARKED)]:
+        digest.update(plan.validation.scenes[site].labels(view).tobytes())
+    return {
+        "gsd": plan.gsd,
+        "settings": dict(options.settings),
+        "bands": plan.bands,
+        "values": asdict(plan.values),
+        "labels": digest.hexdigest(),
+        "validation chips": len(views),
+        "start": [one and Path(one).name for one in (options.start, options.encoder_weights)],
+    }
 
 
 def data_words(plan: TrainPlan) -> dict[str, Any]:

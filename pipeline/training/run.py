@@ -13,7 +13,7 @@ import numpy as np
 
 from models.card import Card
 from models.card_values import Scaling
-from pipeline.training.plan import TrainPlan, data_words
+from pipeline.training.plan import TrainPlan, data_marks, data_words
 from pipeline.training.watching import Teller
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def _train(plan: TrainPlan) -> Card:
     folder = Path(options.work_folder)
     own = input_scaling(plan.row.encoder, len(plan.bands))
     data = training_data(plan, own)
+    print(f"parameters  {network.count_params():,}", flush=True)
     infos = plan.classes.infos()
     teller = Teller(plan.validation, infos, folder / "pictures", options.pictures)
     place = Place(folder, options.restart, options.tensorboard)
@@ -77,7 +78,7 @@ def training_data(plan: TrainPlan, scaling: Scaling) -> TrainingData:
     strength = plan.options.chips.looks
     looks = Looks().times(strength) if strength else UNCHANGED
     chips = {name: value for name, value in asdict(plan.options.chips).items() if name != "looks"}
-    description = {**data_words(plan), **chips, "gsd": plan.gsd, "settings": dict(plan.options.settings)}
+    description = {**data_words(plan), **chips, **data_marks(plan)}
     return TrainingData(plan.chips, plan.validation, scaling, looks, description)
 
 
@@ -103,7 +104,8 @@ def _write(plan: TrainPlan, network: Any, own: Scaling, trained: Trained, start:
     }
     if plan.instances:
         fields["halo"] = options.chips.chip // 2
-    metrics: dict[str, Any] = {"validation": _rounded(trained.measures)}
+    figure = "f1" if plan.instances else "mean_iou"
+    metrics: dict[str, Any] = {"validation": _rounded({figure: trained.figure, **trained.measures})}
     if options.half:
         metrics |= _rounding_words(plan, network, own, fields)
     return replace_folder(

@@ -54,6 +54,8 @@ def result_words(plan: TrainPlan, card: Card) -> str:
         for name, value in reached.items()
         if name.startswith("iou_")
     ]
+    if len(figures) > 1:
+        figures.insert(0, f"mean IoU {reached['mean_iou']:.3f}")
     figures = figures or [
         f"{name} {reached[name]:.3f}" for name in ("f1", "precision", "recall") if name in reached
     ]
