@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from train_town import SIDE, make_town, words, write_polygons
 
 from pipeline.cli import main
 from pipeline.training.arguments import parse_train
@@ -22,45 +23,11 @@ from pipeline.training.reasons import TrainError
 from tiles.georef import Georef
 
 ROOT = Path(__file__).parent.parent
-SIDE = 192
-ROOFS = [(10, 20, 40, 60), (90, 12, 120, 40), (60, 70, 88, 100), (130, 120, 170, 170), (20, 130, 60, 180)]
-POOLS = [(150, 20, 180, 60), (100, 60, 130, 100)]
-
-
-def write_polygons(path: Path, place: Georef, boxes: list, kinds: list[str]) -> Path:
-    features = []
-    for (row0, col0, row1, col1), kind in zip(boxes, kinds, strict=True):
-        corners = np.array([[col0, row0], [col0, row1], [col1, row1], [col1, row0], [col0, row0]], float)
-        ring = place.to_lonlat(corners).tolist()
-        geometry = {"type": "Polygon", "coordinates": [ring]}
-        features.append({"type": "Feature", "properties": {"kind": kind}, "geometry": geometry})
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    return path
 
 
 @pytest.fixture
 def site(tmp_path: Path, make_raster) -> Path:
-    """A folder with a raster of coloured rectangles and their outlines."""
-    place = Georef("EPSG:32632", (0.5, 0, 500_000, 0, -0.5, 5_600_000), SIDE, SIDE)
-    pixels = np.random.default_rng(0).normal(100, 8, (SIDE, SIDE, 3))
-    for boxes, colour in ((ROOFS, (200, 60, 50)), (POOLS, (40, 80, 210))):
-        for row0, col0, row1, col1 in boxes:
-            pixels[row0:row1, col0:col1] += np.array(colour) - 100
-    make_raster(pixels=pixels.clip(0, 255).astype(np.uint8), name="town.tif")
-    write_polygons(
-        tmp_path / "town.geojson", place, ROOFS + POOLS, ["roof"] * len(ROOFS) + ["pool"] * len(POOLS)
-    )
-    write_polygons(tmp_path / "west.geojson", place, [(0, 0, SIDE, 100)], ["area"])
-    return tmp_path
-
-
-def words(site: Path, *more: str) -> list[str]:
-    return [
-        "--images", str(site / "town.tif"), "--labels", str(site / "town.geojson"), "--classes", "roof,pool",
-        "--class-property", "kind", "--architecture", "unet", "--encoder", "none", "--set", "width=4",
-        "--output", str(site / "bundle"), "--chip", "32", "--block-size", "24", "--batch", "4", "--steps", "4",
-        "--pictures", "0", "--schedule", "constant", *more,
-    ]  # fmt: skip
+    return make_town(tmp_path, make_raster)
 
 
 def marks(site: Path, *more: str) -> dict:

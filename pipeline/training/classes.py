@@ -65,6 +65,8 @@ def classes_of_polygons(options: Truths) -> Classes:
     background = options.background or BACKGROUND
     if options.background == "none":
         raise TrainError(["--background none is for label rasters: what no polygon covers must have a class"])
+    if options.label_values is not None:
+        raise TrainError(["--label-values is for label rasters, and --labels names polygons; leave it out"])
     things = [name for name in dict.fromkeys(options.classes) if name != background]
     if not things:
         raise TrainError([f"--classes names the background {background} alone; name what the polygons are"])

@@ -96,11 +96,14 @@ class Reader:
         self.findings.reasons += [*problems, *more]
         if not found or not files or not self._choose_classes(files):
             return []
+        whole = len(self.findings.reasons) + len(self.findings.skipped)
         infos = self._inspect(found)
         pairs = pair(list(infos), files)
         for _, sentence in pairs.broken:
             self.findings.broken(sentence, self._skip)
-        self._tell_pairs(pairs.images, pairs.labels, bool(pairs.pairs), what)
+        unbroken = len(self.findings.reasons) + len(self.findings.skipped) == whole
+        if pairs.pairs or unbroken:
+            self._tell_pairs(pairs.images, pairs.labels, bool(pairs.pairs), what)
         names = dict(zip(found, raster_ids(found), strict=True))
         made = [self._one(names[image], infos[image], paths, what) for image, paths in pairs.pairs]
         return [one for one in made if one is not None]

@@ -10,12 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from models.card import CardError
-from models.importing.writing import check_target
 from models.training.recipe import Recipe, RecipeError
 from models.zoo import Row, ZooError
 from pipeline.arguments import ArgumentError
 from pipeline.models_command import find_row
+from pipeline.training.checks import (
+    band_reasons,
+    file_reasons,
+    gsd_notes,
+    gsd_reasons,
+    recipe_reasons,
+    twice_reasons,
+)
 from pipeline.training.chips import ChipMaker, ValidationChips, middle_alone, things_of
 from pipeline.training.classes import Classes
 from pipeline.training.labelled import Findings, Labelled, Reader, check_bands
@@ -23,13 +29,10 @@ from pipeline.training.options import TrainOptions
 from pipeline.training.reasons import TrainError
 from pipeline.training.split import Parts, Reading, set_apart, validation_chips
 from pipeline.training.values import Values, values_of
-from pipeline.units import format_gsd
 from tiles.truth.polygons import PolygonTruth
 from tiles.truth.sampling import Sampler, SamplingRule, Site
 from tiles.truth.scene import IGNORED
 
-FAR = 4.0
-"""Factor between the GSD of a raster and that of the chips from which the user is warned."""
 MARKED = 32
 """Chips by whose labels a training is told from others."""
 WEIGHED = 200
@@ -87,7 +90,11 @@ def plan_training(options: TrainOptions) -> TrainPlan:
     classes = reader.classes
     if train and classes is not None:
         reasons += _check_classes(classes, train, findings, options)
-        reasons += _check_instances(row, train)
+        reasons += [
+            *_check_instances(row, train),
+            *recipe_reasons(row, recipe, classes),
+            *twice_reasons(truths, train, val),
+        ]
     if reasons or row is None or recipe is None or classes is None:
         raise TrainError(reasons)
     if not train:
@@ -109,15 +116,14 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
     options, row, recipe = said.options, said.row, said.recipe
     bands = check_bands([*train, *val], options.truths)
     gsd = options.chips.gsd or float(f"{np.median([one.gsd for one in train]):.3g}")
+    reasons = [*band_reasons(options.band_names, bands), *gsd_reasons(gsd, [*train, *val])]
+    if reasons:
+        raise TrainError(reasons)
     reading = Reading(bands, values_of(train, bands), row.task == "instances")
     parts = set_apart(options.chips, train, gsd, recipe.seed, reading) if not val else Parts(
         train, [reading.scene(one) for one in train], [(one, reading.scene(one)) for one in val]
     )  # fmt: skip
-    findings.notes += [
-        f"{one.info.path} has a GSD of {format_gsd(one.gsd)}, far from the {format_gsd(gsd)} of training"
-        for one in parts.rasters
-        if not 1 / FAR <= one.gsd / gsd <= FAR
-    ]
+    findings.notes += gsd_notes(gsd, parts.rasters)
     chips = _chip_maker(said, parts, gsd, reading)
     validation = validation_chips(parts.validation, gsd, row.stride, options.chips.chip, reading)
     _check_labels(chips, options)
@@ -162,14 +168,7 @@ def _network(options: TrainOptions) -> tuple[Row | None, Recipe | None, list[str
         reasons += str(error).splitlines()
     if options.chips.objects > 1:
         reasons.append(f"--objects {options.chips.objects:g} is a share, 0 to 1")
-    for name, path in (("encoder-weights", options.encoder_weights), ("start", options.start)):
-        missing = path not in (None, "imagenet") and not Path(str(path)).exists()
-        if missing:
-            reasons.append(f"--{name} {path} does not exist")
-    try:
-        check_target(Path(options.output), options.force)
-    except CardError as error:
-        reasons.append(str(error))
+    reasons += file_reasons(options)
     return row, recipe, reasons
 
 

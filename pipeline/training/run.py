@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.card import Card
+from models.card import Card, find_bundle
 from models.card_values import Scaling
 from pipeline.training.plan import TrainPlan, data_marks, data_words
 from pipeline.training.watching import Teller
@@ -50,7 +50,7 @@ def _train(plan: TrainPlan) -> Card:
     network = new_network(plan.row, len(plan.bands), len(classes), settings, plan.recipe.seed)
     start = options.encoder_weights and f"encoder: {Path(options.encoder_weights).name}"
     if options.start is not None:
-        taken, of = take_weights(network, options.start)
+        taken, of = take_weights(network, find_bundle(options.start))
         start = f"{taken} of {of} layers from bundle {Path(options.start).name}"
         print(f"weights of {taken} of {of} layers come from {options.start}")
     folder = Path(options.work_folder)

@@ -1,0 +1,115 @@
+"""Reasons that need no raster, or no more of one than its CRS, transform and shape."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.card import Card, CardError, find_bundle
+from models.importing.writing import check_target
+from models.training.recipe import Recipe
+from models.zoo import Row
+from pipeline.reasons import nearest_existing
+from pipeline.training.classes import Classes
+from pipeline.training.labelled import Labelled
+from pipeline.training.options import TrainOptions, Truths
+from pipeline.units import format_gsd
+
+FAR = 4.0
+"""Factor between the GSD of a raster and that of the chips from which the user is warned."""
+FARTHEST = 16.0
+"""Factor from which it cannot be meant."""
+
+
+def file_reasons(options: TrainOptions) -> list[str]:
+    """Files that are not there, and folders that cannot be written."""
+    reasons = []
+    weights = options.encoder_weights
+    if weights not in (None, "imagenet") and not Path(str(weights)).is_file():
+        reasons.append(
+            f"--encoder-weights {weights} is not a file; name a Keras .weights.h5 file, or imagenet"
+        )
+    try:
+        if options.start is not None:
+            Card.read(find_bundle(options.start))
+    except CardError as error:
+        reasons.append(f"--start {options.start}: {error}")
+    try:
+        check_target(Path(options.output), options.force)
+    except CardError as error:
+        reasons.append(str(error))
+    folders = [("--output", options.output)]
+    if options.work is not None:
+        folders.append(("--work", options.work))
+    return [*reasons, *(why for name, folder in folders if (why := _no_folder(name, folder)))]
+
+
+def _no_folder(name: str, folder: str) -> str | None:
+    nearest = nearest_existing(Path(folder))
+    if nearest.is_dir():
+        writable = os.access(nearest, os.W_OK | os.X_OK)
+        return None if writable else f"{name} {folder} cannot be written: no permission in {nearest}"
+    if name == "--output" and nearest == Path(folder).absolute():
+        return None  # `check_target` has said so.
+    return f"{name} {folder} cannot be a folder: {nearest} is a file"
+
+
+def recipe_reasons(row: Row | None, recipe: Recipe | None, classes: Classes | None) -> list[str]:
+    """Numbers of a recipe that do not fit network or classes."""
+    reasons = []
+    if row and recipe and not row.encoder and (recipe.freeze_epochs or recipe.freeze_norm):
+        reasons.append(
+            f"{row.architecture} has no encoder of its own training that could rest; leave out --freeze-epochs and "
+            "--freeze-norm, or choose an --encoder"
+        )
+    weights = recipe.class_weights if recipe else None
+    if weights and classes and len(weights) != len(classes.names):
+        reasons.append(
+            f"--class-weights has {len(weights)} factors for {len(classes.names)} classes; give one for each of "
+            f"{', '.join(classes.names)}"
+        )
+    return reasons
+
+
+def band_reasons(names: Sequence[str] | None, bands: Sequence[int]) -> list[str]:
+    """Names of bands that do not fit their number."""
+    if names is None or (len(names) == len(bands) and len(set(names)) == len(names)):
+        return []
+    if len(names) == len(bands):
+        return [f"--band-names {','.join(names)} names a band twice; give each a name of its own"]
+    return [f"--band-names has {len(names)} names for {len(bands)} bands; give one for each"]
+
+
+def gsd_reasons(gsd: float, rasters: Sequence[Labelled]) -> list[str]:
+    """A GSD that cannot be meant."""
+    own = [one.gsd for one in rasters]
+    if any(1 / FARTHEST <= one / gsd <= FARTHEST for one in own):
+        return []
+    between = " to ".join(dict.fromkeys(format_gsd(one) for one in (min(own), max(own))))
+    return [
+        f"--gsd {gsd:g} is not meant for these rasters: they have {between}; "
+        f"choose one that is within {FARTHEST:g} times of it"
+    ]
+
+
+def gsd_notes(gsd: float, rasters: Sequence[Labelled]) -> list[str]:
+    """Rasters whose GSD is far from that of the chips."""
+    return [
+        f"{one.info.path} has a GSD of {format_gsd(one.gsd)}, far from the {format_gsd(gsd)} of training"
+        for one in rasters
+        if not 1 / FAR <= one.gsd / gsd <= FAR
+    ]
+
+
+def twice_reasons(options: Truths, train: Sequence[Labelled], val: Sequence[Labelled]) -> list[str]:
+    """Rasters that are trained on and validated on, where areas do not set them apart."""
+    if options.aoi is not None and options.val_aoi is not None and options.aoi != options.val_aoi:
+        return []
+    seen = {os.path.realpath(one.info.path) for one in train}
+    both = [one.info.path for one in val if os.path.realpath(one.info.path) in seen]
+    return [
+        f"{path} is among --images and --val-images, and what was trained on measures nothing; leave it out of one, or "
+        "give --aoi and --val-aoi with different parts of it"
+        for path in both
+    ]
