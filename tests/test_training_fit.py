@@ -64,8 +64,15 @@ def finished(tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-@pytest.mark.parametrize("stop", [(1, 2), (2, 1), (3, 3)])
+STOPS = [("plain", (2, 1)), ("frozen", (2, 2)), ("averaged", (3, 3)), ("frozen and averaged", (2, 1))]
+OTHER_STOPS = [
+    (name, stop) for name in VARIANTS for stop in ((1, 2), (2, 1), (3, 3)) if (name, stop) not in STOPS
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "stop"), [*STOPS, *(pytest.param(*one, marks=pytest.mark.slow) for one in OTHER_STOPS)]
+)
 def test_an_interrupted_training_ends_with_the_same_weights(name, stop, finished, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, VARIANTS[name], Note(stop))
@@ -89,11 +96,13 @@ def test_a_training_interrupted_after_every_epoch_ends_with_the_same_weights(fin
 
 
 @pytest.mark.slow
-def test_a_killed_training_ends_with_the_same_weights(tmp_path):
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_a_killed_training_ends_with_the_same_weights(backend, tmp_path):
     def go(folder: str, how: str) -> int:
         command = [sys.executable, "tests/training_cases.py", str(tmp_path / folder), how]
-        paths = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-        return subprocess.run(command, cwd=ROOT, env=paths, check=False, capture_output=True).returncode
+        paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "KERAS_BACKEND": backend}
+        environment = {**os.environ, **paths}
+        return subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True).returncode
 
     assert go("whole", "through") == 0
     assert go("again", "killed") == -signal.SIGKILL
