@@ -14,8 +14,9 @@ from models.bundle import load_model
 from models.card_values import Scaling
 from models.detection.settings import SLIM_TRAINING, Training
 from models.networks.pspnet import without_auxiliary
+from models.reach import network_reach
 from models.training.batches import scaled
-from models.training.errors import TrainingError
+from models.training.errors import NoStartError
 from models.training.instances import validate_instances
 from models.training.learner import Task, all_layers
 from models.zoo import Row, build
@@ -25,14 +26,31 @@ def new_network(row: Row, bands: int, classes: int, options: Mapping[str, Any], 
     """Build a network of the zoo; the same seed gives the same weights.
 
     Raises:
-        TrainingError: If it cannot be built as asked.
+        NoStartError: If it cannot be built as asked.
     """
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     try:
         return build(row.architecture, row.encoder, bands, classes, **options)
-    except ValueError as error:
-        raise TrainingError(str(error)) from error
+    except (ValueError, TypeError) as error:
+        told = " ".join(str(error).split())
+        raise NoStartError(
+            f"{row.architecture} cannot be built as asked (--set, --encoder-weights): {told}"
+        ) from error
+
+
+def check_chip(network: keras.Model, row: Row, chip: int) -> None:
+    """Check that a network takes chips of some side; options of its builder can change its stride.
+
+    Raises:
+        NoStartError: If it does not.
+    """
+    stride = row.stride if row.task == "instances" else network_reach(finished(network))[0]
+    if chip % stride:
+        raise NoStartError(
+            f"--chip {chip} is not a multiple of {stride} px, the stride of {row.architecture} as --set makes it; "
+            f"take {-(-chip // stride) * stride}"
+        )
 
 
 def task_of(row: Row, classes: tuple[str, ...], options: Mapping[str, Any], seed: int) -> Task:
@@ -55,7 +73,7 @@ def take_weights(network: keras.Model, bundle: str | os.PathLike[str]) -> tuple[
 
     Raises:
         CardError: If the bundle cannot be loaded.
-        TrainingError: If no layer fits.
+        NoStartError: If no layer fits.
     """
     given = {layer.name: layer for layer in all_layers(load_model(bundle)) if layer.weights}
     wanting = [layer for layer in all_layers(network) if layer.weights]
@@ -66,8 +84,9 @@ def take_weights(network: keras.Model, bundle: str | os.PathLike[str]) -> tuple[
             layer.set_weights(source.get_weights())
             taken += 1
     if not taken:
-        raise TrainingError(
-            f"no layer of {network.name} has the name and the shape of one of bundle {bundle}"
+        raise NoStartError(
+            f"no layer of {network.name} has the name and the shape of one of bundle {bundle}; "
+            "leave out --start, or name a bundle of the same architecture, encoder and --set"
         )
     return taken, len(wanting)
 

@@ -85,9 +85,18 @@ def _words(path: str, key: str, value: Any, actions: dict[str, argparse.Action])
             raise ArgumentError(f"--config {path} has {key} = {str(value).lower()}, but it wants a value")
         return [option] * value
     if isinstance(value, dict):
-        return [word for name, inner in value.items() for word in (option, f"{name}={inner}")]
+        return [word for name, inner in value.items() for word in (option, f"{name}={_number_of(inner)}")]
     many = [str(one) for one in value] if isinstance(value, list) else [str(value)]
-    return [option, *many] if actions[option].nargs == "+" else [f"{option}={','.join(many)}"]
+    if actions[option].nargs == "+":
+        return [option, *many]
+    if option == "--set":
+        return [word for one in many for word in (option, one)]
+    mark = "-" if option == "--scale-range" else ","
+    return [f"{option}={mark.join(many)}"]
+
+
+def _number_of(value: Any) -> Any:
+    return int(value) if isinstance(value, bool) else value
 
 
 def _parser() -> Parser:

@@ -6,6 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+
 from models.card import Card, CardError, find_bundle
 from models.importing.writing import check_target
 from models.training.recipe import Recipe
@@ -15,11 +19,16 @@ from pipeline.training.classes import Classes
 from pipeline.training.labelled import Labelled
 from pipeline.training.options import TrainOptions, Truths
 from pipeline.units import format_gsd
+from tiles.truth.label_raster import RasterTruth
 
 FAR = 4.0
 """Factor between the GSD of a raster and that of the chips from which the user is warned."""
 FARTHEST = 16.0
 """Factor from which it cannot be meant."""
+SEEN = 1024
+"""Side of the reduced picture of a label raster whose values are looked at, in pixels."""
+TOLD = 8
+"""Values and names that are told, at most."""
 
 
 def file_reasons(options: TrainOptions) -> list[str]:
@@ -70,6 +79,19 @@ def recipe_reasons(row: Row | None, recipe: Recipe | None, classes: Classes | No
             f"{', '.join(classes.names)}"
         )
     return reasons
+
+
+def values_held(labelled: Sequence[Labelled]) -> str:
+    """What values label rasters hold, as far as a reduced picture of each shows them."""
+    held: set[int] = set()
+    for one in labelled:
+        if isinstance(one.truth, RasterTruth):
+            with rasterio.open(one.truth.path) as dataset:
+                shape = [min(SEEN, size) for size in dataset.shape]
+                read = dataset.read(1, out_shape=shape, resampling=Resampling.nearest, masked=True)
+            held.update(np.unique(read.compressed()).tolist())
+    shown = ", ".join(f"{value:g}" for value in sorted(held)[:TOLD])
+    return f"{shown} and {len(held) - TOLD} more" if len(held) > TOLD else shown
 
 
 def band_reasons(names: Sequence[str] | None, bands: Sequence[int]) -> list[str]:

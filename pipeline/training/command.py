@@ -35,14 +35,14 @@ def run_train(argv: Sequence[str]) -> int:
         return DONE
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    from models.training.errors import TrainingError
+    from models.training.errors import NoStartError, TrainingError
     from pipeline.training.run import run_training
     from tiles.source import RasterReadError
 
     try:
         card = run_training(plan)
     except (TrainingError, RasterReadError, CardError) as error:
-        return _fail(str(error), FAILED)
+        return _fail(str(error), IMPOSSIBLE if isinstance(error, NoStartError) else FAILED)
     except OSError as error:
         return _fail(f"{error.filename or 'a file'} cannot be written: {error.strerror or error}", FAILED)
     print(result_words(plan, card))

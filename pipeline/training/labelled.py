@@ -74,9 +74,9 @@ class Findings:
 
     def broken(self, sentence: str, skip: bool) -> None:
         """Take note of a file that cannot be read."""
-        if skip:
+        if skip and sentence not in self.skipped:
             self.skipped.append(sentence)
-        else:
+        elif not skip:
             self.reasons.append(f"{sentence}; mend or remove it, or pass --on-error skip")
 
 
@@ -87,7 +87,8 @@ class Reader:
         self.options, self.findings = options, findings
         self.classes: Classes | None = None
         self._files: dict[str, PolygonFile] = {}
-        self._areas: dict[str, PolygonFile] = {}
+        self._areas: dict[str, PolygonFile | None] = {}
+        self._kinds: set[bool] = set()
 
     def labelled(self, images: Sequence[str], labels: Sequence[str], what: str) -> list[Labelled]:
         """Read the rasters that have labels; whatever is wrong becomes a finding."""
@@ -114,9 +115,12 @@ class Reader:
 
     def _choose_classes(self, files: Sequence[str]) -> bool:
         kinds = {is_vector(file) for file in files}
-        if len(kinds) == 2:
+        self._kinds |= kinds
+        if len(self._kinds) == 2:
             self.findings.reasons.append(
                 "--labels names polygons and label rasters; train on one kind at a time"
+                if len(kinds) == 2
+                else "of --labels and --val-labels one names polygons, the other label rasters; give one kind for both"
             )
             return False
         try:
@@ -167,8 +171,18 @@ class Reader:
         if path is None:
             return None
         if path not in self._areas:
-            self._areas[path] = read_polygons(path)
-        return area_of(self._areas[path], info.georef)
+            self._areas[path] = self._area_file(path)
+        file = self._areas[path]
+        return None if file is None else area_of(file, info.georef)
+
+    def _area_file(self, path: str) -> PolygonFile | None:
+        """Read polygons of areas; nothing goes on without them, so they are never skipped."""
+        try:
+            return read_polygons(path)
+        except (VectorError, OSError) as error:
+            name = "--aoi" if path == self.options.aoi else "--val-aoi"
+            self.findings.reasons.append(f"{name} cannot be used: {error}")
+            return None
 
     def _raster(self, info: RasterInfo, paths: Sequence[str]) -> RasterTruth:
         if len(paths) > 1:

@@ -21,6 +21,7 @@ from pipeline.training.checks import (
     gsd_reasons,
     recipe_reasons,
     twice_reasons,
+    values_held,
 )
 from pipeline.training.chips import ChipMaker, ValidationChips, middle_alone, things_of
 from pipeline.training.classes import Classes
@@ -180,6 +181,11 @@ def _check_classes(
     missing = [name for name in classes.things if not counts[classes.names.index(name)]]
     if not missing:
         return []
+    if not isinstance(train[0].truth, PolygonTruth):
+        values = ", ".join(f"{classes.values[classes.names.index(name)]} ({name})" for name in missing)
+        return [
+            f"no pixel of a label raster has the value {values}; they hold {values_held(train)}: see --label-values"
+        ]
     if options.truths.class_property is None:
         return [f"no label of {', '.join(missing)} lies on any of the rasters that are trained on"]
     others = [name for name, _ in findings.others.most_common(5)]

@@ -27,6 +27,7 @@ def run_training(plan: TrainPlan) -> Card:
     """Train, and write the bundle.
 
     Raises:
+        NoStartError: If it cannot begin as it was asked for.
         TrainingError: If the training fails, with advice; its best weights so far stay in the work folder.
     """
     from models.engines.quiet import import_tensorflow
@@ -40,7 +41,7 @@ def run_training(plan: TrainPlan) -> Card:
 
 def _train(plan: TrainPlan) -> Card:
     from models.training.fit import Place, train
-    from models.training.making import finished, new_network, take_weights, task_of
+    from models.training.making import check_chip, finished, new_network, take_weights, task_of
     from models.zoo import input_scaling
 
     options, classes = plan.options, plan.classes.names
@@ -48,6 +49,7 @@ def _train(plan: TrainPlan) -> Card:
     if options.encoder_weights is not None:
         settings["encoder_weights"] = options.encoder_weights  # type: ignore[assignment]
     network = new_network(plan.row, len(plan.bands), len(classes), settings, plan.recipe.seed)
+    check_chip(network, plan.row, options.chips.chip)
     start = options.encoder_weights and f"encoder: {Path(options.encoder_weights).name}"
     if options.start is not None:
         taken, of = take_weights(network, find_bundle(options.start))

@@ -93,7 +93,11 @@ def _by_block(chips: Chips, whole: list[tuple[Labelled, Scene]], gsd: float, see
         area = blocks if one.area is None else Within((one.area, blocks))
         apart.append((one, replace(scene, area=area)))
     if not apart:
-        raise TrainError([f"nothing can be set apart to validate on: {small[0]}, or give --val-images"])
+        raise TrainError(
+            [
+                f"nothing can be set apart to validate on: {small[0]} (--block-size, --split), or give --val-images"
+            ]
+        )
     return Parts([one for one, _ in whole], scenes, apart)
 
 
