@@ -12,6 +12,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
 from tiles.mirror import mirror_index
+from tiles.open_files import keep_open
 from tiles.window import Window
 
 
@@ -42,7 +43,8 @@ class Chip:
 class RasterSource:
     """A raster to read windows from; it pickles as its path, bands and fill values.
 
-    Every thread keeps a dataset of its own open, so that GDAL's block cache lives between windows.
+    Every thread keeps a dataset of its own open, so that GDAL's block cache lives between windows; of many rasters
+    the last ones, see `tiles.open_files`.
 
     Args:
         path: Path or URL that GDAL opens.
@@ -87,7 +89,7 @@ class RasterSource:
 
     def _dataset(self) -> Any:
         if getattr(self._local, "dataset", None) is None:
-            self._local.dataset = rasterio.open(self.path, sharing=False)
+            return keep_open(self, rasterio.open(self.path, sharing=False))
         return self._local.dataset
 
     def _read_inside(self, dataset: Any, window: Window) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
 
 from tiles.georef import Georef
+from tiles.open_files import keep_open
 from tiles.source import RasterReadError
 from tiles.truth.scene import IGNORED
 from tiles.truth.view import View
@@ -148,7 +149,7 @@ class RasterTruth:
         if getattr(self._local, "dataset", None) is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                self._local.dataset = self._on_grid(rasterio.open(self.path, sharing=False))
+                return keep_open(self, self._on_grid(rasterio.open(self.path, sharing=False)))
         return self._local.dataset
 
     def _on_grid(self, source: Any) -> Any:

@@ -1,0 +1,30 @@
+"""How many rasters a thread keeps open: of thousands, those that it opened last."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from typing import Any, Protocol
+
+MOST_OPEN = 64
+"""Datasets that a thread keeps open."""
+_local = threading.local()
+
+
+class Holder(Protocol):
+    """Something that keeps a dataset open for each thread, as ``_local.dataset``."""
+
+    _local: threading.local
+
+
+def keep_open(holder: Holder, dataset: Any) -> Any:
+    """Keep a dataset open for this thread, and close the one that it opened `MOST_OPEN` datasets ago."""
+    held: deque[weakref.ref[Any]] = _local.__dict__.setdefault("held", deque())
+    holder._local.dataset = dataset
+    held.append(weakref.ref(holder))
+    while len(held) > MOST_OPEN:
+        oldest = held.popleft()()
+        if oldest is not None:
+            oldest._local.dataset = None
+    return dataset
