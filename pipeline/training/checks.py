@@ -87,7 +87,7 @@ def values_held(labelled: Sequence[Labelled]) -> str:
     for one in labelled:
         if isinstance(one.truth, RasterTruth):
             with rasterio.open(one.truth.path) as dataset:
-                shape = [min(SEEN, size) for size in dataset.shape]
+                shape = tuple(min(SEEN, size) for size in dataset.shape)
                 read = dataset.read(1, out_shape=shape, resampling=Resampling.nearest, masked=True)
             held.update(np.unique(read.compressed()).tolist())
     shown = ", ".join(f"{value:g}" for value in sorted(held)[:TOLD])
