@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from dataclasses import fields, replace
 
 import numpy as np
@@ -91,10 +92,24 @@ def test_a_turn_of_the_hue_keeps_greys_and_brightest_values():
     assert np.allclose(change(chips, only("hue"), 1).max(axis=-1), chips.max(axis=-1), atol=1e-2)
 
 
+def hues(chips: np.ndarray) -> np.ndarray:
+    """Hue of the first pixel of each chip."""
+    return np.array([colorsys.rgb_to_hsv(*chip[0, 0])[0] for chip in chips.astype(float)])
+
+
+def test_the_hue_of_red_turns_both_ways_by_no_more_than_asked_for():
+    red = np.zeros((40, 4, 4, 3), np.float32) + np.float32([200, 20, 20])
+    turns = (hues(change(red, only("hue", 0.1), 1)) + 0.5) % 1 - 0.5
+    assert np.abs(turns).max() < 0.1001
+    assert np.abs(turns).max() > 0.08 and turns.min() < -0.05 and turns.max() > 0.05
+    assert abs(turns.mean()) < 0.03
+
+
 def test_saturation_goes_no_further_than_pure_colours():
-    red = np.zeros((8, 4, 4, 3), np.float32) + np.float32([200, 10, 10])
-    made = change(red, only("saturation", 1.0), 1)
-    assert made.min() >= 0 and np.allclose(made.max(axis=-1), 200, atol=1e-2)
+    orange = np.zeros((20, 4, 4, 3), np.float32) + np.float32([200, 90, 20])
+    made = change(orange, only("saturation", 1.0), 1)
+    assert made.min() == 0 and np.allclose(made.max(axis=-1), 200, atol=1e-2)
+    assert np.allclose(hues(made), hues(orange), atol=1e-3)
 
 
 def test_contrast_and_noise_keep_the_mean_of_a_chip():

@@ -34,6 +34,7 @@ from models.training.batches import Batches, ChipBatch, scaled
 from models.training.errors import TrainingError
 from models.training.fit import Place, train
 from models.training.learner import Task, all_layers, encoder_layers, is_norm
+from models.training.optimizers import SCHEDULES, averages, make_optimizer, make_schedule
 from models.training.pixels import confusion, overlaps, validate_pixels
 from models.training.recipe import Recipe
 from models.training.state import load_best, read_state
@@ -109,6 +110,51 @@ def test_a_killed_training_ends_with_the_same_weights(backend, tmp_path):
     assert read_state(tmp_path / "again")[1].epochs_done == 1
     assert go("again", "through") == 0
     assert (tmp_path / "again/weights").read_bytes() == (tmp_path / "whole/weights").read_bytes()
+
+
+def test_averages_change_nothing_of_what_is_averaged(finished):
+    count = len(tiny_network().weights)
+    plain, averaged = (read_state(finished(name)[3])[2][:count] for name in ("plain", "averaged"))
+    assert all(np.array_equal(*pair) for pair in zip(plain, averaged, strict=True))
+    assert finished("plain")[0] != finished("averaged")[0]
+
+
+def test_an_optimizer_that_begins_late_goes_on_from_its_weights_and_its_step():
+    network = tiny_network()
+    optimizer = make_optimizer(VARIANTS["averaged"], network.trainable_variables, 5)
+    assert int(optimizer.iterations) == 5
+    pairs = averages(optimizer, network.trainable_variables)
+    assert len(pairs) == len(network.trainable_variables)
+    assert all(np.array_equal(average, variable) for average, variable in pairs)
+
+
+def test_a_frozen_encoder_leaves_the_schedule_as_it_is(finished):
+    plain, frozen = ([done.rate for done in finished(name)[2].steps] for name in ("plain", "frozen"))
+    assert plain == frozen and plain[0] == pytest.approx(0.01) and plain[-1] < 0.001
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_rates_rise_and_then_follow_their_schedule(schedule):
+    recipe = Recipe(epochs=5, steps=20, rate=0.1, warm_up=10, schedule=schedule)
+    rates = [float(make_schedule(recipe)(step)) for step in range(100)]
+    share = np.arange(90) / 90
+    after = {
+        "constant": np.ones(90),
+        "cosine": (1 + np.cos(np.pi * share)) / 2,
+        "poly": (1 - share) ** 0.9,
+    }[schedule]
+    assert rates == pytest.approx([*(0.01 * step for step in range(1, 11)), *(0.1 * after)], abs=1e-6)
+
+
+def test_norms_and_biases_are_free_of_weight_decay():
+    network = tiny_network()
+    before = {variable.path: variable.numpy() for variable in network.trainable_variables}
+    recipe = Recipe(optimizer="sgd", weight_decay=0.1, rate=0.5, schedule="constant")
+    optimizer = make_optimizer(recipe, network.trainable_variables, 0)
+    optimizer.apply([np.zeros(variable.shape, np.float32) for variable in network.trainable_variables])
+    for variable in network.trainable_variables:
+        left = 0.95 if variable.name == "kernel" else 1.0
+        assert np.allclose(variable, before[variable.path] * left, atol=1e-7), variable.path
 
 
 def test_another_seed_gives_other_weights(finished, tmp_path):
