@@ -1,0 +1,171 @@
+"""All architectures on `buildings`: same chips, same budget of CPU time, several seeds.
+
+    TERRASEAM_DATA=... python benchmarks/architectures.py [--budget 600] [--seeds 3] [--networks unet,fcn8s]
+
+Chips and validation are those of `terraseam train`; a seed has the same chips for all networks, but a faster network
+sees more of them. The budget counts CPU seconds of training steps, all threads together, with the making of chips in it.
+A few steps are timed first, on a network that is thrown away: that says how many steps fit, and over these the rate
+falls to 0. Where they take longer than that, training stops at the budget all the same. Not counted are compilation,
+the timing and the one validation at the end; there is no choice of weights by validation.
+
+Each run is a process of its own, and its result is kept in --folder: called again, the script goes on with the next.
+Seeds are gone through in the outer loop, so that whatever is done at a time has about as many seeds of each network.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import comparing
+
+TIMED = 8
+"""Steps that are timed before."""
+FCN_ORDER = ("fcn32s", "fcn16s", "fcn8s")
+"""From worst to best, as their paper has it (https://arxiv.org/abs/1411.4038, table 2)."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A network that is compared.
+
+    Attributes:
+        architecture: Its name in the zoo.
+        encoder: Its encoder there, or ``none``.
+        imagenet: Whether its encoder starts from ImageNet weights.
+        settings: Further arguments of its builder.
+        about: What else a reader must know.
+    """
+
+    architecture: str
+    encoder: str = "mobilenet"
+    imagenet: bool = True
+    settings: Mapping[str, float] = field(default_factory=dict)
+    about: str = "MobileNet, ImageNet"
+
+
+QUARTER = "own path, a quarter of the width, random"
+CONTENDERS: Mapping[str, Contender] = {
+    "unet": Contender("unet"),
+    "fcn32s": Contender("fcn32s"),
+    "fcn16s": Contender("fcn16s"),
+    "fcn8s": Contender("fcn8s"),
+    "segnet": Contender("segnet"),
+    "pspnet": Contender("pspnet"),
+    "unet-quarter": Contender("unet", "none", False, {"width": 16}, QUARTER),
+    "segnet-quarter": Contender("segnet", "vgg16", False, {"encoder_width": 0.25}, QUARTER),
+    "segnet-basic-quarter": Contender("segnet_basic", "none", False, {"width": 16}, QUARTER),
+}
+"""The most important first."""
+
+
+def main(argv: Sequence[str]) -> None:
+    arguments = parse(argv)
+    runs = comparing.Runs(__file__, argv, arguments.folder, settings_of(arguments))
+    if arguments.run:
+        name, seed = arguments.run.rsplit("-seed", 1)
+        runs.keep(arguments.run, {"network": name, "seed": int(seed), **measure(name, int(seed), arguments)})
+        return
+    names = [f"{name}-seed{seed}" for seed in range(arguments.seeds) for name in arguments.networks]
+    found = list(runs.go(names).values())
+    if not found:
+        sys.exit("no run gave a result")
+    comparing.write_summary(arguments, argv, found, told(found))
+
+
+def parse(argv: Sequence[str]) -> Namespace:
+    parser = comparing.make_parser(__doc__, "architectures")
+    parser.add_argument("--networks", default=list(CONTENDERS), type=chosen,
+                        help=f"with commas, of {', '.join(CONTENDERS)} (default: all)")  # fmt: skip
+    parser.add_argument("--budget", type=float, default=600.0, help="CPU seconds of each run (default: 600)")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds, from 0 (default: 3)")
+    comparing.add_chips(parser)
+    return parser.parse_args(argv)
+
+
+def chosen(text: str) -> list[str]:
+    """Names of contenders.
+
+    Raises:
+        ValueError: If there is none of a name.
+    """
+    names = text.split(",")
+    if unknown := set(names) - set(CONTENDERS):
+        raise ValueError(f"no network is called {', '.join(sorted(unknown))}")
+    return names
+
+
+def settings_of(arguments: Namespace) -> dict[str, Any]:
+    """What the result of every run depends on."""
+    return {"budget": arguments.budget, **comparing.chip_settings(arguments)}
+
+
+def measure(name: str, seed: int, arguments: Namespace) -> dict[str, Any]:
+    """Train a network for the budget, and measure it."""
+    contender = CONTENDERS[name]
+    weights = comparing.imagenet_weights(contender.encoder) if contender.imagenet else None
+    words = comparing.network_words(contender.architecture, contender.encoder, weights, contender.settings)
+    plan = comparing.plan_buildings(arguments, words, seed)
+    trial = comparing.made(plan)
+    _, first = comparing.take_steps(trial, replace(plan.recipe, steps=TIMED + 1, warm_up=0))
+    network = comparing.made(plan)
+    steps = max(1, int(arguments.budget * TIMED / first))
+    recipe = replace(plan.recipe, steps=steps + 1, warm_up=min(plan.recipe.warm_up, steps // 4))
+    taken, spent = comparing.take_steps(network, recipe, arguments.budget)
+    return {
+        **network.measured(),
+        "parameters": network.model.count_params(),
+        "steps": taken,
+        "steps_planned": steps,
+        "cpu_seconds": spent,
+        "about": contender.about,
+        "start": Path(weights).name if weights else "random weights",
+    }
+
+
+def told(found: Sequence[Mapping[str, Any]]) -> str:
+    """Tables and sentences about all results."""
+    by_network: dict[str, list[Mapping[str, Any]]] = {}
+    for one in found:
+        by_network.setdefault(one["network"], []).append(one)
+    rasters = sorted(found[0]["iou_of_rasters"])
+    rows = [
+        [
+            name,
+            results[0]["about"],
+            f"{results[0]['parameters'] / 1e6:.2f} M",
+            len(results),
+            round(statistics.mean(one["steps"] for one in results)),
+            round(statistics.mean(one["cpu_seconds"] for one in results)),
+            comparing.spread([one["iou"] for one in results]),
+            *(comparing.spread([one["iou_of_rasters"][raster] for one in results]) for raster in rasters),
+        ]
+        for name, results in by_network.items()
+    ]
+    heads = ["network", "encoder", "parameters", "seeds", "steps", "CPU s", "building IoU", *rasters]
+    figures = {name: [one["iou"] for one in results] for name, results in by_network.items()}
+    lines = [comparing.table(heads, rows), "", comparing.noise_line(figures), order_line(figures)]
+    return "\n".join(lines).rstrip()
+
+
+def order_line(figures: Mapping[str, Sequence[float]]) -> str:
+    """Whether the FCNs come in the order of their paper, and how sure that is."""
+    if not set(figures) >= set(FCN_ORDER):
+        return ""
+    steps = []
+    for worse, better in itertools.pairwise(FCN_ORDER):
+        gain = statistics.mean(figures[better]) - statistics.mean(figures[worse])
+        chance = comparing.welch(figures[worse], figures[better])
+        sure = f"p = {chance:.2g}" if min(len(figures[worse]), len(figures[better])) > 1 else "one seed"
+        steps.append(f"{worse} to {better} {gain:+.3f} ({sure})")
+    return f"Order of the FCNs, which their paper has rising: {', '.join(steps)}."
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
