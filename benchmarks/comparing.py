@@ -362,3 +362,18 @@ def take_steps(network: Made, recipe: Any, budget: float = float("inf")) -> tupl
             elif cpu_seconds() - start >= budget:
                 break
     return taken, cpu_seconds() - start
+
+
+def teller() -> Any:
+    """A watcher that tells of each epoch on the standard error stream."""
+    from models.training.watch import EpochDone, Watcher
+
+    class Teller(Watcher):
+        """Tells of each epoch."""
+
+        def validated(self, done: EpochDone) -> None:
+            """Tell how an epoch ended."""
+            told = f"epoch {done.epoch}: loss {done.loss:.4f}, mean IoU {done.figure:.4f}"
+            print(f"{now()} {told}", file=sys.stderr, flush=True)
+
+    return Teller()
