@@ -1,0 +1,264 @@
+"""SegNet and FCN-8s on CamVid, split and sized as in SegNet's paper (https://arxiv.org/abs/1511.00561), for a GPU.
+
+    TERRASEAM_DATA=... python benchmarks/camvid.py
+    TERRASEAM_DATA=... KERAS_BACKEND=jax PYTHONPATH=. python benchmarks/camvid.py      without TensorFlow and rasterio
+
+367 images to train on, 101 to choose weights by, 233 to measure: 360 x 480 px, 11 classes; void counts nowhere. The loss
+is cross-entropy with median-frequency weights (https://arxiv.org/abs/1411.4734), as in the paper. Both networks are on
+VGG16 with ImageNet weights, and learn by SGD with momentum 0.9. Images are mirrored left to right at random, and their
+light is changed a little; rows are mirrored beyond the edges up to a multiple of 32, and count nowhere there.
+
+The paper's figures are of long training until the loss was flat. --limit, --shrink, --encoder-width and --head-width
+make it small enough to try on a CPU. An interrupted run goes on from its last epoch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import comparing
+import numpy as np
+
+CLASSES = (
+    "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
+)  # fmt: skip
+STRIDE = 32
+IGNORED = 255
+NETWORKS = ("segnet", "fcn8s")
+PAPER = {"segnet": ("SegNet's paper", 0.904, 0.712, 0.601)}
+"""Global accuracy, class average and mean IoU on test, from SegNet's paper (table 3, long training)."""
+
+
+def main(argv: Sequence[str]) -> None:
+    arguments = parse(argv)
+    runs = comparing.Runs(__file__, argv, arguments.folder, settings_of(arguments))
+    if arguments.run:
+        state = runs.path(arguments.run).with_suffix(".training")
+        runs.keep(arguments.run, {"network": arguments.run, **measure(arguments.run, arguments, state)})
+        return
+    found = list(runs.go(arguments.networks.split(",")).values())
+    if not found:
+        sys.exit("no run gave a result")
+    comparing.write_summary(arguments, argv, found, told(found))
+
+
+def parse(argv: Sequence[str]) -> Namespace:
+    parser = comparing.make_parser(__doc__, "camvid")
+    add = parser.add_argument
+    add("--networks", default=",".join(NETWORKS), help=f"with commas (default: {','.join(NETWORKS)})")
+    add("--epochs", type=int, default=200, help="(default: 200)")
+    add("--batch", type=int, default=8, help="images of a step (default: 8)")
+    add("--rate", type=float, default=0.05, help="highest learning rate (default: 0.05)")
+    add("--seed", type=int, default=0, help="(default: 0)")
+    add("--limit", type=int, help="images of each part, at most")
+    add("--shrink", type=int, default=1, help="take each so-manieth pixel (default: 1)")
+    add("--encoder-width", type=float, default=1.0, help="share of VGG16's channels; weights are of 1")
+    add("--head-width", type=int, help="channels of FCN's head (default: the paper's)")
+    arguments = parser.parse_args(argv)
+    unknown = set(arguments.networks.split(",")) - set(NETWORKS)
+    if unknown:
+        parser.error(f"no network is called {', '.join(sorted(unknown))}; choose of {', '.join(NETWORKS)}")
+    return arguments
+
+
+def settings_of(arguments: Namespace) -> dict[str, Any]:
+    """What the result of every run depends on."""
+    left_out = ("folder", "json", "run", "networks")
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    told = {name: value for name, value in vars(arguments).items() if name not in left_out}
+    return {**told, "backend": backend}
+
+
+@dataclass(frozen=True)
+class Images:
+    """Road scenes and their labels.
+
+    Attributes:
+        pixels: Uint8 ``(n, height, width, 3)``.
+        labels: Uint8 ``(n, height, width)``, `IGNORED` on void and beyond the edges.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    def pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Each image by itself, as networks are validated."""
+        return [
+            (pixels[None].astype(np.float32), labels[None])
+            for pixels, labels in zip(self.pixels, self.labels, strict=True)
+        ]
+
+
+def read_images(folder: Path, part: str, limit: int | None, shrink: int) -> Images:
+    """Read the images of a part, each so-manieth pixel of them, with rows and columns up to a multiple of 32.
+
+    Args:
+        folder: The folder of the data set.
+        part: ``train``, ``val`` or ``test``.
+        limit: How many, evenly spread over all; None for all.
+        shrink: Step from pixel to pixel.
+    """
+    paths = sorted((folder / part).glob("*.jpg"))
+    if not paths:
+        sys.exit(f"{folder / part} holds no JPEG files; TERRASEAM_DATA must name the folder of the data")
+    if limit is not None:
+        paths = [paths[place] for place in np.linspace(0, len(paths) - 1, min(limit, len(paths))).astype(int)]
+    pixels = np.stack([read_picture(path, shrink) for path in paths])
+    truths = [folder / f"{part}annot" / f"{path.stem}.png" for path in paths]
+    labels = np.stack([read_picture(path, shrink) for path in truths])
+    labels[labels >= len(CLASSES)] = IGNORED
+    sides = [(0, 0), *(_margins(extent) for extent in labels.shape[1:])]
+    return Images(
+        np.pad(pixels, [*sides, (0, 0)], mode="reflect"), np.pad(labels, sides, constant_values=IGNORED)
+    )
+
+
+def _margins(extent: int) -> tuple[int, int]:
+    """What an axis wants before and behind it to be a multiple of the stride."""
+    missing = -extent % STRIDE
+    return missing // 2, missing - missing // 2
+
+
+def read_picture(path: Path, shrink: int) -> np.ndarray:
+    """Read a picture as it is stored; Pillow is what Keras' own utilities read by."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return np.asarray(picture)[::shrink, ::shrink]
+
+
+def median_frequency(labels: np.ndarray) -> tuple[float, ...]:
+    """The median of the classes' frequencies by that of each, over the images in which a class occurs; 1 for others."""
+    pixels, seen = np.zeros(len(CLASSES)), np.zeros(len(CLASSES))
+    for image in labels:
+        counted = np.bincount(image[image != IGNORED], minlength=len(CLASSES))
+        pixels += counted
+        seen += (counted > 0) * counted.sum()
+    there = pixels > 0
+    shares = pixels[there] / seen[there]
+    weights = np.ones(len(CLASSES))
+    weights[there] = np.median(shares) / shares
+    return tuple(round(float(weight), 4) for weight in weights)
+
+
+@dataclass(frozen=True)
+class ChipMaker:
+    """Makes whole images by number, in an order that is drawn for each time through; half of them are mirrored."""
+
+    images: Images
+    seed: int
+
+    def __call__(self, numbers: Sequence[int]) -> Any:
+        """Make the images of some numbers."""
+        from models.training.batches import ChipBatch
+
+        pixels, labels = zip(*(self._chip(number) for number in numbers), strict=True)
+        return ChipBatch(np.stack(pixels).astype(np.float32), np.stack(labels))
+
+    def _chip(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        turn, place = divmod(number, len(self.images.labels))
+        image = np.random.default_rng([self.seed, turn]).permutation(len(self.images.labels))[place]
+        mirrored = np.random.default_rng([self.seed, turn, place]).random() < 0.5
+        step = -1 if mirrored else 1
+        return self.images.pixels[image, :, ::step], self.images.labels[image, :, ::step]
+
+
+def measure(name: str, arguments: Namespace, state: Path) -> dict[str, Any]:
+    """Train a network, and measure it on the test images."""
+    from models.training.augment import Looks
+    from models.training.batches import TrainingData
+    from models.training.fit import Place, train
+    from models.training.learner import Task
+    from models.training.making import new_network
+    from models.training.recipe import Recipe
+    from models.zoo import find, input_scaling
+
+    folder = comparing.data_folder() / "camvid"
+    training, choosing, test = (
+        read_images(folder, part, arguments.limit, arguments.shrink) for part in ("train", "val", "test")
+    )
+    steps = -(-len(training.labels) // arguments.batch)
+    recipe = Recipe(
+        arguments.epochs, steps, arguments.batch, arguments.rate, "poly", optimizer="sgd", clip=5.0,
+        loss="cross_entropy", class_weights=median_frequency(training.labels), seed=arguments.seed,
+        weight_decay=0.0005, workers=4,
+    )  # fmt: skip
+    options = network_options(name, arguments)
+    network = new_network(find(name, "vgg16"), 3, len(CLASSES), options, recipe.seed)
+    looks = Looks(hue=0, blur=0, noise=0, contrast=0.1, gamma=0.1)
+    data = TrainingData(ChipMaker(training, recipe.seed), choosing.pairs(), input_scaling("vgg16", 3), looks,
+                        settings_of(arguments))  # fmt: skip
+    done = train(network, Task(CLASSES, "vgg16"), recipe, data, Place(state), comparing.teller())
+    weights = Path(str(options["encoder_weights"])).name if "encoder_weights" in options else "random weights"
+    return {
+        **test_figures(network, data.scaling, test),
+        "parameters": network.count_params(),
+        "start": weights,
+        "images": [len(part.labels) for part in (training, choosing, test)],
+        "class_weights": dict(zip(CLASSES, recipe.class_weights or (), strict=True)),
+        "epochs": done.epochs,
+        "best_epoch": done.best_epoch,
+    }
+
+
+def network_options(name: str, arguments: Namespace) -> dict[str, Any]:
+    """Arguments of a network's builder."""
+    options: dict[str, Any] = {}
+    if arguments.encoder_width == 1:
+        options["encoder_weights"] = comparing.imagenet_weights("vgg16")
+    else:
+        options["encoder_width"] = arguments.encoder_width
+    if name == "fcn8s" and arguments.head_width:
+        options["head_width"] = arguments.head_width
+    return options
+
+
+def test_figures(network: Any, scaling: Any, test: Images) -> dict[str, Any]:
+    """Global accuracy, class average and mean IoU over all test images, as the paper has them, and each class's."""
+    from models.training.batches import scaled
+    from models.training.pixels import confusion
+
+    counts = np.zeros((len(CLASSES),) * 2, np.int64)
+    for pixels, labels in test.pairs():
+        answered = network.predict_on_batch(scaled(pixels, scaling)).argmax(axis=-1)
+        counts += confusion(labels, answered, len(CLASSES))
+    return figures(counts)
+
+
+def figures(counts: np.ndarray) -> dict[str, Any]:
+    """What a confusion matrix says, rows the truth; classes that no label has are left out of means."""
+    from models.training.pixels import overlaps
+
+    right, truth = np.diag(counts), counts.sum(axis=1)
+    there = truth > 0
+    each = overlaps(counts)
+    return {
+        "global_accuracy": float(right.sum() / counts.sum()),
+        "class_average": float((right[there] / truth[there]).mean()),
+        "mean_iou": float(np.nanmean(each)),
+        "iou": {name: float(value) for name, value in zip(CLASSES, each, strict=True) if np.isfinite(value)},
+    }
+
+
+def told(found: Sequence[dict[str, Any]]) -> str:
+    """A table beside the paper's figures."""
+    heads = ["network", "parameters", "epochs", "images", "global accuracy", "class average", "mean IoU"]
+    rows = []
+    for one in found:
+        numbers = [f"{one[name]:.3f}" for name in ("global_accuracy", "class_average", "mean_iou")]
+        about = [f"{one['parameters'] / 1e6:.1f} M", one["epochs"], "/".join(map(str, one["images"]))]
+        rows.append([one["network"], *about, *numbers])
+        if one["network"] in PAPER:
+            source, *theirs = PAPER[one["network"]]
+            rows.append([source, "", "", "367/101/233", *(f"{value:.3f}" for value in theirs)])
+    return comparing.table(heads, rows)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
