@@ -203,15 +203,24 @@ def _numbered(config: Any, numbers: dict[int, int]) -> Any:
 
 
 def _round_weights(data: bytes) -> bytes:
-    """Round every float32 array of an HDF5 file."""
-    buffer = io.BytesIO(data)
-    with h5py.File(buffer, "r+") as file:
-        arrays: list[Any] = []
-        file.visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
-        for array in arrays:
-            if array.dtype == np.float32:
-                array[...] = round_to_half(array[...])
-    return buffer.getvalue()
+    """Round every float32 array of an HDF5 file, and pack them: bytes of like meaning together, then deflated."""
+    packed = io.BytesIO()
+    with h5py.File(io.BytesIO(data), "r") as source, h5py.File(packed, "w") as target:
+
+        def copy(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset):
+                values = round_to_half(item[...]) if item.dtype == np.float32 else item[...]
+                options = (
+                    {"compression": "gzip", "compression_opts": 9, "shuffle": True} if item.shape else {}
+                )
+                made = target.create_dataset(name, data=values, track_times=False, **options)
+            else:
+                made = target.require_group(name)
+            made.attrs.update(item.attrs)
+
+        target.attrs.update(source.attrs)
+        source.visititems(copy)
+    return packed.getvalue()
 
 
 def round_to_half(values: np.ndarray) -> np.ndarray:
