@@ -221,6 +221,7 @@ def border_map(labels: np.ndarray) -> np.ndarray:
 
 def measure(fold: int, arguments: Namespace, state: Path) -> dict[str, Any]:
     """Train on all but a fold, and measure that."""
+    sections = read_sections(comparing.data_folder() / "isbi2012")
     from models.engines.quiet import import_tensorflow
 
     import_tensorflow()
@@ -232,7 +233,6 @@ def measure(fold: int, arguments: Namespace, state: Path) -> dict[str, Any]:
     from models.training.recipe import Recipe
     from models.zoo import find, input_scaling
 
-    sections = read_sections(comparing.data_folder() / "isbi2012")
     parts = parted(len(sections.labels), arguments.folds, fold)
     training, choosing, measured = (sections.some(part) for part in parts)
     loss = "cross_entropy:border" if arguments.border_weights else "cross_entropy"
