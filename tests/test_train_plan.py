@@ -193,6 +193,15 @@ def test_floats_that_are_no_numbers_are_no_measurements(site):
     assert (plan.chips.scenes[0].chip(WHOLE).labels[:50] == IGNORED).all()
 
 
+def test_numbers_of_large_rasters_are_measured_on_a_reduced_picture(site):
+    pixels = np.kron(read(site / "town.tif"), np.ones((5, 5, 1))).astype(np.float32)
+    pixels[400:] = np.nan
+    write(site / "town.tif", pixels, replace(HOME, transform=(0.1, 0, 500_000, 0, -0.1, 5_600_000)))
+    values = planned(site).values
+    expected = np.percentile(pixels[:400].reshape(-1, 3), (1, 99), axis=0)
+    assert np.allclose([values.low, values.high], expected, atol=2)
+
+
 def test_bytes_stay_as_they_are(site):
     values = planned(site).values
     assert (values.low, values.high, values.fill) == ((0.0,) * 3, (255.0,) * 3, (FILL,) * 3)
