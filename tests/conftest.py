@@ -10,6 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GDAL_CACHEMAX", "64")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,9 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.enums import ColorInterp
+
+# A shell that starts tests in the background makes them ignore Ctrl-C, and commands started by tests inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NORTH_UP = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_600_000)
 

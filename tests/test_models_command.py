@@ -130,7 +130,8 @@ NEW = [
     [
         (
             "unett",
-            "nothing is called 'unett'; did you mean unet? name the folder of a bundle, a shipped bundle (buildings, buildings-instances, coast",
+            "nothing is called 'unett'; did you mean unet? name the folder of a bundle, a shipped bundle "
+            "(buildings, buildings-instances, coast",
         ),
         ("cost", "did you mean coast?"),
         ("zzz", "nothing is called 'zzz'; name the folder of a bundle"),

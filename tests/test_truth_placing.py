@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import numpy as np
 import pyproj
@@ -166,12 +165,3 @@ def test_an_edge_along_a_whole_parallel_goes_round_the_earth(crs):
     placed = place_polygons(as_file([shapely.box(-180, 20, 180, 30)], crs), georef)
     seen = shapely.intersection(placed.polygons[0], shapely.box(0, 0, 360, 180))
     assert seen.area == pytest.approx(3600, rel=1e-3)
-
-
-def test_many_polygons_are_placed_quickly():
-    georef = SMALL["utm"]
-    polygons = blobs(georef, 3000)
-    file = as_file(in_crs(polygons, georef, "EPSG:4326"), "EPSG:4326")
-    start = time.perf_counter()
-    place_polygons(file, georef)
-    assert time.perf_counter() - start < 2
