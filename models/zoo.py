@@ -168,6 +168,14 @@ def build(architecture: str, encoder: str | None, bands: int, classes: int, **op
         raise ZooError(
             f"{architecture} takes no option {', '.join(map(repr, unknown))}; it takes {', '.join(option_names(row))}"
         )
+    floats = {
+        name: options[name] for name in whole_numbers(row) & set(options) if isinstance(options[name], float)
+    }
+    broken = sorted(name for name, value in floats.items() if not value.is_integer())
+    if broken:
+        told = ", ".join(f"{name} is {floats[name]:g}" for name in broken)
+        raise ZooError(f"{architecture} is built with whole numbers: {told}")
+    options |= {name: int(value) for name, value in floats.items()}
     base = {} if row.encoder is None else {"encoder": row.encoder}
     return _builder(row)(bands, classes, **base, **row.arguments, **options)
 
@@ -181,6 +189,12 @@ def option_names(row: Row) -> tuple[str, ...]:
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
         own += [option.name for option in fields(EncoderOptions)]
     return tuple(name for name in dict.fromkeys(own) if name not in {"encoder", "settings", *row.arguments})
+
+
+def whole_numbers(row: Row) -> set[str]:
+    """Return the names of the options of a network that are whole numbers."""
+    taken = inspect.signature(_builder(row)).parameters.values()
+    return {parameter.name for parameter in taken if parameter.annotation in ("int", "int | None")}
 
 
 def input_scaling(encoder: str | None, bands: int) -> Scaling:

@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _ended(run: Callable[[], int], interrupted: str) -> int:
-    """Run a command to its end, also where the user or the reader of its output ends it."""
+    """Run a command to its end, also where the user, the system or the reader of its output ends it."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return run()
     except KeyboardInterrupt:
@@ -89,8 +91,6 @@ def _segment(options: SegmentOptions) -> int:
         return _fail(str(error), IMPOSSIBLE)
     for note in plan.notes:
         print(note, file=sys.stderr)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Beam warns of what it was installed without, and repeats our sentences with their tracebacks.
     logging.basicConfig(level=logging.CRITICAL)
     from pipeline.describe import describe_results

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.layout import RunFolder
+from pipeline.units import format_time
 from tiles.inspect import is_local
 
 PERIOD = 1.0
@@ -54,4 +55,4 @@ def progress_line(done: int, sheets: int, seconds: float) -> str:
     if done == 0:
         return line
     left = seconds / done * (sheets - done)
-    return f"{line}, about {left / 60:.0f} min left" if left >= 90 else f"{line}, about {left:.0f} s left"
+    return f"{line}, about {format_time(left)} left"

@@ -33,3 +33,8 @@ def format_gsd(metres: float) -> str:
 def format_pixels(number: int) -> str:
     """A number of pixels, in Mpx where there are many."""
     return f"{number / 1e6:,.1f} Mpx" if number >= 1e5 else f"{number:,} px"
+
+
+def format_time(seconds: float) -> str:
+    """How long something takes, in seconds or whole minutes."""
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -16,7 +16,7 @@ from models.card import Card, CardError
 from models.detection.dispatch import portable
 from models.detection.mask_rcnn import detector, mask_rcnn
 from models.detection.measures import detector_measures
-from models.detection.settings import SLIM, Anchors, Choice, Detector
+from models.detection.settings import SLIM, Anchors, Choice, Detector, with_room
 from models.graph import GraphError
 
 ROWS = SETTINGS.detections.kept
@@ -218,6 +218,14 @@ def test_slim_numbers_are_small() -> None:
     model = mask_rcnn(3, 2, encoder="mobilenet_fpn", settings=SLIM)
     assert model.count_params() < 6e6
     assert detector_measures(model)[0] == 32
+
+
+def test_room_is_the_number_of_rows_and_no_fewer_boxes_are_looked_at() -> None:
+    few, many = (with_room(SLIM, room) for room in (20, 2000))
+    assert (few.detections.kept, few.proposals) == (20, SLIM.proposals)
+    assert many.detections.kept == many.detections.candidates == many.proposals.kept == 2000
+    model = mask_rcnn(3, 2, encoder="mobilenet_fpn", slim=True, room=7, encoder_width=0.1, width=8)
+    assert [tuple(output.shape[:2]) for output in model.outputs] == [(None, 7)] * 4
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from models.detection.layers import Detections, MaskScores, Proposals, PyramidRoiAlign
-from models.detection.settings import SLIM, STRIDES, Detector
+from models.detection.settings import SLIM, STRIDES, Detector, with_room
 from models.networks.blocks import check_chip, decayed
 from models.networks.encoders import EncoderOptions, cut_encoder
 
@@ -18,7 +18,7 @@ MASK_CONVOLUTIONS = 4
 PARTS = ("pyramid", "proposer", "box_head", "mask_head")
 
 
-def mask_rcnn(
+def mask_rcnn(  # noqa: PLR0913 - each is an option of its own, by which users build it
     bands: int,
     classes: int,
     *,
@@ -26,6 +26,7 @@ def mask_rcnn(
     settings: Detector | None = None,
     width: int | None = None,
     slim: bool = False,
+    room: int | None = None,
     **options: Any,
 ) -> keras.Model:
     """Build a Mask R-CNN for chips of any size.
@@ -37,6 +38,7 @@ def mask_rcnn(
         settings: Its numbers; those of the papers where left out.
         width: Channels of the pyramid and of the mask head; those of `settings` where left out.
         slim: Whether the numbers are those of `models.detection.settings.SLIM` where `settings` are left out.
+        room: Instances that it answers at most; more proposals are looked at where it is larger.
         **options: Weights of the encoder and more; see `models.networks.encoders.EncoderOptions`.
 
     Returns:
@@ -57,6 +59,8 @@ def mask_rcnn(
     settings = settings or (SLIM if slim else Detector())
     if width is not None:
         settings = replace(settings, width=width)
+    if room is not None:
+        settings = with_room(settings, room)
     network = cut_encoder(encoder.removesuffix("_fpn"), bands, STRIDES[3], encoding)
     model = detector(network, classes, settings)
     for part in PARTS:

@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Any
 
 import keras
+import numpy as np
 
 from models.bundle import load_model
 from models.card_values import Scaling
@@ -19,6 +20,9 @@ from models.training.batches import scaled
 from models.training.errors import NoStartError
 from models.training.instances import validate_instances
 from models.training.learner import Task, all_layers
+from models.training.losses import SegmentationLoss
+from models.training.pixels import Measured, validate_pixels
+from models.training.recipe import Recipe
 from models.zoo import Row, build
 
 
@@ -94,6 +98,38 @@ def take_weights(network: keras.Model, bundle: str | os.PathLike[str]) -> tuple[
 def finished(network: keras.Model) -> keras.Model:
     """Return the network as it is used, without what training alone needs."""
     return without_auxiliary(network) if len(network.outputs) == 2 else network
+
+
+def answer_from(network: keras.Model, score: float) -> None:
+    """Let a detector answer only what it is sure enough of.
+
+    Args:
+        network: A detector, which is changed.
+        score: Least score of an instance, 0 to 1, such as the one at which it did best in validation.
+    """
+    layer = network.get_layer("detections")
+    # A score must be exceeded: what has this very score is kept.
+    layer.choice = replace(layer.choice, score=float(np.nextafter(np.float32(score), np.float32(0))))
+
+
+def figures(network: keras.Model, task: Task, recipe: Recipe, validation: Any, scaling: Scaling) -> Measured:
+    """Measure a network on some validation chips.
+
+    Args:
+        network: The network, as it is used.
+        task: What it learned.
+        recipe: How, for the loss.
+        validation: Chips as `TrainingData.validation` has them.
+        scaling: How values of 0 to 255 become its input.
+    """
+
+    def answer(pixels: np.ndarray) -> Any:
+        return network.predict_on_batch(scaled(pixels, scaling))
+
+    if task.instances is not None:
+        return validate_instances(answer, validation)
+    loss = SegmentationLoss(recipe.terms, recipe.class_weights)
+    return validate_pixels(answer, validation, task.classes, loss)
 
 
 def versions() -> dict[str, str]:

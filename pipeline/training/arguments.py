@@ -178,6 +178,9 @@ def _add_chips(group: Any) -> None:
         help=f"side of a chip (default: {DEFAULT_CHIP})")  # fmt: skip
     add("--objects", type=_number(float, 0), default=usual.objects, metavar="SHARE",
         help=f"share of chips drawn around a thing (default: {usual.objects:g})")  # fmt: skip
+    add("--balance", type=_number(float, 0), default=usual.balance, metavar="X",
+        help="rasters are drawn by this power of their area: 1 draws all ground as often, 0 all rasters "
+        f"(default: {usual.balance:g})")  # fmt: skip
     add("--scale-range", type=_range, default=usual.scale_range, metavar="A-B",
         help="factors by which the ground is magnified (default: 0.75-1.5)")  # fmt: skip
     add("--stretch", type=_number(float, 1), default=usual.stretch, metavar="X",

@@ -136,6 +136,16 @@ class ValidationChips:
     values: Values
     instances: bool = False
 
+    def by_raster(self) -> dict[str, ValidationChips]:
+        """The chips of each raster alone, by its name."""
+        names = [self.scenes[site].name for site, _ in self.views]
+        return {
+            name: replace(
+                self, views=[view for view, of in zip(self.views, names, strict=True) if of == name]
+            )
+            for name in dict.fromkeys(names)
+        }
+
     def __iter__(self) -> Iterator[tuple[np.ndarray, Any]]:
         for number in range(len(self.views)):
             pixels, labels, things = self.chip(number)

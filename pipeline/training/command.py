@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 
 from models.card import CardError
@@ -33,8 +31,6 @@ def run_train(argv: Sequence[str]) -> int:
     print(plan_words(plan), flush=True)
     if options.dry_run:
         return DONE
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     from models.training.errors import NoStartError, TrainingError
     from pipeline.training.run import run_training
     from tiles.source import RasterReadError

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import shapely
 
 from pipeline.evaluation.pairing import expand_files
 from pipeline.rasters import expand, raster_ids
@@ -26,6 +27,7 @@ from tiles.truth.placing import place_polygons
 from tiles.truth.polygons import Classes as PolygonClasses
 from tiles.truth.polygons import PolygonTruth
 from tiles.truth.vectors import PolygonFile, VectorError, is_vector, read_polygons
+from tiles.truth.view import View
 
 T = TypeVar("T")
 VECTORS = (".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".geoparquet")
@@ -51,6 +53,19 @@ class Labelled:
     truth: PolygonTruth | RasterTruth
     area: Area | None = None
 
+    def things(self) -> np.ndarray:
+        """How many polygons of each class have a point of their inside in the area, int64 ``(classes,)``.
+
+        Of label rasters, how many places are known of each.
+        """
+        if self.area is None or not isinstance(self.truth, PolygonTruth):
+            return self.truth.counts()
+        points = shapely.get_coordinates(shapely.point_on_surface(self.truth.polygons))
+        pixels = [View(row - 0.5, col - 0.5, 1, 1, 1, 1) for col, row in points]
+        inside = np.array([self.area.inside(pixel)[0, 0] for pixel in pixels], bool)
+        labels = self.truth.labels_of[inside]
+        return np.bincount(labels[labels < self.truth.classes.count], minlength=self.truth.classes.count)
+
 
 @dataclass
 class Findings:
@@ -59,7 +74,8 @@ class Findings:
     Attributes:
         reasons: Why nothing can be trained.
         notes: What the user should know.
-        skipped: Files that could not be read and were passed over.
+        skipped: Files that could not be read and were passed over, a sentence each.
+        skipped_names: Their names.
         mended: Invalid polygons that were made valid.
         others: Polygons of classes that were not named, by class.
         left_out: Features that are no polygons, by reason.
@@ -68,15 +84,17 @@ class Findings:
     reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    skipped_names: set[str] = field(default_factory=set)
     mended: int = 0
     others: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def broken(self, sentence: str, skip: bool) -> None:
+    def broken(self, path: str, sentence: str, skip: bool) -> None:
         """Take note of a file that cannot be read."""
-        if skip and sentence not in self.skipped:
-            self.skipped.append(sentence)
-        elif not skip:
+        if skip:
+            self.skipped += [sentence] * (sentence not in self.skipped)
+            self.skipped_names.add(Path(path).name)
+        else:
             self.reasons.append(f"{sentence}; mend or remove it, or pass --on-error skip")
 
 
@@ -100,8 +118,8 @@ class Reader:
         whole = len(self.findings.reasons) + len(self.findings.skipped)
         infos = self._inspect(found)
         pairs = pair(list(infos), files)
-        for _, sentence in pairs.broken:
-            self.findings.broken(sentence, self._skip)
+        for path, sentence in pairs.broken:
+            self.findings.broken(path, sentence, self._skip)
         unbroken = len(self.findings.reasons) + len(self.findings.skipped) == whole
         if pairs.pairs or unbroken:
             self._tell_pairs(pairs.images, pairs.labels, bool(pairs.pairs), what)
@@ -133,16 +151,16 @@ class Reader:
     def _inspect(self, paths: Iterable[str]) -> dict[str, RasterInfo]:
         infos = {}
         for path in paths:
-            info = self._tried(partial(_readable, path))
+            info = self._tried(path, partial(_readable, path))
             if info is not None:
                 infos[path] = info
         return infos
 
-    def _tried(self, read: Callable[[], T]) -> T | None:
+    def _tried(self, path: str, read: Callable[[], T]) -> T | None:
         try:
             return read()
         except FILE_ERRORS as error:
-            self.findings.broken(str(error), self._skip)
+            self.findings.broken(path, str(error), self._skip)
             return None
 
     def _tell_pairs(self, images: Sequence[str], labels: Sequence[str], any_pair: bool, what: str) -> None:
@@ -165,7 +183,7 @@ class Reader:
             truth = self._polygons(info, paths) if is_vector(paths[0]) else self._raster(info, paths)
             return Labelled(name, info, info.georef.gsd(), truth, self._area_of(info, aoi))
 
-        return self._tried(read)
+        return self._tried(info.path, read)
 
     def _area_of(self, info: RasterInfo, path: str | None) -> Area | None:
         if path is None:

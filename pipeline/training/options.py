@@ -54,6 +54,7 @@ class Chips:
         val_share: Share that is set apart.
         block_size: Side of a block, in metres; None for `BLOCK_CHIPS` chips.
         objects: Share of the chips that are drawn around a thing.
+        balance: Power of a raster's ground to which it is drawn: 1 draws all ground, 0 all rasters as often.
         scale_range: Factors by which the ground is magnified.
         stretch: Factor up to which height and width of a pixel differ.
         symmetries: Whether chips are turned and mirrored.
@@ -66,6 +67,7 @@ class Chips:
     val_share: float = 0.2
     block_size: float | None = None
     objects: float = 0.5
+    balance: float = 0.5
     scale_range: tuple[float, float] = (0.75, 1.5)
     stretch: float = 1.1
     symmetries: bool = True

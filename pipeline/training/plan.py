@@ -143,7 +143,7 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
 
 def _chip_maker(said: _Said, parts: Parts, gsd: float, reading: Reading) -> ChipMaker:
     chips = said.options.chips
-    rule = SamplingRule(chips.chip, gsd, chips.objects, chips.scale_range, chips.stretch)
+    rule = SamplingRule(chips.chip, gsd, chips.objects, chips.scale_range, chips.stretch, chips.balance)
     sites = [Site(one.info.georef, one.truth, one.gsd) for one in parts.rasters]
     sampler = Sampler(sites, rule, said.recipe.seed)
     borders = said.recipe.wants_borders and not reading.instances
@@ -285,12 +285,16 @@ def data_words(plan: TrainPlan) -> dict[str, Any]:
     return {
         "rasters": [one.name for one in plan.train],
         "validated on": sorted({plan.validation.scenes[site].name for site, _ in plan.validation.views}),
-        "things": {
-            name: int(sum(one.truth.counts()[plan.classes.names.index(name)] for one in plan.train))
-            for name in plan.classes.things
-        }
-        if isinstance(plan.train[0].truth, PolygonTruth)
-        else {},
+        "things": things(plan),
         "mended polygons": plan.findings.mended,
         "files skipped": len(plan.findings.skipped),
+        **({"skipped": sorted(plan.findings.skipped_names)} if plan.findings.skipped_names else {}),
     }
+
+
+def things(plan: TrainPlan) -> dict[str, int]:
+    """How many polygons of each class are trained and validated on; nothing of label rasters."""
+    if not isinstance(plan.train[0].truth, PolygonTruth):
+        return {}
+    counts = np.sum([one.things() for one in plan.train], axis=0)
+    return {name: int(counts[plan.classes.names.index(name)]) for name in plan.classes.things}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from pipeline.training.watching import Teller
 if TYPE_CHECKING:
     from models.training.batches import TrainingData
     from models.training.fit import Trained
+    from models.training.learner import Task
 
 BANDS = {1: ("grey",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "infrared")}
 
@@ -64,7 +65,7 @@ def _train(plan: TrainPlan) -> Card:
     place = Place(folder, options.restart, options.tensorboard)
     task = task_of(plan.row, classes, settings, plan.recipe.seed)
     trained = train(network, task, plan.recipe, data, place, teller)
-    return _write(plan, finished(network), own, trained, start or "random weights")
+    return _write(plan, _Made(finished(network), task, own, start or "random weights"), trained)
 
 
 def training_data(plan: TrainPlan, scaling: Scaling) -> TrainingData:
@@ -84,10 +85,28 @@ def training_data(plan: TrainPlan, scaling: Scaling) -> TrainingData:
     return TrainingData(plan.chips, plan.validation, scaling, looks, description)
 
 
-def _write(plan: TrainPlan, network: Any, own: Scaling, trained: Trained, start: str) -> Card:
+@dataclass(frozen=True)
+class _Made:
+    """A trained network.
+
+    Attributes:
+        network: It, as it is used.
+        task: What it learned.
+        scaling: How values of 0 to 255 become its input.
+        start: What it began with, in words.
+    """
+
+    network: Any
+    task: Task
+    scaling: Scaling
+    start: str
+
+
+def _write(plan: TrainPlan, made: _Made, trained: Trained) -> Card:
     """Write the bundle, whole or not at all; what is measured is the network as it was written."""
     from models.bundle import save_bundle
     from models.importing.writing import replace_folder
+    from models.training.making import answer_from
 
     options = plan.options
     fields: dict[str, Any] = {
@@ -99,27 +118,44 @@ def _write(plan: TrainPlan, network: Any, own: Scaling, trained: Trained, start:
         "classes": plan.classes.infos(),
         "bands": options.band_names or _band_names(len(plan.bands)),
         "gsd": plan.gsd,
-        "scaling": plan.values.scaling(own),
+        "scaling": plan.values.scaling(made.scaling),
         "fill": plan.values.fill,
         "license": options.license,
-        "training": _training_words(plan, trained, start),
+        "training": _training_words(plan, trained, made.start),
     }
     if plan.instances:
         fields["halo"] = options.chips.chip // 2
-    figure = "f1" if plan.instances else "mean_iou"
-    metrics: dict[str, Any] = {"validation": _rounded({figure: trained.figure, **trained.measures})}
+    metrics: dict[str, Any] = {"validation": _rounded(plan, trained.figure, trained.measures)}
+    metrics |= _by_raster(plan, made)
+    if plan.instances and np.isfinite(trained.measures["threshold"]):
+        answer_from(made.network, trained.measures["threshold"])
     if options.half:
-        metrics |= _rounding_words(plan, network, own, fields)
+        metrics |= _rounding_words(plan, made, fields)
     return replace_folder(
         Path(options.output),
-        lambda staging: save_bundle(network, staging, half=options.half, metrics=metrics, **fields),
+        lambda staging: save_bundle(made.network, staging, half=options.half, metrics=metrics, **fields),
         force=options.force,
     )
 
 
-def _rounding_words(
-    plan: TrainPlan, network: Any, own: Scaling, fields: Mapping[str, Any]
-) -> dict[str, float]:
+def _by_raster(plan: TrainPlan, made: _Made) -> dict[str, Any]:
+    """Figures of each raster that was validated on, where there are several."""
+    from models.training.making import figures
+
+    parts = plan.validation.by_raster()
+    if len(parts) < 2:
+        return {}
+    return {
+        "by raster": {
+            name: _rounded(plan, measured.figure, measured.measures)
+            for name, chips in parts.items()
+            if not plan.instances or any(things[0] for _, things in chips)
+            for measured in [figures(made.network, made.task, plan.recipe, chips, made.scaling)]
+        }
+    }
+
+
+def _rounding_words(plan: TrainPlan, made: _Made, fields: Mapping[str, Any]) -> dict[str, float]:
     """What rounding the weights changes, measured on all validation chips."""
     import tempfile
 
@@ -127,9 +163,9 @@ def _rounding_words(
     from models.training.making import change_by_rounding
 
     with tempfile.TemporaryDirectory() as folder:
-        save_bundle(network, folder, half=True, **fields)
+        save_bundle(made.network, folder, half=True, **fields)
         rounded = load_model(folder)
-    return change_by_rounding(network, rounded, plan.validation, own)
+    return change_by_rounding(made.network, rounded, plan.validation, made.scaling)
 
 
 def _training_words(plan: TrainPlan, trained: Trained, start: str) -> dict[str, Any]:
@@ -150,7 +186,9 @@ def _training_words(plan: TrainPlan, trained: Trained, start: str) -> dict[str, 
     }
 
 
-def _rounded(measures: Mapping[str, float]) -> dict[str, float]:
+def _rounded(plan: TrainPlan, figure: float, measures: Mapping[str, float]) -> dict[str, float]:
+    """Figures for the card, the one that weights are chosen by first."""
+    measures = {"f1" if plan.instances else "mean_iou": figure, **measures}
     kept = {name: value for name, value in measures.items() if name not in ("epoch", "rate", "figure")}
     return {name: round(value, 4) for name, value in kept.items() if np.isfinite(value)}
 

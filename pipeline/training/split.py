@@ -63,28 +63,28 @@ def set_apart(chips: Chips, rasters: list[Labelled], gsd: float, seed: int, read
         TrainError: If nothing can be set apart.
     """
     whole = [(one, reading.scene(one)) for one in rasters]
-    return (_by_raster if chips.split == "raster" else _by_block)(chips, whole, gsd, seed)
+    if chips.split == "raster":
+        return _by_raster(whole, chips.val_share, seed)
+    return _by_block(whole, chips.val_share, seed, chips.block_size or BLOCK_CHIPS * chips.chip * gsd)
 
 
-def _by_raster(chips: Chips, whole: list[tuple[Labelled, Scene]], gsd: float, seed: int) -> Parts:
-    del gsd
+def _by_raster(whole: list[tuple[Labelled, Scene]], share: float, seed: int) -> Parts:
     if len(whole) < 2:
         raise TrainError(["--split raster needs two rasters or more; pass --split block, or --val-images"])
     order = sorted(whole, key=lambda pair: hashlib.sha256(f"{seed}/{pair[0].name}".encode()).digest())
-    count = min(len(whole) - 1, max(1, round(chips.val_share * len(whole))))
+    count = min(len(whole) - 1, max(1, round(share * len(whole))))
     names = {one.name for one, _ in order[:count]}
     left = [pair for pair in whole if pair[0].name not in names]
     apart = [pair for pair in whole if pair[0].name in names]
     return Parts([one for one, _ in left], [scene for _, scene in left], apart)
 
 
-def _by_block(chips: Chips, whole: list[tuple[Labelled, Scene]], gsd: float, seed: int) -> Parts:
-    side = chips.block_size or BLOCK_CHIPS * chips.chip * gsd
+def _by_block(whole: list[tuple[Labelled, Scene]], share: float, seed: int, side: float) -> Parts:
     scenes, apart, small = [], [], []
     for one, scene in whole:
         pixels = max(1, round(side / one.gsd))
         try:
-            blocks = choose_blocks(one.info.georef, pixels, chips.val_share, seed, one.name)
+            blocks = choose_blocks(one.info.georef, pixels, share, seed, one.name)
         except ValueError as error:
             small.append(str(error))
             scenes.append(scene)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from colorsys import hsv_to_rgb
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,16 @@ import numpy as np
 from models.card_values import ClassInfo
 from models.training.watch import EpochBegan, EpochDone, Predict, StepDone, Watcher
 from pipeline.training.chips import ValidationChips
-from tiles.picture import overlay, sheet_of_chips, write_png
+from pipeline.units import format_time
+from tiles.picture import as_rgb, overlay, sheet_of_chips, write_png
 from tiles.truth.scene import IGNORED
 
 PERIOD = 1.0
 """Seconds between two looks at a terminal."""
+COLOURS = 250
+"""Colours of things, over and over."""
+GOLDEN = 0.618034
+"""Turn of the hue from one thing to the next, which keeps the colours of all of them apart."""
 
 
 class Teller(Watcher):
@@ -52,7 +58,9 @@ class Teller(Watcher):
         if sys.stderr.isatty() and time.monotonic() - self._told >= PERIOD:
             self._told = time.monotonic()
             line = f"epoch {done.epoch} of {self._epochs}: step {done.step} of {done.steps}, loss {done.loss:.4f}"
-            print(f"\r\x1b[K{line}, {_time(done.seconds_left)} left", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r\x1b[K{line}, {format_time(done.seconds_left)} left", end="", file=sys.stderr, flush=True
+            )
 
     def validated(self, done: EpochDone) -> None:
         """Print the line of an epoch."""
@@ -70,11 +78,10 @@ class Teller(Watcher):
     def _row(self, number: int, predict: Predict) -> list[np.ndarray]:
         pixels, labels, things = self._validation.chip(number)
         answer = predict(pixels[None])[0]
-        shown = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1].repeat(3, axis=-1)
-        picture = np.clip(shown, 0, 255).astype(np.uint8)
+        picture = as_rgb(np.clip(pixels, 0, 255).astype(np.uint8))
         if self._validation.instances:
             true, found = (painted(one, labels.shape) for one in (things, answer))
-            return [picture, *(overlay(picture, ids % 250, _many_colours()) for ids in (true, found))]
+            return [picture, *(overlay(picture, ids % COLOURS, _many_colours()) for ids in (true, found))]
         found = np.where(labels == IGNORED, IGNORED, answer).astype(np.uint8)
         return [picture, *(overlay(picture, one, self._colours) for one in (labels, found))]
 
@@ -90,16 +97,9 @@ def painted(things: Any, shape: tuple[int, int]) -> np.ndarray:
 
 def _many_colours() -> dict[int, tuple[int, int, int] | None]:
     """Colours that tell neighbouring numbers apart; 0 has none."""
-    colours: dict[int, tuple[int, int, int] | None] = {0: None}
-    for number in range(1, 250):
-        turn = number * 0.618034 % 1 * 6
-        level = [max(0.0, min(1.0, abs(turn - 3) - 1)), max(0.0, min(1.0, 2 - abs(turn - 2)))]
-        colours[number] = (
-            int(255 * level[0]),
-            int(255 * level[1]),
-            int(255 * max(0.0, min(1.0, 2 - abs(turn - 4)))),
-        )
-    return colours
+    hues = {number: hsv_to_rgb(number * GOLDEN % 1, 1, 1) for number in range(1, COLOURS)}
+    shades = {number: (int(255 * r), int(255 * g), int(255 * b)) for number, (r, g, b) in hues.items()}
+    return {0: None, **shades}
 
 
 def epoch_line(done: EpochDone, epochs: int, seconds: float, left: float) -> str:
@@ -116,13 +116,9 @@ def epoch_line(done: EpochDone, epochs: int, seconds: float, left: float) -> str
         figure = (
             f"F1 {done.figure:.3f} (precision {measures['precision']:.3f}, recall {measures['recall']:.3f})"
         )
-    end = f", about {_time(left)} left" if done.epoch < epochs else ""
+    end = f", about {format_time(left)} left" if done.epoch < epochs else ""
     best = ", best" if done.better else ""
     return f"epoch {done.epoch} of {epochs}: loss {done.loss:.4f}, {figure}, {seconds:.0f} s{end}{best}"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def _rgb(color: str) -> tuple[int, int, int]:

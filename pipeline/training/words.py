@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from models.card import Card
-from pipeline.training.plan import TrainPlan
+from pipeline.training.plan import TrainPlan, things
 from pipeline.units import count, format_gsd, format_pixels
-from tiles.truth.polygons import PolygonTruth
 
 
 def plan_words(plan: TrainPlan) -> str:
@@ -72,12 +69,9 @@ def result_words(plan: TrainPlan, card: Card) -> str:
 
 
 def _labels(plan: TrainPlan) -> str:
-    classes = plan.classes
-    if not isinstance(plan.train[0].truth, PolygonTruth):
-        return f"label rasters of {', '.join(classes.names)}"
-    counts = np.sum([one.truth.counts() for one in plan.train], axis=0)
-    named = [f"{counts[classes.names.index(name)]:,} {name}" for name in classes.things]
-    return f"{', '.join(named)}; the rest is {classes.names[0]}"
+    names = plan.classes.names
+    named = [f"{number:,} {name}" for name, number in things(plan).items()]
+    return f"{', '.join(named)}; the rest is {names[0]}" if named else f"label rasters of {', '.join(names)}"
 
 
 def _validated(plan: TrainPlan) -> str:
