@@ -98,7 +98,8 @@ def test_f1_is_that_of_the_best_threshold_over_all_chips():
     measured = validate_instances(answers(found), [(np.zeros((3, 40, 40, 3), np.float32), true)])
     # Two hits, one false of three true above 0.6; all five answers make three false.
     assert measured.figure == pytest.approx(2 * 2 / (3 + 3))
-    assert measured.measures["threshold"] == pytest.approx(0.6)
+    # Halfway to the next score, so that last bits decide nothing.
+    assert measured.measures["threshold"] == pytest.approx((0.6 + 0.2) / 2)
     assert measured.measures["precision"] == pytest.approx(2 / 3)
     assert measured.measures["recall"] == pytest.approx(2 / 3)
     assert measured.measures["f1_all"] == pytest.approx(2 * 2 / (5 + 3))
@@ -108,6 +109,7 @@ def test_a_threshold_does_not_part_instances_of_one_score():
     found = [[thing(0, 0, 10, 10, score=0.5), thing(20, 0, 10, 10, score=0.5)]]
     measured = validate_instances(answers(found), [(np.zeros((1, 40, 40, 3)), [[thing(0, 0, 10, 10)]])])
     assert measured.figure == pytest.approx(2 / 3)
+    assert measured.measures["threshold"] == pytest.approx(0.5)
 
 
 def test_nothing_found_is_a_figure_of_0_and_nothing_true_is_told():

@@ -38,7 +38,8 @@ def validate_instances(
 
     Returns:
         F1 of what scores at least the best threshold, the ``threshold``, ``precision`` and ``recall`` there, and
-        ``f1_all`` of all that was answered.
+        ``f1_all`` of all that was answered. The threshold lies halfway between the least score that is kept and
+        the next one: at that score itself, another tile's last bits would decide.
 
     Raises:
         TrainingError: If there is not one true thing.
@@ -106,7 +107,7 @@ def _measured(scores: np.ndarray, hits: np.ndarray, true: int) -> Measured:
     return Measured(
         float(f1[best]),
         {
-            "threshold": float(ranked[best]),
+            "threshold": float(ranked[best : best + 2].mean()),
             "precision": float(good[best] / count[best]),
             "recall": float(good[best] / true),
             "f1_all": float(f1[-1]),
