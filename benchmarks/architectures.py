@@ -23,7 +23,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import buildings
 import comparing
+import telling
 
 TIMED = 8
 """Steps that are timed before."""
@@ -85,7 +87,7 @@ def parse(argv: Sequence[str]) -> Namespace:
                         help=f"with commas, of {', '.join(CONTENDERS)} (default: all)")  # fmt: skip
     parser.add_argument("--budget", type=float, default=600.0, help="CPU seconds of each run (default: 600)")
     parser.add_argument("--seeds", type=int, default=3, help="seeds, from 0 (default: 3)")
-    comparing.add_chips(parser)
+    buildings.add_chips(parser)
     return parser.parse_args(argv)
 
 
@@ -103,21 +105,21 @@ def chosen(text: str) -> list[str]:
 
 def settings_of(arguments: Namespace) -> dict[str, Any]:
     """What the result of every run depends on."""
-    return {"budget": arguments.budget, **comparing.chip_settings(arguments)}
+    return {"budget": arguments.budget, **buildings.chip_settings(arguments)}
 
 
 def measure(name: str, seed: int, arguments: Namespace) -> dict[str, Any]:
     """Train a network for the budget, and measure it."""
     contender = CONTENDERS[name]
     weights = comparing.imagenet_weights(contender.encoder) if contender.imagenet else None
-    words = comparing.network_words(contender.architecture, contender.encoder, weights, contender.settings)
-    plan = comparing.plan_buildings(arguments, words, seed)
-    trial = comparing.made(plan)
-    _, first = comparing.take_steps(trial, replace(plan.recipe, steps=TIMED + 1, warm_up=0))
-    network = comparing.made(plan)
+    words = buildings.network_words(contender.architecture, contender.encoder, weights, contender.settings)
+    plan = buildings.plan_buildings(arguments, words, seed)
+    trial = buildings.made(plan)
+    _, first = buildings.take_steps(trial, replace(plan.recipe, steps=TIMED + 1, warm_up=0))
+    network = buildings.made(plan)
     steps = max(1, int(arguments.budget * TIMED / first))
     recipe = replace(plan.recipe, steps=steps + 1, warm_up=min(plan.recipe.warm_up, steps // 4))
-    taken, spent = comparing.take_steps(network, recipe, arguments.budget)
+    taken, spent = buildings.take_steps(network, recipe, arguments.budget)
     return {
         **network.measured(),
         "parameters": network.model.count_params(),
@@ -143,14 +145,14 @@ def told(found: Sequence[Mapping[str, Any]]) -> str:
             len(results),
             round(statistics.mean(one["steps"] for one in results)),
             round(statistics.mean(one["cpu_seconds"] for one in results)),
-            comparing.spread([one["iou"] for one in results]),
-            *(comparing.spread([one["iou_of_rasters"][raster] for one in results]) for raster in rasters),
+            telling.spread([one["iou"] for one in results]),
+            *(telling.spread([one["iou_of_rasters"][raster] for one in results]) for raster in rasters),
         ]
         for name, results in by_network.items()
     ]
     heads = ["network", "encoder", "parameters", "seeds", "steps", "CPU s", "building IoU", *rasters]
     figures = {name: [one["iou"] for one in results] for name, results in by_network.items()}
-    lines = [comparing.table(heads, rows), "", comparing.noise_line(figures), order_line(figures)]
+    lines = [telling.table(heads, rows), "", telling.noise_line(figures), order_line(figures)]
     return "\n".join(lines).rstrip()
 
 
@@ -161,7 +163,7 @@ def order_line(figures: Mapping[str, Sequence[float]]) -> str:
     steps = []
     for worse, better in itertools.pairwise(FCN_ORDER):
         gain = statistics.mean(figures[better]) - statistics.mean(figures[worse])
-        chance = comparing.welch(figures[worse], figures[better])
+        chance = telling.welch(figures[worse], figures[better])
         sure = f"p = {chance:.2g}" if min(len(figures[worse]), len(figures[better])) > 1 else "one seed"
         steps.append(f"{worse} to {better} {gain:+.3f} ({sure})")
     return f"Order of the FCNs, which their paper has rising: {', '.join(steps)}."

@@ -24,6 +24,7 @@ from typing import Any
 
 import comparing
 import numpy as np
+import telling
 
 CLASSES = (
     "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
@@ -257,7 +258,7 @@ def told(found: Sequence[dict[str, Any]]) -> str:
         if one["network"] in PAPER:
             source, *theirs = PAPER[one["network"]]
             rows.append([source, "", "", "367/101/233", *(f"{value:.3f}" for value in theirs)])
-    return comparing.table(heads, rows)
+    return telling.table(heads, rows)
 
 
 if __name__ == "__main__":

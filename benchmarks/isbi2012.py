@@ -28,6 +28,7 @@ from typing import Any
 
 import comparing
 import numpy as np
+import telling
 
 CLASSES = ("cell", "membrane")
 DEVIATION = 10.0
@@ -281,10 +282,10 @@ def told(found: Sequence[dict[str, Any]]) -> str:
     names = ("pixel_error", "foreground_iou", "least_pixel_error", "threshold_of_least", "membrane_share")
     rows = [[one["fold"], *(f"{one[name]:.4f}" for name in names)] for one in found]
     if len(found) > 1:
-        means = [comparing.spread([one[name] for one in found]) for name in names]
+        means = [telling.spread([one[name] for one in found]) for name in names]
         rows.append([f"mean of {len(found)}", *means])
     note = "The last column is the pixel error of a network that finds no membrane."
-    return f"{comparing.table(heads, rows)}\n\n{note}"
+    return f"{telling.table(heads, rows)}\n\n{note}"
 
 
 if __name__ == "__main__":

@@ -32,8 +32,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import buildings
 import comparing
 import numpy as np
+import telling
 
 CHANNELS = (256, 128, 64, 32)
 """Channels of the peer's decoder, from coarse to fine: its own first four."""
@@ -75,7 +77,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     add("--seeds", type=int, default=3, help="seeds, from 0 (default: 3)")
     add("--peer", help="folder with torch and segmentation-models-pytorch, where they are not installed")
     add("--random", action="store_true", help="start both encoders from random weights")
-    comparing.add_chips(parser)
+    buildings.add_chips(parser)
     parser.set_defaults(chip=128)
     arguments = parser.parse_args(argv)
     if unknown := set(arguments.sides.split(",")) - set(SIDES):
@@ -85,7 +87,7 @@ def parse(argv: Sequence[str]) -> Namespace:
 
 def settings_of(arguments: Namespace) -> dict[str, Any]:
     """What the result of every run depends on."""
-    chips = comparing.chip_settings(arguments)
+    chips = buildings.chip_settings(arguments)
     return {"steps": arguments.steps, "random": arguments.random, **chips}
 
 
@@ -95,13 +97,13 @@ def measure(side: str, seed: int, arguments: Namespace) -> dict[str, Any]:
     if ours is None:
         import_torch(arguments.peer)
     weights = None if arguments.random else comparing.imagenet_weights("vgg16")
-    words = comparing.network_words("unet", "vgg16", weights, ours or {})
-    plan = comparing.plan_buildings(arguments, words, seed)
+    words = buildings.network_words("unet", "vgg16", weights, ours or {})
+    plan = buildings.plan_buildings(arguments, words, seed)
     warm_up = min(plan.recipe.warm_up, arguments.steps // 4)
     recipe = replace(plan.recipe, steps=arguments.steps, warm_up=warm_up)
     if ours is not None:
-        network = comparing.made(plan)
-        taken, spent = comparing.take_steps(network, recipe)
+        network = buildings.made(plan)
+        taken, spent = buildings.take_steps(network, recipe)
         told = {**network.measured(), "parameters": network.model.count_params()}
     else:
         peer = Peer(plan, recipe, weights)
@@ -240,7 +242,7 @@ class Peer:
             return np.moveaxis(logits.numpy(), 1, -1)
 
         self.network.eval()
-        return comparing.measure_chips(answer, self.plan.validation, len(self.plan.classes.names))
+        return buildings.measure_chips(answer, self.plan.validation, len(self.plan.classes.names))
 
 
 def _first_bands(chips: np.ndarray) -> Any:
@@ -296,14 +298,14 @@ def told(found: Sequence[Mapping[str, Any]]) -> str:
             len(results),
             results[0]["steps"],
             round(statistics.mean(one["cpu_seconds"] for one in results)),
-            comparing.spread([one["iou"] for one in results]),
-            *(comparing.spread([one["iou_of_rasters"][raster] for one in results]) for raster in rasters),
+            telling.spread([one["iou"] for one in results]),
+            *(telling.spread([one["iou_of_rasters"][raster] for one in results]) for raster in rasters),
         ]
         for side, results in by_side.items()
     ]
     heads = ["U-Net", "parameters", "seeds", "steps", "CPU s", "building IoU", *rasters]
     figures = {side: [one["iou"] for one in results] for side, results in by_side.items()}
-    return f"{comparing.table(heads, rows)}\n\n{comparing.noise_line(figures)}"
+    return f"{telling.table(heads, rows)}\n\n{telling.noise_line(figures)}"
 
 
 if __name__ == "__main__":

@@ -23,10 +23,12 @@ ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
 
 import architectures  # noqa: E402
+import buildings  # noqa: E402
 import camvid  # noqa: E402
 import comparing  # noqa: E402
 import isbi2012  # noqa: E402
 import peers  # noqa: E402
+import telling  # noqa: E402
 
 PLACE = Georef("EPSG:32632", tuple(NORTH_UP)[:6], 160, 192)
 CHIPS = ["--gsd", "0.5", "--chip", "32", "--batch", "2"]
@@ -67,21 +69,21 @@ def summary(folder: Path) -> dict:
 
 def test_a_difference_counts_where_it_is_larger_than_what_seeds_make():
     figures = {"low": [0.50, 0.51, 0.49], "high": [0.70, 0.71, 0.69], "wild": [0.4, 0.6, 0.8]}
-    assert comparing.beyond_noise(figures) == ["high > low"]
-    assert "3 pairs): high > low." in comparing.noise_line(figures)
+    assert telling.beyond_noise(figures) == ["high > low"]
+    assert "3 pairs): high > low." in telling.noise_line(figures)
 
 
 def test_holm_asks_more_of_a_difference_among_many_pairs():
     two = {"a": [0.50, 0.52, 0.51], "b": [0.53, 0.55, 0.54]}
     many = two | {f"{name}": [0.52, 0.53, 0.51] for name in "cdefg"}
-    assert 0.05 / 21 < comparing.welch(two["a"], two["b"]) < 0.05
-    assert comparing.beyond_noise(two) == ["b > a"]
-    assert comparing.beyond_noise(many) == []
+    assert 0.05 / 21 < telling.welch(two["a"], two["b"]) < 0.05
+    assert telling.beyond_noise(two) == ["b > a"]
+    assert telling.beyond_noise(many) == []
 
 
 def test_one_seed_says_nothing_of_noise():
-    assert comparing.welch([0.1], [0.9, 0.8]) == 1
-    assert "unknown" in comparing.noise_line({"a": [0.1], "b": [0.9]})
+    assert telling.welch([0.1], [0.9, 0.8]) == 1
+    assert "unknown" in telling.noise_line({"a": [0.1], "b": [0.9]})
 
 
 def test_the_order_of_the_fcns_is_told_with_its_chance():
@@ -151,15 +153,15 @@ def test_a_script_without_data_says_what_to_set():
 
 def plan_of(town: Path, tmp_path: Path, seed: int = 0):
     arguments = architectures.parse(["--data", str(town), "--folder", str(tmp_path / "out"), *CHIPS])
-    words = comparing.network_words("unet", "none", None, {"width": 2})
-    return comparing.plan_buildings(arguments, words, seed)
+    words = buildings.network_words("unet", "none", None, {"width": 2})
+    return buildings.plan_buildings(arguments, words, seed)
 
 
 def test_training_stops_at_its_budget_and_is_measured_on_each_raster(town, tmp_path):
     plan = plan_of(town, tmp_path)
-    network = comparing.made(plan)
+    network = buildings.made(plan)
     before = network.model.get_weights()
-    taken, spent = comparing.take_steps(network, replace(plan.recipe, steps=100_000), budget=0.5)
+    taken, spent = buildings.take_steps(network, replace(plan.recipe, steps=100_000), budget=0.5)
     assert 1 <= taken < 100_000
     assert 0.5 <= spent < 3
     assert any((one != other).any() for one, other in zip(before, network.model.get_weights(), strict=True))
@@ -170,9 +172,9 @@ def test_training_stops_at_its_budget_and_is_measured_on_each_raster(town, tmp_p
 
 def test_all_networks_see_the_same_chips_of_a_seed_and_others_of_another(town, tmp_path):
     one, other = plan_of(town, tmp_path), plan_of(town, tmp_path, seed=1)
-    again = comparing.plan_buildings(
+    again = buildings.plan_buildings(
         architectures.parse(["--data", str(town), "--folder", str(tmp_path / "out"), *CHIPS]),
-        comparing.network_words("fcn8s", "mobilenet", None, {}),
+        buildings.network_words("fcn8s", "mobilenet", None, {}),
         0,
     )
     assert (one.chips([5]).pixels == again.chips([5]).pixels).all()
@@ -191,7 +193,7 @@ def test_chips_are_measured_over_all_pixels_of_all_rasters(town, tmp_path):
         found[:, : found.shape[1] // 2] = False
         return np.stack([~found, found], axis=-1)[None].astype(np.float32)
 
-    measured = comparing.measure_chips(answer, validation, 2)
+    measured = buildings.measure_chips(answer, validation, 2)
     right = (truths[:, :, truths.shape[2] // 2 :] == 1).sum()
     assert measured["iou"] == pytest.approx(right / (truths == 1).sum())
 
