@@ -80,6 +80,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(name, stop, finished
     again = Note()
     network, trained = run(tmp_path, VARIANTS[name], again)
     assert [began.epoch for began in again.began] == list(range(stop[0], 4))
+    assert again.resumed_after == ([stop[0] - 1] if stop[0] > 1 else [])
     assert digest(network) == finished(name)[0]
     assert trained == finished(name)[1]
     assert last_state(tmp_path) == last_state(finished(name)[3])
@@ -177,7 +178,7 @@ def test_a_restart_begins_anew(finished, tmp_path):
         run(tmp_path, replace(RECIPE, rate=0.5), Note((2, 1)))
     watcher = Note()
     network, _ = run(tmp_path, watcher=watcher, restart=True)
-    assert [began.epoch for began in watcher.began] == [1, 2, 3]
+    assert [began.epoch for began in watcher.began] == [1, 2, 3] and not watcher.resumed_after
     assert digest(network) == finished("plain")[0]
 
 

@@ -76,11 +76,15 @@ class Note(Watcher):
     """Writes down what it is told, and stops a training in some way where it should."""
 
     def __init__(self, stop: tuple[int, int] | None = None, kill: bool = False) -> None:
+        self.resumed_after: list[int] = []
         self.began: list[EpochBegan] = []
         self.steps: list[StepDone] = []
         self.done: list[EpochDone] = []
         self.drawn: list[tuple[int, np.ndarray]] = []
         self.stop, self.kill = stop, kill
+
+    def resumed(self, epochs_done: int) -> None:
+        self.resumed_after.append(epochs_done)
 
     def epoch_began(self, began: EpochBegan) -> None:
         self.began.append(began)

@@ -172,6 +172,7 @@ class _Run:
         if begins:
             self._begin_phase(epoch)
         write_history(self.folder, self.progress.history)
+        self.watcher.resumed(epoch)
 
     def _begin_phase(self, epoch: int) -> None:
         """Freeze the encoder or let it learn, with an optimizer for what learns."""

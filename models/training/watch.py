@@ -75,6 +75,9 @@ class EpochDone:
 class Watcher:
     """Somebody who looks on; this one does nothing, and subclasses do what they want to."""
 
+    def resumed(self, epochs_done: int) -> None:
+        """See that a training goes on from its kept state, after so many epochs; before any other call."""
+
     def epoch_began(self, began: EpochBegan) -> None:
         """See that an epoch begins."""
 
