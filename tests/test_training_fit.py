@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,7 +38,7 @@ from models.training.learner import Task, all_layers, encoder_layers, is_norm
 from models.training.optimizers import SCHEDULES, averages, make_optimizer, make_schedule
 from models.training.pixels import confusion, overlaps, validate_pixels
 from models.training.recipe import Recipe
-from models.training.state import load_best, read_state
+from models.training.state import check_same, load_best, read_state
 from models.training.watch import Watcher
 
 ROOT = Path(__file__).parent.parent
@@ -294,8 +295,6 @@ def test_norms_learn_with_the_recipes_momentum_and_are_left_as_they_came(tmp_pat
 
 def _without_names(text: str) -> str:
     """The config of a network without the numbers that Keras gives to layers of one kind."""
-    import re
-
     return re.sub(r"_\d+\"", '"', text)
 
 
@@ -328,12 +327,32 @@ def test_a_training_is_not_gone_on_with_by_another_recipe(change, words, finishe
     assert words in str(told.value)
 
 
-def test_a_training_is_not_gone_on_with_by_other_data(finished):
-    other = some_data(description={"rasters": ["circles"]})
-    with pytest.raises(
-        TrainingError, match=r'data was {"rasters": \["squares"\]}, now {"rasters": \["circles"\]}'
-    ):
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rasters": ["circles"]}, '(data.rasters was ["squares"], now ["circles"])'),
+        ({"bands": [1, 2]}, "(data.bands was null, now [1, 2])"),
+        (
+            {"values": {"low": [0]}, "labels": "c" * 80},
+            '(data.values was null, now {"low": [0]}; data.labels differs)',
+        ),
+    ],
+)
+def test_a_training_is_not_gone_on_with_by_other_data(change, words, finished):
+    data = some_data()
+    other = replace(data, description={**data.description, **change})
+    with pytest.raises(TrainingError) as told:
         train(tiny_network(), TASK, RECIPE, other, Place(finished("plain")[3]), Watcher())
+    assert words in str(told.value)
+
+
+def test_of_values_within_values_those_that_differ_are_told(tmp_path):
+    before = {"data": {"values": {"low": [0], "high": [255]}, "bands": [1, 2]}, "rate": 1}
+    now = {"data": {"values": {"low": [0], "high": [99]}, "bands": [2, 1]}, "rate": 2}
+    words = "data.values.high was [255], now [99]; data.bands was [1, 2], now [2, 1]; rate was 1, now 2"
+    with pytest.raises(TrainingError, match=re.escape(f"({words})")):
+        check_same(before, now, tmp_path)
+    check_same(before, before, tmp_path)
 
 
 def test_more_epochs_follow_a_constant_schedule(tmp_path):

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,18 +96,23 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) 
             "so restart it"
         )
     if changed:
-        told = "; ".join(_difference(name, before.get(name), now.get(name)) for name in changed)
+        told = "; ".join(_differences(before, now))
         raise TrainingError(
             f"the training in {folder} was begun with other settings ({told}); go on with those it was begun with, "
             "restart it, or choose another folder"
         )
 
 
-def _difference(name: str, before: Any, now: Any) -> str:
-    one, other = (json.dumps(value) for value in (before, now))
-    if len(one) + len(other) > 80:
-        return f"{name} differs"
-    return f"{name} was {one}, now {other}"
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    """Tell what differs, each by its name; names within names are joined by points."""
+    for name in dict.fromkeys((*now, *before)):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{within}{name}.")
+        elif old != new:
+            one, other = json.dumps(old), json.dumps(new)
+            differ = "differs" if len(one) + len(other) > 80 else f"was {one}, now {other}"
+            yield f"{within}{name} {differ}"
 
 
 def save_state(folder: Path, marks: Mapping[str, Any], progress: Progress, variables: Sequence[Any]) -> None:
