@@ -82,7 +82,7 @@ def test_an_interrupted_command_ends_with_the_same_network(site, whole, monkeypa
     assert not (site / "bundle").exists()
     assert made(site) == (whole / "bundle" / "model.keras").read_bytes()
     told = capsys.readouterr().out
-    assert "\nepoch 2 of 2" in told and "\nepoch 1 of 2" not in told
+    assert "\ngoing on after epoch 1 of 2\nepoch 2 of 2" in told and "\nepoch 1 of 2" not in told
     assert card_of(whole / "bundle")["training"]["best epoch"] == 2
     ours, theirs = (card_of(folder / "bundle") for folder in (site, whole))
     assert ours == theirs

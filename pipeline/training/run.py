@@ -61,7 +61,7 @@ def _train(plan: TrainPlan) -> Card:
     data = training_data(plan, own)
     print(f"parameters  {network.count_params():,}", flush=True)
     infos = plan.classes.infos()
-    teller = Teller(plan.validation, infos, folder / "pictures", options.pictures)
+    teller = Teller(plan.validation, infos, folder / "pictures", options.pictures, plan.recipe.epochs)
     place = Place(folder, options.restart, options.tensorboard)
     task = task_of(plan.row, classes, settings, plan.recipe.seed)
     trained = train(network, task, plan.recipe, data, place, teller)

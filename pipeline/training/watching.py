@@ -33,12 +33,18 @@ class Teller(Watcher):
         classes: The classes, with their colours.
         folder: Where pictures go.
         pictures: How many chips are drawn; 0 for none.
+        epochs: Epochs of the whole training.
     """
 
     def __init__(
-        self, validation: ValidationChips, classes: tuple[ClassInfo, ...], folder: Path, pictures: int
+        self,
+        validation: ValidationChips,
+        classes: tuple[ClassInfo, ...],
+        folder: Path,
+        pictures: int,
+        epochs: int,
     ) -> None:
-        self._validation, self._folder = validation, folder
+        self._validation, self._folder, self._epochs = validation, folder, epochs
         self._colours = {
             label: None if info.background else _rgb(info.color) for label, info in enumerate(classes)
         }
@@ -46,11 +52,14 @@ class Teller(Watcher):
         self._drawn = np.linspace(0, len(validation.views) - 1, count).round().astype(int).tolist()
         self._began = self._told = time.monotonic()
         self._left = 0.0
-        self._epochs = 0
 
-    def epoch_began(self, began: EpochBegan) -> None:
+    def resumed(self, epochs_done: int) -> None:
+        """Say from where a training that was interrupted goes on."""
+        print(f"going on after epoch {epochs_done} of {self._epochs}", flush=True)
+
+    def epoch_began(self, began: EpochBegan) -> None:  # noqa: ARG002
         """Remember when."""
-        self._began, self._epochs = time.monotonic(), began.epochs
+        self._began = time.monotonic()
 
     def step(self, done: StepDone) -> None:
         """Show on a terminal how far the epoch is."""
