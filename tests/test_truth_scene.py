@@ -1,6 +1,6 @@
 """Chips of any scale: resampled pixels, labels, blocks that are withheld, and which chips are drawn."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -146,6 +146,37 @@ def test_mirror_images_of_hidden_blocks_are_hidden_too(scene):
     chip = scene.without(Blocks(HEIGHT, WIDTH, 16, chosen)).chip(View(40, 0, 1, 1, 33, 10))
     assert (chip.pixels[8:] == [7, 8, 9]).all()
     assert not (chip.pixels[:8] == [7, 8, 9]).all(axis=-1).any()
+
+
+def test_hidden_ground_has_no_influence_on_any_chip(make_raster):
+    """Two rasters that differ in hidden ground alone give the same chips, at any scale, turn and place."""
+    rng = np.random.default_rng(0)
+    blocks = Blocks(HEIGHT, WIDTH, 9, rng.random((7, 10)) < 0.3)
+    quiet = rng.integers(40, 100, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    loud = np.where(blocks.inside(View(0, 0, 1, 1, HEIGHT, WIDTH))[..., None], np.uint8(255), quiet)
+    one, other = (
+        Scene(
+            name,
+            RasterSource(str(path), (1, 2, 3), (7.0, 8.0, 9.0)),
+            georef_of(),
+            BrightTruth(),
+            None,
+            blocks,
+        )
+        for name, path in (
+            (name, make_raster(pixels=pixels, name=f"{name}.tif"))
+            for name, pixels in (("quiet", quiet), ("loud", loud))
+        )
+    )
+    drawn = Sampler([Site(georef_of(), Points({}), 0.5)], SamplingRule(24, 0.5, 0.0, (0.3, 3.0), 1.4), 0)
+    draws = [drawn.draw(number) for number in range(300)]
+    whole = View(-5.3, -7.8, 0.8, 0.7, 90, 140)  # what is mirrored beyond the edges, too
+    for view, symmetry in [(whole, 0), *((draw.view, draw.symmetry) for draw in draws)]:
+        shown, secret = (turned(astuple(scene.chip(view)), symmetry) for scene in (one, other))
+        for pair in zip(shown, secret, strict=True):
+            np.testing.assert_array_equal(*pair)
+        seen = (secret[0] != [7, 8, 9]).any(axis=-1)
+        assert seen.any() and secret[0][seen].min() >= 40 and secret[0].max() < 100
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])

@@ -89,14 +89,16 @@ class Scene:
             inner.width + 2 * margin,
         )
         read = self.source.read(window)
+        valid = read.valid
+        if self.hidden is not None:
+            # Before pixels are mixed: those of the chip that overlap a hidden block show the rest of what they cover.
+            valid = valid & ~self.hidden.inside(View(window.row_off, window.col_off, 1, 1, *window.shape))
         pixels, known = resample(
             read.pixels,
-            read.valid,
+            valid,
             (view.row - window.row_off, view.row_step, view.height),
             (view.col - window.col_off, view.col_step, view.width),
         )
-        if self.hidden is not None:
-            known &= ~self.hidden.inside(view)
         labels = self.labels(view)
         labels[~known] = IGNORED
         # Labels that are not known for want of truth alone are no reason to hide pixels.
