@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from models.engines.choice import ENGINES, PRECISIONS
+from pipeline.argument_values import bands, names, number, text, whole
 from pipeline.beam_options import UnknownOptionError, split_arguments
 from pipeline.options import DEFAULT_SHEET, DEFAULT_TILE, SegmentOptions
 
@@ -69,13 +70,15 @@ def _parsers(version: str) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
         "segment",
         help="the main job: rasters in, label maps and polygons out",
         description="Segment rasters: writes OUTPUT/<raster>/labels.tif and polygons.geojson, and OUTPUT/manifest.json.",
-        **_LOOK,
+        epilog=EPILOG,
+        **LOOK,
     )
     plan = commands.add_parser(
         "plan",
         help="what segment would do, how exact, and what it takes; runs nothing",
         description="Say what `terraseam segment` would do with the same arguments; runs and writes nothing.",
-        **_LOOK,
+        epilog=EPILOG,
+        **LOOK,
     )
     commands.add_parser("models", help="networks and bundles: list, show, new, import")
     commands.add_parser("train", help="train a network on rasters with labels, and write a bundle")
@@ -86,38 +89,35 @@ def _parsers(version: str) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
     return parser, {"segment": segment, "plan": plan}
 
 
-_LOOK: dict[str, Any] = {
-    "epilog": EPILOG,
-    "formatter_class": argparse.RawDescriptionHelpFormatter,
-    "allow_abbrev": False,
-}
+LOOK: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+"""How parsers of subcommands with an epilog are made."""
 
 
 def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("rasters", nargs="+", type=_text, metavar="RASTER", help="georeferenced raster, directory or glob")
+    add("rasters", nargs="+", type=text, metavar="RASTER", help="georeferenced raster, directory or glob")
     _add_network_arguments(parser)
-    add("--output", required=True, type=_text, metavar="DIR", help="folder of the results")
-    add("--bands", type=_band_list, metavar="1,2,3", help="bands to read (default: all but alpha)")
-    add("--classes", type=_names, metavar="a,b",
+    add("--output", required=True, type=text, metavar="DIR", help="folder of the results")
+    add("--bands", type=bands, metavar="1,2,3", help="bands to read (default: all but alpha)")
+    add("--classes", type=names, metavar="a,b",
         help="classes to make polygons of (default: all but background)")  # fmt: skip
     add(
         "--min-area",
-        type=_number(float, 0),
+        type=number(0),
         default=0.0,
         metavar="M2",
         help="drop polygons smaller than this",
     )
     add("--any-gsd", action="store_true", help="take rasters of another GSD than the network was trained at")
     _add_tile_arguments(parser)
-    add("--work", type=_text, metavar="DIR", help="folder of the prediction store (default: OUTPUT/.work)")
+    add("--work", type=text, metavar="DIR", help="folder of the prediction store (default: OUTPUT/.work)")
     add("--force", action="store_true", help="compute every sheet, also those that the store has")
 
 
 def _add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """What runs, and how."""
     add = parser.add_argument
-    add("--model", dest="models", action="append", required=True, type=_text, metavar="BUNDLE",
+    add("--model", dest="models", action="append", required=True, type=text, metavar="BUNDLE",
         help="folder of a bundle, or the name of a shipped one: coast; given again, scores of all are averaged")  # fmt: skip
     add("--engine", choices=ENGINES,
         help="what runs the network (default: tensorflow; onnx where a bundle holds a model.onnx)")  # fmt: skip
@@ -135,46 +135,12 @@ def _add_tile_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"side of a tile's core, or auto (default: auto = {DEFAULT_TILE})")  # fmt: skip
     add("--halo", type=_auto(0), metavar="PX",
         help="context around a core, or auto = the network's reach (default)")  # fmt: skip
-    add("--sheet", type=_number(int, 1), default=DEFAULT_SHEET, metavar="PX",
+    add("--sheet", type=whole(1), default=DEFAULT_SHEET, metavar="PX",
         help=f"side of the squares that are worked on and stored (default: {DEFAULT_SHEET}); changes no result")  # fmt: skip
     add("--stitch", choices=("crop", "blend"),
         help="keep each tile's core (exact), or average overlaps (default: crop where the reach is finite)")  # fmt: skip
 
 
-def _number(kind: Callable[[str], float], least: float) -> Callable[[str], float]:
-    def parse_number(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = float("nan")
-        if not least <= value < float("inf"):
-            noun = "whole number" if kind is int else "number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a {noun} of {least} or more")
-        return value
-
-    return parse_number
-
-
-def _auto(least: int) -> Callable[[str], float | None]:
-    number = _number(int, least)
-    return lambda text: None if text == "auto" else number(text)
-
-
-def _text(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty; is a variable of the shell not set?")
-    return text
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not names:
-        raise argparse.ArgumentTypeError("names are wanted, separated by commas")
-    return names
-
-
-def _band_list(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(number) for number in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of band numbers such as 1,2,3") from None
+def _auto(least: int) -> Callable[[str], int | None]:
+    parse_whole = whole(least)
+    return lambda said: None if said == "auto" else parse_whole(said)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from models.card_checks import NETWORK
-from pipeline.arguments import Parser
+from pipeline.argument_values import fraction, names_in_order, setting, text, whole
+from pipeline.arguments import LOOK, Parser
 
 SIGNED = ("--scale", "--offset", "--fill")
 """Options whose values may begin with a minus."""
@@ -45,7 +45,7 @@ def _add_list(verbs: Any) -> None:
 
 def _add_show(verbs: Any) -> None:
     show = verbs.add_parser("show", help="what a bundle or an architecture is, in words", allow_abbrev=False)
-    show.add_argument("name", type=_text, metavar="BUNDLE|ARCHITECTURE",
+    show.add_argument("name", type=text, metavar="BUNDLE|ARCHITECTURE",
         help="folder of a bundle, name of a shipped one, or name of an architecture")  # fmt: skip
     show.add_argument("--json", action="store_true", help="print as JSON")
 
@@ -56,30 +56,30 @@ def _add_new(verbs: Any) -> None:
         description="Write a bundle with an untrained network and a card that fits it.",
     )  # fmt: skip
     new.add_argument(
-        "--architecture", type=_text, metavar="NAME", help="a name that `terraseam models list` lists"
+        "--architecture", type=text, metavar="NAME", help="a name that `terraseam models list` lists"
     )
-    new.add_argument("--encoder", type=_text, metavar="NAME", help="its encoder, or none")
+    new.add_argument("--encoder", type=text, metavar="NAME", help="its encoder, or none")
     _add_card(new, scaling="scale and offset of raw values (default: what the encoder was trained on)")
-    new.add_argument("--weights", type=_text, metavar="FILE|imagenet",
+    new.add_argument("--weights", type=text, metavar="FILE|imagenet",
         help="weights of the encoder: a Keras file, or imagenet to fetch them (default: random)")  # fmt: skip
     new.add_argument(
-        "--cut", type=_whole(1), metavar="PX", help="stride at which the encoder of a U-Net is cut"
+        "--cut", type=whole(1), metavar="PX", help="stride at which the encoder of a U-Net is cut"
     )
-    new.add_argument("--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", dest="settings",
+    new.add_argument("--set", type=setting, action="append", default=[], metavar="NAME=VALUE", dest="settings",
         help="another argument of the network's builder, such as head_width=512")  # fmt: skip
     new.add_argument(
-        "--seed", type=_whole(0), default=0, metavar="N", help="seed of the random weights (default: 0)"
+        "--seed", type=whole(0), default=0, metavar="N", help="seed of the random weights (default: 0)"
     )
 
 
 def _add_import(verbs: Any) -> None:
     foreign = verbs.add_parser(
-        "import", help="make a bundle of a Keras file, a SavedModel or an ONNX file", allow_abbrev=False,
+        "import", help="make a bundle of a Keras file, a SavedModel or an ONNX file",
         description="Make a bundle of a network from elsewhere: a .keras, .h5 or .onnx file, or a SavedModel's folder.",
-        epilog=IMPORT_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=IMPORT_EPILOG, **LOOK,
     )  # fmt: skip
     add = foreign.add_argument
-    add("file", type=_text, metavar="FILE", help="the network")
+    add("file", type=text, metavar="FILE", help="the network")
     _add_card(
         foreign, scaling="scale of raw values, one number or one a band; fractions such as 1/255 are taken"
     )
@@ -89,33 +89,36 @@ def _add_import(verbs: Any) -> None:
         help="what it answers (default: what is found at its end and in its answers)",
     )
     add("--layout", choices=NETWORK["layout"], help="where its bands are (default: what its shape says)")
-    add(
-        "--stride", type=_whole(1), metavar="PX", help="multiples of which its chips must be (default: found)"
-    )
-    add("--reach", type=_whole(0), metavar="PX",
+    add("--stride", type=whole(1), metavar="PX", help="multiples of which its chips must be (default: found)")
+    add("--reach", type=whole(0), metavar="PX",
         help="how far it looks, if you know (default: read from the graph, or measured)")  # fmt: skip
 
 
 def _add_card(parser: argparse.ArgumentParser, scaling: str) -> None:
     """What only the user knows; whether something is missing is said later, all at once."""
     add = parser.add_argument
-    add("--name", type=_text, metavar="TEXT", help="name of the bundle (default: that of its folder)")
+    add("--name", type=text, metavar="TEXT", help="name of the bundle (default: that of its folder)")
     add(
         "--version",
-        type=_text,
+        type=text,
         default="1.0.0",
         metavar="TEXT",
         help="version of the bundle (default: 1.0.0)",
     )
-    add("--bands", type=_names, metavar="red,green,...", help="names of its bands, in its order")
+    add("--bands", type=names_in_order, metavar="red,green,...", help="names of its bands, in its order")
     add(
         "--classes",
-        type=_names,
+        type=names_in_order,
         metavar="a,b,...",
         help="its classes, in the order of its channels or labels",
     )
-    add("--colors", type=_names, metavar="#rrggbb,...", help="a colour for each class (default: a palette)")
-    add("--background", type=_text, metavar="CLASS", help="the class of which no polygons are made")
+    add(
+        "--colors",
+        type=names_in_order,
+        metavar="#rrggbb,...",
+        help="a colour for each class (default: a palette)",
+    )
+    add("--background", type=text, metavar="CLASS", help="the class of which no polygons are made")
     add(
         "--gsd",
         type=_gsd,
@@ -126,9 +129,9 @@ def _add_card(parser: argparse.ArgumentParser, scaling: str) -> None:
     add("--offset", type=_numbers, metavar="X[,X...]", help="what is added after scaling (default: 0)")
     add("--fill", type=_numbers, metavar="X[,X...]",
         help="raw value that stands for invalid pixels (default: what is scaled to 0)")  # fmt: skip
-    add("--halo", type=_whole(0), metavar="PX", help="context that it wants, where it has no finite reach")
-    add("--license", type=_text, default="not stated", metavar="TEXT", help="licence of its weights")
-    add("--output", type=_text, metavar="BUNDLE", help="folder of the bundle")
+    add("--halo", type=whole(0), metavar="PX", help="context that it wants, where it has no finite reach")
+    add("--license", type=text, default="not stated", metavar="TEXT", help="licence of its weights")
+    add("--output", type=text, metavar="BUNDLE", help="folder of the bundle")
     add("--force", action="store_true", help="write over a bundle that is there")
 
 
@@ -143,57 +146,17 @@ def _joined(argv: Sequence[str]) -> list[str]:
     return joined
 
 
-def _text(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty; is a variable of the shell not set?")
-    return text
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"{text!r} has an empty name in it; names are separated by commas")
-    return names
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def parse_whole(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
-        return int(text)
-
-    return parse_whole
-
-
-def _number(text: str) -> float:
-    above, _, below = text.partition("/")
-    try:
-        number = float(above) / float(below or 1)
-    except (ValueError, ZeroDivisionError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 0.5 or 1/255")
-    return number
-
-
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(_number(part) for part in text.split(","))
+    return tuple(fraction(part) for part in text.split(","))
 
 
 def _gsd(text: str) -> float | tuple[float, float] | str:
     if text == "any":
         return text
     try:
-        ends = tuple(_number(part) for part in text.split("-"))
+        ends = tuple(fraction(part) for part in text.split("-"))
     except argparse.ArgumentTypeError:
         ends = ()
     if len(ends) not in (1, 2) or min(ends) <= 0 or (len(ends) == 2 and ends[0] > ends[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is not a GSD such as 0.3, 0.2-0.4 or any")
     return ends[0] if len(ends) == 1 else (ends[0], ends[1])
-
-
-def _setting(text: str) -> tuple[str, int | float]:
-    name, found, value = text.partition("=")
-    if not found or not name:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as head_width=512")
-    return name, int(value) if re.fullmatch(r"-?\d+", value) else _number(value)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from pipeline.arguments import Parser, _names, _number, _text
+from pipeline.argument_values import checked, label_values, names, text, whole
+from pipeline.arguments import LOOK, Parser
 from pipeline.evaluation.options import (
     DEFAULT_BLOCK,
     DEFAULT_PICTURE,
@@ -36,8 +36,7 @@ def parse_evaluate(argv: Sequence[str]) -> EvaluateOptions:
         prog="terraseam evaluate",
         description="Measure predicted label maps and polygons against the truth.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        **LOOK,
     )
     _add_inputs(parser)
     _add_measures(parser)
@@ -49,20 +48,20 @@ def parse_evaluate(argv: Sequence[str]) -> EvaluateOptions:
 def _add_inputs(parser: Parser) -> None:
     """What is compared."""
     add = parser.add_argument
-    add("--predicted", required=True, type=_text, metavar="DIR|FILE",
+    add("--predicted", required=True, type=text, metavar="DIR|FILE",
         help="output of `terraseam segment`, a folder of files, a label map, or a file of polygons")  # fmt: skip
-    add("--truth", required=True, nargs="+", type=_text, metavar="FILE|GLOB",
+    add("--truth", required=True, nargs="+", type=text, metavar="FILE|GLOB",
         help="true polygons in any CRS, or label rasters")  # fmt: skip
-    add("--images", nargs="+", default=[], type=_text, metavar="FILE|GLOB",
+    add("--images", nargs="+", default=[], type=text, metavar="FILE|GLOB",
         help="the rasters that were segmented: pixels to measure polygons in, and ground for --picture")  # fmt: skip
-    add("--aoi", type=_text, metavar="FILE", help="polygons outside which nothing is measured")
-    add("--classes", type=_names, metavar="a,b",
+    add("--aoi", type=text, metavar="FILE", help="polygons outside which nothing is measured")
+    add("--classes", type=names, metavar="a,b",
         help="classes to measure (default: all); the names of labels 0, 1, ... where a map names none")  # fmt: skip
-    add("--background", type=_text, metavar="NAME",
+    add("--background", type=text, metavar="NAME",
         help="the class that is nothing, or none (default: background, else the first class)")  # fmt: skip
-    add("--class-property", type=_text, metavar="NAME",
+    add("--class-property", type=text, metavar="NAME",
         help="property that names the class of true polygons (default: all are of one class)")  # fmt: skip
-    add("--label-values", type=_values, metavar="0,1,2",
+    add("--label-values", type=label_values, metavar="0,1,2",
         help="values of true label rasters, in the order of the classes (default: 0, 1, ...)")  # fmt: skip
 
 
@@ -71,28 +70,17 @@ def _add_measures(parser: Parser) -> None:
     add = parser.add_argument
     add("--tolerance", type=_tolerance, default=DEFAULT_TOLERANCE, metavar="PX",
         help=f"distance forgiven between boundaries, 0 to {MOST_TOLERANCE} (default: {DEFAULT_TOLERANCE})")  # fmt: skip
-    add("--max-detections", type=_number(int, 1), metavar="N",
+    add("--max-detections", type=whole(1), metavar="N",
         help="surest polygons of a class that count on each raster for AP and AR; COCO has 100 (default: all)")  # fmt: skip
-    add("--block", type=_number(int, 1), default=DEFAULT_BLOCK, metavar="PX",
+    add("--block", type=whole(1), default=DEFAULT_BLOCK, metavar="PX",
         help=f"side of the squares read at once (default: {DEFAULT_BLOCK}); changes memory, no figure")  # fmt: skip
-    add("--picture", type=_text, metavar="FILE.png",
+    add("--picture", type=text, metavar="FILE.png",
         help="write a picture of errors: green true, yellow missed, purple false")  # fmt: skip
-    add("--picture-size", type=_number(int, 1), default=DEFAULT_PICTURE, metavar="PX",
+    add("--picture-size", type=whole(1), default=DEFAULT_PICTURE, metavar="PX",
         help=f"its longest side (default: {DEFAULT_PICTURE})")  # fmt: skip
     add("--json", action="store_true", help="print all figures as JSON")
 
 
-def _tolerance(text: str) -> int:
-    if not text.isdecimal() or int(text) > MOST_TOLERANCE:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {MOST_TOLERANCE}")
-    return int(text)
-
-
-def _values(text: str) -> tuple[int, ...]:
-    try:
-        values = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of values such as 0,1,2") from None
-    if len(set(values)) < len(values):
-        raise argparse.ArgumentTypeError(f"{text!r} names a value twice")
-    return values
+_tolerance = checked(
+    int, lambda value: 0 <= value <= MOST_TOLERANCE, f"a whole number from 0 to {MOST_TOLERANCE}"
+)

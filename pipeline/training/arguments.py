@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import difflib
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from models.training.recipe import LOSSES, OPTIMIZERS, SCHEDULES, Recipe
-from pipeline.arguments import ArgumentError, Parser, _band_list, _names, _number, _text
-from pipeline.models_arguments import _setting, _whole
+from pipeline.argument_values import bands, checked, label_values, names, number, setting, text, whole
+from pipeline.arguments import LOOK, ArgumentError, Parser
 from pipeline.training.options import BLOCK_CHIPS, DEFAULT_CHIP, Chips, TrainOptions, Truths
 
 NEEDED = ("images", "labels", "classes", "architecture", "output")
@@ -104,8 +104,7 @@ def _parser() -> Parser:
         prog="terraseam train",
         description="Train a network on rasters with labels, and write a bundle.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        **LOOK,
     )
     _add_first(parser)
     _add_truth(parser.add_argument_group("labels"))
@@ -120,42 +119,42 @@ def _parser() -> Parser:
 def _add_first(parser: Parser) -> None:
     """What a newcomer needs."""
     add = parser.add_argument
-    add("--images", nargs="+", type=_text, metavar="GLOB", help="rasters: paths, directories, globs")
-    add("--labels", nargs="+", type=_text, metavar="GLOB", help="polygons or label rasters: paths, globs")
-    add("--classes", type=_names, metavar="a,b",
+    add("--images", nargs="+", type=text, metavar="GLOB", help="rasters: paths, directories, globs")
+    add("--labels", nargs="+", type=text, metavar="GLOB", help="polygons or label rasters: paths, globs")
+    add("--classes", type=names, metavar="a,b",
         help="classes of the polygons, or of the values of label rasters")  # fmt: skip
-    add("--architecture", type=_text, metavar="NAME", help="a network that `terraseam models list` lists")
-    add("--encoder", type=_text, metavar="NAME", help="its encoder, or none")
-    add("--output", type=_text, metavar="BUNDLE", help="folder of the bundle")
+    add("--architecture", type=text, metavar="NAME", help="a network that `terraseam models list` lists")
+    add("--encoder", type=text, metavar="NAME", help="its encoder, or none")
+    add("--output", type=text, metavar="BUNDLE", help="folder of the bundle")
 
 
 def _add_truth(group: Any) -> None:
     add = group.add_argument
-    add("--class-property", type=_text, metavar="NAME",
+    add("--class-property", type=text, metavar="NAME",
         help="property that names the class of a polygon (default: all are of the one class)")  # fmt: skip
-    add("--background", type=_text, metavar="NAME",
+    add("--background", type=text, metavar="NAME",
         help="class of what no polygon covers (default: background); of label rasters "
         "the one that is nothing, or none (default: the first)")  # fmt: skip
-    add("--label-values", type=_whole_list, metavar="0,1,2",
+    add("--label-values", type=label_values, metavar="0,1,2",
         help="values of label rasters in the order of the classes (default: 0, 1, ...)")  # fmt: skip
     add(
         "--aoi",
-        type=_text,
+        type=text,
         metavar="FILE",
         help="polygons on the rasters outside which labels are not to be trusted",
     )
-    add("--bands", type=_band_list, metavar="1,2,3", help="bands to read (default: all but alpha)")
+    add("--bands", type=bands, metavar="1,2,3", help="bands to read (default: all but alpha)")
     add("--on-error", choices=("fail", "skip"), default="fail",
         help="what becomes of files that cannot be read (default: fail)")  # fmt: skip
 
 
 def _add_split(group: Any) -> None:
     add = group.add_argument
-    add("--val-images", nargs="+", type=_text, metavar="GLOB", help="rasters to validate on")
-    add("--val-labels", nargs="+", type=_text, metavar="GLOB", help="what is true of them")
+    add("--val-images", nargs="+", type=text, metavar="GLOB", help="rasters to validate on")
+    add("--val-labels", nargs="+", type=text, metavar="GLOB", help="what is true of them")
     add(
         "--val-aoi",
-        type=_text,
+        type=text,
         metavar="FILE",
         help="polygons on them outside which labels are not to be trusted",
     )
@@ -174,65 +173,65 @@ def _add_chips(group: Any) -> None:
         metavar="M",
         help="metres a pixel to train at (default: median of the rasters)",
     )
-    add("--chip", type=_whole(1), default=DEFAULT_CHIP, metavar="PX",
+    add("--chip", type=whole(1), default=DEFAULT_CHIP, metavar="PX",
         help=f"side of a chip (default: {DEFAULT_CHIP})")  # fmt: skip
-    add("--objects", type=_number(float, 0), default=usual.objects, metavar="SHARE",
+    add("--objects", type=number(0), default=usual.objects, metavar="SHARE",
         help=f"share of chips drawn around a thing (default: {usual.objects:g})")  # fmt: skip
-    add("--balance", type=_number(float, 0), default=usual.balance, metavar="X",
+    add("--balance", type=number(0), default=usual.balance, metavar="X",
         help="rasters are drawn by this power of their area: 1 draws all ground as often, 0 all rasters "
         f"(default: {usual.balance:g})")  # fmt: skip
     add("--scale-range", type=_range, default=usual.scale_range, metavar="A-B",
         help="factors by which the ground is magnified (default: 0.75-1.5)")  # fmt: skip
-    add("--stretch", type=_number(float, 1), default=usual.stretch, metavar="X",
+    add("--stretch", type=number(1), default=usual.stretch, metavar="X",
         help=f"factor up to which height and width differ (default: {usual.stretch:g})")  # fmt: skip
     add("--no-symmetries", action="store_true", help="neither turn nor mirror chips")
-    add("--looks", type=_number(float, 0), default=usual.looks, metavar="X",
+    add("--looks", type=number(0), default=usual.looks, metavar="X",
         help="strength of changes of colour, light, blur and noise; 0 for none (default: 1)")  # fmt: skip
 
 
 def _add_network(group: Any) -> None:
     add = group.add_argument
-    add("--encoder-weights", type=_text, metavar="FILE|imagenet",
+    add("--encoder-weights", type=text, metavar="FILE|imagenet",
         help="weights that the encoder starts from (default: random)")  # fmt: skip
-    add("--start", type=_text, metavar="BUNDLE",
+    add("--start", type=text, metavar="BUNDLE",
         help="bundle whose weights are taken where layers have the same name and shape")  # fmt: skip
-    add("--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", dest="settings",
+    add("--set", type=setting, action="append", default=[], metavar="NAME=VALUE", dest="settings",
         help="another argument of the network's builder, such as decoder_width=32")  # fmt: skip
     add("--half", action="store_true",
         help="round weights to half precision: half the size; what that changes is measured")  # fmt: skip
-    add("--name", type=_text, metavar="TEXT", help="name of the bundle (default: that of its folder)")
-    add("--version", type=_text, default="1.0.0", metavar="TEXT", help="its version (default: 1.0.0)")
-    add("--license", type=_text, default="not stated", metavar="TEXT",
+    add("--name", type=text, metavar="TEXT", help="name of the bundle (default: that of its folder)")
+    add("--version", type=text, default="1.0.0", metavar="TEXT", help="its version (default: 1.0.0)")
+    add("--license", type=text, default="not stated", metavar="TEXT",
         help="licences of weights and data, for the card")  # fmt: skip
-    add("--band-names", type=_names, metavar="red,green,...", help="names of the bands, for the card")
+    add("--band-names", type=names, metavar="red,green,...", help="names of the bands, for the card")
 
 
 def _add_recipe(group: Any) -> None:
     add, usual = group.add_argument, Recipe()
-    add("--epochs", type=_whole(1), metavar="N", help=f"epochs at most (default: {usual.epochs})")
-    add("--steps", type=_whole(1), metavar="N", help=f"steps of an epoch (default: {usual.steps})")
-    add("--batch", type=_whole(1), metavar="N", help=f"chips of a step (default: {usual.batch})")
+    add("--epochs", type=whole(1), metavar="N", help=f"epochs at most (default: {usual.epochs})")
+    add("--steps", type=whole(1), metavar="N", help=f"steps of an epoch (default: {usual.steps})")
+    add("--batch", type=whole(1), metavar="N", help=f"chips of a step (default: {usual.batch})")
     add("--rate", type=_positive, metavar="X", help=f"highest learning rate (default: {usual.rate:g})")
     add("--schedule", choices=SCHEDULES, help=f"how it falls (default: {usual.schedule})")
-    add("--warm-up", type=_whole(0), metavar="N", help="steps in which it rises first (default: 0)")
+    add("--warm-up", type=whole(0), metavar="N", help="steps in which it rises first (default: 0)")
     add("--optimizer", choices=OPTIMIZERS, help=f"(default: {usual.optimizer})")
-    add("--weight-decay", type=_number(float, 0), metavar="X", help="(default: 0)")
+    add("--weight-decay", type=number(0), metavar="X", help="(default: 0)")
     add("--clip", type=_positive, metavar="X", help="norm that gradients are cut to (default: never)")
-    add("--loss", type=_text, metavar="TEXT",
+    add("--loss", type=text, metavar="TEXT",
         help=f"sum of {', '.join(LOSSES)}, each with a factor or not, such as 0.5*focal+dice; "
         f"cross_entropy:border weighs gaps between things (default: {usual.loss})")  # fmt: skip
     add("--class-weights", type=_weights, metavar="a,b|balanced", help="factor of each class in the loss")
-    add("--freeze-epochs", type=_whole(0), metavar="N", help="epochs in which the encoder rests (default: 0)")
+    add("--freeze-epochs", type=whole(0), metavar="N", help="epochs in which the encoder rests (default: 0)")
     add(
         "--freeze-norm",
         action="store_const",
         const=True,
         help="leave normalization of the encoder as it came",
     )
-    add("--patience", type=_whole(1), metavar="N",
+    add("--patience", type=whole(1), metavar="N",
         help="epochs without a better validation after which it ends (default: never)")  # fmt: skip
-    add("--average", type=_number(float, 0), metavar="X", help="momentum of averaged weights (default: none)")
-    add("--seed", type=_whole(0), metavar="N", help="seed of all that is random (default: 0)")
+    add("--average", type=number(0), metavar="X", help="momentum of averaged weights (default: none)")
+    add("--seed", type=whole(0), metavar="N", help="seed of all that is random (default: 0)")
 
 
 def _add_run(group: Any) -> None:
@@ -244,13 +243,13 @@ def _add_run(group: Any) -> None:
     )
     add(
         "--work",
-        type=_text,
+        type=text,
         metavar="DIR",
         help="folder of state, logs and pictures (default: OUTPUT.training)",
     )
     add("--restart", action="store_true", help="begin anew where a training was begun before")
     add("--tensorboard", action="store_true", help="write logs for TensorBoard, too")
-    add("--pictures", type=_whole(0), default=8, metavar="N",
+    add("--pictures", type=whole(0), default=8, metavar="N",
         help="validation chips on the picture of each epoch (default: 8)")  # fmt: skip
     add("--force", action="store_true", help="replace a bundle that is there")
     add("--dry-run", action="store_true", help="say what would be done, and do nothing")
@@ -263,38 +262,18 @@ RECIPE = (
 """Options that are fields of a recipe."""
 
 
-def _checked(kind: Callable[[str], Any], good: Callable[[Any], bool], words: str) -> Callable[[str], Any]:
-    """A parser of texts that must be good."""
-
-    def parse(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not good(value):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {words}")
-        return value
-
-    return parse
-
-
 def _floats(text: str, mark: str = ",") -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(mark))
 
 
-_positive = _checked(float, lambda value: 0 < value < float("inf"), "a number above 0")
-_share = _checked(float, lambda value: 0 < value < 1, "a share above 0 and below 1")
-_range = _checked(
+_positive = checked(float, lambda value: 0 < value < float("inf"), "a number above 0")
+_share = checked(float, lambda value: 0 < value < 1, "a share above 0 and below 1")
+_range = checked(
     lambda text: _floats(text, "-") * (1 if "-" in text else 2),
     lambda ends: len(ends) == 2 and 0 < ends[0] <= ends[1] < float("inf"),
     "a range such as 0.5-2",
 )
-_whole_list = _checked(
-    lambda text: tuple(int(part) for part in text.split(",")),
-    lambda values: len(set(values)) == len(values),
-    "a list of different values such as 0,1,2",
-)
-_weights = _checked(
+_weights = checked(
     lambda text: text if text == "balanced" else _floats(text),
     lambda value: value == "balanced" or all(0 <= one < float("inf") for one in value),
     "a list of factors such as 1,2 or balanced",

@@ -1,0 +1,94 @@
+"""Values of arguments, understood or refused: what argparse takes as ``type``."""
+
+from __future__ import annotations
+
+import math
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from typing import Any
+
+
+def checked(kind: Callable[[str], Any], good: Callable[[Any], bool], words: str) -> Callable[[str], Any]:
+    """Make a parser of texts that must be good.
+
+    Args:
+        kind: From the text to its value, or a ValueError.
+        good: Whether the value can be meant.
+        words: What was wanted, such as ``a number above 0``.
+    """
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not good(value):
+            raise ArgumentTypeError(f"{text!r} is not {words}")
+        return value
+
+    return parse
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Make a parser of whole numbers."""
+    return checked(int, lambda value: value >= least, f"a whole number of {least} or more")
+
+
+def number(least: float) -> Callable[[str], float]:
+    """Make a parser of finite numbers."""
+    return checked(float, lambda value: least <= value < math.inf, f"a number of {least} or more")
+
+
+def text(said: str) -> str:
+    """Take a text as it is, if there is any."""
+    if not said.strip():
+        raise ArgumentTypeError("it is empty; is a variable of the shell not set?")
+    return said
+
+
+def names(said: str) -> tuple[str, ...]:
+    """Names, separated by commas; empty ones do not count."""
+    found = tuple(name.strip() for name in said.split(",") if name.strip())
+    if not found:
+        raise ArgumentTypeError("names are wanted, separated by commas")
+    return found
+
+
+def names_in_order(said: str) -> tuple[str, ...]:
+    """Names whose places mean something, separated by commas: an empty one is a mistake."""
+    found = tuple(name.strip() for name in said.split(","))
+    if not all(found):
+        raise ArgumentTypeError(f"{said!r} has an empty name in it; names are separated by commas")
+    return found
+
+
+def _wholes(said: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in said.split(","))
+
+
+bands = checked(_wholes, bool, "a list of band numbers such as 1,2,3")
+
+
+def label_values(said: str) -> tuple[int, ...]:
+    """Values of label rasters, in the order of the classes."""
+    values = checked(_wholes, bool, "a list of values such as 0,1,2")(said)
+    if len(set(values)) < len(values):
+        raise ArgumentTypeError(f"{said!r} names a value twice")
+    return values
+
+
+def _quotient(said: str) -> float:
+    above, _, below = said.partition("/")
+    return float(above) / (float(below or 1) or math.nan)
+
+
+fraction = checked(_quotient, math.isfinite, "a number such as 0.5 or 1/255")
+
+
+def setting(said: str) -> tuple[str, int | float]:
+    """An argument of a network's builder."""
+    name, found, value = said.partition("=")
+    if not found or not name:
+        raise ArgumentTypeError(f"{said!r} is not NAME=VALUE, such as head_width=512")
+    return name, int(value) if re.fullmatch(r"-?\d+", value) else fraction(value)
