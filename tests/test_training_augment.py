@@ -78,6 +78,25 @@ def test_values_stay_within_those_of_pixels():
     assert np.isfinite(made).all()
 
 
+def beyond_white() -> np.ndarray:
+    """Chips of which some values lie outside 0 to 255, as those of rasters do that hold no bytes."""
+    return some_chips() * 3 - 200
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_values_beyond_white_and_black_stay_what_they_were_but_for_what_is_drawn(name):
+    chips = beyond_white()
+    assert chips.min() < -50 and chips.max() > 350
+    assert np.allclose(change(chips, only(name, 1e-6), 1), chips, atol=0.01)
+
+
+def test_no_change_goes_further_beyond_than_the_chip_itself():
+    strong = Looks(0.9, 0.9, 0.9, 0.5, 2.0, 0.5, 1.0, 0.5, 1.0)
+    for chip, made in zip(beyond_white(), change(beyond_white(), strong, 1), strict=True):
+        assert chip.min() <= made.min() and made.max() <= chip.max() and np.isfinite(made).all()
+        assert not np.allclose(made, chip, atol=1)
+
+
 def test_chips_are_not_written_to():
     chips = some_chips()
     before = chips.copy()

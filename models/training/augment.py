@@ -76,12 +76,13 @@ def change(chips: np.ndarray, looks: Looks, seeds: int | Sequence[int]) -> np.nd
     """Change the looks of chips; the same seed gives the same change.
 
     Args:
-        chips: Values 0 to 255, float32, shape ``(n, height, width, bands)``; not written to.
+        chips: Values 0 to 255, a few of them beyond, float32, shape ``(n, height, width, bands)``; not written to.
         looks: How much.
         seeds: One seed a chip, or one number: then those of the chips count up from it.
 
     Returns:
-        Chips of the same shape, within 0 to 255. Those that were not drawn are the same to the bit.
+        Chips of the same shape, each within 0 to 255, or as far beyond as its own values lay. Those that were not
+        drawn are the same to the bit.
 
     Raises:
         ValueError: If there is not one seed a chip.
@@ -102,6 +103,7 @@ def change(chips: np.ndarray, looks: Looks, seeds: int | Sequence[int]) -> np.nd
 
 def _changed(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:
     """Change one chip ``(height, width, bands)``: light first, then the camera's lens and sensor."""
+    low, high = np.minimum(chip.min(), np.float32(0)), np.maximum(chip.max(), np.float32(WHITE))
     steps = (
         (looks.hue or looks.saturation, _recoloured),
         (looks.contrast or looks.brightness or looks.gain, _relit),
@@ -112,7 +114,7 @@ def _changed(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.nd
     for size, step in steps:
         if size:
             chip = step(chip, looks, draw)
-            np.clip(chip, np.float32(0), np.float32(WHITE), out=chip)
+            np.clip(chip, low, high, out=chip)
     return chip
 
 
@@ -121,11 +123,12 @@ def _recoloured(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np
     if chip.shape[-1] != 3:
         return chip.copy()
     turn, factor = draw.uniform(-looks.hue, looks.hue), 1 + draw.uniform(-looks.saturation, looks.saturation)
-    colours = np.array(ops.convert_to_numpy(ops.image.rgb_to_hsv(chip / np.float32(WHITE))))
+    low = np.minimum(chip.min(), np.float32(0))  # Values below 0 have no hue.
+    colours = np.array(ops.convert_to_numpy(ops.image.rgb_to_hsv((chip - low) / np.float32(WHITE))))
     hue = colours[..., 0] + np.float32(turn)
     colours[..., 0] = hue - np.floor(hue)
     colours[..., 1] = np.minimum(colours[..., 1] * np.float32(factor), np.float32(1))
-    return ops.convert_to_numpy(ops.image.hsv_to_rgb(colours)) * np.float32(WHITE)
+    return ops.convert_to_numpy(ops.image.hsv_to_rgb(colours)) * np.float32(WHITE) + low
 
 
 def _relit(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:
@@ -143,9 +146,10 @@ def _relit(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndar
 
 
 def _bent(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:
-    """Bend the response of the camera."""
+    """Bend the response of the camera; values below 0 by the mirrored curve."""
     exponent = math.exp(draw.uniform(-looks.gamma, looks.gamma))
-    return np.power(chip / np.float32(WHITE), np.float32(exponent)) * np.float32(WHITE)
+    bent = np.power(np.abs(chip) / np.float32(WHITE), np.float32(exponent)) * np.float32(WHITE)
+    return np.copysign(bent, chip)
 
 
 def _blurred(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:
