@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 
 from pipeline.arguments import ArgumentError, parse
+from pipeline.errors import PlanError
+from pipeline.exits import DONE, FAILED, IMPOSSIBLE, INTERRUPTED, fail
 from pipeline.options import SegmentOptions
-
-DONE, FAILED, IMPOSSIBLE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         command, options, as_json = parse(arguments, _version())
     except ArgumentError as error:
-        return _fail(str(error), IMPOSSIBLE)
+        return fail(str(error), IMPOSSIBLE)
     run = (lambda: _plan(options, as_json)) if command == "plan" else (lambda: _segment(options))
     return _ended(run, "interrupted; run the same command again to continue")
 
@@ -44,7 +44,7 @@ def _ended(run: Callable[[], int], interrupted: str) -> int:
     try:
         return run()
     except KeyboardInterrupt:
-        return _fail(interrupted, INTERRUPTED)
+        return fail(interrupted, INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
@@ -70,25 +70,25 @@ def _evaluate(arguments: Sequence[str]) -> int:
 
 def _plan(options: SegmentOptions, as_json: bool) -> int:
     from pipeline.describe import describe_plan, plan_json
-    from pipeline.plan import PlanError, make_plan
+    from pipeline.plan import make_plan
 
     try:
         plan = make_plan(options)
     except PlanError as error:
         if as_json:
             print(json.dumps({"reasons": error.reasons}, indent=2))
-        return _fail(str(error), IMPOSSIBLE)
+        return fail(str(error), IMPOSSIBLE)
     print(json.dumps(plan_json(plan), indent=2) if as_json else describe_plan(plan))
     return DONE
 
 
 def _segment(options: SegmentOptions) -> int:
-    from pipeline.plan import PlanError, make_plan
+    from pipeline.plan import make_plan
 
     try:
         plan = make_plan(options)
     except PlanError as error:
-        return _fail(str(error), IMPOSSIBLE)
+        return fail(str(error), IMPOSSIBLE)
     for note in plan.notes:
         print(note, file=sys.stderr)
     # Beam warns of what it was installed without, and repeats our sentences with their tracebacks.
@@ -99,17 +99,12 @@ def _segment(options: SegmentOptions) -> int:
     try:
         manifest = run_plan(plan)
     except BeamOptionError as error:
-        return _fail(str(error), IMPOSSIBLE)
+        return fail(str(error), IMPOSSIBLE)
     except RunError as error:
-        return _fail(str(error), FAILED)
+        return fail(str(error), FAILED)
     if manifest is not None:
         print(describe_results(manifest))
     return DONE
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"terraseam: {message}", file=sys.stderr)
-    return status
 
 
 def _version() -> str:

@@ -15,6 +15,7 @@ from models.card_values import Scaling
 from models.importing.foreign import RefusedError
 from models.zoo import ZOO, Row, ZooError, find
 from pipeline.arguments import ArgumentError
+from pipeline.exits import DONE, IMPOSSIBLE, fail, fail_on_file
 from pipeline.models_arguments import parse_models
 from pipeline.models_card import card_words, check_said
 from pipeline.models_words import (
@@ -26,8 +27,6 @@ from pipeline.models_words import (
 )
 from pipeline.models_words import card_words as describe_card
 
-DONE, FAILED, IMPOSSIBLE = 0, 1, 2
-
 
 def run_models(argv: Sequence[str]) -> int:
     """Run ``terraseam models``; returns the exit status."""
@@ -35,11 +34,9 @@ def run_models(argv: Sequence[str]) -> int:
         said = parse_models(argv)
         return VERBS[said.verb](said)
     except (ArgumentError, CardError, RefusedError, ZooError) as error:
-        return _fail(str(error), IMPOSSIBLE)
+        return fail(str(error), IMPOSSIBLE)
     except OSError as error:
-        return _fail(
-            f"{error.strerror or error}: {error.filename or 'a file'} cannot be read or written", FAILED
-        )
+        return fail_on_file(error)
 
 
 def _list(said: argparse.Namespace) -> int:
@@ -159,11 +156,6 @@ def _import(said: argparse.Namespace) -> int:
         print(note, file=sys.stderr)
     print(describe_card(made.card, request.output))
     return DONE
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"terraseam: {message}", file=sys.stderr)
-    return status
 
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {

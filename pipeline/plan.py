@@ -8,6 +8,7 @@ from typing import Any
 from models.card import Card, CardError, check_weights, find_bundle
 from models.engines.choice import chosen_engine
 from models.ensemble import combined_card
+from pipeline.errors import PlanError
 from pipeline.model_reasons import model_notes, model_reasons
 from pipeline.options import DEFAULT_TILE, SegmentOptions
 from pipeline.rasters import expand, raster_ids
@@ -36,18 +37,6 @@ CALL_MEMORY = {"tensorflow": 1.0, "openvino": 1.0, "onnx": 1.4}
 
 UNBOUNDED_HALO = 128
 """The halo of networks without finite reach, where neither user nor card says one, in pixels."""
-
-
-class PlanError(ValueError):
-    """A run that cannot succeed.
-
-    Attributes:
-        reasons: Every reason, one sentence each.
-    """
-
-    def __init__(self, reasons: list[str]) -> None:
-        super().__init__("this run cannot succeed:\n" + "\n".join(f"- {reason}" for reason in reasons))
-        self.reasons = tuple(reasons)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From raster arguments to rasters with ids."""
+"""From arguments to files, and from rasters to their ids."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tiles.inspect import SUFFIXES, RasterError, is_local
 
+VECTORS = frozenset({".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".geoparquet"})
+"""Endings of the files of polygons that are taken from a folder."""
 TAKEN = frozenset({"manifest.json"})
 """Names in the folder of the results that are no raster's."""
 
@@ -50,6 +52,40 @@ def _expand_one(argument: str) -> list[str]:
     found = sorted(p for p in matches if Path(p).is_file())
     if not found:
         raise RasterError(f"no file matches {argument}")
+    return found
+
+
+def expand_files(arguments: Sequence[str], option: str) -> tuple[list[str], list[str]]:
+    """Files of paths and globs, each once.
+
+    Returns:
+        The files, and a sentence for each argument that names none.
+    """
+    files, problems = dict[str, None](), []
+    for argument in arguments:
+        known = not is_local(argument) or Path(argument).exists()
+        found = [argument] if known else sorted(glob.glob(argument, recursive=True))  # noqa: PTH207
+        if not found:
+            problems.append(
+                f"no file matches {option} {argument}"
+                if glob.has_magic(argument)
+                else f"{option} {argument} does not exist"
+            )
+        files.update(dict.fromkeys(found))
+    return list(files), problems
+
+
+def label_files(paths: Sequence[str]) -> list[str]:
+    """Paths, where folders give way to the files of polygons in them, or else to the rasters."""
+    found = []
+    for path in paths:
+        if not Path(path).is_dir():
+            found.append(path)
+            continue
+        suffixes = {*VECTORS, *SUFFIXES}
+        inside = sorted(str(file) for file in Path(path).iterdir() if file.suffix.lower() in suffixes)
+        vectors = [file for file in inside if Path(file).suffix.lower() in VECTORS]
+        found += vectors or inside or [path]
     return found
 
 

@@ -1,11 +1,20 @@
-"""Figures in the unit that suits them."""
+"""Figures in the unit that suits them, and lists of which only the beginning is told."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 def count(number: int, noun: str) -> str:
     """A number of things, such as ``1 sheet`` or ``64 sheets``."""
     return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """Names such as ``a, b``, or of many the first ones, such as ``a, b, c, d, e and 4 more``."""
+    names = list(names)
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def format_area(square_metres: float) -> str:

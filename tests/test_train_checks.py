@@ -13,9 +13,9 @@ import rasterio
 from train_town import make_town, words
 
 from pipeline.cli import main
+from pipeline.errors import TrainError
 from pipeline.training.arguments import parse_train
 from pipeline.training.plan import TrainPlan, plan_training
-from pipeline.training.reasons import TrainError
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def planned(site: Path, *more: object) -> TrainPlan:
 def reasons(site: Path, *more: object) -> list[str]:
     with pytest.raises(TrainError) as caught:
         planned(site, *more)
-    return caught.value.reasons
+    return list(caught.value.reasons)
 
 
 CASES = {

@@ -17,9 +17,9 @@ import shapely
 from train_town import SIDE, make_town, words, write_polygons
 
 from pipeline.cli import main
+from pipeline.errors import TrainError
 from pipeline.training.arguments import parse_train
 from pipeline.training.plan import data_marks, plan_training
-from pipeline.training.reasons import TrainError
 from tiles.georef import Georef
 
 ROOT = Path(__file__).parent.parent

@@ -10,9 +10,9 @@ import numpy as np
 import rasterio
 from train_town import POOLS, ROOFS, SIDE, words, write_polygons
 
+from pipeline.errors import TrainError
 from pipeline.training.arguments import parse_train
 from pipeline.training.plan import TrainPlan, plan_training
-from pipeline.training.reasons import TrainError
 from tiles.georef import Georef
 
 NORTH = 5_600_000.0
@@ -83,7 +83,7 @@ def reasons(site: Path, *more: object, without: Sequence[str] = ()) -> list[str]
     try:
         planned(site, *more, without=without)
     except TrainError as error:
-        return error.reasons
+        return list(error.reasons)
     raise AssertionError("this training can be made")
 
 

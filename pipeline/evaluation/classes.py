@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.errors import EvaluateError
 from pipeline.evaluation.options import EvaluateOptions
-from pipeline.evaluation.reasons import EvaluateError
+from pipeline.units import listed
 from tiles.truth.scene import IGNORED
 from tiles.truth.vectors import PolygonFile
 
@@ -57,8 +58,9 @@ class ClassList:
         if unknown and not self.restricted:
             raise EvaluateError(
                 [
-                    f"{file.path} has polygons of {_list(unknown)}, but the classes are {', '.join(self.names)}; "
-                    "choose --class-property, or name the classes that are to be measured with --classes"
+                    f"{file.path} has polygons of {listed(map(repr, unknown))}, but the classes are "
+                    f"{', '.join(self.names)}; choose --class-property, or name the classes that are to be "
+                    "measured with --classes"
                 ]
             )
         return np.array([table.get(value, NO_CLASS) for value in file.values], np.int64)
@@ -114,8 +116,3 @@ def names_of_polygons(values: Iterable[str | None], options: EvaluateOptions) ->
 
 def _background(options: EvaluateOptions) -> tuple[str, ...]:
     return () if options.background in (None, "none") else (str(options.background),)
-
-
-def _list(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.arguments import ArgumentError
+from pipeline.errors import EvaluateError
 from pipeline.evaluation.arguments import parse_evaluate
 from pipeline.evaluation.options import EvaluateOptions
-from pipeline.evaluation.reasons import EvaluateError
+from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, fail_on_file
 
 if TYPE_CHECKING:
     from pipeline.evaluation.measure import Measured
-
-DONE, FAILED, IMPOSSIBLE = 0, 1, 2
 
 
 def run_evaluate(argv: Sequence[str]) -> int:
@@ -26,7 +25,7 @@ def run_evaluate(argv: Sequence[str]) -> int:
         options = parse_evaluate(argv)
         check_picture(options)
     except ArgumentError as error:
-        return _fail(str(error), IMPOSSIBLE)
+        return fail(str(error), IMPOSSIBLE)
     from tiles.inspect import RasterError
     from tiles.source import RasterReadError
     from tiles.truth.label_raster import LabelRasterError
@@ -37,15 +36,13 @@ def run_evaluate(argv: Sequence[str]) -> int:
     except EvaluateError as error:
         if options.json:
             print(json.dumps({"reasons": error.reasons}, indent=2))
-        return _fail(str(error), IMPOSSIBLE)
+        return fail(str(error), IMPOSSIBLE)
     except (LabelRasterError, RasterError, VectorError) as error:
-        return _fail(str(error), IMPOSSIBLE)
+        return fail(str(error), IMPOSSIBLE)
     except RasterReadError as error:
-        return _fail(str(error), FAILED)
+        return fail(str(error), FAILED)
     except OSError as error:
-        return _fail(
-            f"{error.strerror or error}: {error.filename or 'a file'} cannot be read or written", FAILED
-        )
+        return fail_on_file(error)
 
 
 def check_picture(options: EvaluateOptions) -> None:
@@ -108,8 +105,3 @@ def _draw(measured: Sequence[Measured], background: int | None, options: Evaluat
     picture = chips[0] if len(chips) == 1 else sheet_of_chips(rows)
     write_png(Path(str(options.picture)), picture)
     print(f"{options.picture}: {WORDS}", file=sys.stderr)
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"terraseam: {message}", file=sys.stderr)
-    return status

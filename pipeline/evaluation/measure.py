@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
+from pipeline.errors import EvaluateError
 from pipeline.evaluation.classes import ClassList
 from pipeline.evaluation.options import EvaluateOptions
 from pipeline.evaluation.polygons import (
@@ -16,7 +17,6 @@ from pipeline.evaluation.polygons import (
     place_truth,
     region_of,
 )
-from pipeline.evaluation.reasons import EvaluateError
 from pipeline.evaluation.subjects import Subject
 from tiles.measures.average_precision import Matches, match
 from tiles.measures.clip import clip

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from pipeline.errors import EvaluateError
 from pipeline.evaluation.classes import ClassList, class_list, names_of_polygons
 from pipeline.evaluation.options import EvaluateOptions
-from pipeline.evaluation.pairing import expand_files
 from pipeline.evaluation.polygons import CLASS, place_area, read_file, with_property
 from pipeline.evaluation.predicted import Predicted, find_predicted
-from pipeline.evaluation.reasons import EvaluateError
 from pipeline.evaluation.subjects import Subject, make_subjects
+from pipeline.rasters import expand_files
 from tiles.inspect import RasterError, inspect_raster
 from tiles.measures.label_map import LabelMapFile
 from tiles.truth.vectors import VectorError, is_vector

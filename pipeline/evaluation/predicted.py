@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.evaluation.reasons import EvaluateError
+from pipeline.errors import EvaluateError
+from pipeline.rasters import VECTORS
 from tiles.inspect import SUFFIXES
 from tiles.truth.vectors import is_vector
 
 LABELS, POLYGONS, MANIFEST = "labels.tif", "polygons.geojson", "manifest.json"
-VECTORS = frozenset({".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".geoparquet"})
 
 
 @dataclass(frozen=True)

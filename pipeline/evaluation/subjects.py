@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from pipeline.evaluation.pairing import bounds_of, pair_by_name, pair_by_overlap
+from pipeline.errors import EvaluateError
 from pipeline.evaluation.plane import plane_of
 from pipeline.evaluation.polygons import CLASS, read_file, with_property
 from pipeline.evaluation.predicted import Predicted
-from pipeline.evaluation.reasons import EvaluateError
 from tiles.georef import Georef
 from tiles.inspect import inspect_raster
 from tiles.measures.label_map import LabelMapFile
-from tiles.truth.vectors import is_vector
+from tiles.truth.pairs import outline_of, overlapping
+from tiles.truth.vectors import PolygonFile, is_vector
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,12 @@ def make_subjects(
         EvaluateError: If nothing pairs, or what pairs does not fit.
     """
     grids = {one.name: _own_grid(one, labels[one.name]) for one in predicted}
-    grounds, _ = _paired(grids, images)
+    grounds, _ = _paired(grids, {file: outline_of(file) for file in images})
     for name in grids:
         if labels[name] is None and grounds[name]:
             grids[name] = inspect_raster(grounds[name][0]).georef
-    truths, unused = _paired(grids, truth)
+    outlines = {file: outline_of(file) for file in truth}
+    truths, unused = _paired(grids, outlines)
     if not any(truths.values()):
         raise EvaluateError(
             [
@@ -78,12 +80,14 @@ def make_subjects(
         )
     notes = [f"{name} has no truth and is left out" for name, files in truths.items() if not files]
     notes += [f"{file} is the truth of nothing that was predicted" for file in unused]
-    subjects, reasons = [], []
+    reasons: list[str] = []
+    subjects = []
     for one in predicted:
         if truths[one.name]:
             ground = grounds[one.name][0] if grounds[one.name] else None
             try:
-                subjects.append(_subject(one, labels[one.name], tuple(truths[one.name]), ground))
+                of = {file: outlines[file] for file in truths[one.name]}
+                subjects.append(_subject(one, labels[one.name], of, ground))
             except EvaluateError as error:
                 reasons += error.reasons
     if reasons:
@@ -99,23 +103,42 @@ def _own_grid(one: Predicted, labels: LabelMapFile | None) -> Georef | None:
 
 
 def _paired(
-    grids: Mapping[str, Georef | None], files: Sequence[str]
+    grids: Mapping[str, Georef | None], outlines: Mapping[str, PolygonFile | None]
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Files of each raster, by name or else by overlap, and the files of none."""
-    paired, left = pair_by_name(list(grids), files)
+    paired, left = _by_name(list(grids), list(outlines))
     lacking = {name: grid for name, grid in grids.items() if not paired[name]}
     known = {name: grid for name, grid in lacking.items() if grid is not None}
-    paired |= pair_by_overlap(known, left)
+    paired |= overlapping(known, {file: outlines[file] for file in left})
     if len(grids) == 1 and not known:
         # Nothing was predicted at all: what is true was missed.
         paired |= dict.fromkeys(lacking, left)
     used = {file for some in paired.values() for file in some}
-    return paired, [file for file in files if file not in used]
+    return paired, [file for file in outlines if file not in used]
+
+
+def _by_name(names: Sequence[str], files: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Give each raster the files that are called like it.
+
+    A lone ``labels.tif`` or ``polygons.geojson`` is called like its folder.
+
+    Returns:
+        The files of each raster, and those that are called like none.
+    """
+    paired: dict[str, list[str]] = {name: [] for name in names}
+    left = []
+    for file in files:
+        path = Path(file)
+        name = next((name for name in (path.stem, path.parent.name) if name in paired), None)
+        left.append(file) if name is None else paired[name].append(file)
+    return paired, left
 
 
 def _subject(
-    one: Predicted, labels: LabelMapFile | None, truth: tuple[str, ...], image: str | None
+    one: Predicted, labels: LabelMapFile | None, outlines: Mapping[str, PolygonFile | None], image: str | None
 ) -> Subject:
+    """One raster with the files of its truth, whose bounds are known."""
+    truth = tuple(outlines)
     rasters = [path for path in truth if not is_vector(path)]
     if rasters and len(truth) > 1:
         raise EvaluateError(
@@ -129,8 +152,8 @@ def _subject(
         return Subject(one, None, truth, plane, in_pixels=False)
     if image is not None and labels is not None:
         _check_ground(one.name, georef, image)
-    empty = all(bounds_of(path) is None for path in truth)
-    if not (empty or pair_by_overlap({one.name: georef}, truth)[one.name]):
+    empty = all(outline is None for outline in outlines.values())
+    if not (empty or overlapping({one.name: georef}, outlines)[one.name]):
         raise EvaluateError([f"{', '.join(truth)} and {one.name} have no common area; check the CRS of both"])
     return Subject(one, labels, truth, georef, in_pixels=True, image=image)
 

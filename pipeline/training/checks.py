@@ -18,7 +18,7 @@ from pipeline.reasons import nearest_existing
 from pipeline.training.classes import Classes
 from pipeline.training.labelled import Labelled
 from pipeline.training.options import TrainOptions, Truths
-from pipeline.units import format_gsd
+from pipeline.units import format_gsd, listed
 from tiles.truth.label_raster import RasterTruth
 
 FAR = 4.0
@@ -90,8 +90,7 @@ def values_held(labelled: Sequence[Labelled]) -> str:
                 shape = tuple(min(SEEN, size) for size in dataset.shape)
                 read = dataset.read(1, out_shape=shape, resampling=Resampling.nearest, masked=True)
             held.update(np.unique(read.compressed()).tolist())
-    shown = ", ".join(f"{value:g}" for value in sorted(held)[:TOLD])
-    return f"{shown} and {len(held) - TOLD} more" if len(held) > TOLD else shown
+    return listed((f"{value:g}" for value in sorted(held)), TOLD)
 
 
 def band_reasons(names: Sequence[str] | None, bands: Sequence[int]) -> list[str]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.card_values import ClassInfo
+from pipeline.errors import TrainError
 from pipeline.models_card import PALETTE
 from pipeline.training.options import Truths
-from pipeline.training.reasons import TrainError
 from tiles.truth.polygons import IGNORED
 from tiles.truth.vectors import PolygonFile
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from models.card import CardError
 from pipeline.arguments import ArgumentError
+from pipeline.errors import TrainError
+from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail
 from pipeline.training.arguments import parse_train
-
-DONE, FAILED, IMPOSSIBLE = 0, 1, 2
 
 
 def run_train(argv: Sequence[str]) -> int:
@@ -17,15 +17,14 @@ def run_train(argv: Sequence[str]) -> int:
     try:
         options = parse_train(argv)
     except ArgumentError as error:
-        return _fail(str(error), IMPOSSIBLE)
+        return fail(str(error), IMPOSSIBLE)
     from pipeline.training.plan import plan_training
-    from pipeline.training.reasons import TrainError
     from pipeline.training.words import notes, plan_words, result_words
 
     try:
         plan = plan_training(options)
     except TrainError as error:
-        return _fail(str(error), IMPOSSIBLE)
+        return fail(str(error), IMPOSSIBLE)
     for note in notes(plan):
         print(note, file=sys.stderr)
     print(plan_words(plan), flush=True)
@@ -38,13 +37,8 @@ def run_train(argv: Sequence[str]) -> int:
     try:
         card = run_training(plan)
     except (TrainingError, RasterReadError, CardError) as error:
-        return _fail(str(error), IMPOSSIBLE if isinstance(error, NoStartError) else FAILED)
+        return fail(str(error), IMPOSSIBLE if isinstance(error, NoStartError) else FAILED)
     except OSError as error:
-        return _fail(f"{error.filename or 'a file'} cannot be written: {error.strerror or error}", FAILED)
+        return fail(f"{error.filename or 'a file'} cannot be written: {error.strerror or error}", FAILED)
     print(result_words(plan, card))
     return DONE
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"terraseam: {message}", file=sys.stderr)
-    return status

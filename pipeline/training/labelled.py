@@ -12,13 +12,12 @@ from typing import TypeVar
 import numpy as np
 import shapely
 
-from pipeline.evaluation.pairing import expand_files
-from pipeline.rasters import expand, raster_ids
+from pipeline.errors import TrainError
+from pipeline.rasters import expand, expand_files, label_files, raster_ids
 from pipeline.training.classes import Classes, classes_of_polygons, classes_of_rasters
 from pipeline.training.options import Truths
-from pipeline.training.reasons import TrainError
-from pipeline.units import count
-from tiles.inspect import SUFFIXES, RasterError, RasterInfo, inspect_raster
+from pipeline.units import count, listed
+from tiles.inspect import RasterError, RasterInfo, inspect_raster
 from tiles.source import RasterReadError
 from tiles.truth.area import Area, area_of
 from tiles.truth.label_raster import LabelRasterError, RasterTruth
@@ -30,8 +29,6 @@ from tiles.truth.vectors import PolygonFile, VectorError, is_vector, read_polygo
 from tiles.truth.view import View
 
 T = TypeVar("T")
-VECTORS = (".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".geoparquet")
-"""Endings of the files of polygons that are taken from a folder."""
 FILE_ERRORS = (RasterError, VectorError, LabelRasterError, RasterReadError, OSError, ValueError)
 
 
@@ -111,7 +108,7 @@ class Reader:
     def labelled(self, images: Sequence[str], labels: Sequence[str], what: str) -> list[Labelled]:
         """Read the rasters that have labels; whatever is wrong becomes a finding."""
         found, problems = expand(images)
-        files, more = expand_files(_of_folders(labels), f"--{what}labels")
+        files, more = expand_files(label_files(labels), f"--{what}labels")
         self.findings.reasons += [*problems, *more]
         if not found or not files or not self._choose_classes(files):
             return []
@@ -173,7 +170,7 @@ class Reader:
         for kind, unpaired in (("raster", images), ("file of labels", labels)):
             if unpaired:
                 self.findings.notes.append(
-                    f"{count(len(unpaired), kind)} without a partner, left out: {_some(unpaired)}"
+                    f"{count(len(unpaired), kind)} without a partner, left out: {listed(unpaired)}"
                 )
 
     def _one(self, name: str, info: RasterInfo, paths: Sequence[str], what: str) -> Labelled | None:
@@ -204,7 +201,9 @@ class Reader:
 
     def _raster(self, info: RasterInfo, paths: Sequence[str]) -> RasterTruth:
         if len(paths) > 1:
-            raise RasterError(f"{info.path} has several label rasters, {_some(paths)}; give one, or a mosaic")
+            raise RasterError(
+                f"{info.path} has several label rasters, {listed(paths)}; give one, or a mosaic"
+            )
         classes = self._classes()
         return RasterTruth(paths[0], info.georef, classes.values, classes.background)
 
@@ -267,20 +266,6 @@ def check_bands(labelled: Sequence[Labelled], options: Truths) -> tuple[int, ...
     return tuple(bands)
 
 
-def _of_folders(paths: Sequence[str]) -> list[str]:
-    """Paths, with the files of labels of folders in their place."""
-    found = []
-    for path in paths:
-        if not Path(path).is_dir():
-            found.append(path)
-            continue
-        suffixes = {*VECTORS, *SUFFIXES}
-        inside = sorted(str(file) for file in Path(path).iterdir() if file.suffix.lower() in suffixes)
-        vectors = [file for file in inside if Path(file).suffix.lower() in VECTORS]
-        found += vectors or inside or [path]
-    return found
-
-
 def _readable(path: str) -> RasterInfo:
     """Inspect a raster, and read its last block: what was cut off while copied lacks that."""
     from tiles.source import RasterSource
@@ -294,8 +279,3 @@ def _readable(path: str) -> RasterInfo:
         for col in sorted({0, georef.width // 2, georef.width - 1}):
             source.read(Window(row, col, 1, 1))
     return info
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

@@ -13,6 +13,7 @@ import numpy as np
 from models.training.recipe import Recipe, RecipeError
 from models.zoo import Row, ZooError
 from pipeline.arguments import ArgumentError
+from pipeline.errors import TrainError
 from pipeline.models_command import find_row
 from pipeline.training.checks import (
     band_reasons,
@@ -27,7 +28,6 @@ from pipeline.training.chips import ChipMaker, ValidationChips, middle_alone, th
 from pipeline.training.classes import Classes
 from pipeline.training.labelled import Findings, Labelled, Reader, check_bands
 from pipeline.training.options import TrainOptions
-from pipeline.training.reasons import TrainError
 from pipeline.training.split import Parts, Reading, set_apart, validation_chips
 from pipeline.training.values import Values, values_of
 from tiles.truth.polygons import PolygonTruth

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.errors import TrainError
 from pipeline.training.chips import ValidationChips, middle_alone
 from pipeline.training.labelled import Labelled
 from pipeline.training.options import BLOCK_CHIPS, Chips
-from pipeline.training.reasons import TrainError
 from pipeline.training.values import Values
 from tiles.source import RasterSource
 from tiles.truth.blocks import choose_blocks

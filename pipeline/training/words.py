@@ -6,7 +6,7 @@ from pathlib import Path
 
 from models.card import Card
 from pipeline.training.plan import TrainPlan, things
-from pipeline.units import count, format_gsd, format_pixels
+from pipeline.units import count, format_gsd, format_pixels, listed
 
 
 def plan_words(plan: TrainPlan) -> str:
@@ -76,6 +76,5 @@ def _labels(plan: TrainPlan) -> str:
 
 def _validated(plan: TrainPlan) -> str:
     names = sorted({plan.validation.scenes[site].name for site, _ in plan.validation.views})
-    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     apart = "" if plan.options.truths.val_images else f", set apart by {plan.options.chips.split}"
-    return f"{shown}{apart}"
+    return f"{listed(names, 4)}{apart}"

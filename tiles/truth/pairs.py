@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,11 +79,26 @@ def _by_footprint(images: Sequence[str], labels: Sequence[str]) -> Pairs:
             outlines[label] = outline_of(label)
         except (RasterError, VectorError) as error:
             broken[label] = str(error)
-    chosen = {
-        image: [label for label, outline in outlines.items() if outline and _overlap(outline, georef)]
+    return _pairs(overlapping(places, outlines), labels, broken, by_name=False)
+
+
+def overlapping(
+    places: Mapping[str, Georef], outlines: Mapping[str, PolygonFile | None]
+) -> dict[str, list[str]]:
+    """Give each image the files of labels whose bounds overlap it.
+
+    Args:
+        places: Where each image lies.
+        outlines: The bounds of each file; see `outline_of`.
+    """
+    return {
+        image: [
+            label
+            for label, outline in outlines.items()
+            if outline is not None and len(place_polygons(outline, georef).polygons)
+        ]
         for image, georef in places.items()
     }
-    return _pairs(chosen, labels, broken, by_name=False)
 
 
 def outline_of(path: str) -> PolygonFile | None:
@@ -104,10 +119,6 @@ def outline_of(path: str) -> PolygonFile | None:
     corners = np.array([[0, 0], [georef.width, 0], [georef.width, georef.height], [0, georef.height]])
     outline = shapely.Polygon(georef.to_map(corners))
     return PolygonFile(path, georef.crs, np.array([outline], object), (None,))
-
-
-def _overlap(outline: PolygonFile, georef: Georef) -> bool:
-    return len(place_polygons(outline, georef).polygons) > 0
 
 
 def _pairs(

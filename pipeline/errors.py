@@ -1,0 +1,43 @@
+"""Errors that hold every reason why something cannot be done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class ReasonsError(ValueError):
+    """Something cannot be done.
+
+    Attributes:
+        reasons: Every reason, one sentence each.
+    """
+
+    heading: ClassVar[str]
+    """What stands above several reasons."""
+    heads_one: ClassVar[bool] = False
+    """Whether it stands above a single one, too."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(dict.fromkeys(reasons))
+        listed = [self.heading, *(f"- {reason}" for reason in self.reasons)]
+        alone = len(self.reasons) == 1 and not self.heads_one
+        super().__init__(self.reasons[0] if alone else "\n".join(listed))
+
+
+class PlanError(ReasonsError):
+    """A run cannot succeed."""
+
+    heading, heads_one = "this run cannot succeed:", True
+
+
+class TrainError(ReasonsError):
+    """A training cannot be made."""
+
+    heading = "this training cannot be made:"
+
+
+class EvaluateError(ReasonsError):
+    """An evaluation cannot be made."""
+
+    heading = "nothing can be measured:"
