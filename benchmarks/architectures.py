@@ -69,47 +69,24 @@ CONTENDERS: Mapping[str, Contender] = {
 
 def main(argv: Sequence[str]) -> None:
     arguments = parse(argv)
-    runs = comparing.Runs(__file__, argv, arguments.folder, settings_of(arguments))
-    if arguments.run:
-        name, seed = arguments.run.rsplit("-seed", 1)
-        runs.keep(arguments.run, {"network": name, "seed": int(seed), **measure(name, int(seed), arguments)})
-        return
-    names = [f"{name}-seed{seed}" for seed in range(arguments.seeds) for name in arguments.networks]
-    found = list(runs.go(names).values())
-    if not found:
-        sys.exit("no run gave a result")
-    comparing.write_summary(arguments, argv, found, told(found))
+    settings = comparing.settings_of(arguments, "networks", "seeds")
+    runs = comparing.Runs(__file__, argv, arguments.folder, settings)
+    names = comparing.seeded(arguments.networks, arguments.seeds)
+    comparing.compare(runs, arguments, names, lambda run: measure(run, arguments), told)
 
 
 def parse(argv: Sequence[str]) -> Namespace:
     parser = comparing.make_parser(__doc__, "architectures")
-    parser.add_argument("--networks", default=list(CONTENDERS), type=chosen,
-                        help=f"with commas, of {', '.join(CONTENDERS)} (default: all)")  # fmt: skip
+    comparing.add_names(parser, "--networks", CONTENDERS)
     parser.add_argument("--budget", type=float, default=600.0, help="CPU seconds of each run (default: 600)")
     parser.add_argument("--seeds", type=int, default=3, help="seeds, from 0 (default: 3)")
     buildings.add_chips(parser)
     return parser.parse_args(argv)
 
 
-def chosen(text: str) -> list[str]:
-    """Names of contenders.
-
-    Raises:
-        ValueError: If there is none of a name.
-    """
-    names = text.split(",")
-    if unknown := set(names) - set(CONTENDERS):
-        raise ValueError(f"no network is called {', '.join(sorted(unknown))}")
-    return names
-
-
-def settings_of(arguments: Namespace) -> dict[str, Any]:
-    """What the result of every run depends on."""
-    return {"budget": arguments.budget, **buildings.chip_settings(arguments)}
-
-
-def measure(name: str, seed: int, arguments: Namespace) -> dict[str, Any]:
+def measure(run: str, arguments: Namespace) -> dict[str, Any]:
     """Train a network for the budget, and measure it."""
+    name, seed = comparing.name_and_seed(run)
     contender = CONTENDERS[name]
     weights = comparing.imagenet_weights(contender.encoder) if contender.imagenet else None
     words = buildings.network_words(contender.architecture, contender.encoder, weights, contender.settings)
@@ -121,6 +98,8 @@ def measure(name: str, seed: int, arguments: Namespace) -> dict[str, Any]:
     recipe = replace(plan.recipe, steps=steps + 1, warm_up=min(plan.recipe.warm_up, steps // 4))
     taken, spent = buildings.take_steps(network, recipe, arguments.budget)
     return {
+        "network": name,
+        "seed": seed,
         **network.measured(),
         "parameters": network.model.count_params(),
         "steps": taken,
@@ -131,29 +110,11 @@ def measure(name: str, seed: int, arguments: Namespace) -> dict[str, Any]:
     }
 
 
-def told(found: Sequence[Mapping[str, Any]]) -> str:
-    """Tables and sentences about all results."""
-    by_network: dict[str, list[Mapping[str, Any]]] = {}
-    for one in found:
-        by_network.setdefault(one["network"], []).append(one)
-    rasters = sorted(found[0]["iou_of_rasters"])
-    rows = [
-        [
-            name,
-            results[0]["about"],
-            f"{results[0]['parameters'] / 1e6:.2f} M",
-            len(results),
-            round(statistics.mean(one["steps"] for one in results)),
-            round(statistics.mean(one["cpu_seconds"] for one in results)),
-            telling.spread([one["iou"] for one in results]),
-            *(telling.spread([one["iou_of_rasters"][raster] for one in results]) for raster in rasters),
-        ]
-        for name, results in by_network.items()
-    ]
-    heads = ["network", "encoder", "parameters", "seeds", "steps", "CPU s", "building IoU", *rasters]
-    figures = {name: [one["iou"] for one in results] for name, results in by_network.items()}
-    lines = [telling.table(heads, rows), "", telling.noise_line(figures), order_line(figures)]
-    return "\n".join(lines).rstrip()
+def told(found: Sequence[comparing.Result]) -> str:
+    """A table and sentences about all results."""
+    by_network = telling.grouped(found, "network")
+    table = buildings.told(by_network, ["network", "encoder"], ["about"])
+    return f"{table}\n{order_line(buildings.ious(by_network))}".rstrip()
 
 
 def order_line(figures: Mapping[str, Sequence[float]]) -> str:

@@ -6,14 +6,18 @@ Nothing here imports Keras or rasterio before it is needed, so that any backend 
 from __future__ import annotations
 
 import argparse
+import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from comparing import ROOT, Result, cpu_seconds, data_folder
+import telling
+from comparing import ROOT, Result, data_folder
 
 
 def measure_chips(answer: Callable[[np.ndarray], np.ndarray], validation: Any, classes: int) -> Result:
@@ -49,11 +53,6 @@ def add_chips(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chip", type=int, default=256, help="side of a chip, in pixels (default: 256)")
     parser.add_argument("--batch", type=int, default=4, help="chips of a step (default: 4)")
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate (default: 0.001)")
-
-
-def chip_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What results depend on of these options."""
-    return {name: getattr(arguments, name) for name in ("data", "gsd", "chip", "batch", "rate")}
 
 
 def network_words(
@@ -141,7 +140,6 @@ def take_steps(network: Made, recipe: Any, budget: float = float("inf")) -> tupl
     Returns:
         How many steps were counted, and the CPU seconds that they took.
     """
-    from models.training.batches import Batches
     from models.training.learner import jit, learn, make_learner, prepare_norms, reseed
     from models.training.making import task_of
     from models.training.optimizers import make_optimizer
@@ -152,13 +150,53 @@ def take_steps(network: Made, recipe: Any, budget: float = float("inf")) -> tupl
     prepare_norms(network.model, task, recipe)
     learner.compile(optimizer=make_optimizer(recipe, learner.trainable_variables, 0), jit_compile=jit())
     reseed(learner, recipe.seed, 0)
-    start, taken = cpu_seconds(), -1
-    with closing(Batches(network.data, recipe).epoch(0)) as batches:
+    return take_each(partial(learn, learner), network.data, recipe, budget)
+
+
+def take_each(
+    step: Callable[[Any], Any], data: Any, recipe: Any, budget: float = float("inf")
+) -> tuple[int, float]:
+    """Take a step with each batch of an epoch; arguments and answer are as of `take_steps`."""
+    from models.training.batches import Batches
+
+    start, taken = time.process_time(), -1
+    with closing(Batches(data, recipe).epoch(0)) as batches:
         for batch in batches:
-            learn(learner, batch)
+            step(batch)
             taken += 1
             if not taken:
-                start = cpu_seconds()
-            elif cpu_seconds() - start >= budget:
+                start = time.process_time()
+            elif time.process_time() - start >= budget:
                 break
-    return taken, cpu_seconds() - start
+    return taken, time.process_time() - start
+
+
+def ious(groups: telling.Groups) -> dict[str, list[float]]:
+    """The IoU of buildings of each result."""
+    return {name: [one["iou"] for one in results] for name, results in groups.items()}
+
+
+def told(groups: telling.Groups, heads: Sequence[str], about: Sequence[str] = ()) -> str:
+    """A table of networks, each of some seeds, and which differences are more than noise.
+
+    Args:
+        groups: Results of each network.
+        heads: Heads of what tells networks from each other: their name, then what is `about` them.
+        about: Further keys of results that are the same for all seeds.
+    """
+    rasters = sorted(next(iter(groups.values()))[0]["iou_of_rasters"])
+    rows = [
+        [
+            name,
+            *(results[0][key] for key in about),
+            f"{results[0]['parameters'] / 1e6:.2f} M",
+            len(results),
+            round(statistics.mean(one["steps"] for one in results)),
+            round(statistics.mean(one["cpu_seconds"] for one in results)),
+            telling.spread([one["iou"] for one in results]),
+            *(telling.spread([one["iou_of_rasters"][raster] for one in results]) for raster in rasters),
+        ]
+        for name, results in groups.items()
+    ]
+    heads = [*heads, "parameters", "seeds", "steps", "CPU s", "building IoU", *rasters]
+    return f"{telling.table(heads, rows)}\n\n{telling.noise_line(ious(groups))}"

@@ -14,7 +14,6 @@ make it small enough to try on a CPU. An interrupted run goes on from its last e
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -38,21 +37,14 @@ PAPER = {"segnet": ("SegNet's paper", 0.904, 0.712, 0.601)}
 
 def main(argv: Sequence[str]) -> None:
     arguments = parse(argv)
-    runs = comparing.Runs(__file__, argv, arguments.folder, settings_of(arguments))
-    if arguments.run:
-        state = runs.path(arguments.run).with_suffix(".training")
-        runs.keep(arguments.run, {"network": arguments.run, **measure(arguments.run, arguments, state)})
-        return
-    found = list(runs.go(arguments.networks.split(",")).values())
-    if not found:
-        sys.exit("no run gave a result")
-    comparing.write_summary(arguments, argv, found, told(found))
+    runs = comparing.Runs(__file__, argv, arguments.folder, comparing.settings_of(arguments, "networks"))
+    comparing.compare(runs, arguments, arguments.networks, lambda name: measure(name, arguments, runs), told)
 
 
 def parse(argv: Sequence[str]) -> Namespace:
     parser = comparing.make_parser(__doc__, "camvid")
     add = parser.add_argument
-    add("--networks", default=",".join(NETWORKS), help=f"with commas (default: {','.join(NETWORKS)})")
+    comparing.add_names(parser, "--networks", NETWORKS)
     add("--epochs", type=int, default=200, help="(default: 200)")
     add("--batch", type=int, default=8, help="images of a step (default: 8)")
     add("--rate", type=float, default=0.05, help="highest learning rate (default: 0.05)")
@@ -61,19 +53,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     add("--shrink", type=int, default=1, help="take each so-manieth pixel (default: 1)")
     add("--encoder-width", type=float, default=1.0, help="share of VGG16's channels; weights are of 1")
     add("--head-width", type=int, help="channels of FCN's head (default: the paper's)")
-    arguments = parser.parse_args(argv)
-    unknown = set(arguments.networks.split(",")) - set(NETWORKS)
-    if unknown:
-        parser.error(f"no network is called {', '.join(sorted(unknown))}; choose of {', '.join(NETWORKS)}")
-    return arguments
-
-
-def settings_of(arguments: Namespace) -> dict[str, Any]:
-    """What the result of every run depends on."""
-    left_out = ("folder", "json", "run", "networks")
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    told = {name: value for name, value in vars(arguments).items() if name not in left_out}
-    return {**told, "backend": backend}
+    return parser.parse_args(argv)
 
 
 @dataclass(frozen=True)
@@ -170,7 +150,7 @@ class ChipMaker:
         return self.images.pixels[image, :, ::step], self.images.labels[image, :, ::step]
 
 
-def measure(name: str, arguments: Namespace, state: Path) -> dict[str, Any]:
+def measure(name: str, arguments: Namespace, runs: comparing.Runs) -> dict[str, Any]:
     """Train a network, and measure it on the test images."""
     from models.training.augment import Looks
     from models.training.batches import TrainingData
@@ -194,10 +174,11 @@ def measure(name: str, arguments: Namespace, state: Path) -> dict[str, Any]:
     network = new_network(find(name, "vgg16"), 3, len(CLASSES), options, recipe.seed)
     looks = Looks(hue=0, blur=0, noise=0, contrast=0.1, gamma=0.1)
     data = TrainingData(ChipMaker(training, recipe.seed), choosing.pairs(), input_scaling("vgg16", 3), looks,
-                        settings_of(arguments))  # fmt: skip
-    done = train(network, Task(CLASSES, "vgg16"), recipe, data, Place(state), comparing.teller())
+                        runs.settings)  # fmt: skip
+    done = train(network, Task(CLASSES, "vgg16"), recipe, data, Place(runs.state(name)), comparing.teller())
     weights = Path(str(options["encoder_weights"])).name if "encoder_weights" in options else "random weights"
     return {
+        "network": name,
         **test_figures(network, data.scaling, test),
         "parameters": network.count_params(),
         "start": weights,

@@ -13,8 +13,7 @@ import platform
 import shlex
 import subprocess
 import sys
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -55,8 +54,36 @@ def make_parser(description: str | None, folder: str) -> argparse.ArgumentParser
     parser.add_argument("--folder", type=Path, default=ROOT / "out" / folder,
                         help="a result for each run is kept here, and is not computed again")  # fmt: skip
     parser.add_argument("--json", type=Path, help="all results (default: summary.json in that folder)")
+    parser.add_argument("--done", action="store_true", help="make no run; tell of those that are done")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     return parser
+
+
+def add_names(parser: argparse.ArgumentParser, option: str, names: Iterable[str]) -> None:
+    """Add an option that chooses of some names, with commas; its value is a list, of all of them by default."""
+    choices = list(names)
+
+    def chosen(text: str) -> list[str]:
+        if unknown := set(text.split(",")) - set(choices):
+            kind = option.removeprefix("--").removesuffix("s")
+            told = f"no {kind} is called {', '.join(sorted(unknown))}; choose of {', '.join(choices)}"
+            raise argparse.ArgumentTypeError(told)
+        return text.split(",")
+
+    told = f"with commas, of {', '.join(choices)} (default: all)"
+    parser.add_argument(option, default=choices, type=chosen, help=told)
+
+
+def settings_of(arguments: argparse.Namespace, *left_out: str) -> dict[str, Any]:
+    """What results depend on: Keras' backend, and all arguments but those that choose and keep runs.
+
+    Args:
+        arguments: The arguments.
+        left_out: Those that only say which runs are made.
+    """
+    never = ("folder", "json", "done", "run", *left_out)
+    told = {name: value for name, value in vars(arguments).items() if name not in never}
+    return {**told, "backend": os.environ.get("KERAS_BACKEND", "tensorflow")}
 
 
 @dataclass(frozen=True)
@@ -80,6 +107,10 @@ class Runs:
         digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True, default=str).encode())
         return self.folder / f"{name}-{digest.hexdigest()[:8]}.json"
 
+    def state(self, name: str) -> Path:
+        """The folder of a run's training, which goes on from there."""
+        return self.path(name).with_suffix(".training")
+
     def result(self, name: str) -> Result | None:
         """The result of a run that is done, or None."""
         path = self.path(name)
@@ -92,18 +123,65 @@ class Runs:
 
     def go(self, names: Iterable[str]) -> dict[str, Result]:
         """Make the runs that are not done yet, one after the other; one that fails is told of and left out."""
-        found = {}
+        names = list(names)
         for name in names:
-            if self.result(name) is None:
-                print(f"{now()} {name}", file=sys.stderr, flush=True)
-                command = [sys.executable, self.script, *self.argv, "--run", name]
-                if subprocess.run(command, check=False).returncode:
-                    print(f"{name} failed and is left out; call again to try again", file=sys.stderr)
-                    continue
-            result = self.result(name)
-            if result is not None:
-                found[name] = result
-        return found
+            if self.path(name).exists():
+                continue
+            print(f"{now()} {name}", file=sys.stderr, flush=True)
+            command = [sys.executable, self.script, *self.argv, "--run", name]
+            if subprocess.run(command, check=False).returncode:
+                print(f"{name} failed and is left out; call again to try again", file=sys.stderr)
+        return self.done(names)
+
+    def done(self, names: Iterable[str]) -> dict[str, Result]:
+        """The results of those runs that are done."""
+        return {name: result for name in names if (result := self.result(name)) is not None}
+
+
+def seeded(names: Iterable[str], seeds: int) -> list[str]:
+    """Names of runs, seed by seed: whenever it ends, there are about as many of each."""
+    return [f"{name}-seed{seed}" for seed in range(seeds) for name in names]
+
+
+def name_and_seed(run: str) -> tuple[str, int]:
+    """What a run's name was made of; see `seeded`."""
+    name, seed = run.rsplit("-seed", 1)
+    return name, int(seed)
+
+
+def compare(
+    runs: Runs,
+    arguments: argparse.Namespace,
+    names: Iterable[str],
+    measure: Callable[[str], Result],
+    told: Callable[[Sequence[Result]], str],
+) -> None:
+    """Make the runs that are not done yet, and tell of all that are.
+
+    Args:
+        runs: Makes them.
+        arguments: With the options of all comparisons.
+        names: Their names.
+        measure: Makes the run of a name, in a process of its own, which is called with ``--run``.
+        told: Tells of their results.
+    """
+    if arguments.run:
+        runs.keep(arguments.run, measure(arguments.run))
+        return
+    found = list((runs.done if arguments.done else runs.go)(names).values())
+    if not found:
+        sys.exit("no run gave a result")
+    text = told(found)
+    print(text)
+    summary = {
+        "date": now(),
+        "command": shlex.join(["python", f"benchmarks/{Path(runs.script).name}", *runs.argv]),
+        "versions": versions(),
+        "machine": machine(),
+        "results": found,
+        "told": text.splitlines(),
+    }
+    write_json(arguments.json or arguments.folder / "summary.json", summary)
 
 
 def now() -> str:
@@ -117,20 +195,6 @@ def write_json(path: Path, value: Any) -> None:
     staging = path.with_suffix(f".{os.getpid()}.part")
     staging.write_text(json.dumps(value, indent=2, default=str) + "\n")
     staging.replace(path)
-
-
-def write_summary(arguments: argparse.Namespace, argv: Sequence[str], results: Any, told: str) -> None:
-    """Print what was found, and write it with the date, the command, versions and the machine."""
-    print(told)
-    summary = {
-        "date": now(),
-        "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *argv]),
-        "versions": versions(),
-        "machine": machine(),
-        "results": results,
-        "told": told.splitlines(),
-    }
-    write_json(arguments.json or arguments.folder / "summary.json", summary)
 
 
 def versions() -> dict[str, str]:
@@ -155,11 +219,6 @@ def machine() -> dict[str, Any]:
         "load": os.getloadavg(),
         "system": platform.platform(),
     }
-
-
-def cpu_seconds() -> float:
-    """CPU seconds of this process so far, all threads together."""
-    return time.process_time()
 
 
 def teller() -> Any:

@@ -20,6 +20,7 @@ An interrupted run goes on from its last epoch.
 from __future__ import annotations
 
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,17 +41,10 @@ THRESHOLDS = tuple(round(0.1 * number, 1) for number in range(1, 10))
 
 def main(argv: Sequence[str]) -> None:
     arguments = parse(argv)
-    runs = comparing.Runs(__file__, argv, arguments.folder, settings_of(arguments))
-    if arguments.run:
-        fold = int(arguments.run.removeprefix("fold"))
-        state = runs.path(arguments.run).with_suffix(".training")
-        runs.keep(arguments.run, {"fold": fold, **measure(fold, arguments, state)})
-        return
+    runs = comparing.Runs(__file__, argv, arguments.folder, comparing.settings_of(arguments, "only_fold"))
     folds = range(arguments.folds) if arguments.only_fold is None else [arguments.only_fold]
-    found = list(runs.go(f"fold{fold}" for fold in folds).values())
-    if not found:
-        sys.exit("no run gave a result")
-    comparing.write_summary(arguments, argv, found, told(found))
+    names = [f"fold{fold}" for fold in folds]
+    comparing.compare(runs, arguments, names, lambda run: measure(run, arguments, runs), told)
 
 
 def parse(argv: Sequence[str]) -> Namespace:
@@ -71,12 +65,6 @@ def parse(argv: Sequence[str]) -> Namespace:
     if arguments.only_fold is not None and not 0 <= arguments.only_fold < arguments.folds:
         parser.error(f"--only-fold {arguments.only_fold} is none of {arguments.folds} folds, from 0")
     return arguments
-
-
-def settings_of(arguments: Namespace) -> dict[str, Any]:
-    """What the result of every run depends on."""
-    left_out = ("folder", "json", "run", "only_fold")
-    return {name: value for name, value in vars(arguments).items() if name not in left_out}
 
 
 @dataclass(frozen=True)
@@ -220,8 +208,9 @@ def border_map(labels: np.ndarray) -> np.ndarray:
     return border_weights(cells)
 
 
-def measure(fold: int, arguments: Namespace, state: Path) -> dict[str, Any]:
+def measure(run: str, arguments: Namespace, runs: comparing.Runs) -> dict[str, Any]:
     """Train on all but a fold, and measure that."""
+    fold = int(run.removeprefix("fold"))
     sections = read_sections(comparing.data_folder() / "isbi2012")
     from models.engines.quiet import import_tensorflow
 
@@ -241,17 +230,18 @@ def measure(fold: int, arguments: Namespace, state: Path) -> dict[str, Any]:
                     loss=loss, seed=arguments.seed)  # fmt: skip
     chips = ChipMaker(training, arguments.chip, not arguments.no_elastic, recipe.wants_borders, recipe.seed)
     data = TrainingData(chips, choosing.pairs(), input_scaling(None, 1), Looks(hue=0, saturation=0, blur=0),
-                        {"fold": fold, **settings_of(arguments)})  # fmt: skip
+                        {"fold": fold, **runs.settings})  # fmt: skip
     network = new_network(find("unet"), 1, len(CLASSES), {"width": arguments.width}, recipe.seed)
-    start = comparing.cpu_seconds()
-    done = train(network, Task(CLASSES), recipe, data, Place(state), comparing.teller())
+    start = time.process_time()
+    done = train(network, Task(CLASSES), recipe, data, Place(runs.state(run)), comparing.teller())
     scores = [membrane_scores(network.predict_on_batch(scaled(one, data.scaling)))
               for one, _ in measured.pairs()]  # fmt: skip
     return {
+        "fold": fold,
         **figures(np.concatenate(scores), measured.labels),
         "parameters": network.count_params(),
         "best_epoch": done.best_epoch,
-        "cpu_seconds_of_this_process": comparing.cpu_seconds() - start,
+        "cpu_seconds_of_this_process": time.process_time() - start,
         "sections": dict(zip(("trained", "chosen by", "measured"), parts, strict=True)),
     }
 

@@ -13,22 +13,19 @@ into both, and before anything is trained the peer's features are checked agains
     terraseam-wide   ours, with as many channels as the peer's
     smp              the peer's, as it builds it for an encoder of that depth
 
-Chips, their changes and validation are those of `terraseam train`; all see the same chips in the same order. The loss is
-cross-entropy and Dice, by Adam, with the same rates, clipping and momentum of batch normalization. Weights are those of
+Chips, their changes and validation are those of `terraseam train`; all see the same chips in the same order. Loss and
+rates are those of our recipe, by Adam, with the same clipping and momentum of batch normalization. Weights are those of
 the last step. CPU seconds are of all steps but the first, which compiles, with the making of chips.
 """
 
 from __future__ import annotations
 
 import importlib
-import math
 import os
-import statistics
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,42 +54,28 @@ TOLERANCE = 1e-3
 
 def main(argv: Sequence[str]) -> None:
     arguments = parse(argv)
-    runs = comparing.Runs(__file__, argv, arguments.folder, settings_of(arguments))
-    if arguments.run:
-        side, seed = arguments.run.rsplit("-seed", 1)
-        runs.keep(arguments.run, {"side": side, "seed": int(seed), **measure(side, int(seed), arguments)})
-        return
-    names = [f"{side}-seed{seed}" for seed in range(arguments.seeds) for side in arguments.sides.split(",")]
-    found = list(runs.go(names).values())
-    if not found:
-        sys.exit("no run gave a result")
-    comparing.write_summary(arguments, argv, found, told(found))
+    settings = comparing.settings_of(arguments, "sides", "seeds", "peer")
+    runs = comparing.Runs(__file__, argv, arguments.folder, settings)
+    names = comparing.seeded(arguments.sides, arguments.seeds)
+    comparing.compare(runs, arguments, names, lambda run: measure(run, arguments), told)
 
 
 def parse(argv: Sequence[str]) -> Namespace:
     parser = comparing.make_parser(__doc__, "peers")
     add = parser.add_argument
-    add("--sides", default=",".join(SIDES), help=f"with commas (default: {','.join(SIDES)})")
+    comparing.add_names(parser, "--sides", SIDES)
     add("--steps", type=int, default=200, help="steps of each run (default: 200)")
     add("--seeds", type=int, default=3, help="seeds, from 0 (default: 3)")
     add("--peer", help="folder with torch and segmentation-models-pytorch, where they are not installed")
     add("--random", action="store_true", help="start both encoders from random weights")
     buildings.add_chips(parser)
     parser.set_defaults(chip=128)
-    arguments = parser.parse_args(argv)
-    if unknown := set(arguments.sides.split(",")) - set(SIDES):
-        parser.error(f"no side is called {', '.join(sorted(unknown))}; choose of {', '.join(SIDES)}")
-    return arguments
+    return parser.parse_args(argv)
 
 
-def settings_of(arguments: Namespace) -> dict[str, Any]:
-    """What the result of every run depends on."""
-    chips = buildings.chip_settings(arguments)
-    return {"steps": arguments.steps, "random": arguments.random, **chips}
-
-
-def measure(side: str, seed: int, arguments: Namespace) -> dict[str, Any]:
+def measure(run: str, arguments: Namespace) -> dict[str, Any]:
     """Train one side, and measure it."""
+    side, seed = comparing.name_and_seed(run)
     ours = SIDES[side]
     if ours is None:
         import_torch(arguments.peer)
@@ -109,7 +92,8 @@ def measure(side: str, seed: int, arguments: Namespace) -> dict[str, Any]:
         peer = Peer(plan, recipe, weights)
         taken, spent = peer.train()
         told = {**peer.measured(), "parameters": peer.parameters, "features_differ": peer.differ}
-    return {**told, "steps": taken + 1, "cpu_seconds": spent, "start": weights and Path(weights).name}
+    start = weights and Path(weights).name
+    return {"side": side, "seed": seed, **told, "steps": taken + 1, "cpu_seconds": spent, "start": start}
 
 
 def import_torch(folder: str | None) -> None:
@@ -121,6 +105,8 @@ def import_torch(folder: str | None) -> None:
     if folder is not None:
         sys.path.append(folder)
     os.environ["KERAS_BACKEND"] = "torch"
+    # Threads of OpenMP spin while they wait, and where cores are busy these are most of the CPU seconds.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         _define_missing_operators()
         importlib.import_module("segmentation_models_pytorch")
@@ -146,38 +132,6 @@ def _define_missing_operators() -> None:
         for name in OPERATORS:
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         KEPT.append(library)
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Cross-entropy and Dice of `models.training.losses`, in PyTorch: plain lines that a test holds to ours."""
-
-    ignored: int = 255
-    smooth: float = 1.0
-
-    def __call__(self, logits: Any, labels: Any) -> Any:
-        """The loss of logits ``(n, classes, height, width)`` and labels ``(n, height, width)``."""
-        import torch
-        from torch.nn import functional
-
-        labelled = labels != self.ignored
-        target = torch.where(labelled, labels, 0)
-        entropy = functional.cross_entropy(logits, target, reduction="none")
-        mean = (entropy * labelled).sum() / labelled.sum().clamp(min=1)
-        scores = logits.softmax(dim=1) * labelled[:, None]
-        truth = functional.one_hot(target, logits.shape[1]).movedim(-1, 1) * labelled[:, None]
-        both, found, there = (part.sum(dim=(0, 2, 3)) for part in (scores * truth, scores, truth))
-        dice = 1 - (2 * both + self.smooth) / (found + there + self.smooth)
-        occurs = there > 0
-        return mean + (dice * occurs).sum() / occurs.sum().clamp(min=1)
-
-
-def rate_of(recipe: Any, step: int) -> float:
-    """The rate of a step: a rise, then half a cosine to 0, as `models.training.optimizers` has it."""
-    if step < recipe.warm_up:
-        return recipe.rate * (step + 1) / recipe.warm_up
-    share = (step - recipe.warm_up) / (recipe.total_steps - recipe.warm_up)
-    return recipe.rate * 0.5 * (1 + math.cos(math.pi * share))
 
 
 class Peer:
@@ -211,24 +165,23 @@ class Peer:
         """Take the steps of the recipe; the first is not counted, as for ours."""
         import torch
 
-        from models.training.batches import Batches
+        from models.training.losses import make_loss
+        from models.training.optimizers import make_schedule
 
-        rates = [rate_of(self.recipe, step) for step in range(self.recipe.total_steps)]
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=rates[0], eps=EPSILON)
-        loss_of, start, taken = Loss(), comparing.cpu_seconds(), -1
+        loss_of, rate_of = make_loss(self.recipe.loss), make_schedule(self.recipe)
+        rates = (float(rate_of(step)) for step in range(self.recipe.total_steps))
+        optimizer = torch.optim.Adam(self.network.parameters(), eps=EPSILON)
+
+        def learn(batch: Any) -> None:
+            optimizer.param_groups[0]["lr"] = next(rates)
+            optimizer.zero_grad()
+            logits = self.network(_first_bands(batch.chips))
+            loss_of(batch.labels, logits.movedim(1, -1)).backward()
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+            optimizer.step()
+
         self.network.train()
-        with closing(Batches(self.data, self.recipe).epoch(0)) as batches:
-            for rate, batch in zip(rates, batches, strict=True):
-                optimizer.param_groups[0]["lr"] = rate
-                optimizer.zero_grad()
-                logits = self.network(_first_bands(batch.chips))
-                loss_of(logits, torch.from_numpy(batch.labels.astype(np.int64))).backward()
-                torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
-                optimizer.step()
-                taken += 1
-                if not taken:
-                    start = comparing.cpu_seconds()
-        return taken, comparing.cpu_seconds() - start
+        return buildings.take_each(learn, self.data, self.recipe)
 
     def measured(self) -> dict[str, Any]:
         """Measure it as ours is."""
@@ -285,27 +238,9 @@ def take_keras_weights(encoder: Any, weights: str) -> float:
     return differ
 
 
-def told(found: Sequence[Mapping[str, Any]]) -> str:
+def told(found: Sequence[comparing.Result]) -> str:
     """A table, and whether the difference is more than noise."""
-    by_side: dict[str, list[Mapping[str, Any]]] = {}
-    for one in found:
-        by_side.setdefault(one["side"], []).append(one)
-    rasters = sorted(found[0]["iou_of_rasters"])
-    rows = [
-        [
-            side,
-            f"{results[0]['parameters'] / 1e6:.2f} M",
-            len(results),
-            results[0]["steps"],
-            round(statistics.mean(one["cpu_seconds"] for one in results)),
-            telling.spread([one["iou"] for one in results]),
-            *(telling.spread([one["iou_of_rasters"][raster] for one in results]) for raster in rasters),
-        ]
-        for side, results in by_side.items()
-    ]
-    heads = ["U-Net", "parameters", "seeds", "steps", "CPU s", "building IoU", *rasters]
-    figures = {side: [one["iou"] for one in results] for side, results in by_side.items()}
-    return f"{telling.table(heads, rows)}\n\n{telling.noise_line(figures)}"
+    return buildings.told(telling.grouped(found, "side"), ["U-Net"])
 
 
 if __name__ == "__main__":

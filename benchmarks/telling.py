@@ -11,6 +11,18 @@ LEVEL = 0.05
 """Chance, over all pairs together, of calling a difference real that is none."""
 
 
+Groups = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Results by what they share."""
+
+
+def grouped(results: Iterable[Mapping[str, Any]], key: str) -> dict[str, list[Mapping[str, Any]]]:
+    """Results by their value of a key, in the order in which values come first."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for one in results:
+        groups.setdefault(one[key], []).append(one)
+    return groups
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table in Markdown."""
     lines = [list(heads), ["---"] * len(heads), *([str(cell) for cell in row] for row in rows)]
@@ -51,8 +63,11 @@ def beyond_noise(figures: Mapping[str, Sequence[float]]) -> list[str]:
 
 def noise_line(figures: Mapping[str, Sequence[float]]) -> str:
     """One line about which differences are more than noise."""
-    if len(figures) < 2 or min(map(len, figures.values())) < 2:
+    several = {name: values for name, values in figures.items() if len(values) > 1}
+    if len(several) < 2:
         return "Differences beyond noise: unknown; it takes two seeds or more of each."
-    count = len(figures) * (len(figures) - 1) // 2
-    found = "; ".join(beyond_noise(figures)) or "none"
-    return f"Differences beyond noise (Welch's t-test, {LEVEL:g} by Holm over {count} pairs): {found}."
+    count = len(several) * (len(several) - 1) // 2
+    found = "; ".join(beyond_noise(several)) or "none"
+    alone = ", ".join(name for name in figures if name not in several)
+    rest = f"; of one seed: {alone}" if alone else ""
+    return f"Differences beyond noise (Welch's t-test, {LEVEL:g} by Holm over {count} pairs): {found}{rest}."

@@ -84,6 +84,8 @@ def test_holm_asks_more_of_a_difference_among_many_pairs():
 def test_one_seed_says_nothing_of_noise():
     assert telling.welch([0.1], [0.9, 0.8]) == 1
     assert "unknown" in telling.noise_line({"a": [0.1], "b": [0.9]})
+    some = {"a": [0.1], "b": [0.9, 0.91, 0.89], "c": [0.5, 0.51, 0.49]}
+    assert telling.noise_line(some).endswith("1 pairs): b > c; of one seed: a.")
 
 
 def test_the_order_of_the_fcns_is_told_with_its_chance():
@@ -100,18 +102,21 @@ import sys
 from pathlib import Path
 import comparing
 
+def measure(run):
+    with Path("runs.txt").open("a") as file:
+        file.write(f"{run} {arguments.setting}\\n")
+    if run == "b" and not Path("mended").exists():
+        sys.exit(1)
+    return {"figure": 1}
+
+def told(found):
+    return " ".join(one["run"] for one in found)
+
 parser = comparing.make_parser(None, "none")
 parser.add_argument("--setting", type=int, default=0)
 arguments = parser.parse_args()
 runs = comparing.Runs(__file__, sys.argv[1:], arguments.folder, {"setting": arguments.setting})
-if arguments.run:
-    with Path("runs.txt").open("a") as file:
-        file.write(f"{arguments.run} {arguments.setting}\\n")
-    if arguments.run == "b" and not Path("mended").exists():
-        sys.exit(1)
-    runs.keep(arguments.run, {"figure": 1})
-else:
-    print(*runs.go("abc"))
+comparing.compare(runs, arguments, "abc", measure, told)
 """
 
 
@@ -128,6 +133,7 @@ def test_runs_that_are_done_are_not_made_again_and_failed_ones_are(tmp_path):
         return done.stdout.strip(), (tmp_path / "runs.txt").read_text().splitlines()
 
     assert made() == ("a c", ["a 0", "b 0", "c 0"])
+    assert made("--done") == ("a c", [])
     (tmp_path / "mended").touch()
     assert made() == ("a b c", ["b 0"])
     assert made() == ("a b c", [])
@@ -148,7 +154,35 @@ def test_a_script_without_data_says_what_to_set():
     assert "TERRASEAM_DATA does not name a folder" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("script", "option", "kind"),
+    [(architectures, "--networks", "network"), (camvid, "--networks", "network"), (peers, "--sides", "side")],
+)
+def test_a_name_that_nothing_has_is_told_with_those_to_choose_of(script, option, kind, capsys):
+    with pytest.raises(SystemExit):
+        script.parse([option, "lenet"])
+    assert f"no {kind} is called lenet; choose of " in capsys.readouterr().err
+
+
 # Architectures on buildings
+
+
+def test_what_is_done_is_told_whatever_networks_and_seeds_it_was_made_for(tmp_path, capsys):
+    kept = {"iou_of_rasters": {"town": 0.5}, "iou": 0.5, "about": "random", "parameters": 7, "steps": 3}
+    argv = ["--folder", str(tmp_path)]
+    settings = comparing.settings_of(architectures.parse([*argv, "--seeds", "1"]), "networks", "seeds")
+    runs = comparing.Runs("architectures.py", argv, tmp_path, settings)
+    for network, seed in (("unet", 0), ("unet", 1), ("fcn8s", 0)):
+        result = {"network": network, "seed": seed, "cpu_seconds": 9}
+        runs.keep(f"{network}-seed{seed}", kept | result)
+    architectures.main([*argv, "--networks", "fcn8s,segnet,unet", "--seeds", "5", "--done"])
+    rows = capsys.readouterr().out.splitlines()[2:4]
+    assert [row.split(" | ")[:4] for row in rows] == [
+        ["| fcn8s", "random", "0.00 M", "1"],
+        ["| unet", "random", "0.00 M", "2"],
+    ]
+    with pytest.raises(SystemExit, match="no run gave a result"):
+        architectures.main([*argv, "--budget", "1", "--done"])
 
 
 def plan_of(town: Path, tmp_path: Path, seed: int = 0):
@@ -346,30 +380,6 @@ def test_camvid_runs_on_jax_without_tensorflow_and_rasterio(tmp_path):
 
 
 # A peer's U-Net
-
-
-def test_the_peer_has_the_rates_of_our_recipe():
-    from models.training.optimizers import make_schedule
-    from models.training.recipe import Recipe
-
-    recipe = Recipe(epochs=1, steps=40, warm_up=7, rate=0.003)
-    schedule = make_schedule(recipe)
-    ours = [float(schedule(step)) for step in range(40)]
-    assert [peers.rate_of(recipe, step) for step in range(40)] == pytest.approx(ours, rel=1e-4, abs=1e-9)
-
-
-def test_the_peer_has_our_loss():
-    torch = pytest.importorskip("torch")
-    from models.training.losses import make_loss
-
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 2, (3, 8, 9, 2)).astype(np.float32)
-    labels = rng.choice([0, 1, 255], (3, 8, 9)).astype(np.uint8)
-    for truth in (labels, np.where(labels == 1, 255, labels), np.full_like(labels, 255)):
-        theirs = peers.Loss()(
-            torch.from_numpy(logits).movedim(-1, 1), torch.from_numpy(truth.astype(np.int64))
-        )
-        assert float(theirs) == pytest.approx(float(make_loss("cross_entropy+dice")(truth, logits)), rel=1e-5)
 
 
 @pytest.mark.slow
