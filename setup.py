@@ -7,9 +7,20 @@ from setuptools import setup
 GCP = ["apache-beam[gcp]>=2.77"]
 ONNX = ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"]
 OPENVINO = ["openvino>=2025.0"]
+PILLOW = ["pillow>=10"]
 REFERENCES = ["antimeridian>=0.4", "pycocotools>=2.0.8", "scikit-learn>=1.5"]
 TENSORBOARD = ["tensorboard>=2.19"]
-TEST = ["hypothesis>=6.100", "jax>=0.5", "pytest>=8", *REFERENCES, *GCP, *ONNX, *OPENVINO, *TENSORBOARD]
+TEST = [
+    "hypothesis>=6.100",
+    "jax>=0.5",
+    "pytest>=8",
+    *REFERENCES,
+    *GCP,
+    *ONNX,
+    *OPENVINO,
+    *PILLOW,
+    *TENSORBOARD,
+]
 
 setup(
     name="terraseam",
@@ -63,7 +74,8 @@ setup(
         "openvino": OPENVINO,
         "gpu": ["tensorflow[and-cuda]>=2.19"],
         "tensorboard": TENSORBOARD,
-        "examples": ["basemap-data>=2.0", "matplotlib>=3.9", "pillow>=10"],
+        "benchmarks": PILLOW,
+        "examples": ["basemap-data>=2.0", "matplotlib>=3.9", *PILLOW],
         "test": TEST,
         "dev": [*TEST, "mypy>=1.11", "ruff>=0.6"],
     },
