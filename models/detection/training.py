@@ -25,16 +25,9 @@ class TrainingNetwork(keras.Model):
         super().__init__(*args, **kwargs)
         self.shown = {name: keras.metrics.Mean(name=name) for name in LOSSES}
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
+    def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
         """Return the sum of all losses, penalties of layers among them."""
-        del x, y, sample_weight, training
+        del x, y, sample_weight
         for name, loss in y_pred.items():
             self.shown[name].update_state(loss)
         return sum(self.losses, ops.sum(ops.stack(list(y_pred.values()))))

@@ -47,16 +47,9 @@ class SemanticLearner(keras.Model):
         super().__init__(*args, **kwargs)
         self.segmentation_loss = loss
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
+    def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
         """Return the loss of logits, that of auxiliary ones where there are any, and penalties of layers."""
-        del x, training
+        del x
         logits, *auxiliary = y_pred if isinstance(y_pred, list | tuple) else (y_pred,)
         total = self.segmentation_loss(y, logits, sample_weight)
         for early in auxiliary:
