@@ -13,10 +13,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import rasterio
 import shapely
 
 from tiles.georef import Georef
+from tiles.inspect import inspect_raster
 
 UNTRUSTED = {
     "nepal_a": (
@@ -43,16 +43,10 @@ HELD_OUT = {"kampala_a": ((0, 225, 170, 500),)}
 UNIT = 0.3
 
 
-def read_georef(path: Path) -> Georef:
-    with rasterio.open(path) as dataset:
-        transform = (*dataset.transform,)[:6]
-        return Georef(dataset.crs.to_wkt(), transform, dataset.height, dataset.width)
-
-
 def rectangles(georef: Georef, corners: tuple[tuple[int, int, int, int], ...]) -> shapely.Geometry:
     """Rectangles of `UNIT` metres as one geometry in pixels of a raster, within it."""
     boxes = [shapely.box(*(np.array(corner) * UNIT / georef.gsd())) for corner in corners]
-    return shapely.intersection(shapely.union_all(boxes), footprint(georef))
+    return shapely.union_all(boxes) & footprint(georef)
 
 
 def footprint(georef: Georef) -> shapely.Geometry:
@@ -80,10 +74,9 @@ def main() -> None:
     arguments = parser.parse_args()
     trusted, held_out = [], []
     for path in sorted(arguments.rasters.glob("*.tif")):
-        name, georef = path.stem, read_georef(path)
-        apart = rectangles(georef, HELD_OUT.get(name, ()))
-        without = shapely.union(apart, rectangles(georef, UNTRUSTED.get(name, ())))
-        trusted.append(feature(name, georef, shapely.difference(footprint(georef), without)))
+        name, georef = path.stem, inspect_raster(str(path)).georef
+        apart, untrusted = (rectangles(georef, known.get(name, ())) for known in (HELD_OUT, UNTRUSTED))
+        trusted.append(feature(name, georef, footprint(georef) - (apart | untrusted)))
         if not apart.is_empty:
             held_out.append(feature(name, georef, apart))
     write(arguments.output / "area.geojson", trusted)
