@@ -9,7 +9,7 @@ import rasterio
 from tiles.georef import Georef
 from tiles.mirror import mirror_index
 from tiles.source import RasterSource
-from tiles.truth.blocks import Blocks, choose_blocks, folded
+from tiles.truth.blocks import Blocks, choose_blocks
 from tiles.truth.resample import resample
 from tiles.truth.sampling import Sampler, SamplingRule, Site, grid_views
 from tiles.truth.scene import IGNORED, Scene, turned, turned_corner
@@ -181,7 +181,9 @@ def test_hidden_ground_has_no_influence_on_any_chip(make_raster):
 
 @pytest.mark.parametrize("size", [1, 2, 7])
 def test_positions_fold_as_the_raster_is_mirrored(size):
-    np.testing.assert_array_equal(folded(np.arange(-30, 40) + 0.5, size), mirror_index(-30, 40, size))
+    blocks = Blocks(size, 1, 1, np.arange(size)[:, None] % 3 == 1)
+    seen = blocks.inside(View(-30, 0, 1, 1, 70, 1))
+    np.testing.assert_array_equal(seen, blocks.chosen[mirror_index(-30, 40, size)])
 
 
 def test_blocks_are_chosen_by_seed_and_name_and_never_all():

@@ -21,8 +21,11 @@ def mirror_index(start: int, stop: int, size: int) -> np.ndarray:
     """
     if size < 1 or stop < start:
         raise ValueError(f"cannot mirror {start}..{stop} on an axis of {size} px")
-    if size == 1:
-        return np.zeros(stop - start, np.intp)
-    period = 2 * (size - 1)
-    folded = np.arange(start, stop) % period
-    return np.minimum(folded, period - folded)
+    return folded(np.arange(start, stop), size)
+
+
+def folded(places: np.ndarray, size: int) -> np.ndarray:
+    """Which pixels of an axis of `size` px some whole positions show; see `mirror_index`."""
+    period = max(1, 2 * (size - 1))
+    places = places % period
+    return np.minimum(places, period - places)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tiles.georef import Georef
+from tiles.mirror import folded
 from tiles.truth.view import View
 
 
@@ -33,8 +34,10 @@ class Blocks:
 
         Beyond its edges the raster is mirrored, and the blocks with it.
         """
-        rows = folded(view.rows, self.height) // self.side
-        cols = folded(view.cols, self.width) // self.side
+        rows, cols = (
+            folded(np.floor(centres).astype(np.int64), size) // self.side
+            for centres, size in ((view.rows, self.height), (view.cols, self.width))
+        )
         # Whole rows at once: pixel by pixel, as with `np.ix_`, numpy takes 70 times as long.
         return self.chosen[:, cols].take(rows, axis=0)
 
@@ -42,13 +45,6 @@ class Blocks:
     def share(self) -> float:
         """Share of the blocks that are meant."""
         return float(self.chosen.mean())
-
-
-def folded(positions: np.ndarray, size: int) -> np.ndarray:
-    """Which pixel of an axis is seen at each position; it is mirrored beyond its ends as `tiles.mirror` does it."""
-    period = max(1, 2 * (size - 1))
-    places = np.floor(positions).astype(np.int64) % period
-    return np.minimum(places, period - places) if size > 1 else places * 0
 
 
 def choose_blocks(georef: Georef, side: int, share: float, seed: int, name: str) -> Blocks:
