@@ -82,19 +82,20 @@ def _trained_at(card: Card) -> str:
 
 def folder_reasons(options: SegmentOptions) -> list[str]:
     """Folders that cannot be written."""
-    reasons = [_folder_reason("--output", options.output)]
+    reasons = [folder_reason("--output", options.output)]
     if options.work is not None:
-        reasons.append(_folder_reason("--work", options.work))
+        reasons.append(folder_reason("--work", options.work))
     return [reason for reason in reasons if reason]
 
 
 def result_reasons(folders: Iterable[str]) -> list[str]:
     """Folders of results that cannot be written."""
-    reasons = (_folder_reason("the results folder", folder) for folder in folders if Path(folder).exists())
+    reasons = (folder_reason("the results folder", folder) for folder in folders if Path(folder).exists())
     return [reason for reason in reasons if reason]
 
 
-def _folder_reason(what: str, folder: str) -> str | None:
+def folder_reason(what: str, folder: str) -> str | None:
+    """Why a folder cannot be written; None where it can."""
     if not is_local(folder):
         return None
     try:

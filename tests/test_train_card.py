@@ -17,7 +17,8 @@ from models.training.making import answer_from
 from models.zoo import ZooError, build
 from pipeline.cli import main
 from pipeline.training.arguments import parse_train
-from pipeline.training.plan import TrainPlan, data_words, plan_training
+from pipeline.training.data import data_words
+from pipeline.training.plan import TrainPlan, plan_training
 
 
 @pytest.fixture

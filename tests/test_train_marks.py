@@ -19,7 +19,8 @@ from train_town import SIDE, make_town, words, write_polygons
 from pipeline.cli import main
 from pipeline.errors import TrainError
 from pipeline.training.arguments import parse_train
-from pipeline.training.plan import data_marks, plan_training
+from pipeline.training.data import data_marks
+from pipeline.training.plan import plan_training
 from tiles.georef import Georef
 
 ROOT = Path(__file__).parent.parent

@@ -331,6 +331,13 @@ def test_broken_labels_of_several_rasters_are_counted_once(site):
     assert len(plan.findings.skipped) == 1
 
 
+def test_what_is_validated_on_is_never_passed_over_whole(site):
+    (site / "broken.tif").write_text("nonsense")
+    val = ["--val-images", site / "broken.tif", "--val-labels", site / "town.geojson", "--on-error", "skip"]
+    (told,) = reasons(site, *val)
+    assert told == "no raster with labels is left to validate on: look at --val-images and --val-labels"
+
+
 def test_polygons_and_label_rasters_do_not_mix(site):
     write(site / "maps" / "other.tif", true_labels()[..., None])
     mixed = ["--labels", site / "town.geojson", site / "maps" / "other.tif"]

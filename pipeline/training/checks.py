@@ -14,7 +14,7 @@ from models.card import Card, CardError, find_bundle
 from models.importing.writing import check_target
 from models.training.recipe import Recipe
 from models.zoo import Row
-from pipeline.reasons import nearest_existing
+from pipeline.reasons import folder_reason
 from pipeline.training.classes import Classes
 from pipeline.training.labelled import Labelled
 from pipeline.training.options import TrainOptions, Truths
@@ -33,7 +33,7 @@ TOLD = 8
 
 def file_reasons(options: TrainOptions) -> list[str]:
     """Files that are not there, and folders that cannot be written."""
-    reasons = []
+    reasons: list[str | None] = []
     weights = options.encoder_weights
     if weights not in (None, "imagenet") and not Path(str(weights)).is_file():
         reasons.append(
@@ -48,20 +48,11 @@ def file_reasons(options: TrainOptions) -> list[str]:
         check_target(Path(options.output), options.force)
     except CardError as error:
         reasons.append(str(error))
-    folders = [("--output", options.output)]
+    if not Path(options.output).is_file():  # else `check_target` has said so
+        reasons.append(folder_reason("--output", options.output))
     if options.work is not None:
-        folders.append(("--work", options.work))
-    return [*reasons, *(why for name, folder in folders if (why := _no_folder(name, folder)))]
-
-
-def _no_folder(name: str, folder: str) -> str | None:
-    nearest = nearest_existing(Path(folder))
-    if nearest.is_dir():
-        writable = os.access(nearest, os.W_OK | os.X_OK)
-        return None if writable else f"{name} {folder} cannot be written: no permission in {nearest}"
-    if name == "--output" and nearest == Path(folder).absolute():
-        return None  # `check_target` has said so.
-    return f"{name} {folder} cannot be a folder: {nearest} is a file"
+        reasons.append(folder_reason("--work", options.work))
+    return [reason for reason in reasons if reason]
 
 
 def recipe_reasons(row: Row | None, recipe: Recipe | None, classes: Classes | None) -> list[str]:

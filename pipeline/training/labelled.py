@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ from tiles.inspect import RasterError, RasterInfo, inspect_raster
 from tiles.source import RasterReadError
 from tiles.truth.area import Area, area_of
 from tiles.truth.label_raster import LabelRasterError, RasterTruth
-from tiles.truth.pairs import pair
+from tiles.truth.pairs import Pairs, pair
 from tiles.truth.placing import place_polygons
 from tiles.truth.polygons import Classes as PolygonClasses
 from tiles.truth.polygons import PolygonTruth
@@ -50,6 +50,7 @@ class Labelled:
     truth: PolygonTruth | RasterTruth
     area: Area | None = None
 
+    @cached_property
     def things(self) -> np.ndarray:
         """How many polygons of each class have a point of their inside in the area, int64 ``(classes,)``.
 
@@ -112,14 +113,13 @@ class Reader:
         self.findings.reasons += [*problems, *more]
         if not found or not files or not self._choose_classes(files):
             return []
-        whole = len(self.findings.reasons) + len(self.findings.skipped)
         infos = self._inspect(found)
         pairs = pair(list(infos), files)
         for path, sentence in pairs.broken:
             self.findings.broken(path, sentence, self._skip)
-        unbroken = len(self.findings.reasons) + len(self.findings.skipped) == whole
-        if pairs.pairs or unbroken:
-            self._tell_pairs(pairs.images, pairs.labels, bool(pairs.pairs), what)
+        broken = len(infos) < len(found) or pairs.broken
+        if pairs.pairs or not broken:
+            self._tell_pairs(pairs, what)
         names = dict(zip(found, raster_ids(found), strict=True))
         made = [self._one(names[image], infos[image], paths, what) for image, paths in pairs.pairs]
         return [one for one in made if one is not None]
@@ -160,14 +160,15 @@ class Reader:
             self.findings.broken(path, str(error), self._skip)
             return None
 
-    def _tell_pairs(self, images: Sequence[str], labels: Sequence[str], any_pair: bool, what: str) -> None:
-        if not any_pair and (images or labels):
+    def _tell_pairs(self, pairs: Pairs, what: str) -> None:
+        """Tell which files have no partner."""
+        if not pairs.pairs:
             self.findings.reasons.append(
                 f"no file of --{what}labels belongs to any of --{what}images: neither do names agree, nor does any lie "
                 "on a raster; check the paths and the CRS of the labels"
             )
             return
-        for kind, unpaired in (("raster", images), ("file of labels", labels)):
+        for kind, unpaired in (("raster", pairs.images), ("file of labels", pairs.labels)):
             if unpaired:
                 self.findings.notes.append(
                     f"{count(len(unpaired), kind)} without a partner, left out: {listed(unpaired)}"

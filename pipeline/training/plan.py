@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,8 +31,6 @@ from tiles.truth.polygons import PolygonTruth
 from tiles.truth.sampling import Sampler, SamplingRule, Site
 from tiles.truth.scene import IGNORED
 
-MARKED = 32
-"""Chips by whose labels a training is told from others."""
 WEIGHED = 200
 """Chips whose labels are counted for balanced class weights."""
 
@@ -90,9 +85,9 @@ def plan_training(options: TrainOptions) -> TrainPlan:
     reasons += findings.reasons
     classes = reader.classes
     if train and classes is not None:
-        reasons += _check_classes(classes, train, findings, options)
+        reasons += _class_reasons(classes, train, findings, options)
         reasons += [
-            *_check_instances(row, train),
+            *_instance_reasons(row, train),
             *recipe_reasons(row, recipe, classes),
             *twice_reasons(truths, train, val),
         ]
@@ -100,6 +95,10 @@ def plan_training(options: TrainOptions) -> TrainPlan:
         raise TrainError(reasons)
     if not train:
         raise TrainError(["no raster with labels is left to train on"])
+    if truths.val_images and not val:
+        raise TrainError(
+            ["no raster with labels is left to validate on: look at --val-images and --val-labels"]
+        )
     return _composed(_Said(options, row, recipe, classes), train, val, findings)
 
 
@@ -173,7 +172,7 @@ def _network(options: TrainOptions) -> tuple[Row | None, Recipe | None, list[str
     return row, recipe, reasons
 
 
-def _check_classes(
+def _class_reasons(
     classes: Classes, train: Sequence[Labelled], findings: Findings, options: TrainOptions
 ) -> list[str]:
     """Classes that were named and do not occur."""
@@ -193,7 +192,8 @@ def _check_classes(
     return [f"no polygon of {', '.join(missing)} lies on any of the rasters that are trained on{hint}"]
 
 
-def _check_instances(row: Row | None, train: Sequence[Labelled]) -> list[str]:
+def _instance_reasons(row: Row | None, train: Sequence[Labelled]) -> list[str]:
+    """Labels that a detector cannot learn from."""
     if row is None or row.task != "instances" or isinstance(train[0].truth, PolygonTruth):
         return []
     return [f"{row.architecture} finds single things and wants polygons as labels, not label rasters"]
@@ -256,45 +256,3 @@ def _weighted(recipe: Recipe, options: TrainOptions, chips: ChipMaker, classes: 
     shares = np.divide(pixels, seen, out=np.ones(classes), where=seen > 0)
     weights = np.median(shares[pixels > 0]) / shares
     return replace(recipe, class_weights=tuple(round(float(weight), 4) for weight in weights))
-
-
-def data_marks(plan: TrainPlan) -> dict[str, Any]:
-    """What else tells the data and the start of a training from others, so that none goes on with other ones.
-
-    What labels say, areas and label values with it, is seen on some chips to train on and to validate on.
-    """
-    options, views = plan.options, plan.validation.views
-    digest = hashlib.sha256()
-    for number in range(MARKED):
-        digest.update(plan.chips.labels(number).tobytes())
-    for site, view in views[:: -(-len(views) // MARKED)]:
-        digest.update(plan.validation.scenes[site].labels(view).tobytes())
-    return {
-        "gsd": plan.gsd,
-        "settings": dict(options.settings),
-        "bands": plan.bands,
-        "values": asdict(plan.values),
-        "labels": digest.hexdigest(),
-        "validation chips": len(views),
-        "start": [one and Path(one).name for one in (options.start, options.encoder_weights)],
-    }
-
-
-def data_words(plan: TrainPlan) -> dict[str, Any]:
-    """The data of a training, for its card and to tell it from others."""
-    return {
-        "rasters": [one.name for one in plan.train],
-        "validated on": sorted({plan.validation.scenes[site].name for site, _ in plan.validation.views}),
-        "things": things(plan),
-        "mended polygons": plan.findings.mended,
-        "files skipped": len(plan.findings.skipped),
-        **({"skipped": sorted(plan.findings.skipped_names)} if plan.findings.skipped_names else {}),
-    }
-
-
-def things(plan: TrainPlan) -> dict[str, int]:
-    """How many polygons of each class are trained and validated on; nothing of label rasters."""
-    if not isinstance(plan.train[0].truth, PolygonTruth):
-        return {}
-    counts = np.sum([one.things() for one in plan.train], axis=0)
-    return {name: int(counts[plan.classes.names.index(name)]) for name in plan.classes.things}

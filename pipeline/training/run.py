@@ -13,7 +13,8 @@ import numpy as np
 
 from models.card import Card, find_bundle
 from models.card_values import Scaling
-from pipeline.training.plan import TrainPlan, data_marks, data_words
+from pipeline.training.data import data_marks, data_words
+from pipeline.training.plan import TrainPlan
 from pipeline.training.watching import Teller
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def _train(plan: TrainPlan) -> Card:
         settings["encoder_weights"] = options.encoder_weights  # type: ignore[assignment]
     network = new_network(plan.row, len(plan.bands), len(classes), settings, plan.recipe.seed)
     check_chip(network, plan.row, options.chips.chip)
-    start = options.encoder_weights and f"encoder: {Path(options.encoder_weights).name}"
+    start = "random weights"
+    if options.encoder_weights is not None:
+        start = f"encoder: {Path(options.encoder_weights).name}"
     if options.start is not None:
         taken, of = take_weights(network, find_bundle(options.start))
         start = f"{taken} of {of} layers from bundle {Path(options.start).name}"
@@ -65,7 +68,7 @@ def _train(plan: TrainPlan) -> Card:
     place = Place(folder, options.restart, options.tensorboard)
     task = task_of(plan.row, classes, settings, plan.recipe.seed)
     trained = train(network, task, plan.recipe, data, place, teller)
-    return _write(plan, _Made(finished(network), task, own, start or "random weights"), trained)
+    return _write(plan, _Made(finished(network), task, own, start), trained)
 
 
 def training_data(plan: TrainPlan, scaling: Scaling) -> TrainingData:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.card import Card
-from pipeline.training.plan import TrainPlan, things
+from pipeline.training.data import things
+from pipeline.training.plan import TrainPlan
 from pipeline.units import count, format_gsd, format_pixels, listed
 
 
