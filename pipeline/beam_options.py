@@ -7,10 +7,11 @@ and an argument that nobody knows must be refused at once.
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib.util
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+
+from pipeline.errors import did_you_mean
 
 
 class UnknownOptionError(ValueError):
@@ -74,7 +75,6 @@ def _name(arg: str) -> str:
 def _check_known(name: str, own: Collection[str], known: Mapping[str, bool]) -> bool:
     """Whether Beam's option takes a value."""
     if name not in known:
-        near = difflib.get_close_matches(name, [*own, *known], n=1)
-        hint = f"; did you mean {near[0]}?" if near else "; see --help"
-        raise UnknownOptionError(f"{name} is not an option of Terraseam or of Apache Beam{hint}")
+        hint = did_you_mean(name, [*own, *known]) or "see --help"
+        raise UnknownOptionError(f"{name} is not an option of Terraseam or of Apache Beam; {hint}")
     return known[name]

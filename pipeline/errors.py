@@ -1,8 +1,9 @@
-"""Errors that hold every reason why something cannot be done."""
+"""Errors that hold every reason why something cannot be done, and hints at what was meant."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 
@@ -41,3 +42,15 @@ class EvaluateError(ReasonsError):
     """An evaluation cannot be made."""
 
     heading = "nothing can be measured:"
+
+
+def did_you_mean(name: str, known: Iterable[str], around: str = "{}") -> str:
+    """Ask for the known name that is nearest to one that is not; nothing where none is near.
+
+    Args:
+        name: What was said.
+        known: What could have been said.
+        around: What stands around the question, which is in place of the braces.
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return around.format(f"did you mean {near[0]}?") if near else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import sys
 import warnings
@@ -13,8 +12,9 @@ from pathlib import Path
 from models.card import CARD_FILE, Card, CardError, find_bundle, shipped_bundles
 from models.card_values import Scaling
 from models.importing.foreign import RefusedError
-from models.zoo import ZOO, Row, ZooError, find
+from models.zoo import ZOO, Row, ZooError
 from pipeline.arguments import ArgumentError
+from pipeline.errors import did_you_mean
 from pipeline.exits import DONE, IMPOSSIBLE, fail, fail_on_file
 from pipeline.models_arguments import parse_models
 from pipeline.models_card import card_words, check_said
@@ -26,6 +26,7 @@ from pipeline.models_words import (
     zoo_table,
 )
 from pipeline.models_words import card_words as describe_card
+from pipeline.networks import find_row
 
 
 def run_models(argv: Sequence[str]) -> int:
@@ -71,9 +72,8 @@ def _check_known(name: str) -> None:
         return
     architectures = list(dict.fromkeys(row.architecture for row in ZOO))
     bundles = shipped_bundles()
-    near = difflib.get_close_matches(name, [*architectures, *bundles], n=1)
     raise ArgumentError(
-        f"nothing is called {name!r}; {f'did you mean {near[0]}? ' if near else ''}"
+        f"nothing is called {name!r}; {did_you_mean(name, [*architectures, *bundles], '{} ')}"
         f"name the folder of a bundle, a shipped bundle ({', '.join(bundles)}) or an architecture "
         f"({', '.join(architectures)})"
     )
@@ -118,23 +118,6 @@ def _check_new(said: argparse.Namespace, row: Row) -> None:
     check_target(Path(said.output), said.force)
     if said.weights is not None and said.weights != "imagenet" and not Path(said.weights).is_file():
         raise ArgumentError(f"--weights {said.weights} is not a file; encoder weights are a Keras .h5 file")
-
-
-def find_row(architecture: str, encoder: str | None) -> Row:
-    """Find a network, with a hint at the nearest name; an architecture of one encoder needs none named."""
-    rows = [row for row in ZOO if row.architecture == architecture]
-    if not rows:
-        names = list(dict.fromkeys(row.architecture for row in ZOO))
-        near = difflib.get_close_matches(architecture, names, n=1)
-        raise ArgumentError(
-            f"no architecture is called {architecture!r}; {f'did you mean {near[0]}? ' if near else ''}"
-            f"choose one of {', '.join(names)}"
-        )
-    if encoder is None and len(rows) > 1:
-        raise ArgumentError(
-            f"give --encoder: {architecture} is built on {', '.join(row.encoder or 'none' for row in rows)}"
-        )
-    return rows[0] if encoder is None else find(architecture, encoder)
 
 
 def _import(said: argparse.Namespace) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.errors import EvaluateError
+from pipeline.errors import EvaluateError, did_you_mean
 from pipeline.evaluation.options import EvaluateOptions
 from pipeline.units import listed
 from tiles.truth.scene import IGNORED
@@ -87,8 +86,7 @@ def class_list(names: Sequence[str], options: EvaluateOptions) -> ClassList:
     for option, wanted in (("--classes", options.classes or ()), ("--background", _background(options))):
         for name in wanted:
             if name not in names:
-                near = difflib.get_close_matches(name, names, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                hint = did_you_mean(name, names, "; {}")
                 reasons.append(f"{option} {name} is none of the classes {', '.join(names)}{hint}")
     if reasons:
         raise EvaluateError(reasons)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import tomllib
 from collections.abc import Sequence
 from dataclasses import fields
@@ -13,6 +12,7 @@ from typing import Any
 from models.training.recipe import LOSSES, OPTIMIZERS, SCHEDULES, Recipe
 from pipeline.argument_values import bands, checked, label_values, names, number, setting, text, whole
 from pipeline.arguments import LOOK, ArgumentError, Parser
+from pipeline.errors import did_you_mean
 from pipeline.training.options import BLOCK_CHIPS, DEFAULT_CHIP, Chips, TrainOptions, Truths
 
 NEEDED = ("images", "labels", "classes", "architecture", "output")
@@ -77,8 +77,8 @@ def _words(path: str, key: str, value: Any, actions: dict[str, argparse.Action])
     """An entry of a file as words of a command line."""
     option = f"--{key.replace('_', '-')}"
     if option not in actions or option in ("--config", "--help"):
-        near = difflib.get_close_matches(option, actions, n=1)
-        hint = f"; did you mean {near[0][2:].replace('-', '_')}?" if near else ""
+        keys = [name[2:].replace("-", "_") for name in actions]
+        hint = did_you_mean(key.replace("-", "_"), keys, "; {}")
         raise ArgumentError(f"--config {path} has {key!r}, which is no option of train{hint}")
     if isinstance(value, bool):
         if actions[option].nargs != 0:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 import numpy as np
 
 from models.card_values import ClassInfo
-from pipeline.errors import TrainError
+from pipeline.errors import TrainError, did_you_mean
 from pipeline.models_card import PALETTE
 from pipeline.training.options import Truths
 from tiles.truth.polygons import IGNORED
@@ -95,8 +94,7 @@ def classes_of_rasters(options: Truths) -> Classes:
         reasons.append(f"--label-values has {len(values)} values for {len(names)} classes; give one for each")
     background = options.background or (BACKGROUND if BACKGROUND in names else names[0])
     if background not in names and background != "none":
-        near = difflib.get_close_matches(background, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else "or none"
+        hint = did_you_mean(background, names) or "or none"
         reasons.append(f"--background {background} is none of the classes {', '.join(names)}; {hint}")
     if reasons:
         raise TrainError(reasons)

@@ -11,7 +11,7 @@ from models.training.recipe import Recipe, RecipeError
 from models.zoo import Row, ZooError
 from pipeline.arguments import ArgumentError
 from pipeline.errors import TrainError
-from pipeline.models_command import find_row
+from pipeline.networks import find_row
 from pipeline.training.checks import (
     band_reasons,
     file_reasons,
