@@ -81,7 +81,7 @@ def test_a_training_goes_on_with_its_own_data_alone(site, capsys):
     assert "was begun with other settings" in capsys.readouterr().err
     assert main(["train", *words(site, *again)]) == 0
     told = capsys.readouterr().out
-    assert "epoch 2 of 2" in told and "epoch 1 of 2" not in told
+    assert "epoch 2 of 2: " in told and "epoch 1 of 2: " not in told
     assert "mean IoU" in told.split("best epoch")[1]
 
 
