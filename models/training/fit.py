@@ -17,6 +17,7 @@ from models.engines.determinism import be_deterministic
 from models.training import state
 from models.training.batches import Batch, Batches, TrainingData, scaled
 from models.training.errors import TrainingError, out_of_memory
+from models.training.instances import found_on
 from models.training.learner import (
     Task,
     encoder_layers,
@@ -26,11 +27,11 @@ from models.training.learner import (
     prepare_norms,
     reseed,
     restored_layers,
+    validate,
 )
 from models.training.logs import Board, write_history
-from models.training.losses import SegmentationLoss
 from models.training.optimizers import averages, make_optimizer
-from models.training.pixels import Measured, validate_pixels
+from models.training.pixels import Measured
 from models.training.recipe import Recipe
 from models.training.state import Progress
 from models.training.watch import EpochBegan, EpochDone, StepDone, Watcher
@@ -222,7 +223,7 @@ class _Run:
         start = time.monotonic()
         number = self.progress.epochs_done + 1
         with self._averaged():
-            measured = self._validate()
+            measured = validate(self.answer, self.task, self.recipe, self.data.validation)
             self._check_weights(number, measured)
             line = {
                 "epoch": number,
@@ -245,14 +246,6 @@ class _Run:
         with self._averaged():
             self.watcher.pictures(number, self.predict)
 
-    def _validate(self) -> Measured:
-        if self.task.instances is not None:
-            from models.training.instances import validate_instances
-
-            return validate_instances(self.answer, self.data.validation)
-        loss = SegmentationLoss(self.recipe.terms, self.recipe.class_weights)
-        return validate_pixels(self.answer, self.data.validation, self.task.classes, loss)
-
     def _check_weights(self, number: int, measured: Measured) -> None:
         """Check that the last step left a network that can be kept."""
         broken = any(not np.isfinite(weights.sum()) for weights in self.network.get_weights())
@@ -269,8 +262,6 @@ class _Run:
     def predict(self, pixels: np.ndarray) -> Any:
         """Return labels, or the instances of each chip; see `models.training.watch.Predict`."""
         if self.task.instances is not None:
-            from models.training.instances import found_on
-
             return found_on(self.answer(pixels), pixels.shape[1:3])
         return self.answer(pixels).argmax(axis=-1).astype(np.uint8)
 

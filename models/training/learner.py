@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,9 @@ from models.networks.encoders import EncoderOptions, whole_encoder
 from models.networks.pspnet import AUXILIARY_WEIGHT
 from models.training.batches import Batch
 from models.training.errors import TrainingError
+from models.training.instances import validate_instances
 from models.training.losses import SegmentationLoss
+from models.training.pixels import Measured, validate_pixels
 from models.training.recipe import Recipe
 
 SEED_STATE = "seed_generator_state"
@@ -63,9 +65,27 @@ def make_learner(network: keras.Model, task: Task, recipe: Recipe) -> keras.Mode
         from models.detection.training import training_network
 
         return training_network(network, task.instances)
-    loss = SegmentationLoss(recipe.terms, recipe.class_weights)
+    loss = _loss(recipe)
     outputs = network.outputs if len(network.outputs) > 1 else network.outputs[0]
     return SemanticLearner(network.inputs[0], outputs, loss=loss, name=f"{network.name}_training")
+
+
+def _loss(recipe: Recipe) -> SegmentationLoss:
+    return SegmentationLoss(recipe.terms, recipe.class_weights)
+
+
+def validate(answer: Callable[[np.ndarray], Any], task: Task, recipe: Recipe, validation: Any) -> Measured:
+    """Measure a network on validation chips.
+
+    Args:
+        answer: From pixels of 0 to 255 to all that the network makes of them, in numpy.
+        task: What it learns.
+        recipe: How, for the loss.
+        validation: Chips as `TrainingData.validation` has them.
+    """
+    if task.instances is not None:
+        return validate_instances(answer, validation)
+    return validate_pixels(answer, validation, task.classes, _loss(recipe))
 
 
 def learn(learner: keras.Model, batch: Batch) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import metadata
 from typing import Any
@@ -19,9 +19,8 @@ from models.reach import network_reach
 from models.training.batches import scaled
 from models.training.errors import NoStartError
 from models.training.instances import validate_instances
-from models.training.learner import Task, all_layers
-from models.training.losses import SegmentationLoss
-from models.training.pixels import Measured, validate_pixels
+from models.training.learner import Task, all_layers, validate
+from models.training.pixels import Measured
 from models.training.recipe import Recipe
 from models.zoo import Row, build
 
@@ -122,14 +121,12 @@ def figures(network: keras.Model, task: Task, recipe: Recipe, validation: Any, s
         validation: Chips as `TrainingData.validation` has them.
         scaling: How values of 0 to 255 become its input.
     """
+    return validate(_answering(network, scaling), task, recipe, validation)
 
-    def answer(pixels: np.ndarray) -> Any:
-        return network.predict_on_batch(scaled(pixels, scaling))
 
-    if task.instances is not None:
-        return validate_instances(answer, validation)
-    loss = SegmentationLoss(recipe.terms, recipe.class_weights)
-    return validate_pixels(answer, validation, task.classes, loss)
+def _answering(network: keras.Model, scaling: Scaling) -> Callable[[np.ndarray], Any]:
+    """A function from pixels of 0 to 255 to what a network answers."""
+    return lambda pixels: network.predict_on_batch(scaled(pixels, scaling))
 
 
 def versions() -> dict[str, str]:
@@ -150,9 +147,7 @@ def change_by_rounding(
         Share of the pixels that get another label; for detectors the F1 of the rounded network instead.
     """
     if len(network.outputs) > 1:
-        measured = validate_instances(
-            lambda pixels: rounded.predict_on_batch(scaled(pixels, scaling)), validation
-        )
+        measured = validate_instances(_answering(rounded, scaling), validation)
         return {"F1 with rounded weights": round(measured.figure, 4)}
     differing = total = 0
     for pixels, _ in validation:
