@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from models.card import whole_file
 from models.training.batches import TrainingData
 from models.training.errors import TrainingError
 from models.training.learner import Task
@@ -188,14 +188,7 @@ def _array(variable: Any) -> np.ndarray:
 
 def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays to a file that appears whole or not at all, one array in memory at a time."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+        file.flush()
+        os.fsync(file.fileno())
