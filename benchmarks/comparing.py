@@ -191,10 +191,10 @@ def now() -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON to a file that appears whole or not at all."""
+    from models.card import write_whole
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_suffix(f".{os.getpid()}.part")
-    staging.write_text(json.dumps(value, indent=2, default=str) + "\n")
-    staging.replace(path)
+    write_whole(path, f"{json.dumps(value, indent=2, default=str)}\n".encode())
 
 
 def versions() -> dict[str, str]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from comparing import data_folder
 
 from models.card import Card, find_bundle
 from models.engines.choice import ENGINES
@@ -35,7 +35,7 @@ PREDICT = "predict"
 
 def main() -> None:
     arguments = parse()
-    raster = Path(os.environ["TERRASEAM_DATA"]) / "bluemarble" / "bluemarble_16384.tif"
+    raster = data_folder() / "bluemarble" / "bluemarble_16384.tif"
     if arguments.worker:
         print(
             json.dumps(measure(arguments, raster) if arguments.threads else str(bundle_of(*arguments.worker)))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import rasterio
 import rasterio.shutil
+from comparing import data_folder
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("--sizes", default="4096,16384", help="sides of the rasters, in pixels")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     arguments = parser.parse_args()
-    raster = Path(os.environ["TERRASEAM_DATA"]) / "bluemarble" / "bluemarble_16384.tif"
+    raster = data_folder() / "bluemarble" / "bluemarble_16384.tif"
     rows = []
     for side in map(int, arguments.sizes.split(",")):
         with tempfile.TemporaryDirectory() as folder:
