@@ -8,7 +8,8 @@ A few steps are timed first, on a network that is thrown away: that says how man
 falls to 0. Where they take longer than that, training stops at the budget all the same. Not counted are compilation,
 the timing and the one validation at the end; there is no choice of weights by validation.
 
-Each run is a process of its own, and its result is kept in --folder: called again, the script goes on with the next.
+Each run is a process of its own, and its result is kept in --folder: called again, the script goes on with the next,
+and --done tells of those that are done and makes none, with any choice of --networks and --seeds.
 Seeds are gone through in the outer loop, so that whatever is done at a time has about as many seeds of each network.
 """
 
