@@ -1,4 +1,4 @@
-"""Reasons that need no raster, or no more of one than its CRS, transform and shape."""
+"""Reasons why a training cannot be made, one sentence each, and notes on what is odd."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from models.card import Card, CardError, find_bundle
 from models.importing.writing import check_target
 from models.training.recipe import Recipe
 from models.zoo import Row
+from pipeline.errors import TrainError
 from pipeline.reasons import folder_reason
 from pipeline.training.classes import Classes
-from pipeline.training.labelled import Labelled
+from pipeline.training.labelled import Findings, Labelled
 from pipeline.training.options import TrainOptions, Truths
-from pipeline.units import format_gsd, listed
+from pipeline.units import count, format_gsd, listed
 from tiles.truth.label_raster import RasterTruth
+from tiles.truth.polygons import PolygonTruth
 
 FAR = 4.0
 """Factor between the GSD of a raster and that of the chips from which the user is warned."""
@@ -72,19 +74,36 @@ def recipe_reasons(row: Row | None, recipe: Recipe | None, classes: Classes | No
     return reasons
 
 
-def values_held(labelled: Sequence[Labelled]) -> str:
-    """What values label rasters hold, as far as a reduced picture of each shows them."""
-    held: set[int] = set()
+def same_bands(labelled: Sequence[Labelled], options: Truths) -> tuple[int, ...]:
+    """The bands that are read of all rasters.
+
+    Raises:
+        TrainError: If they differ, or do not have those that were chosen.
+    """
+    first = labelled[0].info
+    bands = options.bands or first.colour_bands
+    reasons = []
     for one in labelled:
-        if isinstance(one.truth, RasterTruth):
-            with rasterio.open(one.truth.path) as dataset:
-                shape = tuple(min(SEEN, size) for size in dataset.shape)
-                read = dataset.read(1, out_shape=shape, resampling=Resampling.nearest, masked=True)
-            held.update(np.unique(read.compressed()).tolist())
-    return listed((f"{value:g}" for value in sorted(held)), TOLD)
+        info = one.info
+        if options.bands and max(options.bands) > info.bands:
+            reasons.append(
+                f"{info.path} has {count(info.bands, 'band')}; --bands wants band {max(options.bands)}"
+            )
+        elif not options.bands and len(info.colour_bands) != len(bands):
+            reasons.append(
+                f"{info.path} has {count(len(info.colour_bands), 'band')}, but {first.path} has "
+                f"{len(bands)}; choose some that all have with --bands"
+            )
+        if info.dtype != first.dtype:
+            reasons.append(
+                f"{info.path} is {info.dtype}, but {first.path} is {first.dtype}; bring them to one type"
+            )
+    if reasons:
+        raise TrainError(reasons)
+    return tuple(bands)
 
 
-def band_reasons(names: Sequence[str] | None, bands: Sequence[int]) -> list[str]:
+def band_name_reasons(names: Sequence[str] | None, bands: Sequence[int]) -> list[str]:
     """Names of bands that do not fit their number."""
     if names is None or (len(names) == len(bands) and len(set(names)) == len(names)):
         return []
@@ -112,6 +131,45 @@ def gsd_notes(gsd: float, rasters: Sequence[Labelled]) -> list[str]:
         for one in rasters
         if not 1 / FAR <= one.gsd / gsd <= FAR
     ]
+
+
+def class_reasons(
+    classes: Classes, train: Sequence[Labelled], findings: Findings, options: TrainOptions
+) -> list[str]:
+    """Classes that were named and do not occur."""
+    counts = np.sum([one.truth.counts() for one in train], axis=0)
+    missing = [name for name in classes.things if not counts[classes.names.index(name)]]
+    if not missing:
+        return []
+    if not isinstance(train[0].truth, PolygonTruth):
+        values = ", ".join(f"{classes.values[classes.names.index(name)]} ({name})" for name in missing)
+        return [
+            f"no pixel of a label raster has the value {values}; they hold {_values_held(train)}: see --label-values"
+        ]
+    if options.truths.class_property is None:
+        return [f"no label of {', '.join(missing)} lies on any of the rasters that are trained on"]
+    others = [name for name, _ in findings.others.most_common(5)]
+    hint = f"; {options.truths.class_property} is also {', '.join(others)}" if others else ""
+    return [f"no polygon of {', '.join(missing)} lies on any of the rasters that are trained on{hint}"]
+
+
+def _values_held(labelled: Sequence[Labelled]) -> str:
+    """What values label rasters hold, as far as a reduced picture of each shows them."""
+    held: set[int] = set()
+    for one in labelled:
+        if isinstance(one.truth, RasterTruth):
+            with rasterio.open(one.truth.path) as dataset:
+                shape = tuple(min(SEEN, size) for size in dataset.shape)
+                read = dataset.read(1, out_shape=shape, resampling=Resampling.nearest, masked=True)
+            held.update(np.unique(read.compressed()).tolist())
+    return listed((f"{value:g}" for value in sorted(held)), TOLD)
+
+
+def instance_reasons(row: Row | None, train: Sequence[Labelled]) -> list[str]:
+    """Labels that a detector cannot learn from."""
+    if row is None or row.task != "instances" or isinstance(train[0].truth, PolygonTruth):
+        return []
+    return [f"{row.architecture} finds single things and wants polygons as labels, not label rasters"]
 
 
 def twice_reasons(options: Truths, train: Sequence[Labelled], val: Sequence[Labelled]) -> list[str]:

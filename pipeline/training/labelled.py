@@ -238,35 +238,6 @@ class Reader:
         return self.classes
 
 
-def check_bands(labelled: Sequence[Labelled], options: Truths) -> tuple[int, ...]:
-    """Choose the bands of all rasters.
-
-    Raises:
-        TrainError: If they differ, or do not have those that were chosen.
-    """
-    first = labelled[0].info
-    bands = options.bands or first.colour_bands
-    reasons = []
-    for one in labelled:
-        info = one.info
-        if options.bands and max(options.bands) > info.bands:
-            reasons.append(
-                f"{info.path} has {count(info.bands, 'band')}; --bands wants band {max(options.bands)}"
-            )
-        elif not options.bands and len(info.colour_bands) != len(bands):
-            reasons.append(
-                f"{info.path} has {count(len(info.colour_bands), 'band')}, but {first.path} has "
-                f"{len(bands)}; choose some that all have with --bands"
-            )
-        if info.dtype != first.dtype:
-            reasons.append(
-                f"{info.path} is {info.dtype}, but {first.path} is {first.dtype}; bring them to one type"
-            )
-    if reasons:
-        raise TrainError(reasons)
-    return tuple(bands)
-
-
 def _readable(path: str) -> RasterInfo:
     """Inspect a raster, and read its last block: what was cut off while copied lacks that."""
     from tiles.source import RasterSource

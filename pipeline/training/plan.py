@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,21 +12,22 @@ from pipeline.arguments import ArgumentError
 from pipeline.errors import TrainError
 from pipeline.networks import find_row
 from pipeline.training.checks import (
-    band_reasons,
+    band_name_reasons,
+    class_reasons,
     file_reasons,
     gsd_notes,
     gsd_reasons,
+    instance_reasons,
     recipe_reasons,
+    same_bands,
     twice_reasons,
-    values_held,
 )
 from pipeline.training.chips import ChipMaker, ValidationChips, middle_alone, things_of
 from pipeline.training.classes import Classes
-from pipeline.training.labelled import Findings, Labelled, Reader, check_bands
+from pipeline.training.labelled import Findings, Labelled, Reader
 from pipeline.training.options import TrainOptions
 from pipeline.training.split import Parts, Reading, set_apart, validation_chips
 from pipeline.training.values import Values, values_of
-from tiles.truth.polygons import PolygonTruth
 from tiles.truth.sampling import Sampler, SamplingRule, Site
 from tiles.truth.scene import IGNORED
 
@@ -85,9 +85,9 @@ def plan_training(options: TrainOptions) -> TrainPlan:
     reasons += findings.reasons
     classes = reader.classes
     if train and classes is not None:
-        reasons += _class_reasons(classes, train, findings, options)
+        reasons += class_reasons(classes, train, findings, options)
         reasons += [
-            *_instance_reasons(row, train),
+            *instance_reasons(row, train),
             *recipe_reasons(row, recipe, classes),
             *twice_reasons(truths, train, val),
         ]
@@ -113,10 +113,15 @@ class _Said:
 
 
 def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings: Findings) -> TrainPlan:
+    """The plan of rasters that were read, which may still differ too much or hold too little.
+
+    Raises:
+        TrainError: If so.
+    """
     options, row, recipe = said.options, said.row, said.recipe
-    bands = check_bands([*train, *val], options.truths)
+    bands = same_bands([*train, *val], options.truths)
     gsd = options.chips.gsd or float(f"{np.median([one.gsd for one in train]):.3g}")
-    reasons = [*band_reasons(options.band_names, bands), *gsd_reasons(gsd, [*train, *val])]
+    reasons = [*band_name_reasons(options.band_names, bands), *gsd_reasons(gsd, [*train, *val])]
     if reasons:
         raise TrainError(reasons)
     reading = Reading(bands, values_of(train, bands), row.task == "instances")
@@ -170,33 +175,6 @@ def _network(options: TrainOptions) -> tuple[Row | None, Recipe | None, list[str
         reasons.append(f"--objects {options.chips.objects:g} is a share, 0 to 1")
     reasons += file_reasons(options)
     return row, recipe, reasons
-
-
-def _class_reasons(
-    classes: Classes, train: Sequence[Labelled], findings: Findings, options: TrainOptions
-) -> list[str]:
-    """Classes that were named and do not occur."""
-    counts = np.sum([one.truth.counts() for one in train], axis=0)
-    missing = [name for name in classes.things if not counts[classes.names.index(name)]]
-    if not missing:
-        return []
-    if not isinstance(train[0].truth, PolygonTruth):
-        values = ", ".join(f"{classes.values[classes.names.index(name)]} ({name})" for name in missing)
-        return [
-            f"no pixel of a label raster has the value {values}; they hold {values_held(train)}: see --label-values"
-        ]
-    if options.truths.class_property is None:
-        return [f"no label of {', '.join(missing)} lies on any of the rasters that are trained on"]
-    others = [name for name, _ in findings.others.most_common(5)]
-    hint = f"; {options.truths.class_property} is also {', '.join(others)}" if others else ""
-    return [f"no polygon of {', '.join(missing)} lies on any of the rasters that are trained on{hint}"]
-
-
-def _instance_reasons(row: Row | None, train: Sequence[Labelled]) -> list[str]:
-    """Labels that a detector cannot learn from."""
-    if row is None or row.task != "instances" or isinstance(train[0].truth, PolygonTruth):
-        return []
-    return [f"{row.architecture} finds single things and wants polygons as labels, not label rasters"]
 
 
 def _check_labels(chips: ChipMaker, options: TrainOptions) -> None:
