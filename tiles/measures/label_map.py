@@ -11,7 +11,7 @@ from rasterio.windows import Window as RasterioWindow
 from tiles.georef import Georef
 from tiles.inspect import RasterError, inspect_raster
 from tiles.source import RasterReadError
-from tiles.truth.scene import IGNORED
+from tiles.truth.scene import IGNORED, nearest
 from tiles.truth.view import View
 from tiles.window import Window
 
@@ -51,17 +51,7 @@ class LabelMapFile:
         Raises:
             RasterReadError: If the file cannot be read there, or holds what is no label.
         """
-        found = np.full((view.height, view.width), IGNORED, np.uint8)
-        rows, cols = np.floor(view.rows).astype(np.int64), np.floor(view.cols).astype(np.int64)
-        on_rows = (rows >= 0) & (rows < self.georef.height)
-        on_cols = (cols >= 0) & (cols < self.georef.width)
-        if not (on_rows.any() and on_cols.any()):
-            return found
-        rows, cols = rows[on_rows], cols[on_cols]
-        window = Window(int(rows[0]), int(cols[0]), int(rows[-1] - rows[0]) + 1, int(cols[-1] - cols[0]) + 1)
-        read = self._read(window)
-        found[np.ix_(on_rows, on_cols)] = read[np.ix_(rows - rows[0], cols - cols[0])]
-        return found
+        return nearest(view, self.georef, self._read)
 
     def _read(self, window: Window) -> np.ndarray:
         where = RasterioWindow(window.col_off, window.row_off, window.width, window.height)

@@ -16,8 +16,9 @@ from rasterio.windows import Window as RasterioWindow
 from tiles.georef import Georef
 from tiles.open_files import keep_open
 from tiles.source import RasterReadError
-from tiles.truth.scene import IGNORED
+from tiles.truth.scene import IGNORED, nearest
 from tiles.truth.view import View
+from tiles.window import Window
 
 _WARP_TOLERANCE_PX = 0.01
 _SAME_GRID_PX = 1e-3
@@ -72,17 +73,7 @@ class RasterTruth:
         Raises:
             RasterReadError: If the file cannot be read there.
         """
-        drawn = np.full((view.height, view.width), IGNORED, np.uint8)
-        rows, cols = np.floor(view.rows).astype(np.int64), np.floor(view.cols).astype(np.int64)
-        down = np.flatnonzero((rows >= 0) & (rows < self.georef.height))
-        across = np.flatnonzero((cols >= 0) & (cols < self.georef.width))
-        if not (down.size and across.size):
-            return drawn
-        rows, cols = rows[down], cols[across]
-        where = RasterioWindow(cols[0], rows[0], cols[-1] + 1 - cols[0], rows[-1] + 1 - rows[0])
-        read = self._read(where)
-        drawn[np.ix_(down, across)] = read[np.ix_(rows - rows[0], cols - cols[0])]
-        return drawn
+        return nearest(view, self.georef, self._read)
 
     def counts(self) -> np.ndarray:
         """How many places are known of each label that is a thing, int64 ``(labels,)``."""
@@ -129,15 +120,16 @@ class RasterTruth:
         ]
         return np.concatenate([self.labels(stripe) for stripe in stripes])
 
-    def _read(self, where: Any) -> np.ndarray:
+    def _read(self, window: Window) -> np.ndarray:
         """Labels of a window of the raster, uint8."""
+        where = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
         dataset = self._dataset()
         try:
             values = dataset.read(1, window=where)
             known = dataset.read_masks(1, window=where) > 0
         except rasterio.errors.RasterioError as error:
             raise RasterReadError(
-                f"{self.path} cannot be read at {where} ({error.__cause__ or error}); the file is truncated or "
+                f"{self.path} cannot be read at {window} ({error.__cause__ or error}); the file is truncated or "
                 "damaged: copy it again, or repair it with gdal_translate"
             ) from error
         place = np.minimum(np.searchsorted(self._sorted, values), len(self._sorted) - 1)

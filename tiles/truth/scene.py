@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -126,6 +126,27 @@ def on_raster(view: View, georef: Georef) -> np.ndarray:
     rows = (view.rows >= 0) & (view.rows < georef.height)
     cols = (view.cols >= 0) & (view.cols < georef.width)
     return rows[:, None] & cols[None]
+
+
+def nearest(view: View, georef: Georef, read: Callable[[Window], np.ndarray]) -> np.ndarray:
+    """Labels of the raster's pixels that a view's centres lie in, uint8; `IGNORED` off the raster.
+
+    Args:
+        view: What is seen.
+        georef: The raster.
+        read: Reads the labels of a window of it.
+    """
+    drawn = np.full((view.height, view.width), IGNORED, np.uint8)
+    rows, cols = np.floor(view.rows).astype(np.int64), np.floor(view.cols).astype(np.int64)
+    down = np.flatnonzero((rows >= 0) & (rows < georef.height))
+    across = np.flatnonzero((cols >= 0) & (cols < georef.width))
+    if not (down.size and across.size):
+        return drawn
+    rows, cols = rows[down], cols[across]
+    row, col = int(rows[0]), int(cols[0])
+    labels = read(Window(row, col, int(rows[-1]) + 1 - row, int(cols[-1]) + 1 - col))
+    drawn[np.ix_(down, across)] = labels[np.ix_(rows - row, cols - col)]
+    return drawn
 
 
 @dataclass(frozen=True)
