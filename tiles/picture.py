@@ -100,14 +100,19 @@ def overlay(
     return np.rint(under * (1 - share[..., None]) + table[labels] * share[..., None]).astype(np.uint8)
 
 
-def outlines(labels: np.ndarray) -> np.ndarray:
-    """Pixels one of whose four neighbours has another label, bool ``(height, width)``."""
+def outlines(labels: np.ndarray, unknown: int | None = None) -> np.ndarray:
+    """Pixels one of whose four neighbours has another label, bool ``(height, width)``.
+
+    Args:
+        labels: Labels, ``(height, width)``.
+        unknown: Label of pixels that are on no outline and make none; None where all labels are alike.
+    """
     edge = np.zeros(labels.shape, bool)
-    rows, cols = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
-    edge[1:] |= rows
-    edge[:-1] |= rows
-    edge[:, 1:] |= cols
-    edge[:, :-1] |= cols
+    known = np.ones(labels.shape, bool) if unknown is None else labels != unknown
+    for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        differ = (labels[one] != labels[other]) & known[one] & known[other]
+        edge[one] |= differ
+        edge[other] |= differ
     return edge
 
 

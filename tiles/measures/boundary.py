@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tiles.picture import outlines
 from tiles.truth.scene import IGNORED
 
 
@@ -80,7 +81,7 @@ def boundary_counts(
     """
     unknown = (truth == IGNORED) | (predicted == IGNORED)
     truth, predicted = np.where(unknown, IGNORED, truth), np.where(unknown, IGNORED, predicted)
-    true_edge, predicted_edge = _edges(truth), _edges(predicted)
+    true_edge, predicted_edge = outlines(truth, IGNORED), outlines(predicted, IGNORED)
     if not (true_edge[core].any() or predicted_edge[core].any()):
         return BoundaryCounts.zero(classes)
     offsets = disk(tolerance)
@@ -100,20 +101,6 @@ def disk(radius: int) -> np.ndarray:
     distance = (offsets**2).sum(axis=1)
     order = np.argsort(distance, kind="stable")
     return offsets[order][: np.count_nonzero(distance <= radius**2)]
-
-
-def _edges(labels: np.ndarray) -> np.ndarray:
-    """Which pixels have a neighbour of another class, bool."""
-    edge = np.zeros(labels.shape, bool)
-    known = labels != IGNORED
-    for one, other in (
-        ((slice(1, None), slice(None)), (slice(None, -1), slice(None))),
-        ((slice(None), slice(1, None)), (slice(None), slice(None, -1))),
-    ):
-        differ = (labels[one] != labels[other]) & known[one] & known[other]
-        edge[one] |= differ
-        edge[other] |= differ
-    return edge
 
 
 def _near(
