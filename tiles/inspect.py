@@ -47,6 +47,15 @@ def is_local(path: str) -> bool:
     return "://" not in path and not path.startswith("/vsi")
 
 
+def check_file(path: str, error: type[ValueError]) -> None:
+    """Check that a local file is there and holds something; raises an error of the given type if not."""
+    if is_local(path):
+        if not Path(path).exists():
+            raise error(f"{path} does not exist")
+        if Path(path).stat().st_size == 0:
+            raise error(f"{path} is empty: 0 bytes")
+
+
 def inspect_raster(path: str) -> RasterInfo:
     """Open a raster and check that it can be segmented.
 
@@ -54,11 +63,7 @@ def inspect_raster(path: str) -> RasterInfo:
         RasterError: If it is missing, not a raster, not georeferenced or of an unsupported type.
     """
     try:
-        if is_local(path):
-            if not Path(path).exists():
-                raise RasterError(f"{path} does not exist")
-            if Path(path).stat().st_size == 0:
-                raise RasterError(f"{path} is empty: 0 bytes")
+        check_file(path, RasterError)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(path) as dataset:

@@ -11,7 +11,8 @@ import pyproj
 import shapely
 from pyarrow import parquet
 
-from tiles.truth.vector_checks import Features, VectorError, as_text, check_file, check_property
+from tiles.inspect import check_file
+from tiles.truth.vector_checks import Features, VectorError, as_text, check_property
 
 _LONLAT = "OGC:CRS84"
 
@@ -57,7 +58,7 @@ def bounds(path: str) -> tuple[str | None, Any]:
 
 def _open(path: str) -> tuple[parquet.ParquetFile, str, dict[str, Any]]:
     """The file, the name of its geometry column, and what is said of that."""
-    check_file(path)
+    check_file(path, VectorError)
     try:
         table = parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:

@@ -9,8 +9,8 @@ import pyogrio
 from pyogrio import raw
 from pyogrio.errors import DataLayerError, DataSourceError
 
-from tiles.inspect import is_local
-from tiles.truth.vector_checks import Features, VectorError, as_text, check_file, check_property
+from tiles.inspect import check_file, is_local
+from tiles.truth.vector_checks import Features, VectorError, as_text, check_property
 
 
 def features(path: str, class_property: str | None) -> Features:
@@ -55,7 +55,7 @@ def _layer(path: str) -> tuple[str, str]:
     file, _, wanted = path.rpartition(":")
     if not (is_local(path) and not Path(path).exists() and file and Path(file).exists()):
         file, wanted = path, ""
-    check_file(file)
+    check_file(file, VectorError)
     try:
         layers = pyogrio.list_layers(file)
     except (DataSourceError, DataLayerError) as error:

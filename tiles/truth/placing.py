@@ -10,7 +10,7 @@ import shapely
 from tiles.georef import Georef
 from tiles.poles import pole_positions
 from tiles.truth.straight import Lines, densified
-from tiles.truth.vectors import PolygonFile, polygonal
+from tiles.truth.vectors import PolygonFile, mended, polygonal
 from tiles.truth.way import Way
 
 _LATTICE = 33
@@ -130,9 +130,7 @@ def _on_raster(polygons: np.ndarray, way: Way) -> tuple[np.ndarray, int]:
     for owned, group in _groups(shapes, owners):
         placed[owned] = group[0] if len(group) == 1 else shapely.MultiPolygon(list(group))
     for number in np.flatnonzero(~shapely.is_valid(placed) & ~shapely.is_missing(placed)):
-        placed[number] = polygonal(
-            shapely.make_valid(placed[number], method="structure", keep_collapsed=False)
-        )
+        placed[number] = mended(placed[number])
     return placed, lost
 
 

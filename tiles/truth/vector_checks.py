@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyproj
-
-from tiles.inspect import is_local
 
 
 class VectorError(ValueError):
@@ -29,20 +26,6 @@ class Features(NamedTuple):
     crs: str | None
     shapes: np.ndarray
     values: Sequence[str | None]
-
-
-def check_file(path: str) -> None:
-    """Check that a local file is there and holds something.
-
-    Raises:
-        VectorError: If not.
-    """
-    if not is_local(path):
-        return
-    if not Path(path).exists():
-        raise VectorError(f"{path} does not exist")
-    if Path(path).stat().st_size == 0:
-        raise VectorError(f"{path} is empty: 0 bytes")
 
 
 def check_crs(path: str, crs: str | None) -> str:

@@ -68,9 +68,9 @@ def read_polygons(path: str, class_property: str | None = None) -> PolygonFile:
         warnings.filterwarnings("ignore", module="pyogrio")
         features = _reader(path).features(path, class_property)
     crs = check_crs(path, features.crs)
-    polygons, kept, mended, reasons = _polygons(features.shapes)
+    polygons, kept, count, reasons = _polygons(features.shapes)
     values = tuple(features.values[number] for number in kept)
-    return PolygonFile(path, crs, polygons, values, mended, reasons)
+    return PolygonFile(path, crs, polygons, values, count, reasons)
 
 
 def read_bounds(path: str) -> tuple[str, tuple[float, float, float, float] | None]:
@@ -109,6 +109,11 @@ def polygonal(shape: shapely.Geometry) -> shapely.Geometry | None:
     return pieces[0] if len(pieces) == 1 else shapely.MultiPolygon(pieces)
 
 
+def mended(shape: shapely.Geometry) -> shapely.Geometry | None:
+    """A valid geometry of an invalid one: rings that overlap are one area; None where nothing has an area."""
+    return polygonal(shapely.make_valid(shape, method="structure", keep_collapsed=False))
+
+
 def _polygons(wkb: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, dict[str, int]]:
     """Valid polygons, which features they are of, how many were mended, and why others were left out."""
     shapes = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="fix"))
@@ -122,14 +127,13 @@ def _polygons(wkb: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, dict[str, i
         reasons[_why_not(shapes[number], wkb[number])] += 1
         shapes[number] = None
     broken = np.flatnonzero(~shapely.is_valid(shapes) & ~shapely.is_missing(shapes))
-    mended = 0
+    count = 0
     for number in broken:
-        whole = shapely.make_valid(shapes[number], method="structure", keep_collapsed=False)
-        shapes[number] = polygonal(whole)
-        mended += shapes[number] is not None
+        shapes[number] = mended(shapes[number])
+        count += shapes[number] is not None
         reasons["no area"] += shapes[number] is None
     kept = np.flatnonzero(~shapely.is_missing(shapes))
-    return shapes[kept], kept, mended, dict(+reasons)
+    return shapes[kept], kept, count, dict(+reasons)
 
 
 def _why_not(shape: shapely.Geometry | None, wkb: bytes | None) -> str:
