@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline import terminal
 from pipeline.layout import RunFolder
 from pipeline.units import format_time
 from tiles.inspect import is_local
-
-PERIOD = 1.0
-"""Seconds between two looks."""
 
 
 @contextlib.contextmanager
 def progress(folder: RunFolder, sheets: int, shown: bool) -> Iterator[None]:
     """Show on a terminal how many sheets are done and how long the rest will take."""
     records = Path(folder.sheet_done(0, 0, 0)).parent
-    if not shown or not sys.stderr.isatty() or not is_local(folder.path):
+    if not shown or not terminal.watched() or not is_local(folder.path):
         yield
         return
     ended = threading.Event()
@@ -32,19 +29,14 @@ def progress(folder: RunFolder, sheets: int, shown: bool) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        terminal.show()
 
 
 def _watch(records: Path, sheets: int, ended: threading.Event) -> None:
     start = time.monotonic()
-    while not ended.wait(PERIOD):
+    while not ended.wait(terminal.PERIOD):
         done = sum(1 for _ in records.glob("*.json")) if records.exists() else 0
-        print(
-            f"\r\x1b[K{progress_line(done, sheets, time.monotonic() - start)}",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
+        terminal.show(progress_line(done, sheets, time.monotonic() - start))
 
 
 def progress_line(done: int, sheets: int, seconds: float) -> str:

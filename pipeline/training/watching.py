@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from colorsys import hsv_to_rgb
 from pathlib import Path
@@ -12,13 +11,12 @@ import numpy as np
 
 from models.card_values import ClassInfo
 from models.training.watch import EpochBegan, EpochDone, Predict, StepDone, Watcher
+from pipeline import terminal
 from pipeline.training.chips import ValidationChips
 from pipeline.units import format_time
 from tiles.picture import as_rgb, overlay, sheet_of_chips, write_png
 from tiles.truth.scene import IGNORED
 
-PERIOD = 1.0
-"""Seconds between two looks at a terminal."""
 COLOURS = 250
 """Colours of things, over and over."""
 GOLDEN = 0.618034
@@ -64,17 +62,15 @@ class Teller(Watcher):
     def step(self, done: StepDone) -> None:
         """Show on a terminal how far the epoch is."""
         self._left = done.seconds_left
-        if sys.stderr.isatty() and time.monotonic() - self._told >= PERIOD:
+        if terminal.watched() and time.monotonic() - self._told >= terminal.PERIOD:
             self._told = time.monotonic()
             line = f"epoch {done.epoch} of {self._epochs}: step {done.step} of {done.steps}, loss {done.loss:.4f}"
-            print(
-                f"\r\x1b[K{line}, {format_time(done.seconds_left)} left", end="", file=sys.stderr, flush=True
-            )
+            terminal.show(f"{line}, {format_time(done.seconds_left)} left")
 
     def validated(self, done: EpochDone) -> None:
         """Print the line of an epoch."""
-        if sys.stderr.isatty():
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        if terminal.watched():
+            terminal.show()
         print(epoch_line(done, self._epochs, time.monotonic() - self._began, self._left), flush=True)
 
     def pictures(self, epoch: int, predict: Predict) -> None:
