@@ -11,6 +11,7 @@ import pytest
 from models.training.augment import UNCHANGED, Looks, change
 
 ALWAYS = replace(Looks(), share=1.0)
+STRONG = Looks(0.9, 0.9, 0.9, 0.5, 2.0, 0.5, 1.0, 0.5, 1.0)
 NUMBERS = [field.name for field in fields(Looks) if field.name != "share"]
 
 
@@ -72,8 +73,7 @@ def test_other_than_three_bands_have_no_colours_to_change(bands):
 
 
 def test_values_stay_within_those_of_pixels():
-    strong = Looks(0.9, 0.9, 0.9, 0.5, 2.0, 0.5, 1.0, 0.5, 1.0)
-    made = change(np.concatenate([some_chips() * 3 - 200, some_chips()]).clip(0, 255), strong, 1)
+    made = change(np.concatenate([some_chips() * 3 - 200, some_chips()]).clip(0, 255), STRONG, 1)
     assert made.min() >= 0 and made.max() <= 255 and made.dtype == np.float32
     assert np.isfinite(made).all()
 
@@ -91,8 +91,7 @@ def test_values_beyond_white_and_black_stay_what_they_were_but_for_what_is_drawn
 
 
 def test_no_change_goes_further_beyond_than_the_chip_itself():
-    strong = Looks(0.9, 0.9, 0.9, 0.5, 2.0, 0.5, 1.0, 0.5, 1.0)
-    for chip, made in zip(beyond_white(), change(beyond_white(), strong, 1), strict=True):
+    for chip, made in zip(beyond_white(), change(beyond_white(), STRONG, 1), strict=True):
         assert chip.min() <= made.min() and made.max() <= chip.max() and np.isfinite(made).all()
         assert not np.allclose(made, chip, atol=1)
 
