@@ -48,15 +48,7 @@ def text(said: str) -> str:
 
 
 def names(said: str) -> tuple[str, ...]:
-    """Names, separated by commas; empty ones do not count."""
-    found = tuple(name.strip() for name in said.split(",") if name.strip())
-    if not found:
-        raise ArgumentTypeError("names are wanted, separated by commas")
-    return found
-
-
-def names_in_order(said: str) -> tuple[str, ...]:
-    """Names whose places mean something, separated by commas: an empty one is a mistake."""
+    """Names, separated by commas; an empty one is a mistake, since places often mean something."""
     found = tuple(name.strip() for name in said.split(","))
     if not all(found):
         raise ArgumentTypeError(f"{said!r} has an empty name in it; names are separated by commas")

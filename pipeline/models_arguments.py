@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from models.card_checks import NETWORK
-from pipeline.argument_values import fraction, names_in_order, setting, text, whole
+from pipeline.argument_values import fraction, names, setting, text, whole
 from pipeline.arguments import LOOK, Parser
 
 SIGNED = ("--scale", "--offset", "--fill")
@@ -105,16 +105,16 @@ def _add_card(parser: argparse.ArgumentParser, scaling: str) -> None:
         metavar="TEXT",
         help="version of the bundle (default: 1.0.0)",
     )
-    add("--bands", type=names_in_order, metavar="red,green,...", help="names of its bands, in its order")
+    add("--bands", type=names, metavar="red,green,...", help="names of its bands, in its order")
     add(
         "--classes",
-        type=names_in_order,
+        type=names,
         metavar="a,b,...",
         help="its classes, in the order of its channels or labels",
     )
     add(
         "--colors",
-        type=names_in_order,
+        type=names,
         metavar="#rrggbb,...",
         help="a colour for each class (default: a palette)",
     )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from train_cases import card_of, planned
 from train_town import make_town, words
 
 from models.bundle import load_model
 from pipeline.arguments import ArgumentError
 from pipeline.cli import main
 from pipeline.training.arguments import RECIPE, parse_train
-from pipeline.training.plan import TrainPlan, plan_training
+from pipeline.training.plan import TrainPlan
 from pipeline.training.run import training_data
 from tiles.truth.scene import IGNORED
 
@@ -21,10 +21,6 @@ from tiles.truth.scene import IGNORED
 @pytest.fixture
 def site(tmp_path: Path, make_raster) -> Path:
     return make_town(tmp_path, make_raster)
-
-
-def planned(site: Path, *more: object) -> TrainPlan:
-    return plan_training(parse_train(words(site, *map(str, more))))
 
 
 def views(plan: TrainPlan, count: int = 60) -> list:
@@ -160,7 +156,7 @@ def test_borders_are_weighed_where_the_loss_wants_them(site):
 
 def trained(site: Path, *more: object) -> dict:
     assert main(["train", *words(site, "--epochs", "1", *map(str, more))]) == 0
-    return json.loads((site / "bundle" / "card.json").read_text())
+    return card_of(site / "bundle")
 
 
 def test_the_card_says_what_the_command_said(site):
@@ -236,6 +232,7 @@ def test_options_stand_in_a_file_and_the_command_line_goes_before_it(site, tmp_p
         ("chip = [", "is not TOML"),
         ("chip = -1", "whole number"),
         ("config = 'x'", "no option of train"),
+        ("classes = ['background', '', 'roof']", "'background,,roof' has an empty name in it"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(site, tmp_path, text, said):
