@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -11,23 +10,18 @@ import numpy as np
 import pytest
 import rasterio
 from planted import batch_of_scenes, tiny_detector
+from train_cases import card_of, planned
 from train_town import make_town, words
 
 from models.training.making import answer_from
 from models.zoo import ZooError, build
 from pipeline.cli import main
-from pipeline.training.arguments import parse_train
 from pipeline.training.data import data_words
-from pipeline.training.plan import TrainPlan, plan_training
 
 
 @pytest.fixture
 def site(tmp_path: Path, make_raster) -> Path:
     return make_town(tmp_path, make_raster)
-
-
-def planned(site: Path, *more: object) -> TrainPlan:
-    return plan_training(parse_train(words(site, *map(str, more))))
 
 
 def with_village(site: Path, make_raster) -> list[str]:
@@ -68,7 +62,7 @@ def test_the_card_has_figures_of_each_raster_and_names_what_was_skipped(site, ma
     labels = [*more[4:], str(site / "broken.geojson")]
     command = words(site, "--images", *images, "--labels", *labels, "--on-error", "skip", "--epochs", "1")
     assert main(["train", *command]) == 0
-    card = json.loads((site / "bundle" / "card.json").read_text())
+    card = card_of(site / "bundle")
     assert card["training"]["data"]["skipped"] == ["broken.tif"]
     by_raster = card["metrics"]["by raster"]
     assert set(by_raster) == {"town", "village"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -10,27 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from train_cases import card_of, planned, reasons
 from train_town import make_town, words
 
 from pipeline.cli import main
 from pipeline.errors import TrainError
-from pipeline.training.arguments import parse_train
-from pipeline.training.plan import TrainPlan, plan_training
 
 
 @pytest.fixture
 def site(tmp_path: Path, make_raster) -> Path:
     return make_town(tmp_path, make_raster)
-
-
-def planned(site: Path, *more: object) -> TrainPlan:
-    return plan_training(parse_train(words(site, *map(str, more))))
-
-
-def reasons(site: Path, *more: object) -> list[str]:
-    with pytest.raises(TrainError) as caught:
-        planned(site, *more)
-    return list(caught.value.reasons)
 
 
 CASES = {
@@ -139,7 +127,7 @@ def test_a_broken_raster_is_named_or_skipped_and_counted(site, make_raster, caps
     assert "village.tif" in reason and "--on-error skip" in reason
     assert main(["train", *words(site, *more, "--on-error", "skip", "--epochs", "1")]) == 0
     assert "skipped:" in capsys.readouterr().err
-    card = json.loads((site / "bundle" / "card.json").read_text())
+    card = card_of(site / "bundle")
     assert card["training"]["data"]["files skipped"] == 1
     assert card["training"]["data"]["rasters"] == ["town"]
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from train_cases import card_of, planned
 from train_town import SIDE, make_town, words, write_polygons
 
 from pipeline.cli import main
@@ -32,7 +33,7 @@ def site(tmp_path: Path, make_raster) -> Path:
 
 
 def marks(site: Path, *more: str) -> dict:
-    return data_marks(plan_training(parse_train(words(site, *more))))
+    return data_marks(planned(site, *more))
 
 
 def test_the_same_command_has_the_same_marks(site):
@@ -87,19 +88,19 @@ def test_a_training_goes_on_with_its_own_data_alone(site, capsys):
 
 def test_the_card_has_the_figure_that_the_weights_were_chosen_by(site):
     assert main(["train", *words(site, "--epochs", "1")]) == 0
-    reached = json.loads((site / "bundle" / "card.json").read_text())["metrics"]["validation"]
+    reached = card_of(site / "bundle")["metrics"]["validation"]
     each = [value for name, value in reached.items() if name.startswith("iou_")]
     assert len(each) >= 2
     assert reached["mean_iou"] == pytest.approx(np.mean(each), abs=2e-4)
 
 
 def test_a_class_that_is_not_validated_is_told_of(site):
-    plan = plan_training(parse_train(words(site)))
+    plan = planned(site)
     labels = np.concatenate([labels.ravel() for _, labels in plan.validation])
     missing = [name for label, name in enumerate(plan.classes.names) if label not in labels]
     assert missing == ["pool"]
     assert [note for note in plan.findings.notes if "pool" in note and "validated on" in note]
-    plan = plan_training(parse_train(words(site, "--val-share", "0.7")))
+    plan = planned(site, "--val-share", "0.7")
     assert not [note for note in plan.findings.notes if "validated on" in note]
 
 
