@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 OUT ?= out
+WORKERS ?= 2
 
 .PHONY: run test lint format clean
 
@@ -9,7 +10,7 @@ run: .venv/installed
 	$(BIN)/terraseam segment examples/coast/sample.tif --model coast --output $(OUT)
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

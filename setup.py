@@ -14,6 +14,7 @@ TEST = [
     "hypothesis>=6.100",
     "jax>=0.5",
     "pytest>=8",
+    "pytest-xdist>=3.6",
     *REFERENCES,
     *GCP,
     *ONNX,
