@@ -191,6 +191,16 @@ def test_a_file_that_ends_too_early_is_said_to_be_unreadable(tmp_path):
         read_polygons(str(path))
 
 
+@pytest.mark.slow
+def test_a_feature_of_geojson_may_have_any_number_of_parts(tmp_path):
+    row, col = np.divmod(np.arange(300_000), 1000) / np.array([[100.0], [100.0]])
+    corners = np.stack([[col, row], [col + 0.005, row], [col, row + 0.005], [col, row]])
+    parts = np.moveaxis(corners, -1, 0).round(3)[:, None].tolist()
+    path = collection(tmp_path / "coast.geojson", [{"type": "MultiPolygon", "coordinates": parts}])
+    (polygon,) = read_polygons(path).polygons
+    assert len(polygon.geoms) == 300_000
+
+
 @pytest.mark.filterwarnings("ignore:'crs' was not provided")
 @pytest.mark.parametrize(("name", "hint"), [("a.shp", r"\.prj file is missing"), ("a.gpkg", "a_srs")])
 def test_a_file_without_a_crs_is_told_to_get_one(tmp_path, name, hint):

@@ -168,7 +168,7 @@ class Reader:
                 "on a raster; check the paths and the CRS of the labels"
             )
             return
-        for kind, unpaired in (("raster", pairs.images), ("file of labels", pairs.labels)):
+        for kind, unpaired in (("raster", pairs.images), ("label file", pairs.labels)):
             if unpaired:
                 self.findings.notes.append(
                     f"{count(len(unpaired), kind)} without a partner, left out: {listed(unpaired)}"

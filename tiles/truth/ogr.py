@@ -12,6 +12,9 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from tiles.inspect import check_file, is_local
 from tiles.truth.vector_checks import Features, VectorError, as_text, check_property
 
+# GDAL gives up on large polygons of GeoJSON unless it is told not to; a coastline is one.
+pyogrio.set_gdal_config_options({"OGR_GEOJSON_MAX_OBJ_SIZE": "0"})
+
 
 def features(path: str, class_property: str | None) -> Features:
     """Read the features of a file.
