@@ -145,6 +145,20 @@ def test_truth_without_polygons_makes_all_predictions_false(files, capsys):
     assert (roof["iou"], roof["precision"], roof["recall"]) == (0, 0, None)
 
 
+def test_what_is_wrong_with_polygons_of_the_truth_is_told(files, capsys):
+    write_geojson(files / "map.geojson", boxes(1), PLACE, kind=[None, None, *["roof"] * 22])
+    told = json.loads((files / "map.geojson").read_text())
+    ring = told["features"][0]["geometry"]["coordinates"][0]
+    ring[1], ring[-2] = ring[-2], ring[1]
+    (files / "map.geojson").write_text(json.dumps(told))
+    words = ["--predicted", files / "map.tif", "--truth", files / "map.geojson", "--class-property", "kind"]
+    assert main(["evaluate", *map(str, words), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "map.geojson: 1 invalid polygon mended\n" in captured.err
+    assert "map.geojson: 2 polygons of no class: what they cover is left out\n" in captured.err
+    assert len(json.loads(captured.out)["notes"]) == 3
+
+
 def test_help_names_the_command(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])

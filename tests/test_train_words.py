@@ -117,11 +117,13 @@ def test_what_the_user_should_know_is_told_before_it_begins(site, capsys):
     ring = told["features"][0]["geometry"]["coordinates"][0]
     ring[1], ring[2] = ring[2], ring[1]
     told["features"].append({"type": "Feature", "properties": {"kind": "roof"}, "geometry": None})
+    told["features"][1]["properties"]["kind"] = None
     file.write_text(json.dumps(told))
     assert main(["train", *words(site, "--classes", "roof", "--dry-run")]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert "1 invalid polygon mended" in lines
     assert "features left out: 1 no geometry" in lines
+    assert "1 polygon of no class: what they cover teaches nothing" in lines
     assert "polygons of classes that were not named count as background: pool (2)" in lines
     assert not any("not named" in note for note in notes(planned(site, "--classes", "roof,pool")))
 

@@ -191,6 +191,12 @@ def test_a_file_that_ends_too_early_is_said_to_be_unreadable(tmp_path):
         read_polygons(str(path))
 
 
+def test_a_file_of_points_alone_is_refused(tmp_path):
+    path = collection(tmp_path / "a.geojson", [{"type": "Point", "coordinates": [3, 2]}] * 2)
+    with pytest.raises(VectorError, match="holds no polygon, but 2 a Point, not a polygon; give a file of"):
+        read_polygons(path)
+
+
 @pytest.mark.slow
 def test_a_feature_of_geojson_may_have_any_number_of_parts(tmp_path):
     row, col = np.divmod(np.arange(300_000), 1000) / np.array([[100.0], [100.0]])

@@ -14,9 +14,10 @@ from pipeline.evaluation.polygons import CLASS, place_area, read_file, with_prop
 from pipeline.evaluation.predicted import Predicted, find_predicted
 from pipeline.evaluation.subjects import Subject, make_subjects
 from pipeline.rasters import expand_files
+from pipeline.units import count
 from tiles.inspect import RasterError, inspect_raster
 from tiles.measures.label_map import LabelMapFile
-from tiles.truth.vectors import VectorError, is_vector
+from tiles.truth.vectors import VectorError, is_vector, listed_reasons
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ def plan_evaluation(options: EvaluateOptions) -> Evaluation:
         EvaluateError: With every reason why nothing can be measured.
     """
     reasons: list[str] = []
-    truth, images = _files(options, reasons)
+    truth, images, notes = _files(options, reasons)
     predicted: list[Predicted] = []
     try:
         predicted = find_predicted(options.predicted)
@@ -54,7 +55,8 @@ def plan_evaluation(options: EvaluateOptions) -> Evaluation:
         _tried(reasons, lambda path: with_property(path, CLASS), one.polygons)
     if reasons:
         raise EvaluateError(reasons)
-    subjects, notes = make_subjects(predicted, labels, truth, images)
+    subjects, unpaired = make_subjects(predicted, labels, truth, images)
+    notes += unpaired
     if options.aoi is not None:
         subjects, left_out = _in_area(subjects, options.aoi)
         notes += left_out
@@ -63,28 +65,35 @@ def plan_evaluation(options: EvaluateOptions) -> Evaluation:
     return Evaluation(tuple(subjects), classes, tuple(notes))
 
 
-def _files(options: EvaluateOptions, reasons: list[str]) -> tuple[list[str], list[str]]:
-    """The files of truth and the rasters, all of which were looked at."""
+def _files(options: EvaluateOptions, reasons: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """The files of truth and the rasters, all of which were looked at, and what is to be said of the truth."""
+    notes: list[str] = []
     truth, problems = expand_files(options.truth, "--truth")
     reasons += problems
     images, problems = expand_files(options.images, "--images")
     reasons += problems
     for path in truth:
-        _tried(reasons, partial(_look_at, options.class_property), path)
+        notes += _tried(reasons, partial(_look_at, options.class_property), path) or []
     for path in images:
         _tried(reasons, inspect_raster, path)
     if options.aoi is not None and not is_vector(options.aoi):
         reasons.append(f"--aoi {options.aoi} is a raster; give a file of polygons")
     elif options.aoi is not None:
         _tried(reasons, read_file, options.aoi)
-    return truth, images
+    return truth, images, notes
 
 
-def _look_at(class_property: str | None, path: str) -> None:
-    if is_vector(path):
-        read_file(path, class_property)
-    else:
+def _look_at(class_property: str | None, path: str) -> list[str]:
+    """What is to be said of a file of truth."""
+    if not is_vector(path):
         inspect_raster(path)
+        return []
+    file = read_file(path, class_property)
+    unnamed = sum(value is None for value in file.values) if class_property is not None else 0
+    notes = [f"{count(file.mended, 'invalid polygon')} mended"] * bool(file.mended)
+    notes += [f"features left out: {listed_reasons(file.reasons)}"] * bool(file.reasons)
+    notes += [f"{count(unnamed, 'polygon')} of no class: what they cover is left out"] * bool(unnamed)
+    return [f"{path}: {note}" for note in notes]
 
 
 def _tried(reasons: list[str], make: Callable[[str], T], path: str | None) -> T | None:

@@ -25,6 +25,7 @@ from tiles.truth.pairs import Pairs, pair
 from tiles.truth.placing import place_polygons
 from tiles.truth.polygons import Classes as PolygonClasses
 from tiles.truth.polygons import PolygonTruth
+from tiles.truth.scene import IGNORED
 from tiles.truth.vectors import PolygonFile, VectorError, is_vector, read_polygons
 from tiles.truth.view import View
 
@@ -77,6 +78,7 @@ class Findings:
         mended: Invalid polygons that were made valid.
         others: Polygons of classes that were not named, by class.
         left_out: Features that are no polygons, by reason.
+        unnamed: Polygons that do not say what they are.
     """
 
     reasons: list[str] = field(default_factory=list)
@@ -86,6 +88,7 @@ class Findings:
     mended: int = 0
     others: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    unnamed: int = 0
 
     def broken(self, path: str, sentence: str, skip: bool) -> None:
         """Take note of a file that cannot be read."""
@@ -227,6 +230,7 @@ class Reader:
             labels = self._classes().labels_of(file)
             self.findings.mended += file.mended
             self.findings.left_out.update(file.reasons)
+            self.findings.unnamed += int(np.count_nonzero(labels == IGNORED))
             self.findings.others.update(
                 str(value) for value, label in zip(file.values, labels, strict=True) if label < 0
             )

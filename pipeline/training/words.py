@@ -8,6 +8,7 @@ from models.card import Card
 from pipeline.training.data import things
 from pipeline.training.plan import TrainPlan
 from pipeline.units import count, format_gsd, format_pixels, listed
+from tiles.truth.vectors import listed_reasons
 
 
 def plan_words(plan: TrainPlan) -> str:
@@ -36,8 +37,9 @@ def notes(plan: TrainPlan) -> list[str]:
     if found.mended:
         told.append(f"{count(found.mended, 'invalid polygon')} mended")
     if found.left_out:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in found.left_out.items())
-        told.append(f"features left out: {reasons}")
+        told.append(f"features left out: {listed_reasons(found.left_out)}")
+    if found.unnamed:
+        told.append(f"{count(found.unnamed, 'polygon')} of no class: what they cover teaches nothing")
     if found.others:
         names = ", ".join(f"{name} ({number})" for name, number in found.others.most_common(5))
         told.append(f"polygons of classes that were not named count as {plan.classes.names[0]}: {names}")

@@ -16,7 +16,15 @@ from tiles.inspect import SUFFIXES
 from tiles.truth import geoparquet, ogr
 from tiles.truth.vector_checks import VectorError, check_crs
 
-__all__ = ["PolygonFile", "VectorError", "is_vector", "polygonal", "read_bounds", "read_polygons"]
+__all__ = [
+    "PolygonFile",
+    "VectorError",
+    "is_vector",
+    "listed_reasons",
+    "polygonal",
+    "read_bounds",
+    "read_polygons",
+]
 
 GEOPARQUET = frozenset({".parquet", ".geoparquet"})
 """Endings of the files that are read as GeoParquet."""
@@ -62,15 +70,22 @@ def read_polygons(path: str, class_property: str | None = None) -> PolygonFile:
 
     Raises:
         VectorError: If the file is missing, empty, not a vector file, without a CRS or with one that PROJ does not
-            know, has several layers, or lacks the property.
+            know, has several layers, lacks the property, or has features of which none is a polygon.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pyogrio")
         features = _reader(path).features(path, class_property)
     crs = check_crs(path, features.crs)
     polygons, kept, count, reasons = _polygons(features.shapes)
+    if reasons and not len(kept):
+        raise VectorError(f"{path} holds no polygon, but {listed_reasons(reasons)}; give a file of polygons")
     values = tuple(features.values[number] for number in kept)
     return PolygonFile(path, crs, polygons, values, count, reasons)
+
+
+def listed_reasons(reasons: Mapping[str, int]) -> str:
+    """Why features were left out, such as ``2 a Point, not a polygon``."""
+    return ", ".join(f"{number} {reason}" for reason, number in reasons.items())
 
 
 def read_bounds(path: str) -> tuple[str, tuple[float, float, float, float] | None]:
