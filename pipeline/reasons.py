@@ -62,9 +62,17 @@ def raster_reasons(
     unfit = [card for card in cards if not options.any_gsd and not card.gsd_matches(gsd)]
     return reasons + [
         f"{info.path} has a GSD of {format_gsd(gsd)}, but {card.name} {card.version} was trained at "
-        f"{_trained_at(card)}; warp it to that GSD with gdalwarp -tr, or pass --any-gsd to take it as it is"
+        f"{_trained_at(card)}; warp it to that GSD with gdalwarp {_target(info, gsd, card)}, or pass --any-gsd to take it "
+        "as it is"
         for card in unfit
     ]
+
+
+def _target(info: RasterInfo, gsd: float, card: Card) -> str:
+    """The option of gdalwarp that gives a raster the GSD of a card, in units of its CRS."""
+    a, b, _, d, e, _ = info.georef.transform
+    factor = min(_gsd_ends(card), key=lambda end: abs(math.log(end / gsd))) / gsd
+    return f"-tr {math.hypot(a, d) * factor:.6g} {math.hypot(b, e) * factor:.6g}"
 
 
 def _bands_reason(info: RasterInfo, bands: Sequence[int], card: Card, options: SegmentOptions) -> str:
@@ -76,8 +84,12 @@ def _bands_reason(info: RasterInfo, bands: Sequence[int], card: Card, options: S
 
 
 def _trained_at(card: Card) -> str:
-    ends = card.gsd if isinstance(card.gsd, tuple) else (card.gsd,)
-    return " to ".join(format_gsd(float(end)) for end in ends)
+    return " to ".join(format_gsd(end) for end in _gsd_ends(card))
+
+
+def _gsd_ends(card: Card) -> tuple[float, ...]:
+    """The GSD that a card names, or the least and the greatest."""
+    return tuple(map(float, card.gsd)) if isinstance(card.gsd, tuple) else (float(card.gsd),)
 
 
 def folder_reasons(options: SegmentOptions) -> list[str]:

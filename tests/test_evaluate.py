@@ -287,6 +287,17 @@ def test_the_manifest_says_which_rasters_there_are_and_what_has_no_truth_is_name
     finally:
         manifest.write_text(text)
     assert [raster["name"] for raster in alone["rasters"]] == ["west"]
+    assert any("also holds east of earlier runs" in note for note in alone["notes"])
+    assert not any("earlier runs" in note for note in result["notes"])
+
+
+def test_rasters_of_nothing_that_was_predicted_are_named(run, capsys, make_raster):
+    far = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)
+    images = [make_raster(name="far.tif", transform=far)]
+    notes = evaluate(capsys, **both(run), images=images)["notes"]
+    assert [
+        note for note in notes if "far.tif of --images is the raster of nothing that was predicted" in note
+    ]
 
 
 def test_a_label_map_that_names_no_classes_is_told_them(capsys, tmp_path):

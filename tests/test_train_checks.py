@@ -132,6 +132,42 @@ def test_a_broken_raster_is_named_or_skipped_and_counted(site, make_raster, caps
     assert card["training"]["data"]["rasters"] == ["town"]
 
 
+def with_a_hole(path: Path) -> Path:
+    """Damage a block of a raster where planning does not look: 4 by 4 blocks of 48 px, the sixth of them."""
+    with rasterio.open(path) as dataset:
+        pixels, profile = dataset.read(), dataset.profile
+    blocks = {"tiled": True, "blockxsize": 48, "blockysize": 48, "compress": "deflate"}
+    with rasterio.open(path, "w", **{**profile, **blocks}) as dataset:
+        dataset.write(pixels)
+    with rasterio.open(path) as dataset:
+        start, size = (
+            int(dataset.get_tag_item(f"BLOCK_{what}_1_1", dm="TIFF", bidx=1)) for what in ("OFFSET", "SIZE")
+        )
+    data = bytearray(path.read_bytes())
+    data[start : start + size] = bytes(size)
+    path.write_bytes(data)
+    return path
+
+
+def test_a_raster_with_a_damaged_block_is_skipped_or_ends_the_training_with_advice(site, capsys):
+    shutil.copy(site / "town.tif", site / "village.tif")
+    shutil.copy(site / "town.geojson", site / "village.geojson")
+    with_a_hole(site / "village.tif")
+    both = [
+        "--images",
+        str(site / "*.tif"),
+        "--labels",
+        str(site / "town.geojson"),
+        str(site / "village.geojson"),
+    ]
+    (skipped,) = planned(site, *both, "--on-error", "skip").findings.skipped
+    assert "village.tif cannot be read at" in skipped
+    assert main(["train", *words(site, *both, "--epochs", "1", "--steps", "40")]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "village.tif cannot be read at" in told
+    assert f"kept in {site / 'bundle'}.training: the same command goes on from it" in told
+
+
 def test_broken_labels_are_one_reason_and_not_two(site):
     (site / "town.geojson").write_text("{nonsense")
     assert len(reasons(site)) == 1

@@ -229,6 +229,7 @@ def test_options_stand_in_a_file_and_the_command_line_goes_before_it(site, tmp_p
     [
         ("chipp = 64", "did you mean chip"),
         ("chip = true", "wants a value"),
+        ('half = "yes"', "it is a switch: write true or false"),
         ("chip = [", "is not TOML"),
         ("chip = -1", "whole number"),
         ("config = 'x'", "no option of train"),

@@ -86,6 +86,52 @@ def test_no_training_chip_shows_a_pixel_of_a_block_set_apart(site):
         assert not (pixels[0][labels[0] != IGNORED] == FILL).all(axis=-1).any()
 
 
+@pytest.mark.parametrize("split", ["block", "raster"])
+def test_ground_set_apart_on_one_raster_is_hidden_on_those_that_lie_over_it(site, split):
+    """Two rasters of the same ground, of which one is moved by half a raster and has pixels of its own."""
+    pixels = read(site / "town.tif")
+    over = elsewhere(SIDE / 4)
+    write(site / "images" / "town.tif", pixels)
+    write(site / "images" / "over.tif", 255 - pixels, over)
+    write_outlines(site / "labels" / "all.geojson")
+    more = ("--images", site / "images", "--labels", site / "labels", "--split", split, "--no-symmetries")
+    plan = planned(site, *more, "--val-share", "0.4")
+    places = {"town": 0, "over": SIDE // 2}
+    judged = np.zeros((SIDE, SIDE + SIDE // 2), bool)
+    for _, scene in [(None, plan.validation.scenes[site]) for site, _ in plan.validation.views]:
+        col = places[scene.name]
+        judged[:, col : col + SIDE] |= scene.labels(WHOLE) != IGNORED
+    assert judged.any() and not judged.all()
+    for scene in plan.chips.scenes:
+        here = judged[:, places[scene.name] :][:, :SIDE]
+        chip = scene.chip(WHOLE)
+        assert here.any()
+        assert (chip.labels[here] == IGNORED).all()
+        assert (chip.pixels[here] == FILL).all()
+        assert (chip.labels[~here] != IGNORED).any()
+
+
+def test_a_raster_that_lies_over_what_is_validated_on_is_told(site):
+    write(site / "val" / "copy.tif", read(site / "town.tif"))
+    write_outlines(site / "val" / "copy.geojson")
+    said = ("--val-images", site / "val", "--val-labels", site / "val" / "copy.geojson")
+    (note,) = planned(site, *said).findings.notes
+    assert "town.tif lies over" in note and "copy.tif, which is validated on" in note
+    write(site / "val" / "copy.tif", read(site / "town.tif"), elsewhere(SIDE / 2))
+    write_outlines(site / "val" / "copy.geojson", elsewhere(SIDE / 2))
+    assert not planned(site, *said).findings.notes
+
+
+def test_a_label_raster_that_lies_elsewhere_or_is_a_picture_is_told(site):
+    maps = ("--labels", site / "maps", "--classes", "background,roof,pool")
+    write(site / "maps" / "town.tif", np.repeat(true_labels()[..., None], 3, axis=-1))
+    notes = planned(site, *maps, without=["class-property"]).findings.notes
+    assert any("town.tif has 3 bands, of which the first is taken for labels" in note for note in notes)
+    write(site / "maps" / "town.tif", true_labels()[..., None], elsewhere(1_000))
+    told = reasons(site, *maps, without=["class-property"])
+    assert "does not lie on its raster; check the CRS and the geotransform of both" in told[0]
+
+
 def test_named_rasters_are_validated_on_and_all_else_is_trained_on(site):
     shutil.copy(write(site / "val" / "other.tif", read(site / "town.tif"), elsewhere(300)), site)
     write_outlines(site / "val" / "other.geojson", elsewhere(300))

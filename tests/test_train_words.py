@@ -107,7 +107,10 @@ def test_the_plan_says_what_will_be_done(site):
     assert lines["rasters"].startswith("2 rasters, ")
     assert lines["labels"] == "10 roof, 4 pool; the rest is background"
     assert lines["validation"].endswith("of town0, town1, set apart by block")
+    assert lines["bands"] == "red, green, blue as usual; --band-names names others"
     assert lines["training"] == "3 epochs of 4 steps of 4 chips of 32 px; adamw, rate 0.002, constant"
+    named = plan_words(planned(site, "--band-names", "a,b,c")).splitlines()
+    assert "bands       a, b, c" in named
     assert str(site / "made") in lines["bundle"] and str(site / "made.training") in lines["bundle"]
 
 
@@ -130,13 +133,13 @@ def test_what_the_user_should_know_is_told_before_it_begins(site, capsys):
 
 def test_an_epoch_is_one_line():
     measures = {"val_loss": 0.3, "accuracy": 0.9, "iou_land": 0.9, "iou_roof": 0.5, "iou_pool": float("nan")}
-    done = EpochDone(3, 0.23456, 1e-3, 0.7, True, measures)
-    line = epoch_line(done, 30, 41.4, 19 * 60.0)
+    done = EpochDone(3, 0.23456, 1e-3, 0.7, True, 19 * 60.0, measures)
+    line = epoch_line(done, 30, 41.4)
     assert line == (
         "epoch 3 of 30: loss 0.2346, mean IoU 0.700 (land 0.900, roof 0.500), 41 s, about 19 min left, best"
     )
-    last = EpochDone(30, 0.2, 1e-3, 0.6, False, {"precision": 0.5, "recall": 0.75, "threshold": 0.4})
-    assert epoch_line(last, 30, 8.0, 0.0) == (
+    last = EpochDone(30, 0.2, 1e-3, 0.6, False, 0.0, {"precision": 0.5, "recall": 0.75, "threshold": 0.4})
+    assert epoch_line(last, 30, 8.0) == (
         "epoch 30 of 30: loss 0.2000, F1 0.600 (precision 0.500, recall 0.750), 8 s"
     )
 

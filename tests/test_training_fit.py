@@ -224,6 +224,7 @@ def test_the_watcher_is_told_of_every_step(finished):
     assert [began.frozen for began in watcher.began] == [True, False, False]
     assert watcher.steps[-1].seconds_left >= 0
     assert watcher.steps[4].seconds_left > watcher.steps[-1].seconds_left
+    assert watcher.done[0].seconds_left > 0 == watcher.done[-1].seconds_left
     assert [done.rate for done in watcher.steps[:3]] == pytest.approx([0.005, 0.01, 0.01], rel=1e-5)
     assert watcher.done[0].loss == watcher.steps[2].loss
 

@@ -33,9 +33,9 @@ def read_weights(network: keras.Model, path: Path, name: str) -> None:
     try:
         network.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().split("\n")[0]
         raise ValueError(
-            f"{path} does not hold the weights of {name} of this width, without top ({reason}); give its own file"
+            f"{path} does not hold the weights of {name} of this width, without top (names or shapes of its layers differ); "
+            "give its own file"
         ) from error
 
 

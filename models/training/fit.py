@@ -242,7 +242,11 @@ class _Run:
         if self.board:
             self.board.add(line)
         self.clock.validation = time.monotonic() - start
-        self.watcher.validated(EpochDone(number, loss, rate, measured.figure, better, measured.measures))
+        left = self.recipe.epochs - number
+        seconds = self.clock.left(left * self.recipe.steps, left)
+        self.watcher.validated(
+            EpochDone(number, loss, rate, measured.figure, better, seconds, measured.measures)
+        )
         with self._averaged():
             self.watcher.pictures(number, self.predict)
 

@@ -93,13 +93,13 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) 
         raise TrainingError(
             f"the training in {folder} was planned for {before['epochs']} epochs, not {now['epochs']}, and its "
             f"{now['schedule']} schedule depends on how many there are; more can follow a constant schedule alone, "
-            "so restart it"
+            "so restart it (--restart)"
         )
     if changed:
         told = "; ".join(_differences(before, now))
         raise TrainingError(
             f"the training in {folder} was begun with other settings ({told}); go on with those it was begun with, "
-            "restart it, or choose another folder"
+            "restart it (--restart), or choose another folder (--work)"
         )
 
 
@@ -137,7 +137,9 @@ def read_state(folder: Path) -> tuple[Mapping[str, Any], Progress, list[np.ndarr
             progress = Progress(**{**told["progress"], "history": tuple(told["progress"]["history"])})
             return told["marks"], progress, [file[name] for name in sorted(file.files) if name != "told"]
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise TrainingError(f"{path} is not the state of a training ({error}); restart it") from error
+        raise TrainingError(
+            f"{path} is not the state of a training ({error}); restart it (--restart)"
+        ) from error
 
 
 def assign(variables: Sequence[Any], values: Sequence[np.ndarray], where: Path) -> None:
@@ -147,7 +149,9 @@ def assign(variables: Sequence[Any], values: Sequence[np.ndarray], where: Path) 
         TrainingError: If they do not fit.
     """
     if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
-        raise TrainingError(f"the weights in {where} are those of another network; restart the training")
+        raise TrainingError(
+            f"the weights in {where} are those of another network; restart the training (--restart)"
+        )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 

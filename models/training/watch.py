@@ -61,6 +61,7 @@ class EpochDone:
         rate: Learning rate of its last step.
         figure: What weights are chosen by: mean IoU, or F1 of instances.
         better: Whether it is the best so far.
+        seconds_left: Estimate of what the rest of the training takes, validations too.
         measures: Further figures by name, such as ``val_loss`` and ``iou_roof``; NaN where there is none.
     """
 
@@ -69,6 +70,7 @@ class EpochDone:
     rate: float
     figure: float
     better: bool
+    seconds_left: float
     measures: dict[str, float]
 
 

@@ -11,7 +11,7 @@ from pipeline.errors import EvaluateError
 from pipeline.evaluation.classes import ClassList, class_list, names_of_polygons
 from pipeline.evaluation.options import EvaluateOptions
 from pipeline.evaluation.polygons import CLASS, place_area, read_file, with_property
-from pipeline.evaluation.predicted import Predicted, find_predicted
+from pipeline.evaluation.predicted import Predicted, earlier_notes, find_predicted
 from pipeline.evaluation.subjects import Subject, make_subjects
 from pipeline.rasters import expand_files
 from pipeline.units import count
@@ -56,7 +56,7 @@ def plan_evaluation(options: EvaluateOptions) -> Evaluation:
     if reasons:
         raise EvaluateError(reasons)
     subjects, unpaired = make_subjects(predicted, labels, truth, images)
-    notes += unpaired
+    notes += [*earlier_notes(options.predicted, predicted), *unpaired]
     if options.aoi is not None:
         subjects, left_out = _in_area(subjects, options.aoi)
         notes += left_out

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import EvaluateError
 from pipeline.rasters import VECTORS
+from pipeline.units import listed
 from tiles.inspect import SUFFIXES
 from tiles.truth.vectors import is_vector
 
@@ -58,6 +60,20 @@ def find_predicted(path: str) -> list[Predicted]:
             [f"--predicted {path} holds neither labels.tif nor polygons.geojson nor other maps"]
         )
     return found
+
+
+def earlier_notes(path: str, found: Sequence[Predicted]) -> list[str]:
+    """What else lies in the folder of a run: results of earlier ones."""
+    if not (Path(path) / MANIFEST).is_file():
+        return []
+    names = {one.name for one in found}
+    others = [
+        folder.name for folder in sorted(Path(path).iterdir()) if folder.is_dir() and _of_folder(folder)
+    ]
+    earlier = listed(name for name in others if name not in names)
+    return [
+        f"{path} also holds {earlier} of earlier runs, left out; name a folder in it to measure it"
+    ] * bool(earlier)
 
 
 def _one(file: Path) -> Predicted:

@@ -59,13 +59,13 @@ def make_subjects(
     """Pair predictions with their truth and their rasters.
 
     Returns:
-        The subjects, and notes on predictions without truth and truth without predictions.
+        The subjects, and notes on predictions without truth, and on truth and rasters without predictions.
 
     Raises:
         EvaluateError: If nothing pairs, or what pairs does not fit.
     """
     grids = {one.name: _own_grid(one, labels[one.name]) for one in predicted}
-    grounds, _ = _paired(grids, {file: outline_of(file) for file in images})
+    grounds, idle = _paired(grids, {file: outline_of(file) for file in images})
     for name in grids:
         if labels[name] is None and grounds[name]:
             grids[name] = inspect_raster(grounds[name][0]).georef
@@ -80,6 +80,7 @@ def make_subjects(
         )
     notes = [f"{name} has no truth and is left out" for name, files in truths.items() if not files]
     notes += [f"{file} is the truth of nothing that was predicted" for file in unused]
+    notes += [f"{file} of --images is the raster of nothing that was predicted" for file in idle]
     reasons: list[str] = []
     subjects = []
     for one in predicted:

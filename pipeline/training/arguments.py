@@ -21,7 +21,8 @@ Labels are polygons (GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet) or 
 paired with the rasters by name, or else by where they lie. What is outside --aoi or off a label raster is ignored.
 Chips are read from the rasters while training, at --gsd. Half of them (--objects) are drawn around a thing: first a
 class, each as often, then a raster by the root of its area, then a thing; the others lie anywhere.
-All of it can stand in a file, with the names of the options: `images = ["train/*.tif"]`, `chip = 320`.
+All of it can stand in a file, with the names of the options: `images = ["train/*.tif"]`, `chip = 320`. Paths in it
+are relative to the current folder, as on the command line.
 
 exit status: 0 done; 1 failed; 2 wrong arguments, or nothing that can be trained on; 130 interrupted
 """
@@ -80,6 +81,8 @@ def _words(path: str, key: str, value: Any, actions: dict[str, argparse.Action])
         keys = [name[2:].replace("-", "_") for name in actions]
         hint = did_you_mean(key.replace("-", "_"), keys, "; {}")
         raise ArgumentError(f"--config {path} has {key!r}, which is no option of train{hint}")
+    if actions[option].nargs == 0 and not isinstance(value, bool):
+        raise ArgumentError(f"--config {path} has {key} = {value!r}; it is a switch: write true or false")
     if isinstance(value, bool):
         if actions[option].nargs != 0:
             raise ArgumentError(f"--config {path} has {key} = {str(value).lower()}, but it wants a value")
@@ -145,7 +148,7 @@ def _add_truth(group: Any) -> None:
     )
     add("--bands", type=bands, metavar="1,2,3", help="bands to read (default: all but alpha)")
     add("--on-error", choices=("fail", "skip"), default="fail",
-        help="what becomes of files that cannot be read (default: fail)")  # fmt: skip
+        help="what becomes of files that cannot be read (default: fail); skip reads each raster once before")  # fmt: skip
 
 
 def _add_split(group: Any) -> None:
@@ -252,7 +255,11 @@ def _add_run(group: Any) -> None:
     add("--pictures", type=whole(0), default=8, metavar="N",
         help="validation chips on the picture of each epoch (default: 8)")  # fmt: skip
     add("--force", action="store_true", help="replace a bundle that is there")
-    add("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="say what would be done, and do nothing; the network is not built",
+    )
 
 
 RECIPE = (

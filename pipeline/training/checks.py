@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 
 from models.card import Card, CardError, find_bundle
 from models.importing.writing import check_target
@@ -21,6 +21,7 @@ from pipeline.training.labelled import Findings, Labelled
 from pipeline.training.options import TrainOptions, Truths
 from pipeline.units import count, format_gsd, listed
 from tiles.truth.label_raster import RasterTruth
+from tiles.truth.placing import footprint, place_polygons
 from tiles.truth.polygons import PolygonTruth
 
 FAR = 4.0
@@ -165,11 +166,37 @@ def _values_held(labelled: Sequence[Labelled]) -> str:
     return listed((f"{value:g}" for value in sorted(held)), TOLD)
 
 
+def picture_notes(labelled: Sequence[Labelled]) -> list[str]:
+    """Label rasters that look like pictures."""
+    notes = []
+    for one in labelled:
+        if isinstance(one.truth, RasterTruth):
+            with rasterio.open(one.truth.path) as dataset:
+                bands = sum(kind != ColorInterp.alpha for kind in dataset.colorinterp)
+            if bands > 1:
+                notes.append(
+                    f"{one.truth.path} has {count(bands, 'band')}, of which the first is taken for labels"
+                )
+    return notes
+
+
 def instance_reasons(row: Row | None, train: Sequence[Labelled]) -> list[str]:
     """Labels that a detector cannot learn from."""
     if row is None or row.task != "instances" or isinstance(train[0].truth, PolygonTruth):
         return []
     return [f"{row.architecture} finds single things and wants polygons as labels, not label rasters"]
+
+
+def overlap_notes(train: Sequence[Labelled], val: Sequence[Labelled]) -> list[str]:
+    """Rasters to train on that show ground which is validated on, too."""
+    grounds = [footprint(one.info.path, one.info.georef) for one in val]
+    return [
+        f"{one.info.path} lies over {ground.path}, which is validated on: what is learned there flatters the figures"
+        for one in train
+        for ground in grounds
+        if os.path.realpath(ground.path) != os.path.realpath(one.info.path)
+        and len(place_polygons(ground, one.info.georef).polygons)
+    ]
 
 
 def twice_reasons(options: Truths, train: Sequence[Labelled], val: Sequence[Labelled]) -> list[str]:

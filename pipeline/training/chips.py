@@ -64,21 +64,21 @@ class ChipMaker:
 
     def labels(self, number: int) -> np.ndarray:
         """Labels of a number's chip, without a look at its pixels."""
-        draw = self._draw(number)
-        return self.scenes[draw.site].labels(draw.view)
+        return self._draw(number)[1]
 
-    def _draw(self, number: int) -> Draw:
-        """The first draw of a number whose chip has a label."""
+    def _draw(self, number: int) -> tuple[Draw, np.ndarray]:
+        """The first draw of a number whose chip has a label, and its labels."""
         for attempt in range(TRIES):
             draw = self.sampler.draw(number + attempt * REDRAWN)
-            if (self.scenes[draw.site].labels(draw.view) != IGNORED).any():
+            labels = self.scenes[draw.site].labels(draw.view)
+            if (labels != IGNORED).any():
                 break
-        return draw if self.symmetries else replace(draw, symmetry=0)
+        return draw if self.symmetries else replace(draw, symmetry=0), labels
 
     def _chip(self, number: int) -> tuple[np.ndarray, np.ndarray, Any, list[ChipInstance]]:
         """Pixels, labels, border weights and things of a chip."""
-        draw = self._draw(number)
-        chip, truth = self.scenes[draw.site].chip(draw.view), self.scenes[draw.site].truth
+        draw, labels = self._draw(number)
+        chip, truth = self.scenes[draw.site].chip(draw.view, labels), self.scenes[draw.site].truth
         weights = border_weights(_ids(truth, draw.view, chip.labels)) if self.borders else chip.labels
         pixels, labels, weights = turned((chip.pixels, chip.labels, weights), draw.symmetry)
         things = things_of(truth, draw.view, chip.labels, draw.symmetry) if self.instances else []

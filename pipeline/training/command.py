@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from models.card import CardError
 from pipeline.arguments import ArgumentError
 from pipeline.errors import TrainError
 from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail
 from pipeline.training.arguments import parse_train
+
+if TYPE_CHECKING:
+    from pipeline.training.plan import TrainPlan
 
 
 def run_train(argv: Sequence[str]) -> int:
@@ -19,7 +23,7 @@ def run_train(argv: Sequence[str]) -> int:
     except ArgumentError as error:
         return fail(str(error), IMPOSSIBLE)
     from pipeline.training.plan import plan_training
-    from pipeline.training.words import notes, plan_words, result_words
+    from pipeline.training.words import notes, plan_words
 
     try:
         plan = plan_training(options)
@@ -28,15 +32,25 @@ def run_train(argv: Sequence[str]) -> int:
     for note in notes(plan):
         print(note, file=sys.stderr)
     print(plan_words(plan), flush=True)
-    if options.dry_run:
-        return DONE
+    return DONE if options.dry_run else _run(plan)
+
+
+def _run(plan: TrainPlan) -> int:
+    """Train as it was planned; returns the exit status."""
     from models.training.errors import NoStartError, TrainingError
     from pipeline.training.run import run_training
+    from pipeline.training.words import result_words
     from tiles.source import RasterReadError
 
     try:
         card = run_training(plan)
-    except (TrainingError, RasterReadError, CardError) as error:
+    except RasterReadError as error:
+        return fail(
+            f"{error}; what was trained is kept in {plan.options.work_folder}: the same command goes on from it, "
+            "and with --on-error skip it is left out of a training that begins anew (--restart)",
+            FAILED,
+        )
+    except (TrainingError, CardError) as error:
         return fail(str(error), IMPOSSIBLE if isinstance(error, NoStartError) else FAILED)
     except OSError as error:
         return fail(f"{error.filename or 'a file'} cannot be written: {error.strerror or error}", FAILED)

@@ -18,7 +18,7 @@ from pipeline.training.classes import Classes, classes_of_polygons, classes_of_r
 from pipeline.training.options import Truths
 from pipeline.units import count, listed
 from tiles.inspect import RasterError, RasterInfo, inspect_raster
-from tiles.source import RasterReadError
+from tiles.source import RasterReadError, RasterSource
 from tiles.truth.area import Area, area_of
 from tiles.truth.label_raster import LabelRasterError, RasterTruth
 from tiles.truth.pairs import Pairs, pair
@@ -28,8 +28,11 @@ from tiles.truth.polygons import PolygonTruth
 from tiles.truth.scene import IGNORED
 from tiles.truth.vectors import PolygonFile, VectorError, is_vector, read_polygons
 from tiles.truth.view import View
+from tiles.window import Window
 
 T = TypeVar("T")
+READ = 2048
+"""Side of the squares in which a raster is read to look whether it is whole, in pixels."""
 FILE_ERRORS = (RasterError, VectorError, LabelRasterError, RasterReadError, OSError, ValueError)
 
 
@@ -151,7 +154,7 @@ class Reader:
     def _inspect(self, paths: Iterable[str]) -> dict[str, RasterInfo]:
         infos = {}
         for path in paths:
-            info = self._tried(path, partial(_readable, path))
+            info = self._tried(path, partial(_readable, path, whole=self._skip))
             if info is not None:
                 infos[path] = info
         return infos
@@ -242,16 +245,14 @@ class Reader:
         return self.classes
 
 
-def _readable(path: str) -> RasterInfo:
-    """Inspect a raster, and read its last block: what was cut off while copied lacks that."""
-    from tiles.source import RasterSource
-    from tiles.window import Window
-
+def _readable(path: str, *, whole: bool) -> RasterInfo:
+    """Inspect a raster, and read all of it, or a few places: what was cut off while copied lacks the last."""
     info = inspect_raster(path)
-    georef = info.georef
-    source = RasterSource(path, info.colour_bands[:1], (0.0,))
-    rows = sorted({0, georef.height // 2, georef.height - 1})
-    for row in rows:
-        for col in sorted({0, georef.width // 2, georef.width - 1}):
-            source.read(Window(row, col, 1, 1))
+    height, width = info.georef.height, info.georef.width
+    bands = info.colour_bands if whole else info.colour_bands[:1]
+    source = RasterSource(path, bands, (0.0,) * len(bands))
+    for row in range(0, height, READ) if whole else sorted({0, height // 2, height - 1}):
+        for col in range(0, width, READ) if whole else sorted({0, width // 2, width - 1}):
+            size = (min(READ, height - row), min(READ, width - col)) if whole else (1, 1)
+            source.read(Window(row, col, *size))
     return info

@@ -18,6 +18,8 @@ from pipeline.training.checks import (
     gsd_notes,
     gsd_reasons,
     instance_reasons,
+    overlap_notes,
+    picture_notes,
     recipe_reasons,
     same_bands,
     twice_reasons,
@@ -31,6 +33,8 @@ from pipeline.training.values import Values, values_of
 from tiles.truth.sampling import Sampler, SamplingRule, Site
 from tiles.truth.scene import IGNORED
 
+USUAL_BANDS = {1: ("grey",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "infrared")}
+"""What bands are called that nobody named, by their number."""
 WEIGHED = 200
 """Chips whose labels are counted for balanced class weights."""
 
@@ -64,6 +68,13 @@ class TrainPlan:
     chips: ChipMaker
     validation: ValidationChips
     findings: Findings
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands for the card: those that were said, else the usual ones of so many."""
+        count = len(self.bands)
+        numbered = tuple(f"band {number}" for number in range(1, count + 1))
+        return self.options.band_names or USUAL_BANDS.get(count, numbered)
 
     @property
     def instances(self) -> bool:
@@ -128,7 +139,11 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
     parts = set_apart(options.chips, train, gsd, recipe.seed, reading) if not val else Parts(
         train, [reading.scene(one) for one in train], [(one, reading.scene(one)) for one in val]
     )  # fmt: skip
-    findings.notes += gsd_notes(gsd, parts.rasters)
+    findings.notes += [
+        *gsd_notes(gsd, parts.rasters),
+        *overlap_notes(train, val),
+        *picture_notes([*train, *val]),
+    ]
     chips = _chip_maker(said, parts, gsd, reading)
     validation = validation_chips(parts.validation, gsd, row.stride, options.chips.chip, reading)
     _check_labels(chips, options)

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from models.training.fit import Trained
     from models.training.learner import Task
 
-BANDS = {1: ("grey",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "infrared")}
-
 
 def run_training(plan: TrainPlan) -> Card:
     """Train, and write the bundle.
@@ -119,7 +117,7 @@ def _write(plan: TrainPlan, made: _Made, trained: Trained) -> Card:
         "encoder": plan.row.encoder,
         "task": plan.row.task,
         "classes": plan.classes.infos(),
-        "bands": options.band_names or _band_names(len(plan.bands)),
+        "bands": plan.band_names,
         "gsd": plan.gsd,
         "scaling": plan.values.scaling(made.scaling),
         "fill": plan.values.fill,
@@ -194,7 +192,3 @@ def _rounded(plan: TrainPlan, figure: float, measures: Mapping[str, float]) -> d
     measures = {"f1" if plan.instances else "mean_iou": figure, **measures}
     kept = {name: value for name, value in measures.items() if name not in ("epoch", "rate", "figure")}
     return {name: round(value, 4) for name, value in kept.items() if np.isfinite(value)}
-
-
-def _band_names(count: int) -> tuple[str, ...]:
-    return BANDS.get(count) or tuple(f"band {number}" for number in range(1, count + 1))

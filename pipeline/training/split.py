@@ -12,9 +12,12 @@ from pipeline.training.labelled import Labelled
 from pipeline.training.options import BLOCK_CHIPS, Chips
 from pipeline.training.values import Values
 from tiles.source import RasterSource
+from tiles.truth.area import area_of
 from tiles.truth.blocks import choose_blocks
+from tiles.truth.placing import footprint, parts_of, place_polygons
 from tiles.truth.sampling import grid_views
 from tiles.truth.scene import IGNORED, Scene, Within
+from tiles.truth.vectors import PolygonFile
 from tiles.truth.view import View
 
 MARGIN = 64
@@ -76,20 +79,23 @@ def _by_raster(whole: list[tuple[Labelled, Scene]], share: float, seed: int) -> 
     names = {one.name for one, _ in order[:count]}
     left = [pair for pair in whole if pair[0].name not in names]
     apart = [pair for pair in whole if pair[0].name in names]
-    return Parts([one for one, _ in left], [scene for _, scene in left], apart)
+    grounds = [footprint(one.info.path, one.info.georef) for one, _ in apart]
+    scenes = [_without(scene, grounds) for _, scene in left]
+    return Parts([one for one, _ in left], scenes, apart)
 
 
 def _by_block(whole: list[tuple[Labelled, Scene]], share: float, seed: int, side: float) -> Parts:
-    scenes, apart, small = [], [], []
-    for one, scene in whole:
+    apart, small = [], []
+    seen, grounds = [scene for _, scene in whole], []
+    for place, (one, scene) in enumerate(whole):
         pixels = max(1, round(side / one.gsd))
         try:
             blocks = choose_blocks(one.info.georef, pixels, share, seed, one.name)
         except ValueError as error:
             small.append(str(error))
-            scenes.append(scene)
             continue
-        scenes.append(scene.without(blocks))
+        seen[place] = scene.without(blocks)
+        grounds.append(parts_of(one.info.path, one.info.georef, blocks.boxes()))
         area = blocks if one.area is None else Within((one.area, blocks))
         apart.append((one, replace(scene, area=area)))
     if not apart:
@@ -98,7 +104,15 @@ def _by_block(whole: list[tuple[Labelled, Scene]], share: float, seed: int, side
                 f"nothing can be set apart to validate on: {small[0]} (--block-size, --split), or give --val-images"
             ]
         )
-    return Parts([one for one, _ in whole], scenes, apart)
+    return Parts([one for one, _ in whole], [_without(scene, grounds) for scene in seen], apart)
+
+
+def _without(scene: Scene, grounds: Sequence[PolygonFile]) -> Scene:
+    """A scene without the ground that is validated on on other rasters, where they lie over each other."""
+    for ground in grounds:
+        if ground.path != scene.source.path and len(place_polygons(ground, scene.georef).polygons):
+            scene = scene.without(area_of(ground, scene.georef))
+    return scene
 
 
 def validation_chips(

@@ -63,7 +63,7 @@ def values_of(labelled: Sequence[Labelled], bands: tuple[int, ...]) -> Values:
     """Which values become 0 and 255: bytes stay as they are, others are measured over all rasters.
 
     Of other types the 1st and 99th percentile of each band become 0 and 255, over all rasters
-    together, each seen at `SAMPLE` px.
+    together, each seen at `SAMPLE` px; blocks that are set apart to validate on among them.
     """
     dtype = np.dtype(labelled[0].info.dtype)
     if dtype == np.uint8:

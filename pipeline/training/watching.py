@@ -49,7 +49,6 @@ class Teller(Watcher):
         count = min(pictures, len(validation.views))
         self._drawn = np.linspace(0, len(validation.views) - 1, count).round().astype(int).tolist()
         self._began = self._told = time.monotonic()
-        self._left = 0.0
 
     def resumed(self, epochs_done: int) -> None:
         """Say from where a training that was interrupted goes on."""
@@ -61,7 +60,6 @@ class Teller(Watcher):
 
     def step(self, done: StepDone) -> None:
         """Show on a terminal how far the epoch is."""
-        self._left = done.seconds_left
         if terminal.watched() and time.monotonic() - self._told >= terminal.PERIOD:
             self._told = time.monotonic()
             line = f"epoch {done.epoch} of {self._epochs}: step {done.step} of {done.steps}, loss {done.loss:.4f}"
@@ -71,7 +69,7 @@ class Teller(Watcher):
         """Print the line of an epoch."""
         if terminal.watched():
             terminal.show()
-        print(epoch_line(done, self._epochs, time.monotonic() - self._began, self._left), flush=True)
+        print(epoch_line(done, self._epochs, time.monotonic() - self._began), flush=True)
 
     def pictures(self, epoch: int, predict: Predict) -> None:
         """Draw chip, truth and prediction, a row each."""
@@ -107,7 +105,7 @@ def _many_colours() -> dict[int, tuple[int, int, int] | None]:
     return {0: None, **shades}
 
 
-def epoch_line(done: EpochDone, epochs: int, seconds: float, left: float) -> str:
+def epoch_line(done: EpochDone, epochs: int, seconds: float) -> str:
     """A line such as ``epoch 3 of 30: loss 0.2311, IoU 0.712 (roof 0.712), 41 s, about 19 min left, best``."""
     measures = done.measures
     classes = ", ".join(
@@ -121,7 +119,7 @@ def epoch_line(done: EpochDone, epochs: int, seconds: float, left: float) -> str
         figure = (
             f"F1 {done.figure:.3f} (precision {measures['precision']:.3f}, recall {measures['recall']:.3f})"
         )
-    end = f", about {format_time(left)} left" if done.epoch < epochs else ""
+    end = f", about {format_time(done.seconds_left)} left" if done.epoch < epochs else ""
     best = ", best" if done.better else ""
     return f"epoch {done.epoch} of {epochs}: loss {done.loss:.4f}, {figure}, {seconds:.0f} s{end}{best}"
 

@@ -22,6 +22,7 @@ def plan_words(plan: TrainPlan) -> str:
         f"rasters     {count(len(plan.train), 'raster')}, {format_pixels(round(pixels))} at {format_gsd(plan.gsd)}",
         f"labels      {_labels(plan)}",
         f"validation  {count(len(plan.validation.views), 'chip')} of {_validated(plan)}",
+        f"bands       {', '.join(plan.band_names)}{'' if options.band_names else ' as usual; --band-names names others'}",
         f"network     {plan.row.architecture}{encoder}",
         f"training    {count(recipe.epochs, 'epoch')} of {count(recipe.steps, 'step')} of "
         f"{count(recipe.batch, 'chip')} of {chips.chip} px; {recipe.optimizer}, rate {recipe.rate:g}, {recipe.schedule}",

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 
 from tiles.georef import Georef
 from tiles.mirror import folded
@@ -40,6 +41,16 @@ class Blocks:
         )
         # Whole rows at once: pixel by pixel, as with `np.ix_`, numpy takes 70 times as long.
         return self.chosen[:, cols].take(rows, axis=0)
+
+    def boxes(self) -> np.ndarray:
+        """The blocks that are meant, as polygons in pixels ``(col, row)``, object ``(n,)``."""
+        rows, cols = np.nonzero(self.chosen)
+        ends = [
+            (np.minimum(at * self.side, size) for at in (line, line + 1))
+            for line, size in ((cols, self.width), (rows, self.height))
+        ]
+        (left, right), (top, bottom) = ends
+        return np.asarray(shapely.box(left, top, right, bottom), object)
 
     @property
     def share(self) -> float:

@@ -16,6 +16,7 @@ from rasterio.windows import Window as RasterioWindow
 from tiles.georef import Georef
 from tiles.open_files import keep_open
 from tiles.source import RasterReadError
+from tiles.truth.placing import footprint, place_polygons
 from tiles.truth.scene import IGNORED, nearest
 from tiles.truth.view import View
 from tiles.window import Window
@@ -157,6 +158,11 @@ class RasterTruth:
             raise LabelRasterError(f"{self.path} has no CRS; assign one with gdal_edit.py -a_srs EPSG:...")
         if source.shape == shape and self._same_grid(source):
             return source
+        other = Georef(source.crs.to_wkt(), tuple(source.transform)[:6], *source.shape)
+        if not len(place_polygons(footprint(self.path, other), georef).polygons):
+            raise LabelRasterError(
+                f"{self.path} does not lie on its raster; check the CRS and the geotransform of both"
+            )
         return WarpedVRT(
             source,
             crs=georef.crs,

@@ -11,7 +11,7 @@ import shapely
 
 from tiles.georef import Georef
 from tiles.inspect import RasterError, inspect_raster
-from tiles.truth.placing import place_polygons
+from tiles.truth.placing import footprint, place_polygons
 from tiles.truth.vectors import PolygonFile, VectorError, is_vector, read_bounds
 
 
@@ -115,10 +115,7 @@ def outline_of(path: str) -> PolygonFile | None:
         hair = 1e-9 * max(1.0, *map(abs, bounds))
         outline = shapely.box(left - hair, bottom - hair, right + hair, top + hair)
         return PolygonFile(path, crs, np.array([outline], object), (None,))
-    georef = inspect_raster(path).georef
-    corners = np.array([[0, 0], [georef.width, 0], [georef.width, georef.height], [0, georef.height]])
-    outline = shapely.Polygon(georef.to_map(corners))
-    return PolygonFile(path, georef.crs, np.array([outline], object), (None,))
+    return footprint(path, inspect_raster(path).georef)
 
 
 def _pairs(

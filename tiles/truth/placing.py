@@ -60,6 +60,22 @@ def place_polygons(file: PolygonFile, georef: Georef) -> Placed:
     return Placed(placed[touching], numbers[touching].astype(np.int64), outside, lost)
 
 
+def parts_of(path: str, georef: Georef, boxes: np.ndarray) -> PolygonFile:
+    """Parts of a raster as polygons in its CRS.
+
+    Args:
+        path: The raster.
+        georef: Where it lies.
+        boxes: Polygons in its pixels ``(col, row)``, object ``(n,)``.
+    """
+    return PolygonFile(path, georef.crs, shapely.transform(boxes, georef.to_map), (None,) * len(boxes))
+
+
+def footprint(path: str, georef: Georef) -> PolygonFile:
+    """The outline of a raster as its only polygon."""
+    return parts_of(path, georef, np.array([shapely.box(0, 0, georef.width, georef.height)], object))
+
+
 def _surroundings(way: Way) -> shapely.Geometry | None:
     """What lies within a raster's size of it, in the CRS of the file; None where that cannot be told.
 

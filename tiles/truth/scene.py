@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from tiles.georef import Georef
+from tiles.mirror import mirror_index
 from tiles.source import RasterSource
-from tiles.truth.blocks import Blocks
 from tiles.truth.resample import resample
 from tiles.truth.view import View
 from tiles.window import Window
@@ -57,7 +57,7 @@ class Scene:
         georef: Its CRS, transform and shape.
         truth: What is true of it.
         area: Where that is known; None for everywhere.
-        hidden: Blocks whose pixels and labels are withheld; None where all may be seen.
+        hidden: Where pixels and labels are withheld, such as some blocks; None where all may be seen.
         blind: Whether pixels outside `area` are withheld, too. Detectors need that: they learn from all that they
             see, and take a thing that nobody outlined for ground.
     """
@@ -67,15 +67,19 @@ class Scene:
     georef: Georef
     truth: Truth
     area: Inside | None = None
-    hidden: Blocks | None = None
+    hidden: Inside | None = None
     blind: bool = False
 
-    def without(self, blocks: Blocks) -> Scene:
-        """The scene as one that must not see some blocks sees it."""
-        return replace(self, hidden=blocks)
+    def without(self, part: Inside) -> Scene:
+        """The scene as one that must not see some part sees it, such as some blocks, beside what it must not see."""
+        return replace(self, hidden=part if self.hidden is None else Either((self.hidden, part)))
 
-    def chip(self, view: View) -> LabelledChip:
+    def chip(self, view: View, labels: np.ndarray | None = None) -> LabelledChip:
         """Read a chip; beyond the raster's edges its pixels are mirrored and its labels ignored.
+
+        Args:
+            view: Where.
+            labels: What `labels` says of it, where that is known already; it is written to.
 
         Raises:
             RasterReadError: If the raster cannot be read there.
@@ -92,19 +96,28 @@ class Scene:
         valid = read.valid
         if self.hidden is not None:
             # Before pixels are mixed: those of the chip that overlap a hidden block show the rest of what they cover.
-            valid = valid & ~self.hidden.inside(View(window.row_off, window.col_off, 1, 1, *window.shape))
+            valid = valid & ~self._hidden_pixels(window)
         pixels, known = resample(
             read.pixels,
             valid,
             (view.row - window.row_off, view.row_step, view.height),
             (view.col - window.col_off, view.col_step, view.width),
         )
-        labels = self.labels(view)
+        labels = self.labels(view) if labels is None else labels
         labels[~known] = IGNORED
         # Labels that are not known for want of truth alone are no reason to hide pixels.
         seen = known & self._trusted(view) if self.blind else known
         pixels[~seen] = np.asarray(self.source.fill, np.float32)
         return LabelledChip(pixels, labels)
+
+    def _hidden_pixels(self, window: Window) -> np.ndarray:
+        """Which pixels of a window are withheld, mirrored beyond the raster's edges as its pixels are."""
+        rows = mirror_index(window.row_off, window.row_end, self.georef.height)
+        cols = mirror_index(window.col_off, window.col_end, self.georef.width)
+        row, col = rows.min(), cols.min()
+        on_raster = View(row, col, 1, 1, rows.max() + 1 - row, cols.max() + 1 - col)
+        assert self.hidden is not None
+        return self.hidden.inside(on_raster)[:, cols - col].take(rows - row, axis=0)
 
     def labels(self, view: View) -> np.ndarray:
         """Labels of a view as far as they are known without its pixels, uint8 ``(height, width)``."""
@@ -158,6 +171,17 @@ class Within:
     def inside(self, view: View) -> np.ndarray:
         """Which pixels of a view lie in all of them, bool ``(height, width)``."""
         return np.logical_and.reduce([part.inside(view) for part in self.parts])
+
+
+@dataclass(frozen=True)
+class Either:
+    """What lies in one of several parts of a raster, or in more of them."""
+
+    parts: tuple[Inside, ...]
+
+    def inside(self, view: View) -> np.ndarray:
+        """Which pixels of a view lie in any of them, bool ``(height, width)``."""
+        return np.logical_or.reduce([part.inside(view) for part in self.parts])
 
 
 def turned(arrays: Sequence[np.ndarray], symmetry: int) -> list[np.ndarray]:
