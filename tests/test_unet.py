@@ -10,6 +10,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models.networks.encoders import ENCODERS, Encoder, encoder
 from models.networks.plain_unet import plain_unet
@@ -108,6 +109,20 @@ def test_one_gradient_step_changes_every_trainable_weight() -> None:
     model.train_on_batch(noise(48, 80, 3, count=2), labels)
     pairs = zip(model.trainable_weights, before, strict=True)
     assert [weight.path for weight, old in pairs if np.array_equal(weight.numpy(), old)] == []
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_the_coarse_half_learns_however_large_the_features_of_an_encoder_are(name: str) -> None:
+    """VGG16's are hundreds: joined as they are, each level would divide the gradient of the coarser one by that."""
+    keras.utils.set_random_seed(6)
+    model = unet(3, 2, encoder=name, decoder_width=4, encoder_width=0.1)
+    stem = model.get_layer(ENCODERS[name].stem)
+    stem.kernel.assign(1e4 * stem.kernel)
+    coarse, fine = (model.get_layer(f"decoder{stride}_mix").kernel for stride in (8, 2))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(noise(64, 64, 3, count=2), training=True) - 1))
+    sizes = [float(tf.norm(gradient)) for gradient in tape.gradient(loss, [coarse.value, fine.value])]
+    assert sizes[0] > 0.05 * sizes[1]
 
 
 def test_a_saved_network_gives_the_same_logits_bit_for_bit(small: keras.Model, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ class Encoder:
         scale: Network input = raw value (0 to 255) * `scale` + `offset`, for each band.
         offset: See `scale`; one number, or one each for red, green and blue.
         bgr: Whether Keras' own weights read blue, green, red. Networks here always read red, green, blue.
+        normalized: Whether it has batch normalization; else its features are of any size.
     """
 
     application: Callable[..., keras.Model]
@@ -31,6 +32,7 @@ class Encoder:
     scale: float
     offset: float | tuple[float, float, float]
     bgr: bool = False
+    normalized: bool = True
 
     def __post_init__(self) -> None:
         strides = tuple(self.taps)
@@ -71,6 +73,7 @@ ENCODERS: Mapping[str, Encoder] = {
         scale=1.0,
         offset=IMAGENET_MEANS,
         bgr=True,
+        normalized=False,
     ),
     "resnet50": Encoder(
         application=keras.applications.ResNet50,

@@ -51,8 +51,15 @@ def unet(
     if cut < 4:
         raise ValueError(f"a U-Net needs an encoder cut at stride 4 or more, got {cut}")
     network = cut_encoder(encoder, bands, cut, settings)
+    *strides, _ = kept = [stride for stride in ENCODERS[encoder].taps if stride <= cut]
     *taps, x = network.outputs
-    strides = [stride for stride in ENCODERS[encoder].taps if stride < cut]
+    if not ENCODERS[encoder].normalized:
+        # VGG16's features are hundreds, the decoder's are ones: at each join the coarse path, and its gradient, would
+        # count for a hundredth.
+        *taps, x = [
+            layers.BatchNormalization(name=f"tap{stride}_norm")(tap)
+            for stride, tap in zip(kept, network.outputs, strict=True)
+        ]
 
     for stride, tap in zip(reversed(strides), reversed(taps), strict=True):
         x = _decoder_level(x, tap, max(1, decoder_width * stride // 2), f"decoder{stride}")
