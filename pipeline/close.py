@@ -21,7 +21,7 @@ from pipeline.layout import RunFolder
 from pipeline.plan import Plan
 from tiles.close import close_regions
 from tiles.fragments import Fragments
-from tiles.seams import Homes, SeamSummary, unite
+from tiles.seams import SeamSummary, unite
 
 Home = tuple[int, int, int]
 """Raster, and row and column of the sheet in which the first pixel of a region lies."""
@@ -42,7 +42,7 @@ def close_seams(seams: beam.PCollection, plan: Plan, folder: RunFolder) -> beam.
 
 def unite_seams(
     element: tuple[int, Iterable[tuple[int, int, SeamSummary]]],
-) -> Iterator[tuple[int, int, int, Homes]]:
+) -> Iterator[tuple[int, int, int, np.ndarray]]:
     """For each sheet of a raster, the regions that its fragments belong to."""
     raster, seams = element
     homes = unite({(row, col): summary for row, col, summary in seams})
@@ -50,16 +50,16 @@ def unite_seams(
 
 
 def send_fragments(
-    element: tuple[int, int, int, Homes], plan: Plan, folder: RunFolder
+    element: tuple[int, int, int, np.ndarray], plan: Plan, folder: RunFolder
 ) -> Iterator[tuple[Home, tuple[Fragments, np.ndarray]]]:
     """Send the fragments of a sheet to where their regions begin."""
     raster, row, col, homes = element
     fragments: Fragments = pickle.loads(files.read_bytes(folder.fragments(raster, row, col)))
     side = plan.lattice(raster).sheet_side
-    sheets, owner = np.unique(homes.first // side, axis=0, return_inverse=True)
+    sheets, owner = np.unique(homes // side, axis=0, return_inverse=True)
     for number, (home_row, home_col) in enumerate(sheets.tolist()):
         chosen = np.flatnonzero(owner.ravel() == number)
-        yield (raster, home_row, home_col), (fragments.take(chosen), homes.first[chosen])
+        yield (raster, home_row, home_col), (fragments.take(chosen), homes[chosen])
 
 
 class CloseRegions(beam.DoFn):

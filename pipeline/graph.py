@@ -16,7 +16,7 @@ from pipeline.layout import RunFolder
 from pipeline.plan import Plan
 from pipeline.publish import PublishRasters, WriteManifest
 from pipeline.segment import SegmentSheets, Sheet
-from pipeline.vectorize import OPEN, VectorizeSheets
+from pipeline.vectorize import OPEN, VectorizeSheets, by_raster, surroundings
 
 ACCELERATOR = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
 """What workers of the first half get, where the runner knows hints."""
@@ -64,8 +64,12 @@ def join_regions(
     segmented: beam.PCollection, plan: Plan, folder: RunFolder
 ) -> tuple[beam.PCollection, beam.PCollection]:
     """Trace and close regions: `SheetRecord` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
-    vectorize = beam.ParDo(VectorizeSheets(plan, folder)).with_outputs(OPEN, main="sheets")
-    vectorized = segmented | "Vectorize" >> vectorize
+    vectorized = (
+        by_raster(segmented)
+        | "Surroundings" >> beam.FlatMap(surroundings)
+        | "SpreadSurroundings" >> beam.Reshuffle()
+        | "Vectorize" >> beam.ParDo(VectorizeSheets(plan, folder)).with_outputs(OPEN, main="sheets")
+    )
     return vectorized.sheets, close_seams(vectorized[OPEN], plan, folder)
 
 

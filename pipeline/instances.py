@@ -23,7 +23,7 @@ from pipeline.layout import RunFolder, prediction_store
 from pipeline.plan import Plan
 from pipeline.segment import Sheet, SheetRecord
 from pipeline.store import decode, encode
-from pipeline.vectorize import VectorRecord, pixels_by_label
+from pipeline.vectorize import VectorRecord, by_raster, pixels_by_label
 from tiles.instances import Ref, SheetInstances, TileInstance
 from tiles.links import Link, later_neighbours, link_sheet
 from tiles.paint import Patch, paint, patches
@@ -73,9 +73,7 @@ def join_instances(
 ) -> tuple[beam.PCollection, beam.PCollection]:
     """Join what tiles found: `SheetRecord` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
     settled = (
-        segmented
-        | "RasterOfSheet" >> beam.Map(lambda record: (record.raster, record))
-        | "SheetsOfRaster" >> beam.GroupByKey()
+        by_raster(segmented)
         | "Neighbourhoods" >> beam.FlatMap(neighbourhoods, plan)
         | "SpreadNeighbourhoods" >> beam.Reshuffle()
         | "Link" >> beam.ParDo(LinkSheets(plan, folder))

@@ -1,11 +1,13 @@
-"""Label maps of sheets become features; regions that touch a seam stay open."""
+"""Label maps of sheets become features; regions that go on in another sheet stay open."""
 
 from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import apache_beam as beam
@@ -17,9 +19,15 @@ from pipeline.feature_files import FeatureRecord, write_regions
 from pipeline.layout import RunFolder, prediction_store
 from pipeline.plan import Plan
 from pipeline.segment import SheetRecord
-from tiles.seams import Seams
+from tiles.apron import Rim, Way, rim_of, with_apron
 from tiles.stitch import LabelMap
 from tiles.trace import trace_sheet
+
+APRON = 1
+"""What a sheet must see of the sheets around it, in pixels."""
+
+RIMS = 1024
+"""Rims of sheets that a worker keeps: 8 kB each."""
 
 OPEN = "open"
 """Tag of the output with the seams of sheets that have open regions."""
@@ -42,8 +50,43 @@ class VectorRecord:
     full_tiles: int = 0
 
 
+@dataclass(frozen=True)
+class Surrounded:
+    """A sheet and the keys of the sheets around it.
+
+    Attributes:
+        sheet: What the first half said of the sheet.
+        around: Content keys of the sheets beside it, by the way to them.
+    """
+
+    sheet: SheetRecord
+    around: dict[Way, str]
+
+
+def by_raster(segmented: beam.PCollection) -> beam.PCollection:
+    """The sheets of each raster: `SheetRecord` -> (raster, records)."""
+    return (
+        segmented
+        | "RasterOfSheet" >> beam.Map(lambda record: (record.raster, record))
+        | "SheetsOfRaster" >> beam.GroupByKey()
+    )
+
+
+def surroundings(element: tuple[int, Iterable[SheetRecord]]) -> Iterator[Surrounded]:
+    """For each sheet of a raster, the sheets around it."""
+    _, records = element
+    placed = {(record.row, record.col): record for record in records}
+    for (row, col), record in sorted(placed.items()):
+        around = {
+            way: placed[row + way[0], col + way[1]].key
+            for way in product((-1, 0, 1), (-1, 0, 1))
+            if any(way) and (row + way[0], col + way[1]) in placed
+        }
+        yield Surrounded(record, around)
+
+
 class VectorizeSheets(beam.DoFn):
-    """Traces label maps: raster -> `VectorRecord`, and under `OPEN` raster -> (row, col, summary)."""
+    """Traces label maps: `Surrounded` -> raster -> `VectorRecord`, and under `OPEN` raster -> (row, col, summary)."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
@@ -53,16 +96,20 @@ class VectorizeSheets(beam.DoFn):
     def setup(self) -> None:
         """Find the store."""
         self._store = prediction_store(self._plan)
+        self._rim = lru_cache(RIMS)(self._read_rim)
 
-    def process(self, record: SheetRecord) -> Iterator[Any]:
+    def process(self, element: Surrounded) -> Iterator[Any]:
         """Trace one sheet; closed regions are written as features, open ones as fragments."""
         start = time.perf_counter()
+        record = element.sheet
         label_map = self._store.load(record.key, LabelMap)
         raster, row, col = record.raster, record.row, record.col
         window = self._plan.lattice(raster).sheet_window(row, col)
+        framed = with_apron(
+            label_map.labels, {way: self._rim(key) for way, key in element.around.items()}, APRON
+        )
         offset = (window.row_off, window.col_off)
-        seams = sheet_seams(self._plan, raster, row, col)
-        trace = trace_sheet(label_map.labels, label_map.scores, offset, seams, kept_labels(self._plan))
+        trace = trace_sheet(framed, label_map.scores, offset, kept_labels(self._plan))
         path = self._folder.closed_features(raster, row, col)
         written = write_regions(path, row, trace.closed, self._plan, raster)
         yield raster, VectorRecord(record, pixels_by_label(label_map), written)
@@ -71,16 +118,13 @@ class VectorizeSheets(beam.DoFn):
             yield beam.pvalue.TaggedOutput(OPEN, (raster, (row, col, trace.summary)))
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
+    def _read_rim(self, key: str) -> Rim:
+        return rim_of(self._store.load(key, LabelMap).labels, APRON)
+
 
 def pixels_by_label(label_map: LabelMap) -> tuple[int, ...]:
     """Pixels by label, 256 of them."""
     return tuple(np.bincount(label_map.labels.ravel(), minlength=256).tolist())
-
-
-def sheet_seams(plan: Plan, raster: int, row: int, col: int) -> Seams:
-    """The sides of a sheet on which another sheet lies."""
-    rows, cols = plan.lattice(raster).sheet_shape
-    return Seams(top=row > 0, bottom=row < rows - 1, left=col > 0, right=col < cols - 1)
 
 
 def kept_labels(plan: Plan) -> np.ndarray:

@@ -4,8 +4,8 @@ import numpy as np
 
 from tiles.close import close_regions
 from tiles.regions import Regions
-from tiles.seams import Seams, unite
-from tiles.trace import trace_sheet
+from tiles.seams import unite
+from tiles.trace import frame, simplify_sheet, trace_sheet
 
 NODATA = 255
 
@@ -34,37 +34,40 @@ def keeping(*dropped):
     return keep
 
 
-def whole_map(labels, scores, keep):
+def whole_map(labels, scores, keep, tolerance=None):
     """Regions of one pass over the whole map."""
-    return trace_sheet(labels, scores, (0, 0), Seams(False, False, False, False), keep).closed
+    return by_sheets(labels, scores, max(labels.shape), keep, tolerance=tolerance)
 
 
-def trace_sheets(labels, scores, size, keep):
+def trace_sheets(labels, scores, size, keep, tolerance=None):
     """What is traced on each sheet of `size` px, by its row and column."""
+    apron = tolerance.reach + 1 if tolerance else 1
+    wide = np.pad(labels, apron, constant_values=NODATA)
     height, width = labels.shape
-    traces = {}
+    framed, traces = frame(labels), {}
     for row in range(0, height, size):
         for col in range(0, width, size):
-            window = np.s_[row : row + size, col : col + size]
-            seams = Seams(row > 0, row + size < height, col > 0, col + size < width)
-            traces[row // size, col // size] = trace_sheet(
-                labels[window], scores[window], (row, col), seams, keep
-            )
+            around = framed[row : row + size + 2, col : col + size + 2]
+            own = scores[row : row + size, col : col + size]
+            trace = trace_sheet(around, own, (row, col), keep)
+            if tolerance:
+                seen = wide[row : row + len(own) + 2 * apron, col : col + own.shape[1] + 2 * apron]
+                trace = simplify_sheet(trace, seen, (row - apron, col - apron), tolerance)
+            traces[row // size, col // size] = trace
     return traces
 
 
-def by_sheets(labels, scores, size, keep, order=None):
+def by_sheets(labels, scores, size, keep, order=None, tolerance=None):
     """Regions joined from sheets of `size` px, which are handled in the order of the permutation `order`."""
-    traces = trace_sheets(labels, scores, size, keep)
+    traces = trace_sheets(labels, scores, size, keep, tolerance)
     keys = list(traces) if order is None else [list(traces)[i] for i in order(len(traces))]
     homes = unite({key: traces[key].summary for key in keys})
-    parts, together = [traces[key].closed for key in keys], []
-    for key in keys:
-        fragments, home = traces[key].fragments, homes[key]
-        alone, shared = np.flatnonzero(home.alone), np.flatnonzero(~home.alone)
-        parts.append(close_regions([(fragments.take(alone), home.first[alone])]))
-        together += [(fragments.take(np.array([i])), home.first[[i]]) for i in shared]
-    parts.append(close_regions(together))
+    together = [
+        (traces[key].fragments.take(np.array([i]), tolerance.reach if tolerance else 0), homes[key][[i]])
+        for key in keys
+        for i in range(len(homes[key]))
+    ]
+    parts = [*(traces[key].closed for key in keys), close_regions(together, tolerance)]
     return Regions.concatenate(parts).ordered()
 
 

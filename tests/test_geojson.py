@@ -18,7 +18,8 @@ from label_maps import by_sheets, keeping, random_labels, random_scores, whole_m
 from tiles.features import FeatureOptions, features
 from tiles.geojson import write_geojson
 from tiles.georef import Georef
-from tiles.lonlat import densify, densify_step, lonlat_rings
+from tiles.lonlat import densify_step, lonlat_rings
+from tiles.rings import densify
 
 GEOD = pyproj.Geod(ellps="WGS84")
 CLASSES = ("sea", "land", "lake", "ice", "sand")

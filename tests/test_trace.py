@@ -6,12 +6,8 @@ import rasterio.features
 import shapely
 from label_maps import assert_same_regions, keeping, random_labels, random_scores, whole_map
 
-from tiles.fragments import Fragments
-from tiles.regions import Regions
-from tiles.seams import Seams
-from tiles.trace import trace_sheet
-
-ALONE = Seams(False, False, False, False)
+from tiles.regions import NODE, PINNED, Regions
+from tiles.trace import frame, trace_sheet
 
 
 def corners(ring):
@@ -29,8 +25,14 @@ def polygons_of_rasterio(labels, keep):
     return found
 
 
+def without_nodes(polygon):
+    return shapely.Polygon(
+        corners(polygon.exterior.coords), [corners(ring.coords) for ring in polygon.interiors]
+    )
+
+
 def polygons_of(regions):
-    wkb = shapely.to_wkb(shapely.normalize(regions.polygons()))
+    wkb = shapely.to_wkb(shapely.normalize([without_nodes(polygon) for polygon in regions.polygons()]))
     return set(zip(wkb.tolist(), regions.labels.tolist(), strict=True))
 
 
@@ -90,6 +92,29 @@ def test_rings_start_at_their_topmost_leftmost_vertex_and_shells_run_clockwise()
     ]
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_neighbours_share_every_vertex_of_their_borders(seed):
+    labels = random_labels(seed)
+    polygons = whole_map(labels, random_scores(labels, seed), keeping()).polygons()
+    assert shapely.coverage_is_valid(polygons)
+
+
+def test_a_node_stands_where_three_regions_meet_and_nodata_pins():
+    labels = np.array([[1, 1, 1, 255], [2, 2, 3, 255]], np.uint8)
+    regions = whole_map(labels, labels, keeping())
+    marks = dict(zip(map(tuple, regions.coords.tolist()), regions.marks.tolist(), strict=True))
+    assert marks == {
+        (0, 0): PINNED,
+        (3, 0): PINNED,
+        (3, 1): NODE | PINNED,
+        (2, 1): NODE,
+        (0, 1): NODE | PINNED,
+        (2, 2): NODE | PINNED,
+        (0, 2): PINNED,
+        (3, 2): PINNED,
+    }
+
+
 def test_pixels_that_touch_only_at_a_corner_are_two_regions():
     labels = np.array([[1, 0, 1], [0, 1, 0]], np.uint8)
     assert len(whole_map(labels, labels, keeping(0))) == 3
@@ -98,32 +123,35 @@ def test_pixels_that_touch_only_at_a_corner_are_two_regions():
 
 def test_a_sheet_without_labels_has_no_regions():
     labels = np.full((3, 4), 255, np.uint8)
-    trace = trace_sheet(labels, labels, (0, 0), Seams(True, True, True, True), keeping())
+    trace = trace_sheet(frame(labels), labels, (0, 0), keeping())
     assert len(trace.closed) == len(trace.fragments) == 0
     assert len(trace.closed.polygons()) == 0
 
 
-@pytest.mark.parametrize("side", ["top", "bottom", "left", "right"])
-def test_only_regions_on_a_seam_stay_open(side):
+@pytest.mark.parametrize(("side", "line"), [("top", 0), ("bottom", -1), ("left", 0), ("right", -1)])
+def test_only_regions_that_go_on_behind_a_side_stay_open(side, line):
     labels = np.arange(9, dtype=np.uint8).reshape(3, 3)
-    seams = Seams(**{name: name == side for name in ("top", "bottom", "left", "right")})
-    trace = trace_sheet(labels, labels, (30, 60), seams, keeping())
-    lines = {"top": labels[0], "bottom": labels[-1], "left": labels[:, 0], "right": labels[:, -1]}
-    assert trace.fragments.parts.labels.tolist() == lines[side].tolist()
-    assert sorted(trace.closed.labels.tolist() + lines[side].tolist()) == list(range(9))
+    framed = frame(labels)
+    inside, beyond = (framed[1:-1], framed) if side in ("top", "bottom") else (framed[:, 1:-1].T, framed.T)
+    beyond[line] = inside[line]
+    beyond[line, 2] = 77
+    trace = trace_sheet(framed, labels, (30, 60), keeping())
+    ends = inside[line][[1, 3]].tolist()
+    assert trace.fragments.parts.labels.tolist() == ends
+    assert sorted(trace.closed.labels.tolist() + ends) == list(range(9))
     assert trace.closed.first.min(axis=0).tolist() >= [30, 60]
     runs = getattr(trace.summary, side)
-    assert runs.tolist() == [[1, 0], [1, 1], [1, 2]]
+    assert runs.tolist() == [[1, 0], [1, -1], [1, 1]]
 
 
 def test_arrays_of_other_shapes_or_types_are_refused():
     labels = np.zeros((3, 4), np.uint8)
     with pytest.raises(ValueError, match=r"labels must be uint8 .* got int64"):
-        trace_sheet(labels.astype(np.int64), labels, (0, 0), ALONE, keeping())
+        trace_sheet(frame(labels).astype(np.int64), labels, (0, 0), keeping())
     with pytest.raises(ValueError, match=r"scores must be uint8 \(3, 4\), got uint8 \(4, 3\)"):
-        trace_sheet(labels, labels.T.copy(), (0, 0), ALONE, keeping())
+        trace_sheet(frame(labels), labels.T.copy(), (0, 0), keeping())
     with pytest.raises(ValueError, match=r"keep must be bool \(256,\)"):
-        trace_sheet(labels, labels, (0, 0), ALONE, np.ones(4, bool))
+        trace_sheet(frame(labels), labels, (0, 0), np.ones(4, bool))
 
 
 def test_regions_taken_apart_and_joined_are_the_same():
@@ -141,8 +169,10 @@ def test_ragged_arrays_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="2 regions, but 1 labels, 2 first pixels"):
         replace(regions, labels=regions.labels[:1])
     with pytest.raises(ValueError, match="rings end at vertex 10 of 9"):
-        replace(regions, coords=regions.coords[1:])
+        replace(regions, coords=regions.coords[1:], marks=regions.marks[1:])
     with pytest.raises(ValueError, match="regions end at ring 2 of 1"):
-        replace(regions, coords=regions.coords[:5], ring_offsets=regions.ring_offsets[:2])
-    with pytest.raises(ValueError, match="3 node flags for 10 vertices"):
-        Fragments(regions, np.zeros(3, bool))
+        replace(
+            regions, coords=regions.coords[:5], marks=regions.marks[:5], ring_offsets=regions.ring_offsets[:2]
+        )
+    with pytest.raises(ValueError, match="3 marks for 10 vertices"):
+        replace(regions, marks=regions.marks[:3])

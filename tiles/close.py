@@ -14,17 +14,21 @@ import numpy as np
 from numba import njit
 
 from tiles.fragments import Fragments
-from tiles.regions import Regions
+from tiles.regions import RELINK, Regions
 from tiles.rings import canonical_rings
+from tiles.simplify import Tolerance, simplify
 
 
-def close_regions(parts: Iterable[tuple[Fragments, np.ndarray]]) -> Regions:
+def close_regions(
+    parts: Iterable[tuple[Fragments, np.ndarray]], tolerance: Tolerance | None = None
+) -> Regions:
     """Join fragments into whole regions, the same as tracing the whole label map at once gives.
 
     Args:
         parts: Fragments, each time with the first pixels ``(row, col)`` of the regions that they belong to,
             int64, shape ``(fragments, 2)``, as `tiles.seams.unite` finds them. All fragments of a region
             must be among them; any number of regions, in any order.
+        tolerance: How rings are simplified; then fragments must have the corners near them. None: not at all.
 
     Returns:
         The regions in the order of their first pixels.
@@ -40,8 +44,9 @@ def close_regions(parts: Iterable[tuple[Fragments, np.ndarray]]) -> Regions:
     first, region = np.unique(np.concatenate([pair[1] for pair in pairs]), axis=0, return_inverse=True)
     region = region.reshape(-1)
     _check_first(pieces.first, first, region)
-    walked, walked_offsets, owners = _relink(fragments, np.repeat(region, np.diff(pieces.region_offsets)))
-    coords, ring_offsets = canonical_rings(walked, walked_offsets, owners)
+    vertices, walked_offsets, owners = _relink(pieces, np.repeat(region, np.diff(pieces.region_offsets)))
+    walked, walked_marks = pieces.coords[vertices], pieces.marks[vertices]
+    coords, marks, ring_offsets = canonical_rings(walked, walked_marks, walked_offsets, owners)
     labels = np.zeros(len(first), dtype=np.uint8)
     labels[region] = pieces.labels
     pixels, score_sum = np.zeros((2, len(first)), dtype=np.int64)
@@ -49,7 +54,8 @@ def close_regions(parts: Iterable[tuple[Fragments, np.ndarray]]) -> Regions:
     np.add.at(score_sum, region, pieces.score_sum)
     rings = np.bincount(owners, minlength=len(first))
     region_offsets = np.concatenate([[0], np.cumsum(rings)]).astype(np.int64)
-    return Regions(coords, ring_offsets, region_offsets, labels, first, pixels, score_sum)
+    regions = Regions(coords, marks, ring_offsets, region_offsets, labels, first, pixels, score_sum)
+    return simplify(regions, fragments.corners, tolerance) if tolerance else regions
 
 
 def _check_first(pieces: np.ndarray, regions: np.ndarray, region: np.ndarray) -> None:
@@ -88,15 +94,15 @@ class _Arcs:
     loop: np.ndarray
 
 
-def _relink(fragments: Fragments, ring_region: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Whole rings from the rings of fragments: vertices, ring offsets and the region of each ring."""
-    coords, ring_offsets = fragments.parts.coords, fragments.parts.ring_offsets
-    arcs = _cut(coords, fragments.nodes, ring_offsets, ring_region)
+def _relink(pieces: Regions, ring_region: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Whole rings from those of pieces: positions of their vertices, ring offsets and the region of each ring."""
+    coords, ring_offsets = pieces.coords, pieces.ring_offsets
+    arcs = _cut(coords, (pieces.marks & RELINK) != 0, ring_offsets, ring_region)
     inside = _cancelling(arcs)
     successor = _successors(arcs, np.flatnonzero(~inside & ~arcs.loop))
     table = np.stack([arcs.start, arcs.length, arcs.ring, successor], axis=1)
     vertices, offsets, heads = _follow(table, inside, ring_offsets)
-    return coords[vertices], offsets, arcs.region[heads]
+    return vertices, offsets, arcs.region[heads]
 
 
 def _cut(coords: np.ndarray, nodes: np.ndarray, ring_offsets: np.ndarray, ring_region: np.ndarray) -> _Arcs:

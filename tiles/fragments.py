@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiles.regions import Regions, ragged_take
+from tiles.corners import Corners
+from tiles.regions import Regions
 
-_HEADER = struct.Struct("<3q")
+_HEADER = struct.Struct("<4q")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,54 +21,56 @@ class Fragments:
 
     Attributes:
         parts: The pieces; their rings are not in canonical form yet and have a vertex at every pixel step
-            along a seam. ``first``, ``pixels`` and ``score_sum`` are those of the piece.
-        nodes: True at vertices where the way may change once the pieces are joined: on seams, and where two
-            pieces of equal label meet diagonally. Bool, shape ``(vertices,)``.
+            along a seam. ``marks`` have `RELINK` on seams, and where two pieces of equal label meet
+            diagonally. ``first``, ``pixels`` and ``score_sum`` are those of the piece.
+        corners: Corners of the label map near their rings, where these are to be simplified.
     """
 
     parts: Regions
-    nodes: np.ndarray
-
-    def __post_init__(self) -> None:
-        if len(self.nodes) != len(self.parts.coords):
-            raise ValueError(f"{len(self.nodes)} node flags for {len(self.parts.coords)} vertices")
+    corners: Corners
 
     def __len__(self) -> int:
         return len(self.parts)
 
-    def take(self, indices: np.ndarray) -> Fragments:
-        """The fragments at `indices` (integers, shape ``(n,)``), in that order."""
-        rings, _ = ragged_take(self.parts.region_offsets, indices)
-        vertices, _ = ragged_take(self.parts.ring_offsets, rings)
-        return Fragments(self.parts.take(indices), self.nodes[vertices])
+    def take(self, indices: np.ndarray, reach: int = 0) -> Fragments:
+        """The fragments at `indices` (integers, shape ``(n,)``), in that order.
+
+        The corners are those within `reach` pixels of them; none where that is 0.
+        """
+        parts = self.parts.take(indices)
+        corners = self.corners.near(parts.coords, parts.ring_offsets, reach) if reach else Corners.of()
+        return Fragments(parts, corners)
 
     @staticmethod
     def concatenate(pieces: Sequence[Fragments]) -> Fragments:
         """All fragments of `pieces`, one after the other."""
-        nodes = [piece.nodes for piece in pieces] or [np.zeros(0, dtype=bool)]
-        return Fragments(Regions.concatenate([piece.parts for piece in pieces]), np.concatenate(nodes))
+        parts = Regions.concatenate([piece.parts for piece in pieces])
+        return Fragments(parts, Corners.union([piece.corners for piece in pieces]))
 
     def to_bytes(self) -> bytes:
         """A compact form: steps between vertices instead of positions, compressed."""
         parts = self.parts
-        steps = np.diff(parts.coords, axis=0, prepend=np.zeros((1, 2), dtype=np.int32))
+        steps, corner_steps = _steps(parts.coords), _steps(self.corners.points())
         arrays = (
             np.diff(parts.region_offsets).astype("<i8"),
             np.diff(parts.ring_offsets).astype("<i8"),
             parts.first.astype("<i8"),
             parts.pixels.astype("<i8"),
             parts.score_sum.astype("<i8"),
-            np.ascontiguousarray(steps.T).astype("<i4"),
+            steps,
+            corner_steps,
             parts.labels,
-            np.packbits(self.nodes),
+            parts.marks,
         )
-        header = _HEADER.pack(len(self), len(parts.ring_offsets) - 1, len(parts.coords))
+        header = _HEADER.pack(
+            len(self), len(parts.ring_offsets) - 1, len(parts.coords), corner_steps.shape[1]
+        )
         return header + zlib.compress(b"".join(array.tobytes() for array in arrays), level=1)
 
     @staticmethod
     def from_bytes(packed: bytes) -> Fragments:
         """The fragments that `to_bytes` packed."""
-        count, rings, vertices = _HEADER.unpack_from(packed)
+        count, rings, vertices, corners = _HEADER.unpack_from(packed)
         body = memoryview(zlib.decompress(memoryview(packed)[_HEADER.size :]))
 
         def read(items: int, dtype: str) -> np.ndarray:
@@ -83,12 +86,19 @@ class Fragments:
             read(count, "<i8"),
             read(count, "<i8"),
         )
-        steps = read(2 * vertices, "<i4").reshape(2, vertices).T
+        coords, corner_points = (
+            np.cumsum(read(2 * points, "<i4").reshape(2, points).T, axis=0, dtype=np.int32)
+            for points in (vertices, corners)
+        )
         labels = read(count, "u1")
-        nodes = np.unpackbits(read((vertices + 7) // 8, "u1"), count=vertices).astype(bool)
-        coords = np.cumsum(steps, axis=0, dtype=np.int32)
-        parts = Regions(coords, ring_offsets, region_offsets, labels, first, pixels, score_sum)
-        return Fragments(parts, nodes)
+        marks = read(vertices, "u1")
+        parts = Regions(coords, marks, ring_offsets, region_offsets, labels, first, pixels, score_sum)
+        return Fragments(parts, Corners.of(corner_points))
 
     def __reduce__(self) -> tuple[Callable[[bytes], Fragments], tuple[bytes]]:
         return Fragments.from_bytes, (self.to_bytes(),)
+
+
+def _steps(points: np.ndarray) -> np.ndarray:
+    """Steps from point to point, x and then y, int32, shape ``(2, points)``."""
+    return np.diff(points, axis=0, prepend=np.zeros((1, 2), np.int32)).T.astype("<i4", order="C")

@@ -133,11 +133,22 @@ class Georef:
         Raises:
             ValueError: If the centre of the raster lies outside the area of its CRS.
         """
+        return math.sqrt(math.hypot(*self.ground_steps()[0]) * math.hypot(*self.ground_steps()[1]))
+
+    def ground_steps(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Metres on the ground, to the east and to the north, of a step of one column and of one row.
+
+        Measured on the WGS 84 ellipsoid, half a pixel to either side of the centre of the raster.
+
+        Raises:
+            ValueError: If the centre of the raster lies outside the area of its CRS.
+        """
         col, row = self.width / 2, self.height / 2
         ends = np.array([[col - 0.5, row], [col, row - 0.5], [col + 0.5, row], [col, row + 0.5]])
         lon, lat = self.to_lonlat(ends).T
-        _, _, metres = pyproj.Geod(ellps="WGS84").inv(lon[:2], lat[:2], lon[2:], lat[2:])
-        return math.sqrt(metres[0] * metres[1])
+        azimuth, _, metres = pyproj.Geod(ellps="WGS84").inv(lon[:2], lat[:2], lon[2:], lat[2:])
+        east, north = metres * np.sin(np.radians(azimuth)), metres * np.cos(np.radians(azimuth))
+        return (float(east[0]), float(north[0])), (float(east[1]), float(north[1]))
 
     @property
     def mirrored(self) -> bool:

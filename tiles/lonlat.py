@@ -10,6 +10,7 @@ import numpy as np
 from tiles.georef import Georef
 from tiles.poles import pole_positions, refine_near_poles
 from tiles.regions import Regions
+from tiles.rings import densify
 
 TOLERANCE_PX = 0.1
 _SAMPLED_TOLERANCE_PX = 0.75 * TOLERANCE_PX
@@ -50,39 +51,6 @@ def lonlat_rings(regions: Regions, georef: Georef) -> LonLatRings:
         turned -= np.repeat(turned[ring_offsets[:-1]], np.diff(ring_offsets))
         lonlat[:, 0] += 360.0 * turned
     return LonLatRings(lonlat, ring_offsets, turns)
-
-
-def densify(coords: np.ndarray, ring_offsets: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Add a vertex wherever an edge crosses a multiple of `step`.
-
-    The multiples count from the raster's corner, not from the edge's end: whatever shares a part of an edge
-    gets the same vertices there.
-
-    Args:
-        coords: Vertices ``(x, y)`` of closed rings with edges along the pixel axes, shape ``(vertices, 2)``.
-        ring_offsets: First vertex of each ring and the end of the last, shape ``(rings + 1,)``.
-        step: Distance of the lattice, in pixels.
-
-    Returns:
-        Vertices and ring offsets.
-    """
-    start, end = coords[:-1].astype(np.int64), coords[1:].astype(np.int64)
-    low, high = np.minimum(start, end), np.maximum(start, end)
-    extra = np.maximum((high - 1) // step - low // step, 0).sum(axis=1)
-    extra[ring_offsets[1:-1] - 1] = 0
-    if not extra.any():
-        return coords, ring_offsets
-    counts = np.append(extra + 1, 1)
-    place = np.concatenate([[0], np.cumsum(counts)])
-    dense = np.repeat(coords.astype(np.int64), counts, axis=0)
-    nth = np.arange(place[-1]) - np.repeat(place[:-1], counts)
-    added = np.flatnonzero(nth)
-    edge = np.repeat(np.arange(len(counts)), counts)[added]
-    start, end, nth = start[edge], end[edge], nth[added, None]
-    ahead = (start // step + nth) * step
-    back = (-(-start // step) - nth) * step
-    dense[added] = np.where(end == start, start, np.where(end > start, ahead, back))
-    return dense.astype(coords.dtype), place[ring_offsets]
 
 
 @lru_cache(maxsize=64)

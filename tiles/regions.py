@@ -8,16 +8,26 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
+NODE = 1
+"""Mark of a vertex in which three cracks or more between pixels of unlike label meet; every ring there has it."""
+
+PINNED = 2
+"""Mark of a vertex that touches nodata or the end of the raster."""
+
+RELINK = 4
+"""Mark of a vertex at which the way may change once the pieces of a region are joined; whole regions have none."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Regions:
     """4-connected regions of a label map, in pixel coordinates of the whole raster.
 
-    Rings are closed (the first vertex is repeated) and have a corner of the region at every vertex. Seen with
-    rows going down, shells run clockwise and holes the other way.
+    Rings are closed (the first vertex is repeated) and have a corner of the region or a node at every vertex.
+    Seen with rows going down, shells run clockwise and holes the other way.
 
     Attributes:
         coords: Vertices ``(x=col, y=row)`` of all rings, int32, shape ``(vertices, 2)``.
+        marks: Sum of `NODE`, `PINNED` and `RELINK` for each vertex, uint8, shape ``(vertices,)``.
         ring_offsets: First vertex of each ring and the end of the last, int64, shape ``(rings + 1,)``.
         region_offsets: First ring of each region and the end of the last, int64, shape ``(regions + 1,)``;
             a region's shell comes before its holes.
@@ -28,6 +38,7 @@ class Regions:
     """
 
     coords: np.ndarray
+    marks: np.ndarray
     ring_offsets: np.ndarray
     region_offsets: np.ndarray
     labels: np.ndarray
@@ -42,6 +53,8 @@ class Regions:
                 f"{count} regions, but {len(self.labels)} labels, {len(self.first)} first pixels, "
                 f"{len(self.pixels)} pixel counts and {len(self.score_sum)} score sums"
             )
+        if len(self.marks) != len(self.coords):
+            raise ValueError(f"{len(self.marks)} marks for {len(self.coords)} vertices")
         if self.ring_offsets[-1] != len(self.coords):
             raise ValueError(f"rings end at vertex {self.ring_offsets[-1]} of {len(self.coords)}")
         if self.region_offsets[-1] != len(self.ring_offsets) - 1:
@@ -56,6 +69,7 @@ class Regions:
         vertices, ring_offsets = ragged_take(self.ring_offsets, rings)
         return Regions(
             self.coords[vertices],
+            self.marks[vertices],
             ring_offsets,
             region_offsets,
             self.labels[indices],
@@ -85,7 +99,14 @@ class Regions:
         offsets = np.zeros(1, dtype=np.int64)
         pairs = np.zeros((0, 2), dtype=np.int64)
         return Regions(
-            pairs.astype(np.int32), offsets, offsets, none.astype(np.uint8), pairs, none.copy(), none.copy()
+            pairs.astype(np.int32),
+            none.astype(np.uint8),
+            offsets,
+            offsets,
+            none.astype(np.uint8),
+            pairs,
+            none.copy(),
+            none.copy(),
         )
 
     @staticmethod
@@ -95,6 +116,7 @@ class Regions:
             return Regions.empty()
         return Regions(
             np.concatenate([part.coords for part in parts]),
+            np.concatenate([part.marks for part in parts]),
             ragged_join([part.ring_offsets for part in parts]),
             ragged_join([part.region_offsets for part in parts]),
             np.concatenate([part.labels for part in parts]),

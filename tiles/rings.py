@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from tiles.regions import ragged_take
+from tiles.regions import NODE, RELINK, ragged_take
 
 
 def canonical_rings(
-    coords: np.ndarray, ring_offsets: np.ndarray, owners: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Drop collinear vertices and bring rings into an order that does not depend on how they were found.
+    coords: np.ndarray, marks: np.ndarray, ring_offsets: np.ndarray, owners: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Drop collinear vertices that are no nodes, and bring rings into an order that does not depend on how they were found.
 
     A ring starts at its topmost vertex, the leftmost of these; the shell of an owner comes before its holes,
     holes in the order of their starts. That start is the corner of one pixel of its own, so no two are equal.
@@ -19,34 +19,80 @@ def canonical_rings(
     Args:
         coords: Vertices ``(x, y)`` of closed rings, int32, shape ``(vertices, 2)``. Interiors lie to the
             right of the way (rows going down): shells have a positive area, holes a negative one.
+        marks: What is special about each vertex, uint8, shape ``(vertices,)``.
         ring_offsets: First vertex of each ring and the end of the last, shape ``(rings + 1,)``.
         owners: The region that each ring belongs to, shape ``(rings,)``.
 
     Returns:
-        Vertices and ring offsets, ordered by owner.
+        Vertices, their marks without `RELINK`, and ring offsets, ordered by owner.
     """
-    tidy, offsets, areas = _tidy(coords, ring_offsets)
+    tidy, tidy_marks, offsets, areas = _tidy(coords, marks, ring_offsets)
     starts = tidy[offsets[:-1]]
     order = np.lexsort((starts[:, 0], starts[:, 1], areas < 0, owners))
     vertices, ordered = ragged_take(offsets, order)
-    return tidy[vertices], ordered
+    return tidy[vertices], tidy_marks[vertices] & np.uint8(~RELINK & 255), ordered
+
+
+def densify(coords: np.ndarray, ring_offsets: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Add vertices, so that no edge is longer than `step` along either axis.
+
+    Edges along an axis get one wherever they cross a multiple of `step`, counted from the raster's corner; slanted
+    ones are cut into equal parts, none more than half a step long along either axis. Both sides of an edge get the same vertices, whichever way they walk it.
+
+    Args:
+        coords: Vertices ``(x, y)`` of closed rings, integers, shape ``(vertices, 2)``.
+        ring_offsets: First vertex of each ring and the end of the last, shape ``(rings + 1,)``.
+        step: Distance of the lattice, in pixels.
+
+    Returns:
+        Vertices and ring offsets; vertices are whole numbers of the type of `coords` unless slanted edges were cut.
+    """
+    start, end = coords[:-1].astype(np.int64), coords[1:].astype(np.int64)
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    slanted = (low != high).all(axis=1)
+    lattice = np.maximum((high - 1) // step - low // step, 0).sum(axis=1)
+    extra = np.where(slanted, ((high - low).max(axis=1, initial=0) - 1) // max(step // 2, 1), lattice)
+    extra[ring_offsets[1:-1] - 1] = 0
+    if not extra.any():
+        return coords, ring_offsets
+    counts = np.append(extra + 1, 1)
+    place = np.concatenate([[0], np.cumsum(counts)])
+    dense = np.repeat(coords.astype(np.float64), counts, axis=0)
+    nth = np.arange(place[-1]) - np.repeat(place[:-1], counts)
+    added = np.flatnonzero(nth)
+    edge = np.repeat(np.arange(len(counts)), counts)[added]
+    start, end, nth = start[edge], end[edge], nth[added, None]
+    ahead = (start // step + nth) * step
+    back = (-(-start // step) - nth) * step
+    on_axis = np.where(end == start, start, np.where(end > start, ahead, back))
+    dense[added] = np.where(slanted[edge, None], _part(start, end, nth, counts[edge, None]), on_axis)
+    whole = not slanted[edge].any()
+    return dense.astype(coords.dtype) if whole else dense, place[ring_offsets]
+
+
+def _part(start: np.ndarray, end: np.ndarray, nth: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """The `nth` of the places that cut edges into equal parts, to the bit the same from both ends."""
+    forward = (start[:, :1] < end[:, :1]) | ((start[:, :1] == end[:, :1]) & (start[:, 1:] < end[:, 1:]))
+    low, high = np.where(forward, start, end), np.where(forward, end, start)
+    return low + (high - low) * np.where(forward, nth, parts - nth) / parts
 
 
 @njit(cache=True, nogil=True)
-def _tidy(coords, ring_offsets):  # type: ignore[no-untyped-def]
-    """Corners of each ring from its start on, their offsets, and twice the signed area of each ring."""
+def _tidy(coords, marks, ring_offsets):  # type: ignore[no-untyped-def]
+    """Corners and nodes of each ring from its start on, their marks and offsets, and twice the area of each ring."""
     rings = len(ring_offsets) - 1
-    tidy = np.empty_like(coords)
+    tidy, tidy_marks = np.empty_like(coords), np.empty_like(marks)
     offsets = np.zeros(rings + 1, np.int64)
     areas = np.zeros(rings, np.int64)
     n = 0
     for ring in range(rings):
         first, last = ring_offsets[ring], ring_offsets[ring + 1] - 1
         start = _start(coords, first, last)
-        areas[ring], end = _copy_corners(coords[first:last], start - first, tidy[n:])
+        walked = coords[first:last], marks[first:last]
+        areas[ring], end = _copy_corners(walked, start - first, (tidy[n:], tidy_marks[n:]))
         n += end
         offsets[ring + 1] = n
-    return tidy[:n], offsets, areas
+    return tidy[:n], tidy_marks[:n], offsets, areas
 
 
 @njit(cache=True, nogil=True)
@@ -61,12 +107,14 @@ def _start(coords, first, last):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _copy_corners(ring, start, out):  # type: ignore[no-untyped-def]
-    """Write the corners of an open ring to `out`, from `start` round and back to it.
+def _copy_corners(walked, start, out):  # type: ignore[no-untyped-def]
+    """Write the corners and nodes of an open ring to `out`, from `start` round and back to it.
 
     Returns:
         Twice the signed area, and the number of vertices written.
     """
+    ring, marks = walked
+    coords_out, marks_out = out
     count = len(ring)
     before = ring[start - 1 if start else count - 1]
     area = np.int64(0)
@@ -76,9 +124,10 @@ def _copy_corners(ring, start, out):  # type: ignore[no-untyped-def]
         i -= count if i >= count else 0
         here, after = ring[i], ring[i + 1 if i + 1 < count else 0]
         area += np.int64(here[0]) * after[1] - np.int64(after[0]) * here[1]
-        if (here[0] - before[0]) * (after[1] - here[1]) != (here[1] - before[1]) * (after[0] - here[0]):
-            out[n] = here
+        turns = (here[0] - before[0]) * (after[1] - here[1]) != (here[1] - before[1]) * (after[0] - here[0])
+        if turns or marks[i] & NODE:
+            coords_out[n], marks_out[n] = here, marks[i]
             n += 1
         before = here
-    out[n] = out[0]
+    coords_out[n], marks_out[n] = coords_out[0], marks_out[0]
     return area, n + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,20 +14,20 @@ from tiles.fragments import Fragments
 Key = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Seams:
-    """The sides of a sheet on which another sheet lies."""
+def sides(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The outermost pixels of an array: top, bottom, left and right."""
+    return pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]
 
-    top: bool
-    bottom: bool
-    left: bool
-    right: bool
 
-    def sides(self, pixels: np.ndarray) -> Iterator[np.ndarray]:
-        """The outermost pixels of a sheet along each of its seams."""
-        lines = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
-        flags = (self.top, self.bottom, self.left, self.right)
-        return (line for line, flag in zip(lines, flags, strict=True) if flag)
+def crossing_lines(framed: np.ndarray, keep: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Where regions go on behind the sides of a sheet: top, bottom, left and right, bool, each a side long.
+
+    Args:
+        framed: Label map of the sheet and of one pixel around it, uint8, shape ``(height + 2, width + 2)``.
+        keep: Labels that count, bool, shape ``(256,)``.
+    """
+    own = sides(framed[1:-1, 1:-1])
+    return tuple((line == beyond[1:-1]) & keep[line] for line, beyond in zip(own, sides(framed), strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +38,7 @@ class SeamSummary:
         labels: Label of each fragment, uint8, shape ``(fragments,)``.
         first: First pixel ``(row, col)`` of each fragment, int64, shape ``(fragments, 2)``.
         top: Runs ``(length, fragment)`` along the topmost pixels, -1 where there is no fragment, int32, shape
-            ``(runs, 2)``; no runs where no sheet lies on this side.
+            ``(runs, 2)``.
         bottom: The same along the lowest pixels.
         left: The same along the leftmost pixels.
         right: The same along the rightmost pixels.
@@ -52,43 +52,26 @@ class SeamSummary:
     right: np.ndarray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Homes:
-    """The region of the whole raster that each fragment of a sheet belongs to.
-
-    Attributes:
-        first: First pixel ``(row, col)`` of that region, which names it; int64, shape ``(fragments, 2)``.
-        alone: True where the fragment is the whole region, bool, shape ``(fragments,)``.
-    """
-
-    first: np.ndarray
-    alone: np.ndarray
-
-
-def summarize_seams(numbers: np.ndarray, fragments: Fragments, seams: Seams) -> SeamSummary:
+def summarize_seams(numbers: np.ndarray, fragments: Fragments) -> SeamSummary:
     """Say which fragments lie along the seams of a sheet.
 
     Args:
         numbers: Fragment of each pixel, -1 where there is none, int32, shape ``(height, width)``.
         fragments: The fragments of the sheet.
-        seams: The sides on which another sheet lies.
     """
-    none = np.zeros((0, 2), dtype=np.int32)
-    return SeamSummary(
-        fragments.parts.labels,
-        fragments.parts.first,
-        _runs(numbers[0]) if seams.top else none,
-        _runs(numbers[-1]) if seams.bottom else none,
-        _runs(numbers[:, 0]) if seams.left else none,
-        _runs(numbers[:, -1]) if seams.right else none,
-    )
+    top, bottom, left, right = (_runs(line) for line in sides(numbers))
+    return SeamSummary(fragments.parts.labels, fragments.parts.first, top, bottom, left, right)
 
 
-def unite(summaries: Mapping[Key, SeamSummary]) -> dict[Key, Homes]:
+def unite(summaries: Mapping[Key, SeamSummary]) -> dict[Key, np.ndarray]:
     """Find the region of every fragment: fragments of equal label that share a piece of a seam are one.
 
     Args:
         summaries: Summary of each sheet of one raster, by ``(sheet row, sheet column)``, in any order.
+
+    Returns:
+        For each sheet the first pixel ``(row, col)`` of the region that each of its fragments belongs to, which
+        names the region; int64, shape ``(fragments, 2)``.
 
     Raises:
         ValueError: If two sheets that lie side by side do not have the same length there.
@@ -107,10 +90,7 @@ def unite(summaries: Mapping[Key, SeamSummary]) -> dict[Key, Homes]:
     roots = _roots(int(sum(counts)), np.concatenate(pairs))
     first = np.concatenate([np.zeros((0, 2), dtype=np.int64)] + [summaries[key].first for key in keys])
     homes = _homes(roots, first)
-    return {
-        key: Homes(homes.first[base[key] : end], homes.alone[base[key] : end])
-        for key, end in zip(keys, ends, strict=True)
-    }
+    return {key: homes[base[key] : end] for key, end in zip(keys, ends, strict=True)}
 
 
 def _runs(line: np.ndarray) -> np.ndarray:
@@ -148,14 +128,10 @@ def _roots(count, pairs):  # type: ignore[no-untyped-def]
     return parents
 
 
-def _homes(roots: np.ndarray, first: np.ndarray) -> Homes:
-    """First pixel and loneliness of each fragment's region, by the root of each fragment."""
+def _homes(roots: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """First pixel of the region of each fragment, by the root of each; shape ``(fragments, 2)``."""
     order = np.lexsort((first[:, 1], first[:, 0], roots))
-    _, starts, inverse, sizes = np.unique(
-        roots[order], return_index=True, return_inverse=True, return_counts=True
-    )
+    _, starts, inverse = np.unique(roots[order], return_index=True, return_inverse=True)
     home = np.empty_like(first)
     home[order] = first[order][starts[inverse]]
-    alone = np.empty(len(roots), dtype=bool)
-    alone[order] = sizes[inverse] == 1
-    return Homes(home, alone)
+    return home

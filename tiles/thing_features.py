@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -14,8 +15,8 @@ from tiles.georef import Georef
 from tiles.lattice import Lattice
 from tiles.outlines import Outlines, outline
 from tiles.regions import Regions
-from tiles.seams import Seams, unite
-from tiles.things import Thing
+from tiles.seams import unite
+from tiles.things import Part, Thing
 from tiles.trace import SheetTrace, trace_sheet
 from tiles.window import Window
 
@@ -23,41 +24,40 @@ INSIDE = 1
 """The label that stands for a thing while it is traced."""
 
 _KEEP = np.arange(256) == INSIDE
-_ALONE = Seams(top=False, bottom=False, left=False, right=False)
 
 
 def trace_thing(thing: Thing, lattice: Lattice) -> Regions:
     """The 4-connected regions of a thing, in the order of their first pixels; one core is in memory at a time."""
     if len(thing.parts) == 1:
         ((window, mask),) = thing.parts
-        regions = _trace(mask, window, _ALONE).closed
+        regions = _trace(np.pad(mask, 1), window).closed
     else:
-        traces = {}
-        for core, (window, mask) in zip(thing.cores, thing.parts, strict=True):
-            whole = lattice.core_window(*core)
-            canvas = np.zeros(whole.shape, bool)
-            canvas[window.within(whole)] = mask
-            traces[core] = _trace(canvas, whole, _seams(core, thing.cores))
+        parts = dict(zip(thing.cores, thing.parts, strict=True))
+        traces = {core: _trace(_framed(parts, core, lattice), lattice.core_window(*core)) for core in parts}
         homes = unite({core: trace.summary for core, trace in traces.items()})
-        joined = close_regions((trace.fragments, homes[core].first) for core, trace in traces.items())
+        joined = close_regions((trace.fragments, homes[core]) for core, trace in traces.items())
         regions = Regions.concatenate([*(trace.closed for trace in traces.values()), joined]).ordered()
     return replace(regions, labels=np.full(len(regions), thing.label, np.uint8))
 
 
-def _trace(mask: np.ndarray, window: Window, seams: Seams) -> SheetTrace:
-    labels = mask.astype(np.uint8) * np.uint8(INSIDE)
-    return trace_sheet(labels, np.zeros_like(labels), (window.row_off, window.col_off), seams, _KEEP)
-
-
-def _seams(core: tuple[int, int], cores: Sequence[tuple[int, int]]) -> Seams:
-    """The sides of a core on which another one has a part of the thing."""
+def _framed(parts: Mapping[tuple[int, int], Part], core: tuple[int, int], lattice: Lattice) -> np.ndarray:
+    """The pixels of a thing on a core and one pixel around it: bool, shape ``(height + 2, width + 2)``."""
     row, col = core
-    return Seams(
-        top=(row - 1, col) in cores,
-        bottom=(row + 1, col) in cores,
-        left=(row, col - 1) in cores,
-        right=(row, col + 1) in cores,
-    )
+    own = lattice.core_window(*core)
+    around = Window(own.row_off - 1, own.col_off - 1, own.height + 2, own.width + 2)
+    canvas = np.zeros(around.shape, bool)
+    for place in product((row - 1, row, row + 1), (col - 1, col, col + 1)):
+        if place in parts:
+            window, mask = parts[place]
+            shared = window.intersection(around)
+            if shared is not None:
+                canvas[shared.within(around)] |= mask[shared.within(window)]
+    return canvas
+
+
+def _trace(framed: np.ndarray, window: Window) -> SheetTrace:
+    labels = framed.astype(np.uint8) * np.uint8(INSIDE)
+    return trace_sheet(labels, np.zeros(window.shape, np.uint8), (window.row_off, window.col_off), _KEEP)
 
 
 def thing_features(

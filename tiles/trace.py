@@ -1,21 +1,28 @@
 """Trace the regions of one sheet of a label map along the cracks between its pixels.
 
-Regions that touch no neighbouring sheet come out whole. The others stay open: their rings get a vertex at
-every pixel step along a seam, so that `tiles.close` can take out the steps that two sheets share.
+Regions that do not go on in a neighbouring sheet come out whole. The others stay open: their rings get a vertex
+at every pixel step along a seam, so that `tiles.close` can take out the steps that two sheets share.
+
+The sheet is seen with a frame of its neighbours' pixels, one pixel wide. So every corner knows all four pixels
+around it, wherever the raster was cut: where three cracks or more meet in it, it is a node of every ring that
+passes, and neighbours share it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
 
 from tiles.components import Components, find_components
+from tiles.corners import Corners, find_corners
 from tiles.fragments import Fragments
-from tiles.regions import Regions, ragged_take
+from tiles.regions import NODE, PINNED, RELINK, Regions, ragged_take
 from tiles.rings import canonical_rings
-from tiles.seams import Seams, SeamSummary, summarize_seams
+from tiles.seams import SeamSummary, crossing_lines, sides, summarize_seams
+from tiles.simplify import Tolerance, simplify
+from tiles.stitch import NODATA
 
 # Directions are 0 = east, 1 = south, 2 = west, 3 = north; the region lies to the right of the way.
 STEP_X = np.array([1, 0, -1, 0])
@@ -32,7 +39,7 @@ class SheetTrace:
     """What was traced on one sheet.
 
     Attributes:
-        closed: Regions that touch no neighbouring sheet, finished.
+        closed: Regions that go on in no neighbouring sheet, finished.
         fragments: The pieces of those that do.
         summary: What neighbouring sheets need to know of the fragments.
     """
@@ -42,57 +49,79 @@ class SheetTrace:
     summary: SeamSummary
 
 
+def frame(labels: np.ndarray) -> np.ndarray:
+    """A whole label map with a frame of nodata, one pixel wide, as nothing lies around it."""
+    return np.pad(labels, 1, constant_values=NODATA)
+
+
 def trace_sheet(
-    labels: np.ndarray, scores: np.ndarray, offset: tuple[int, int], seams: Seams, keep: np.ndarray
+    framed: np.ndarray, scores: np.ndarray, offset: tuple[int, int], keep: np.ndarray
 ) -> SheetTrace:
     """Trace the 4-connected regions of one sheet.
 
     Args:
-        labels: Label map of the sheet, uint8, shape ``(height, width)``.
-        scores: Score of each pixel, uint8, same shape.
+        framed: Label map of the sheet and of one pixel around it, uint8, shape ``(height + 2, width + 2)``;
+            nodata where the raster ends.
+        scores: Score of each pixel of the sheet, uint8, shape ``(height, width)``.
         offset: First pixel ``(row, col)`` of the sheet in the raster.
-        seams: The sides on which another sheet lies.
         keep: Labels to trace, bool, shape ``(256,)``; the others and nodata are nothing.
 
     Raises:
         ValueError: If the arrays do not have these shapes and types.
     """
-    _check_maps(labels, scores, keep)
-    components = find_components(labels, scores, keep)
-    table = _trace_components(components, labels, offset, seams)
+    _check_maps(framed, scores, keep)
+    components = find_components(framed[1:-1, 1:-1], scores, keep)
+    table = _trace_components(components, framed, offset, keep)
     numbers = components.numbers[1:-1, 1:-1]
     is_open = np.zeros(len(table.parts) + 1, dtype=bool)
-    for side in seams.sides(numbers):
-        is_open[side] = True
+    for line, crossing in zip(sides(numbers), crossing_lines(framed, keep), strict=True):
+        is_open[line[crossing]] = True
     is_open = is_open[1:]
     fragments = table.take(np.flatnonzero(is_open))
     fragment_numbers = np.concatenate([[-1], np.where(is_open, np.cumsum(is_open) - 1, -1)])
-    summary = summarize_seams(fragment_numbers.astype(np.int32)[numbers], fragments, seams)
+    summary = summarize_seams(fragment_numbers.astype(np.int32)[numbers], fragments)
     return SheetTrace(_finish(table.parts.take(np.flatnonzero(~is_open))), fragments, summary)
 
 
-def _check_maps(labels: np.ndarray, scores: np.ndarray, keep: np.ndarray) -> None:
-    if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise ValueError(f"labels must be uint8 (height, width), got {labels.dtype} {labels.shape}")
-    if scores.shape != labels.shape or scores.dtype != np.uint8:
-        raise ValueError(f"scores must be uint8 {labels.shape}, got {scores.dtype} {scores.shape}")
+def simplify_sheet(
+    trace: SheetTrace, labels: np.ndarray, offset: tuple[int, int], tolerance: Tolerance
+) -> SheetTrace:
+    """Simplify what is closed, and give fragments the corners that they will need to be simplified.
+
+    Args:
+        trace: What was traced on a sheet.
+        labels: Label map of the sheet and of ``tolerance.reach + 1`` pixels around it, uint8, shape
+            ``(height, width)``; nodata where the raster ends.
+        offset: First pixel ``(row, col)`` of that map in the raster.
+        tolerance: How far lines may lie from the vertices that they replace.
+    """
+    corners = find_corners(labels, offset)
+    parts = trace.fragments.parts
+    near = corners.near(parts.coords, parts.ring_offsets, tolerance.reach)
+    return SheetTrace(simplify(trace.closed, corners, tolerance), Fragments(parts, near), trace.summary)
+
+
+def _check_maps(framed: np.ndarray, scores: np.ndarray, keep: np.ndarray) -> None:
+    if framed.ndim != 2 or framed.dtype != np.uint8:
+        raise ValueError(f"labels must be uint8 (height + 2, width + 2), got {framed.dtype} {framed.shape}")
+    shape = (framed.shape[0] - 2, framed.shape[1] - 2)
+    if scores.shape != shape or scores.dtype != np.uint8:
+        raise ValueError(f"scores must be uint8 {shape}, got {scores.dtype} {scores.shape}")
     if keep.shape != (256,) or keep.dtype != np.bool_:
         raise ValueError(f"keep must be bool (256,), got {keep.dtype} {keep.shape}")
 
 
 def _trace_components(
-    components: Components, labels: np.ndarray, offset: tuple[int, int], seams: Seams
+    components: Components, framed: np.ndarray, offset: tuple[int, int], keep: np.ndarray
 ) -> Fragments:
     """The rings of all components as they were walked, in the order of components."""
-    height, width = labels.shape
     first = components.first
-    found = labels[first[:, 0], first[:, 1]]
-    rim_x = np.zeros(width + 1, dtype=bool)
-    rim_y = np.zeros(height + 1, dtype=bool)
-    rim_x[0], rim_x[-1] = seams.left, seams.right
-    rim_y[0], rim_y[-1] = seams.top, seams.bottom
-    padded_labels = np.concatenate([[0], found]).astype(np.uint8)
-    walked, ring_offsets, owners = _trace_rings(components.numbers, padded_labels, rim_x, rim_y)
+    found = framed[first[:, 0] + 1, first[:, 1] + 1]
+    rim_x = np.zeros(framed.shape[1] - 1, dtype=bool)
+    rim_y = np.zeros(framed.shape[0] - 1, dtype=bool)
+    # A side behind which nothing is kept is no seam: no region goes on there, nor comes back.
+    rim_y[0], rim_y[-1], rim_x[0], rim_x[-1] = (keep[line].any() for line in sides(framed))
+    walked, ring_offsets, owners = _trace_rings(components.numbers, framed, rim_x, rim_y)
     order = np.argsort(owners, kind="stable")
     vertices, ring_offsets = ragged_take(ring_offsets, order)
     walked = walked[vertices]
@@ -100,6 +129,7 @@ def _trace_components(
     row, col = offset
     parts = Regions(
         walked[:, :2] + np.array([col, row], dtype=np.int32),
+        walked[:, 2].astype(np.uint8),
         ring_offsets,
         np.concatenate([[0], np.cumsum(rings)]).astype(np.int64),
         found,
@@ -107,30 +137,22 @@ def _trace_components(
         components.pixels,
         components.score_sum,
     )
-    return Fragments(parts, walked[:, 2].astype(bool))
+    return Fragments(parts, Corners.of())
 
 
 def _finish(parts: Regions) -> Regions:
     """Bring the rings of regions that are whole into the canonical form."""
     owners = np.repeat(np.arange(len(parts)), np.diff(parts.region_offsets))
-    coords, ring_offsets = canonical_rings(parts.coords, parts.ring_offsets, owners)
-    return Regions(
-        coords,
-        ring_offsets,
-        parts.region_offsets,
-        parts.labels,
-        parts.first,
-        parts.pixels,
-        parts.score_sum,
-    )
+    coords, marks, ring_offsets = canonical_rings(parts.coords, parts.marks, parts.ring_offsets, owners)
+    return replace(parts, coords=coords, marks=marks, ring_offsets=ring_offsets)
 
 
 @njit(cache=True, nogil=True)
-def _trace_rings(numbers, labels, rim_x, rim_y):  # type: ignore[no-untyped-def]
+def _trace_rings(numbers, framed, rim_x, rim_y):  # type: ignore[no-untyped-def]
     """Walk every ring once, each from the first of its top edges in row-major order.
 
     Returns:
-        Vertices ``(x, y, node)`` of all rings, their offsets, and the component of each ring.
+        Vertices ``(x, y, marks)`` of all rings, their offsets, and the component of each ring.
     """
     height, width = numbers.shape[0] - 2, numbers.shape[1] - 2
     visited = np.zeros((height, width), np.bool_)
@@ -145,7 +167,7 @@ def _trace_rings(numbers, labels, rim_x, rim_y):  # type: ignore[no-untyped-def]
             if rings + 1 == len(offsets):
                 offsets = np.concatenate((offsets, np.zeros_like(offsets)))
                 owners = np.concatenate((owners, np.zeros_like(owners)))
-            walked, n = _walk((numbers, labels, rim_x, rim_y), (col, row), visited, walked, n)
+            walked, n = _walk((numbers, framed, rim_x, rim_y), (col, row), visited, walked, n)
             owners[rings] = here[col]
             rings += 1
             offsets[rings] = n
@@ -167,42 +189,60 @@ def _next_start(here, above, seen, col):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _walk(sheet, start, visited, walked, n):  # type: ignore[no-untyped-def]
     """Append one ring to `walked` from vertex `n` on; gives `walked`, perhaps moved, and its new end."""
-    numbers, labels, rim_x, rim_y = sheet
+    numbers, framed, rim_x, rim_y = sheet
     x, y = start
-    number = numbers[y + 1, x + 1]
+    own = numbers[y + 1, x + 1], framed[y + 1, x + 1]
     begin = n
-    direction, last, saddle = 0, -1, False
+    direction, last, mark = 0, -1, _corner_mark(framed, x, y)
     while True:
-        on_rim = rim_x[x] or rim_y[y]
-        if direction != last or on_rim:
+        if rim_x[x] or rim_y[y]:
+            mark |= RELINK
+        if direction != last or mark & (NODE | RELINK):
             if n + 2 > len(walked):
                 walked = np.concatenate((walked, np.empty_like(walked)))
-            walked[n, 0], walked[n, 1], walked[n, 2] = x, y, on_rim or saddle
+            walked[n, 0], walked[n, 1], walked[n, 2] = x, y, mark
             n += 1
         if direction == 0:
             visited[y, x] = True
         last = direction
         x += STEP_X[direction]
         y += STEP_Y[direction]
-        direction, saddle = _turn(numbers, labels, number, (x, y), direction)
+        mark = _corner_mark(framed, x, y)
+        direction, saddle = _turn(numbers, framed, own, (x, y), direction)
+        if saddle:
+            mark |= RELINK
         if direction == 0 and x == start[0] and y == start[1]:
             break
-    walked[begin, 2] |= saddle
+    walked[begin, 2] |= mark
     walked[n] = walked[begin]
     return walked, n + 1
 
 
 @njit(cache=True, nogil=True)
-def _turn(numbers, labels, number, corner, direction):  # type: ignore[no-untyped-def]
+def _corner_mark(framed, x, y):  # type: ignore[no-untyped-def]
+    """What is special about a corner, by the four pixels around it."""
+    above_left, above_right = framed[y, x], framed[y, x + 1]
+    below_left, below_right = framed[y + 1, x], framed[y + 1, x + 1]
+    cracks = int(above_left != above_right) + int(below_left != below_right)
+    cracks += int(above_left != below_left) + int(above_right != below_right)
+    mark = NODE if cracks > 2 else 0
+    if NODATA in (above_left, above_right, below_left, below_right):
+        mark |= PINNED
+    return mark
+
+
+@njit(cache=True, nogil=True)
+def _turn(numbers, framed, own, corner, direction):  # type: ignore[no-untyped-def]
     """The direction to go on in from a corner, and whether another piece of equal label lies across it.
 
     Where the region meets itself diagonally the way turns left, round what lies between: rings never touch
     themselves. Where it meets another component of its label, both may be one region in the whole raster.
     """
     x, y = corner
-    left = numbers[y + LEFT_ROW[direction], x + LEFT_COL[direction]]
-    if left == number:
+    number, label = own
+    left_row, left_col = y + LEFT_ROW[direction], x + LEFT_COL[direction]
+    if numbers[left_row, left_col] == number:
         return (direction + 3) & 3, False
     if numbers[y + RIGHT_ROW[direction], x + RIGHT_COL[direction]] == number:
         return direction, False
-    return (direction + 1) & 3, left != 0 and labels[left] == labels[number]
+    return (direction + 1) & 3, framed[left_row, left_col] == label

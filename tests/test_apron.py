@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+from label_maps import random_labels
+
+from tiles.apron import rim_of, with_apron
+from tiles.stitch import NODATA
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_sheet_with_its_apron_is_a_piece_of_the_whole_map(seed, depth):
+    labels = random_labels(seed)
+    size = 3 + seed % 9
+    whole = np.pad(labels, depth, constant_values=NODATA)
+    sheets = {
+        (row, col): labels[row * size : (row + 1) * size, col * size : (col + 1) * size]
+        for row in range(-(-labels.shape[0] // size))
+        for col in range(-(-labels.shape[1] // size))
+    }
+    for (row, col), own in sheets.items():
+        around = {
+            (down, right): rim_of(sheets[row + down, col + right], depth)
+            for down in (-1, 0, 1)
+            for right in (-1, 0, 1)
+            if (down or right) and (row + down, col + right) in sheets
+        }
+        height, width = own.shape
+        expected = whole[row * size :, col * size :][: height + 2 * depth, : width + 2 * depth]
+        assert np.array_equal(with_apron(own, around, depth), expected)
