@@ -40,6 +40,9 @@ def number(least: float) -> Callable[[str], float]:
     return checked(float, lambda value: least <= value < math.inf, f"a number of {least} or more")
 
 
+positive = checked(float, lambda value: 0 < value < math.inf, "a number above 0")
+
+
 def text(said: str) -> str:
     """Take a text as it is, if there is any."""
     if not said.strip():

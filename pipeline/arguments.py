@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from models.engines.choice import ENGINES, PRECISIONS
-from pipeline.argument_values import bands, names, number, text, whole
+from pipeline.argument_values import bands, names, number, positive, text, whole
 from pipeline.beam_options import UnknownOptionError, split_arguments
 from pipeline.options import DEFAULT_SHEET, DEFAULT_TILE, SegmentOptions
 
@@ -108,6 +108,8 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M2",
         help="drop polygons smaller than this",
     )
+    add("--simplify", type=positive, metavar="M",
+        help="straighten borders by up to this many metres; neighbours go on sharing them")  # fmt: skip
     add("--any-gsd", action="store_true", help="take rasters of another GSD than the network was trained at")
     _add_tile_arguments(parser)
     add("--work", type=text, metavar="DIR", help="folder of the prediction store (default: OUTPUT/.work)")

@@ -56,10 +56,12 @@ def send_fragments(
     raster, row, col, homes = element
     fragments: Fragments = pickle.loads(files.read_bytes(folder.fragments(raster, row, col)))
     side = plan.lattice(raster).sheet_side
+    tolerance = plan.tolerance(raster)
+    reach = tolerance.reach if tolerance else 0
     sheets, owner = np.unique(homes // side, axis=0, return_inverse=True)
     for number, (home_row, home_col) in enumerate(sheets.tolist()):
         chosen = np.flatnonzero(owner.ravel() == number)
-        yield (raster, home_row, home_col), (fragments.take(chosen), homes[chosen])
+        yield (raster, home_row, home_col), (fragments.take(chosen, reach), homes[chosen])
 
 
 class CloseRegions(beam.DoFn):
@@ -74,7 +76,7 @@ class CloseRegions(beam.DoFn):
         """Close regions and write them as features."""
         start = time.perf_counter()
         (raster, row, col), parts = element
-        regions = close_regions(parts)
+        regions = close_regions(parts, self._plan.tolerance(raster))
         path = self._folder.joined_features(raster, row, col)
         written: FeatureRecord | None = write_regions(path, row, regions, self._plan, raster)
         if written is not None:

@@ -191,7 +191,8 @@ class SettleSheets(beam.DoFn):
         lattice, georef = self._plan.lattice(raster), self._plan.rasters[raster].georef
         wanted = set(self._plan.polygon_labels())
         chosen = [thing for thing in things if thing.label in wanted]
-        made = thing_features(chosen, lattice, georef, feature_options(self._plan, raster))
+        options, tolerance = feature_options(self._plan, raster), self._plan.tolerance(raster)
+        made = thing_features(chosen, lattice, georef, options, tolerance)
         for first_row, group in groupby(made, key=lambda feature: feature.first[0] // lattice.sheet_side):
             path = self._folder.thing_features(raster, row, col, first_row)
             record = write_made(path, first_row, list(group))

@@ -32,6 +32,7 @@ class SegmentOptions:
         augment: Whether scores are averaged over the eight symmetries of each tile.
         classes: Names of the classes to make polygons of; None for all but the background.
         min_area: Smallest polygon, in square metres.
+        simplify: How far a vertex may lie from the line that replaces it, in metres; None to keep all.
         any_gsd: Whether rasters may have another GSD than the network was trained at.
         work: Folder of the prediction store; None for ``.work`` in `output`.
         force: Whether sheets are computed even where the store has them.
@@ -52,6 +53,7 @@ class SegmentOptions:
     augment: bool = False
     classes: tuple[str, ...] | None = None
     min_area: float = 0.0
+    simplify: float | None = None
     any_gsd: bool = False
     work: str | None = None
     force: bool = False

@@ -20,11 +20,13 @@ from pipeline.reasons import (
     resource_reasons,
     result_reasons,
     sample_notes,
+    simplify_reasons,
 )
 from tiles.georef import Georef
 from tiles.inspect import RasterError, RasterInfo, inspect_raster
 from tiles.lattice import Halo, Lattice
 from tiles.stitch import StitchMethod, stitch_ring
+from tiles.tolerance import Tolerance
 
 DISK_PER_PIXEL = 1.0
 """Bytes of disk for each pixel while a run works: store, drafts and results; see benchmarks/README.md."""
@@ -92,6 +94,11 @@ class Plan:
         """The tiles of a raster."""
         georef = self.rasters[raster].georef
         return Lattice(georef.height, georef.width, self.core, self.halo, self.sheet_cores)
+
+    def tolerance(self, raster: int) -> Tolerance | None:
+        """How far the borders of a raster may be simplified; None where they are not."""
+        metres = self.options.simplify
+        return Tolerance(metres, self.rasters[raster].georef.ground_steps()) if metres is not None else None
 
     def pixels(self) -> int:
         """Pixels of all rasters."""
@@ -173,7 +180,7 @@ def make_plan(options: SegmentOptions) -> Plan:
         raise PlanError(reasons)
     notes = [*model_notes(options, networks.cards), *sample_notes(infos, networks.cards)]
     plan = _lay_out(options, networks, tuple(rasters), notes)
-    reasons = resource_reasons(plan)
+    reasons = simplify_reasons(plan) + resource_reasons(plan)
     if reasons:
         raise PlanError(reasons)
     return plan

@@ -129,6 +129,28 @@ def nearest_existing(path: Path) -> Path:
     return path
 
 
+def simplify_reasons(plan: Plan) -> list[str]:
+    """A tolerance that is larger than a raster, or than what a sheet sees of the sheets beside it."""
+    reasons = []
+    for number, raster in enumerate(plan.rasters):
+        tolerance = plan.tolerance(number)
+        if tolerance is None:
+            continue
+        smaller = min(raster.georef.height, raster.georef.width)
+        side = plan.lattice(number).sheet_side
+        if tolerance.pixels >= smaller:
+            reasons.append(
+                f"--simplify {tolerance.metres:g} is {count(tolerance.pixels, 'pixel')} of {raster.path}, which is "
+                f"{smaller} px on its smaller side: nothing would be left; pass a smaller one"
+            )
+        elif tolerance.reach >= side:
+            reasons.append(
+                f"--simplify {tolerance.metres:g} is {count(tolerance.pixels, 'pixel')} of {raster.path}, more than half a "
+                f"sheet of {side} px; pass a smaller one, or a larger --sheet"
+            )
+    return reasons
+
+
 def resource_reasons(plan: Plan) -> list[str]:
     """Disk and memory that are not there."""
     reasons = []

@@ -21,13 +21,10 @@ from pipeline.plan import Plan
 from pipeline.segment import SheetRecord
 from tiles.apron import Rim, Way, rim_of, with_apron
 from tiles.stitch import LabelMap
-from tiles.trace import trace_sheet
+from tiles.trace import SheetTrace, simplify_sheet, trace_sheet
 
-APRON = 1
-"""What a sheet must see of the sheets around it, in pixels."""
-
-RIMS = 1024
-"""Rims of sheets that a worker keeps: 8 kB each."""
+RIMS = 64
+"""Rims of sheets that a worker keeps: with sheets of 2048 px, 8 kB for each pixel of their depth."""
 
 OPEN = "open"
 """Tag of the output with the seams of sheets that have open regions."""
@@ -105,11 +102,7 @@ class VectorizeSheets(beam.DoFn):
         label_map = self._store.load(record.key, LabelMap)
         raster, row, col = record.raster, record.row, record.col
         window = self._plan.lattice(raster).sheet_window(row, col)
-        framed = with_apron(
-            label_map.labels, {way: self._rim(key) for way, key in element.around.items()}, APRON
-        )
-        offset = (window.row_off, window.col_off)
-        trace = trace_sheet(framed, label_map.scores, offset, kept_labels(self._plan))
+        trace = self._trace(label_map, element.around, raster, (window.row_off, window.col_off))
         path = self._folder.closed_features(raster, row, col)
         written = write_regions(path, row, trace.closed, self._plan, raster)
         yield raster, VectorRecord(record, pixels_by_label(label_map), written)
@@ -118,8 +111,23 @@ class VectorizeSheets(beam.DoFn):
             yield beam.pvalue.TaggedOutput(OPEN, (raster, (row, col, trace.summary)))
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
-    def _read_rim(self, key: str) -> Rim:
-        return rim_of(self._store.load(key, LabelMap).labels, APRON)
+    def _trace(
+        self, label_map: LabelMap, around: dict[Way, str], raster: int, offset: tuple[int, int]
+    ) -> SheetTrace:
+        """Trace a sheet, seen with as much of the sheets around it as its borders need."""
+        tolerance = self._plan.tolerance(raster)
+        depth = tolerance.reach + 1 if tolerance else 1
+        labels = with_apron(
+            label_map.labels, {way: self._rim(key, depth) for way, key in around.items()}, depth
+        )
+        framed = labels[depth - 1 : len(labels) - depth + 1, depth - 1 : labels.shape[1] - depth + 1]
+        trace = trace_sheet(framed, label_map.scores, offset, kept_labels(self._plan))
+        if tolerance is None:
+            return trace
+        return simplify_sheet(trace, labels, (offset[0] - depth, offset[1] - depth), tolerance)
+
+    def _read_rim(self, key: str, depth: int) -> Rim:
+        return rim_of(self._store.load(key, LabelMap).labels, depth)
 
 
 def pixels_by_label(label_map: LabelMap) -> tuple[int, ...]:

@@ -418,6 +418,8 @@ def test_the_plan_is_printed_for_people_and_programs(make_raster, bundle, tmp_pa
         ),
         (["plan", "a.tif", "--min-area", "-2"], "'-2' is not a number of 0 or more"),
         (["plan", "a.tif", "--min-area", "nan"], "'nan' is not a number of 0 or more"),
+        (["plan", "a.tif", "--simplify", "0"], "'0' is not a number above 0"),
+        (["plan", "a.tif", "--simplify", "-1"], "'-1' is not a number above 0"),
         (["plan", "a.tif", "--bands", "1;2"], "'1;2' is not a list of band numbers"),
         (["plan", "a.tif", "--tile", "big"], "'big' is not a whole number of 1 or more"),
         (["plan", "a.tif", "--model", "m", "--output", ""], "argument --output: it is empty"),

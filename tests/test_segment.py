@@ -195,6 +195,31 @@ def test_options_change_the_result(scene, brightest, tmp_path):
     assert (tmp_path / "elsewhere" / "store").is_dir() and not (tmp_path / "work" / ".work").exists()
 
 
+def test_simplified_borders_are_shared_and_do_not_depend_on_sheets(make_raster, brightest, tmp_path):
+    rows, cols = np.indices((1100, 1650))
+    waves = [np.sin(rows / (40 + 9 * i) + i) + np.cos(cols / (55 - 7 * i)) for i in range(3)]
+    pixels = (60 * np.stack(waves, axis=-1) + 127).astype("uint8")
+    pixels[500:560, 480:530] = 0
+    scene = make_raster(pixels=pixels, nodata=0, name="scene.tif")
+
+    def polygons(name, *options):
+        wanted = ("--classes", "land,water,lake", "--work", str(tmp_path / "work"), *options)
+        assert segment(scene, brightest, tmp_path / name, *wanted) == 0
+        collection = json.loads((tmp_path / name / "scene" / "polygons.geojson").read_text())
+        return [shapely.geometry.shape(feature["geometry"]) for feature in collection["features"]]
+
+    plain, coarse = polygons("plain"), polygons("coarse", "--simplify", "1")
+    assert shapely.get_num_coordinates(coarse).sum() < 0.3 * shapely.get_num_coordinates(plain).sum()
+    assert shapely.is_valid(coarse).all() and shapely.coverage_is_valid(coarse)
+    assert shapely.area(coarse).sum() == pytest.approx(shapely.area(plain).sum(), rel=1e-9)
+    assert polygons("fine", "--simplify", "0.3") not in (plain, coarse)
+    polygons("small sheets", "--simplify", "1", "--sheet", "512")
+    assert results(tmp_path / "small sheets") == results(tmp_path / "coarse")
+    assert results(tmp_path / "plain")[0] == results(tmp_path / "coarse")[0]
+    assert manifest(tmp_path / "coarse")["counts"]["tiles_inferred"] == 0
+    assert manifest(tmp_path / "coarse")["polygons"]["simplify_m"] == 1
+
+
 def test_several_rasters_of_different_kind_in_one_run(make_raster, brightest, tmp_path):
     make_raster(pixels=blocky(300, 700, 1).astype("uint16"), name="in/utm.tif")
     degrees = rasterio.Affine(1e-4, 0, 9, 0, -1e-4, 47)

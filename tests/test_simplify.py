@@ -5,7 +5,8 @@ from label_maps import assert_same_regions, by_sheets, keeping, random_labels, r
 
 from tiles.corners import Corners, find_corners
 from tiles.regions import NODE, PINNED
-from tiles.simplify import Tolerance, simplify
+from tiles.simplify import simplify
+from tiles.tolerance import Tolerance
 
 SQUARE = ((1.0, 0.0), (0.0, -1.0))
 

@@ -16,7 +16,8 @@ from numba import njit
 from tiles.fragments import Fragments
 from tiles.regions import RELINK, Regions
 from tiles.rings import canonical_rings
-from tiles.simplify import Tolerance, simplify
+from tiles.simplify import simplify
+from tiles.tolerance import Tolerance
 
 
 def close_regions(

@@ -37,7 +37,8 @@ def densify(coords: np.ndarray, ring_offsets: np.ndarray, step: int) -> tuple[np
     """Add vertices, so that no edge is longer than `step` along either axis.
 
     Edges along an axis get one wherever they cross a multiple of `step`, counted from the raster's corner; slanted
-    ones are cut into equal parts, none more than half a step long along either axis. Both sides of an edge get the same vertices, whichever way they walk it.
+    ones are cut into equal parts, none more than half a step long along either axis. Both sides of an edge get the
+    same vertices, whichever way they walk it.
 
     Args:
         coords: Vertices ``(x, y)`` of closed rings, integers, shape ``(vertices, 2)``.

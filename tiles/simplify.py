@@ -10,13 +10,14 @@ https://doi.org/10.3138/FM57-6770-U75U-7727). "Nothing else" are the corners of 
 of the same one. So no line ever passes over a corner of another, and lines that did not meet never will (de Berg, van
 Kreveld and Schirra, 1998, https://doi.org/10.1559/152304098782383007).
 
-Two arcs with the same ends must not become the same line: an arc is one line only where that is slanted and no other corner
-lies within the tolerance around it, and otherwise keeps a vertex between its ends. A closed one keeps two. So no region is lost.
+Two arcs with the same ends must not become the same line: an arc is one line only where that is slanted and no other
+corner lies within the tolerance around it, and otherwise keeps a vertex between its ends. A closed one keeps two. So no
+region is lost.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numba import njit
@@ -24,38 +25,10 @@ from numba import njit
 from tiles.corners import Corners
 from tiles.regions import NODE, PINNED, Regions
 from tiles.rings import canonical_rings
+from tiles.tolerance import Tolerance
 
 FIXED = NODE | PINNED
 """Marks of the ends of arcs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """How far a vertex may lie from the line that replaces it.
-
-    Attributes:
-        metres: The distance, in metres on the ground.
-        ground: Metres on the ground ``(right, up)`` for a step of one column, and for one of one row.
-    """
-
-    metres: float
-    ground: tuple[tuple[float, float], tuple[float, float]]
-
-    def __post_init__(self) -> None:
-        if not self.metres > 0:
-            raise ValueError(f"the tolerance must be more than 0 m, got {self.metres}")
-
-    @property
-    def pixels(self) -> int:
-        """How many columns or rows the tolerance spans at most, rounded up."""
-        (a, b), (c, d) = self.ground
-        longest = max(np.hypot(a, b), np.hypot(c, d))
-        return int(np.ceil(self.metres * longest / abs(a * d - b * c)))
-
-    @property
-    def reach(self) -> int:
-        """How far from a ring the corners lie that decide on its lines, in columns or rows."""
-        return 2 * self.pixels
 
 
 def simplify(regions: Regions, corners: Corners, tolerance: Tolerance) -> Regions:

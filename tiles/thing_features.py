@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 
 from tiles.close import close_regions
+from tiles.corners import Corners
 from tiles.features import Feature, FeatureOptions, feature_id, feature_json, significant
 from tiles.geojson import Extent
 from tiles.georef import Georef
@@ -16,7 +17,9 @@ from tiles.lattice import Lattice
 from tiles.outlines import Outlines, outline
 from tiles.regions import Regions
 from tiles.seams import unite
+from tiles.simplify import simplify
 from tiles.things import Part, Thing
+from tiles.tolerance import Tolerance
 from tiles.trace import SheetTrace, trace_sheet
 from tiles.window import Window
 
@@ -61,16 +64,23 @@ def _trace(framed: np.ndarray, window: Window) -> SheetTrace:
 
 
 def thing_features(
-    things: Sequence[Thing], lattice: Lattice, georef: Georef, options: FeatureOptions
+    things: Sequence[Thing],
+    lattice: Lattice,
+    georef: Georef,
+    options: FeatureOptions,
+    tolerance: Tolerance | None = None,
 ) -> list[Feature]:
     """One GeoJSON feature for each thing that is large enough, in the order of their first pixels.
 
     Geometry and properties are those of `tiles.features.features`; a thing of several regions is a MultiPolygon.
+    Things may overlap, so each is simplified by itself, where a tolerance is given.
 
     Raises:
         ValueError: If a vertex lies outside the area of the raster's CRS.
     """
     traced = [trace_thing(thing, lattice) for thing in things]
+    if tolerance is not None:
+        traced = [simplify(regions, Corners.of(regions.coords), tolerance) for regions in traced]
     outlines = outline(Regions.concatenate(traced), georef)
     ends = np.cumsum([len(regions) for regions in traced])
     made = []

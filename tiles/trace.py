@@ -21,8 +21,9 @@ from tiles.fragments import Fragments
 from tiles.regions import NODE, PINNED, RELINK, Regions, ragged_take
 from tiles.rings import canonical_rings
 from tiles.seams import SeamSummary, crossing_lines, sides, summarize_seams
-from tiles.simplify import Tolerance, simplify
+from tiles.simplify import simplify
 from tiles.stitch import NODATA
+from tiles.tolerance import Tolerance
 
 # Directions are 0 = east, 1 = south, 2 = west, 3 = north; the region lies to the right of the way.
 STEP_X = np.array([1, 0, -1, 0])

@@ -1,0 +1,35 @@
+"""How much lines may be simplified."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far a vertex may lie from the line that replaces it.
+
+    Attributes:
+        metres: The distance, in metres on the ground.
+        ground: Metres on the ground ``(right, up)`` for a step of one column, and for one of one row.
+    """
+
+    metres: float
+    ground: tuple[tuple[float, float], tuple[float, float]]
+
+    def __post_init__(self) -> None:
+        if not self.metres > 0:
+            raise ValueError(f"the tolerance must be more than 0 m, got {self.metres}")
+
+    @property
+    def pixels(self) -> int:
+        """How many columns or rows the tolerance spans at most, rounded up."""
+        (a, b), (c, d) = self.ground
+        longest = max(math.hypot(a, b), math.hypot(c, d))
+        return math.ceil(self.metres * longest / abs(a * d - b * c))
+
+    @property
+    def reach(self) -> int:
+        """How far from a ring the corners lie that decide on its lines, in columns or rows."""
+        return 2 * self.pixels
