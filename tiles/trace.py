@@ -10,6 +10,7 @@ passes, and neighbours share it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,10 +73,11 @@ def trace_sheet(
     """
     _check_maps(framed, scores, keep)
     components = find_components(framed[1:-1, 1:-1], scores, keep)
-    table = _trace_components(components, framed, offset, keep)
+    crossings = crossing_lines(framed, keep)
+    table = _trace_components(components, framed, offset, [bool(line.any()) for line in crossings])
     numbers = components.numbers[1:-1, 1:-1]
     is_open = np.zeros(len(table.parts) + 1, dtype=bool)
-    for line, crossing in zip(sides(numbers), crossing_lines(framed, keep), strict=True):
+    for line, crossing in zip(sides(numbers), crossings, strict=True):
         is_open[line[crossing]] = True
     is_open = is_open[1:]
     fragments = table.take(np.flatnonzero(is_open))
@@ -113,15 +115,17 @@ def _check_maps(framed: np.ndarray, scores: np.ndarray, keep: np.ndarray) -> Non
 
 
 def _trace_components(
-    components: Components, framed: np.ndarray, offset: tuple[int, int], keep: np.ndarray
+    components: Components, framed: np.ndarray, offset: tuple[int, int], is_seam: Sequence[bool]
 ) -> Fragments:
-    """The rings of all components as they were walked, in the order of components."""
+    """The rings of all components as they were walked, in the order of components.
+
+    A side is a seam where a region goes on behind it: top, bottom, left and right.
+    """
     first = components.first
     found = framed[first[:, 0] + 1, first[:, 1] + 1]
     rim_x = np.zeros(framed.shape[1] - 1, dtype=bool)
     rim_y = np.zeros(framed.shape[0] - 1, dtype=bool)
-    # A side behind which nothing is kept is no seam: no region goes on there, nor comes back.
-    rim_y[0], rim_y[-1], rim_x[0], rim_x[-1] = (keep[line].any() for line in sides(framed))
+    rim_y[0], rim_y[-1], rim_x[0], rim_x[-1] = is_seam
     walked, ring_offsets, owners = _trace_rings(components.numbers, framed, rim_x, rim_y)
     order = np.argsort(owners, kind="stable")
     vertices, ring_offsets = ragged_take(ring_offsets, order)
