@@ -117,7 +117,7 @@ def test_collections_keep_to_rfc_7946(georef):
     assert len(collection["features"]) == written.count == len(regions)
     assert collection["bbox"] == list(written.bounds)
     first = collection["features"][0]["properties"]
-    assert set(first) == {"class", "score", "area_m2", "raster"}
+    assert set(first) == {"class", "score", "area_m2", "perimeter_m", "raster", "touches_edge"}
     assert (first["class"], first["raster"]) == (CLASSES[regions.labels[0]], "scene")
 
 
@@ -258,6 +258,33 @@ def test_areas_are_those_of_pyproj(name):
     rings = lonlat_rings(regions, georef)
     chords = np.split(rings.lonlat, rings.ring_offsets[1:-1])
     assert area == pytest.approx(area_less_holes([finely_cut(ring, 500) for ring in chords]), rel=2e-7)
+
+
+@pytest.mark.parametrize("name", [*GEOREFS, *ACROSS])
+def test_perimeters_are_those_of_pyproj(name):
+    georef = (GEOREFS | ACROSS)[name]
+    labels = np.array([[1, 1, 1, 1], [1, 0, 1, 1], [1, 1, 1, 0]], np.uint8)
+    small = whole_map(labels, labels, keeping(0))
+    regions = replace(
+        small, coords=small.coords * np.array([georef.width // 4, georef.height // 3], np.int32)
+    )
+    perimeter = json.loads(features(regions, georef, OPTIONS)[0].text)["properties"]["perimeter_m"]
+    rings = lonlat_rings(regions, georef)
+    chords = [finely_cut(ring, 500) for ring in np.split(rings.lonlat, rings.ring_offsets[1:-1])]
+    geod = pyproj.Geod(ellps="WGS84")
+    turns = [np.array([[360 * round((ring[-1, 0] - ring[0, 0]) / 360), 0]]) for ring in chords]
+    closed = [np.concatenate([ring, ring[:1] + turn]) for ring, turn in zip(chords, turns, strict=True)]
+    assert perimeter == pytest.approx(sum(geod.line_length(*ring.T) for ring in closed), rel=6e-7)
+
+
+def test_a_region_touches_the_edge_where_the_raster_ends_at_it():
+    labels = np.zeros((6, 9), np.uint8)
+    labels[2:5, 2:7] = 1
+    labels[3, 3] = labels[5, 4] = labels[0, 8] = labels[3, 0] = 2
+    found = make_features(labels, Georef("EPSG:4326", (0.1, 0.0, 5.0, 0.0, -0.1, 50.0), 6, 9))[1]
+    touching = [(f["properties"]["class"], f["properties"]["touches_edge"]) for f in found]
+    at_edge = [True, True, False, True, False, True]
+    assert touching == list(zip([CLASSES[i] for i in (0, 2, 1, 2, 2, 2)], at_edge, strict=True))
 
 
 @pytest.mark.parametrize("name", ACROSS)

@@ -295,7 +295,9 @@ def test_lines_simplified_by_more_than_raster_or_sheet_are_refused(plan_of, make
     assert plan_of(simplify=18).tolerance(0).pixels == 37 - 1
     (reason,) = reasons(plan_of, simplify=19)
     assert reason.startswith("--simplify 19 is 38 pixels of ")
-    assert "scene.tif, which is 37 px on its smaller side: nothing would be left; pass a smaller one" in reason
+    assert (
+        "scene.tif, which is 37 px on its smaller side: nothing would be left; pass a smaller one" in reason
+    )
     large = make_raster(2000, 3000, bands=3, name="large.tif")
     assert plan_of(large, simplify=120, sheet=512, tile=512).tolerance(0).reach <= 511
     assert "more than half a sheet of 512 px" in reasons(plan_of, large, simplify=130, sheet=512, tile=512)[0]

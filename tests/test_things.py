@@ -103,6 +103,8 @@ def test_a_thing_in_pieces_is_one_multipolygon_with_the_area_of_all():
     assert feature.area_m2 == pytest.approx(300 * 4, rel=2e-3)
     west, south, east, north = parsed["bbox"]
     assert shapely.geometry.shape(parsed["geometry"]).bounds == (west, south, east, north)
+    assert parsed["properties"]["perimeter_m"] == pytest.approx((40 + 60) * 2, rel=1e-3)
+    assert not parsed["properties"]["touches_edge"]
     assert thing_features([thing_of(mask)], lattice, georef, replace(OPTIONS, min_area_m2=1300)) == []
 
 

@@ -1,4 +1,4 @@
-"""Areas on the WGS 84 ellipsoid of rings in longitude and latitude."""
+"""Areas and lengths on the WGS 84 ellipsoid of rings in longitude and latitude."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ _SEMI_MAJOR_M = 6378137.0
 _FLATTENING = 1 / 298.257223563
 _SEMI_MINOR_M = _SEMI_MAJOR_M * (1 - _FLATTENING)
 _ECCENTRICITY = np.sqrt(_FLATTENING * (2 - _FLATTENING))
+_GAUSS_PLACES = (0.5 - np.sqrt(0.15), 0.5, 0.5 + np.sqrt(0.15))
+_GAUSS_WEIGHTS = (5 / 18, 8 / 18, 5 / 18)
 
 
 def ring_areas(lonlat: np.ndarray, ring_offsets: np.ndarray, poles: np.ndarray) -> np.ndarray:
@@ -33,6 +35,30 @@ def ring_areas(lonlat: np.ndarray, ring_offsets: np.ndarray, poles: np.ndarray) 
     strips = np.append(np.diff(lon) * mean, 0.0)
     strips[ring_offsets[1:] - 1] = 0.0
     return -np.add.reduceat(strips, first)
+
+
+def ring_lengths(lonlat: np.ndarray, ring_offsets: np.ndarray) -> np.ndarray:
+    """Length of each ring in metres, along edges that are straight in longitude and latitude.
+
+    By Gauss' rule with three points an edge, of the length of a step on the ellipsoid at its latitude.
+
+    Args:
+        lonlat: Vertices of closed rings in degrees, longitudes without jumps, shape ``(vertices, 2)``.
+        ring_offsets: First vertex of each ring and the end of the last, shape ``(rings + 1,)``.
+    """
+    if len(ring_offsets) < 2:
+        return np.zeros(0)
+    lon, lat = np.radians(lonlat).T
+    lon_step, lat_step = np.diff(lon), np.diff(lat)
+    lengths = np.zeros(len(lon))
+    for place, weight in zip(_GAUSS_PLACES, _GAUSS_WEIGHTS, strict=True):
+        here = lat[:-1] + place * lat_step
+        shrink = 1 / np.sqrt(1 - (_ECCENTRICITY * np.sin(here)) ** 2)
+        north = _SEMI_MAJOR_M * (1 - _ECCENTRICITY**2) * shrink**3 * lat_step
+        east = _SEMI_MAJOR_M * shrink * np.cos(here) * lon_step
+        lengths[:-1] += weight * np.hypot(north, east)
+    lengths[ring_offsets[1:] - 1] = 0.0
+    return np.add.reduceat(lengths, ring_offsets[:-1])
 
 
 def _area_from_equator(lat: np.ndarray) -> np.ndarray:

@@ -58,8 +58,9 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
 
     Coordinates are WGS 84 longitude and latitude with 7 decimals, about 1 cm: on rasters of 2 cm a pixel or
     coarser, neighbouring vertices stay apart. ``area_m2`` is the area on the ellipsoid before rounding, with
-    7 significant digits; ``score`` the mean of the pixels' top scores, 0 to 1; the id a hash of raster, class
-    and first pixel. A region that crosses the antimeridian becomes a MultiPolygon.
+    7 significant digits, ``perimeter_m`` the length of all rings there; ``score`` the mean of the pixels' top
+    scores, 0 to 1; ``touches_edge`` says whether the raster ends at it; the id is a hash of raster, class and first
+    pixel. A region that crosses the antimeridian becomes a MultiPolygon.
 
     Args:
         regions: Whole regions, in pixel coordinates of the raster.
@@ -75,6 +76,7 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
     if len(regions) and regions.labels.max() >= len(options.class_names):
         raise ValueError(f"label {regions.labels.max()} has no name among {len(options.class_names)} classes")
     outlines = outline(regions, georef)
+    at_edge = touches_edge(regions, georef)
     scores = regions.score_sum / (255 * np.maximum(regions.pixels, 1))
     found = []
     for i in np.flatnonzero(outlines.areas_m2 >= options.min_area_m2).tolist():
@@ -84,12 +86,22 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
             "class": name,
             "score": round(float(scores[i]), 4),
             "area_m2": area,
+            "perimeter_m": significant(float(outlines.perimeters_m[i])),
             "raster": options.raster,
+            "touches_edge": bool(at_edge[i]),
         }
         identity = feature_id(options.raster, name, first)
         text = feature_json(identity, outlines.bounds[i], properties, outlines.parts(i))
         found.append(Feature(first, text, name, area))
     return found
+
+
+def touches_edge(regions: Regions, georef: Georef) -> np.ndarray:
+    """Whether each region has an edge of the raster as its own: bool, shape ``(regions,)``."""
+    ends = np.array([georef.width, georef.height])
+    at_edge = ((regions.coords == 0) | (regions.coords == ends)).any(axis=1)
+    shells = regions.ring_offsets[regions.region_offsets]
+    return np.logical_or.reduceat(at_edge, shells[:-1]) if len(regions) else np.zeros(0, bool)
 
 
 def feature_id(raster: str, class_name: str, first: tuple[int, int], *more: int) -> str:
@@ -108,7 +120,7 @@ def feature_id(raster: str, class_name: str, first: tuple[int, int], *more: int)
 def feature_json(
     identity: str,
     bounds: Sequence[float] | np.ndarray,
-    properties: dict[str, str | float],
+    properties: dict[str, str | float | bool],
     parts: list[list[np.ndarray]],
 ) -> bytes:
     """A feature as UTF-8 JSON; it begins with type, id and bbox.

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import shapely
 
-from tiles.area import ring_areas
+from tiles.area import ring_areas, ring_lengths
 from tiles.dateline import DECIMALS, cut_at_antimeridian
 from tiles.georef import Georef
 from tiles.lonlat import lonlat_rings
@@ -28,6 +28,7 @@ class Outlines:
         ring_offsets: First vertex of each ring and the end of the last, int64, shape ``(rings + 1,)``.
         region_offsets: First ring of each region and the end of the last, int64, shape ``(regions + 1,)``.
         areas_m2: Area of each region on the WGS 84 ellipsoid, before rounding, shape ``(regions,)``.
+        perimeters_m: Length of the rings of each region on the ellipsoid, before rounding, shape ``(regions,)``.
         bounds: West, south, east, north of each region; west is the larger where a region crosses the
             antimeridian. Float64, shape ``(regions, 4)``.
         cut: For regions that cross the antimeridian or hold a pole, their parts, which take the place of
@@ -38,6 +39,7 @@ class Outlines:
     ring_offsets: np.ndarray
     region_offsets: np.ndarray
     areas_m2: np.ndarray
+    perimeters_m: np.ndarray
     bounds: np.ndarray
     cut: Mapping[int, list[list[np.ndarray]]]
 
@@ -57,7 +59,15 @@ def outline(regions: Regions, georef: Georef) -> Outlines:
     """
     if len(regions) == 0:
         none = np.zeros((0, 2))
-        return Outlines(none, regions.ring_offsets, regions.region_offsets, none[:, 0], np.zeros((0, 4)), {})
+        return Outlines(
+            none,
+            regions.ring_offsets,
+            regions.region_offsets,
+            none[:, 0],
+            none[:, 0],
+            np.zeros((0, 4)),
+            {},
+        )
     rings = lonlat_rings(regions, georef)
     offsets, shells = rings.ring_offsets, regions.region_offsets[:-1]
     poles = _enclosed_poles(rings.turns, shells, georef.mirrored)
@@ -78,6 +88,7 @@ def outline(regions: Regions, georef: Georef) -> Outlines:
         offsets,
         regions.region_offsets,
         _net_areas(np.abs(areas), regions.region_offsets),
+        np.add.reduceat(ring_lengths(rings.lonlat, offsets), shells),
         _round(bounds),
         cut,
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from tiles.close import close_regions
 from tiles.corners import Corners
-from tiles.features import Feature, FeatureOptions, feature_id, feature_json, significant
+from tiles.features import Feature, FeatureOptions, feature_id, feature_json, significant, touches_edge
 from tiles.geojson import Extent
 from tiles.georef import Georef
 from tiles.lattice import Lattice
@@ -85,14 +85,15 @@ def thing_features(
     ends = np.cumsum([len(regions) for regions in traced])
     made = []
     for thing, regions, end in zip(things, traced, ends.tolist(), strict=True):
-        feature = _feature(thing, regions, outlines, range(end - len(regions), end), options)
+        at_edge = bool(touches_edge(regions, georef).any())
+        feature = _feature(thing, regions, outlines, range(end - len(regions), end), options, at_edge)
         if feature.area_m2 >= options.min_area_m2:
             made.append(feature)
     return sorted(made, key=lambda feature: (feature.first, feature.text))
 
 
 def _feature(
-    thing: Thing, regions: Regions, outlines: Outlines, own: range, options: FeatureOptions
+    thing: Thing, regions: Regions, outlines: Outlines, own: range, options: FeatureOptions, at_edge: bool
 ) -> Feature:
     """The feature of one thing, whose regions have the places `own` among the outlines."""
     name, first = options.class_names[thing.label], (int(regions.first[0, 0]), int(regions.first[0, 1]))
@@ -101,11 +102,13 @@ def _feature(
     for i in own:
         west, south, east, north = outlines.bounds[i].tolist()
         extent.add((west, south, east, north))
-    properties: dict[str, str | float] = {
+    properties: dict[str, str | float | bool] = {
         "class": name,
         "score": round(thing.score / 255, 4),
         "area_m2": area,
+        "perimeter_m": significant(float(outlines.perimeters_m[own.start : own.stop].sum())),
         "raster": options.raster,
+        "touches_edge": at_edge,
     }
     identity = feature_id(options.raster, name, first, int(regions.pixels.sum()))
     parts = [part for i in own for part in outlines.parts(i)]
