@@ -43,6 +43,9 @@ def number(least: float) -> Callable[[str], float]:
 positive = checked(float, lambda value: 0 < value < math.inf, "a number above 0")
 
 
+share = checked(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
 def text(said: str) -> str:
     """Take a text as it is, if there is any."""
     if not said.strip():

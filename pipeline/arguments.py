@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from models.engines.choice import ENGINES, PRECISIONS
-from pipeline.argument_values import bands, names, number, positive, text, whole
+from pipeline.argument_values import bands, names, number, positive, share, text, whole
 from pipeline.beam_options import UnknownOptionError, split_arguments
 from pipeline.options import DEFAULT_SHEET, DEFAULT_TILE, SegmentOptions
 
@@ -108,6 +108,10 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M2",
         help="drop polygons smaller than this",
     )
+    add("--fill-holes", type=number(0), default=0.0, metavar="M2",
+        help="fill the holes of polygons that are smaller than this")  # fmt: skip
+    add("--min-score", type=share, default=0.0, metavar="S",
+        help="drop polygons whose score, the mean of their pixels, is below this (0 to 1)")  # fmt: skip
     add("--simplify", type=positive, metavar="M",
         help="straighten borders by up to this many metres; neighbours go on sharing them")  # fmt: skip
     add("--any-gsd", action="store_true", help="take rasters of another GSD than the network was trained at")

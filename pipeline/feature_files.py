@@ -61,7 +61,10 @@ def write_regions(path: str, row: int, regions: Regions, plan: Plan, raster: int
 def feature_options(plan: Plan, raster: int) -> FeatureOptions:
     """What the features of a raster say, and which are left out."""
     names = tuple(info.name for info in plan.card.classes)
-    return FeatureOptions(plan.rasters[raster].id, names, plan.options.min_area)
+    options = plan.options
+    return FeatureOptions(
+        plan.rasters[raster].id, names, options.min_area, options.fill_holes, options.min_score
+    )
 
 
 def write_made(path: str, row: int, made: Sequence[Feature]) -> FeatureRecord | None:

@@ -61,6 +61,8 @@ def manifest(plan: Plan, rasters: Sequence[dict[str, Any]], started: float) -> d
         "polygons": {
             "classes": [plan.card.classes[label].name for label in plan.polygon_labels()],
             "min_area_m2": plan.options.min_area,
+            "fill_holes_m2": plan.options.fill_holes,
+            "min_score": plan.options.min_score,
             "simplify_m": plan.options.simplify,
         },
         "notes": plan.notes,

@@ -32,6 +32,8 @@ class SegmentOptions:
         augment: Whether scores are averaged over the eight symmetries of each tile.
         classes: Names of the classes to make polygons of; None for all but the background.
         min_area: Smallest polygon, in square metres.
+        fill_holes: Holes of polygons smaller than this are filled, in square metres.
+        min_score: Polygons with a lower score are left out, 0 to 1.
         simplify: How far a vertex may lie from the line that replaces it, in metres; None to keep all.
         any_gsd: Whether rasters may have another GSD than the network was trained at.
         work: Folder of the prediction store; None for ``.work`` in `output`.
@@ -53,6 +55,8 @@ class SegmentOptions:
     augment: bool = False
     classes: tuple[str, ...] | None = None
     min_area: float = 0.0
+    fill_holes: float = 0.0
+    min_score: float = 0.0
     simplify: float | None = None
     any_gsd: bool = False
     work: str | None = None

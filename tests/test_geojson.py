@@ -277,6 +277,34 @@ def test_perimeters_are_those_of_pyproj(name):
     assert perimeter == pytest.approx(sum(geod.line_length(*ring.T) for ring in closed), rel=6e-7)
 
 
+@pytest.mark.parametrize("name", ["utm", "degrees", "south_up", "polar"])
+def test_small_holes_are_filled_and_large_ones_stay(name):
+    labels = np.ones((30, 40), np.uint8)
+    labels[5:7, 5:7] = labels[7, 7] = 0
+    labels[10:20, 10:20] = 2
+    labels[12:15, 12:14] = 1
+    georef = Georef(GEOREFS[name].crs, GEOREFS[name].transform, *labels.shape)
+    pixel = georef.gsd() ** 2
+    plain, filled = (
+        make_features(labels, georef, replace(OPTIONS, fill_holes_m2=least))[1] for least in (0, 50 * pixel)
+    )
+    holes = [[len(f["geometry"]["coordinates"]) - 1 for f in found] for found in (plain, filled)]
+    assert holes == [[3, 0, 0, 1, 0], [1, 0, 0, 0, 0]]
+    grown = [
+        b["properties"]["area_m2"] - a["properties"]["area_m2"] for a, b in zip(plain, filled, strict=True)
+    ]
+    assert grown == pytest.approx([5 * pixel, 0, 0, 6 * pixel, 0], rel=0.05)
+
+
+def test_unsure_regions_are_left_out():
+    labels = np.array([[0, 1, 1, 0]], np.uint8)
+    scores = np.array([[100, 200, 210, 205]], np.uint8)
+    georef = Georef("EPSG:4326", (0.1, 0.0, 5.0, 0.0, -0.1, 50.0), 1, 4)
+    regions = whole_map(labels, scores, keeping())
+    found = features(regions, georef, replace(OPTIONS, min_score=205 / 255))
+    assert [feature.first for feature in found] == [(0, 1), (0, 3)]
+
+
 def test_a_region_touches_the_edge_where_the_raster_ends_at_it():
     labels = np.zeros((6, 9), np.uint8)
     labels[2:5, 2:7] = 1
@@ -407,6 +435,10 @@ def test_labels_without_a_name_and_negative_areas_are_refused():
     labels = np.full((2, 3), 7, np.uint8)
     with pytest.raises(ValueError, match="label 7 has no name among 5 classes"):
         make_features(labels, GEOREFS["utm"])
+    with pytest.raises(ValueError, match="fill_holes_m2 must be 0 m2 or more, got nan"):
+        FeatureOptions("scene", CLASSES, fill_holes_m2=math.nan)
+    with pytest.raises(ValueError, match="min_score must be 0 to 1, got 2"):
+        FeatureOptions("scene", CLASSES, min_score=2)
     with pytest.raises(ValueError, match="min_area_m2 must be 0 m2 or more, got -1"):
         FeatureOptions("scene", CLASSES, -1)
 

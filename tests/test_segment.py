@@ -189,6 +189,12 @@ def test_options_change_the_result(scene, brightest, tmp_path):
     assert {p["class"] for p in run("classes", "--classes", "land")[1]} == {"land"}
     large = run("large", "--min-area", "300")[1]
     assert large == [p for p in polygons if p["area_m2"] >= 300] and 0 < len(large) < len(polygons)
+    sure = run("sure", "--min-score", "0.99")[1]
+    assert sure == [p for p in polygons if p["score"] >= 0.99] and 0 < len(sure) < len(polygons)
+    filled = run("filled", "--fill-holes", "1000")[1]
+    assert [p["score"] for p in filled] == [p["score"] for p in polygons]
+    grown = [(a["area_m2"], b["area_m2"]) for a, b in zip(polygons, filled, strict=True)]
+    assert all(a <= b for a, b in grown) and any(a < b for a, b in grown)
     swapped = run("bands", "--bands", "3,2,1")[0]
     assert swapped != labels
     assert run("work", "--work", str(tmp_path / "elsewhere"))[0] == labels

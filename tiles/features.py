@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 
 from tiles.georef import Georef
-from tiles.outlines import outline
+from tiles.outlines import fill_small_holes, outline
 from tiles.regions import Regions
 
 _AREA_DIGITS = 7
@@ -26,15 +26,27 @@ class FeatureOptions:
         raster: Id of the raster.
         class_names: Names of the labels 0, 1, 2, ...
         min_area_m2: Regions smaller than this are left out, in square metres.
+        fill_holes_m2: Holes smaller than this are filled, in square metres.
+        min_score: Regions with a lower score are left out, 0 to 1.
     """
 
     raster: str
     class_names: tuple[str, ...]
     min_area_m2: float = 0.0
+    fill_holes_m2: float = 0.0
+    min_score: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.min_area_m2) and self.min_area_m2 >= 0):
             raise ValueError(f"min_area_m2 must be 0 m2 or more, got {self.min_area_m2}")
+        if not (math.isfinite(self.fill_holes_m2) and self.fill_holes_m2 >= 0):
+            raise ValueError(f"fill_holes_m2 must be 0 m2 or more, got {self.fill_holes_m2}")
+        if not 0 <= self.min_score <= 1:
+            raise ValueError(f"min_score must be 0 to 1, got {self.min_score}")
+
+    def keeps(self, area_m2: float, score: float) -> bool:
+        """Whether a feature is large and sure enough."""
+        return area_m2 >= self.min_area_m2 and score >= self.min_score
 
 
 class Feature(NamedTuple):
@@ -75,11 +87,14 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
     """
     if len(regions) and regions.labels.max() >= len(options.class_names):
         raise ValueError(f"label {regions.labels.max()} has no name among {len(options.class_names)} classes")
+    regions = fill_small_holes(regions, georef, options.fill_holes_m2)
     outlines = outline(regions, georef)
     at_edge = touches_edge(regions, georef)
     scores = regions.score_sum / (255 * np.maximum(regions.pixels, 1))
     found = []
-    for i in np.flatnonzero(outlines.areas_m2 >= options.min_area_m2).tolist():
+    for i in range(len(regions)):
+        if not options.keeps(outlines.areas_m2[i], scores[i]):
+            continue
         name, area = options.class_names[regions.labels[i]], significant(float(outlines.areas_m2[i]))
         first = (int(regions.first[i, 0]), int(regions.first[i, 1]))
         properties = {

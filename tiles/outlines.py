@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +13,7 @@ from tiles.area import ring_areas, ring_lengths
 from tiles.dateline import DECIMALS, cut_at_antimeridian
 from tiles.georef import Georef
 from tiles.lonlat import lonlat_rings
-from tiles.regions import Regions
+from tiles.regions import Regions, ragged_take
 
 _OVERHANG_DEGREES = 1e-6
 
@@ -91,6 +91,24 @@ def outline(regions: Regions, georef: Georef) -> Outlines:
         np.add.reduceat(ring_lengths(rings.lonlat, offsets), shells),
         _round(bounds),
         cut,
+    )
+
+
+def fill_small_holes(regions: Regions, georef: Georef, least_m2: float) -> Regions:
+    """Regions without their holes that are smaller than so many square metres; the rest of them stays."""
+    if least_m2 <= 0 or len(regions.ring_offsets) - 1 == len(regions):
+        return regions
+    rings, shells = lonlat_rings(regions, georef), regions.region_offsets[:-1]
+    poles = _enclosed_poles(rings.turns, shells, georef.mirrored)
+    stays = np.abs(ring_areas(rings.lonlat, rings.ring_offsets, poles)) >= least_m2
+    stays[shells] = True
+    vertices, ring_offsets = ragged_take(regions.ring_offsets, np.flatnonzero(stays))
+    return replace(
+        regions,
+        coords=regions.coords[vertices],
+        marks=regions.marks[vertices],
+        ring_offsets=ring_offsets,
+        region_offsets=np.concatenate([[0], np.cumsum(stays)])[regions.region_offsets],
     )
 
 

@@ -14,7 +14,7 @@ from tiles.features import Feature, FeatureOptions, feature_id, feature_json, si
 from tiles.geojson import Extent
 from tiles.georef import Georef
 from tiles.lattice import Lattice
-from tiles.outlines import Outlines, outline
+from tiles.outlines import Outlines, fill_small_holes, outline
 from tiles.regions import Regions
 from tiles.seams import unite
 from tiles.simplify import simplify
@@ -81,13 +81,14 @@ def thing_features(
     traced = [trace_thing(thing, lattice) for thing in things]
     if tolerance is not None:
         traced = [simplify(regions, Corners.of(regions.coords), tolerance) for regions in traced]
+    traced = [fill_small_holes(regions, georef, options.fill_holes_m2) for regions in traced]
     outlines = outline(Regions.concatenate(traced), georef)
     ends = np.cumsum([len(regions) for regions in traced])
     made = []
     for thing, regions, end in zip(things, traced, ends.tolist(), strict=True):
         at_edge = bool(touches_edge(regions, georef).any())
         feature = _feature(thing, regions, outlines, range(end - len(regions), end), options, at_edge)
-        if feature.area_m2 >= options.min_area_m2:
+        if options.keeps(feature.area_m2, thing.score / 255):
             made.append(feature)
     return sorted(made, key=lambda feature: (feature.first, feature.text))
 
