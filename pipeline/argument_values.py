@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
+
+from pipeline.options import FORMATS
 
 
 def checked(kind: Callable[[str], Any], good: Callable[[Any], bool], words: str) -> Callable[[str], Any]:
@@ -59,6 +62,17 @@ def names(said: str) -> tuple[str, ...]:
     if not all(found):
         raise ArgumentTypeError(f"{said!r} has an empty name in it; names are separated by commas")
     return found
+
+
+def formats(said: str) -> tuple[str, ...]:
+    """Formats of polygons, each once, in the order in which Terraseam lists them."""
+    chosen = names(said)
+    unknown = [name for name in chosen if name not in FORMATS]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], FORMATS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(FORMATS)}{hint}")
+    return tuple(name for name in FORMATS if name in chosen)
 
 
 def _wholes(said: str) -> tuple[int, ...]:

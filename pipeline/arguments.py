@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from models.engines.choice import ENGINES, PRECISIONS
-from pipeline.argument_values import bands, names, number, positive, share, text, whole
+from pipeline.argument_values import bands, formats, names, number, positive, share, text, whole
 from pipeline.beam_options import UnknownOptionError, split_arguments
-from pipeline.options import DEFAULT_SHEET, DEFAULT_TILE, SegmentOptions
+from pipeline.options import DEFAULT_SHEET, DEFAULT_TILE, FORMATS, SegmentOptions
 
 EPILOG = """\
 Any option of Apache Beam may be added: --runner, --direct_num_workers, --project, --region, --temp_location, ...
@@ -69,7 +69,7 @@ def _parsers(version: str) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
     segment = commands.add_parser(
         "segment",
         help="the main job: rasters in, label maps and polygons out",
-        description="Segment rasters: writes OUTPUT/<raster>/labels.tif and polygons.geojson, and OUTPUT/manifest.json.",
+        description="Segment rasters: writes OUTPUT/<raster>/labels.tif and polygons.*, and OUTPUT/manifest.json.",
         epilog=EPILOG,
         **LOOK,
     )
@@ -114,6 +114,8 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
         help="drop polygons whose score, the mean of their pixels, is below this (0 to 1)")  # fmt: skip
     add("--simplify", type=positive, metavar="M",
         help="straighten borders by up to this many metres; neighbours go on sharing them")  # fmt: skip
+    add("--format", dest="formats", type=formats, default=("geojson",), metavar="a,b",
+        help=f"formats of the polygons, of {', '.join(FORMATS)} (default: geojson)")  # fmt: skip
     add("--any-gsd", action="store_true", help="take rasters of another GSD than the network was trained at")
     _add_tile_arguments(parser)
     add("--work", type=text, metavar="DIR", help="folder of the prediction store (default: OUTPUT/.work)")

@@ -173,7 +173,8 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
     table = ["  ".join(_cell(row, i, widths) for i in range(len(row))).rstrip() for row in rows]
     totals = manifest["counts"]
     folders = [raster["folder"] for raster in manifest["rasters"]]
-    where = [f"  {folder}/{{labels.tif, polygons.geojson}}" for folder in folders[:SHOWN]]
+    names = ", ".join(manifest["rasters"][0]["files"])
+    where = [f"  {folder}/{{{names}}}" for folder in folders[:SHOWN]]
     if len(folders) > SHOWN:
         where.append(f"  and {count(len(folders) - SHOWN, 'more folder')} beside them")
     return "\n".join(

@@ -1,7 +1,7 @@
 """Features on their way from the stages that make them to the one that publishes them.
 
-A file holds features in the order of their first pixels, each as a record of row, column, length
-and bytes; the whole is compressed. Files are merged as streams, so memory does not grow with them.
+A file holds features in the order of their first pixels, each packed behind its length; the whole is
+compressed. Files are merged as streams, so memory does not grow with them.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from pathlib import Path
 import zstandard
 
 from pipeline import files
+from pipeline.options import TEXTS
 from pipeline.plan import Plan
 from tiles.features import Feature, FeatureOptions, features
+from tiles.packed import pack, unpack
 from tiles.regions import Regions
 
-Keyed = tuple[tuple[int, int], bytes]
-"""First pixel (row, column) of a region, and its GeoJSON feature."""
+CUT = "a file of features ends in the middle of a feature"
 
 OPEN_FILES = 100
 """Files that are merged at the same time."""
 
-_RECORD = struct.Struct("<QQI")
+_LENGTH = struct.Struct("<Q")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,13 @@ def feature_options(plan: Plan, raster: int) -> FeatureOptions:
     names = tuple(info.name for info in plan.card.classes)
     options = plan.options
     return FeatureOptions(
-        plan.rasters[raster].id, names, options.min_area, options.fill_holes, options.min_score
+        plan.rasters[raster].id,
+        names,
+        options.min_area,
+        options.fill_holes,
+        options.min_score,
+        text=not TEXTS.isdisjoint(options.formats),
+        wkb=not TEXTS.issuperset(options.formats),
     )
 
 
@@ -75,34 +82,38 @@ def write_made(path: str, row: int, made: Sequence[Feature]) -> FeatureRecord | 
     """
     if not made:
         return None
-    write_features(path, ((feature.first, feature.text) for feature in made))
+    write_features(path, made)
     areas: dict[str, list[float]] = {}
     for feature in made:
-        areas.setdefault(feature.class_name, []).append(feature.area_m2)
+        areas.setdefault(feature.properties["class"], []).append(feature.properties["area_m2"])
     counts = {name: len(found) for name, found in areas.items()}
     return FeatureRecord(path, row, counts, {name: math.fsum(found) for name, found in areas.items()})
 
 
-def write_features(path: str, features: Iterable[Keyed]) -> None:
+def write_features(path: str, features: Iterable[Feature]) -> None:
     """Write features, whole or not at all; they must be in the order of their first pixels."""
     with (
         files.writing(path) as file,
         zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False) as packed,
     ):
-        for (row, col), feature in features:
-            packed.write(_RECORD.pack(row, col, len(feature)) + feature)
+        for feature in features:
+            data = pack(feature)
+            packed.write(_LENGTH.pack(len(data)) + data)
 
 
-def read_features(path: str) -> Iterator[Keyed]:
+def read_features(path: str) -> Iterator[Feature]:
     """The features of a file, one after another."""
     with files.open_bytes(path) as file:
         stream = zstandard.ZstdDecompressor().stream_reader(file)
-        while record := _read_exactly(stream, _RECORD.size):
-            row, col, length = _RECORD.unpack(record)
-            yield (row, col), _read_exactly(stream, length)
+        while head := _read_exactly(stream, _LENGTH.size):
+            (length,) = _LENGTH.unpack(head)
+            data = _read_exactly(stream, length)
+            if not data:
+                raise EOFError(CUT)
+            yield unpack(data)
 
 
-def merge_features(paths: Sequence[str], scratch: Path, at_once: int = OPEN_FILES) -> Iterator[bytes]:
+def merge_features(paths: Sequence[str], scratch: Path, at_once: int = OPEN_FILES) -> Iterator[Feature]:
     """The features of many files, in the order of their first pixels.
 
     Args:
@@ -111,7 +122,7 @@ def merge_features(paths: Sequence[str], scratch: Path, at_once: int = OPEN_FILE
         at_once: Files to have open at the same time.
     """
     if len(paths) <= at_once:
-        return (feature for _, feature in _merge(paths))
+        return _merge(paths)
     merged = []
     for first in range(0, len(paths), at_once):
         merged.append(str(scratch / f"{uuid.uuid4().hex}.features"))
@@ -119,8 +130,8 @@ def merge_features(paths: Sequence[str], scratch: Path, at_once: int = OPEN_FILE
     return merge_features(merged, scratch, at_once)
 
 
-def _merge(paths: Iterable[str]) -> Iterator[Keyed]:
-    return heapq.merge(*(read_features(path) for path in paths))
+def _merge(paths: Iterable[str]) -> Iterator[Feature]:
+    return heapq.merge(*(read_features(path) for path in paths), key=lambda feature: feature.order)
 
 
 def _read_exactly(stream: zstandard.ZstdDecompressionReader, size: int) -> bytes:
@@ -129,6 +140,6 @@ def _read_exactly(stream: zstandard.ZstdDecompressionReader, size: int) -> bytes
     while data and len(data) < size:
         more = stream.read(size - len(data))
         if not more:
-            raise EOFError("a file of features ends in the middle of a record")
+            raise EOFError(CUT)
         data += more
     return data

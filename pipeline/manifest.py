@@ -60,6 +60,7 @@ def manifest(plan: Plan, rasters: Sequence[dict[str, Any]], started: float) -> d
         "tiling": _tiling(plan),
         "polygons": {
             "classes": [plan.card.classes[label].name for label in plan.polygon_labels()],
+            "formats": plan.options.formats,
             "min_area_m2": plan.options.min_area,
             "fill_holes_m2": plan.options.fill_holes,
             "min_score": plan.options.min_score,

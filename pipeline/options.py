@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 DEFAULT_TILE = 1024
 DEFAULT_SHEET = 2048
+TEXTS = frozenset({"geojson", "geojsonl"})
+"""Formats of polygons that are GeoJSON."""
+FORMATS = ("geojson", "geojsonl", "fgb", "gpkg", "parquet", "pmtiles")
+"""Formats of polygons, which are the endings of their files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class SegmentOptions:
         fill_holes: Holes of polygons smaller than this are filled, in square metres.
         min_score: Polygons with a lower score are left out, 0 to 1.
         simplify: How far a vertex may lie from the line that replaces it, in metres; None to keep all.
+        formats: Formats of the polygons.
         any_gsd: Whether rasters may have another GSD than the network was trained at.
         work: Folder of the prediction store; None for ``.work`` in `output`.
         force: Whether sheets are computed even where the store has them.
@@ -58,6 +63,7 @@ class SegmentOptions:
     fill_holes: float = 0.0
     min_score: float = 0.0
     simplify: float | None = None
+    formats: tuple[str, ...] = ("geojson",)
     any_gsd: bool = False
     work: str | None = None
     force: bool = False

@@ -21,12 +21,14 @@ from pipeline.feature_files import FeatureRecord, merge_features
 from pipeline.instances import label_maps
 from pipeline.layout import RunFolder, manifest_path, result_folder
 from pipeline.manifest import manifest
+from pipeline.options import FORMATS
 from pipeline.plan import Plan
 from pipeline.segment import SheetRecord
 from pipeline.vectorize import VectorRecord
 from tiles.cog import parse_colour, write_label_cog
-from tiles.geojson import write_geojson
+from tiles.geojson import write_geojson, write_geojson_lines
 from tiles.stitch import NODATA, LabelMap
+from tiles.tables import TABLES, Table
 from tiles.window import Window
 
 
@@ -58,7 +60,7 @@ class PublishRasters(beam.DoFn):
         self._timer = Metrics.distribution("terraseam", "publish_ms")
 
     def process(self, element: tuple[int, Mapping[str, Iterable[Any]]]) -> Iterator[Published]:
-        """Write labels.tif and polygons.geojson of one raster."""
+        """Write labels.tif and the polygons of one raster."""
         start = time.perf_counter()
         raster, records = element
         sheets = tuple(sorted(records["sheets"], key=lambda record: (record.sheet.row, record.sheet.col)))
@@ -67,19 +69,27 @@ class PublishRasters(beam.DoFn):
         folder = result_folder(self._plan, raster)
         with files.staging(self._run_folder.staging) as staged:
             label_map = label_maps(self._plan, self._run_folder)
-            write_labels(staged / "labels.tif", self._plan, raster, sheets, label_map)
-            write_polygons(staged / "polygons.geojson", features)
-            described = {name: describe_file(staged / name) for name in RESULTS}
-            # The record of an earlier run is no longer true from here on.
+            write_labels(staged / LABELS, self._plan, raster, sheets, label_map)
+            write_polygons(staged, self._plan, raster, features)
+            results = [LABELS, *(polygons_name(ending) for ending in self._plan.options.formats)]
+            described = {name: describe_file(staged / name) for name in results if (staged / name).exists()}
+            # The record of an earlier run is no longer true from here on, nor are its polygons in other formats.
             files.remove(manifest_path(self._plan))
-            for name in RESULTS:
+            for name in {polygons_name(ending) for ending in FORMATS} - set(described):
+                files.remove(files.join(folder, name))
+            for name in described:
                 files.publish(staged / name, files.join(folder, name))
         seconds = time.perf_counter() - start
         self._timer.update(round(seconds * 1000))
         yield Published(raster, sheets, tuple(features), described, seconds)
 
 
-RESULTS = ("labels.tif", "polygons.geojson")
+LABELS = "labels.tif"
+
+
+def polygons_name(ending: str) -> str:
+    """The file of polygons in one format."""
+    return f"polygons.{ending}"
 
 
 def write_labels(
@@ -102,14 +112,22 @@ def write_labels(
     write_label_cog(path, stored(), plan.rasters[raster].georef, classes, tags)
 
 
-def write_polygons(path: Path, records: Iterable[FeatureRecord]) -> None:
-    """Write the features of a raster in the order of their first pixels, sheet row by sheet row."""
+def write_polygons(folder: Path, plan: Plan, raster: int, records: Iterable[FeatureRecord]) -> None:
+    """Write the features of a raster in all formats, in the order of their first pixels, sheet row by sheet row."""
     rows: dict[int, list[str]] = {}
     for record in records:
         rows.setdefault(record.row, []).append(record.path)
-    with path.open("wb") as file:
-        rows_in_order = (merge_features(rows[row], path.parent) for row in sorted(rows))
-        write_geojson(file, chain.from_iterable(rows_in_order))
+    kind = "MultiPolygon" if plan.card.task == "instances" else "Polygon"
+    table = Table(plan.rasters[raster].georef, kind)
+    for ending in plan.options.formats:
+        ordered = chain.from_iterable(merge_features(rows[row], folder) for row in sorted(rows))
+        path = folder / polygons_name(ending)
+        if ending in TABLES:
+            TABLES[ending](path, ordered, table)
+        else:
+            write = write_geojson if ending == "geojson" else write_geojson_lines
+            with path.open("wb") as file:
+                write(file, (feature.text for feature in ordered))
 
 
 def describe_file(path: Path) -> dict[str, Any]:

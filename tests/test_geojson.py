@@ -407,7 +407,7 @@ def test_scores_are_the_mean_of_the_pixels_and_ids_name_the_first_pixel():
     found = features(regions, georef, OPTIONS)
     assert [feature.first for feature in found] == [(0, 0), (0, 2)]
     properties = [json.loads(feature.text)["properties"] for feature in found]
-    assert [(f.class_name, f.area_m2) for f in found] == [(p["class"], p["area_m2"]) for p in properties]
+    assert [feature.properties for feature in found] == properties
     assert [p["score"] for p in properties] == [round(285 / 3 / 255, 4), round(90 / 3 / 255, 4)]
     elsewhere = features(regions, georef, FeatureOptions("other", CLASSES))
     ids = [json.loads(feature.text)["id"] for feature in found + elsewhere]

@@ -434,6 +434,11 @@ def test_the_plan_is_printed_for_people_and_programs(make_raster, bundle, tmp_pa
         (["plan", "a.tif", "--fill-holes", "-1"], "'-1' is not a number of 0 or more"),
         (["plan", "a.tif", "--min-score", "1.5"], "'1.5' is not a number from 0 to 1"),
         (["plan", "a.tif", "--min-score", "nan"], "'nan' is not a number from 0 to 1"),
+        (
+            ["plan", "a.tif", "--format", "geoson"],
+            "'geoson' is none of geojson, geojsonl, fgb, gpkg, parquet, pmtiles; did you mean geojson?",
+        ),
+        (["plan", "a.tif", "--format", "svg,fgb"], "'svg' is none of geojson, geojsonl, fgb"),
         (["plan", "a.tif", "--simplify", "0"], "'0' is not a number above 0"),
         (["plan", "a.tif", "--simplify", "-1"], "'-1' is not a number above 0"),
         (["plan", "a.tif", "--bands", "1;2"], "'1;2' is not a list of band numbers"),

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import nets
 import numpy as np
+import pyarrow.parquet
+import pyogrio
 import pytest
 import rasterio
 import rasterio.features
@@ -199,6 +201,37 @@ def test_options_change_the_result(scene, brightest, tmp_path):
     assert swapped != labels
     assert run("work", "--work", str(tmp_path / "elsewhere"))[0] == labels
     assert (tmp_path / "elsewhere" / "store").is_dir() and not (tmp_path / "work" / ".work").exists()
+
+
+ALL_FORMATS = ("geojson", "geojsonl", "fgb", "gpkg", "parquet", "pmtiles")
+
+
+def test_all_formats_hold_the_same_polygons_whatever_the_sheets(scene, brightest, tmp_path):
+    everything, work = ",".join(ALL_FORMATS), ("--work", str(tmp_path / "work"))
+    assert segment(scene, brightest, tmp_path / "out", "--format", everything, *work) == 0
+    folder, names = tmp_path / "out" / "scene", [f"polygons.{ending}" for ending in ALL_FORMATS]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["labels.tif", *names])
+    assert sorted(manifest(tmp_path / "out")["rasters"][0]["files"]) == sorted(["labels.tif", *names])
+    collection = json.loads((folder / "polygons.geojson").read_text())
+    ids = [feature["id"] for feature in collection["features"]]
+    lines = (folder / "polygons.geojsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == collection["features"]
+    for ending in ("fgb", "gpkg"):
+        found = pyogrio.read_arrow(folder / f"polygons.{ending}")[1]
+        assert sorted(found["id"].to_pylist()) == sorted(ids)
+    assert pyarrow.parquet.read_table(folder / "polygons.parquet")["id"].to_pylist() == ids
+    whole = [(folder / name).read_bytes() for name in names]
+    again = ("--format", everything, "--sheet", "512", *work)
+    assert segment(scene, brightest, tmp_path / "again", *again) == 0
+    assert [(tmp_path / "again" / "scene" / name).read_bytes() for name in names] == whole
+
+
+def test_polygons_of_an_earlier_run_in_another_format_do_not_stay(scene, brightest, tmp_path, capsys):
+    assert segment(scene, brightest, tmp_path, "--format", "gpkg,geojson") == 0
+    assert "{labels.tif, polygons.geojson, polygons.gpkg}" in capsys.readouterr().out
+    assert segment(scene, brightest, tmp_path, "--format", "parquet", "--classes", "lake") == 0
+    assert sorted(path.name for path in (tmp_path / "scene").iterdir()) == ["labels.tif", "polygons.parquet"]
+    assert manifest(tmp_path)["polygons"]["formats"] == ["parquet"]
 
 
 def test_simplified_borders_are_shared_and_do_not_depend_on_sheets(make_raster, brightest, tmp_path):

@@ -8,6 +8,8 @@ import random
 
 import nets
 import numpy as np
+import pyarrow.parquet
+import pyogrio
 import pytest
 import rasterio
 import rasterio.features
@@ -151,6 +153,18 @@ def test_every_thing_is_one_polygon_on_its_pixels(scene, bundle, things, tmp_pat
     assert counted["roof"]["pixels"] == (expected == 1).sum()
     assert counted["ground"]["polygons"] is None
     assert "roof" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("detector")
+def test_tables_hold_each_thing_as_a_multipolygon(scene, bundle, things, tmp_path):
+    assert segment(scene, bundle, tmp_path, "--sheet", "512", "--format", "gpkg,parquet") == 0
+    info = pyogrio.read_info(tmp_path / "scene" / "polygons.gpkg")
+    assert (info["features"], info["geometry_type"]) == (things.max(), "MultiPolygon")
+    table = pyarrow.parquet.read_table(tmp_path / "scene" / "polygons.parquet")
+    shapes = shapely.from_wkb(table["geometry"].to_pylist())
+    with rasterio.open(scene) as raster:
+        pixel = abs(raster.transform.a * raster.transform.e)
+    assert shapely.area(shapes).sum() == pytest.approx(np.count_nonzero(things) * pixel)
 
 
 @pytest.mark.usefixtures("detector")

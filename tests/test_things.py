@@ -100,7 +100,7 @@ def test_a_thing_in_pieces_is_one_multipolygon_with_the_area_of_all():
     (feature,) = thing_features([thing_of(mask)], lattice, georef, OPTIONS)
     parsed = json.loads(feature.text)
     assert parsed["geometry"]["type"] == "MultiPolygon" and len(parsed["geometry"]["coordinates"]) == 2
-    assert feature.area_m2 == pytest.approx(300 * 4, rel=2e-3)
+    assert feature.properties["area_m2"] == pytest.approx(300 * 4, rel=2e-3)
     west, south, east, north = parsed["bbox"]
     assert shapely.geometry.shape(parsed["geometry"]).bounds == (west, south, east, north)
     assert parsed["properties"]["perimeter_m"] == pytest.approx((40 + 60) * 2, rel=1e-3)

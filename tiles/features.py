@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
+import shapely
 
 from tiles.georef import Georef
 from tiles.outlines import fill_small_holes, outline
@@ -28,6 +29,8 @@ class FeatureOptions:
         min_area_m2: Regions smaller than this are left out, in square metres.
         fill_holes_m2: Holes smaller than this are filled, in square metres.
         min_score: Regions with a lower score are left out, 0 to 1.
+        text: Whether features are made as GeoJSON.
+        wkb: Whether they are made as WKB in the raster's CRS.
     """
 
     raster: str
@@ -35,6 +38,8 @@ class FeatureOptions:
     min_area_m2: float = 0.0
     fill_holes_m2: float = 0.0
     min_score: float = 0.0
+    text: bool = True
+    wkb: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.min_area_m2) and self.min_area_m2 >= 0):
@@ -54,15 +59,22 @@ class Feature(NamedTuple):
 
     Attributes:
         first: First pixel ``(row, col)`` of the region.
-        text: The feature as UTF-8 JSON; it begins with type, id and bbox.
-        class_name: Its class.
-        area_m2: Its area, in square metres.
+        identity: Its id.
+        properties: What is said of it, ``class`` and ``area_m2`` among others.
+        text: The feature as UTF-8 JSON, which begins with type, id and bbox; empty where it was not wanted.
+        wkb: Its geometry in the raster's CRS, shells counter-clockwise; empty where it was not wanted.
     """
 
     first: tuple[int, int]
+    identity: str
+    properties: Mapping[str, Any]
     text: bytes
-    class_name: str
-    area_m2: float
+    wkb: bytes
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """What features are sorted by: their first pixels; the rest tells apart what may overlap."""
+        return self.first, self.identity, self.text, self.wkb
 
 
 def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[Feature]:
@@ -91,6 +103,7 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
     outlines = outline(regions, georef)
     at_edge = touches_edge(regions, georef)
     scores = regions.score_sum / (255 * np.maximum(regions.pixels, 1))
+    shapes = shapely.to_wkb(map_polygons(regions, georef), byte_order=1) if options.wkb else None
     found = []
     for i in range(len(regions)):
         if not options.keeps(outlines.areas_m2[i], scores[i]):
@@ -106,9 +119,16 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
             "touches_edge": bool(at_edge[i]),
         }
         identity = feature_id(options.raster, name, first)
-        text = feature_json(identity, outlines.bounds[i], properties, outlines.parts(i))
-        found.append(Feature(first, text, name, area))
+        text = (
+            feature_json(identity, outlines.bounds[i], properties, outlines.parts(i)) if options.text else b""
+        )
+        found.append(Feature(first, identity, properties, text, b"" if shapes is None else shapes[i]))
     return found
+
+
+def map_polygons(regions: Regions, georef: Georef) -> np.ndarray:
+    """Polygons of regions in the raster's CRS, shells counter-clockwise: object array of shape ``(regions,)``."""
+    return shapely.orient_polygons(shapely.transform(regions.polygons(), georef.to_map))
 
 
 def touches_edge(regions: Regions, georef: Georef) -> np.ndarray:

@@ -60,6 +60,12 @@ def write_geojson(
     return written
 
 
+def write_geojson_lines(file: BinaryIO, features: Iterable[bytes]) -> None:
+    """Write features as newline-delimited GeoJSON, one a line, which programs read as a stream."""
+    for feature in features:
+        file.write(feature + b"\n")
+
+
 def _write(file: BinaryIO, features: Iterable[bytes], name: str | None) -> Written:
     title = b"" if name is None else b'"name":' + orjson.dumps(name) + b","
     file.write(b'{"type":"FeatureCollection",' + title + b'"features":[')

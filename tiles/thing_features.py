@@ -7,10 +7,19 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
+import shapely
 
 from tiles.close import close_regions
 from tiles.corners import Corners
-from tiles.features import Feature, FeatureOptions, feature_id, feature_json, significant, touches_edge
+from tiles.features import (
+    Feature,
+    FeatureOptions,
+    feature_id,
+    feature_json,
+    map_polygons,
+    significant,
+    touches_edge,
+)
 from tiles.geojson import Extent
 from tiles.georef import Georef
 from tiles.lattice import Lattice
@@ -86,31 +95,38 @@ def thing_features(
     ends = np.cumsum([len(regions) for regions in traced])
     made = []
     for thing, regions, end in zip(things, traced, ends.tolist(), strict=True):
-        at_edge = bool(touches_edge(regions, georef).any())
-        feature = _feature(thing, regions, outlines, range(end - len(regions), end), options, at_edge)
-        if options.keeps(feature.area_m2, thing.score / 255):
-            made.append(feature)
-    return sorted(made, key=lambda feature: (feature.first, feature.text))
+        own = range(end - len(regions), end)
+        name, area = (
+            options.class_names[thing.label],
+            significant(float(outlines.areas_m2[own.start : own.stop].sum())),
+        )
+        properties: dict[str, str | float | bool] = {
+            "class": name,
+            "score": round(thing.score / 255, 4),
+            "area_m2": area,
+            "perimeter_m": significant(float(outlines.perimeters_m[own.start : own.stop].sum())),
+            "raster": options.raster,
+            "touches_edge": bool(touches_edge(regions, georef).any()),
+        }
+        if options.keeps(area, thing.score / 255):
+            first = (int(regions.first[0, 0]), int(regions.first[0, 1]))
+            identity = feature_id(options.raster, name, first, int(regions.pixels.sum()))
+            text = _text(identity, properties, outlines, own) if options.text else b""
+            wkb = _wkb(regions, georef) if options.wkb else b""
+            made.append(Feature(first, identity, properties, text, wkb))
+    return sorted(made, key=lambda feature: feature.order)
 
 
-def _feature(
-    thing: Thing, regions: Regions, outlines: Outlines, own: range, options: FeatureOptions, at_edge: bool
-) -> Feature:
-    """The feature of one thing, whose regions have the places `own` among the outlines."""
-    name, first = options.class_names[thing.label], (int(regions.first[0, 0]), int(regions.first[0, 1]))
-    area = significant(float(outlines.areas_m2[own.start : own.stop].sum()))
+def _text(identity: str, properties: dict[str, str | float | bool], outlines: Outlines, own: range) -> bytes:
+    """The GeoJSON feature of a thing whose regions have the places `own` among the outlines."""
     extent = Extent()
     for i in own:
         west, south, east, north = outlines.bounds[i].tolist()
         extent.add((west, south, east, north))
-    properties: dict[str, str | float | bool] = {
-        "class": name,
-        "score": round(thing.score / 255, 4),
-        "area_m2": area,
-        "perimeter_m": significant(float(outlines.perimeters_m[own.start : own.stop].sum())),
-        "raster": options.raster,
-        "touches_edge": at_edge,
-    }
-    identity = feature_id(options.raster, name, first, int(regions.pixels.sum()))
     parts = [part for i in own for part in outlines.parts(i)]
-    return Feature(first, feature_json(identity, extent.bounds() or (), properties, parts), name, area)
+    return feature_json(identity, extent.bounds() or (), properties, parts)
+
+
+def _wkb(regions: Regions, georef: Georef) -> bytes:
+    """The regions of a thing as one MultiPolygon in the raster's CRS."""
+    return shapely.to_wkb(shapely.multipolygons(map_polygons(regions, georef)), byte_order=1)

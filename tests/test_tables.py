@@ -1,0 +1,167 @@
+"""Tables for GIS: the same features in all formats, read back by the libraries that others read them with."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet
+import pyogrio
+import pyproj
+import pytest
+import shapely
+from georefs import GEOREFS
+from label_maps import keeping, random_labels, random_scores, whole_map
+
+from tiles.features import FeatureOptions, features
+from tiles.geojson import write_geojson_lines
+from tiles.packed import pack, unpack
+from tiles.tables import BATCH, TABLES, Table, finest_zoom
+from tiles.truth import geoparquet
+
+OPTIONS = FeatureOptions("scene", ("sea", "land", "lake", "ice", "rock"), wkb=True)
+TRUE_FORMATS = ("fgb", "gpkg", "parquet")
+ATTRIBUTES = ["id", "class", "score", "area_m2", "perimeter_m", "raster", "touches_edge"]
+
+
+def made(name, seed=6):
+    labels = random_labels(seed)
+    georef = replace(GEOREFS[name], height=labels.shape[0], width=labels.shape[1])
+    regions = whole_map(labels, random_scores(labels, seed), keeping())
+    return regions, features(regions, georef, OPTIONS), georef
+
+
+def read(path):
+    """CRS, rows and shapes of a table, by id."""
+    if path.suffix == ".parquet":
+        table = pyarrow.parquet.read_table(path)
+        shapes = shapely.from_wkb(table["geometry"].to_pylist())
+    else:
+        _, table = pyogrio.read_arrow(path)
+        shapes = shapely.from_wkb(table.column(table.num_columns - 1).to_pylist())
+    rows = table.select(ATTRIBUTES).to_pylist()
+    return dict(zip([row["id"] for row in rows], zip(rows, shapes, strict=True), strict=True))
+
+
+@pytest.mark.parametrize("name", ["utm", "degrees", "polar", "south_up", "rotated"])
+@pytest.mark.parametrize("ending", TRUE_FORMATS)
+def test_tables_hold_the_same_features_in_the_crs_of_the_raster(ending, name, tmp_path):
+    regions, found, georef = made(name)
+    path = tmp_path / f"polygons.{ending}"
+    TABLES[ending](path, iter(found), Table(georef, "Polygon"))
+    rows = read(path)
+    assert len(rows) == len(found) > 20
+    for feature, polygon in zip(found, regions.polygons(), strict=True):
+        row, shape = rows[feature.identity]
+        assert row == {"id": feature.identity, **feature.properties}
+        expected = shapely.transform(polygon, georef.to_map)
+        assert shapely.equals(shape, expected)
+        assert shape.exterior.is_ccw
+        assert shapely.get_num_coordinates(shape) == shapely.get_num_coordinates(expected)
+
+
+@pytest.mark.parametrize("ending", ["fgb", "gpkg"])
+def test_tables_say_their_crs_and_kind(ending, tmp_path):
+    _, found, georef = made("utm")
+    path = tmp_path / f"polygons.{ending}"
+    TABLES[ending](path, found, Table(georef, "Polygon"))
+    info = pyogrio.read_info(path)
+    assert pyproj.CRS(info["crs"]) == pyproj.CRS(georef.crs)
+    assert (info["geometry_type"], info["layer_name"], info["features"]) == (
+        "Polygon",
+        "polygons",
+        len(found),
+    )
+    assert info["capabilities"]["fast_spatial_filter"]
+
+
+def test_geoparquet_keeps_to_its_rules(tmp_path):
+    _, found, georef = made("utm")
+    path = tmp_path / "polygons.parquet"
+    TABLES["parquet"](path, found, Table(georef, "Polygon"))
+    geo = pyarrow.parquet.read_schema(path).metadata[b"geo"]
+    said = json.loads(geo)
+    column = said["columns"]["geometry"]
+    assert (said["version"], said["primary_column"]) == ("1.1.0", "geometry")
+    assert pyproj.CRS.from_json_dict(column["crs"]) == pyproj.CRS(georef.crs)
+    table = pyarrow.parquet.read_table(path)
+    shapes = shapely.from_wkb(table["geometry"].to_pylist())
+    assert column["bbox"] == shapely.total_bounds(shapes).tolist()
+    assert column["geometry_types"] == ["Polygon"]
+    assert column["covering"]["bbox"]["ymax"] == ["bbox", "ymax"]
+    boxes = np.array([list(box.values()) for box in table["bbox"].to_pylist()])
+    assert np.array_equal(boxes, shapely.bounds(shapes))
+
+
+def test_geoparquet_is_read_by_our_own_reader_of_truth(tmp_path):
+    _, found, georef = made("utm")
+    TABLES["parquet"](tmp_path / "a.parquet", found, Table(georef, "Polygon"))
+    read_back = geoparquet.features(str(tmp_path / "a.parquet"), "class")
+    assert list(read_back.values) == [feature.properties["class"] for feature in found]
+
+
+@pytest.mark.parametrize("ending", TABLES)
+def test_equal_features_make_equal_bytes(ending, tmp_path):
+    _, found, georef = made("utm")
+    for name in ("a", "b"):
+        TABLES[ending](tmp_path / f"{name}.{ending}", found, Table(georef, "Polygon"))
+    assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+
+
+@pytest.mark.parametrize("ending", TRUE_FORMATS)
+def test_a_table_of_nothing_can_be_read(ending, tmp_path):
+    path = tmp_path / f"none.{ending}"
+    TABLES[ending](path, [], Table(GEOREFS["utm"], "Polygon"))
+    assert read(path) == {}
+
+
+def test_there_are_no_vector_tiles_of_nothing(tmp_path):
+    TABLES["pmtiles"](tmp_path / "none.pmtiles", [], Table(GEOREFS["utm"], "Polygon"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", TRUE_FORMATS)
+def test_more_features_than_are_held_at_once_are_all_written(ending, tmp_path):
+    _, found, georef = made("utm")
+    count = 2 * BATCH + 7
+    many = (found[number % len(found)]._replace(identity=str(number)) for number in range(count))
+    TABLES[ending](tmp_path / f"many.{ending}", many, Table(georef, "Polygon"))
+    assert sorted(map(int, read(tmp_path / f"many.{ending}"))) == list(range(count))
+
+
+def test_vector_tiles_show_the_features_where_they_lie(tmp_path):
+    _, found, georef = made("utm")
+    path = tmp_path / "polygons.pmtiles"
+    TABLES["pmtiles"](path, found, Table(georef, "Polygon"))
+    info = pyogrio.read_info(path)
+    assert pyproj.CRS(info["crs"]).to_epsg() == 3857
+    _, table = pyogrio.read_arrow(path)
+    classes = set(table["class"].to_pylist())
+    assert classes == {feature.properties["class"] for feature in found}
+    shapes = shapely.from_wkb(table.column(table.num_columns - 1).to_pylist())
+    edge = np.array([[0, 0], [georef.width, 0], [georef.width, georef.height], [0, georef.height]])
+    x, y = pyproj.Transformer.from_crs(georef.crs, 3857, always_xy=True).transform(*georef.to_map(edge).T)
+    west, south, east, north = shapely.total_bounds(shapes)
+    assert np.allclose([west, south, east, north], [min(x), min(y), max(x), max(y)], atol=georef.gsd() * 3)
+
+
+def test_the_finest_zoom_shows_single_pixels():
+    at_equator = replace(GEOREFS["web_mercator"], transform=(0.2, 0.0, 0.0, 0.0, -0.2, 0.0))
+    zoom = finest_zoom(at_equator)
+    step = 156543.03392804097 / 2**zoom / 16
+    assert 0.05 < step <= 0.1
+    assert finest_zoom(GEOREFS["utm"]) < zoom
+
+
+def test_features_survive_packing():
+    _, found, _ = made("utm")
+    for feature in found:
+        assert unpack(pack(feature)) == feature
+
+
+def test_geojson_lines_have_a_feature_each(tmp_path):
+    found = made("utm")[1]
+    path = tmp_path / "polygons.geojsonl"
+    with path.open("wb") as file:
+        write_geojson_lines(file, (feature.text for feature in found))
+    assert path.read_bytes().splitlines() == [feature.text for feature in found]
+    assert pyogrio.read_info(path)["features"] == len(found)

@@ -1,0 +1,181 @@
+"""Write features as tables for GIS: FlatGeobuf, GeoPackage, GeoParquet and PMTiles, in the order in which they come."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyogrio
+import pyproj
+import shapely
+from pyarrow import parquet
+
+from tiles.features import Feature
+from tiles.georef import Georef
+
+BATCH = 4096
+"""Features that are held at once."""
+
+ROW_GROUP = 16 * BATCH
+"""Features in a row group of a GeoParquet file."""
+
+LAYER = "polygons"
+
+_PINNED_DATE = "2000-01-01T00:00:00.000Z"
+"""What a GeoPackage says of its last change, so that equal features make equal bytes."""
+
+_EQUATOR_PX = 2 * math.pi * 6378137.0 / 256
+"""Metres a pixel at the equator of the whole Earth on one map tile."""
+
+_FINEST_ZOOM = 22
+_TILE_UNITS = 16
+"""Steps of a vector tile's coordinates for each pixel of a map tile."""
+
+_ATTRIBUTES = pyarrow.schema(
+    [
+        ("id", pyarrow.string()),
+        ("class", pyarrow.string()),
+        ("score", pyarrow.float64()),
+        ("area_m2", pyarrow.float64()),
+        ("perimeter_m", pyarrow.float64()),
+        ("raster", pyarrow.string()),
+        ("touches_edge", pyarrow.bool_()),
+    ]
+)
+_WKB = pyarrow.field("geometry", pyarrow.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
+_BBOX = pyarrow.struct([(side, pyarrow.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a table says of all its features.
+
+    Attributes:
+        georef: The raster that they lie on; its CRS is that of their geometries.
+        geometry_type: ``Polygon``, or ``MultiPolygon`` for all.
+    """
+
+    georef: Georef
+    geometry_type: str
+
+
+def write_flatgeobuf(path: Path, features: Iterable[Feature], table: Table) -> None:
+    """Write a FlatGeobuf file with an index, for which features are sorted along a curve in space."""
+    _write_with_gdal(path, features, table, "FlatGeobuf", {})
+
+
+def write_geopackage(path: Path, features: Iterable[Feature], table: Table) -> None:
+    """Write a GeoPackage with one layer, and an index."""
+    _write_with_gdal(path, features, table, "GPKG", {})
+
+
+def write_pmtiles(path: Path, features: Iterable[Feature], table: Table) -> None:
+    """Write vector tiles of all zoom levels up to the one that shows single pixels of the raster.
+
+    There are no tiles of nothing: without features there is no file.
+    """
+    rest = iter(features)
+    first = next(rest, None)
+    if first is not None:
+        options = {"MINZOOM": 0, "MAXZOOM": finest_zoom(table.georef), "NAME": LAYER}
+        _write_with_gdal(path, chain([first], rest), table, "PMTiles", options)
+
+
+def finest_zoom(georef: Georef) -> int:
+    """The zoom level at which the steps of vector tiles are finer than half a pixel of a raster."""
+    middle = np.array([[georef.width / 2, georef.height / 2]])
+    latitude = math.radians(float(georef.to_lonlat(middle)[0, 1]))
+    steps = 2 * _EQUATOR_PX * math.cos(latitude) / (_TILE_UNITS * georef.gsd())
+    return min(max(math.ceil(math.log2(steps)), 0), _FINEST_ZOOM)
+
+
+def write_geoparquet(path: Path, features: Iterable[Feature], table: Table) -> None:
+    """Write a GeoParquet 1.1 file (https://geoparquet.org/releases/v1.1.0/) with the bounds of each feature."""
+    schema = _ATTRIBUTES.append(pyarrow.field("geometry", pyarrow.binary())).append(
+        pyarrow.field("bbox", _BBOX)
+    )
+    extent = np.array([np.inf, np.inf, -np.inf, -np.inf])
+    # The bounds of all are known last. Arrow's own copy of the schema would hide what is added then.
+    with parquet.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
+        for some in _batches(features, ROW_GROUP):
+            wkb, attributes = _columns(some)
+            bounds = shapely.bounds(shapely.from_wkb(wkb))
+            extent = np.concatenate(
+                [np.minimum(extent[:2], bounds[:, :2].min(0)), np.maximum(extent[2:], bounds[:, 2:].max(0))]
+            )
+            sides = [pyarrow.array(side) for side in bounds.T]
+            box = pyarrow.StructArray.from_arrays(sides, fields=list(_BBOX))
+            writer.write_table(pyarrow.table([*attributes, pyarrow.array(wkb), box], schema=schema))
+        writer.add_key_value_metadata({"geo": json.dumps(_geo(table, extent))})
+
+
+def _geo(table: Table, extent: np.ndarray) -> dict[str, Any]:
+    """The metadata of a GeoParquet file."""
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": [table.geometry_type],
+        "crs": pyproj.CRS.from_user_input(table.georef.crs).to_json_dict(),
+        "orientation": "counterclockwise",
+        "edges": "planar",
+        "covering": {"bbox": {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}},
+    }
+    if np.isfinite(extent).all():
+        column["bbox"] = extent.tolist()
+    return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+
+
+def _batches(features: Iterable[Feature], size: int) -> Iterator[list[Feature]]:
+    """Features in lists of `size`, the last of which may be shorter."""
+    rest = iter(features)
+    while some := list(islice(rest, size)):
+        yield some
+
+
+def _columns(some: list[Feature]) -> tuple[list[bytes], list[pyarrow.Array]]:
+    """Geometries as WKB, and the attributes as columns."""
+    attributes: list[Mapping[str, Any]] = [{"id": one.identity, **one.properties} for one in some]
+    columns = [pyarrow.array([row[field.name] for row in attributes], field.type) for field in _ATTRIBUTES]
+    return [one.wkb for one in some], columns
+
+
+def _write_with_gdal(
+    path: Path, features: Iterable[Feature], table: Table, driver: str, options: Mapping[str, Any]
+) -> None:
+    schema = _ATTRIBUTES.append(_WKB)
+
+    def batches() -> Iterator[pyarrow.RecordBatch]:
+        for some in _batches(features, BATCH):
+            wkb, attributes = _columns(some)
+            yield pyarrow.record_batch([*attributes, pyarrow.array(wkb)], schema=schema)
+
+    reader = pyarrow.RecordBatchReader.from_batches(schema, batches())
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _PINNED_DATE})
+    try:
+        pyogrio.write_arrow(
+            reader,
+            path,
+            layer=LAYER,
+            driver=driver,
+            geometry_name="geometry",
+            geometry_type=table.geometry_type,
+            crs=pyproj.CRS.from_user_input(table.georef.crs).to_wkt(),
+            **options,
+        )
+    finally:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+
+
+TABLES: Mapping[str, Callable[[Path, Iterable[Feature], Table], None]] = {
+    "fgb": write_flatgeobuf,
+    "gpkg": write_geopackage,
+    "parquet": write_geoparquet,
+    "pmtiles": write_pmtiles,
+}
+"""What writes a table, by the ending of its file."""
