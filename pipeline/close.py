@@ -18,7 +18,7 @@ from apache_beam.metrics import Metrics
 from pipeline import files
 from pipeline.feature_files import FeatureRecord, write_regions
 from pipeline.layout import RunFolder
-from pipeline.plan import Plan
+from pipeline.polygon_plan import PolygonPlan
 from tiles.close import close_regions
 from tiles.fragments import Fragments
 from tiles.seams import SeamSummary, unite
@@ -27,7 +27,7 @@ Home = tuple[int, int, int]
 """Raster, and row and column of the sheet in which the first pixel of a region lies."""
 
 
-def close_seams(seams: beam.PCollection, plan: Plan, folder: RunFolder) -> beam.PCollection:
+def close_seams(seams: beam.PCollection, plan: PolygonPlan, folder: RunFolder) -> beam.PCollection:
     """Join open regions: (raster, (row, col, summary)) -> (raster, `FeatureRecord`)."""
     return (
         seams
@@ -50,32 +50,34 @@ def unite_seams(
 
 
 def send_fragments(
-    element: tuple[int, int, int, np.ndarray], plan: Plan, folder: RunFolder
-) -> Iterator[tuple[Home, tuple[Fragments, np.ndarray]]]:
-    """Send the fragments of a sheet to where their regions begin."""
+    element: tuple[int, int, int, np.ndarray], plan: PolygonPlan, folder: RunFolder
+) -> Iterator[tuple[Home, str]]:
+    """Send the fragments of a sheet to where their regions begin, in files: only their names are shuffled."""
     raster, row, col, homes = element
     fragments: Fragments = pickle.loads(files.read_bytes(folder.fragments(raster, row, col)))
-    side = plan.lattice(raster).sheet_side
     tolerance = plan.tolerance(raster)
     reach = tolerance.reach if tolerance else 0
-    sheets, owner = np.unique(homes // side, axis=0, return_inverse=True)
+    sheets, owner = np.unique(homes // plan.side, axis=0, return_inverse=True)
     for number, (home_row, home_col) in enumerate(sheets.tolist()):
         chosen = np.flatnonzero(owner.ravel() == number)
-        yield (raster, home_row, home_col), (fragments.take(chosen, reach), homes[chosen])
+        path = folder.sent_fragments(raster, (row, col), (home_row, home_col))
+        files.write_bytes(path, pickle.dumps((fragments.take(chosen, reach), homes[chosen])))
+        yield (raster, home_row, home_col), path
 
 
 class CloseRegions(beam.DoFn):
     """Relinks the fragments of the regions that begin in one sheet."""
 
-    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+    def __init__(self, plan: PolygonPlan, folder: RunFolder) -> None:
         self._plan = plan
         self._folder = folder
         self._timer = Metrics.distribution("terraseam", "close_ms")
 
-    def process(self, element: tuple[Home, Iterable[tuple[Fragments, np.ndarray]]]) -> Iterator[Any]:
+    def process(self, element: tuple[Home, Iterable[str]]) -> Iterator[Any]:
         """Close regions and write them as features."""
         start = time.perf_counter()
-        (raster, row, col), parts = element
+        (raster, row, col), paths = element
+        parts = [pickle.loads(files.read_bytes(path)) for path in sorted(paths)]
         regions = close_regions(parts, self._plan.tolerance(raster))
         path = self._folder.joined_features(raster, row, col)
         written: FeatureRecord | None = write_regions(path, row, regions, self._plan, raster)

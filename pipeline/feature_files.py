@@ -18,7 +18,7 @@ import zstandard
 
 from pipeline import files
 from pipeline.options import TEXTS
-from pipeline.plan import Plan
+from pipeline.polygon_plan import PolygonPlan
 from tiles.features import Feature, FeatureOptions, features
 from tiles.packed import pack, unpack
 from tiles.regions import Regions
@@ -48,27 +48,28 @@ class FeatureRecord:
     areas: dict[str, float]
 
 
-def write_regions(path: str, row: int, regions: Regions, plan: Plan, raster: int) -> FeatureRecord | None:
+def write_regions(
+    path: str, row: int, regions: Regions, plan: PolygonPlan, raster: int
+) -> FeatureRecord | None:
     """Write regions as features, without those that the user does not want.
 
     Returns:
         What was written; None where no region is left.
     """
-    return write_made(
-        path, row, features(regions, plan.rasters[raster].georef, feature_options(plan, raster))
-    )
+    made = features(regions, plan.rasters[raster].georef, feature_options(plan, raster))
+    return write_made(path, row, made)
 
 
-def feature_options(plan: Plan, raster: int) -> FeatureOptions:
+def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:
     """What the features of a raster say, and which are left out."""
-    names = tuple(info.name for info in plan.card.classes)
     options = plan.options
     return FeatureOptions(
         plan.rasters[raster].id,
-        names,
+        plan.class_names,
         options.min_area,
         options.fill_holes,
         options.min_score,
+        scored=plan.scored,
         text=not TEXTS.isdisjoint(options.formats),
         wkb=not TEXTS.issuperset(options.formats),
     )

@@ -7,16 +7,21 @@ graph breaks fusion behind the first half, so that accelerators only run that.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import apache_beam as beam
 
 from pipeline.close import close_seams
 from pipeline.instances import join_instances
-from pipeline.layout import RunFolder
+from pipeline.label_files import LabelFiles
+from pipeline.layout import RunFolder, prediction_store
+from pipeline.manifest import segment_manifest
 from pipeline.plan import Plan
-from pipeline.publish import PublishRasters, WriteManifest
+from pipeline.polygon_plan import PolygonPlan
+from pipeline.publish import PublishRasters, WriteManifest, publish
 from pipeline.segment import SegmentSheets, Sheet
-from pipeline.vectorize import OPEN, VectorizeSheets, by_raster, surroundings
+from pipeline.stored_labels import StoredLabels, by_raster, surroundings
+from pipeline.vectorize import OPEN, LabelSource, VectorizeSheets
 
 ACCELERATOR = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
 """What workers of the first half get, where the runner knows hints."""
@@ -26,20 +31,20 @@ BASE_MEMORY = 4_000_000_000
 
 
 def build(
-    pipeline: beam.Pipeline, plan: Plan, folder: RunFolder, workers: int, accelerated: bool, started: float
+    pipeline: beam.Pipeline, folder: RunFolder, *, plan: Plan, workers: int, accelerated: bool, started: float
 ) -> None:
     """Add a run to a pipeline.
 
     Args:
         pipeline: An empty pipeline.
-        plan: The run.
         folder: Where stages leave what the next ones read.
+        plan: The run.
         workers: Processes that share a machine.
         accelerated: Whether the first half asks for an accelerator, if its engine can use one.
         started: When the run started, in seconds since the epoch.
     """
-    rasters = pipeline | "Rasters" >> beam.Create(range(len(plan.rasters)))
-    sheets = rasters | "Sheets" >> beam.FlatMap(raster_sheets, plan) | "SpreadSheets" >> beam.Reshuffle()
+    numbers = pipeline | "Rasters" >> beam.Create(range(len(plan.rasters)))
+    sheets = numbers | "Sheets" >> beam.FlatMap(raster_sheets, plan) | "SpreadSheets" >> beam.Reshuffle()
     segment = beam.ParDo(SegmentSheets(plan, folder, workers))
     if accelerated:
         memory = BASE_MEMORY + 2 * plan.chip_memory()
@@ -50,26 +55,29 @@ def build(
     kept = segmented | "BreakFusion" >> beam.Reshuffle()
     join = join_instances if plan.card.task == "instances" else join_regions
     vectorized, joined = join(kept, plan, folder)
-    grouped = {"sheets": vectorized, "joined": joined} | "ByRaster" >> beam.CoGroupByKey()
-    published = grouped | "Publish" >> beam.ParDo(PublishRasters(plan, folder))
-    _ = (
-        published
-        | "OneKey" >> beam.WithKeys(0)
-        | "AllRasters" >> beam.GroupByKey()
-        | "Manifest" >> beam.ParDo(WriteManifest(plan, started))
-    )
+    rasters = PublishRasters(plan.polygons(), folder, LabelFiles(plan, folder))
+    record = partial(segment_manifest, plan, started=started)
+    publish(vectorized, joined, rasters, WriteManifest(plan.options.output, record))
 
 
 def join_regions(
     segmented: beam.PCollection, plan: Plan, folder: RunFolder
 ) -> tuple[beam.PCollection, beam.PCollection]:
     """Trace and close regions: `SheetRecord` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
-    vectorized = (
+    sheets = (
         by_raster(segmented)
         | "Surroundings" >> beam.FlatMap(surroundings)
         | "SpreadSurroundings" >> beam.Reshuffle()
-        | "Vectorize" >> beam.ParDo(VectorizeSheets(plan, folder)).with_outputs(OPEN, main="sheets")
     )
+    return make_polygons(sheets, plan.polygons(), folder, StoredLabels(prediction_store(plan)))
+
+
+def make_polygons(
+    sheets: beam.PCollection, plan: PolygonPlan, folder: RunFolder, source: LabelSource
+) -> tuple[beam.PCollection, beam.PCollection]:
+    """Trace and close regions: sheets of `source` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
+    vectorize = beam.ParDo(VectorizeSheets(plan, folder, source)).with_outputs(OPEN, main="sheets")
+    vectorized = sheets | "Vectorize" >> vectorize
     return vectorized.sheets, close_seams(vectorized[OPEN], plan, folder)
 
 

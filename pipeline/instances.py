@@ -23,7 +23,8 @@ from pipeline.layout import RunFolder, prediction_store
 from pipeline.plan import Plan
 from pipeline.segment import Sheet, SheetRecord
 from pipeline.store import decode, encode
-from pipeline.vectorize import VectorRecord, by_raster, pixels_by_label
+from pipeline.stored_labels import by_raster
+from pipeline.vectorize import VectorRecord, pixels_by_label
 from tiles.instances import Ref, SheetInstances, TileInstance
 from tiles.links import Link, later_neighbours, link_sheet
 from tiles.paint import Patch, paint, patches
@@ -191,7 +192,8 @@ class SettleSheets(beam.DoFn):
         lattice, georef = self._plan.lattice(raster), self._plan.rasters[raster].georef
         wanted = set(self._plan.polygon_labels())
         chosen = [thing for thing in things if thing.label in wanted]
-        options, tolerance = feature_options(self._plan, raster), self._plan.tolerance(raster)
+        polygons = self._plan.polygons()
+        options, tolerance = feature_options(polygons, raster), polygons.tolerance(raster)
         made = thing_features(chosen, lattice, georef, options, tolerance)
         for first_row, group in groupby(made, key=lambda feature: feature.first[0] // lattice.sheet_side):
             path = self._folder.thing_features(raster, row, col, first_row)
@@ -238,7 +240,8 @@ class PaintSheets(beam.DoFn):
         stored = self._store.load(record.key, SheetInstances)
         label_map = paint(window, pieces, stored.valid, self._plan.card.background or 0)
         files.write_bytes(self._folder.painted(raster, row, col), encode(label_map))
-        yield raster, VectorRecord(record, pixels_by_label(label_map), None, stored.full_tiles)
+        pixels = pixels_by_label(label_map.labels)
+        yield raster, VectorRecord((raster, row, col), pixels, None, record, stored.full_tiles)
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
 

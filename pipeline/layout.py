@@ -35,12 +35,11 @@ class RunFolder:
     staging: str | None
 
     @classmethod
-    def of(cls, plan: Plan) -> RunFolder:
-        """The folders of a run that this process starts."""
+    def of(cls, output: str, work: str) -> RunFolder:
+        """The folders of a run that this process starts, for a folder of results and one of intermediate files."""
         owner = f"{os.getpid()}@{socket.gethostname()}"
-        output = plan.options.output
         staging = files.join(output, f"{STAGING_PREFIX}{owner}") if is_local(output) else None
-        return cls(files.join(plan.options.work_folder, "runs", owner), staging)
+        return cls(files.join(work, "runs", owner), staging)
 
     def sheet_done(self, raster: int, row: int, col: int) -> str:
         """The record of a sheet that the first half has finished."""
@@ -53,6 +52,12 @@ class RunFolder:
     def fragments(self, raster: int, row: int, col: int) -> str:
         """Fragments of a sheet that touch a seam."""
         return files.join(self.path, "open", f"{raster}_{row}_{col}.fragments")
+
+    def sent_fragments(self, raster: int, sheet: tuple[int, int], home: tuple[int, int]) -> str:
+        """Fragments of a sheet whose regions begin in another one, or in itself."""
+        return files.join(
+            self.path, "sent", f"{raster}_{sheet[0]}_{sheet[1]}_to_{home[0]}_{home[1]}.fragments"
+        )
 
     def links(self, raster: int, row: int, col: int) -> str:
         """Links of the instances of a sheet with those of tiles behind it."""
@@ -75,13 +80,9 @@ class RunFolder:
         return files.join(self.path, "joined", f"{raster}_{row}_{col}.features")
 
 
-def remove_left_behind(plan: Plan) -> None:
+def remove_left_behind(output: str, work: str) -> None:
     """Remove what runs have left whose process is no more; one of this process's number is among them."""
-    options = plan.options
-    for folder, pattern in (
-        (options.output, f"{STAGING_PREFIX}*"),
-        (files.join(options.work_folder, "runs"), "*"),
-    ):
+    for folder, pattern in ((output, f"{STAGING_PREFIX}*"), (files.join(work, "runs"), "*")):
         for left in Path(folder).glob(pattern) if is_local(folder) else ():
             pid, _, host = left.name.removeprefix(STAGING_PREFIX).partition("@")
             if (
@@ -103,11 +104,11 @@ def converted_folder(plan: Plan) -> str | None:
     return files.join(work, "converted") if is_local(work) else None
 
 
-def result_folder(plan: Plan, raster: int) -> str:
+def result_folder(output: str, raster_id: str) -> str:
     """Where the results of a raster go."""
-    return files.join(plan.options.output, plan.rasters[raster].id)
+    return files.join(output, raster_id)
 
 
-def manifest_path(plan: Plan) -> str:
+def manifest_path(output: str) -> str:
     """The record of the run."""
-    return files.join(plan.options.output, "manifest.json")
+    return files.join(output, "manifest.json")

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pipeline.describe import exactness
+from pipeline.feature_files import FeatureRecord
+from pipeline.layout import result_folder
 from pipeline.plan import Plan
+from pipeline.polygon_plan import PolygonPlan
+from pipeline.publish import Published
+from tiles.stitch import NODATA
+
+if TYPE_CHECKING:
+    from pipeline.segment import SheetRecord
 
 PACKAGES = (
     "terraseam",
@@ -28,14 +39,16 @@ PACKAGES = (
 ENGINE_PACKAGES = {"tensorflow": (), "openvino": ("openvino",), "onnx": ("onnxruntime", "tf2onnx")}
 
 
-def manifest(plan: Plan, rasters: Sequence[dict[str, Any]], started: float) -> dict[str, Any]:
+def segment_manifest(plan: Plan, published: Sequence[Published], started: float) -> dict[str, Any]:
     """The manifest of a run that has ended.
 
     Args:
         plan: The run.
-        rasters: What became of each raster; the profile of its sheets moves to the top.
+        published: What became of each raster.
         started: When the run started, in seconds since the epoch.
     """
+    # The profile of sheets moves to the top.
+    rasters = [raster_entry(plan, one) for one in published]
     sheets = [sheet for raster in rasters for sheet in raster["sheets"]]
     profiles: list[dict[str, Any]] = []
     for sheet in sheets:
@@ -46,10 +59,7 @@ def manifest(plan: Plan, rasters: Sequence[dict[str, Any]], started: float) -> d
         stage: sum(sheet["seconds"][stage] for sheet in sheets) for stage in ("read", "infer", "stitch")
     }
     return {
-        "format": 1,
-        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version(), **_versions(plan.engine)},
+        **run_entry(started, (*PACKAGES, *ENGINE_PACKAGES[plan.engine])),
         "model": _model(plan),
         "inference": {
             "engine": plan.engine,
@@ -58,14 +68,7 @@ def manifest(plan: Plan, rasters: Sequence[dict[str, Any]], started: float) -> d
         },
         "profiles": profiles,
         "tiling": _tiling(plan),
-        "polygons": {
-            "classes": [plan.card.classes[label].name for label in plan.polygon_labels()],
-            "formats": plan.options.formats,
-            "min_area_m2": plan.options.min_area,
-            "fill_holes_m2": plan.options.fill_holes,
-            "min_score": plan.options.min_score,
-            "simplify_m": plan.options.simplify,
-        },
+        "polygons": polygon_settings(plan.polygons()),
         "notes": plan.notes,
         "counts": {
             "rasters": len(rasters),
@@ -111,9 +114,91 @@ def _tiling(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _versions(engine: str) -> dict[str, str]:
+def run_entry(started: float, packages: Sequence[str]) -> dict[str, Any]:
+    """When a run was, and with which versions of some packages."""
+    return {
+        "format": 1,
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version(), **_versions(packages)},
+    }
+
+
+def polygon_settings(plan: PolygonPlan) -> dict[str, Any]:
+    """Which polygons were made, and how."""
+    return {
+        "classes": [plan.class_names[label] for label in plan.labels],
+        "formats": plan.options.formats,
+        "min_area_m2": plan.options.min_area,
+        "fill_holes_m2": plan.options.fill_holes,
+        "min_score": plan.options.min_score,
+        "simplify_m": plan.options.simplify,
+    }
+
+
+def raster_entry(plan: Plan, published: Published) -> dict[str, Any]:
+    """What became of one raster."""
+    planned = plan.rasters[published.raster]
+    records = [record.segmented for record in published.sheets]
+    return {
+        "bands": planned.bands,
+        **polygons_entry(plan.polygons(), published),
+        "full_tiles": sum(record.full_tiles for record in published.sheets),
+        "sheets": [sheet_entry(record) for record in records],
+    }
+
+
+def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
+    """What is said of a raster, its classes and its files, whatever its label map is of."""
+    planned = plan.rasters[published.raster]
+    georef = planned.georef
+    pixels = np.sum([record.pixels for record in published.sheets], axis=0)
+    return {
+        "id": planned.id,
+        "path": planned.path,
+        "folder": result_folder(plan.output, planned.id),
+        "height": georef.height,
+        "width": georef.width,
+        "gsd_m": georef.gsd(),
+        "nodata_share": float(pixels[NODATA] / pixels.sum()),
+        "classes": _classes(plan, pixels, published.features),
+        "files": published.files,
+        "publish_seconds": published.seconds,
+    }
+
+
+def _classes(plan: PolygonPlan, pixels: np.ndarray, features: Sequence[FeatureRecord]) -> dict[str, Any]:
+    """Share of the raster, and polygons, of each class."""
     found = {}
-    for package in (*PACKAGES, *ENGINE_PACKAGES[engine]):
+    for label, name in enumerate(plan.class_names):
+        traced = label in plan.labels
+        area = math.fsum(record.areas.get(name, 0.0) for record in features)
+        found[name] = {
+            "label": label,
+            "pixels": int(pixels[label]),
+            "share": float(pixels[label] / pixels.sum()),
+            "polygons": sum(record.counts.get(name, 0) for record in features) if traced else None,
+            "polygon_area_m2": round(area, 1) if traced else None,
+        }
+    return found
+
+
+def sheet_entry(sheet: SheetRecord) -> dict[str, Any]:
+    """A sheet as the manifest lists it."""
+    return {
+        "row": sheet.row,
+        "col": sheet.col,
+        "key": sheet.key,
+        "reused": sheet.reused,
+        "tiles": sheet.tiles,
+        "seconds": sheet.seconds,
+        "profile": sheet.profile,
+    }
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,25 @@ TEXTS = frozenset({"geojson", "geojsonl"})
 """Formats of polygons that are GeoJSON."""
 FORMATS = ("geojson", "geojsonl", "fgb", "gpkg", "parquet", "pmtiles")
 """Formats of polygons, which are the endings of their files."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolygonOptions:
+    """Which polygons are made of label maps, and how.
+
+    Attributes:
+        min_area: Smallest polygon, in square metres.
+        fill_holes: Holes smaller than this are filled, in square metres.
+        min_score: Polygons with a lower score are left out, 0 to 1.
+        simplify: How far a vertex may lie from the line that replaces it, in metres; None to keep all.
+        formats: Formats of the polygons.
+    """
+
+    min_area: float = 0.0
+    fill_holes: float = 0.0
+    min_score: float = 0.0
+    simplify: float | None = None
+    formats: tuple[str, ...] = ("geojson",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +87,11 @@ class SegmentOptions:
     work: str | None = None
     force: bool = False
     beam: tuple[str, ...] = ()
+
+    @property
+    def polygons(self) -> PolygonOptions:
+        """What of them is about polygons."""
+        return PolygonOptions(*(getattr(self, field.name) for field in fields(PolygonOptions)))
 
     @property
     def runs_here(self) -> bool:

@@ -11,22 +11,20 @@ from models.ensemble import combined_card
 from pipeline.errors import PlanError
 from pipeline.model_reasons import model_notes, model_reasons
 from pipeline.options import DEFAULT_TILE, SegmentOptions
+from pipeline.polygon_plan import LabelledRaster, PolygonPlan, simplify_reasons, unknown_class_reasons
 from pipeline.rasters import expand, raster_ids
 from pipeline.reasons import (
-    class_reasons,
     folder_reasons,
     geometry_reasons,
     raster_reasons,
     resource_reasons,
     result_reasons,
     sample_notes,
-    simplify_reasons,
 )
 from tiles.georef import Georef
 from tiles.inspect import RasterError, RasterInfo, inspect_raster
 from tiles.lattice import Halo, Lattice
 from tiles.stitch import StitchMethod, stitch_ring
-from tiles.tolerance import Tolerance
 
 DISK_PER_PIXEL = 1.0
 """Bytes of disk for each pixel while a run works: store, drafts and results; see benchmarks/README.md."""
@@ -95,11 +93,6 @@ class Plan:
         georef = self.rasters[raster].georef
         return Lattice(georef.height, georef.width, self.core, self.halo, self.sheet_cores)
 
-    def tolerance(self, raster: int) -> Tolerance | None:
-        """How far the borders of a raster may be simplified; None where they are not."""
-        metres = self.options.simplify
-        return Tolerance(metres, self.rasters[raster].georef.ground_steps()) if metres is not None else None
-
     def pixels(self) -> int:
         """Pixels of all rasters."""
         return sum(raster.georef.height * raster.georef.width for raster in self.rasters)
@@ -147,6 +140,18 @@ class Plan:
         """What of bundles and options changes scores, for content keys."""
         return {"cards": [card.score_fields() for card in self.cards], "augment": self.options.augment}
 
+    def polygons(self) -> PolygonPlan:
+        """What the second half does."""
+        return PolygonPlan(
+            options=self.options.polygons,
+            rasters=tuple(LabelledRaster(raster.id, raster.path, raster.georef) for raster in self.rasters),
+            class_names=tuple(info.name for info in self.card.classes),
+            labels=self.polygon_labels(),
+            side=self.lattice(0).sheet_side,
+            output=self.options.output,
+            in_parts=self.card.task == "instances",
+        )
+
     def polygon_labels(self) -> tuple[int, ...]:
         """The labels that are made into polygons."""
         wanted = self.options.classes
@@ -168,7 +173,7 @@ def make_plan(options: SegmentOptions) -> Plan:
     reasons += folder_reasons(options)
     networks = _read_networks(options, reasons)
     card = networks.card
-    reasons += class_reasons(options, card)
+    reasons += unknown_class_reasons(options.classes, [info.name for info in card.classes], card.name)
     reasons += geometry_reasons(options, card)
     rasters: list[RasterPlan] = []
     for info, name in zip(infos, raster_ids([info.path for info in infos]), strict=True):
@@ -180,7 +185,7 @@ def make_plan(options: SegmentOptions) -> Plan:
         raise PlanError(reasons)
     notes = [*model_notes(options, networks.cards), *sample_notes(infos, networks.cards)]
     plan = _lay_out(options, networks, tuple(rasters), notes)
-    reasons = simplify_reasons(plan) + resource_reasons(plan)
+    reasons = simplify_reasons(plan.polygons()) + resource_reasons(plan)
     if reasons:
         raise PlanError(reasons)
     return plan

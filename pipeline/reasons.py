@@ -23,13 +23,6 @@ if TYPE_CHECKING:
 BYTE_RANGE = 255
 
 
-def class_reasons(options: SegmentOptions, card: Card) -> list[str]:
-    """Classes that the card does not have."""
-    known = [info.name for info in card.classes]
-    unknown = [name for name in options.classes or () if name not in known]
-    return [f"{card.name} has no class {name}; it has {', '.join(known)}" for name in unknown]
-
-
 def geometry_reasons(options: SegmentOptions, card: Card) -> list[str]:
     """A core that fits neither blocks nor stride."""
     core = options.tile or DEFAULT_TILE
@@ -127,28 +120,6 @@ def nearest_existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
-
-
-def simplify_reasons(plan: Plan) -> list[str]:
-    """A tolerance that is larger than a raster, or than what a sheet sees of the sheets beside it."""
-    reasons = []
-    for number, raster in enumerate(plan.rasters):
-        tolerance = plan.tolerance(number)
-        if tolerance is None:
-            continue
-        smaller = min(raster.georef.height, raster.georef.width)
-        side = plan.lattice(number).sheet_side
-        if tolerance.pixels >= smaller:
-            reasons.append(
-                f"--simplify {tolerance.metres:g} is {count(tolerance.pixels, 'pixel')} of {raster.path}, which is "
-                f"{smaller} px on its smaller side: nothing would be left; pass a smaller one"
-            )
-        elif tolerance.reach >= side:
-            reasons.append(
-                f"--simplify {tolerance.metres:g} is {count(tolerance.pixels, 'pixel')} of {raster.path}, more than half a "
-                f"sheet of {side} px; pass a smaller one, or a larger --sheet"
-            )
-    return reasons
 
 
 def resource_reasons(plan: Plan) -> list[str]:

@@ -11,8 +11,9 @@ import re
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -39,8 +40,51 @@ class BeamOptionError(ValueError):
     """Options that Beam cannot use, in one sentence."""
 
 
+class Job(Protocol):
+    """What is run."""
+
+    @property
+    def output(self) -> str:
+        """Folder of the results."""
+
+    @property
+    def work_folder(self) -> str:
+        """Folder of intermediate files."""
+
+    @property
+    def beam(self) -> tuple[str, ...]:
+        """Arguments for Beam, as given."""
+
+
+class Build(Protocol):
+    """Adds the stages of a job to an empty pipeline."""
+
+    def __call__(
+        self, pipeline: beam.Pipeline, folder: RunFolder, *, workers: int, accelerated: bool, started: float
+    ) -> None:
+        """Add them.
+
+        Args:
+            pipeline: An empty pipeline.
+            folder: Where stages leave what the next ones read.
+            workers: Processes that share a machine.
+            accelerated: Whether accelerators can be asked for.
+            started: When the run started, in seconds since the epoch.
+        """
+
+
 def run_plan(plan: Plan) -> dict[str, Any] | None:
-    """Run a plan to the end.
+    """Run a plan to the end; see `run_job`."""
+    return run_job(plan.options, partial(build, plan=plan), plan.sheet_count())
+
+
+def run_job(job: Job, build: Build, sheets: int) -> dict[str, Any] | None:
+    """Run a job to the end.
+
+    Args:
+        job: Where it works, and on what runner.
+        build: Adds its stages.
+        sheets: Sheets of which it reports that they are done.
 
     Returns:
         The manifest; None where a remote runner was only handed the job.
@@ -51,17 +95,17 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
     """
     # Beam logs the tracebacks of our own sentences; they come back as exceptions all the same.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    folder = RunFolder.of(plan)
+    folder = RunFolder.of(job.output, job.work_folder)
     log = worker_log(folder)
-    options, pipeline = make_pipeline(plan, log)
+    options, pipeline = make_pipeline(job, log)
     local = is_local_run(options)
     workers = max(1, worker_processes(options))
-    build(pipeline, plan, folder, workers=workers, accelerated=not local, started=time.time())
-    remove_left_behind(plan)
+    build(pipeline, folder, workers=workers, accelerated=not local, started=time.time())
+    remove_left_behind(job.output, job.work_folder)
     if local:
         log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with worker_watchdog(say_death), progress(folder, plan.sheet_count(), shown=local):
+        with worker_watchdog(say_death), progress(folder, sheets, shown=local):
             result = pipeline.run()
             if not local and options.get_all_options().get("dry_run"):
                 return None
@@ -77,10 +121,10 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
         if folder.staging:
             files.remove_tree(folder.staging)
     files.remove_tree(folder.path)
-    return json.loads(files.read_bytes(manifest_path(plan)))
+    return json.loads(files.read_bytes(manifest_path(job.output)))
 
 
-def make_pipeline(plan: Plan, log: Path) -> tuple[PipelineOptions, beam.Pipeline]:
+def make_pipeline(job: Job, log: Path) -> tuple[PipelineOptions, beam.Pipeline]:
     """Beam's options and an empty pipeline for them.
 
     Raises:
@@ -89,7 +133,7 @@ def make_pipeline(plan: Plan, log: Path) -> tuple[PipelineOptions, beam.Pipeline
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            options = PipelineOptions(list(plan.options.beam))
+            options = PipelineOptions(list(job.beam))
             pipeline = beam_pipeline(options, log)
     except SystemExit as error:
         cause = said.getvalue().strip().rpartition("error: ")[2]

@@ -426,7 +426,14 @@ def test_every_stage_counts_and_times(scene, bundle, tmp_path):
     options = SegmentOptions((str(scene),), (str(bundle),), str(tmp_path / "out"), sheet=512, tile=512)
     plan = make_plan(options)
     beam = beam_pipeline(PipelineOptions([]), tmp_path / "log")
-    build(beam, plan, RunFolder.of(plan), workers=1, accelerated=False, started=time.time())
+    build(
+        beam,
+        RunFolder.of(plan.options.output, plan.options.work_folder),
+        plan=plan,
+        workers=1,
+        accelerated=False,
+        started=time.time(),
+    )
     found = beam.run().metrics().query()
     counters = {counter.key.metric.name: counter.committed for counter in found["counters"]}
     times = {timer.key.metric.name: timer.committed.count for timer in found["distributions"]}

@@ -29,6 +29,7 @@ class FeatureOptions:
         min_area_m2: Regions smaller than this are left out, in square metres.
         fill_holes_m2: Holes smaller than this are filled, in square metres.
         min_score: Regions with a lower score are left out, 0 to 1.
+        scored: Whether they have a score; else it is null.
         text: Whether features are made as GeoJSON.
         wkb: Whether they are made as WKB in the raster's CRS.
     """
@@ -38,6 +39,7 @@ class FeatureOptions:
     min_area_m2: float = 0.0
     fill_holes_m2: float = 0.0
     min_score: float = 0.0
+    scored: bool = True
     text: bool = True
     wkb: bool = False
 
@@ -112,7 +114,7 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
         first = (int(regions.first[i, 0]), int(regions.first[i, 1]))
         properties = {
             "class": name,
-            "score": round(float(scores[i]), 4),
+            "score": round(float(scores[i]), 4) if options.scored else None,
             "area_m2": area,
             "perimeter_m": significant(float(outlines.perimeters_m[i])),
             "raster": options.raster,
@@ -155,7 +157,7 @@ def feature_id(raster: str, class_name: str, first: tuple[int, int], *more: int)
 def feature_json(
     identity: str,
     bounds: Sequence[float] | np.ndarray,
-    properties: dict[str, str | float | bool],
+    properties: Mapping[str, Any],
     parts: list[list[np.ndarray]],
 ) -> bytes:
     """A feature as UTF-8 JSON; it begins with type, id and bbox.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import shapely
@@ -100,7 +101,7 @@ def thing_features(
             options.class_names[thing.label],
             significant(float(outlines.areas_m2[own.start : own.stop].sum())),
         )
-        properties: dict[str, str | float | bool] = {
+        properties: dict[str, Any] = {
             "class": name,
             "score": round(thing.score / 255, 4),
             "area_m2": area,
@@ -117,7 +118,7 @@ def thing_features(
     return sorted(made, key=lambda feature: feature.order)
 
 
-def _text(identity: str, properties: dict[str, str | float | bool], outlines: Outlines, own: range) -> bytes:
+def _text(identity: str, properties: dict[str, Any], outlines: Outlines, own: range) -> bytes:
     """The GeoJSON feature of a thing whose regions have the places `own` among the outlines."""
     extent = Extent()
     for i in own:

@@ -1,0 +1,42 @@
+"""The label map of a raster as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.instances import label_maps
+from pipeline.layout import RunFolder
+from pipeline.plan import Plan
+from pipeline.vectorize import VectorRecord
+from tiles.cog import parse_colour, write_label_cog
+from tiles.window import Window
+
+LABELS = "labels.tif"
+
+
+class LabelFiles:
+    """Writes label maps as COGs from those of their sheets."""
+
+    def __init__(self, plan: Plan, run_folder: RunFolder) -> None:
+        self._plan = plan
+        self._run_folder = run_folder
+
+    def __call__(self, folder: Path, raster: int, sheets: tuple[VectorRecord, ...]) -> None:
+        """Write the label map of a raster."""
+        plan = self._plan
+        lattice, label_map = plan.lattice(raster), label_maps(plan, self._run_folder)
+
+        def stored() -> Iterator[tuple[Window, np.ndarray]]:
+            for record in sheets:
+                sheet = record.segmented
+                yield lattice.sheet_window(sheet.row, sheet.col), label_map(sheet).labels
+
+        classes = {info.name: parse_colour(info.color) for info in plan.card.classes}
+        tags = {
+            "model": f"{plan.card.name} {plan.card.version}",
+            "model_sha256": plan.card.weights_sha256,
+        }
+        write_label_cog(folder / LABELS, stored(), plan.rasters[raster].georef, classes, tags)

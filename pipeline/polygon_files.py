@@ -1,0 +1,33 @@
+"""The polygons of a raster as files, in every format that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+
+from pipeline.feature_files import FeatureRecord, merge_features
+from pipeline.options import FORMATS
+from pipeline.polygon_plan import PolygonPlan
+from tiles.geojson import write_geojson, write_geojson_lines
+from tiles.tables import TABLES, Table
+
+FILES = {ending: f"polygons.{ending}" for ending in FORMATS}
+"""The file of polygons in each format."""
+
+
+def write_polygons(folder: Path, plan: PolygonPlan, raster: int, records: Iterable[FeatureRecord]) -> None:
+    """Write the features of a raster in all formats, in the order of their first pixels, sheet row by sheet row."""
+    rows: dict[int, list[str]] = {}
+    for record in sorted(records, key=lambda record: record.path):
+        rows.setdefault(record.row, []).append(record.path)
+    table = Table(plan.rasters[raster].georef, "MultiPolygon" if plan.in_parts else "Polygon")
+    for ending in plan.options.formats:
+        ordered = chain.from_iterable(merge_features(rows[row], folder) for row in sorted(rows))
+        path = folder / FILES[ending]
+        if ending in TABLES:
+            TABLES[ending](path, ordered, table)
+        else:
+            write = write_geojson if ending == "geojson" else write_geojson_lines
+            with path.open("wb") as file:
+                write(file, (feature.text for feature in ordered))

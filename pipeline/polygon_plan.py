@@ -1,0 +1,93 @@
+"""How label maps become polygons: what the second half of the pipeline needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.options import PolygonOptions
+from pipeline.units import count
+from tiles.georef import Georef
+from tiles.lattice import Halo, Lattice
+from tiles.tolerance import Tolerance
+from tiles.window import Window
+
+
+@dataclass(frozen=True)
+class LabelledRaster:
+    """A raster whose label map is made into polygons.
+
+    Attributes:
+        id: Names the folder of its results.
+        path: How the user knows it.
+        georef: Shape, CRS and transform.
+    """
+
+    id: str
+    path: str
+    georef: Georef
+
+
+@dataclass(frozen=True)
+class PolygonPlan:
+    """What the second half of a run does; workers get it whole.
+
+    Attributes:
+        options: What the user asked for.
+        rasters: The rasters, in order.
+        class_names: Names of the labels 0, 1, 2, ...
+        labels: The labels that become polygons.
+        side: Side of a sheet, in pixels.
+        output: Folder of the results.
+        in_parts: Whether a feature may be of several polygons.
+        scored: Whether features have a score.
+    """
+
+    options: PolygonOptions
+    rasters: tuple[LabelledRaster, ...]
+    class_names: tuple[str, ...]
+    labels: tuple[int, ...]
+    side: int
+    output: str
+    in_parts: bool = False
+    scored: bool = True
+
+    def lattice(self, raster: int) -> Lattice:
+        """The sheets of a raster, as cores of their size."""
+        georef = self.rasters[raster].georef
+        return Lattice(georef.height, georef.width, self.side, Halo(0, 0, 0, 0), 1)
+
+    def sheet_window(self, raster: int, row: int, col: int) -> Window:
+        """The pixels of a sheet."""
+        return self.lattice(raster).sheet_window(row, col)
+
+    def tolerance(self, raster: int) -> Tolerance | None:
+        """How far the borders of a raster may be simplified; None where they are not."""
+        metres = self.options.simplify
+        return Tolerance(metres, self.rasters[raster].georef.ground_steps()) if metres is not None else None
+
+
+def simplify_reasons(plan: PolygonPlan) -> list[str]:
+    """A tolerance that is larger than a raster, or than what a sheet sees of the sheets beside it."""
+    reasons = []
+    for number, raster in enumerate(plan.rasters):
+        tolerance = plan.tolerance(number)
+        if tolerance is None:
+            continue
+        smaller = min(raster.georef.height, raster.georef.width)
+        said = f"--simplify {tolerance.metres:g} is {count(tolerance.pixels, 'pixel')} of {raster.path}"
+        if tolerance.pixels >= smaller:
+            reasons.append(
+                f"{said}, which is {smaller} px on its smaller side: nothing would be left; pass a smaller one"
+            )
+        elif tolerance.reach >= plan.side:
+            reasons.append(
+                f"{said}, more than half a sheet of {plan.side} px; pass a smaller one, or a larger --sheet"
+            )
+    return reasons
+
+
+def unknown_class_reasons(classes: Sequence[str] | None, known: Sequence[str], owner: str) -> list[str]:
+    """Classes that were asked for and are not there."""
+    unknown = [name for name in classes or () if name not in known]
+    return [f"{owner} has no class {name}; it has {', '.join(known)}" for name in unknown]

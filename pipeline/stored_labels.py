@@ -1,0 +1,80 @@
+"""Label maps of sheets from the prediction store, each seen with the sheets around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+
+from pipeline.segment import SheetRecord
+from pipeline.store import PredictionStore
+from tiles.apron import Rim, Way, rim_of, with_apron
+from tiles.stitch import LabelMap
+
+RIMS = 64
+"""Rims of sheets that a worker keeps: with sheets of 2048 px, 8 kB for each pixel of their depth."""
+
+
+@dataclass(frozen=True)
+class Surrounded:
+    """A sheet and the keys of the sheets around it.
+
+    Attributes:
+        record: What the first half said of the sheet.
+        around: Content keys of the sheets beside it, by the way to them.
+    """
+
+    record: SheetRecord
+    around: dict[Way, str]
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Raster, and row and column of the sheet."""
+        return self.record.raster, self.record.row, self.record.col
+
+
+def by_raster(segmented: beam.PCollection) -> beam.PCollection:
+    """The sheets of each raster: `SheetRecord` -> (raster, records)."""
+    return (
+        segmented
+        | "RasterOfSheet" >> beam.Map(lambda record: (record.raster, record))
+        | "SheetsOfRaster" >> beam.GroupByKey()
+    )
+
+
+def surroundings(element: tuple[int, Iterable[SheetRecord]]) -> Iterator[Surrounded]:
+    """For each sheet of a raster, the sheets around it."""
+    _, records = element
+    placed = {(record.row, record.col): record for record in records}
+    for (row, col), record in sorted(placed.items()):
+        around = {
+            way: placed[row + way[0], col + way[1]].key
+            for way in product((-1, 0, 1), (-1, 0, 1))
+            if any(way) and (row + way[0], col + way[1]) in placed
+        }
+        yield Surrounded(record, around)
+
+
+class StoredLabels:
+    """The label maps of a prediction store; it pickles as the store's folder."""
+
+    def __init__(self, store: PredictionStore) -> None:
+        self._store = store
+        self._rim = lru_cache(RIMS)(self._read_rim)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StoredLabels, (self._store,)
+
+    def read(self, sheet: Surrounded, depth: int) -> tuple[np.ndarray, np.ndarray]:
+        """Labels of a sheet and of `depth` pixels around it, and the scores of its own pixels; both uint8."""
+        own = self._store.load(sheet.record.key, LabelMap)
+        rims = {way: self._rim(key, depth) for way, key in sheet.around.items()}
+        return with_apron(own.labels, rims, depth), own.scores
+
+    def _read_rim(self, key: str, depth: int) -> Rim:
+        return rim_of(self._store.load(key, LabelMap).labels, depth)
