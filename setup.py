@@ -42,6 +42,7 @@ setup(
         "pipeline",
         "pipeline.evaluation",
         "pipeline.training",
+        "pipeline.vectorizing",
         "tiles",
         "tiles.measures",
         "tiles.truth",

@@ -46,17 +46,29 @@ def parse(argv: Sequence[str], version: str) -> tuple[str, SegmentOptions, bool]
     parser, subcommands = _parsers(version)
     beam: list[str] = []
     arguments = list(argv)
-    if arguments and arguments[0] in subcommands and not {"-h", "--help"} & set(arguments):
-        own = {name for action in subcommands[arguments[0]]._actions for name in action.option_strings}
-        try:
-            mine, beam = split_arguments(arguments[1:], own)
-        except UnknownOptionError as error:
-            raise ArgumentError(str(error)) from error
+    if arguments and arguments[0] in subcommands:
+        mine, beam = part_beam_arguments(subcommands[arguments[0]], arguments[1:])
         arguments = [arguments[0], *mine]
     values = vars(parser.parse_args(arguments))
     command, as_json = values.pop("command"), values.pop("json", False)
     values["rasters"], values["models"] = tuple(values["rasters"]), tuple(values["models"])
     return command, SegmentOptions(**values, beam=tuple(beam)), as_json
+
+
+def part_beam_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Arguments of a parser, and those that are for Beam.
+
+    Raises:
+        ArgumentError: If one is an option of neither.
+    """
+    if {"-h", "--help"} & set(argv):
+        return list(argv), []
+    own = {name for action in parser._actions for name in action.option_strings}
+    try:
+        mine, beam = split_arguments(argv, own)
+    except UnknownOptionError as error:
+        raise ArgumentError(str(error)) from error
+    return list(mine), list(beam)
 
 
 def _parsers(version: str) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
@@ -80,6 +92,7 @@ def _parsers(version: str) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
         epilog=EPILOG,
         **LOOK,
     )
+    commands.add_parser("vectorize", help="label rasters in, polygons out")
     commands.add_parser("models", help="networks and bundles: list, show, new, import")
     commands.add_parser("train", help="train a network on rasters with labels, and write a bundle")
     commands.add_parser("evaluate", help="measure label maps and polygons against the truth")
@@ -101,25 +114,26 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     add("--bands", type=bands, metavar="1,2,3", help="bands to read (default: all but alpha)")
     add("--classes", type=names, metavar="a,b",
         help="classes to make polygons of (default: all but background)")  # fmt: skip
-    add(
-        "--min-area",
-        type=number(0),
-        default=0.0,
-        metavar="M2",
-        help="drop polygons smaller than this",
-    )
-    add("--fill-holes", type=number(0), default=0.0, metavar="M2",
-        help="fill the holes of polygons that are smaller than this")  # fmt: skip
-    add("--min-score", type=share, default=0.0, metavar="S",
-        help="drop polygons whose score, the mean of their pixels, is below this (0 to 1)")  # fmt: skip
-    add("--simplify", type=positive, metavar="M",
-        help="straighten borders by up to this many metres; neighbours go on sharing them")  # fmt: skip
-    add("--format", dest="formats", type=formats, default=("geojson",), metavar="a,b",
-        help=f"formats of the polygons, of {', '.join(FORMATS)} (default: geojson)")  # fmt: skip
+    add_polygon_arguments(parser)
     add("--any-gsd", action="store_true", help="take rasters of another GSD than the network was trained at")
     _add_tile_arguments(parser)
     add("--work", type=text, metavar="DIR", help="folder of the prediction store (default: OUTPUT/.work)")
     add("--force", action="store_true", help="compute every sheet, also those that the store has")
+
+
+def add_polygon_arguments(parser: argparse.ArgumentParser, *, scored: bool = True) -> None:
+    """Which polygons are made, and how; by their score only where they have one."""
+    add = parser.add_argument
+    add("--min-area", type=number(0), default=0.0, metavar="M2", help="drop polygons smaller than this")
+    add("--fill-holes", type=number(0), default=0.0, metavar="M2",
+        help="fill the holes of polygons that are smaller than this")  # fmt: skip
+    if scored:
+        add("--min-score", type=share, default=0.0, metavar="S",
+            help="drop polygons whose score, the mean of their pixels, is below this (0 to 1)")  # fmt: skip
+    add("--simplify", type=positive, metavar="M",
+        help="straighten borders by up to this many metres; neighbours go on sharing them")  # fmt: skip
+    add("--format", dest="formats", type=formats, default=("geojson",), metavar="a,b",
+        help=f"formats of the polygons, of {', '.join(FORMATS)} (default: geojson)")  # fmt: skip
 
 
 def _add_network_arguments(parser: argparse.ArgumentParser) -> None:

@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _ended(lambda: _models(arguments[1:]), "interrupted")
     if arguments[:1] == ["train"]:
         return _ended(lambda: _train(arguments[1:]), "interrupted; run the same command again to continue")
+    if arguments[:1] == ["vectorize"]:
+        return _ended(lambda: _vectorize(arguments[1:]), "interrupted; run the same command again")
     if arguments[:1] == ["evaluate"]:
         return _ended(lambda: _evaluate(arguments[1:]), "interrupted")
     try:
@@ -66,6 +68,12 @@ def _evaluate(arguments: Sequence[str]) -> int:
     from pipeline.evaluation.command import run_evaluate
 
     return run_evaluate(arguments)
+
+
+def _vectorize(arguments: Sequence[str]) -> int:
+    from pipeline.vectorizing.command import vectorize
+
+    return vectorize(arguments)
 
 
 def _plan(options: SegmentOptions, as_json: bool) -> int:

@@ -161,6 +161,17 @@ def _notes(plan: Plan) -> list[str]:
 
 def describe_results(manifest: Mapping[str, Any]) -> str:
     """What a run found and where it is, as a short table."""
+    table, *where = results_table(manifest)
+    totals = manifest["counts"]
+    work = (
+        f"{count(totals['sheets'], 'sheet')}: {totals['sheets_inferred']} inferred, {totals['sheets_reused']} from the "
+        f"store; {count(totals['tiles_inferred'], 'tile')}; {manifest['seconds']['total']:.1f} s"
+    )
+    return "\n".join([table, *_full_notes(manifest), "", work, *where])
+
+
+def results_table(manifest: Mapping[str, Any]) -> list[str]:
+    """What was found in each raster, as a table; and, line by line, where it is."""
     rows: list[Sequence[str]] = [("raster", "class", "share", "polygons", "area")]
     for raster in manifest["rasters"]:
         for name, found in raster["classes"].items():
@@ -171,22 +182,12 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
             rows.append((raster["id"], "(not measured)", f"{raster['nodata_share']:.1%}", "-", "-"))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     table = ["  ".join(_cell(row, i, widths) for i in range(len(row))).rstrip() for row in rows]
-    totals = manifest["counts"]
-    folders = [raster["folder"] for raster in manifest["rasters"]]
     names = ", ".join(manifest["rasters"][0]["files"])
+    folders = [raster["folder"] for raster in manifest["rasters"]]
     where = [f"  {folder}/{{{names}}}" for folder in folders[:SHOWN]]
     if len(folders) > SHOWN:
         where.append(f"  and {count(len(folders) - SHOWN, 'more folder')} beside them")
-    return "\n".join(
-        [
-            *table,
-            *_full_notes(manifest),
-            "",
-            f"{count(totals['sheets'], 'sheet')}: {totals['sheets_inferred']} inferred, {totals['sheets_reused']} from the "
-            f"store; {count(totals['tiles_inferred'], 'tile')}; {manifest['seconds']['total']:.1f} s",
-            *where,
-        ]
-    )
+    return ["\n".join(table), *where]
 
 
 def _full_notes(manifest: Mapping[str, Any]) -> list[str]:

@@ -78,13 +78,13 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
     return run_job(plan.options, partial(build, plan=plan), plan.sheet_count())
 
 
-def run_job(job: Job, build: Build, sheets: int) -> dict[str, Any] | None:
+def run_job(job: Job, build: Build, sheets: int = 0) -> dict[str, Any] | None:
     """Run a job to the end.
 
     Args:
         job: Where it works, and on what runner.
         build: Adds its stages.
-        sheets: Sheets of which it reports that they are done.
+        sheets: Sheets of which it reports that they are done; 0 for none.
 
     Returns:
         The manifest; None where a remote runner was only handed the job.
@@ -105,7 +105,7 @@ def run_job(job: Job, build: Build, sheets: int) -> dict[str, Any] | None:
     if local:
         log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with worker_watchdog(say_death), progress(folder, sheets, shown=local):
+        with worker_watchdog(say_death), progress(folder, sheets, shown=local and sheets > 0):
             result = pipeline.run()
             if not local and options.get_all_options().get("dry_run"):
                 return None

@@ -68,16 +68,19 @@ def inspect_raster(path: str) -> RasterInfo:
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(path) as dataset:
                 return _inspect(path, dataset)
-    except rasterio.errors.RasterioIOError as error:
-        reason = str(error).removeprefix(f"'{path}' ").removeprefix(f"{path}: ").rstrip(".")
-        raise RasterError(f"{path} is not a raster that GDAL can open ({reason})") from error
-    except OSError as error:
-        raise RasterError(f"{path} cannot be looked at: {error.strerror}") from error
-    except UnicodeError as error:
+    except (rasterio.errors.RasterioIOError, OSError, UnicodeError) as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: str, error: Exception) -> RasterError:
+    """Why a raster cannot be opened."""
+    if isinstance(error, UnicodeError):
         name = path.encode("utf-8", "replace").decode()
-        raise RasterError(
-            f"{name} has a name that is not UTF-8, which GDAL cannot open; rename it"
-        ) from error
+        return RasterError(f"{name} has a name that is not UTF-8, which GDAL cannot open; rename it")
+    if isinstance(error, OSError) and not isinstance(error, rasterio.errors.RasterioIOError):
+        return RasterError(f"{path} cannot be looked at: {error.strerror}")
+    reason = str(error).removeprefix(f"'{path}' ").removeprefix(f"{path}: ").rstrip(".")
+    return RasterError(f"{path} is not a raster that GDAL can open ({reason})")
 
 
 def _inspect(path: str, dataset: Any) -> RasterInfo:
@@ -86,6 +89,23 @@ def _inspect(path: str, dataset: Any) -> RasterInfo:
         raise RasterError(
             f"{path} holds no bands; name one of its subdatasets: {', '.join(dataset.subdatasets[:3])}"
         )
+    georef = check_placed(path, dataset)
+    colour = tuple(band for band in dataset.indexes if dataset.colorinterp[band - 1] != ColorInterp.alpha)
+    unsupported = [dtype for dtype in dtypes if dtype not in DTYPES]
+    if unsupported or len(dtypes) > 1:
+        raise RasterError(
+            f"{path} has samples of type {', '.join(dtypes)}; rasters of one of {', '.join(DTYPES)} are read: "
+            "convert it with gdal_translate -ot"
+        )
+    return RasterInfo(path, georef, dataset.count, colour, dtypes[0])
+
+
+def check_placed(path: str, dataset: Any) -> Georef:
+    """Where a raster lies.
+
+    Raises:
+        RasterError: If that is not known, or not on the Earth.
+    """
     if dataset.gcps[0]:
         raise RasterError(
             f"{path} is placed by {len(dataset.gcps[0])} control points only; warp it by them with gdalwarp"
@@ -103,16 +123,9 @@ def _inspect(path: str, dataset: Any) -> RasterInfo:
         raise RasterError(
             f"{path} has a geotransform that maps all pixels onto a line: {dataset.transform[:6]}"
         )
-    colour = tuple(band for band in dataset.indexes if dataset.colorinterp[band - 1] != ColorInterp.alpha)
-    unsupported = [dtype for dtype in dtypes if dtype not in DTYPES]
-    if unsupported or len(dtypes) > 1:
-        raise RasterError(
-            f"{path} has samples of type {', '.join(dtypes)}; rasters of one of {', '.join(DTYPES)} are read: "
-            "convert it with gdal_translate -ot"
-        )
     try:
         georef = Georef(dataset.crs.to_wkt(), tuple(dataset.transform)[:6], dataset.height, dataset.width)
         georef.check_latitudes()
     except ValueError as error:
         raise RasterError(f"{path} cannot be placed on the Earth: {error}") from error
-    return RasterInfo(path, georef, dataset.count, colour, dtypes[0])
+    return georef

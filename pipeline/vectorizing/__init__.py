@@ -1,0 +1,1 @@
+"""``terraseam vectorize``: polygons of label rasters that somebody else made."""

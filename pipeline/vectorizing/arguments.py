@@ -1,0 +1,54 @@
+"""The arguments of ``terraseam vectorize``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+from pipeline.argument_values import names, text, whole
+from pipeline.arguments import LOOK, Parser, add_polygon_arguments, part_beam_arguments
+from pipeline.options import DEFAULT_SHEET, PolygonOptions
+from pipeline.vectorizing.options import VectorizeOptions
+
+EPILOG = """\
+Writes OUTPUT/<raster>/polygons.*, and OUTPUT/manifest.json. Any option of Apache Beam may be added.
+
+exit status: 0 done; 1 failed; 2 wrong arguments, or rasters that cannot be made into polygons; 130 interrupted
+"""
+
+
+def parse_vectorize(argv: Sequence[str]) -> VectorizeOptions:
+    """Parse what stands behind ``terraseam vectorize``.
+
+    Raises:
+        ArgumentError: If an argument is wrong.
+    """
+    parser = Parser(
+        prog="terraseam vectorize",
+        description="Make polygons of label rasters, such as labels.tif: 4-connected regions of equal label.",
+        epilog=EPILOG,
+        **LOOK,
+    )
+    add = parser.add_argument
+    add(
+        "rasters",
+        nargs="+",
+        type=text,
+        metavar="LABELS",
+        help="label raster, directory or glob; labels 0 to 254",
+    )
+    add("--output", required=True, type=text, metavar="DIR", help="folder of the results")
+    add("--class-names", type=names, metavar="a,b",
+        help="names of the labels 0, 1, ... (default: those in the file, else the labels themselves)")  # fmt: skip
+    add("--classes", type=names, metavar="a,b", help="classes to make polygons of (default: all)")
+    add_polygon_arguments(parser, scored=False)
+    add("--sheet", type=whole(1), default=DEFAULT_SHEET, metavar="PX",
+        help=f"side of the squares that are worked on (default: {DEFAULT_SHEET}); changes no result")  # fmt: skip
+    add("--work", type=text, metavar="DIR", help="folder of intermediate files (default: OUTPUT/.work)")
+    mine, beam = part_beam_arguments(parser, argv)
+    values = vars(parser.parse_args(mine))
+    polygons = {
+        field.name: values.pop(field.name) for field in fields(PolygonOptions) if field.name in values
+    }
+    rasters = tuple(values.pop("rasters"))
+    return VectorizeOptions(rasters, **values, polygons=PolygonOptions(**polygons), beam=tuple(beam))

@@ -1,0 +1,94 @@
+"""The plan of ``terraseam vectorize``: what would be done, and every reason why it cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import PlanError
+from pipeline.polygon_plan import LabelledRaster, PolygonPlan, simplify_reasons, unknown_class_reasons
+from pipeline.rasters import expand, raster_ids
+from pipeline.reasons import folder_reason, result_reasons
+from pipeline.vectorizing.options import VectorizeOptions
+from tiles.inspect import RasterError
+from tiles.label_raster import MOST, LabelRasterInfo, inspect_label_raster
+
+OURS = "labels"
+"""Stem of the label maps that Terraseam writes, each into a folder that is called like its raster."""
+
+
+@dataclass(frozen=True)
+class VectorizePlan:
+    """What a run will do.
+
+    Attributes:
+        options: What the user asked for.
+        polygons: How label maps become polygons.
+    """
+
+    options: VectorizeOptions
+    polygons: PolygonPlan
+
+
+def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
+    """Plan a run.
+
+    Raises:
+        PlanError: If the run cannot succeed, with every reason.
+    """
+    paths, reasons = expand(options.rasters)
+    infos = []
+    for path in paths:
+        try:
+            infos.append(inspect_label_raster(path))
+        except RasterError as error:
+            reasons.append(str(error))
+    for what, folder in (("--output", options.output), ("--work", options.work)):
+        reason = folder_reason(what, folder) if folder is not None else None
+        reasons += [reason] if reason else []
+    names = class_names(options, infos)
+    reasons += [] if options.class_names else _name_reasons(infos)
+    known = list(dict.fromkeys(names)) if options.class_names else names
+    if options.class_names and len(set(names)) < len(names):
+        reasons.append("--class-names names a class twice; each label has a name of its own")
+    reasons += unknown_class_reasons(options.classes, known, "the label rasters")
+    rasters = tuple(
+        LabelledRaster(name, info.path, info.georef)
+        for name, info in zip(raster_ids([name_of(info.path) for info in infos]), infos, strict=True)
+    )
+    wanted = options.classes
+    labels = tuple(label for label, name in enumerate(names) if wanted is None or name in wanted)
+    plan = PolygonPlan(options.polygons, rasters, names, labels, options.sheet, options.output, scored=False)
+    reasons += simplify_reasons(plan)
+    reasons += result_reasons(f"{options.output.rstrip('/')}/{raster.id}" for raster in rasters)
+    if reasons:
+        raise PlanError(reasons)
+    return VectorizePlan(options, plan)
+
+
+def class_names(options: VectorizeOptions, infos: Sequence[LabelRasterInfo]) -> tuple[str, ...]:
+    """Names of all labels: those that were given, those that the first raster with names has, else their numbers."""
+    found = next((info.names for info in infos if info.names), {})
+    if options.class_names:
+        found = dict(enumerate(options.class_names))
+    return tuple(found.get(label, str(label)) for label in range(MOST + 1))
+
+
+def _name_reasons(infos: Sequence[LabelRasterInfo]) -> list[str]:
+    """Rasters that name a label otherwise than another one."""
+    reasons, first = [], dict[int, tuple[str, str]]()
+    for info in infos:
+        for label, name in info.names.items():
+            other, path = first.setdefault(label, (name, info.path))
+            if other != name:
+                reasons.append(
+                    f"{info.path} calls the label {label} {name}, and {path} calls it {other}; vectorize them apart, or "
+                    "name the labels with --class-names"
+                )
+    return reasons
+
+
+def name_of(path: str) -> str:
+    """What a label raster is called: a ``labels.tif`` like its folder, any other by its file."""
+    return str(Path(path).absolute().parent) if Path(path).stem == OURS else path

@@ -1,0 +1,122 @@
+"""The graph of ``terraseam vectorize``: sheets of label rasters -> polygons -> files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+
+from pipeline.graph import make_polygons
+from pipeline.layout import RunFolder
+from pipeline.manifest import polygon_settings, polygons_entry, run_entry
+from pipeline.polygon_plan import PolygonPlan
+from pipeline.publish import Published, PublishRasters, WriteManifest, publish
+from pipeline.run import run_job
+from pipeline.vectorizing.plan import VectorizePlan
+from tiles.label_raster import LabelRaster
+from tiles.window import Window
+
+PACKAGES = ("terraseam", "apache-beam", "numpy", "rasterio", "shapely", "numba", "pyproj")
+
+
+@dataclass(frozen=True)
+class RasterSheet:
+    """A sheet of a label raster.
+
+    Attributes:
+        place: Raster, and row and column of the sheet.
+        window: Its pixels.
+    """
+
+    place: tuple[int, int, int]
+    window: Window
+    record: None = None
+
+
+class RasterLabels:
+    """The label rasters of a plan; it pickles as their paths."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._rasters = [LabelRaster(path) for path in paths]
+
+    def read(self, sheet: RasterSheet, depth: int) -> tuple[np.ndarray, np.ndarray]:
+        """Labels of a sheet and of `depth` pixels around it, and scores, which are 0; both uint8."""
+        window = sheet.window
+        around = Window(
+            window.row_off - depth,
+            window.col_off - depth,
+            window.height + 2 * depth,
+            window.width + 2 * depth,
+        )
+        return self._rasters[sheet.place[0]].read(around), np.zeros(window.shape, np.uint8)
+
+
+def run_vectorize(plan: VectorizePlan) -> dict[str, Any] | None:
+    """Run a plan to the end.
+
+    Returns:
+        The manifest; None where a remote runner was only handed the job.
+
+    Raises:
+        BeamOptionError: If Beam cannot use the options that are meant for it.
+        RunError: If the run failed, with the cause in a sentence.
+    """
+    return run_job(plan.options, partial(build, plan=plan.polygons))
+
+
+def build(
+    pipeline: beam.Pipeline,
+    folder: RunFolder,
+    *,
+    plan: PolygonPlan,
+    workers: int,  # noqa: ARG001 - every job is told
+    accelerated: bool,  # noqa: ARG001
+    started: float,
+) -> None:
+    """Add the stages to an empty pipeline; see `pipeline.run.Build`."""
+    source = RasterLabels([raster.path for raster in plan.rasters])
+    sheets = (
+        pipeline
+        | "Rasters" >> beam.Create(range(len(plan.rasters)))
+        | "Sheets" >> beam.FlatMap(raster_sheets, plan)
+        | "SpreadSheets" >> beam.Reshuffle()
+    )
+    vectorized, joined = make_polygons(sheets, plan, folder, source)
+    record = partial(vectorize_manifest, plan, started=started)
+    publish(vectorized, joined, PublishRasters(plan, folder), WriteManifest(plan.output, record))
+
+
+def raster_sheets(raster: int, plan: PolygonPlan) -> Iterator[RasterSheet]:
+    """The sheets of a raster."""
+    lattice = plan.lattice(raster)
+    return (RasterSheet((raster, row, col), lattice.sheet_window(row, col)) for row, col in lattice.sheets())
+
+
+def vectorize_manifest(plan: PolygonPlan, published: Sequence[Published], started: float) -> dict[str, Any]:
+    """The manifest of a run that has ended; of classes, it lists those that occur."""
+    rasters = [polygons_entry(plan, one) for one in published]
+    for raster in rasters:
+        raster["classes"] = {name: found for name, found in raster["classes"].items() if found["pixels"]}
+    occurring = {name for raster in rasters for name in raster["classes"]}
+    settings = polygon_settings(plan)
+    settings["classes"] = [name for name in settings["classes"] if name in occurring]
+    return {
+        **run_entry(started, PACKAGES),
+        "polygons": settings,
+        "counts": {
+            "rasters": len(rasters),
+            "sheets": sum(len(one.sheets) for one in published),
+            "polygons": sum(
+                found["polygons"] or 0 for raster in rasters for found in raster["classes"].values()
+            ),
+            "polygon_area_m2": math.fsum(
+                found["polygon_area_m2"] or 0 for raster in rasters for found in raster["classes"].values()
+            ),
+        },
+        "rasters": rasters,
+    }

@@ -1,0 +1,228 @@
+"""Polygons of label rasters that somebody else made, from the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pyogrio
+import pytest
+import rasterio
+import rasterio.features
+import shapely
+from georefs import GEOREFS
+from label_maps import keeping, random_labels, whole_map
+
+from pipeline.cli import main
+from tiles.features import FeatureOptions, features
+from tiles.georef import Georef
+
+ROOT = Path(__file__).parent.parent
+
+
+def write_labels(path, labels, place="utm", nodata=255, names=(), **profile):
+    georef = GEOREFS[place]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    profile = {"crs": georef.crs, "transform": rasterio.Affine(*georef.transform), **profile}
+    height, width = labels.shape
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=height,
+        width=width,
+        count=1,
+        dtype=labels.dtype,
+        nodata=nodata,
+        **profile,
+    ) as dataset:
+        dataset.write(labels, 1)
+        dataset.update_tags(1, **{f"class_{label}": name for label, name in enumerate(names)})
+    return path
+
+
+def vectorize(labels, output, *options):
+    return main(["vectorize", *map(str, [labels, "--output", output]), *options])
+
+
+def collection(output, name="map"):
+    return json.loads((output / name / "polygons.geojson").read_text())
+
+
+def patches(height=300, width=421, seed=3):
+    rng = np.random.default_rng(seed)
+    labels = np.kron(rng.integers(0, 4, (height // 9 + 1, width // 7 + 1)), np.ones((9, 7)))
+    labels = labels[:height, :width].astype(np.uint8)
+    speckles = rng.random(labels.shape) < 0.02
+    labels[speckles] = rng.integers(0, 4, speckles.sum())
+    labels[100:130, 200:260] = 255
+    return labels
+
+
+@pytest.mark.parametrize("place", ["utm", "polar", "south_up"])
+def test_polygons_equal_those_of_one_pass_whatever_the_sheets(place, tmp_path):
+    labels = patches()
+    path = write_labels(tmp_path / "map.tif", labels, place)
+    found = {}
+    for side in (64, 100, 2048):
+        assert vectorize(path, tmp_path / str(side), "--sheet", str(side), "--format", "geojson,gpkg") == 0
+        folder = tmp_path / str(side) / "map"
+        found[side] = [(folder / f"polygons.{ending}").read_bytes() for ending in ("geojson", "gpkg")]
+    assert found[64] == found[100] == found[2048]
+    georef = Georef(GEOREFS[place].crs, GEOREFS[place].transform, *labels.shape)
+    regions = whole_map(labels, np.zeros_like(labels), keeping())
+    options = FeatureOptions("map", ("0", "1", "2", "3"), scored=False)
+    expected = [json.loads(feature.text) for feature in features(regions, georef, options)]
+    assert collection(tmp_path / "64")["features"] == expected
+
+
+def test_polygons_rasterize_to_the_labels(tmp_path):
+    labels = patches()
+    path = write_labels(tmp_path / "map.tif", labels)
+    assert vectorize(path, tmp_path / "out", "--sheet", "128", "--format", "fgb") == 0
+    with rasterio.open(path) as raster:
+        meta, table = pyogrio.read_arrow(tmp_path / "out" / "map" / "polygons.fgb")
+        assert rasterio.CRS.from_user_input(meta["crs"]) == raster.crs
+        shapes = shapely.from_wkb(table.column(table.num_columns - 1).to_pylist())
+        values = map(int, table["class"].to_pylist())
+        drawn = rasterio.features.rasterize(
+            zip(shapes, values, strict=True),
+            labels.shape,
+            fill=255,
+            transform=raster.transform,
+            dtype="uint8",
+        )
+    assert np.array_equal(drawn, labels)
+
+
+def test_options_change_the_result(tmp_path, capsys):
+    path = write_labels(tmp_path / "map.tif", patches(), names=("sea", "land", "lake", "ice"))
+
+    def run(name, *options):
+        assert vectorize(path, tmp_path / name, *options) == 0
+        found = collection(tmp_path / name)["features"]
+        return [(f["id"], f["properties"]["class"], f["properties"]["area_m2"]) for f in found], found
+
+    plain, found = run("plain")
+    assert {kind for _, kind, _ in plain} == {"sea", "land", "lake", "ice"}
+    assert {f["properties"]["score"] for f in found} == {None}
+    assert "land" in capsys.readouterr().out
+    assert run("classes", "--classes", "lake,ice")[0] == [p for p in plain if p[1] in ("lake", "ice")]
+    names = {"sea": "a", "land": "b", "lake": "c", "ice": "d"}
+    named = [entry[1:] for entry in run("named", "--class-names", "a,b,c,d")[0]]
+    assert named == [(names[kind], area) for _, kind, area in plain]
+    middle = float(np.median([area for *_, area in plain]))
+    large = run("large", "--min-area", str(middle))[0]
+    assert large == [p for p in plain if p[2] >= middle] and 0 < len(large) < len(plain)
+    assert sum(area for *_, area in run("filled", "--fill-holes", str(middle))[0]) > sum(
+        area for *_, area in plain
+    )
+    assert len(json.dumps(run("simple", "--simplify", str(middle**0.5))[1])) < len(json.dumps(found))
+    assert run("work", "--work", str(tmp_path / "elsewhere"))[0] == plain
+    assert (tmp_path / "elsewhere").exists() and not (tmp_path / "work" / ".work").exists()
+
+
+def test_label_maps_of_terraseam_are_called_like_their_folders(tmp_path):
+    labels = random_labels(6)
+    paths = [str(write_labels(tmp_path / name / "labels.tif", labels)) for name in ("east", "west")]
+    assert main(["vectorize", *paths, "--output", str(tmp_path / "out")]) == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".work", "east", "manifest.json", "west"]
+    record = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert record["counts"]["rasters"] == 2
+    counts = np.bincount(labels.ravel(), minlength=256)
+    for raster in record["rasters"]:
+        assert {name: found["pixels"] for name, found in raster["classes"].items()} == {
+            str(label): counts[label] for label in range(255) if counts[label]
+        }
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32"])
+def test_labels_of_any_integer_type_are_read(dtype, tmp_path):
+    labels = random_labels(4)
+    wide = np.where(labels == 255, 7, labels).astype(dtype)
+    found = []
+    for name, pixels, nodata in (("plain", labels, 255), ("wide", wide, 7)):
+        path = write_labels(tmp_path / name / "map.tif", pixels, nodata=nodata)
+        assert vectorize(path, tmp_path / name / "out") == 0
+        found.append(collection(tmp_path / name / "out"))
+    assert found[0] == found[1]
+
+
+def test_wrong_rasters_are_refused_with_every_reason(tmp_path, capsys):
+    labels = random_labels(4)
+    (tmp_path / "text.tif").write_text("no raster")
+    paths = [
+        write_labels(tmp_path / "float.tif", labels.astype("float32")),
+        write_labels(tmp_path / "nowhere.tif", labels, crs=None),
+        tmp_path / "text.tif",
+        write_labels(tmp_path / "a.tif", labels, names=("sea", "land")),
+        write_labels(tmp_path / "b.tif", labels, names=("sea", "rock")),
+    ]
+    options = ["--output", str(tmp_path / "out"), "--classes", "trees", "--simplify", "1e6"]
+    assert main(["vectorize", *map(str, paths), *options]) == 2
+    said = capsys.readouterr().err
+    assert "float.tif has samples of type float32, and labels are whole numbers" in said
+    assert "nowhere.tif has no CRS; assign one" in said
+    assert "text.tif is not a raster that GDAL can open" in said
+    assert "b.tif calls the label 1 rock, and " in said and "name the labels with --class-names" in said
+    assert "has no class trees; it has sea, land, 2" in said
+    assert "a.tif, which is" in said and "on its smaller side: nothing would be left" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a.tif"], "required: --output"),
+        (["a.tif", "--output", "o", "--simplify", "-3"], "'-3' is not a number above 0"),
+        (["a.tif", "--output", "o", "--format", "dxf"], "'dxf' is none of geojson"),
+        (["a.tif", "--output", "o", "--min-score", "0.5"], "--min-score is not an option of Terraseam"),
+        (["a.tif", "--output", "o"], "a.tif does not exist"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, words, capsys):
+    assert main(["vectorize", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("value", "nodata"), [(255, None), (300, 0), (-1, 0)])
+def test_a_value_that_is_no_label_ends_the_run_with_its_place(value, nodata, tmp_path, capsys):
+    labels = np.ones((40, 50), np.int16)
+    labels[17, 31] = value
+    path = write_labels(tmp_path / "map.tif", labels, nodata=nodata)
+    assert vectorize(path, tmp_path / "out", "--sheet", "16") == 1
+    said = capsys.readouterr().err
+    assert f"map.tif has the value {value} at row 17, column 31, and labels are 0 to 254" in said
+    assert not (tmp_path / "out" / "map").exists()
+
+
+def test_a_truncated_raster_ends_the_run_with_a_sentence(tmp_path, capsys):
+    path = write_labels(
+        tmp_path / "map.tif", np.random.default_rng(0).integers(0, 9, (400, 500)).astype(np.uint8)
+    )
+    path.write_bytes(path.read_bytes()[:100_000])
+    assert vectorize(path, tmp_path / "out") == 1
+    assert "map.tif cannot be read at rows" in capsys.readouterr().err
+
+
+def test_more_than_65535_regions_on_a_sheet(tmp_path):
+    labels = (np.indices((300, 300)).sum(axis=0) % 2).astype(np.uint8)
+    assert vectorize(write_labels(tmp_path / "map.tif", labels), tmp_path / "out", "--min-area", "1e9") == 0
+    assert collection(tmp_path / "out")["features"] == []
+    assert vectorize(tmp_path / "map.tif", tmp_path / "all", "--format", "parquet") == 0
+    assert pyarrow.parquet.read_metadata(tmp_path / "all" / "map" / "polygons.parquet").num_rows == 90_000
+
+
+def test_help_and_wrong_arguments_import_no_beam():
+    code = (
+        "import sys; from pipeline.cli import main\n"
+        "status = main(['vectorize', 'missing.tif', '--output', 'out'])\n"
+        "assert status == 2, status\n"
+        "assert not {'apache_beam', 'tensorflow', 'keras', 'numba'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
