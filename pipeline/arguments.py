@@ -132,6 +132,8 @@ def add_polygon_arguments(parser: argparse.ArgumentParser, *, scored: bool = Tru
             help="drop polygons whose score, the mean of their pixels, is below this (0 to 1)")  # fmt: skip
     add("--simplify", type=positive, metavar="M",
         help="straighten borders by up to this many metres; neighbours go on sharing them")  # fmt: skip
+    add("--max-region", type=whole(1), metavar="PX",
+        help="cut regions along a lattice of this side, such as 8192: for what spans a large raster")  # fmt: skip
     add("--format", dest="formats", type=formats, default=("geojson",), metavar="a,b",
         help=f"formats of the polygons, of {', '.join(FORMATS)} (default: geojson)")  # fmt: skip
 

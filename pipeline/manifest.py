@@ -133,6 +133,7 @@ def polygon_settings(plan: PolygonPlan) -> dict[str, Any]:
         "fill_holes_m2": plan.options.fill_holes,
         "min_score": plan.options.min_score,
         "simplify_m": plan.options.simplify,
+        "max_region_px": plan.options.max_region,
     }
 
 

@@ -27,6 +27,7 @@ class PolygonOptions:
         min_score: Polygons with a lower score are left out, 0 to 1.
         simplify: How far a vertex may lie from the line that replaces it, in metres; None to keep all.
         formats: Formats of the polygons.
+        max_region: Regions are cut along a lattice of this side, in pixels; None to leave them whole.
     """
 
     min_area: float = 0.0
@@ -34,6 +35,7 @@ class PolygonOptions:
     min_score: float = 0.0
     simplify: float | None = None
     formats: tuple[str, ...] = ("geojson",)
+    max_region: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class SegmentOptions:
         min_score: Polygons with a lower score are left out, 0 to 1.
         simplify: How far a vertex may lie from the line that replaces it, in metres; None to keep all.
         formats: Formats of the polygons.
+        max_region: Regions are cut along a lattice of this side, in pixels; None to leave them whole.
         any_gsd: Whether rasters may have another GSD than the network was trained at.
         work: Folder of the prediction store; None for ``.work`` in `output`.
         force: Whether sheets are computed even where the store has them.
@@ -83,6 +86,7 @@ class SegmentOptions:
     min_score: float = 0.0
     simplify: float | None = None
     formats: tuple[str, ...] = ("geojson",)
+    max_region: int | None = None
     any_gsd: bool = False
     work: str | None = None
     force: bool = False

@@ -11,7 +11,7 @@ from models.ensemble import combined_card
 from pipeline.errors import PlanError
 from pipeline.model_reasons import model_notes, model_reasons
 from pipeline.options import DEFAULT_TILE, SegmentOptions
-from pipeline.polygon_plan import LabelledRaster, PolygonPlan, simplify_reasons, unknown_class_reasons
+from pipeline.polygon_plan import LabelledRaster, PolygonPlan, polygon_reasons, unknown_class_reasons
 from pipeline.rasters import expand, raster_ids
 from pipeline.reasons import (
     folder_reasons,
@@ -185,7 +185,7 @@ def make_plan(options: SegmentOptions) -> Plan:
         raise PlanError(reasons)
     notes = [*model_notes(options, networks.cards), *sample_notes(infos, networks.cards)]
     plan = _lay_out(options, networks, tuple(rasters), notes)
-    reasons = simplify_reasons(plan.polygons()) + resource_reasons(plan)
+    reasons = polygon_reasons(plan.polygons()) + resource_reasons(plan)
     if reasons:
         raise PlanError(reasons)
     return plan

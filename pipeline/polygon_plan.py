@@ -67,9 +67,13 @@ class PolygonPlan:
         return Tolerance(metres, self.rasters[raster].georef.ground_steps()) if metres is not None else None
 
 
-def simplify_reasons(plan: PolygonPlan) -> list[str]:
-    """A tolerance that is larger than a raster, or than what a sheet sees of the sheets beside it."""
+def polygon_reasons(plan: PolygonPlan) -> list[str]:
+    """Cells for things, and a tolerance that is larger than a raster or than what a sheet sees of those beside it."""
     reasons = []
+    if plan.in_parts and plan.options.max_region is not None:
+        reasons.append(
+            "--max-region cuts regions of a label map, and a detector finds whole things; leave it out"
+        )
     for number, raster in enumerate(plan.rasters):
         tolerance = plan.tolerance(number)
         if tolerance is None:

@@ -16,6 +16,7 @@ from pipeline import files
 from pipeline.feature_files import FeatureRecord, write_regions
 from pipeline.layout import RunFolder
 from pipeline.polygon_plan import PolygonPlan
+from tiles.cells import cut_into_cells
 from tiles.trace import SheetTrace, simplify_sheet, trace_sheet
 
 if TYPE_CHECKING:
@@ -102,12 +103,16 @@ class VectorizeSheets(beam.DoFn):
         window, tolerance = self._plan.sheet_window(raster, row, col), self._plan.tolerance(raster)
         depth = tolerance.reach + 1 if tolerance else 1
         labels, scores = self._source.read(element, depth)
+        pixels = pixels_by_label(inner(labels, depth))
+        side = self._plan.options.max_region
+        if side is not None:
+            labels = cut_into_cells(labels, (window.row_off - depth, window.col_off - depth), side)
         framed = inner(labels, depth - 1)
         offset = (window.row_off, window.col_off)
         trace = trace_sheet(framed, scores, offset, kept_labels(self._plan))
         if tolerance is not None:
             trace = simplify_sheet(trace, labels, (offset[0] - depth, offset[1] - depth), tolerance)
-        return trace, pixels_by_label(inner(framed, 1))
+        return trace, pixels
 
 
 def inner(pixels: np.ndarray, depth: int) -> np.ndarray:

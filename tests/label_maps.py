@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tiles.cells import cut_into_cells
 from tiles.close import close_regions
 from tiles.regions import Regions
 from tiles.seams import unite
@@ -34,17 +35,21 @@ def keeping(*dropped):
     return keep
 
 
-def whole_map(labels, scores, keep, tolerance=None):
+def whole_map(labels, scores, keep, tolerance=None, cell=None):
     """Regions of one pass over the whole map."""
-    return by_sheets(labels, scores, max(labels.shape), keep, tolerance=tolerance)
+    return by_sheets(labels, scores, max(labels.shape), keep, tolerance=tolerance, cell=cell)
 
 
-def trace_sheets(labels, scores, size, keep, tolerance=None):
+def trace_sheets(labels, scores, size, keep, tolerance=None, cell=None):
     """What is traced on each sheet of `size` px, by its row and column."""
     apron = tolerance.reach + 1 if tolerance else 1
     wide = np.pad(labels, apron, constant_values=NODATA)
     height, width = labels.shape
     framed, traces = frame(labels), {}
+    if cell:
+        wide, framed = (
+            cut_into_cells(pixels, (-depth, -depth), cell) for pixels, depth in ((wide, apron), (framed, 1))
+        )
     for row in range(0, height, size):
         for col in range(0, width, size):
             around = framed[row : row + size + 2, col : col + size + 2]
@@ -57,9 +62,9 @@ def trace_sheets(labels, scores, size, keep, tolerance=None):
     return traces
 
 
-def by_sheets(labels, scores, size, keep, order=None, tolerance=None):
+def by_sheets(labels, scores, size, keep, order=None, tolerance=None, *, cell=None):
     """Regions joined from sheets of `size` px, which are handled in the order of the permutation `order`."""
-    traces = trace_sheets(labels, scores, size, keep, tolerance)
+    traces = trace_sheets(labels, scores, size, keep, tolerance, cell)
     keys = list(traces) if order is None else [list(traces)[i] for i in order(len(traces))]
     homes = unite({key: traces[key].summary for key in keys})
     together = [

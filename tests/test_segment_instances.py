@@ -155,6 +155,11 @@ def test_every_thing_is_one_polygon_on_its_pixels(scene, bundle, things, tmp_pat
     assert "roof" in capsys.readouterr().out
 
 
+def test_things_are_not_cut_into_cells(scene, bundle, tmp_path, capsys):
+    assert segment(scene, bundle, tmp_path, "--max-region", "1024") == 2
+    assert "a detector finds whole things; leave it out" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("detector")
 def test_tables_hold_each_thing_as_a_multipolygon(scene, bundle, things, tmp_path):
     assert segment(scene, bundle, tmp_path, "--sheet", "512", "--format", "gpkg,parquet") == 0

@@ -122,6 +122,9 @@ def test_options_change_the_result(tmp_path, capsys):
         area for *_, area in plain
     )
     assert len(json.dumps(run("simple", "--simplify", str(middle**0.5))[1])) < len(json.dumps(found))
+    cut = run("cut", "--max-region", "100")[0]
+    assert len(cut) > len(plain)
+    assert sum(area for *_, area in cut) == pytest.approx(sum(area for *_, area in plain))
     assert run("work", "--work", str(tmp_path / "elsewhere"))[0] == plain
     assert (tmp_path / "elsewhere").exists() and not (tmp_path / "work" / ".work").exists()
 

@@ -30,9 +30,9 @@ def find_components(labels: np.ndarray, scores: np.ndarray, keep: np.ndarray) ->
     """Number the 4-connected components of equal label, and count their pixels and scores.
 
     Args:
-        labels: Label map, uint8, shape ``(height, width)``.
+        labels: Label map, uint8, or codes of one, uint16; shape ``(height, width)``.
         scores: Score of each pixel, uint8, same shape.
-        keep: Which labels count; pixels of the others belong to no component. Bool, shape ``(256,)``.
+        keep: Which of them count; pixels of the others belong to no component. Bool, as many as there can be.
     """
     numbers, parents = _provisional_numbers(labels, keep)
     final, count = _final_numbers(parents)

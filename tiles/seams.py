@@ -9,7 +9,6 @@ import numpy as np
 from numba import njit
 
 from tiles.components import find_root, join
-from tiles.fragments import Fragments
 
 Key = tuple[int, int]
 
@@ -23,8 +22,8 @@ def crossing_lines(framed: np.ndarray, keep: np.ndarray) -> tuple[np.ndarray, ..
     """Where regions go on behind the sides of a sheet: top, bottom, left and right, bool, each a side long.
 
     Args:
-        framed: Label map of the sheet and of one pixel around it, uint8, shape ``(height + 2, width + 2)``.
-        keep: Labels that count, bool, shape ``(256,)``.
+        framed: Label map of the sheet and of one pixel around it, or its codes, shape ``(height + 2, width + 2)``.
+        keep: Labels or codes that count, bool, as many as there can be.
     """
     own = sides(framed[1:-1, 1:-1])
     return tuple((line == beyond[1:-1]) & keep[line] for line, beyond in zip(own, sides(framed), strict=True))
@@ -35,7 +34,7 @@ class SeamSummary:
     """What the neighbours of a sheet need to know of its fragments; small, plain arrays.
 
     Attributes:
-        labels: Label of each fragment, uint8, shape ``(fragments,)``.
+        labels: Label of each fragment, or its code, uint8 or uint16, shape ``(fragments,)``.
         first: First pixel ``(row, col)`` of each fragment, int64, shape ``(fragments, 2)``.
         top: Runs ``(length, fragment)`` along the topmost pixels, -1 where there is no fragment, int32, shape
             ``(runs, 2)``.
@@ -52,15 +51,16 @@ class SeamSummary:
     right: np.ndarray
 
 
-def summarize_seams(numbers: np.ndarray, fragments: Fragments) -> SeamSummary:
+def summarize_seams(numbers: np.ndarray, labels: np.ndarray, first: np.ndarray) -> SeamSummary:
     """Say which fragments lie along the seams of a sheet.
 
     Args:
         numbers: Fragment of each pixel, -1 where there is none, int32, shape ``(height, width)``.
-        fragments: The fragments of the sheet.
+        labels: Label of each fragment, or its code, shape ``(fragments,)``.
+        first: Its first pixel ``(row, col)``, shape ``(fragments, 2)``.
     """
     top, bottom, left, right = (_runs(line) for line in sides(numbers))
-    return SeamSummary(fragments.parts.labels, fragments.parts.first, top, bottom, left, right)
+    return SeamSummary(labels, first, top, bottom, left, right)
 
 
 def unite(summaries: Mapping[Key, SeamSummary]) -> dict[Key, np.ndarray]:

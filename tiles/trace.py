@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numba import njit
 
+from tiles.cells import LABEL
 from tiles.components import Components, find_components
 from tiles.corners import Corners, find_corners
 from tiles.fragments import Fragments
@@ -62,8 +63,8 @@ def trace_sheet(
     """Trace the 4-connected regions of one sheet.
 
     Args:
-        framed: Label map of the sheet and of one pixel around it, uint8, shape ``(height + 2, width + 2)``;
-            nodata where the raster ends.
+        framed: Label map of the sheet and of one pixel around it, uint8, or the codes of one that
+            `tiles.cells` has cut, uint16; shape ``(height + 2, width + 2)``; nodata where the raster ends.
         scores: Score of each pixel of the sheet, uint8, shape ``(height, width)``.
         offset: First pixel ``(row, col)`` of the sheet in the raster.
         keep: Labels to trace, bool, shape ``(256,)``; the others and nodata are nothing.
@@ -72,6 +73,7 @@ def trace_sheet(
         ValueError: If the arrays do not have these shapes and types.
     """
     _check_maps(framed, scores, keep)
+    keep = np.tile(keep, (np.iinfo(framed.dtype).max + 1) // len(keep))
     components = find_components(framed[1:-1, 1:-1], scores, keep)
     crossings = crossing_lines(framed, keep)
     table = _trace_components(components, framed, offset, [bool(line.any()) for line in crossings])
@@ -82,7 +84,8 @@ def trace_sheet(
     is_open = is_open[1:]
     fragments = table.take(np.flatnonzero(is_open))
     fragment_numbers = np.concatenate([[-1], np.where(is_open, np.cumsum(is_open) - 1, -1)])
-    summary = summarize_seams(fragment_numbers.astype(np.int32)[numbers], fragments)
+    codes = framed[1:-1, 1:-1][tuple(components.first[is_open].T)]
+    summary = summarize_seams(fragment_numbers.astype(np.int32)[numbers], codes, fragments.parts.first)
     return SheetTrace(_finish(table.parts.take(np.flatnonzero(~is_open))), fragments, summary)
 
 
@@ -93,8 +96,8 @@ def simplify_sheet(
 
     Args:
         trace: What was traced on a sheet.
-        labels: Label map of the sheet and of ``tolerance.reach + 1`` pixels around it, uint8, shape
-            ``(height, width)``; nodata where the raster ends.
+        labels: Label map of the sheet and of ``tolerance.reach + 1`` pixels around it, uint8, or codes, uint16;
+            shape ``(height, width)``; nodata where the raster ends.
         offset: First pixel ``(row, col)`` of that map in the raster.
         tolerance: How far lines may lie from the vertices that they replace.
     """
@@ -105,7 +108,7 @@ def simplify_sheet(
 
 
 def _check_maps(framed: np.ndarray, scores: np.ndarray, keep: np.ndarray) -> None:
-    if framed.ndim != 2 or framed.dtype != np.uint8:
+    if framed.ndim != 2 or framed.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"labels must be uint8 (height + 2, width + 2), got {framed.dtype} {framed.shape}")
     shape = (framed.shape[0] - 2, framed.shape[1] - 2)
     if scores.shape != shape or scores.dtype != np.uint8:
@@ -122,7 +125,7 @@ def _trace_components(
     A side is a seam where a region goes on behind it: top, bottom, left and right.
     """
     first = components.first
-    found = framed[first[:, 0] + 1, first[:, 1] + 1]
+    found = (framed[first[:, 0] + 1, first[:, 1] + 1] & LABEL).astype(np.uint8)
     rim_x = np.zeros(framed.shape[1] - 1, dtype=bool)
     rim_y = np.zeros(framed.shape[0] - 1, dtype=bool)
     rim_y[0], rim_y[-1], rim_x[0], rim_x[-1] = is_seam

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import PlanError
-from pipeline.polygon_plan import LabelledRaster, PolygonPlan, simplify_reasons, unknown_class_reasons
+from pipeline.polygon_plan import LabelledRaster, PolygonPlan, polygon_reasons, unknown_class_reasons
 from pipeline.rasters import expand, raster_ids
 from pipeline.reasons import folder_reason, result_reasons
 from pipeline.vectorizing.options import VectorizeOptions
@@ -60,7 +60,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     wanted = options.classes
     labels = tuple(label for label, name in enumerate(names) if wanted is None or name in wanted)
     plan = PolygonPlan(options.polygons, rasters, names, labels, options.sheet, options.output, scored=False)
-    reasons += simplify_reasons(plan)
+    reasons += polygon_reasons(plan)
     reasons += result_reasons(f"{options.output.rstrip('/')}/{raster.id}" for raster in rasters)
     if reasons:
         raise PlanError(reasons)
