@@ -130,6 +130,8 @@ def add_polygon_arguments(parser: argparse.ArgumentParser, *, scored: bool = Tru
     if scored:
         add("--min-score", type=share, default=0.0, metavar="S",
             help="drop polygons whose score, the mean of their pixels, is below this (0 to 1)")  # fmt: skip
+    add("--sieve", type=positive, metavar="M2",
+        help="dissolve regions smaller than this into the neighbour with the longest shared border")  # fmt: skip
     add("--simplify", type=positive, metavar="M",
         help="straighten borders by up to this many metres; neighbours go on sharing them")  # fmt: skip
     add("--max-region", type=whole(1), metavar="PX",

@@ -20,6 +20,7 @@ from pipeline.plan import Plan
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.publish import PublishRasters, WriteManifest, publish
 from pipeline.segment import SegmentSheets, Sheet
+from pipeline.sieve import sieve
 from pipeline.stored_labels import StoredLabels, by_raster, surroundings
 from pipeline.vectorize import OPEN, LabelSource, VectorizeSheets
 
@@ -75,7 +76,9 @@ def join_regions(
 def make_polygons(
     sheets: beam.PCollection, plan: PolygonPlan, folder: RunFolder, source: LabelSource
 ) -> tuple[beam.PCollection, beam.PCollection]:
-    """Trace and close regions: sheets of `source` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
+    """Sieve, trace and close regions: sheets of `source` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
+    if plan.options.sieve is not None:
+        sheets, source = sieve(sheets, plan, folder, source)
     vectorize = beam.ParDo(VectorizeSheets(plan, folder, source)).with_outputs(OPEN, main="sheets")
     vectorized = sheets | "Vectorize" >> vectorize
     return vectorized.sheets, close_seams(vectorized[OPEN], plan, folder)

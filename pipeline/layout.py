@@ -59,6 +59,14 @@ class RunFolder:
             self.path, "sent", f"{raster}_{sheet[0]}_{sheet[1]}_to_{home[0]}_{home[1]}.fragments"
         )
 
+    def sieving(self, raster: int, row: int, col: int) -> str:
+        """What is settled of the small regions of a sheet before its seams are known."""
+        return files.join(self.path, "sieving", f"{raster}_{row}_{col}.sieve")
+
+    def sieved(self, raster: int, row: int, col: int) -> str:
+        """The label map of a sheet without small regions."""
+        return files.join(self.path, "sieved", f"{raster}_{row}_{col}.labels")
+
     def links(self, raster: int, row: int, col: int) -> str:
         """Links of the instances of a sheet with those of tiles behind it."""
         return files.join(self.path, "links", f"{raster}_{row}_{col}.links")

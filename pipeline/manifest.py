@@ -132,6 +132,7 @@ def polygon_settings(plan: PolygonPlan) -> dict[str, Any]:
         "min_area_m2": plan.options.min_area,
         "fill_holes_m2": plan.options.fill_holes,
         "min_score": plan.options.min_score,
+        "sieve_m2": plan.options.sieve,
         "simplify_m": plan.options.simplify,
         "max_region_px": plan.options.max_region,
     }

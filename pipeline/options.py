@@ -25,6 +25,7 @@ class PolygonOptions:
         min_area: Smallest polygon, in square metres.
         fill_holes: Holes smaller than this are filled, in square metres.
         min_score: Polygons with a lower score are left out, 0 to 1.
+        sieve: Regions smaller than this are dissolved into their neighbours, in square metres; None for none.
         simplify: How far a vertex may lie from the line that replaces it, in metres; None to keep all.
         formats: Formats of the polygons.
         max_region: Regions are cut along a lattice of this side, in pixels; None to leave them whole.
@@ -33,6 +34,7 @@ class PolygonOptions:
     min_area: float = 0.0
     fill_holes: float = 0.0
     min_score: float = 0.0
+    sieve: float | None = None
     simplify: float | None = None
     formats: tuple[str, ...] = ("geojson",)
     max_region: int | None = None
@@ -59,6 +61,7 @@ class SegmentOptions:
         min_area: Smallest polygon, in square metres.
         fill_holes: Holes of polygons smaller than this are filled, in square metres.
         min_score: Polygons with a lower score are left out, 0 to 1.
+        sieve: Regions smaller than this are dissolved into their neighbours, in square metres; None for none.
         simplify: How far a vertex may lie from the line that replaces it, in metres; None to keep all.
         formats: Formats of the polygons.
         max_region: Regions are cut along a lattice of this side, in pixels; None to leave them whole.
@@ -84,6 +87,7 @@ class SegmentOptions:
     min_area: float = 0.0
     fill_holes: float = 0.0
     min_score: float = 0.0
+    sieve: float | None = None
     simplify: float | None = None
     formats: tuple[str, ...] = ("geojson",)
     max_region: int | None = None

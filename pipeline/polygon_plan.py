@@ -70,10 +70,11 @@ class PolygonPlan:
 def polygon_reasons(plan: PolygonPlan) -> list[str]:
     """Cells for things, and a tolerance that is larger than a raster or than what a sheet sees of those beside it."""
     reasons = []
-    if plan.in_parts and plan.options.max_region is not None:
-        reasons.append(
-            "--max-region cuts regions of a label map, and a detector finds whole things; leave it out"
-        )
+    for option, value in (("--max-region", plan.options.max_region), ("--sieve", plan.options.sieve)):
+        if plan.in_parts and value is not None:
+            reasons.append(
+                f"{option} is for regions of a label map, and a detector finds whole things; leave it out"
+            )
     for number, raster in enumerate(plan.rasters):
         tolerance = plan.tolerance(number)
         if tolerance is None:

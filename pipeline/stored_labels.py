@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.segment import SheetRecord
 from pipeline.store import PredictionStore
+from pipeline.vectorize import pixels_by_label
 from tiles.apron import Rim, Way, rim_of, with_apron
 from tiles.stitch import LabelMap
 
@@ -66,15 +67,26 @@ class StoredLabels:
     def __init__(self, store: PredictionStore) -> None:
         self._store = store
         self._rim = lru_cache(RIMS)(self._read_rim)
+        self._own = lru_cache(1)(self._load)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StoredLabels, (self._store,)
 
-    def read(self, sheet: Surrounded, depth: int) -> tuple[np.ndarray, np.ndarray]:
-        """Labels of a sheet and of `depth` pixels around it, and the scores of its own pixels; both uint8."""
-        own = self._store.load(sheet.record.key, LabelMap)
+    def read(self, sheet: Surrounded, depth: int) -> np.ndarray:
+        """Labels of a sheet and of `depth` pixels around it, uint8."""
         rims = {way: self._rim(key, depth) for way, key in sheet.around.items()}
-        return with_apron(own.labels, rims, depth), own.scores
+        return with_apron(self._own(sheet.record.key).labels, rims, depth)
+
+    def scores(self, sheet: Surrounded) -> np.ndarray:
+        """Scores of the pixels of a sheet, uint8."""
+        return self._own(sheet.record.key).scores
+
+    def counts(self, sheet: Surrounded, labels: np.ndarray) -> Sequence[int]:  # noqa: ARG002
+        """Pixels of a sheet by label."""
+        return pixels_by_label(labels)
 
     def _read_rim(self, key: str, depth: int) -> Rim:
-        return rim_of(self._store.load(key, LabelMap).labels, depth)
+        return rim_of(self._load(key).labels, depth)
+
+    def _load(self, key: str) -> LabelMap:
+        return self._store.load(key, LabelMap)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,8 +41,14 @@ class LabelSheet(Protocol):
 class LabelSource(Protocol):
     """Where the label maps of sheets are."""
 
-    def read(self, sheet: Any, depth: int) -> tuple[np.ndarray, np.ndarray]:
-        """Labels of a sheet and of `depth` pixels around it, and the scores of its own pixels; both uint8."""
+    def read(self, sheet: Any, depth: int) -> np.ndarray:
+        """Labels of a sheet and of `depth` pixels around it, uint8."""
+
+    def scores(self, sheet: Any) -> np.ndarray:
+        """Scores of the pixels of a sheet, uint8."""
+
+    def counts(self, sheet: Any, labels: np.ndarray) -> Sequence[int]:
+        """Pixels of a sheet by label, as they are published, 256 of them; `labels` are those that it was read with."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +108,8 @@ class VectorizeSheets(beam.DoFn):
         raster, row, col = element.place
         window, tolerance = self._plan.sheet_window(raster, row, col), self._plan.tolerance(raster)
         depth = tolerance.reach + 1 if tolerance else 1
-        labels, scores = self._source.read(element, depth)
-        pixels = pixels_by_label(inner(labels, depth))
+        labels, scores = self._source.read(element, depth), self._source.scores(element)
+        pixels = tuple(self._source.counts(element, inner(labels, depth)))
         side = self._plan.options.max_region
         if side is not None:
             labels = cut_into_cells(labels, (window.row_off - depth, window.col_off - depth), side)

@@ -439,6 +439,7 @@ def test_the_plan_is_printed_for_people_and_programs(make_raster, bundle, tmp_pa
             "'geoson' is none of geojson, geojsonl, fgb, gpkg, parquet, pmtiles; did you mean geojson?",
         ),
         (["plan", "a.tif", "--format", "svg,fgb"], "'svg' is none of geojson, geojsonl, fgb"),
+        (["plan", "a.tif", "--sieve", "0"], "'0' is not a number above 0"),
         (["plan", "a.tif", "--simplify", "0"], "'0' is not a number above 0"),
         (["plan", "a.tif", "--simplify", "-1"], "'-1' is not a number above 0"),
         (["plan", "a.tif", "--bands", "1;2"], "'1;2' is not a list of band numbers"),

@@ -259,6 +259,25 @@ def test_simplified_borders_are_shared_and_do_not_depend_on_sheets(make_raster, 
     assert manifest(tmp_path / "coarse")["polygons"]["simplify_m"] == 1
 
 
+def test_the_sieve_leaves_the_label_map_and_its_shares_as_they_were(scene, brightest, tmp_path):
+    def run(name, *options):
+        wanted = ("--classes", "land,water,lake", "--work", str(tmp_path / "work"), *options)
+        assert segment(scene, brightest, tmp_path / name, *wanted) == 0
+        found = json.loads((tmp_path / name / "scene" / "polygons.geojson").read_text())["features"]
+        (record,) = manifest(tmp_path / name)["rasters"]
+        shares = {name: found["share"] for name, found in record["classes"].items()}
+        return results(tmp_path / name), [f["properties"]["area_m2"] for f in found], shares
+
+    (labels, plain), areas, shares = run("plain")
+    least = float(np.quantile(areas, 0.7))
+    (same, sieved), larger, same_shares = run("sieved", "--sieve", str(least))
+    assert (same, same_shares) == (labels, shares) and sieved != plain
+    assert len(larger) < len(areas) and min(larger) >= 0.999 * least
+    assert sum(larger) == pytest.approx(sum(areas), rel=1e-6)
+    assert run("small sheets", "--sieve", str(least), "--sheet", "512")[0][1] == sieved
+    assert manifest(tmp_path / "sieved")["polygons"]["sieve_m2"] == least
+
+
 def test_several_rasters_of_different_kind_in_one_run(make_raster, brightest, tmp_path):
     make_raster(pixels=blocky(300, 700, 1).astype("uint16"), name="in/utm.tif")
     degrees = rasterio.Affine(1e-4, 0, 9, 0, -1e-4, 47)

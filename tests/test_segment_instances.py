@@ -155,9 +155,13 @@ def test_every_thing_is_one_polygon_on_its_pixels(scene, bundle, things, tmp_pat
     assert "roof" in capsys.readouterr().out
 
 
-def test_things_are_not_cut_into_cells(scene, bundle, tmp_path, capsys):
-    assert segment(scene, bundle, tmp_path, "--max-region", "1024") == 2
-    assert "a detector finds whole things; leave it out" in capsys.readouterr().err
+def test_things_are_neither_cut_nor_sieved(scene, bundle, tmp_path, capsys):
+    assert segment(scene, bundle, tmp_path, "--max-region", "1024", "--sieve", "9") == 2
+    said = capsys.readouterr().err
+    assert (
+        "--max-region is for regions of a label map, and a detector finds whole things; leave it out" in said
+    )
+    assert "--sieve is for regions" in said
 
 
 @pytest.mark.usefixtures("detector")

@@ -122,6 +122,11 @@ def test_options_change_the_result(tmp_path, capsys):
         area for *_, area in plain
     )
     assert len(json.dumps(run("simple", "--simplify", str(middle**0.5))[1])) < len(json.dumps(found))
+    whole = sum(area for *_, area in plain)
+    sieved = run("sieved", "--sieve", str(middle))[0]
+    assert len(sieved) < len(plain) and min(area for *_, area in sieved) >= middle * 0.999
+    assert sum(area for *_, area in sieved) == pytest.approx(whole, rel=1e-6)
+    assert run("sieved by small sheets", "--sieve", str(middle), "--sheet", "64")[0] == sieved
     cut = run("cut", "--max-region", "100")[0]
     assert len(cut) > len(plain)
     assert sum(area for *_, area in cut) == pytest.approx(sum(area for *_, area in plain))

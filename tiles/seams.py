@@ -59,7 +59,7 @@ def summarize_seams(numbers: np.ndarray, labels: np.ndarray, first: np.ndarray) 
         labels: Label of each fragment, or its code, shape ``(fragments,)``.
         first: Its first pixel ``(row, col)``, shape ``(fragments, 2)``.
     """
-    top, bottom, left, right = (_runs(line) for line in sides(numbers))
+    top, bottom, left, right = (runs(line[:, None]) for line in sides(numbers))
     return SeamSummary(labels, first, top, bottom, left, right)
 
 
@@ -87,25 +87,29 @@ def unite(summaries: Mapping[Key, SeamSummary]) -> dict[Key, np.ndarray]:
             if other in summaries:
                 shared = _shared(summaries, (key, side), (other, opposite))
                 pairs.append(shared + np.array([base[key], base[other]]))
-    roots = _roots(int(sum(counts)), np.concatenate(pairs))
+    joined = roots(int(sum(counts)), np.concatenate(pairs))
     first = np.concatenate([np.zeros((0, 2), dtype=np.int64)] + [summaries[key].first for key in keys])
-    homes = _homes(roots, first)
+    homes = _homes(joined, first)
     return {key: homes[base[key] : end] for key, end in zip(keys, ends, strict=True)}
 
 
-def _runs(line: np.ndarray) -> np.ndarray:
-    """Runs ``(length, value)`` of equal values, int32, shape ``(runs, 2)``."""
-    starts = np.flatnonzero(np.concatenate([[True], line[1:] != line[:-1]]))
+def runs(line: np.ndarray) -> np.ndarray:
+    """Runs ``(length, value, ...)`` of equal rows of values, int32, of rows of shape ``(n, values)``."""
+    starts = np.flatnonzero(np.concatenate([[True], (line[1:] != line[:-1]).any(axis=1)]))
     lengths = np.diff(np.concatenate([starts, [len(line)]]))
-    return np.stack([lengths, line[starts]], axis=1).astype(np.int32)
+    return np.column_stack([lengths, line[starts]]).astype(np.int32)
+
+
+def spread(line: np.ndarray) -> np.ndarray:
+    """The rows of values of some `runs`, int64, shape ``(n, values)``."""
+    return np.repeat(line[:, 1:], line[:, 0], axis=0).astype(np.int64)
 
 
 def _shared(summaries: Mapping[Key, SeamSummary], near: tuple[Key, str], far: tuple[Key, str]) -> np.ndarray:
     """Pairs of fragments of equal label that share a piece of the seam between two sheets: ``(pairs, 2)``."""
     lines = []
     for key, side in (near, far):
-        runs = getattr(summaries[key], side)
-        lines.append(np.repeat(runs[:, 1], runs[:, 0]).astype(np.int64))
+        lines.append(spread(getattr(summaries[key], side))[:, 0])
     if len(lines[0]) != len(lines[1]):
         raise ValueError(
             f"sheet {near[0]} is {len(lines[0])} px long on its {near[1]} side, "
@@ -118,7 +122,7 @@ def _shared(summaries: Mapping[Key, SeamSummary], near: tuple[Key, str], far: tu
 
 
 @njit(cache=True, nogil=True)
-def _roots(count, pairs):  # type: ignore[no-untyped-def]
+def roots(count, pairs):  # type: ignore[no-untyped-def]
     """The smallest index that each of `count` items is joined with by `pairs`."""
     parents = np.arange(count)
     for k in range(len(pairs)):
@@ -128,10 +132,10 @@ def _roots(count, pairs):  # type: ignore[no-untyped-def]
     return parents
 
 
-def _homes(roots: np.ndarray, first: np.ndarray) -> np.ndarray:
+def _homes(joined: np.ndarray, first: np.ndarray) -> np.ndarray:
     """First pixel of the region of each fragment, by the root of each; shape ``(fragments, 2)``."""
-    order = np.lexsort((first[:, 1], first[:, 0], roots))
-    _, starts, inverse = np.unique(roots[order], return_index=True, return_inverse=True)
+    order = np.lexsort((first[:, 1], first[:, 0], joined))
+    _, starts, inverse = np.unique(joined[order], return_index=True, return_inverse=True)
     home = np.empty_like(first)
     home[order] = first[order][starts[inverse]]
     return home

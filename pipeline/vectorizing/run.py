@@ -17,6 +17,7 @@ from pipeline.manifest import polygon_settings, polygons_entry, run_entry
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.publish import Published, PublishRasters, WriteManifest, publish
 from pipeline.run import run_job
+from pipeline.vectorize import pixels_by_label
 from pipeline.vectorizing.plan import VectorizePlan
 from tiles.label_raster import LabelRaster
 from tiles.window import Window
@@ -44,8 +45,8 @@ class RasterLabels:
     def __init__(self, paths: Sequence[str]) -> None:
         self._rasters = [LabelRaster(path) for path in paths]
 
-    def read(self, sheet: RasterSheet, depth: int) -> tuple[np.ndarray, np.ndarray]:
-        """Labels of a sheet and of `depth` pixels around it, and scores, which are 0; both uint8."""
+    def read(self, sheet: RasterSheet, depth: int) -> np.ndarray:
+        """Labels of a sheet and of `depth` pixels around it, uint8."""
         window = sheet.window
         around = Window(
             window.row_off - depth,
@@ -53,7 +54,15 @@ class RasterLabels:
             window.height + 2 * depth,
             window.width + 2 * depth,
         )
-        return self._rasters[sheet.place[0]].read(around), np.zeros(window.shape, np.uint8)
+        return self._rasters[sheet.place[0]].read(around)
+
+    def scores(self, sheet: RasterSheet) -> np.ndarray:
+        """Nothing is known of scores: 0 everywhere, uint8."""
+        return np.zeros(sheet.window.shape, np.uint8)
+
+    def counts(self, sheet: RasterSheet, labels: np.ndarray) -> Sequence[int]:  # noqa: ARG002
+        """Pixels of a sheet by label."""
+        return pixels_by_label(labels)
 
 
 def run_vectorize(plan: VectorizePlan) -> dict[str, Any] | None:

@@ -1,0 +1,174 @@
+"""Small regions are dissolved before polygons are made: sheets -> seams -> sheets; see `tiles.sieve`."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import apache_beam as beam
+import numpy as np
+import zstandard
+from apache_beam.metrics import Metrics
+
+from pipeline import files
+from pipeline.layout import RunFolder
+from pipeline.polygon_plan import PolygonPlan
+from pipeline.vectorize import LabelSheet, LabelSource, inner, pixels_by_label
+from tiles.apron import Rim, rim_of, with_apron
+from tiles.pixel_sizes import pixel_sizes
+from tiles.sieve import PixelSizes, SheetSieve, SieveSummary, apply_sieve, sieve_seams, sieve_sheet
+
+if TYPE_CHECKING:
+    from pipeline.segment import SheetRecord
+
+RIMS = 64
+"""Rims of sheets that a worker keeps."""
+
+
+@dataclass(frozen=True)
+class SievedSheet:
+    """A sheet whose small regions are dissolved.
+
+    Attributes:
+        sheet: The sheet as it was.
+        counts: Its pixels by label before that, 256 of them.
+    """
+
+    sheet: LabelSheet
+    counts: tuple[int, ...]
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Raster, and row and column of the sheet."""
+        return self.sheet.place
+
+    @property
+    def record(self) -> SheetRecord | None:
+        """What the first half said of it, where there was one."""
+        return self.sheet.record
+
+
+def sieve(
+    sheets: beam.PCollection, plan: PolygonPlan, folder: RunFolder, source: LabelSource
+) -> tuple[beam.PCollection, LabelSource]:
+    """Dissolve small regions: sheets of `source` -> `SievedSheet` of the source that is returned."""
+    sieved = (
+        sheets
+        | "Sieve" >> beam.ParDo(SieveSheets(plan, folder, source))
+        | "SievedOfRaster" >> beam.GroupByKey()
+        | "SieveSeams" >> beam.FlatMap(settle_seams, plan)
+        | "SpreadSettled" >> beam.Reshuffle()
+        | "ApplySieve" >> beam.ParDo(ApplySieve(folder))
+        | "AllSieved" >> beam.GroupByKey()
+        | "EachSieved" >> beam.FlatMap(lambda element: element[1])
+        | "SpreadSieved" >> beam.Reshuffle()
+    )
+    return sieved, SievedLabels(plan, folder, source)
+
+
+def sizes_of(plan: PolygonPlan, raster: int) -> PixelSizes:
+    """Sizes of the pixels of a raster."""
+    return pixel_sizes(plan.rasters[raster].georef, plan.options.sieve or 0.0)
+
+
+class SieveSheets(beam.DoFn):
+    """Settles what has nothing to do with seams: `LabelSheet` -> raster -> (`SievedSheet`, summary)."""
+
+    def __init__(self, plan: PolygonPlan, folder: RunFolder, source: LabelSource) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._source = source
+        self._timer = Metrics.distribution("terraseam", "sieve_ms")
+
+    def process(self, element: LabelSheet) -> Iterator[tuple[int, tuple[SievedSheet, SieveSummary]]]:
+        """Sieve one sheet."""
+        start = time.perf_counter()
+        raster, row, col = element.place
+        window = self._plan.sheet_window(raster, row, col)
+        framed = self._source.read(element, 1)
+        found = sieve_sheet(framed, (window.row_off, window.col_off), sizes_of(self._plan, raster))
+        write_packed(self._folder.sieving(raster, row, col), found)
+        yield raster, (SievedSheet(element, pixels_by_label(inner(framed, 1))), found.summary)
+        self._timer.update(round((time.perf_counter() - start) * 1000))
+
+
+def settle_seams(
+    element: tuple[int, Iterable[tuple[SievedSheet, SieveSummary]]], plan: PolygonPlan
+) -> Iterator[tuple[SievedSheet, np.ndarray]]:
+    """For each sheet of a raster, the labels of what its seams decide on."""
+    raster, found = element
+    sheets: dict[tuple[int, int], SievedSheet] = {}
+    summaries: dict[tuple[int, int], SieveSummary] = {}
+    for sheet, summary in found:
+        _, row, col = sheet.place
+        sheets[row, col], summaries[row, col] = sheet, summary
+    settled = sieve_seams(summaries, sizes_of(plan, raster))
+    return ((sheets[key], labels) for key, labels in settled.items())
+
+
+class ApplySieve(beam.DoFn):
+    """Writes sieved label maps: (`SievedSheet`, labels) -> raster -> `SievedSheet`."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+
+    def process(self, element: tuple[SievedSheet, np.ndarray]) -> Iterator[tuple[int, SievedSheet]]:
+        """Write one label map."""
+        sheet, settled = element
+        found: SheetSieve = read_packed(self._folder.sieving(*sheet.place))
+        write_packed(self._folder.sieved(*sheet.place), apply_sieve(found, settled))
+        yield sheet.place[0], sheet
+
+
+class SievedLabels:
+    """The sieved label maps of a run; scores are those of the source before."""
+
+    def __init__(self, plan: PolygonPlan, folder: RunFolder, source: LabelSource) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._source = source
+        self._rim = lru_cache(RIMS)(self._read_rim)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SievedLabels, (self._plan, self._folder, self._source)
+
+    def read(self, sheet: SievedSheet, depth: int) -> np.ndarray:
+        """Labels of a sheet and of `depth` pixels around it, uint8."""
+        raster, row, col = sheet.place
+        rows, cols = self._plan.lattice(raster).sheet_shape
+        rims = {
+            (down, right): self._rim((raster, row + down, col + right), depth)
+            for down, right in product((-1, 0, 1), (-1, 0, 1))
+            if (down or right) and 0 <= row + down < rows and 0 <= col + right < cols
+        }
+        return with_apron(self._read(sheet.place), rims, depth)
+
+    def scores(self, sheet: SievedSheet) -> np.ndarray:
+        """Scores of the pixels of a sheet, uint8."""
+        return self._source.scores(sheet.sheet)
+
+    def counts(self, sheet: SievedSheet, labels: np.ndarray) -> Sequence[int]:  # noqa: ARG002
+        """Pixels by label before small regions were dissolved."""
+        return sheet.counts
+
+    def _read(self, place: tuple[int, int, int]) -> np.ndarray:
+        labels: np.ndarray = read_packed(self._folder.sieved(*place))
+        return labels
+
+    def _read_rim(self, place: tuple[int, int, int], depth: int) -> Rim:
+        return rim_of(self._read(place), depth)
+
+
+def write_packed(path: str, what: Any) -> None:
+    """Write a value, compressed."""
+    files.write_bytes(path, zstandard.ZstdCompressor(level=1).compress(pickle.dumps(what)))
+
+
+def read_packed(path: str) -> Any:
+    """The value that `write_packed` wrote."""
+    return pickle.loads(zstandard.ZstdDecompressor().decompress(files.read_bytes(path)))
