@@ -145,3 +145,20 @@ def test_sizes_of_pixels_are_their_areas_on_the_ground(name):
 def test_a_sieve_of_nothing_is_refused():
     with pytest.raises(ValueError, match="larger than 0 m2 to be large, got 0"):
         pixel_sizes(GEOREFS["utm"], 0)
+
+
+def test_of_regions_that_have_grown_to_one_size_the_first_goes_first():
+    labels = np.array([[0, 2, 0], [1, 2, 0], [0, 2, 0]], np.uint8)
+    assert np.array_equal(one_by_one(labels, even(8)), np.full((3, 3), 2))
+    assert np.array_equal(whole(labels, even(8)), np.full((3, 3), 2))
+
+
+def test_a_region_is_as_large_as_its_first_pixel_says_wherever_it_is_cut():
+    labels = np.ones((40, 9), np.uint8)
+    labels[15:25, 4] = 2
+
+    def sizes(first):
+        return np.where(first[:, 0] <= 15, LARGE * 0.0995, LARGE * 0.1115).astype(np.int64)
+
+    for size in (5, 16, 40):
+        assert (by_sheets(labels, size, sizes) == 1).all()
