@@ -15,6 +15,9 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+
+# TensorFlow brings an SQLite without R-trees, and GDAL uses whichever is loaded first: GeoPackages would lack their index.
+import pyogrio  # noqa: F401
 from apache_beam.metrics import Metrics
 
 from models.engines.engine import Engine

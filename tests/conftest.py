@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyogrio  # noqa: F401 - before TensorFlow, as pipeline/segment.py says
 import pytest
 import rasterio
 from rasterio.enums import ColorInterp

@@ -50,11 +50,12 @@ def test_enlargement_is_that_of_keras(source, target):
 
 
 def test_enlargement_finds_its_place_in_half_precision():
-    ramp = np.linspace(0, 1, 100, dtype=np.float32)[None, :, None, None] * np.ones((1, 1, 3, 1), np.float32)
+    stripes = (np.arange(100, dtype=np.float32) % 2)[None, :, None, None] * np.ones((1, 1, 3, 1), np.float32)
     like = np.zeros((1, 800, 3, 1), np.float32)
-    want = np.asarray(EnlargeLike2D()([ramp, like]))
-    made = np.asarray(keras.ops.cast(EnlargeLike2D(dtype="bfloat16")([ramp, like]), "float32"))
-    np.testing.assert_allclose(made, want, atol=2**-8)
+    want = np.asarray(EnlargeLike2D()([stripes, like]))
+    made = np.asarray(keras.ops.cast(EnlargeLike2D(dtype="bfloat16")([stripes, like]), "float32"))
+    # Weights are rounded to steps of 2**-8; a place that is off by a tenth of an element would change all by as much.
+    np.testing.assert_allclose(made, want, atol=2**-7)
 
 
 def test_shapes_are_known_before_anything_runs():

@@ -1,7 +1,11 @@
 """Tables for GIS: the same features in all formats, read back by the libraries that others read them with."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
@@ -18,6 +22,7 @@ from tiles.packed import pack, unpack
 from tiles.tables import BATCH, TABLES, Table, finest_zoom
 from tiles.truth import geoparquet
 
+ROOT = Path(__file__).parent.parent
 OPTIONS = FeatureOptions("scene", ("sea", "land", "lake", "ice", "rock"), wkb=True)
 TRUE_FORMATS = ("fgb", "gpkg", "parquet")
 ATTRIBUTES = ["id", "class", "score", "area_m2", "perimeter_m", "raster", "touches_edge"]
@@ -72,6 +77,28 @@ def test_tables_say_their_crs_and_kind(ending, tmp_path):
         len(found),
     )
     assert info["capabilities"]["fast_spatial_filter"]
+
+
+CODE = """
+import {first}
+import tensorflow
+import pathlib, sys
+from dataclasses import replace
+from georefs import GEOREFS
+from tiles.tables import TABLES, Table
+TABLES["gpkg"](pathlib.Path(sys.argv[1]), [], Table(GEOREFS["utm"], "Polygon"))
+"""
+
+
+@pytest.mark.parametrize(("first", "status"), [("pipeline.segment", 0), ("numpy", 1)])
+def test_geopackages_have_an_index_though_tensorflow_has_an_sqlite_of_its_own(first, status, tmp_path):
+    code, path = CODE.format(first=first), str(tmp_path / "polygons.gpkg")
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stderr
+    assert ("got no spatial index" in done.stderr) == (status == 1)
 
 
 def test_geoparquet_keeps_to_its_rules(tmp_path):

@@ -72,8 +72,16 @@ def write_flatgeobuf(path: Path, features: Iterable[Feature], table: Table) -> N
 
 
 def write_geopackage(path: Path, features: Iterable[Feature], table: Table) -> None:
-    """Write a GeoPackage with one layer, and an index."""
+    """Write a GeoPackage with one layer, and an index.
+
+    Raises:
+        RuntimeError: If GDAL uses an SQLite that knows no index, as where TensorFlow was loaded before pyogrio.
+    """
     _write_with_gdal(path, features, table, "GPKG", {})
+    if not pyogrio.read_info(path)["capabilities"]["fast_spatial_filter"]:
+        raise RuntimeError(
+            f"{path.name} got no spatial index: the SQLite in this process has no R-tree; import pyogrio before TensorFlow"
+        )
 
 
 def write_pmtiles(path: Path, features: Iterable[Feature], table: Table) -> None:
