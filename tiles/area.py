@@ -8,6 +8,7 @@ _SEMI_MAJOR_M = 6378137.0
 _FLATTENING = 1 / 298.257223563
 _SEMI_MINOR_M = _SEMI_MAJOR_M * (1 - _FLATTENING)
 _ECCENTRICITY = np.sqrt(_FLATTENING * (2 - _FLATTENING))
+_LONG = 1e-3
 _GAUSS_PLACES = (0.5 - np.sqrt(0.15), 0.5, 0.5 + np.sqrt(0.15))
 _GAUSS_WEIGHTS = (5 / 18, 8 / 18, 5 / 18)
 
@@ -40,7 +41,8 @@ def ring_areas(lonlat: np.ndarray, ring_offsets: np.ndarray, poles: np.ndarray) 
 def ring_lengths(lonlat: np.ndarray, ring_offsets: np.ndarray) -> np.ndarray:
     """Length of each ring in metres, along edges that are straight in longitude and latitude.
 
-    By Gauss' rule with three points an edge, of the length of a step on the ellipsoid at its latitude.
+    By Gauss' rule, of the length of a step on the ellipsoid at its latitude: with one point an edge, and three where an
+    edge spans more than a thousandth of a radian of latitude (6 km) or longitude.
 
     Args:
         lonlat: Vertices of closed rings in degrees, longitudes without jumps, shape ``(vertices, 2)``.
@@ -50,15 +52,21 @@ def ring_lengths(lonlat: np.ndarray, ring_offsets: np.ndarray) -> np.ndarray:
         return np.zeros(0)
     lon, lat = np.radians(lonlat).T
     lon_step, lat_step = np.diff(lon), np.diff(lat)
-    lengths = np.zeros(len(lon))
-    for place, weight in zip(_GAUSS_PLACES, _GAUSS_WEIGHTS, strict=True):
-        here = lat[:-1] + place * lat_step
-        shrink = 1 / np.sqrt(1 - (_ECCENTRICITY * np.sin(here)) ** 2)
-        north = _SEMI_MAJOR_M * (1 - _ECCENTRICITY**2) * shrink**3 * lat_step
-        east = _SEMI_MAJOR_M * shrink * np.cos(here) * lon_step
-        lengths[:-1] += weight * np.hypot(north, east)
+    lengths = np.append(_steps(lat[:-1] + lat_step / 2, lon_step, lat_step), 0.0)
+    long = np.flatnonzero((np.abs(lat_step) > _LONG) | (np.abs(lon_step) > _LONG))
+    lengths[long] = sum(
+        weight * _steps(lat[long] + place * lat_step[long], lon_step[long], lat_step[long])
+        for place, weight in zip(_GAUSS_PLACES, _GAUSS_WEIGHTS, strict=True)
+    )
     lengths[ring_offsets[1:] - 1] = 0.0
     return np.add.reduceat(lengths, ring_offsets[:-1])
+
+
+def _steps(lat: np.ndarray, lon_step: np.ndarray, lat_step: np.ndarray) -> np.ndarray:
+    """Metres of steps of longitude and latitude at latitudes, all in radians."""
+    shrink = 1 / np.sqrt(1 - (_ECCENTRICITY * np.sin(lat)) ** 2)
+    north = _SEMI_MAJOR_M * (1 - _ECCENTRICITY**2) * shrink**3 * lat_step
+    return np.hypot(north, _SEMI_MAJOR_M * shrink * np.cos(lat) * lon_step)
 
 
 def _area_from_equator(lat: np.ndarray) -> np.ndarray:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 import shapely
 
+from tiles.feature_texts import FeatureTexts
 from tiles.georef import Georef
 from tiles.outlines import fill_small_holes, outline
 from tiles.regions import Regions
@@ -103,27 +103,27 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
         raise ValueError(f"label {regions.labels.max()} has no name among {len(options.class_names)} classes")
     regions = fill_small_holes(regions, georef, options.fill_holes_m2)
     outlines = outline(regions, georef)
-    at_edge = touches_edge(regions, georef)
-    scores = regions.score_sum / (255 * np.maximum(regions.pixels, 1))
+    at_edge = touches_edge(regions, georef).tolist()
+    scores = (regions.score_sum / (255 * np.maximum(regions.pixels, 1))).tolist()
+    areas, perimeters = outlines.areas_m2.tolist(), outlines.perimeters_m.tolist()
+    names = [options.class_names[label] for label in regions.labels.tolist()]
+    firsts = list(map(tuple, regions.first.tolist()))
+    texts = FeatureTexts(outlines) if options.text else None
     shapes = shapely.to_wkb(map_polygons(regions, georef), byte_order=1) if options.wkb else None
     found = []
-    for i in range(len(regions)):
-        if not options.keeps(outlines.areas_m2[i], scores[i]):
+    for i, first in enumerate(firsts):
+        if not options.keeps(areas[i], scores[i]):
             continue
-        name, area = options.class_names[regions.labels[i]], significant(float(outlines.areas_m2[i]))
-        first = (int(regions.first[i, 0]), int(regions.first[i, 1]))
         properties = {
-            "class": name,
-            "score": round(float(scores[i]), 4) if options.scored else None,
-            "area_m2": area,
-            "perimeter_m": significant(float(outlines.perimeters_m[i])),
+            "class": names[i],
+            "score": round(scores[i], 4) if options.scored else None,
+            "area_m2": significant(areas[i]),
+            "perimeter_m": significant(perimeters[i]),
             "raster": options.raster,
-            "touches_edge": bool(at_edge[i]),
+            "touches_edge": at_edge[i],
         }
-        identity = feature_id(options.raster, name, first)
-        text = (
-            feature_json(identity, outlines.bounds[i], properties, outlines.parts(i)) if options.text else b""
-        )
+        identity = feature_id(options.raster, names[i], first)
+        text = b"" if texts is None else texts.feature(i, identity, properties)
         found.append(Feature(first, identity, properties, text, b"" if shapes is None else shapes[i]))
     return found
 
@@ -152,34 +152,6 @@ def feature_id(raster: str, class_name: str, first: tuple[int, int], *more: int)
     """
     name = "\0".join(map(str, (raster, class_name, *first, *more)))
     return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
-
-
-def feature_json(
-    identity: str,
-    bounds: Sequence[float] | np.ndarray,
-    properties: Mapping[str, Any],
-    parts: list[list[np.ndarray]],
-) -> bytes:
-    """A feature as UTF-8 JSON; it begins with type, id and bbox.
-
-    Args:
-        identity: Its id.
-        bounds: West, south, east and north, in degrees.
-        properties: Its properties.
-        parts: Rings of the polygons that it consists of, shell first, each of shape ``(vertices, 2)``.
-    """
-    alone = len(parts) == 1
-    feature = {
-        "type": "Feature",
-        "id": identity,
-        "bbox": bounds,
-        "properties": properties,
-        "geometry": {
-            "type": "Polygon" if alone else "MultiPolygon",
-            "coordinates": parts[0] if alone else parts,
-        },
-    }
-    return orjson.dumps(feature, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def significant(area: float) -> float:

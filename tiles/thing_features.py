@@ -12,11 +12,11 @@ import shapely
 
 from tiles.close import close_regions
 from tiles.corners import Corners
+from tiles.feature_texts import feature_json
 from tiles.features import (
     Feature,
     FeatureOptions,
     feature_id,
-    feature_json,
     map_polygons,
     significant,
     touches_edge,
