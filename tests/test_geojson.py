@@ -336,7 +336,8 @@ def perpendicular_deviation(georef, start, end):
     x, y = rasterio.warp.transform("OGC:CRS84", georef.crs, *chord.T)
     back = ~Affine(*georef.transform)
     cols, rows = np.array([back @ point for point in zip(x, y, strict=True)]).T
-    return np.abs(rows - start[1]).max() if start[1] == end[1] else np.abs(cols - start[0]).max()
+    right, down = np.subtract(end, start)
+    return np.abs((cols - start[0]) * down - (rows - start[1]) * right).max() / np.hypot(right, down)
 
 
 @pytest.mark.parametrize("name", GEOREFS)
@@ -351,6 +352,27 @@ def test_long_edges_stay_within_a_tenth_of_a_pixel(name):
         for start, end in pairwise(dense):
             worst = max(worst, perpendicular_deviation(georef, start, end))
     assert worst <= 0.1
+
+
+@pytest.mark.parametrize("name", GEOREFS)
+def test_long_slanted_edges_stay_within_a_tenth_of_a_pixel(name):
+    georef = GEOREFS[name]
+    width, height = georef.width, georef.height
+    ring = np.array([[0, height // 3], [width, 0], [width // 2, height], [0, height // 3]])
+    dense, offsets = densify(ring, np.array([0, 4]), densify_step(georef))
+    worst = max(perpendicular_deviation(georef, start, end) for start, end in pairwise(dense))
+    assert worst <= 0.1
+    assert offsets.tolist() == [0, len(dense)]
+    backward, _ = densify(ring[::-1].copy(), np.array([0, 4]), densify_step(georef))
+    assert np.array_equal(dense, backward[::-1])
+
+
+def test_slanted_edges_are_cut_into_equal_parts():
+    ring = np.array([[0, 0], [10, 4], [10, 6], [0, 0]])
+    dense, _ = densify(ring, np.array([0, 4]), 8)
+    assert dense.tolist() == [
+        [0, 0], [10 / 3, 4 / 3], [20 / 3, 8 / 3], [10, 4], [10, 6], [20 / 3, 4], [10 / 3, 2], [0, 0],
+    ]  # fmt: skip
 
 
 def test_steps_are_powers_of_two_and_as_long_as_can_be():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import rasterio
 import rasterio.features
@@ -22,6 +23,62 @@ def crop(source, path, window):
         with rasterio.open(path, "w", **profile, **shape, compress="deflate", tiled=True) as target:
             target.write(raster.read((1, 2, 3), window=window))
     return path
+
+
+def corners_of(ring):
+    """The vertices of a ring at which it turns."""
+    ring = np.array(ring)[:-1]
+    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
+    turns = np.abs(before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]) > 1e-3
+    return np.round(ring[turns], 3)
+
+
+def normal(shells_and_holes):
+    return shapely.normalize(shapely.Polygon(*shells_and_holes)).wkb
+
+
+@pytest.mark.slow
+def test_polygons_of_a_real_run_equal_one_pass_and_cover_the_raster_when_simplified(data_folder, tmp_path):
+    window = rasterio.windows.Window(8700, 5900, 1100, 700)
+    scene = crop(data_folder / "bluemarble" / "bluemarble_16384.tif", tmp_path / "italy.tif", window)
+    options = [
+        "--model",
+        "coast",
+        "--tile",
+        "512",
+        "--sheet",
+        "512",
+        "--format",
+        "parquet",
+        "--classes",
+        "land,water",
+    ]
+
+    def polygons(name, *more):
+        output = ["--output", str(tmp_path / name), "--work", str(tmp_path / "work")]
+        assert main(["segment", str(scene), *options, *output, *more]) == 0
+        table = pyarrow.parquet.read_table(tmp_path / name / "italy" / "polygons.parquet")
+        return np.array(shapely.from_wkb(table["geometry"].to_pylist())), table["class"].to_pylist()
+
+    found, classes = polygons("plain")
+    ours = {
+        (normal([corners_of(one.exterior.coords), [corners_of(hole.coords) for hole in one.interiors]]), name)
+        for one, name in zip(found, classes, strict=True)
+    }
+    with rasterio.open(tmp_path / "plain" / "italy" / "labels.tif") as dataset:
+        labels, transform = dataset.read(1), dataset.transform
+    names = {0: "land", 1: "water"}
+    theirs = set()
+    for shape, label in rasterio.features.shapes(labels, mask=labels != 255, transform=transform):
+        shell, *holes = (corners_of(ring) for ring in shape["coordinates"])
+        theirs.add((normal([shell, holes]), names[int(label)]))
+    assert ours == theirs
+    area = shapely.area(found).sum()
+    for more in (["--simplify", "4000"], ["--sieve", "1e8"], ["--sieve", "1e8", "--simplify", "6000"]):
+        changed, _ = polygons("changed", *more)
+        assert shapely.is_valid(changed).all() and shapely.coverage_is_valid(changed)
+        assert shapely.area(changed).sum() == pytest.approx(area, rel=1e-12)
+        assert shapely.get_num_coordinates(changed).sum() < shapely.get_num_coordinates(found).sum()
 
 
 @pytest.mark.slow
