@@ -134,6 +134,8 @@ def add_polygon_arguments(parser: argparse.ArgumentParser, *, scored: bool = Tru
         help="dissolve regions smaller than this into the neighbour with the longest shared border")  # fmt: skip
     add("--simplify", type=positive, metavar="M",
         help="straighten borders by up to this many metres; neighbours go on sharing them")  # fmt: skip
+    add("--regularize", action="store_true",
+        help="give polygons right angles where their outlines support them, as those of most buildings do")  # fmt: skip
     add("--max-region", type=whole(1), metavar="PX",
         help="cut regions along a lattice of this side, such as 8192: for what spans a large raster")  # fmt: skip
     add("--format", dest="formats", type=formats, default=("geojson",), metavar="a,b",

@@ -69,6 +69,7 @@ def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:
         options.min_area,
         options.fill_holes,
         options.min_score,
+        regularized=options.regularize,
         scored=plan.scored,
         text=not TEXTS.isdisjoint(options.formats),
         wkb=not TEXTS.issuperset(options.formats),

@@ -134,6 +134,7 @@ def polygon_settings(plan: PolygonPlan) -> dict[str, Any]:
         "min_score": plan.options.min_score,
         "sieve_m2": plan.options.sieve,
         "simplify_m": plan.options.simplify,
+        "regularize": plan.options.regularize,
         "max_region_px": plan.options.max_region,
     }
 

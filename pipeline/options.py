@@ -27,6 +27,7 @@ class PolygonOptions:
         min_score: Polygons with a lower score are left out, 0 to 1.
         sieve: Regions smaller than this are dissolved into their neighbours, in square metres; None for none.
         simplify: How far a vertex may lie from the line that replaces it, in metres; None to keep all.
+        regularize: Whether polygons get right angles where their outlines support them.
         formats: Formats of the polygons.
         max_region: Regions are cut along a lattice of this side, in pixels; None to leave them whole.
     """
@@ -36,6 +37,7 @@ class PolygonOptions:
     min_score: float = 0.0
     sieve: float | None = None
     simplify: float | None = None
+    regularize: bool = False
     formats: tuple[str, ...] = ("geojson",)
     max_region: int | None = None
 
@@ -63,6 +65,7 @@ class SegmentOptions:
         min_score: Polygons with a lower score are left out, 0 to 1.
         sieve: Regions smaller than this are dissolved into their neighbours, in square metres; None for none.
         simplify: How far a vertex may lie from the line that replaces it, in metres; None to keep all.
+        regularize: Whether polygons get right angles where their outlines support them.
         formats: Formats of the polygons.
         max_region: Regions are cut along a lattice of this side, in pixels; None to leave them whole.
         any_gsd: Whether rasters may have another GSD than the network was trained at.
@@ -89,6 +92,7 @@ class SegmentOptions:
     min_score: float = 0.0
     sieve: float | None = None
     simplify: float | None = None
+    regularize: bool = False
     formats: tuple[str, ...] = ("geojson",)
     max_region: int | None = None
     any_gsd: bool = False

@@ -21,7 +21,8 @@ def write_polygons(folder: Path, plan: PolygonPlan, raster: int, records: Iterab
     rows: dict[int, list[str]] = {}
     for record in sorted(records, key=lambda record: record.path):
         rows.setdefault(record.row, []).append(record.path)
-    table = Table(plan.rasters[raster].georef, "MultiPolygon" if plan.in_parts else "Polygon")
+    kind = "MultiPolygon" if plan.in_parts else "Polygon"
+    table = Table(plan.rasters[raster].georef, kind, plan.options.regularize)
     for ending in plan.options.formats:
         ordered = chain.from_iterable(merge_features(rows[row], folder) for row in sorted(rows))
         path = folder / FILES[ending]

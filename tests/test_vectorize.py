@@ -127,6 +127,9 @@ def test_options_change_the_result(tmp_path, capsys):
     assert len(sieved) < len(plain) and min(area for *_, area in sieved) >= middle * 0.999
     assert sum(area for *_, area in sieved) == pytest.approx(whole, rel=1e-6)
     assert run("sieved by small sheets", "--sieve", str(middle), "--sheet", "64")[0] == sieved
+    squared, found = run("squared", "--regularize")
+    assert any(f["properties"]["regularized"] for f in found) and squared != plain
+    assert run("squared by small sheets", "--regularize", "--sheet", "64")[1] == found
     cut = run("cut", "--max-region", "100")[0]
     assert len(cut) > len(plain)
     assert sum(area for *_, area in cut) == pytest.approx(sum(area for *_, area in plain))

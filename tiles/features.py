@@ -15,6 +15,7 @@ from tiles.feature_texts import FeatureTexts
 from tiles.georef import Georef
 from tiles.outlines import fill_small_holes, outline
 from tiles.regions import Regions
+from tiles.regularize import regularize
 
 _AREA_DIGITS = 7
 
@@ -29,6 +30,7 @@ class FeatureOptions:
         min_area_m2: Regions smaller than this are left out, in square metres.
         fill_holes_m2: Holes smaller than this are filled, in square metres.
         min_score: Regions with a lower score are left out, 0 to 1.
+        regularized: Whether regions get right angles where their outlines support them.
         scored: Whether they have a score; else it is null.
         text: Whether features are made as GeoJSON.
         wkb: Whether they are made as WKB in the raster's CRS.
@@ -39,6 +41,7 @@ class FeatureOptions:
     min_area_m2: float = 0.0
     fill_holes_m2: float = 0.0
     min_score: float = 0.0
+    regularized: bool = False
     scored: bool = True
     text: bool = True
     wkb: bool = False
@@ -85,7 +88,8 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
     Coordinates are WGS 84 longitude and latitude with 7 decimals, about 1 cm: on rasters of 2 cm a pixel or
     coarser, neighbouring vertices stay apart. ``area_m2`` is the area on the ellipsoid before rounding, with
     7 significant digits, ``perimeter_m`` the length of all rings there; ``score`` the mean of the pixels' top
-    scores, 0 to 1; ``touches_edge`` says whether the raster ends at it; the id is a hash of raster, class and first
+    scores, 0 to 1; ``touches_edge`` says whether the raster ends at it, and of regularized ones ``regularized`` whether
+    they were changed and ``area_change`` by how much of their area they grew; the id is a hash of raster, class and first
     pixel. A region that crosses the antimeridian becomes a MultiPolygon.
 
     Args:
@@ -102,8 +106,10 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
     if len(regions) and regions.labels.max() >= len(options.class_names):
         raise ValueError(f"label {regions.labels.max()} has no name among {len(options.class_names)} classes")
     regions = fill_small_holes(regions, georef, options.fill_holes_m2)
-    outlines = outline(regions, georef)
     at_edge = touches_edge(regions, georef).tolist()
+    squared = regularize(regions, georef.ground_steps()) if options.regularized else None
+    regions = regions if squared is None else squared.regions
+    outlines = outline(regions, georef)
     scores = (regions.score_sum / (255 * np.maximum(regions.pixels, 1))).tolist()
     areas, perimeters = outlines.areas_m2.tolist(), outlines.perimeters_m.tolist()
     names = [options.class_names[label] for label in regions.labels.tolist()]
@@ -121,6 +127,7 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
             "perimeter_m": significant(perimeters[i]),
             "raster": options.raster,
             "touches_edge": at_edge[i],
+            **(squared.said(i) if squared else {}),
         }
         identity = feature_id(options.raster, names[i], first)
         text = b"" if texts is None else texts.feature(i, identity, properties)

@@ -41,18 +41,21 @@ def densify(coords: np.ndarray, ring_offsets: np.ndarray, step: int) -> tuple[np
     same vertices, whichever way they walk it.
 
     Args:
-        coords: Vertices ``(x, y)`` of closed rings, integers, shape ``(vertices, 2)``.
+        coords: Vertices ``(x, y)`` of closed rings, shape ``(vertices, 2)``. Where they are no integers, all edges
+            count as slanted.
         ring_offsets: First vertex of each ring and the end of the last, shape ``(rings + 1,)``.
         step: Distance of the lattice, in pixels.
 
     Returns:
         Vertices and ring offsets; vertices are whole numbers of the type of `coords` unless slanted edges were cut.
     """
-    start, end = coords[:-1].astype(np.int64), coords[1:].astype(np.int64)
+    whole = coords.dtype.kind == "i"
+    start, end = (ends.astype(np.int64 if whole else np.float64) for ends in (coords[:-1], coords[1:]))
     low, high = np.minimum(start, end), np.maximum(start, end)
-    slanted = (low != high).all(axis=1)
+    slanted = (low != high).all(axis=1) | (not whole)
     lattice = np.maximum((high - 1) // step - low // step, 0).sum(axis=1)
-    extra = np.where(slanted, ((high - low).max(axis=1, initial=0) - 1) // max(step // 2, 1), lattice)
+    parts = np.ceil((high - low).max(axis=1, initial=0) / max(step // 2, 1))
+    extra = np.where(slanted, np.maximum(parts - 1, 0), lattice).astype(np.int64)
     extra[ring_offsets[1:-1] - 1] = 0
     if not extra.any():
         return coords, ring_offsets
@@ -67,8 +70,8 @@ def densify(coords: np.ndarray, ring_offsets: np.ndarray, step: int) -> tuple[np
     back = (-(-start // step) - nth) * step
     on_axis = np.where(end == start, start, np.where(end > start, ahead, back))
     dense[added] = np.where(slanted[edge, None], _part(start, end, nth, counts[edge, None]), on_axis)
-    whole = not slanted[edge].any()
-    return dense.astype(coords.dtype) if whole else dense, place[ring_offsets]
+    on_lattice = whole and not slanted[edge].any()
+    return dense.astype(coords.dtype) if on_lattice else dense, place[ring_offsets]
 
 
 def _part(start: np.ndarray, end: np.ndarray, nth: np.ndarray, parts: np.ndarray) -> np.ndarray:

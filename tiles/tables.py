@@ -60,10 +60,20 @@ class Table:
     Attributes:
         georef: The raster that they lie on; its CRS is that of their geometries.
         geometry_type: ``Polygon``, or ``MultiPolygon`` for all.
+        regularized: Whether features say that they were given right angles.
     """
 
     georef: Georef
     geometry_type: str
+    regularized: bool = False
+
+    @property
+    def attributes(self) -> pyarrow.Schema:
+        """Its columns beside the geometry."""
+        more = [("regularized", pyarrow.bool_()), ("area_change", pyarrow.float64())]
+        return pyarrow.schema(
+            [*_ATTRIBUTES, *(pyarrow.field(*column) for column in more if self.regularized)]
+        )
 
 
 def write_flatgeobuf(path: Path, features: Iterable[Feature], table: Table) -> None:
@@ -106,14 +116,14 @@ def finest_zoom(georef: Georef) -> int:
 
 def write_geoparquet(path: Path, features: Iterable[Feature], table: Table) -> None:
     """Write a GeoParquet 1.1 file (https://geoparquet.org/releases/v1.1.0/) with the bounds of each feature."""
-    schema = _ATTRIBUTES.append(pyarrow.field("geometry", pyarrow.binary())).append(
+    schema = table.attributes.append(pyarrow.field("geometry", pyarrow.binary())).append(
         pyarrow.field("bbox", _BBOX)
     )
     extent = np.array([np.inf, np.inf, -np.inf, -np.inf])
     # The bounds of all are known last. Arrow's own copy of the schema would hide what is added then.
     with parquet.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
         for some in _batches(features, ROW_GROUP):
-            wkb, attributes = _columns(some)
+            wkb, attributes = _columns(some, table)
             bounds = shapely.bounds(shapely.from_wkb(wkb))
             extent = np.concatenate(
                 [np.minimum(extent[:2], bounds[:, :2].min(0)), np.maximum(extent[2:], bounds[:, 2:].max(0))]
@@ -146,21 +156,23 @@ def _batches(features: Iterable[Feature], size: int) -> Iterator[list[Feature]]:
         yield some
 
 
-def _columns(some: list[Feature]) -> tuple[list[bytes], list[pyarrow.Array]]:
+def _columns(some: list[Feature], table: Table) -> tuple[list[bytes], list[pyarrow.Array]]:
     """Geometries as WKB, and the attributes as columns."""
     attributes: list[Mapping[str, Any]] = [{"id": one.identity, **one.properties} for one in some]
-    columns = [pyarrow.array([row[field.name] for row in attributes], field.type) for field in _ATTRIBUTES]
+    columns = [
+        pyarrow.array([row[field.name] for row in attributes], field.type) for field in table.attributes
+    ]
     return [one.wkb for one in some], columns
 
 
 def _write_with_gdal(
     path: Path, features: Iterable[Feature], table: Table, driver: str, options: Mapping[str, Any]
 ) -> None:
-    schema = _ATTRIBUTES.append(_WKB)
+    schema = table.attributes.append(_WKB)
 
     def batches() -> Iterator[pyarrow.RecordBatch]:
         for some in _batches(features, BATCH):
-            wkb, attributes = _columns(some)
+            wkb, attributes = _columns(some, table)
             yield pyarrow.record_batch([*attributes, pyarrow.array(wkb)], schema=schema)
 
     reader = pyarrow.RecordBatchReader.from_batches(schema, batches())

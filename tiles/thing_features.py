@@ -26,6 +26,7 @@ from tiles.georef import Georef
 from tiles.lattice import Lattice
 from tiles.outlines import Outlines, fill_small_holes, outline
 from tiles.regions import Regions
+from tiles.regularize import regularize
 from tiles.seams import unite
 from tiles.simplify import simplify
 from tiles.things import Part, Thing
@@ -92,7 +93,10 @@ def thing_features(
     if tolerance is not None:
         traced = [simplify(regions, Corners.of(regions.coords), tolerance) for regions in traced]
     traced = [fill_small_holes(regions, georef, options.fill_holes_m2) for regions in traced]
-    outlines = outline(Regions.concatenate(traced), georef)
+    whole = Regions.concatenate(traced)
+    squared = regularize(whole, georef.ground_steps(), overlapping=True) if options.regularized else None
+    shown = whole if squared is None else squared.regions
+    outlines = outline(shown, georef)
     ends = np.cumsum([len(regions) for regions in traced])
     made = []
     for thing, regions, end in zip(things, traced, ends.tolist(), strict=True):
@@ -108,12 +112,13 @@ def thing_features(
             "perimeter_m": significant(float(outlines.perimeters_m[own.start : own.stop].sum())),
             "raster": options.raster,
             "touches_edge": bool(touches_edge(regions, georef).any()),
+            **(squared.said(*own) if squared else {}),
         }
         if options.keeps(area, thing.score / 255):
             first = (int(regions.first[0, 0]), int(regions.first[0, 1]))
             identity = feature_id(options.raster, name, first, int(regions.pixels.sum()))
             text = _text(identity, properties, outlines, own) if options.text else b""
-            wkb = _wkb(regions, georef) if options.wkb else b""
+            wkb = _wkb(shown.take(np.array(own)), georef) if options.wkb else b""
             made.append(Feature(first, identity, properties, text, wkb))
     return sorted(made, key=lambda feature: feature.order)
 
