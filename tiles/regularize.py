@@ -10,7 +10,7 @@ import shapely
 from tiles.regions import NODE, Regions
 from tiles.right_angles import ALIGNED, main_direction, squared_ring
 
-FREE_PX = 2.0
+FREE_PX = 3.0
 """How far the outline of a building that stands alone may move, in pixels."""
 
 TOUCHING_PX = 0.5
@@ -64,7 +64,7 @@ def regularize(
             regions.coords[regions.ring_offsets[k] : regions.ring_offsets[k + 1]].astype(np.float64)
             for k in range(regions.region_offsets[i], regions.region_offsets[i + 1])
         ]
-        touching = overlapping or bool((_marks(regions, i) & NODE).any())
+        touching = overlapping or _touches(regions, i)
         flat = [ring @ plane for ring in own]
         squared = (
             _squared(flat, TOUCHING_PX if touching else FREE_PX) if regions.pixels[i] >= LEAST_PX else None
@@ -85,9 +85,15 @@ def regularize(
     return Regularized(straight, ~np.isnan(change), np.nan_to_num(change))
 
 
-def _marks(regions: Regions, i: int) -> np.ndarray:
-    first, last = regions.ring_offsets[regions.region_offsets[i : i + 2]]
-    return regions.marks[first:last]
+def _touches(regions: Regions, i: int) -> bool:
+    """Whether a region meets two others somewhere. Where it only meets itself, its rings pass twice."""
+    offsets = regions.ring_offsets[regions.region_offsets[i] : regions.region_offsets[i + 1] + 1]
+    here = np.arange(offsets[0], offsets[-1])
+    # The last vertex of a ring is its first.
+    here = np.setdiff1d(here, offsets[1:] - 1)
+    nodes = regions.coords[here[(regions.marks[here] & NODE) != 0]]
+    _, passes = np.unique(nodes, axis=0, return_counts=True)
+    return bool((passes == 1).any())
 
 
 def _squared(rings: list[np.ndarray], reach: float) -> list[np.ndarray] | None:
@@ -98,9 +104,8 @@ def _squared(rings: list[np.ndarray], reach: float) -> list[np.ndarray] | None:
     shell = squared_ring(rings[0], direction)
     if shell is None:
         return None
-    holes = [squared for ring in rings[1:] if (squared := squared_ring(ring, direction)) is not None]
-    if len(holes) < len(rings) - 1:
-        return None
+    # A hole too small for right angles stays as it is.
+    holes = [ring if (squared := squared_ring(ring, direction)) is None else squared for ring in rings[1:]]
     before, after = shapely.Polygon(rings[0], rings[1:]), shapely.Polygon(shell, holes)
     if not after.is_valid or abs(after.area / before.area - 1) > AREA_SHARE:
         return None
