@@ -17,7 +17,7 @@ FORMATS = ("geojson", "geojsonl", "fgb", "gpkg", "parquet", "pmtiles")
 """Formats of polygons, which are the endings of their files."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolygonOptions:
     """Which polygons are made of label maps, and how.
 
@@ -41,10 +41,15 @@ class PolygonOptions:
     formats: tuple[str, ...] = ("geojson",)
     max_region: int | None = None
 
+    @property
+    def polygons(self) -> PolygonOptions:
+        """These options alone, of whatever else there is."""
+        return PolygonOptions(**{field.name: getattr(self, field.name) for field in fields(PolygonOptions)})
+
 
 @dataclass(frozen=True, slots=True)
-class SegmentOptions:
-    """Options of ``terraseam segment`` and ``terraseam plan``.
+class SegmentOptions(PolygonOptions):
+    """Options of ``terraseam segment`` and ``terraseam plan``, beside those of polygons.
 
     Attributes:
         rasters: Paths, directories and globs, as given.
@@ -60,14 +65,6 @@ class SegmentOptions:
         precision: Type that the network computes in.
         augment: Whether scores are averaged over the eight symmetries of each tile.
         classes: Names of the classes to make polygons of; None for all but the background.
-        min_area: Smallest polygon, in square metres.
-        fill_holes: Holes of polygons smaller than this are filled, in square metres.
-        min_score: Polygons with a lower score are left out, 0 to 1.
-        sieve: Regions smaller than this are dissolved into their neighbours, in square metres; None for none.
-        simplify: How far a vertex may lie from the line that replaces it, in metres; None to keep all.
-        regularize: Whether polygons get right angles where their outlines support them.
-        formats: Formats of the polygons.
-        max_region: Regions are cut along a lattice of this side, in pixels; None to leave them whole.
         any_gsd: Whether rasters may have another GSD than the network was trained at.
         work: Folder of the prediction store; None for ``.work`` in `output`.
         force: Whether sheets are computed even where the store has them.
@@ -87,23 +84,10 @@ class SegmentOptions:
     precision: str = "float32"
     augment: bool = False
     classes: tuple[str, ...] | None = None
-    min_area: float = 0.0
-    fill_holes: float = 0.0
-    min_score: float = 0.0
-    sieve: float | None = None
-    simplify: float | None = None
-    regularize: bool = False
-    formats: tuple[str, ...] = ("geojson",)
-    max_region: int | None = None
     any_gsd: bool = False
     work: str | None = None
     force: bool = False
     beam: tuple[str, ...] = ()
-
-    @property
-    def polygons(self) -> PolygonOptions:
-        """What of them is about polygons."""
-        return PolygonOptions(*(getattr(self, field.name) for field in fields(PolygonOptions)))
 
     @property
     def runs_here(self) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 from pipeline.argument_values import names, text, whole
 from pipeline.arguments import LOOK, Parser, add_polygon_arguments, part_beam_arguments
-from pipeline.options import DEFAULT_SHEET, PolygonOptions
+from pipeline.options import DEFAULT_SHEET
 from pipeline.vectorizing.options import VectorizeOptions
 
 EPILOG = """\
@@ -47,8 +46,5 @@ def parse_vectorize(argv: Sequence[str]) -> VectorizeOptions:
     add("--work", type=text, metavar="DIR", help="folder of intermediate files (default: OUTPUT/.work)")
     mine, beam = part_beam_arguments(parser, argv)
     values = vars(parser.parse_args(mine))
-    polygons = {
-        field.name: values.pop(field.name) for field in fields(PolygonOptions) if field.name in values
-    }
-    rasters = tuple(values.pop("rasters"))
-    return VectorizeOptions(rasters, **values, polygons=PolygonOptions(**polygons), beam=tuple(beam))
+    values["rasters"] = tuple(values["rasters"])
+    return VectorizeOptions(**values, beam=tuple(beam))

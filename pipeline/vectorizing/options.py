@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipeline.options import DEFAULT_SHEET, PolygonOptions
 
 
-@dataclass(frozen=True)
-class VectorizeOptions:
-    """The arguments of ``terraseam vectorize``.
+@dataclass(frozen=True, slots=True)
+class VectorizeOptions(PolygonOptions):
+    """The arguments of ``terraseam vectorize``, beside those of polygons.
 
     Attributes:
         rasters: Paths, directories and globs of label rasters, as given.
         output: Folder of the results.
         class_names: Names of the labels 0, 1, 2, ...; None for those in the file, or the labels themselves.
         classes: Names of the classes to make polygons of; None for all.
-        polygons: Which polygons are made, and how.
         sheet: Side of a sheet, in pixels.
         work: Folder of intermediate files; None for ``.work`` in `output`.
         beam: Arguments for Beam, as given.
@@ -26,7 +25,6 @@ class VectorizeOptions:
     output: str
     class_names: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
-    polygons: PolygonOptions = field(default_factory=PolygonOptions)
     sheet: int = DEFAULT_SHEET
     work: str | None = None
     beam: tuple[str, ...] = ()
