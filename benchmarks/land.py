@@ -14,16 +14,14 @@ import argparse
 import gzip
 import importlib.util
 import json
-import os
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
 from rasterio.transform import from_origin
+from spawning import spent_by
 
 SHAPE = (8640, 17280)
 TIMES = (4, 2)
@@ -91,19 +89,13 @@ def write_tiling(path: Path, mask: Path) -> Path:
 
 def measure(raster: Path, output: Path) -> dict[str, Any]:
     """Make polygons of a raster in a process of its own."""
-    arguments = ["vectorize", str(raster), "--output", str(output), "--classes", "land"]
-    command = [sys.executable, "-m", "pipeline", *arguments]
-    start = time.monotonic()
-    child = os.posix_spawn(sys.executable, command, os.environ)
-    _, status, usage = os.wait4(child, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} ended with {status}")
+    spent = spent_by(["vectorize", str(raster), "--output", str(output), "--classes", "land"])
     (found,) = json.loads((output / "manifest.json").read_text())["rasters"]
     return {
         "megapixels": found["height"] * found["width"] / 1e6,
-        "seconds": time.monotonic() - start,
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "peak_mb": usage.ru_maxrss * 1024 / 1e6,
+        "seconds": spent.seconds,
+        "cpu_seconds": spent.cpu_seconds,
+        "peak_mb": spent.peak_bytes / 1e6,
         "polygons": found["classes"]["land"]["polygons"],
     }
 

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import rasterio
 import rasterio.shutil
 from comparing import data_folder
+from spawning import spent_by
 
 
 def main() -> None:
@@ -63,32 +61,16 @@ def cut(raster: Path, side: int, folder: Path) -> Path:
 
 def measure(raster: Path, output: Path) -> dict[str, float]:
     """Segment a raster in a process of its own."""
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline",
-        "segment",
-        str(raster),
-        "--model",
-        "coast",
-        "--output",
-        str(output),
-    ]
-    start = time.monotonic()
-    child = os.posix_spawn(sys.executable, command, os.environ)
-    _, status, usage = os.wait4(child, 0)
-    seconds = time.monotonic() - start
-    if status:
-        raise SystemExit(f"{' '.join(command)} ended with {status}")
+    spent = spent_by(["segment", str(raster), "--model", "coast", "--output", str(output)])
     manifest = json.loads((output / "manifest.json").read_text())
     (found,) = manifest["rasters"]
     megapixels = found["height"] * found["width"] / 1e6
     return {
         "megapixels": megapixels,
-        "seconds": seconds,
-        "megapixels_per_second": megapixels / seconds,
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "peak_gb": usage.ru_maxrss * 1024 / 1e9,
+        "seconds": spent.seconds,
+        "megapixels_per_second": megapixels / spent.seconds,
+        "cpu_seconds": spent.cpu_seconds,
+        "peak_gb": spent.peak_bytes / 1e9,
         "polygons": found["classes"]["water"]["polygons"],
         **{f"{stage}_seconds": value for stage, value in manifest["seconds"].items()},
         "publish_seconds": found["publish_seconds"],

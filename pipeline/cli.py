@@ -6,17 +6,17 @@ Planning, ``--help`` and errors in arguments import neither TensorFlow nor Beam.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
+from typing import Any
 
 from pipeline.arguments import ArgumentError, parse
 from pipeline.errors import PlanError
-from pipeline.exits import DONE, FAILED, IMPOSSIBLE, INTERRUPTED, fail
+from pipeline.exits import DONE, IMPOSSIBLE, INTERRUPTED, fail, tell_run
 from pipeline.options import SegmentOptions
 
 
@@ -99,20 +99,14 @@ def _segment(options: SegmentOptions) -> int:
         return fail(str(error), IMPOSSIBLE)
     for note in plan.notes:
         print(note, file=sys.stderr)
-    # Beam warns of what it was installed without, and repeats our sentences with their tracebacks.
-    logging.basicConfig(level=logging.CRITICAL)
     from pipeline.describe import describe_results
-    from pipeline.run import BeamOptionError, RunError, run_plan
 
-    try:
-        manifest = run_plan(plan)
-    except BeamOptionError as error:
-        return fail(str(error), IMPOSSIBLE)
-    except RunError as error:
-        return fail(str(error), FAILED)
-    if manifest is not None:
-        print(describe_results(manifest))
-    return DONE
+    def run() -> Mapping[str, Any] | None:
+        from pipeline.run import run_plan
+
+        return run_plan(plan)
+
+    return tell_run(run, describe_results)
 
 
 def _version() -> str:

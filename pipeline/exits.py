@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Callable, Mapping
+from typing import Any
 
 DONE, FAILED, IMPOSSIBLE, INTERRUPTED = 0, 1, 2, 130
 
@@ -11,6 +14,28 @@ def fail(message: str, status: int) -> int:
     """Tell the user why, and return the exit status."""
     print(f"terraseam: {message}", file=sys.stderr)
     return status
+
+
+def tell_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Mapping[str, Any]], str]) -> int:
+    """Run a job on Beam, say what came of it, and return the exit status.
+
+    Args:
+        run: Runs it, and gives its manifest; None where a remote runner was only handed the job.
+        words: The manifest for people to read.
+    """
+    # Beam warns of what it was installed without, and repeats our sentences with their tracebacks.
+    logging.basicConfig(level=logging.CRITICAL)
+    from pipeline.run import BeamOptionError, RunError
+
+    try:
+        manifest = run()
+    except BeamOptionError as error:
+        return fail(str(error), IMPOSSIBLE)
+    except RunError as error:
+        return fail(str(error), FAILED)
+    if manifest is not None:
+        print(words(manifest))
+    return DONE
 
 
 def fail_on_file(error: OSError) -> int:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
@@ -18,16 +16,14 @@ from apache_beam.metrics import Metrics
 from pipeline import files
 from pipeline.layout import RunFolder
 from pipeline.polygon_plan import PolygonPlan
+from pipeline.rims import Rims
 from pipeline.vectorize import LabelSheet, LabelSource, inner, pixels_by_label
-from tiles.apron import Rim, rim_of, with_apron
+from tiles.apron import WAYS
 from tiles.pixel_sizes import pixel_sizes
 from tiles.sieve import PixelSizes, SheetSieve, SieveSummary, apply_sieve, sieve_seams, sieve_sheet
 
 if TYPE_CHECKING:
     from pipeline.segment import SheetRecord
-
-RIMS = 64
-"""Rims of sheets that a worker keeps."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +128,7 @@ class SievedLabels:
         self._plan = plan
         self._folder = folder
         self._source = source
-        self._rim = lru_cache(RIMS)(self._read_rim)
+        self._rims = Rims[tuple[int, int, int]](self._read)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SievedLabels, (self._plan, self._folder, self._source)
@@ -141,27 +137,20 @@ class SievedLabels:
         """Labels of a sheet and of `depth` pixels around it, uint8."""
         raster, row, col = sheet.place
         rows, cols = self._plan.lattice(raster).sheet_shape
-        rims = {
-            (down, right): self._rim((raster, row + down, col + right), depth)
-            for down, right in product((-1, 0, 1), (-1, 0, 1))
-            if (down or right) and 0 <= row + down < rows and 0 <= col + right < cols
+        around = {
+            (down, right): (raster, row + down, col + right)
+            for down, right in WAYS
+            if 0 <= row + down < rows and 0 <= col + right < cols
         }
-        return with_apron(self._read(sheet.place), rims, depth)
+        return self._rims.with_apron(self._read(sheet.place), around, depth)
 
     def scores(self, sheet: SievedSheet) -> np.ndarray:
         """Scores of the pixels of a sheet, uint8."""
         return self._source.scores(sheet.sheet)
 
-    def counts(self, sheet: SievedSheet, labels: np.ndarray) -> Sequence[int]:  # noqa: ARG002
-        """Pixels by label before small regions were dissolved."""
-        return sheet.counts
-
     def _read(self, place: tuple[int, int, int]) -> np.ndarray:
         labels: np.ndarray = read_packed(self._folder.sieved(*place))
         return labels
-
-    def _read_rim(self, place: tuple[int, int, int], depth: int) -> Rim:
-        return rim_of(self._read(place), depth)
 
 
 def write_packed(path: str, what: Any) -> None:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 
+from pipeline.rims import Rims
 from pipeline.segment import SheetRecord
 from pipeline.store import PredictionStore
-from pipeline.vectorize import pixels_by_label
-from tiles.apron import Rim, Way, rim_of, with_apron
+from tiles.apron import WAYS, Way
 from tiles.stitch import LabelMap
-
-RIMS = 64
-"""Rims of sheets that a worker keeps: with sheets of 2048 px, 8 kB for each pixel of their depth."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +28,7 @@ class Surrounded:
 
     record: SheetRecord
     around: dict[Way, str]
+    counts: None = None
 
     @property
     def place(self) -> tuple[int, int, int]:
@@ -55,8 +52,8 @@ def surroundings(element: tuple[int, Iterable[SheetRecord]]) -> Iterator[Surroun
     for (row, col), record in sorted(placed.items()):
         around = {
             way: placed[row + way[0], col + way[1]].key
-            for way in product((-1, 0, 1), (-1, 0, 1))
-            if any(way) and (row + way[0], col + way[1]) in placed
+            for way in WAYS
+            if (row + way[0], col + way[1]) in placed
         }
         yield Surrounded(record, around)
 
@@ -66,7 +63,7 @@ class StoredLabels:
 
     def __init__(self, store: PredictionStore) -> None:
         self._store = store
-        self._rim = lru_cache(RIMS)(self._read_rim)
+        self._rims = Rims[str](lambda key: self._load(key).labels)
         self._own = lru_cache(1)(self._load)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -74,19 +71,11 @@ class StoredLabels:
 
     def read(self, sheet: Surrounded, depth: int) -> np.ndarray:
         """Labels of a sheet and of `depth` pixels around it, uint8."""
-        rims = {way: self._rim(key, depth) for way, key in sheet.around.items()}
-        return with_apron(self._own(sheet.record.key).labels, rims, depth)
+        return self._rims.with_apron(self._own(sheet.record.key).labels, sheet.around, depth)
 
     def scores(self, sheet: Surrounded) -> np.ndarray:
         """Scores of the pixels of a sheet, uint8."""
         return self._own(sheet.record.key).scores
-
-    def counts(self, sheet: Surrounded, labels: np.ndarray) -> Sequence[int]:  # noqa: ARG002
-        """Pixels of a sheet by label."""
-        return pixels_by_label(labels)
-
-    def _read_rim(self, key: str, depth: int) -> Rim:
-        return rim_of(self._load(key).labels, depth)
 
     def _load(self, key: str) -> LabelMap:
         return self._store.load(key, LabelMap)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,6 +37,10 @@ class LabelSheet(Protocol):
     def record(self) -> SheetRecord | None:
         """What the first half said of it, where there was one."""
 
+    @property
+    def counts(self) -> tuple[int, ...] | None:
+        """Its pixels by label as they are published, 256 of them; None for those of the labels that are read."""
+
 
 class LabelSource(Protocol):
     """Where the label maps of sheets are."""
@@ -46,9 +50,6 @@ class LabelSource(Protocol):
 
     def scores(self, sheet: Any) -> np.ndarray:
         """Scores of the pixels of a sheet, uint8."""
-
-    def counts(self, sheet: Any, labels: np.ndarray) -> Sequence[int]:
-        """Pixels of a sheet by label, as they are published, 256 of them; `labels` are those that it was read with."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class VectorizeSheets(beam.DoFn):
         window, tolerance = self._plan.sheet_window(raster, row, col), self._plan.tolerance(raster)
         depth = tolerance.reach + 1 if tolerance else 1
         labels, scores = self._source.read(element, depth), self._source.scores(element)
-        pixels = tuple(self._source.counts(element, inner(labels, depth)))
+        pixels = element.counts or pixels_by_label(inner(labels, depth))
         side = self._plan.options.max_region
         if side is not None:
             labels = cut_into_cells(labels, (window.row_off - depth, window.col_off - depth), side)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
@@ -12,6 +11,9 @@ from tiles.stitch import NODATA
 
 Way = tuple[int, int]
 """From a sheet to one beside it: rows and columns of sheets, each -1, 0 or 1."""
+
+WAYS: tuple[Way, ...] = tuple((row, col) for row in (-1, 0, 1) for col in (-1, 0, 1) if row or col)
+"""The ways to all eight sheets around one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,13 +52,12 @@ def with_apron(labels: np.ndarray, around: Mapping[Way, Rim], depth: int) -> np.
         uint8, shape ``(height + 2 * depth, width + 2 * depth)``; nodata where the raster ends.
     """
     wide = np.pad(labels, depth, constant_values=NODATA)
-    for way in product((-1, 0, 1), (-1, 0, 1)):
-        if way in around:
-            seen = _seen(around[way], way, depth)
-            rows, cols = (
-                _place(*axis) for axis in zip(way, labels.shape, seen.shape, (depth, depth), strict=True)
-            )
-            wide[rows, cols] = seen
+    for way, rim in around.items():
+        seen = _seen(rim, way, depth)
+        rows, cols = (
+            _place(*axis) for axis in zip(way, labels.shape, seen.shape, (depth, depth), strict=True)
+        )
+        wide[rows, cols] = seen
     return wide
 
 

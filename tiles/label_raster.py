@@ -14,7 +14,7 @@ from rasterio.windows import Window as RasterioWindow
 from tiles.georef import Georef
 from tiles.inspect import RasterError, check_file, check_placed, unreadable
 from tiles.open_files import keep_open
-from tiles.source import RasterReadError
+from tiles.source import RasterReadError, damaged
 from tiles.stitch import NODATA
 from tiles.window import Window
 
@@ -110,11 +110,7 @@ class LabelRaster:
             values = dataset.read(1, window=where)
             known = dataset.read_masks(1, window=where) > 0
         except rasterio.errors.RasterioError as error:
-            cause = str(error.__cause__ or error).rstrip(".")
-            raise RasterReadError(
-                f"{self.path} cannot be read at {window} ({cause}); the file is truncated or damaged: copy it again, "
-                "or repair it with gdal_translate"
-            ) from error
+            raise damaged(self.path, window, error) from error
         wrong = known & ((values < 0) | (values > MOST))
         if wrong.any():
             row, col = np.argwhere(wrong)[0]

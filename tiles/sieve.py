@@ -172,14 +172,14 @@ def _edges(
     edges = np.concatenate([np.stack([a.ravel(), b.ravel()], axis=1)[(a != b).ravel()] for a, b in beside])
     edges = edges[(edges > 0).all(axis=1)].astype(np.int64) - 1
     both = small[edges]
-    pairs = counted(place[edges[both.all(axis=1)]])
+    pairs = _counted(place[edges[both.all(axis=1)]])
     mixed = edges[both[:, 0] != both[:, 1]]
     ours = np.where(small[mixed[:, 0]], mixed[:, 0], mixed[:, 1])
     theirs = mixed.sum(axis=1) - ours
-    return pairs, counted(np.stack([place[ours], own[theirs].astype(np.int64)], axis=1))
+    return pairs, _counted(np.stack([place[ours], own[theirs].astype(np.int64)], axis=1))
 
 
-def counted(rows: np.ndarray) -> np.ndarray:
+def _counted(rows: np.ndarray) -> np.ndarray:
     """Rows ``(a, b, how often)``, int64, of rows ``(a, b)``."""
     kinds, counts = np.unique(rows.reshape(-1, 2), axis=0, return_counts=True)
     return np.column_stack([kinds, counts]).astype(np.int64)
@@ -222,12 +222,12 @@ def _across(
             both = (near[:, 0] >= 0) & (far[:, 0] >= 0)
             equal = near[:, 1] == far[:, 1]
             same.append(np.stack([near[both & equal, 0], far[both & equal, 0]], axis=1))
-            pairs.append(counted(np.stack([near[both & ~equal, 0], far[both & ~equal, 0]], axis=1)))
+            pairs.append(_counted(np.stack([near[both & ~equal, 0], far[both & ~equal, 0]], axis=1)))
             for ours, theirs in ((near, far), (far, near)):
                 alone = (ours[:, 0] >= 0) & (theirs[:, 0] < 0)
                 large.append(ours[alone & equal, 0])
                 borders.append(
-                    counted(np.stack([ours[alone & ~equal, 0], theirs[alone & ~equal, 1]], axis=1))
+                    _counted(np.stack([ours[alone & ~equal, 0], theirs[alone & ~equal, 1]], axis=1))
                 )
     none, nothing = np.zeros((0, 2), np.int64), np.zeros((0, 3), np.int64)
     return (

@@ -20,6 +20,15 @@ class RasterReadError(RuntimeError):
     """A window of a raster could not be read."""
 
 
+def damaged(path: str, window: Window, error: Exception) -> RasterReadError:
+    """Say which window of a raster cannot be read, and what to do."""
+    cause = str(error.__cause__ or error).rstrip(".")
+    return RasterReadError(
+        f"{path} cannot be read at {window} ({cause}); the file is truncated or damaged: copy it again, or repair it "
+        "with gdal_translate"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Chip:
     """The pixels of one read window.
@@ -77,11 +86,7 @@ class RasterSource:
             inner = Window(row0, col0, int(rows.max()) + 1 - row0, int(cols.max()) + 1 - col0)
             pixels, valid = self._read_inside(dataset, inner)
         except rasterio.errors.RasterioError as error:
-            cause = str(error.__cause__ or error).rstrip(".")
-            raise RasterReadError(
-                f"{self.path} cannot be read at {window} ({cause}); the file is truncated or damaged: "
-                "copy it again, or repair it with gdal_translate"
-            ) from error
+            raise damaged(self.path, window, error) from error
         if inner != window:
             index = np.ix_(rows - row0, cols - col0)
             pixels, valid = pixels[index], valid[index]

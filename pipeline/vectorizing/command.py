@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pipeline.arguments import ArgumentError
 from pipeline.errors import PlanError
-from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail
+from pipeline.exits import IMPOSSIBLE, fail, tell_run
 from pipeline.vectorizing.arguments import parse_vectorize
 
 
@@ -23,18 +23,11 @@ def vectorize(argv: Sequence[str]) -> int:
         plan = plan_vectorize(options)
     except PlanError as error:
         return fail(str(error), IMPOSSIBLE)
-    # Beam warns of what it was installed without, and repeats our sentences with their tracebacks.
-    logging.basicConfig(level=logging.CRITICAL)
     from pipeline.describe import results_table
-    from pipeline.run import BeamOptionError, RunError
-    from pipeline.vectorizing.run import run_vectorize
 
-    try:
-        manifest = run_vectorize(plan)
-    except BeamOptionError as error:
-        return fail(str(error), IMPOSSIBLE)
-    except RunError as error:
-        return fail(str(error), FAILED)
-    if manifest is not None:
-        print("\n".join(results_table(manifest)))
-    return DONE
+    def run() -> Mapping[str, Any] | None:
+        from pipeline.vectorizing.run import run_vectorize
+
+        return run_vectorize(plan)
+
+    return tell_run(run, lambda manifest: "\n".join(results_table(manifest)))

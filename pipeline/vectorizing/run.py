@@ -17,7 +17,6 @@ from pipeline.manifest import polygon_settings, polygons_entry, run_entry
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.publish import Published, PublishRasters, WriteManifest, publish
 from pipeline.run import run_job
-from pipeline.vectorize import pixels_by_label
 from pipeline.vectorizing.plan import VectorizePlan
 from tiles.label_raster import LabelRaster
 from tiles.window import Window
@@ -37,6 +36,7 @@ class RasterSheet:
     place: tuple[int, int, int]
     window: Window
     record: None = None
+    counts: None = None
 
 
 class RasterLabels:
@@ -59,10 +59,6 @@ class RasterLabels:
     def scores(self, sheet: RasterSheet) -> np.ndarray:
         """Nothing is known of scores: 0 everywhere, uint8."""
         return np.zeros(sheet.window.shape, np.uint8)
-
-    def counts(self, sheet: RasterSheet, labels: np.ndarray) -> Sequence[int]:  # noqa: ARG002
-        """Pixels of a sheet by label."""
-        return pixels_by_label(labels)
 
 
 def run_vectorize(plan: VectorizePlan) -> dict[str, Any] | None:

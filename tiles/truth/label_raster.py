@@ -15,7 +15,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from tiles.georef import Georef
 from tiles.open_files import keep_open
-from tiles.source import RasterReadError
+from tiles.source import damaged
 from tiles.truth.placing import footprint, place_polygons
 from tiles.truth.scene import IGNORED, nearest
 from tiles.truth.view import View
@@ -129,10 +129,7 @@ class RasterTruth:
             values = dataset.read(1, window=where)
             known = dataset.read_masks(1, window=where) > 0
         except rasterio.errors.RasterioError as error:
-            raise RasterReadError(
-                f"{self.path} cannot be read at {window} ({error.__cause__ or error}); the file is truncated or "
-                "damaged: copy it again, or repair it with gdal_translate"
-            ) from error
+            raise damaged(self.path, window, error) from error
         place = np.minimum(np.searchsorted(self._sorted, values), len(self._sorted) - 1)
         named = known & (self._sorted[place] == values)
         return np.where(named, self._order[place], IGNORED).astype(np.uint8)
