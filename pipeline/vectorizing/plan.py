@@ -49,10 +49,10 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
         reasons += [reason] if reason else []
     names = class_names(options, infos)
     reasons += [] if options.class_names else _name_reasons(infos)
-    known = list(dict.fromkeys(names)) if options.class_names else names
     if options.class_names and len(set(names)) < len(names):
         reasons.append("--class-names names a class twice; each label has a name of its own")
-    reasons += unknown_class_reasons(options.classes, known, "the label rasters")
+    unknown = [name for name in options.classes or () if name not in names]
+    reasons += unknown_class_reasons(unknown, _in_words(names), infos[0].path) if infos else []
     rasters = tuple(
         LabelledRaster(name, info.path, info.georef)
         for name, info in zip(raster_ids([name_of(info.path) for info in infos]), infos, strict=True)
@@ -73,6 +73,14 @@ def class_names(options: VectorizeOptions, infos: Sequence[LabelRasterInfo]) -> 
     if options.class_names:
         found = dict(enumerate(options.class_names))
     return tuple(found.get(label, str(label)) for label in range(MOST + 1))
+
+
+def _in_words(names: Sequence[str]) -> list[str]:
+    """Names of labels, of which the last that are but numbers are told as a range."""
+    last = MOST
+    while last >= 0 and names[last] == str(last):
+        last -= 1
+    return [*names[: last + 1], *([f"{last + 1} to {MOST}"] if last < MOST else [])]
 
 
 def _name_reasons(infos: Sequence[LabelRasterInfo]) -> list[str]:
