@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 
 from tiles.outlines import Outlines
+from tiles.regions import ragged_take
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
@@ -38,21 +39,26 @@ class FeatureTexts:
 
     Args:
         outlines: The outlines.
+        chosen: Which of them are written, integers of shape ``(n,)``.
     """
 
-    def __init__(self, outlines: Outlines) -> None:
+    def __init__(self, outlines: Outlines, chosen: np.ndarray) -> None:
         self._outlines = outlines
-        self._first_rings = outlines.region_offsets.tolist()
-        self._rings = _rows_of_texts(outlines.lonlat, outlines.ring_offsets)
-        self._bounds = _rows_of_texts(outlines.bounds, np.arange(len(outlines.bounds) + 1))
+        rings, first_rings = ragged_take(outlines.region_offsets, chosen)
+        vertices, ring_offsets = ragged_take(outlines.ring_offsets, rings)
+        self._chosen = chosen.tolist()
+        self._first_rings = first_rings.tolist()
+        self._rings = _rows_of_texts(outlines.lonlat[vertices], ring_offsets)
+        self._bounds = _rows_of_texts(outlines.bounds[chosen], np.arange(len(chosen) + 1))
 
-    def feature(self, i: int, identity: str, properties: Mapping[str, Any]) -> bytes:
-        """The feature of one outline, as `feature_json` would write it."""
+    def feature(self, n: int, identity: str, properties: Mapping[str, Any]) -> bytes:
+        """The feature of the `n`-th of the chosen outlines, as `feature_json` would write it."""
+        i = self._chosen[n]
         if i in self._outlines.cut:
             return feature_json(identity, self._outlines.bounds[i], properties, self._outlines.cut[i])
-        rings = self._rings[self._first_rings[i] : self._first_rings[i + 1]]
+        rings = self._rings[self._first_rings[n] : self._first_rings[n + 1]]
         coordinates = b"[[" + b"],[".join(rings) + b"]]"
-        return _feature(identity, properties, "Polygon", self._bounds[i], coordinates)
+        return _feature(identity, properties, "Polygon", self._bounds[n], coordinates)
 
 
 def _rows_of_texts(numbers: np.ndarray, offsets: np.ndarray) -> list[bytes]:

@@ -114,12 +114,11 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
     areas, perimeters = outlines.areas_m2.tolist(), outlines.perimeters_m.tolist()
     names = [options.class_names[label] for label in regions.labels.tolist()]
     firsts = list(map(tuple, regions.first.tolist()))
-    texts = FeatureTexts(outlines) if options.text else None
-    shapes = shapely.to_wkb(map_polygons(regions, georef), byte_order=1) if options.wkb else None
+    kept = np.array([i for i in range(len(regions)) if options.keeps(areas[i], scores[i])], np.int64)
+    texts = FeatureTexts(outlines, kept) if options.text else None
+    shapes = shapely.to_wkb(map_polygons(regions.take(kept), georef), byte_order=1) if options.wkb else None
     found = []
-    for i, first in enumerate(firsts):
-        if not options.keeps(areas[i], scores[i]):
-            continue
+    for n, i in enumerate(kept.tolist()):
         properties = {
             "class": names[i],
             "score": round(scores[i], 4) if options.scored else None,
@@ -129,9 +128,9 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
             "touches_edge": at_edge[i],
             **(squared.said(i) if squared else {}),
         }
-        identity = feature_id(options.raster, names[i], first)
-        text = b"" if texts is None else texts.feature(i, identity, properties)
-        found.append(Feature(first, identity, properties, text, b"" if shapes is None else shapes[i]))
+        identity = feature_id(options.raster, names[i], firsts[i])
+        text = b"" if texts is None else texts.feature(n, identity, properties)
+        found.append(Feature(firsts[i], identity, properties, text, b"" if shapes is None else shapes[n]))
     return found
 
 
