@@ -136,6 +136,8 @@ def add_polygon_arguments(parser: argparse.ArgumentParser, *, scored: bool = Tru
         help="straighten borders by up to this many metres; neighbours go on sharing them")  # fmt: skip
     add("--regularize", action="store_true",
         help="give polygons right angles where their outlines support them, as those of most buildings do")  # fmt: skip
+    add("--connectivity", type=int, choices=(4, 8), default=4,
+        help="8: regions that touch at a corner alone are one feature of several polygons (default: 4)")  # fmt: skip
     add("--max-region", type=whole(1), metavar="PX",
         help="cut regions along a lattice of this side, such as 8192: for what spans a large raster")  # fmt: skip
     add("--format", dest="formats", type=formats, default=("geojson",), metavar="a,b",

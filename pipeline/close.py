@@ -1,7 +1,7 @@
 """Open regions of neighbouring sheets become whole ones.
 
 The seams of a raster, small vectors of labels, are brought together and say which fragments are
-one region. Then the fragments of each region meet where its first pixel lies.
+one region, and which regions are one group. Then the fragments of each group meet where its first pixel lies.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pipeline.layout import RunFolder
 from pipeline.polygon_plan import PolygonPlan
 from tiles.close import close_regions
 from tiles.fragments import Fragments
-from tiles.seams import SeamSummary, unite
+from tiles.seams import Homes, SeamSummary, unite
 
 Home = tuple[int, int, int]
-"""Raster, and row and column of the sheet in which the first pixel of a region lies."""
+"""Raster, and row and column of the sheet in which the first pixel of a group of regions lies."""
 
 
 def close_seams(seams: beam.PCollection, plan: PolygonPlan, folder: RunFolder) -> beam.PCollection:
@@ -32,7 +32,7 @@ def close_seams(seams: beam.PCollection, plan: PolygonPlan, folder: RunFolder) -
     return (
         seams
         | "SeamsOfRaster" >> beam.GroupByKey()
-        | "Unite" >> beam.FlatMap(unite_seams)
+        | "Unite" >> beam.FlatMap(unite_seams, plan.options.by_corners)
         | "SpreadFragments" >> beam.Reshuffle()
         | "SendFragments" >> beam.FlatMap(send_fragments, plan, folder)
         | "FragmentsOfRegion" >> beam.GroupByKey()
@@ -41,32 +41,32 @@ def close_seams(seams: beam.PCollection, plan: PolygonPlan, folder: RunFolder) -
 
 
 def unite_seams(
-    element: tuple[int, Iterable[tuple[int, int, SeamSummary]]],
-) -> Iterator[tuple[int, int, int, np.ndarray]]:
-    """For each sheet of a raster, the regions that its fragments belong to."""
+    element: tuple[int, Iterable[tuple[int, int, SeamSummary]]], by_corners: bool
+) -> Iterator[tuple[int, int, int, Homes]]:
+    """For each sheet of a raster, the regions and groups that its fragments belong to."""
     raster, seams = element
-    homes = unite({(row, col): summary for row, col, summary in seams})
+    homes = unite({(row, col): summary for row, col, summary in seams}, by_corners=by_corners)
     return ((raster, row, col, home) for (row, col), home in homes.items())
 
 
 def send_fragments(
-    element: tuple[int, int, int, np.ndarray], plan: PolygonPlan, folder: RunFolder
+    element: tuple[int, int, int, Homes], plan: PolygonPlan, folder: RunFolder
 ) -> Iterator[tuple[Home, str]]:
-    """Send the fragments of a sheet to where their regions begin, in files: only their names are shuffled."""
+    """Send the fragments of a sheet to where their groups begin, in files: only their names are shuffled."""
     raster, row, col, homes = element
     fragments: Fragments = pickle.loads(files.read_bytes(folder.fragments(raster, row, col)))
     tolerance = plan.tolerance(raster)
     reach = tolerance.reach if tolerance else 0
-    sheets, owner = np.unique(homes // plan.side, axis=0, return_inverse=True)
+    sheets, owner = np.unique(homes.groups // plan.side, axis=0, return_inverse=True)
     for number, (home_row, home_col) in enumerate(sheets.tolist()):
         chosen = np.flatnonzero(owner.ravel() == number)
         path = folder.sent_fragments(raster, (row, col), (home_row, home_col))
-        files.write_bytes(path, pickle.dumps((fragments.take(chosen, reach), homes[chosen])))
+        files.write_bytes(path, pickle.dumps((fragments.take(chosen, reach), homes.take(chosen))))
         yield (raster, home_row, home_col), path
 
 
 class CloseRegions(beam.DoFn):
-    """Relinks the fragments of the regions that begin in one sheet."""
+    """Relinks the fragments of the groups of regions that begin in one sheet."""
 
     def __init__(self, plan: PolygonPlan, folder: RunFolder) -> None:
         self._plan = plan

@@ -73,6 +73,7 @@ def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:
         scored=plan.scored,
         text=not TEXTS.isdisjoint(options.formats),
         wkb=not TEXTS.issuperset(options.formats),
+        in_parts=plan.in_parts,
     )
 
 

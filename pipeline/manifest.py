@@ -136,6 +136,7 @@ def polygon_settings(plan: PolygonPlan) -> dict[str, Any]:
         "simplify_m": plan.options.simplify,
         "regularize": plan.options.regularize,
         "max_region_px": plan.options.max_region,
+        "connectivity": plan.options.connectivity,
     }
 
 

@@ -30,6 +30,7 @@ class PolygonOptions:
         regularize: Whether polygons get right angles where their outlines support them.
         formats: Formats of the polygons.
         max_region: Regions are cut along a lattice of this side, in pixels; None to leave them whole.
+        connectivity: 4 where regions that touch at a corner alone are features of their own, 8 where they are one.
     """
 
     min_area: float = 0.0
@@ -40,6 +41,12 @@ class PolygonOptions:
     regularize: bool = False
     formats: tuple[str, ...] = ("geojson",)
     max_region: int | None = None
+    connectivity: int = 4
+
+    @property
+    def by_corners(self) -> bool:
+        """Whether regions that touch at a corner alone are one feature."""
+        return self.connectivity == 8
 
     @property
     def polygons(self) -> PolygonOptions:

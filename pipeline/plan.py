@@ -149,7 +149,7 @@ class Plan:
             labels=self.polygon_labels(),
             side=self.lattice(0).sheet_side,
             output=self.options.output,
-            in_parts=self.card.task == "instances",
+            of_things=self.card.task == "instances",
         )
 
     def polygon_labels(self) -> tuple[int, ...]:

@@ -39,7 +39,7 @@ class PolygonPlan:
         labels: The labels that become polygons.
         side: Side of a sheet, in pixels.
         output: Folder of the results.
-        in_parts: Whether a feature may be of several polygons.
+        of_things: Whether features are the things of a detector, not regions of a label map.
         scored: Whether features have a score.
     """
 
@@ -49,8 +49,13 @@ class PolygonPlan:
     labels: tuple[int, ...]
     side: int
     output: str
-    in_parts: bool = False
+    of_things: bool = False
     scored: bool = True
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether a feature may be of several polygons."""
+        return self.of_things or self.options.by_corners
 
     def lattice(self, raster: int) -> Lattice:
         """The sheets of a raster, as cores of their size."""
@@ -70,8 +75,13 @@ class PolygonPlan:
 def polygon_reasons(plan: PolygonPlan) -> list[str]:
     """Cells for things, and a tolerance that is larger than a raster or than what a sheet sees of those beside it."""
     reasons = []
-    for option, value in (("--max-region", plan.options.max_region), ("--sieve", plan.options.sieve)):
-        if plan.in_parts and value is not None:
+    options = plan.options
+    for option, given in (
+        ("--max-region", options.max_region is not None),
+        ("--sieve", options.sieve is not None),
+        ("--connectivity 8", options.by_corners),
+    ):
+        if plan.of_things and given:
             reasons.append(
                 f"{option} is for regions of a label map, and a detector finds whole things; leave it out"
             )

@@ -116,7 +116,8 @@ class VectorizeSheets(beam.DoFn):
             labels = cut_into_cells(labels, (window.row_off - depth, window.col_off - depth), side)
         framed = inner(labels, depth - 1)
         offset = (window.row_off, window.col_off)
-        trace = trace_sheet(framed, scores, offset, kept_labels(self._plan))
+        keep, by_corners = kept_labels(self._plan), self._plan.options.by_corners
+        trace = trace_sheet(framed, scores, offset, keep, by_corners=by_corners)
         if tolerance is not None:
             trace = simplify_sheet(trace, labels, (offset[0] - depth, offset[1] - depth), tolerance)
         return trace, pixels

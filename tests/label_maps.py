@@ -35,12 +35,13 @@ def keeping(*dropped):
     return keep
 
 
-def whole_map(labels, scores, keep, tolerance=None, cell=None):
+def whole_map(labels, scores, keep, tolerance=None, cell=None, *, by_corners=False):
     """Regions of one pass over the whole map."""
-    return by_sheets(labels, scores, max(labels.shape), keep, tolerance=tolerance, cell=cell)
+    size = max(labels.shape)
+    return by_sheets(labels, scores, size, keep, tolerance=tolerance, cell=cell, by_corners=by_corners)
 
 
-def trace_sheets(labels, scores, size, keep, tolerance=None, cell=None):
+def trace_sheets(labels, scores, size, keep, tolerance=None, cell=None, *, by_corners=False):
     """What is traced on each sheet of `size` px, by its row and column."""
     apron = tolerance.reach + 1 if tolerance else 1
     wide = np.pad(labels, apron, constant_values=NODATA)
@@ -54,7 +55,7 @@ def trace_sheets(labels, scores, size, keep, tolerance=None, cell=None):
         for col in range(0, width, size):
             around = framed[row : row + size + 2, col : col + size + 2]
             own = scores[row : row + size, col : col + size]
-            trace = trace_sheet(around, own, (row, col), keep)
+            trace = trace_sheet(around, own, (row, col), keep, by_corners=by_corners)
             if tolerance:
                 seen = wide[row : row + len(own) + 2 * apron, col : col + own.shape[1] + 2 * apron]
                 trace = simplify_sheet(trace, seen, (row - apron, col - apron), tolerance)
@@ -62,13 +63,16 @@ def trace_sheets(labels, scores, size, keep, tolerance=None, cell=None):
     return traces
 
 
-def by_sheets(labels, scores, size, keep, order=None, tolerance=None, *, cell=None):
+def by_sheets(labels, scores, size, keep, order=None, tolerance=None, *, cell=None, by_corners=False):
     """Regions joined from sheets of `size` px, which are handled in the order of the permutation `order`."""
-    traces = trace_sheets(labels, scores, size, keep, tolerance, cell)
+    traces = trace_sheets(labels, scores, size, keep, tolerance, cell, by_corners=by_corners)
     keys = list(traces) if order is None else [list(traces)[i] for i in order(len(traces))]
-    homes = unite({key: traces[key].summary for key in keys})
+    homes = unite({key: traces[key].summary for key in keys}, by_corners=by_corners)
     together = [
-        (traces[key].fragments.take(np.array([i]), tolerance.reach if tolerance else 0), homes[key][[i]])
+        (
+            traces[key].fragments.take(np.array([i]), tolerance.reach if tolerance else 0),
+            homes[key].take(np.array([i])),
+        )
         for key in keys
         for i in range(len(homes[key]))
     ]

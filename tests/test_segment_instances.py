@@ -156,12 +156,14 @@ def test_every_thing_is_one_polygon_on_its_pixels(scene, bundle, things, tmp_pat
 
 
 def test_things_are_neither_cut_nor_sieved(scene, bundle, tmp_path, capsys):
-    assert segment(scene, bundle, tmp_path, "--max-region", "1024", "--sieve", "9") == 2
+    assert (
+        segment(scene, bundle, tmp_path, "--max-region", "1024", "--sieve", "9", "--connectivity", "8") == 2
+    )
     said = capsys.readouterr().err
     assert (
         "--max-region is for regions of a label map, and a detector finds whole things; leave it out" in said
     )
-    assert "--sieve is for regions" in said
+    assert "--sieve is for regions" in said and "--connectivity 8 is for regions" in said
 
 
 @pytest.mark.usefixtures("detector")

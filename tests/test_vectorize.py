@@ -133,6 +133,9 @@ def test_options_change_the_result(tmp_path, capsys):
     cut = run("cut", "--max-region", "100")[0]
     assert len(cut) > len(plain)
     assert sum(area for *_, area in cut) == pytest.approx(sum(area for *_, area in plain))
+    joined, found = run("joined", "--connectivity", "8")
+    assert len(joined) < len(plain) and "MultiPolygon" in {f["geometry"]["type"] for f in found}
+    assert run("joined by small sheets", "--connectivity", "8", "--sheet", "64")[1] == found
     assert run("work", "--work", str(tmp_path / "elsewhere"))[0] == plain
     assert (tmp_path / "elsewhere").exists() and not (tmp_path / "work" / ".work").exists()
 

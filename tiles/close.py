@@ -16,19 +16,17 @@ from numba import njit
 from tiles.fragments import Fragments
 from tiles.regions import RELINK, Regions
 from tiles.rings import canonical_rings
+from tiles.seams import Homes
 from tiles.simplify import simplify
 from tiles.tolerance import Tolerance
 
 
-def close_regions(
-    parts: Iterable[tuple[Fragments, np.ndarray]], tolerance: Tolerance | None = None
-) -> Regions:
+def close_regions(parts: Iterable[tuple[Fragments, Homes]], tolerance: Tolerance | None = None) -> Regions:
     """Join fragments into whole regions, the same as tracing the whole label map at once gives.
 
     Args:
-        parts: Fragments, each time with the first pixels ``(row, col)`` of the regions that they belong to,
-            int64, shape ``(fragments, 2)``, as `tiles.seams.unite` finds them. All fragments of a region
-            must be among them; any number of regions, in any order.
+        parts: Fragments, each time with the regions and groups that they belong to, as `tiles.seams.unite` finds
+            them. All fragments of a region must be among them; any number of regions, in any order.
         tolerance: How rings are simplified; then fragments must have the corners near them. None: not at all.
 
     Returns:
@@ -42,7 +40,8 @@ def close_regions(
         return Regions.empty()
     fragments = Fragments.concatenate([pair[0] for pair in pairs])
     pieces = fragments.parts
-    first, region = np.unique(np.concatenate([pair[1] for pair in pairs]), axis=0, return_inverse=True)
+    homes = Homes.concatenate([pair[1] for pair in pairs])
+    first, region = np.unique(homes.regions, axis=0, return_inverse=True)
     region = region.reshape(-1)
     _check_first(pieces.first, first, region)
     vertices, walked_offsets, owners = _relink(pieces, np.repeat(region, np.diff(pieces.region_offsets)))
@@ -50,12 +49,14 @@ def close_regions(
     coords, marks, ring_offsets = canonical_rings(walked, walked_marks, walked_offsets, owners)
     labels = np.zeros(len(first), dtype=np.uint8)
     labels[region] = pieces.labels
+    groups = np.zeros_like(first)
+    groups[region] = homes.groups
     pixels, score_sum = np.zeros((2, len(first)), dtype=np.int64)
     np.add.at(pixels, region, pieces.pixels)
     np.add.at(score_sum, region, pieces.score_sum)
     rings = np.bincount(owners, minlength=len(first))
     region_offsets = np.concatenate([[0], np.cumsum(rings)]).astype(np.int64)
-    regions = Regions(coords, marks, ring_offsets, region_offsets, labels, first, pixels, score_sum)
+    regions = Regions(coords, marks, ring_offsets, region_offsets, labels, first, pixels, score_sum, groups)
     return simplify(regions, fragments.corners, tolerance) if tolerance else regions
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from tiles.geojson import Extent
 from tiles.outlines import Outlines
 from tiles.regions import ragged_take
 
@@ -51,14 +52,25 @@ class FeatureTexts:
         self._rings = _rows_of_texts(outlines.lonlat[vertices], ring_offsets)
         self._bounds = _rows_of_texts(outlines.bounds[chosen], np.arange(len(chosen) + 1))
 
-    def feature(self, n: int, identity: str, properties: Mapping[str, Any]) -> bytes:
-        """The feature of the `n`-th of the chosen outlines, as `feature_json` would write it."""
-        i = self._chosen[n]
-        if i in self._outlines.cut:
-            return feature_json(identity, self._outlines.bounds[i], properties, self._outlines.cut[i])
-        rings = self._rings[self._first_rings[n] : self._first_rings[n + 1]]
-        coordinates = b"[[" + b"],[".join(rings) + b"]]"
-        return _feature(identity, properties, "Polygon", self._bounds[n], coordinates)
+    def feature(self, own: range, identity: str, properties: Mapping[str, Any]) -> bytes:
+        """The feature of those of the chosen outlines that have the places `own` among them."""
+        regions = self._chosen[own.start : own.stop]
+        if not self._outlines.cut.keys().isdisjoint(regions):
+            parts = [part for region in regions for part in self._outlines.parts(region)]
+            return feature_json(identity, self._bounds_of(regions), properties, parts)
+        solids = [self._rings[self._first_rings[n] : self._first_rings[n + 1]] for n in own]
+        polygons = [b"[[" + b"],[".join(rings) + b"]]" for rings in solids]
+        if len(polygons) == 1:
+            return _feature(identity, properties, "Polygon", self._bounds[own.start], polygons[0])
+        bounds = orjson.dumps(self._bounds_of(regions))
+        return _feature(identity, properties, "MultiPolygon", bounds, b"[" + b",".join(polygons) + b"]")
+
+    def _bounds_of(self, regions: Sequence[int]) -> Sequence[float]:
+        """West, south, east and north of several regions, in degrees."""
+        extent = Extent()
+        for west, south, east, north in self._outlines.bounds[list(regions)].tolist():
+            extent.add((west, south, east, north))
+        return extent.bounds() or ()
 
 
 def _rows_of_texts(numbers: np.ndarray, offsets: np.ndarray) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""GeoJSON features (RFC 7946) of regions: one a region, ready to be written."""
+"""GeoJSON features (RFC 7946) of regions: one for each group of them, ready to be written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import shapely
 from tiles.feature_texts import FeatureTexts
 from tiles.georef import Georef
 from tiles.outlines import fill_small_holes, outline
-from tiles.regions import Regions
+from tiles.regions import Regions, ragged_take
 from tiles.regularize import regularize
 
 _AREA_DIGITS = 7
@@ -34,6 +34,7 @@ class FeatureOptions:
         scored: Whether they have a score; else it is null.
         text: Whether features are made as GeoJSON.
         wkb: Whether they are made as WKB in the raster's CRS.
+        in_parts: Whether WKB is of MultiPolygons, as features of several regions need it.
     """
 
     raster: str
@@ -45,6 +46,7 @@ class FeatureOptions:
     scored: bool = True
     text: bool = True
     wkb: bool = False
+    in_parts: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.min_area_m2) and self.min_area_m2 >= 0):
@@ -60,10 +62,10 @@ class FeatureOptions:
 
 
 class Feature(NamedTuple):
-    """The feature of one region.
+    """The feature of a region, or of a group of them.
 
     Attributes:
-        first: First pixel ``(row, col)`` of the region.
+        first: First pixel ``(row, col)`` of it.
         identity: Its id.
         properties: What is said of it, ``class`` and ``area_m2`` among others.
         text: The feature as UTF-8 JSON, which begins with type, id and bbox; empty where it was not wanted.
@@ -83,14 +85,14 @@ class Feature(NamedTuple):
 
 
 def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[Feature]:
-    """One GeoJSON feature for each region that is large enough.
+    """One GeoJSON feature for each group of regions that is large enough; most are of one region alone.
 
     Coordinates are WGS 84 longitude and latitude with 7 decimals, about 1 cm: on rasters of 2 cm a pixel or
     coarser, neighbouring vertices stay apart. ``area_m2`` is the area on the ellipsoid before rounding, with
     7 significant digits, ``perimeter_m`` the length of all rings there; ``score`` the mean of the pixels' top
     scores, 0 to 1; ``touches_edge`` says whether the raster ends at it, and of regularized ones ``regularized`` whether
     they were changed and ``area_change`` by how much of their area they grew; the id is a hash of raster, class and first
-    pixel. A region that crosses the antimeridian becomes a MultiPolygon.
+    pixel. A group of several regions becomes a MultiPolygon, as does a region that crosses the antimeridian.
 
     Args:
         regions: Whole regions, in pixel coordinates of the raster.
@@ -98,25 +100,30 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
         options: Names and filters.
 
     Returns:
-        The features, in the order of `regions`.
+        The features, in the order of the first pixels of their groups.
 
     Raises:
         ValueError: If a label has no name, or a vertex lies outside the area of the raster's CRS.
     """
     if len(regions) and regions.labels.max() >= len(options.class_names):
         raise ValueError(f"label {regions.labels.max()} has no name among {len(options.class_names)} classes")
+    regions, groups = regions.by_group()
+    heads = groups[:-1]
     regions = fill_small_holes(regions, georef, options.fill_holes_m2)
-    at_edge = touches_edge(regions, georef).tolist()
+    at_edge = np.logical_or.reduceat(touches_edge(regions, georef), heads).tolist() if len(heads) else []
     squared = regularize(regions, georef.ground_steps()) if options.regularized else None
     regions = regions if squared is None else squared.regions
     outlines = outline(regions, georef)
-    scores = (regions.score_sum / (255 * np.maximum(regions.pixels, 1))).tolist()
-    areas, perimeters = outlines.areas_m2.tolist(), outlines.perimeters_m.tolist()
-    names = [options.class_names[label] for label in regions.labels.tolist()]
-    firsts = list(map(tuple, regions.first.tolist()))
-    kept = np.array([i for i in range(len(regions)) if options.keeps(areas[i], scores[i])], np.int64)
-    texts = FeatureTexts(outlines, kept) if options.text else None
-    shapes = shapely.to_wkb(map_polygons(regions.take(kept), georef), byte_order=1) if options.wkb else None
+    scores = (_sums(regions.score_sum, heads) / (255 * np.maximum(_sums(regions.pixels, heads), 1))).tolist()
+    areas, perimeters = _sums(outlines.areas_m2, heads).tolist(), _sums(outlines.perimeters_m, heads).tolist()
+    names = [options.class_names[label] for label in regions.labels[heads].tolist()]
+    firsts = list(map(tuple, regions.first[heads].tolist()))
+    kept = np.array([i for i in range(len(heads)) if options.keeps(areas[i], scores[i])], np.int64)
+    chosen, parts = ragged_take(groups, kept)
+    texts = FeatureTexts(outlines, chosen) if options.text else None
+    shapes = (
+        group_wkb(regions.take(chosen), parts, georef, in_parts=options.in_parts) if options.wkb else None
+    )
     found = []
     for n, i in enumerate(kept.tolist()):
         properties = {
@@ -126,17 +133,32 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
             "perimeter_m": significant(perimeters[i]),
             "raster": options.raster,
             "touches_edge": at_edge[i],
-            **(squared.said(i) if squared else {}),
+            **(squared.said(*range(groups[i], groups[i + 1])) if squared else {}),
         }
         identity = feature_id(options.raster, names[i], firsts[i])
-        text = b"" if texts is None else texts.feature(n, identity, properties)
+        text = b"" if texts is None else texts.feature(range(parts[n], parts[n + 1]), identity, properties)
         found.append(Feature(firsts[i], identity, properties, text, b"" if shapes is None else shapes[n]))
     return found
 
 
-def map_polygons(regions: Regions, georef: Georef) -> np.ndarray:
-    """Polygons of regions in the raster's CRS, shells counter-clockwise: object array of shape ``(regions,)``."""
-    return shapely.orient_polygons(shapely.transform(regions.polygons(), georef.to_map))
+def _sums(values: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """Sums over groups of values, by where each group begins; to the bit the value where a group is of one."""
+    return np.add.reduceat(values, heads) if len(heads) else values
+
+
+def group_wkb(regions: Regions, groups: np.ndarray, georef: Georef, *, in_parts: bool) -> np.ndarray:
+    """WKB of groups of regions in the raster's CRS, shells counter-clockwise: object array of shape ``(groups,)``.
+
+    Args:
+        regions: The regions.
+        groups: First region of each group and the end of the last, shape ``(groups + 1,)``.
+        georef: Where the raster lies.
+        in_parts: Whether all are MultiPolygons; else every group is of one region.
+    """
+    shapes = shapely.orient_polygons(shapely.transform(regions.polygons(), georef.to_map))
+    if in_parts:
+        shapes = shapely.multipolygons(shapes, indices=np.repeat(np.arange(len(groups) - 1), np.diff(groups)))
+    return shapely.to_wkb(shapes, byte_order=1)
 
 
 def touches_edge(regions: Regions, georef: Georef) -> np.ndarray:

@@ -22,7 +22,7 @@ class Fragments:
     Attributes:
         parts: The pieces; their rings are not in canonical form yet and have a vertex at every pixel step
             along a seam. ``marks`` have `RELINK` on seams, and where two pieces of equal label meet
-            diagonally. ``first``, ``pixels`` and ``score_sum`` are those of the piece.
+            diagonally. ``first``, ``pixels`` and ``score_sum`` are those of the piece, and each is a group by itself.
         corners: Corners of the label map near their rings, where these are to be simplified.
     """
 
@@ -92,7 +92,7 @@ class Fragments:
         )
         labels = read(count, "u1")
         marks = read(vertices, "u1")
-        parts = Regions(coords, marks, ring_offsets, region_offsets, labels, first, pixels, score_sum)
+        parts = Regions(coords, marks, ring_offsets, region_offsets, labels, first, pixels, score_sum, first)
         return Fragments(parts, Corners.of(corner_points))
 
     def __reduce__(self) -> tuple[Callable[[bytes], Fragments], tuple[bytes]]:

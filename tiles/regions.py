@@ -35,6 +35,8 @@ class Regions:
         first: First pixel ``(row, col)`` of each region in row-major order, int64, shape ``(regions, 2)``.
         pixels: Number of pixels of each region, int64, shape ``(regions,)``.
         score_sum: Sum of the uint8 scores of those pixels, int64, shape ``(regions,)``.
+        groups: First pixel ``(row, col)`` of the first region of each one's group, int64, shape ``(regions, 2)``.
+            Regions of one group are one feature; without connectivity 8 every region is a group by itself.
     """
 
     coords: np.ndarray
@@ -45,13 +47,15 @@ class Regions:
     first: np.ndarray
     pixels: np.ndarray
     score_sum: np.ndarray
+    groups: np.ndarray
 
     def __post_init__(self) -> None:
         count = len(self.region_offsets) - 1
-        if not len(self.labels) == len(self.first) == len(self.pixels) == len(self.score_sum) == count:
+        known = (self.labels, self.first, self.pixels, self.score_sum, self.groups)
+        if any(len(values) != count for values in known):
             raise ValueError(
                 f"{count} regions, but {len(self.labels)} labels, {len(self.first)} first pixels, "
-                f"{len(self.pixels)} pixel counts and {len(self.score_sum)} score sums"
+                f"{len(self.pixels)} pixel counts, {len(self.score_sum)} score sums and {len(self.groups)} groups"
             )
         if len(self.marks) != len(self.coords):
             raise ValueError(f"{len(self.marks)} marks for {len(self.coords)} vertices")
@@ -76,12 +80,24 @@ class Regions:
             self.first[indices],
             self.pixels[indices],
             self.score_sum[indices],
+            self.groups[indices],
         )
 
     def ordered(self) -> Regions:
         """The same regions in the order of their first pixels."""
         order = np.lexsort((self.first[:, 1], self.first[:, 0]))
         return self if np.array_equal(order, np.arange(len(self))) else self.take(order)
+
+    def by_group(self) -> tuple[Regions, np.ndarray]:
+        """The same regions with those of a group together, groups in the order of their first pixels.
+
+        Returns:
+            The regions, and the first of each group and the end of the last, int64, shape ``(groups + 1,)``.
+        """
+        order = np.lexsort((self.first[:, 1], self.first[:, 0], self.groups[:, 1], self.groups[:, 0]))
+        regions = self if np.array_equal(order, np.arange(len(self))) else self.take(order)
+        begins = (np.diff(regions.groups, axis=0, prepend=-1) != 0).any(axis=1)
+        return regions, np.append(np.flatnonzero(begins), len(self))
 
     def polygons(self) -> np.ndarray:
         """One shapely polygon a region, in pixel coordinates: object array of shape ``(regions,)``."""
@@ -107,6 +123,7 @@ class Regions:
             pairs,
             none.copy(),
             none.copy(),
+            pairs,
         )
 
     @staticmethod
@@ -123,6 +140,7 @@ class Regions:
             np.concatenate([part.first for part in parts]),
             np.concatenate([part.pixels for part in parts]),
             np.concatenate([part.score_sum for part in parts]),
+            np.concatenate([part.groups for part in parts]),
         )
 
 

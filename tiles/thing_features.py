@@ -8,23 +8,21 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import shapely
 
 from tiles.close import close_regions
 from tiles.corners import Corners
-from tiles.feature_texts import feature_json
+from tiles.feature_texts import FeatureTexts
 from tiles.features import (
     Feature,
     FeatureOptions,
     feature_id,
-    map_polygons,
+    group_wkb,
     significant,
     touches_edge,
 )
-from tiles.geojson import Extent
 from tiles.georef import Georef
 from tiles.lattice import Lattice
-from tiles.outlines import Outlines, fill_small_holes, outline
+from tiles.outlines import fill_small_holes, outline
 from tiles.regions import Regions
 from tiles.regularize import regularize
 from tiles.seams import unite
@@ -97,6 +95,7 @@ def thing_features(
     squared = regularize(whole, georef.ground_steps(), overlapping=True) if options.regularized else None
     shown = whole if squared is None else squared.regions
     outlines = outline(shown, georef)
+    texts = FeatureTexts(outlines, np.arange(len(shown))) if options.text else None
     ends = np.cumsum([len(regions) for regions in traced])
     made = []
     for thing, regions, end in zip(things, traced, ends.tolist(), strict=True):
@@ -117,22 +116,13 @@ def thing_features(
         if options.keeps(area, thing.score / 255):
             first = (int(regions.first[0, 0]), int(regions.first[0, 1]))
             identity = feature_id(options.raster, name, first, int(regions.pixels.sum()))
-            text = _text(identity, properties, outlines, own) if options.text else b""
+            text = texts.feature(own, identity, properties) if texts else b""
             wkb = _wkb(shown.take(np.array(own)), georef) if options.wkb else b""
             made.append(Feature(first, identity, properties, text, wkb))
     return sorted(made, key=lambda feature: feature.order)
 
 
-def _text(identity: str, properties: dict[str, Any], outlines: Outlines, own: range) -> bytes:
-    """The GeoJSON feature of a thing whose regions have the places `own` among the outlines."""
-    extent = Extent()
-    for i in own:
-        west, south, east, north = outlines.bounds[i].tolist()
-        extent.add((west, south, east, north))
-    parts = [part for i in own for part in outlines.parts(i)]
-    return feature_json(identity, extent.bounds() or (), properties, parts)
-
-
 def _wkb(regions: Regions, georef: Georef) -> bytes:
     """The regions of a thing as one MultiPolygon in the raster's CRS."""
-    return shapely.to_wkb(shapely.multipolygons(map_polygons(regions, georef)), byte_order=1)
+    (wkb,) = group_wkb(regions, np.array([0, len(regions)]), georef, in_parts=True)
+    return bytes(wkb)

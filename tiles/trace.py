@@ -18,6 +18,7 @@ from numba import njit
 
 from tiles.cells import LABEL
 from tiles.components import Components, find_components
+from tiles.contacts import find_groups, no_groups
 from tiles.corners import Corners, find_corners
 from tiles.fragments import Fragments
 from tiles.regions import NODE, PINNED, RELINK, Regions, ragged_take
@@ -58,7 +59,12 @@ def frame(labels: np.ndarray) -> np.ndarray:
 
 
 def trace_sheet(
-    framed: np.ndarray, scores: np.ndarray, offset: tuple[int, int], keep: np.ndarray
+    framed: np.ndarray,
+    scores: np.ndarray,
+    offset: tuple[int, int],
+    keep: np.ndarray,
+    *,
+    by_corners: bool = False,
 ) -> SheetTrace:
     """Trace the 4-connected regions of one sheet.
 
@@ -68,6 +74,8 @@ def trace_sheet(
         scores: Score of each pixel of the sheet, uint8, shape ``(height, width)``.
         offset: First pixel ``(row, col)`` of the sheet in the raster.
         keep: Labels to trace, bool, shape ``(256,)``; the others and nodata are nothing.
+        by_corners: Whether regions of one label that touch at a corner are one group. Then a group stays open as
+            a whole.
 
     Raises:
         ValueError: If the arrays do not have these shapes and types.
@@ -78,15 +86,19 @@ def trace_sheet(
     crossings = crossing_lines(framed, keep)
     table = _trace_components(components, framed, offset, [bool(line.any()) for line in crossings])
     numbers = components.numbers[1:-1, 1:-1]
-    is_open = np.zeros(len(table.parts) + 1, dtype=bool)
+    goes_on = np.zeros(len(table.parts) + 1, dtype=bool)
     for line, crossing in zip(sides(numbers), crossings, strict=True):
-        is_open[line[crossing]] = True
-    is_open = is_open[1:]
+        goes_on[line[crossing]] = True
+    groups = find_groups(components, framed) if by_corners else no_groups(components)
+    is_open = groups.of_any(goes_on[1:] | groups.outside)
     fragments = table.take(np.flatnonzero(is_open))
     fragment_numbers = np.concatenate([[-1], np.where(is_open, np.cumsum(is_open) - 1, -1)])
     codes = framed[1:-1, 1:-1][tuple(components.first[is_open].T)]
-    summary = summarize_seams(fragment_numbers.astype(np.int32)[numbers], codes, fragments.parts.first)
-    return SheetTrace(_finish(table.parts.take(np.flatnonzero(~is_open))), fragments, summary)
+    first = table.parts.first[groups.leader]
+    lines = fragment_numbers.astype(np.int32)[numbers]
+    summary = summarize_seams(lines, codes, fragments.parts.first, first[is_open])
+    closed = replace(table.parts, groups=first).take(np.flatnonzero(~is_open))
+    return SheetTrace(_finish(closed), fragments, summary)
 
 
 def simplify_sheet(
@@ -135,15 +147,17 @@ def _trace_components(
     walked = walked[vertices]
     rings = np.bincount(owners, minlength=len(found) + 1)[1:]
     row, col = offset
+    first = first + np.array([row, col])
     parts = Regions(
         walked[:, :2] + np.array([col, row], dtype=np.int32),
         walked[:, 2].astype(np.uint8),
         ring_offsets,
         np.concatenate([[0], np.cumsum(rings)]).astype(np.int64),
         found,
-        first + np.array([row, col]),
+        first,
         components.pixels,
         components.score_sum,
+        first,
     )
     return Fragments(parts, Corners.of())
 
