@@ -120,14 +120,15 @@ def test_a_group_is_left_out_by_its_whole_area():
 
 
 def test_a_group_across_the_antimeridian_has_one_box_and_parts_on_both_sides():
-    georef = Georef("EPSG:4326", (1.0, 0.0, 178.0, 0.0, -1.0, 40.0), 3, 2)
+    georef = Georef("EPSG:4326", (1.0, 0.0, 178.5, 0.0, -1.0, 40.0), 3, 4)
     labels = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 0, 0]], np.uint8)
     found = features(
         whole_map(labels, labels, keeping(0), by_corners=True), replace(georef, width=4, height=3), OPTIONS
     )
     (said,) = [json.loads(feature.text) for feature in found]
-    assert said["bbox"] == [178, 38, -178, 40]
-    assert [part[0][0][0] for part in said["geometry"]["coordinates"]] == [178, -180, 179, -179]
+    assert said["bbox"] == [178.5, 38, -177.5, 40]
+    wests = sorted(min(x for x, _ in part[0]) for part in said["geometry"]["coordinates"])
+    assert wests == [-180, -179.5, -178.5, 178.5, 179.5]
 
 
 def test_nodata_is_no_group():
