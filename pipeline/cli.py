@@ -10,14 +10,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from pipeline.arguments import ArgumentError, parse
 from pipeline.errors import PlanError
-from pipeline.exits import DONE, IMPOSSIBLE, INTERRUPTED, fail, tell_run
+from pipeline.exits import DONE, IMPOSSIBLE, INTERRUPTED, fail
 from pipeline.options import SegmentOptions
+from pipeline.version import version
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["evaluate"]:
         return _ended(lambda: _evaluate(arguments[1:]), "interrupted")
     try:
-        command, options, as_json = parse(arguments, _version())
+        command, options, as_json = parse(arguments, version())
     except ArgumentError as error:
         return fail(str(error), IMPOSSIBLE)
     run = (lambda: _plan(options, as_json)) if command == "plan" else (lambda: _segment(options))
@@ -78,6 +77,7 @@ def _vectorize(arguments: Sequence[str]) -> int:
 
 def _plan(options: SegmentOptions, as_json: bool) -> int:
     from pipeline.describe import describe_plan, plan_json
+    from pipeline.done import foresee
     from pipeline.plan import make_plan
 
     try:
@@ -86,31 +86,12 @@ def _plan(options: SegmentOptions, as_json: bool) -> int:
         if as_json:
             print(json.dumps({"reasons": error.reasons}, indent=2))
         return fail(str(error), IMPOSSIBLE)
-    print(json.dumps(plan_json(plan), indent=2) if as_json else describe_plan(plan))
+    ahead = foresee(plan)
+    print(json.dumps(plan_json(plan, ahead), indent=2) if as_json else describe_plan(plan, ahead))
     return DONE
 
 
 def _segment(options: SegmentOptions) -> int:
-    from pipeline.plan import make_plan
+    from pipeline.segment_command import segment
 
-    try:
-        plan = make_plan(options)
-    except PlanError as error:
-        return fail(str(error), IMPOSSIBLE)
-    for note in plan.notes:
-        print(note, file=sys.stderr)
-    from pipeline.describe import describe_results
-
-    def run() -> Mapping[str, Any] | None:
-        from pipeline.run import run_plan
-
-        return run_plan(plan)
-
-    return tell_run(run, describe_results)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("terraseam")
-    except metadata.PackageNotFoundError:
-        return "unknown (not installed)"
+    return segment(options)

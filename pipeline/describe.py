@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from pipeline.done import Foreseen
 from pipeline.infer import calls_at_once
 from pipeline.plan import Plan, reach_of
 from pipeline.units import count, format_area, format_bytes, format_gsd, format_pixels
@@ -16,7 +17,7 @@ SHOWN = 10
 """Rasters that are named before the rest is counted."""
 
 
-def describe_plan(plan: Plan) -> str:
+def describe_plan(plan: Plan, ahead: Foreseen | None) -> str:
     """The plan for people to read."""
     lattice = plan.lattice(0)
     height, width = lattice.chip_shape
@@ -33,6 +34,7 @@ def describe_plan(plan: Plan) -> str:
         f"engine    {_engine(plan)}",
         f"work      {format_pixels(plan.pixels())} in {count(plan.sheet_count(), 'sheet')}, "
         f"{count(plan.tile_count(), 'tile')}",
+        *([f"sheets    {_ahead(ahead)}"] if ahead else []),
         f"tiles     core {plan.core} px, halo {plan.halo}, read {height} x {width} px: "
         f"{plan.computed_share():,.2f} pixels computed for each pixel of the rasters",
         f"exact     {exactness(plan)}",
@@ -47,6 +49,11 @@ def describe_plan(plan: Plan) -> str:
         "polygons of noisy label maps take more",
     ]
     return "\n".join([*lines, *_notes(plan)])
+
+
+def _ahead(ahead: Foreseen) -> str:
+    """What an earlier run has left to do."""
+    return f"{ahead.known} known, not read again; {ahead.changed} changed; {ahead.new} new"
 
 
 def exactness(plan: Plan) -> str:
@@ -69,7 +76,7 @@ SURE = {
 """What an exact result hangs on, by where the reach is known from."""
 
 
-def plan_json(plan: Plan) -> dict[str, Any]:
+def plan_json(plan: Plan, ahead: Foreseen | None) -> dict[str, Any]:
     """The plan for programs to read."""
     return {
         "model": {"name": plan.card.name, "version": plan.card.version, "bundles": plan.bundles},
@@ -91,6 +98,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         ],
         "pixels": plan.pixels(),
         "sheets": plan.sheet_count(),
+        "sheets_ahead": asdict(ahead) if ahead else None,
         "tiles": plan.tile_count(),
         "core_px": plan.core,
         "halo_px": dict(zip(("top", "bottom", "left", "right"), plan.halo.sides, strict=True)),
@@ -166,8 +174,14 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
     work = (
         f"{count(totals['sheets'], 'sheet')}: {totals['sheets_inferred']} inferred, {totals['sheets_reused']} from the "
         f"store; {count(totals['tiles_inferred'], 'tile')}; {manifest['seconds']['total']:.1f} s"
+        + _kept_words(totals["rasters_kept"])
     )
     return "\n".join([table, *_full_notes(manifest), "", work, *where])
+
+
+def _kept_words(kept: int) -> str:
+    """That rasters were left as they were."""
+    return f"; {count(kept, 'raster')} unchanged" if kept else ""
 
 
 def results_table(manifest: Mapping[str, Any]) -> list[str]:

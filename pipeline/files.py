@@ -9,10 +9,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
-
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
+from typing import Any, BinaryIO, cast
 
 from tiles.inspect import is_local
 
@@ -24,19 +21,42 @@ SPOOL_BYTES = 1 << 26
 """What is kept in memory of a file that is uploaded when it is whole; the rest waits on disk."""
 
 
+def _beam() -> Any:
+    """Beam's filesystems, imported where a path is not on this machine."""
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems
+
+
+def _as_they_are() -> dict[str, str]:
+    """Options that keep Beam from guessing a compression by a file's name."""
+    from apache_beam.io.filesystem import CompressionTypes
+
+    return {"compression_type": CompressionTypes.UNCOMPRESSED}
+
+
 def join(*parts: str) -> str:
     """A path of parts, on the filesystem of the first."""
-    return FileSystems.join(*parts)
+    return str(Path(*parts)) if is_local(parts[0]) else _beam().join(*parts)
 
 
 def exists(path: str) -> bool:
     """Whether a file exists."""
-    return Path(path).exists() if is_local(path) else FileSystems.exists(path)
+    return Path(path).exists() if is_local(path) else _beam().exists(path)
+
+
+def names(folder: str) -> list[str]:
+    """Names of the whole files in a folder; none where it does not exist."""
+    if is_local(folder):
+        found = Path(folder).iterdir() if Path(folder).is_dir() else ()
+        return sorted(file.name for file in found if not file.name.startswith("."))
+    (match,) = _beam().match([join(folder, "*")])
+    return sorted(found.path.rpartition("/")[2] for found in match.metadata_list)
 
 
 def open_bytes(path: str) -> BinaryIO:
     """Open a file for reading."""
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return Path(path).open("rb") if is_local(path) else _beam().open(path, **_as_they_are())
 
 
 def read_bytes(path: str) -> bytes:
@@ -58,7 +78,7 @@ def writing(path: str) -> Iterator[BinaryIO]:
         with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
             yield cast("BinaryIO", spool)
             spool.seek(0)
-            with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            with _beam().create(path, **_as_they_are()) as file:
                 shutil.copyfileobj(spool, file)
         return
     target = Path(path)
@@ -103,13 +123,13 @@ def remove(path: str) -> None:
     """Remove a file, where it exists."""
     if is_local(path):
         Path(path).unlink(missing_ok=True)
-    elif FileSystems.exists(path):
-        FileSystems.delete([path])
+    elif _beam().exists(path):
+        _beam().delete([path])
 
 
 def remove_tree(path: str) -> None:
     """Remove a folder with everything in it, where it exists."""
     if is_local(path):
         shutil.rmtree(path, ignore_errors=True)
-    elif FileSystems.match([join(path, "**")])[0].metadata_list:
-        FileSystems.delete([path.rstrip("/") + "/"])
+    elif _beam().match([join(path, "**")])[0].metadata_list:
+        _beam().delete([path.rstrip("/") + "/"])

@@ -15,7 +15,7 @@ from pipeline.close import close_seams
 from pipeline.instances import join_instances
 from pipeline.label_files import LabelFiles
 from pipeline.layout import RunFolder, prediction_store
-from pipeline.manifest import segment_manifest
+from pipeline.manifest import DoneLedger, segment_manifest
 from pipeline.plan import Plan
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.publish import PublishRasters, WriteManifest, publish
@@ -44,7 +44,7 @@ def build(
         accelerated: Whether the first half asks for an accelerator, if its engine can use one.
         started: When the run started, in seconds since the epoch.
     """
-    numbers = pipeline | "Rasters" >> beam.Create(range(len(plan.rasters)))
+    numbers = pipeline | "Rasters" >> beam.Create(plan.open_rasters())
     sheets = numbers | "Sheets" >> beam.FlatMap(raster_sheets, plan) | "SpreadSheets" >> beam.Reshuffle()
     segment = beam.ParDo(SegmentSheets(plan, folder, workers))
     if accelerated:
@@ -56,7 +56,7 @@ def build(
     kept = segmented | "BreakFusion" >> beam.Reshuffle()
     join = join_instances if plan.card.task == "instances" else join_regions
     vectorized, joined = join(kept, plan, folder)
-    rasters = PublishRasters(plan.polygons(), folder, LabelFiles(plan, folder))
+    rasters = PublishRasters(plan.polygons(), folder, LabelFiles(plan, folder), DoneLedger(plan))
     record = partial(segment_manifest, plan, started=started)
     publish(vectorized, joined, rasters, WriteManifest(plan.options.output, record))
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from models.engines.profile import Profile
+from pipeline.plan import Plan
 from tiles.lattice import Halo, Lattice
 from tiles.source import Chip
 from tiles.stitch import StitchMethod, stitch_ring
@@ -30,6 +32,11 @@ def recipe_digest(
         "stitch": stitch,
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+def plan_recipe(plan: Plan, profile: Profile) -> str:
+    """The digest of a run where it is executed with a profile."""
+    return recipe_digest(plan.score_fields(), profile.to_json(), plan.core, plan.halo, plan.stitch)
 
 
 def sheet_key(recipe: str, chip: Chip, lattice: Lattice, sheet: tuple[int, int], stitch: StitchMethod) -> str:

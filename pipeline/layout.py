@@ -106,6 +106,16 @@ def prediction_store(plan: Plan) -> PredictionStore:
     return PredictionStore(files.join(plan.options.work_folder, "store"))
 
 
+def known_folder(plan: Plan) -> str:
+    """Where it is kept which entries of the store the sheets of unchanged rasters have."""
+    return files.join(plan.options.work_folder, "known")
+
+
+def done_path(plan: Plan, raster_id: str) -> str:
+    """The record of a raster whose results are published."""
+    return files.join(plan.options.work_folder, "done", f"{raster_id}.json")
+
+
 def converted_folder(plan: Plan) -> str | None:
     """Where networks are kept that were converted for an engine; None where the store is not on this machine."""
     work = plan.options.work_folder

@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 
+from pipeline import files
 from pipeline.describe import exactness
-from pipeline.feature_files import FeatureRecord
-from pipeline.layout import result_folder
+from pipeline.done import forget_done, kept_entry, write_done
+from pipeline.layout import manifest_path, result_folder
 from pipeline.plan import Plan
 from pipeline.polygon_plan import PolygonPlan
-from pipeline.publish import Published
 from tiles.stitch import NODATA
 
 if TYPE_CHECKING:
+    from pipeline.feature_files import FeatureRecord
+    from pipeline.publish import Published
     from pipeline.segment import SheetRecord
 
 PACKAGES = (
@@ -39,16 +42,33 @@ PACKAGES = (
 ENGINE_PACKAGES = {"tensorflow": (), "openvino": ("openvino",), "onnx": ("onnxruntime", "tf2onnx")}
 
 
+class DoneLedger:
+    """Keeps the records of published rasters in the folder of intermediate files."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def forget(self, raster: int) -> None:
+        """The files of a raster are about to be replaced."""
+        forget_done(self._plan, raster)
+
+    def write(self, published: Published) -> None:
+        """The files of a raster have appeared."""
+        write_done(self._plan, published.raster, published.files, raster_entry(self._plan, published))
+
+
 def segment_manifest(plan: Plan, published: Sequence[Published], started: float) -> dict[str, Any]:
     """The manifest of a run that has ended.
 
     Args:
         plan: The run.
-        published: What became of each raster.
+        published: What became of each raster that needed work.
         started: When the run started, in seconds since the epoch.
     """
     # The profile of sheets moves to the top.
-    rasters = [raster_entry(plan, one) for one in published]
+    entries = {one.raster: raster_entry(plan, one) for one in published}
+    entries |= {number: kept_entry(plan, number) for number in plan.kept}
+    rasters = [entries[number] for number in sorted(entries)]
     sheets = [sheet for raster in rasters for sheet in raster["sheets"]]
     profiles: list[dict[str, Any]] = []
     for sheet in sheets:
@@ -72,6 +92,7 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
         "notes": plan.notes,
         "counts": {
             "rasters": len(rasters),
+            "rasters_kept": len(plan.kept),
             "sheets": len(sheets),
             "sheets_inferred": sum(not sheet["reused"] for sheet in sheets),
             "sheets_reused": sum(sheet["reused"] for sheet in sheets),
@@ -80,6 +101,11 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
         "seconds": {"total": time.time() - started, **stages},
         "rasters": list(rasters),
     }
+
+
+def write_manifest(output: str, record: Mapping[str, Any]) -> None:
+    """Write the record of a run that has ended."""
+    files.write_bytes(manifest_path(output), orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def _model(plan: Plan) -> dict[str, Any]:
@@ -147,6 +173,7 @@ def raster_entry(plan: Plan, published: Published) -> dict[str, Any]:
     return {
         "bands": planned.bands,
         **polygons_entry(plan.polygons(), published),
+        "kept": False,
         "full_tiles": sum(record.full_tiles for record in published.sheets),
         "sheets": [sheet_entry(record) for record in records],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,12 +49,16 @@ class RasterPlan:
         path: What GDAL opens.
         georef: Shape, CRS and transform.
         bands: Bands to read, numbered from 1.
+        files: All files that GDAL reads for it.
+        fingerprint: What they were like when the run began, see `pipeline.fingerprint`; None where that is not known.
     """
 
     id: str
     path: str
     georef: Georef
     bands: tuple[int, ...]
+    files: tuple[str, ...] = ()
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class Plan:
         stitch: How tiles are put together.
         exact: Whether the label map equals inference on the whole mirrored raster.
         notes: What the user should know before the run, one sentence each.
+        kept: Numbers of the rasters that need no work, as an earlier run did it, see `pipeline.done`.
     """
 
     options: SegmentOptions
@@ -87,6 +93,7 @@ class Plan:
     stitch: StitchMethod
     exact: bool
     notes: tuple[str, ...]
+    kept: frozenset[int] = frozenset()
 
     def lattice(self, raster: int) -> Lattice:
         """The tiles of a raster."""
@@ -97,11 +104,13 @@ class Plan:
         """Pixels of all rasters."""
         return sum(raster.georef.height * raster.georef.width for raster in self.rasters)
 
+    def open_rasters(self) -> list[int]:
+        """Numbers of the rasters that need work."""
+        return [number for number in range(len(self.rasters)) if number not in self.kept]
+
     def sheet_count(self) -> int:
-        """Sheets of all rasters."""
-        return sum(
-            rows * cols for rows, cols in (self.lattice(i).sheet_shape for i in range(len(self.rasters)))
-        )
+        """Sheets of the rasters that need work."""
+        return sum(math.prod(self.lattice(number).sheet_shape) for number in self.open_rasters())
 
     def tile_count(self) -> int:
         """Tiles of all rasters."""
@@ -179,7 +188,7 @@ def make_plan(options: SegmentOptions) -> Plan:
     for info, name in zip(infos, raster_ids([info.path for info in infos]), strict=True):
         bands = options.bands or info.colour_bands
         reasons += raster_reasons(info, bands, networks.cards, options)
-        rasters.append(RasterPlan(name, info.path, info.georef, bands))
+        rasters.append(RasterPlan(name, info.path, info.georef, bands, info.files))
     reasons += result_reasons(f"{options.output.rstrip('/')}/{raster.id}" for raster in rasters)
     if reasons:
         raise PlanError(reasons)

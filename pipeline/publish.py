@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import apache_beam as beam
-import orjson
 from apache_beam.metrics import Metrics
 
 from pipeline import files
 from pipeline.feature_files import FeatureRecord
 from pipeline.layout import RunFolder, manifest_path, result_folder
+from pipeline.manifest import write_manifest
 from pipeline.polygon_files import FILES, write_polygons
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.vectorize import VectorRecord
@@ -43,6 +43,16 @@ class Published:
     seconds: float
 
 
+class Ledger(Protocol):
+    """Keeps account of the rasters whose results are published, for the runs to come."""
+
+    def forget(self, raster: int) -> None:
+        """The files of a raster are about to be replaced."""
+
+    def write(self, published: Published) -> None:
+        """The files of a raster have appeared."""
+
+
 class PublishRasters(beam.DoFn):
     """Writes the results of a raster when all its sheets are done.
 
@@ -50,12 +60,20 @@ class PublishRasters(beam.DoFn):
         plan: The second half of the run.
         run_folder: Where its intermediate files are.
         more: Writes what there is beside polygons; None for nothing.
+        ledger: Keeps account of them; None for none.
     """
 
-    def __init__(self, plan: PolygonPlan, run_folder: RunFolder, more: MoreFiles | None = None) -> None:
+    def __init__(
+        self,
+        plan: PolygonPlan,
+        run_folder: RunFolder,
+        more: MoreFiles | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
         self._plan = plan
         self._run_folder = run_folder
         self._more = more
+        self._ledger = ledger
         self._timer = Metrics.distribution("terraseam", "publish_ms")
 
     def process(self, element: tuple[int, Mapping[str, Iterable[Any]]]) -> Iterator[Published]:
@@ -72,13 +90,18 @@ class PublishRasters(beam.DoFn):
             described = {path.name: describe_file(path) for path in sorted(staged.iterdir())}
             # The record of an earlier run is no longer true from here on, nor are its polygons in other formats.
             files.remove(manifest_path(self._plan.output))
+            if self._ledger is not None:
+                self._ledger.forget(raster)
             for name in set(FILES.values()) - set(described):
                 files.remove(files.join(folder, name))
             for name in described:
                 files.publish(staged / name, files.join(folder, name))
         seconds = time.perf_counter() - start
         self._timer.update(round(seconds * 1000))
-        yield Published(raster, sheets, tuple(features), described, seconds)
+        published = Published(raster, sheets, tuple(features), described, seconds)
+        if self._ledger is not None:
+            self._ledger.write(published)
+        yield published
 
 
 def describe_file(path: Path) -> dict[str, Any]:
@@ -101,10 +124,8 @@ class WriteManifest(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[Published]]) -> Iterator[str]:
         """Write manifest.json."""
-        record = self._record(sorted(element[1], key=lambda one: one.raster))
-        path = manifest_path(self._output)
-        files.write_bytes(path, orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
-        yield path
+        write_manifest(self._output, self._record(sorted(element[1], key=lambda one: one.raster)))
+        yield manifest_path(self._output)
 
 
 def publish(

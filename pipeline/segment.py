@@ -26,7 +26,8 @@ from models.engines.profile import execution_profile
 from models.engines.workplace import Workplace
 from pipeline import files
 from pipeline.infer import calls_at_once, infer_tiles
-from pipeline.keys import recipe_digest, sheet_key
+from pipeline.keys import plan_recipe, sheet_key
+from pipeline.known_sheets import KnownSheets
 from pipeline.layout import RunFolder, converted_folder, prediction_store
 from pipeline.plan import Plan
 from pipeline.store import Entry
@@ -82,9 +83,7 @@ class SegmentSheets(beam.DoFn):
         """Open nothing yet: rasters and network are opened by the first sheet that needs them."""
         plan = self._plan
         self._profile = execution_profile(plan.options.batch_size, plan.engine, plan.options.precision)
-        self._recipe = recipe_digest(
-            plan.score_fields(), self._profile.to_json(), plan.core, plan.halo, plan.stitch
-        )
+        self._recipe = plan_recipe(plan, self._profile)
         self._store = prediction_store(plan)
         self._sources: dict[int, RasterSource] = {}
 
@@ -92,18 +91,24 @@ class SegmentSheets(beam.DoFn):
         """Segment one sheet, unless the store has it."""
         raster, row, col = element
         clock = Clock()
-        with clock.time("read"):
-            chip = self._source(raster).read(self._read_window(element))
-        key = sheet_key(self._recipe, chip, self._plan.lattice(raster), (row, col), self._plan.stitch)
-        reused = not self._plan.options.force and self._store.get(key) is not None
-        tiles = 0
-        if not reused:
-            entry, tiles = self._entry(chip, element, clock)
-            self._store.put(key, entry)
+        key = None if self._plan.options.force else self._known(raster).get(row, col)
+        reused, tiles = key is not None and self._store.intact(key), 0
+        if key is None or not reused:
+            with clock.time("read"):
+                chip = self._source(raster).read(self._read_window(element))
+            key = sheet_key(self._recipe, chip, self._plan.lattice(raster), (row, col), self._plan.stitch)
+            reused = not self._plan.options.force and self._store.intact(key)
+            if not reused:
+                entry, tiles = self._entry(chip, element, clock)
+                self._store.put(key, entry)
+            self._known(raster).put(row, col, key)
         record = SheetRecord(raster, row, col, key, reused, tiles, clock.seconds, self._profile.to_json())
         self._count(record)
         files.write_bytes(self._run_folder.sheet_done(*element), json.dumps(asdict(record)).encode())
         yield record
+
+    def _known(self, raster: int) -> KnownSheets:
+        return KnownSheets(self._plan, raster, self._recipe)
 
     def _read_window(self, element: Sheet) -> Any:
         raster, row, col = element

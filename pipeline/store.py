@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import zstandard
@@ -51,6 +51,16 @@ class PredictionStore:
         except StoreError:
             return None
 
+    def intact(self, key: str) -> bool:
+        """Whether there is an entry of a key whose bytes are those that were written."""
+        if not files.exists(self.path(key)):
+            return False
+        try:
+            _packed(files.read_bytes(self.path(key)))
+        except StoreError:
+            return False
+        return True
+
     def load(self, key: str, kind: type[E]) -> E:
         """The entry of a key that has been put, which is of a kind.
 
@@ -86,11 +96,8 @@ def decode(data: bytes) -> Entry:
     Raises:
         StoreError: If they are not those of a whole entry.
     """
-    head_line, _, packed = data.partition(b"\n")
+    head, packed = _packed(data)
     try:
-        head = json.loads(head_line)
-        if head["format"] != 1 or hashlib.sha256(packed).hexdigest() != head["sha256"]:
-            raise StoreError("the entry's checksum is wrong")
         unpacked = zstandard.ZstdDecompressor().decompress(packed)
         if head.get("kind") == "instances":
             return SheetInstances.from_bytes(unpacked)
@@ -98,3 +105,15 @@ def decode(data: bytes) -> Entry:
     except (ValueError, KeyError, TypeError, zstandard.ZstdError) as error:
         raise StoreError(f"the entry is damaged: {error}") from error
     return LabelMap(labels, scores)
+
+
+def _packed(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """The head of an entry and what is packed behind it, of which the checksum is right."""
+    head_line, _, packed = data.partition(b"\n")
+    try:
+        head = json.loads(head_line)
+        if head["format"] != 1 or hashlib.sha256(packed).hexdigest() != head["sha256"]:
+            raise StoreError("the entry's checksum is wrong")
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"the entry is damaged: {error}") from error
+    return head, packed

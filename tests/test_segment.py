@@ -376,6 +376,7 @@ def test_a_damaged_entry_of_the_store_is_computed_again(scene, bundle, tmp_path)
     before = results(out)
     entry = sorted(out.glob(".work/store/*/*.sheet"))[4]
     entry.write_bytes(entry.read_bytes()[:-20])
+    os.utime(scene)
     assert segment(scene, bundle, out, "--sheet", "512") == 0
     assert manifest(out)["counts"]["sheets_inferred"] == 1
     assert results(out) == before

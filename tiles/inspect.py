@@ -33,6 +33,7 @@ class RasterInfo:
         bands: Number of bands, alpha among them.
         colour_bands: The bands that are not alpha, numbered from 1.
         dtype: Sample type of all bands.
+        files: All files that GDAL reads for it, sidecars and sources of VRTs among them.
     """
 
     path: str
@@ -40,6 +41,7 @@ class RasterInfo:
     bands: int
     colour_bands: tuple[int, ...]
     dtype: str
+    files: tuple[str, ...]
 
 
 def is_local(path: str) -> bool:
@@ -97,7 +99,20 @@ def _inspect(path: str, dataset: Any) -> RasterInfo:
             f"{path} has samples of type {', '.join(dtypes)}; rasters of one of {', '.join(DTYPES)} are read: "
             "convert it with gdal_translate -ot"
         )
-    return RasterInfo(path, georef, dataset.count, colour, dtypes[0])
+    return RasterInfo(path, georef, dataset.count, colour, dtypes[0], tuple(sorted(_all_files(dataset))))
+
+
+def _all_files(dataset: Any) -> set[str]:
+    """The files of a dataset, and those of the VRTs among them, which GDAL does not look into."""
+    found = set(dataset.files)
+    rest = {file for file in found if file.endswith(".vrt") and file != dataset.name}
+    while rest:
+        file = rest.pop()
+        with rasterio.open(file) as nested:
+            more = set(nested.files) - found
+        found |= more
+        rest |= {file for file in more if file.endswith(".vrt")}
+    return found
 
 
 def check_placed(path: str, dataset: Any) -> Georef:

@@ -74,7 +74,7 @@ class Profile:
 
 
 def execution_profile(
-    batch_size: int | None = None, engine: str = "tensorflow", precision: str = "float32"
+    batch_size: int | None = None, engine: str = "tensorflow", precision: str = "float32", *, ask: bool = True
 ) -> Profile:
     """Return the profile of this machine; TensorFlow is imported only where there is a GPU to ask it about.
 
@@ -82,11 +82,13 @@ def execution_profile(
         batch_size: Chips per call; by default 1 on a CPU, where batches do not pay, and 4 on a GPU.
         engine: Name of the engine; all but TensorFlow run on the CPU.
         precision: Type that the network computes in.
+        ask: Whether TensorFlow is asked where there may be a GPU; else it counts as one.
 
     Raises:
         EngineError: If the engine is not installed.
     """
-    device = "gpu" if engine == "tensorflow" and _has_gpu() else "cpu"
+    has_gpu = _has_gpu if ask else may_have_gpu
+    device = "gpu" if engine == "tensorflow" and has_gpu() else "cpu"
     default = GPU_SAMPLES if device == "gpu" else CPU_SAMPLES
     converters = [(names[0], _version(*names)) for names in CONVERTERS[engine]]
     return Profile(

@@ -1,0 +1,197 @@
+"""Rasters whose results an earlier run has published, and that nothing has changed since.
+
+The record of a raster is written when its files have appeared, and removed before they are replaced. So it tells of
+what is there, also when a run is killed between two rasters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from models.engines.profile import EngineError, Profile, execution_profile
+from pipeline import files
+from pipeline.fingerprint import fingerprint
+from pipeline.keys import LABELS_VERSION, plan_recipe
+from pipeline.known_sheets import KnownSheets
+from pipeline.layout import done_path, prediction_store, result_folder
+from pipeline.plan import Plan
+from pipeline.store import StoreError
+from pipeline.version import version
+from tiles.inspect import is_local
+
+RESULTS_VERSION = 1
+"""Raised by hand when the published files of unchanged labels can change."""
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """The sheets of a run, by what an earlier one has left of them.
+
+    Attributes:
+        known: Those of which nothing is read or inferred.
+        changed: Those of rasters that were changed, or are to be segmented otherwise; they are read, and inferred
+            where that changes anything.
+        new: Those of rasters that were not there before.
+    """
+
+    known: int
+    changed: int
+    new: int
+
+
+def foresee(plan: Plan) -> Foreseen | None:
+    """What a run would find done; None where that is kept on another machine. TensorFlow is not asked."""
+    profile = local_profile(plan, ask=False)
+    if profile is None or not is_local(plan.options.work_folder) or not plan.options.runs_here:
+        return None
+    plan = looked_at(plan, profile, here=True)
+    known = changed = new = 0
+    for number in range(len(plan.rasters)):
+        sheets = math.prod(plan.lattice(number).sheet_shape)
+        found = sheets if number in plan.kept else min(sheets, _known(plan, number, profile))
+        known += found
+        if read_done(plan, number) is None:
+            new += sheets - found
+        else:
+            changed += sheets - found
+    return Foreseen(known, changed, new)
+
+
+def _known(plan: Plan, raster: int, profile: Profile) -> int:
+    """How many sheets of a raster need not be read, as an earlier run has left them in the store."""
+    if plan.options.force:
+        return 0
+    store = prediction_store(plan)
+    keys = KnownSheets(plan, raster, plan_recipe(plan, profile)).keys()
+    return sum(files.exists(store.path(key)) for key in keys)
+
+
+def looked_at(plan: Plan, profile: Profile | None, *, here: bool = False) -> Plan:
+    """The plan with what the files of its rasters are like now, and those that need no work.
+
+    Args:
+        plan: The run.
+        profile: What it would be executed with; None where that is not known here, and what ran last counts.
+        here: Whether files of other machines are not asked about, and count as changed.
+    """
+    seen = (
+        replace(
+            raster,
+            fingerprint=None
+            if here and not is_local(raster.path)
+            else fingerprint(raster.path, raster.files),
+        )
+        for raster in plan.rasters
+    )
+    plan = replace(plan, rasters=tuple(seen))
+    numbers = range(len(plan.rasters)) if not plan.options.force else ()
+    return replace(plan, kept=frozenset(number for number in numbers if _is_done(plan, number, profile)))
+
+
+def local_profile(plan: Plan, *, ask: bool = True) -> Profile | None:
+    """The execution profile of this machine; None where its engine is missing.
+
+    Args:
+        plan: The run.
+        ask: Whether TensorFlow may be imported, to ask it about a GPU; else one that may be there counts.
+    """
+    options = plan.options
+    try:
+        return execution_profile(options.batch_size, plan.engine, options.precision, ask=ask)
+    except EngineError:
+        return None
+
+
+def settings_digest(plan: Plan, raster: int) -> str | None:
+    """A digest of all that the results of a raster hang on but the execution profile; None where that is not known."""
+    planned = plan.rasters[raster]
+    if planned.fingerprint is None:
+        return None
+    settings = {
+        "versions": [LABELS_VERSION, RESULTS_VERSION, version()],
+        "raster": [planned.id, planned.fingerprint, planned.bands, asdict(planned.georef)],
+        "scores": plan.score_fields(),
+        "tiling": [plan.core, plan.halo.sides, plan.stitch],
+        "card": [plan.card.name, plan.card.version, plan.card.fill],
+        "classes": [[info.name, info.color] for info in plan.card.classes],
+        "polygons": [asdict(plan.options.polygons), plan.polygon_labels()],
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def write_done(plan: Plan, raster: int, described: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
+    """Record that a raster's results are published.
+
+    Args:
+        plan: The run.
+        raster: Number of the raster in the plan.
+        described: SHA-256 and size of each file, by name.
+        entry: What the manifest says of the raster.
+    """
+    settings = settings_digest(plan, raster)
+    if settings is not None:
+        record = {"settings": settings, "files": described, "entry": entry}
+        files.write_bytes(done_path(plan, plan.rasters[raster].id), orjson.dumps(record))
+
+
+def forget_done(plan: Plan, raster: int) -> None:
+    """Remove the record of a raster, whose files are about to be replaced."""
+    files.remove(done_path(plan, plan.rasters[raster].id))
+
+
+def read_done(plan: Plan, raster: int) -> dict[str, Any] | None:
+    """The record of a raster; None where there is none that can be read."""
+    path = done_path(plan, plan.rasters[raster].id)
+    try:
+        return dict(orjson.loads(files.read_bytes(path))) if files.exists(path) else None
+    except (orjson.JSONDecodeError, OSError):
+        return None
+
+
+def _is_done(plan: Plan, raster: int, profile: Profile | None) -> bool:
+    """Whether all that an earlier run published of a raster is there, and is what this one would publish."""
+    record, settings = read_done(plan, raster), settings_digest(plan, raster)
+    if record is None or settings is None or record["settings"] != settings:
+        return False
+    entry = record["entry"]
+    ran = {json.dumps(sheet["profile"], sort_keys=True) for sheet in entry["sheets"]}
+    same = profile is None or ran == {json.dumps(profile.to_json(), sort_keys=True)}
+    folder = result_folder(plan.options.output, plan.rasters[raster].id)
+    return same and entry["folder"] == folder and _published(folder, record["files"])
+
+
+def kept_entry(plan: Plan, raster: int) -> dict[str, Any]:
+    """What the manifest says of a raster that a run leaves as it is.
+
+    Raises:
+        StoreError: If its record has gone since the run began.
+    """
+    record = read_done(plan, raster)
+    if record is None:
+        raise StoreError(f"{done_path(plan, plan.rasters[raster].id)} is missing; run the same command again")
+    entry = record["entry"]
+    idle = {"reused": True, "tiles": 0}
+    sheets = [{**sheet, **idle, "seconds": dict.fromkeys(sheet["seconds"], 0.0)} for sheet in entry["sheets"]]
+    return {**entry, "sheets": sheets, "kept": True, "publish_seconds": 0.0}
+
+
+def _published(folder: str, described: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the files of a raster are those that were published: to the byte on this machine, else their names."""
+    if not is_local(folder):
+        return set(described) <= set(files.names(folder))
+    for name, file in described.items():
+        path = Path(folder) / name
+        if not path.is_file() or path.stat().st_size != file["bytes"]:
+            return False
+        with path.open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != file["sha256"]:
+                return False
+    return True

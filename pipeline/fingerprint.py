@@ -1,0 +1,88 @@
+"""Whether a raster is the one that an earlier run saw, without reading a pixel of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from email.message import Message
+from pathlib import Path
+
+from tiles.inspect import is_local
+
+COARSE_S = 2.0
+"""A file younger than this whose clock ticks in whole seconds may change again within the same tick."""
+
+TIMEOUT_S = 10.0
+
+
+def fingerprint(path: str, files: Sequence[str]) -> str | None:
+    """A digest of name, size and time of change, or ETag, of every file of a raster.
+
+    Args:
+        path: What GDAL opens.
+        files: All files that GDAL reads for it: sidecars, and the sources of a VRT among them.
+
+    Returns:
+        The digest; None where a file does not say enough of itself, and the raster must be read to know.
+    """
+    seen = []
+    for file in sorted(set(files) | ({path} if is_local(path) else set())):
+        state = _local_state(file) if is_local(file) else _remote_state(file)
+        if state is None:
+            return None
+        seen.append([_name(file, path), *state])
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest() if seen else None
+
+
+def _name(file: str, path: str) -> str:
+    """The name of a file seen from its raster, so that a folder may be called by any path."""
+    if is_local(file) and is_local(path):
+        return os.path.relpath(file, Path(path).parent)
+    return file
+
+
+def _local_state(file: str) -> tuple[int, int] | None:
+    try:
+        found = Path(file).stat()
+    except OSError:
+        return None
+    whole_seconds = found.st_mtime_ns % 10**9 == 0
+    if whole_seconds and time.time() - found.st_mtime < COARSE_S:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _remote_state(file: str) -> tuple[str, ...] | None:
+    """What a server says of a file."""
+    url = file.removeprefix("/vsicurl/")
+    if url.startswith(("http://", "https://")):
+        return _http_state(url)
+    from apache_beam.io.filesystems import FileSystems
+
+    for prefix, scheme in (("/vsigs/", "gs://"), ("/vsis3/", "s3://")):
+        if file.startswith(prefix):
+            url = scheme + file.removeprefix(prefix)
+    try:
+        (match,) = FileSystems.match([url])
+        (found,) = match.metadata_list
+    except Exception:
+        # Each filesystem has errors of its own; a raster that cannot be asked about is read.
+        return None
+    changed = found.last_updated_in_seconds
+    return (str(found.size_in_bytes), str(changed)) if changed else None
+
+
+def _http_state(url: str) -> tuple[str, ...] | None:
+    request = urllib.request.Request(url, method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            headers: Message = answer.headers
+    except (urllib.error.URLError, OSError, ValueError):
+        return None
+    version = headers.get("ETag") or headers.get("Last-Modified")
+    return (version, headers.get("Content-Length", "")) if version else None

@@ -1,0 +1,44 @@
+"""``terraseam segment``: plan, see what is done already, run the rest, say what came of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.describe import describe_results
+from pipeline.done import local_profile, looked_at
+from pipeline.errors import PlanError
+from pipeline.exits import DONE, IMPOSSIBLE, fail, tell_run
+from pipeline.manifest import segment_manifest, write_manifest
+from pipeline.options import SegmentOptions
+from pipeline.plan import Plan, make_plan
+
+
+def segment(options: SegmentOptions) -> int:
+    """Run the command; returns the exit status."""
+    try:
+        plan = make_plan(options)
+    except PlanError as error:
+        return fail(str(error), IMPOSSIBLE)
+    for note in plan.notes:
+        print(note, file=sys.stderr)
+    plan = looked_at(plan, local_profile(plan) if options.runs_here else None)
+    if not plan.open_rasters():
+        print(describe_results(_record_nothing_new(plan)))
+        return DONE
+
+    def run() -> Mapping[str, Any] | None:
+        from pipeline.run import run_plan
+
+        return run_plan(plan)
+
+    return tell_run(run, describe_results)
+
+
+def _record_nothing_new(plan: Plan) -> dict[str, Any]:
+    """Write the manifest of a run that had nothing to do, without starting Beam."""
+    record = segment_manifest(plan, [], time.time())
+    write_manifest(plan.options.output, record)
+    return record

@@ -1,0 +1,254 @@
+"""Running a job again: only what changed is read, inferred and published, and the results are those of a cold run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import nets
+import numpy as np
+import pytest
+import rasterio
+
+from pipeline import fingerprint as fingerprints
+from pipeline.cli import main
+from pipeline.fingerprint import fingerprint
+from tiles.inspect import inspect_raster
+from tiles.source import RasterSource
+
+PIXELS = np.kron(np.random.default_rng(0).integers(1, 255, (24, 36, 3)), np.ones((50, 50, 1))).astype("uint8")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return nets.make_bundle(tmp_path_factory.mktemp("bundles") / "brightest", nets.brightest_band())
+
+
+@pytest.fixture
+def scene(make_raster):
+    return make_raster(pixels=PIXELS, tiled=True, compress="deflate")
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Names of the rasters that are read, a window each."""
+    found = []
+
+    def read(source, window, original=RasterSource.read):
+        found.append(source.path.rpartition("/")[2])
+        return original(source, window)
+
+    monkeypatch.setattr(RasterSource, "read", read)
+    return found
+
+
+def segment(rasters, bundle, output, *options):
+    rasters = rasters if isinstance(rasters, list) else [rasters]
+    arguments = ["--model", str(bundle), "--output", str(output), "--tile", "512", "--sheet", "512", *options]
+    return main(["segment", *map(str, rasters), *arguments])
+
+
+def counts(output):
+    found = json.loads((output / "manifest.json").read_text())["counts"]
+    return tuple(found[name] for name in ("rasters_kept", "sheets", "sheets_inferred", "sheets_reused"))
+
+
+def results(output):
+    return {
+        str(path.relative_to(output)): path.read_bytes()
+        for path in sorted(output.glob("*/*"))
+        if path.parent.name != ".work" and path.is_file()
+    }
+
+
+def age(path, seconds=100):
+    """Let a file look as if it had been changed so long ago."""
+    state = path.stat()
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns - int(seconds * 1e9)))
+
+
+def ahead(capsys, scene, bundle, output, *options):
+    capsys.readouterr()
+    arguments = ["--model", str(bundle), "--output", str(output), "--tile", "512", "--sheet", "512", "--json"]
+    assert main(["plan", str(scene), *arguments, *options]) == 0
+    return tuple(json.loads(capsys.readouterr().out)["sheets_ahead"].values())
+
+
+def test_an_unchanged_raster_is_not_read_and_its_results_stay(scene, bundle, tmp_path, reads, capsys):
+    out = tmp_path / "out"
+    assert ahead(capsys, scene, bundle, out) == (0, 0, 12)
+    assert segment(scene, bundle, out) == 0
+    assert len(reads) == 12
+    before = results(out)
+    stamps = {path: path.stat().st_mtime_ns for path in out.glob("scene/*")}
+    reads.clear()
+    assert ahead(capsys, scene, bundle, out) == (12, 0, 0)
+    assert segment(scene, bundle, out) == 0
+    assert "1 raster unchanged" in capsys.readouterr().out
+    assert reads == [] and counts(out) == (1, 12, 0, 12)
+    assert results(out) == before
+    assert {path: path.stat().st_mtime_ns for path in out.glob("scene/*")} == stamps
+
+
+def test_nothing_is_started_where_nothing_changed(scene, bundle, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    assert segment(scene, bundle, out) == 0
+    monkeypatch.setattr("pipeline.run.run_plan", None)
+    assert segment(scene, bundle, out) == 0
+    assert counts(out) == (1, 12, 0, 12)
+
+
+def test_an_option_of_polygons_reads_nothing_and_one_of_scores_everything(
+    scene, bundle, tmp_path, reads, capsys
+):
+    out = tmp_path / "out"
+    assert segment(scene, bundle, out) == 0
+    reads.clear()
+    assert ahead(capsys, scene, bundle, out, "--min-area", "2000") == (12, 0, 0)
+    assert segment(scene, bundle, out, "--min-area", "2000") == 0
+    assert reads == [] and counts(out) == (0, 12, 0, 12)
+    cold = tmp_path / "cold"
+    assert segment(scene, bundle, cold, "--min-area", "2000") == 0
+    assert results(out) == results(cold)
+    reads.clear()
+    assert ahead(capsys, scene, bundle, out, "--halo", "8") == (0, 12, 0)
+    assert segment(scene, bundle, out, "--halo", "8") == 0
+    assert len(reads) == 12 and counts(out) == (0, 12, 12, 0)
+
+
+def test_of_a_changed_raster_only_what_changed_is_inferred(scene, bundle, tmp_path, reads, capsys):
+    out, cold = tmp_path / "out", tmp_path / "cold"
+    assert segment(scene, bundle, out) == 0
+    age(scene)
+    with rasterio.open(scene, "r+") as dataset:
+        dataset.write(np.full((3, 20, 30), 9, np.uint8), window=((600, 620), (700, 730)))
+    assert ahead(capsys, scene, bundle, out) == (0, 12, 0)
+    reads.clear()
+    assert segment(scene, bundle, out) == 0
+    assert len(reads) == 12 and counts(out) == (0, 12, 1, 11)
+    assert segment(scene, bundle, cold) == 0
+    assert results(out) == results(cold)
+
+
+def test_a_run_with_other_sheets_knows_that_nothing_changes(scene, bundle, tmp_path, reads):
+    out = tmp_path / "out"
+    assert segment(scene, bundle, out) == 0
+    reads.clear()
+    assert segment(scene, bundle, out, "--sheet", "1024") == 0
+    assert reads == [] and counts(out)[0] == 1
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda out: (out / "scene" / "polygons.geojson").write_text("{}"),
+        lambda out: (out / "scene" / "labels.tif").unlink(),
+        lambda out: (out / ".work" / "done" / "scene.json").write_text("{"),
+        lambda out: (out / ".work" / "done" / "scene.json").unlink(),
+    ],
+)
+def test_results_that_were_touched_are_made_again(scene, bundle, tmp_path, reads, spoil):
+    out = tmp_path / "out"
+    assert segment(scene, bundle, out) == 0
+    before = results(out)
+    spoil(out)
+    reads.clear()
+    assert segment(scene, bundle, out) == 0
+    assert reads == [] and counts(out) == (0, 12, 0, 12) and results(out) == before
+
+
+def test_force_and_a_lost_or_damaged_entry_of_the_store_read_again(scene, bundle, tmp_path, reads, capsys):
+    out = tmp_path / "out"
+    assert segment(scene, bundle, out) == 0
+    reads.clear()
+    assert ahead(capsys, scene, bundle, out, "--force") == (0, 12, 0)
+    assert segment(scene, bundle, out, "--force") == 0
+    assert len(reads) == 12 and counts(out) == (0, 12, 12, 0)
+    entries = sorted(out.glob(".work/store/*/*.sheet"))
+    entries[0].unlink()
+    entries[-1].write_bytes(entries[-1].read_bytes()[:-3])
+    reads.clear()
+    assert segment(scene, bundle, out, "--min-area", "10") == 0
+    assert len(reads) == counts(out)[2] > 0 and counts(out)[2] < 12
+    (out / ".work" / "known").rename(out / ".work" / "forgotten")
+    reads.clear()
+    assert segment(scene, bundle, out, "--min-area", "20") == 0
+    assert len(reads) == 12 and counts(out)[2] == 0
+
+
+def test_new_rasters_appear_beside_those_that_stay(make_raster, bundle, tmp_path, reads):
+    out = tmp_path / "out"
+    a = make_raster(pixels=PIXELS, name="a.tif")
+    assert segment(a, bundle, out) == 0
+    b = make_raster(pixels=PIXELS[::-1], name="b.tif")
+    reads.clear()
+    assert segment([a, b], bundle, out) == 0
+    assert set(reads) == {"b.tif"} and counts(out) == (1, 24, 12, 12)
+    listed = json.loads((out / "manifest.json").read_text())["rasters"]
+    assert [(raster["id"], raster["kept"], raster["folder"]) for raster in listed] == [
+        ("a", True, f"{out}/a"),
+        ("b", False, f"{out}/b"),
+    ]
+
+
+def test_another_bundle_changes_everything(scene, bundle, tmp_path, reads):
+    out = tmp_path / "out"
+    assert segment(scene, bundle, out) == 0
+    other = tmp_path / "other"
+    shutil.copytree(bundle, other)
+    card = json.loads((other / "card.json").read_text())
+    (other / "card.json").write_text(json.dumps({**card, "fill": [1.0, 1.0, 1.0]}))
+    reads.clear()
+    assert segment(scene, other, out) == 0
+    assert len(reads) == 12 and counts(out)[0] == 0
+
+
+def test_a_fingerprint_tells_of_size_time_and_every_file(make_raster, tmp_path):
+    scene = make_raster(pixels=PIXELS)
+    files = inspect_raster(str(scene)).files
+    first = fingerprint(str(scene), files)
+    assert first == fingerprint(str(scene), files) is not None
+    age(scene, 1e-9)
+    second = fingerprint(str(scene), files)
+    assert second != first
+    with rasterio.open(scene) as dataset:
+        profile = dataset.profile
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(scene, "r+") as dataset:
+        dataset.write_mask(np.ones(PIXELS.shape[:2], bool))
+    assert profile["driver"] == "GTiff"
+    files = inspect_raster(str(scene)).files
+    assert str(scene) + ".msk" in files
+    third = fingerprint(str(scene), files)
+    age(tmp_path / "scene.tif.msk")
+    assert fingerprint(str(scene), files) != third
+    scene.unlink()
+    assert fingerprint(str(scene), files) is None
+
+
+def test_the_sources_of_nested_vrts_are_part_of_a_raster(make_raster, tmp_path):
+    scene = make_raster(pixels=PIXELS)
+    inner, outer = tmp_path / "inner.vrt", tmp_path / "outer.vrt"
+    for source, target in ((scene, inner), (inner, outer)):
+        rasterio.shutil.copy(source, target, driver="VRT")
+    files = inspect_raster(str(outer)).files
+    assert {str(scene), str(inner), str(outer)} <= set(files)
+    before = fingerprint(str(outer), files)
+    age(scene)
+    assert fingerprint(str(outer), files) != before
+
+
+def test_a_file_that_may_change_within_a_tick_of_its_clock_has_no_fingerprint(make_raster, monkeypatch):
+    scene = make_raster(pixels=PIXELS)
+    os.utime(scene, (1_700_000_000, 1_700_000_000))
+    monkeypatch.setattr(fingerprints.time, "time", lambda: 1_700_000_001.5)
+    assert fingerprint(str(scene), (str(scene),)) is None
+    monkeypatch.setattr(fingerprints.time, "time", lambda: 1_700_000_002.5)
+    assert fingerprint(str(scene), (str(scene),)) is not None
+
+
+def test_fingerprints_do_not_hang_on_how_a_folder_is_called(make_raster, tmp_path, monkeypatch):
+    scene = make_raster(pixels=PIXELS)
+    absolute = fingerprint(str(scene), inspect_raster(str(scene)).files)
+    monkeypatch.chdir(tmp_path)
+    assert fingerprint("scene.tif", inspect_raster("scene.tif").files) == absolute
