@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from models.engines.choice import ENGINES, PRECISIONS
 from pipeline.argument_values import bands, formats, names, number, positive, share, text, whole
 from pipeline.beam_options import UnknownOptionError, split_arguments
-from pipeline.options import DEFAULT_SHEET, DEFAULT_TILE, FORMATS, SegmentOptions
+from pipeline.options import DEFAULT_SHEET, DEFAULT_TILE, FORMATS, ON_ERROR, SegmentOptions
 
 EPILOG = """\
 Any option of Apache Beam may be added: --runner, --direct_num_workers, --project, --region, --temp_location, ...
@@ -117,6 +117,8 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     add_polygon_arguments(parser)
     add("--any-gsd", action="store_true", help="take rasters of another GSD than the network was trained at")
     _add_tile_arguments(parser)
+    add("--on-error", choices=ON_ERROR, default=ON_ERROR[0],
+        help="sheets that cannot be segmented: leave them out and say so (default), or end the run")  # fmt: skip
     add("--work", type=text, metavar="DIR", help="folder of the prediction store (default: OUTPUT/.work)")
     add("--force", action="store_true", help="compute every sheet, also those that the store has")
 

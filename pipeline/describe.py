@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from models.engines.profile import CPU_SAMPLES, GPU_SAMPLES
 from pipeline.done import Foreseen
 from pipeline.infer import calls_at_once
 from pipeline.plan import Plan, reach_of
@@ -17,7 +18,7 @@ SHOWN = 10
 """Rasters that are named before the rest is counted."""
 
 
-def describe_plan(plan: Plan, ahead: Foreseen | None) -> str:
+def describe_plan(plan: Plan, ahead: Foreseen | None = None) -> str:
     """The plan for people to read."""
     lattice = plan.lattice(0)
     height, width = lattice.chip_shape
@@ -76,7 +77,7 @@ SURE = {
 """What an exact result hangs on, by where the reach is known from."""
 
 
-def plan_json(plan: Plan, ahead: Foreseen | None) -> dict[str, Any]:
+def plan_json(plan: Plan, ahead: Foreseen | None = None) -> dict[str, Any]:
     """The plan for programs to read."""
     return {
         "model": {"name": plan.card.name, "version": plan.card.version, "bundles": plan.bundles},
@@ -173,10 +174,18 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
     totals = manifest["counts"]
     work = (
         f"{count(totals['sheets'], 'sheet')}: {totals['sheets_inferred']} inferred, {totals['sheets_reused']} from the "
-        f"store; {count(totals['tiles_inferred'], 'tile')}; {manifest['seconds']['total']:.1f} s"
+        f"store{_left_out(totals)}; {count(totals['tiles_inferred'], 'tile')}; {manifest['seconds']['total']:.1f} s"
         + _kept_words(totals["rasters_kept"])
     )
-    return "\n".join([table, *_full_notes(manifest), "", work, *where])
+    return "\n".join([table, *_full_notes(manifest), *_batch_notes(manifest), "", work, *where])
+
+
+def _left_out(totals: Mapping[str, int]) -> str:
+    """Sheets that were neither inferred nor taken from the store."""
+    words = {"skipped": "without any measurement", "quarantined": "in quarantine"}
+    return "".join(
+        f", {totals[f'sheets_{fate}']} {said}" for fate, said in words.items() if totals[f"sheets_{fate}"]
+    )
 
 
 def _kept_words(kept: int) -> str:
@@ -196,8 +205,9 @@ def results_table(manifest: Mapping[str, Any]) -> list[str]:
             rows.append((raster["id"], "(not measured)", f"{raster['nodata_share']:.1%}", "-", "-"))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     table = ["  ".join(_cell(row, i, widths) for i in range(len(row))).rstrip() for row in rows]
-    names = ", ".join(manifest["rasters"][0]["files"])
-    folders = [raster["folder"] for raster in manifest["rasters"]]
+    shown = [raster for raster in manifest["rasters"] if raster["published"]]
+    names = ", ".join(shown[0]["files"]) if shown else ""
+    folders = [raster["folder"] for raster in shown]
     where = [f"  {folder}/{{{names}}}" for folder in folders[:SHOWN]]
     if len(folders) > SHOWN:
         where.append(f"  and {count(len(folders) - SHOWN, 'more folder')} beside them")
@@ -212,6 +222,20 @@ def _full_notes(manifest: Mapping[str, Any]) -> list[str]:
         for raster in manifest["rasters"]
         if raster["full_tiles"]
     ]
+
+
+def _batch_notes(manifest: Mapping[str, Any]) -> list[str]:
+    """That an accelerator had no room for as many tiles a call as were wanted."""
+    default = {"cpu": CPU_SAMPLES, "gpu": GPU_SAMPLES}
+    notes = []
+    for profile in manifest["profiles"]:
+        wanted = manifest["inference"]["batch_size"] or default[profile["device"]]
+        if profile["samples"] < wanted:
+            notes.append(
+                f"the {profile['device'].upper()} ran out of memory with {wanted} tiles a call; some sheets were run "
+                f"with {profile['samples']}: pass --batch-size {profile['samples']}, or a smaller --tile"
+            )
+    return notes
 
 
 def _more_room(manifest: Mapping[str, Any]) -> str:

@@ -178,7 +178,7 @@ def kept_entry(plan: Plan, raster: int) -> dict[str, Any]:
     if record is None:
         raise StoreError(f"{done_path(plan, plan.rasters[raster].id)} is missing; run the same command again")
     entry = record["entry"]
-    idle = {"reused": True, "tiles": 0}
+    idle = {"fate": "reused", "tiles": 0, "attempts": 1}
     sheets = [{**sheet, **idle, "seconds": dict.fromkeys(sheet["seconds"], 0.0)} for sheet in entry["sheets"]]
     return {**entry, "sheets": sheets, "kept": True, "publish_seconds": 0.0}
 

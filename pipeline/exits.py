@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-DONE, FAILED, IMPOSSIBLE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, IMPOSSIBLE, QUARANTINED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def fail(message: str, status: int) -> int:
@@ -33,9 +33,20 @@ def tell_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Mappi
         return fail(str(error), IMPOSSIBLE)
     except RunError as error:
         return fail(str(error), FAILED)
-    if manifest is not None:
-        print(words(manifest))
+    if manifest is None:
+        return DONE
+    print(words(manifest))
+    if manifest.get("quarantine"):
+        return fail(
+            quarantine_words(manifest["counts"]["sheets_quarantined"], manifest["quarantine"]), QUARANTINED
+        )
     return DONE
+
+
+def quarantine_words(sheets: int, path: str) -> str:
+    """That a run has left sheets out, and what to do, as a sentence."""
+    which = "1 sheet is" if sheets == 1 else f"{sheets:,} sheets are"
+    return f"{which} in quarantine: {path} says where and why; the same command tries them again"
 
 
 def fail_on_file(error: OSError) -> int:

@@ -15,10 +15,10 @@ from pipeline.close import close_seams
 from pipeline.instances import join_instances
 from pipeline.label_files import LabelFiles
 from pipeline.layout import RunFolder, prediction_store
-from pipeline.manifest import DoneLedger, segment_manifest
+from pipeline.manifest import DoneLedger, end_segment
 from pipeline.plan import Plan
 from pipeline.polygon_plan import PolygonPlan
-from pipeline.publish import PublishRasters, WriteManifest, publish
+from pipeline.publish import EndRun, PublishRasters, publish
 from pipeline.segment import SegmentSheets, Sheet
 from pipeline.sieve import sieve
 from pipeline.stored_labels import StoredLabels, by_raster, surroundings
@@ -57,8 +57,7 @@ def build(
     join = join_instances if plan.card.task == "instances" else join_regions
     vectorized, joined = join(kept, plan, folder)
     rasters = PublishRasters(plan.polygons(), folder, LabelFiles(plan, folder), DoneLedger(plan))
-    record = partial(segment_manifest, plan, started=started)
-    publish(vectorized, joined, rasters, WriteManifest(plan.options.output, record))
+    publish(vectorized, joined, rasters, EndRun(partial(end_segment, plan, started=started)))
 
 
 def join_regions(

@@ -127,6 +127,11 @@ def result_folder(output: str, raster_id: str) -> str:
     return files.join(output, raster_id)
 
 
+def quarantine_path(output: str) -> str:
+    """Where the sheets lie that could not be segmented."""
+    return files.join(output, "quarantine.geojson")
+
+
 def manifest_path(output: str) -> str:
     """The record of the run."""
     return files.join(output, "manifest.json")

@@ -16,9 +16,10 @@ import orjson
 from pipeline import files
 from pipeline.describe import exactness
 from pipeline.done import forget_done, kept_entry, write_done
-from pipeline.layout import manifest_path, result_folder
+from pipeline.layout import manifest_path, quarantine_path, result_folder
 from pipeline.plan import Plan
 from pipeline.polygon_plan import PolygonPlan
+from pipeline.quarantine import write_quarantine
 from tiles.stitch import NODATA
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ PACKAGES = (
 )
 
 
+FATES = ("inferred", "reused", "skipped", "quarantined")
+"""What may become of a sheet."""
+
 ENGINE_PACKAGES = {"tensorflow": (), "openvino": ("openvino",), "onnx": ("onnxruntime", "tf2onnx")}
 
 
@@ -53,7 +57,9 @@ class DoneLedger:
         forget_done(self._plan, raster)
 
     def write(self, published: Published) -> None:
-        """The files of a raster have appeared."""
+        """The files of a raster have appeared; what is in quarantine is to be tried again."""
+        if any(record.segmented.failure for record in published.sheets):
+            return
         write_done(self._plan, published.raster, published.files, raster_entry(self._plan, published))
 
 
@@ -85,6 +91,7 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
             "engine": plan.engine,
             "precision": plan.options.precision,
             "augment": plan.options.augment,
+            "batch_size": plan.options.batch_size,
         },
         "profiles": profiles,
         "tiling": _tiling(plan),
@@ -94,13 +101,29 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
             "rasters": len(rasters),
             "rasters_kept": len(plan.kept),
             "sheets": len(sheets),
-            "sheets_inferred": sum(not sheet["reused"] for sheet in sheets),
-            "sheets_reused": sum(sheet["reused"] for sheet in sheets),
+            **{f"sheets_{fate}": sum(sheet["fate"] == fate for sheet in sheets) for fate in FATES},
             "tiles_inferred": sum(sheet["tiles"] for sheet in sheets),
         },
+        "quarantine": quarantine_path(plan.options.output)
+        if any(sheet["failure"] for sheet in sheets)
+        else None,
         "seconds": {"total": time.time() - started, **stages},
         "rasters": list(rasters),
     }
+
+
+def end_segment(plan: Plan, published: Sequence[Published], started: float) -> dict[str, Any]:
+    """Write what is said of a run as a whole, the manifest last; returns the manifest.
+
+    Args:
+        plan: The run.
+        published: What became of each raster that needed work.
+        started: When the run started, in seconds since the epoch.
+    """
+    record = segment_manifest(plan, published, started)
+    write_quarantine(plan, record["rasters"])
+    write_manifest(plan.options.output, record)
+    return record
 
 
 def write_manifest(output: str, record: Mapping[str, Any]) -> None:
@@ -188,6 +211,7 @@ def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
         "id": planned.id,
         "path": planned.path,
         "folder": result_folder(plan.output, planned.id),
+        "published": bool(published.files),
         "height": georef.height,
         "width": georef.width,
         "gsd_m": georef.gsd(),
@@ -220,8 +244,10 @@ def sheet_entry(sheet: SheetRecord) -> dict[str, Any]:
         "row": sheet.row,
         "col": sheet.col,
         "key": sheet.key,
-        "reused": sheet.reused,
+        "fate": sheet.fate,
         "tiles": sheet.tiles,
+        "attempts": sheet.attempts,
+        "failure": sheet.failure,
         "seconds": sheet.seconds,
         "profile": sheet.profile,
     }

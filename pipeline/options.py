@@ -13,6 +13,8 @@ DEFAULT_TILE = 1024
 DEFAULT_SHEET = 2048
 TEXTS = frozenset({"geojson", "geojsonl"})
 """Formats of polygons that are GeoJSON."""
+ON_ERROR = ("quarantine", "fail")
+"""What may become of sheets that cannot be segmented."""
 FORMATS = ("geojson", "geojsonl", "fgb", "gpkg", "parquet", "pmtiles")
 """Formats of polygons, which are the endings of their files."""
 
@@ -73,6 +75,7 @@ class SegmentOptions(PolygonOptions):
         augment: Whether scores are averaged over the eight symmetries of each tile.
         classes: Names of the classes to make polygons of; None for all but the background.
         any_gsd: Whether rasters may have another GSD than the network was trained at.
+        on_error: What becomes of sheets that cannot be segmented: ``quarantine``, or ``fail`` to end the run.
         work: Folder of the prediction store; None for ``.work`` in `output`.
         force: Whether sheets are computed even where the store has them.
         beam: Arguments for Beam, as given.
@@ -92,6 +95,7 @@ class SegmentOptions(PolygonOptions):
     augment: bool = False
     classes: tuple[str, ...] | None = None
     any_gsd: bool = False
+    on_error: str = ON_ERROR[0]
     work: str | None = None
     force: bool = False
     beam: tuple[str, ...] = ()

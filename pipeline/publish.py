@@ -15,7 +15,6 @@ from apache_beam.metrics import Metrics
 from pipeline import files
 from pipeline.feature_files import FeatureRecord
 from pipeline.layout import RunFolder, manifest_path, result_folder
-from pipeline.manifest import write_manifest
 from pipeline.polygon_files import FILES, write_polygons
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.vectorize import VectorRecord
@@ -82,6 +81,10 @@ class PublishRasters(beam.DoFn):
         raster, records = element
         sheets = tuple(sorted(records["sheets"], key=lambda record: record.place))
         features = [*records["joined"], *(record.written for record in sheets if record.written is not None)]
+        if all(record.record is not None and record.record.failure for record in sheets):
+            # Nothing is known of it now: what an earlier run knew stays.
+            yield Published(raster, sheets, (), {}, 0.0)
+            return
         folder = result_folder(self._plan.output, self._plan.rasters[raster].id)
         with files.staging(self._run_folder.staging) as staged:
             if self._more is not None:
@@ -110,34 +113,29 @@ def describe_file(path: Path) -> dict[str, Any]:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-class WriteManifest(beam.DoFn):
-    """Writes the record of the run when all rasters are published.
+class EndRun(beam.DoFn):
+    """Ends the run when all rasters are published.
 
     Args:
-        output: Folder of the results.
-        record: Makes the record of what became of each raster, in order.
+        end: Writes what is said of the run as a whole; gets what became of each raster, in order.
     """
 
-    def __init__(self, output: str, record: Callable[[list[Published]], dict[str, Any]]) -> None:
-        self._output = output
-        self._record = record
+    def __init__(self, end: Callable[[list[Published]], Any]) -> None:
+        self._end = end
 
-    def process(self, element: tuple[int, Iterable[Published]]) -> Iterator[str]:
-        """Write manifest.json."""
-        write_manifest(self._output, self._record(sorted(element[1], key=lambda one: one.raster)))
-        yield manifest_path(self._output)
+    def process(self, element: tuple[int, Iterable[Published]]) -> None:
+        """Write manifest.json and what stands beside it."""
+        self._end(sorted(element[1], key=lambda one: one.raster))
 
 
-def publish(
-    sheets: beam.PCollection, joined: beam.PCollection, rasters: PublishRasters, manifest: WriteManifest
-) -> None:
+def publish(sheets: beam.PCollection, joined: beam.PCollection, rasters: PublishRasters, end: EndRun) -> None:
     """Publish every raster, and then the manifest.
 
     Args:
         sheets: raster -> `VectorRecord`.
         joined: raster -> `FeatureRecord`.
         rasters: What publishes a raster.
-        manifest: What writes the manifest.
+        end: What ends the run.
     """
     _ = (
         {"sheets": sheets, "joined": joined}
@@ -145,5 +143,5 @@ def publish(
         | "Publish" >> beam.ParDo(rasters)
         | "OneKey" >> beam.WithKeys(0)
         | "AllRasters" >> beam.GroupByKey()
-        | "Manifest" >> beam.ParDo(manifest)
+        | "EndRun" >> beam.ParDo(end)
     )

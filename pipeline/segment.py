@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -22,7 +22,7 @@ from apache_beam.metrics import Metrics
 
 from models.engines.engine import Engine
 from models.engines.ensemble import Ensemble, shared_ensemble
-from models.engines.profile import execution_profile
+from models.engines.profile import Profile, execution_profile
 from models.engines.workplace import Workplace
 from pipeline import files
 from pipeline.infer import calls_at_once, infer_tiles
@@ -30,7 +30,15 @@ from pipeline.keys import plan_recipe, sheet_key
 from pipeline.known_sheets import KnownSheets
 from pipeline.layout import RunFolder, converted_folder, prediction_store
 from pipeline.plan import Plan
-from pipeline.store import Entry
+from pipeline.retries import GaveUpError, persistently
+from pipeline.store import Entry, entry_key, nothing_measured
+from pipeline.troubles import (
+    NotANumberError,
+    is_out_of_memory,
+    is_unreadable,
+    is_worth_another_call,
+    one_line,
+)
 from tiles.instances import SheetInstances, TileInstance, tile_instances
 from tiles.source import Chip, RasterSource
 from tiles.stitch import LabelMap, stitch_ring, stitcher
@@ -52,6 +60,8 @@ class SheetRecord:
         tiles: Tiles that the network ran on.
         seconds: Time by stage: read, infer, stitch.
         profile: The execution profile.
+        attempts: How often it was tried.
+        failure: Why it could not be segmented, in a sentence; then it is nodata. Empty where it could.
     """
 
     raster: int
@@ -62,6 +72,17 @@ class SheetRecord:
     tiles: int
     seconds: dict[str, float]
     profile: dict[str, Any]
+    attempts: int = 1
+    failure: str = ""
+
+    @property
+    def fate(self) -> str:
+        """What became of it: ``quarantined``, ``reused``, ``inferred``, or ``skipped`` where nothing is measured."""
+        if self.failure:
+            return "quarantined"
+        if self.reused:
+            return "reused"
+        return "inferred" if self.tiles else "skipped"
 
 
 class SegmentSheets(beam.DoFn):
@@ -81,31 +102,82 @@ class SegmentSheets(beam.DoFn):
 
     def setup(self) -> None:
         """Open nothing yet: rasters and network are opened by the first sheet that needs them."""
-        plan = self._plan
-        self._profile = execution_profile(plan.options.batch_size, plan.engine, plan.options.precision)
-        self._recipe = plan_recipe(plan, self._profile)
-        self._store = prediction_store(plan)
+        options = self._plan.options
+        self._use(execution_profile(options.batch_size, self._plan.engine, options.precision))
+        self._store = prediction_store(self._plan)
         self._sources: dict[int, RasterSource] = {}
 
     def process(self, element: Sheet) -> Iterator[SheetRecord]:
         """Segment one sheet, unless the store has it."""
-        raster, row, col = element
         clock = Clock()
-        key = None if self._plan.options.force else self._known(raster).get(row, col)
-        reused, tiles = key is not None and self._store.intact(key), 0
-        if key is None or not reused:
-            with clock.time("read"):
-                chip = self._source(raster).read(self._read_window(element))
-            key = sheet_key(self._recipe, chip, self._plan.lattice(raster), (row, col), self._plan.stitch)
-            reused = not self._plan.options.force and self._store.intact(key)
-            if not reused:
-                entry, tiles = self._entry(chip, element, clock)
-                self._store.put(key, entry)
-            self._known(raster).put(row, col, key)
-        record = SheetRecord(raster, row, col, key, reused, tiles, clock.seconds, self._profile.to_json())
+        try:
+            record = self._known_record(element) or self._segment(element, clock)
+        except GaveUpError as given_up:
+            if self._plan.options.on_error == "fail":
+                raise (given_up.__cause__ or given_up) from given_up
+            record = self._leave_out(element, clock, given_up)
         self._count(record)
         files.write_bytes(self._run_folder.sheet_done(*element), json.dumps(asdict(record)).encode())
         yield record
+
+    def _use(self, profile: Profile) -> None:
+        self._profile = profile
+        self._recipe = plan_recipe(self._plan, profile)
+
+    def _known_record(self, element: Sheet) -> SheetRecord | None:
+        """The record of a sheet of an unchanged raster that the store has; None for others."""
+        key = None if self._plan.options.force else self._known(element[0]).get(*element[1:])
+        if key is None or not self._store.intact(key):
+            return None
+        return SheetRecord(*element, key, True, 0, Clock().seconds, self._profile.to_json())
+
+    def _segment(self, element: Sheet, clock: Clock) -> SheetRecord:
+        """Read a sheet, and run the network on it unless the store has what it would say.
+
+        Raises:
+            GaveUpError: If that failed again and again.
+        """
+        chip, reads = persistently(
+            lambda: self._read(element, clock), is_unreadable, between=self._sources.clear
+        )
+        (key, reused, tiles), calls = persistently(
+            lambda: self._predict(chip, element, clock), is_worth_another_call
+        )
+        self._known(element[0]).put(*element[1:], key)
+        attempts = max(reads, calls)
+        return SheetRecord(*element, key, reused, tiles, clock.seconds, self._profile.to_json(), attempts)
+
+    def _read(self, element: Sheet, clock: Clock) -> Chip:
+        with clock.time("read"):
+            return self._source(element[0]).read(self._read_window(element))
+
+    def _predict(self, chip: Chip, element: Sheet, clock: Clock) -> tuple[str, bool, int]:
+        """Content key of a sheet, whether the store had it, and tiles that the network ran on."""
+        lattice = self._plan.lattice(element[0])
+        key = sheet_key(self._recipe, chip, lattice, element[1:], self._plan.stitch)
+        if not self._plan.options.force and self._store.intact(key):
+            return key, True, 0
+        try:
+            entry, tiles = self._entry(chip, element, clock)
+        except Exception as error:
+            if not is_out_of_memory(error) or self._profile.samples == 1:
+                raise
+            # Another profile: its results are kept under other keys.
+            self._use(replace(self._profile, samples=self._profile.samples // 2))
+            return self._predict(chip, element, clock)
+        self._store.put(key, entry)
+        return key, False, tiles
+
+    def _leave_out(self, element: Sheet, clock: Clock, given_up: GaveUpError) -> SheetRecord:
+        """Let a sheet be nodata."""
+        raster, row, col = element
+        shape = self._plan.lattice(raster).sheet_window(row, col).shape
+        entry = nothing_measured(shape, things=self._plan.card.task == "instances")
+        key = entry_key(entry)
+        self._store.put(key, entry)
+        profile = self._profile.to_json()
+        cause = one_line(given_up.__cause__ or given_up)
+        return SheetRecord(*element, key, False, 0, clock.seconds, profile, given_up.attempts, cause)
 
     def _known(self, raster: int) -> KnownSheets:
         return KnownSheets(self._plan, raster, self._recipe)
@@ -138,6 +210,8 @@ class SegmentSheets(beam.DoFn):
         tiles = [tile for tile in lattice.sheet_tiles(row, col, ring) if stitch.needs(tile, valid)]
         if tiles:
             for tile, logits in self._infer(self._engine().logits, chip, element, tiles, clock):
+                if np.isnan(logits).any():
+                    raise NotANumberError(f"{self._plan.card.name} answers NaN for tile {tile}")
                 with clock.time("stitch"):
                     stitch.add(tile, logits)
         with clock.time("stitch"):
@@ -198,7 +272,9 @@ class SegmentSheets(beam.DoFn):
         return engine
 
     def _count(self, record: SheetRecord) -> None:
-        Metrics.counter("terraseam", "sheets_reused" if record.reused else "sheets_inferred").inc()
+        Metrics.counter("terraseam", f"sheets_{record.fate}").inc()
+        if record.attempts > 1:
+            Metrics.counter("terraseam", "retries").inc(record.attempts - 1)
         Metrics.counter("terraseam", "tiles_inferred").inc(record.tiles)
         for stage, seconds in record.seconds.items():
             self._timers[stage].update(round(seconds * 1000))

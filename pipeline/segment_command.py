@@ -11,9 +11,9 @@ from pipeline.describe import describe_results
 from pipeline.done import local_profile, looked_at
 from pipeline.errors import PlanError
 from pipeline.exits import DONE, IMPOSSIBLE, fail, tell_run
-from pipeline.manifest import segment_manifest, write_manifest
+from pipeline.manifest import end_segment
 from pipeline.options import SegmentOptions
-from pipeline.plan import Plan, make_plan
+from pipeline.plan import make_plan
 
 
 def segment(options: SegmentOptions) -> int:
@@ -26,7 +26,7 @@ def segment(options: SegmentOptions) -> int:
         print(note, file=sys.stderr)
     plan = looked_at(plan, local_profile(plan) if options.runs_here else None)
     if not plan.open_rasters():
-        print(describe_results(_record_nothing_new(plan)))
+        print(describe_results(end_segment(plan, [], time.time())))
         return DONE
 
     def run() -> Mapping[str, Any] | None:
@@ -35,10 +35,3 @@ def segment(options: SegmentOptions) -> int:
         return run_plan(plan)
 
     return tell_run(run, describe_results)
-
-
-def _record_nothing_new(plan: Plan) -> dict[str, Any]:
-    """Write the manifest of a run that had nothing to do, without starting Beam."""
-    record = segment_manifest(plan, [], time.time())
-    write_manifest(plan.options.output, record)
-    return record

@@ -16,7 +16,7 @@ import zstandard
 
 from pipeline import files
 from tiles.instances import SheetInstances
-from tiles.stitch import LabelMap
+from tiles.stitch import NODATA, LabelMap
 
 Entry = LabelMap | SheetInstances
 """What the store has of a sheet: its label map, or what a detector found on it."""
@@ -77,6 +77,18 @@ class PredictionStore:
     def put(self, key: str, entry: Entry) -> None:
         """Write an entry, whole or not at all."""
         files.write_bytes(self.path(key), encode(entry))
+
+
+def nothing_measured(shape: tuple[int, int], *, things: bool) -> Entry:
+    """The entry of a sheet of which nothing is known, for a detector or another network."""
+    if things:
+        return SheetInstances(np.zeros(shape, bool), (), 0)
+    return LabelMap(np.full(shape, NODATA, np.uint8), np.zeros(shape, np.uint8))
+
+
+def entry_key(entry: Entry) -> str:
+    """The key of an entry that hangs on nothing but itself."""
+    return hashlib.sha256(encode(entry)).hexdigest()
 
 
 def encode(entry: Entry) -> bytes:

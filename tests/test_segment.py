@@ -89,7 +89,8 @@ def test_one_command_makes_labels_polygons_and_a_manifest(scene, bundle, tmp_pat
         assert ((found == 255) == (raster.read(1) == 0)).mean() == 1
     record = manifest(out)
     assert record["counts"] == {
-        "rasters": 1, "sheets": 1, "sheets_inferred": 1, "sheets_reused": 0, "tiles_inferred": 12,
+        "rasters": 1, "rasters_kept": 0, "sheets": 1, "sheets_inferred": 1, "sheets_reused": 0, "sheets_skipped": 0,
+        "sheets_quarantined": 0, "tiles_inferred": 12,
     }  # fmt: skip
     assert record["rasters"][0]["classes"]["water"]["pixels"] == (found == 1).sum()
     assert record["profiles"][0]["threads"] == 1 and record["tiling"]["exact"]
@@ -337,12 +338,12 @@ def test_a_raster_without_valid_pixels_costs_no_call(make_raster, bundle, tmp_pa
     assert json.loads((tmp_path / "out" / "scene" / "polygons.geojson").read_text())["features"] == []
 
 
-def test_a_truncated_raster_ends_the_run_with_a_sentence_and_nothing_published(
+def test_a_truncated_raster_ends_the_run_on_request_with_a_sentence_and_nothing_published(
     make_raster, bundle, tmp_path, capsys
 ):
     whole = make_raster(pixels=blocky(1200, 1300, size=1), name="cut.tif", tiled=True, compress="deflate")
     whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    assert segment(whole, bundle, tmp_path / "out", "--sheet", "512") == 1
+    assert segment(whole, bundle, tmp_path / "out", "--sheet", "512", "--on-error", "fail") == 1
     error = capsys.readouterr().err.strip()
     assert "\n" not in error and "Traceback" not in error
     assert "cut.tif cannot be read at rows" in error and "truncated or damaged" in error
@@ -426,7 +427,7 @@ def test_interrupting_says_how_to_continue(long_scene, bundle, tmp_path, workers
 def test_worker_processes_fail_with_the_same_sentence(make_raster, bundle, tmp_path):
     whole = make_raster(pixels=blocky(1200, 1300, size=1), name="cut.tif", tiled=True, compress="deflate")
     whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    arguments = command(whole, bundle, tmp_path / "out", "--direct_num_workers", "2")
+    arguments = command(whole, bundle, tmp_path / "out", "--direct_num_workers", "2", "--on-error", "fail")
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "cut.tif cannot be read at rows" in done.stderr and done.stderr.count("\n") == 1

@@ -13,9 +13,9 @@ import numpy as np
 
 from pipeline.graph import make_polygons
 from pipeline.layout import RunFolder
-from pipeline.manifest import polygon_settings, polygons_entry, run_entry
+from pipeline.manifest import polygon_settings, polygons_entry, run_entry, write_manifest
 from pipeline.polygon_plan import PolygonPlan
-from pipeline.publish import Published, PublishRasters, WriteManifest, publish
+from pipeline.publish import EndRun, Published, PublishRasters, publish
 from pipeline.run import run_job
 from pipeline.vectorizing.plan import VectorizePlan
 from tiles.label_raster import LabelRaster
@@ -92,14 +92,23 @@ def build(
         | "SpreadSheets" >> beam.Reshuffle()
     )
     vectorized, joined = make_polygons(sheets, plan, folder, source)
-    record = partial(vectorize_manifest, plan, started=started)
-    publish(vectorized, joined, PublishRasters(plan, folder), WriteManifest(plan.output, record))
+    publish(
+        vectorized,
+        joined,
+        PublishRasters(plan, folder),
+        EndRun(partial(end_vectorize, plan, started=started)),
+    )
 
 
 def raster_sheets(raster: int, plan: PolygonPlan) -> Iterator[RasterSheet]:
     """The sheets of a raster."""
     lattice = plan.lattice(raster)
     return (RasterSheet((raster, row, col), lattice.sheet_window(row, col)) for row, col in lattice.sheets())
+
+
+def end_vectorize(plan: PolygonPlan, published: Sequence[Published], started: float) -> None:
+    """Write the manifest of a run that has ended."""
+    write_manifest(plan.output, vectorize_manifest(plan, published, started))
 
 
 def vectorize_manifest(plan: PolygonPlan, published: Sequence[Published], started: float) -> dict[str, Any]:

@@ -1,0 +1,39 @@
+"""What may go wrong with a sheet, and what there is to be done about it."""
+
+from __future__ import annotations
+
+from models.card import CardError
+from models.engines.profile import EngineError
+from tiles.source import RasterReadError
+
+
+class NotANumberError(RuntimeError):
+    """A network answers NaN."""
+
+
+def is_unreadable(error: Exception) -> bool:
+    """Whether a raster could not be read, which over a network may be otherwise a moment later."""
+    return isinstance(error, RasterReadError)
+
+
+def is_worth_another_call(error: Exception) -> bool:
+    """Whether a sheet is to blame, and not the network, the machine or its disks, which no sheet could do without."""
+    return not isinstance(error, (CardError, EngineError, OSError, ImportError))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an accelerator had no room for a call."""
+    return type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def one_line(error: BaseException) -> str:
+    """An error as one sentence for a table."""
+    text = " ".join(str(error).split()).rstrip(".")
+    named = (
+        text if isinstance(error, (RasterReadError, NotANumberError)) else f"{type(error).__name__}: {text}"
+    )
+    return named[:LONGEST]
+
+
+LONGEST = 500
+"""Characters of a cause that are kept."""
