@@ -120,6 +120,11 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     add("--on-error", choices=ON_ERROR, default=ON_ERROR[0],
         help="sheets that cannot be segmented: leave them out and say so (default), or end the run")  # fmt: skip
     add("--work", type=text, metavar="DIR", help="folder of the prediction store (default: OUTPUT/.work)")
+    add(
+        "--prune",
+        action="store_true",
+        help="remove the results of rasters that are not among those given any more",
+    )
     add("--force", action="store_true", help="compute every sheet, also those that the store has")
 
 

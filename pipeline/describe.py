@@ -177,7 +177,8 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
         f"store{_left_out(totals)}; {count(totals['tiles_inferred'], 'tile')}; {manifest['seconds']['total']:.1f} s"
         + _kept_words(totals["rasters_kept"])
     )
-    return "\n".join([table, *_full_notes(manifest), *_batch_notes(manifest), "", work, *where])
+    notes = [*_full_notes(manifest), *_batch_notes(manifest), *_gone_notes(manifest)]
+    return "\n".join([table, *notes, "", work, *where])
 
 
 def _left_out(totals: Mapping[str, int]) -> str:
@@ -236,6 +237,16 @@ def _batch_notes(manifest: Mapping[str, Any]) -> list[str]:
                 f"with {profile['samples']}: pass --batch-size {profile['samples']}, or a smaller --tile"
             )
     return notes
+
+
+def _gone_notes(manifest: Mapping[str, Any]) -> list[str]:
+    """That rasters of earlier runs were not among those of this one."""
+    gone = manifest["gone"]
+    if not gone:
+        return []
+    which = f"{', '.join(gone[:SHOWN])}{', ...' * (len(gone) > SHOWN)}"
+    what = "were removed" if manifest["pruned"] else "stay (--prune removes them)"
+    return [f"{count(len(gone), 'raster')} of earlier runs not among those given; results {what}: {which}"]
 
 
 def _more_room(manifest: Mapping[str, Any]) -> str:

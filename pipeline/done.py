@@ -21,7 +21,7 @@ from pipeline import files
 from pipeline.fingerprint import fingerprint
 from pipeline.keys import LABELS_VERSION, plan_recipe
 from pipeline.known_sheets import KnownSheets
-from pipeline.layout import done_path, prediction_store, result_folder
+from pipeline.layout import done_folder, done_path, prediction_store, result_folder
 from pipeline.plan import Plan
 from pipeline.store import StoreError
 from pipeline.version import version
@@ -149,7 +149,11 @@ def forget_done(plan: Plan, raster: int) -> None:
 
 def read_done(plan: Plan, raster: int) -> dict[str, Any] | None:
     """The record of a raster; None where there is none that can be read."""
-    path = done_path(plan, plan.rasters[raster].id)
+    return read_record(done_path(plan, plan.rasters[raster].id))
+
+
+def read_record(path: str) -> dict[str, Any] | None:
+    """A record of a published raster; None where there is none that can be read."""
     try:
         return dict(orjson.loads(files.read_bytes(path))) if files.exists(path) else None
     except (orjson.JSONDecodeError, OSError):
@@ -166,6 +170,28 @@ def _is_done(plan: Plan, raster: int, profile: Profile | None) -> bool:
     same = profile is None or ran == {json.dumps(profile.to_json(), sort_keys=True)}
     folder = result_folder(plan.options.output, plan.rasters[raster].id)
     return same and entry["folder"] == folder and _published(folder, record["files"])
+
+
+def gone_rasters(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Rasters of earlier runs that are not among those of this one: their records, by their ids."""
+    present = {raster.id for raster in plan.rasters}
+    names = (name.removesuffix(".json") for name in files.names(done_folder(plan)))
+    found = {
+        name: read_record(files.join(done_folder(plan), f"{name}.json"))
+        for name in names
+        if name not in present
+    }
+    return {name: record for name, record in found.items() if record is not None}
+
+
+def prune(plan: Plan, gone: Mapping[str, Mapping[str, Any]]) -> None:
+    """Remove the results of rasters; files that somebody else has put beside them stay."""
+    for name, record in gone.items():
+        folder = result_folder(plan.options.output, name)
+        for file in record["files"]:
+            files.remove(files.join(folder, file))
+        files.remove_empty(folder)
+        files.remove(done_path(plan, name))
 
 
 def kept_entry(plan: Plan, raster: int) -> dict[str, Any]:

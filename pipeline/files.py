@@ -127,6 +127,12 @@ def remove(path: str) -> None:
         _beam().delete([path])
 
 
+def remove_empty(folder: str) -> None:
+    """Remove a folder in which nothing is left; elsewhere folders are but parts of names."""
+    if is_local(folder) and Path(folder).is_dir() and not any(Path(folder).iterdir()):
+        Path(folder).rmdir()
+
+
 def remove_tree(path: str) -> None:
     """Remove a folder with everything in it, where it exists."""
     if is_local(path):

@@ -57,7 +57,7 @@ def build(
     join = join_instances if plan.card.task == "instances" else join_regions
     vectorized, joined = join(kept, plan, folder)
     rasters = PublishRasters(plan.polygons(), folder, LabelFiles(plan, folder), DoneLedger(plan))
-    publish(vectorized, joined, rasters, EndRun(partial(end_segment, plan, started=started)))
+    publish(vectorized, joined, rasters, EndRun(partial(end_segment, plan, folder, started=started)))
 
 
 def join_regions(

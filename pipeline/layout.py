@@ -83,6 +83,10 @@ class RunFolder:
         """The label map of a sheet, painted from things."""
         return files.join(self.path, "painted", f"{raster}_{row}_{col}.sheet")
 
+    def changes(self, raster: int) -> str:
+        """The polygons of a raster that are not those of the run before."""
+        return files.join(self.path, "changes", f"{raster}.geojsonl")
+
     def joined_features(self, raster: int, row: int, col: int) -> str:
         """Features across seams whose first pixel lies in a sheet."""
         return files.join(self.path, "joined", f"{raster}_{row}_{col}.features")
@@ -113,7 +117,12 @@ def known_folder(plan: Plan) -> str:
 
 def done_path(plan: Plan, raster_id: str) -> str:
     """The record of a raster whose results are published."""
-    return files.join(plan.options.work_folder, "done", f"{raster_id}.json")
+    return files.join(done_folder(plan), f"{raster_id}.json")
+
+
+def done_folder(plan: Plan) -> str:
+    """Where the records of published rasters are: beside the results, since they tell of them."""
+    return files.join(plan.options.output, ".done")
 
 
 def converted_folder(plan: Plan) -> str | None:

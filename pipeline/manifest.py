@@ -15,8 +15,9 @@ import orjson
 
 from pipeline import files
 from pipeline.describe import exactness
-from pipeline.done import forget_done, kept_entry, write_done
-from pipeline.layout import manifest_path, quarantine_path, result_folder
+from pipeline.done import forget_done, gone_rasters, kept_entry, prune, write_done
+from pipeline.history import keep_run
+from pipeline.layout import RunFolder, manifest_path, quarantine_path, result_folder
 from pipeline.plan import Plan
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.quarantine import write_quarantine
@@ -93,6 +94,7 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
             "augment": plan.options.augment,
             "batch_size": plan.options.batch_size,
         },
+        "pruned": plan.options.prune,
         "profiles": profiles,
         "tiling": _tiling(plan),
         "polygons": polygon_settings(plan.polygons()),
@@ -112,16 +114,26 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
     }
 
 
-def end_segment(plan: Plan, published: Sequence[Published], started: float) -> dict[str, Any]:
+def end_segment(
+    plan: Plan, folder: RunFolder | None, published: Sequence[Published], *, started: float
+) -> dict[str, Any]:
     """Write what is said of a run as a whole, the manifest last; returns the manifest.
 
     Args:
         plan: The run.
+        folder: Where its intermediate files are; None for none.
         published: What became of each raster that needed work.
         started: When the run started, in seconds since the epoch.
     """
     record = segment_manifest(plan, published, started)
     write_quarantine(plan, record["rasters"])
+    gone = gone_rasters(plan)
+    record["gone"] = [result_folder(plan.options.output, name) for name in gone]
+    if plan.options.prune:
+        prune(plan, gone)
+    changes = {plan.rasters[one.raster].id: one.changes for one in published}
+    texts = [folder.changes(one.raster) for one in published if folder and one.changes]
+    keep_run(plan.options.output, record, changes, texts)
     write_manifest(plan.options.output, record)
     return record
 
@@ -167,7 +179,7 @@ def run_entry(started: float, packages: Sequence[str]) -> dict[str, Any]:
     """When a run was, and with which versions of some packages."""
     return {
         "format": 1,
-        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version(), **_versions(packages)},
     }

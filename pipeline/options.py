@@ -77,6 +77,7 @@ class SegmentOptions(PolygonOptions):
         any_gsd: Whether rasters may have another GSD than the network was trained at.
         on_error: What becomes of sheets that cannot be segmented: ``quarantine``, or ``fail`` to end the run.
         work: Folder of the prediction store; None for ``.work`` in `output`.
+        prune: Whether results of rasters that are not among those given any more are removed.
         force: Whether sheets are computed even where the store has them.
         beam: Arguments for Beam, as given.
     """
@@ -97,6 +98,7 @@ class SegmentOptions(PolygonOptions):
     any_gsd: bool = False
     on_error: str = ON_ERROR[0]
     work: str | None = None
+    prune: bool = False
     force: bool = False
     beam: tuple[str, ...] = ()
 

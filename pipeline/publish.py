@@ -13,6 +13,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipeline import files
+from pipeline.changes import PolygonChanges, compare_polygons
 from pipeline.feature_files import FeatureRecord
 from pipeline.layout import RunFolder, manifest_path, result_folder
 from pipeline.polygon_files import FILES, write_polygons
@@ -33,6 +34,7 @@ class Published:
         features: Records of its features.
         files: SHA-256 and size of each file that was written, by name.
         seconds: Time that publishing took.
+        changes: How its polygons differ from those of the run before; None where that is not known.
     """
 
     raster: int
@@ -40,6 +42,7 @@ class Published:
     features: tuple[FeatureRecord, ...]
     files: dict[str, dict[str, Any]]
     seconds: float
+    changes: PolygonChanges | None = None
 
 
 class Ledger(Protocol):
@@ -91,6 +94,9 @@ class PublishRasters(beam.DoFn):
                 self._more(staged, raster, sheets)
             write_polygons(staged, self._plan, raster, features)
             described = {path.name: describe_file(path) for path in sorted(staged.iterdir())}
+            changes = None
+            if self._ledger is not None:
+                changes = compare_polygons(folder, staged, self._run_folder.changes(raster), staged)
             # The record of an earlier run is no longer true from here on, nor are its polygons in other formats.
             files.remove(manifest_path(self._plan.output))
             if self._ledger is not None:
@@ -101,7 +107,7 @@ class PublishRasters(beam.DoFn):
                 files.publish(staged / name, files.join(folder, name))
         seconds = time.perf_counter() - start
         self._timer.update(round(seconds * 1000))
-        published = Published(raster, sheets, tuple(features), described, seconds)
+        published = Published(raster, sheets, tuple(features), described, seconds, changes)
         if self._ledger is not None:
             self._ledger.write(published)
         yield published

@@ -26,7 +26,7 @@ def segment(options: SegmentOptions) -> int:
         print(note, file=sys.stderr)
     plan = looked_at(plan, local_profile(plan) if options.runs_here else None)
     if not plan.open_rasters():
-        print(describe_results(end_segment(plan, [], time.time())))
+        print(describe_results(end_segment(plan, None, [], started=time.time())))
         return DONE
 
     def run() -> Mapping[str, Any] | None:

@@ -145,8 +145,8 @@ def test_a_run_with_other_sheets_knows_that_nothing_changes(scene, bundle, tmp_p
     [
         lambda out: (out / "scene" / "polygons.geojson").write_text("{}"),
         lambda out: (out / "scene" / "labels.tif").unlink(),
-        lambda out: (out / ".work" / "done" / "scene.json").write_text("{"),
-        lambda out: (out / ".work" / "done" / "scene.json").unlink(),
+        lambda out: (out / ".done" / "scene.json").write_text("{"),
+        lambda out: (out / ".done" / "scene.json").unlink(),
     ],
 )
 def test_results_that_were_touched_are_made_again(scene, bundle, tmp_path, reads, spoil):
