@@ -93,6 +93,7 @@ def _parsers(version: str) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
         **LOOK,
     )
     commands.add_parser("vectorize", help="label rasters in, polygons out")
+    commands.add_parser("store", help="the prediction store of a job: list, verify, prune")
     commands.add_parser("models", help="networks and bundles: list, show, new, import")
     commands.add_parser("train", help="train a network on rasters with labels, and write a bundle")
     commands.add_parser("evaluate", help="measure label maps and polygons against the truth")

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.arguments import ArgumentError, parse
 from pipeline.errors import PlanError
@@ -22,19 +22,14 @@ from pipeline.version import version
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["models"]:
-        return _ended(lambda: _models(arguments[1:]), "interrupted")
-    if arguments[:1] == ["train"]:
-        return _ended(lambda: _train(arguments[1:]), "interrupted; run the same command again to continue")
-    if arguments[:1] == ["vectorize"]:
-        return _ended(lambda: _vectorize(arguments[1:]), "interrupted; run the same command again")
-    if arguments[:1] == ["evaluate"]:
-        return _ended(lambda: _evaluate(arguments[1:]), "interrupted")
+    if arguments and arguments[0] in COMMANDS:
+        command, interrupted = COMMANDS[arguments[0]]
+        return _ended(lambda: command(arguments[1:]), interrupted)
     try:
-        command, options, as_json = parse(arguments, version())
+        name, options, as_json = parse(arguments, version())
     except ArgumentError as error:
         return fail(str(error), IMPOSSIBLE)
-    run = (lambda: _plan(options, as_json)) if command == "plan" else (lambda: _segment(options))
+    run = (lambda: _plan(options, as_json)) if name == "plan" else (lambda: _segment(options))
     return _ended(run, "interrupted; run the same command again to continue")
 
 
@@ -57,6 +52,12 @@ def _models(arguments: Sequence[str]) -> int:
     return run_models(arguments)
 
 
+def _store(arguments: Sequence[str]) -> int:
+    from pipeline.storing.command import run_store
+
+    return run_store(arguments)
+
+
 def _train(arguments: Sequence[str]) -> int:
     from pipeline.training.command import run_train
 
@@ -73,6 +74,16 @@ def _vectorize(arguments: Sequence[str]) -> int:
     from pipeline.vectorizing.command import vectorize
 
     return vectorize(arguments)
+
+
+COMMANDS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "models": (_models, "interrupted"),
+    "train": (_train, "interrupted; run the same command again to continue"),
+    "vectorize": (_vectorize, "interrupted; run the same command again"),
+    "evaluate": (_evaluate, "interrupted"),
+    "store": (_store, "interrupted"),
+}
+"""Commands that parse their arguments themselves, and what they say where they are interrupted."""
 
 
 def _plan(options: SegmentOptions, as_json: bool) -> int:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -52,6 +53,47 @@ def names(folder: str) -> list[str]:
         return sorted(file.name for file in found if not file.name.startswith("."))
     (match,) = _beam().match([join(folder, "*")])
     return sorted(found.path.rpartition("/")[2] for found in match.metadata_list)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file of a folder.
+
+    Attributes:
+        path: Its path.
+        size: In bytes.
+        changed: When it was written or used last, in seconds since the epoch.
+        draft: Whether it is one that is being written, or was when its run was killed.
+    """
+
+    path: str
+    size: int
+    changed: float
+    draft: bool
+
+
+def listing(folder: str) -> list[Listed]:
+    """All files in a folder and in those within it; none where it does not exist."""
+    if not is_local(folder):
+        (match,) = _beam().match([join(folder, "**")])
+        return [
+            Listed(found.path, found.size_in_bytes, found.last_updated_in_seconds or 0.0, False)
+            for found in match.metadata_list
+        ]
+    found = []
+    for path in sorted(Path(folder).rglob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file():
+                state = path.stat()
+                found.append(Listed(str(path), state.st_size, state.st_mtime, path.name.startswith(".")))
+    return found
+
+
+def touch(path: str) -> None:
+    """Note that a file was used, where files have such a note."""
+    if is_local(path):
+        with contextlib.suppress(OSError):
+            os.utime(path)
 
 
 def open_bytes(path: str) -> BinaryIO:

@@ -15,6 +15,9 @@ from pipeline.plan import Plan
 from pipeline.store import PredictionStore
 from tiles.inspect import is_local
 
+STORE = "store"
+"""The folder of the prediction store, in that of intermediate files."""
+
 STAGING_PREFIX = ".staging-"
 
 
@@ -107,7 +110,7 @@ def remove_left_behind(output: str, work: str) -> None:
 
 def prediction_store(plan: Plan) -> PredictionStore:
     """The prediction store of a run."""
-    return PredictionStore(files.join(plan.options.work_folder, "store"))
+    return PredictionStore(files.join(plan.options.work_folder, STORE))
 
 
 def known_folder(plan: Plan) -> str:

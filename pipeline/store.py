@@ -18,6 +18,9 @@ from pipeline import files
 from tiles.instances import SheetInstances
 from tiles.stitch import NODATA, LabelMap
 
+SUFFIX = ".sheet"
+"""The ending of an entry's file."""
+
 Entry = LabelMap | SheetInstances
 """What the store has of a sheet: its label map, or what a detector found on it."""
 
@@ -40,7 +43,7 @@ class PredictionStore:
 
     def path(self, key: str) -> str:
         """Where the entry of a key is, or would be."""
-        return files.join(self.folder, key[:2], f"{key}.sheet")
+        return files.join(self.folder, key[:2], f"{key}{SUFFIX}")
 
     def get(self, key: str) -> Entry | None:
         """The entry of a key; None where there is none, or only a damaged one."""
@@ -56,9 +59,10 @@ class PredictionStore:
         if not files.exists(self.path(key)):
             return False
         try:
-            _packed(files.read_bytes(self.path(key)))
+            check_entry(files.read_bytes(self.path(key)))
         except StoreError:
             return False
+        files.touch(self.path(key))
         return True
 
     def load(self, key: str, kind: type[E]) -> E:
@@ -117,6 +121,15 @@ def decode(data: bytes) -> Entry:
     except (ValueError, KeyError, TypeError, zstandard.ZstdError) as error:
         raise StoreError(f"the entry is damaged: {error}") from error
     return LabelMap(labels, scores)
+
+
+def check_entry(data: bytes) -> None:
+    """Check that bytes are those of a whole entry.
+
+    Raises:
+        StoreError: If they are not.
+    """
+    _packed(data)
 
 
 def _packed(data: bytes) -> tuple[dict[str, Any], bytes]:

@@ -44,6 +44,14 @@ def format_pixels(number: int) -> str:
     return f"{number / 1e6:,.1f} Mpx" if number >= 1e5 else f"{number:,} px"
 
 
+def format_span(seconds: float) -> str:
+    """An age, in the unit that suits it."""
+    for length, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= length:
+            return count(round(seconds / length), unit)
+    return count(max(0, round(seconds)), "second")
+
+
 def format_time(seconds: float) -> str:
     """How long something takes, in seconds or whole minutes."""
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -1,0 +1,134 @@
+"""Listing, verifying and pruning a prediction store."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline import files
+from pipeline.arguments import ArgumentError
+from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail
+from pipeline.files import Listed
+from pipeline.layout import STORE
+from pipeline.store import SUFFIX, StoreError, check_entry
+from pipeline.storing.arguments import parse_store
+from pipeline.units import count, format_bytes, format_span
+
+DRAFT_S = 86_400.0
+"""Drafts of killed runs go at this age; younger ones may be of a run that goes on."""
+
+
+def run_store(argv: Sequence[str]) -> int:
+    """Run ``terraseam store``; returns the exit status."""
+    try:
+        options = parse_store(argv)
+    except ArgumentError as error:
+        return fail(str(error), IMPOSSIBLE)
+    folder = _store_of(options.folder)
+    if folder is None:
+        return fail(
+            f"there is no prediction store in {options.folder}; name the --output or the --work folder of a job",
+            IMPOSSIBLE,
+        )
+    entries = files.listing(folder)
+    if options.verb == "prune":
+        return _prune(entries, options)
+    if options.verb == "verify":
+        return _verify(entries, options)
+    return _tell(_summary(entries), _summary_words(entries, folder), options)
+
+
+def _store_of(folder: str) -> str | None:
+    """The store in a folder of intermediate files or of results."""
+    for parts in ((STORE,), (".work", STORE)):
+        path = files.join(folder, *parts)
+        if files.listing(path):
+            return path
+    return None
+
+
+def _tell(record: Mapping[str, Any], words: str, options: Any, status: int = DONE) -> int:
+    print(json.dumps(record, indent=2) if options.json else words)
+    return status
+
+
+def _whole(entries: Sequence[Listed]) -> list[Listed]:
+    """Entries, oldest first, without drafts."""
+    return sorted(
+        (entry for entry in entries if not entry.draft and entry.path.endswith(SUFFIX)),
+        key=lambda e: e.changed,
+    )
+
+
+def _summary(entries: Sequence[Listed]) -> dict[str, Any]:
+    whole = _whole(entries)
+    return {
+        "entries": len(whole),
+        "bytes": sum(entry.size for entry in whole),
+        "oldest": whole[0].changed if whole else None,
+        "newest": whole[-1].changed if whole else None,
+        "drafts": sum(entry.draft for entry in entries),
+    }
+
+
+def _summary_words(entries: Sequence[Listed], folder: str) -> str:
+    found = _summary(entries)
+    ages = ""
+    if found["entries"]:
+        now = time.time()
+        ages = f", {format_span(now - found['newest'])} to {format_span(now - found['oldest'])} old"
+    drafts = (
+        f"; {count(found['drafts'], 'draft')} of runs that go on or were killed" if found["drafts"] else ""
+    )
+    return f"{folder}: {count(found['entries'], 'sheet')}, {format_bytes(found['bytes'])}{ages}{drafts}"
+
+
+def _verify(entries: Sequence[Listed], options: Any) -> int:
+    """Check all entries; damaged ones are told, and removed on request."""
+    damaged = []
+    for entry in _whole(entries):
+        try:
+            check_entry(files.read_bytes(entry.path))
+        except (StoreError, OSError):
+            damaged.append(entry.path)
+            if options.remove:
+                files.remove(entry.path)
+    what = "removed" if options.remove else "the next run computes them again"
+    words = "\n".join(
+        [
+            f"{count(len(_whole(entries)), 'sheet')}, {len(damaged)} damaged{f' ({what})' if damaged else ''}",
+            *damaged,
+        ]
+    )
+    record = {"entries": len(_whole(entries)), "damaged": damaged, "removed": bool(options.remove)}
+    return _tell(record, words, options, FAILED if damaged and not options.remove else DONE)
+
+
+def _prune(entries: Sequence[Listed], options: Any) -> int:
+    """Remove what is too old or too much, and drafts that nobody finishes."""
+    if options.older_than is None and options.down_to is None:
+        return fail("say what may go: --older-than AGE, --down-to SIZE, or both", IMPOSSIBLE)
+    now, whole = time.time(), _whole(entries)
+    gone = [
+        entry
+        for entry in whole
+        if options.older_than is not None and now - entry.changed > options.older_than
+    ]
+    rest = whole[len(gone) :]
+    left = sum(entry.size for entry in rest)
+    while rest and options.down_to is not None and left > options.down_to:
+        oldest = rest.pop(0)
+        left -= oldest.size
+        gone.append(oldest)
+    gone += [entry for entry in entries if entry.draft and now - entry.changed > DRAFT_S]
+    for entry in gone:
+        files.remove(entry.path)
+    freed = sum(entry.size for entry in gone)
+    record = {"removed": len(gone), "freed_bytes": freed, "entries": len(rest), "bytes": left}
+    words = (
+        f"{count(len(gone), 'file')} removed, {format_bytes(freed)} freed; "
+        f"{count(len(rest), 'sheet')} left, {format_bytes(left)}"
+    )
+    return _tell(record, words, options)
