@@ -13,7 +13,7 @@ from pathlib import Path
 
 RESULTS = ("labels.tif", "polygons.geojson", "polygons.gpkg")
 STAGES = {
-    "nothing yet": lambda out: True,
+    "nothing yet": lambda _: True,
     "segment": lambda out: any(out.glob(".work/store/*/*.sheet")),
     "vectorize": lambda out: any(out.glob(".work/runs/*/closed/*")),
     "close": lambda out: any(out.glob(".work/runs/*/joined/*")),
