@@ -1,4 +1,4 @@
-"""SegNet and FCN-8s on CamVid, split and sized as in SegNet's paper (https://arxiv.org/abs/1511.00561), for a GPU.
+"""SegNet, FCN-8s and U-Net on CamVid, split and sized as in SegNet's paper (https://arxiv.org/abs/1511.00561), for a GPU.
 
     pip install -e '.[benchmarks]'
     TERRASEAM_DATA=... python benchmarks/camvid.py
@@ -9,7 +9,7 @@ It reads images by Pillow, and runs on a machine without TensorFlow and rasterio
     TERRASEAM_DATA=... KERAS_BACKEND=jax PYTHONPATH=. python benchmarks/camvid.py
 
 367 images to train on, 101 to choose weights by, 233 to measure: 360 x 480 px, 11 classes; void counts nowhere. The loss
-is cross-entropy with median-frequency weights (https://arxiv.org/abs/1411.4734), as in the paper. Both networks are on
+is cross-entropy with median-frequency weights (https://arxiv.org/abs/1411.4734), as in the paper. All networks are on
 VGG16 with ImageNet weights, and learn by SGD with momentum 0.9. Images are mirrored left to right at random, and their
 light is changed a little; rows are mirrored beyond the edges up to a multiple of 32, and count nowhere there.
 
@@ -35,7 +35,7 @@ CLASSES = (
 )  # fmt: skip
 STRIDE = 32
 IGNORED = 255
-NETWORKS = ("segnet", "fcn8s")
+NETWORKS = ("segnet", "fcn8s", "unet")
 PAPER = {"segnet": ("SegNet's paper", 0.904, 0.712, 0.601)}
 """Global accuracy, class average and mean IoU on test, from SegNet's paper (long training)."""
 

@@ -374,7 +374,7 @@ def test_camvid_runs_on_jax_without_tensorflow_and_rasterio(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = summary(tmp_path / "out")["results"]
-    assert [one["network"] for one in found] == ["segnet", "fcn8s"]
+    assert [one["network"] for one in found] == ["segnet", "fcn8s", "unet"]
     assert all(one["settings"]["backend"] == "jax" and 0 < one["global_accuracy"] < 1 for one in found)
     assert "| SegNet's paper |  |  | 367/101/233 | 0.904 | 0.712 | 0.601 |" in done.stdout
 

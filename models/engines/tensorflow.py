@@ -135,14 +135,11 @@ def _load_keras(bundle: Path, precision: str) -> Callable[[Any], Any]:
             "set KERAS_BACKEND=tensorflow or leave it unset"
         )
     from models.bundle import load_model
+    from models.engines.precision import compute_in
 
     model = load_model(bundle)
     if precision != "float32":
-        # Weights stay float32, and every layer casts what it reads; what it makes is of the half type. Boxes keep
-        # their precision: half of it cannot tell pixels apart.
-        for layer in model._flatten_layers(include_self=False):
-            if not type(layer).__module__.startswith("models.detection"):
-                layer.dtype_policy = f"mixed_{precision}"
+        compute_in(model, precision)
     return partial(model, training=False)
 
 
