@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from models.card import CardError
-from pipeline.arguments import ArgumentError
-from pipeline.errors import TrainError
+from pipeline.errors import ArgumentError, TrainError
 from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail
 from pipeline.training.arguments import parse_train
 

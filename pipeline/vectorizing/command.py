@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.arguments import ArgumentError
-from pipeline.errors import PlanError
+from pipeline.errors import ArgumentError, PlanError
 from pipeline.exits import IMPOSSIBLE, fail, tell_run
 from pipeline.vectorizing.arguments import parse_vectorize
 
