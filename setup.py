@@ -61,6 +61,7 @@ setup(
         "orjson>=3.9.7",
         "psutil>=5.9",
         "pyarrow>=16",
+        "pydantic>=2.7",
         "pyogrio>=0.9",
         "pyproj>=3.6",
         "rasterio>=1.4",

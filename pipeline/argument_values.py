@@ -7,18 +7,51 @@ import math
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from pipeline.options import FORMATS
 
 
-def checked(kind: Callable[[str], Any], good: Callable[[Any], bool], words: str) -> Callable[[str], Any]:
-    """Make a parser of texts that must be good.
+@dataclass(frozen=True)
+class Value:
+    """How a value is said: what argparse takes as ``type``, and what a job file may hold in place of the text.
+
+    Attributes:
+        read: From the text to the value; an ArgumentTypeError or a ValueError where it is none.
+        holds: What a job file may hold: `str`, or also `int`, or also `float`.
+        mark: What parts the values of a list from each other; None where there is no list.
+        named: Whether it is a name and a value, of which a job file may hold a table.
+        place: Whether it is a path, or a path or a name; relative ones in a job file are relative to that.
+    """
+
+    read: Callable[[str], Any]
+    holds: type = str
+    mark: str | None = None
+    named: bool = False
+    place: Literal["path", "path or name"] | None = None
+
+    def __call__(self, said: str) -> Any:
+        """Understand a text."""
+        return self.read(said)
+
+
+def checked(
+    kind: Callable[[str], Any],
+    good: Callable[[Any], bool],
+    words: str,
+    *,
+    holds: type | None = None,
+    mark: str | None = None,
+) -> Value:
+    """Make a value whose texts must be good.
 
     Args:
         kind: From the text to its value, or a ValueError.
         good: Whether the value can be meant.
         words: What was wanted, such as ``a number above 0``.
+        holds: What a job file may hold; None for what `kind` makes, where that is numbers.
+        mark: What parts the values of a list.
     """
 
     def parse(text: str) -> Any:
@@ -30,15 +63,16 @@ def checked(kind: Callable[[str], Any], good: Callable[[Any], bool], words: str)
             raise ArgumentTypeError(f"{text!r} is not {words}")
         return value
 
-    return parse
+    usual = kind if kind in (int, float) and isinstance(kind, type) else str
+    return Value(parse, holds or usual, mark)
 
 
-def whole(least: int) -> Callable[[str], int]:
+def whole(least: int) -> Value:
     """Make a parser of whole numbers."""
     return checked(int, lambda value: value >= least, f"a whole number of {least} or more")
 
 
-def number(least: float) -> Callable[[str], float]:
+def number(least: float) -> Value:
     """Make a parser of finite numbers."""
     return checked(float, lambda value: least <= value < math.inf, f"a number of {least} or more")
 
@@ -53,20 +87,30 @@ def text(said: str) -> str:
     """Take a text as it is, if there is any."""
     if not said.strip():
         raise ArgumentTypeError("it is empty; is a variable of the shell not set?")
+    if "\0" in said:
+        raise ArgumentTypeError(f"{said!r} has a zero byte in it, which no name may have")
     return said
 
 
-def names(said: str) -> tuple[str, ...]:
-    """Names, separated by commas; an empty one is a mistake, since places often mean something."""
+path = Value(text, place="path")
+
+
+path_or_name = Value(text, place="path or name")
+
+
+def _names(said: str) -> tuple[str, ...]:
     found = tuple(name.strip() for name in said.split(","))
     if not all(found):
         raise ArgumentTypeError(f"{said!r} has an empty name in it; names are separated by commas")
     return found
 
 
-def formats(said: str) -> tuple[str, ...]:
-    """Formats of polygons, each once, in the order in which Terraseam lists them."""
-    chosen = names(said)
+names = Value(_names, mark=",")
+"""Names, separated by commas; an empty one is a mistake, since places often mean something."""
+
+
+def _formats(said: str) -> tuple[str, ...]:
+    chosen = _names(said)
     unknown = [name for name in chosen if name not in FORMATS]
     if unknown:
         near = difflib.get_close_matches(unknown[0], FORMATS, 1)
@@ -75,19 +119,29 @@ def formats(said: str) -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in chosen)
 
 
+formats = Value(_formats, mark=",")
+"""Formats of polygons, each once, in the order in which Terraseam lists them."""
+
+
 def _wholes(said: str) -> tuple[int, ...]:
     return tuple(int(part) for part in said.split(","))
 
 
-bands = checked(_wholes, bool, "a list of band numbers such as 1,2,3")
+bands = checked(_wholes, bool, "a list of band numbers such as 1,2,3", holds=int, mark=",")
 
 
-def label_values(said: str) -> tuple[int, ...]:
-    """Values of label rasters, in the order of the classes."""
-    values = checked(_wholes, bool, "a list of values such as 0,1,2")(said)
+_values = checked(_wholes, bool, "a list of values such as 0,1,2")
+
+
+def _label_values(said: str) -> tuple[int, ...]:
+    values = _values(said)
     if len(set(values)) < len(values):
         raise ArgumentTypeError(f"{said!r} names a value twice")
     return values
+
+
+label_values = Value(_label_values, holds=int, mark=",")
+"""Values of label rasters, in the order of the classes."""
 
 
 def _quotient(said: str) -> float:
@@ -98,9 +152,12 @@ def _quotient(said: str) -> float:
 fraction = checked(_quotient, math.isfinite, "a number such as 0.5 or 1/255")
 
 
-def setting(said: str) -> tuple[str, int | float]:
-    """An argument of a network's builder."""
+def _setting(said: str) -> tuple[str, int | float]:
     name, found, value = said.partition("=")
     if not found or not name:
         raise ArgumentTypeError(f"{said!r} is not NAME=VALUE, such as head_width=512")
     return name, int(value) if re.fullmatch(r"-?\d+", value) else fraction(value)
+
+
+setting = Value(_setting, named=True)
+"""An argument of a network's builder."""

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
 
 from models.engines.choice import ENGINES, PRECISIONS
-from pipeline.argument_values import bands, formats, names, number, positive, share, text, whole
-from pipeline.beam_options import UnknownOptionError, split_arguments
+from pipeline.argument_values import (
+    Value,
+    bands,
+    formats,
+    names,
+    number,
+    path,
+    path_or_name,
+    positive,
+    share,
+    whole,
+)
 from pipeline.options import DEFAULT_SHEET, DEFAULT_TILE, FORMATS, ON_ERROR, SegmentOptions
+from pipeline.parser import LOOK, Parser, add_config, read_arguments
 
 EPILOG = """\
 Any option of Apache Beam may be added: --runner, --direct_num_workers, --project, --region, --temp_location, ...
 
 exit status: 0 done; 1 failed; 2 wrong arguments, or a plan that cannot succeed; 130 interrupted
 """
-
-
-class ArgumentError(ValueError):
-    """Arguments that cannot be understood, with what to do."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are exceptions."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage and leaving."""
-        raise ArgumentError(f"{message} (see {self.prog} --help)")
 
 
 def parse(argv: Sequence[str], version: str) -> tuple[str, SegmentOptions, bool]:
@@ -43,35 +41,17 @@ def parse(argv: Sequence[str], version: str) -> tuple[str, SegmentOptions, bool]
     Raises:
         ArgumentError: If an argument is wrong.
     """
-    parser, subcommands = _parsers(version)
-    beam: list[str] = []
-    arguments = list(argv)
-    if arguments and arguments[0] in subcommands:
-        mine, beam = part_beam_arguments(subcommands[arguments[0]], arguments[1:])
-        arguments = [arguments[0], *mine]
-    values = vars(parser.parse_args(arguments))
-    command, as_json = values.pop("command"), values.pop("json", False)
+    parser, subcommands = parsers(version)
+    if not argv or argv[0] not in subcommands:
+        parser.parse_args(argv)
+    values = read_arguments(subcommands[argv[0]], argv[1:])
+    as_json = values.pop("json", False)
     values["rasters"], values["models"] = tuple(values["rasters"]), tuple(values["models"])
-    return command, SegmentOptions(**values, beam=tuple(beam)), as_json
+    return argv[0], SegmentOptions(**values), as_json
 
 
-def part_beam_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Arguments of a parser, and those that are for Beam.
-
-    Raises:
-        ArgumentError: If one is an option of neither.
-    """
-    if {"-h", "--help"} & set(argv):
-        return list(argv), []
-    own = {name for action in parser._actions for name in action.option_strings}
-    try:
-        mine, beam = split_arguments(argv, own)
-    except UnknownOptionError as error:
-        raise ArgumentError(str(error)) from error
-    return list(mine), list(beam)
-
-
-def _parsers(version: str) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
+def parsers(version: str) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
+    """The parser of the program, and those of ``segment`` and ``plan``."""
     parser = Parser(
         prog="terraseam",
         description="Segment GeoTIFFs of any size with Keras networks, without a visible seam.",
@@ -99,19 +79,16 @@ def _parsers(version: str) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
     commands.add_parser("evaluate", help="measure label maps and polygons against the truth")
     for subcommand in (segment, plan):
         _add_segment_arguments(subcommand)
+        add_config(subcommand)
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
     return parser, {"segment": segment, "plan": plan}
 
 
-LOOK: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
-"""How parsers of subcommands with an epilog are made."""
-
-
 def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("rasters", nargs="+", type=text, metavar="RASTER", help="georeferenced raster, directory or glob")
+    add("rasters", nargs="+", type=path, metavar="RASTER", help="georeferenced raster, directory or glob")
     _add_network_arguments(parser)
-    add("--output", required=True, type=text, metavar="DIR", help="folder of the results")
+    add("--output", required=True, type=path, metavar="DIR", help="folder of the results")
     add("--bands", type=bands, metavar="1,2,3", help="bands to read (default: all but alpha)")
     add("--classes", type=names, metavar="a,b",
         help="classes to make polygons of (default: all but background)")  # fmt: skip
@@ -120,7 +97,7 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     _add_tile_arguments(parser)
     add("--on-error", choices=ON_ERROR, default=ON_ERROR[0],
         help="sheets that cannot be segmented: leave them out and say so (default), or end the run")  # fmt: skip
-    add("--work", type=text, metavar="DIR", help="folder of the prediction store (default: OUTPUT/.work)")
+    add("--work", type=path, metavar="DIR", help="folder of the prediction store (default: OUTPUT/.work)")
     add(
         "--prune",
         action="store_true",
@@ -155,7 +132,7 @@ def add_polygon_arguments(parser: argparse.ArgumentParser, *, scored: bool = Tru
 def _add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """What runs, and how."""
     add = parser.add_argument
-    add("--model", dest="models", action="append", required=True, type=text, metavar="BUNDLE",
+    add("--model", dest="models", action="append", required=True, type=path_or_name, metavar="BUNDLE",
         help="folder of a bundle, or the name of a shipped one: coast; given again, scores of all are averaged")  # fmt: skip
     add("--engine", choices=ENGINES,
         help="what runs the network (default: tensorflow; onnx where a bundle holds a model.onnx)")  # fmt: skip
@@ -179,6 +156,6 @@ def _add_tile_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep each tile's core (exact), or average overlaps (default: crop where the reach is finite)")  # fmt: skip
 
 
-def _auto(least: int) -> Callable[[str], int | None]:
+def _auto(least: int) -> Value:
     parse_whole = whole(least)
-    return lambda said: None if said == "auto" else parse_whole(said)
+    return Value(lambda said: None if said == "auto" else parse_whole(said), int)

@@ -18,23 +18,27 @@ class UnknownOptionError(ValueError):
     """An argument that neither Terraseam nor Beam knows."""
 
 
-def beam_options() -> dict[str, bool]:
-    """All options of the installed Beam: name with dashes -> whether it takes a value."""
+def beam_options() -> dict[str, str]:
+    """All options of the installed Beam: name with dashes -> ``many`` or ``one`` value that it takes, or nothing."""
     spec = importlib.util.find_spec("apache_beam")
     if spec is None or not spec.submodule_search_locations:
         return {}
     source = Path(spec.submodule_search_locations[0], "options", "pipeline_options.py").read_text("utf-8")
-    found: dict[str, bool] = {}
+    found: dict[str, str] = {}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in _DECLARE:
             action = next((k.value for k in node.keywords if k.arg == "action"), None)
-            flag = isinstance(action, ast.Constant) and action.value in ("store_true", "store_false")
+            takes = _TAKES.get(
+                getattr(action, "value", None), "many" if isinstance(action, ast.Name) else "one"
+            )
             names = (a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
-            found.update((name, not flag) for name in names if name.startswith("--"))
+            found.update((name, takes) for name in names if name.startswith("--"))
     return found
 
 
 _DECLARE = ("add_argument", "add_value_provider_argument", "_add_argument")
+_TAKES: dict[object, str] = {"store_true": "", "store_false": "", "append": "many"}
+"""What options take by their action; those with an action of Beam's own gather values."""
 
 
 def split_arguments(argv: Sequence[str], own: Collection[str]) -> tuple[list[str], list[str]]:
@@ -72,9 +76,9 @@ def _name(arg: str) -> str:
     return arg.partition("=")[0]
 
 
-def _check_known(name: str, own: Collection[str], known: Mapping[str, bool]) -> bool:
+def _check_known(name: str, own: Collection[str], known: Mapping[str, str]) -> bool:
     """Whether Beam's option takes a value."""
     if name not in known:
         hint = did_you_mean(name, [*own, *known]) or "see --help"
         raise UnknownOptionError(f"{name} is not an option of Terraseam or of Apache Beam; {hint}")
-    return known[name]
+    return bool(known[name])

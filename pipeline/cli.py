@@ -12,8 +12,8 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from pipeline.arguments import ArgumentError, parse
-from pipeline.errors import PlanError
+from pipeline.arguments import parse
+from pipeline.errors import ArgumentError, PlanError
 from pipeline.exits import DONE, IMPOSSIBLE, INTERRUPTED, fail
 from pipeline.options import SegmentOptions
 from pipeline.version import version

@@ -7,6 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 
+class ArgumentError(ValueError):
+    """Arguments that cannot be understood, with what to do."""
+
+
 class ReasonsError(ValueError):
     """Something cannot be done.
 

@@ -12,8 +12,13 @@ DONE, FAILED, IMPOSSIBLE, QUARANTINED, INTERRUPTED = 0, 1, 2, 3, 130
 
 def fail(message: str, status: int) -> int:
     """Tell the user why, and return the exit status."""
-    print(f"terraseam: {message}", file=sys.stderr)
+    say_to_user(message)
     return status
+
+
+def say_to_user(message: str) -> None:
+    """Tell the user something beside the results."""
+    print(f"terraseam: {message}", file=sys.stderr)
 
 
 def tell_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Mapping[str, Any]], str]) -> int:
@@ -47,6 +52,23 @@ def quarantine_words(sheets: int, path: str) -> str:
     """That a run has left sheets out, and what to do, as a sentence."""
     which = "1 sheet is" if sheets == 1 else f"{sheets:,} sheets are"
     return f"{which} in quarantine: {path} says where and why; the same command tries them again"
+
+
+def one_at_a_time(work: str, output: str, run: Callable[[], int]) -> int:
+    """Run a job while no other run of it does, and return the exit status.
+
+    Args:
+        work: Its work folder, in which a lock lies meanwhile.
+        output: The folder of its results.
+        run: Runs it; everything that what others do could change belongs in it.
+    """
+    from pipeline.lock import Lock, LockError
+
+    try:
+        with Lock(work, output).held(say_to_user):
+            return run()
+    except LockError as error:
+        return fail(str(error), FAILED)
 
 
 def fail_on_file(error: OSError) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import platform
+import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from pipeline.describe import exactness
 from pipeline.done import forget_done, gone_rasters, kept_entry, prune, write_done
 from pipeline.history import keep_run
 from pipeline.layout import RunFolder, manifest_path, quarantine_path, result_folder
+from pipeline.options import SegmentOptions
 from pipeline.plan import Plan
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.quarantine import write_quarantine
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from pipeline.feature_files import FeatureRecord
     from pipeline.publish import Published
     from pipeline.segment import SheetRecord
+    from pipeline.vectorizing.options import VectorizeOptions
 
 PACKAGES = (
     "terraseam",
@@ -44,6 +48,9 @@ PACKAGES = (
 FATES = ("inferred", "reused", "skipped", "quarantined")
 """What may become of a sheet."""
 
+SECRET = re.compile("secret|token|password|credential|connection_string|access_key")
+"""What is in the names of Beam's options that give access to something."""
+HIDDEN = "(hidden)"
 ENGINE_PACKAGES = {"tensorflow": (), "openvino": ("openvino",), "onnx": ("onnxruntime", "tf2onnx")}
 
 
@@ -86,7 +93,7 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
         stage: sum(sheet["seconds"][stage] for sheet in sheets) for stage in ("read", "infer", "stitch")
     }
     return {
-        **run_entry(started, (*PACKAGES, *ENGINE_PACKAGES[plan.engine])),
+        **run_entry(started, (*PACKAGES, *ENGINE_PACKAGES[plan.engine]), plan.options),
         "model": _model(plan),
         "inference": {
             "engine": plan.engine,
@@ -175,14 +182,30 @@ def _tiling(plan: Plan) -> dict[str, Any]:
     }
 
 
-def run_entry(started: float, packages: Sequence[str]) -> dict[str, Any]:
-    """When a run was, and with which versions of some packages."""
+def run_entry(
+    started: float, packages: Sequence[str], options: SegmentOptions | VectorizeOptions
+) -> dict[str, Any]:
+    """When a run was, with which versions of some packages, and what was asked for."""
     return {
         "format": 1,
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version(), **_versions(packages)},
+        "options": {**asdict(options), "beam": _without_secrets(options.beam)},
     }
+
+
+def _without_secrets(arguments: Sequence[str]) -> list[str]:
+    """Arguments for Beam, in which the values of those that give access to something are hidden."""
+    shown, hide = [], False
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        if name.startswith("--"):
+            hide = SECRET.search(name) is not None
+            shown.append(f"{name}={HIDDEN}" if hide and equals else argument)
+        else:
+            shown.append(HIDDEN if hide else argument)
+    return shown
 
 
 def polygon_settings(plan: PolygonPlan) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from models.card_checks import NETWORK
 from pipeline.argument_values import fraction, names, setting, text, whole
-from pipeline.arguments import LOOK, Parser
+from pipeline.parser import LOOK, Parser
 
 SIGNED = ("--scale", "--offset", "--fill")
 """Options whose values may begin with a minus."""

@@ -13,8 +13,7 @@ from models.card import CARD_FILE, Card, CardError, find_bundle, shipped_bundles
 from models.card_values import Scaling
 from models.importing.foreign import RefusedError
 from models.zoo import ZOO, Row, ZooError
-from pipeline.arguments import ArgumentError
-from pipeline.errors import did_you_mean
+from pipeline.errors import ArgumentError, did_you_mean
 from pipeline.exits import DONE, IMPOSSIBLE, fail, fail_on_file
 from pipeline.models_arguments import parse_models
 from pipeline.models_card import card_words, check_said

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from models.zoo import ZOO, Row, find
-from pipeline.arguments import ArgumentError
-from pipeline.errors import did_you_mean
+from pipeline.errors import ArgumentError, did_you_mean
 
 
 def find_row(architecture: str, encoder: str | None) -> Row:

@@ -79,6 +79,7 @@ class SegmentOptions(PolygonOptions):
         work: Folder of the prediction store; None for ``.work`` in `output`.
         prune: Whether results of rasters that are not among those given any more are removed.
         force: Whether sheets are computed even where the store has them.
+        config: The job file that options were taken from; None where there was none.
         beam: Arguments for Beam, as given.
     """
 
@@ -100,6 +101,7 @@ class SegmentOptions(PolygonOptions):
     work: str | None = None
     prune: bool = False
     force: bool = False
+    config: str | None = None
     beam: tuple[str, ...] = ()
 
     @property

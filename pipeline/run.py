@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import re
-import sys
 import tempfile
 import time
 from functools import partial
@@ -19,8 +18,10 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import files
+from pipeline.exits import say_to_user
 from pipeline.graph import build
 from pipeline.layout import RunFolder, manifest_path, remove_left_behind
+from pipeline.lock import release_all
 from pipeline.plan import Plan
 from pipeline.progress import progress
 from pipeline.runner import beam_pipeline, is_local_run, worker_processes, worker_watchdog
@@ -152,8 +153,9 @@ def worker_log(folder: RunFolder) -> Path:
 
 
 def say_death(cause: str) -> None:
-    """Tell the user that a worker process has ended in the middle of its work."""
-    print(f"terraseam: a worker process died ({cause.rstrip('.')}); {CONTINUE}", file=sys.stderr)
+    """Tell the user that a worker process has ended in the middle of its work; this one is about to end, too."""
+    say_to_user(f"a worker process died ({cause.rstrip('.')}); {CONTINUE}")
+    release_all()
 
 
 def root_cause(error: BaseException) -> tuple[str, str]:

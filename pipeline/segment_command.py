@@ -10,10 +10,10 @@ from typing import Any
 from pipeline.describe import describe_results
 from pipeline.done import local_profile, looked_at
 from pipeline.errors import PlanError
-from pipeline.exits import DONE, IMPOSSIBLE, fail, tell_run
+from pipeline.exits import DONE, IMPOSSIBLE, fail, one_at_a_time, tell_run
 from pipeline.manifest import end_segment
 from pipeline.options import SegmentOptions
-from pipeline.plan import make_plan
+from pipeline.plan import Plan, make_plan
 
 
 def segment(options: SegmentOptions) -> int:
@@ -24,7 +24,12 @@ def segment(options: SegmentOptions) -> int:
         return fail(str(error), IMPOSSIBLE)
     for note in plan.notes:
         print(note, file=sys.stderr)
-    plan = looked_at(plan, local_profile(plan) if options.runs_here else None)
+    return one_at_a_time(options.work_folder, options.output, lambda: _run(plan))
+
+
+def _run(plan: Plan) -> int:
+    """Run what is not done already; returns the exit status."""
+    plan = looked_at(plan, local_profile(plan) if plan.options.runs_here else None)
     if not plan.open_rasters():
         print(describe_results(end_segment(plan, None, [], started=time.time())))
         return DONE

@@ -424,7 +424,7 @@ def test_the_plan_is_printed_for_people_and_programs(make_raster, bundle, tmp_pa
     ("arguments", "words"),
     [
         (["plann"], "invalid choice: 'plann'"),
-        (["plan", "a.tif"], "required: --model, --output"),
+        (["plan", "a.tif"], "give --model, --output, on the command line or in a job file"),
         (
             ["plan", "a.tif", "--modle", "x"],
             "--modle is not an option of Terraseam or of Apache Beam; did you mean --model",

@@ -191,7 +191,7 @@ def test_wrong_rasters_are_refused_with_every_reason(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["a.tif"], "required: --output"),
+        (["a.tif"], "give --output, on"),
         (["a.tif", "--output", "o", "--simplify", "-3"], "'-3' is not a number above 0"),
         (["a.tif", "--output", "o", "--format", "dxf"], "'dxf' is none of geojson"),
         (["a.tif", "--output", "o", "--min-score", "0.5"], "--min-score is not an option of Terraseam"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.argument_values import checked, label_values, names, text, whole
-from pipeline.arguments import LOOK, Parser
 from pipeline.evaluation.options import (
     DEFAULT_BLOCK,
     DEFAULT_PICTURE,
     DEFAULT_TOLERANCE,
     EvaluateOptions,
 )
+from pipeline.parser import LOOK, Parser
 
 MOST_TOLERANCE = 64
 EPILOG = """\

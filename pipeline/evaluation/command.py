@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.arguments import ArgumentError
-from pipeline.errors import EvaluateError
+from pipeline.errors import ArgumentError, EvaluateError
 from pipeline.evaluation.arguments import parse_evaluate
 from pipeline.evaluation.options import EvaluateOptions
 from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, fail_on_file

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline import files
-from pipeline.arguments import ArgumentError
+from pipeline.errors import ArgumentError
 from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail
 from pipeline.files import Listed
 from pipeline.layout import STORE

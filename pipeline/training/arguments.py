@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
-import tomllib
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from models.training.recipe import LOSSES, OPTIMIZERS, SCHEDULES, Recipe
-from pipeline.argument_values import bands, checked, label_values, names, number, setting, text, whole
-from pipeline.arguments import LOOK, ArgumentError, Parser
-from pipeline.errors import did_you_mean
+from pipeline.argument_values import (
+    bands,
+    checked,
+    label_values,
+    names,
+    number,
+    path,
+    path_or_name,
+    setting,
+    text,
+    whole,
+)
+from pipeline.errors import ArgumentError
+from pipeline.parser import LOOK, Parser, add_config, read_arguments
 from pipeline.training.options import BLOCK_CHIPS, DEFAULT_CHIP, Chips, TrainOptions, Truths
 
-NEEDED = ("images", "labels", "classes", "architecture", "output")
 EPILOG = """\
 Labels are polygons (GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet) or label rasters, in any CRS; they are
 paired with the rasters by name, or else by where they lie. What is outside --aoi or off a label raster is ignored.
 Chips are read from the rasters while training, at --gsd. Half of them (--objects) are drawn around a thing: first a
 class, each as often, then a raster by the root of its area, then a thing; the others lie anywhere.
-All of it can stand in a file, with the names of the options: `images = ["train/*.tif"]`, `chip = 320`. Paths in it
-are relative to the current folder, as on the command line.
+All of it can stand in a job file (--config), with the names of the options: `images = ["train/*.tif"]`, `chip = 320`.
 
 exit status: 0 done; 1 failed; 2 wrong arguments, or nothing that can be trained on; 130 interrupted
 """
@@ -34,16 +40,11 @@ def parse_train(argv: Sequence[str]) -> TrainOptions:
     Raises:
         ArgumentError: If an argument is wrong, or something is missing.
     """
-    parser = _parser()
-    said = parser.parse_args([*_from_file(parser, argv), *argv])
-    missing = [f"--{name}" for name in NEEDED if getattr(said, name) is None]
-    if missing:
-        raise ArgumentError(f"give {', '.join(missing)} (see terraseam train --help)")
-    if bool(said.val_images) != bool(said.val_labels):
+    values = read_arguments(train_parser(), argv, beam=False)
+    if bool(values["val_images"]) != bool(values["val_labels"]):
         raise ArgumentError("--val-images and --val-labels belong together; give both, or none")
-    if said.val_aoi and not said.val_images:
+    if values["val_aoi"] and not values["val_images"]:
         raise ArgumentError("--val-aoi is an area on --val-images; give these, too")
-    values = vars(said)
     values["symmetries"] = not values.pop("no_symmetries")
     values["settings"] = dict(values["settings"])
     values["recipe"] = {name: values[name] for name in RECIPE if values[name] is not None}
@@ -57,52 +58,8 @@ def _taken(values: dict[str, Any], kind: Any) -> dict[str, Any]:
     return {one.name: values[one.name] for one in fields(kind) if one.name in values}
 
 
-def _from_file(parser: Parser, argv: Sequence[str]) -> list[str]:
-    """The options of the file that ``--config`` names, as if they stood before the others."""
-    seeker = Parser(prog=parser.prog, add_help=False, allow_abbrev=False)
-    seeker.add_argument("--config")
-    path = seeker.parse_known_args(argv)[0].config
-    if path is None:
-        return []
-    try:
-        settings = tomllib.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise ArgumentError(f"--config {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ArgumentError(f"--config {path} is not TOML: {error}") from error
-    actions = {name: action for action in parser._actions for name in action.option_strings}
-    return [word for key, value in settings.items() for word in _words(path, key, value, actions)]
-
-
-def _words(path: str, key: str, value: Any, actions: dict[str, argparse.Action]) -> list[str]:
-    """An entry of a file as words of a command line."""
-    option = f"--{key.replace('_', '-')}"
-    if option not in actions or option in ("--config", "--help"):
-        keys = [name[2:].replace("-", "_") for name in actions]
-        hint = did_you_mean(key.replace("-", "_"), keys, "; {}")
-        raise ArgumentError(f"--config {path} has {key!r}, which is no option of train{hint}")
-    if actions[option].nargs == 0 and not isinstance(value, bool):
-        raise ArgumentError(f"--config {path} has {key} = {value!r}; it is a switch: write true or false")
-    if isinstance(value, bool):
-        if actions[option].nargs != 0:
-            raise ArgumentError(f"--config {path} has {key} = {str(value).lower()}, but it wants a value")
-        return [option] * value
-    if isinstance(value, dict):
-        return [word for name, inner in value.items() for word in (option, f"{name}={_number_of(inner)}")]
-    many = [str(one) for one in value] if isinstance(value, list) else [str(value)]
-    if actions[option].nargs == "+":
-        return [option, *many]
-    if option == "--set":
-        return [word for one in many for word in (option, one)]
-    mark = "-" if option == "--scale-range" else ","
-    return [f"{option}={mark.join(many)}"]
-
-
-def _number_of(value: Any) -> Any:
-    return int(value) if isinstance(value, bool) else value
-
-
-def _parser() -> Parser:
+def train_parser() -> Parser:
+    """The parser of what stands behind ``terraseam train``."""
     parser = Parser(
         prog="terraseam train",
         description="Train a network on rasters with labels, and write a bundle.",
@@ -122,13 +79,33 @@ def _parser() -> Parser:
 def _add_first(parser: Parser) -> None:
     """What a newcomer needs."""
     add = parser.add_argument
-    add("--images", nargs="+", type=text, metavar="GLOB", help="rasters: paths, directories, globs")
-    add("--labels", nargs="+", type=text, metavar="GLOB", help="polygons or label rasters: paths, globs")
-    add("--classes", type=names, metavar="a,b",
+    add(
+        "--images",
+        nargs="+",
+        required=True,
+        type=path,
+        metavar="GLOB",
+        help="rasters: paths, directories, globs",
+    )
+    add(
+        "--labels",
+        nargs="+",
+        required=True,
+        type=path,
+        metavar="GLOB",
+        help="polygons or label rasters: paths, globs",
+    )
+    add("--classes", required=True, type=names, metavar="a,b",
         help="classes of the polygons, or of the values of label rasters")  # fmt: skip
-    add("--architecture", type=text, metavar="NAME", help="a network that `terraseam models list` lists")
+    add(
+        "--architecture",
+        required=True,
+        type=text,
+        metavar="NAME",
+        help="a network that `terraseam models list` lists",
+    )
     add("--encoder", type=text, metavar="NAME", help="its encoder, or none")
-    add("--output", type=text, metavar="BUNDLE", help="folder of the bundle")
+    add("--output", required=True, type=path, metavar="BUNDLE", help="folder of the bundle")
 
 
 def _add_truth(group: Any) -> None:
@@ -142,7 +119,7 @@ def _add_truth(group: Any) -> None:
         help="values of label rasters in the order of the classes (default: 0, 1, ...)")  # fmt: skip
     add(
         "--aoi",
-        type=text,
+        type=path,
         metavar="FILE",
         help="polygons on the rasters outside which labels are not to be trusted",
     )
@@ -153,11 +130,11 @@ def _add_truth(group: Any) -> None:
 
 def _add_split(group: Any) -> None:
     add = group.add_argument
-    add("--val-images", nargs="+", type=text, metavar="GLOB", help="rasters to validate on")
-    add("--val-labels", nargs="+", type=text, metavar="GLOB", help="what is true of them")
+    add("--val-images", nargs="+", type=path, metavar="GLOB", help="rasters to validate on")
+    add("--val-labels", nargs="+", type=path, metavar="GLOB", help="what is true of them")
     add(
         "--val-aoi",
-        type=text,
+        type=path,
         metavar="FILE",
         help="polygons on them outside which labels are not to be trusted",
     )
@@ -194,9 +171,9 @@ def _add_chips(group: Any) -> None:
 
 def _add_network(group: Any) -> None:
     add = group.add_argument
-    add("--encoder-weights", type=text, metavar="FILE|imagenet",
+    add("--encoder-weights", type=path_or_name, metavar="FILE|imagenet",
         help="weights that the encoder starts from (default: random)")  # fmt: skip
-    add("--start", type=text, metavar="BUNDLE",
+    add("--start", type=path_or_name, metavar="BUNDLE",
         help="bundle whose weights are taken where layers have the same name and shape")  # fmt: skip
     add("--set", type=setting, action="append", default=[], metavar="NAME=VALUE", dest="settings",
         help="another argument of the network's builder, such as decoder_width=32")  # fmt: skip
@@ -239,14 +216,10 @@ def _add_recipe(group: Any) -> None:
 
 def _add_run(group: Any) -> None:
     add = group.add_argument
-    add(
-        "--config",
-        metavar="FILE.toml",
-        help="file with any of these options; the command line goes before it",
-    )
+    add_config(group)
     add(
         "--work",
-        type=text,
+        type=path,
         metavar="DIR",
         help="folder of state, logs and pictures (default: OUTPUT.training)",
     )
@@ -279,9 +252,13 @@ _range = checked(
     lambda text: _floats(text, "-") * (1 if "-" in text else 2),
     lambda ends: len(ends) == 2 and 0 < ends[0] <= ends[1] < float("inf"),
     "a range such as 0.5-2",
+    holds=float,
+    mark="-",
 )
 _weights = checked(
     lambda text: text if text == "balanced" else _floats(text),
     lambda value: value == "balanced" or all(0 <= one < float("inf") for one in value),
     "a list of factors such as 1,2 or balanced",
+    holds=float,
+    mark=",",
 )

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from models.card import CardError
-from pipeline.arguments import ArgumentError
-from pipeline.errors import TrainError
-from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail
+from pipeline.errors import ArgumentError, TrainError
+from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, one_at_a_time
 from pipeline.training.arguments import parse_train
 
 if TYPE_CHECKING:
@@ -32,7 +31,9 @@ def run_train(argv: Sequence[str]) -> int:
     for note in notes(plan):
         print(note, file=sys.stderr)
     print(plan_words(plan), flush=True)
-    return DONE if options.dry_run else _run(plan)
+    if options.dry_run:
+        return DONE
+    return one_at_a_time(options.work_folder, options.output, lambda: _run(plan))
 
 
 def _run(plan: TrainPlan) -> int:

@@ -8,8 +8,7 @@ import numpy as np
 
 from models.training.recipe import Recipe, RecipeError
 from models.zoo import Row, ZooError
-from pipeline.arguments import ArgumentError
-from pipeline.errors import TrainError
+from pipeline.errors import ArgumentError, TrainError
 from pipeline.networks import find_row
 from pipeline.training.checks import (
     band_name_reasons,

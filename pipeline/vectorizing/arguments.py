@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.argument_values import names, text, whole
-from pipeline.arguments import LOOK, Parser, add_polygon_arguments, part_beam_arguments
+from pipeline.argument_values import names, path, whole
+from pipeline.arguments import add_polygon_arguments
 from pipeline.options import DEFAULT_SHEET
+from pipeline.parser import LOOK, Parser, add_config, read_arguments
 from pipeline.vectorizing.options import VectorizeOptions
 
 EPILOG = """\
@@ -22,6 +23,13 @@ def parse_vectorize(argv: Sequence[str]) -> VectorizeOptions:
     Raises:
         ArgumentError: If an argument is wrong.
     """
+    values = read_arguments(vectorize_parser(), argv)
+    values["rasters"] = tuple(values["rasters"])
+    return VectorizeOptions(**values)
+
+
+def vectorize_parser() -> Parser:
+    """The parser of what stands behind ``terraseam vectorize``."""
     parser = Parser(
         prog="terraseam vectorize",
         description="Make polygons of label rasters, such as labels.tif: 4-connected regions of equal label.",
@@ -32,19 +40,17 @@ def parse_vectorize(argv: Sequence[str]) -> VectorizeOptions:
     add(
         "rasters",
         nargs="+",
-        type=text,
+        type=path,
         metavar="LABELS",
         help="label raster, directory or glob; labels 0 to 254",
     )
-    add("--output", required=True, type=text, metavar="DIR", help="folder of the results")
+    add("--output", required=True, type=path, metavar="DIR", help="folder of the results")
     add("--class-names", type=names, metavar="a,b",
         help="names of the labels 0, 1, ... (default: those in the file, else the labels themselves)")  # fmt: skip
     add("--classes", type=names, metavar="a,b", help="classes to make polygons of (default: all)")
     add_polygon_arguments(parser, scored=False)
     add("--sheet", type=whole(1), default=DEFAULT_SHEET, metavar="PX",
         help=f"side of the squares that are worked on (default: {DEFAULT_SHEET}); changes no result")  # fmt: skip
-    add("--work", type=text, metavar="DIR", help="folder of intermediate files (default: OUTPUT/.work)")
-    mine, beam = part_beam_arguments(parser, argv)
-    values = vars(parser.parse_args(mine))
-    values["rasters"] = tuple(values["rasters"])
-    return VectorizeOptions(**values, beam=tuple(beam))
+    add("--work", type=path, metavar="DIR", help="folder of intermediate files (default: OUTPUT/.work)")
+    add_config(parser)
+    return parser

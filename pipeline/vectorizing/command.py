@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.arguments import ArgumentError
-from pipeline.errors import PlanError
-from pipeline.exits import IMPOSSIBLE, fail, tell_run
+from pipeline.errors import ArgumentError, PlanError
+from pipeline.exits import IMPOSSIBLE, fail, one_at_a_time, tell_run
 from pipeline.vectorizing.arguments import parse_vectorize
 
 
@@ -30,4 +29,8 @@ def vectorize(argv: Sequence[str]) -> int:
 
         return run_vectorize(plan)
 
-    return tell_run(run, lambda manifest: "\n".join(results_table(manifest)))
+    return one_at_a_time(
+        options.work_folder,
+        options.output,
+        lambda: tell_run(run, lambda manifest: "\n".join(results_table(manifest))),
+    )

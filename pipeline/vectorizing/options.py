@@ -18,6 +18,7 @@ class VectorizeOptions(PolygonOptions):
         classes: Names of the classes to make polygons of; None for all.
         sheet: Side of a sheet, in pixels.
         work: Folder of intermediate files; None for ``.work`` in `output`.
+        config: The job file that options were taken from; None where there was none.
         beam: Arguments for Beam, as given.
     """
 
@@ -27,6 +28,7 @@ class VectorizeOptions(PolygonOptions):
     classes: tuple[str, ...] | None = None
     sheet: int = DEFAULT_SHEET
     work: str | None = None
+    config: str | None = None
     beam: tuple[str, ...] = ()
 
     @property

@@ -71,31 +71,32 @@ def run_vectorize(plan: VectorizePlan) -> dict[str, Any] | None:
         BeamOptionError: If Beam cannot use the options that are meant for it.
         RunError: If the run failed, with the cause in a sentence.
     """
-    return run_job(plan.options, partial(build, plan=plan.polygons))
+    return run_job(plan.options, partial(build, plan=plan))
 
 
 def build(
     pipeline: beam.Pipeline,
     folder: RunFolder,
     *,
-    plan: PolygonPlan,
+    plan: VectorizePlan,
     workers: int,  # noqa: ARG001 - every job is told
     accelerated: bool,  # noqa: ARG001
     started: float,
 ) -> None:
     """Add the stages to an empty pipeline; see `pipeline.run.Build`."""
-    source = RasterLabels([raster.path for raster in plan.rasters])
+    polygons = plan.polygons
+    source = RasterLabels([raster.path for raster in polygons.rasters])
     sheets = (
         pipeline
-        | "Rasters" >> beam.Create(range(len(plan.rasters)))
-        | "Sheets" >> beam.FlatMap(raster_sheets, plan)
+        | "Rasters" >> beam.Create(range(len(polygons.rasters)))
+        | "Sheets" >> beam.FlatMap(raster_sheets, polygons)
         | "SpreadSheets" >> beam.Reshuffle()
     )
-    vectorized, joined = make_polygons(sheets, plan, folder, source)
+    vectorized, joined = make_polygons(sheets, polygons, folder, source)
     publish(
         vectorized,
         joined,
-        PublishRasters(plan, folder),
+        PublishRasters(polygons, folder),
         EndRun(partial(end_vectorize, plan, started=started)),
     )
 
@@ -106,21 +107,21 @@ def raster_sheets(raster: int, plan: PolygonPlan) -> Iterator[RasterSheet]:
     return (RasterSheet((raster, row, col), lattice.sheet_window(row, col)) for row, col in lattice.sheets())
 
 
-def end_vectorize(plan: PolygonPlan, published: Sequence[Published], started: float) -> None:
+def end_vectorize(plan: VectorizePlan, published: Sequence[Published], started: float) -> None:
     """Write the manifest of a run that has ended."""
-    write_manifest(plan.output, vectorize_manifest(plan, published, started))
+    write_manifest(plan.options.output, vectorize_manifest(plan, published, started))
 
 
-def vectorize_manifest(plan: PolygonPlan, published: Sequence[Published], started: float) -> dict[str, Any]:
+def vectorize_manifest(plan: VectorizePlan, published: Sequence[Published], started: float) -> dict[str, Any]:
     """The manifest of a run that has ended; of classes, it lists those that occur."""
-    rasters = [polygons_entry(plan, one) for one in published]
+    rasters = [polygons_entry(plan.polygons, one) for one in published]
     for raster in rasters:
         raster["classes"] = {name: found for name, found in raster["classes"].items() if found["pixels"]}
     occurring = {name for raster in rasters for name in raster["classes"]}
-    settings = polygon_settings(plan)
+    settings = polygon_settings(plan.polygons)
     settings["classes"] = [name for name in settings["classes"] if name in occurring]
     return {
-        **run_entry(started, PACKAGES),
+        **run_entry(started, PACKAGES, plan.options),
         "polygons": settings,
         "counts": {
             "rasters": len(rasters),

@@ -1,0 +1,116 @@
+"""How command lines are parsed: errors are exceptions, Beam's options are parted off, and job files are read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from pipeline.argument_values import Value, text
+from pipeline.beam_options import UnknownOptionError, split_arguments
+from pipeline.errors import ArgumentError
+
+LOOK: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+"""How parsers of subcommands with an epilog are made."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are exceptions."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and leaving."""
+        raise ArgumentError(f"{message} (see {self.prog} --help)")
+
+
+def add_config(parser: Any) -> None:
+    """Let all options of a parser stand in a file, too; `read_arguments` reads it."""
+    parser.add_argument(
+        "--config",
+        type=text,
+        metavar="FILE.toml",
+        help="job file with any of these options, and paths relative to it; the command line goes before it",
+    )
+
+
+def read_arguments(
+    parser: argparse.ArgumentParser, argv: Sequence[str], *, beam: bool = True
+) -> dict[str, Any]:
+    """Values of all options: what the command line says, else the job file that it names, else the default.
+
+    Args:
+        parser: Declares the options, ``--config`` among them; it can be used once.
+        argv: The arguments behind the subcommand.
+        beam: Whether options of Beam may stand among them.
+
+    Returns:
+        The values by destination; those for Beam, as it takes them, under ``beam``.
+
+    Raises:
+        ArgumentError: If something is wrong or missing.
+    """
+    mine, beams = part_beam_arguments(parser, argv) if beam else (list(argv), [])
+    if _asks_for_help(argv):
+        parser.parse_args(mine)
+    defaults, needed = _relax(parser)
+    said = vars(parser.parse_args(mine))
+    found: dict[str, Any] = {}
+    named: frozenset[str] = frozenset()
+    reasons: list[str] = []
+    if said.get("config") is not None:
+        from pipeline.job_file import read_job
+
+        job = read_job(said["config"], parser, beam=beam)
+        found, named, reasons, beams = dict(job.values), job.named, list(job.reasons), [*job.beam, *beams]
+    missing = [_called(action) for action in needed if action.dest not in {*said, *named}]
+    if missing:
+        reasons.append(
+            f"give {', '.join(missing)}, on the command line or in a job file (see {parser.prog} --help)"
+        )
+    if reasons:
+        raise ArgumentError(
+            reasons[0] if len(reasons) == 1 else "\n- ".join(["this cannot be run:", *reasons])
+        )
+    for action in parser._actions:
+        if isinstance(action.type, Value) and action.type.named and {action.dest} <= {*said} & {*found}:
+            said[action.dest] = [*found[action.dest], *said[action.dest]]
+    return {**defaults, **found, **said, **({"beam": tuple(beams)} if beam else {})}
+
+
+def part_beam_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Arguments of a parser, and those that are for Beam.
+
+    Raises:
+        ArgumentError: If one is an option of neither.
+    """
+    if _asks_for_help(argv):
+        return list(argv), []
+    own = {name for action in parser._actions for name in action.option_strings}
+    try:
+        mine, beam = split_arguments(argv, own)
+    except UnknownOptionError as error:
+        raise ArgumentError(str(error)) from error
+    return list(mine), list(beam)
+
+
+def _asks_for_help(argv: Sequence[str]) -> bool:
+    return bool({"-h", "--help"} & set(argv))
+
+
+def _relax(parser: argparse.ArgumentParser) -> tuple[dict[str, Any], list[argparse.Action]]:
+    """Let a parser give only what was said, and demand nothing.
+
+    Returns:
+        The defaults by destination, and the actions that were demanded.
+    """
+    actions = [action for action in parser._actions if action.dest != "help"]
+    defaults = {action.dest: action.default for action in actions if not action.required}
+    needed = [action for action in actions if action.required]
+    for action in actions:
+        action.default, action.required = argparse.SUPPRESS, False
+        if not action.option_strings and action.nargs == "+":
+            action.nargs = "*"
+    return defaults, needed
+
+
+def _called(action: argparse.Action) -> str:
+    return action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest)
