@@ -178,6 +178,27 @@ def test_neighbours_overlap_by_no_more_than_a_pixel(degrees, gap):
         assert iou(one, left) > 0.9 and iou(two, right) > 0.9
 
 
+def leaning(degrees, gap):
+    """Two buildings side by side; the second has its own directions, but for the wall beside the first."""
+    way = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+    left = 60 + gap
+    corners = [(left, 40), (left, 40) + 60 * way, (left, 80) + 57 * way, (left, 80)]
+    return shapely.box(15, 40, 60, 80), shapely.Polygon(corners)
+
+
+@pytest.mark.parametrize("gap", [0, 1])
+def test_a_wall_that_turns_into_line_keeps_clear_of_its_neighbour(gap):
+    one, other = leaning(4, gap)
+    labels = drawn(one, other)
+    _, found = regularized(labels)
+    first, second = found.regions.polygons()
+    assert found.changed.all()
+    assert shapely.is_empty(shapely.buffer(first & second, -0.5))
+    around = replace(neighbourhood(labels), borders=Corners.of())
+    first, second = regularize(around, SQUARE, labels.shape).regions.polygons()
+    assert gap or not shapely.is_empty(shapely.buffer(first & second, -0.5))
+
+
 def test_buildings_that_touch_at_a_corner_are_free_elsewhere():
     labels = np.zeros((60, 70), np.uint8)
     labels[10:30, 10:30] = labels[30:45, 30:60] = 1
