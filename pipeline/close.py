@@ -20,8 +20,11 @@ from pipeline.feature_files import FeatureRecord, write_regions
 from pipeline.layout import RunFolder
 from pipeline.polygon_plan import PolygonPlan
 from tiles.close import close_regions
+from tiles.corners import Corners
 from tiles.fragments import Fragments
+from tiles.neighbours import Neighbourhood
 from tiles.seams import Homes, SeamSummary, unite
+from tiles.simplify import simplify
 
 Home = tuple[int, int, int]
 """Raster, and row and column of the sheet in which the first pixel of a group of regions lies."""
@@ -56,12 +59,12 @@ def send_fragments(
     raster, row, col, homes = element
     fragments: Fragments = pickle.loads(files.read_bytes(folder.fragments(raster, row, col)))
     tolerance = plan.tolerance(raster)
-    reach = tolerance.reach if tolerance else 0
+    reach, near = tolerance.reach if tolerance else 0, plan.near(raster)
     sheets, owner = np.unique(homes.groups // plan.side, axis=0, return_inverse=True)
     for number, (home_row, home_col) in enumerate(sheets.tolist()):
         chosen = np.flatnonzero(owner.ravel() == number)
         path = folder.sent_fragments(raster, (row, col), (home_row, home_col))
-        files.write_bytes(path, pickle.dumps((fragments.take(chosen, reach), homes.take(chosen))))
+        files.write_bytes(path, pickle.dumps((fragments.take(chosen, reach, near), homes.take(chosen))))
         yield (raster, home_row, home_col), path
 
 
@@ -78,9 +81,13 @@ class CloseRegions(beam.DoFn):
         start = time.perf_counter()
         (raster, row, col), paths = element
         parts = [pickle.loads(files.read_bytes(path)) for path in sorted(paths)]
-        regions = close_regions(parts, self._plan.tolerance(raster))
+        tolerance, regions = self._plan.tolerance(raster), close_regions(parts)
+        traced = Neighbourhood(regions, Corners.union([fragments.borders for fragments, _ in parts]))
+        if tolerance is not None:
+            corners = Corners.union([fragments.corners for fragments, _ in parts])
+            regions = simplify(regions, corners, tolerance)
         path = self._folder.joined_features(raster, row, col)
-        written: FeatureRecord | None = write_regions(path, row, regions, self._plan, raster)
+        written: FeatureRecord | None = write_regions(path, row, regions, self._plan, raster, traced)
         if written is not None:
             yield raster, written
         self._timer.update(round((time.perf_counter() - start) * 1000))

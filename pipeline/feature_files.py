@@ -20,6 +20,7 @@ from pipeline import files
 from pipeline.options import TEXTS
 from pipeline.polygon_plan import PolygonPlan
 from tiles.features import Feature, FeatureOptions, features
+from tiles.neighbours import Neighbourhood
 from tiles.packed import pack, unpack
 from tiles.regions import Regions
 
@@ -49,14 +50,19 @@ class FeatureRecord:
 
 
 def write_regions(
-    path: str, row: int, regions: Regions, plan: PolygonPlan, raster: int
+    path: str,
+    row: int,
+    regions: Regions,
+    plan: PolygonPlan,
+    raster: int,
+    traced: Neighbourhood | None = None,
 ) -> FeatureRecord | None:
-    """Write regions as features, without those that the user does not want.
+    """Write regions as features, without those that the user does not want; see `tiles.features.features`.
 
     Returns:
         What was written; None where no region is left.
     """
-    made = features(regions, plan.rasters[raster].georef, feature_options(plan, raster))
+    made = features(regions, plan.rasters[raster].georef, feature_options(plan, raster), traced)
     return write_made(path, row, made)
 
 

@@ -9,6 +9,7 @@ from pipeline.options import PolygonOptions
 from pipeline.units import count
 from tiles.georef import Georef
 from tiles.lattice import Halo, Lattice
+from tiles.plane import near_px
 from tiles.tolerance import Tolerance
 from tiles.window import Window
 
@@ -71,6 +72,15 @@ class PolygonPlan:
         metres = self.options.simplify
         return Tolerance(metres, self.rasters[raster].georef.ground_steps()) if metres is not None else None
 
+    def near(self, raster: int) -> int:
+        """How far around regions others are looked for, in columns or rows; 0 where they matter to nothing."""
+        return near_px(self.rasters[raster].georef.ground_steps()) if self.options.regularize else 0
+
+    def depth(self, raster: int) -> int:
+        """How many pixels around a sheet are seen."""
+        tolerance = self.tolerance(raster)
+        return max(tolerance.reach if tolerance else 0, self.near(raster)) + 1
+
 
 def polygon_reasons(plan: PolygonPlan) -> list[str]:
     """Cells for things, and a tolerance that is larger than a raster or than what a sheet sees of those beside it."""
@@ -86,6 +96,11 @@ def polygon_reasons(plan: PolygonPlan) -> list[str]:
                 f"{option} is for regions of a label map, and a detector finds whole things; leave it out"
             )
     for number, raster in enumerate(plan.rasters):
+        if not plan.in_parts and plan.near(number) >= plan.side:
+            reasons.append(
+                f"--regularize looks {count(plan.near(number), 'pixel')} around the regions of {raster.path}, more than "
+                f"a sheet of {plan.side} px; pass a larger --sheet"
+            )
         tolerance = plan.tolerance(number)
         if tolerance is None:
             continue

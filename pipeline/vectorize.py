@@ -17,6 +17,7 @@ from pipeline.feature_files import FeatureRecord, write_regions
 from pipeline.layout import RunFolder
 from pipeline.polygon_plan import PolygonPlan
 from tiles.cells import cut_into_cells
+from tiles.neighbours import Neighbourhood, see_neighbours
 from tiles.trace import SheetTrace, simplify_sheet, trace_sheet
 
 if TYPE_CHECKING:
@@ -95,32 +96,39 @@ class VectorizeSheets(beam.DoFn):
         """Trace one sheet; closed regions are written as features, open ones as fragments."""
         start = time.perf_counter()
         raster, row, col = element.place
-        trace, pixels = self._trace(element)
+        trace, traced, pixels = self._trace(element)
         path = self._folder.closed_features(raster, row, col)
-        written = write_regions(path, row, trace.closed, self._plan, raster)
+        written = write_regions(path, row, trace.closed, self._plan, raster, traced)
         yield raster, VectorRecord(element.place, pixels, written, element.record)
         if len(trace.summary.labels):
             files.write_bytes(self._folder.fragments(raster, row, col), pickle.dumps(trace.fragments))
             yield beam.pvalue.TaggedOutput(OPEN, (raster, (row, col, trace.summary)))
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
-    def _trace(self, element: LabelSheet) -> tuple[SheetTrace, tuple[int, ...]]:
-        """Trace a sheet, seen with as much of the sheets around it as its borders need; count its labels."""
+    def _trace(self, element: LabelSheet) -> tuple[SheetTrace, Neighbourhood, tuple[int, ...]]:
+        """Trace a sheet, seen with as much of the sheets around it as its borders need; count its labels.
+
+        Returns:
+            What was traced, simplified; its closed regions as they were before; its pixels by label.
+        """
         raster, row, col = element.place
         window, tolerance = self._plan.sheet_window(raster, row, col), self._plan.tolerance(raster)
-        depth = tolerance.reach + 1 if tolerance else 1
+        depth, near = self._plan.depth(raster), self._plan.near(raster)
         labels, scores = self._source.read(element, depth), self._source.scores(element)
         pixels = element.counts or pixels_by_label(inner(labels, depth))
         side = self._plan.options.max_region
         if side is not None:
             labels = cut_into_cells(labels, (window.row_off - depth, window.col_off - depth), side)
         framed = inner(labels, depth - 1)
-        offset = (window.row_off, window.col_off)
-        keep, by_corners = kept_labels(self._plan), self._plan.options.by_corners
+        keep, corner = kept_labels(self._plan), (window.row_off - depth, window.col_off - depth)
+        offset, by_corners = (window.row_off, window.col_off), self._plan.options.by_corners
         trace = trace_sheet(framed, scores, offset, keep, by_corners=by_corners)
+        if near:
+            trace = see_neighbours(trace, labels, corner, keep, near)
+        traced = Neighbourhood(trace.closed, trace.borders)
         if tolerance is not None:
-            trace = simplify_sheet(trace, labels, (offset[0] - depth, offset[1] - depth), tolerance)
-        return trace, pixels
+            trace = simplify_sheet(trace, labels, corner, tolerance)
+        return trace, traced, pixels
 
 
 def inner(pixels: np.ndarray, depth: int) -> np.ndarray:

@@ -130,6 +130,13 @@ def test_options_change_the_result(tmp_path, capsys):
     squared, found = run("squared", "--regularize")
     assert any(f["properties"]["regularized"] for f in found) and squared != plain
     assert run("squared by small sheets", "--regularize", "--sheet", "64")[1] == found
+    both = "--regularize", "--simplify", str(middle**0.5)
+    simple = run("squared and simple", *both)[1]
+    assert run("both by small sheets", *both, "--sheet", "64")[1] == simple
+    for one, other in zip(simple, found, strict=True):
+        assert one["properties"]["regularized"] == other["properties"]["regularized"]
+        assert not one["properties"]["regularized"] or one == other
+    assert len(json.dumps(simple)) < len(json.dumps(found))
     cut = run("cut", "--max-region", "100")[0]
     assert len(cut) > len(plain)
     assert sum(area for *_, area in cut) == pytest.approx(sum(area for *_, area in plain))
@@ -201,6 +208,14 @@ def test_wrong_rasters_are_refused_with_every_reason(tmp_path, capsys):
 def test_wrong_arguments_are_refused(arguments, words, capsys):
     assert main(["vectorize", *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_sheets_too_small_to_see_neighbours_are_refused(tmp_path, capsys):
+    path = write_labels(tmp_path / "map.tif", patches())
+    assert vectorize(path, tmp_path / "out", "--regularize", "--sheet", "8") == 2
+    said = capsys.readouterr().err
+    assert "--regularize looks " in said and "more than a sheet of 8 px; pass a larger --sheet" in said
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("value", "nodata"), [(255, None), (300, 0), (-1, 0)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,9 +13,10 @@ import shapely
 
 from tiles.feature_texts import FeatureTexts
 from tiles.georef import Georef
+from tiles.neighbours import Neighbourhood
 from tiles.outlines import fill_small_holes, outline
 from tiles.regions import Regions, ragged_take
-from tiles.regularize import regularize
+from tiles.regularize import Regularized, regularize
 
 _AREA_DIGITS = 7
 
@@ -84,7 +85,9 @@ class Feature(NamedTuple):
         return self.first, self.identity, self.text, self.wkb
 
 
-def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[Feature]:
+def features(
+    regions: Regions, georef: Georef, options: FeatureOptions, traced: Neighbourhood | None = None
+) -> list[Feature]:
     """One GeoJSON feature for each group of regions that is large enough; most are of one region alone.
 
     Coordinates are WGS 84 longitude and latitude with 7 decimals, about 1 cm: on rasters of 2 cm a pixel or
@@ -98,6 +101,8 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
         regions: Whole regions, in pixel coordinates of the raster.
         georef: Where the raster lies.
         options: Names and filters.
+        traced: The same regions along pixel edges and what lies near them, where they are regularized and were
+            simplified or have neighbours.
 
     Returns:
         The features, in the order of the first pixels of their groups.
@@ -111,7 +116,7 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
     heads = groups[:-1]
     regions = fill_small_holes(regions, georef, options.fill_holes_m2)
     at_edge = np.logical_or.reduceat(touches_edge(regions, georef), heads).tolist() if len(heads) else []
-    squared = regularize(regions, georef.ground_steps()) if options.regularized else None
+    squared = _regularized(regions, georef, options, traced) if options.regularized else None
     regions = regions if squared is None else squared.regions
     outlines = outline(regions, georef)
     scores = (_sums(regions.score_sum, heads) / (255 * np.maximum(_sums(regions.pixels, heads), 1))).tolist()
@@ -139,6 +144,16 @@ def features(regions: Regions, georef: Georef, options: FeatureOptions) -> list[
         text = b"" if texts is None else texts.feature(range(parts[n], parts[n + 1]), identity, properties)
         found.append(Feature(firsts[i], identity, properties, text, b"" if shapes is None else shapes[n]))
     return found
+
+
+def _regularized(
+    regions: Regions, georef: Georef, options: FeatureOptions, traced: Neighbourhood | None
+) -> Regularized:
+    exact = Neighbourhood(regions)
+    if traced is not None:
+        own, _ = traced.regions.by_group()
+        exact = replace(traced, regions=fill_small_holes(own, georef, options.fill_holes_m2))
+    return regularize(exact, georef.ground_steps(), (georef.height, georef.width), regions)
 
 
 def _sums(values: np.ndarray, heads: np.ndarray) -> np.ndarray:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from tiles.corners import Corners
 from tiles.regions import Regions
 
-_HEADER = struct.Struct("<4q")
+_HEADER = struct.Struct("<5q")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,33 +24,41 @@ class Fragments:
             along a seam. ``marks`` have `RELINK` on seams, and where two pieces of equal label meet
             diagonally. ``first``, ``pixels`` and ``score_sum`` are those of the piece, and each is a group by itself.
         corners: Corners of the label map near their rings, where these are to be simplified.
+        borders: Border pixels near them, of `tiles.neighbours`, where they are to be regularized.
     """
 
     parts: Regions
-    corners: Corners
+    corners: Corners = field(default_factory=Corners.of)
+    borders: Corners = field(default_factory=Corners.of)
 
     def __len__(self) -> int:
         return len(self.parts)
 
-    def take(self, indices: np.ndarray, reach: int = 0) -> Fragments:
+    def take(self, indices: np.ndarray, reach: int = 0, near: int = 0) -> Fragments:
         """The fragments at `indices` (integers, shape ``(n,)``), in that order.
 
-        The corners are those within `reach` pixels of them; none where that is 0.
+        The corners are those within `reach` pixels of them, the border pixels those within `near`; none where that is 0.
         """
         parts = self.parts.take(indices)
         corners = self.corners.near(parts.coords, parts.ring_offsets, reach) if reach else Corners.of()
-        return Fragments(parts, corners)
+        borders = self.borders.near(parts.coords, parts.ring_offsets, near) if near else Corners.of()
+        return Fragments(parts, corners, borders)
 
     @staticmethod
     def concatenate(pieces: Sequence[Fragments]) -> Fragments:
         """All fragments of `pieces`, one after the other."""
         parts = Regions.concatenate([piece.parts for piece in pieces])
-        return Fragments(parts, Corners.union([piece.corners for piece in pieces]))
+        corners, borders = (
+            Corners.union([piece.corners for piece in pieces]),
+            Corners.union([piece.borders for piece in pieces]),
+        )
+        return Fragments(parts, corners, borders)
 
     def to_bytes(self) -> bytes:
         """A compact form: steps between vertices instead of positions, compressed."""
         parts = self.parts
         steps, corner_steps = _steps(parts.coords), _steps(self.corners.points())
+        border_steps = _steps(self.borders.points())
         arrays = (
             np.diff(parts.region_offsets).astype("<i8"),
             np.diff(parts.ring_offsets).astype("<i8"),
@@ -59,18 +67,23 @@ class Fragments:
             parts.score_sum.astype("<i8"),
             steps,
             corner_steps,
+            border_steps,
             parts.labels,
             parts.marks,
         )
         header = _HEADER.pack(
-            len(self), len(parts.ring_offsets) - 1, len(parts.coords), corner_steps.shape[1]
+            len(self),
+            len(parts.ring_offsets) - 1,
+            len(parts.coords),
+            corner_steps.shape[1],
+            border_steps.shape[1],
         )
         return header + zlib.compress(b"".join(array.tobytes() for array in arrays), level=1)
 
     @staticmethod
     def from_bytes(packed: bytes) -> Fragments:
         """The fragments that `to_bytes` packed."""
-        count, rings, vertices, corners = _HEADER.unpack_from(packed)
+        count, rings, vertices, corners, borders = _HEADER.unpack_from(packed)
         body = memoryview(zlib.decompress(memoryview(packed)[_HEADER.size :]))
 
         def read(items: int, dtype: str) -> np.ndarray:
@@ -86,14 +99,14 @@ class Fragments:
             read(count, "<i8"),
             read(count, "<i8"),
         )
-        coords, corner_points = (
+        coords, corner_points, border_points = (
             np.cumsum(read(2 * points, "<i4").reshape(2, points).T, axis=0, dtype=np.int32)
-            for points in (vertices, corners)
+            for points in (vertices, corners, borders)
         )
         labels = read(count, "u1")
         marks = read(vertices, "u1")
         parts = Regions(coords, marks, ring_offsets, region_offsets, labels, first, pixels, score_sum, first)
-        return Fragments(parts, Corners.of(corner_points))
+        return Fragments(parts, Corners.of(corner_points), Corners.of(border_points))
 
     def __reduce__(self) -> tuple[Callable[[bytes], Fragments], tuple[bytes]]:
         return Fragments.from_bytes, (self.to_bytes(),)

@@ -1,229 +1,147 @@
 """Rings with right angles where their outlines support them.
 
-Works in a plane in which a pixel has the area 1. A ring is cut into pieces that are nearly straight; each piece becomes
-an edge along one of the two directions of the building, at the mean place of its outline, or stays slanted where it is
-long and clearly so. Edges too short to be seen are taken out, and neighbouring edges are made to meet.
+Works in a plane in which a pixel has the area 1. Long straight pieces of an outline show the directions of a building, which
+may have two pairs of them; `tiles.edge_fit` tells the outline by the fewest edges, which are cheaper along these directions
+than along others; neighbouring edges are made to meet.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
-
 import numpy as np
-import shapely
+
+from tiles.chains import Chain, moments, thinned, trimmed
+from tiles.edge_fit import JOG_PX, LEAST_SINE, Bounds, Edges, fit_edges
 
 ROUGH_PX = 1.5
-"""How far an outline may leave a straight piece."""
+"""How far an outline may leave the pieces that show directions."""
 
-ALIGNED = 0.55
-"""How much of an outline must agree on two directions: 1 for a rectangle, 0 for a circle."""
+SECOND_PX = 12.0
+"""The least length of an edge that shows a second pair of directions."""
 
-SLANTED_DEGREES = 20.0
-"""Pieces farther than this from both directions are slanted, if they are long."""
+SECOND_SHARE = 0.15
+"""The least share of an outline that runs along a second pair of directions."""
 
-SLANTED_PX = 8.0
-"""The least length of a slanted edge."""
+NEAR_DEGREES = 8.0
+"""A second pair of directions differs by more than this from the first."""
 
-SHORT_PX = 2.0
-"""Edges shorter than this are taken out."""
-
-FLAT, STEEP, SLANT = 0, 1, 2
 _REFINED = 3
 _AGREES = np.cos(4 * np.radians(15))
 
 
-@dataclass(slots=True)
-class Edge:
-    """An edge of a ring, in a plane that is turned so that the building stands upright.
-
-    Attributes:
-        kind: `FLAT` (along x), `STEEP` (along y) or `SLANT`.
-        start: Where its outline begins.
-        end: Where it ends.
-        place: The y of a flat edge, the x of a steep one.
-        weight: Length of its outline.
-    """
-
-    kind: int
-    start: np.ndarray
-    end: np.ndarray
-    place: float
-    weight: float
-
-
-def main_direction(ring: np.ndarray) -> tuple[float, float]:
-    """The direction that most of a ring runs along or across, and how much of it agrees.
-
-    Args:
-        ring: Vertices of a closed ring, shape ``(vertices, 2)``.
-
-    Returns:
-        An angle from 0 to a quarter turn, in radians, and a share from 0 to 1.
-    """
-    pieces = _pieces(ring)
-    lengths = np.array([np.hypot(*(piece[-1] - piece[0])) for piece in pieces])
-    turns = np.exp(4j * np.array([_slope(piece) for piece in pieces]))
+def main_direction(chain: Chain) -> float:
+    """The direction that most of an outline runs along or across, from 0 to a quarter turn, in radians."""
+    points = chain.points
+    places = thinned(points, np.array([0, len(points) - 1]), ROUGH_PX)
+    lengths = np.hypot(*np.diff(points[places], axis=0).T)
     # Long pieces know their direction best: the error of a fitted slope falls with the third power of their length.
-    weights = lengths**3
-    mean = (weights * turns).sum()
+    return _mean_direction(_slopes(points, places), lengths**3)[0]
+
+
+def _slopes(points: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Angles of the lines that lie nearest to pieces of a chain, in radians."""
+    firsts, lasts = trimmed(places[:-1], places[1:])
+    sums = moments(points)
+    weight, x, y, xx, xy, yy = (sums[lasts] - sums[firsts]).T
+    xx, xy, yy = xx - x * x / weight, xy - x * y / weight, yy - y * y / weight
+    return np.arctan2(2 * xy, xx - yy) / 2
+
+
+def _mean_direction(slopes: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """The mean of most slopes, up to quarter turns, and which of them are near to it."""
+    turns = np.exp(4j * slopes)
+    mean = turns[np.argmax(weights)]
+    near = np.ones(len(turns), bool)
     for _ in range(_REFINED):
         # What is slanted to these directions says nothing of them.
         near = (turns * np.exp(-1j * np.angle(mean))).real > _AGREES
-        mean = (weights * turns * near).sum() if near.any() else mean
-    share = (lengths * (turns * np.exp(-1j * np.angle(mean))).real).sum() / lengths.sum()
-    return float(np.angle(mean) / 4 % (np.pi / 2)), float(max(share, 0.0))
+        mean = (weights * turns * near).sum()
+    return float(np.angle(mean) / 4 % (np.pi / 2)), near
 
 
-def _slope(piece: np.ndarray) -> float:
-    """The angle of the line that lies nearest to the outline of a piece, in radians."""
-    steps = np.hypot(*np.diff(piece, axis=0).T)
-    middles = (piece[1:] + piece[:-1]) / 2
-    x, y = (middles - np.average(middles, axis=0, weights=steps)).T
-    # Steps are spread along their own length, too.
-    (dx, dy), twelfth = np.diff(piece, axis=0).T, steps / 12
-    xx, yy = (steps * x * x + twelfth * dx * dx).sum(), (steps * y * y + twelfth * dy * dy).sum()
-    xy = (steps * x * y + twelfth * dx * dy).sum()
-    return float(np.arctan2(2 * xy, xx - yy) / 2)
+def directions_of(chain: Chain, bounds: Bounds) -> np.ndarray:
+    """Directions of the edges of a building: two, or four where it stands in two ways; radians."""
+    first = main_direction(chain)
+    own = np.array([first, first + np.pi / 2])
+    edges = best_edges(chain, own, bounds)
+    if edges is None:
+        return own
+    lengths = _lengths(edges)
+    free = (edges.kinds == len(own)) & (lengths >= SECOND_PX)
+    if not free.any():
+        return own
+    slopes = np.arctan2(edges.lines[free, 0], -edges.lines[free, 1])
+    second, near = _mean_direction(slopes, lengths[free] ** 3)
+    apart = abs((second - first + np.pi / 4) % (np.pi / 2) - np.pi / 4)
+    if (
+        near.sum() < 2
+        or lengths[free][near].sum() < SECOND_SHARE * lengths.sum()
+        or apart < np.radians(NEAR_DEGREES)
+    ):
+        return own
+    return np.concatenate([own, [second, second + np.pi / 2]])
 
 
-def rough_vertices(ring: np.ndarray) -> np.ndarray:
-    """Places of the vertices that are left of a closed ring when its outline is made of nearly straight pieces."""
-    open_ring = ring[:-1]
-    far = int(np.argmax(np.hypot(*(open_ring - open_ring[0]).T)))
-    keep = {0, far, len(open_ring)}
-    pieces = [(0, far), (far, len(open_ring))]
-    while pieces:
-        first, last = pieces.pop()
-        if last - first < 2:
-            continue
-        off = _off_the_line(ring[first + 1 : last], ring[first], ring[last])
-        worst = int(np.argmax(off))
-        if off[worst] > ROUGH_PX:
-            middle = first + 1 + worst
-            keep.add(middle)
-            pieces += [(first, middle), (middle, last)]
-    return np.array(sorted(keep))
+def best_edges(chain: Chain, directions: np.ndarray, bounds: Bounds) -> Edges | None:
+    """Edges of a closed chain, cut where it is best."""
+    edges = fit_edges(chain, directions, bounds)
+    if edges is None or len(edges.kinds) < 3:
+        return edges
+    # The chain was cut at its first point in any case: cut it at one that was chosen instead.
+    return fit_edges(chain.rolled(int(edges.starts[len(edges.starts) // 2])), directions, bounds)
 
 
-def squared_ring(ring: np.ndarray, direction: float) -> np.ndarray | None:
-    """A ring with edges along and across a direction, and slanted ones where the outline has long ones.
-
-    Args:
-        ring: Vertices of a closed ring, shape ``(vertices, 2)``.
-        direction: The direction, in radians.
+def ring_of(edges: Edges) -> np.ndarray | None:
+    """The ring of some edges.
 
     Returns:
-        Vertices of a closed ring; None where there is none with four edges or more.
+        Vertices of a closed ring, shape ``(vertices, 2)``; None where there are fewer than three.
     """
-    turn = _turned(-direction)
-    upright = ring @ turn.T
-    edges = _merged([_edge(piece) for piece in _pieces(upright)])
-    while len(edges) > 4:
-        lengths = [_length(edges, i) for i in range(len(edges))]
-        shortest = int(np.argmin(lengths))
-        if lengths[shortest] >= SHORT_PX:
-            break
-        edges = _merged(edges[:shortest] + edges[shortest + 1 :])
-    if len(edges) < 4:
-        return None
-    corners = [_corner(edges[i - 1], edges[i]) for i in range(len(edges))]
-    if any(corner is None for corner in corners):
-        return None
-    closed = np.array([*corners, corners[0]])
-    return closed @ turn
+    lines, cuts = _merged(edges)
+    corners: list[np.ndarray] = []
+    for i in range(len(lines)):
+        corners += _joint(lines[i - 1], lines[i], cuts[i])
+    return np.array([*corners, corners[0]]) if len(corners) >= 3 else None
 
 
-def _pieces(ring: np.ndarray) -> list[np.ndarray]:
-    """The nearly straight pieces of a ring, from a corner of it on."""
-    places = rough_vertices(ring)
-    pieces = [ring[a : b + 1] for a, b in pairwise(places.tolist())]
-    # The first vertex need not be a corner: what is straight across it is one piece.
-    joined = np.concatenate([pieces[-1], pieces[0][1:]])
-    if len(pieces) > 3 and _off_the_line(joined, joined[0], joined[-1]).max() <= ROUGH_PX:
-        pieces = [joined, *pieces[1:-1]]
-    return pieces
+def _merged(edges: Edges) -> tuple[np.ndarray, np.ndarray]:
+    """Lines and cuts of edges of which no two neighbours are nearly the same line."""
+    lines, lengths, limits = edges.lines.copy(), _lengths(edges), edges.limits.copy()
+    chosen: list[int] = []
+    for i in range(len(lines)):
+        if chosen and _same(lines[chosen[-1]], lines[i]):
+            _unite(lines, lengths, limits, (chosen[-1], i))
+        else:
+            chosen.append(i)
+    if len(chosen) > 1 and _same(lines[chosen[-1]], lines[chosen[0]]):
+        _unite(lines, lengths, limits, (chosen[-1], chosen[0]))
+        chosen = chosen[1:]
+    return lines[chosen], edges.cuts[chosen]
 
 
-def _edge(piece: np.ndarray) -> Edge:
-    start, end = piece[0], piece[-1]
-    way = end - start
-    length = float(np.hypot(*way))
-    angle = np.degrees(np.arctan2(abs(way[1]), abs(way[0])))
-    slanted = min(angle, 90 - angle) > SLANTED_DEGREES and length >= SLANTED_PX
-    kind = SLANT if slanted else STEEP if angle > 45 else FLAT
-    steps = np.hypot(*np.diff(piece, axis=0).T)
-    middles = (piece[1:] + piece[:-1]) / 2
-    axis = 0 if kind == STEEP else 1
-    return Edge(kind, start, end, float(np.average(middles[:, axis], weights=steps)), float(steps.sum()))
+def _lengths(edges: Edges) -> np.ndarray:
+    return np.hypot(*np.diff(np.concatenate([edges.cuts, edges.cuts[:1]]), axis=0).T)
 
 
-def _merged(edges: list[Edge]) -> list[Edge]:
-    """Edges of which no two neighbours run in one direction: they are one, or a step lies between them."""
-    found: list[Edge] = []
-    for edge in edges:
-        _append(found, edge)
-    while len(found) > 1 and found[0].kind == found[-1].kind != SLANT:
-        last = found.pop()
-        rest, found = found, [last]
-        for edge in rest:
-            _append(found, edge)
-        if found[0].kind == found[-1].kind and abs(found[0].place - found[-1].place) >= SHORT_PX:
-            found.append(_step(found[-1], found[0]))
-    return found
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two lines run in one direction, nearly in the same place."""
+    sine, cosine = one[0] * other[1] - one[1] * other[0], one[:2] @ other[:2]
+    return bool(abs(sine) < 1e-9 and cosine > 0 and abs(one[2] - other[2]) < JOG_PX)
 
 
-def _append(found: list[Edge], edge: Edge) -> None:
-    """Add an edge behind others."""
-    before = found[-1] if found else None
-    if before is None or before.kind != edge.kind or edge.kind == SLANT:
-        found.append(edge)
-    elif abs(before.place - edge.place) >= SHORT_PX:
-        found += [_step(before, edge), edge]
-    else:
-        weight = before.weight + edge.weight
-        place = (before.place * before.weight + edge.place * edge.weight) / weight
-        found[-1] = Edge(edge.kind, before.start, edge.end, place, weight)
+def _unite(lines: np.ndarray, lengths: np.ndarray, limits: np.ndarray, pair: tuple[int, int]) -> None:
+    """Move the first of two lines to the mean place of both, as far out as there is room for both."""
+    own = list(pair)
+    limits[pair[0]] = limits[own].min()
+    lines[pair[0], 2] = min(np.average(lines[own, 2], weights=lengths[own]), limits[pair[0]])
+    lengths[pair[0]] = lengths[own].sum()
 
 
-def _step(before: Edge, after: Edge) -> Edge:
-    """The edge between two that run side by side."""
-    kind = STEEP if before.kind == FLAT else FLAT
-    place = before.end[0 if kind == STEEP else 1]
-    return Edge(kind, before.end, after.start, float(place), abs(before.place - after.place))
-
-
-def _length(edges: list[Edge], i: int) -> float:
-    """How long an edge will be between its neighbours."""
-    start, end = _corner(edges[i - 1], edges[i]), _corner(edges[i], edges[(i + 1) % len(edges)])
-    return float(np.hypot(*(end - start))) if start is not None and end is not None else 0.0
-
-
-def _corner(one: Edge, other: Edge) -> np.ndarray | None:
-    """Where two edges meet; None where they run side by side."""
-    (a, b, c), (d, e, f) = _line(one), _line(other)
-    determinant = a * e - b * d
-    if abs(determinant) < 1e-6:
-        return None
-    return np.array([(c * e - b * f) / determinant, (a * f - c * d) / determinant])
-
-
-def _line(edge: Edge) -> tuple[float, float, float]:
-    """A line as ``a x + b y = c``, with ``a`` and ``b`` of length 1."""
-    if edge.kind == FLAT:
-        return 0.0, 1.0, edge.place
-    if edge.kind == STEEP:
-        return 1.0, 0.0, edge.place
-    x, y = (edge.end - edge.start) / np.hypot(*(edge.end - edge.start))
-    middle = (edge.start + edge.end) / 2
-    return float(-y), float(x), float(-y * middle[0] + x * middle[1])
-
-
-def _off_the_line(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Distances of points from a piece of a line."""
-    line = shapely.linestrings(np.array([start, end]))
-    return np.asarray(shapely.distance(shapely.points(points), line))
-
-
-def _turned(angle: float) -> np.ndarray:
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+def _joint(before: np.ndarray, after: np.ndarray, cut: np.ndarray) -> list[np.ndarray]:
+    """The vertices between two edges: where they meet, or a step where they run side by side."""
+    sine = before[0] * after[1] - before[1] * after[0]
+    if abs(sine) < LEAST_SINE:
+        ends = [cut + (line[2] - line[:2] @ cut) * line[:2] for line in (before, after)]
+        return [(ends[0] + ends[1]) / 2] if np.hypot(*(ends[1] - ends[0])) < 1 else ends
+    x = (before[2] * after[1] - after[2] * before[1]) / sine
+    y = (before[0] * after[2] - after[0] * before[2]) / sine
+    return [np.array([x, y])]

@@ -22,9 +22,10 @@ from tiles.features import (
 )
 from tiles.georef import Georef
 from tiles.lattice import Lattice
+from tiles.neighbours import Neighbourhood
 from tiles.outlines import fill_small_holes, outline
 from tiles.regions import Regions
-from tiles.regularize import regularize
+from tiles.regularize import Regularized, regularize
 from tiles.seams import unite
 from tiles.simplify import simplify
 from tiles.things import Part, Thing
@@ -87,12 +88,16 @@ def thing_features(
     Raises:
         ValueError: If a vertex lies outside the area of the raster's CRS.
     """
-    traced = [trace_thing(thing, lattice) for thing in things]
+    exact = [trace_thing(thing, lattice) for thing in things]
+    traced = exact
     if tolerance is not None:
-        traced = [simplify(regions, Corners.of(regions.coords), tolerance) for regions in traced]
-    traced = [fill_small_holes(regions, georef, options.fill_holes_m2) for regions in traced]
+        traced = [simplify(regions, Corners.of(regions.coords), tolerance) for regions in exact]
+    exact, traced = (
+        [fill_small_holes(regions, georef, options.fill_holes_m2) for regions in some]
+        for some in (exact, traced)
+    )
     whole = Regions.concatenate(traced)
-    squared = regularize(whole, georef.ground_steps(), overlapping=True) if options.regularized else None
+    squared = _regularized(exact, whole, georef) if options.regularized else None
     shown = whole if squared is None else squared.regions
     outlines = outline(shown, georef)
     texts = FeatureTexts(outlines, np.arange(len(shown))) if options.text else None
@@ -120,6 +125,12 @@ def thing_features(
             wkb = _wkb(shown.take(np.array(own)), georef) if options.wkb else b""
             made.append(Feature(first, identity, properties, text, wkb))
     return sorted(made, key=lambda feature: feature.order)
+
+
+def _regularized(exact: Sequence[Regions], shown: Regions, georef: Georef) -> Regularized:
+    around = Neighbourhood(Regions.concatenate(exact))
+    size = georef.height, georef.width
+    return regularize(around, georef.ground_steps(), size, shown, overlapping=True)
 
 
 def _wkb(regions: Regions, georef: Georef) -> bytes:

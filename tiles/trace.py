@@ -11,7 +11,7 @@ passes, and neighbours share it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numba import njit
@@ -46,11 +46,13 @@ class SheetTrace:
         closed: Regions that go on in no neighbouring sheet, finished.
         fragments: The pieces of those that do.
         summary: What neighbouring sheets need to know of the fragments.
+        borders: Border pixels near the closed regions, of `tiles.neighbours`, where they are to be regularized.
     """
 
     closed: Regions
     fragments: Fragments
     summary: SeamSummary
+    borders: Corners = field(default_factory=Corners.of)
 
 
 def frame(labels: np.ndarray) -> np.ndarray:
@@ -116,7 +118,8 @@ def simplify_sheet(
     corners = find_corners(labels, offset)
     parts = trace.fragments.parts
     near = corners.near(parts.coords, parts.ring_offsets, tolerance.reach)
-    return SheetTrace(simplify(trace.closed, corners, tolerance), Fragments(parts, near), trace.summary)
+    fragments = replace(trace.fragments, corners=near)
+    return replace(trace, closed=simplify(trace.closed, corners, tolerance), fragments=fragments)
 
 
 def _check_maps(framed: np.ndarray, scores: np.ndarray, keep: np.ndarray) -> None:
@@ -159,7 +162,7 @@ def _trace_components(
         components.score_sum,
         first,
     )
-    return Fragments(parts, Corners.of())
+    return Fragments(parts)
 
 
 def _finish(parts: Regions) -> Regions:

@@ -1,0 +1,176 @@
+"""Outlines of rings as chains of points, between pixels, so that slanted sides have no steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+FINE_PX = 0.75
+"""How far an outline may leave the line between two places where it may be cut."""
+
+TRIMMED = 3
+"""How many points at both ends of a piece its line does not look at."""
+
+HELD_PX = 4
+"""Edges along the end of the raster or nodata are kept if they are as long as this."""
+
+ROUND_PX, ROUND_SHARE = 0.3, 0.018
+"""How far, by root mean square, an outline may lie from an ellipse to be called round: pixels, and a share of its radius."""
+
+NOT_SQUARE = 0.07
+"""The same as a share of the radius, at most: that of a square is 0.1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chain:
+    """The outline of a ring.
+
+    Attributes:
+        points: Points about a pixel apart, the last the first again, shape ``(points + 1, 2)``; the region lies to the left
+            of the way, where y goes up.
+        candidates: Places of those where it may be cut, ascending, from 0 to the number of points, int64.
+        held: Whether the piece between a candidate and the next must be an edge of its own, bool.
+        room: How far lines may lie outside each candidate, in pixels.
+    """
+
+    points: np.ndarray
+    candidates: np.ndarray
+    held: np.ndarray
+    room: np.ndarray
+
+    def rolled(self, candidate: int) -> Chain:
+        """The same chain from another of its candidates on."""
+        start = int(self.candidates[candidate])
+        count = len(self.points) - 1
+        points = np.concatenate([self.points[start:-1], self.points[: start + 1]])
+        places = np.append(np.sort((self.candidates[:-1] - start) % count), count)
+        room = np.roll(self.room[:-1], -candidate)
+        return Chain(points, places, np.roll(self.held, -candidate), np.append(room, room[0]))
+
+    def pushed(self, places: np.ndarray, room: np.ndarray) -> Chain:
+        """The same chain with less room at some of its points, at which it may be cut, too; held pieces stay.
+
+        Args:
+            places: Places of points, shape ``(n,)``.
+            room: How far lines may lie outside them, in pixels; they must lie inside where it is negative.
+        """
+        at = np.searchsorted(self.candidates, places, side="right") - 1
+        free = ~self.held[at]
+        places, room = places[free], room[free]
+        candidates = np.union1d(self.candidates, places)
+        held, allowed = np.zeros(len(candidates) - 1, bool), np.full(len(candidates), np.inf)
+        old = np.searchsorted(candidates, self.candidates)
+        held[old[:-1]] = self.held
+        allowed[old] = self.room
+        np.minimum.at(allowed, np.searchsorted(candidates, places), room)
+        allowed[[0, -1]] = min(allowed[0], allowed[-1])
+        return Chain(self.points, candidates, held, allowed)
+
+
+def outline_chain(ring: np.ndarray, pinned: np.ndarray, plane: np.ndarray, *, backward: bool) -> Chain:
+    """The outline of a ring: the middles of its steps from pixel to pixel.
+
+    Args:
+        ring: Vertices of a closed ring, in pixels, shape ``(vertices, 2)``.
+        pinned: Which of them lie at nodata or at the end of the raster; edges between two of these are held.
+        plane: From steps in pixels to steps in the plane, shape ``(2, 2)``.
+        backward: Whether to walk the other way round.
+    """
+    if backward:
+        ring, pinned = ring[::-1], pinned[::-1]
+    ways = np.diff(ring, axis=0)
+    counts = np.maximum(np.ceil(np.abs(ways).max(axis=1)), 1).astype(np.int64)
+    ends = np.cumsum(counts)
+    within = np.arange(ends[-1]) - np.repeat(ends - counts, counts) + 0.5
+    shares = within / np.repeat(counts, counts)
+    points = (
+        np.repeat(ring[:-1], counts, axis=0) + np.repeat(ways, counts, axis=0) * shares[:, None]
+    ) @ plane
+    held = pinned[:-1] & pinned[1:] & (counts >= HELD_PX) & (ways == 0).any(axis=1)
+    firsts, lasts = (ends - counts)[held], ends[held] - 1
+    start = int(firsts[0]) if len(firsts) else _farthest(points, points.mean(axis=0))
+    points = np.roll(points, -start, axis=0)
+    fixed = (np.concatenate([firsts, lasts]) - start) % len(points)
+    places = thinned(np.concatenate([points, points[:1]]), np.append(fixed, [0, len(points)]), FINE_PX)
+    is_held = np.isin(places[:-1], (firsts - start) % len(points))
+    return Chain(
+        np.concatenate([points, points[:1]]), places, is_held, np.full(len(places), np.inf, np.float64)
+    )
+
+
+def _farthest(points: np.ndarray, place: np.ndarray) -> int:
+    return int(np.argmax(np.hypot(*(points - place).T)))
+
+
+def thinned(points: np.ndarray, fixed: np.ndarray, tolerance: float) -> np.ndarray:
+    """Places of the points that are left of a closed chain by the rule of Douglas and Peucker.
+
+    Args:
+        points: Points, the last the first again, shape ``(points, 2)``.
+        fixed: Places that are left in any case, the first and the last among them.
+        tolerance: How far a point may lie from the line between those that are left.
+    """
+    keep = np.zeros(len(points), np.bool_)
+    keep[fixed] = True
+    keep[_farthest(points, points[0])] = True
+    _thin(points, keep, tolerance)
+    return np.flatnonzero(keep)
+
+
+@njit(cache=True, nogil=True)
+def _thin(points, keep, tolerance):  # type: ignore[no-untyped-def]
+    """Mark what is left between those that are marked."""
+    stack = [(0, 0)]
+    begin = 0
+    for i in range(1, len(points)):
+        if keep[i]:
+            stack.append((begin, i))
+            begin = i
+    while stack:
+        first, last = stack.pop()
+        way = points[last] - points[first]
+        square = way[0] * way[0] + way[1] * way[1]
+        worst, far = first, tolerance
+        for i in range(first + 1, last):
+            x, y = points[i, 0] - points[first, 0], points[i, 1] - points[first, 1]
+            share = (x * way[0] + y * way[1]) / square if square > 0 else 0.0
+            share = min(max(share, 0.0), 1.0)
+            off = np.hypot(x - share * way[0], y - share * way[1])
+            if off > far:
+                worst, far = i, off
+        if worst > first:
+            keep[worst] = True
+            stack.append((first, worst))
+            stack.append((worst, last))
+
+
+def trimmed(firsts: np.ndarray, lasts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last places of pieces without their ends, which say little of their lines: corners of outlines are round."""
+    trim = np.minimum(TRIMMED, (lasts - firsts) // 4)
+    return firsts + trim, np.maximum(lasts - trim, firsts + trim + 1)
+
+
+def moments(points: np.ndarray) -> np.ndarray:
+    """Running sums over a closed chain: weight, x, y, xx, xy, yy of its points; shape ``(points, 6)``.
+
+    A point weighs half the way to both its neighbours; the last, which is the first again, is left out.
+    """
+    x, y = points[:-1].T
+    steps = np.hypot(*np.diff(points, axis=0).T)
+    weights = (steps + np.roll(steps, 1)) / 2
+    columns = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1) * weights[:, None]
+    return np.concatenate([np.zeros((1, 6)), np.cumsum(columns, axis=0)])
+
+
+def is_round(chain: Chain) -> bool:
+    """Whether an outline is that of a circle or an ellipse."""
+    points = chain.points[:-1] - chain.points[:-1].mean(axis=0)
+    values, vectors = np.linalg.eigh(points.T @ points / len(points))
+    if values[0] < 1:
+        return False
+    radii = np.hypot(*((points @ vectors) / np.sqrt(2 * values)).T)
+    radius = np.sqrt(2) * (values[0] * values[1]) ** 0.25
+    off = radius * (radii - radii.mean()).std()
+    return bool(off <= min(ROUND_PX + ROUND_SHARE * radius, NOT_SQUARE * radius))
