@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.argument_values import names, text, whole
-from pipeline.arguments import LOOK, Parser, add_polygon_arguments, part_beam_arguments
+from pipeline.arguments import LOOK, Parser, add_aoi_argument, add_polygon_arguments, part_beam_arguments
 from pipeline.options import DEFAULT_SHEET
 from pipeline.vectorizing.options import VectorizeOptions
 
@@ -40,6 +40,7 @@ def parse_vectorize(argv: Sequence[str]) -> VectorizeOptions:
     add("--class-names", type=names, metavar="a,b",
         help="names of the labels 0, 1, ... (default: those in the file, else the labels themselves)")  # fmt: skip
     add("--classes", type=names, metavar="a,b", help="classes to make polygons of (default: all)")
+    add_aoi_argument(parser)
     add_polygon_arguments(parser, scored=False)
     add("--sheet", type=whole(1), default=DEFAULT_SHEET, metavar="PX",
         help=f"side of the squares that are worked on (default: {DEFAULT_SHEET}); changes no result")  # fmt: skip
