@@ -93,7 +93,7 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     add("--classes", type=names, metavar="a,b",
         help="classes to make polygons of (default: all but background)")  # fmt: skip
     add_polygon_arguments(parser)
-    add("--any-gsd", action="store_true", help="take rasters of another GSD than the network was trained at")
+    _add_input_arguments(parser)
     _add_tile_arguments(parser)
     add("--on-error", choices=ON_ERROR, default=ON_ERROR[0],
         help="sheets that cannot be segmented: leave them out and say so (default), or end the run")  # fmt: skip
@@ -104,6 +104,21 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
         help="remove the results of rasters that are not among those given any more",
     )
     add("--force", action="store_true", help="compute every sheet, also those that the store has")
+
+
+def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where rasters are looked at, and at which GSD."""
+    add_aoi_argument(parser)
+    gsd = parser.add_mutually_exclusive_group()
+    gsd.add_argument("--resample", action="store_true",
+        help="read rasters of another GSD than the network was trained at on a grid of that GSD")  # fmt: skip
+    gsd.add_argument("--any-gsd", action="store_true", help="take them as they are")
+
+
+def add_aoi_argument(parser: argparse.ArgumentParser) -> None:
+    """Where results are wanted."""
+    parser.add_argument("--aoi", type=path, metavar="FILE",
+        help="polygons outside which nothing is done: pixels whose centre lies outside become nodata")  # fmt: skip
 
 
 def add_polygon_arguments(parser: argparse.ArgumentParser, *, scored: bool = True) -> None:

@@ -10,8 +10,10 @@ from models.engines.profile import CPU_SAMPLES, GPU_SAMPLES
 from pipeline.done import Foreseen
 from pipeline.infer import calls_at_once
 from pipeline.plan import Plan, reach_of
+from pipeline.raster_plan import RasterPlan
 from pipeline.units import count, format_area, format_bytes, format_gsd, format_pixels
 from tiles.cog import BLOCK
+from tiles.georef import Georef
 from tiles.lattice import Halo
 
 SHOWN = 10
@@ -84,6 +86,8 @@ def plan_json(plan: Plan, ahead: Foreseen | None = None) -> dict[str, Any]:
         "engine": plan.engine,
         "precision": plan.options.precision,
         "augment": plan.options.augment,
+        "aoi": plan.options.aoi,
+        "resample": plan.options.resample,
         "rasters": [
             {
                 "id": raster.id,
@@ -91,8 +95,10 @@ def plan_json(plan: Plan, ahead: Foreseen | None = None) -> dict[str, Any]:
                 "height": raster.georef.height,
                 "width": raster.georef.width,
                 "gsd_m": raster.georef.gsd(),
+                "resampled_from": resampled_from(raster),
                 "bands": raster.bands,
                 "sheets": list(plan.lattice(number).sheet_shape),
+                "sheets_in_aoi": None if raster.sheets is None else len(raster.sheets),
                 "tiles": list(plan.lattice(number).shape),
             }
             for number, raster in enumerate(plan.rasters)
@@ -121,11 +127,23 @@ def _raster_line(plan: Plan, number: int) -> str:
     raster = plan.rasters[number]
     rows, cols = plan.lattice(number).sheet_shape
     bands = ", ".join(map(str, raster.bands))
-    georef = raster.georef
-    return (
-        f"{georef.width} x {georef.height} px, {format_gsd(georef.gsd())}, bands {bands}, "
-        f"{count(rows * cols, 'sheet')} ({raster.path})"
-    )
+    sheets = count(rows * cols, "sheet")
+    if raster.sheets is not None:
+        sheets = f"{len(raster.sheets):,} of {sheets} in --aoi"
+    came_from = f"resampled from {_grid(raster.regrid.old)}, " if raster.regrid else ""
+    return f"{_grid(raster.georef)}, {came_from}bands {bands}, {sheets} ({raster.path})"
+
+
+def _grid(georef: Georef) -> str:
+    return f"{georef.width} x {georef.height} px, {format_gsd(georef.gsd())}"
+
+
+def resampled_from(raster: RasterPlan) -> dict[str, Any] | None:
+    """The grid that a raster had before it was resampled; None where it was not."""
+    if raster.regrid is None:
+        return None
+    old = raster.regrid.old
+    return {"height": old.height, "width": old.width, "gsd_m": old.gsd()}
 
 
 def _architecture(plan: Plan) -> str:
@@ -246,7 +264,9 @@ def _gone_notes(manifest: Mapping[str, Any]) -> list[str]:
         return []
     which = f"{', '.join(gone[:SHOWN])}{', ...' * (len(gone) > SHOWN)}"
     what = "were removed" if manifest["pruned"] else "stay (--prune removes them)"
-    return [f"{count(len(gone), 'raster')} of earlier runs not among those given; results {what}: {which}"]
+    outside = ", or outside --aoi" if manifest["inputs"]["aoi"] else ""
+    given = f"{count(len(gone), 'raster')} of earlier runs not among those given{outside}"
+    return [f"{given}; results {what}: {which}"]
 
 
 def _more_room(manifest: Mapping[str, Any]) -> str:

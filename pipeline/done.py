@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -55,7 +54,7 @@ def foresee(plan: Plan) -> Foreseen | None:
     plan = looked_at(plan, profile, here=True)
     known = changed = new = 0
     for number in range(len(plan.rasters)):
-        sheets = math.prod(plan.lattice(number).sheet_shape)
+        sheets = sum(1 for _ in plan.sheets(number))
         found = sheets if number in plan.kept else min(sheets, _known(plan, number, profile))
         known += found
         if read_done(plan, number) is None:
@@ -70,7 +69,7 @@ def _known(plan: Plan, raster: int, profile: Profile) -> int:
     if plan.options.force:
         return 0
     store = prediction_store(plan)
-    keys = KnownSheets(plan, raster, plan_recipe(plan, profile)).keys()
+    keys = KnownSheets(plan, raster, plan_recipe(plan, profile)).keys(set(plan.sheets(raster)))
     return sum(files.exists(store.path(key)) for key in keys)
 
 
@@ -117,7 +116,7 @@ def settings_digest(plan: Plan, raster: int) -> str | None:
         return None
     settings = {
         "versions": [LABELS_VERSION, RESULTS_VERSION, version()],
-        "raster": [planned.id, planned.fingerprint, planned.bands, asdict(planned.georef)],
+        "raster": [planned.id, planned.fingerprint, planned.bands, asdict(planned.georef), planned.area],
         "scores": plan.score_fields(),
         "tiling": [plan.core, plan.halo.sides, plan.stitch],
         "card": [plan.card.name, plan.card.version, plan.card.fill],

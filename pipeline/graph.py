@@ -11,6 +11,7 @@ from functools import partial
 
 import apache_beam as beam
 
+from pipeline.aoi import ClippedLabels
 from pipeline.close import close_seams
 from pipeline.instances import join_instances
 from pipeline.label_files import LabelFiles
@@ -75,7 +76,9 @@ def join_regions(
 def make_polygons(
     sheets: beam.PCollection, plan: PolygonPlan, folder: RunFolder, source: LabelSource
 ) -> tuple[beam.PCollection, beam.PCollection]:
-    """Sieve, trace and close regions: sheets of `source` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
+    """Clip, sieve, trace, close: sheets of `source` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
+    if plan.aoi is not None:
+        source = ClippedLabels(plan, source)
     if plan.options.sieve is not None:
         sheets, source = sieve(sheets, plan, folder, source)
     vectorize = beam.ParDo(VectorizeSheets(plan, folder, source)).with_outputs(OPEN, main="sheets")
@@ -84,5 +87,5 @@ def make_polygons(
 
 
 def raster_sheets(raster: int, plan: Plan) -> Iterator[Sheet]:
-    """The sheets of a raster."""
-    return ((raster, row, col) for row, col in plan.lattice(raster).sheets())
+    """The sheets of a raster that are worked on."""
+    return ((raster, row, col) for row, col in plan.sheets(raster))

@@ -10,7 +10,8 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -18,6 +19,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipeline import files
+from pipeline.aoi import clipped
 from pipeline.feature_files import feature_options, write_made
 from pipeline.layout import RunFolder, prediction_store
 from pipeline.plan import Plan
@@ -25,6 +27,7 @@ from pipeline.segment import Sheet, SheetRecord
 from pipeline.store import decode, encode
 from pipeline.stored_labels import by_raster
 from pipeline.vectorize import VectorRecord, pixels_by_label
+from tiles.aoi import clip_thing, tiles_that_see
 from tiles.instances import Ref, SheetInstances, TileInstance
 from tiles.links import Link, later_neighbours, link_sheet
 from tiles.paint import Patch, paint, patches
@@ -103,7 +106,32 @@ def neighbourhoods(element: tuple[int, Iterable[SheetRecord]], plan: Plan) -> It
         near = {(row, col)}
         for tile in lattice.sheet_tiles(row, col):
             near.update(lattice.sheet_of(other) for other in later_neighbours(lattice, tile))
-        yield Neighbourhood((raster, row, col), {place: keys[place] for place in sorted(near)})
+        worked_on = sorted(place for place in near if place in keys)
+        yield Neighbourhood((raster, row, col), {place: keys[place] for place in worked_on})
+
+
+class StoredInstances:
+    """What tiles found, from the prediction store; with an area of interest, the tiles that see some of it alone.
+
+    So which things there are depends on the area and on tiles, and not on the sheets that they are worked on in.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._store = prediction_store(plan)
+        self._seeing = lru_cache(1)(self._tiles)
+
+    def load(self, raster: int, key: str) -> SheetInstances:
+        """What the tiles of a sheet found."""
+        found = self._store.load(key, SheetInstances)
+        seeing = self._seeing(raster)
+        if seeing is None:
+            return found
+        return replace(found, instances=tuple(one for one in found.instances if one.ref.tile in seeing))
+
+    def _tiles(self, raster: int) -> frozenset[tuple[int, int]] | None:
+        area = self._plan.polygons().area(raster)
+        return None if area is None else frozenset(tiles_that_see(area, self._plan.lattice(raster)))
 
 
 class LinkSheets(beam.DoFn):
@@ -116,7 +144,7 @@ class LinkSheets(beam.DoFn):
 
     def setup(self) -> None:
         """Find the store."""
-        self._store = prediction_store(self._plan)
+        self._store = StoredInstances(self._plan)
 
     def process(self, element: Neighbourhood) -> Iterator[tuple[int, tuple[int, int, str, str | None]]]:
         """Link one sheet."""
@@ -125,7 +153,7 @@ class LinkSheets(beam.DoFn):
         lattice = self._plan.lattice(raster)
         by_tile: dict[tuple[int, int], list[TileInstance]] = {}
         for key in element.keys.values():
-            by_tile.update(self._store.load(key, SheetInstances).by_tile())
+            by_tile.update(self._store.load(raster, key).by_tile())
         links = link_sheet(lattice.sheet_tiles(row, col), by_tile, lattice)
         path = self._folder.links(raster, row, col) if links else None
         if path:
@@ -168,7 +196,7 @@ class SettleSheets(beam.DoFn):
 
     def setup(self) -> None:
         """Find the store."""
-        self._store = prediction_store(self._plan)
+        self._store = StoredInstances(self._plan)
 
     def process(self, element: Settlement) -> Iterator[Any]:
         """Settle the things of one sheet; they are written as features and as patches."""
@@ -181,7 +209,7 @@ class SettleSheets(beam.DoFn):
     def _things(self, element: Settlement) -> list[Thing]:
         raster, row, col = element.sheet
         lattice = self._plan.lattice(raster)
-        stored = {place: self._store.load(key, SheetInstances) for place, key in element.keys.items()}
+        stored = {place: self._store.load(raster, key) for place, key in element.keys.items()}
         views = {view.ref: view for found in stored.values() for view in found.instances}
         grouped = {ref for group in element.groups for ref in group} | element.elsewhere
         alone = [(view.ref,) for view in stored[row, col].instances if view.ref not in grouped]
@@ -191,8 +219,11 @@ class SettleSheets(beam.DoFn):
         raster, row, col = sheet
         lattice, georef = self._plan.lattice(raster), self._plan.rasters[raster].georef
         wanted = set(self._plan.polygon_labels())
-        chosen = [thing for thing in things if thing.label in wanted]
         polygons = self._plan.polygons()
+        area = polygons.area(raster)
+        chosen = [thing for thing in things if thing.label in wanted]
+        if area is not None:
+            chosen = [left for thing in chosen if (left := clip_thing(thing, area)) is not None]
         options, tolerance = feature_options(polygons, raster), polygons.tolerance(raster)
         made = thing_features(chosen, lattice, georef, options, tolerance)
         for first_row, group in groupby(made, key=lambda feature: feature.first[0] // lattice.sheet_side):
@@ -224,7 +255,7 @@ class PaintSheets(beam.DoFn):
 
     def setup(self) -> None:
         """Find the store."""
-        self._store = prediction_store(self._plan)
+        self._store = StoredInstances(self._plan)
 
     def process(
         self, element: tuple[Sheet, Mapping[str, Iterable[Any]]]
@@ -232,16 +263,18 @@ class PaintSheets(beam.DoFn):
         """Paint one sheet."""
         start = time.perf_counter()
         (raster, row, col), parts = element
-        (record,) = parts["record"]
-        pieces = [
-            Patch(*piece) for path in parts["patches"] for piece in pickle.loads(files.read_bytes(path))
-        ]
-        window = self._plan.lattice(raster).sheet_window(row, col)
-        stored = self._store.load(record.key, SheetInstances)
-        label_map = paint(window, pieces, stored.valid, self._plan.card.background or 0)
-        files.write_bytes(self._folder.painted(raster, row, col), encode(label_map))
-        pixels = pixels_by_label(label_map.labels)
-        yield raster, VectorRecord((raster, row, col), pixels, None, record, stored.full_tiles)
+        for record in parts["record"]:  # none where a thing hangs over into a sheet that is not worked on
+            pieces = [
+                Patch(*piece) for path in parts["patches"] for piece in pickle.loads(files.read_bytes(path))
+            ]
+            window = self._plan.lattice(raster).sheet_window(row, col)
+            stored = self._store.load(raster, record.key)
+            label_map = paint(window, pieces, stored.valid, self._plan.card.background or 0)
+            files.write_bytes(self._folder.painted(raster, row, col), encode(label_map))
+            polygons = self._plan.polygons()
+            pixels = pixels_by_label(clipped(label_map.labels, polygons.area(raster), window))
+            outside = polygons.outside(raster, window)
+            yield raster, VectorRecord((raster, row, col), pixels, None, record, stored.full_tiles, outside)
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 
 from pipeline import files
@@ -49,10 +50,11 @@ class KnownSheets:
         if self._folder is not None:
             files.write_bytes(self._path(row, col), key.encode())
 
-    def keys(self) -> list[str]:
-        """The content keys of all sheets that are known."""
+    def keys(self, places: Collection[tuple[int, int]]) -> list[str]:
+        """The content keys of those of some sheets, by row and column, that are known."""
         names = [] if self._folder is None else files.names(self._folder)
-        found = (self.get(*map(int, name.split("_"))) for name in names)
+        known = (tuple(map(int, name.split("_"))) for name in names)
+        found = (self.get(*place) for place in known if place in places)
         return [key for key in found if key is not None]
 
     def _path(self, row: int, col: int) -> str:

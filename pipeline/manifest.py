@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 
 from pipeline import files
-from pipeline.describe import exactness
+from pipeline.describe import exactness, resampled_from
 from pipeline.done import forget_done, gone_rasters, kept_entry, prune, write_done
 from pipeline.history import keep_run
 from pipeline.layout import RunFolder, manifest_path, quarantine_path, result_folder
@@ -95,6 +95,7 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
     return {
         **run_entry(started, (*PACKAGES, *ENGINE_PACKAGES[plan.engine]), plan.options),
         "model": _model(plan),
+        "inputs": {"aoi": plan.options.aoi, "resample": plan.options.resample},
         "inference": {
             "engine": plan.engine,
             "precision": plan.options.precision,
@@ -230,6 +231,7 @@ def raster_entry(plan: Plan, published: Published) -> dict[str, Any]:
     records = [record.segmented for record in published.sheets]
     return {
         "bands": planned.bands,
+        "resampled_from": resampled_from(planned),
         **polygons_entry(plan.polygons(), published),
         "kept": False,
         "full_tiles": sum(record.full_tiles for record in published.sheets),
@@ -242,6 +244,7 @@ def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
     planned = plan.rasters[published.raster]
     georef = planned.georef
     pixels = np.sum([record.pixels for record in published.sheets], axis=0)
+    pixels[NODATA] -= sum(record.outside for record in published.sheets)
     return {
         "id": planned.id,
         "path": planned.path,
@@ -250,6 +253,7 @@ def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
         "height": georef.height,
         "width": georef.width,
         "gsd_m": georef.gsd(),
+        "aoi_share": float(pixels.sum() / (georef.height * georef.width)),
         "nodata_share": float(pixels[NODATA] / pixels.sum()),
         "classes": _classes(plan, pixels, published.features),
         "files": published.files,
@@ -258,7 +262,7 @@ def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
 
 
 def _classes(plan: PolygonPlan, pixels: np.ndarray, features: Sequence[FeatureRecord]) -> dict[str, Any]:
-    """Share of the raster, and polygons, of each class."""
+    """Share of the raster, or of the area of interest on it, and polygons, of each class."""
     found = {}
     for label, name in enumerate(plan.class_names):
         traced = label in plan.labels

@@ -75,6 +75,8 @@ class SegmentOptions(PolygonOptions):
         augment: Whether scores are averaged over the eight symmetries of each tile.
         classes: Names of the classes to make polygons of; None for all but the background.
         any_gsd: Whether rasters may have another GSD than the network was trained at.
+        resample: Whether rasters of another GSD than the network's are read at the network's.
+        aoi: File of polygons outside which nothing is done; None for everywhere.
         on_error: What becomes of sheets that cannot be segmented: ``quarantine``, or ``fail`` to end the run.
         work: Folder of the prediction store; None for ``.work`` in `output`.
         prune: Whether results of rasters that are not among those given any more are removed.
@@ -97,6 +99,8 @@ class SegmentOptions(PolygonOptions):
     augment: bool = False
     classes: tuple[str, ...] | None = None
     any_gsd: bool = False
+    resample: bool = False
+    aoi: str | None = None
     on_error: str = ON_ERROR[0]
     work: str | None = None
     prune: bool = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.card import Card, CardError, check_weights, find_bundle
 from models.engines.choice import chosen_engine
@@ -13,19 +14,15 @@ from pipeline.errors import PlanError
 from pipeline.model_reasons import model_notes, model_reasons
 from pipeline.options import DEFAULT_TILE, SegmentOptions
 from pipeline.polygon_plan import LabelledRaster, PolygonPlan, polygon_reasons, unknown_class_reasons
-from pipeline.rasters import expand, raster_ids
-from pipeline.reasons import (
-    folder_reasons,
-    geometry_reasons,
-    raster_reasons,
-    resource_reasons,
-    result_reasons,
-    sample_notes,
-)
+from pipeline.raster_plan import Inputs, Place, RasterPlan, inspect_all, plan_inputs
+from pipeline.rasters import expand
+from pipeline.reasons import folder_reasons, geometry_reasons, resource_reasons, result_reasons, sample_notes
 from tiles.georef import Georef
-from tiles.inspect import RasterError, RasterInfo, inspect_raster
 from tiles.lattice import Halo, Lattice
 from tiles.stitch import StitchMethod, stitch_ring
+
+if TYPE_CHECKING:
+    from tiles.truth.vectors import PolygonFile
 
 DISK_PER_PIXEL = 1.0
 """Bytes of disk for each pixel while a run works: store, drafts and results; see benchmarks/README.md."""
@@ -38,27 +35,6 @@ CALL_MEMORY = {"tensorflow": 1.0, "openvino": 1.0, "onnx": 1.4}
 
 UNBOUNDED_HALO = 128
 """The halo of networks without finite reach, where neither user nor card says one, in pixels."""
-
-
-@dataclass(frozen=True)
-class RasterPlan:
-    """One raster of a run.
-
-    Attributes:
-        id: Names the folder of its results.
-        path: What GDAL opens.
-        georef: Shape, CRS and transform.
-        bands: Bands to read, numbered from 1.
-        files: All files that GDAL reads for it.
-        fingerprint: What they were like when the run began, see `pipeline.fingerprint`; None where that is not known.
-    """
-
-    id: str
-    path: str
-    georef: Georef
-    bands: tuple[int, ...]
-    files: tuple[str, ...] = ()
-    fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +55,7 @@ class Plan:
         exact: Whether the label map equals inference on the whole mirrored raster.
         notes: What the user should know before the run, one sentence each.
         kept: Numbers of the rasters that need no work, as an earlier run did it, see `pipeline.done`.
+        aoi: Polygons outside which nothing is done; None for everywhere.
     """
 
     options: SegmentOptions
@@ -94,27 +71,42 @@ class Plan:
     exact: bool
     notes: tuple[str, ...]
     kept: frozenset[int] = frozenset()
+    aoi: PolygonFile | None = None
 
     def lattice(self, raster: int) -> Lattice:
         """The tiles of a raster."""
         georef = self.rasters[raster].georef
         return Lattice(georef.height, georef.width, self.core, self.halo, self.sheet_cores)
 
+    def sheets(self, raster: int) -> Iterable[Place]:
+        """The sheets of a raster that are worked on, row by row."""
+        chosen = self.rasters[raster].sheets
+        return self.lattice(raster).sheets() if chosen is None else chosen
+
     def pixels(self) -> int:
-        """Pixels of all rasters."""
-        return sum(raster.georef.height * raster.georef.width for raster in self.rasters)
+        """Pixels that are worked on, of all rasters."""
+        return sum(self._amounts(raster)[0] for raster in range(len(self.rasters)))
 
     def open_rasters(self) -> list[int]:
         """Numbers of the rasters that need work."""
         return [number for number in range(len(self.rasters)) if number not in self.kept]
 
     def sheet_count(self) -> int:
-        """Sheets of the rasters that need work."""
-        return sum(math.prod(self.lattice(number).sheet_shape) for number in self.open_rasters())
+        """Sheets that are worked on, of the rasters that need work."""
+        return sum(self._amounts(raster)[1] for raster in self.open_rasters())
 
     def tile_count(self) -> int:
-        """Tiles of all rasters."""
-        return sum(rows * cols for rows, cols in (self.lattice(i).shape for i in range(len(self.rasters))))
+        """Tiles of these sheets."""
+        return sum(self._amounts(raster)[2] for raster in range(len(self.rasters)))
+
+    def _amounts(self, raster: int) -> tuple[int, int, int]:
+        """Pixels, sheets and tiles of a raster that are worked on."""
+        lattice, chosen = self.lattice(raster), self.rasters[raster].sheets
+        if chosen is None:
+            return lattice.raster.pixels, math.prod(lattice.sheet_shape), math.prod(lattice.shape)
+        windows = [lattice.sheet_window(*sheet) for sheet in chosen]
+        tiles = sum(-(-window.height // self.core) * -(-window.width // self.core) for window in windows)
+        return sum(window.pixels for window in windows), len(chosen), tiles
 
     def chip_memory(self) -> int:
         """Memory that the network needs for one tile, in bytes."""
@@ -153,12 +145,16 @@ class Plan:
         """What the second half does."""
         return PolygonPlan(
             options=self.options.polygons,
-            rasters=tuple(LabelledRaster(raster.id, raster.path, raster.georef) for raster in self.rasters),
+            rasters=tuple(
+                LabelledRaster(raster.id, raster.path, raster.georef, raster.sheets)
+                for raster in self.rasters
+            ),
             class_names=tuple(info.name for info in self.card.classes),
             labels=self.polygon_labels(),
             side=self.lattice(0).sheet_side,
             output=self.options.output,
             of_things=self.card.task == "instances",
+            aoi=self.aoi,
         )
 
     def polygon_labels(self) -> tuple[int, ...]:
@@ -178,22 +174,23 @@ def make_plan(options: SegmentOptions) -> Plan:
         PlanError: If the run cannot succeed, with every reason.
     """
     paths, reasons = expand(options.rasters)
-    infos = _inspect_all(paths, reasons)
+    infos = inspect_all(paths, reasons)
     reasons += folder_reasons(options)
     networks = _read_networks(options, reasons)
     card = networks.card
     reasons += unknown_class_reasons(options.classes, [info.name for info in card.classes], card.name)
     reasons += geometry_reasons(options, card)
-    rasters: list[RasterPlan] = []
-    for info, name in zip(infos, raster_ids([info.path for info in infos]), strict=True):
-        bands = options.bands or info.colour_bands
-        reasons += raster_reasons(info, bands, networks.cards, options)
-        rasters.append(RasterPlan(name, info.path, info.georef, bands, info.files))
-    reasons += result_reasons(f"{options.output.rstrip('/')}/{raster.id}" for raster in rasters)
+    inputs = plan_inputs(infos, networks.cards, options)
+    reasons += inputs.reasons
+    reasons += result_reasons(f"{options.output.rstrip('/')}/{raster.id}" for raster in inputs.rasters)
     if reasons:
         raise PlanError(reasons)
-    notes = [*model_notes(options, networks.cards), *sample_notes(infos, networks.cards)]
-    plan = _lay_out(options, networks, tuple(rasters), notes)
+    notes = [
+        *model_notes(options, networks.cards),
+        *inputs.notes,
+        *sample_notes(inputs.infos, networks.cards),
+    ]
+    plan = _lay_out(options, networks, inputs, notes)
     reasons = polygon_reasons(plan.polygons()) + resource_reasons(plan)
     if reasons:
         raise PlanError(reasons)
@@ -239,25 +236,13 @@ def _read_networks(options: SegmentOptions, reasons: list[str]) -> _Networks:
     return _Networks(tuple(bundles), tuple(cards), combined_card(cards, options.augment), engine)
 
 
-def _inspect_all(paths: list[str], reasons: list[str]) -> list[RasterInfo]:
-    infos = []
-    for path in paths:
-        try:
-            infos.append(inspect_raster(path))
-        except RasterError as error:
-            reasons.append(str(error))
-    return infos
-
-
 def reach_of(card: Card) -> Halo | None:
     """The reach of a network as a halo; None where it sees the whole chip."""
     reach = card.reach
     return Halo(reach.top, reach.bottom, reach.left, reach.right) if reach else None
 
 
-def _lay_out(
-    options: SegmentOptions, networks: _Networks, rasters: tuple[RasterPlan, ...], notes: list[str]
-) -> Plan:
+def _lay_out(options: SegmentOptions, networks: _Networks, inputs: Inputs, notes: list[str]) -> Plan:
     """Choose core, halo, sheet and stitching, and say what follows from them."""
     card = networks.card
     core = options.tile or DEFAULT_TILE
@@ -288,16 +273,21 @@ def _lay_out(
             f"warning: this run is not exact, because {why}: the result depends on --tile; "
             f"--halo auto --stitch crop is exact"
         )
+
+    def lattice(georef: Georef) -> Lattice:
+        return Lattice(georef.height, georef.width, core, halo, sheet_cores)
+
     return Plan(
         options=options,
         **vars(networks),
-        rasters=rasters,
+        rasters=inputs.with_sheets(lattice, in_parts=card.task == "instances"),
         core=core,
         halo=halo,
         sheet_cores=sheet_cores,
         stitch=stitch,
         exact=exact,
         notes=tuple(notes),
+        aoi=inputs.aoi,
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from pipeline.options import PolygonOptions
 from pipeline.units import count
@@ -12,6 +15,10 @@ from tiles.lattice import Halo, Lattice
 from tiles.plane import near_px
 from tiles.tolerance import Tolerance
 from tiles.window import Window
+
+if TYPE_CHECKING:
+    from tiles.aoi import AreaOfInterest
+    from tiles.truth.vectors import PolygonFile
 
 
 @dataclass(frozen=True)
@@ -22,11 +29,13 @@ class LabelledRaster:
         id: Names the folder of its results.
         path: How the user knows it.
         georef: Shape, CRS and transform.
+        sheets: The sheets that are worked on, row by row; None for all.
     """
 
     id: str
     path: str
     georef: Georef
+    sheets: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,7 @@ class PolygonPlan:
         output: Folder of the results.
         of_things: Whether features are the things of a detector, not regions of a label map.
         scored: Whether features have a score.
+        aoi: Polygons outside which there are no labels; None for everywhere.
     """
 
     options: PolygonOptions
@@ -52,6 +62,7 @@ class PolygonPlan:
     output: str
     of_things: bool = False
     scored: bool = True
+    aoi: PolygonFile | None = None
 
     @property
     def in_parts(self) -> bool:
@@ -66,6 +77,24 @@ class PolygonPlan:
     def sheet_window(self, raster: int, row: int, col: int) -> Window:
         """The pixels of a sheet."""
         return self.lattice(raster).sheet_window(row, col)
+
+    def sheets(self, raster: int) -> Iterable[tuple[int, int]]:
+        """The sheets of a raster that are worked on, row by row."""
+        chosen = self.rasters[raster].sheets
+        return self.lattice(raster).sheets() if chosen is None else chosen
+
+    def area(self, raster: int) -> AreaOfInterest | None:
+        """The area of interest on a raster; None for everywhere."""
+        if self.aoi is None:
+            return None
+        from pipeline.aoi import area_of
+
+        return area_of(self.aoi, self.rasters[raster].georef)
+
+    def outside(self, raster: int, window: Window) -> int:
+        """How many pixels of a window lie outside the area of interest."""
+        area = self.area(raster)
+        return 0 if area is None else window.pixels - int(np.count_nonzero(area.mask(window)))
 
     def tolerance(self, raster: int) -> Tolerance | None:
         """How far the borders of a raster may be simplified; None where they are not."""

@@ -40,32 +40,28 @@ def geometry_reasons(options: SegmentOptions, card: Card) -> list[str]:
 def raster_reasons(
     info: RasterInfo, bands: tuple[int, ...], cards: Sequence[Card], options: SegmentOptions
 ) -> list[str]:
-    """What of a raster does not fit the networks; all want the same number of bands."""
+    """What of a raster does not fit the networks, beside its GSD; all want the same number of bands."""
     absent = [band for band in bands if not 1 <= band <= info.bands]
     if absent:
         missing = ", ".join(map(str, absent))
         return [f"{info.path} has no band {missing}: it has {count(info.bands, 'band')}, numbered from 1"]
-    reasons = []
-    if len(bands) != len(cards[0].bands):
-        reasons.append(_bands_reason(info, bands, cards[0], options))
-    try:
-        gsd = info.georef.gsd()
-    except ValueError as error:
-        return [*reasons, f"{info.path} cannot be placed on the Earth: {error}"]
-    unfit = [card for card in cards if not options.any_gsd and not card.gsd_matches(gsd)]
-    return reasons + [
-        f"{info.path} has a GSD of {format_gsd(gsd)}, but {card.name} {card.version} was trained at "
-        f"{_trained_at(card)}; warp it to that GSD with gdalwarp {_target(info, gsd, card)}, or pass --any-gsd to take it "
-        "as it is"
-        for card in unfit
+    return [_bands_reason(info, bands, cards[0], options)] if len(bands) != len(cards[0].bands) else []
+
+
+def gsd_reasons(path: str, gsd: float, cards: Sequence[Card], resampled: bool) -> list[str]:
+    """Networks that were trained at another GSD than a raster has, or is resampled to for all of them together."""
+    remedy = (
+        "--resample brings it to that of all networks together, which lie too far apart"
+        if resampled
+        else "pass --resample to read it at that GSD, or --any-gsd to take it as it is"
+    )
+    has = "would have" if resampled else "has"
+    return [
+        f"{path} {has} a GSD of {format_gsd(gsd)}, but {card.name} {card.version} was trained at "
+        f"{_trained_at(card)}; {remedy}"
+        for card in cards
+        if not card.gsd_matches(gsd)
     ]
-
-
-def _target(info: RasterInfo, gsd: float, card: Card) -> str:
-    """The option of gdalwarp that gives a raster the GSD of a card, in units of its CRS."""
-    a, b, _, d, e, _ = info.georef.transform
-    factor = min(_gsd_ends(card), key=lambda end: abs(math.log(end / gsd))) / gsd
-    return f"-tr {math.hypot(a, d) * factor:.6g} {math.hypot(b, e) * factor:.6g}"
 
 
 def _bands_reason(info: RasterInfo, bands: Sequence[int], card: Card, options: SegmentOptions) -> str:

@@ -191,7 +191,9 @@ class SegmentSheets(beam.DoFn):
             # One raster at a time keeps the number of open files bounded over thousands of rasters.
             self._sources.clear()
             planned = self._plan.rasters[raster]
-            self._sources[raster] = RasterSource(planned.path, planned.bands, self._plan.card.fill)
+            self._sources[raster] = RasterSource(
+                planned.path, planned.bands, self._plan.card.fill, planned.regrid
+            )
         return self._sources[raster]
 
     def _entry(self, chip: Chip, element: Sheet, clock: Clock) -> tuple[Entry, int]:

@@ -6,6 +6,7 @@ import pickle
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
@@ -129,6 +130,7 @@ class SievedLabels:
         self._folder = folder
         self._source = source
         self._rims = Rims[tuple[int, int, int]](self._read)
+        self._sheets = lru_cache(1)(lambda raster: frozenset(plan.sheets(raster)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SievedLabels, (self._plan, self._folder, self._source)
@@ -136,11 +138,11 @@ class SievedLabels:
     def read(self, sheet: SievedSheet, depth: int) -> np.ndarray:
         """Labels of a sheet and of `depth` pixels around it, uint8."""
         raster, row, col = sheet.place
-        rows, cols = self._plan.lattice(raster).sheet_shape
+        sheets = self._sheets(raster)
         around = {
             (down, right): (raster, row + down, col + right)
             for down, right in WAYS
-            if 0 <= row + down < rows and 0 <= col + right < cols
+            if (row + down, col + right) in sheets
         }
         return self._rims.with_apron(self._read(sheet.place), around, depth)
 

@@ -63,6 +63,7 @@ class VectorRecord:
         written: Its closed features; None where it has none.
         record: What the first half said of it; None where there was none.
         full_tiles: Tiles on which a detector had no room for more.
+        outside: Pixels outside the area of interest, which are counted as nodata.
     """
 
     place: tuple[int, int, int]
@@ -70,6 +71,7 @@ class VectorRecord:
     written: FeatureRecord | None
     record: SheetRecord | None = None
     full_tiles: int = 0
+    outside: int = 0
 
     @property
     def segmented(self) -> SheetRecord:
@@ -99,7 +101,8 @@ class VectorizeSheets(beam.DoFn):
         trace, traced, pixels = self._trace(element)
         path = self._folder.closed_features(raster, row, col)
         written = write_regions(path, row, trace.closed, self._plan, raster, traced)
-        yield raster, VectorRecord(element.place, pixels, written, element.record)
+        outside = self._plan.outside(raster, self._plan.sheet_window(raster, row, col))
+        yield raster, VectorRecord(element.place, pixels, written, element.record, outside=outside)
         if len(trace.summary.labels):
             files.write_bytes(self._folder.fragments(raster, row, col), pickle.dumps(trace.fragments))
             yield beam.pvalue.TaggedOutput(OPEN, (raster, (row, col, trace.summary)))

@@ -4,6 +4,9 @@ import threading
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
 
 from tiles.inspect import RasterError, inspect_raster
 from tiles.source import RasterReadError, RasterSource, as_sample
@@ -126,6 +129,43 @@ def test_a_truncated_raster_names_itself_and_the_window(make_raster):
         RasterReadError, match=r"scene\.tif cannot be read at rows 0-599, columns 0-699 .*truncated"
     ):
         source.read(Window(0, 0, 600, 700))
+
+
+def virtual_rasters(path):
+    """A raster averaged to other pixels, and one warped to another CRS, both as a VRT."""
+    averaged, warped = path.with_name("averaged.vrt"), path.with_name("warped.vrt")
+    band = (
+        f'<VRTRasterBand dataType="Byte" band="1"><ComplexSource resampling="average"><SourceFilename>{path}'
+        '</SourceFilename><SourceBand>1</SourceBand><SrcRect xOff="0" yOff="0" xSize="900" ySize="700"/>'
+        '<DstRect xOff="0" yOff="0" xSize="1233" ySize="959"/></ComplexSource></VRTRasterBand>'
+    )
+    averaged.write_text(
+        f'<VRTDataset rasterXSize="1233" rasterYSize="959"><SRS>EPSG:32632</SRS><GeoTransform>500000, 0.5, 0, 5600000, 0, '
+        f"-0.5</GeoTransform>{band}</VRTDataset>"
+    )
+    with (
+        rasterio.open(path) as dataset,
+        WarpedVRT(dataset, crs="EPSG:3857", resampling=Resampling.cubic) as view,
+    ):
+        rasterio.shutil.copy(view, warped, driver="VRT")
+    return averaged, warped
+
+
+def test_windows_of_virtual_rasters_agree_although_gdals_do_not(make_raster):
+    rng = np.random.default_rng(8)
+    for path in virtual_rasters(make_raster(700, 900, bands=1, tiled=True)):
+        differ = 0
+        with rasterio.open(path) as dataset:
+            shape, theirs = dataset.shape, dataset.read(1)
+        whole = RasterSource(str(path), (1,), (0.0,)).read(Window(0, 0, *shape))
+        for row, col in rng.integers(0, [shape[0] - 90, shape[1] - 90], (60, 2)).tolist():
+            window = Window(row, col, *rng.integers(1, 90, 2).tolist())
+            chip, where = RasterSource(str(path), (1,), (0.0,)).read(window), window.within(whole.window)
+            assert (chip.pixels == whole.pixels[where]).all() and (chip.valid == whole.valid[where]).all()
+            with rasterio.open(path) as dataset:
+                inside = rasterio.windows.Window(col, row, window.width, window.height)
+                differ += int((dataset.read(1, window=inside) != theirs[where]).sum())
+        assert differ
 
 
 def test_fill_values_are_rounded_and_clipped_to_the_type():

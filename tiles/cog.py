@@ -34,7 +34,7 @@ def write_label_cog(
 
     Args:
         path: The file to write; it must not be read by anyone before this returns.
-        sheets: Windows and their labels, uint8, together covering the raster.
+        sheets: Windows and their labels, uint8; nodata where there are none.
         georef: Shape, CRS and transform of the raster.
         classes: Name and colour of each class, in the order of the labels.
         tags: Metadata of the file.
@@ -54,6 +54,7 @@ def write_label_cog(
         "blockysize": BLOCK,
         "compress": "zstd",
         "BIGTIFF": "IF_SAFER",
+        "SPARSE_OK": True,
     }
     try:
         with rasterio.open(draft, "w", **profile) as dataset:

@@ -11,9 +11,15 @@ import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
+from tiles.block_reads import Samples, read_in_blocks
 from tiles.mirror import mirror_index
 from tiles.open_files import keep_open
+from tiles.regrid import Regrid
 from tiles.window import Window
+
+VRT_BLOCK = 512
+"""Side of the blocks in which virtual rasters are read, in pixels: where GDAL warps or averages their sources, its pixels
+depend on the window that is asked for."""
 
 
 class RasterReadError(RuntimeError):
@@ -35,8 +41,8 @@ class Chip:
 
     Attributes:
         window: Where they were read; beyond the raster's edges they are mirrored.
-        pixels: Shape ``(height, width, bands)``, in the raster's type; samples that were not
-            measured hold the fill value.
+        pixels: Shape ``(height, width, bands)``, in the raster's type, or float32 on another grid; samples that
+            were not measured hold the fill value.
         valid: Shape ``(height, width)``; True where at least one band was measured.
     """
 
@@ -59,18 +65,22 @@ class RasterSource:
         path: Path or URL that GDAL opens.
         bands: Bands to read, numbered from 1, in this order.
         fill: One value a band, in the raster's units, fed where a sample was not measured.
+        regrid: The grid that windows are of; None for the raster's own.
     """
 
-    def __init__(self, path: str, bands: tuple[int, ...], fill: tuple[float, ...]) -> None:
+    def __init__(
+        self, path: str, bands: tuple[int, ...], fill: tuple[float, ...], regrid: Regrid | None = None
+    ) -> None:
         if len(fill) != len(bands):
             raise ValueError(f"{len(bands)} bands need as many fill values, got {len(fill)}")
         self.path = path
         self.bands = bands
         self.fill = fill
+        self.regrid = regrid
         self._local = threading.local()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RasterSource, (self.path, self.bands, self.fill)
+        return RasterSource, (self.path, self.bands, self.fill, self.regrid)
 
     def read(self, window: Window) -> Chip:
         """Read a window, mirrored where it hangs over the raster's edges.
@@ -80,8 +90,9 @@ class RasterSource:
         """
         try:
             dataset = self._dataset()
-            rows = mirror_index(window.row_off, window.row_end, dataset.height)
-            cols = mirror_index(window.col_off, window.col_end, dataset.width)
+            height, width = self._shape(dataset)
+            rows = mirror_index(window.row_off, window.row_end, height)
+            cols = mirror_index(window.col_off, window.col_end, width)
             row0, col0 = int(rows.min()), int(cols.min())
             inner = Window(row0, col0, int(rows.max()) + 1 - row0, int(cols.max()) + 1 - col0)
             pixels, valid = self._read_inside(dataset, inner)
@@ -97,11 +108,23 @@ class RasterSource:
             return keep_open(self, rasterio.open(self.path, sharing=False))
         return self._local.dataset
 
+    def _shape(self, dataset: Any) -> tuple[int, int]:
+        return (self.regrid.new.height, self.regrid.new.width) if self.regrid else dataset.shape
+
     def _read_inside(self, dataset: Any, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels ``(height, width, bands)`` and valid ``(height, width)`` of a window inside the raster."""
-        where = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        pixels = np.ascontiguousarray(np.moveaxis(dataset.read(self.bands, window=where), 0, -1))
-        measured = measured_samples(dataset, self.bands, where, pixels)
+        """Pixels ``(height, width, bands)`` and valid ``(height, width)`` of a window inside the grid."""
+
+        def samples(inside: Window) -> Samples:
+            if dataset.driver == "VRT":
+                return read_in_blocks(inside, dataset.shape, VRT_BLOCK, some)
+            return some(inside)
+
+        def some(inside: Window) -> Samples:
+            where = RasterioWindow(inside.col_off, inside.row_off, inside.width, inside.height)
+            pixels = np.ascontiguousarray(np.moveaxis(dataset.read(self.bands, window=where), 0, -1))
+            return pixels, measured_samples(dataset, self.bands, where, pixels)
+
+        pixels, measured = self.regrid.read(window, samples) if self.regrid else samples(window)
         if measured is None:
             return pixels, np.ones(window.shape, bool)
         for band, value in enumerate(self.fill):

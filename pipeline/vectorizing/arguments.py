@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.argument_values import names, path, whole
-from pipeline.arguments import add_polygon_arguments
+from pipeline.arguments import add_aoi_argument, add_polygon_arguments
 from pipeline.options import DEFAULT_SHEET
 from pipeline.parser import LOOK, Parser, add_config, read_arguments
 from pipeline.vectorizing.options import VectorizeOptions
@@ -48,6 +48,7 @@ def vectorize_parser() -> Parser:
     add("--class-names", type=names, metavar="a,b",
         help="names of the labels 0, 1, ... (default: those in the file, else the labels themselves)")  # fmt: skip
     add("--classes", type=names, metavar="a,b", help="classes to make polygons of (default: all)")
+    add_aoi_argument(parser)
     add_polygon_arguments(parser, scored=False)
     add("--sheet", type=whole(1), default=DEFAULT_SHEET, metavar="PX",
         help=f"side of the squares that are worked on (default: {DEFAULT_SHEET}); changes no result")  # fmt: skip

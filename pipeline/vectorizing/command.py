@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ def vectorize(argv: Sequence[str]) -> int:
         plan = plan_vectorize(options)
     except PlanError as error:
         return fail(str(error), IMPOSSIBLE)
+    for note in plan.notes:
+        print(note, file=sys.stderr)
     from pipeline.describe import results_table
 
     def run() -> Mapping[str, Any] | None:

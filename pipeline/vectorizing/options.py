@@ -16,6 +16,7 @@ class VectorizeOptions(PolygonOptions):
         output: Folder of the results.
         class_names: Names of the labels 0, 1, 2, ...; None for those in the file, or the labels themselves.
         classes: Names of the classes to make polygons of; None for all.
+        aoi: File of polygons outside which there are no polygons; None for everywhere.
         sheet: Side of a sheet, in pixels.
         work: Folder of intermediate files; None for ``.work`` in `output`.
         config: The job file that options were taken from; None where there was none.
@@ -26,6 +27,7 @@ class VectorizeOptions(PolygonOptions):
     output: str
     class_names: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
+    aoi: str | None = None
     sheet: int = DEFAULT_SHEET
     work: str | None = None
     config: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.errors import PlanError
@@ -25,10 +25,12 @@ class VectorizePlan:
     Attributes:
         options: What the user asked for.
         polygons: How label maps become polygons.
+        notes: What the user should know before the run, one sentence each.
     """
 
     options: VectorizeOptions
     polygons: PolygonPlan
+    notes: tuple[str, ...] = ()
 
 
 def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
@@ -60,11 +62,31 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     wanted = options.classes
     labels = tuple(label for label, name in enumerate(names) if wanted is None or name in wanted)
     plan = PolygonPlan(options.polygons, rasters, names, labels, options.sheet, options.output, scored=False)
+    notes: list[str] = []
+    if options.aoi is not None:
+        plan = _within(plan, options.aoi, reasons, notes)
     reasons += polygon_reasons(plan)
-    reasons += result_reasons(f"{options.output.rstrip('/')}/{raster.id}" for raster in rasters)
+    reasons += result_reasons(f"{options.output.rstrip('/')}/{raster.id}" for raster in plan.rasters)
     if reasons:
         raise PlanError(reasons)
-    return VectorizePlan(options, plan)
+    return VectorizePlan(options, plan, tuple(notes))
+
+
+def _within(plan: PolygonPlan, path: str, reasons: list[str], notes: list[str]) -> PolygonPlan:
+    """A plan of the sheets that lie in an area of interest alone; as it was where that cannot be read."""
+    from pipeline.aoi import areas_on, read_aoi
+    from tiles.aoi import sheets_in
+
+    aoi = read_aoi(path, reasons, notes)
+    if aoi is None or not plan.rasters:
+        return plan
+    areas = areas_on(aoi, [(raster.path, raster.georef) for raster in plan.rasters], reasons, notes)
+    rasters = tuple(
+        replace(raster, sheets=tuple(sheets_in(area, plan.lattice(number))))
+        for number, (raster, area) in enumerate(zip(plan.rasters, areas, strict=True))
+        if area is not None
+    )
+    return replace(plan, rasters=rasters, aoi=aoi)
 
 
 def class_names(options: VectorizeOptions, infos: Sequence[LabelRasterInfo]) -> tuple[str, ...]:

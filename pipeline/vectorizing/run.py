@@ -102,9 +102,11 @@ def build(
 
 
 def raster_sheets(raster: int, plan: PolygonPlan) -> Iterator[RasterSheet]:
-    """The sheets of a raster."""
+    """The sheets of a raster that are worked on."""
     lattice = plan.lattice(raster)
-    return (RasterSheet((raster, row, col), lattice.sheet_window(row, col)) for row, col in lattice.sheets())
+    return (
+        RasterSheet((raster, row, col), lattice.sheet_window(row, col)) for row, col in plan.sheets(raster)
+    )
 
 
 def end_vectorize(plan: VectorizePlan, published: Sequence[Published], started: float) -> None:
@@ -122,6 +124,7 @@ def vectorize_manifest(plan: VectorizePlan, published: Sequence[Published], star
     settings["classes"] = [name for name in settings["classes"] if name in occurring]
     return {
         **run_entry(started, PACKAGES, plan.options),
+        "inputs": {"aoi": plan.polygons.aoi.path if plan.polygons.aoi else None},
         "polygons": settings,
         "counts": {
             "rasters": len(rasters),

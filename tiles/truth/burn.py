@@ -10,6 +10,7 @@ import shapely
 from numba import njit
 
 from tiles.truth.view import View
+from tiles.window import Window
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +98,29 @@ def masks(edges: Edges, numbers: np.ndarray, view: View) -> list[tuple[int, int,
         _fill(lines[first[place] : first[place + 1]], row, col, mask)
         drawn.append((row, col, mask))
     return drawn
+
+
+def covered(edges: Edges, window: Window) -> np.ndarray:
+    """Which pixels of a window have their centre in any of the polygons, bool ``(height, width)``.
+
+    Every sum is over whole-number offsets in pixels of the raster, so that windows of any size agree to the pixel.
+
+    Args:
+        edges: Edges of the polygons.
+        window: Pixels of the raster; it may hang over its edges.
+    """
+    view = View(window.row_off, window.col_off, 1, 1, window.height, window.width)
+    numbers = edges.seen(view)
+    lines, first = _level_with(edges.lines, edges.first, numbers, window.row_off, window.row_end)
+    boxes = np.clip(pixel_boxes(edges.boxes[numbers], view), 0, [*window.shape] * 2)
+    inside = np.zeros(window.shape, bool)
+    for place, (row0, col0, row1, col1) in enumerate(boxes.tolist()):
+        drawn = np.zeros((row1 - row0, col1 - col0), bool)
+        if drawn.size:
+            corner = window.row_off + row0, window.col_off + col0
+            _fill(lines[first[place] : first[place + 1]], *corner, drawn)
+            inside[row0:row1, col0:col1] |= drawn
+    return inside
 
 
 def _in_view(edges: Edges, numbers: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:

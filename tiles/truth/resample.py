@@ -7,7 +7,11 @@ from numba import njit
 
 
 def resample(
-    pixels: np.ndarray, valid: np.ndarray, rows: tuple[float, float, int], cols: tuple[float, float, int]
+    pixels: np.ndarray,
+    valid: np.ndarray,
+    rows: tuple[float, float, int],
+    cols: tuple[float, float, int],
+    least: float = 1e-6,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resample an array to another grid, averaging where pixels get larger and interpolating where they get smaller.
 
@@ -19,13 +23,14 @@ def resample(
         valid: Shape ``(height, width)``; True where `pixels` are measurements.
         rows: Where the first new row begins, how high it is (both in old pixels), and how many there are.
         cols: The same for columns.
+        least: Share of a new pixel that must be valid for it to be.
 
     Returns:
-        float32 ``(rows, cols, bands)``, 0 where nothing valid was; and where something was, bool ``(rows, cols)``.
+        float32 ``(rows, cols, bands)``, 0 where too little was valid; and where enough was, bool ``(rows, cols)``.
     """
     down, across = _weights(*rows, pixels.shape[0]), _weights(*cols, pixels.shape[1])
     sums, shares = _gather(np.ascontiguousarray(pixels), np.ascontiguousarray(valid), *across, *down)
-    known = shares > 1e-6
+    known = shares >= least
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(known[..., None], sums / shares[..., None], np.float32(0))
     return mean.astype(np.float32), known

@@ -1,0 +1,158 @@
+"""The rasters of a run: which are read, on which grid, and which of their sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from models.card import Card
+from pipeline.options import SegmentOptions
+from pipeline.rasters import raster_ids
+from pipeline.reasons import gsd_reasons, raster_reasons
+from pipeline.resampling import regrid_of, regrid_reasons, resample_notes
+from tiles.georef import Georef
+from tiles.inspect import RasterError, RasterInfo, inspect_raster
+from tiles.lattice import Lattice
+from tiles.regrid import Regrid
+
+if TYPE_CHECKING:
+    from tiles.aoi import AreaOfInterest
+    from tiles.truth.vectors import PolygonFile
+
+Place = tuple[int, int]
+"""Row and column of a sheet."""
+
+
+@dataclass(frozen=True)
+class RasterPlan:
+    """One raster of a run.
+
+    Attributes:
+        id: Names the folder of its results.
+        path: What GDAL opens.
+        georef: Shape, CRS and transform of the grid that it is read on.
+        bands: Bands to read, numbered from 1.
+        regrid: How it comes to that grid; None where that is its own.
+        sheets: The sheets that are worked on, row by row; None for all.
+        area: Digest of the area of interest on it; None for everywhere.
+        files: All files that GDAL reads for it.
+        fingerprint: What they were like when the run began, see `pipeline.fingerprint`; None where that is not known.
+    """
+
+    id: str
+    path: str
+    georef: Georef
+    bands: tuple[int, ...]
+    regrid: Regrid | None = None
+    sheets: tuple[Place, ...] | None = None
+    area: str | None = None
+    files: tuple[str, ...] = ()
+    fingerprint: str | None = None
+
+
+@dataclass
+class Inputs:
+    """What is read.
+
+    Attributes:
+        rasters: The rasters, in order, without those that the area of interest misses.
+        infos: What is known of them without their pixels.
+        aoi: The area of interest; None for everywhere.
+        areas: That area on each raster; empty where there is none.
+        reasons: Why it cannot be.
+        notes: What the user should know.
+    """
+
+    rasters: list[RasterPlan] = field(default_factory=list)
+    infos: list[RasterInfo] = field(default_factory=list)
+    aoi: PolygonFile | None = None
+    areas: list[AreaOfInterest] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def with_sheets(self, lattice: Callable[[Georef], Lattice], *, in_parts: bool) -> tuple[RasterPlan, ...]:
+        """The rasters with the sheets that are worked on.
+
+        Args:
+            lattice: The tiles of a raster on some grid.
+            in_parts: Whether what tiles found is put together: then tiles count that see the area.
+        """
+        if self.aoi is None:
+            return tuple(self.rasters)
+        from tiles.aoi import sheets_in, sheets_that_see
+
+        chosen = sheets_that_see if in_parts else sheets_in
+        return tuple(
+            replace(raster, sheets=tuple(chosen(area, lattice(raster.georef))), area=area.digest())
+            for raster, area in zip(self.rasters, self.areas, strict=True)
+        )
+
+
+def inspect_all(paths: Sequence[str], reasons: list[str]) -> list[RasterInfo]:
+    """What is known of rasters without their pixels; a reason for each that cannot be segmented."""
+    infos = []
+    for path in paths:
+        try:
+            infos.append(inspect_raster(path))
+        except RasterError as error:
+            reasons.append(str(error))
+    return infos
+
+
+def plan_inputs(infos: Sequence[RasterInfo], cards: Sequence[Card], options: SegmentOptions) -> Inputs:
+    """Choose the grid of each raster, leave out those that the area of interest misses, and check the rest."""
+    found = Inputs()
+    if options.resample and options.any_gsd:
+        found.reasons.append(
+            "--resample reads rasters at the network's GSD, and --any-gsd at their own; leave one out"
+        )
+    planned = [
+        _raster(name, info, cards, options)
+        for info, name in zip(infos, raster_ids([info.path for info in infos]), strict=True)
+    ]
+    inside = [True] * len(planned) if options.aoi is None else _within(options.aoi, planned, found)
+    for info, raster, wanted in zip(infos, planned, inside, strict=True):
+        if wanted:
+            found.reasons += _reasons(info, raster, cards, options)
+            found.rasters.append(raster)
+            found.infos.append(info)
+    if options.resample and found.rasters and not found.reasons:
+        found.notes += resample_notes([(raster.path, raster.regrid) for raster in found.rasters])
+    return found
+
+
+def _raster(name: str, info: RasterInfo, cards: Sequence[Card], options: SegmentOptions) -> RasterPlan:
+    bands = options.bands or info.colour_bands
+    try:
+        regrid = regrid_of(info, cards) if options.resample else None
+    except ValueError:  # which `_reasons` will say
+        regrid = None
+    georef = regrid.new if regrid else info.georef
+    return RasterPlan(name, info.path, georef, bands, regrid, files=info.files)
+
+
+def _within(path: str, planned: Sequence[RasterPlan], found: Inputs) -> list[bool]:
+    """Which rasters an area of interest meets; all where it cannot be read."""
+    from pipeline.aoi import areas_on, read_aoi
+
+    found.aoi = read_aoi(path, found.reasons, found.notes)
+    if found.aoi is None or not planned:
+        return [True] * len(planned)
+    grids = [(raster.path, raster.georef) for raster in planned]
+    areas = areas_on(found.aoi, grids, found.reasons, found.notes)
+    found.areas = [area for area in areas if area is not None]
+    return [area is not None for area in areas]
+
+
+def _reasons(
+    info: RasterInfo, raster: RasterPlan, cards: Sequence[Card], options: SegmentOptions
+) -> list[str]:
+    reasons = raster_reasons(info, raster.bands, cards, options)
+    try:
+        gsd = raster.georef.gsd()
+    except ValueError as error:
+        return [*reasons, f"{info.path} cannot be placed on the Earth: {error}"]
+    if raster.regrid is not None:
+        reasons += regrid_reasons(info.path, raster.regrid)
+    return reasons if options.any_gsd else reasons + gsd_reasons(info.path, gsd, cards, options.resample)
