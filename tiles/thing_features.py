@@ -103,13 +103,13 @@ def thing_features(
         for measure in (outlines.areas_m2, outlines.perimeters_m)
     )
     made = []
-    for n, (thing, regions, own) in enumerate(zip(things, traced, owned, strict=True)):
-        name, area = options.class_names[thing.label], areas[n]
+    for thing, regions, own, area, perimeter in zip(things, traced, owned, areas, perimeters, strict=True):
+        name = options.class_names[thing.label]
         properties: dict[str, Any] = {
             "class": name,
             "score": round(thing.score / 255, 4),
             "area_m2": area,
-            "perimeter_m": perimeters[n],
+            "perimeter_m": perimeter,
             "raster": options.raster,
             "touches_edge": bool(touches_edge(regions, georef).any()),
             **(squared.said(*own) if squared else {}),
