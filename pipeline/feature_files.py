@@ -103,7 +103,7 @@ def write_features(path: str, features: Iterable[Feature]) -> None:
     """Write features, whole or not at all; they must be in the order of their first pixels."""
     with (
         files.writing(path) as file,
-        zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False) as packed,
+        zstandard.ZstdCompressor(level=1).stream_writer(file, closefd=False) as packed,
     ):
         for feature in features:
             data = pack(feature)

@@ -15,7 +15,8 @@ from affine import Affine
 from georefs import GEOREFS
 from label_maps import by_sheets, keeping, random_labels, random_scores, whole_map
 
-from tiles.features import FeatureOptions, features
+from tiles import outlines
+from tiles.features import FeatureOptions, features, significant
 from tiles.geojson import write_geojson
 from tiles.georef import Georef
 from tiles.lonlat import densify_step, lonlat_rings
@@ -411,6 +412,26 @@ def test_edges_are_cut_on_one_lattice_whatever_their_ends():
     assert offsets.tolist() == [0, 11, 16]
 
 
+@pytest.mark.parametrize("name", ["utm", *ACROSS])
+def test_features_do_not_depend_on_how_many_are_laid_on_the_earth_at_once(name, monkeypatch):
+    georef = (GEOREFS | ACROSS)[name]
+    georef = Georef(georef.crs, georef.transform, min(georef.height, 45), min(georef.width, 53))
+    labels = labels_for(georef, 5)
+    regions = whole_map(labels, random_scores(labels, 2), keeping())
+    expected = features(regions, georef, OPTIONS)
+    assert len(expected) > 10
+    for vertices in (1, 40):
+        monkeypatch.setattr(outlines, "_BATCH", vertices)
+        assert features(regions, georef, OPTIONS) == expected
+
+
+def test_numbers_are_told_with_seven_digits():
+    values = [0.0, 3.14159265358979, 0.000123456789, 9.99999996, 999999.96, 9999999.6, 123456789.4, 5.1e14]
+    said = [0.0, 3.141593, 0.0001234568, 10.0, 1000000.0, 10000000.0, 123456789.0, 5.1e14]
+    assert significant(values) == said
+    assert significant(np.zeros(0)) == []
+
+
 @pytest.mark.parametrize("seed", [0, 7, 23])
 def test_features_do_not_depend_on_sheets(seed):
     labels = random_labels(seed)
@@ -482,6 +503,14 @@ def test_the_bbox_does_not_depend_on_the_order_of_features():
         assert collection["bbox"] == [170, -3, -170.5, 8]
 
 
+def test_the_bbox_holds_all_features_however_many_there_are():
+    for outlier in (0, 4095, 4096, 8191, 9000):
+        boxes = [boxed(10, 20, 11, 21)] * 9001
+        boxes[outlier] = boxed(-5, 60, 40, 61)
+        written, collection = write_collection(boxes)
+        assert (written.count, collection["bbox"]) == (9001, [-5, 20, 40, 61])
+
+
 @pytest.mark.parametrize(
     ("boxes", "expected"),
     [
@@ -498,8 +527,9 @@ def test_the_bbox_takes_the_narrower_way_round(boxes, expected):
 
 def test_a_feature_without_bbox_is_an_error_and_leaves_no_file(tmp_path):
     path = tmp_path / "polygons.geojson"
-    with pytest.raises(ValueError, match="a feature has no bbox of four numbers"):
-        write_geojson(path, [boxed(1, 2, 3, 4), b'{"type":"Feature"}'])
+    for wrong in (b'{"type":"Feature"}', b'{"type":"Feature","id":"a","bbox":[1,2,3]}'):
+        with pytest.raises(ValueError, match="a feature has no bbox of four numbers"):
+            write_geojson(path, [boxed(1, 2, 3, 4), wrong])
     assert list(tmp_path.iterdir()) == []
 
 

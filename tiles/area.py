@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from numba import njit
 
 _SEMI_MAJOR_M = 6378137.0
 _FLATTENING = 1 / 298.257223563
 _SEMI_MINOR_M = _SEMI_MAJOR_M * (1 - _FLATTENING)
-_ECCENTRICITY = np.sqrt(_FLATTENING * (2 - _FLATTENING))
+_HALF_SQUARE = _SEMI_MINOR_M**2 / 2
+_ECCENTRICITY = math.sqrt(_FLATTENING * (2 - _FLATTENING))
 _LONG = 1e-3
-_GAUSS_PLACES = (0.5 - np.sqrt(0.15), 0.5, 0.5 + np.sqrt(0.15))
-_GAUSS_WEIGHTS = (5 / 18, 8 / 18, 5 / 18)
+_GAUSS = ((0.5 - math.sqrt(0.15), 5 / 18), (0.5, 8 / 18), (0.5 + math.sqrt(0.15), 5 / 18))
 
 
 def ring_areas(lonlat: np.ndarray, ring_offsets: np.ndarray, poles: np.ndarray) -> np.ndarray:
@@ -27,15 +30,7 @@ def ring_areas(lonlat: np.ndarray, ring_offsets: np.ndarray, poles: np.ndarray) 
     """
     if len(ring_offsets) < 2:
         return np.zeros(0)
-    lon, lat = np.radians(lonlat).T
-    first = ring_offsets[:-1]
-    reference = _area_from_equator(np.where(poles == 0, lat[first], np.radians(poles)))
-    under = _area_from_equator(lat)
-    middle = _area_from_equator((lat[1:] + lat[:-1]) / 2)
-    mean = (under[:-1] + 4 * middle + under[1:]) / 6 - np.repeat(reference, np.diff(ring_offsets))[:-1]
-    strips = np.append(np.diff(lon) * mean, 0.0)
-    strips[ring_offsets[1:] - 1] = 0.0
-    return -np.add.reduceat(strips, first)
+    return -np.add.reduceat(_strips(lonlat, ring_offsets, poles), ring_offsets[:-1])
 
 
 def ring_lengths(lonlat: np.ndarray, ring_offsets: np.ndarray) -> np.ndarray:
@@ -50,27 +45,58 @@ def ring_lengths(lonlat: np.ndarray, ring_offsets: np.ndarray) -> np.ndarray:
     """
     if len(ring_offsets) < 2:
         return np.zeros(0)
-    lon, lat = np.radians(lonlat).T
-    lon_step, lat_step = np.diff(lon), np.diff(lat)
-    lengths = np.append(_steps(lat[:-1] + lat_step / 2, lon_step, lat_step), 0.0)
-    long = np.flatnonzero((np.abs(lat_step) > _LONG) | (np.abs(lon_step) > _LONG))
-    lengths[long] = sum(
-        weight * _steps(lat[long] + place * lat_step[long], lon_step[long], lat_step[long])
-        for place, weight in zip(_GAUSS_PLACES, _GAUSS_WEIGHTS, strict=True)
-    )
-    lengths[ring_offsets[1:] - 1] = 0.0
-    return np.add.reduceat(lengths, ring_offsets[:-1])
+    return np.add.reduceat(_edge_lengths(lonlat, ring_offsets), ring_offsets[:-1])
 
 
-def _steps(lat: np.ndarray, lon_step: np.ndarray, lat_step: np.ndarray) -> np.ndarray:
-    """Metres of steps of longitude and latitude at latitudes, all in radians."""
-    shrink = 1 / np.sqrt(1 - (_ECCENTRICITY * np.sin(lat)) ** 2)
-    north = _SEMI_MAJOR_M * (1 - _ECCENTRICITY**2) * shrink**3 * lat_step
-    return np.hypot(north, _SEMI_MAJOR_M * shrink * np.cos(lat) * lon_step)
+@njit(cache=True, nogil=True)
+def _strips(lonlat, ring_offsets, poles):  # type: ignore[no-untyped-def]
+    """Area between each edge and the first latitude of its ring or its pole, at the edge's first vertex."""
+    strips = np.zeros(len(lonlat))
+    for ring in range(len(ring_offsets) - 1):
+        first, last = ring_offsets[ring], ring_offsets[ring + 1] - 1
+        lon, lat = math.radians(lonlat[first, 0]), math.radians(lonlat[first, 1])
+        under = _area_from_equator(lat)
+        reference = _area_from_equator(math.radians(poles[ring])) if poles[ring] else under
+        for i in range(first, last):
+            next_lon, next_lat = math.radians(lonlat[i + 1, 0]), math.radians(lonlat[i + 1, 1])
+            middle, next_under = _area_from_equator((next_lat + lat) / 2), _area_from_equator(next_lat)
+            strips[i] = (next_lon - lon) * ((under + 4 * middle + next_under) / 6 - reference)
+            lon, lat, under = next_lon, next_lat, next_under
+    return strips
 
 
-def _area_from_equator(lat: np.ndarray) -> np.ndarray:
-    """Area between the equator and latitudes (radians), square metres for each radian of longitude."""
-    sine = np.sin(lat)
+@njit(cache=True, nogil=True)
+def _area_from_equator(lat):  # type: ignore[no-untyped-def]
+    """Area between the equator and a latitude (radians), square metres for each radian of longitude."""
+    sine = math.sin(lat)
     stretched = _ECCENTRICITY * sine
-    return _SEMI_MINOR_M**2 / 2 * (sine / (1 - stretched**2) + np.arctanh(stretched) / _ECCENTRICITY)
+    return _HALF_SQUARE * (sine / (1 - stretched * stretched) + math.atanh(stretched) / _ECCENTRICITY)
+
+
+@njit(cache=True, nogil=True)
+def _edge_lengths(lonlat, ring_offsets):  # type: ignore[no-untyped-def]
+    """Metres of each edge, at its first vertex."""
+    lengths = np.zeros(len(lonlat))
+    for ring in range(len(ring_offsets) - 1):
+        first, last = ring_offsets[ring], ring_offsets[ring + 1] - 1
+        lon, lat = math.radians(lonlat[first, 0]), math.radians(lonlat[first, 1])
+        for i in range(first, last):
+            next_lon, next_lat = math.radians(lonlat[i + 1, 0]), math.radians(lonlat[i + 1, 1])
+            lon_step, lat_step = next_lon - lon, next_lat - lat
+            if abs(lat_step) > _LONG or abs(lon_step) > _LONG:
+                for place, weight in _GAUSS:
+                    lengths[i] += weight * _step(lat + place * lat_step, lon_step, lat_step)
+            else:
+                lengths[i] = _step(lat + lat_step / 2, lon_step, lat_step)
+            lon, lat = next_lon, next_lat
+    return lengths
+
+
+@njit(cache=True, nogil=True)
+def _step(lat, lon_step, lat_step):  # type: ignore[no-untyped-def]
+    """Metres of a step of longitude and latitude at a latitude, all in radians."""
+    stretched = _ECCENTRICITY * math.sin(lat)
+    shrink = 1 / (1 - stretched * stretched)
+    radius = _SEMI_MAJOR_M * math.sqrt(shrink)
+    north, east = (1 - _ECCENTRICITY**2) * shrink * lat_step, math.cos(lat) * lon_step
+    return radius * math.sqrt(north * north + east * east)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import orjson
 
+from tiles.degree_texts import polygons_as_json, rows_as_json
 from tiles.geojson import Extent
 from tiles.outlines import Outlines
-from tiles.regions import ragged_take
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
@@ -36,7 +36,7 @@ def feature_json(
 
 
 class FeatureTexts:
-    """Features of outlines as UTF-8 JSON. All numbers are written at once, which is several times faster than by ring.
+    """Features of outlines as UTF-8 JSON. All numbers are written at once, which is many times faster than by ring.
 
     Args:
         outlines: The outlines.
@@ -45,21 +45,19 @@ class FeatureTexts:
 
     def __init__(self, outlines: Outlines, chosen: np.ndarray) -> None:
         self._outlines = outlines
-        rings, first_rings = ragged_take(outlines.region_offsets, chosen)
-        vertices, ring_offsets = ragged_take(outlines.ring_offsets, rings)
         self._chosen = chosen.tolist()
-        self._first_rings = first_rings.tolist()
-        self._rings = _rows_of_texts(outlines.lonlat[vertices], ring_offsets)
-        self._bounds = _rows_of_texts(outlines.bounds[chosen], np.arange(len(chosen) + 1))
+        self._bounds = rows_as_json(outlines.bounds[chosen])
+        self._polygons = polygons_as_json(
+            outlines.lonlat, outlines.ring_offsets, outlines.region_offsets, chosen
+        )
 
     def feature(self, own: range, identity: str, properties: Mapping[str, Any]) -> bytes:
         """The feature of those of the chosen outlines that have the places `own` among them."""
         regions = self._chosen[own.start : own.stop]
-        if not self._outlines.cut.keys().isdisjoint(regions):
+        if self._outlines.cut and not self._outlines.cut.keys().isdisjoint(regions):
             parts = [part for region in regions for part in self._outlines.parts(region)]
             return feature_json(identity, self._bounds_of(regions), properties, parts)
-        solids = [self._rings[self._first_rings[n] : self._first_rings[n + 1]] for n in own]
-        polygons = [b"[[" + b"],[".join(rings) + b"]]" for rings in solids]
+        polygons = self._polygons[own.start : own.stop]
         if len(polygons) == 1:
             return _feature(identity, properties, "Polygon", self._bounds[own.start], polygons[0])
         bounds = orjson.dumps(self._bounds_of(regions))
@@ -68,19 +66,8 @@ class FeatureTexts:
     def _bounds_of(self, regions: Sequence[int]) -> Sequence[float]:
         """West, south, east and north of several regions, in degrees."""
         extent = Extent()
-        for west, south, east, north in self._outlines.bounds[list(regions)].tolist():
-            extent.add((west, south, east, north))
+        extent.add(self._outlines.bounds[list(regions)])
         return extent.bounds() or ()
-
-
-def _rows_of_texts(numbers: np.ndarray, offsets: np.ndarray) -> list[bytes]:
-    """Rows of numbers as JSON, for each run of rows from one offset to the next, without brackets around the run."""
-    text = orjson.dumps(np.ascontiguousarray(numbers), option=_NUMPY)
-    opens = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("["))[1:]
-    begins = np.append(opens, len(text))[offsets]
-    return [
-        text[begin : end - 1] for begin, end in zip(begins[:-1].tolist(), begins[1:].tolist(), strict=True)
-    ]
 
 
 def _feature(

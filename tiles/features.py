@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from tiles.outlines import fill_small_holes, outline
 from tiles.regions import Regions, ragged_take
 from tiles.regularize import Regularized, regularize
 
-_AREA_DIGITS = 7
+_DIGITS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def features(
     regions = regions if squared is None else squared.regions
     outlines = outline(regions, georef)
     scores = (_sums(regions.score_sum, heads) / (255 * np.maximum(_sums(regions.pixels, heads), 1))).tolist()
-    areas, perimeters = _sums(outlines.areas_m2, heads).tolist(), _sums(outlines.perimeters_m, heads).tolist()
+    areas = _sums(outlines.areas_m2, heads).tolist()
     names = [options.class_names[label] for label in regions.labels[heads].tolist()]
     firsts = list(map(tuple, regions.first[heads].tolist()))
     kept = np.array([i for i in range(len(heads)) if options.keeps(areas[i], scores[i])], np.int64)
@@ -129,19 +129,21 @@ def features(
     shapes = (
         group_wkb(regions.take(chosen), parts, georef, in_parts=options.in_parts) if options.wkb else None
     )
+    ends = parts.tolist()
+    said_areas, perimeters = significant(areas), significant(_sums(outlines.perimeters_m, heads))
     found = []
     for n, i in enumerate(kept.tolist()):
         properties = {
             "class": names[i],
             "score": round(scores[i], 4) if options.scored else None,
-            "area_m2": significant(areas[i]),
-            "perimeter_m": significant(perimeters[i]),
+            "area_m2": said_areas[i],
+            "perimeter_m": perimeters[i],
             "raster": options.raster,
             "touches_edge": at_edge[i],
             **(squared.said(*range(groups[i], groups[i + 1])) if squared else {}),
         }
         identity = feature_id(options.raster, names[i], firsts[i])
-        text = b"" if texts is None else texts.feature(range(parts[n], parts[n + 1]), identity, properties)
+        text = b"" if texts is None else texts.feature(range(ends[n], ends[n + 1]), identity, properties)
         found.append(Feature(firsts[i], identity, properties, text, b"" if shapes is None else shapes[n]))
     return found
 
@@ -178,8 +180,8 @@ def group_wkb(regions: Regions, groups: np.ndarray, georef: Georef, *, in_parts:
 
 def touches_edge(regions: Regions, georef: Georef) -> np.ndarray:
     """Whether each region has an edge of the raster as its own: bool, shape ``(regions,)``."""
-    ends = np.array([georef.width, georef.height])
-    at_edge = ((regions.coords == 0) | (regions.coords == ends)).any(axis=1)
+    x, y = regions.coords.T
+    at_edge = (x == 0) | (x == georef.width) | (y == 0) | (y == georef.height)
     shells = regions.ring_offsets[regions.region_offsets]
     return np.logical_or.reduceat(at_edge, shells[:-1]) if len(regions) else np.zeros(0, bool)
 
@@ -193,10 +195,16 @@ def feature_id(raster: str, class_name: str, first: tuple[int, int], *more: int)
         first: Its first pixel ``(row, col)``.
         *more: What else tells it from features of its class that begin at the same pixel.
     """
-    name = "\0".join(map(str, (raster, class_name, *first, *more)))
+    row, col = first
+    name = f"{raster}\0{class_name}\0{row}\0{col}"
+    for number in more:
+        name += f"\0{number}"
     return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
 
 
-def significant(area: float) -> float:
-    """Round to 7 significant digits; whole square metres stay whole."""
-    return round(area, max(0, _AREA_DIGITS - 1 - math.floor(math.log10(area)))) if area > 0 else 0.0
+def significant(values: Sequence[float] | np.ndarray) -> list[float]:
+    """Areas or lengths with 7 significant digits; whole square metres stay whole."""
+    positive = np.maximum(values, 0.0)
+    magnitudes = np.floor(np.log10(np.where(positive > 0, positive, 1.0)))
+    places = np.maximum(0, _DIGITS - 1 - magnitudes).astype(np.int64)
+    return list(map(round, positive.tolist(), places.tolist()))

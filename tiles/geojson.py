@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import orjson
 
 Bounds = tuple[float, float, float, float]
-_EARLY_BBOX = re.compile(rb'^\{"type":"Feature","id":"[^"\\]*","bbox":(\[[^\]]*\])')
-
+_EARLY_BBOX = re.compile(rb'^\{"type":"Feature","id":"[^"\\]*","bbox":(\[[^\],]*(?:,[^\],]*){3}\])')
 _NOTHING = (math.inf, -math.inf)
+_BOXES = 4096
+"""Boxes that are read at once, which is many times faster than one by one."""
+_BUFFER = 1 << 17
+"""Bytes that are written at once: Python's own 8192 take twice the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def write_geojson(
     path = Path(target)
     unfinished = path.with_name(f"{path.name}.part")
     try:
-        with unfinished.open("wb") as file:
+        with unfinished.open("wb", buffering=_BUFFER) as file:
             written = _write(file, features, name)
         unfinished.replace(path)
     finally:
@@ -69,23 +73,34 @@ def write_geojson_lines(file: BinaryIO, features: Iterable[bytes]) -> None:
 def _write(file: BinaryIO, features: Iterable[bytes], name: str | None) -> Written:
     title = b"" if name is None else b'"name":' + orjson.dumps(name) + b","
     file.write(b'{"type":"FeatureCollection",' + title + b'"features":[')
-    extent = Extent()
+    extent, separator, boxes = Extent(), b"\n", list[bytes]()
     for feature in features:
-        file.write(b",\n" if extent.count else b"\n")
+        file.write(separator)
         file.write(feature)
-        extent.add(_bbox(feature))
+        separator = b",\n"
+        boxes.append(_bbox(feature))
+        if len(boxes) == _BOXES:
+            extent.add(_numbers(boxes))
+            boxes.clear()
+    extent.add(_numbers(boxes))
     bounds = extent.bounds()
     file.write(b"\n]" + (b',"bbox":' + orjson.dumps(bounds) if bounds else b"") + b"}\n")
     return Written(extent.count, bounds)
 
 
-def _bbox(feature: bytes) -> Bounds:
-    """The bbox of a feature, read without the rest where it stands in front."""
-    early = _EARLY_BBOX.match(feature)
-    bbox = orjson.loads(early.group(1)) if early else orjson.loads(feature).get("bbox")
+def _bbox(feature: bytes) -> bytes:
+    """The bbox of a feature as JSON, read without the rest where it stands in front."""
+    if early := _EARLY_BBOX.match(feature):
+        return early.group(1)
+    bbox = orjson.loads(feature).get("bbox")
     if bbox is None or len(bbox) != 4:
         raise ValueError(f"a feature has no bbox of four numbers: {feature[:80]!r}")
-    return tuple(bbox)
+    return orjson.dumps(bbox)
+
+
+def _numbers(boxes: list[bytes]) -> np.ndarray:
+    """Boxes as numbers, shape ``(boxes, 4)``."""
+    return np.array(orjson.loads(b"[" + b",".join(boxes) + b"]"), np.float64).reshape(-1, 4)
 
 
 class Extent:
@@ -99,11 +114,13 @@ class Extent:
         self.count = 0
         self._atlantic = self._pacific = self._latitudes = _NOTHING
 
-    def add(self, bounds: Bounds) -> None:
-        """Take one box in: west, south, east, north; west is the larger across the antimeridian."""
-        west, south, east, north = bounds
-        self.count += 1
-        self._atlantic = _widen(self._atlantic, (west, east) if west <= east else (-180.0, 180.0))
+    def add(self, boxes: np.ndarray) -> None:
+        """Take boxes in: west, south, east, north, shape ``(n, 4)``; west is the larger across the antimeridian."""
+        west, south, east, north = boxes.T
+        self.count += len(boxes)
+        across = west > east
+        from_180 = np.where(across, -180.0, west), np.where(across, 180.0, east)
+        self._atlantic = _widen(self._atlantic, from_180)
         self._pacific = _widen(self._pacific, _from_zero(west, east))
         self._latitudes = _widen(self._latitudes, (south, north))
 
@@ -118,14 +135,15 @@ class Extent:
         return west, south, east, north
 
 
-def _from_zero(west: float, east: float) -> tuple[float, float]:
-    """A range of longitudes counted from 0 to 360; all of it where the range reaches over 0."""
-    if west <= east <= 0 and west < 0:
-        return west + 360, east + 360
-    if 0 <= west <= east:
-        return west, east
-    return (west, east + 360) if east <= 0 <= west else (0.0, 360.0)
+def _from_zero(west: np.ndarray, east: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ranges of longitudes counted from 0 to 360; all of it where a range reaches over 0."""
+    below = (west <= east) & (east <= 0) & (west < 0)
+    above = (west >= 0) & (west <= east)
+    across = (east <= 0) & (west >= 0)
+    low = np.select([below, above | across], [west + 360, west], 0.0)
+    return low, np.select([above, below | across], [east, east + 360], 360.0)
 
 
-def _widen(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
-    return min(a[0], b[0]), max(a[1], b[1])
+def _widen(so_far: tuple[float, float], ranges: tuple[np.ndarray, np.ndarray]) -> tuple[float, float]:
+    low, high = ranges
+    return float(low.min(initial=so_far[0])), float(high.max(initial=so_far[1]))

@@ -96,10 +96,14 @@ class Georef:
         """As `to_lonlat`, with NaN where the CRS has no longitude and latitude."""
         x, y = self.to_map(xy_px).T
         lon, lat = _transformer(self.crs).transform(x, y)
-        known = np.isfinite(lon) & np.isfinite(lat)
-        with np.errstate(invalid="ignore"):
-            lon = np.where(np.abs(lon) > 180, np.mod(lon + 180, 360) - 180, lon)
-        return np.where(known[:, None], np.stack([lon, np.clip(lat, -90, 90)], axis=1), np.nan)
+        unknown = ~(np.isfinite(lon) & np.isfinite(lat))
+        beyond = np.abs(lon) > 180
+        if beyond.any():
+            with np.errstate(invalid="ignore"):
+                lon[beyond] = np.mod(lon[beyond] + 180, 360) - 180
+        lonlat = np.stack([lon, np.clip(lat, -90, 90)], axis=1)
+        lonlat[unknown] = np.nan
+        return lonlat
 
     def from_lonlat(self, lonlat: np.ndarray) -> np.ndarray:
         """Pixel positions ``(col, row)`` of longitudes and latitudes, both of shape ``(n, 2)``.

@@ -13,9 +13,11 @@ from tiles.area import ring_areas, ring_lengths
 from tiles.dateline import DECIMALS, cut_at_antimeridian
 from tiles.georef import Georef
 from tiles.lonlat import lonlat_rings
-from tiles.regions import Regions, ragged_take
+from tiles.regions import Regions, ragged_join, ragged_runs, ragged_take
 
 _OVERHANG_DEGREES = 1e-6
+_BATCH = 1 << 15
+"""Vertices that are laid on the Earth at once: few enough to stay in a processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,17 +59,26 @@ def outline(regions: Regions, georef: Georef) -> Outlines:
     Raises:
         ValueError: If a vertex lies outside the area of the raster's CRS.
     """
-    if len(regions) == 0:
-        none = np.zeros((0, 2))
-        return Outlines(
-            none,
-            regions.ring_offsets,
-            regions.region_offsets,
-            none[:, 0],
-            none[:, 0],
-            np.zeros((0, 4)),
-            {},
-        )
+    runs = ragged_runs(regions.ring_offsets[regions.region_offsets], _BATCH)
+    return _joined([_outline(regions.run(*run), georef) for run in runs])
+
+
+def _joined(parts: list[Outlines]) -> Outlines:
+    """Outlines one after the other."""
+    ends = np.cumsum([0, *(len(part.bounds) for part in parts)]).tolist()
+    return Outlines(
+        np.concatenate([np.zeros((0, 2)), *(part.lonlat for part in parts)]),
+        ragged_join([np.zeros(1, np.int64), *(part.ring_offsets for part in parts)]),
+        ragged_join([np.zeros(1, np.int64), *(part.region_offsets for part in parts)]),
+        np.concatenate([np.zeros(0), *(part.areas_m2 for part in parts)]),
+        np.concatenate([np.zeros(0), *(part.perimeters_m for part in parts)]),
+        np.concatenate([np.zeros((0, 4)), *(part.bounds for part in parts)]),
+        {start + i: cut for start, part in zip(ends, parts, strict=False) for i, cut in part.cut.items()},
+    )
+
+
+def _outline(regions: Regions, georef: Georef) -> Outlines:
+    """The outlines of one region or more."""
     rings = lonlat_rings(regions, georef)
     offsets, shells = rings.ring_offsets, regions.region_offsets[:-1]
     poles = _enclosed_poles(rings.turns, shells, georef.mirrored)

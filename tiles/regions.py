@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import shapely
@@ -83,6 +84,22 @@ class Regions:
             self.groups[indices],
         )
 
+    def run(self, start: int, end: int) -> Regions:
+        """The regions from `start` to before `end`, without copying their vertices."""
+        rings = self.region_offsets[start : end + 1]
+        vertices = self.ring_offsets[rings[0] : rings[-1] + 1]
+        return Regions(
+            self.coords[vertices[0] : vertices[-1]],
+            self.marks[vertices[0] : vertices[-1]],
+            vertices - vertices[0],
+            rings - rings[0],
+            self.labels[start:end],
+            self.first[start:end],
+            self.pixels[start:end],
+            self.score_sum[start:end],
+            self.groups[start:end],
+        )
+
     def ordered(self) -> Regions:
         """The same regions in the order of their first pixels."""
         order = np.lexsort((self.first[:, 1], self.first[:, 0]))
@@ -158,6 +175,21 @@ def ragged_take(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.n
     lengths = offsets[1:][rows] - starts
     taken = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return np.arange(taken[-1]) + np.repeat(starts - taken[:-1], lengths), taken
+
+
+def ragged_runs(offsets: np.ndarray, size: int) -> list[tuple[int, int]]:
+    """Cut the rows of a ragged array into runs of about as many items.
+
+    Args:
+        offsets: First item of each row and the end of the last, shape ``(rows + 1,)``.
+        size: Items of a run, to which the last of its rows may add.
+
+    Returns:
+        First row of each run and the end of it.
+    """
+    rows = len(offsets) - 1
+    begins = np.flatnonzero(np.diff(offsets[:-1] // size, prepend=-1))
+    return list(pairwise([*begins.tolist(), rows]))
 
 
 def ragged_join(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -50,27 +52,23 @@ def densify(coords: np.ndarray, ring_offsets: np.ndarray, step: int) -> tuple[np
         Vertices and ring offsets; vertices are whole numbers of the type of `coords` unless slanted edges were cut.
     """
     whole = coords.dtype.kind == "i"
-    start, end = (ends.astype(np.int64 if whole else np.float64) for ends in (coords[:-1], coords[1:]))
-    low, high = np.minimum(start, end), np.maximum(start, end)
-    slanted = (low != high).all(axis=1) | (not whole)
-    lattice = np.maximum((high - 1) // step - low // step, 0).sum(axis=1)
-    parts = np.ceil((high - low).max(axis=1, initial=0) / max(step // 2, 1))
-    extra = np.where(slanted, np.maximum(parts - 1, 0), lattice).astype(np.int64)
-    extra[ring_offsets[1:-1] - 1] = 0
+    extra = _vertices_to_add(coords, ring_offsets, step, whole)
     if not extra.any():
         return coords, ring_offsets
-    counts = np.append(extra + 1, 1)
-    place = np.concatenate([[0], np.cumsum(counts)])
-    dense = np.repeat(coords.astype(np.float64), counts, axis=0)
-    nth = np.arange(place[-1]) - np.repeat(place[:-1], counts)
-    added = np.flatnonzero(nth)
-    edge = np.repeat(np.arange(len(counts)), counts)[added]
-    start, end, nth = start[edge], end[edge], nth[added, None]
+    place = np.concatenate([[0], np.cumsum(extra + 1)])
+    edge = np.repeat(np.arange(len(extra)), extra)
+    nth = 1 + np.arange(len(edge)) - (np.cumsum(extra) - extra)[edge]
+    kind = np.int64 if whole else np.float64
+    start, end = coords[edge].astype(kind), coords[edge + 1].astype(kind)
+    added, nth = place[edge] + nth, nth[:, None]
     ahead = (start // step + nth) * step
     back = (-(-start // step) - nth) * step
     on_axis = np.where(end == start, start, np.where(end > start, ahead, back))
-    dense[added] = np.where(slanted[edge, None], _part(start, end, nth, counts[edge, None]), on_axis)
-    on_lattice = whole and not slanted[edge].any()
+    slanted = (start != end).all(axis=1) | (not whole)
+    dense = np.empty((place[-1], 2))
+    dense[place[:-1]] = coords
+    dense[added] = np.where(slanted[:, None], _part(start, end, nth, extra[edge, None] + 1), on_axis)
+    on_lattice = whole and not slanted.any()
     return dense.astype(coords.dtype) if on_lattice else dense, place[ring_offsets]
 
 
@@ -79,6 +77,31 @@ def _part(start: np.ndarray, end: np.ndarray, nth: np.ndarray, parts: np.ndarray
     forward = (start[:, :1] < end[:, :1]) | ((start[:, :1] == end[:, :1]) & (start[:, 1:] < end[:, 1:]))
     low, high = np.where(forward, start, end), np.where(forward, end, start)
     return low + (high - low) * np.where(forward, nth, parts - nth) / parts
+
+
+@njit(cache=True, nogil=True)
+def _vertices_to_add(coords, ring_offsets, step, whole):  # type: ignore[no-untyped-def]
+    """How many vertices `densify` adds behind each vertex, int64."""
+    extra = np.zeros(len(coords), np.int64)
+    for ring in range(len(ring_offsets) - 1):
+        for i in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
+            x, y, next_x, next_y = coords[i, 0], coords[i, 1], coords[i + 1, 0], coords[i + 1, 1]
+            if whole and y == next_y:
+                extra[i] = _multiples_between(x, next_x, step)
+            elif whole and x == next_x:
+                extra[i] = _multiples_between(y, next_y, step)
+            else:
+                longest = max(abs(next_x - x), abs(next_y - y))
+                extra[i] = max(math.ceil(longest / max(step // 2, 1)) - 1, 0)
+    return extra
+
+
+@njit(cache=True, nogil=True)
+def _multiples_between(a, b, step):  # type: ignore[no-untyped-def]
+    """How many multiples of `step` lie between two whole numbers, neither of them counted."""
+    low, high = min(a, b), max(a, b)
+    first = (low // step + 1) * step
+    return (high - 1 - first) // step + 1 if first < high else 0
 
 
 @njit(cache=True, nogil=True)

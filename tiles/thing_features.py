@@ -101,19 +101,20 @@ def thing_features(
     shown = whole if squared is None else squared.regions
     outlines = outline(shown, georef)
     texts = FeatureTexts(outlines, np.arange(len(shown))) if options.text else None
-    ends = np.cumsum([len(regions) for regions in traced])
+    ends = np.cumsum([len(regions) for regions in traced]).tolist()
+    owned = [range(end - len(regions), end) for regions, end in zip(traced, ends, strict=True)]
+    areas, perimeters = (
+        significant([measure[own.start : own.stop].sum() for own in owned])
+        for measure in (outlines.areas_m2, outlines.perimeters_m)
+    )
     made = []
-    for thing, regions, end in zip(things, traced, ends.tolist(), strict=True):
-        own = range(end - len(regions), end)
-        name, area = (
-            options.class_names[thing.label],
-            significant(float(outlines.areas_m2[own.start : own.stop].sum())),
-        )
+    for thing, regions, own, area, perimeter in zip(things, traced, owned, areas, perimeters, strict=True):
+        name = options.class_names[thing.label]
         properties: dict[str, Any] = {
             "class": name,
             "score": round(thing.score / 255, 4),
             "area_m2": area,
-            "perimeter_m": significant(float(outlines.perimeters_m[own.start : own.stop].sum())),
+            "perimeter_m": perimeter,
             "raster": options.raster,
             "touches_edge": bool(touches_edge(regions, georef).any()),
             **(squared.said(*own) if squared else {}),

@@ -1,0 +1,61 @@
+"""Degrees as JSON, beside orjson."""
+
+import numpy as np
+import orjson
+import pytest
+
+from tiles import degree_texts
+from tiles.degree_texts import polygons_as_json, rows_as_json
+
+NUMPY = orjson.OPT_SERIALIZE_NUMPY
+
+
+def degrees_of_all_kinds():
+    """Zero, the first steps of both signs, whole and half degrees, ends of the range, and many in between."""
+    rng = np.random.default_rng(0)
+    units = np.concatenate(
+        [
+            np.arange(-200_000, 200_001),
+            np.arange(-180, 181) * 10**7,
+            np.arange(-1800, 1801) * 10**6,
+            *(rng.integers(-18 * 10**exponent, 18 * 10**exponent, 20_000) for exponent in range(3, 14)),
+            np.array(
+                [10**8 - 1, 10**8, 10**9 - 1, 10**9, 1_800_000_000, -1_800_000_000, 10**15 - 1, 1 - 10**15]
+            ),
+        ]
+    )
+    return np.round(units / 1e7, 7) + 0.0
+
+
+@pytest.mark.parametrize("columns", [1, 2, 4])
+def test_degrees_are_written_as_orjson_writes_them(columns):
+    degrees = degrees_of_all_kinds()
+    rows = degrees[: len(degrees) // columns * columns].reshape(-1, columns)
+    assert b"[" + b",".join(rows_as_json(rows)) + b"]" == orjson.dumps(rows, option=NUMPY)
+
+
+@pytest.mark.parametrize("batch", [1, 50, 1 << 15])
+def test_polygons_are_written_as_orjson_writes_them(batch, monkeypatch):
+    monkeypatch.setattr(degree_texts, "_BATCH", batch)
+    rng = np.random.default_rng(batch)
+    ring_offsets = np.concatenate([[0], np.cumsum(rng.integers(4, 30, 90))])
+    region_offsets = np.array([0, 1, 2, 5, 30, 31, 77, 90])
+    degrees = np.round(rng.uniform(-180, 180, (ring_offsets[-1], 2)), 7)
+    rings = np.split(degrees, ring_offsets[1:-1])
+    for chosen in ([0, 1, 2, 3, 4, 5, 6], [6, 2, 3], [4], []):
+        polygons = [rings[region_offsets[i] : region_offsets[i + 1]] for i in chosen]
+        found = polygons_as_json(degrees, ring_offsets, region_offsets, np.array(chosen, np.int64))
+        assert found == [orjson.dumps(polygon, option=NUMPY) for polygon in polygons]
+
+
+def test_no_rows_give_no_texts():
+    assert rows_as_json(np.zeros((0, 4))) == []
+
+
+@pytest.mark.parametrize("wrong", [1e8, -1e8, np.inf, np.nan])
+def test_numbers_without_room_are_refused(wrong):
+    degrees = np.array([[1.0, 2.0], [3.0, wrong]])
+    with pytest.raises(ValueError, match="numbers are written up to 100 million, got"):
+        rows_as_json(degrees)
+    with pytest.raises(ValueError, match="numbers are written up to 100 million, got"):
+        polygons_as_json(degrees, np.array([0, 2]), np.array([0, 1]), np.array([0]))
