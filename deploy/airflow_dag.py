@@ -17,7 +17,10 @@ NIGHTLY = {
     "start_date": datetime(2026, 1, 1, tzinfo=timezone.utc),
     "catchup": False,  # a run does all that has changed since the last one
     "max_active_runs": 1,
-    "default_args": {"retries": 2, "retry_delay": timedelta(minutes=10)},  # a retry goes on where a run stopped
+    "default_args": {
+        "retries": 2,
+        "retry_delay": timedelta(minutes=10),
+    },  # a retry goes on where a run stopped
 }
 
 with DAG("terraseam_dataflow", **NIGHTLY):

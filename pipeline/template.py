@@ -79,14 +79,14 @@ def _is_repeated(action: argparse.Action) -> bool:
 def launch(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     """The command line that parameters of a template stand for.
 
-    Workers get the image that the launcher runs in, where it is known, and install nothing.
+    Workers get the image that the launcher runs in, unless another is asked for, and install nothing.
 
     Args:
         argv: ``--name=value`` for every parameter, and arguments for Beam.
         environment: The environment variables.
 
     Raises:
-        ParameterError: If a flag is neither ``true`` nor ``false``.
+        ParameterError: If a flag is neither ``true`` nor ``false``, or no image is known.
     """
     known = parameters()
     rasters: list[str] = []
@@ -105,10 +105,20 @@ def launch(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
         else:
             values = value.split(",") if _is_repeated(action) else [value]
             options += [f"--{name}={one}" for one in values]
+    return ["segment", *rasters, *options, *_image_options(argv, environment)]
+
+
+def _image_options(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    installed = ["--sdk_location=container"]
+    if any(argument.startswith("--sdk_container_image=") for argument in argv):
+        return installed
     image = environment.get(IMAGE_VARIABLE)
-    if image and not any(argument.startswith("--sdk_container_image") for argument in argv):
-        options.append(f"--sdk_container_image={image}")
-    return ["segment", *rasters, *options, "--sdk_location=container"]
+    if not image:
+        raise ParameterError(
+            "this image does not know its own name, so workers cannot get it; build it with --build-arg IMAGE=NAME, "
+            "as build.sh does, or give the parameter sdk_container_image"
+        )
+    return [f"--sdk_container_image={image}", *installed]
 
 
 def run_launcher() -> int:

@@ -46,7 +46,9 @@ def commands(folder: Path) -> Iterator[list[str]]:
     write_raster(image, np.stack([patches(8) * 36] * 3))
     write_raster(labels, patches(3)[None] // 2)
     small = ("--tile", "512", "--halo", "0", "--sheet", "512", "--any-gsd")
-    for number, (model, options) in enumerate([("coast", POLYGONS), ("coast", ()), ("buildings-instances", ())]):
+    for number, (model, options) in enumerate(
+        [("coast", POLYGONS), ("coast", ()), ("buildings-instances", ())]
+    ):
         places = ("--model", model, "--output", str(folder / str(number)))
         yield ["segment", str(image), *places, *small, *options]
     for name, options in (("plain", ()), ("all", POLYGONS)):
@@ -66,7 +68,13 @@ def write_raster(path: Path, values: np.ndarray) -> None:
 
     bands, height, width = values.shape
     place = rasterio.transform.from_origin(500_000, 5_000_000, 1, 1)
-    profile = {"driver": "GTiff", "count": bands, "height": height, "width": width, "dtype": values.dtype.name}
+    profile = {
+        "driver": "GTiff",
+        "count": bands,
+        "height": height,
+        "width": width,
+        "dtype": values.dtype.name,
+    }
     with rasterio.open(path, "w", crs="EPSG:32633", transform=place, **profile) as raster:
         raster.write(values)
 

@@ -31,7 +31,10 @@ SCRIPTS = sorted(DEPLOY.glob("*.sh"))
 IMAGE = "europe-west1-docker.pkg.dev/project/images/terraseam:0.1.0"
 
 EXAMPLES = {
-    "rasters": (["gs://b/a.tif", "gs://b/a b.tif,https://h/c.tif", "s3://b/*.tif"], ["", "scene.tif", "gs://b/a.tif,"]),
+    "rasters": (
+        ["gs://b/a.tif", "gs://b/a b.tif,https://h/c.tif", "s3://b/*.tif"],
+        ["", "scene.tif", "gs://b/a.tif,"],
+    ),
     "model": (["coast", "/bundles/roofs", "coast,/bundles/sea"], ["", "coast,", ",coast", "a,,b"]),
     "output": (["gs://bucket/out"], ["", "out", "/data/out", "gs://", "https://host/out"]),
     "work": (["gs://bucket/work", "s3://bucket/work"], ["", "work"]),
@@ -63,15 +66,18 @@ NEEDED = {"rasters": "gs://bucket/a.tif", "model": "coast", "output": "gs://buck
 
 def options_of(given: dict[str, str]) -> SegmentOptions:
     """What the launcher makes of parameters."""
-    command = launch([f"--{name}={value}" for name, value in {**NEEDED, **given}.items()], {})
-    return parse(command, "0")[1]
+    image = {"TERRASEAM_IMAGE": IMAGE}
+    command = launch([f"--{name}={value}" for name, value in {**NEEDED, **given}.items()], image)
+    return parse([word for word in command if not word.startswith("--sdk_")], "0")[1]
 
 
 # The template
 
 
 def test_every_argument_of_segment_is_a_parameter_of_the_template_and_the_other_way_round():
-    written = [parameter["name"] for parameter in json.loads((DEPLOY / "metadata.json").read_text())["parameters"]]
+    written = [
+        parameter["name"] for parameter in json.loads((DEPLOY / "metadata.json").read_text())["parameters"]
+    ]
     said = set(re.findall(r"--([a-z-]+)", segment_parser().format_usage())) | {"rasters"}
     assert sorted(written) == sorted(said)
     assert len({"beam"} | set(written)) == len(fields(SegmentOptions))
@@ -80,7 +86,9 @@ def test_every_argument_of_segment_is_a_parameter_of_the_template_and_the_other_
 
 
 def test_metadata_is_what_the_arguments_say():
-    told = subprocess.run([sys.executable, "-m", "pipeline.template"], cwd=ROOT, capture_output=True, check=True)
+    told = subprocess.run(
+        [sys.executable, "-m", "pipeline.template"], cwd=ROOT, capture_output=True, check=True
+    )
     message = "renew it: python -m pipeline.template > deploy/metadata.json"
     assert told.stdout.decode() == (DEPLOY / "metadata.json").read_text(), message
 
@@ -138,7 +146,12 @@ def test_what_the_parser_refuses_the_checks_refuse_too(name):
 
 
 def test_parameters_become_arguments():
-    given = ["--rasters=gs://b/a.tif,gs://b/c.tif", "--model=coast,/bundles/x", "--output=gs://b/o", "--augment=true"]
+    given = [
+        "--rasters=gs://b/a.tif,gs://b/c.tif",
+        "--model=coast,/bundles/x",
+        "--output=gs://b/o",
+        "--augment=true",
+    ]
     rest = ["--force=false", "--classes=a,b", "--job_name=nightly", "--no_use_public_ips"]
     command = launch([*given, *rest], {"TERRASEAM_IMAGE": IMAGE})
     _, options, _ = parse(command, "0")
@@ -158,10 +171,19 @@ def test_an_image_that_is_asked_for_is_kept():
     assert [word for word in command if "image" in word] == ["--sdk_container_image=mine:1"]
 
 
-def test_a_flag_that_is_neither_true_nor_false_ends_the_launcher_with_a_sentence(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["launch.py", "--force=yes"])
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("--force=yes", "the parameter force is true or false, not 'yes'"),
+        ("--force=true", "this image does not know its own name"),
+        ("--sdk_container_image=mine:1", "the following arguments are required"),
+    ],
+)
+def test_what_the_launcher_cannot_use_ends_it_with_a_sentence(monkeypatch, capsys, argument, said):
+    monkeypatch.setattr(sys, "argv", ["launch.py", argument])
+    monkeypatch.delenv("TERRASEAM_IMAGE", raising=False)
     assert run_launcher() == 2
-    assert "the parameter force is true or false, not 'yes'" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
 
 
 def test_workers_get_the_launchers_image_and_nothing_to_install(make_raster, tmp_path):
@@ -172,8 +194,19 @@ def test_workers_get_the_launchers_image_and_nothing_to_install(make_raster, tmp
     staging = tmp_path / "staging"
     staging.mkdir()
     given = {"rasters": make_raster(), "model": bundle, "output": tmp_path / "out", "regularize": "false"}
-    service = {"runner": "DataflowRunner", "project": "test-proj", "region": "us-central1", "job_name": "nightly"}
-    places = {"temp_location": staging, "staging_location": staging, "template_location": staging / "job.json"}
+    service = {
+        "runner": "DataflowRunner",
+        "project": "test-proj",
+        "region": "us-central1",
+        "job_name": "nightly",
+    }
+    # Places on this machine are only taken where the service is on it, too; nothing is asked of it.
+    service["dataflow_endpoint"] = "http://localhost:9"
+    places = {
+        "temp_location": staging,
+        "staging_location": staging,
+        "template_location": staging / "job.json",
+    }
     arguments = [f"--{name}={value}" for name, value in {**given, **service, **places}.items()]
     done = subprocess.run(
         [sys.executable, DEPLOY / "launch.py", *arguments, "--no_auth"],
@@ -189,8 +222,8 @@ def test_workers_get_the_launchers_image_and_nothing_to_install(make_raster, tmp
     )
     assert done.returncode == 0, done.stderr
     job = json.loads((staging / "job.json").read_text())
-    images = {pool["workerHarnessContainerImage"] for pool in job["environment"]["workerPools"]}
-    assert images == {IMAGE}
+    [pool] = job["environment"]["workerPools"]
+    assert {image["containerImage"] for image in pool["sdkHarnessContainerImages"]} == {IMAGE}
     [graph] = staging.rglob("pipeline.pb")
     pipeline = beam_runner_api_pb2.Pipeline.FromString(graph.read_bytes())
     for environment in pipeline.components.environments.values():
@@ -219,7 +252,9 @@ def canonical(name: str) -> str:
 
 
 def test_the_dockerfile_is_clean():
-    lint = subprocess.run(["hadolint", DEPLOY / "Dockerfile"], capture_output=True, text=True, env=with_tools())
+    lint = subprocess.run(
+        ["hadolint", DEPLOY / "Dockerfile"], capture_output=True, text=True, env=with_tools()
+    )
     assert lint.returncode == 0, lint.stdout
 
 
@@ -258,7 +293,9 @@ def test_the_gpu_images_libraries_are_those_that_its_tensorflow_asks_for():
         pytest.skip("another TensorFlow is installed than the image has")
     known = pins("requirements-gpu.txt")
     wanted = [Requirement(line) for line in installed.requires("tensorflow") or ()]
-    cuda = [r for r in wanted if r.marker and not r.marker.evaluate() and r.marker.evaluate({"extra": "and-cuda"})]
+    cuda = [
+        r for r in wanted if r.marker and not r.marker.evaluate() and r.marker.evaluate({"extra": "and-cuda"})
+    ]
     assert {requirement.name for requirement in cuda} == set(known)
     assert all(requirement.specifier.contains(known[requirement.name]) for requirement in cuda)
 
@@ -309,7 +346,9 @@ def test_build_makes_pushes_and_writes_the_template(run_script, tmp_path):
     done, (build, push, template) = run_script("build.sh", IMAGE, "gs://bucket/t.json", DEVICE="gpu")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "deploy"
-    assert f"--file {folder}/Dockerfile --build-arg DEVICE=gpu --build-arg IMAGE={IMAGE} --tag {IMAGE}" in build
+    assert (
+        f"--file {folder}/Dockerfile --build-arg DEVICE=gpu --build-arg IMAGE={IMAGE} --tag {IMAGE}" in build
+    )
     assert push == f"docker push {IMAGE}"
     assert template.startswith(f"gcloud dataflow flex-template build gs://bucket/t.json --image {IMAGE}")
     assert template.endswith(f"--metadata-file {folder}/metadata.json")
@@ -412,7 +451,11 @@ COMMAND = "/opt/terraseam/bin/terraseam segment --config /etc/terraseam/job.toml
 
 
 def test_cron_starts_the_job_every_night_and_prints_only_failures(tmp_path):
-    lines = [line for line in (DEPLOY / "terraseam.cron").read_text().splitlines() if line and line[0] in "*0123456789"]
+    lines = [
+        line
+        for line in (DEPLOY / "terraseam.cron").read_text().splitlines()
+        if line and line[0] in "*0123456789"
+    ]
     [(*times, user, command)] = [line.split(maxsplit=6) for line in lines]
     assert croniter.is_valid(" ".join(times)) and user == "terraseam"
     assert command.startswith(f"{COMMAND} >") and "%" not in command
@@ -420,7 +463,9 @@ def test_cron_starts_the_job_every_night_and_prints_only_failures(tmp_path):
         tool = tmp_path / "terraseam"
         tool.write_text(f"#!/bin/sh\necho what went wrong\nexit {status}\n")
         tool.chmod(0o755)
-        told = command.replace("/opt/terraseam/bin/terraseam", str(tool)).replace("/var/log/terraseam", str(tmp_path))
+        told = command.replace("/opt/terraseam/bin/terraseam", str(tool)).replace(
+            "/var/log/terraseam", str(tmp_path)
+        )
         done = subprocess.run(["/bin/sh", "-c", told], capture_output=True, text=True)
         assert (done.stdout, done.stderr) == (said, ""), status
 
@@ -429,7 +474,9 @@ def test_cron_starts_the_job_every_night_and_prints_only_failures(tmp_path):
 def test_systemd_takes_the_timer_and_the_service(tmp_path):
     service = (DEPLOY / "terraseam.service").read_text()
     assert f"ExecStart={COMMAND}\n" in service
-    (tmp_path / "terraseam.service").write_text(service.replace("/opt/terraseam/bin/terraseam", sys.executable))
+    (tmp_path / "terraseam.service").write_text(
+        service.replace("/opt/terraseam/bin/terraseam", sys.executable)
+    )
     shutil.copy(DEPLOY / "terraseam.timer", tmp_path)
     units = [tmp_path / "terraseam.service", tmp_path / "terraseam.timer"]
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True)
