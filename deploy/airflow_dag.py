@@ -5,7 +5,7 @@ region of Google Cloud are the Airflow variables `terraseam_project` and `terras
 """
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow.providers.google.cloud.operators.dataflow import DataflowStartFlexTemplateOperator
@@ -14,7 +14,7 @@ from airflow.sdk import DAG
 
 NIGHTLY = {
     "schedule": "15 2 * * *",
-    "start_date": datetime(2026, 1, 1, tzinfo=timezone.utc),
+    "start_date": datetime(2026, 1, 1, tzinfo=UTC),
     "catchup": False,  # a run does all that has changed since the last one
     "max_active_runs": 1,
     "default_args": {

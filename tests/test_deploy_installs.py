@@ -6,12 +6,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from test_deploy import DEPLOY, ROOT, instructions
+from deploy_cases import DEPLOY, ROOT, instructions, run
 
 pytestmark = pytest.mark.slow
 installs = pytest.mark.skipif("CI" not in os.environ, reason="installs gigabytes: CI=1 asks for it")
@@ -29,10 +28,9 @@ POLYGONS = (
 )
 
 
-def run(*command, cwd, **environment):
-    done = subprocess.run(
-        [*map(str, command)], cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True
-    )
+def succeed(*command: object, cwd: Path, **environment: str) -> str:
+    """What a command says that does what it is asked for."""
+    done = run(*command, cwd=cwd, env={**os.environ, **environment})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 
@@ -53,18 +51,20 @@ def test_the_image_compiles_all_that_the_main_job_needs_for_any_processor(tmp_pa
     assert "python -m pipeline.warm" in [said for name, said in instructions() if name == "RUN"]
     cache = tmp_path / "compiled"
     ours = {"NUMBA_CACHE_DIR": str(cache), "NUMBA_CPU_NAME": settings()["NUMBA_CPU_NAME"]}
-    run(sys.executable, "-m", "pipeline.warm", cwd=ROOT, **ours)
+    succeed(sys.executable, "-m", "pipeline.warm", cwd=ROOT, **ours)
     before = compiled(cache)
     assert len(before) > 30
     sample = ROOT / "examples" / "coast" / "sample.tif"
     segment = (sys.executable, "-m", "pipeline", "segment", sample, "--model", "coast", "--output")
     for name, options in (("plain", ()), ("small", (*POLYGONS, "--tile", "512", "--sheet", "512"))):
-        run(*segment, tmp_path / name, *options, cwd=ROOT, **ours)
+        succeed(*segment, tmp_path / name, *options, cwd=ROOT, **ours)
     labels = tmp_path / "plain" / "sample" / "labels.tif"
     vectorize = (sys.executable, "-m", "pipeline", "vectorize", labels, "--output")
-    run(*vectorize, tmp_path / "again", *POLYGONS, cwd=ROOT, **ours)
+    succeed(*vectorize, tmp_path / "again", *POLYGONS, cwd=ROOT, **ours)
     assert compiled(cache) == before
-    run(*vectorize, tmp_path / "native", *POLYGONS, cwd=ROOT, NUMBA_CACHE_DIR=str(tmp_path / "native-cache"))
+    succeed(
+        *vectorize, tmp_path / "native", *POLYGONS, cwd=ROOT, NUMBA_CACHE_DIR=str(tmp_path / "native-cache")
+    )
     made = [next((tmp_path / name).glob("*/polygons.geojson")).read_bytes() for name in ("again", "native")]
     assert made[0] == made[1]
 
@@ -73,7 +73,7 @@ def test_the_image_compiles_all_that_the_main_job_needs_for_any_processor(tmp_pa
 def test_the_images_python_layers_install_in_a_new_environment_and_run(tmp_path):
     """Every line of the Dockerfile that runs pip or Python, for the image without CUDA, in its order."""
     python = tmp_path / "python"
-    run(sys.executable, "-m", "venv", python, cwd=tmp_path)
+    succeed(sys.executable, "-m", "venv", python, cwd=tmp_path)
     work = tmp_path / "work"
     work.mkdir()
     stage, source, commands = "", work, []
@@ -93,7 +93,7 @@ def test_the_images_python_layers_install_in_a_new_environment_and_run(tmp_path)
             script = said.replace("/wheels", str(tmp_path / "wheels"))
             path = f"{python / 'bin'}:{os.environ['PATH']}"
             cache = {"NUMBA_CACHE_DIR": str(tmp_path / "compiled"), "NUMBA_CPU_NAME": "generic"}
-            run("bash", "-ec", script, cwd=source, PATH=path, PYTHONPATH="", **cache)
+            succeed("bash", "-ec", script, cwd=source, PATH=path, PYTHONPATH="", **cache)
     assert [command.split()[:2] for command in commands] == [
         ["pip", "install"],
         ["pip", "wheel"],
@@ -101,10 +101,10 @@ def test_the_images_python_layers_install_in_a_new_environment_and_run(tmp_path)
         ["python", "-m"],
     ]
     assert len(compiled(tmp_path / "compiled")) > 30
-    told = run(python / "bin" / "terraseam", "models", "list", cwd=work, PYTHONPATH="")
+    told = succeed(python / "bin" / "terraseam", "models", "list", cwd=work, PYTHONPATH="")
     assert "coast" in told
     engines = "import tensorflow, openvino, onnxruntime, apache_beam.runners.dataflow, google.cloud.storage"
-    run(python / "bin" / "python", "-c", engines, cwd=work, PYTHONPATH="")
+    succeed(python / "bin" / "python", "-c", engines, cwd=work, PYTHONPATH="")
 
 
 def copy(source: Path, target: Path) -> None:
@@ -137,14 +137,14 @@ print(json.dumps([bag.import_errors, {
 @installs
 def test_airflow_reads_the_dags(tmp_path):
     python = tmp_path / "python"
-    run(sys.executable, "-m", "venv", python, cwd=tmp_path)
-    run(python / "bin" / "pip", "install", "--quiet", *AIRFLOW, cwd=tmp_path)
+    succeed(sys.executable, "-m", "venv", python, cwd=tmp_path)
+    succeed(python / "bin" / "pip", "install", "--quiet", *AIRFLOW, cwd=tmp_path)
     dags = tmp_path / "dags"
     dags.mkdir()
     for name in ("airflow_dag.py", "launch.json"):
         shutil.copy(DEPLOY / name, dags)
     home = {"AIRFLOW_HOME": str(tmp_path / "home"), "PYTHONPATH": ""}
-    told = run(python / "bin" / "python", "-c", READ_DAGS, dags, cwd=tmp_path, **home)
+    told = succeed(python / "bin" / "python", "-c", READ_DAGS, dags, cwd=tmp_path, **home)
     errors, found = json.loads(told.splitlines()[-1])
     assert errors == {}
     launch = json.loads((DEPLOY / "launch.json").read_text())
