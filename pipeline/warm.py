@@ -23,8 +23,13 @@ from pipeline.exits import DONE
 SIDES = (530, 700)
 """Height and width of the rasters, in pixels: two of the smallest sheets each way."""
 
-POLYGONS = ("--simplify", "1", "--sieve", "20", "--regularize", "--fill-holes", "30", "--max-region", "256")
-"""Options with which every kind of polygon is made, at a GSD of 1 m."""
+SMOOTH = ("--simplify", "1", "--sieve", "20", "--regularize", "--fill-holes", "30")
+"""Options that work on polygons of label maps, at a GSD of 1 m."""
+
+CUT = ("--max-region", "256")
+"""An option with which label maps are traced as codes, which are of another type."""
+
+VARIANTS = ((), CUT, SMOOTH, (*SMOOTH, *CUT), ("--connectivity", "8"), ("--connectivity", "8", *CUT))
 
 
 def warm() -> int:
@@ -46,13 +51,11 @@ def commands(folder: Path) -> Iterator[list[str]]:
     write_raster(image, np.stack([patches(8) * 36] * 3))
     write_raster(labels, patches(3)[None] // 2)
     small = ("--tile", "512", "--halo", "0", "--sheet", "512", "--any-gsd")
-    for number, (model, options) in enumerate(
-        [("coast", POLYGONS), ("coast", ()), ("buildings-instances", ())]
-    ):
-        places = ("--model", model, "--output", str(folder / str(number)))
-        yield ["segment", str(image), *places, *small, *options]
-    for name, options in (("plain", ()), ("all", POLYGONS)):
-        yield ["vectorize", str(labels), "--output", str(folder / name), "--sheet", "512", *options]
+    for name, model in (("regions", "coast"), ("instances", "buildings-instances")):
+        yield ["segment", str(image), "--model", model, "--output", str(folder / name), *small]
+    yield ["segment", str(image), "--model", "coast", "--output", str(folder / "regions"), *small, *SMOOTH]
+    for number, options in enumerate(VARIANTS):
+        yield ["vectorize", str(labels), "--output", str(folder / str(number)), "--sheet", "512", *options]
 
 
 def patches(side: int) -> np.ndarray:
