@@ -46,6 +46,8 @@ EXAMPLES = {
     "halo": (["auto", "0", "64"], ["", "-1", "half"]),
     "sheet": (["4096"], ["", "0", "auto"]),
     "stitch": (["crop", "blend"], ["", "mean"]),
+    "on-error": (["quarantine", "fail"], ["", "skip"]),
+    "prune": (["true"], ["", "1"]),
     "force": (["true"], ["", "no"]),
 }
 """Parameter of the template -> values that are right, and values that are not."""
