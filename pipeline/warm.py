@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,11 @@ SMOOTH = ("--simplify", "1", "--sieve", "20", "--regularize", "--fill-holes", "3
 CUT = ("--max-region", "256")
 """An option with which label maps are traced as codes, which are of another type."""
 
-VARIANTS = ((), CUT, SMOOTH, (*SMOOTH, *CUT), ("--connectivity", "8"), ("--connectivity", "8", *CUT))
+CORNERS = ("--connectivity", "8")
+"""An option with which corners of regions are looked at, too."""
+
+VARIANTS = [sum(chosen, ()) for chosen in product(((), SMOOTH), ((), CUT), ((), CORNERS))]
+"""All choices of these: types that one function hands to the next depend on them."""
 
 
 def warm() -> int:
@@ -51,11 +56,12 @@ def commands(folder: Path) -> Iterator[list[str]]:
     write_raster(image, np.stack([patches(8) * 36] * 3))
     write_raster(labels, patches(3)[None] // 2)
     small = ("--tile", "512", "--halo", "0", "--sheet", "512", "--any-gsd")
-    for name, model in (("regions", "coast"), ("instances", "buildings-instances")):
-        yield ["segment", str(image), "--model", model, "--output", str(folder / name), *small]
-    yield ["segment", str(image), "--model", "coast", "--output", str(folder / "regions"), *small, *SMOOTH]
+    segment = ["segment", str(image), *small, "--output"]
+    vectorize = ["vectorize", str(labels), "--sheet", "512", "--output"]
+    yield [*segment, str(folder / "instances"), "--model", "buildings-instances"]
     for number, options in enumerate(VARIANTS):
-        yield ["vectorize", str(labels), "--output", str(folder / str(number)), "--sheet", "512", *options]
+        yield [*segment, str(folder / "regions"), "--model", "coast", *options]
+        yield [*vectorize, str(folder / str(number)), *options]
 
 
 def patches(side: int) -> np.ndarray:
