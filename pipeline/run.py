@@ -108,7 +108,7 @@ def run_job(job: Job, build: Build, sheets: int = 0) -> dict[str, Any] | None:
     try:
         with worker_watchdog(say_death), progress(folder, sheets, shown=local and sheets > 0):
             result = pipeline.run()
-            if not local and options.get_all_options().get("dry_run"):
+            if not local and is_handed_over(options):
                 return None
             result.wait_until_finish()
     except Exception as error:
@@ -123,6 +123,12 @@ def run_job(job: Job, build: Build, sheets: int = 0) -> dict[str, Any] | None:
             files.remove_tree(folder.staging)
     files.remove_tree(folder.path)
     return json.loads(files.read_bytes(manifest_path(job.output)))
+
+
+def is_handed_over(options: PipelineOptions) -> bool:
+    """Whether a remote runner only gets a description of the job, so that there is nothing to wait for."""
+    given = options.get_all_options()
+    return bool(given.get("dry_run") or given.get("template_location"))
 
 
 def make_pipeline(job: Job, log: Path) -> tuple[PipelineOptions, beam.Pipeline]:

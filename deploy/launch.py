@@ -1,0 +1,7 @@
+"""What the launcher of the Flex Template runs."""
+
+import sys
+
+from pipeline.template import run_launcher
+
+sys.exit(run_launcher())
