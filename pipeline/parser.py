@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from pipeline.argument_values import Value, text
@@ -61,6 +61,7 @@ def read_arguments(
 
         job = read_job(said["config"], parser, beam=beam)
         found, named, reasons, beams = dict(job.values), job.named, list(job.reasons), [*job.beam, *beams]
+        reasons += _exclude(parser, said, found)
     missing = [_called(action) for action in needed if action.dest not in {*said, *named}]
     if missing:
         reasons.append(
@@ -74,6 +75,30 @@ def read_arguments(
         if isinstance(action.type, Value) and action.type.named and {action.dest} <= {*said} & {*found}:
             said[action.dest] = [*found[action.dest], *said[action.dest]]
     return {**defaults, **found, **said, **({"beam": tuple(beams)} if beam else {})}
+
+
+def _exclude(parser: argparse.ArgumentParser, said: Mapping[str, Any], found: dict[str, Any]) -> list[str]:
+    """Keep apart what excludes each other: an option of the command line takes those of the file away.
+
+    Args:
+        parser: Declares what excludes each other.
+        said: What the command line says.
+        found: What the job file says; options are removed from it.
+
+    Returns:
+        A sentence for those that the file has together.
+    """
+    reasons = []
+    for group in parser._mutually_exclusive_groups:
+        actions = [action for action in group._group_actions if action.dest in found]
+        if any(action.dest in said for action in group._group_actions):
+            for action in actions:
+                del found[action.dest]
+        elif len(actions) > 1:
+            reasons.append(
+                f"{' and '.join(map(_called, actions))} exclude each other; choose one for the job file"
+            )
+    return reasons
 
 
 def part_beam_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[list[str], list[str]]:

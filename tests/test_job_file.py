@@ -198,6 +198,16 @@ def test_the_command_line_goes_before_the_file(tmp_path):
     assert options_of(tmp_path / "job.toml", text, "--tile", "auto").tile is None
 
 
+def test_what_excludes_each_other_does_so_in_a_file_too(tmp_path):
+    file = tmp_path / "job.toml"
+    told = reasons_of(file, WHOLE + "resample = true\nany_gsd = true")
+    assert told == "--resample and --any-gsd exclude each other; choose one for the job file"
+    options = options_of(file, WHOLE + "resample = true\nany_gsd = false", "--any-gsd")
+    assert (options.resample, options.any_gsd) == (False, True)
+    options = options_of(file, WHOLE + "resample = true\nany_gsd = false")
+    assert (options.resample, options.any_gsd) == (True, False)
+
+
 def test_paths_are_relative_to_the_file_and_names_stay_names(tmp_path, monkeypatch):
     (tmp_path / "jobs" / "mine").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
