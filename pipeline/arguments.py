@@ -24,7 +24,8 @@ from pipeline.parser import LOOK, Parser, add_config, read_arguments
 EPILOG = """\
 Any option of Apache Beam may be added: --runner, --direct_num_workers, --project, --region, --temp_location, ...
 
-exit status: 0 done; 1 failed; 2 wrong arguments, or a plan that cannot succeed; 130 interrupted
+exit status: 0 done; 1 failed; 2 wrong arguments, or a plan that cannot succeed; 3 done, but
+sheets are in quarantine; 130 interrupted
 """
 
 
