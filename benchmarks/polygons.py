@@ -72,7 +72,9 @@ def measure(labels: np.ndarray) -> dict[str, Any]:
     ours_s, regions = timed(lambda: by_sheets(labels))
     simple_s, simple = timed(lambda: by_sheets(labels, SIMPLE))
     georef = Georef("EPSG:32632", (0.5, 0.0, 5e5, 0.0, -0.5, 5.6e6), *labels.shape)
-    features_s, made = timed(lambda: features(regions, georef, FeatureOptions("map", CLASSES)))
+    features_s, made = timed(
+        lambda: features(regions, georef, FeatureOptions("map", dict(enumerate(CLASSES))))
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "polygons.geojson"
         write_s, _ = timed(lambda: write_geojson(path, (feature.text for feature in made)))

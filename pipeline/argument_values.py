@@ -64,6 +64,22 @@ def names(said: str) -> tuple[str, ...]:
     return found
 
 
+def label_names(said: str) -> tuple[tuple[int, str], ...]:
+    """Labels and their names: of 0, 1, 2, ..., or of those that stand before them, as in ``10=trees,20=shrubs``."""
+    found = names(said)
+    numbered = [re.fullmatch(r"(-?\d+)\s*=\s*(.+)", name) for name in found]
+    if not any(numbered):
+        return tuple(enumerate(found))
+    labels = [int(match[1]) for match in numbered if match]
+    if len(labels) < len(found):
+        raise ArgumentTypeError(
+            f"{said!r} names some labels by their number and others not; number all or none"
+        )
+    if len(set(labels)) < len(labels):
+        raise ArgumentTypeError(f"{said!r} names a label twice")
+    return tuple((int(match[1]), match[2]) for match in numbered if match)
+
+
 def formats(said: str) -> tuple[str, ...]:
     """Formats of polygons, each once, in the order in which Terraseam lists them."""
     chosen = names(said)

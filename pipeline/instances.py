@@ -24,7 +24,9 @@ from pipeline.plan import Plan
 from pipeline.segment import Sheet, SheetRecord
 from pipeline.store import decode, encode
 from pipeline.stored_labels import by_raster
-from pipeline.vectorize import VectorRecord, pixels_by_label
+from pipeline.tally import Tally
+from pipeline.vectorize import VectorRecord
+from tiles.codes import CodedLabels
 from tiles.instances import Ref, SheetInstances, TileInstance
 from tiles.links import Link, later_neighbours, link_sheet
 from tiles.paint import Patch, paint, patches
@@ -240,7 +242,7 @@ class PaintSheets(beam.DoFn):
         stored = self._store.load(record.key, SheetInstances)
         label_map = paint(window, pieces, stored.valid, self._plan.card.background or 0)
         files.write_bytes(self._folder.painted(raster, row, col), encode(label_map))
-        pixels = pixels_by_label(label_map.labels)
+        pixels = Tally.of(CodedLabels.plain(label_map.labels))
         yield raster, VectorRecord((raster, row, col), pixels, None, record, stored.full_tiles)
         self._timer.update(round((time.perf_counter() - start) * 1000))
 

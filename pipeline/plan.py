@@ -11,12 +11,12 @@ from models.engines.choice import chosen_engine
 from models.ensemble import combined_card
 from pipeline.errors import PlanError
 from pipeline.model_reasons import model_notes, model_reasons
-from pipeline.options import DEFAULT_TILE, SegmentOptions
-from pipeline.polygon_plan import LabelledRaster, PolygonPlan, polygon_reasons, unknown_class_reasons
+from pipeline.options import SegmentOptions
+from pipeline.polygon_plan import LabelledRaster, PolygonPlan, simplify_reasons
 from pipeline.rasters import expand, raster_ids
 from pipeline.reasons import (
     folder_reasons,
-    geometry_reasons,
+    network_reasons,
     raster_reasons,
     resource_reasons,
     result_reasons,
@@ -154,7 +154,7 @@ class Plan:
         return PolygonPlan(
             options=self.options.polygons,
             rasters=tuple(LabelledRaster(raster.id, raster.path, raster.georef) for raster in self.rasters),
-            class_names=tuple(info.name for info in self.card.classes),
+            class_names=dict(enumerate(info.name for info in self.card.classes)),
             labels=self.polygon_labels(),
             side=self.lattice(0).sheet_side,
             output=self.options.output,
@@ -180,21 +180,23 @@ def make_plan(options: SegmentOptions) -> Plan:
     paths, reasons = expand(options.rasters)
     infos = _inspect_all(paths, reasons)
     reasons += folder_reasons(options)
-    networks = _read_networks(options, reasons)
-    card = networks.card
-    reasons += unknown_class_reasons(options.classes, [info.name for info in card.classes], card.name)
-    reasons += geometry_reasons(options, card)
-    rasters: list[RasterPlan] = []
-    for info, name in zip(infos, raster_ids([info.path for info in infos]), strict=True):
-        bands = options.bands or info.colour_bands
-        reasons += raster_reasons(info, bands, networks.cards, options)
-        rasters.append(RasterPlan(name, info.path, info.georef, bands, info.files))
+    ids = raster_ids([info.path for info in infos])
+    rasters = tuple(
+        RasterPlan(name, info.path, info.georef, options.bands or info.colour_bands, info.files)
+        for info, name in zip(infos, ids, strict=True)
+    )
+    grounds = [(info.path, info.georef) for info in infos]
+    reasons += simplify_reasons(options.simplify, grounds, options.core * options.sheet_cores)
     reasons += result_reasons(f"{options.output.rstrip('/')}/{raster.id}" for raster in rasters)
-    if reasons:
+    networks = _read_networks(options, reasons)
+    reasons += network_reasons(options, networks.card)
+    for info, raster in zip(infos, rasters, strict=True):
+        reasons += raster_reasons(info, raster.bands, networks.cards, options)
+    if not rasters:
         raise PlanError(reasons)
     notes = [*model_notes(options, networks.cards), *sample_notes(infos, networks.cards)]
-    plan = _lay_out(options, networks, tuple(rasters), notes)
-    reasons = polygon_reasons(plan.polygons()) + resource_reasons(plan)
+    plan = _lay_out(options, networks, rasters, notes)
+    reasons += resource_reasons(plan)
     if reasons:
         raise PlanError(reasons)
     return plan
@@ -260,8 +262,7 @@ def _lay_out(
 ) -> Plan:
     """Choose core, halo, sheet and stitching, and say what follows from them."""
     card = networks.card
-    core = options.tile or DEFAULT_TILE
-    sheet_cores = max(1, round(options.sheet / core))
+    core, sheet_cores = options.core, options.sheet_cores
     if sheet_cores * core != options.sheet:
         notes.append(
             f"--sheet {options.sheet} is rounded to {sheet_cores * core} px: whole tiles of {core} px"

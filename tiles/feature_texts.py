@@ -25,7 +25,7 @@ def feature_json(
 
     Args:
         identity: Its id.
-        bounds: West, south, east and north, in degrees.
+        bounds: West, south, east and north.
         properties: Its properties.
         parts: Rings of the polygons that it consists of, shell first, each of shape ``(vertices, 2)``.
     """
@@ -66,8 +66,8 @@ class FeatureTexts:
         return _feature(identity, properties, "MultiPolygon", bounds, b"[" + b",".join(polygons) + b"]")
 
     def _bounds_of(self, regions: Sequence[int]) -> Sequence[float]:
-        """West, south, east and north of several regions, in degrees."""
-        extent = Extent()
+        """West, south, east and north of several regions."""
+        extent = Extent(turning=not self._outlines.in_pixels)
         for west, south, east, north in self._outlines.bounds[list(regions)].tolist():
             extent.add((west, south, east, north))
         return extent.bounds() or ()

@@ -49,7 +49,7 @@ def trace_thing(thing: Thing, lattice: Lattice) -> Regions:
         homes = unite({core: trace.summary for core, trace in traces.items()})
         joined = close_regions((trace.fragments, homes[core]) for core, trace in traces.items())
         regions = Regions.concatenate([*(trace.closed for trace in traces.values()), joined]).ordered()
-    return replace(regions, labels=np.full(len(regions), thing.label, np.uint8))
+    return replace(regions, labels=np.full(len(regions), thing.label, np.int64))
 
 
 def _framed(parts: Mapping[tuple[int, int], Part], core: tuple[int, int], lattice: Lattice) -> np.ndarray:
@@ -101,7 +101,7 @@ def thing_features(
     for thing, regions, end in zip(things, traced, ends.tolist(), strict=True):
         own = range(end - len(regions), end)
         name, area = (
-            options.class_names[thing.label],
+            options.name_of(thing.label),
             significant(float(outlines.areas_m2[own.start : own.stop].sum())),
         )
         properties: dict[str, Any] = {

@@ -14,8 +14,9 @@ class VectorizeOptions(PolygonOptions):
     Attributes:
         rasters: Paths, directories and globs of label rasters, as given.
         output: Folder of the results.
-        class_names: Names of the labels 0, 1, 2, ...; None for those in the file, or the labels themselves.
+        class_names: Labels and their names; None for those in the file. Other labels are called by their number.
         classes: Names of the classes to make polygons of; None for all.
+        pixel_coordinates: Whether polygons are in pixels, wherever the rasters lie.
         sheet: Side of a sheet, in pixels.
         work: Folder of intermediate files; None for ``.work`` in `output`.
         beam: Arguments for Beam, as given.
@@ -23,8 +24,9 @@ class VectorizeOptions(PolygonOptions):
 
     rasters: tuple[str, ...]
     output: str
-    class_names: tuple[str, ...] | None = None
+    class_names: tuple[tuple[int, str], ...] | None = None
     classes: tuple[str, ...] | None = None
+    pixel_coordinates: bool = False
     sheet: int = DEFAULT_SHEET
     work: str | None = None
     beam: tuple[str, ...] = ()
