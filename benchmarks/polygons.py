@@ -73,7 +73,7 @@ def measure(labels: np.ndarray) -> dict[str, Any]:
     ours_s, regions = timed(lambda: by_sheets(labels))
     simple_s, simple = timed(lambda: by_sheets(labels, SIMPLE))
     georef = Georef("EPSG:32632", (0.5, 0.0, 5e5, 0.0, -0.5, 5.6e6), *labels.shape)
-    sheets, options = by_home(regions), FeatureOptions("map", CLASSES)
+    sheets, options = by_home(regions), FeatureOptions("map", dict(enumerate(CLASSES)))
     features_s, texts = timed(
         lambda: [feature.text for sheet in sheets for feature in features(sheet, georef, options)]
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.units import count
 from tiles.aoi import AreaOfInterest, area_on
+from tiles.codes import CodedLabels
 from tiles.georef import Georef
 from tiles.stitch import NODATA
 from tiles.truth.vectors import PolygonFile, VectorError, is_vector, listed_reasons, read_polygons
@@ -84,7 +85,7 @@ def _missed_note(missed: Sequence[str]) -> str:
 
 
 def clipped(labels: np.ndarray, area: AreaOfInterest | None, window: Window) -> np.ndarray:
-    """Labels of a window, with nodata outside an area; all of them where there is no area."""
+    """Labels or codes of a window, with nodata outside an area; all of them where there is no area."""
     return labels if area is None else np.where(area.mask(window), labels, np.uint8(NODATA))
 
 
@@ -95,13 +96,14 @@ class ClippedLabels:
         self._plan = plan
         self._source = source
 
-    def read(self, sheet: Any, depth: int) -> np.ndarray:
-        """Labels of a sheet and of `depth` pixels around it, uint8."""
+    def read(self, sheet: Any, depth: int) -> CodedLabels:
+        """Labels of a sheet and of `depth` pixels around it."""
         raster, row, col = sheet.place
         own = self._plan.sheet_window(raster, row, col)
         corner = own.row_off - depth, own.col_off - depth
         window = Window(*corner, own.height + 2 * depth, own.width + 2 * depth)
-        return clipped(self._source.read(sheet, depth), self._plan.area(raster), window)
+        labels = self._source.read(sheet, depth)
+        return CodedLabels(clipped(labels.codes, self._plan.area(raster), window), labels.table)
 
     def scores(self, sheet: Any) -> np.ndarray:
         """Scores of the pixels of a sheet, uint8."""

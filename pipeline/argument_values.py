@@ -109,6 +109,25 @@ names = Value(_names, mark=",")
 """Names, separated by commas; an empty one is a mistake, since places often mean something."""
 
 
+def _label_names(said: str) -> tuple[tuple[int, str], ...]:
+    found = _names(said)
+    numbered = [re.fullmatch(r"(-?\d+)\s*=\s*(.+)", name) for name in found]
+    if not any(numbered):
+        return tuple(enumerate(found))
+    labels = [int(match[1]) for match in numbered if match]
+    if len(labels) < len(found):
+        raise ArgumentTypeError(
+            f"{said!r} names some labels by their number and others not; number all or none"
+        )
+    if len(set(labels)) < len(labels):
+        raise ArgumentTypeError(f"{said!r} names a label twice")
+    return tuple((int(match[1]), match[2]) for match in numbered if match)
+
+
+label_names = Value(_label_names, mark=",")
+"""Labels and their names: of 0, 1, 2, ..., or of those that stand before them, as in ``10=trees,20=shrubs``."""
+
+
 def _formats(said: str) -> tuple[str, ...]:
     chosen = _names(said)
     unknown = [name for name in chosen if name not in FORMATS]

@@ -11,6 +11,7 @@ from pipeline.done import Foreseen
 from pipeline.infer import calls_at_once
 from pipeline.plan import Plan, reach_of
 from pipeline.raster_plan import RasterPlan
+from pipeline.tally import MOST_LISTED
 from pipeline.units import count, format_area, format_bytes, format_gsd, format_pixels
 from tiles.cog import BLOCK
 from tiles.georef import Georef
@@ -216,10 +217,7 @@ def results_table(manifest: Mapping[str, Any]) -> list[str]:
     """What was found in each raster, as a table; and, line by line, where it is."""
     rows: list[Sequence[str]] = [("raster", "class", "share", "polygons", "area")]
     for raster in manifest["rasters"]:
-        for name, found in raster["classes"].items():
-            polygons = f"{found['polygons']:,}" if found["polygons"] is not None else "-"
-            area = format_area(found["polygon_area_m2"]) if found["polygons"] is not None else "-"
-            rows.append((raster["id"], name, f"{found['share']:.1%}", polygons, area))
+        rows += [(raster["id"], *_class_cells(name, found)) for name, found in _classes_of(raster).items()]
         if raster["nodata_share"]:
             rows.append((raster["id"], "(not measured)", f"{raster['nodata_share']:.1%}", "-", "-"))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -231,6 +229,23 @@ def results_table(manifest: Mapping[str, Any]) -> list[str]:
     if len(folders) > SHOWN:
         where.append(f"  and {count(len(folders) - SHOWN, 'more folder')} beside them")
     return ["\n".join(table), *where]
+
+
+def _classes_of(raster: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The classes of a raster, or all together where there are too many to list."""
+    if raster["classes"] is not None:
+        return raster["classes"]
+    return {f"(more than {MOST_LISTED:,} labels)": {**raster, "share": 1 - raster["nodata_share"]}}
+
+
+def _class_cells(name: str, found: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """A row of the table: class, share, polygons and their area."""
+    share = f"{found['share']:.1%}"
+    if found["polygons"] is None:
+        return name, share, "-", "-"
+    in_pixels = found.get("polygon_area_px")
+    area = format_area(found["polygon_area_m2"]) if in_pixels is None else f"{in_pixels:,.0f} px"
+    return name, share, f"{found['polygons']:,}", area
 
 
 def _full_notes(manifest: Mapping[str, Any]) -> list[str]:

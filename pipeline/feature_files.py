@@ -19,6 +19,7 @@ import zstandard
 from pipeline import files
 from pipeline.options import TEXTS
 from pipeline.polygon_plan import PolygonPlan
+from pipeline.tally import MOST_LISTED
 from tiles.features import Feature, FeatureOptions, features
 from tiles.neighbours import Neighbourhood
 from tiles.packed import pack, unpack
@@ -39,13 +40,17 @@ class FeatureRecord:
     Attributes:
         path: The file of features.
         row: Row of the sheets that their first pixels lie in.
-        counts: Number of features by class.
-        areas: Their area by class, in square metres.
+        count: Number of features.
+        area: Their area, in square metres; of features in pixels, in pixels.
+        counts: Number of features by class; None where there are more than `MOST_LISTED` classes.
+        areas: Their area by class.
     """
 
     path: str
     row: int
-    counts: dict[str, int]
+    count: int
+    area: float
+    counts: dict[str, int] | None
     areas: dict[str, float]
 
 
@@ -62,8 +67,9 @@ def write_regions(
     Returns:
         What was written; None where no region is left.
     """
-    made = features(regions, plan.rasters[raster].georef, feature_options(plan, raster), traced)
-    return write_made(path, row, made)
+    ground = plan.rasters[raster].ground
+    made = features(regions, ground, feature_options(plan, raster), traced)
+    return write_made(path, row, made, ground.area_attribute)
 
 
 def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:
@@ -83,8 +89,16 @@ def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:
     )
 
 
-def write_made(path: str, row: int, made: Sequence[Feature]) -> FeatureRecord | None:
+def write_made(
+    path: str, row: int, made: Sequence[Feature], area_attribute: str = "area_m2"
+) -> FeatureRecord | None:
     """Write features that are in the order of their first pixels.
+
+    Args:
+        path: The file.
+        row: Row of the sheets that their first pixels lie in.
+        made: The features.
+        area_attribute: Which of their attributes is the area.
 
     Returns:
         What was written; None where there are none.
@@ -94,9 +108,13 @@ def write_made(path: str, row: int, made: Sequence[Feature]) -> FeatureRecord | 
     write_features(path, made)
     areas: dict[str, list[float]] = {}
     for feature in made:
-        areas.setdefault(feature.properties["class"], []).append(feature.properties["area_m2"])
+        areas.setdefault(feature.properties["class"], []).append(feature.properties[area_attribute])
+    area = math.fsum(one for found in areas.values() for one in found)
+    if len(areas) > MOST_LISTED:
+        return FeatureRecord(path, row, len(made), area, None, {})
     counts = {name: len(found) for name, found in areas.items()}
-    return FeatureRecord(path, row, counts, {name: math.fsum(found) for name, found in areas.items()})
+    sums = {name: math.fsum(found) for name, found in areas.items()}
+    return FeatureRecord(path, row, len(made), area, counts, sums)
 
 
 def write_features(path: str, features: Iterable[Feature]) -> None:

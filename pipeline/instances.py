@@ -26,8 +26,10 @@ from pipeline.plan import Plan
 from pipeline.segment import Sheet, SheetRecord
 from pipeline.store import decode, encode
 from pipeline.stored_labels import by_raster
-from pipeline.vectorize import VectorRecord, pixels_by_label
+from pipeline.tally import Tally
+from pipeline.vectorize import VectorRecord
 from tiles.aoi import clip_thing, tiles_that_see
+from tiles.codes import CodedLabels
 from tiles.instances import Ref, SheetInstances, TileInstance
 from tiles.links import Link, later_neighbours, link_sheet
 from tiles.paint import Patch, paint, patches
@@ -272,7 +274,8 @@ class PaintSheets(beam.DoFn):
             label_map = paint(window, pieces, stored.valid, self._plan.card.background or 0)
             files.write_bytes(self._folder.painted(raster, row, col), encode(label_map))
             polygons = self._plan.polygons()
-            pixels = pixels_by_label(clipped(label_map.labels, polygons.area(raster), window))
+            shown = clipped(label_map.labels, polygons.area(raster), window)
+            pixels = Tally.of(CodedLabels.plain(shown))
             outside = polygons.outside(raster, window)
             yield raster, VectorRecord((raster, row, col), pixels, None, record, stored.full_tiles, outside)
         self._timer.update(round((time.perf_counter() - start) * 1000))

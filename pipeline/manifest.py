@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
 
 from pipeline import files
@@ -24,7 +23,8 @@ from pipeline.options import SegmentOptions
 from pipeline.plan import Plan
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.quarantine import write_quarantine
-from tiles.stitch import NODATA
+from pipeline.tally import Tally
+from tiles.ground import PixelPlane
 
 if TYPE_CHECKING:
     from pipeline.feature_files import FeatureRecord
@@ -210,15 +210,16 @@ def _without_secrets(arguments: Sequence[str]) -> list[str]:
 
 
 def polygon_settings(plan: PolygonPlan) -> dict[str, Any]:
-    """Which polygons were made, and how."""
+    """Which polygons were made, and how; the classes are null where they are all."""
+    area, length = ("px", "px") if plan.in_pixels else ("m2", "m")
     return {
-        "classes": [plan.class_names[label] for label in plan.labels],
+        "classes": None if plan.labels is None else [plan.name_of(label) for label in plan.labels],
         "formats": plan.options.formats,
-        "min_area_m2": plan.options.min_area,
-        "fill_holes_m2": plan.options.fill_holes,
+        f"min_area_{area}": plan.options.min_area,
+        f"fill_holes_{area}": plan.options.fill_holes,
         "min_score": plan.options.min_score,
-        "sieve_m2": plan.options.sieve,
-        "simplify_m": plan.options.simplify,
+        f"sieve_{area}": plan.options.sieve,
+        f"simplify_{length}": plan.options.simplify,
         "regularize": plan.options.regularize,
         "max_region_px": plan.options.max_region,
         "connectivity": plan.options.connectivity,
@@ -242,37 +243,46 @@ def raster_entry(plan: Plan, published: Published) -> dict[str, Any]:
 def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
     """What is said of a raster, its classes and its files, whatever its label map is of."""
     planned = plan.rasters[published.raster]
-    georef = planned.georef
-    pixels = np.sum([record.pixels for record in published.sheets], axis=0)
-    pixels[NODATA] -= sum(record.outside for record in published.sheets)
+    ground = planned.ground
+    tally = Tally.sum(record.pixels for record in published.sheets)
+    nothing = tally.nothing - sum(record.outside for record in published.sheets)
+    seen = tally.measured + nothing
     return {
         "id": planned.id,
         "path": planned.path,
         "folder": result_folder(plan.output, planned.id),
         "published": bool(published.files),
-        "height": georef.height,
-        "width": georef.width,
-        "gsd_m": georef.gsd(),
-        "aoi_share": float(pixels.sum() / (georef.height * georef.width)),
-        "nodata_share": float(pixels[NODATA] / pixels.sum()),
-        "classes": _classes(plan, pixels, published.features),
+        "height": ground.height,
+        "width": ground.width,
+        "gsd_m": None if isinstance(ground, PixelPlane) else ground.gsd(),
+        "aoi_share": seen / (ground.height * ground.width),
+        "nodata_share": nothing / seen if seen else 0.0,
+        "polygons": sum(record.count for record in published.features),
+        f"polygon_{ground.area_attribute}": round(math.fsum(record.area for record in published.features), 1),
+        "classes": _classes(plan, published.raster, tally, seen, published.features),
         "files": published.files,
         "publish_seconds": published.seconds,
     }
 
 
-def _classes(plan: PolygonPlan, pixels: np.ndarray, features: Sequence[FeatureRecord]) -> dict[str, Any]:
-    """Share of the raster, or of the area of interest on it, and polygons, of each class."""
+def _classes(
+    plan: PolygonPlan, raster: int, tally: Tally, seen: int, features: Sequence[FeatureRecord]
+) -> dict[str, Any] | None:
+    """Share and polygons of each class among so many pixels that were seen; None where there are too many to list."""
+    if tally.by_label is None:
+        return None
+    area_key = f"polygon_{plan.rasters[raster].ground.area_attribute}"
     found = {}
-    for label, name in enumerate(plan.class_names):
-        traced = label in plan.labels
+    for label in sorted({*plan.class_names, *tally.by_label}):
+        name, traced = plan.name_of(label), plan.is_wanted(label)
+        pixels = tally.by_label.get(label, 0)
         area = math.fsum(record.areas.get(name, 0.0) for record in features)
         found[name] = {
             "label": label,
-            "pixels": int(pixels[label]),
-            "share": float(pixels[label] / pixels.sum()),
-            "polygons": sum(record.counts.get(name, 0) for record in features) if traced else None,
-            "polygon_area_m2": round(area, 1) if traced else None,
+            "pixels": pixels,
+            "share": pixels / seen if seen else 0.0,
+            "polygons": sum((record.counts or {}).get(name, 0) for record in features) if traced else None,
+            area_key: round(area, 1) if traced else None,
         }
     return found
 

@@ -109,6 +109,16 @@ class SegmentOptions(PolygonOptions):
     beam: tuple[str, ...] = ()
 
     @property
+    def core(self) -> int:
+        """Side of a core, in pixels."""
+        return self.tile or DEFAULT_TILE
+
+    @property
+    def sheet_cores(self) -> int:
+        """Cores along one side of a sheet."""
+        return max(1, round(self.sheet / self.core))
+
+    @property
     def runs_here(self) -> bool:
         """Whether Beam is asked to run on this machine."""
         words = " ".join(self.beam).replace("=", " ").split()

@@ -12,11 +12,18 @@ from models.engines.choice import chosen_engine
 from models.ensemble import combined_card
 from pipeline.errors import PlanError
 from pipeline.model_reasons import model_notes, model_reasons
-from pipeline.options import DEFAULT_TILE, SegmentOptions
-from pipeline.polygon_plan import LabelledRaster, PolygonPlan, polygon_reasons, unknown_class_reasons
+from pipeline.options import SegmentOptions
+from pipeline.polygon_plan import LabelledRaster, PolygonPlan
 from pipeline.raster_plan import Inputs, Place, RasterPlan, inspect_all, plan_inputs
 from pipeline.rasters import expand
-from pipeline.reasons import folder_reasons, geometry_reasons, resource_reasons, result_reasons, sample_notes
+from pipeline.reasons import (
+    border_reasons,
+    folder_reasons,
+    network_reasons,
+    resource_reasons,
+    result_reasons,
+    sample_notes,
+)
 from tiles.georef import Georef
 from tiles.lattice import Halo, Lattice
 from tiles.stitch import StitchMethod, stitch_ring
@@ -149,7 +156,7 @@ class Plan:
                 LabelledRaster(raster.id, raster.path, raster.georef, raster.sheets)
                 for raster in self.rasters
             ),
-            class_names=tuple(info.name for info in self.card.classes),
+            class_names=dict(enumerate(info.name for info in self.card.classes)),
             labels=self.polygon_labels(),
             side=self.lattice(0).sheet_side,
             output=self.options.output,
@@ -176,14 +183,16 @@ def make_plan(options: SegmentOptions) -> Plan:
     paths, reasons = expand(options.rasters)
     infos = inspect_all(paths, reasons)
     reasons += folder_reasons(options)
+    placed = [] if options.resample else [(info.path, info.georef) for info in infos]
+    reasons += border_reasons(options, placed)
     networks = _read_networks(options, reasons)
-    card = networks.card
-    reasons += unknown_class_reasons(options.classes, [info.name for info in card.classes], card.name)
-    reasons += geometry_reasons(options, card)
+    reasons += network_reasons(options, networks.card)
     inputs = plan_inputs(infos, networks.cards, options)
     reasons += inputs.reasons
+    resampled = inputs.rasters if options.resample else ()
+    reasons += border_reasons(options, [(raster.path, raster.georef) for raster in resampled])
     reasons += result_reasons(f"{options.output.rstrip('/')}/{raster.id}" for raster in inputs.rasters)
-    if reasons:
+    if not inputs.rasters:
         raise PlanError(reasons)
     notes = [
         *model_notes(options, networks.cards),
@@ -191,7 +200,7 @@ def make_plan(options: SegmentOptions) -> Plan:
         *sample_notes(inputs.infos, networks.cards),
     ]
     plan = _lay_out(options, networks, inputs, notes)
-    reasons = polygon_reasons(plan.polygons()) + resource_reasons(plan)
+    reasons += resource_reasons(plan)
     if reasons:
         raise PlanError(reasons)
     return plan
@@ -245,8 +254,7 @@ def reach_of(card: Card) -> Halo | None:
 def _lay_out(options: SegmentOptions, networks: _Networks, inputs: Inputs, notes: list[str]) -> Plan:
     """Choose core, halo, sheet and stitching, and say what follows from them."""
     card = networks.card
-    core = options.tile or DEFAULT_TILE
-    sheet_cores = max(1, round(options.sheet / core))
+    core, sheet_cores = options.core, options.sheet_cores
     if sheet_cores * core != options.sheet:
         notes.append(
             f"--sheet {options.sheet} is rounded to {sheet_cores * core} px: whole tiles of {core} px"

@@ -10,6 +10,7 @@ from pipeline.feature_files import FeatureRecord, merge_features
 from pipeline.options import FORMATS
 from pipeline.polygon_plan import PolygonPlan
 from tiles.geojson import write_geojson, write_geojson_lines
+from tiles.ground import PixelPlane
 from tiles.tables import TABLES, Table
 
 FILES = {ending: f"polygons.{ending}" for ending in FORMATS}
@@ -22,13 +23,16 @@ def write_polygons(folder: Path, plan: PolygonPlan, raster: int, records: Iterab
     for record in sorted(records, key=lambda record: record.path):
         rows.setdefault(record.row, []).append(record.path)
     kind = "MultiPolygon" if plan.in_parts else "Polygon"
-    table = Table(plan.rasters[raster].georef, kind, plan.options.regularize)
+    table = Table(plan.rasters[raster].ground, kind, plan.options.regularize)
     for ending in plan.options.formats:
         ordered = chain.from_iterable(merge_features(rows[row], folder) for row in sorted(rows))
         path = folder / FILES[ending]
         if ending in TABLES:
             TABLES[ending](path, ordered, table)
         else:
-            write = write_geojson if ending == "geojson" else write_geojson_lines
+            texts = (feature.text for feature in ordered)
             with path.open("wb") as file:
-                write(file, (feature.text for feature in ordered))
+                if ending == "geojson":
+                    write_geojson(file, texts, crs=PixelPlane.crs if plan.in_pixels else None)
+                else:
+                    write_geojson_lines(file, texts)

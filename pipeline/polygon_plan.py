@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,9 @@ import numpy as np
 
 from pipeline.options import PolygonOptions
 from pipeline.units import count
-from tiles.georef import Georef
+from tiles.codes import NOTHING
+from tiles.georef import OffEarthError
+from tiles.ground import Ground, PixelPlane
 from tiles.lattice import Halo, Lattice
 from tiles.plane import near_px
 from tiles.tolerance import Tolerance
@@ -28,13 +30,13 @@ class LabelledRaster:
     Attributes:
         id: Names the folder of its results.
         path: How the user knows it.
-        georef: Shape, CRS and transform.
+        ground: Where it lies, or its pixels alone.
         sheets: The sheets that are worked on, row by row; None for all.
     """
 
     id: str
     path: str
-    georef: Georef
+    ground: Ground
     sheets: tuple[tuple[int, int], ...] | None = None
 
 
@@ -45,8 +47,8 @@ class PolygonPlan:
     Attributes:
         options: What the user asked for.
         rasters: The rasters, in order.
-        class_names: Names of the labels 0, 1, 2, ...
-        labels: The labels that become polygons.
+        class_names: Names of labels; those without one are called by their number.
+        labels: The labels that become polygons; None for all.
         side: Side of a sheet, in pixels.
         output: Folder of the results.
         of_things: Whether features are the things of a detector, not regions of a label map.
@@ -56,8 +58,8 @@ class PolygonPlan:
 
     options: PolygonOptions
     rasters: tuple[LabelledRaster, ...]
-    class_names: tuple[str, ...]
-    labels: tuple[int, ...]
+    class_names: Mapping[int, str]
+    labels: tuple[int, ...] | None
     side: int
     output: str
     of_things: bool = False
@@ -71,8 +73,8 @@ class PolygonPlan:
 
     def lattice(self, raster: int) -> Lattice:
         """The sheets of a raster, as cores of their size."""
-        georef = self.rasters[raster].georef
-        return Lattice(georef.height, georef.width, self.side, Halo(0, 0, 0, 0), 1)
+        ground = self.rasters[raster].ground
+        return Lattice(ground.height, ground.width, self.side, Halo(0, 0, 0, 0), 1)
 
     def sheet_window(self, raster: int, row: int, col: int) -> Window:
         """The pixels of a sheet."""
@@ -89,7 +91,10 @@ class PolygonPlan:
             return None
         from pipeline.aoi import area_of
 
-        return area_of(self.aoi, self.rasters[raster].georef)
+        ground = self.rasters[raster].ground
+        if isinstance(ground, PixelPlane):
+            raise TypeError("an area of interest is on the Earth, and this raster's polygons are in pixels")
+        return area_of(self.aoi, ground)
 
     def outside(self, raster: int, window: Window) -> int:
         """How many pixels of a window lie outside the area of interest."""
@@ -99,11 +104,29 @@ class PolygonPlan:
     def tolerance(self, raster: int) -> Tolerance | None:
         """How far the borders of a raster may be simplified; None where they are not."""
         metres = self.options.simplify
-        return Tolerance(metres, self.rasters[raster].georef.ground_steps()) if metres is not None else None
+        return Tolerance(metres, self.rasters[raster].ground.ground_steps()) if metres is not None else None
+
+    def name_of(self, label: int) -> str:
+        """What a label is called."""
+        return self.class_names.get(label, str(label))
+
+    def is_wanted(self, label: int) -> bool:
+        """Whether a label becomes polygons."""
+        return self.labels is None or label in self.labels
+
+    def kept(self, table: np.ndarray) -> np.ndarray:
+        """Which codes of a table become polygons: bool, shape ``(codes,)``."""
+        known = table != NOTHING
+        return known if self.labels is None else known & np.isin(table, self.labels)
+
+    @property
+    def in_pixels(self) -> bool:
+        """Whether polygons are in pixels, and what options say of lengths and areas with them."""
+        return any(isinstance(raster.ground, PixelPlane) for raster in self.rasters)
 
     def near(self, raster: int) -> int:
         """How far around regions others are looked for, in columns or rows; 0 where they matter to nothing."""
-        return near_px(self.rasters[raster].georef.ground_steps()) if self.options.regularize else 0
+        return near_px(self.rasters[raster].ground.ground_steps()) if self.options.regularize else 0
 
     def depth(self, raster: int) -> int:
         """How many pixels around a sheet are seen."""
@@ -111,37 +134,59 @@ class PolygonPlan:
         return max(tolerance.reach if tolerance else 0, self.near(raster)) + 1
 
 
-def polygon_reasons(plan: PolygonPlan) -> list[str]:
-    """Cells for things, and a tolerance that is larger than a raster or than what a sheet sees of those beside it."""
-    reasons = []
-    options = plan.options
-    for option, given in (
+def thing_reasons(options: PolygonOptions) -> list[str]:
+    """Options that have no meaning for what a detector finds."""
+    chosen = (
         ("--max-region", options.max_region is not None),
         ("--sieve", options.sieve is not None),
         ("--connectivity 8", options.by_corners),
-    ):
-        if plan.of_things and given:
-            reasons.append(
-                f"{option} is for regions of a label map, and a detector finds whole things; leave it out"
-            )
-    for number, raster in enumerate(plan.rasters):
-        if not plan.in_parts and plan.near(number) >= plan.side:
-            reasons.append(
-                f"--regularize looks {count(plan.near(number), 'pixel')} around the regions of {raster.path}, more than "
-                f"a sheet of {plan.side} px; pass a larger --sheet"
-            )
-        tolerance = plan.tolerance(number)
-        if tolerance is None:
+    )
+    return [
+        f"{option} is for regions of a label map, and a detector finds whole things; leave it out"
+        for option, given in chosen
+        if given
+    ]
+
+
+def sight_reasons(options: PolygonOptions, rasters: Iterable[tuple[str, Ground]], side: int) -> list[str]:
+    """Sheets that are too small to see what stands beside a building."""
+    reasons = []
+    for path, ground in rasters if options.regularize else ():
+        try:
+            near = near_px(ground.ground_steps())
+        except OffEarthError:
             continue
-        smaller = min(raster.georef.height, raster.georef.width)
-        said = f"--simplify {tolerance.metres:g} is {count(tolerance.pixels, 'pixel')} of {raster.path}"
+        if near >= side:
+            reasons.append(
+                f"--regularize looks {count(near, 'pixel')} around the regions of {path}, more than "
+                f"a sheet of {side} px; pass a larger --sheet"
+            )
+    return reasons
+
+
+def simplify_reasons(metres: float | None, rasters: Iterable[tuple[str, Ground]], side: int) -> list[str]:
+    """A tolerance that is larger than a raster or than what a sheet sees of those beside it.
+
+    Args:
+        metres: The tolerance; None where nothing is simplified.
+        rasters: Path and ground of each raster. One that has no place on the Earth has a reason of its own.
+        side: Side of a sheet, in pixels.
+    """
+    reasons = []
+    for path, ground in rasters if metres is not None else ():
+        try:
+            tolerance = Tolerance(metres or 0.0, ground.ground_steps())
+        except OffEarthError:
+            continue
+        smaller = min(ground.height, ground.width)
+        said = f"--simplify {metres:g} is {count(tolerance.pixels, 'pixel')} of {path}"
         if tolerance.pixels >= smaller:
             reasons.append(
                 f"{said}, which is {smaller} px on its smaller side: nothing would be left; pass a smaller one"
             )
-        elif tolerance.reach >= plan.side:
+        elif tolerance.reach >= side:
             reasons.append(
-                f"{said}, more than half a sheet of {plan.side} px; pass a smaller one, or a larger --sheet"
+                f"{said}, more than half a sheet of {side} px; pass a smaller one, or a larger --sheet"
             )
     return reasons
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import psutil
 
 from models.card import Card
-from pipeline.options import DEFAULT_TILE, SegmentOptions
+from pipeline.options import SegmentOptions
+from pipeline.polygon_plan import sight_reasons, simplify_reasons, thing_reasons, unknown_class_reasons
 from pipeline.units import count, format_bytes, format_gsd
 from tiles.cog import BLOCK
+from tiles.georef import Georef
 from tiles.inspect import RasterInfo, is_local
 
 if TYPE_CHECKING:
@@ -23,9 +25,22 @@ if TYPE_CHECKING:
 BYTE_RANGE = 255
 
 
+def border_reasons(options: SegmentOptions, rasters: Sequence[tuple[str, Georef]]) -> list[str]:
+    """Sheets that see too little of those beside them for what is done with borders."""
+    side = options.core * options.sheet_cores
+    return simplify_reasons(options.simplify, rasters, side) + sight_reasons(options, rasters, side)
+
+
+def network_reasons(options: SegmentOptions, card: Card) -> list[str]:
+    """What of the options does not fit what runs."""
+    reasons = unknown_class_reasons(options.classes, [info.name for info in card.classes], card.name)
+    reasons += geometry_reasons(options, card)
+    return reasons + (thing_reasons(options) if card.task == "instances" else [])
+
+
 def geometry_reasons(options: SegmentOptions, card: Card) -> list[str]:
     """A core that fits neither blocks nor stride."""
-    core = options.tile or DEFAULT_TILE
+    core = options.core
     step = math.lcm(BLOCK, card.stride)
     if core % step == 0:
         return []

@@ -6,12 +6,11 @@ from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
 from typing import Generic, TypeVar
 
-import numpy as np
-
 from tiles.apron import Rim, Way, rim_of, with_apron
+from tiles.codes import CodedLabels
 
 KEPT = 64
-"""Rims that a worker keeps: with sheets of 2048 px, 8 kB for each pixel of their depth."""
+"""Rims that a worker keeps: with sheets of 2048 px, 8 kB for each pixel of their depth where labels are of uint8."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -20,14 +19,14 @@ class Rims(Generic[K]):
     """The rims of sheets, by whatever names the sheets.
 
     Args:
-        read: Reads the label map of a sheet, uint8.
+        read: Reads the label map of a sheet.
     """
 
-    def __init__(self, read: Callable[[K], np.ndarray]) -> None:
+    def __init__(self, read: Callable[[K], CodedLabels]) -> None:
         self._read = read
         self._rim = lru_cache(KEPT)(self._read_rim)
 
-    def with_apron(self, labels: np.ndarray, around: Mapping[Way, K], depth: int) -> np.ndarray:
+    def with_apron(self, labels: CodedLabels, around: Mapping[Way, K], depth: int) -> CodedLabels:
         """Labels of a sheet and of `depth` pixels around it; see `tiles.apron.with_apron`."""
         return with_apron(labels, {way: self._rim(name, depth) for way, name in around.items()}, depth)
 

@@ -18,8 +18,10 @@ from pipeline import files
 from pipeline.layout import RunFolder
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.rims import Rims
-from pipeline.vectorize import LabelSheet, LabelSource, inner, pixels_by_label
+from pipeline.tally import Tally
+from pipeline.vectorize import LabelSheet, LabelSource
 from tiles.apron import WAYS
+from tiles.codes import CodedLabels
 from tiles.pixel_sizes import pixel_sizes
 from tiles.sieve import PixelSizes, SheetSieve, SieveSummary, apply_sieve, sieve_seams, sieve_sheet
 
@@ -33,11 +35,11 @@ class SievedSheet:
 
     Attributes:
         sheet: The sheet as it was.
-        counts: Its pixels by label before that, 256 of them.
+        counts: Its pixels by label before that.
     """
 
     sheet: LabelSheet
-    counts: tuple[int, ...]
+    counts: Tally
 
     @property
     def place(self) -> tuple[int, int, int]:
@@ -70,7 +72,7 @@ def sieve(
 
 def sizes_of(plan: PolygonPlan, raster: int) -> PixelSizes:
     """Sizes of the pixels of a raster."""
-    return pixel_sizes(plan.rasters[raster].georef, plan.options.sieve or 0.0)
+    return pixel_sizes(plan.rasters[raster].ground, plan.options.sieve or 0.0)
 
 
 class SieveSheets(beam.DoFn):
@@ -90,7 +92,7 @@ class SieveSheets(beam.DoFn):
         framed = self._source.read(element, 1)
         found = sieve_sheet(framed, (window.row_off, window.col_off), sizes_of(self._plan, raster))
         write_packed(self._folder.sieving(raster, row, col), found)
-        yield raster, (SievedSheet(element, pixels_by_label(inner(framed, 1))), found.summary)
+        yield raster, (SievedSheet(element, Tally.of(framed.inner(1))), found.summary)
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
 
@@ -135,8 +137,8 @@ class SievedLabels:
     def __reduce__(self) -> tuple[Any, ...]:
         return SievedLabels, (self._plan, self._folder, self._source)
 
-    def read(self, sheet: SievedSheet, depth: int) -> np.ndarray:
-        """Labels of a sheet and of `depth` pixels around it, uint8."""
+    def read(self, sheet: SievedSheet, depth: int) -> CodedLabels:
+        """Labels of a sheet and of `depth` pixels around it."""
         raster, row, col = sheet.place
         sheets = self._sheets(raster)
         around = {
@@ -150,8 +152,8 @@ class SievedLabels:
         """Scores of the pixels of a sheet, uint8."""
         return self._source.scores(sheet.sheet)
 
-    def _read(self, place: tuple[int, int, int]) -> np.ndarray:
-        labels: np.ndarray = read_packed(self._folder.sieved(*place))
+    def _read(self, place: tuple[int, int, int]) -> CodedLabels:
+        labels: CodedLabels = read_packed(self._folder.sieved(*place))
         return labels
 
 

@@ -14,6 +14,7 @@ from pipeline.rims import Rims
 from pipeline.segment import SheetRecord
 from pipeline.store import PredictionStore
 from tiles.apron import WAYS, Way
+from tiles.codes import CodedLabels
 from tiles.stitch import LabelMap
 
 
@@ -63,19 +64,23 @@ class StoredLabels:
 
     def __init__(self, store: PredictionStore) -> None:
         self._store = store
-        self._rims = Rims[str](lambda key: self._load(key).labels)
+        self._rims = Rims[str](self._labels)
         self._own = lru_cache(1)(self._load)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StoredLabels, (self._store,)
 
-    def read(self, sheet: Surrounded, depth: int) -> np.ndarray:
-        """Labels of a sheet and of `depth` pixels around it, uint8."""
-        return self._rims.with_apron(self._own(sheet.record.key).labels, sheet.around, depth)
+    def read(self, sheet: Surrounded, depth: int) -> CodedLabels:
+        """Labels of a sheet and of `depth` pixels around it."""
+        own = CodedLabels.plain(self._own(sheet.record.key).labels)
+        return self._rims.with_apron(own, sheet.around, depth)
 
     def scores(self, sheet: Surrounded) -> np.ndarray:
         """Scores of the pixels of a sheet, uint8."""
         return self._own(sheet.record.key).scores
+
+    def _labels(self, key: str) -> CodedLabels:
+        return CodedLabels.plain(self._load(key).labels)
 
     def _load(self, key: str) -> LabelMap:
         return self._store.load(key, LabelMap)

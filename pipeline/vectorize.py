@@ -16,7 +16,9 @@ from pipeline import files
 from pipeline.feature_files import FeatureRecord, write_regions
 from pipeline.layout import RunFolder
 from pipeline.polygon_plan import PolygonPlan
+from pipeline.tally import Tally
 from tiles.cells import cut_into_cells
+from tiles.codes import CodedLabels
 from tiles.neighbours import Neighbourhood, see_neighbours
 from tiles.trace import SheetTrace, simplify_sheet, trace_sheet
 
@@ -39,15 +41,15 @@ class LabelSheet(Protocol):
         """What the first half said of it, where there was one."""
 
     @property
-    def counts(self) -> tuple[int, ...] | None:
-        """Its pixels by label as they are published, 256 of them; None for those of the labels that are read."""
+    def counts(self) -> Tally | None:
+        """Its pixels by label as they are published; None for those of the labels that are read."""
 
 
 class LabelSource(Protocol):
     """Where the label maps of sheets are."""
 
-    def read(self, sheet: Any, depth: int) -> np.ndarray:
-        """Labels of a sheet and of `depth` pixels around it, uint8."""
+    def read(self, sheet: Any, depth: int) -> CodedLabels:
+        """Labels of a sheet and of `depth` pixels around it."""
 
     def scores(self, sheet: Any) -> np.ndarray:
         """Scores of the pixels of a sheet, uint8."""
@@ -59,7 +61,7 @@ class VectorRecord:
 
     Attributes:
         place: Raster, and row and column of the sheet.
-        pixels: Pixels by label, 256 of them; the last counts nodata.
+        pixels: Pixels by label.
         written: Its closed features; None where it has none.
         record: What the first half said of it; None where there was none.
         full_tiles: Tiles on which a detector had no room for more.
@@ -67,7 +69,7 @@ class VectorRecord:
     """
 
     place: tuple[int, int, int]
-    pixels: tuple[int, ...]
+    pixels: Tally
     written: FeatureRecord | None
     record: SheetRecord | None = None
     full_tiles: int = 0
@@ -108,7 +110,7 @@ class VectorizeSheets(beam.DoFn):
             yield beam.pvalue.TaggedOutput(OPEN, (raster, (row, col, trace.summary)))
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
-    def _trace(self, element: LabelSheet) -> tuple[SheetTrace, Neighbourhood, tuple[int, ...]]:
+    def _trace(self, element: LabelSheet) -> tuple[SheetTrace, Neighbourhood, Tally]:
         """Trace a sheet, seen with as much of the sheets around it as its borders need; count its labels.
 
         Returns:
@@ -118,35 +120,19 @@ class VectorizeSheets(beam.DoFn):
         window, tolerance = self._plan.sheet_window(raster, row, col), self._plan.tolerance(raster)
         depth, near = self._plan.depth(raster), self._plan.near(raster)
         labels, scores = self._source.read(element, depth), self._source.scores(element)
-        pixels = element.counts or pixels_by_label(inner(labels, depth))
+        pixels = element.counts or Tally.of(labels.inner(depth))
+        codes, table = labels.codes, labels.table
         side = self._plan.options.max_region
         if side is not None:
-            labels = cut_into_cells(labels, (window.row_off - depth, window.col_off - depth), side)
-        framed = inner(labels, depth - 1)
-        keep, corner = kept_labels(self._plan), (window.row_off - depth, window.col_off - depth)
-        offset, by_corners = (window.row_off, window.col_off), self._plan.options.by_corners
+            codes = cut_into_cells(codes, (window.row_off - depth, window.col_off - depth), side, len(table))
+        height, width = codes.shape
+        framed = codes[depth - 1 : height - depth + 1, depth - 1 : width - depth + 1]
+        offset, corner = (window.row_off, window.col_off), (window.row_off - depth, window.col_off - depth)
+        keep, by_corners = self._plan.kept(table), self._plan.options.by_corners
         trace = trace_sheet(framed, scores, offset, keep, by_corners=by_corners)
         if near:
-            trace = see_neighbours(trace, labels, corner, keep, near)
+            trace = see_neighbours(trace, codes, corner, keep, near)
         traced = Neighbourhood(trace.closed, trace.borders)
         if tolerance is not None:
-            trace = simplify_sheet(trace, labels, corner, tolerance)
-        return trace, traced, pixels
-
-
-def inner(pixels: np.ndarray, depth: int) -> np.ndarray:
-    """Pixels without the outermost `depth` on each side."""
-    height, width = pixels.shape
-    return pixels[depth : height - depth, depth : width - depth]
-
-
-def pixels_by_label(labels: np.ndarray) -> tuple[int, ...]:
-    """Pixels by label, 256 of them."""
-    return tuple(np.bincount(labels.ravel(), minlength=256).tolist())
-
-
-def kept_labels(plan: PolygonPlan) -> np.ndarray:
-    """Which labels become polygons: bool, shape ``(256,)``."""
-    keep = np.zeros(256, bool)
-    keep[list(plan.labels)] = True
-    return keep
+            trace = simplify_sheet(trace, codes, corner, tolerance)
+        return trace.decoded(table), traced, pixels

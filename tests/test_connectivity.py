@@ -22,7 +22,7 @@ from tiles.features import FeatureOptions, features
 from tiles.georef import Georef
 from tiles.tolerance import Tolerance
 
-OPTIONS = FeatureOptions("scene", tuple("abcdef"), in_parts=True, wkb=True)
+OPTIONS = FeatureOptions("scene", dict(enumerate("abcdef")), in_parts=True, wkb=True)
 CORNERS = np.array(
     [[1, 0, 0, 1, 1], [0, 1, 0, 0, 1], [0, 0, 0, 0, 0], [1, 1, 0, 1, 0], [0, 0, 1, 0, 1]], np.uint8
 )

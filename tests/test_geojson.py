@@ -24,7 +24,7 @@ from tiles.rings import densify
 
 GEOD = pyproj.Geod(ellps="WGS84")
 CLASSES = ("sea", "land", "lake", "ice", "sand")
-OPTIONS = FeatureOptions("scene", CLASSES)
+OPTIONS = FeatureOptions("scene", dict(enumerate(CLASSES)))
 
 ACROSS = {
     "pacific": Georef("EPSG:3832", (90_000.0, 0.0, 2.0e6, 0.0, -80_000.0, 2.0e6), 43, 37),
@@ -452,7 +452,7 @@ def test_scores_are_the_mean_of_the_pixels_and_ids_name_the_first_pixel():
     properties = [json.loads(feature.text)["properties"] for feature in found]
     assert [feature.properties for feature in found] == properties
     assert [p["score"] for p in properties] == [round(285 / 3 / 255, 4), round(90 / 3 / 255, 4)]
-    elsewhere = features(regions, georef, FeatureOptions("other", CLASSES))
+    elsewhere = features(regions, georef, FeatureOptions("other", dict(enumerate(CLASSES))))
     ids = [json.loads(feature.text)["id"] for feature in found + elsewhere]
     assert len(set(ids)) == 4
 
@@ -463,9 +463,9 @@ def test_small_regions_are_left_out_by_their_area():
     areas = {
         limit: [
             feature["properties"]["area_m2"]
-            for feature in make_features(labels, georef, FeatureOptions("scene", CLASSES, limit), keeping(0))[
-                1
-            ]
+            for feature in make_features(
+                labels, georef, FeatureOptions("scene", dict(enumerate(CLASSES)), limit), keeping(0)
+            )[1]
         ]
         for limit in (0.0, 150.0, 500.0)
     }
@@ -474,16 +474,19 @@ def test_small_regions_are_left_out_by_their_area():
     assert areas[500.0] == []
 
 
-def test_labels_without_a_name_and_negative_areas_are_refused():
-    labels = np.full((2, 3), 7, np.uint8)
-    with pytest.raises(ValueError, match="label 7 has no name among 5 classes"):
-        make_features(labels, GEOREFS["utm"])
+def test_labels_without_a_name_are_called_by_their_number():
+    labels = np.array([[7, 7, 1]], np.uint8)
+    _, found = make_features(labels, GEOREFS["utm"])
+    assert [feature["properties"]["class"] for feature in found] == ["7", CLASSES[1]]
+
+
+def test_negative_areas_are_refused():
     with pytest.raises(ValueError, match="fill_holes_m2 must be 0 m2 or more, got nan"):
-        FeatureOptions("scene", CLASSES, fill_holes_m2=math.nan)
+        FeatureOptions("scene", dict(enumerate(CLASSES)), fill_holes_m2=math.nan)
     with pytest.raises(ValueError, match="min_score must be 0 to 1, got 2"):
-        FeatureOptions("scene", CLASSES, min_score=2)
+        FeatureOptions("scene", dict(enumerate(CLASSES)), min_score=2)
     with pytest.raises(ValueError, match="min_area_m2 must be 0 m2 or more, got -1"):
-        FeatureOptions("scene", CLASSES, -1)
+        FeatureOptions("scene", dict(enumerate(CLASSES)), -1)
 
 
 def boxed(west, south, east, north):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nets
 import numpy as np
+import psutil
 import pytest
 import rasterio
 
@@ -273,6 +274,33 @@ def test_every_reason_is_collected(plan_of, make_raster, tmp_path):
     assert "has no CRS" in text
     assert "--tile 500 is not a multiple of 512 px" in text and "pass --tile 512" in text
     assert "tiny has no class trees; it has land, water, lake" in text
+
+
+def test_reasons_of_polygons_and_machine_are_told_with_all_others(
+    plan_of, make_raster, tmp_path, monkeypatch
+):
+    machine = psutil.virtual_memory()._replace(total=10**8)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: machine)
+    (tmp_path / "bare").mkdir()
+    options = {"simplify": 1e6, "tile": 500, "classes": ("trees",), "bands": (1, 2)}
+    text = "\n".join(reasons(plan_of, tmp_path / "gone.tif", make_raster(), **options))
+    for words in (
+        "gone.tif does not exist",
+        "scene.tif, which is 37 px on its smaller side: nothing would be left",
+        "--tile 500 is not a multiple of 512 px",
+        "tiny has no class trees",
+        "--bands 1,2 names 2",
+        "of memory, and this machine has 100.0 MB",
+    ):
+        assert words in text
+    text = "\n".join(reasons(plan_of, make_raster(), model=str(tmp_path / "bare"), **options))
+    assert "has no card.json" in text and "on its smaller side: nothing would be left" in text
+
+
+def test_a_raster_off_the_earth_has_one_reason_though_lines_are_simplified(plan_of, make_raster):
+    far = make_raster(name="far.tif", transform=rasterio.Affine(0.5, 0, 5e9, 0, -0.5, 5e9))
+    (reason,) = reasons(plan_of, far, simplify=1e6)
+    assert "far.tif cannot be placed on the Earth" in reason
 
 
 def test_bands_must_exist_and_fit_the_card(plan_of, make_raster):

@@ -346,7 +346,7 @@ def test_features_say_what_was_done(name, tmp_path):
     labels = drawn(rotated(BAR, 17), shapely.Point(20, 20).buffer(12))
     georef = Georef(GEOREFS[name].crs, GEOREFS[name].transform, *labels.shape)
     regions = whole_map(labels, labels, keeping(0))
-    options = FeatureOptions("map", ("ground", "roof", "tank"), regularized=True, wkb=True)
+    options = FeatureOptions("map", dict(enumerate(("ground", "roof", "tank"))), regularized=True, wkb=True)
     tank, roof = features(regions, georef, options)
     assert (tank.properties["regularized"], tank.properties["area_change"]) == (False, 0)
     assert roof.properties["regularized"] and 0 < abs(roof.properties["area_change"]) < 0.02

@@ -5,6 +5,7 @@ import scipy.ndimage
 from georefs import GEOREFS
 from label_maps import random_labels
 
+from tiles.codes import CodedLabels
 from tiles.pixel_sizes import pixel_areas, pixel_sizes
 from tiles.sieve import LARGE, apply_sieve, sieve_seams, sieve_sheet
 from tiles.trace import frame
@@ -27,12 +28,12 @@ def by_sheets(labels, size, sizes, order=lambda keys: keys):
     for row in range(0, labels.shape[0], size):
         for col in range(0, labels.shape[1], size):
             around = framed[row : row + size + 2, col : col + size + 2]
-            sheets[row // size, col // size] = sieve_sheet(around, (row, col), sizes)
+            sheets[row // size, col // size] = sieve_sheet(CodedLabels.plain(around), (row, col), sizes)
     keys = list(sheets)
     settled = sieve_seams({keys[i]: sheets[keys[i]].summary for i in order(np.arange(len(keys)))}, sizes)
     found = np.zeros_like(labels)
     for (row, col), sheet in sheets.items():
-        part = apply_sieve(sheet, settled[row, col])
+        part = apply_sieve(sheet, settled[row, col]).codes
         found[row * size :, col * size :][: part.shape[0], : part.shape[1]] = part
     return found
 

@@ -23,7 +23,7 @@ from tiles.tables import BATCH, TABLES, Table, finest_zoom
 from tiles.truth import geoparquet
 
 ROOT = Path(__file__).parent.parent
-OPTIONS = FeatureOptions("scene", ("sea", "land", "lake", "ice", "rock"), wkb=True)
+OPTIONS = FeatureOptions("scene", dict(enumerate(("sea", "land", "lake", "ice", "rock"))), wkb=True)
 TRUE_FORMATS = ("fgb", "gpkg", "parquet")
 ATTRIBUTES = ["id", "class", "score", "area_m2", "perimeter_m", "raster", "touches_edge"]
 

@@ -24,7 +24,7 @@ from tiles.thing_features import thing_features, trace_thing
 from tiles.things import Thing
 from tiles.window import Window
 
-OPTIONS = FeatureOptions("scene", ("nothing", "roof", "tank"))
+OPTIONS = FeatureOptions("scene", dict(enumerate(("nothing", "roof", "tank"))))
 ALL = Window(0, 0, 150, 170)
 
 

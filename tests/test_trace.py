@@ -146,11 +146,11 @@ def test_only_regions_that_go_on_behind_a_side_stay_open(side, line):
 
 def test_arrays_of_other_shapes_or_types_are_refused():
     labels = np.zeros((3, 4), np.uint8)
-    with pytest.raises(ValueError, match=r"labels must be uint8 .* got int64"):
+    with pytest.raises(ValueError, match=r"labels must be uint8, .* got int64"):
         trace_sheet(frame(labels).astype(np.int64), labels, (0, 0), keeping())
     with pytest.raises(ValueError, match=r"scores must be uint8 \(3, 4\), got uint8 \(4, 3\)"):
         trace_sheet(frame(labels), labels.T.copy(), (0, 0), keeping())
-    with pytest.raises(ValueError, match=r"keep must be bool \(256,\)"):
+    with pytest.raises(ValueError, match=r"keep must be bool, 256 or more, got bool \(4,\)"):
         trace_sheet(frame(labels), labels, (0, 0), np.ones(4, bool))
 
 

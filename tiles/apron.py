@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tiles.codes import CodedLabels, in_one_table
 from tiles.stitch import NODATA
 
 Way = tuple[int, int]
@@ -18,7 +19,7 @@ WAYS: tuple[Way, ...] = tuple((row, col) for row in (-1, 0, 1) for col in (-1, 0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rim:
-    """The outermost labels of a sheet, as its neighbours see them; uint8.
+    """The outermost labels of a sheet, as its neighbours see them.
 
     Attributes:
         top: The topmost rows, shape ``(depth, width)``; fewer rows where the sheet is smaller.
@@ -27,47 +28,47 @@ class Rim:
         right: The rightmost columns.
     """
 
-    top: np.ndarray
-    bottom: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
+    top: CodedLabels
+    bottom: CodedLabels
+    left: CodedLabels
+    right: CodedLabels
 
 
-def rim_of(labels: np.ndarray, depth: int) -> Rim:
+def rim_of(labels: CodedLabels, depth: int) -> Rim:
     """The outermost labels of a sheet, `depth` pixels deep; copies, so that the sheet itself need not stay."""
-    top, bottom = labels[:depth].copy(), labels[-depth:].copy()
-    return Rim(top, bottom, labels[:, :depth].copy(), labels[:, -depth:].copy())
+    first, last, every = slice(depth), slice(-depth, None), slice(None)
+    parts = ((first, every), (last, every), (every, first), (every, last))
+    return Rim(*(labels.part(rows, cols).compact() for rows, cols in parts))
 
 
-def with_apron(labels: np.ndarray, around: Mapping[Way, Rim], depth: int) -> np.ndarray:
+def with_apron(labels: CodedLabels, around: Mapping[Way, Rim], depth: int) -> CodedLabels:
     """A sheet's labels and those around it.
 
     Args:
-        labels: Label map of the sheet, uint8, shape ``(height, width)``.
+        labels: Label map of the sheet, shape ``(height, width)``.
         around: Rims of the sheets beside it, at least `depth` deep where they are as large as that, by the way
             to them; nothing where the raster ends.
         depth: Width of the apron, in pixels.
 
     Returns:
-        uint8, shape ``(height + 2 * depth, width + 2 * depth)``; nodata where the raster ends.
+        Shape ``(height + 2 * depth, width + 2 * depth)``; nodata where the raster ends.
     """
-    wide = np.pad(labels, depth, constant_values=NODATA)
-    for way, rim in around.items():
-        seen = _seen(rim, way, depth)
-        rows, cols = (
-            _place(*axis) for axis in zip(way, labels.shape, seen.shape, (depth, depth), strict=True)
-        )
+    parts = [_seen(rim, way, depth) for way, rim in around.items()]
+    (own, *others), table = in_one_table([labels, *parts])
+    wide = np.pad(own, depth, constant_values=NODATA)
+    for way, seen in zip(around, others, strict=True):
+        rows, cols = (_place(*axis) for axis in zip(way, own.shape, seen.shape, (depth, depth), strict=True))
         wide[rows, cols] = seen
-    return wide
+    return CodedLabels(wide, table)
 
 
-def _seen(rim: Rim, way: Way, depth: int) -> np.ndarray:
+def _seen(rim: Rim, way: Way, depth: int) -> CodedLabels:
     """What is seen of a sheet that lies that way: at most `depth` of its rows, of its columns, or of both."""
     row, col = way
+    ends = {1: slice(depth), 0: slice(None), -1: slice(-depth, None)}
     if row == 0:
-        return rim.left[:, :depth] if col > 0 else rim.right[:, -depth:]
-    strip = rim.top[:depth] if row > 0 else rim.bottom[-depth:]
-    return strip if col == 0 else strip[:, :depth] if col > 0 else strip[:, -depth:]
+        return (rim.left if col > 0 else rim.right).part(ends[0], ends[col])
+    return (rim.top if row > 0 else rim.bottom).part(ends[row], ends[col])
 
 
 def _place(way: int, length: int, seen: int, depth: int) -> slice:

@@ -47,7 +47,7 @@ def close_regions(parts: Iterable[tuple[Fragments, Homes]], tolerance: Tolerance
     vertices, walked_offsets, owners = _relink(pieces, np.repeat(region, np.diff(pieces.region_offsets)))
     walked, walked_marks = pieces.coords[vertices], pieces.marks[vertices]
     coords, marks, ring_offsets = canonical_rings(walked, walked_marks, walked_offsets, owners)
-    labels = np.zeros(len(first), dtype=np.uint8)
+    labels = np.zeros(len(first), dtype=np.int64)
     labels[region] = pieces.labels
     groups = np.zeros_like(first)
     groups[region] = homes.groups

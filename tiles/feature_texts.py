@@ -12,8 +12,6 @@ from tiles.degree_texts import polygons_as_json, rows_as_json
 from tiles.geojson import Extent
 from tiles.outlines import Outlines
 
-_NUMPY = orjson.OPT_SERIALIZE_NUMPY
-
 
 def feature_json(
     identity: str,
@@ -25,14 +23,13 @@ def feature_json(
 
     Args:
         identity: Its id.
-        bounds: West, south, east and north, in degrees.
+        bounds: West, south, east and north.
         properties: Its properties.
         parts: Rings of the polygons that it consists of, shell first, each of shape ``(vertices, 2)``.
     """
     alone = len(parts) == 1
     kind, coordinates = ("Polygon", parts[0]) if alone else ("MultiPolygon", parts)
-    texts = (orjson.dumps(what, option=_NUMPY) for what in (bounds, coordinates))
-    return _feature(identity, properties, kind, *texts)
+    return _feature(identity, properties, kind, _json(bounds), _json(coordinates))
 
 
 class FeatureTexts:
@@ -46,10 +43,14 @@ class FeatureTexts:
     def __init__(self, outlines: Outlines, chosen: np.ndarray) -> None:
         self._outlines = outlines
         self._chosen = chosen.tolist()
-        self._bounds = rows_as_json(outlines.bounds[chosen])
-        self._polygons = polygons_as_json(
-            outlines.lonlat, outlines.ring_offsets, outlines.region_offsets, chosen
-        )
+        if outlines.lonlat.dtype.kind == "i":
+            self._bounds = [_json(bounds) for bounds in outlines.bounds[chosen]]
+            self._polygons = [_json(outlines.parts(region)[0]) for region in self._chosen]
+        else:
+            self._bounds = rows_as_json(outlines.bounds[chosen])
+            self._polygons = polygons_as_json(
+                outlines.lonlat, outlines.ring_offsets, outlines.region_offsets, chosen
+            )
 
     def feature(self, own: range, identity: str, properties: Mapping[str, Any]) -> bytes:
         """The feature of those of the chosen outlines that have the places `own` among them."""
@@ -64,10 +65,14 @@ class FeatureTexts:
         return _feature(identity, properties, "MultiPolygon", bounds, b"[" + b",".join(polygons) + b"]")
 
     def _bounds_of(self, regions: Sequence[int]) -> Sequence[float]:
-        """West, south, east and north of several regions, in degrees."""
-        extent = Extent()
+        """West, south, east and north of several regions."""
+        extent = Extent(turning=not self._outlines.in_pixels)
         extent.add(self._outlines.bounds[list(regions)])
         return extent.bounds() or ()
+
+
+def _json(numbers: object) -> bytes:
+    return orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _feature(

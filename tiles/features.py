@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 
 from tiles.feature_texts import FeatureTexts
-from tiles.georef import Georef
+from tiles.ground import Ground
 from tiles.neighbours import Neighbourhood
 from tiles.outlines import fill_small_holes, outline
 from tiles.regions import Regions, ragged_take
@@ -27,9 +27,9 @@ class FeatureOptions:
 
     Attributes:
         raster: Id of the raster.
-        class_names: Names of the labels 0, 1, 2, ...
-        min_area_m2: Regions smaller than this are left out, in square metres.
-        fill_holes_m2: Holes smaller than this are filled, in square metres.
+        class_names: Names of labels; those without one are called by their number.
+        min_area_m2: Regions smaller than this are left out, in square metres; in pixels on a plane of pixels.
+        fill_holes_m2: Holes smaller than this are filled, in the same unit.
         min_score: Regions with a lower score are left out, 0 to 1.
         regularized: Whether regions get right angles where their outlines support them.
         scored: Whether they have a score; else it is null.
@@ -39,7 +39,7 @@ class FeatureOptions:
     """
 
     raster: str
-    class_names: tuple[str, ...]
+    class_names: Mapping[int, str]
     min_area_m2: float = 0.0
     fill_holes_m2: float = 0.0
     min_score: float = 0.0
@@ -56,6 +56,10 @@ class FeatureOptions:
             raise ValueError(f"fill_holes_m2 must be 0 m2 or more, got {self.fill_holes_m2}")
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score must be 0 to 1, got {self.min_score}")
+
+    def name_of(self, label: int) -> str:
+        """What a label is called."""
+        return self.class_names.get(label, str(label))
 
     def keeps(self, area_m2: float, score: float) -> bool:
         """Whether a feature is large and sure enough."""
@@ -86,7 +90,7 @@ class Feature(NamedTuple):
 
 
 def features(
-    regions: Regions, georef: Georef, options: FeatureOptions, traced: Neighbourhood | None = None
+    regions: Regions, georef: Ground, options: FeatureOptions, traced: Neighbourhood | None = None
 ) -> list[Feature]:
     """One GeoJSON feature for each group of regions that is large enough; most are of one region alone.
 
@@ -97,9 +101,12 @@ def features(
     they were changed and ``area_change`` by how much of their area they grew; the id is a hash of raster, class and first
     pixel. A group of several regions becomes a MultiPolygon, as does a region that crosses the antimeridian.
 
+    On a plane of pixels coordinates are columns and rows, and ``area_px`` and ``perimeter_px`` take the place of
+    ``area_m2`` and ``perimeter_m``.
+
     Args:
         regions: Whole regions, in pixel coordinates of the raster.
-        georef: Where the raster lies.
+        georef: What the raster lies on.
         options: Names and filters.
         traced: The same regions along pixel edges and what lies near them, where they are regularized and were
             simplified or have neighbours.
@@ -108,10 +115,8 @@ def features(
         The features, in the order of the first pixels of their groups.
 
     Raises:
-        ValueError: If a label has no name, or a vertex lies outside the area of the raster's CRS.
+        ValueError: If a vertex lies outside the area of the raster's CRS.
     """
-    if len(regions) and regions.labels.max() >= len(options.class_names):
-        raise ValueError(f"label {regions.labels.max()} has no name among {len(options.class_names)} classes")
     regions, groups = regions.by_group()
     heads = groups[:-1]
     regions = fill_small_holes(regions, georef, options.fill_holes_m2)
@@ -121,7 +126,7 @@ def features(
     outlines = outline(regions, georef)
     scores = (_sums(regions.score_sum, heads) / (255 * np.maximum(_sums(regions.pixels, heads), 1))).tolist()
     areas = _sums(outlines.areas_m2, heads).tolist()
-    names = [options.class_names[label] for label in regions.labels[heads].tolist()]
+    names = list(map(options.name_of, regions.labels[heads].tolist()))
     firsts = list(map(tuple, regions.first[heads].tolist()))
     kept = np.array([i for i in range(len(heads)) if options.keeps(areas[i], scores[i])], np.int64)
     chosen, parts = ragged_take(groups, kept)
@@ -136,8 +141,8 @@ def features(
         properties = {
             "class": names[i],
             "score": round(scores[i], 4) if options.scored else None,
-            "area_m2": said_areas[i],
-            "perimeter_m": perimeters[i],
+            georef.area_attribute: said_areas[i],
+            georef.length_attribute: perimeters[i],
             "raster": options.raster,
             "touches_edge": at_edge[i],
             **(squared.said(*range(groups[i], groups[i + 1])) if squared else {}),
@@ -149,7 +154,7 @@ def features(
 
 
 def _regularized(
-    regions: Regions, georef: Georef, options: FeatureOptions, traced: Neighbourhood | None
+    regions: Regions, georef: Ground, options: FeatureOptions, traced: Neighbourhood | None
 ) -> Regularized:
     exact = Neighbourhood(regions)
     if traced is not None:
@@ -163,7 +168,7 @@ def _sums(values: np.ndarray, heads: np.ndarray) -> np.ndarray:
     return np.add.reduceat(values, heads) if len(heads) else values
 
 
-def group_wkb(regions: Regions, groups: np.ndarray, georef: Georef, *, in_parts: bool) -> np.ndarray:
+def group_wkb(regions: Regions, groups: np.ndarray, georef: Ground, *, in_parts: bool) -> np.ndarray:
     """WKB of groups of regions in the raster's CRS, shells counter-clockwise: object array of shape ``(groups,)``.
 
     Args:
@@ -178,7 +183,7 @@ def group_wkb(regions: Regions, groups: np.ndarray, georef: Georef, *, in_parts:
     return shapely.to_wkb(shapes, byte_order=1)
 
 
-def touches_edge(regions: Regions, georef: Georef) -> np.ndarray:
+def touches_edge(regions: Regions, georef: Ground) -> np.ndarray:
     """Whether each region has an edge of the raster as its own: bool, shape ``(regions,)``."""
     x, y = regions.coords.T
     at_edge = (x == 0) | (x == georef.width) | (y == 0) | (y == georef.height)

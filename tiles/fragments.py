@@ -65,10 +65,10 @@ class Fragments:
             parts.first.astype("<i8"),
             parts.pixels.astype("<i8"),
             parts.score_sum.astype("<i8"),
+            parts.labels.astype("<i8"),
             steps,
             corner_steps,
             border_steps,
-            parts.labels,
             parts.marks,
         )
         header = _HEADER.pack(
@@ -94,16 +94,14 @@ class Fragments:
 
         region_offsets = np.concatenate([[0], np.cumsum(read(count, "<i8"))]).astype(np.int64)
         ring_offsets = np.concatenate([[0], np.cumsum(read(rings, "<i8"))]).astype(np.int64)
-        first, pixels, score_sum = (
+        first, pixels, score_sum, labels = (
             read(2 * count, "<i8").reshape(-1, 2),
-            read(count, "<i8"),
-            read(count, "<i8"),
+            *(read(count, "<i8") for _ in range(3)),
         )
         coords, corner_points, border_points = (
             np.cumsum(read(2 * points, "<i4").reshape(2, points).T, axis=0, dtype=np.int32)
             for points in (vertices, corners, borders)
         )
-        labels = read(count, "u1")
         marks = read(vertices, "u1")
         parts = Regions(coords, marks, ring_offsets, region_offsets, labels, first, pixels, score_sum, first)
         return Fragments(parts, Corners.of(corner_points), Corners.of(border_points))

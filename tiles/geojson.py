@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
@@ -36,7 +36,11 @@ class Written:
 
 
 def write_geojson(
-    target: str | Path | BinaryIO, features: Iterable[bytes], *, name: str | None = None
+    target: str | Path | BinaryIO,
+    features: Iterable[bytes],
+    *,
+    name: str | None = None,
+    crs: str | None = None,
 ) -> Written:
     """Write features as one collection, in the order in which they come; holds one of them at a time.
 
@@ -47,17 +51,19 @@ def write_geojson(
         target: Path of the file, or a binary file that is open for writing and stays open.
         features: JSON of each feature, each with a bbox.
         name: Name of the collection.
+        crs: The CRS of the coordinates where they are no longitudes and latitudes, for which RFC 7946 has no word; it is
+            named as GeoJSON did before (https://geojson.org/geojson-spec.html, section 3), and GDAL reads it.
 
     Raises:
         ValueError: If a feature has no bbox.
     """
     if not isinstance(target, (str, Path)):
-        return _write(target, features, name)
+        return _write(target, features, name, crs)
     path = Path(target)
     unfinished = path.with_name(f"{path.name}.part")
     try:
         with unfinished.open("wb", buffering=_BUFFER) as file:
-            written = _write(file, features, name)
+            written = _write(file, features, name, crs)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -70,10 +76,17 @@ def write_geojson_lines(file: BinaryIO, features: Iterable[bytes]) -> None:
         file.write(feature + b"\n")
 
 
-def _write(file: BinaryIO, features: Iterable[bytes], name: str | None) -> Written:
-    title = b"" if name is None else b'"name":' + orjson.dumps(name) + b","
-    file.write(b'{"type":"FeatureCollection",' + title + b'"features":[')
-    extent, separator, boxes = Extent(), b"\n", list[bytes]()
+def _head(name: str | None, crs: str | None) -> bytes:
+    """What stands before the features of a collection."""
+    members: dict[str, Any] = {"type": "FeatureCollection"}
+    members |= {"name": name} if name is not None else {}
+    members |= {"crs": {"type": "name", "properties": {"name": crs}}} if crs is not None else {}
+    return orjson.dumps(members)[:-1] + b',"features":['
+
+
+def _write(file: BinaryIO, features: Iterable[bytes], name: str | None, crs: str | None) -> Written:
+    file.write(_head(name, crs))
+    extent, separator, boxes = Extent(turning=crs is None), b"\n", list[bytes]()
     for feature in features:
         file.write(separator)
         file.write(feature)
@@ -108,10 +121,14 @@ class Extent:
 
     West and east are kept twice, cut at 180 and at 0 degrees of longitude: the narrower one counts, so that
     a raster across the antimeridian does not seem to reach round the Earth.
+
+    Args:
+        turning: Whether coordinates are longitudes; else, as in pixels, west is always the lesser.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, turning: bool = True) -> None:
         self.count = 0
+        self._turning = turning
         self._atlantic = self._pacific = self._latitudes = _NOTHING
 
     def add(self, boxes: np.ndarray) -> None:
@@ -130,7 +147,7 @@ class Extent:
             return None
         (west, east), (south, north) = self._atlantic, self._latitudes
         low, high = self._pacific
-        if high - low < east - west:
+        if self._turning and high - low < east - west:
             west, east = (round(lon - 360, 7) if lon > 180 else lon for lon in (low, high))
         return west, south, east, north
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyproj
@@ -32,6 +33,8 @@ class Georef:
         width: Raster width, in pixels.
     """
 
+    area_attribute: ClassVar[str] = "area_m2"
+    length_attribute: ClassVar[str] = "perimeter_m"
     crs: str
     transform: tuple[float, float, float, float, float, float]
     height: int

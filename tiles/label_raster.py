@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import warnings
 from dataclasses import dataclass
@@ -11,15 +12,16 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window as RasterioWindow
 
-from tiles.georef import Georef
+from tiles.codes import MOST, CodedLabels
+from tiles.georef import OffEarthError
+from tiles.ground import Ground, PixelPlane
 from tiles.inspect import RasterError, check_file, check_placed, unreadable
 from tiles.open_files import keep_open
 from tiles.source import RasterReadError, damaged
 from tiles.stitch import NODATA
 from tiles.window import Window
 
-MOST = 254
-"""The greatest label."""
+_NAME = re.compile(r"class_(-?\d+)", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +30,21 @@ class LabelRasterInfo:
 
     Attributes:
         path: What GDAL opens.
-        georef: Shape, CRS and transform.
+        ground: Where it lies, or its pixels alone.
         names: Names of its labels where the file has some, by label.
     """
 
     path: str
-    georef: Georef
+    ground: Ground
     names: dict[int, str]
 
 
-def inspect_label_raster(path: str) -> LabelRasterInfo:
+def inspect_label_raster(path: str, *, in_pixels: bool = False) -> LabelRasterInfo:
     """Open a label raster and check that it can be made into polygons.
+
+    Args:
+        path: Path or URL that GDAL opens.
+        in_pixels: Whether polygons are wanted in pixels, so that it does not matter where the raster lies.
 
     Raises:
         RasterError: If it is missing, not a raster, not georeferenced, or not of one band of integers.
@@ -49,7 +55,8 @@ def inspect_label_raster(path: str) -> LabelRasterInfo:
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(path) as dataset:
                 _check_samples(path, dataset)
-                return LabelRasterInfo(path, check_placed(path, dataset), _names(dataset))
+                ground = PixelPlane(dataset.height, dataset.width) if in_pixels else _placed(path, dataset)
+                return LabelRasterInfo(path, ground, _names(dataset))
     except (rasterio.errors.RasterioIOError, OSError, UnicodeError) as error:
         raise unreadable(path, error) from error
 
@@ -59,22 +66,31 @@ def _check_samples(path: str, dataset: Any) -> None:
         raise RasterError(
             f"{path} has {dataset.count} bands, and label rasters have one; take one of them with gdal_translate -b 1"
         )
-    if np.dtype(dataset.dtypes[0]).kind not in "iu":
+    if not dataset.dtypes[0].startswith(("int", "uint")):
         raise RasterError(
             f"{path} has samples of type {dataset.dtypes[0]}, and labels are whole numbers; convert it with "
-            "gdal_translate -ot Byte"
+            "gdal_translate -ot Int32"
         )
+
+
+def _placed(path: str, dataset: Any) -> Ground:
+    try:
+        georef = check_placed(path, dataset)
+    except RasterError as error:
+        raise RasterError(f"{error}; or pass --pixel-coordinates") from error
+    try:
+        georef.gsd()
+    except OffEarthError as error:
+        raise RasterError(
+            f"{path} cannot be placed on the Earth: {error}; or pass --pixel-coordinates"
+        ) from error
+    return georef
 
 
 def _names(dataset: Any) -> dict[int, str]:
     """Names of classes as Terraseam writes them: metadata of the band, class_0, class_1, ..."""
-    tags = dataset.tags(1)
-    found = {}
-    for key, value in tags.items():
-        number = key.lower().removeprefix("class_")
-        if key.lower().startswith("class_") and number.isdecimal() and int(number) <= MOST:
-            found[int(number)] = value
-    return found
+    tags = ((_NAME.fullmatch(key), value) for key, value in dataset.tags(1).items())
+    return {int(match[1]): value for match, value in tags if match}
 
 
 class LabelRaster:
@@ -91,37 +107,43 @@ class LabelRaster:
     def __reduce__(self) -> tuple[Any, ...]:
         return LabelRaster, (self.path,)
 
-    def read(self, window: Window) -> np.ndarray:
-        """Labels of a window, uint8; nodata where nothing was measured, and beyond the raster.
+    def read(self, window: Window) -> CodedLabels:
+        """Labels of a window; none where nothing was measured, and beyond the raster.
 
         Raises:
             RasterReadError: If the raster cannot be read there, or holds what is no label.
         """
-        labels = np.full(window.shape, NODATA, np.uint8)
         dataset = self._dataset()
         inside = window.intersection(Window(0, 0, dataset.height, dataset.width))
-        if inside is not None:
-            labels[inside.within(window)] = self._read_inside(dataset, inside)
-        return labels
+        if inside is None:
+            return CodedLabels.plain(np.full(window.shape, NODATA, np.uint8))
+        found = self._read_inside(dataset, inside)
+        codes = np.full(window.shape, NODATA, found.codes.dtype)
+        codes[inside.within(window)] = found.codes
+        return CodedLabels(codes, found.table)
 
-    def _read_inside(self, dataset: Any, window: Window) -> np.ndarray:
+    def _read_inside(self, dataset: Any, window: Window) -> CodedLabels:
         where = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
         try:
             values = dataset.read(1, window=where)
             known = dataset.read_masks(1, window=where) > 0
         except rasterio.errors.RasterioError as error:
             raise damaged(self.path, window, error) from error
-        wrong = known & ((values < 0) | (values > MOST))
+        if values.dtype == np.uint8 and not (known & (values == NODATA)).any():
+            return CodedLabels.plain(np.where(known, values, np.uint8(NODATA)))
+        wrong = known & ((values < -MOST) | (values > MOST)) if values.dtype.itemsize == 8 else known[:0]
         if wrong.any():
             row, col = np.argwhere(wrong)[0]
             raise RasterReadError(
                 f"{self.path} has the value {values[row, col]} at row {window.row_off + row}, column "
-                f"{window.col_off + col}, and labels are 0 to {MOST}; declare it as nodata with gdal_edit.py -a_nodata, or "
-                "renumber the classes"
+                f"{window.col_off + col}, and labels are {-MOST} to {MOST}; declare it as nodata with gdal_edit.py "
+                "-a_nodata, or renumber the classes"
             )
-        return np.where(known, values, NODATA).astype(np.uint8)
+        return CodedLabels.encode(values, known)
 
     def _dataset(self) -> Any:
         if getattr(self._local, "dataset", None) is None:
-            return keep_open(self, rasterio.open(self.path, sharing=False))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+                return keep_open(self, rasterio.open(self.path, sharing=False))
         return self._local.dataset

@@ -1,4 +1,4 @@
-"""Outlines of regions on the Earth as RFC 7946 wants them, with their areas and bounds."""
+"""Outlines of regions as GeoJSON wants them, on the Earth or in pixels, with their areas and bounds."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ import shapely
 from tiles.area import ring_areas, ring_lengths
 from tiles.dateline import DECIMALS, cut_at_antimeridian
 from tiles.georef import Georef
+from tiles.ground import Ground, PixelPlane
 from tiles.lonlat import lonlat_rings
 from tiles.regions import Regions, ragged_join, ragged_runs, ragged_take
 
 _OVERHANG_DEGREES = 1e-6
+_PIXEL_DECIMALS = 4
 _BATCH = 1 << 15
 """Vertices that are laid on the Earth at once: few enough to stay in a processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outlines:
-    """Outlines of regions in degrees, rounded to 7 decimals.
+    """Outlines of regions in degrees, rounded to 7 decimals; or in pixels, columns for longitudes and rows for latitudes.
 
     Attributes:
         lonlat: Vertices ``(longitude, latitude)`` of all rings, shells counter-clockwise and holes clockwise,
-            float64, shape ``(vertices, 2)``.
+            as seen with y up; float64, but of pixels int32 where they are whole; shape ``(vertices, 2)``.
         ring_offsets: First vertex of each ring and the end of the last, int64, shape ``(rings + 1,)``.
         region_offsets: First ring of each region and the end of the last, int64, shape ``(regions + 1,)``.
-        areas_m2: Area of each region on the WGS 84 ellipsoid, before rounding, shape ``(regions,)``.
-        perimeters_m: Length of the rings of each region on the ellipsoid, before rounding, shape ``(regions,)``.
+        areas_m2: Area of each region on the WGS 84 ellipsoid, before rounding, shape ``(regions,)``; or in pixels.
+        perimeters_m: Length of the rings of each region there, before rounding, shape ``(regions,)``.
         bounds: West, south, east, north of each region; west is the larger where a region crosses the
-            antimeridian. Float64, shape ``(regions, 4)``.
+            antimeridian. Shape ``(regions, 4)``.
         cut: For regions that cross the antimeridian or hold a pole, their parts, which take the place of
             the rings.
+        in_pixels: Whether they are in pixels.
     """
 
     lonlat: np.ndarray
@@ -44,6 +47,7 @@ class Outlines:
     perimeters_m: np.ndarray
     bounds: np.ndarray
     cut: Mapping[int, list[list[np.ndarray]]]
+    in_pixels: bool = False
 
     def parts(self, region: int) -> list[list[np.ndarray]]:
         """Rings of the polygons that make up a region, shell first; each of shape ``(vertices, 2)``."""
@@ -53,14 +57,18 @@ class Outlines:
         return [[self.lonlat[start:end] for start, end in pairwise(offsets.tolist())]]
 
 
-def outline(regions: Regions, georef: Georef) -> Outlines:
-    """Lay regions on the Earth.
+def outline(regions: Regions, ground: Ground) -> Outlines:
+    """Lay regions on the Earth, or on the plane of their pixels.
 
     Raises:
         ValueError: If a vertex lies outside the area of the raster's CRS.
     """
+    if not len(regions):
+        return _joined([])
+    if isinstance(ground, PixelPlane):
+        return _outline_in_pixels(regions)
     runs = ragged_runs(regions.ring_offsets[regions.region_offsets], _BATCH)
-    return _joined([_outline(regions.run(*run), georef) for run in runs])
+    return _joined([_outline(regions.run(*run), ground) for run in runs])
 
 
 def _joined(parts: list[Outlines]) -> Outlines:
@@ -77,11 +85,11 @@ def _joined(parts: list[Outlines]) -> Outlines:
     )
 
 
-def _outline(regions: Regions, georef: Georef) -> Outlines:
+def _outline(regions: Regions, ground: Georef) -> Outlines:
     """The outlines of one region or more."""
-    rings = lonlat_rings(regions, georef)
+    rings = lonlat_rings(regions, ground)
     offsets, shells = rings.ring_offsets, regions.region_offsets[:-1]
-    poles = _enclosed_poles(rings.turns, shells, georef.mirrored)
+    poles = _enclosed_poles(rings.turns, shells, ground.mirrored)
     areas = ring_areas(rings.lonlat, offsets, poles)
     lonlat = _round(_align(rings.lonlat, offsets, regions.region_offsets))
     bounds = _bounds(lonlat, offsets)[shells]
@@ -105,13 +113,47 @@ def _outline(regions: Regions, georef: Georef) -> Outlines:
     )
 
 
-def fill_small_holes(regions: Regions, georef: Georef, least_m2: float) -> Regions:
-    """Regions without their holes that are smaller than so many square metres; the rest of them stays."""
+def _outline_in_pixels(regions: Regions) -> Outlines:
+    """Regions as they are. With y up their shells run counter-clockwise: readers go by the numbers."""
+    coords, offsets = regions.coords, regions.ring_offsets
+    if coords.dtype.kind == "f":
+        coords = np.round(coords, _PIXEL_DECIMALS) + 0.0
+    lengths = np.append(np.hypot(*np.diff(regions.coords, axis=0).T), 0.0)
+    lengths[offsets[1:] - 1] = 0.0
+    shells = regions.region_offsets[:-1]
+    return Outlines(
+        coords,
+        offsets,
+        regions.region_offsets,
+        _net_areas(_areas_in_pixels(regions), regions.region_offsets),
+        np.add.reduceat(np.add.reduceat(lengths, offsets[:-1]), shells),
+        _bounds(coords, offsets)[shells],
+        {},
+        in_pixels=True,
+    )
+
+
+def _areas_in_pixels(regions: Regions) -> np.ndarray:
+    """Area of each ring in pixels, shape ``(rings,)``."""
+    first = np.repeat(regions.coords[regions.ring_offsets[:-1]], np.diff(regions.ring_offsets), axis=0)
+    x, y = (regions.coords - first).astype(np.float64).T
+    twice = np.append(x[:-1] * y[1:] - x[1:] * y[:-1], 0.0)
+    return np.abs(np.add.reduceat(twice, regions.ring_offsets[:-1])) / 2
+
+
+def fill_small_holes(regions: Regions, ground: Ground, least_m2: float) -> Regions:
+    """Regions without their holes that are smaller than so many square metres, or pixels; the rest of them stays."""
     if least_m2 <= 0 or len(regions.ring_offsets) - 1 == len(regions):
         return regions
-    rings, shells = lonlat_rings(regions, georef), regions.region_offsets[:-1]
-    poles = _enclosed_poles(rings.turns, shells, georef.mirrored)
-    stays = np.abs(ring_areas(rings.lonlat, rings.ring_offsets, poles)) >= least_m2
+    shells = regions.region_offsets[:-1]
+    if isinstance(ground, PixelPlane):
+        areas = _areas_in_pixels(regions)
+    else:
+        rings = lonlat_rings(regions, ground)
+        areas = ring_areas(
+            rings.lonlat, rings.ring_offsets, _enclosed_poles(rings.turns, shells, ground.mirrored)
+        )
+    stays = np.abs(areas) >= least_m2
     stays[shells] = True
     vertices, ring_offsets = ragged_take(regions.ring_offsets, np.flatnonzero(stays))
     return replace(

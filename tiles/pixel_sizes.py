@@ -7,31 +7,33 @@ from functools import partial
 import numpy as np
 
 from tiles.area import ring_areas
-from tiles.georef import Georef
+from tiles.ground import Ground, PixelPlane
 from tiles.sieve import LARGE, PixelSizes
 
 
-def pixel_sizes(georef: Georef, least_m2: float) -> PixelSizes:
-    """Sizes of a raster's pixels, where regions of `least_m2` square metres have the size `LARGE`.
+def pixel_sizes(ground: Ground, least_m2: float) -> PixelSizes:
+    """Sizes of a raster's pixels, where regions of `least_m2` square metres, or pixels of a plane, have the size `LARGE`.
 
     Raises:
         ValueError: If `least_m2` is not more than 0.
     """
     if not least_m2 > 0:
         raise ValueError(f"regions must be larger than 0 m2 to be large, got {least_m2}")
-    return partial(_sizes, georef, least_m2)
+    return partial(_sizes, ground, least_m2)
 
 
-def _sizes(georef: Georef, least_m2: float, pixels: np.ndarray) -> np.ndarray:
-    units = np.rint(pixel_areas(georef, pixels) / least_m2 * LARGE)
+def _sizes(ground: Ground, least_m2: float, pixels: np.ndarray) -> np.ndarray:
+    units = np.rint(pixel_areas(ground, pixels) / least_m2 * LARGE)
     return np.clip(units, 1, LARGE).astype(np.int64)
 
 
-def pixel_areas(georef: Georef, pixels: np.ndarray) -> np.ndarray:
-    """Areas on the ellipsoid, in square metres, of pixels ``(row, col)``; shape ``(n,)``."""
+def pixel_areas(ground: Ground, pixels: np.ndarray) -> np.ndarray:
+    """Areas of pixels ``(row, col)`` on the ellipsoid, in square metres; 1 on a plane. Shape ``(n,)``."""
+    if isinstance(ground, PixelPlane):
+        return np.ones(len(pixels))
     ring = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]])
     corners = (pixels[:, None, ::-1] + ring).reshape(-1, 2)
-    lonlat = georef.to_lonlat(corners).reshape(-1, len(ring), 2)
+    lonlat = ground.to_lonlat(corners).reshape(-1, len(ring), 2)
     turns = np.rint((lonlat[..., 0] - lonlat[:, :1, 0]) / 360)
     lonlat[..., 0] -= 360 * turns
     offsets = np.arange(len(pixels) + 1) * len(ring)

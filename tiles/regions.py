@@ -32,7 +32,7 @@ class Regions:
         ring_offsets: First vertex of each ring and the end of the last, int64, shape ``(rings + 1,)``.
         region_offsets: First ring of each region and the end of the last, int64, shape ``(regions + 1,)``;
             a region's shell comes before its holes.
-        labels: Label of each region, uint8, shape ``(regions,)``.
+        labels: Label of each region, int64, shape ``(regions,)``.
         first: First pixel ``(row, col)`` of each region in row-major order, int64, shape ``(regions, 2)``.
         pixels: Number of pixels of each region, int64, shape ``(regions,)``.
         score_sum: Sum of the uint8 scores of those pixels, int64, shape ``(regions,)``.
@@ -136,7 +136,7 @@ class Regions:
             none.astype(np.uint8),
             offsets,
             offsets,
-            none.astype(np.uint8),
+            none.copy(),
             pairs,
             none.copy(),
             none.copy(),

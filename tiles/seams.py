@@ -38,7 +38,7 @@ class SeamSummary:
     """What the neighbours of a sheet need to know of its fragments; small, plain arrays.
 
     Attributes:
-        labels: Label of each fragment, or its code, uint8 or uint16, shape ``(fragments,)``.
+        labels: Label of each fragment, or its code, integers, shape ``(fragments,)``.
         first: First pixel ``(row, col)`` of each fragment, int64, shape ``(fragments, 2)``.
         groups: First pixel of the first fragment of each one's group on this sheet, int64, shape ``(fragments, 2)``;
             fragments of one group touch at corners, where that counts.
@@ -126,10 +126,10 @@ def unite(summaries: Mapping[Key, SeamSummary], *, by_corners: bool = False) -> 
 
 
 def runs(line: np.ndarray) -> np.ndarray:
-    """Runs ``(length, value, ...)`` of equal rows of values, int32, of rows of shape ``(n, values)``."""
+    """Runs ``(length, value, ...)`` of equal rows of values, of rows of shape ``(n, values)`` and of their type."""
     starts = np.flatnonzero(np.concatenate([[True], (line[1:] != line[:-1]).any(axis=1)]))
     lengths = np.diff(np.concatenate([starts, [len(line)]]))
-    return np.column_stack([lengths, line[starts]]).astype(np.int32)
+    return np.column_stack([lengths, line[starts]]).astype(line.dtype)
 
 
 def spread(line: np.ndarray) -> np.ndarray:

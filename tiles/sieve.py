@@ -12,10 +12,11 @@ Sizes are whole numbers, so that sums do not depend on their order: 2**32 is the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tiles.codes import NOTHING, CodedLabels, in_one_table
 from tiles.components import find_components
 from tiles.dissolve import Graph
 from tiles.seams import Key, roots, runs, sides, spread
@@ -27,15 +28,13 @@ LARGE = 1 << 32
 PixelSizes = Callable[[np.ndarray], np.ndarray]
 """Sizes of pixels ``(row, col)``, integers of shape ``(n, 2)``: int64, shape ``(n,)``."""
 
-_KEEP = np.arange(256) != NODATA
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patches:
     """Regions that may be small, or what a sheet has of them, and what they border on.
 
     Attributes:
-        labels: Label of each, uint8, shape ``(patches,)``.
+        labels: Label of each, int64, shape ``(patches,)``.
         pixels: Its pixels, int64.
         first: Its first pixel ``(row, col)``, int64, shape ``(patches, 2)``.
         pairs: Two patches and the pixel edges that they share, int64, shape ``(pairs, 3)``.
@@ -56,7 +55,7 @@ class SieveSummary:
     Attributes:
         patches: Its patches that hang together with one on a seam.
         lines: Top, bottom, left and right: runs ``(length, patch, label)`` along the outermost pixels, patch -1 where there
-            is none; int32, each of shape ``(runs, 3)``.
+            is none, label `NOTHING` where nothing was measured; int64, each of shape ``(runs, 3)``.
     """
 
     patches: Patches
@@ -68,32 +67,32 @@ class SheetSieve:
     """A sheet on which all is settled but what its seams decide on.
 
     Attributes:
-        labels: Its label map, uint8, shape ``(height, width)``.
+        labels: Its label map, shape ``(height, width)``.
         numbers: The open patch of each pixel, from 1; 0 where there is none; int32, same shape.
         summary: What must be known of it elsewhere.
     """
 
-    labels: np.ndarray
+    labels: CodedLabels
     numbers: np.ndarray
     summary: SieveSummary
 
 
-def sieve_sheet(framed: np.ndarray, offset: tuple[int, int], sizes: PixelSizes) -> SheetSieve:
+def sieve_sheet(framed: CodedLabels, offset: tuple[int, int], sizes: PixelSizes) -> SheetSieve:
     """Settle the small regions of one sheet that have nothing to do with its seams.
 
     Args:
-        framed: Label map of the sheet and of one pixel around it, uint8, shape ``(height + 2, width + 2)``; nodata where
-            the raster ends.
+        framed: Label map of the sheet and of one pixel around it, shape ``(height + 2, width + 2)``; nodata where the
+            raster ends.
         offset: First pixel ``(row, col)`` of the sheet in the raster.
         sizes: Sizes of pixels.
     """
-    labels = np.ascontiguousarray(framed[1:-1, 1:-1])
-    found = find_components(labels, np.zeros_like(labels), _KEEP)
+    codes, table = np.ascontiguousarray(framed.inner(1).codes), framed.table
+    found = find_components(codes, np.zeros(codes.shape, np.uint8), table != NOTHING)
     numbers = np.ascontiguousarray(found.numbers[1:-1, 1:-1])
-    own = labels[tuple(found.first.T)]
-    beyond = [line[1:-1] != NODATA for line in sides(framed)]
+    own = codes[tuple(found.first.T)]
+    beyond = [line[1:-1] != NODATA for line in sides(framed.codes)]
     at_seam, goes_on = np.zeros((2, len(own) + 1), bool)
-    for line, there, label in zip(sides(numbers), beyond, sides(framed), strict=True):
+    for line, there, label in zip(sides(numbers), beyond, sides(framed.codes), strict=True):
         at_seam[line[there]] = True
         goes_on[line[(label[1:-1] == own[line - 1]) & there]] = True
     at_seam, goes_on = at_seam[1:], goes_on[1:]
@@ -104,20 +103,28 @@ def sieve_sheet(framed: np.ndarray, offset: tuple[int, int], sizes: PixelSizes) 
     place = np.cumsum(small) - 1
     chosen = np.flatnonzero(small)
     pairs, borders = _edges(numbers, own, small, place)
-    patches = Patches(own[chosen], found.pixels[chosen], first[chosen], pairs, borders)
+    # Codes are in the order of labels, so both are settled alike; other sheets know labels alone.
+    patches = Patches(own[chosen].astype(np.int64), found.pixels[chosen], first[chosen], pairs, borders)
     is_open = _spread_over_clusters(pairs, at_seam[chosen])
     settled = _settle(_take(patches, np.flatnonzero(~is_open)), sizes)
     new = own.copy()
     new[chosen[~is_open]] = settled
-    table = np.concatenate([[NODATA], new]).astype(np.uint8)
+    new_codes = np.append(NODATA, new).astype(codes.dtype)[numbers]
     left = np.zeros(len(own) + 1, np.int32)
     left[1 + chosen[is_open]] = np.arange(1, int(is_open.sum()) + 1)
     lines = [
-        runs(np.stack([left[line] - 1, label], axis=1))
-        for line, label in zip(sides(numbers), sides(labels), strict=True)
+        runs(np.stack([left[line] - 1, table[code]], axis=1))
+        for line, code in zip(sides(numbers), sides(codes), strict=True)
     ]
-    summary = SieveSummary(_take(patches, np.flatnonzero(is_open)), lines)
-    return SheetSieve(table[numbers], left[numbers], summary)
+    summary = SieveSummary(_decoded(_take(patches, np.flatnonzero(is_open)), table), lines)
+    return SheetSieve(CodedLabels(new_codes, table), left[numbers], summary)
+
+
+def _decoded(patches: Patches, table: np.ndarray) -> Patches:
+    """The same with labels for codes."""
+    borders = patches.borders.copy()
+    borders[:, 1] = table[borders[:, 1]]
+    return replace(patches, labels=table[patches.labels], borders=borders)
 
 
 def sieve_seams(summaries: Mapping[Key, SieveSummary], sizes: PixelSizes) -> dict[Key, np.ndarray]:
@@ -128,14 +135,14 @@ def sieve_seams(summaries: Mapping[Key, SieveSummary], sizes: PixelSizes) -> dic
         sizes: Sizes of pixels.
 
     Returns:
-        New label of each open patch of each sheet, uint8, shape ``(patches,)``.
+        New label of each open patch of each sheet, int64, shape ``(patches,)``.
     """
     keys = sorted(summaries)
     counts = [len(summaries[key].patches.labels) for key in keys]
     ends = np.cumsum(counts, dtype=np.int64).tolist()
     base = {key: end - count for key, end, count in zip(keys, ends, counts, strict=True)}
     patches = [summaries[key].patches for key in keys]
-    labels = np.concatenate([np.zeros(0, np.uint8), *(part.labels for part in patches)])
+    labels = np.concatenate([np.zeros(0, np.int64), *(part.labels for part in patches)])
     same, pairs, borders, large = _across(summaries, base)
     home = roots(len(labels), same)
     regions, region = np.unique(home, return_inverse=True)
@@ -158,10 +165,14 @@ def sieve_seams(summaries: Mapping[Key, SieveSummary], sizes: PixelSizes) -> dic
     return {key: settled[base[key] : end] for key, end in zip(keys, ends, strict=True)}
 
 
-def apply_sieve(sheet: SheetSieve, settled: np.ndarray) -> np.ndarray:
-    """The label map of a sheet with the new labels of its open patches; uint8."""
-    table = np.concatenate([[0], settled]).astype(np.uint8)
-    return np.where(sheet.numbers > 0, table[sheet.numbers], sheet.labels)
+def apply_sieve(sheet: SheetSieve, settled: np.ndarray) -> CodedLabels:
+    """The label map of a sheet with the new labels of its open patches."""
+    if not len(settled):
+        return sheet.labels
+    patches = CodedLabels.encode(settled, np.ones(len(settled), bool))
+    (codes, of_patches), table = in_one_table([sheet.labels, patches])
+    of_pixels = np.append(0, of_patches).astype(codes.dtype)[sheet.numbers]
+    return CodedLabels(np.where(sheet.numbers > 0, of_pixels, codes), table)
 
 
 def _edges(
@@ -217,7 +228,7 @@ def _across(
                 continue
             near = _global(summary.lines[side], base[row, col])
             far = _global(summaries[other].lines[opposite], base[other])
-            known = (near[:, 1] != NODATA) & (far[:, 1] != NODATA)
+            known = (near[:, 1] != NOTHING) & (far[:, 1] != NOTHING)
             near, far = near[known], far[known]
             both = (near[:, 0] >= 0) & (far[:, 0] >= 0)
             equal = near[:, 1] == far[:, 1]
@@ -245,7 +256,7 @@ def _global(line: np.ndarray, base: int) -> np.ndarray:
 
 
 def _settle(patches: Patches, sizes: PixelSizes, is_large: np.ndarray | None = None) -> np.ndarray:
-    """The label that each patch ends with, uint8. Patches are whole regions here."""
+    """The label that each patch ends with, int64. Patches are whole regions here."""
     size = patches.pixels * sizes(patches.first)
     graph = Graph(patches.labels.tolist(), size.tolist(), patches.first.tolist(), LARGE)
     graph.join(patches.pairs.tolist(), patches.borders.tolist())
@@ -256,4 +267,4 @@ def _settle(patches: Patches, sizes: PixelSizes, is_large: np.ndarray | None = N
     while smallest is not None:
         graph.dissolve(smallest)
         smallest = graph.smallest()
-    return np.array([graph.labels[graph.find(i)] for i in range(len(size))], np.uint8)
+    return np.array([graph.labels[graph.find(i)] for i in range(len(size))], np.int64)

@@ -19,6 +19,7 @@ from pyarrow import parquet
 
 from tiles.features import Feature
 from tiles.georef import Georef
+from tiles.ground import Ground, PixelPlane
 
 BATCH = 4096
 """Features that are held at once."""
@@ -38,17 +39,6 @@ _FINEST_ZOOM = 22
 _TILE_UNITS = 16
 """Steps of a vector tile's coordinates for each pixel of a map tile."""
 
-_ATTRIBUTES = pyarrow.schema(
-    [
-        ("id", pyarrow.string()),
-        ("class", pyarrow.string()),
-        ("score", pyarrow.float64()),
-        ("area_m2", pyarrow.float64()),
-        ("perimeter_m", pyarrow.float64()),
-        ("raster", pyarrow.string()),
-        ("touches_edge", pyarrow.bool_()),
-    ]
-)
 _WKB = pyarrow.field("geometry", pyarrow.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
 _BBOX = pyarrow.struct([(side, pyarrow.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
 
@@ -58,22 +48,29 @@ class Table:
     """What a table says of all its features.
 
     Attributes:
-        georef: The raster that they lie on; its CRS is that of their geometries.
+        georef: What their raster lies on; its CRS is that of their geometries.
         geometry_type: ``Polygon``, or ``MultiPolygon`` for all.
         regularized: Whether features say that they were given right angles.
     """
 
-    georef: Georef
+    georef: Ground
     geometry_type: str
     regularized: bool = False
 
     @property
     def attributes(self) -> pyarrow.Schema:
         """Its columns beside the geometry."""
-        more = [("regularized", pyarrow.bool_()), ("area_change", pyarrow.float64())]
-        return pyarrow.schema(
-            [*_ATTRIBUTES, *(pyarrow.field(*column) for column in more if self.regularized)]
-        )
+        number, text, truth = pyarrow.float64(), pyarrow.string(), pyarrow.bool_()
+        columns = [("id", text), ("class", text), ("score", number)]
+        columns += [(self.georef.area_attribute, number), (self.georef.length_attribute, number)]
+        columns += [("raster", text), ("touches_edge", truth)]
+        columns += [("regularized", truth), ("area_change", number)] if self.regularized else []
+        return pyarrow.schema(columns)
+
+    @property
+    def crs(self) -> pyproj.CRS:
+        """The CRS of the geometries."""
+        return pyproj.CRS.from_user_input(self.georef.crs)
 
 
 def write_flatgeobuf(path: Path, features: Iterable[Feature], table: Table) -> None:
@@ -98,7 +95,12 @@ def write_pmtiles(path: Path, features: Iterable[Feature], table: Table) -> None
     """Write vector tiles of all zoom levels up to the one that shows single pixels of the raster.
 
     There are no tiles of nothing: without features there is no file.
+
+    Raises:
+        ValueError: If the raster has no place on the Earth.
     """
+    if isinstance(table.georef, PixelPlane):
+        raise ValueError("vector tiles are of the Earth, and the features are in pixels")
     rest = iter(features)
     first = next(rest, None)
     if first is not None:
@@ -139,7 +141,7 @@ def _geo(table: Table, extent: np.ndarray) -> dict[str, Any]:
     column: dict[str, Any] = {
         "encoding": "WKB",
         "geometry_types": [table.geometry_type],
-        "crs": pyproj.CRS.from_user_input(table.georef.crs).to_json_dict(),
+        "crs": table.crs.to_json_dict(),
         "orientation": "counterclockwise",
         "edges": "planar",
         "covering": {"bbox": {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}},
@@ -185,7 +187,7 @@ def _write_with_gdal(
             driver=driver,
             geometry_name="geometry",
             geometry_type=table.geometry_type,
-            crs=pyproj.CRS.from_user_input(table.georef.crs).to_wkt(),
+            crs=table.crs.to_wkt(),
             **options,
         )
     finally:

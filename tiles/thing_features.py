@@ -50,7 +50,7 @@ def trace_thing(thing: Thing, lattice: Lattice) -> Regions:
         homes = unite({core: trace.summary for core, trace in traces.items()})
         joined = close_regions((trace.fragments, homes[core]) for core, trace in traces.items())
         regions = Regions.concatenate([*(trace.closed for trace in traces.values()), joined]).ordered()
-    return replace(regions, labels=np.full(len(regions), thing.label, np.uint8))
+    return replace(regions, labels=np.full(len(regions), thing.label, np.int64))
 
 
 def _framed(parts: Mapping[tuple[int, int], Part], core: tuple[int, int], lattice: Lattice) -> np.ndarray:
@@ -109,7 +109,7 @@ def thing_features(
     )
     made = []
     for thing, regions, own, area, perimeter in zip(things, traced, owned, areas, perimeters, strict=True):
-        name = options.class_names[thing.label]
+        name = options.name_of(thing.label)
         properties: dict[str, Any] = {
             "class": name,
             "score": round(thing.score / 255, 4),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numba import njit
 
-from tiles.cells import LABEL
+from tiles.cells import TOLD_APART
 from tiles.components import Components, find_components
 from tiles.contacts import find_groups, no_groups
 from tiles.corners import Corners, find_corners
@@ -54,6 +54,15 @@ class SheetTrace:
     summary: SeamSummary
     borders: Corners = field(default_factory=Corners.of)
 
+    def decoded(self, table: np.ndarray) -> SheetTrace:
+        """The same with labels for codes, which other sheets understand; `table` is that of `tiles.codes.CodedLabels`."""
+        closed, parts = (
+            replace(regions, labels=table[regions.labels]) for regions in (self.closed, self.fragments.parts)
+        )
+        cells, codes = np.divmod(self.summary.labels.astype(np.int64), len(table))
+        summary = replace(self.summary, labels=TOLD_APART * table[codes] + cells)
+        return SheetTrace(closed, replace(self.fragments, parts=parts), summary)
+
 
 def frame(labels: np.ndarray) -> np.ndarray:
     """A whole label map with a frame of nodata, one pixel wide, as nothing lies around it."""
@@ -71,11 +80,12 @@ def trace_sheet(
     """Trace the 4-connected regions of one sheet.
 
     Args:
-        framed: Label map of the sheet and of one pixel around it, uint8, or the codes of one that
-            `tiles.cells` has cut, uint16; shape ``(height + 2, width + 2)``; nodata where the raster ends.
+        framed: Label map of the sheet and of one pixel around it, or its codes, as `tiles.codes` finds them and
+            `tiles.cells` may have cut them; uint8, uint16 or uint32, shape ``(height + 2, width + 2)``; nodata where the
+            raster ends.
         scores: Score of each pixel of the sheet, uint8, shape ``(height, width)``.
         offset: First pixel ``(row, col)`` of the sheet in the raster.
-        keep: Labels to trace, bool, shape ``(256,)``; the others and nodata are nothing.
+        keep: Labels or codes to trace, bool, shape ``(codes,)``, 256 or more; the others and nodata are nothing.
         by_corners: Whether regions of one label that touch at a corner are one group. Then a group stays open as
             a whole.
 
@@ -83,10 +93,10 @@ def trace_sheet(
         ValueError: If the arrays do not have these shapes and types.
     """
     _check_maps(framed, scores, keep)
-    keep = np.tile(keep, (np.iinfo(framed.dtype).max + 1) // len(keep))
-    components = find_components(framed[1:-1, 1:-1], scores, keep)
-    crossings = crossing_lines(framed, keep)
-    table = _trace_components(components, framed, offset, [bool(line.any()) for line in crossings])
+    kept = np.tile(keep, TOLD_APART)
+    components = find_components(framed[1:-1, 1:-1], scores, kept)
+    crossings = crossing_lines(framed, kept)
+    table = _trace_components(components, framed, offset, [bool(line.any()) for line in crossings], len(keep))
     numbers = components.numbers[1:-1, 1:-1]
     goes_on = np.zeros(len(table.parts) + 1, dtype=bool)
     for line, crossing in zip(sides(numbers), crossings, strict=True):
@@ -110,7 +120,7 @@ def simplify_sheet(
 
     Args:
         trace: What was traced on a sheet.
-        labels: Label map of the sheet and of ``tolerance.reach + 1`` pixels around it, uint8, or codes, uint16;
+        labels: Label map of the sheet and of ``tolerance.reach + 1`` pixels around it, or its codes;
             shape ``(height, width)``; nodata where the raster ends.
         offset: First pixel ``(row, col)`` of that map in the raster.
         tolerance: How far lines may lie from the vertices that they replace.
@@ -123,24 +133,29 @@ def simplify_sheet(
 
 
 def _check_maps(framed: np.ndarray, scores: np.ndarray, keep: np.ndarray) -> None:
-    if framed.ndim != 2 or framed.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"labels must be uint8 (height + 2, width + 2), got {framed.dtype} {framed.shape}")
+    if framed.ndim != 2 or framed.dtype not in (np.uint8, np.uint16, np.uint32):
+        raise ValueError(
+            f"labels must be uint8, uint16 or uint32 (height + 2, width + 2), got {framed.dtype} {framed.shape}"
+        )
     shape = (framed.shape[0] - 2, framed.shape[1] - 2)
     if scores.shape != shape or scores.dtype != np.uint8:
         raise ValueError(f"scores must be uint8 {shape}, got {scores.dtype} {scores.shape}")
-    if keep.shape != (256,) or keep.dtype != np.bool_:
-        raise ValueError(f"keep must be bool (256,), got {keep.dtype} {keep.shape}")
+    if keep.ndim != 1 or len(keep) < 256 or keep.dtype != np.bool_:
+        raise ValueError(f"keep must be bool, 256 or more, got {keep.dtype} {keep.shape}")
+    if framed.dtype != np.uint8 and framed.max(initial=0) >= TOLD_APART * len(keep):
+        raise ValueError(f"codes must be below {TOLD_APART} times {len(keep)}, got {framed.max()}")
 
 
 def _trace_components(
-    components: Components, framed: np.ndarray, offset: tuple[int, int], is_seam: Sequence[bool]
+    components: Components, framed: np.ndarray, offset: tuple[int, int], is_seam: Sequence[bool], span: int
 ) -> Fragments:
     """The rings of all components as they were walked, in the order of components.
 
-    A side is a seam where a region goes on behind it: top, bottom, left and right.
+    A side is a seam where a region goes on behind it: top, bottom, left and right. Codes are below `span` in each kind of
+    cells.
     """
     first = components.first
-    found = (framed[first[:, 0] + 1, first[:, 1] + 1] & LABEL).astype(np.uint8)
+    found = framed[first[:, 0] + 1, first[:, 1] + 1].astype(np.int64) % span
     rim_x = np.zeros(framed.shape[1] - 1, dtype=bool)
     rim_y = np.zeros(framed.shape[0] - 1, dtype=bool)
     rim_y[0], rim_y[-1], rim_x[0], rim_x[-1] = is_seam

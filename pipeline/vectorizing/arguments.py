@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.argument_values import names, path, whole
+from pipeline.argument_values import label_names, names, path, whole
 from pipeline.arguments import add_aoi_argument, add_polygon_arguments
 from pipeline.options import DEFAULT_SHEET
 from pipeline.parser import LOOK, Parser, add_config, read_arguments
@@ -42,14 +42,18 @@ def vectorize_parser() -> Parser:
         nargs="+",
         type=path,
         metavar="LABELS",
-        help="label raster, directory or glob; labels 0 to 254",
+        help="raster of whole numbers, of one band; directory or glob",
     )
     add("--output", required=True, type=path, metavar="DIR", help="folder of the results")
-    add("--class-names", type=names, metavar="a,b",
-        help="names of the labels 0, 1, ... (default: those in the file, else the labels themselves)")  # fmt: skip
+    add("--class-names", type=label_names, metavar="a,b",
+        help="names of the labels 0, 1, ..., or of any, as in 10=trees,20=shrubs (default: those in the file); other "
+        "labels are called by their number")  # fmt: skip
     add("--classes", type=names, metavar="a,b", help="classes to make polygons of (default: all)")
     add_aoi_argument(parser)
     add_polygon_arguments(parser, scored=False)
+    add("--pixel-coordinates", action="store_true",
+        help="write columns and rows of pixels instead of places on the Earth, as of rasters without CRS; M2 and M are "
+        "pixels then")  # fmt: skip
     add("--sheet", type=whole(1), default=DEFAULT_SHEET, metavar="PX",
         help=f"side of the squares that are worked on (default: {DEFAULT_SHEET}); changes no result")  # fmt: skip
     add("--work", type=path, metavar="DIR", help="folder of intermediate files (default: OUTPUT/.work)")

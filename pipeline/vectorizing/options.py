@@ -14,9 +14,10 @@ class VectorizeOptions(PolygonOptions):
     Attributes:
         rasters: Paths, directories and globs of label rasters, as given.
         output: Folder of the results.
-        class_names: Names of the labels 0, 1, 2, ...; None for those in the file, or the labels themselves.
+        class_names: Labels and their names; None for those in the file. Other labels are called by their number.
         classes: Names of the classes to make polygons of; None for all.
         aoi: File of polygons outside which there are no polygons; None for everywhere.
+        pixel_coordinates: Whether polygons are in pixels, wherever the rasters lie.
         sheet: Side of a sheet, in pixels.
         work: Folder of intermediate files; None for ``.work`` in `output`.
         config: The job file that options were taken from; None where there was none.
@@ -25,9 +26,10 @@ class VectorizeOptions(PolygonOptions):
 
     rasters: tuple[str, ...]
     output: str
-    class_names: tuple[str, ...] | None = None
+    class_names: tuple[tuple[int, str], ...] | None = None
     classes: tuple[str, ...] | None = None
     aoi: str | None = None
+    pixel_coordinates: bool = False
     sheet: int = DEFAULT_SHEET
     work: str | None = None
     config: str | None = None

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.errors import PlanError
-from pipeline.polygon_plan import LabelledRaster, PolygonPlan, polygon_reasons, unknown_class_reasons
+from pipeline.polygon_plan import (
+    LabelledRaster,
+    PolygonPlan,
+    sight_reasons,
+    simplify_reasons,
+    unknown_class_reasons,
+)
 from pipeline.rasters import expand, raster_ids
 from pipeline.reasons import folder_reason, result_reasons
 from pipeline.vectorizing.options import VectorizeOptions
+from tiles.georef import Georef
 from tiles.inspect import RasterError
-from tiles.label_raster import MOST, LabelRasterInfo, inspect_label_raster
+from tiles.label_raster import LabelRasterInfo, inspect_label_raster
 
 OURS = "labels"
 """Stem of the label maps that Terraseam writes, each into a folder that is called like its raster."""
@@ -43,7 +51,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     infos = []
     for path in paths:
         try:
-            infos.append(inspect_label_raster(path))
+            infos.append(inspect_label_raster(path, in_pixels=options.pixel_coordinates))
         except RasterError as error:
             reasons.append(str(error))
     for what, folder in (("--output", options.output), ("--work", options.work)):
@@ -51,25 +59,41 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
         reasons += [reason] if reason else []
     names = class_names(options, infos)
     reasons += [] if options.class_names else _name_reasons(infos)
-    if options.class_names and len(set(names)) < len(names):
-        reasons.append("--class-names names a class twice; each label has a name of its own")
-    unknown = [name for name in options.classes or () if name not in names]
-    reasons += unknown_class_reasons(unknown, _in_words(names), infos[0].path) if infos else []
+    reasons += _twice_reasons(names)
+    labels = wanted_labels(options.classes, names)
+    unknown = [name for name, label in labels.items() if label is None]
+    known = [*names.values(), "the numbers of other labels"]
+    reasons += unknown_class_reasons(unknown, known, infos[0].path) if infos else []
     rasters = tuple(
-        LabelledRaster(name, info.path, info.georef)
+        LabelledRaster(name, info.path, info.ground)
         for name, info in zip(raster_ids([name_of(info.path) for info in infos]), infos, strict=True)
     )
-    wanted = options.classes
-    labels = tuple(label for label, name in enumerate(names) if wanted is None or name in wanted)
-    plan = PolygonPlan(options.polygons, rasters, names, labels, options.sheet, options.output, scored=False)
+    wanted = None if options.classes is None else tuple(sorted(x for x in labels.values() if x is not None))
+    plan = PolygonPlan(options.polygons, rasters, names, wanted, options.sheet, options.output, scored=False)
     notes: list[str] = []
-    if options.aoi is not None:
+    if options.aoi is not None and not options.pixel_coordinates:
         plan = _within(plan, options.aoi, reasons, notes)
-    reasons += polygon_reasons(plan)
+    grounds = [(info.path, info.ground) for info in infos]
+    reasons += simplify_reasons(options.simplify, grounds, options.sheet)
+    reasons += sight_reasons(options.polygons, grounds, options.sheet)
+    reasons += _pixel_reasons(options)
     reasons += result_reasons(f"{options.output.rstrip('/')}/{raster.id}" for raster in plan.rasters)
     if reasons:
         raise PlanError(reasons)
     return VectorizePlan(options, plan, tuple(notes))
+
+
+def _pixel_reasons(options: VectorizeOptions) -> list[str]:
+    """What is of the Earth, where polygons are wanted in pixels."""
+    chosen = (
+        ("--format pmtiles is a map of the Earth", "choose other formats", "pmtiles" in options.formats),
+        ("--aoi is a place on the Earth", "leave it out", options.aoi is not None),
+    )
+    return [
+        f"{what}, and --pixel-coordinates have no place on it; {hint}"
+        for what, hint, given in chosen
+        if given and options.pixel_coordinates
+    ]
 
 
 def _within(plan: PolygonPlan, path: str, reasons: list[str], notes: list[str]) -> PolygonPlan:
@@ -80,7 +104,8 @@ def _within(plan: PolygonPlan, path: str, reasons: list[str], notes: list[str]) 
     aoi = read_aoi(path, reasons, notes)
     if aoi is None or not plan.rasters:
         return plan
-    areas = areas_on(aoi, [(raster.path, raster.georef) for raster in plan.rasters], reasons, notes)
+    placed = [(raster.path, raster.ground) for raster in plan.rasters if isinstance(raster.ground, Georef)]
+    areas = areas_on(aoi, placed, reasons, notes)
     rasters = tuple(
         replace(raster, sheets=tuple(sheets_in(area, plan.lattice(number))))
         for number, (raster, area) in enumerate(zip(plan.rasters, areas, strict=True))
@@ -89,20 +114,40 @@ def _within(plan: PolygonPlan, path: str, reasons: list[str], notes: list[str]) 
     return replace(plan, rasters=rasters, aoi=aoi)
 
 
-def class_names(options: VectorizeOptions, infos: Sequence[LabelRasterInfo]) -> tuple[str, ...]:
-    """Names of all labels: those that were given, those that the first raster with names has, else their numbers."""
-    found = next((info.names for info in infos if info.names), {})
+def class_names(options: VectorizeOptions, infos: Sequence[LabelRasterInfo]) -> dict[int, str]:
+    """Names of labels: those that were given, else those that rasters have."""
     if options.class_names:
-        found = dict(enumerate(options.class_names))
-    return tuple(found.get(label, str(label)) for label in range(MOST + 1))
+        return dict(options.class_names)
+    found = {label: name for info in reversed(infos) for label, name in info.names.items()}
+    return dict(sorted(found.items()))
 
 
-def _in_words(names: Sequence[str]) -> list[str]:
-    """Names of labels, of which the last that are but numbers are told as a range."""
-    last = MOST
-    while last >= 0 and names[last] == str(last):
-        last -= 1
-    return [*names[: last + 1], *([f"{last + 1} to {MOST}"] if last < MOST else [])]
+def wanted_labels(classes: Sequence[str] | None, names: Mapping[int, str]) -> dict[str, int | None]:
+    """The label of each class that was asked for, by its name, or its number where it has none; None if there is no such."""
+    by_name = {name: label for label, name in names.items()}
+    found = {}
+    for name in classes or ():
+        number = _number(name)
+        found[name] = by_name.get(name, None if number in names else number)
+    return found
+
+
+def _number(name: str) -> int | None:
+    """The label that is called by its number so; None for other names."""
+    return int(name) if re.fullmatch(r"0|-?[1-9][0-9]*", name) else None
+
+
+def _twice_reasons(names: Mapping[int, str]) -> list[str]:
+    """Labels with one name, or with the number of another one for a name."""
+    reasons, first = [], dict[str, int]()
+    for label, name in names.items():
+        number = _number(name)
+        other = first.setdefault(name, label if number is None or number in names else number)
+        if other != label:
+            reasons.append(
+                f"the labels {other} and {label} are both called {name}; give each a name of its own with --class-names"
+            )
+    return reasons
 
 
 def _name_reasons(infos: Sequence[LabelRasterInfo]) -> list[str]:

@@ -18,6 +18,7 @@ from pipeline.polygon_plan import PolygonPlan
 from pipeline.publish import EndRun, Published, PublishRasters, publish
 from pipeline.run import run_job
 from pipeline.vectorizing.plan import VectorizePlan
+from tiles.codes import CodedLabels
 from tiles.label_raster import LabelRaster
 from tiles.window import Window
 
@@ -45,8 +46,8 @@ class RasterLabels:
     def __init__(self, paths: Sequence[str]) -> None:
         self._rasters = [LabelRaster(path) for path in paths]
 
-    def read(self, sheet: RasterSheet, depth: int) -> np.ndarray:
-        """Labels of a sheet and of `depth` pixels around it, uint8."""
+    def read(self, sheet: RasterSheet, depth: int) -> CodedLabels:
+        """Labels of a sheet and of `depth` pixels around it."""
         window = sheet.window
         around = Window(
             window.row_off - depth,
@@ -115,13 +116,18 @@ def end_vectorize(plan: VectorizePlan, published: Sequence[Published], started: 
 
 
 def vectorize_manifest(plan: VectorizePlan, published: Sequence[Published], started: float) -> dict[str, Any]:
-    """The manifest of a run that has ended; of classes, it lists those that occur."""
-    rasters = [polygons_entry(plan.polygons, one) for one in published]
+    """The manifest of a run that has ended; of classes, it lists those that occur, if they are not too many."""
+    polygons = plan.polygons
+    rasters = [polygons_entry(polygons, one) for one in published]
     for raster in rasters:
-        raster["classes"] = {name: found for name, found in raster["classes"].items() if found["pixels"]}
-    occurring = {name for raster in rasters for name in raster["classes"]}
-    settings = polygon_settings(plan.polygons)
-    settings["classes"] = [name for name in settings["classes"] if name in occurring]
+        if raster["classes"] is not None:
+            raster["classes"] = {name: found for name, found in raster["classes"].items() if found["pixels"]}
+    settings = polygon_settings(polygons)
+    if all(raster["classes"] is not None for raster in rasters):
+        entries = [found for raster in rasters for found in raster["classes"].values()]
+        traced = {found["label"] for found in entries if found["polygons"] is not None}
+        settings["classes"] = [polygons.name_of(label) for label in sorted(traced)]
+    area = f"polygon_{polygons.rasters[0].ground.area_attribute}"
     return {
         **run_entry(started, PACKAGES, plan.options),
         "inputs": {"aoi": plan.polygons.aoi.path if plan.polygons.aoi else None},
@@ -129,12 +135,8 @@ def vectorize_manifest(plan: VectorizePlan, published: Sequence[Published], star
         "counts": {
             "rasters": len(rasters),
             "sheets": sum(len(one.sheets) for one in published),
-            "polygons": sum(
-                found["polygons"] or 0 for raster in rasters for found in raster["classes"].values()
-            ),
-            "polygon_area_m2": math.fsum(
-                found["polygon_area_m2"] or 0 for raster in rasters for found in raster["classes"].values()
-            ),
+            "polygons": sum(raster["polygons"] for raster in rasters),
+            area: math.fsum(raster[area] for raster in rasters),
         },
         "rasters": rasters,
     }
