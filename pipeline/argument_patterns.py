@@ -10,16 +10,17 @@ _NUMBER = r"[0-9]+(\.[0-9]+)?"
 _POSITIVE = rf"({_WHOLE}(\.[0-9]+)?|0+\.[0-9]*[1-9][0-9]*)"
 _NAME = r"[^\s,]([^,\r\n]*[^\s,])?"
 _PLACE = r"(gs|s3)://[^,\r\n]+"
-_RASTER = r"(gs|s3|https?)://[^,\r\n]+"
+_SOURCE = r"(gs|s3|https?)://[^,\r\n]+"
 _FORMAT = f"({'|'.join(FORMATS)})"
 
 PATTERNS = {
-    "rasters": f"^{_RASTER}(,{_RASTER})*$",
+    "rasters": f"^{_SOURCE}(,{_SOURCE})*$",
     "model": f"^{_NAME}(,{_NAME})*$",
     "output": f"^{_PLACE}$",
     "work": f"^{_PLACE}$",
     "bands": f"^{_WHOLE}(,{_WHOLE})*$",
     "classes": f"^{_NAME}(,{_NAME})*$",
+    "aoi": f"^{_SOURCE}$",
     "min-area": f"^{_NUMBER}$",
     "fill-holes": f"^{_NUMBER}$",
     "min-score": r"^(0(\.[0-9]+)?|1(\.0+)?)$",
@@ -34,5 +35,5 @@ PATTERNS = {
 }
 """Name of an argument of ``terraseam segment`` that takes a text or a number -> what its values match.
 
-Lists are separated by commas. Rasters and results lie where workers of a service can reach them.
+Lists are separated by commas. Places are those that workers of a service can reach.
 """

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.argument_patterns import PATTERNS
-from pipeline.arguments import segment_parser
+from pipeline.arguments import parsers
 from pipeline.cli import main
 from pipeline.exits import IMPOSSIBLE, fail
+from pipeline.job_schema import OF_ONE_CALL
 
 IMAGE_VARIABLE = "TERRASEAM_IMAGE"
 """The environment variable in which an image holds its own name."""
@@ -30,8 +31,9 @@ class ParameterError(ValueError):
 
 
 def parameters() -> dict[str, argparse.Action]:
-    """What ``terraseam segment`` takes: name of the parameter -> its declaration."""
-    actions = [action for action in segment_parser()._actions if action.dest != "help"]
+    """What ``terraseam segment`` takes, and job files, too: name of the parameter -> its declaration."""
+    _, commands = parsers("")
+    actions = [action for action in commands["segment"]._actions if action.dest not in OF_ONE_CALL]
     return {(action.option_strings or [action.dest])[-1].lstrip("-"): action for action in actions}
 
 

@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import sys
-import tomllib
 from importlib import metadata as installed
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from deploy_cases import DEPLOY, IMAGE, ROOT, instructions, options_of, run
 from packaging.requirements import Requirement
 
 from pipeline.arguments import parse
-from pipeline.template import metadata, parameters
+from pipeline.template import metadata
 
 SCRIPTS = sorted(DEPLOY.glob("*.sh"))
 
@@ -205,18 +204,7 @@ def test_the_launch_is_one_that_dataflow_and_the_template_take():
 
 
 def test_the_job_is_one_that_segment_takes():
-    job = tomllib.loads((DEPLOY / "job.toml").read_text())
-    arguments: list[str] = []
-    for field, value in job.items():
-        action = parameters()[field.replace("_", "-")]
-        values = list(map(str, value)) if isinstance(value, list) else [str(value)]
-        if not action.option_strings:
-            arguments += values
-        elif action.nargs == 0:
-            arguments += action.option_strings if value else []
-        else:
-            arguments += [f"{action.option_strings[0]}={','.join(values)}"]
-    _, options, _ = parse(["segment", *arguments], "0")
+    _, options, _ = parse(["segment", "--config", str(DEPLOY / "job.toml")], "0")
     assert options.rasters and options.models and options.formats == ("geojson", "fgb")
 
 

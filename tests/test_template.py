@@ -14,7 +14,8 @@ import pytest
 from deploy_cases import DEPLOY, IMAGE, NEEDED, ROOT, options_of, run
 
 from pipeline.argument_patterns import PATTERNS
-from pipeline.arguments import ArgumentError, parse, segment_parser
+from pipeline.arguments import parse, parsers
+from pipeline.errors import ArgumentError
 from pipeline.options import SegmentOptions
 from pipeline.template import ParameterError, launch, metadata, run_launcher
 
@@ -37,6 +38,11 @@ EXAMPLES = {
     "max-region": (["8192"], ["", "0", "-1", "1.5"]),
     "format": (["fgb", "geojson,parquet"], ["", "shp", "fgb,", "geojson,shp"]),
     "connectivity": (["4", "8"], ["", "6", "four"]),
+    "aoi": (
+        ["gs://bucket/area.geojson", "https://host/a b.fgb"],
+        ["", "area.geojson", "gs://a.shp,gs://b.shp"],
+    ),
+    "resample": (["true"], ["", "no"]),
     "any-gsd": (["true"], ["", "yes"]),
     "engine": (["tensorflow", "openvino", "onnx"], ["", "torch", "TensorFlow"]),
     "precision": (["float16", "bfloat16"], ["", "half"]),
@@ -57,9 +63,10 @@ def test_every_argument_of_segment_is_a_parameter_of_the_template_and_the_other_
     written = [
         parameter["name"] for parameter in json.loads((DEPLOY / "metadata.json").read_text())["parameters"]
     ]
-    said = set(re.findall(r"--([a-z-]+)", segment_parser().format_usage())) | {"rasters"}
-    assert sorted(written) == sorted(said)
-    assert len({"beam"} | set(written)) == len(fields(SegmentOptions))
+    _, commands = parsers("0")
+    said = set(re.findall(r"--([a-z-]+)", commands["segment"].format_usage())) | {"rasters"}
+    assert sorted(written) == sorted(said - {"config"})
+    assert len({"beam", "config"} | set(written)) == len(fields(SegmentOptions))
     assert set(EXAMPLES) == set(written)
     assert set(PATTERNS) <= set(written)
 
@@ -105,7 +112,7 @@ def test_checks_of_parameters_agree_with_the_parser(name):
     assert options_of({name: good[-1]}) != options_of({})
 
 
-@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - {"rasters", "output", "work"}))
+@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - {"rasters", "output", "work", "aoi"}))
 def test_what_the_parser_refuses_the_checks_refuse_too(name):
     """Places are told apart by checks alone: the command also takes those of this machine."""
     pattern = {parameter["name"]: parameter["regexes"][0] for parameter in metadata()["parameters"]}[name]
@@ -150,7 +157,7 @@ def test_an_image_that_is_asked_for_is_kept():
     [
         ("--force=yes", "the parameter force is true or false, not 'yes'"),
         ("--force=true", "this image does not know its own name"),
-        ("--sdk_container_image=mine:1", "the following arguments are required"),
+        ("--sdk_container_image=mine:1", "give RASTER, --model, --output"),
     ],
 )
 def test_what_the_launcher_cannot_use_ends_it_with_a_sentence(monkeypatch, capsys, argument, said):
