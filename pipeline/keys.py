@@ -39,7 +39,15 @@ def plan_recipe(plan: Plan, profile: Profile) -> str:
     return recipe_digest(plan.score_fields(), profile.to_json(), plan.core, plan.halo, plan.stitch)
 
 
-def sheet_key(recipe: str, chip: Chip, lattice: Lattice, sheet: tuple[int, int], stitch: StitchMethod) -> str:
+def sheet_key(
+    recipe: str,
+    chip: Chip,
+    lattice: Lattice,
+    sheet: tuple[int, int],
+    stitch: StitchMethod,
+    *,
+    placed: bool = False,
+) -> str:
     """The content key of a sheet.
 
     Args:
@@ -48,6 +56,8 @@ def sheet_key(recipe: str, chip: Chip, lattice: Lattice, sheet: tuple[int, int],
         lattice: The tiles of the raster.
         sheet: Row and column of the sheet.
         stitch: How tiles are put together.
+        placed: Whether what is kept of the sheet says where it lies, as instances do: then equal pixels elsewhere have
+            another key.
     """
     window = lattice.sheet_window(*sheet)
     ring = stitch_ring(stitch)
@@ -63,6 +73,7 @@ def sheet_key(recipe: str, chip: Chip, lattice: Lattice, sheet: tuple[int, int],
         *chip.pixels.shape,
         chip.pixels.dtype.str,
         *(edges if ring else []),
+        *([window.row_off, window.col_off] if placed else []),
     ]
     digest = hashlib.sha256(f"{recipe}{json.dumps(shape)}".encode())
     digest.update(np.ascontiguousarray(chip.pixels).data)

@@ -154,7 +154,8 @@ class SegmentSheets(beam.DoFn):
     def _predict(self, chip: Chip, element: Sheet, clock: Clock) -> tuple[str, bool, int]:
         """Content key of a sheet, whether the store had it, and tiles that the network ran on."""
         lattice = self._plan.lattice(element[0])
-        key = sheet_key(self._recipe, chip, lattice, element[1:], self._plan.stitch)
+        things = self._plan.card.task == "instances"
+        key = sheet_key(self._recipe, chip, lattice, element[1:], self._plan.stitch, placed=things)
         if not self._plan.options.force and self._store.intact(key):
             return key, True, 0
         try:

@@ -58,7 +58,7 @@ def test_entries_of_the_same_map_have_the_same_bytes():
     assert (decode(encode(random_map(1, 9))).labels == random_map(1, 9).labels).all()
 
 
-def key(stitch="crop", lattice=None, sheet=(0, 0), change=None, **recipe):
+def key(stitch="crop", lattice=None, sheet=(0, 0), change=None, placed=False, **recipe):
     lattice = lattice or Lattice(100, 90, 32, Halo(16, 16, 16, 16), 1)
     window = lattice.sheet_read_window(*sheet, ring=stitch == "blend")
     pixels = np.full((*window.shape, 3), 9, np.uint8)
@@ -72,9 +72,8 @@ def key(stitch="crop", lattice=None, sheet=(0, 0), change=None, **recipe):
         "halo": lattice.halo,
         **recipe,
     }
-    return sheet_key(
-        recipe_digest(**fields, stitch=stitch), Chip(window, pixels, valid), lattice, sheet, stitch
-    )
+    chip = Chip(window, pixels, valid)
+    return sheet_key(recipe_digest(**fields, stitch=stitch), chip, lattice, sheet, stitch, placed=placed)
 
 
 def test_keys_depend_on_pixels_validity_network_profile_and_tiling():
@@ -102,6 +101,11 @@ def test_keys_depend_on_pixels_validity_network_profile_and_tiling():
 def test_equal_sheets_share_a_key_wherever_they_lie_unless_blending_stops_at_the_edge():
     assert key(sheet=(0, 0)) == key(sheet=(1, 1))
     assert key("blend", sheet=(1, 1)) != key("blend", sheet=(0, 1))
+
+
+def test_sheets_whose_entries_say_where_things_lie_share_no_key():
+    assert key(sheet=(0, 0), placed=True) != key(sheet=(1, 1), placed=True)
+    assert key(sheet=(1, 1), placed=True) == key(sheet=(1, 1), placed=True) != key(sheet=(1, 1))
 
 
 GOLDEN = {
