@@ -16,8 +16,9 @@ import numpy as np
 from apache_beam.metrics import Metrics
 
 from pipeline import files
-from pipeline.feature_files import FeatureRecord, write_regions
+from pipeline.feature_files import FeatureRecord
 from pipeline.layout import RunFolder
+from pipeline.made import Made, MadeBefore, make_regions
 from pipeline.polygon_plan import PolygonPlan
 from tiles.close import close_regions
 from tiles.corners import Corners
@@ -74,20 +75,31 @@ class CloseRegions(beam.DoFn):
     def __init__(self, plan: PolygonPlan, folder: RunFolder) -> None:
         self._plan = plan
         self._folder = folder
+        self._made = MadeBefore(folder.made, plan)
         self._timer = Metrics.distribution("terraseam", "close_ms")
 
     def process(self, element: tuple[Home, Iterable[str]]) -> Iterator[Any]:
         """Close regions and write them as features."""
         start = time.perf_counter()
         (raster, row, col), paths = element
-        parts = [pickle.loads(files.read_bytes(path)) for path in sorted(paths)]
+        contents = [files.read_bytes(path) for path in sorted(paths)]
+        key = self._made.key(raster, (row, col), contents)
+        made = self._made.get(key)
+        if made is None:
+            made = self._make((raster, row, col), contents)
+            self._made.put(key, made)
+        written: FeatureRecord | None = made.at(self._folder.joined_features(raster, row, col))
+        if written is not None:
+            yield raster, written
+        self._timer.update(round((time.perf_counter() - start) * 1000))
+
+    def _make(self, home: Home, contents: list[bytes]) -> Made:
+        """Close regions, and make features of them."""
+        raster, row, _ = home
+        parts = [pickle.loads(content) for content in contents]
         tolerance, regions = self._plan.tolerance(raster), close_regions(parts)
         traced = Neighbourhood(regions, Corners.union([fragments.borders for fragments, _ in parts]))
         if tolerance is not None:
             corners = Corners.union([fragments.corners for fragments, _ in parts])
             regions = simplify(regions, corners, tolerance)
-        path = self._folder.joined_features(raster, row, col)
-        written: FeatureRecord | None = write_regions(path, row, regions, self._plan, raster, traced)
-        if written is not None:
-            yield raster, written
-        self._timer.update(round((time.perf_counter() - start) * 1000))
+        return make_regions(row, regions, self._plan, raster, traced)

@@ -7,12 +7,14 @@ compressed. Files are merged as streams, so memory does not grow with them.
 from __future__ import annotations
 
 import heapq
+import io
 import math
 import struct
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import zstandard
 
@@ -20,10 +22,8 @@ from pipeline import files
 from pipeline.options import TEXTS
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.tally import MOST_LISTED
-from tiles.features import Feature, FeatureOptions, features
-from tiles.neighbours import Neighbourhood
+from tiles.features import Feature, FeatureOptions
 from tiles.packed import pack, unpack
-from tiles.regions import Regions
 
 CUT = "a file of features ends in the middle of a feature"
 
@@ -54,24 +54,6 @@ class FeatureRecord:
     areas: dict[str, float]
 
 
-def write_regions(
-    path: str,
-    row: int,
-    regions: Regions,
-    plan: PolygonPlan,
-    raster: int,
-    traced: Neighbourhood | None = None,
-) -> FeatureRecord | None:
-    """Write regions as features, without those that the user does not want; see `tiles.features.features`.
-
-    Returns:
-        What was written; None where no region is left.
-    """
-    ground = plan.rasters[raster].ground
-    made = features(regions, ground, feature_options(plan, raster), traced)
-    return write_made(path, row, made, ground.area_attribute)
-
-
 def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:
     """What the features of a raster say, and which are left out."""
     options = plan.options
@@ -92,20 +74,26 @@ def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:
 def write_made(
     path: str, row: int, made: Sequence[Feature], area_attribute: str = "area_m2"
 ) -> FeatureRecord | None:
-    """Write features that are in the order of their first pixels.
+    """Write features that are in the order of their first pixels; see `record_of`."""
+    if made:
+        write_features(path, made)
+    return record_of(path, row, made, area_attribute)
+
+
+def record_of(path: str, row: int, made: Sequence[Feature], area_attribute: str) -> FeatureRecord | None:
+    """What is said of features.
 
     Args:
-        path: The file.
+        path: Their file.
         row: Row of the sheets that their first pixels lie in.
         made: The features.
         area_attribute: Which of their attributes is the area.
 
     Returns:
-        What was written; None where there are none.
+        What is said; None where there are none.
     """
     if not made:
         return None
-    write_features(path, made)
     areas: dict[str, list[float]] = {}
     for feature in made:
         areas.setdefault(feature.properties["class"], []).append(feature.properties[area_attribute])
@@ -119,10 +107,19 @@ def write_made(
 
 def write_features(path: str, features: Iterable[Feature]) -> None:
     """Write features, whole or not at all; they must be in the order of their first pixels."""
-    with (
-        files.writing(path) as file,
-        zstandard.ZstdCompressor(level=1).stream_writer(file, closefd=False) as packed,
-    ):
+    with files.writing(path) as file:
+        _write(file, features)
+
+
+def features_as_bytes(features: Iterable[Feature]) -> bytes:
+    """The content of a file of features, which must be in the order of their first pixels."""
+    file = io.BytesIO()
+    _write(file, features)
+    return file.getvalue()
+
+
+def _write(file: BinaryIO, features: Iterable[Feature]) -> None:
+    with zstandard.ZstdCompressor(level=1).stream_writer(file, closefd=False) as packed:
         for feature in features:
             data = pack(feature)
             packed.write(_LENGTH.pack(len(data)) + data)

@@ -18,6 +18,9 @@ from tiles.inspect import is_local
 STORE = "store"
 """The folder of the prediction store, in that of intermediate files."""
 
+MADE = "made"
+"""The folder of what the second half has made before, in that of intermediate files."""
+
 STAGING_PREFIX = ".staging-"
 
 
@@ -32,17 +35,19 @@ class RunFolder:
         path: The folder.
         staging: Where results are made before they appear, on the same filesystem; None where the output is
             not on this machine's filesystem.
+        made: Where it is kept what runs have made of label maps; it stays.
     """
 
     path: str
     staging: str | None
+    made: str
 
     @classmethod
     def of(cls, output: str, work: str) -> RunFolder:
         """The folders of a run that this process starts, for a folder of results and one of intermediate files."""
         owner = f"{os.getpid()}@{socket.gethostname()}"
         staging = files.join(output, f"{STAGING_PREFIX}{owner}") if is_local(output) else None
-        return cls(files.join(work, "runs", owner), staging)
+        return cls(files.join(work, "runs", owner), staging, files.join(work, MADE))
 
     def sheet_done(self, raster: int, row: int, col: int) -> str:
         """The record of a sheet that the first half has finished."""

@@ -161,6 +161,7 @@ class Plan:
             side=self.lattice(0).sheet_side,
             output=self.options.output,
             of_things=self.card.task == "instances",
+            anew=self.options.force,
             aoi=self.aoi,
         )
 

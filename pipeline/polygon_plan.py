@@ -53,6 +53,7 @@ class PolygonPlan:
         output: Folder of the results.
         of_things: Whether features are the things of a detector, not regions of a label map.
         scored: Whether features have a score.
+        anew: Whether what was made before is made again.
         aoi: Polygons outside which there are no labels; None for everywhere.
     """
 
@@ -64,6 +65,7 @@ class PolygonPlan:
     output: str
     of_things: bool = False
     scored: bool = True
+    anew: bool = False
     aoi: PolygonFile | None = None
 
     @property

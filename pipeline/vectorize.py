@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import apache_beam as beam
@@ -13,8 +13,9 @@ import numpy as np
 from apache_beam.metrics import Metrics
 
 from pipeline import files
-from pipeline.feature_files import FeatureRecord, write_regions
+from pipeline.feature_files import FeatureRecord
 from pipeline.layout import RunFolder
+from pipeline.made import Made, MadeBefore, make_regions
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.tally import Tally
 from tiles.cells import cut_into_cells
@@ -94,33 +95,49 @@ class VectorizeSheets(beam.DoFn):
         self._plan = plan
         self._folder = folder
         self._source = source
+        self._made = MadeBefore(folder.made, plan)
         self._timer = Metrics.distribution("terraseam", "vectorize_ms")
 
     def process(self, element: LabelSheet) -> Iterator[Any]:
         """Trace one sheet; closed regions are written as features, open ones as fragments."""
         start = time.perf_counter()
         raster, row, col = element.place
-        trace, traced, pixels = self._trace(element)
-        path = self._folder.closed_features(raster, row, col)
-        written = write_regions(path, row, trace.closed, self._plan, raster, traced)
+        depth = self._plan.depth(raster)
+        labels, scores = self._source.read(element, depth), self._source.scores(element)
+        key = self._made.key(raster, element.place[1:], (labels.codes, labels.table, scores))
+        made = self._made.get(key)
+        if made is None:
+            made = self._make(element.place, labels, scores)
+            self._made.put(key, made)
+        written = made.at(self._folder.closed_features(raster, row, col))
+        pixels = element.counts or Tally.of(labels.inner(depth))
         outside = self._plan.outside(raster, self._plan.sheet_window(raster, row, col))
         yield raster, VectorRecord(element.place, pixels, written, element.record, outside=outside)
-        if len(trace.summary.labels):
-            files.write_bytes(self._folder.fragments(raster, row, col), pickle.dumps(trace.fragments))
-            yield beam.pvalue.TaggedOutput(OPEN, (raster, (row, col, trace.summary)))
+        if made.summary is not None:
+            files.write_bytes(self._folder.fragments(raster, row, col), made.fragments)
+            yield beam.pvalue.TaggedOutput(OPEN, (raster, (row, col, made.summary)))
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
-    def _trace(self, element: LabelSheet) -> tuple[SheetTrace, Neighbourhood, Tally]:
-        """Trace a sheet, seen with as much of the sheets around it as its borders need; count its labels.
+    def _make(self, place: tuple[int, int, int], labels: CodedLabels, scores: np.ndarray) -> Made:
+        """Make features of the closed regions of a sheet, and fragments of the open ones."""
+        raster, row, _ = place
+        trace, traced = self._trace(place, labels, scores)
+        made = make_regions(row, trace.closed, self._plan, raster, traced)
+        if not len(trace.summary.labels):
+            return made
+        return replace(made, fragments=pickle.dumps(trace.fragments), summary=trace.summary)
+
+    def _trace(
+        self, place: tuple[int, int, int], labels: CodedLabels, scores: np.ndarray
+    ) -> tuple[SheetTrace, Neighbourhood]:
+        """Trace a sheet, seen with as much of the sheets around it as its borders need.
 
         Returns:
-            What was traced, simplified; its closed regions as they were before; its pixels by label.
+            What was traced, simplified; its closed regions as they were before.
         """
-        raster, row, col = element.place
-        window, tolerance = self._plan.sheet_window(raster, row, col), self._plan.tolerance(raster)
+        raster = place[0]
+        window, tolerance = self._plan.sheet_window(*place), self._plan.tolerance(raster)
         depth, near = self._plan.depth(raster), self._plan.near(raster)
-        labels, scores = self._source.read(element, depth), self._source.scores(element)
-        pixels = element.counts or Tally.of(labels.inner(depth))
         codes, table = labels.codes, labels.table
         side = self._plan.options.max_region
         if side is not None:
@@ -135,4 +152,4 @@ class VectorizeSheets(beam.DoFn):
         traced = Neighbourhood(trace.closed, trace.borders)
         if tolerance is not None:
             trace = simplify_sheet(trace, codes, corner, tolerance)
-        return trace.decoded(table), traced, pixels
+        return trace.decoded(table), traced

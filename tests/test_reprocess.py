@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 
+from pipeline import close, vectorize
 from pipeline import fingerprint as fingerprints
 from pipeline.cli import main
 from pipeline.fingerprint import fingerprint
@@ -253,3 +254,33 @@ def test_fingerprints_do_not_hang_on_how_a_folder_is_called(make_raster, tmp_pat
     absolute = fingerprint(str(scene), inspect_raster(str(scene)).files)
     monkeypatch.chdir(tmp_path)
     assert fingerprint("scene.tif", inspect_raster("scene.tif").files) == absolute
+
+
+def test_of_a_changed_raster_only_what_changed_is_traced(scene, bundle, tmp_path, monkeypatch):
+    traced, closed = [], []
+    trace_sheet, close_regions = vectorize.trace_sheet, close.close_regions
+    monkeypatch.setattr(vectorize, "trace_sheet", lambda *a, **k: traced.append(a) or trace_sheet(*a, **k))
+    monkeypatch.setattr(close, "close_regions", lambda parts: closed.append(parts) or close_regions(parts))
+    out, cold = tmp_path / "out", tmp_path / "cold"
+    assert segment(scene, bundle, out) == 0
+    every = len(traced), len(closed)
+    assert every[0] == 12 and every[1] > 1
+    age(scene)
+    with rasterio.open(scene, "r+") as dataset:
+        dataset.write(np.full((3, 20, 30), 9, np.uint8), window=((600, 620), (700, 730)))
+    traced.clear()
+    closed.clear()
+    assert segment(scene, bundle, out) == 0
+    assert len(traced) == 1 and len(closed) <= 1
+    assert segment(scene, bundle, cold) == 0
+    assert results(out) == results(cold)
+    made = sorted(out.glob(".work/made/*/*.made"))
+    for entry in made:
+        entry.write_bytes(entry.read_bytes()[:-1])
+    (out / ".done" / "scene.json").unlink()
+    traced.clear()
+    assert segment(scene, bundle, out) == 0
+    assert len(traced) == 12 and results(out) == results(cold)
+    traced.clear()
+    assert segment(scene, bundle, out, "--force") == 0
+    assert len(traced) == 12

@@ -42,12 +42,12 @@ def test_a_store_says_how_much_there_is_and_how_old(job, capsys):
         status, said, _ = run(capsys, "list", folder)
         assert status == 0 and "4 sheets" in said and "1 day to 4 days old" in said
     found = json.loads(run(capsys, "list", job, "--json")[1])
-    assert found["entries"] == 4 and found["drafts"] == 0
+    assert found["sheets"] == 4 and found["made"] == 0 and found["drafts"] == 0
     assert found["bytes"] == sum(path.stat().st_size for path in job.glob(".work/store/*/*"))
 
 
 def test_damaged_entries_are_named_and_removed_on_request(job, capsys):
-    assert run(capsys, "verify", job)[:2] == (0, "4 sheets, 0 damaged\n")
+    assert run(capsys, "verify", job)[:2] == (0, "4 files, 0 damaged\n")
     (entry,) = job.glob(".work/store/02/*")
     entry.write_bytes(entry.read_bytes()[:-1])
     status, said, _ = run(capsys, "verify", job)

@@ -11,7 +11,9 @@ from pipeline import files
 from pipeline.errors import ArgumentError
 from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail
 from pipeline.files import Listed
-from pipeline.layout import STORE
+from pipeline.layout import MADE, STORE
+from pipeline.made import SUFFIX as MADE_SUFFIX
+from pipeline.made import checked
 from pipeline.store import SUFFIX, StoreError, check_entry
 from pipeline.storing.arguments import parse_store
 from pipeline.units import count, format_bytes, format_span
@@ -26,13 +28,13 @@ def run_store(argv: Sequence[str]) -> int:
         options = parse_store(argv)
     except ArgumentError as error:
         return fail(str(error), IMPOSSIBLE)
-    folder = _store_of(options.folder)
+    folder = _work_of(options.folder)
     if folder is None:
         return fail(
             f"there is no prediction store in {options.folder}; name the --output or the --work folder of a job",
             IMPOSSIBLE,
         )
-    entries = files.listing(folder)
+    entries = [entry for name in (STORE, MADE) for entry in files.listing(files.join(folder, name))]
     if options.verb == "prune":
         return _prune(entries, options)
     if options.verb == "verify":
@@ -40,12 +42,11 @@ def run_store(argv: Sequence[str]) -> int:
     return _tell(_summary(entries), _summary_words(entries, folder), options)
 
 
-def _store_of(folder: str) -> str | None:
-    """The store in a folder of intermediate files or of results."""
-    for parts in ((STORE,), (".work", STORE)):
-        path = files.join(folder, *parts)
-        if files.listing(path):
-            return path
+def _work_of(folder: str) -> str | None:
+    """The folder of intermediate files: a folder itself, or the one in a folder of results."""
+    for work in (folder, files.join(folder, ".work")):
+        if files.listing(files.join(work, STORE)):
+            return work
     return None
 
 
@@ -57,7 +58,7 @@ def _tell(record: Mapping[str, Any], words: str, options: Any, status: int = DON
 def _whole(entries: Sequence[Listed]) -> list[Listed]:
     """Entries, oldest first, without drafts."""
     return sorted(
-        (entry for entry in entries if not entry.draft and entry.path.endswith(SUFFIX)),
+        (entry for entry in entries if not entry.draft and entry.path.endswith((SUFFIX, MADE_SUFFIX))),
         key=lambda e: e.changed,
     )
 
@@ -65,7 +66,8 @@ def _whole(entries: Sequence[Listed]) -> list[Listed]:
 def _summary(entries: Sequence[Listed]) -> dict[str, Any]:
     whole = _whole(entries)
     return {
-        "entries": len(whole),
+        "sheets": sum(entry.path.endswith(SUFFIX) for entry in whole),
+        "made": sum(entry.path.endswith(MADE_SUFFIX) for entry in whole),
         "bytes": sum(entry.size for entry in whole),
         "oldest": whole[0].changed if whole else None,
         "newest": whole[-1].changed if whole else None,
@@ -76,13 +78,14 @@ def _summary(entries: Sequence[Listed]) -> dict[str, Any]:
 def _summary_words(entries: Sequence[Listed], folder: str) -> str:
     found = _summary(entries)
     ages = ""
-    if found["entries"]:
+    if found["newest"] is not None:
         now = time.time()
         ages = f", {format_span(now - found['newest'])} to {format_span(now - found['oldest'])} old"
     drafts = (
         f"; {count(found['drafts'], 'draft')} of runs that go on or were killed" if found["drafts"] else ""
     )
-    return f"{folder}: {count(found['entries'], 'sheet')}, {format_bytes(found['bytes'])}{ages}{drafts}"
+    what = f"{count(found['sheets'], 'sheet')}, polygons of {found['made']:,}"
+    return f"{folder}: {what}, {format_bytes(found['bytes'])}{ages}{drafts}"
 
 
 def _verify(entries: Sequence[Listed], options: Any) -> int:
@@ -90,7 +93,8 @@ def _verify(entries: Sequence[Listed], options: Any) -> int:
     damaged = []
     for entry in _whole(entries):
         try:
-            check_entry(files.read_bytes(entry.path))
+            check = check_entry if entry.path.endswith(SUFFIX) else checked
+            check(files.read_bytes(entry.path))
         except (StoreError, OSError):
             damaged.append(entry.path)
             if options.remove:
@@ -98,7 +102,7 @@ def _verify(entries: Sequence[Listed], options: Any) -> int:
     what = "removed" if options.remove else "the next run computes them again"
     words = "\n".join(
         [
-            f"{count(len(_whole(entries)), 'sheet')}, {len(damaged)} damaged{f' ({what})' if damaged else ''}",
+            f"{count(len(_whole(entries)), 'file')}, {len(damaged)} damaged{f' ({what})' if damaged else ''}",
             *damaged,
         ]
     )
@@ -129,6 +133,6 @@ def _prune(entries: Sequence[Listed], options: Any) -> int:
     record = {"removed": len(gone), "freed_bytes": freed, "entries": len(rest), "bytes": left}
     words = (
         f"{count(len(gone), 'file')} removed, {format_bytes(freed)} freed; "
-        f"{count(len(rest), 'sheet')} left, {format_bytes(left)}"
+        f"{count(len(rest), 'file')} left, {format_bytes(left)}"
     )
     return _tell(record, words, options)
