@@ -60,7 +60,7 @@ def results(output):
     return {
         str(path.relative_to(output)): path.read_bytes()
         for path in sorted(output.glob("*/*"))
-        if path.parent.name != ".work" and path.is_file()
+        if path.parent.name not in (".done", ".work", "history") and path.is_file()
     }
 
 
