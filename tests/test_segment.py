@@ -453,7 +453,6 @@ def test_every_stage_counts_and_times(scene, bundle, tmp_path):
         RunFolder.of(plan.options.output, plan.options.work_folder),
         plan=plan,
         workers=1,
-        accelerated=False,
         started=time.time(),
     )
     found = beam.run().metrics().query()

@@ -81,7 +81,6 @@ def build(
     *,
     plan: VectorizePlan,
     workers: int,  # noqa: ARG001 - every job is told
-    accelerated: bool,  # noqa: ARG001
     started: float,
 ) -> None:
     """Add the stages to an empty pipeline; see `pipeline.run.Build`."""
