@@ -20,7 +20,7 @@ from pipeline.machines import (
     fits,
     smallest,
 )
-from pipeline.remote import SETUP_FILE, has_image, is_dataflow
+from pipeline.runner_reasons import SETUP_FILE, has_image, is_dataflow
 from pipeline.units import format_bytes
 from pipeline.version import version
 

@@ -14,7 +14,7 @@ from pipeline.plan import Plan, reach_of
 from pipeline.raster_plan import RasterPlan
 from pipeline.tally import MOST_LISTED
 from pipeline.reasons import run_memory
-from pipeline.remote import is_dataflow
+from pipeline.runner_reasons import is_dataflow
 from pipeline.units import count, format_area, format_bytes, format_gsd, format_pixels
 from tiles.cog import BLOCK
 from tiles.georef import Georef

@@ -25,7 +25,7 @@ from pipeline.reasons import (
     result_reasons,
     sample_notes,
 )
-from pipeline.remote import remote_notes, segment_reasons
+from pipeline.runner_reasons import remote_notes, segment_reasons
 from tiles.georef import Georef
 from tiles.lattice import Halo, Lattice
 from tiles.stitch import StitchMethod, stitch_ring

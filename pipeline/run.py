@@ -26,8 +26,8 @@ from pipeline.layout import RunFolder, manifest_path, remove_left_behind
 from pipeline.lock import release_all
 from pipeline.plan import Plan
 from pipeline.progress import progress
-from pipeline.remote import is_dataflow
 from pipeline.runner import beam_pipeline, is_local_run, worker_processes, worker_watchdog
+from pipeline.runner_reasons import is_dataflow
 from tiles.inspect import is_local
 
 CONTINUE = "what was inferred is kept: run the same command again to continue"
