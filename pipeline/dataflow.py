@@ -120,6 +120,13 @@ def segment_arguments(plan: Plan) -> tuple[str, ...]:
     return dataflow_arguments(plan.options.beam, plan.options.output, workers, labels)
 
 
+def vectorize_arguments(beam: Sequence[str], output: str) -> tuple[str, ...]:
+    """The arguments for Beam of a job without a network: what the user says, and on Dataflow what is missing."""
+    if not is_dataflow(beam):
+        return tuple(beam)
+    return dataflow_arguments(beam, output, Workers(PLAIN[0], PLAIN[0].cores, IMAGE_DISK_GB), {})
+
+
 def disk_gb(plan: Plan, at_once: int) -> int:
     """Disk of a worker that may publish so many rasters at the same time, in 10**9 bytes."""
     pixels = sorted(raster.georef.height * raster.georef.width for raster in plan.rasters)

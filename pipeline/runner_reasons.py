@@ -224,7 +224,8 @@ def _accelerator_reasons(options: SegmentOptions) -> list[str]:
     if name not in known:
         # What tells accelerators apart is the last word: nvidia-t4 is meant to be nvidia-tesla-t4, not nvidia-l4.
         word = name.lower().rpartition("-")[2]
-        hint = did_you_mean(name, [one for one in known if word in one.split("-")] or known, "{} ")
+        meant = next((one for one in known if word in one.split("-")), name)
+        hint = did_you_mean(meant, known, "{} ")
         return [f"--accelerator {name} is not known; {hint}there are {', '.join(known)}"]
     if not is_dataflow(options.beam):
         return [

@@ -483,7 +483,6 @@ def test_an_earlier_manifest_goes_before_anything_it_speaks_of_changes(make_rast
         (("--runner", "Foo"), "Unexpected pipeline runner: Foo"),
         (("--direct_num_workers", "two"), "invalid int value: 'two'"),
         (("--direct_num_workers=-3",), "must be 0 or more, got -3"),
-        (("--runner=DataflowRunner",), "Missing required option: project"),
     ],
 )
 def test_options_that_beam_cannot_use_get_one_sentence_and_status_2(
