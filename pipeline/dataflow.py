@@ -55,9 +55,10 @@ class Workers:
 def accelerator(plan: Plan) -> str | None:
     """Name of the accelerator of the infer half; None for none."""
     options = plan.options
-    if plan.engine != "tensorflow" or not is_dataflow(options.beam) or options.accelerator == NO_ACCELERATOR:
+    if plan.engine != "tensorflow" or not is_dataflow(options.beam):
         return None
-    return options.accelerator or (DEFAULT_ACCELERATOR if has_image(options.beam) else None)
+    wanted = options.accelerator or (DEFAULT_ACCELERATOR if has_image(options.beam) else NO_ACCELERATOR)
+    return wanted if wanted in ACCELERATORS else None
 
 
 def infer_machine(plan: Plan) -> Machine:

@@ -12,9 +12,9 @@ from pipeline.done import Foreseen
 from pipeline.infer import calls_at_once
 from pipeline.plan import Plan, reach_of
 from pipeline.raster_plan import RasterPlan
-from pipeline.tally import MOST_LISTED
 from pipeline.reasons import run_memory
 from pipeline.runner_reasons import is_dataflow
+from pipeline.tally import MOST_LISTED
 from pipeline.units import count, format_area, format_bytes, format_gsd, format_pixels
 from tiles.cog import BLOCK
 from tiles.georef import Georef
