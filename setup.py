@@ -43,6 +43,7 @@ setup(
         "models.training",
         "pipeline",
         "pipeline.evaluation",
+        "pipeline.storing",
         "pipeline.training",
         "pipeline.vectorizing",
         "tiles",

@@ -185,6 +185,11 @@ def find_bundle(name_or_path: str) -> Path:
     )
 
 
+def bundle_name(bundle: Path) -> str:
+    """What `find_bundle` finds a bundle by wherever Terraseam is installed, if it ships with it; else its path."""
+    return bundle.name if bundle.parent == SHIPPED else str(bundle)
+
+
 def check_weights(bundle: str | os.PathLike[str], card: Card) -> None:
     """Check that the network's file is the one that the card describes.
 

@@ -3,6 +3,7 @@
 Regular expressions refuse what can be seen to be wrong without a context; the parser's own checks come behind them.
 """
 
+from pipeline.machines import ACCELERATORS, NO_ACCELERATOR
 from pipeline.options import FORMATS
 
 _WHOLE = "[1-9][0-9]*"
@@ -32,6 +33,7 @@ PATTERNS = {
     "tile": f"^(auto|{_WHOLE})$",
     "halo": f"^(auto|0|{_WHOLE})$",
     "sheet": f"^{_WHOLE}$",
+    "accelerator": f"^({'|'.join((*ACCELERATORS, NO_ACCELERATOR))})$",
 }
 """Name of an argument of ``terraseam segment`` that takes a text or a number -> what its values match.
 

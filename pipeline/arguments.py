@@ -16,13 +16,15 @@ from pipeline.argument_values import (
     path_or_name,
     positive,
     share,
+    text,
     whole,
 )
+from pipeline.machines import DEFAULT_ACCELERATOR
 from pipeline.options import DEFAULT_SHEET, DEFAULT_TILE, FORMATS, ON_ERROR, SegmentOptions
 from pipeline.parser import LOOK, Parser, add_config, read_arguments
 
 EPILOG = """\
-Any option of Apache Beam may be added: --runner, --direct_num_workers, --project, --region, --temp_location, ...
+Any option of Apache Beam may be added: --runner, --project, --region, --temp_location, ...
 
 exit status: 0 done; 1 failed; 2 wrong arguments, or a plan that cannot succeed; 3 done, but
 sheets are in quarantine; 130 interrupted
@@ -105,6 +107,7 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
         help="remove the results of rasters that are not among those given any more",
     )
     add("--force", action="store_true", help="compute every sheet, also those that the store has")
+    _add_runner_arguments(parser)
 
 
 def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
@@ -170,6 +173,15 @@ def _add_tile_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"side of the squares that are worked on and stored (default: {DEFAULT_SHEET}); changes no result")  # fmt: skip
     add("--stitch", choices=("crop", "blend"),
         help="keep each tile's core (exact), or average overlaps (default: crop where the reach is finite)")  # fmt: skip
+
+
+def _add_runner_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where it runs, next to Beam's own options."""
+    add = parser.add_argument
+    add("--workers", type=whole(1), metavar="N",
+        help="processes on this machine, each with a network of its own (default: 1); changes no result")  # fmt: skip
+    add("--accelerator", type=text, metavar="NAME",
+        help=f"GPU of Dataflow's workers, or none (default: {DEFAULT_ACCELERATOR} for those of an image)")  # fmt: skip
 
 
 def _auto(least: int) -> Value:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from pipeline.errors import did_you_mean
@@ -39,6 +40,24 @@ def beam_options() -> dict[str, str]:
 _DECLARE = ("add_argument", "add_value_provider_argument", "_add_argument")
 _TAKES: dict[object, str] = {"store_true": "", "store_false": "", "append": "many"}
 """What options take by their action; those with an action of Beam's own gather values."""
+
+
+def given(arguments: Sequence[str], *names: str) -> list[str]:
+    """What arguments say for an option of Beam, in order.
+
+    Args:
+        arguments: Arguments for Beam.
+        names: The names of the option, with dashes.
+
+    Returns:
+        Its values; an empty text for each time that it stands without one.
+    """
+    said = []
+    for argument, following in pairwise((*arguments, "")):
+        name, equals, value = argument.partition("=")
+        if name in names:
+            said.append(value if equals or following.startswith("--") else following)
+    return said
 
 
 def split_arguments(argv: Sequence[str], own: Collection[str]) -> tuple[list[str], list[str]]:

@@ -7,10 +7,13 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from models.engines.profile import CPU_SAMPLES, GPU_SAMPLES
+from pipeline.dataflow import infer_kind, infer_machine, infer_memory
 from pipeline.done import Foreseen
 from pipeline.infer import calls_at_once
 from pipeline.plan import Plan, reach_of
 from pipeline.raster_plan import RasterPlan
+from pipeline.reasons import run_memory
+from pipeline.runner_reasons import is_dataflow
 from pipeline.tally import MOST_LISTED
 from pipeline.units import count, format_area, format_bytes, format_gsd, format_pixels
 from tiles.cog import BLOCK
@@ -25,7 +28,6 @@ def describe_plan(plan: Plan, ahead: Foreseen | None = None) -> str:
     """The plan for people to read."""
     lattice = plan.lattice(0)
     height, width = lattice.chip_shape
-    at_once = calls_at_once(plan.call_memory(), workers=1)
     lines = [
         f"{raster.id}: {_raster_line(plan, number)}" for number, raster in enumerate(plan.rasters[:SHOWN])
     ]
@@ -47,12 +49,26 @@ def describe_plan(plan: Plan, ahead: Foreseen | None = None) -> str:
     if cheaper:
         lines.append(f"cheaper   {cheaper}")
     lines += [
-        f"memory    about {format_bytes(plan.memory(at_once))} a process on this machine, "
-        f"with {count(at_once, 'call')} of {format_bytes(plan.call_memory())} at once",
+        f"memory    {_memory(plan)}",
         f"disk      about {format_bytes(plan.disk())} in {plan.options.work_folder} and {plan.options.output}; "
         "polygons of noisy label maps take more",
     ]
     return "\n".join([*lines, *_notes(plan)])
+
+
+def _memory(plan: Plan) -> str:
+    """What the run takes of this machine's memory, or of that of workers elsewhere."""
+    if is_dataflow(plan.options.beam):
+        need = format_bytes(infer_memory(plan, infer_machine(plan)))
+        return f"about {need} a worker that infers, which runs on {infer_kind(plan)}"
+    processes = plan.options.processes
+    at_once = calls_at_once(plan.call_memory(), processes)
+    each = format_bytes(plan.memory(at_once))
+    calls = f"with {count(at_once, 'call')} of {format_bytes(plan.call_memory())} at once"
+    if processes == 1 or not plan.options.runs_here:
+        return f"about {each} a process on this machine, {calls}"
+    whole = format_bytes(run_memory(plan, processes, at_once))
+    return f"about {each} for each of {processes} workers, {calls}: {whole} with the process that drives them"
 
 
 def _ahead(ahead: Foreseen) -> str:
@@ -118,7 +134,8 @@ def plan_json(plan: Plan, ahead: Foreseen | None = None) -> dict[str, Any]:
         "reach_source": plan.card.reach_source,
         "computed_share": plan.computed_share(),
         "tile_memory_bytes": plan.chip_memory(),
-        "memory_bytes": round(plan.memory(calls_at_once(plan.call_memory(), workers=1))),
+        "memory_bytes": round(plan.memory(calls_at_once(plan.call_memory(), plan.options.processes))),
+        "workers": plan.options.processes if plan.options.runs_here else None,
         "disk_bytes": plan.disk(),
         "notes": list(plan.notes),
     }

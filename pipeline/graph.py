@@ -13,6 +13,7 @@ import apache_beam as beam
 
 from pipeline.aoi import ClippedLabels
 from pipeline.close import close_seams
+from pipeline.dataflow import infer_hints
 from pipeline.instances import join_instances
 from pipeline.label_files import LabelFiles
 from pipeline.layout import RunFolder, prediction_store
@@ -25,16 +26,8 @@ from pipeline.sieve import sieve
 from pipeline.stored_labels import StoredLabels, by_raster, surroundings
 from pipeline.vectorize import OPEN, LabelSource, VectorizeSheets
 
-ACCELERATOR = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
-"""What workers of the first half get, where the runner knows hints."""
 
-BASE_MEMORY = 4_000_000_000
-"""Memory of a worker of the first half beside the tiles in flight, in bytes."""
-
-
-def build(
-    pipeline: beam.Pipeline, folder: RunFolder, *, plan: Plan, workers: int, accelerated: bool, started: float
-) -> None:
+def build(pipeline: beam.Pipeline, folder: RunFolder, *, plan: Plan, workers: int, started: float) -> None:
     """Add a run to a pipeline.
 
     Args:
@@ -42,17 +35,13 @@ def build(
         folder: Where stages leave what the next ones read.
         plan: The run.
         workers: Processes that share a machine.
-        accelerated: Whether the first half asks for an accelerator, if its engine can use one.
         started: When the run started, in seconds since the epoch.
     """
     numbers = pipeline | "Rasters" >> beam.Create(plan.open_rasters())
     sheets = numbers | "Sheets" >> beam.FlatMap(raster_sheets, plan) | "SpreadSheets" >> beam.Reshuffle()
     segment = beam.ParDo(SegmentSheets(plan, folder, workers))
-    if accelerated:
-        memory = BASE_MEMORY + 2 * plan.chip_memory()
-        segment = segment.with_resource_hints(min_ram=f"{memory // 10**6} MB")
-        if plan.engine == "tensorflow":
-            segment = segment.with_resource_hints(accelerator=ACCELERATOR)
+    if not plan.options.runs_here:
+        segment = segment.with_resource_hints(**infer_hints(plan))
     segmented = sheets | "Segment" >> segment
     kept = segmented | "BreakFusion" >> beam.Reshuffle()
     join = join_instances if plan.card.task == "instances" else join_regions

@@ -8,6 +8,7 @@ from models.card import Card
 from models.engines.choice import ONNX_FILE, missing_packages
 from models.engines.profile import may_have_gpu
 from models.ensemble import mismatches
+from pipeline.machines import NO_ACCELERATOR
 from pipeline.options import SegmentOptions
 
 
@@ -19,6 +20,7 @@ def model_reasons(options: SegmentOptions, cards: Sequence[Card], engine: str) -
         *_stitch_reasons(options, cards),
         *_engine_reasons(options, cards, engine),
         *_precision_reasons(options, cards, engine),
+        *_accelerator_reasons(options, engine),
     ]
 
 
@@ -66,6 +68,13 @@ def _engine_reasons(options: SegmentOptions, cards: Sequence[Card], engine: str)
         return []
     lacks = f"the engine {engine} needs {' and '.join(missing)}, which {_is(missing)} not installed here"
     return [f"{lacks}; install with pip install 'terraseam[{engine}]'"]
+
+
+def _accelerator_reasons(options: SegmentOptions, engine: str) -> list[str]:
+    """An accelerator for what runs on none."""
+    if engine == "tensorflow" or options.accelerator in (None, NO_ACCELERATOR):
+        return []
+    return [f"--engine {engine} runs on the CPU; leave --accelerator out"]
 
 
 def _is(things: Sequence[str]) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from pipeline.beam_options import given
 
 if TYPE_CHECKING:
     from tiles.stitch import StitchMethod
@@ -81,6 +84,8 @@ class SegmentOptions(PolygonOptions):
         work: Folder of the prediction store; None for ``.work`` in `output`.
         prune: Whether results of rasters that are not among those given any more are removed.
         force: Whether sheets are computed even where the store has them.
+        workers: Processes of a run on this machine; None for one, or as Beam's own options say.
+        accelerator: Name of the accelerator that workers of a remote runner get, or ``none``; None for what suits.
         config: The job file that options were taken from; None where there was none.
         beam: Arguments for Beam, as given.
     """
@@ -105,6 +110,8 @@ class SegmentOptions(PolygonOptions):
     work: str | None = None
     prune: bool = False
     force: bool = False
+    workers: int | None = None
+    accelerator: str | None = None
     config: str | None = None
     beam: tuple[str, ...] = ()
 
@@ -121,14 +128,27 @@ class SegmentOptions(PolygonOptions):
     @property
     def runs_here(self) -> bool:
         """Whether Beam is asked to run on this machine."""
-        words = " ".join(self.beam).replace("=", " ").split()
-        runners = [value for name, value in pairwise(words) if name == "--runner"]
-        return is_direct(runners[-1] if runners else None)
+        return is_direct(runner_name(self.beam))
+
+    @property
+    def processes(self) -> int:
+        """Processes of a run on this machine that call the network, each with one of its own."""
+        if self.workers is not None:
+            return self.workers
+        said = next(reversed(given(self.beam, "--direct_num_workers")), "1")
+        if not said.isdecimal() or "multi_threading" in given(self.beam, "--direct_running_mode"):
+            return 1
+        return int(said) or os.cpu_count() or 1
 
     @property
     def work_folder(self) -> str:
         """Where the prediction store lives."""
         return self.work if self.work is not None else self.output.rstrip("/") + "/.work"
+
+
+def runner_name(beam: Sequence[str]) -> str | None:
+    """The runner that arguments for Beam name, in their spelling; None where they name none."""
+    return next(reversed(given(beam, "--runner")), None)
 
 
 def is_direct(runner: str | None) -> bool:

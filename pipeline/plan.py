@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.card import Card, CardError, check_weights, find_bundle
+from models.card import Card, CardError, bundle_name, check_weights, find_bundle
 from models.engines.choice import chosen_engine
 from models.ensemble import combined_card
 from pipeline.errors import PlanError
@@ -24,6 +25,7 @@ from pipeline.reasons import (
     result_reasons,
     sample_notes,
 )
+from pipeline.runner_reasons import remote_notes, segment_reasons
 from tiles.georef import Georef
 from tiles.lattice import Halo, Lattice
 from tiles.stitch import StitchMethod, stitch_ring
@@ -50,7 +52,7 @@ class Plan:
 
     Attributes:
         options: What the user asked for.
-        bundles: Folders of the bundles; scores of several are averaged.
+        bundles: Folders of the bundles, or names of those that ship with Terraseam; scores of several are averaged.
         cards: Their cards.
         card: What holds for all of them together: the card of a single bundle that is not augmented.
         engine: What runs the networks.
@@ -183,7 +185,7 @@ def make_plan(options: SegmentOptions) -> Plan:
     """
     paths, reasons = expand(options.rasters)
     infos = inspect_all(paths, reasons)
-    reasons += folder_reasons(options)
+    reasons += folder_reasons(options) + segment_reasons(options)
     placed = [] if options.resample else [(info.path, info.georef) for info in infos]
     reasons += border_reasons(options, placed)
     networks = _read_networks(options, reasons)
@@ -196,6 +198,7 @@ def make_plan(options: SegmentOptions) -> Plan:
     if not inputs.rasters:
         raise PlanError(reasons)
     notes = [
+        *remote_notes(options),
         *model_notes(options, networks.cards),
         *inputs.notes,
         *sample_notes(inputs.infos, networks.cards),
@@ -223,7 +226,7 @@ def _read_networks(options: SegmentOptions, reasons: list[str]) -> _Networks:
     Raises:
         PlanError: If one cannot be read or they do not go together, with `reasons` and every reason for that.
     """
-    bundles: list[str] = []
+    bundles: list[Path] = []
     cards: list[Card] = []
     wrong: list[str] = []
     for name in options.models:
@@ -236,14 +239,15 @@ def _read_networks(options: SegmentOptions, reasons: list[str]) -> _Networks:
             continue
         if any(bundle.samefile(other) for other in bundles):
             wrong.append(f"--model {name} is given twice; give each bundle once")
-        bundles.append(str(bundle))
+        bundles.append(bundle)
         cards.append(card)
     if not wrong:
         engine = chosen_engine(options.engine, [card.network.name for card in cards])
         wrong = model_reasons(options, cards, engine)
     if wrong:
         raise PlanError([*reasons, *wrong])
-    return _Networks(tuple(bundles), tuple(cards), combined_card(cards, options.augment), engine)
+    names = tuple(bundle_name(bundle) for bundle in bundles)
+    return _Networks(names, tuple(cards), combined_card(cards, options.augment), engine)
 
 
 def reach_of(card: Card) -> Halo | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from models.card import Card
+from pipeline.dataflow import machine_reasons
 from pipeline.options import SegmentOptions
 from pipeline.polygon_plan import sight_reasons, simplify_reasons, thing_reasons, unknown_class_reasons
 from pipeline.units import count, format_bytes, format_gsd
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from pipeline.plan import Plan
 
 BYTE_RANGE = 255
+
+DRIVER_MEMORY = 0.5e9
+"""Bytes of memory of a driver whose workers are processes of their own; see benchmarks/README.md."""
 
 
 def border_reasons(options: SegmentOptions, rasters: Sequence[tuple[str, Georef]]) -> list[str]:
@@ -146,13 +150,32 @@ def resource_reasons(plan: Plan) -> list[str]:
                     f"{nearest}; make room, or choose other disks with --output and --work"
                 )
                 break
-    total = psutil.virtual_memory().total
-    if plan.options.runs_here and plan.memory(1) > total:
-        reasons.append(
-            f"the run needs about {format_bytes(plan.memory(1))} of memory, and this machine has "
-            f"{format_bytes(total)}; pass a smaller --tile or --halo"
-        )
-    return reasons
+    return [*reasons, *memory_reasons(plan), *machine_reasons(plan)]
+
+
+def memory_reasons(plan: Plan) -> list[str]:
+    """Memory that this machine does not have for its part of a run."""
+    total, processes = psutil.virtual_memory().total, plan.options.processes
+    need = run_memory(plan, processes, 1)
+    if not plan.options.runs_here or need <= total:
+        return []
+    room = max(1, math.floor((total - DRIVER_MEMORY) / plan.memory(1)))
+    needs = f"the run needs about {format_bytes(need)} of memory"
+    has = f"this machine has {format_bytes(total)}"
+    if processes == 1 or run_memory(plan, room, 1) > total:
+        return [f"{needs}, and {has}; pass a smaller --tile or --halo"]
+    return [f"{needs} for {processes} workers, and {has}; pass --workers {room}"]
+
+
+def run_memory(plan: Plan, processes: int, at_once: int) -> float:
+    """Memory of a run on this machine, in bytes.
+
+    Args:
+        plan: The run.
+        processes: Processes that call the network.
+        at_once: Calls of each at the same time.
+    """
+    return processes * plan.memory(at_once) + (DRIVER_MEMORY if processes > 1 else 0)
 
 
 def sample_notes(infos: Sequence[RasterInfo], cards: Iterable[Card]) -> list[str]:

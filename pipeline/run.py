@@ -10,6 +10,7 @@ import os
 import re
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import files
+from pipeline.dataflow import segment_arguments
 from pipeline.exits import say_to_user
 from pipeline.graph import build
 from pipeline.layout import RunFolder, manifest_path, remove_left_behind
@@ -25,6 +27,7 @@ from pipeline.lock import release_all
 from pipeline.plan import Plan
 from pipeline.progress import progress
 from pipeline.runner import beam_pipeline, is_local_run, worker_processes, worker_watchdog
+from pipeline.runner_reasons import is_dataflow
 from tiles.inspect import is_local
 
 CONTINUE = "what was inferred is kept: run the same command again to continue"
@@ -60,23 +63,29 @@ class Job(Protocol):
 class Build(Protocol):
     """Adds the stages of a job to an empty pipeline."""
 
-    def __call__(
-        self, pipeline: beam.Pipeline, folder: RunFolder, *, workers: int, accelerated: bool, started: float
-    ) -> None:
+    def __call__(self, pipeline: beam.Pipeline, folder: RunFolder, *, workers: int, started: float) -> None:
         """Add them.
 
         Args:
             pipeline: An empty pipeline.
             folder: Where stages leave what the next ones read.
             workers: Processes that share a machine.
-            accelerated: Whether accelerators can be asked for.
             started: When the run started, in seconds since the epoch.
         """
 
 
 def run_plan(plan: Plan) -> dict[str, Any] | None:
     """Run a plan to the end; see `run_job`."""
-    return run_job(plan.options, partial(build, plan=plan), plan.sheet_count())
+    job = replace(plan.options, beam=beam_arguments(plan))
+    return run_job(job, partial(build, plan=plan), plan.sheet_count())
+
+
+def beam_arguments(plan: Plan) -> tuple[str, ...]:
+    """What Beam is told: what the user says, and what follows from the plan."""
+    options = plan.options
+    if is_dataflow(options.beam):
+        return segment_arguments(plan)
+    return (*options.beam, *([f"--direct_num_workers={options.workers}"] if options.workers else []))
 
 
 def run_job(job: Job, build: Build, sheets: int = 0) -> dict[str, Any] | None:
@@ -101,7 +110,7 @@ def run_job(job: Job, build: Build, sheets: int = 0) -> dict[str, Any] | None:
     options, pipeline = make_pipeline(job, log)
     local = is_local_run(options)
     workers = max(1, worker_processes(options))
-    build(pipeline, folder, workers=workers, accelerated=not local, started=time.time())
+    build(pipeline, folder, workers=workers, started=time.time())
     remove_left_behind(job.output, job.work_folder)
     if local:
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ import numpy as np
 import pyogrio  # noqa: F401
 from apache_beam.metrics import Metrics
 
+from models.card import find_bundle
 from models.engines.engine import Engine
 from models.engines.ensemble import Ensemble, shared_ensemble
 from models.engines.profile import Profile, execution_profile
@@ -266,7 +267,8 @@ class SegmentSheets(beam.DoFn):
         plan = self._plan
         calls = calls_at_once(plan.chip_memory() * self._profile.samples, self._workers)
         workplace = Workplace(converted_folder(plan), calls)
-        return shared_ensemble(plan.bundles, self._profile, workplace, plan.options.augment)
+        bundles = [find_bundle(name) for name in plan.bundles]
+        return shared_ensemble(bundles, self._profile, workplace, plan.options.augment)
 
     def _detector(self) -> Engine:
         engine = self._engine()

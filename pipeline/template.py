@@ -20,6 +20,9 @@ from pipeline.cli import main
 from pipeline.exits import IMPOSSIBLE, fail
 from pipeline.job_schema import OF_ONE_CALL
 
+OF_ONE_MACHINE = frozenset({"workers"})
+"""Options of runs on the machine of the user."""
+
 IMAGE_VARIABLE = "TERRASEAM_IMAGE"
 """The environment variable in which an image holds its own name."""
 
@@ -31,9 +34,11 @@ class ParameterError(ValueError):
 
 
 def parameters() -> dict[str, argparse.Action]:
-    """What ``terraseam segment`` takes, and job files, too: name of the parameter -> its declaration."""
+    """What ``terraseam segment`` takes, and job files, too, for other machines: name of the parameter -> its declaration."""
     _, commands = parsers("")
-    actions = [action for action in commands["segment"]._actions if action.dest not in OF_ONE_CALL]
+    actions = [
+        action for action in commands["segment"]._actions if action.dest not in OF_ONE_CALL | OF_ONE_MACHINE
+    ]
     return {(action.option_strings or [action.dest])[-1].lstrip("-"): action for action in actions}
 
 

@@ -453,7 +453,6 @@ def test_every_stage_counts_and_times(scene, bundle, tmp_path):
         RunFolder.of(plan.options.output, plan.options.work_folder),
         plan=plan,
         workers=1,
-        accelerated=False,
         started=time.time(),
     )
     found = beam.run().metrics().query()
@@ -484,7 +483,6 @@ def test_an_earlier_manifest_goes_before_anything_it_speaks_of_changes(make_rast
         (("--runner", "Foo"), "Unexpected pipeline runner: Foo"),
         (("--direct_num_workers", "two"), "invalid int value: 'two'"),
         (("--direct_num_workers=-3",), "must be 0 or more, got -3"),
-        (("--runner=DataflowRunner",), "Missing required option: project"),
     ],
 )
 def test_options_that_beam_cannot_use_get_one_sentence_and_status_2(

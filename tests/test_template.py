@@ -55,6 +55,7 @@ EXAMPLES = {
     "on-error": (["quarantine", "fail"], ["", "skip"]),
     "prune": (["true"], ["", "1"]),
     "force": (["true"], ["", "no"]),
+    "accelerator": (["nvidia-l4", "none"], ["", "nvidia-t4", "tpu"]),
 }
 """Parameter of the template -> values that are right, and values that are not."""
 
@@ -65,8 +66,8 @@ def test_every_argument_of_segment_is_a_parameter_of_the_template_and_the_other_
     ]
     _, commands = parsers("0")
     said = set(re.findall(r"--([a-z-]+)", commands["segment"].format_usage())) | {"rasters"}
-    assert sorted(written) == sorted(said - {"config"})
-    assert len({"beam", "config"} | set(written)) == len(fields(SegmentOptions))
+    assert sorted(written) == sorted(said - {"config", "workers"})
+    assert len({"beam", "config", "workers"} | set(written)) == len(fields(SegmentOptions))
     assert set(EXAMPLES) == set(written)
     assert set(PATTERNS) <= set(written)
 

@@ -17,6 +17,7 @@ from pipeline.polygon_plan import (
 )
 from pipeline.rasters import expand, raster_ids
 from pipeline.reasons import folder_reason, result_reasons
+from pipeline.runner_reasons import remote_reasons
 from pipeline.vectorizing.options import VectorizeOptions
 from tiles.georef import Georef
 from tiles.inspect import RasterError
@@ -48,6 +49,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
         PlanError: If the run cannot succeed, with every reason.
     """
     paths, reasons = expand(options.rasters)
+    reasons += remote_reasons(options)
     infos = []
     for path in paths:
         try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 
+from pipeline.dataflow import vectorize_arguments
 from pipeline.graph import make_polygons
 from pipeline.layout import RunFolder
 from pipeline.manifest import polygon_settings, polygons_entry, run_entry, write_manifest
@@ -72,7 +73,9 @@ def run_vectorize(plan: VectorizePlan) -> dict[str, Any] | None:
         BeamOptionError: If Beam cannot use the options that are meant for it.
         RunError: If the run failed, with the cause in a sentence.
     """
-    return run_job(plan.options, partial(build, plan=plan))
+    options = plan.options
+    job = replace(options, beam=vectorize_arguments(options.beam, options.output))
+    return run_job(job, partial(build, plan=plan))
 
 
 def build(
@@ -81,7 +84,6 @@ def build(
     *,
     plan: VectorizePlan,
     workers: int,  # noqa: ARG001 - every job is told
-    accelerated: bool,  # noqa: ARG001
     started: float,
 ) -> None:
     """Add the stages to an empty pipeline; see `pipeline.run.Build`."""
