@@ -133,7 +133,7 @@ class Extent:
 
     def add(self, boxes: np.ndarray) -> None:
         """Take boxes in: west, south, east, north, shape ``(n, 4)``; west is the larger across the antimeridian."""
-        west, south, east, north = boxes.T
+        west, south, east, north = boxes.astype(np.float64).T
         self.count += len(boxes)
         across = west > east
         from_180 = np.where(across, -180.0, west), np.where(across, 180.0, east)
@@ -147,7 +147,9 @@ class Extent:
             return None
         (west, east), (south, north) = self._atlantic, self._latitudes
         low, high = self._pacific
-        if self._turning and high - low < east - west:
+        if not self._turning:
+            west, south, east, north = (int(n) if n.is_integer() else n for n in (west, south, east, north))
+        elif high - low < east - west:
             west, east = (round(lon - 360, 7) if lon > 180 else lon for lon in (low, high))
         return west, south, east, north
 
