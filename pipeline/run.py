@@ -32,6 +32,9 @@ from tiles.inspect import is_local
 
 CONTINUE = "what was inferred is kept: run the same command again to continue"
 
+GOES_ON = "the job goes on where it runs; on Dataflow, gcloud dataflow jobs cancel JOB_ID ends it"
+"""What is said where the driver of a remote job is interrupted."""
+
 HOPELESS = ("CardError", "EngineError", "OffEarthError")
 """Errors that the same command would meet again."""
 
@@ -120,6 +123,10 @@ def run_job(job: Job, build: Build, sheets: int = 0) -> dict[str, Any] | None:
             if not local and is_handed_over(options):
                 return None
             result.wait_until_finish()
+    except KeyboardInterrupt:
+        if not local:
+            say_to_user(GOES_ON)
+        raise
     except Exception as error:
         if "KeyboardInterrupt" in str(error):
             raise KeyboardInterrupt from error

@@ -101,7 +101,8 @@ def remote_reasons(job: RemoteJob, more: Iterable[Place] = ()) -> list[str]:
 
 def remote_notes(options: SegmentOptions) -> list[str]:
     """What the user should know of a segmentation on other machines."""
-    if is_direct(runner_name(options.beam)) or _service_is_here(options.beam):
+    loops_back = "LOOPBACK" in given(options.beam, "--environment_type")
+    if is_direct(runner_name(options.beam)) or _service_is_here(options.beam) or loops_back:
         return []
     if not is_dataflow(options.beam):
         names = [place.name for place in (*_local_places(options), *_local_bundles(options))]

@@ -27,6 +27,7 @@ class FakeDataflow:
     def __init__(self, work: Callable[[Job], None]) -> None:
         self._work = work
         self.jobs: dict[str, Job] = {}
+        self.created = threading.Event()
         self.errors: dict[str, str] = {}
 
     def create(self, job: Job, project: str, region: str) -> Job:
@@ -35,6 +36,7 @@ class FakeDataflow:
         self.jobs[number] = job
         self._enter(job, "JOB_STATE_RUNNING")
         threading.Thread(target=self._run, args=(job,), daemon=True).start()
+        self.created.set()
         return job
 
     def messages(self, number: str) -> list[Job]:

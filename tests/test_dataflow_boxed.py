@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+import threading
+import time
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -146,3 +150,57 @@ def test_the_job_says_what_its_user_did_not(job):
     assert "no_use_multiple_sdk_containers" in sent["environment"]["experiments"]
     options = sent["environment"]["sdkPipelineOptions"]["options"]
     assert not options.get("save_main_session")
+
+
+IMAGE = "europe-west1-docker.pkg.dev/project/images/terraseam:0.1.0"
+
+
+@pytest.fixture
+def call(cloud, rasters, tmp_path):  # noqa: ARG001 - the bucket is there
+    """A function that submits a small job whose workers have an image, to a Dataflow that works as a function says."""
+    place = "scenes/alone.tif"
+    bucket().blob(place).upload_from_filename(rasters / RASTERS[1])
+
+    @contextmanager
+    def start(work):
+        dataflow = FakeDataflow(work)
+        with serving(dataflow) as port:
+            endpoint = f"--dataflow_endpoint=http://localhost:{port}"
+            places = [f"gs://{BUCKET}/{place}", "--output", f"gs://{BUCKET}/{tmp_path.name}"]
+            image = ["--temp_location", f"gs://{BUCKET}/temp", f"--sdk_container_image={IMAGE}"]
+            command = [sys.executable, "-m", "pipeline", "segment", *places, *TILES, *WORDS, *image, endpoint]
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            run = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), **pipes)
+            try:
+                yield dataflow, run
+            finally:
+                run.kill()
+
+    return start
+
+
+def test_a_job_that_fails_is_told_in_a_sentence_and_an_image_is_all_that_workers_get(call):
+    def fail(_):
+        time.sleep(8)  # Beam asks why only of jobs that have not failed when it begins to wait.
+        raise RuntimeError("the region has no GPUs left")
+
+    with call(fail) as (dataflow, run):
+        _, error = run.communicate(timeout=300)
+        [sent] = dataflow.jobs.values()
+    assert run.returncode == 1 and error.count("\n") == 1, error
+    assert "FAILED" in error and "the region has no GPUs left" in error
+    [pool] = sent["environment"]["workerPools"]
+    assert {image["containerImage"] for image in pool["sdkHarnessContainerImages"]} == {IMAGE}
+    assert set(staged_files(graph_of(sent))) == {"submission_environment_dependencies.txt"}
+
+
+def test_interrupting_the_driver_says_that_the_job_goes_on(call):
+    ended = threading.Event()
+    with call(lambda _: ended.wait(300)) as (dataflow, run):
+        assert dataflow.created.wait(300)
+        time.sleep(3)
+        run.send_signal(signal.SIGINT)
+        _, error = run.communicate(timeout=60)
+        ended.set()
+    assert run.returncode == 130
+    assert "the job goes on where it runs; on Dataflow, gcloud dataflow jobs cancel" in error

@@ -1,0 +1,88 @@
+"""Time and memory of the main job against the number of worker processes.
+
+    TERRASEAM_DATA=... python benchmarks/workers.py [--workers 1,2] [--size 4096] [--rounds 2] [--json FILE]
+
+Segments a square of the Blue Marble raster with `coast`, cold, with each number of workers in turn, round after round, so
+that what else the machine does falls on all of them. Memory is what the driver and its largest worker hold at
+their peaks, looked at five times a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from comparing import data_folder
+from memory import cut
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--workers", default="1,2", help="numbers of workers; the first is what others are compared with"
+    )
+    parser.add_argument("--size", type=int, default=4096, help="side of the raster, in pixels")
+    parser.add_argument("--rounds", type=int, default=2, help="how often each is run")
+    parser.add_argument("--json", type=Path, help="write the figures here, too")
+    arguments = parser.parse_args()
+    numbers = list(map(int, arguments.workers.split(",")))
+    rounds = []
+    with tempfile.TemporaryDirectory() as folder:
+        raster = cut(data_folder() / "bluemarble" / "bluemarble_16384.tif", arguments.size, Path(folder))
+        for turn in range(arguments.rounds):
+            rounds.append(
+                [measure(raster, Path(folder) / f"{turn}-{workers}", workers) for workers in numbers]
+            )
+            for one in rounds[-1]:
+                print(
+                    "{workers} workers  {seconds:6.1f} s  cpu {cpu_seconds:6.1f} s  driver {driver_gb:5.3f} GB  "
+                    "worker {worker_gb:5.3f} GB".format(**one),
+                    flush=True,
+                )
+    for place, workers in enumerate(numbers[1:], 1):
+        for figure in ("seconds", "cpu_seconds"):
+            ratios = [turn[place][figure] / turn[0][figure] for turn in rounds]
+            print(f"{workers} to {numbers[0]} workers, {figure}: {statistics.median(ratios):.2f} ({ratios})")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rounds, indent=2) + "\n")
+
+
+def measure(raster: Path, output: Path, workers: int) -> dict[str, float]:
+    """Segment a raster; peaks are those of resident memory."""
+    command = ["segment", str(raster), "--model", "coast", "--output", str(output), "--workers", str(workers)]
+    start = time.monotonic()
+    run = subprocess.Popen([sys.executable, "-m", "pipeline", *command], stdout=subprocess.DEVNULL)
+    driver = psutil.Process(run.pid)
+    peaks: dict[int, int] = {}
+    spent: dict[int, float] = {}
+    while run.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            for process in (driver, *driver.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    times = process.cpu_times()
+                    spent[process.pid] = times.user + times.system
+                    peaks[process.pid] = max(peaks.get(process.pid, 0), process.memory_info().rss)
+        time.sleep(0.2)
+    if run.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {run.returncode}")
+    return {
+        "workers": workers,
+        "seconds": time.monotonic() - start,
+        "cpu_seconds": sum(spent.values()),
+        "driver_gb": peaks.pop(run.pid) / 1e9,
+        "worker_gb": max(peaks.values(), default=0) / 1e9,
+    }
+
+
+if __name__ == "__main__":
+    main()
