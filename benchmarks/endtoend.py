@@ -4,10 +4,10 @@
 
 Squares of NASA's Blue Marble are segmented with `coast`. Of each there are four kinds of runs:
 
-    ours    cold, in one process, with CPU seconds by stage; then again: with nothing changed, with a hundredth and a tenth of
-            the sheets changed (at least one), with another option of polygons
+    ours    cold, in one process, with CPU seconds by stage; then again: with nothing changed, with a hundredth and a
+            tenth of the sheets changed (at least one), with another option of polygons
     bare    the same network on the same pixels, and nothing else
-    naive   `naive.py` with the same windows and halo, and how many of its labels are ours
+    naive   `naive.py` with the same windows and halo
     worker  cold, with one worker process beside the driver: peak memory of both
 
 Each is kept when it is done. CPU seconds and their ratios hardly depend on what else the machine does; wall seconds do.
@@ -23,7 +23,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +102,16 @@ class Job:
     def command(self, *more: str) -> list[str]:
         """Arguments of Terraseam."""
         tiles = ["--tile", self.tile, "--sheet", self.sheet]
-        return ["segment", str(self.raster), "--model", self.model, "--output", str(self.output), *tiles, *more]
+        return [
+            "segment",
+            str(self.raster),
+            "--model",
+            self.model,
+            "--output",
+            str(self.output),
+            *tiles,
+            *more,
+        ]
 
     def manifest(self) -> dict[str, Any]:
         """The record of the run before."""
@@ -139,18 +147,16 @@ def run_entry(job: Job, spent: Spent) -> Result:
             "polygons": raster["polygons"], "publish_seconds": raster["publish_seconds"]}  # fmt: skip
 
 
-def change(raster: Path, lattice: Lattice, share: float) -> None:
+def change(raster: Path, lattice: Lattice, share: float, block: int = BLOCK) -> None:
     """Change a share of a raster's sheets, at least one: each by one block that only it reads."""
     sheets = list(lattice.sheets())
     count = max(1, round(share * len(sheets)))
     with rasterio.open(raster, "r+") as dataset:
-        for row, col in islice(sheets, 0, None, len(sheets) // count):
+        for row, col in sheets[:: len(sheets) // count][:count]:
             inside = lattice.sheet_window(row, col)
-            row0, col0 = (
-                off + side // 2 // BLOCK * BLOCK
-                for off, side in zip((inside.row_off, inside.col_off), inside.shape, strict=True)
-            )
-            window = Window(col0, row0, min(BLOCK, dataset.width - col0), min(BLOCK, dataset.height - row0))
+            row0 = inside.row_off + inside.height // 2 // block * block
+            col0 = inside.col_off + inside.width // 2 // block * block
+            window = Window(col0, row0, min(block, dataset.width - col0), min(block, dataset.height - row0))
             dataset.write(np.uint8(255) - dataset.read(window=window), window=window)
 
 
@@ -165,7 +171,13 @@ def naive(job: Job) -> Result:
     """The naive script."""
     lattice = job.lattice()
     halo = ",".join(map(str, lattice.halo.sides))
-    script = [str(HERE / "naive.py"), str(job.raster), str(job.output), "--bundle", str(find_bundle(job.model))]
+    script = [
+        str(HERE / "naive.py"),
+        str(job.raster),
+        str(job.output),
+        "--bundle",
+        str(find_bundle(job.model)),
+    ]
     spent = spent_in([*script, "--core", str(lattice.core), "--halo", halo])
     polygons = json.loads((job.output / "polygons.geojson").read_text())["features"]
     return {**spent._asdict(), "polygons": len(polygons)}
@@ -184,13 +196,28 @@ def told(results: Sequence[Result]) -> str:
     """All tables that there are results for."""
     found = {kind: [one for one in results if one["kind"] == kind] for kind in KINDS}
     by_size = {kind: {one["size"]: one for one in found[kind]} for kind in KINDS}
-    tables = (rates(by_size), memory(by_size), stages(found["ours"]), *map(again, found["ours"]), loads(results))
+    tables = (
+        rates(by_size),
+        memory(by_size),
+        stages(found["ours"]),
+        *map(again, found["ours"]),
+        loads(results),
+    )
     return "\n\n".join(text for text in tables if text)
 
 
 def rates(found: Mapping[str, Mapping[int, Result]]) -> str:
     """CPU and wall seconds of whole runs beside those of others."""
-    heads = ("raster", "ours: wall s", "CPU s", "Mpx/s", "of the bare network: wall", "CPU", "naive: wall", "CPU")
+    heads = (
+        "raster",
+        "ours: wall s",
+        "CPU s",
+        "Mpx/s",
+        "of the bare network: wall",
+        "CPU",
+        "naive: wall",
+        "CPU",
+    )
     rows = []
     for size, one in found["ours"].items():
         cold, alone, other = one["cold"], found["bare"].get(size), found["naive"].get(size)
@@ -241,7 +268,9 @@ def stages(found: Sequence[Result]) -> str:
     names = [name for name in many["stages"] if name != "total"]
     names.sort(key=lambda name: -many["stages"][name])
     heads = ("CPU s", *(f"{one['megapixels']:.1f} Mpx" for one in ordered), "s a Mpx more")
-    rows = [(name, *(f"{one['stages'].get(name, 0):.2f}" for one in ordered), slope([name])) for name in names]
+    rows = [
+        (name, *(f"{one['stages'].get(name, 0):.2f}" for one in ordered), slope([name])) for name in names
+    ]
     beside = [name for name in names if name != "network"]
     sums = (f"{sum(one['stages'].get(name, 0) for name in beside):.2f}" for one in ordered)
     return table(heads, [*rows, ("all beside the network", *sums, slope(beside))])

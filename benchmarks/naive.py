@@ -2,8 +2,8 @@
 
     python benchmarks/naive.py RASTER OUTPUT --bundle FOLDER --core 1024 --halo 112,128,112,128
 
-The yardstick of `endtoend.py`: the same windows as Terraseam, with the same halo, mirrored beyond the raster's edges. It knows
-no nodata, keeps the whole label map in memory, and starts anew whenever it is called.
+The yardstick of `endtoend.py`: the same windows as Terraseam, with the same halo, mirrored beyond the raster's edges. It
+knows no nodata, keeps the whole label map in memory, and starts anew whenever it is called.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 import json
 from pathlib import Path
 
-import keras
 import numpy as np
 import rasterio
 from rasterio.features import shapes
@@ -49,6 +48,8 @@ def main() -> None:
 
 def label(dataset, bundle: Path, card: dict, core: int, *halo: int) -> np.ndarray:
     """The labels of all pixels."""
+    import keras
+
     model = keras.saving.load_model(bundle / "model.keras", compile=False)
     scale, offset = (np.array(card["scaling"][name], np.float32) for name in ("scale", "offset"))
     top, bottom, left, right = halo
