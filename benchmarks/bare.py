@@ -1,0 +1,50 @@
+"""The network of a run, and nothing else of it: on the same pixels, in the same windows, as many at once.
+
+    python benchmarks/bare.py JSON segment RASTER --model coast --output OUT
+
+Sheets are read before the clocks start, one after another; answers are thrown away.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from models.engines.ensemble import shared_ensemble
+from models.engines.profile import execution_profile
+from models.engines.workplace import Workplace
+from pipeline.arguments import parse
+from pipeline.infer import calls_at_once, infer_tiles
+from pipeline.plan import make_plan
+from pipeline.version import version
+from tiles.source import RasterSource
+
+
+def main() -> None:
+    target, *argv = sys.argv[1:]
+    _, options, _ = parse(argv, version())
+    plan = make_plan(options)
+    profile = execution_profile(options.batch_size, plan.engine, options.precision)
+    at_once = calls_at_once(plan.chip_memory() * profile.samples, 1)
+    network = shared_ensemble(plan.bundles, profile, Workplace("", at_once))
+    (planned,) = plan.rasters
+    lattice, source = plan.lattice(0), RasterSource(planned.path, planned.bands, plan.card.fill)
+    wall = cpu = tiles = 0.0
+    for number, sheet in enumerate(lattice.sheets()):
+        chip = source.read(lattice.sheet_read_window(*sheet))
+        if not number:
+            network.logits(chip.cut(lattice.read_window(0, 0))[None])
+        started = time.perf_counter(), time.process_time()
+        for _ in infer_tiles(
+            network.logits, chip, lattice, lattice.sheet_tiles(*sheet), profile.samples, at_once
+        ):
+            tiles += 1
+        wall += time.perf_counter() - started[0]
+        cpu += time.process_time() - started[1]
+    Path(target).write_text(json.dumps({"seconds": wall, "cpu_seconds": cpu, "tiles": int(tiles)}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,308 @@
+"""Whole runs of the main job: beside the bare network and a naive script, by stage, in memory, and run again.
+
+    TERRASEAM_DATA=... python benchmarks/endtoend.py [--sizes 4096,8192,16384] [--kinds ours,bare,naive,worker]
+
+Squares of NASA's Blue Marble are segmented with `coast`. Of each there are four kinds of runs:
+
+    ours    cold, in one process, with CPU seconds by stage; then again: with nothing changed, with a hundredth and a
+            tenth of the sheets changed (at least one), with another option of polygons
+    bare    the same network on the same pixels, and nothing else
+    naive   `naive.py` with the same windows and halo
+    worker  cold, with one worker process beside the driver: peak memory of both
+
+Each is kept when it is done. CPU seconds and their ratios hardly depend on what else the machine does; wall seconds do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from comparing import Result, Runs, add_names, compare, data_folder, make_parser, settings_of
+from memory import cut
+from rasterio.windows import Window
+from spawning import Spent, spent_by, spent_in
+from telling import table
+
+from models.card import find_bundle
+from tiles.lattice import Lattice
+
+HERE = Path(__file__).parent
+KINDS = ("ours", "bare", "naive", "worker")
+SHARES = {"1 % of the sheets changed": 0.01, "10 % of the sheets changed": 0.1}
+OTHER_OPTION = ("--min-area", "1e9")
+BLOCK = 256
+"""Side of what is changed of a sheet, in pixels: one block of the file."""
+
+
+def main() -> None:
+    parser = make_parser(__doc__, "endtoend")
+    parser.add_argument("--sizes", default="4096,8192,16384", help="sides of the squares, in pixels")
+    add_names(parser, "--kinds", KINDS)
+    parser.add_argument("--model", default="coast", help="the bundle")
+    parser.add_argument("--tile", default="1024", help="side of a tile's core, in pixels")
+    parser.add_argument("--sheet", default="2048", help="side of a sheet, in pixels")
+    arguments = parser.parse_args()
+    runs = Runs(__file__, sys.argv[1:], arguments.folder, settings_of(arguments, "sizes", "kinds"))
+    names = [f"{kind}-{size}" for size in arguments.sizes.split(",") for kind in arguments.kinds]
+
+    def measured(name: str) -> Result:
+        kind, size = name.split("-")
+        with tempfile.TemporaryDirectory() as folder:
+            raster = square(int(size), Path(folder))
+            job = Job(raster, Path(folder), arguments.model, arguments.tile, arguments.sheet)
+            before = os.getloadavg()
+            found = MEASURES[kind](job)
+        megapixels = int(size) ** 2 / 1e6
+        return {"kind": kind, "size": int(size), "megapixels": megapixels, **found,
+                "load": [before, os.getloadavg()]}  # fmt: skip
+
+    compare(runs, arguments, names, measured, told)
+
+
+def square(side: int, folder: Path) -> Path:
+    """A square of the Blue Marble that may be changed."""
+    raster = cut(data_folder() / "bluemarble" / "bluemarble_16384.tif", side, folder)
+    return raster if raster.parent == folder else Path(shutil.copyfile(raster, folder / "cut.tif"))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is run.
+
+    Attributes:
+        raster: The raster.
+        folder: A folder for what runs leave.
+        model: The bundle.
+        tile: Side of a tile's core.
+        sheet: Side of a sheet.
+    """
+
+    raster: Path
+    folder: Path
+    model: str
+    tile: str
+    sheet: str
+
+    @property
+    def output(self) -> Path:
+        """Folder of the results."""
+        return self.folder / "out"
+
+    def command(self, *more: str) -> list[str]:
+        """Arguments of Terraseam."""
+        tiles = ["--tile", self.tile, "--sheet", self.sheet]
+        return [
+            "segment",
+            str(self.raster),
+            "--model",
+            self.model,
+            "--output",
+            str(self.output),
+            *tiles,
+            *more,
+        ]
+
+    def manifest(self) -> dict[str, Any]:
+        """The record of the run before."""
+        return json.loads((self.output / "manifest.json").read_text())
+
+    def lattice(self) -> Lattice:
+        """Its tiles and sheets, as the run planned them."""
+        from pipeline.arguments import parse
+        from pipeline.plan import make_plan
+        from pipeline.version import version
+
+        return make_plan(parse(self.command(), version())[1]).lattice(0)
+
+
+def ours(job: Job) -> Result:
+    """A cold run by stages, and runs after it."""
+    stages = job.folder / "stages.json"
+    spent = spent_in([str(HERE / "stages.py"), str(stages), *job.command()])
+    found: Result = {"cold": run_entry(job, spent), "stages": json.loads(stages.read_text())}
+    found["again"] = {"nothing changed": run_entry(job, spent_by(job.command()))}
+    for name, share in SHARES.items():
+        change(job.raster, job.lattice(), share)
+        found["again"][name] = run_entry(job, spent_by(job.command()))
+    found["again"]["another option of polygons"] = run_entry(job, spent_by(job.command(*OTHER_OPTION)))
+    return found
+
+
+def run_entry(job: Job, spent: Spent) -> Result:
+    """What a run took, and what it did."""
+    manifest = job.manifest()
+    (raster,) = manifest["rasters"]
+    return {**spent._asdict(), "stages": manifest["seconds"], "counts": manifest["counts"],
+            "polygons": raster["polygons"], "publish_seconds": raster["publish_seconds"]}  # fmt: skip
+
+
+def change(raster: Path, lattice: Lattice, share: float, block: int = BLOCK) -> None:
+    """Change a share of a raster's sheets, at least one: each by one block that only it reads."""
+    sheets = list(lattice.sheets())
+    count = max(1, round(share * len(sheets)))
+    with rasterio.open(raster, "r+") as dataset:
+        for row, col in sheets[:: len(sheets) // count][:count]:
+            inside = lattice.sheet_window(row, col)
+            row0 = inside.row_off + inside.height // 2 // block * block
+            col0 = inside.col_off + inside.width // 2 // block * block
+            window = Window(col0, row0, min(block, dataset.width - col0), min(block, dataset.height - row0))
+            dataset.write(np.uint8(255) - dataset.read(window=window), window=window)
+
+
+def bare(job: Job) -> Result:
+    """The network alone."""
+    answer = job.folder / "bare.json"
+    spent = spent_in([str(HERE / "bare.py"), str(answer), *job.command()])
+    return {"network": json.loads(answer.read_text()), "process": spent._asdict()}
+
+
+def naive(job: Job) -> Result:
+    """The naive script."""
+    lattice = job.lattice()
+    halo = ",".join(map(str, lattice.halo.sides))
+    script = [
+        str(HERE / "naive.py"),
+        str(job.raster),
+        str(job.output),
+        "--bundle",
+        str(find_bundle(job.model)),
+    ]
+    spent = spent_in([*script, "--core", str(lattice.core), "--halo", halo])
+    polygons = json.loads((job.output / "polygons.geojson").read_text())["features"]
+    return {**spent._asdict(), "polygons": len(polygons)}
+
+
+def worker(job: Job) -> Result:
+    """A cold run with a worker process."""
+    mode = ("--direct_num_workers", "1", "--direct_running_mode", "multi_processing")
+    return run_entry(job, spent_by(job.command(*mode)))
+
+
+MEASURES = {"ours": ours, "bare": bare, "naive": naive, "worker": worker}
+
+
+def told(results: Sequence[Result]) -> str:
+    """All tables that there are results for."""
+    found = {kind: [one for one in results if one["kind"] == kind] for kind in KINDS}
+    by_size = {kind: {one["size"]: one for one in found[kind]} for kind in KINDS}
+    tables = (
+        rates(by_size),
+        memory(by_size),
+        stages(found["ours"]),
+        *map(again, found["ours"]),
+        loads(results),
+    )
+    return "\n\n".join(text for text in tables if text)
+
+
+def rates(found: Mapping[str, Mapping[int, Result]]) -> str:
+    """CPU and wall seconds of whole runs beside those of others."""
+    heads = (
+        "raster",
+        "ours: wall s",
+        "CPU s",
+        "Mpx/s",
+        "of the bare network: wall",
+        "CPU",
+        "naive: wall",
+        "CPU",
+    )
+    rows = []
+    for size, one in found["ours"].items():
+        cold, alone, other = one["cold"], found["bare"].get(size), found["naive"].get(size)
+        network = alone and alone["network"]
+        rows.append((
+            f"{one['megapixels']:.1f} Mpx", f"{cold['seconds']:.0f}", f"{cold['cpu_seconds']:.1f}",
+            f"{one['megapixels'] / cold['seconds']:.2f}",
+            *(ratio(cold, network, key) for key in ("seconds", "cpu_seconds")),
+            *(ratio(other, cold, key) for key in ("seconds", "cpu_seconds")),
+        ))  # fmt: skip
+    return table(heads, rows) if rows else ""
+
+
+def ratio(one: Mapping[str, float] | None, other: Mapping[str, float] | None, key: str) -> str:
+    """How many times one took what another did; nothing where one is not known."""
+    return f"{one[key] / other[key]:.2f} x" if one and other else ""
+
+
+def memory(found: Mapping[str, Mapping[int, Result]]) -> str:
+    """Peak memory of each process."""
+    heads = ("raster", "one process", "driver", "its worker", "naive")
+    sizes = sorted({size for results in found.values() for size in results})
+    rows = [
+        (
+            f"{size**2 / 1e6:.1f} Mpx",
+            peak(found["ours"].get(size, {}).get("cold"), "peak_bytes"),
+            peak(found["worker"].get(size), "peak_bytes"),
+            peak(found["worker"].get(size), "child_peak_bytes"),
+            peak(found["naive"].get(size), "peak_bytes"),
+        )
+        for size in sizes
+    ]
+    return table(heads, rows)
+
+
+def peak(one: Mapping[str, float] | None, key: str) -> str:
+    """Gigabytes; nothing where they are not known."""
+    return f"{one[key] / 1e9:.2f} GB" if one else ""
+
+
+def stages(found: Sequence[Result]) -> str:
+    """CPU seconds by stage, and what a Mpx more costs, between the two largest rasters."""
+    if not found:
+        return ""
+    ordered = sorted(found, key=lambda one: one["megapixels"])
+    few, many = ordered[-2:] if len(ordered) > 1 else (None, ordered[-1])
+    slope = partial(more_costs, few, many)
+    names = [name for name in many["stages"] if name != "total"]
+    names.sort(key=lambda name: -many["stages"][name])
+    heads = ("CPU s", *(f"{one['megapixels']:.1f} Mpx" for one in ordered), "s a Mpx more")
+    rows = [
+        (name, *(f"{one['stages'].get(name, 0):.2f}" for one in ordered), slope([name])) for name in names
+    ]
+    beside = [name for name in names if name != "network"]
+    sums = (f"{sum(one['stages'].get(name, 0) for name in beside):.2f}" for one in ordered)
+    return table(heads, [*rows, ("all beside the network", *sums, slope(beside))])
+
+
+def more_costs(few: Result | None, many: Result, names: Sequence[str]) -> str:
+    """CPU seconds that some stages take for a Mpx more."""
+    if few is None:
+        return ""
+    seconds = [sum(one["stages"].get(name, 0) for name in names) for one in (few, many)]
+    return f"{(seconds[1] - seconds[0]) / (many['megapixels'] - few['megapixels']):.4f}"
+
+
+def again(one: Result) -> str:
+    """Runs after the first one."""
+    cold = one["cold"]
+    heads = (f"{one['megapixels']:.1f} Mpx", "inferred", "tiles", "wall s", "of cold", "CPU s", "of cold ")
+    rows = [
+        (name, f"{run['counts']['sheets_inferred']} of {run['counts']['sheets']} sheets",
+         run["counts"]["tiles_inferred"],
+         *(text for key in ("seconds", "cpu_seconds")
+           for text in (f"{run[key]:.1f}", f"{run[key] / cold[key]:.1%}")))
+        for name, run in {"cold": cold, **one["again"]}.items()
+    ]  # fmt: skip
+    return table(heads, rows)
+
+
+def loads(results: Sequence[Result]) -> str:
+    """How busy the machine was."""
+    seen = [load[0] for one in results for load in one["load"]]
+    return f"Load of the machine, before and after each run: {min(seen):.1f} to {max(seen):.1f}."
+
+
+if __name__ == "__main__":
+    main()
