@@ -94,7 +94,7 @@ def test_one_command_makes_labels_polygons_and_a_manifest(scene, bundle, tmp_pat
     }  # fmt: skip
     assert record["rasters"][0]["classes"]["water"]["pixels"] == (found == 1).sum()
     assert record["profiles"][0]["threads"] == 1 and record["tiling"]["exact"]
-    assert sorted(p.name for p in out.iterdir()) == [".work", "manifest.json", "scene"]
+    assert sorted(p.name for p in out.iterdir()) == [".done", ".work", "history", "manifest.json", "scene"]
     assert sorted(p.name for p in (out / "scene").iterdir()) == sorted(RESULTS)
 
 
