@@ -46,14 +46,14 @@ def matching(pattern: str) -> list[Listed]:
 
 def names(folder: str) -> list[str]:
     """Names of the whole files in a folder; none where it does not exist."""
+    if is_local(folder):
+        found = Path(folder).iterdir() if Path(folder).is_dir() else ()
+        return sorted(file.name for file in found if not file.name.startswith("."))
     return sorted(sizes(folder))
 
 
 def sizes(folder: str) -> dict[str, int]:
-    """Sizes in bytes of the whole files in a folder, by name; none where it does not exist."""
-    if is_local(folder):
-        found = Path(folder).iterdir() if Path(folder).is_dir() else ()
-        return {file.name: file.stat().st_size for file in found if not file.name.startswith(".")}
+    """Sizes in bytes of the files in a folder of another machine, by name; none where it does not exist."""
     listed = _remote().match(join(folder, "*"))
     return {found.path.rpartition("/")[2]: found.size for found in listed}
 
