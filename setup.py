@@ -4,6 +4,7 @@ from pathlib import Path
 
 from setuptools import setup
 
+AWS = ["apache-beam[aws]>=2.77"]
 GCP = ["apache-beam[gcp]>=2.77"]
 ONNX = ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"]
 OPENVINO = ["openvino>=2025.0"]
@@ -18,6 +19,10 @@ TEST = [
     "pytest-xdist>=3.6",
     *REFERENCES,
     *DEPLOY,
+    "boto3>=1.35",
+    "gcp-storage-emulator>=2026.7",
+    "moto[server]>=5.2",
+    *AWS,
     *GCP,
     *ONNX,
     *OPENVINO,
@@ -75,7 +80,7 @@ setup(
     ],
     extras_require={
         "gcp": GCP,
-        "aws": ["apache-beam[aws]>=2.77"],
+        "aws": AWS,
         "onnx": ONNX,
         "openvino": OPENVINO,
         "gpu": ["tensorflow[and-cuda]>=2.19"],

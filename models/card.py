@@ -88,11 +88,12 @@ class Card:
         check_card(self.to_json(), str(self.name), FIELDS)
 
     @classmethod
-    def read(cls, bundle: str | os.PathLike[str]) -> Card:
+    def read(cls, bundle: str | os.PathLike[str], *, alone: bool = False) -> Card:
         """Read and check the card of a bundle.
 
         Args:
             bundle: Folder with ``card.json`` and ``model.keras``.
+            alone: Whether the network's file may be missing.
 
         Raises:
             CardError: If the folder, a file or a field is missing or wrong; it says which, and what to do.
@@ -101,7 +102,7 @@ class Card:
         values = _read_values(folder)
         check_card(values, str(folder), FIELDS)
         card = cls.from_json(values)
-        if not (folder / card.network.name).exists():
+        if not alone and not (folder / card.network.name).exists():
             raise CardError(
                 f"bundle {folder} has no {card.network.name}; copy the network's file beside its card"
             )

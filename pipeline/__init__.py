@@ -6,3 +6,14 @@ import os
 os.environ.setdefault("GDAL_CACHEMAX", "64")
 # TensorFlow writes what it found of the machine to the terminal otherwise, before anyone can ask it not to.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Rasters on servers: a request that fails is made again, and one that hangs ends; nothing of a file is kept when it is
+# closed, so that a later run in this process does not see an old one. The cache of a file stays small for many files.
+for name, value in {
+    "CPL_VSIL_CURL_NON_CACHED": "/vsigs/:/vsis3/:/vsicurl/",
+    "GDAL_HTTP_CONNECTTIMEOUT": "15",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "GDAL_HTTP_MAX_RETRY": "4",
+    "GDAL_HTTP_RETRY_DELAY": "0.5",
+}.items():
+    os.environ.setdefault(name, value)

@@ -89,7 +89,13 @@ def parsers(version: str) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
 
 def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("rasters", nargs="+", type=path, metavar="RASTER", help="georeferenced raster, directory or glob")
+    add(
+        "rasters",
+        nargs="+",
+        type=path,
+        metavar="RASTER",
+        help="georeferenced raster, directory or glob; also gs://, s3://, https://",
+    )
     _add_network_arguments(parser)
     add("--output", required=True, type=path, metavar="DIR", help="folder of the results")
     add("--bands", type=bands, metavar="1,2,3", help="bands to read (default: all but alpha)")

@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.arguments import parse
 from pipeline.errors import ArgumentError, PlanError
-from pipeline.exits import DONE, IMPOSSIBLE, INTERRUPTED, fail
+from pipeline.exits import DONE, FAILED, IMPOSSIBLE, INTERRUPTED, fail
 from pipeline.options import SegmentOptions
+from pipeline.remote_errors import RemoteFileError
 from pipeline.version import version
 
 
@@ -41,6 +42,8 @@ def _ended(run: Callable[[], int], interrupted: str) -> int:
         return run()
     except KeyboardInterrupt:
         return fail(interrupted, INTERRUPTED)
+    except RemoteFileError as error:
+        return fail(str(error), FAILED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE

@@ -21,7 +21,8 @@ from pipeline.fingerprint import fingerprint
 from pipeline.keys import LABELS_VERSION, plan_recipe
 from pipeline.known_sheets import KnownSheets
 from pipeline.layout import done_folder, done_path, prediction_store, result_folder
-from pipeline.plan import Plan
+from pipeline.plan import Plan, RasterPlan
+from pipeline.remote import at_once
 from pipeline.store import StoreError
 from pipeline.version import version
 from tiles.inspect import is_local
@@ -81,16 +82,12 @@ def looked_at(plan: Plan, profile: Profile | None, *, here: bool = False) -> Pla
         profile: What it would be executed with; None where that is not known here, and what ran last counts.
         here: Whether files of other machines are not asked about, and count as changed.
     """
-    seen = (
-        replace(
-            raster,
-            fingerprint=None
-            if here and not is_local(raster.path)
-            else fingerprint(raster.path, raster.files),
-        )
-        for raster in plan.rasters
-    )
-    plan = replace(plan, rasters=tuple(seen))
+
+    def seen(raster: RasterPlan) -> RasterPlan:
+        unknown = here and not is_local(raster.path)
+        return replace(raster, fingerprint=None if unknown else fingerprint(raster.path, raster.files))
+
+    plan = replace(plan, rasters=tuple(at_once(seen, plan.rasters, [raster.path for raster in plan.rasters])))
     numbers = range(len(plan.rasters)) if not plan.options.force else ()
     return replace(plan, kept=frozenset(number for number in numbers if _is_done(plan, number, profile)))
 
@@ -209,9 +206,10 @@ def kept_entry(plan: Plan, raster: int) -> dict[str, Any]:
 
 
 def _published(folder: str, described: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether the files of a raster are those that were published: to the byte on this machine, else their names."""
+    """Whether the files of a raster are those that were published: to the byte on this machine, else their sizes."""
     if not is_local(folder):
-        return set(described) <= set(files.names(folder))
+        sizes = files.sizes(folder)
+        return all(sizes.get(name) == file["bytes"] for name, file in described.items())
     for name, file in described.items():
         path = Path(folder) / name
         if not path.is_file() or path.stat().st_size != file["bytes"]:

@@ -7,10 +7,11 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from types import ModuleType
+from typing import BinaryIO
 
 from tiles.inspect import is_local
 
@@ -18,32 +19,29 @@ UMASK = os.umask(0)
 """What files of this process are not allowed; it can only be read by setting it, which threads must not do."""
 os.umask(UMASK)
 
-SPOOL_BYTES = 1 << 26
-"""What is kept in memory of a file that is uploaded when it is whole; the rest waits on disk."""
 
+def _remote() -> ModuleType:
+    """Files of other machines, imported where a path is one of them: Beam is behind it."""
+    from pipeline import remote_files
 
-def _beam() -> Any:
-    """Beam's filesystems, imported where a path is not on this machine."""
-    from apache_beam.io.filesystems import FileSystems
-
-    return FileSystems
-
-
-def _as_they_are() -> dict[str, str]:
-    """Options that keep Beam from guessing a compression by a file's name."""
-    from apache_beam.io.filesystem import CompressionTypes
-
-    return {"compression_type": CompressionTypes.UNCOMPRESSED}
+    return remote_files
 
 
 def join(*parts: str) -> str:
     """A path of parts, on the filesystem of the first."""
-    return str(Path(*parts)) if is_local(parts[0]) else _beam().join(*parts)
+    if is_local(parts[0]):
+        return str(Path(*parts))
+    return "/".join([parts[0].rstrip("/"), *(part.strip("/") for part in parts[1:])])
 
 
 def exists(path: str) -> bool:
     """Whether a file exists."""
-    return Path(path).exists() if is_local(path) else _beam().exists(path)
+    return Path(path).exists() if is_local(path) else bool(_remote().exists(path))
+
+
+def matching(pattern: str) -> list[Listed]:
+    """The files of another machine whose paths match a pattern."""
+    return [Listed(found.path, found.size, found.changed, False) for found in _remote().match(pattern)]
 
 
 def names(folder: str) -> list[str]:
@@ -51,8 +49,13 @@ def names(folder: str) -> list[str]:
     if is_local(folder):
         found = Path(folder).iterdir() if Path(folder).is_dir() else ()
         return sorted(file.name for file in found if not file.name.startswith("."))
-    (match,) = _beam().match([join(folder, "*")])
-    return sorted(found.path.rpartition("/")[2] for found in match.metadata_list)
+    return sorted(sizes(folder))
+
+
+def sizes(folder: str) -> dict[str, int]:
+    """Sizes in bytes of the files in a folder of another machine, by name; none where it does not exist."""
+    listed = _remote().match(join(folder, "*"))
+    return {found.path.rpartition("/")[2]: found.size for found in listed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +78,7 @@ class Listed:
 def listing(folder: str) -> list[Listed]:
     """All files in a folder and in those within it; none where it does not exist."""
     if not is_local(folder):
-        (match,) = _beam().match([join(folder, "**")])
-        return [
-            Listed(found.path, found.size_in_bytes, found.last_updated_in_seconds or 0.0, False)
-            for found in match.metadata_list
-        ]
+        return matching(join(folder, "**"))
     found = []
     for path in sorted(Path(folder).rglob("*")):
         with contextlib.suppress(FileNotFoundError):
@@ -97,8 +96,11 @@ def touch(path: str) -> None:
 
 
 def open_bytes(path: str) -> BinaryIO:
-    """Open a file for reading."""
-    return Path(path).open("rb") if is_local(path) else _beam().open(path, **_as_they_are())
+    """Open a file for reading; one of another machine is fetched first, whole."""
+    if is_local(path):
+        return Path(path).open("rb")
+    fetched: BinaryIO = _remote().open_whole(path)
+    return fetched
 
 
 def read_bytes(path: str) -> bytes:
@@ -117,11 +119,8 @@ def write_bytes(path: str, data: bytes) -> None:
 def writing(path: str) -> Iterator[BinaryIO]:
     """A binary file that appears under `path` when the block ends without an error."""
     if not is_local(path):
-        with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
-            yield cast("BinaryIO", spool)
-            spool.seek(0)
-            with _beam().create(path, **_as_they_are()) as file:
-                shutil.copyfileobj(spool, file)
+        with _remote().writing(path) as file:
+            yield file
         return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -135,38 +134,60 @@ def writing(path: str) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def staging(parent: str | None) -> Iterator[Path]:
-    """A local folder for results that `publish` lets appear; it is gone behind the block.
+def staging(parent: str) -> Iterator[Path]:
+    """A local folder for results that are to appear; it is gone behind the block.
 
     Args:
-        parent: Where to make it; None for where this machine keeps temporary files.
+        parent: Where results are on their way: it is made there, or among this machine's temporary files where
+            that is on another one.
     """
-    if parent is not None:
+    here = is_local(parent)
+    if here:
         Path(parent).mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(dir=parent))
+    made = Path(tempfile.mkdtemp(dir=parent if here else None))
     try:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def publish(staged: Path, path: str) -> None:
-    """Let a staged file appear under its final path."""
-    if is_local(path):
-        staged.chmod(0o666 & ~UMASK)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        staged.replace(path)
+def ready(staged: Sequence[Path], parent: str) -> list[str]:
+    """Bring staged files to where they need but another name to appear, and see that they have arrived.
+
+    Args:
+        staged: Local files.
+        parent: Where results are on their way, as it was said to `staging`.
+
+    Returns:
+        Their paths there, for `appear`.
+    """
+    if is_local(parent):
+        return list(map(str, staged))
+    drafts = [join(parent, path.parent.name, path.name) for path in staged]
+    for path, draft in zip(staged, drafts, strict=True):
+        with path.open("rb") as file:
+            _remote().upload(file, draft)
+        _remote().check_size(draft, path.stat().st_size)
+    return drafts
+
+
+def appear(draft: str, path: str) -> None:
+    """Let a file that is ready appear under its final path, whole, in place of one that may be there."""
+    if not is_local(path):
+        _remote().copy(draft, path)
+        _remote().delete([draft])
         return
-    with staged.open("rb") as source, writing(path) as target:
-        shutil.copyfileobj(source, target)
+    Path(draft).chmod(0o666 & ~UMASK)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(draft).replace(path)
 
 
 def remove(path: str) -> None:
     """Remove a file, where it exists."""
     if is_local(path):
         Path(path).unlink(missing_ok=True)
-    elif _beam().exists(path):
-        _beam().delete([path])
+    elif exists(path):
+        _remote().delete([path])
 
 
 def remove_empty(folder: str) -> None:
@@ -179,5 +200,14 @@ def remove_tree(path: str) -> None:
     """Remove a folder with everything in it, where it exists."""
     if is_local(path):
         shutil.rmtree(path, ignore_errors=True)
-    elif _beam().match([join(path, "**")])[0].metadata_list:
-        _beam().delete([path.rstrip("/") + "/"])
+    else:
+        _remote().delete([found.path for found in listing(path)])
+
+
+def folders(parent: str, prefix: str = "") -> list[str]:
+    """Paths of the folders in a folder whose names begin with a prefix; none where it does not exist."""
+    if is_local(parent):
+        return sorted(str(path) for path in Path(parent).glob(f"{prefix}*") if path.is_dir())
+    start = join(parent, "")
+    below = (found.path.removeprefix(start) for found in _remote().match(f"{start}{prefix}**"))
+    return sorted({join(parent, path.partition("/")[0]) for path in below if "/" in path})

@@ -6,18 +6,16 @@ import hashlib
 import json
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
-from email.message import Message
 from pathlib import Path
 
+from pipeline.remote import EXTRAS
+from pipeline.remote_errors import scheme_of
+from pipeline.web import FAILURES, headers_of, is_web
 from tiles.inspect import is_local
 
 COARSE_S = 2.0
 """A file younger than this whose clock ticks in whole seconds may change again within the same tick."""
-
-TIMEOUT_S = 10.0
 
 
 def fingerprint(path: str, files: Sequence[str]) -> str | None:
@@ -60,29 +58,26 @@ def _local_state(file: str) -> tuple[int, int] | None:
 def _remote_state(file: str) -> tuple[str, ...] | None:
     """What a server says of a file."""
     url = file.removeprefix("/vsicurl/")
-    if url.startswith(("http://", "https://")):
-        return _http_state(url)
-    from apache_beam.io.filesystems import FileSystems
-
+    if is_web(url):
+        return _web_state(url)
     for prefix, scheme in (("/vsigs/", "gs://"), ("/vsis3/", "s3://")):
         if file.startswith(prefix):
             url = scheme + file.removeprefix(prefix)
-    try:
-        (match,) = FileSystems.match([url])
-        (found,) = match.metadata_list
-    except Exception:
-        # Each filesystem has errors of its own; a raster that cannot be asked about is read.
+    if scheme_of(url) not in EXTRAS:
         return None
-    changed = found.last_updated_in_seconds
-    return (str(found.size_in_bytes), str(changed)) if changed else None
+    from pipeline.remote_files import version
 
-
-def _http_state(url: str) -> tuple[str, ...] | None:
-    request = urllib.request.Request(url, method="HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-            headers: Message = answer.headers
-    except (urllib.error.URLError, OSError, ValueError):
+        return version(url)
+    except OSError:
+        # A raster that cannot be asked about is read.
+        return None
+
+
+def _web_state(url: str) -> tuple[str, ...] | None:
+    try:
+        headers = headers_of(url)
+    except FAILURES:
         return None
     version = headers.get("ETag") or headers.get("Last-Modified")
     return (version, headers.get("Content-Length", "")) if version else None

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
@@ -33,20 +31,19 @@ class RunFolder:
 
     Attributes:
         path: The folder.
-        staging: Where results are made before they appear, on the same filesystem; None where the output is
-            not on this machine's filesystem.
+        staging: Where results are on their way before they appear, on the same filesystem.
         made: Where it is kept what runs have made of label maps; it stays.
     """
 
     path: str
-    staging: str | None
+    staging: str
     made: str
 
     @classmethod
     def of(cls, output: str, work: str) -> RunFolder:
         """The folders of a run that this process starts, for a folder of results and one of intermediate files."""
         owner = f"{os.getpid()}@{socket.gethostname()}"
-        staging = files.join(output, f"{STAGING_PREFIX}{owner}") if is_local(output) else None
+        staging = files.join(output, f"{STAGING_PREFIX}{owner}")
         return cls(files.join(work, "runs", owner), staging, files.join(work, MADE))
 
     def sheet_done(self, raster: int, row: int, col: int) -> str:
@@ -102,15 +99,14 @@ class RunFolder:
 
 def remove_left_behind(output: str, work: str) -> None:
     """Remove what runs have left whose process is no more; one of this process's number is among them."""
-    for folder, pattern in ((output, f"{STAGING_PREFIX}*"), (files.join(work, "runs"), "*")):
-        for left in Path(folder).glob(pattern) if is_local(folder) else ():
-            pid, _, host = left.name.removeprefix(STAGING_PREFIX).partition("@")
-            if (
-                host == socket.gethostname()
-                and pid.isdecimal()
-                and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid)))
-            ):
-                shutil.rmtree(left, ignore_errors=True)
+    for left in (*files.folders(output, STAGING_PREFIX), *files.folders(files.join(work, "runs"))):
+        pid, _, host = left.rpartition("/")[2].removeprefix(STAGING_PREFIX).partition("@")
+        if (
+            host == socket.gethostname()
+            and pid.isdecimal()
+            and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid)))
+        ):
+            files.remove_tree(left)
 
 
 def prediction_store(plan: Plan) -> PredictionStore:

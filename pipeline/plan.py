@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.card import Card, CardError, bundle_name, check_weights, find_bundle
+from models.card import Card, CardError, bundle_name, check_weights
 from models.engines.choice import chosen_engine
 from models.ensemble import combined_card
+from pipeline.bundles import bundle_folder
 from pipeline.errors import PlanError
 from pipeline.model_reasons import model_notes, model_reasons
 from pipeline.options import SegmentOptions
@@ -25,8 +26,10 @@ from pipeline.reasons import (
     result_reasons,
     sample_notes,
 )
+from pipeline.remote import prepare
 from pipeline.runner_reasons import remote_notes, segment_reasons
 from tiles.georef import Georef
+from tiles.inspect import is_local
 from tiles.lattice import Halo, Lattice
 from tiles.stitch import StitchMethod, stitch_ring
 
@@ -52,7 +55,7 @@ class Plan:
 
     Attributes:
         options: What the user asked for.
-        bundles: Folders of the bundles, or names of those that ship with Terraseam; scores of several are averaged.
+        bundles: Folders of the bundles, addresses, or names of shipped ones; scores of several are averaged.
         cards: Their cards.
         card: What holds for all of them together: the card of a single bundle that is not augmented.
         engine: What runs the networks.
@@ -183,6 +186,7 @@ def make_plan(options: SegmentOptions) -> Plan:
     Raises:
         PlanError: If the run cannot succeed, with every reason.
     """
+    prepare(options.beam, (*options.rasters, *options.models, options.output, options.work_folder))
     paths, reasons = expand(options.rasters)
     infos = inspect_all(paths, reasons)
     reasons += folder_reasons(options) + segment_reasons(options)
@@ -226,28 +230,27 @@ def _read_networks(options: SegmentOptions, reasons: list[str]) -> _Networks:
     Raises:
         PlanError: If one cannot be read or they do not go together, with `reasons` and every reason for that.
     """
-    bundles: list[Path] = []
+    bundles: dict[str, Path] = {}
     cards: list[Card] = []
     wrong: list[str] = []
     for name in options.models:
         try:
-            bundle = find_bundle(name)
+            bundle = bundle_folder(name)
             card = Card.read(bundle)
             check_weights(bundle, card)
         except CardError as error:
             wrong.append(str(error))
             continue
-        if any(bundle.samefile(other) for other in bundles):
+        if any(bundle.samefile(other) for other in bundles.values()):
             wrong.append(f"--model {name} is given twice; give each bundle once")
-        bundles.append(bundle)
+        bundles[bundle_name(bundle) if is_local(name) else name] = bundle
         cards.append(card)
     if not wrong:
         engine = chosen_engine(options.engine, [card.network.name for card in cards])
         wrong = model_reasons(options, cards, engine)
     if wrong:
         raise PlanError([*reasons, *wrong])
-    names = tuple(bundle_name(bundle) for bundle in bundles)
-    return _Networks(names, tuple(cards), combined_card(cards, options.augment), engine)
+    return _Networks(tuple(bundles), tuple(cards), combined_card(cards, options.augment), engine)
 
 
 def reach_of(card: Card) -> Halo | None:

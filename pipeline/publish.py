@@ -97,14 +97,15 @@ class PublishRasters(beam.DoFn):
             changes = None
             if self._ledger is not None:
                 changes = compare_polygons(folder, staged, self._run_folder.changes(raster), staged)
+            drafts = files.ready([staged / name for name in described], self._run_folder.staging)
             # The record of an earlier run is no longer true from here on, nor are its polygons in other formats.
             files.remove(manifest_path(self._plan.output))
             if self._ledger is not None:
                 self._ledger.forget(raster)
             for name in set(FILES.values()) - set(described):
                 files.remove(files.join(folder, name))
-            for name in described:
-                files.publish(staged / name, files.join(folder, name))
+            for name, draft in zip(described, drafts, strict=True):
+                files.appear(draft, files.join(folder, name))
         seconds = time.perf_counter() - start
         self._timer.update(round(seconds * 1000))
         published = Published(raster, sheets, tuple(features), described, seconds, changes)

@@ -10,6 +10,7 @@ from models.card import Card
 from pipeline.options import SegmentOptions
 from pipeline.rasters import raster_ids
 from pipeline.reasons import gsd_reasons, raster_reasons
+from pipeline.remote import at_once
 from pipeline.resampling import regrid_of, regrid_reasons, resample_notes
 from tiles.georef import Georef
 from tiles.inspect import RasterError, RasterInfo, inspect_raster
@@ -91,13 +92,16 @@ class Inputs:
 
 def inspect_all(paths: Sequence[str], reasons: list[str]) -> list[RasterInfo]:
     """What is known of rasters without their pixels; a reason for each that cannot be segmented."""
-    infos = []
-    for path in paths:
+
+    def inspected(path: str) -> RasterInfo | RasterError:
         try:
-            infos.append(inspect_raster(path))
+            return inspect_raster(path)
         except RasterError as error:
-            reasons.append(str(error))
-    return infos
+            return error
+
+    found = at_once(inspected, paths, paths)
+    reasons += [str(one) for one in found if isinstance(one, RasterError)]
+    return [one for one in found if isinstance(one, RasterInfo)]
 
 
 def plan_inputs(infos: Sequence[RasterInfo], cards: Sequence[Card], options: SegmentOptions) -> Inputs:

@@ -8,7 +8,10 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from pipeline.remote_rasters import expand_remote
+from pipeline.web import is_web
 from tiles.inspect import SUFFIXES, RasterError, is_local
 
 VECTORS = frozenset({".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".geoparquet"})
@@ -39,7 +42,7 @@ def expand(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
 
 def _expand_one(argument: str) -> list[str]:
     if not is_local(argument):
-        return [argument]
+        return expand_remote(argument)
     path = Path(argument)
     if path.is_dir():
         found = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
@@ -100,7 +103,7 @@ def raster_ids(paths: Sequence[str]) -> list[str]:
 
 
 def _stem(path: str) -> str:
-    stem = Path(path).stem
+    stem = Path(urlsplit(path).path if is_web(path) else path).stem
     return "".join(char if char.isalnum() or char in "._-" else "_" for char in stem).lstrip(".") or "raster"
 
 

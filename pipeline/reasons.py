@@ -15,6 +15,7 @@ from models.card import Card
 from pipeline.dataflow import machine_reasons
 from pipeline.options import SegmentOptions
 from pipeline.polygon_plan import sight_reasons, simplify_reasons, thing_reasons, unknown_class_reasons
+from pipeline.remote_reasons import unwritable
 from pipeline.units import count, format_bytes, format_gsd
 from tiles.cog import BLOCK
 from tiles.georef import Georef
@@ -117,7 +118,7 @@ def result_reasons(folders: Iterable[str]) -> list[str]:
 def folder_reason(what: str, folder: str) -> str | None:
     """Why a folder cannot be written; None where it can."""
     if not is_local(folder):
-        return None
+        return unwritable(what, folder)
     try:
         nearest = nearest_existing(Path(folder))
     except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -28,6 +28,7 @@ def persistently(
     work: Callable[[], T],
     worth_it: Callable[[Exception], bool],
     between: Callable[[], None] = lambda: None,
+    waits: Sequence[float] = WAITS_S,
 ) -> tuple[T, int]:
     """Do something, again and again where it fails, with growing waits.
 
@@ -35,6 +36,7 @@ def persistently(
         work: What is done.
         worth_it: Whether an error may be another one the next time, or none; others are raised at once.
         between: What is done before each further attempt.
+        waits: How long to wait before each of them, in seconds.
 
     Returns:
         What came of it, and the number of attempts.
@@ -49,8 +51,8 @@ def persistently(
         except Exception as error:
             if not worth_it(error):
                 raise
-            if attempt > len(WAITS_S):
+            if attempt > len(waits):
                 raise GaveUpError(attempt) from error
-        time.sleep(WAITS_S[attempt - 1])
+        time.sleep(waits[attempt - 1])
         between()
         attempt += 1

@@ -26,6 +26,7 @@ from pipeline.layout import RunFolder, manifest_path, remove_left_behind
 from pipeline.lock import release_all
 from pipeline.plan import Plan
 from pipeline.progress import progress
+from pipeline.remote_errors import RemoteFileError
 from pipeline.runner import beam_pipeline, is_local_run, worker_processes, worker_watchdog
 from pipeline.runner_reasons import is_dataflow
 from tiles.inspect import is_local
@@ -135,7 +136,7 @@ def run_job(job: Job, build: Build, sheets: int = 0) -> dict[str, Any] | None:
         hope = "" if name in HOPELESS else f"; {CONTINUE}"
         raise RunError(f"{cause}{hope}{details}") from error
     finally:
-        if folder.staging:
+        with contextlib.suppress(RemoteFileError):  # What is left there changes nothing.
             files.remove_tree(folder.staging)
     files.remove_tree(folder.path)
     return json.loads(files.read_bytes(manifest_path(job.output)))
@@ -192,5 +193,13 @@ def root_cause(error: BaseException) -> tuple[str, str]:
     return name, text if name in OWN_ERRORS and text else f"{name}: {text}"
 
 
-OWN_ERRORS = ("OffEarthError", "RasterReadError", "StoreError", "CardError", "EngineError", "RuntimeError")
+OWN_ERRORS = (
+    "OffEarthError",
+    "RasterReadError",
+    "StoreError",
+    "CardError",
+    "EngineError",
+    "RemoteFileError",
+    "RuntimeError",
+)
 """Errors whose message is a whole sentence."""

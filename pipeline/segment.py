@@ -20,17 +20,18 @@ import numpy as np
 import pyogrio  # noqa: F401
 from apache_beam.metrics import Metrics
 
-from models.card import find_bundle
 from models.engines.engine import Engine
 from models.engines.ensemble import Ensemble, shared_ensemble
 from models.engines.profile import Profile, execution_profile
 from models.engines.workplace import Workplace
 from pipeline import files
+from pipeline.bundles import bundle_folder
 from pipeline.infer import calls_at_once, infer_tiles
 from pipeline.keys import plan_recipe, sheet_key
 from pipeline.known_sheets import KnownSheets
 from pipeline.layout import RunFolder, converted_folder, prediction_store
 from pipeline.plan import Plan
+from pipeline.remote import prepare
 from pipeline.retries import GaveUpError, persistently
 from pipeline.store import Entry, entry_key, nothing_measured
 from pipeline.troubles import (
@@ -104,6 +105,8 @@ class SegmentSheets(beam.DoFn):
     def setup(self) -> None:
         """Open nothing yet: rasters and network are opened by the first sheet that needs them."""
         options = self._plan.options
+        plan = self._plan
+        prepare(options.beam, (*plan.bundles, *(raster.path for raster in plan.rasters), options.work_folder))
         self._use(execution_profile(options.batch_size, self._plan.engine, options.precision))
         self._store = prediction_store(self._plan)
         self._sources: dict[int, RasterSource] = {}
@@ -267,7 +270,7 @@ class SegmentSheets(beam.DoFn):
         plan = self._plan
         calls = calls_at_once(plan.chip_memory() * self._profile.samples, self._workers)
         workplace = Workplace(converted_folder(plan), calls)
-        bundles = [find_bundle(name) for name in plan.bundles]
+        bundles = [bundle_folder(*each) for each in zip(plan.bundles, plan.cards, strict=True)]
         return shared_ensemble(bundles, self._profile, workplace, plan.options.augment)
 
     def _detector(self) -> Engine:

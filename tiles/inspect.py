@@ -11,6 +11,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from tiles.georef import Georef
+from tiles.remote import is_local, open_raster
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 """Sample types that are read."""
@@ -44,11 +45,6 @@ class RasterInfo:
     files: tuple[str, ...]
 
 
-def is_local(path: str) -> bool:
-    """Whether a path is on this machine's filesystem."""
-    return "://" not in path and not path.startswith("/vsi")
-
-
 def check_file(path: str, error: type[ValueError]) -> None:
     """Check that a local file is there and holds something; raises an error of the given type if not."""
     if is_local(path):
@@ -68,7 +64,7 @@ def inspect_raster(path: str) -> RasterInfo:
         check_file(path, RasterError)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path) as dataset:
+            with open_raster(path) as dataset:
                 return _inspect(path, dataset)
     except (rasterio.errors.RasterioIOError, OSError, UnicodeError) as error:
         raise unreadable(path, error) from error
@@ -108,7 +104,7 @@ def _all_files(dataset: Any) -> set[str]:
     rest = {file for file in found if file.endswith(".vrt") and file != dataset.name}
     while rest:
         file = rest.pop()
-        with rasterio.open(file) as nested:
+        with open_raster(file) as nested:
             more = set(nested.files) - found
         found |= more
         rest |= {file for file in more if file.endswith(".vrt")}

@@ -17,6 +17,7 @@ from tiles.georef import OffEarthError
 from tiles.ground import Ground, PixelPlane
 from tiles.inspect import RasterError, check_file, check_placed, unreadable
 from tiles.open_files import keep_open
+from tiles.remote import open_raster
 from tiles.source import RasterReadError, damaged
 from tiles.stitch import NODATA
 from tiles.window import Window
@@ -53,7 +54,7 @@ def inspect_label_raster(path: str, *, in_pixels: bool = False) -> LabelRasterIn
         check_file(path, RasterError)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path) as dataset:
+            with open_raster(path) as dataset:
                 _check_samples(path, dataset)
                 ground = PixelPlane(dataset.height, dataset.width) if in_pixels else _placed(path, dataset)
                 return LabelRasterInfo(path, ground, _names(dataset))
@@ -145,5 +146,5 @@ class LabelRaster:
         if getattr(self._local, "dataset", None) is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                return keep_open(self, rasterio.open(self.path, sharing=False))
+                return keep_open(self, open_raster(self.path, sharing=False))
         return self._local.dataset

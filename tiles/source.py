@@ -15,6 +15,7 @@ from tiles.block_reads import Samples, read_in_blocks
 from tiles.mirror import mirror_index
 from tiles.open_files import keep_open
 from tiles.regrid import Regrid
+from tiles.remote import is_local, open_raster
 from tiles.window import Window
 
 VRT_BLOCK = 512
@@ -29,6 +30,10 @@ class RasterReadError(RuntimeError):
 def damaged(path: str, window: Window, error: Exception) -> RasterReadError:
     """Say which window of a raster cannot be read, and what to do."""
     cause = str(error.__cause__ or error).rstrip(".")
+    if not is_local(path):
+        return RasterReadError(
+            f"{path} cannot be read at {window} ({cause}); its server does not answer as it should, or the file is damaged"
+        )
     return RasterReadError(
         f"{path} cannot be read at {window} ({cause}); the file is truncated or damaged: copy it again, or repair it "
         "with gdal_translate"
@@ -105,7 +110,7 @@ class RasterSource:
 
     def _dataset(self) -> Any:
         if getattr(self._local, "dataset", None) is None:
-            return keep_open(self, rasterio.open(self.path, sharing=False))
+            return keep_open(self, open_raster(self.path, sharing=False))
         return self._local.dataset
 
     def _shape(self, dataset: Any) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from pipeline.files import Listed
 from pipeline.layout import MADE, STORE
 from pipeline.made import SUFFIX as MADE_SUFFIX
 from pipeline.made import checked
+from pipeline.remote import prepare
 from pipeline.store import SUFFIX, StoreError, check_entry
 from pipeline.storing.arguments import parse_store
 from pipeline.units import count, format_bytes, format_span
@@ -28,6 +29,7 @@ def run_store(argv: Sequence[str]) -> int:
         options = parse_store(argv)
     except ArgumentError as error:
         return fail(str(error), IMPOSSIBLE)
+    prepare((), [options.folder])
     folder = _work_of(options.folder)
     if folder is None:
         return fail(

@@ -17,6 +17,7 @@ from pipeline.polygon_plan import (
 )
 from pipeline.rasters import expand, raster_ids
 from pipeline.reasons import folder_reason, result_reasons
+from pipeline.remote import prepare
 from pipeline.runner_reasons import remote_reasons
 from pipeline.vectorizing.options import VectorizeOptions
 from tiles.georef import Georef
@@ -48,6 +49,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     Raises:
         PlanError: If the run cannot succeed, with every reason.
     """
+    prepare(options.beam, (*options.rasters, options.output, options.work_folder))
     paths, reasons = expand(options.rasters)
     reasons += remote_reasons(options)
     infos = []

@@ -1,0 +1,74 @@
+"""Rasters on servers: what an address, a pattern or a folder of one stands for."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+from pathlib import PurePosixPath
+
+from pipeline import files
+from pipeline.object_stores import object_store
+from pipeline.remote import EXTRAS, missing_extra
+from pipeline.remote_errors import RemoteFileError, bucket_of, scheme_of
+from pipeline.web import absence, is_web
+from tiles.inspect import SUFFIXES, RasterError
+
+UNSIGNED = "AWS_NO_SIGN_REQUEST"
+"""The variable by which GDAL is told to read public objects of S3 without credentials, which boto3 does not know."""
+
+
+def expand_remote(argument: str) -> list[str]:
+    """The rasters of an address: one, those in a folder of a bucket, or those that match a pattern.
+
+    Raises:
+        RasterError: If there is none, or the server cannot be asked; one sentence.
+    """
+    if is_web(argument):
+        return [_web_raster(argument)]
+    if scheme_of(argument) not in EXTRAS:
+        return [argument]
+    problem = missing_extra(argument)
+    if problem:
+        raise RasterError(problem)
+    try:
+        found = _listed(argument)
+    except RemoteFileError as error:
+        if scheme_of(argument) == "s3" and os.environ.get(UNSIGNED) and not glob.has_magic(argument):
+            return [argument]
+        raise RasterError(str(error)) from error
+    if not found:
+        raise RasterError(_absent(argument))
+    return found
+
+
+def _web_raster(url: str) -> str:
+    if "*" in url.partition("?")[0]:
+        raise RasterError(f"{url} is a pattern, and web servers do not say what they have; name each raster")
+    problem = absence(url)
+    if problem:
+        raise RasterError(problem)
+    return url
+
+
+def _listed(argument: str) -> list[str]:
+    named = "/" in argument.partition("://")[2].rstrip("/")
+    if named and not argument.endswith("/") and files.exists(argument):
+        return [argument]
+    if glob.has_magic(argument):
+        return sorted(listed.path for listed in files.matching(argument))
+    below = files.names(argument)
+    return [files.join(argument, name) for name in below if PurePosixPath(name).suffix.lower() in SUFFIXES]
+
+
+def _absent(argument: str) -> str:
+    """Why an address stands for no raster."""
+    store = object_store(argument)
+    with contextlib.suppress(Exception):  # Whoever may not ask for it still learns the rest.
+        if not store.has_bucket(argument):
+            return f"{argument} cannot be read: the bucket {bucket_of(argument)} does not exist"
+    if glob.has_magic(argument):
+        return f"no file matches {argument}"
+    if files.names(argument):
+        return f"{argument} is a folder without rasters ({', '.join(sorted(SUFFIXES))})"
+    return f"{argument} does not exist"

@@ -1,0 +1,24 @@
+"""Opening rasters, also those on servers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rasterio
+
+SIDECARS_ONE_BY_ONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
+"""Masks, overviews and metadata beside a raster are asked for by name: a bucket may hold a million other objects, and to
+look for nothing (``EMPTY_DIR``) would take pixels for measured that a mask says are not."""
+
+
+def is_local(path: str) -> bool:
+    """Whether a path is on this machine's filesystem."""
+    return "://" not in path and not path.startswith("/vsi")
+
+
+def open_raster(path: str, **options: Any) -> Any:
+    """Open a raster for reading, by its path or address, as ``rasterio.open`` does."""
+    if is_local(path):
+        return rasterio.open(path, **options)
+    with rasterio.Env(**SIDECARS_ONE_BY_ONE):
+        return rasterio.open(path, **options)
