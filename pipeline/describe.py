@@ -12,7 +12,7 @@ from pipeline.done import Foreseen
 from pipeline.infer import calls_at_once
 from pipeline.plan import Plan, reach_of
 from pipeline.raster_plan import RasterPlan
-from pipeline.reasons import run_memory
+from pipeline.reasons import process_memory, run_memory
 from pipeline.runner_reasons import is_dataflow
 from pipeline.tally import MOST_LISTED
 from pipeline.units import count, format_area, format_bytes, format_gsd, format_pixels
@@ -63,12 +63,18 @@ def _memory(plan: Plan) -> str:
         return f"about {need} a worker that infers, which runs on {infer_kind(plan)}"
     processes = plan.options.processes
     at_once = calls_at_once(plan.call_memory(), processes)
-    each = format_bytes(plan.memory(at_once))
+    here, each = plan.options.runs_here, format_bytes(_bytes_a_process(plan))
     calls = f"with {count(at_once, 'call')} of {format_bytes(plan.call_memory())} at once"
-    if processes == 1 or not plan.options.runs_here:
+    if processes == 1 or not here:
         return f"about {each} a process on this machine, {calls}"
     whole = format_bytes(run_memory(plan, processes, at_once))
     return f"about {each} for each of {processes} workers, {calls}: {whole} with the process that drives them"
+
+
+def _bytes_a_process(plan: Plan) -> float:
+    """Memory of each process that calls the network, were the run on this machine, in bytes."""
+    processes = plan.options.processes
+    return process_memory(plan, processes, calls_at_once(plan.call_memory(), processes))
 
 
 def _ahead(ahead: Foreseen) -> str:
@@ -134,7 +140,7 @@ def plan_json(plan: Plan, ahead: Foreseen | None = None) -> dict[str, Any]:
         "reach_source": plan.card.reach_source,
         "computed_share": plan.computed_share(),
         "tile_memory_bytes": plan.chip_memory(),
-        "memory_bytes": round(plan.memory(calls_at_once(plan.call_memory(), plan.options.processes))),
+        "memory_bytes": round(_bytes_a_process(plan)),
         "workers": plan.options.processes if plan.options.runs_here else None,
         "disk_bytes": plan.disk(),
         "notes": list(plan.notes),

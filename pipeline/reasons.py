@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 BYTE_RANGE = 255
 
-DRIVER_MEMORY = 0.5e9
+DRIVER_MEMORY = 0.4e9
 """Bytes of memory of a driver whose workers are processes of their own; see benchmarks/README.md."""
+
+WORKER_MEMORY = 0.2e9
+"""Bytes of memory that such a worker takes beside what a process that does all takes; see benchmarks/README.md."""
 
 
 def border_reasons(options: SegmentOptions, rasters: Sequence[tuple[str, Georef]]) -> list[str]:
@@ -160,12 +163,17 @@ def memory_reasons(plan: Plan) -> list[str]:
     need = run_memory(plan, processes, 1)
     if not plan.options.runs_here or need <= total:
         return []
-    room = max(1, math.floor((total - DRIVER_MEMORY) / plan.memory(1)))
+    room = max(1, math.floor((total - DRIVER_MEMORY) / process_memory(plan, processes, 1)))
     needs = f"the run needs about {format_bytes(need)} of memory"
     has = f"this machine has {format_bytes(total)}"
     if processes == 1 or run_memory(plan, room, 1) > total:
         return [f"{needs}, and {has}; pass a smaller --tile or --halo"]
     return [f"{needs} for {processes} workers, and {has}; pass --workers {room}"]
+
+
+def process_memory(plan: Plan, processes: int, at_once: int) -> float:
+    """Memory of each process that calls the network on this machine, in bytes; see `run_memory`."""
+    return plan.memory(at_once) + (WORKER_MEMORY if processes > 1 else 0)
 
 
 def run_memory(plan: Plan, processes: int, at_once: int) -> float:
@@ -176,7 +184,7 @@ def run_memory(plan: Plan, processes: int, at_once: int) -> float:
         processes: Processes that call the network.
         at_once: Calls of each at the same time.
     """
-    return processes * plan.memory(at_once) + (DRIVER_MEMORY if processes > 1 else 0)
+    return processes * process_memory(plan, processes, at_once) + (DRIVER_MEMORY if processes > 1 else 0)
 
 
 def sample_notes(infos: Sequence[RasterInfo], cards: Iterable[Card]) -> list[str]:
