@@ -48,7 +48,9 @@ class Part:
 
 
 PARTS = {
-    "kills": Part("Kills survived", lambda folder, asked: survive_kills(folder, asked.kills), kills_words),
+    "kills": Part(
+        "Kills survived", lambda folder, asked: survive_kills(folder, asked.kills, asked.at_once), kills_words
+    ),
     "blocks": Part("Corrupt blocks named", lambda folder, _: read_damaged(folder), blocks_words),
     "inputs": Part("Bad input refused", lambda folder, _: try_bad_inputs(folder), inputs_words),
     "same": Part("The same bytes in all ways of running", lambda folder, _: repeat(folder), same_words),
@@ -61,6 +63,7 @@ def main() -> None:
     )
     parser.add_argument("--parts", default=",".join(PARTS), help="which parts are run")
     parser.add_argument("--kills", type=int, default=50, help="how many runs are killed")
+    parser.add_argument("--at-once", type=int, default=1, help="how many jobs are killed at the same time")
     parser.add_argument("--json", type=Path, default=ROOT / "out" / "reliability.json", help="all figures")
     parser.add_argument("--report", type=Path, default=REPORT)
     asked = parser.parse_args()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pyogrio
 import rasterio
 import shapely
 
-from models.card import SHIPPED, network_sha256
+from models.card import SHIPPED
 from pipeline.lock import Lock
 
 NORTH_UP = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_600_000)
@@ -71,14 +72,40 @@ RASTERS = (
     _segment("a raster without geotransform", "no_transform.tif", "has no geotransform"),
     _segment("a geotransform that is a line", "line.tif", "maps all pixels onto a line"),
     _segment("a raster placed by control points", "points.tif", "control points only"),
-    _segment("degrees where the CRS is in metres: beyond the pole", "beyond.tif", "cannot be placed on the Earth"),
+    _segment(
+        "degrees where the CRS is in metres: beyond the pole", "beyond.tif", "cannot be placed on the Earth"
+    ),
     _segment("complex samples", "complex.tif", "samples of type complex64"),
     _segment("float64 samples", "double.tif", "samples of type float64"),
-    _segment("too few bands", "two_bands.tif", "coast wants 3 bands (red, green, blue), and two_bands.tif has 2"),
+    _segment(
+        "too few bands", "two_bands.tif", "coast wants 3 bands (red, green, blue), and two_bands.tif has 2"
+    ),
     _segment("too many bands", "five_bands.tif", "choose with --bands"),
     _segment("a band that is not there", "--bands 1,2,9", "scene.tif has no band 9"),
     _segment("too few bands chosen", "--bands 1,2", "--bands 1,2 names 2"),
     _segment("a raster of another GSD", "--model buildings", "pass --resample to read it at that GSD"),
+)
+
+ENVIRONMENT = {"GOOGLE_APPLICATION_CREDENTIALS": "key.json"}
+"""What commands find in their environment; nobody asks whether the key is good."""
+
+HERE = "--dataflow_endpoint http://localhost:9"
+REGION = "--region europe-west1"
+TEMP = "--temp_location gs://bucket/temp"
+
+
+def _dataflow(what: str, rest: str, words: str) -> Bad:
+    return _segment(what, f"--output gs://bucket/out --runner DataflowRunner {rest}", words)
+
+
+DATAFLOW = (
+    _dataflow("Dataflow without project", f"{HERE} {REGION} {TEMP}", "Dataflow needs the project"),
+    _dataflow("Dataflow without region", f"{HERE} --project p {TEMP}", "Dataflow needs the region"),
+    _dataflow("Dataflow without temp_location", f"{HERE} --project p {REGION}", "pass --temp_location"),
+    _dataflow("a local raster for Dataflow", f"--project p {REGION} {TEMP}", "scene.tif is on this machine"),
+    _dataflow(
+        "an accelerator that does not exist", f"{HERE} --project p {REGION} {TEMP} --accelerator t5", "t5"
+    ),
 )
 
 OPTIONS = (
@@ -104,18 +131,24 @@ OPTIONS = (
     Bad("no --output", "segment scene.tif --model coast", "give --output"),
     Bad("no command", "", "COMMAND"),
     Bad("a command that does not exist", "segmnt scene.tif", "segmnt"),
-    _segment("a runner that Beam does not have", "--runner NoSuchRunner", "NoSuchRunner"),
-    _segment("fewer workers than none", "--direct_num_workers -2", "--direct_num_workers must be 0 or more, got -2"),
-    _segment("workers in words", "--direct_num_workers two", "--direct_num_workers"),
-    _segment("a running mode that Beam does not have", "--direct_running_mode fast", "direct_running_mode"),
+    _segment("a runner that Beam does not have", "--runner DataflwRunner", "did you mean DataflowRunner?"),
+    _segment("fewer workers than none", "--direct_num_workers -2", "it takes a whole number of 0 or more"),
+    _segment("workers in words", "--direct_num_workers two", "'two'; Apache Beam takes a whole number"),
+    _segment(
+        "a running mode that Beam does not have", "--direct_running_mode fast", "takes one of in_memory"
+    ),
 )
 
 PLACES = (
     _segment("an output that is a file", "--output a_file", "a_file is a file"),
     _segment("an output below a file", "--output a_file/out", "a_file is a file"),
-    _segment("an output that the system refuses", "--output /proc/out", "--output /proc/out cannot be written"),
+    _segment(
+        "an output that the system refuses", "--output /proc/out", "--output /proc/out cannot be written"
+    ),
     _segment("a work folder that is a file", "--work a_file", "--work a_file cannot be a folder"),
-    _segment("a work folder that the system refuses", "--work /proc/work", "--work /proc/work cannot be written"),
+    _segment(
+        "a work folder that the system refuses", "--work /proc/work", "--work /proc/work cannot be written"
+    ),
     _segment("a job that another run works on", "--output held", "another run works on this job", status=1),
     Bad("a store that is not there", "store list bare", "there is no prediction store in bare"),
     Bad("a store of which nothing may go", "store prune held", "--older-than AGE, --down-to SIZE"),
@@ -126,13 +159,13 @@ BUNDLES = (
     _segment("a bundle that does not exist", "--model caost", "did you mean coast?"),
     _segment("a bundle without card", "--model bare", "has no card.json"),
     _segment("a card that is not JSON", "--model bundles/not_json", "is not JSON"),
-    _segment("a card without a field", "--model bundles/no_stride", "lacks stride"),
-    _segment("a card with a field too many", "--model bundles/more", "has no colour"),
+    _segment("a card without a field", "--model bundles/no_stride", "has no field 'stride'"),
+    _segment("a card with a field too many", "--model bundles/more", "drop it or name it 'stride'"),
     _segment("a card with a wrong field", "--model bundles/stride", "stride"),
     _segment("weights cut off", "--model bundles/cut", "weights_sha256 differs"),
     _segment("a bundle without weights", "--model bundles/no_weights", "model.keras"),
-    _segment("weights of another network", "--model bundles/other", "other", status=1),
-    _segment("weights that are noise", "--model bundles/noise", "noise", status=1),
+    _segment("weights that do not fit the card", "--model bundles/other", "but its network has 2", status=1),
+    _segment("weights that are noise", "--model bundles/noise", "is not a Keras file", status=1),
     _segment("a bundle given twice", "--model coast --model coast", "is given twice"),
     _segment("bundles of other classes", "--model coast --model buildings --any-gsd", "buildings"),
 )
@@ -162,24 +195,34 @@ VECTORIZE = (
     _vectorize("labels of three bands", "scene.tif", "scene.tif"),
     _vectorize("labels without CRS", "labels_no_crs.tif", "--pixel-coordinates"),
     _vectorize("labels of zero bytes", "empty.tif", "empty.tif is empty: 0 bytes"),
-    _vectorize("a label that no raster has a name for", "--classes wood", "wood"),
+    _vectorize(
+        "a label that no raster has a name for", "--classes wood", "has no class wood; it has numbers alone"
+    ),
     _vectorize("a score where there is none", "--min-score 0.5", "--min-score"),
     _vectorize("a label named twice", "--class-names 1=a,1=b", "names a label twice"),
     _vectorize("vector tiles of pixels", "--pixel-coordinates --format pmtiles", "--format pmtiles is a map"),
 )
 
 OTHERS = (
-    Bad("a plan of a raster that does not exist", "plan none.tif --model coast --output out", "does not exist"),
+    Bad(
+        "a plan of a raster that does not exist", "plan none.tif --model coast --output out", "does not exist"
+    ),
     Bad("truth that does not exist", "evaluate --predicted labels.tif --truth none.geojson", "none.geojson"),
     Bad("a prediction that does not exist", "evaluate --predicted none --truth labels.tif", "none"),
     Bad("a network that cannot be built", "models show unett", "unett"),
-    Bad("a network to import that is text",
-        "models import text.tif --bands red --classes a,b --gsd 1 --scale 1 --output out", "text.tif"),
-    Bad("training without labels",
-        "train --images scene.tif --labels none.geojson --classes a,b --architecture unet --output out", "none.geojson"),
+    Bad(
+        "a network to import that is text",
+        "models import text.tif --bands red --classes a,b --gsd 1 --scale 1 --output out",
+        "text.tif",
+    ),
+    Bad(
+        "training without labels",
+        "train --images scene.tif --labels no.shp --classes a,b --architecture unet --encoder none --output out",
+        "no.shp does not exist",
+    ),
 )
 
-CASES = (*RASTERS, *OPTIONS, *PLACES, *BUNDLES, *AREAS, *JOBS, *VECTORIZE, *OTHERS)
+CASES = (*RASTERS, *DATAFLOW, *OPTIONS, *PLACES, *BUNDLES, *AREAS, *JOBS, *VECTORIZE, *OTHERS)
 
 
 def write_files(folder: Path) -> None:
@@ -187,7 +230,7 @@ def write_files(folder: Path) -> None:
     (folder / "bare").mkdir()
     (folder / "a_file").write_text("a file")
     (folder / "empty.tif").touch()
-    for name in ("text.tif", "text.geojson", "broken.vrt"):
+    for name in ("text.tif", "text.geojson", "broken.vrt", "key.json"):
         (folder / name).write_text("This is a text, and no raster.\n")
     _write_rasters(folder)
     _write_areas(folder)
@@ -263,25 +306,42 @@ def _write_jobs(folder: Path) -> None:
 def _write_bundles(folder: Path) -> None:
     """Copies of a bundle that ships, each with one thing wrong."""
     card = json.loads((SHIPPED / "coast" / "card.json").read_text())
+    noise = b"noise" * 1000
     weights = (SHIPPED / "coast" / "model.keras").read_bytes()
-    other = SHIPPED / "buildings" / "model.keras"
+    third = [*card["classes"], {"name": "ice", "color": "#ffffff", "background": False}]
     for name, fields, network in (
         ("not_json", "{", weights),
         ("no_stride", {key: value for key, value in card.items() if key != "stride"}, weights),
-        ("more", {**card, "colour": "red"}, weights),
+        ("more", {**card, "strides": 16}, weights),
         ("stride", {**card, "stride": "wide"}, weights),
         ("cut", card, weights[:-100]),
         ("no_weights", card, None),
-        ("other", {**card, "name": "other", "weights_sha256": network_sha256(other)}, other.read_bytes()),
-        ("noise", {**card, "name": "noise"}, b"noise" * 1000),
+        ("other", {**card, "classes": third}, weights),
+        ("noise", {**card, "weights_sha256": hashlib.sha256(noise).hexdigest()}, noise),
     ):
         bundle = folder / name
         bundle.mkdir(parents=True)
         if network is not None:
             (bundle / "model.keras").write_bytes(network)
-        if name == "noise":
-            fields = {**card, "name": name, "weights_sha256": network_sha256(bundle / "model.keras")}
         (bundle / "card.json").write_text(fields if isinstance(fields, str) else json.dumps(fields))
+
+
+def reasons(said: str) -> list[str]:
+    """The reasons that a command gave, without what stands before them; any other line counts as one, too."""
+    lines = said.strip().removeprefix("terraseam: ").splitlines()
+    heads = len(lines) > 1 and lines[0].endswith(":")
+    return [line.removeprefix("- ") for line in lines[heads:]]
+
+
+def what_is_wrong(case: Bad, folder: Path, status: int, said: str) -> str | None:
+    """Why a command did not end as it should; None where it did."""
+    found, out = reasons(said), folder / "out"
+    left = [path.name for path in out.glob("*") if case.status == 2 or not path.name.startswith(".")]
+    if status != case.status:
+        return f"it ended with {status}: {said}"
+    if len(found) != 1 or case.words not in found[0] or "Traceback" in said:
+        return f"it said {said}"
+    return f"it left {', '.join(left)}" if left or (out.exists() and case.status == 2) else None
 
 
 def clear(folder: Path) -> None:

@@ -37,8 +37,23 @@ STAGES: dict[str, Callable[[Path, Path], bool]] = {
 }
 """How to see that a run has come to a stage, by its folder of intermediate files and that of results that it makes."""
 
-LINGER = {"start": 4.0, "load": 4.0, "segment": 4.0, "vectorize": 0.3, "close": 0.3, "publish": 0.6}
-"""Seconds for which a run goes on at most after it was seen in a stage."""
+LINGER = {"start": 0.2, "load": 0.1, "segment": 0.2, "vectorize": 0.01, "close": 0.01, "publish": 0.02}
+"""How long a run goes on at most after it was seen in a stage, in shares of what a run takes that is left alone."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is killed.
+
+    Attributes:
+        command: The run into a folder of results.
+        folder: Where it is started.
+        seconds: What it takes where it is left alone.
+    """
+
+    command: Callable[[Path], Sequence[str]]
+    folder: Path
+    seconds: float
 
 
 @dataclass
@@ -118,9 +133,7 @@ def run_whole(command: Sequence[str], folder: Path) -> float:
     return time.monotonic() - start
 
 
-def survive(
-    command: Callable[[Path], Sequence[str]], folder: Path, outs: Iterator[Path], kills: int, seed: int
-) -> Iterator[Life]:
+def survive(job: Job, outs: Iterator[Path], kills: int, seed: int) -> Iterator[Life]:
     """Kill runs until so many kills are done, in as many folders of results as it takes.
 
     Into a folder runs are started until one comes to its end, or ten were killed, and then one is left alone. The first ones
@@ -128,8 +141,7 @@ def survive(
     while later.
 
     Args:
-        command: The run into a folder of results.
-        folder: Where it is started.
+        job: What is killed.
         outs: Folders of results, none of which exists.
         kills: Number of kills.
         seed: Of the random choices.
@@ -140,13 +152,15 @@ def survive(
     rng, left = random.Random(seed), kills
     while left:
         life, going = Life(next(outs)), True
+        command = job.command(life.out)
         while going and len(life.stages) < min(left, 10):
             unseen = [name for name in STAGES if name not in life.stages]
             wanted = unseen[0] if unseen else rng.choice(list(STAGES))
-            linger = 0.0 if unseen and wanted != "start" else rng.uniform(0, LINGER[wanted])
-            going = kill_in(command(life.out), folder, life, wanted, linger)
+            at_once = unseen and wanted != "start"
+            linger = 0.0 if at_once else rng.uniform(0, LINGER[wanted]) * job.seconds
+            going = kill_in(command, job.folder, life, wanted, linger)
         left -= len(life.stages)
-        run_whole(command(life.out), folder)
+        run_whole(command, job.folder)
         life.look()
         yield life
 

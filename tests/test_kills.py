@@ -31,8 +31,8 @@ def test_kills_in_every_stage_change_no_byte_and_lose_no_sheet(make_raster, tmp_
         return [sys.executable, "-m", "pipeline", "segment", *map(str, job)]
 
     calm = tmp_path / "calm"
-    kills.run_whole(command(calm), ROOT)
-    lives = list(kills.survive(command, ROOT, (tmp_path / f"out_{n}" for n in itertools.count()), KILLS, seed=1))
+    job = kills.Job(command, ROOT, kills.run_whole(command(calm), ROOT))
+    lives = list(kills.survive(job, (tmp_path / f"out_{n}" for n in itertools.count()), KILLS, seed=1))
     hit = [stage for life in lives for stage in life.stages]
     assert len(hit) == KILLS and set(hit) == set(kills.STAGES), hit
     assert len(kills.results(calm)) == 6
