@@ -22,7 +22,9 @@ def read_damaged(folder: Path) -> dict[str, Any]:
     """Segment damaged rasters in each encoding, and compare with the undamaged ones."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import nets
+    import tensorflow as tf
 
+    tf.config.threading.set_intra_op_parallelism_threads(1)  # as engines want it, before a network is made
     bundle = nets.make_bundle(folder / "brightest", nets.brightest_band())
     rows = []
     for name, (options, damage) in CASES.items():
