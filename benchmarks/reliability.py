@@ -61,14 +61,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--parts", default=",".join(PARTS), help="which parts are run")
+    parser.add_argument("--parts", default=",".join(PARTS), help="which parts are run; none of them: ''")
     parser.add_argument("--kills", type=int, default=50, help="how many runs are killed")
     parser.add_argument("--at-once", type=int, default=1, help="how many jobs are killed at the same time")
     parser.add_argument("--json", type=Path, default=ROOT / "out" / "reliability.json", help="all figures")
     parser.add_argument("--report", type=Path, default=REPORT)
     asked = parser.parse_args()
     found = json.loads(asked.json.read_text()) if asked.json.is_file() else {}
-    for name in asked.parts.split(","):
+    for name in filter(None, asked.parts.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             found[name] = {**PARTS[name].run(Path(folder), asked), "made": made()}
         asked.json.parent.mkdir(parents=True, exist_ok=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.beam_options import declarations, declared_names, options_source
 from pipeline.errors import did_you_mean
 
-NUMBERS = {"int": (int, "a whole number"), "float": (float, "a number")}
+NUMBERS: dict[str, tuple[Callable[[str], float], str]] = {
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+}
 """Types of values, and what they are called, by what Beam's declarations call them."""
 
 WORKERS = "--direct_num_workers"
@@ -22,13 +25,11 @@ def value_reasons(arguments: Sequence[str]) -> list[str]:
     """
     said = list(_pairs(arguments))
     declared = {name: call for call in declarations() for name in declared_names(call)} if said else {}
-    reasons = []
-    for name, value in said:
-        wrong = (
-            _runner_reason(value) if name == "--runner" else _value_reason(declared.get(name), name, value)
-        )
-        reasons += [wrong] if wrong else []
-    return reasons
+    reasons = [
+        _runner_reason(value) if name == "--runner" else _value_reason(declared.get(name), name, value)
+        for name, value in said
+    ]
+    return [reason for reason in reasons if reason]
 
 
 def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -44,17 +45,21 @@ def _value_reason(call: ast.Call | None, name: str, value: str) -> str | None:
     given = {keyword.arg: keyword.value for keyword in call.keywords} if call else {}
     kind, choices = given.get("type"), given.get("choices")
     if isinstance(kind, ast.Name) and kind.id in NUMBERS:
-        number, words = NUMBERS[kind.id]
-        try:
-            least = 0 if name == WORKERS and number(value) < 0 else None
-        except ValueError:
-            return f"{name} is {value!r}; Apache Beam takes {words}"
-        return None if least is None else f"{name} is {value}; it takes {words} of {least} or more"
+        return _number_reason(name, value, *NUMBERS[kind.id])
     if isinstance(choices, ast.List) and all(isinstance(item, ast.Constant) for item in choices.elts):
         known = [str(item.value) for item in choices.elts if isinstance(item, ast.Constant)]
         if value not in known:
             return f"{name} is {value!r}; Apache Beam takes one of {', '.join(known)}"
     return None
+
+
+def _number_reason(name: str, value: str, number: Callable[[str], float], words: str) -> str | None:
+    """Why a value is no number for an option; None where it is one."""
+    try:
+        found = number(value)
+    except ValueError:
+        return f"{name} is {value!r}; Apache Beam takes {words}"
+    return f"{name} is {value}; it takes {words} of 0 or more" if name == WORKERS and found < 0 else None
 
 
 def _runner_reason(value: str) -> str | None:

@@ -30,6 +30,7 @@ def test_what_beam_takes_is_not_refused(arguments):
     ("arguments", "words"),
     [
         (["--direct_num_workers", "1.5"], "--direct_num_workers is '1.5'; Apache Beam takes a whole number"),
+        (["--number_of_worker_harness_threads=many"], "is 'many'; Apache Beam takes a whole number"),
         (["--direct_num_workers=-1"], "it takes a whole number of 0 or more"),
         (["--autoscaling_algorithm", "none"], "takes one of NONE, THROUGHPUT_BASED"),
         (["--runner", "DirectRuner"], "did you mean DirectRunner?"),
