@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,20 +22,36 @@ class UnknownOptionError(ValueError):
 
 def beam_options() -> dict[str, str]:
     """All options of the installed Beam: name with dashes -> ``many`` or ``one`` value that it takes, or nothing."""
+    found: dict[str, str] = {}
+    for node in declarations():
+        action = next((k.value for k in node.keywords if k.arg == "action"), None)
+        takes = _TAKES.get(getattr(action, "value", None), "many" if isinstance(action, ast.Name) else "one")
+        found.update((name, takes) for name in declared_names(node))
+    return found
+
+
+@lru_cache(1)
+def options_source() -> ast.Module:
+    """The module of the installed Beam that declares its options; empty where there is no Beam."""
     spec = importlib.util.find_spec("apache_beam")
     if spec is None or not spec.submodule_search_locations:
-        return {}
+        return ast.Module([], [])
     source = Path(spec.submodule_search_locations[0], "options", "pipeline_options.py").read_text("utf-8")
-    found: dict[str, str] = {}
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in _DECLARE:
-            action = next((k.value for k in node.keywords if k.arg == "action"), None)
-            takes = _TAKES.get(
-                getattr(action, "value", None), "many" if isinstance(action, ast.Name) else "one"
-            )
-            names = (a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
-            found.update((name, takes) for name in names if name.startswith("--"))
-    return found
+    return ast.parse(source)
+
+
+def declarations() -> list[ast.Call]:
+    """The calls by which Beam declares its options."""
+    nodes = ast.walk(options_source())
+    return [
+        node for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in _DECLARE
+    ]
+
+
+def declared_names(call: ast.Call) -> list[str]:
+    """The names of a declared option, with dashes."""
+    names = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    return [name for name in names if name.startswith("--")]
 
 
 _DECLARE = ("add_argument", "add_value_provider_argument", "_add_argument")

@@ -67,6 +67,10 @@ def read_arguments(
         reasons.append(
             f"give {', '.join(missing)}, on the command line or in a job file (see {parser.prog} --help)"
         )
+    if beams:
+        from pipeline.beam_values import value_reasons
+
+        reasons += value_reasons(beams)
     if reasons:
         raise ArgumentError(
             reasons[0] if len(reasons) == 1 else "\n- ".join(["this cannot be run:", *reasons])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,6 +131,17 @@ def folder_reason(what: str, folder: str) -> str | None:
         return f"{what} {folder} cannot be a folder: {nearest} is a file"
     if not os.access(nearest, os.W_OK | os.X_OK):
         return f"{what} {folder} cannot be written: no permission in {nearest}"
+    if os.statvfs(nearest).f_blocks == 0:
+        return _refused(what, folder, nearest)
+    return None
+
+
+def _refused(what: str, folder: str, nearest: Path) -> str | None:
+    """Why a filesystem without size, such as that of processes, refuses a folder; only trying tells."""
+    try:
+        Path(tempfile.mkdtemp(dir=nearest)).rmdir()
+    except OSError as error:
+        return f"{what} {folder} cannot be written: {nearest} takes no folders ({error.strerror})"
     return None
 
 
@@ -147,8 +159,8 @@ def resource_reasons(plan: Plan) -> list[str]:
     for folder in dict.fromkeys((plan.options.work_folder, plan.options.output)):
         if is_local(folder):
             nearest = nearest_existing(Path(folder))
-            free = shutil.disk_usage(nearest).free
-            if plan.disk() > free:
+            total, _, free = shutil.disk_usage(nearest)
+            if total and plan.disk() > free:
                 reasons.append(
                     f"the run needs about {format_bytes(plan.disk())} of disk, and {format_bytes(free)} are free at "
                     f"{nearest}; make room, or choose other disks with --output and --work"

@@ -1,77 +1,168 @@
-"""Kill a run again and again, at random moments, until it gets to its end."""
+"""Kill a run again and again, in every stage, until it is left to get to its end.
+
+A moment by the clock alone would say little: how long a run takes hangs on what else the machine does, and on what earlier
+ones have left. So for each start a stage is chosen, and the run is killed a random short while after it was seen there.
+"""
 
 from __future__ import annotations
 
 import os
 import random
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 RESULTS = ("labels.tif", "polygons.geojson", "polygons.gpkg")
-STAGES = {
-    "nothing yet": lambda _: True,
-    "segment": lambda out: any(out.glob(".work/store/*/*.sheet")),
-    "vectorize": lambda out: any(out.glob(".work/runs/*/closed/*")),
-    "close": lambda out: any(out.glob(".work/runs/*/joined/*")),
-    "publish": lambda out: any(out.glob(".staging-*")) or any(out.glob("*/labels.tif")),
+LONGEST_RUN = 900.0
+"""Seconds after which a run counts as hanging."""
+LOOK_EVERY = 0.002
+"""Seconds between two looks at a run."""
+
+
+def _has(folder: Path, pattern: str = "*") -> bool:
+    return next(folder.glob(pattern), None) is not None
+
+
+STAGES: dict[str, Callable[[Path, Path], bool]] = {
+    "start": lambda _work, _staging: True,
+    "load": lambda work, _: work.exists(),
+    "segment": lambda work, _: _has(work / "sheets"),
+    "vectorize": lambda work, _: _has(work / "closed") or _has(work / "open"),
+    "close": lambda work, _: _has(work / "sent") or _has(work / "joined"),
+    "publish": lambda _, staging: _has(staging),
 }
-"""How to see that a run has come to a stage, the last one first to be asked."""
+"""How to see that a run has come to a stage, by its folder of intermediate files and that of results that it makes."""
+
+LINGER = {"start": 0.2, "load": 0.1, "segment": 0.2, "vectorize": 0.01, "close": 0.01, "publish": 0.02}
+"""How long a run goes on at most after it was seen in a stage, in shares of what a run takes that is left alone."""
 
 
 @dataclass(frozen=True)
-class Survived:
-    """What became of a run that was killed.
+class Job:
+    """What is killed.
 
     Attributes:
-        stages: The stage of each kill.
-        lost: Entries of the store that were there at a kill and were inferred again.
+        command: The run into a folder of results.
+        folder: Where it is started.
+        seconds: What it takes where it is left alone.
     """
 
-    stages: tuple[str, ...]
-    lost: int
+    command: Callable[[Path], Sequence[str]]
+    folder: Path
+    seconds: float
 
 
-def run_whole(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> float:
-    """Run to the end without a kill; returns the seconds that it took."""
-    start = time.monotonic()
-    subprocess.run(command, cwd=folder, env={**os.environ, **environment}, check=True, capture_output=True)
-    return time.monotonic() - start
+@dataclass
+class Life:
+    """What becomes of one folder of results.
+
+    Attributes:
+        out: The folder.
+        stages: The stage of each kill.
+        lost: Entries of the store that were there at a kill and were written again.
+    """
+
+    out: Path
+    stages: list[str] = field(default_factory=list)
+    lost: int = 0
+    _kept: dict[Path, int] = field(default_factory=dict)
+
+    def entries(self) -> dict[Path, int]:
+        """The whole entries of the prediction store, and the number of the file of each."""
+        return {path: path.stat().st_ino for path in self.out.glob(".work/store/*/[!.]*.sheet")}
+
+    def look(self) -> None:
+        """Count the entries that have been written again, and keep the others in mind."""
+        now = self.entries()
+        self.lost += sum(now.get(path) != number for path, number in self._kept.items())
+        self._kept = now
 
 
-def run_killed(command: Sequence[str], folder: Path, out: Path, moments: Sequence[float]) -> Survived:
-    """Start a run for each moment and kill it with all its children then; at last run it to the end.
+def stage_of(out: Path, pid: int) -> str:
+    """The last stage that a run has come to."""
+    owner = f"{pid}@{socket.gethostname()}"
+    work, staging = out / ".work" / "runs" / owner, out / f".staging-{owner}"
+    return next(name for name in reversed(STAGES) if STAGES[name](work, staging))
+
+
+def kill_in(command: Sequence[str], folder: Path, life: Life, wanted: str, linger: float) -> bool:
+    """Start a run and kill it with all its children, a while after it has come to a stage.
 
     Args:
         command: The run.
         folder: Where it is started.
-        out: Its folder of results.
-        moments: Seconds behind each start.
+        life: Its folder of results; the kill is noted there.
+        wanted: The stage.
+        linger: Seconds for which it goes on then.
+
+    Returns:
+        Whether it was killed; False where it came to its end before.
     """
-    stages, kept = [], {}
-    for moment in moments:
-        run = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    order, until = list(STAGES), time.monotonic() + LONGEST_RUN
+    with subprocess.Popen(command, cwd=folder, start_new_session=True, **quiet) as run:
         try:
-            run.wait(moment)
+            while order.index(stage_of(life.out, run.pid)) < order.index(wanted) and run.poll() is None:
+                if time.monotonic() > until:
+                    raise TimeoutError(f"the run has not come to the stage {wanted} in {LONGEST_RUN} s")
+                time.sleep(LOOK_EVERY)
+            run.wait(linger)
         except subprocess.TimeoutExpired:
-            os.killpg(run.pid, signal.SIGKILL)
-            run.wait()
-            stages.append(next(name for name in reversed(STAGES) if STAGES[name](out)))
-        kept.update({path: path.stat().st_ino for path in out.glob(".work/store/*/*.sheet")})
+            pass
+        finally:
+            killed = run.poll() is None
+            if killed:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait()
+        if killed:
+            life.stages.append(stage_of(life.out, run.pid))
+        elif run.returncode:
+            raise RuntimeError(f"the run ended with {run.returncode}: {run.stderr.read().decode()}")
+    life.look()
+    return killed
+
+
+def run_whole(command: Sequence[str], folder: Path) -> float:
+    """Run to the end without a kill; returns the seconds that it took."""
+    start = time.monotonic()
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    lost = sum(path.stat().st_ino != inode for path, inode in kept.items())
-    return Survived(tuple(stages), lost)
+    return time.monotonic() - start
 
 
-def moments(count: int, seconds: float, seed: int) -> list[float]:
-    """Random moments within the time that a run takes."""
-    rng = random.Random(seed)
-    return [rng.uniform(0.05, 1.0) * seconds for _ in range(count)]
+def survive(job: Job, outs: Iterator[Path], kills: int, seed: int) -> Iterator[Life]:
+    """Kill runs until so many kills are done, in as many folders of results as it takes.
+
+    Into a folder runs are started until one comes to its end, or ten were killed, and then one is left alone. The first ones
+    of a folder are killed as soon as they are seen in a stage, in the order of the stages, the others in any, a random
+    while later.
+
+    Args:
+        job: What is killed.
+        outs: Folders of results, none of which exists.
+        kills: Number of kills.
+        seed: Of the random choices.
+
+    Yields:
+        What became of each folder, when the last run has ended.
+    """
+    rng, left = random.Random(seed), kills
+    while left:
+        life, going = Life(next(outs)), True
+        command = job.command(life.out)
+        while going and len(life.stages) < min(left, 10):
+            unseen = [name for name in STAGES if name not in life.stages]
+            wanted = unseen[0] if unseen else rng.choice(list(STAGES))
+            at_once = unseen and wanted != "start"
+            linger = 0.0 if at_once else rng.uniform(0, LINGER[wanted]) * job.seconds
+            going = kill_in(command, job.folder, life, wanted, linger)
+        left -= len(life.stages)
+        run_whole(command, job.folder)
+        life.look()
+        yield life
 
 
 def results(out: Path) -> dict[str, bytes]:

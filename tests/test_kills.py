@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ KILLS = 10
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_change_no_byte_and_lose_no_sheet(make_raster, tmp_path):
+def test_kills_in_every_stage_change_no_byte_and_lose_no_sheet(make_raster, tmp_path):
     coarse = np.random.default_rng(5).integers(1, 255, (220, 260, 3))
     pixels = np.kron(coarse, np.ones((12, 12, 1))).astype(np.uint8)
     scenes = [
@@ -25,26 +26,25 @@ def test_kills_at_random_moments_change_no_byte_and_lose_no_sheet(make_raster, t
     bundle = nets.make_bundle(tmp_path / "bundle", nets.small_unet())
 
     def command(out):
-        arguments = [
-            "--model",
-            bundle,
-            "--output",
-            out,
-            "--tile",
-            "512",
-            "--sheet",
-            "512",
-            "--format",
-            "geojson,gpkg",
-        ]
-        return [sys.executable, "-m", "pipeline", "segment", *map(str, [*scenes, *arguments])]
+        tiling = ["--tile", "512", "--sheet", "512", "--format", "geojson,gpkg"]
+        job = [*scenes, "--model", bundle, "--output", out, *tiling]
+        return [sys.executable, "-m", "pipeline", "segment", *map(str, job)]
 
-    calm, out = tmp_path / "calm", tmp_path / "out"
-    seconds = kills.run_whole(command(calm), ROOT, {})
-    survived = kills.run_killed(command(out), ROOT, out, kills.moments(KILLS, seconds, seed=1))
-    assert survived.lost == 0
-    assert len(survived.stages) >= KILLS // 2, survived.stages
-    assert kills.results(out) == kills.results(calm)
+    calm = tmp_path / "calm"
+    job = kills.Job(command, ROOT, kills.run_whole(command(calm), ROOT))
+    lives = list(kills.survive(job, (tmp_path / f"out_{n}" for n in itertools.count()), KILLS, seed=1))
+    hit = [stage for life in lives for stage in life.stages]
+    assert len(hit) == KILLS and set(hit) == set(kills.STAGES), hit
     assert len(kills.results(calm)) == 6
-    assert json.loads((out / "manifest.json").read_text())["counts"]["sheets_quarantined"] == 0
-    assert not list(out.glob(".staging-*")) and not list(out.glob(".work/runs/*"))
+    for life in lives:
+        assert life.lost == 0
+        assert kills.results(life.out) == kills.results(calm)
+        assert names(life) == names(kills.Life(calm))
+        counts = json.loads((life.out / "manifest.json").read_text())["counts"]
+        assert counts["sheets_quarantined"] == 0
+        assert not list(life.out.glob(".staging-*")) and not list(life.out.glob(".work/runs/*"))
+
+
+def names(life):
+    """The content keys of all entries of a store."""
+    return {path.name for path in life.entries()}

@@ -66,7 +66,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     reasons += _twice_reasons(names)
     labels = wanted_labels(options.classes, names)
     unknown = [name for name, label in labels.items() if label is None]
-    known = [*names.values(), "the numbers of other labels"]
+    known = [*names.values(), "the numbers of other labels"] if names else ["numbers alone, and no names"]
     reasons += unknown_class_reasons(unknown, known, infos[0].path) if infos else []
     rasters = tuple(
         LabelledRaster(name, info.path, info.ground)

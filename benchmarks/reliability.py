@@ -1,0 +1,95 @@
+"""What runs survive, what they say of bad input, and whether their bytes are the same in all ways of running.
+
+    python benchmarks/reliability.py [--parts kills,blocks,inputs,same] [--kills 50] [--json FILE] [--report FILE]
+
+Needs nothing but the repository: rasters are cut from the sample that comes with `coast`. Parts that are left out are
+told from the JSON file of an earlier call. The report is `benchmarks/reliability.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from damaging import blocks_words, read_damaged  # noqa: E402
+from refusing import inputs_words, try_bad_inputs  # noqa: E402
+from repeating import repeat, same_words  # noqa: E402
+from surviving import kills_words, survive_kills  # noqa: E402
+
+REPORT = Path(__file__).with_suffix(".md")
+PACKAGES = ("terraseam", "apache-beam", "tensorflow", "keras", "rasterio", "numpy")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the report.
+
+    Attributes:
+        title: What stands above it.
+        run: Makes its figures, in an empty folder.
+        words: Tells them in Markdown.
+    """
+
+    title: str
+    run: Callable[[Path, argparse.Namespace], dict[str, Any]]
+    words: Callable[[dict[str, Any]], str]
+
+
+PARTS = {
+    "kills": Part(
+        "Kills survived", lambda folder, asked: survive_kills(folder, asked.kills, asked.at_once), kills_words
+    ),
+    "blocks": Part("Corrupt blocks named", lambda folder, _: read_damaged(folder), blocks_words),
+    "inputs": Part("Bad input refused", lambda folder, _: try_bad_inputs(folder), inputs_words),
+    "same": Part("The same bytes in all ways of running", lambda folder, _: repeat(folder), same_words),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--parts", default=",".join(PARTS), help="which parts are run; none of them: ''")
+    parser.add_argument("--kills", type=int, default=50, help="how many runs are killed")
+    parser.add_argument("--at-once", type=int, default=1, help="how many jobs are killed at the same time")
+    parser.add_argument("--json", type=Path, default=ROOT / "out" / "reliability.json", help="all figures")
+    parser.add_argument("--report", type=Path, default=REPORT)
+    asked = parser.parse_args()
+    found = json.loads(asked.json.read_text()) if asked.json.is_file() else {}
+    for name in filter(None, asked.parts.split(",")):
+        with tempfile.TemporaryDirectory() as folder:
+            found[name] = {**PARTS[name].run(Path(folder), asked), "made": made()}
+        asked.json.parent.mkdir(parents=True, exist_ok=True)
+        asked.json.write_text(json.dumps(found, indent=2) + "\n")
+    asked.report.write_text(report(found))
+
+
+def made() -> str:
+    """When figures were made, and with what."""
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+    return f"{datetime.now(UTC):%Y-%m-%d}; Python {platform.python_version()}, {versions}"
+
+
+def report(found: dict[str, Any]) -> str:
+    """All parts that there are figures of, in Markdown."""
+    lines = ["# Reliability", "", "Made by `python benchmarks/reliability.py`, which says how.", ""]
+    for name, part in PARTS.items():
+        if name in found:
+            lines += [f"## {part.title}", "", f"{found[name]['made']}.", "", part.words(found[name]), ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
