@@ -201,7 +201,7 @@ def test_an_engine_that_is_not_installed_is_refused(plan_of, monkeypatch, engine
         f"the engine {engine} needs {package}, which is not installed here; "
         f"install with pip install 'terraseam[{engine}]'"
     )
-    assert plan_of(engine=engine, beam=("--runner", "DataflowRunner")).engine == engine
+    assert plan_of(engine=engine, beam=("--runner", "FlinkRunner")).engine == engine
 
 
 def test_onnx_files_need_no_converter(plan_of, bundle, tmp_path, monkeypatch):
@@ -212,7 +212,9 @@ def test_onnx_files_need_no_converter(plan_of, bundle, tmp_path, monkeypatch):
 def test_half_precision_is_for_keras_networks_on_tensorflow_and_for_gpus(plan_of, bundle, tmp_path):
     (note,) = plan_of(precision="bfloat16").notes
     assert note.startswith("--precision bfloat16 is meant for GPUs: on a CPU it is slower than float32")
-    assert plan_of(precision="float16", beam=("--runner", "DataflowRunner")).notes == ()
+    assert (
+        plan_of(precision="float16", beam=("--runner=FlinkRunner", "--environment_type=LOOPBACK")).notes == ()
+    )
     assert reasons(plan_of, precision="float16", engine="openvino") == (
         "--precision float16 is for the engine tensorflow, and openvino computes in float32; leave one of them out",
     )
@@ -373,7 +375,7 @@ def test_more_memory_than_the_machine_has_is_refused_for_runs_on_it(plan_of):
     assert "GB of memory, and this machine has" in reasons(plan_of, batch_size=10**6)[0]
     assert plan_of(batch_size=4).memory(1) > plan_of(batch_size=2).memory(1) > plan_of().memory(1)
     assert plan_of(stitch="blend").memory(1) > plan_of().memory(1)
-    assert plan_of(tile=512 * 1000, beam=("--runner", "DataflowRunner")).core == 512_000
+    assert plan_of(tile=512 * 1000, beam=("--runner", "FlinkRunner")).core == 512_000
 
 
 def test_results_folders_that_cannot_be_written_are_refused(plan_of, make_raster, tmp_path):
