@@ -37,9 +37,10 @@ def read_damaged(folder: Path) -> dict[str, Any]:
 
 def _damage_and_read(place: Path, bundle: Path, options: dict[str, Any], damage: Any) -> dict[str, Any]:
     scene = write_scene(place / "scene.tif", **options)
-    if damage is _lose_source:
-        scene = _mosaic(place)
     before, _ = _segment(scene, bundle, place / "before")
+    if damage is _lose_source:
+        # Of the same pixels; it was not read whole before, since GDAL would go on reading a file that it has open.
+        scene = _mosaic(place)
     damage(scene)
     after, status = _segment(scene, bundle, place / "after")
     found = place / "after" / "quarantine.geojson"
