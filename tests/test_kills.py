@@ -18,7 +18,7 @@ KILLS = 10
 
 @pytest.mark.slow
 def test_kills_in_every_stage_change_no_byte_and_lose_no_sheet(make_raster, tmp_path):
-    coarse = np.random.default_rng(5).integers(1, 255, (220, 260, 3))
+    coarse = np.random.default_rng(5).integers(1, 255, (90, 130, 3))
     pixels = np.kron(coarse, np.ones((12, 12, 1))).astype(np.uint8)
     scenes = [
         make_raster(pixels=pixels[:, :: 1 - 2 * flip], name=f"{flip}.tif", tiled=True) for flip in (0, 1)

@@ -1,3 +1,4 @@
+import logging
 import pickle
 import threading
 
@@ -126,7 +127,7 @@ def test_a_truncated_raster_names_itself_and_the_window(make_raster):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     source = RasterSource(str(path), (1, 2, 3), FILL)
     with pytest.raises(
-        RasterReadError, match=r"scene\.tif cannot be read at rows 0-599, columns 0-699 .*truncated"
+        RasterReadError, match=r"scene\.tif\S* cannot be read at rows 0-599, columns 0-699 .*truncated"
     ):
         source.read(Window(0, 0, 600, 700))
 
@@ -210,3 +211,33 @@ def test_files_that_are_no_rasters_are_refused(tmp_path):
     (tmp_path / "empty.tif").touch()
     with pytest.raises(RasterError, match="is empty: 0 bytes"):
         inspect_raster(str(tmp_path / "empty.tif"))
+
+
+@pytest.mark.parametrize("through_vrt", [False, True])
+@pytest.mark.parametrize("level", [logging.WARNING, logging.CRITICAL])
+def test_a_damaged_jpeg_block_is_refused_however_often_it_is_read(
+    make_raster, monkeypatch, capfd, level, through_vrt
+):
+    monkeypatch.setattr(logging.getLogger("rasterio"), "level", level)
+    jpeg = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "jpeg", "photometric": "ycbcr"}
+    scene = make_raster(512, 700, **jpeg)
+    with rasterio.open(scene) as dataset:
+        offset, size = (
+            int(dataset.get_tag_item(f"BLOCK_{what}_1_0", "TIFF", bidx=1)) for what in ("OFFSET", "SIZE")
+        )
+    with scene.open("r+b") as file:
+        file.seek(offset + size // 2)
+        file.write(b"\x5a\xa5\x00\xff" * 64)
+    if through_vrt:
+        with rasterio.open(scene) as dataset:
+            rasterio.shutil.copy(dataset, scene.with_name("scene.tif.vrt"), driver="VRT")
+        scene = scene.with_name("scene.tif.vrt")
+    source = RasterSource(str(scene), (1, 2, 3), (0, 0, 0))
+    for _ in range(3):
+        with pytest.raises(
+            RasterReadError,
+            match=r"scene\.tif\S* cannot be read at rows 0-255, columns 200-299 .*Corrupt JPEG",
+        ):
+            source.read(Window(0, 200, 256, 100))
+        assert source.read(Window(0, 512, 512, 188)).pixels.shape == (512, 188, 3)
+    assert "Corrupt" not in "".join(capfd.readouterr())

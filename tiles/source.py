@@ -12,6 +12,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
 from tiles.block_reads import Samples, read_in_blocks
+from tiles.jpeg_damage import listening
 from tiles.mirror import mirror_index
 from tiles.open_files import keep_open
 from tiles.regrid import Regrid
@@ -100,7 +101,13 @@ class RasterSource:
             cols = mirror_index(window.col_off, window.col_end, width)
             row0, col0 = int(rows.min()), int(cols.min())
             inner = Window(row0, col0, int(rows.max()) + 1 - row0, int(cols.max()) + 1 - col0)
-            pixels, valid = self._read_inside(dataset, inner)
+            with listening() as damage:
+                pixels, valid = self._read_inside(dataset, inner)
+            if damage:
+                # Its cache takes what was made of the block for good, and another try would get it without a warning.
+                dataset.close()
+                self._local.dataset = None
+                raise rasterio.errors.RasterioIOError(damage[0])
         except rasterio.errors.RasterioError as error:
             raise damaged(self.path, window, error) from error
         if inner != window:
