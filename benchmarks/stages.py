@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 STAGES = {
-    "network": ["models.engines.engine:Engine.logits"],
     "load the network": ["models.engines.engine:Engine.__init__"],
     "read": ["tiles.source:RasterSource.read"],
     "hash": ["pipeline.keys:sheet_key"],
@@ -54,6 +53,10 @@ ALONE = {
 """The same, of what runs while nothing else does: libraries may use threads of their own."""
 
 
+BESIDE = {"network": ["pipeline.segment:SegmentSheets._label"]}
+"""What other threads do while the thread of a stage is in a function, which waits for them: those that call the network,
+and TensorFlow's own."""
+
 OURS = ("models", "pipeline", "tiles")
 
 
@@ -69,15 +72,24 @@ class Stages:
         self._lock = threading.Lock()
         self._inside = threading.local()
 
-    def clocked(self, stage: str, function: Callable[..., Any], clock: Callable[[], float]) -> Any:
-        """A function that counts what it takes."""
+    def clocked(
+        self, stage: str, function: Callable[..., Any], clock: Callable[[], float], *, inside: bool = True
+    ) -> Any:
+        """A function that counts what it takes.
+
+        Args:
+            stage: Stage that it counts for.
+            function: The function, or a generator function.
+            clock: CPU seconds so far.
+            inside: Whether what it counts is part of what functions around it count.
+        """
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
             def steps(*arguments: Any, **named: Any) -> Iterator[Any]:
                 made = function(*arguments, **named)
                 while True:
-                    with self._counted(stage, clock):
+                    with self._counted(stage, clock, inside):
                         step = next(made, self)
                     if step is self:
                         return
@@ -87,13 +99,13 @@ class Stages:
 
         @functools.wraps(function)
         def whole(*arguments: Any, **named: Any) -> Any:
-            with self._counted(stage, clock):
+            with self._counted(stage, clock, inside):
                 return function(*arguments, **named)
 
         return whole
 
-    def _counted(self, stage: str, clock: Callable[[], float]) -> _Counted:
-        return _Counted(self, stage, clock)
+    def _counted(self, stage: str, clock: Callable[[], float], inside: bool) -> _Counted:
+        return _Counted(self, stage, clock, inside)
 
     def nested(self) -> list[float]:
         """Seconds that clocks inside have counted, for every clock that runs in this thread."""
@@ -110,15 +122,19 @@ class Stages:
 class _Counted:
     """Counts the CPU seconds of a block, less those of blocks inside."""
 
-    def __init__(self, stages: Stages, stage: str, clock: Callable[[], float]) -> None:
-        self._stages, self._stage, self._clock = stages, stage, clock
+    def __init__(self, stages: Stages, stage: str, clock: Callable[[], float], inside: bool) -> None:
+        self._stages, self._stage, self._clock, self._inside = stages, stage, clock, inside
 
     def __enter__(self) -> None:
-        self._stages.nested().append(0.0)
+        if self._inside:
+            self._stages.nested().append(0.0)
         self._start = self._clock()
 
     def __exit__(self, *_: object) -> None:
         spent = self._clock() - self._start
+        if not self._inside:
+            self._stages.add(self._stage, spent)
+            return
         stack = self._stages.nested()
         self._stages.add(self._stage, spent - stack.pop())
         if stack:
@@ -133,6 +149,14 @@ def wrap(stages: Stages) -> None:
         for stage, places in table.items():
             for place in places:
                 replace(place, functools.partial(stages.clocked, stage, clock=clock))
+    for stage, places in BESIDE.items():
+        for place in places:
+            replace(place, functools.partial(stages.clocked, stage, clock=other_threads, inside=False))
+
+
+def other_threads() -> float:
+    """CPU seconds of all threads but this one."""
+    return time.process_time() - time.thread_time()
 
 
 def replace(place: str, make: Callable[[Any], Any]) -> None:

@@ -81,6 +81,23 @@ def test_what_other_threads_do_is_not_inside():
     assert found.seconds == {"inner": 5, "outer": 5}
 
 
+def test_what_runs_beside_a_stage_is_not_part_of_it():
+    own, others, found = Clock(), Clock(), stages.Stages()
+
+    def wait() -> None:
+        own.spend(1)
+        others.spend(7)
+
+    waiting = found.clocked("others", wait, others, inside=False)
+
+    def work() -> None:
+        own.spend(2)
+        waiting()
+
+    found.clocked("own", work, own)()
+    assert found.seconds == {"own": 3, "others": 7}
+
+
 def test_a_failure_is_counted_and_raised():
     clock, found = Clock(), stages.Stages()
 

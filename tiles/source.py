@@ -133,7 +133,9 @@ class RasterSource:
 
         def some(inside: Window) -> Samples:
             where = RasterioWindow(inside.col_off, inside.row_off, inside.width, inside.height)
-            pixels = np.ascontiguousarray(np.moveaxis(dataset.read(self.bands, window=where), 0, -1))
+            pixels = np.empty((*inside.shape, len(self.bands)), dataset.dtypes[self.bands[0] - 1])
+            # GDAL writes bands side by side faster than they are put so afterwards.
+            dataset.read(self.bands, window=where, out=np.moveaxis(pixels, -1, 0))
             return pixels, measured_samples(dataset, self.bands, where, pixels)
 
         pixels, measured = self.regrid.read(window, samples) if self.regrid else samples(window)
