@@ -25,7 +25,9 @@ def scale(chips: np.ndarray, scaling: Scaling) -> np.ndarray:
     # Rows as a whole: numpy's loops over the few bands of one pixel take six times as long.
     width = chips.shape[-2] if chips.ndim > 1 else 1
     rows = chips.reshape(*chips.shape[:-2], width * chips.shape[-1])
-    factors, offsets = (np.tile(np.array(each, np.float32), width) for each in (scaling.scale, scaling.offset))
+    factors, offsets = (
+        np.tile(np.array(each, np.float32), width) for each in (scaling.scale, scaling.offset)
+    )
     scaled = np.multiply(rows, factors, dtype=np.float32, casting="unsafe")
     scaled += offsets
     return scaled.reshape(chips.shape)

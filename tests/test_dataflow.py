@@ -388,3 +388,18 @@ def test_label_rasters_are_vectorized_on_dataflow_by_the_same_rules(
     assert given(added, "--labels") == ["app=terraseam", "terraseam_version=0-1-0"]
     assert given(added, "--setup_file") and given(added, "--machine_type")
     assert vectorize_arguments(("--runner=FlinkRunner",), "out") == ("--runner=FlinkRunner",)
+
+
+def test_workers_are_processes_of_the_local_runner(make_raster, bundle, tmp_path):
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from pipeline.run import beam_arguments
+    from pipeline.runner import worker_processes
+
+    def processes(workers):
+        plan = make_plan(
+            SegmentOptions((str(make_raster()),), (str(bundle),), str(tmp_path), workers=workers)
+        )
+        return worker_processes(PipelineOptions(list(beam_arguments(plan))))
+
+    assert [processes(workers) for workers in (None, 1, 2)] == [0, 0, 2]

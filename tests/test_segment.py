@@ -138,9 +138,10 @@ def shuffled_sheets(raster: int, plan: Plan):
 
 
 @pytest.mark.slow
-def test_two_worker_processes_change_no_byte(scene, bundle, tmp_path):
+@pytest.mark.parametrize("option", ["--workers", "--direct_num_workers"])
+def test_two_worker_processes_change_no_byte(scene, bundle, tmp_path, option):
     assert segment(scene, bundle, tmp_path / "one", "--sheet", "512") == 0
-    arguments = command(scene, bundle, tmp_path / "two", "--direct_num_workers", "2")
+    arguments = command(scene, bundle, tmp_path / "two", option, "2")
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert results(tmp_path / "two") == results(tmp_path / "one")
@@ -387,7 +388,7 @@ def test_a_damaged_entry_of_the_store_is_computed_again(scene, bundle, tmp_path)
 def test_a_killed_worker_process_ends_the_run_instead_of_hanging(long_scene, bundle, tmp_path):
     import psutil
 
-    arguments = command(long_scene, bundle, tmp_path / "out", "--direct_num_workers", "2")
+    arguments = command(long_scene, bundle, tmp_path / "out", "--workers", "2")
     run = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     workers: list[psutil.Process] = []
     deadline = time.monotonic() + 120
@@ -409,7 +410,7 @@ def test_a_killed_worker_process_ends_the_run_instead_of_hanging(long_scene, bun
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupting_says_how_to_continue(long_scene, bundle, tmp_path, workers, number):
     out = tmp_path / "out"
-    arguments = command(long_scene, bundle, out, "--direct_num_workers", workers)
+    arguments = command(long_scene, bundle, out, "--workers", workers)
     output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     run = subprocess.Popen(arguments, cwd=ROOT, start_new_session=True, **output)
     deadline = time.monotonic() + 120
