@@ -481,9 +481,9 @@ def test_an_earlier_manifest_goes_before_anything_it_speaks_of_changes(make_rast
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--runner", "Foo"), "Unexpected pipeline runner: Foo"),
-        (("--direct_num_workers", "two"), "invalid int value: 'two'"),
-        (("--direct_num_workers=-3",), "must be 0 or more, got -3"),
+        (("--runner", "Foo"), "--runner Foo is no runner of Apache Beam"),
+        (("--direct_num_workers", "two"), "--direct_num_workers is 'two'; Apache Beam takes a whole number"),
+        (("--direct_num_workers=-3",), "--direct_num_workers is -3; it takes a whole number of 0 or more"),
     ],
 )
 def test_options_that_beam_cannot_use_get_one_sentence_and_status_2(
