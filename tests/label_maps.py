@@ -1,6 +1,8 @@
 """Random label maps, and the plain loop that polygonizes them sheet by sheet."""
 
 import numpy as np
+import rasterio.features
+import shapely
 
 from tiles.cells import cut_into_cells
 from tiles.close import close_regions
@@ -85,3 +87,30 @@ def assert_same_regions(found, expected):
         mine, theirs = getattr(found, name), getattr(expected, name)
         assert mine.dtype == theirs.dtype, name
         assert np.array_equal(mine, theirs), name
+
+
+def corners(ring):
+    ring = np.array(ring)[:-1]
+    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
+    return ring[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
+
+
+def polygons_of_rasterio(labels, keep):
+    """Normalized WKB and label of each 4-connected polygon, collinear vertices dropped."""
+    found = set()
+    for geometry, label in rasterio.features.shapes(labels, mask=keep[labels], connectivity=4):
+        shell, *holes = (corners(ring) for ring in geometry["coordinates"])
+        found.add((shapely.normalize(shapely.Polygon(shell, holes)).wkb, int(label)))
+    return found
+
+
+def without_nodes(polygon):
+    return shapely.Polygon(
+        corners(polygon.exterior.coords), [corners(ring.coords) for ring in polygon.interiors]
+    )
+
+
+def polygons_of(regions):
+    """Normalized WKB and label of each region, collinear vertices dropped."""
+    wkb = shapely.to_wkb(shapely.normalize([without_nodes(polygon) for polygon in regions.polygons()]))
+    return set(zip(wkb.tolist(), regions.labels.tolist(), strict=True))

@@ -4,36 +4,18 @@ import numpy as np
 import pytest
 import rasterio.features
 import shapely
-from label_maps import assert_same_regions, keeping, random_labels, random_scores, whole_map
+from label_maps import (
+    assert_same_regions,
+    keeping,
+    polygons_of,
+    polygons_of_rasterio,
+    random_labels,
+    random_scores,
+    whole_map,
+)
 
 from tiles.regions import NODE, PINNED, Regions
 from tiles.trace import frame, trace_sheet
-
-
-def corners(ring):
-    ring = np.array(ring)[:-1]
-    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
-    return ring[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
-
-
-def polygons_of_rasterio(labels, keep):
-    """Normalized WKB and label of each 4-connected polygon, collinear vertices dropped."""
-    found = set()
-    for geometry, label in rasterio.features.shapes(labels, mask=keep[labels], connectivity=4):
-        shell, *holes = (corners(ring) for ring in geometry["coordinates"])
-        found.add((shapely.normalize(shapely.Polygon(shell, holes)).wkb, int(label)))
-    return found
-
-
-def without_nodes(polygon):
-    return shapely.Polygon(
-        corners(polygon.exterior.coords), [corners(ring.coords) for ring in polygon.interiors]
-    )
-
-
-def polygons_of(regions):
-    wkb = shapely.to_wkb(shapely.normalize([without_nodes(polygon) for polygon in regions.polygons()]))
-    return set(zip(wkb.tolist(), regions.labels.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("seed", range(60))
