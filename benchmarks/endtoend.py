@@ -41,6 +41,7 @@ HERE = Path(__file__).parent
 KINDS = ("ours", "bare", "naive", "worker")
 SHARES = {"1 % of the sheets changed": 0.01, "10 % of the sheets changed": 0.1}
 OTHER_OPTION = ("--min-area", "1e9")
+TIMES = ("seconds", "cpu_seconds")
 BLOCK = 256
 """Side of what is changed of a sheet, in pixels: one block of the file."""
 
@@ -218,17 +219,27 @@ def rates(found: Mapping[str, Mapping[int, Result]]) -> str:
         "naive: wall",
         "CPU",
     )
-    rows = []
-    for size, one in found["ours"].items():
-        cold, alone, other = one["cold"], found["bare"].get(size), found["naive"].get(size)
-        network = alone and alone["network"]
-        rows.append((
-            f"{one['megapixels']:.1f} Mpx", f"{cold['seconds']:.0f}", f"{cold['cpu_seconds']:.1f}",
-            f"{one['megapixels'] / cold['seconds']:.2f}",
-            *(ratio(cold, network, key) for key in ("seconds", "cpu_seconds")),
-            *(ratio(other, cold, key) for key in ("seconds", "cpu_seconds")),
-        ))  # fmt: skip
+    cold = {size: one["cold"] for size, one in found["ours"].items()}
+    network = {size: one["network"] for size, one in found["bare"].items()}
+    lines = {f"{size**2 / 1e6:.1f} Mpx": (size**2 / 1e6, *(one.get(size) for one in (cold, network, found["naive"])))
+             for size in cold}  # fmt: skip
+    if len(cold) > 1:
+        few, many = sorted(cold)[-2:]
+        more = (added(one.get(few), one.get(many)) for one in (cold, network, found["naive"]))
+        lines["what is more of the last"] = ((many**2 - few**2) / 1e6, *more)
+    rows = [
+        (
+            name, f"{run['seconds']:.0f}", f"{run['cpu_seconds']:.1f}", f"{megapixels / run['seconds']:.2f}",
+            *(ratio(run, alone, key) for key in TIMES), *(ratio(other, run, key) for key in TIMES),
+        )
+        for name, (megapixels, run, alone, other) in lines.items()
+    ]  # fmt: skip
     return table(heads, rows) if rows else ""
+
+
+def added(few: Mapping[str, float] | None, many: Mapping[str, float] | None) -> dict[str, float] | None:
+    """What a larger raster takes more than a smaller one, without what every run takes; None where one is not known."""
+    return {key: many[key] - few[key] for key in TIMES} if few and many else None
 
 
 def ratio(one: Mapping[str, float] | None, other: Mapping[str, float] | None, key: str) -> str:

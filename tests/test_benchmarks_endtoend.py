@@ -186,10 +186,12 @@ def test_tables_tell_ratios_and_what_a_mpx_more_costs():
                again={"nothing changed": spent(wall / 100, cpu / 50, counts=counts)})
         for size, wall, cpu, read in ((1000, 20, 10, 3), (2000, 60, 30, 9))
     ]  # fmt: skip
-    results.append(result("bare", 2000, network={"seconds": 50, "cpu_seconds": 20}))
+    for size, wall, cpu in ((1000, 18, 8), (2000, 50, 20)):
+        results.append(result("bare", size, network={"seconds": wall, "cpu_seconds": cpu}))
     results.append(result("naive", 2000, **spent(90, 60)))
     told = endtoend.told(results)
     assert "| 4.0 Mpx | 60 | 30.0 | 0.07 | 1.20 x | 1.50 x | 1.50 x | 2.00 x |" in told
+    assert "| what is more of the last | 40 | 20.0 | 0.07 | 1.25 x | 1.67 x |  |  |" in told
     assert "| read | 3.00 | 9.00 | 2.0000 |" in told
     assert "| all beside the network | 3.00 | 9.00 | 2.0000 |" in told
     assert "| nothing changed | 1 of 4 sheets | 4 | 0.6 | 1.0% | 0.6 | 2.0% |" in told
