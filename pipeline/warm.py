@@ -53,8 +53,8 @@ def warm() -> int:
 def commands(folder: Path) -> Iterator[list[str]]:
     """The commands to run, with their rasters in `folder`."""
     image, labels = folder / "image.tif", folder / "labels.tif"
-    write_raster(image, np.stack([patches(8) * 36] * 3))
-    write_raster(labels, patches(3)[None] // 2)
+    write_raster(image, np.stack([patches(16) * 36] * 3))
+    write_raster(labels, patches(12)[None] // 2)
     small = ("--tile", "512", "--halo", "0", "--sheet", "512", "--any-gsd")
     segment = ["segment", str(image), *small, "--output"]
     vectorize = ["vectorize", str(labels), "--sheet", "512", "--output"]

@@ -59,7 +59,7 @@ def test_the_image_compiles_all_that_the_main_job_needs_for_any_processor(tmp_pa
     before = compiled(cache)
     assert len(before) > 30
     sample = ROOT / "examples" / "coast" / "sample.tif"
-    labels = tmp_path / "labels.tif"
+    labels = tmp_path / "classes.tif"
     with rasterio.open(sample) as raster:
         values = raster.read(1, window=((0, 600), (0, 700))) // 40
         profile = {**raster.profile, "count": 1, "height": 600, "width": 700, "photometric": "minisblack"}
@@ -70,7 +70,7 @@ def test_the_image_compiles_all_that_the_main_job_needs_for_any_processor(tmp_pa
     options = ("--simplify", "9000", "--output", tmp_path / "native", "--sheet", "512")
     native = {"NUMBA_CACHE_DIR": str(tmp_path / "native-cache")}
     succeed(sys.executable, "-m", "pipeline", "vectorize", labels, *options, cwd=ROOT, **native)
-    made = [tmp_path / name / "labels" / "polygons.geojson" for name in ("native", "vectorized1")]
+    made = [tmp_path / name / "classes" / "polygons.geojson" for name in ("native", "vectorized1")]
     assert made[0].read_bytes() == made[1].read_bytes()
 
 
