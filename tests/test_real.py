@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pyarrow.parquet
+import pyogrio
 import pytest
 import rasterio
 import rasterio.features
@@ -95,3 +96,38 @@ def test_polygons_of_a_real_run_burn_back_to_its_labels(data_folder, tmp_path):
     placed = [transform_geom("EPSG:4326", "EPSG:3857", f["geometry"]) for f in collection["features"]]
     burnt = rasterio.features.rasterize([(shape, 1) for shape in placed], **grid)
     assert np.array_equal(burnt, labels)
+
+
+@pytest.mark.slow
+def test_simplified_buildings_and_ground_go_on_covering_the_raster(data_folder, tmp_path):
+    scene = data_folder / "buildings" / "val" / "zanzibar_b.tif"
+    shared = [
+        "--model",
+        "buildings",
+        "--resample",
+        "--classes",
+        "background,building",
+        "--work",
+        str(tmp_path / "work"),
+    ]
+    found = {}
+    for name, more in (
+        ("plain", []),
+        ("simple", ["--simplify", "0.5"]),
+        ("small", ["--simplify", "0.5", "--sheet", "1024"]),
+    ):
+        out = tmp_path / name
+        assert main(["segment", str(scene), "--output", str(out), "--format", "gpkg", *shared, *more]) == 0
+        found[name] = shapely.from_wkb(pyogrio.raw.read(out / "zanzibar_b" / "polygons.gpkg")[2])
+    with rasterio.open(tmp_path / "plain" / "zanzibar_b" / "labels.tif") as dataset:
+        covered = (dataset.read(1) != 255).sum() * abs(dataset.transform.determinant)
+    for polygons in found.values():
+        assert len(polygons) == len(found["plain"]) > 100
+        assert shapely.is_valid(polygons).all() and shapely.coverage_is_valid(polygons)
+        assert shapely.area(polygons).sum() == pytest.approx(covered, rel=1e-9)
+        assert shapely.union_all(polygons).area == pytest.approx(covered, rel=1e-9)
+    assert (
+        shapely.get_num_coordinates(found["simple"]).sum()
+        < shapely.get_num_coordinates(found["plain"]).sum() / 5
+    )
+    assert all(shapely.equals_exact(a, b) for a, b in zip(found["simple"], found["small"], strict=True))
