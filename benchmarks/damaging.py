@@ -126,8 +126,9 @@ def _mosaic(place: Path) -> Path:
     parts = []
     for number, path in enumerate((west, east)):
         with rasterio.open(path) as dataset:
-            box = f'xOff="{number * SHEET}" yOff="0" xSize="{dataset.width}" ySize="{dataset.height}"'
-        parts.append((path.name, box))
+            size = f'yOff="0" xSize="{dataset.width}" ySize="{dataset.height}"/>'
+            boxes = f'<SrcRect xOff="0" {size}<DstRect xOff="{number * SHEET}" {size}'
+        parts.append((path.name, boxes))
     with rasterio.open(place / "scene.tif") as dataset:
         transform = ", ".join(map(str, dataset.transform.to_gdal()))
         height, width, crs = dataset.height, dataset.width, dataset.crs.to_string()
@@ -135,8 +136,8 @@ def _mosaic(place: Path) -> Path:
         f'<VRTRasterBand dataType="Byte" band="{band}">'
         + "".join(
             f'<SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename><SourceBand>{band}</SourceBand>'
-            f"<DstRect {box}/></SimpleSource>"
-            for name, box in parts
+            f"{boxes}</SimpleSource>"
+            for name, boxes in parts
         )
         + "</VRTRasterBand>"
         for band in (1, 2, 3)

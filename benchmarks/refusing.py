@@ -55,7 +55,8 @@ def inputs_words(found: dict[str, Any]) -> str:
     ]
     return (
         f"{len(rows)} commands, each run in a process of its own beside the files that it names. As they should, "
-        f"{len(good)} said one sentence, without traceback, and left no results, with the exit status that is documented: "
+        f"{len(good)} said one sentence a reason, without traceback, and left no results, with the exit status "
+        "that is documented: "
         "2 where it is known before any work, 1 where only the network or the lock can show it. Those with status 2 took "
         f"{statistics.median(early):.1f} CPU seconds in the middle and {max(early):.1f} at most, and left no folder.\n\n"
         + table(("what", "command", "status", "says"), cells)

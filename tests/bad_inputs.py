@@ -30,12 +30,14 @@ class Bad:
         command: The command line; paths are relative to the folder of `write_files`.
         words: What the sentence must say.
         status: The exit status: 2 for what is known before any work, 1 for what only work can show.
+        count: How many sentences there are, one for each thing that is wrong.
     """
 
     what: str
     command: str
     words: str
     status: int = 2
+    count: int = 1
 
     def __str__(self) -> str:
         return self.what
@@ -95,14 +97,19 @@ TEMP = "--temp_location gs://bucket/temp"
 
 
 def _dataflow(what: str, rest: str, words: str) -> Bad:
-    return _segment(what, f"--output gs://bucket/out --runner DataflowRunner {rest}", words)
+    return _segment(what, f"--runner DataflowRunner {rest}", words)
 
 
 DATAFLOW = (
     _dataflow("Dataflow without project", f"{HERE} {REGION} {TEMP}", "Dataflow needs the project"),
     _dataflow("Dataflow without region", f"{HERE} --project p {TEMP}", "Dataflow needs the region"),
     _dataflow("Dataflow without temp_location", f"{HERE} --project p {REGION}", "pass --temp_location"),
-    _dataflow("a local raster for Dataflow", f"--project p {REGION} {TEMP}", "scene.tif is on this machine"),
+    Bad(
+        "a local raster and a local output for Dataflow",
+        f"segment scene.tif --model coast --output out --runner DataflowRunner --project p {REGION} {TEMP}",
+        "scene.tif is on this machine",
+        count=2,
+    ),
     _dataflow(
         "an accelerator that does not exist", f"{HERE} --project p {REGION} {TEMP} --accelerator t5", "t5"
     ),
@@ -339,7 +346,7 @@ def what_is_wrong(case: Bad, folder: Path, status: int, said: str) -> str | None
     left = [path.name for path in out.glob("*") if case.status == 2 or not path.name.startswith(".")]
     if status != case.status:
         return f"it ended with {status}: {said}"
-    if len(found) != 1 or case.words not in found[0] or "Traceback" in said:
+    if len(found) != case.count or case.words not in " ".join(found) or "Traceback" in said:
         return f"it said {said}"
     return f"it left {', '.join(left)}" if left or (out.exists() and case.status == 2) else None
 
