@@ -86,17 +86,17 @@ class Homes:
 
 
 def summarize_seams(
-    numbers: np.ndarray, labels: np.ndarray, first: np.ndarray, groups: np.ndarray
+    lines: Sequence[np.ndarray], labels: np.ndarray, first: np.ndarray, groups: np.ndarray
 ) -> SeamSummary:
     """Say which fragments lie along the seams of a sheet.
 
     Args:
-        numbers: Fragment of each pixel, -1 where there is none, int32, shape ``(height, width)``.
+        lines: Fragment of each of the outermost pixels, -1 where there is none: top, bottom, left and right, int32.
         labels: Label of each fragment, or its code, shape ``(fragments,)``.
         first: Its first pixel ``(row, col)``, shape ``(fragments, 2)``.
         groups: First pixel of the first fragment of its group on this sheet, shape ``(fragments, 2)``.
     """
-    top, bottom, left, right = (runs(line[:, None]) for line in sides(numbers))
+    top, bottom, left, right = (runs(line[:, None]) for line in lines)
     return SeamSummary(labels, first, groups, top, bottom, left, right)
 
 

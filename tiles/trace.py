@@ -107,7 +107,7 @@ def trace_sheet(
     fragment_numbers = np.concatenate([[-1], np.where(is_open, np.cumsum(is_open) - 1, -1)])
     codes = framed[1:-1, 1:-1][tuple(components.first[is_open].T)]
     first = table.parts.first[groups.leader]
-    lines = fragment_numbers.astype(np.int32)[numbers]
+    lines = [fragment_numbers.astype(np.int32)[line] for line in sides(numbers)]
     summary = summarize_seams(lines, codes, fragments.parts.first, first[is_open])
     closed = replace(table.parts, groups=first).take(np.flatnonzero(~is_open))
     return SheetTrace(_finish(closed), fragments, summary)
