@@ -19,6 +19,7 @@ from pipeline.cli import main
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ("labels.tif", "polygons.geojson", "polygons.gpkg")
+pytestmark = pytest.mark.slow
 TILING = ("--tile", "512", "--sheet", "512", "--format", "geojson,gpkg")
 
 
