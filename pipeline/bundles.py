@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from models.card import CARD_FILE, Card, CardError, check_weights, find_bundle
+from models.card import CARD_FILE, Card, CardError, bundle_name, check_weights, find_bundle
 from pipeline import files
 from pipeline.remote import missing_extra
 from pipeline.web import fetch, is_web
@@ -44,6 +44,11 @@ def bundle_folder(bundle: str, card: Card | None = None) -> Path:
         ) from error
     except OSError as error:
         raise CardError(f"the bundle cannot be fetched: {error}") from error
+
+
+def known_as(bundle: str, folder: Path) -> str:
+    """What workers on other machines find a bundle by, too: its address, or the name of a shipped one; else its path."""
+    return bundle_name(folder) if is_local(bundle) else bundle
 
 
 def cache_folder() -> Path:

@@ -14,6 +14,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
@@ -22,6 +23,9 @@ from pipeline.remote_errors import is_absent, scheme_of, status_of
 
 TIMEOUT_S = 60.0
 """How long a request may hang."""
+
+HASTY: ContextVar[bool] = ContextVar("hasty", default=False)
+"""Whether clients are not to try again by themselves."""
 
 _local = threading.local()
 
@@ -95,7 +99,11 @@ class GoogleStore:
 
         self._client = create_storage_client(options)
         self._beam = GcsIO(self._client, options)
-        self._limits = {"timeout": TIMEOUT_S, "retry": DEFAULT_RETRY.with_timeout(TIMEOUT_S)}
+        self._retry = DEFAULT_RETRY.with_timeout(TIMEOUT_S)
+
+    @property
+    def _limits(self) -> dict[str, Any]:
+        return {"timeout": TIMEOUT_S, "retry": None if HASTY.get() else self._retry}
 
     def _blob(self, url: str) -> Any:
         bucket, name = parted(url)

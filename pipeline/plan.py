@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.card import Card, CardError, bundle_name, check_weights
+from models.card import Card, CardError, check_weights
 from models.engines.choice import chosen_engine
 from models.ensemble import combined_card
-from pipeline.bundles import bundle_folder
+from pipeline.bundles import bundle_folder, known_as
 from pipeline.errors import PlanError
 from pipeline.model_reasons import model_notes, model_reasons
 from pipeline.options import SegmentOptions
@@ -27,9 +27,9 @@ from pipeline.reasons import (
     sample_notes,
 )
 from pipeline.remote import prepare
+from pipeline.remote_reasons import writing_reasons
 from pipeline.runner_reasons import remote_notes, segment_reasons
 from tiles.georef import Georef
-from tiles.inspect import is_local
 from tiles.lattice import Halo, Lattice
 from tiles.stitch import StitchMethod, stitch_ring
 
@@ -208,7 +208,7 @@ def make_plan(options: SegmentOptions) -> Plan:
         *sample_notes(inputs.infos, networks.cards),
     ]
     plan = _lay_out(options, networks, inputs, notes)
-    reasons += resource_reasons(plan)
+    reasons = [*reasons, *resource_reasons(plan)] or writing_reasons(options.output, options.work)
     if reasons:
         raise PlanError(reasons)
     return plan
@@ -243,7 +243,7 @@ def _read_networks(options: SegmentOptions, reasons: list[str]) -> _Networks:
             continue
         if any(bundle.samefile(other) for other in bundles.values()):
             wrong.append(f"--model {name} is given twice; give each bundle once")
-        bundles[bundle_name(bundle) if is_local(name) else name] = bundle
+        bundles[known_as(name, bundle)] = bundle
         cards.append(card)
     if not wrong:
         engine = chosen_engine(options.engine, [card.network.name for card in cards])

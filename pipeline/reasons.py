@@ -16,7 +16,7 @@ from models.card import Card
 from pipeline.dataflow import machine_reasons
 from pipeline.options import SegmentOptions
 from pipeline.polygon_plan import sight_reasons, simplify_reasons, thing_reasons, unknown_class_reasons
-from pipeline.remote_reasons import unwritable
+from pipeline.remote_reasons import unfit
 from pipeline.units import count, format_bytes, format_gsd
 from tiles.cog import BLOCK
 from tiles.georef import Georef
@@ -122,7 +122,7 @@ def result_reasons(folders: Iterable[str]) -> list[str]:
 def folder_reason(what: str, folder: str) -> str | None:
     """Why a folder cannot be written; None where it can."""
     if not is_local(folder):
-        return unwritable(what, folder)
+        return unfit(what, folder)
     try:
         nearest = nearest_existing(Path(folder))
     except OSError as error:

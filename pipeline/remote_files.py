@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, TypeVar, cast
 
-from pipeline.object_stores import Found, matching, object_store
+from pipeline.object_stores import HASTY, Found, matching, object_store
 from pipeline.remote_errors import RemoteFileError, is_absent, may_pass, sentence
 from pipeline.retries import GaveUpError, persistently
 
@@ -20,6 +20,9 @@ SPOOL_BYTES = 1 << 26
 
 WAITS_S = (0.5, 2.0, 5.0, 10.0)
 """How long to wait before each further attempt; the clients have tried some times by themselves before each."""
+
+HASTY_WAITS = 2
+"""How many of them there are while a run is planned."""
 
 
 def insistently(path: str, what: str, work: Callable[[], T]) -> T:
@@ -35,7 +38,8 @@ def insistently(path: str, what: str, work: Callable[[], T]) -> T:
         RemoteFileError: If it could not be done; one sentence.
     """
     try:
-        return persistently(work, may_pass, between=_count_retry, waits=WAITS_S)[0]
+        waits = WAITS_S[:HASTY_WAITS] if HASTY.get() else WAITS_S
+        return persistently(work, may_pass, between=_count_retry, waits=waits)[0]
     except (FileNotFoundError, RemoteFileError):
         raise
     except GaveUpError as given_up:
@@ -45,6 +49,16 @@ def insistently(path: str, what: str, work: Callable[[], T]) -> T:
         if is_absent(error):
             raise FileNotFoundError(f"{path} does not exist") from error
         raise RemoteFileError(sentence(path, what, error)) from error
+
+
+@contextlib.contextmanager
+def hastily() -> Iterator[None]:
+    """A block in which somebody waits for an answer: little is tried again."""
+    token = HASTY.set(True)
+    try:
+        yield
+    finally:
+        HASTY.reset(token)
 
 
 def _count_retry() -> None:

@@ -31,8 +31,11 @@ def expand_remote(argument: str) -> list[str]:
     problem = missing_extra(argument)
     if problem:
         raise RasterError(problem)
+    from pipeline.remote_files import hastily
+
     try:
-        found = _listed(argument)
+        with hastily():
+            found = _listed(argument)
     except RemoteFileError as error:
         if scheme_of(argument) == "s3" and os.environ.get(UNSIGNED) and not glob.has_magic(argument):
             return [argument]

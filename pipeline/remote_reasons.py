@@ -8,10 +8,11 @@ from pipeline import files
 from pipeline.remote import EXTRAS, missing_extra
 from pipeline.remote_errors import RemoteFileError, bucket_of, scheme_of
 from pipeline.web import is_web
+from tiles.inspect import is_local
 
 
-def unwritable(what: str, folder: str) -> str | None:
-    """Why a folder on another machine cannot be written; None where a file could be written and removed again."""
+def unfit(what: str, folder: str) -> str | None:
+    """Why an address cannot be that of a folder that is written; None where it can. Nobody is asked."""
     if is_web(folder) or folder.startswith("/vsi"):
         return f"{what} {folder} cannot be written; name a folder of this machine, or one of gs:// or s3://"
     problem = missing_extra(folder)
@@ -19,10 +20,24 @@ def unwritable(what: str, folder: str) -> str | None:
         return f"{what} {problem}"
     if not is_known(folder):
         return f"{what} {folder} is on no filesystem that is known here; name a folder of this machine, or one of gs:// or s3://"
+    return None
+
+
+def writing_reasons(output: str, work: str | None) -> list[str]:
+    """Folders on other machines in which no file can be written and removed again: each is tried."""
+    named = {"--output": output, "--work": work}
+    tried = (_refusal(what, folder) for what, folder in named.items() if folder and not is_local(folder))
+    return [reason for reason in tried if reason]
+
+
+def _refusal(what: str, folder: str) -> str | None:
+    from pipeline.remote_files import hastily
+
     probe = files.join(folder, f".writable-{uuid.uuid4().hex}")
     try:
-        files.write_bytes(probe, b"Terraseam asks whether it may write here, and removes this file.")
-        files.remove(probe)
+        with hastily():
+            files.write_bytes(probe, b"Terraseam asks whether it may write here, and removes this file.")
+            files.remove(probe)
     except FileNotFoundError:
         return (
             f"{what} {folder} cannot be written: the bucket {bucket_of(folder)} does not exist; make it first"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nets
 import pytest
+import servers
 
 import pipeline.runner_reasons
 from pipeline.beam_options import given
@@ -26,6 +27,13 @@ HERE = "--dataflow_endpoint=http://localhost:9"
 """A service on this machine, which sees its files; nothing answers there."""
 WORDS = ("--runner=DataflowRunner", "--project=test-proj", "--region=us-central1", "--no_auth", HERE)
 PLACES = ("--temp_location=gs://bucket/temp", "--staging_location=gs://bucket/staging")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bucket():
+    """The bucket of results: a plan asks whether it may write."""
+    with pytest.MonkeyPatch.context() as patch, servers.bucket("gs", patch) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +134,7 @@ def plan(make_raster, bundle):
     def make(*beam, **options):
         return make_plan(
             SegmentOptions(
-                (raster,), (str(bundle),), "gs://b/Roofs 2/", beam=(*WORDS, *PLACES, *beam), **options
+                (raster,), (str(bundle),), "gs://scenes/Roofs 2/", beam=(*WORDS, *PLACES, *beam), **options
             )
         )
 
@@ -135,7 +143,7 @@ def plan(make_raster, bundle):
 
 def test_what_the_user_does_not_say_is_said_for_them(plan):
     added = segment_arguments(plan())
-    assert given(added, "--job_name") == [job_name("gs://b/Roofs 2")]
+    assert given(added, "--job_name") == [job_name("gs://scenes/Roofs 2")]
     assert job_name("gs://b/Roofs 2").startswith("terraseam-roofs-2-")
     assert given(added, "--labels")[0] == "app=terraseam" and "terraseam_model=tiny-1-0-0" in added[3]
     assert given(added, "--machine_type") == ["n2-standard-4"]
@@ -259,7 +267,7 @@ def test_bundles_may_lie_in_the_image(make_raster, bundle, monkeypatch):
     )
     image = f"--sdk_container_image={IMAGE}"
     beam = ("--runner=DataflowRunner", *NEEDED, "--no_auth", image)
-    plan = make_plan(SegmentOptions((str(make_raster()),), (str(bundle),), "gs://b/out", beam=beam))
+    plan = make_plan(SegmentOptions((str(make_raster()),), (str(bundle),), "gs://scenes/out", beam=beam))
     assert f"--model {bundle} is looked for in the image that workers run in" in plan.notes
 
 

@@ -18,6 +18,7 @@ from pipeline.polygon_plan import (
 from pipeline.rasters import expand, raster_ids
 from pipeline.reasons import folder_reason, result_reasons
 from pipeline.remote import prepare
+from pipeline.remote_reasons import writing_reasons
 from pipeline.runner_reasons import remote_reasons
 from pipeline.vectorizing.options import VectorizeOptions
 from tiles.georef import Georef
@@ -82,6 +83,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     reasons += sight_reasons(options.polygons, grounds, options.sheet)
     reasons += _pixel_reasons(options)
     reasons += result_reasons(f"{options.output.rstrip('/')}/{raster.id}" for raster in plan.rasters)
+    reasons = reasons or writing_reasons(options.output, options.work)
     if reasons:
         raise PlanError(reasons)
     return VectorizePlan(options, plan, tuple(notes))
