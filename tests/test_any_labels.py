@@ -8,11 +8,10 @@ import pytest
 import rasterio
 import rasterio.features
 import shapely
-from label_maps import assert_same_regions, keeping, random_labels, whole_map
+from label_maps import assert_same_regions, corners, keeping, polygons_of, random_labels, whole_map
 from test_pixel_coordinates import shapes_of, shapes_of_rasterio
 from test_sieve import by_sheets as sieved_by_sheets
 from test_sieve import even
-from test_trace import corners, polygons_of
 from test_vectorize import collection, patches, vectorize, write_labels
 
 from pipeline.tally import MOST_LISTED, Tally

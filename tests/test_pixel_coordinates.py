@@ -13,8 +13,7 @@ import rasterio
 import rasterio.features
 import shapely
 from georefs import COS, SIN
-from label_maps import keeping, whole_map
-from test_trace import corners
+from label_maps import corners, keeping, whole_map
 from test_vectorize import collection, patches, vectorize, write_labels
 
 from tiles.features import FeatureOptions, features
