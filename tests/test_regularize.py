@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ import shapely
 from georefs import GEOREFS
 from label_maps import keeping, random_labels, whole_map
 
+from tiles.cells import cut_into_cells
 from tiles.close import close_regions
 from tiles.corners import Corners
 from tiles.edge_fit import Bounds
@@ -359,3 +361,19 @@ def test_features_say_what_was_done(name, tmp_path):
     )
     for ending in ("fgb", "gpkg", "parquet", "pmtiles"):
         TABLES[ending](tmp_path / f"a.{ending}", [tank, roof], Table(georef, "Polygon", regularized=True))
+
+
+@pytest.mark.parametrize("cells", [False, True])
+def test_borders_of_very_many_labels_are_found_in_memory_as_small_as_the_map(cells):
+    labels = np.arange(300 * 300, dtype=np.uint32).reshape(300, 300) % 70_000
+    labels[labels == 255] = 0
+    keep = np.ones(70_000, bool)
+    keep[[255, 7]] = False
+    codes = cut_into_cells(labels, (0, 0), 100, len(keep)) if cells else labels
+    tracemalloc.start()
+    found = border_pixels(codes, (0, 0), keep).points()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 * labels.nbytes
+    cols, rows = found.T
+    assert len(found) == (labels[1:-1, 1:-1] != 7).sum() and (labels[rows, cols] != 7).all()

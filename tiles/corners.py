@@ -80,7 +80,7 @@ def find_corners(labels: np.ndarray, offset: tuple[int, int]) -> Corners:
     """The corners of a label map, its outermost left out, in which borders do not just go straight on.
 
     Args:
-        labels: uint8, or codes, uint16; shape ``(height, width)``.
+        labels: Labels or codes, shape ``(height, width)``.
         offset: First pixel ``(row, col)`` of the map in the raster.
     """
     x, row_offsets = _find(labels)

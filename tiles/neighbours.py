@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tiles.cells import TOLD_APART
 from tiles.corners import Corners
 from tiles.fragments import Fragments
 from tiles.regions import Regions
@@ -33,10 +34,10 @@ def see_neighbours(
 
     Args:
         trace: What was traced.
-        labels: Label map of the sheet and of more than `reach` pixels around it, uint8, or codes, uint16; shape
-            ``(height, width)``; nodata where the raster ends.
+        labels: Label map of the sheet and of more than `reach` pixels around it, or its codes, as `tiles.trace` takes
+            them; shape ``(height, width)``; nodata where the raster ends.
         offset: First pixel ``(row, col)`` of that map in the raster.
-        keep: Labels that become regions, bool, shape ``(256,)``.
+        keep: Labels or codes that become regions, bool, shape ``(codes,)``.
         reach: How far around regions to look, in columns or rows.
     """
     borders = border_pixels(labels, offset, keep)
@@ -53,14 +54,14 @@ def border_pixels(labels: np.ndarray, offset: tuple[int, int], keep: np.ndarray)
     """The pixels of regions that lie beside something else, as the corners at their upper left.
 
     Args:
-        labels: uint8, or codes, uint16; shape ``(height, width)``; of the outermost pixels nothing is found.
+        labels: Labels or codes, shape ``(height, width)``; of the outermost pixels nothing is found.
         offset: First pixel ``(row, col)`` of the map in the raster.
-        keep: Labels that become regions, bool, shape ``(256,)``; the others and nodata are nothing.
+        keep: Labels or codes that become regions, bool, shape ``(codes,)``; the others and nodata are nothing.
     """
     inner = labels[1:-1, 1:-1]
     unlike = inner != labels[:-2, 1:-1]
     for other in (labels[2:, 1:-1], labels[1:-1, :-2], labels[1:-1, 2:]):
         unlike |= inner != other
-    kept = np.tile(keep, (np.iinfo(labels.dtype).max + 1) // len(keep))
+    kept = np.tile(keep, TOLD_APART)
     rows, cols = np.nonzero(unlike & kept[inner])
     return Corners.of(np.stack([cols + offset[1] + 1, rows + offset[0] + 1], axis=1).astype(np.int32))
