@@ -79,6 +79,22 @@ def test_polygons_equal_those_of_one_pass_whatever_the_sheets(place, tmp_path):
     assert collection(tmp_path / "64")["features"] == expected
 
 
+def test_averages_of_a_virtual_raster_do_not_depend_on_sheets(tmp_path):
+    """GDAL averages labels otherwise in each window."""
+    path, averaged = write_labels(tmp_path / "map.tif", patches(700, 900)), tmp_path / "averaged.vrt"
+    averaged.write_text(
+        '<VRTDataset rasterXSize="1233" rasterYSize="959"><SRS>EPSG:32632</SRS><GeoTransform>500000, 0.5, 0, 5600000, 0, '
+        '-0.5</GeoTransform><VRTRasterBand dataType="Byte" band="1"><ComplexSource resampling="average"><SourceFilename>'
+        f'{path}</SourceFilename><SourceBand>1</SourceBand><SrcRect xOff="0" yOff="0" xSize="900" ySize="700"/>'
+        '<DstRect xOff="0" yOff="0" xSize="1233" ySize="959"/></ComplexSource></VRTRasterBand></VRTDataset>'
+    )
+    found = []
+    for side in ("200", "333", "2048"):
+        assert vectorize(averaged, tmp_path / side, "--sheet", side) == 0
+        found.append((tmp_path / side / "averaged" / "polygons.geojson").read_bytes())
+    assert found[0] == found[1] == found[2]
+
+
 def test_polygons_rasterize_to_the_labels(tmp_path):
     labels = patches()
     path = write_labels(tmp_path / "map.tif", labels)

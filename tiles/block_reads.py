@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from tiles.window import Window
+
+VRT_BLOCK = 512
+"""Side of the blocks in which virtual rasters are read, in pixels."""
 
 Samples = tuple[np.ndarray, np.ndarray | None]
 """Pixels ``(height, width, bands)``, and which samples were measured, bool of the same shape; None for all."""
@@ -33,6 +37,20 @@ def read_in_blocks(
             pixels[shared.within(window)] = part[shared.within(block)]
             measured[shared.within(window)] = True if known is None else known[shared.within(block)]
     return pixels, None if measured.all() else measured
+
+
+def read_as_one(dataset: Any, window: Window, read: Callable[[Window], Samples]) -> Samples:
+    """Samples of a window of an open raster, the same in any window.
+
+    Args:
+        dataset: The raster.
+        window: Inside it.
+        read: Reads samples of a window by GDAL, whose pixels of virtual rasters depend on the window where it warps or
+            averages their sources; of those whole blocks are read.
+    """
+    if dataset.driver == "VRT":
+        return read_in_blocks(window, dataset.shape, VRT_BLOCK, read)
+    return read(window)
 
 
 def blocks_under(window: Window, shape: tuple[int, int], side: int) -> Iterator[Window]:

@@ -12,6 +12,7 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window as RasterioWindow
 
+from tiles.block_reads import Samples, read_as_one
 from tiles.codes import MOST, CodedLabels
 from tiles.georef import OffEarthError
 from tiles.ground import Ground, PixelPlane
@@ -124,12 +125,17 @@ class LabelRaster:
         return CodedLabels(codes, found.table)
 
     def _read_inside(self, dataset: Any, window: Window) -> CodedLabels:
-        where = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        try:
-            values = dataset.read(1, window=where)
+        def some(inside: Window) -> Samples:
+            where = RasterioWindow(inside.col_off, inside.row_off, inside.width, inside.height)
             known = dataset.read_masks(1, window=where) > 0
+            return dataset.read(1, window=where)[..., None], known[..., None]
+
+        try:
+            samples, measured = read_as_one(dataset, window, some)
         except rasterio.errors.RasterioError as error:
             raise damaged(self.path, window, error) from error
+        values = samples[..., 0]
+        known = np.ones(window.shape, bool) if measured is None else measured[..., 0]
         if values.dtype == np.uint8 and not (known & (values == NODATA)).any():
             return CodedLabels.plain(np.where(known, values, np.uint8(NODATA)))
         wrong = known & ((values < -MOST) | (values > MOST)) if values.dtype.itemsize == 8 else known[:0]

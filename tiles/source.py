@@ -11,17 +11,13 @@ import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
-from tiles.block_reads import Samples, read_in_blocks
+from tiles.block_reads import Samples, read_as_one
 from tiles.jpeg_damage import listening
 from tiles.mirror import mirror_index
 from tiles.open_files import keep_open
 from tiles.regrid import Regrid
 from tiles.remote import is_local, open_raster
 from tiles.window import Window
-
-VRT_BLOCK = 512
-"""Side of the blocks in which virtual rasters are read, in pixels: where GDAL warps or averages their sources, its pixels
-depend on the window that is asked for."""
 
 
 class RasterReadError(RuntimeError):
@@ -127,9 +123,7 @@ class RasterSource:
         """Pixels ``(height, width, bands)`` and valid ``(height, width)`` of a window inside the grid."""
 
         def samples(inside: Window) -> Samples:
-            if dataset.driver == "VRT":
-                return read_in_blocks(inside, dataset.shape, VRT_BLOCK, some)
-            return some(inside)
+            return read_as_one(dataset, inside, some)
 
         def some(inside: Window) -> Samples:
             where = RasterioWindow(inside.col_off, inside.row_off, inside.width, inside.height)
