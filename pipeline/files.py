@@ -7,11 +7,13 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import orjson
 
 from tiles.inspect import is_local
 
@@ -113,6 +115,11 @@ def write_bytes(path: str, data: bytes) -> None:
     """Write a file whole or not at all; one that exists is replaced."""
     with writing(path) as file:
         file.write(data)
+
+
+def write_json(path: str, record: Mapping[str, Any]) -> None:
+    """Write a record as JSON for people to read, whole or not at all."""
+    write_bytes(path, orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 @contextlib.contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
 
 from pipeline import files
 from pipeline.changes import PolygonChanges, describe_changes
+from tiles.geojson import write_geojson
 
 FOLDER = "history"
 
@@ -39,16 +40,15 @@ def keep_run(
     name = files.join(output, FOLDER, run_name(manifest))
     changes = describe_changes(before, manifest, polygons)
     with files.writing(f"{name}.changes.geojson") as file:
-        file.write(b'{"type":"FeatureCollection","features":[')
-        separator = b"\n"
-        for path in texts:
-            with files.open_bytes(path) as features:
-                for line in features:
-                    file.write(separator + line.rstrip(b"\n"))
-                    separator = b",\n"
-        file.write(b"\n]}\n")
-    files.write_bytes(f"{name}.changes.json", orjson.dumps(changes, option=orjson.OPT_INDENT_2) + b"\n")
-    files.write_bytes(f"{name}.json", orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
+        write_geojson(file, _features(texts))
+    files.write_json(f"{name}.changes.json", changes)
+    files.write_json(f"{name}.json", manifest)
+
+
+def _features(texts: Iterable[str]) -> Iterator[bytes]:
+    for path in texts:
+        with files.open_bytes(path) as file:
+            yield from (line.rstrip(b"\n") for line in file)
 
 
 def run_name(manifest: Mapping[str, Any]) -> str:

@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from pipeline import files
 from pipeline.describe import exactness, resampled_from
 from pipeline.done import forget_done, gone_rasters, kept_entry, prune, write_done
@@ -148,7 +146,7 @@ def end_segment(
 
 def write_manifest(output: str, record: Mapping[str, Any]) -> None:
     """Write the record of a run that has ended."""
-    files.write_bytes(manifest_path(output), orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
+    files.write_json(manifest_path(output), record)
 
 
 def _model(plan: Plan) -> dict[str, Any]:

@@ -11,30 +11,26 @@ from pipeline import files
 from pipeline.layout import quarantine_path
 from pipeline.plan import Plan
 from tiles.feature_texts import FeatureTexts
+from tiles.geojson import write_geojson
 from tiles.outlines import outline
 from tiles.regions import Regions
 from tiles.window import Window
 
 
-def write_quarantine(plan: Plan, rasters: Iterable[Mapping[str, Any]]) -> int:
+def write_quarantine(plan: Plan, rasters: Iterable[Mapping[str, Any]]) -> None:
     """Write the windows of all sheets in quarantine as GeoJSON, or remove the file where there are none.
 
     Args:
         plan: The run.
         rasters: What the manifest says of its rasters.
-
-    Returns:
-        How many sheets are in quarantine.
     """
     path = quarantine_path(plan.options.output)
     found = [feature for raster in rasters for feature in _features(plan, raster)]
     if found:
-        files.write_bytes(
-            path, b'{"type":"FeatureCollection","features":[\n' + b",\n".join(found) + b"\n]}\n"
-        )
+        with files.writing(path) as file:
+            write_geojson(file, found)
     else:
         files.remove(path)
-    return len(found)
 
 
 def _features(plan: Plan, entry: Mapping[str, Any]) -> Iterator[bytes]:
