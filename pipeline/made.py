@@ -17,14 +17,14 @@ import numpy as np
 from pipeline import files
 from pipeline.feature_files import FeatureRecord, feature_options, features_as_bytes, record_of
 from pipeline.polygon_plan import PolygonPlan
-from pipeline.store import StoreError
+from pipeline.store import StoreError, sealed, unsealed
 from pipeline.version import version
 from tiles.features import features
 from tiles.neighbours import Neighbourhood
 from tiles.regions import Regions
 from tiles.seams import SeamSummary
 
-MADE_VERSION = 1
+MADE_VERSION = 2
 """Raised by hand when other features or fragments can be made of the same label maps, or are kept in another form."""
 
 SUFFIX = ".made"
@@ -72,18 +72,6 @@ def make_regions(
     return Made(record, features_as_bytes(found) if found else b"")
 
 
-def checked(entry: bytes) -> bytes:
-    """What an entry holds.
-
-    Raises:
-        StoreError: If its checksum is wrong.
-    """
-    checksum, _, packed = entry.partition(b"\n")
-    if hashlib.sha256(packed).hexdigest().encode() != checksum:
-        raise StoreError("the entry's checksum is wrong")
-    return packed
-
-
 class MadeBefore:
     """What was made before, in a folder on any filesystem that Beam knows.
 
@@ -127,7 +115,7 @@ class MadeBefore:
         if self._plan.anew or not files.exists(path):
             return None
         try:
-            packed = checked(files.read_bytes(path))
+            _, packed = unsealed(files.read_bytes(path))
         except StoreError:
             return None
         files.touch(path)
@@ -136,8 +124,7 @@ class MadeBefore:
 
     def put(self, key: str, made: Made) -> None:
         """Keep what was made, whole or not at all."""
-        packed = pickle.dumps(made)
-        files.write_bytes(self._path(key), hashlib.sha256(packed).hexdigest().encode() + b"\n" + packed)
+        files.write_bytes(self._path(key), sealed(pickle.dumps(made), kind="made"))
 
     def _path(self, key: str) -> str:
         return files.join(self._folder, key[:2], f"{key}{SUFFIX}")

@@ -59,7 +59,7 @@ class PredictionStore:
         if not files.exists(self.path(key)):
             return False
         try:
-            check_entry(files.read_bytes(self.path(key)))
+            unsealed(files.read_bytes(self.path(key)))
         except StoreError:
             return False
         files.touch(self.path(key))
@@ -102,8 +102,7 @@ def encode(entry: Entry) -> bytes:
     else:
         kind, shape, data = "instances", entry.valid.shape, entry.to_bytes()
     packed = zstandard.ZstdCompressor(level=3).compress(data)
-    head = {"format": 1, "kind": kind, "shape": shape, "sha256": hashlib.sha256(packed).hexdigest()}
-    return json.dumps(head).encode() + b"\n" + packed
+    return sealed(packed, kind=kind, shape=shape)
 
 
 def decode(data: bytes) -> Entry:
@@ -112,7 +111,7 @@ def decode(data: bytes) -> Entry:
     Raises:
         StoreError: If they are not those of a whole entry.
     """
-    head, packed = _packed(data)
+    head, packed = unsealed(data)
     try:
         unpacked = zstandard.ZstdDecompressor().decompress(packed)
         if head.get("kind") == "instances":
@@ -123,17 +122,18 @@ def decode(data: bytes) -> Entry:
     return LabelMap(labels, scores)
 
 
-def check_entry(data: bytes) -> None:
-    """Check that bytes are those of a whole entry.
+def sealed(packed: bytes, **said: object) -> bytes:
+    """The bytes of an entry: a line that says something of what follows, with its checksum, and what follows."""
+    head = {"format": 1, **said, "sha256": hashlib.sha256(packed).hexdigest()}
+    return json.dumps(head).encode() + b"\n" + packed
+
+
+def unsealed(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """The head of an entry and what is packed behind it.
 
     Raises:
-        StoreError: If they are not.
+        StoreError: If the checksum is wrong.
     """
-    _packed(data)
-
-
-def _packed(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """The head of an entry and what is packed behind it, of which the checksum is right."""
     head_line, _, packed = data.partition(b"\n")
     try:
         head = json.loads(head_line)

@@ -13,9 +13,8 @@ from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail
 from pipeline.files import Listed
 from pipeline.layout import MADE, STORE
 from pipeline.made import SUFFIX as MADE_SUFFIX
-from pipeline.made import checked
 from pipeline.remote import prepare
-from pipeline.store import SUFFIX, StoreError, check_entry
+from pipeline.store import SUFFIX, StoreError, unsealed
 from pipeline.storing.arguments import parse_store
 from pipeline.units import count, format_bytes, format_span
 
@@ -92,11 +91,10 @@ def _summary_words(entries: Sequence[Listed], folder: str) -> str:
 
 def _verify(entries: Sequence[Listed], options: Any) -> int:
     """Check all entries; damaged ones are told, and removed on request."""
-    damaged = []
-    for entry in _whole(entries):
+    damaged, whole = [], _whole(entries)
+    for entry in whole:
         try:
-            check = check_entry if entry.path.endswith(SUFFIX) else checked
-            check(files.read_bytes(entry.path))
+            unsealed(files.read_bytes(entry.path))
         except (StoreError, OSError):
             damaged.append(entry.path)
             if options.remove:
@@ -104,11 +102,11 @@ def _verify(entries: Sequence[Listed], options: Any) -> int:
     what = "removed" if options.remove else "the next run computes them again"
     words = "\n".join(
         [
-            f"{count(len(_whole(entries)), 'file')}, {len(damaged)} damaged{f' ({what})' if damaged else ''}",
+            f"{count(len(whole), 'file')}, {len(damaged)} damaged{f' ({what})' if damaged else ''}",
             *damaged,
         ]
     )
-    record = {"entries": len(_whole(entries)), "damaged": damaged, "removed": bool(options.remove)}
+    record = {"entries": len(whole), "damaged": damaged, "removed": bool(options.remove)}
     return _tell(record, words, options, FAILED if damaged and not options.remove else DONE)
 
 
