@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 
 from pipeline.arguments import parse
 from pipeline.errors import ArgumentError, PlanError
-from pipeline.exits import DONE, FAILED, IMPOSSIBLE, INTERRUPTED, fail
+from pipeline.exits import AGAIN, DONE, FAILED, IMPOSSIBLE, INTERRUPTED, fail
+from pipeline.interrupts import listening
 from pipeline.options import SegmentOptions
 from pipeline.remote_errors import RemoteFileError
 from pipeline.version import version
@@ -31,15 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ArgumentError as error:
         return fail(str(error), IMPOSSIBLE)
     run = (lambda: _plan(options, as_json)) if name == "plan" else (lambda: _segment(options))
-    return _ended(run, "interrupted; run the same command again to continue")
+    return _ended(run, f"interrupted; {AGAIN}")
 
 
 def _ended(run: Callable[[], int], interrupted: str) -> int:
     """Run a command to its end, also where the user, the system or the reader of its output ends it."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    in_main_thread = threading.current_thread() is threading.main_thread()
     try:
-        return run()
+        with listening() if in_main_thread else nullcontext():
+            return run()
     except KeyboardInterrupt:
         return fail(interrupted, INTERRUPTED)
     except RemoteFileError as error:
@@ -81,7 +82,7 @@ def _vectorize(arguments: Sequence[str]) -> int:
 
 COMMANDS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "models": (_models, "interrupted"),
-    "train": (_train, "interrupted; run the same command again to continue"),
+    "train": (_train, f"interrupted; {AGAIN}"),
     "vectorize": (_vectorize, "interrupted; run the same command again"),
     "evaluate": (_evaluate, "interrupted"),
     "store": (_store, "interrupted"),

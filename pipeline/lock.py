@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import os
-import signal
 import threading
 import time
 import uuid
@@ -20,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
+from pipeline.interrupts import interrupt_main_thread
 from pipeline.lock_files import PATIENCE, LockFile
 from pipeline.owner import Owner
 from pipeline.units import format_time
@@ -203,7 +203,7 @@ class Lock:
                     return
                 if Holder.from_bytes(found) is not None and not self._is_mine(found):
                     self._lost = f"this run was ended, for {self._whose(found)}"
-                    _end_main_thread()
+                    interrupt_main_thread()
                     return
                 self._mine = replace(self._mine, heartbeat=time.time())
                 self.file.write(self._mine.to_bytes(), new=found is None)
@@ -239,12 +239,6 @@ def _name(work: str, output: str) -> str:
     local = is_local(work) and is_local(output)
     place = os.path.relpath(os.path.realpath(output), os.path.realpath(work)) if local else output.rstrip("/")
     return f"lock-{hashlib.sha256(place.encode()).hexdigest()[:8]}.json"
-
-
-def _end_main_thread() -> None:
-    """Interrupt what the main thread does, as Ctrl-C would; programs in the background may ignore that one."""
-    asked = signal.SIGTERM if callable(signal.getsignal(signal.SIGTERM)) else signal.SIGINT
-    signal.pthread_kill(threading.main_thread().ident or 0, asked)
 
 
 def _moment(seconds: float) -> str:

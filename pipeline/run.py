@@ -20,8 +20,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import files
 from pipeline.dataflow import segment_arguments
-from pipeline.exits import say_to_user
+from pipeline.exits import AGAIN, FAILED, INTERRUPTED, fail, say_to_user
 from pipeline.graph import build
+from pipeline.interrupts import was_interrupted
 from pipeline.layout import RunFolder, manifest_path, remove_left_behind
 from pipeline.lock import release_all
 from pipeline.plan import Plan
@@ -31,7 +32,7 @@ from pipeline.runner import beam_pipeline, is_local_run, worker_processes, worke
 from pipeline.runner_reasons import is_dataflow
 from tiles.inspect import is_local
 
-CONTINUE = "what was inferred is kept: run the same command again to continue"
+CONTINUE = f"what was inferred is kept: {AGAIN}"
 
 GOES_ON = "the job goes on where it runs; on Dataflow, gcloud dataflow jobs cancel JOB_ID ends it"
 """What is said where the driver of a remote job is interrupted."""
@@ -119,7 +120,7 @@ def run_job(job: Job, build: Build, sheets: int = 0) -> dict[str, Any] | None:
     if local:
         log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with worker_watchdog(say_death), progress(folder, sheets, shown=local and sheets > 0):
+        with worker_watchdog(tell_death), progress(folder, sheets, shown=local and sheets > 0):
             result = pipeline.run()
             if not local and is_handed_over(options):
                 return None
@@ -129,7 +130,7 @@ def run_job(job: Job, build: Build, sheets: int = 0) -> dict[str, Any] | None:
             say_to_user(GOES_ON)
         raise
     except Exception as error:
-        if "KeyboardInterrupt" in str(error):
+        if was_interrupted() or "KeyboardInterrupt" in str(error):
             raise KeyboardInterrupt from error
         details = f" (details in {log})" if log.exists() and log.stat().st_size else ""
         name, cause = root_cause(error)
@@ -175,10 +176,16 @@ def worker_log(folder: RunFolder) -> Path:
     return Path(tempfile.gettempdir()) / f"terraseam-{os.getpid()}-workers.log"
 
 
-def say_death(cause: str) -> None:
-    """Tell the user that a worker process has ended in the middle of its work; this one is about to end, too."""
-    say_to_user(f"a worker process died ({cause.rstrip('.')}); {CONTINUE}")
+def tell_death(cause: str) -> int:
+    """Tell the user that a worker process has ended in the middle of its work; this one is about to end, too.
+
+    Returns:
+        The exit status: workers also die of a run that was interrupted.
+    """
     release_all()
+    if was_interrupted():
+        return fail(f"interrupted; {AGAIN}", INTERRUPTED)
+    return fail(f"a worker process died ({cause.rstrip('.')}); {CONTINUE}", FAILED)
 
 
 def root_cause(error: BaseException) -> tuple[str, str]:

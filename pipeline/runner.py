@@ -79,26 +79,26 @@ def local_runner(options: PipelineOptions, worker_log: Path) -> fn_runner.FnApiR
 
 
 @contextlib.contextmanager
-def worker_watchdog(say: Callable[[str], None]) -> Iterator[None]:
+def worker_watchdog(tell: Callable[[str], int]) -> Iterator[None]:
     """End this process when a worker process dies; the runner would wait for its answer for ever.
 
     No exception can do it: the runner's own clean-up waits for the dead worker, too.
 
     Args:
-        say: Tells the user; it gets what is known of the cause.
+        tell: Tells the user, and returns the exit status; it gets what is known of the cause.
     """
 
     def on_thread_error(args: Any) -> None:
         if args.thread is None or args.thread.name != "run_worker":
             threading.__excepthook__(args)
             return
-        say(str(args.exc_value))
+        status = tell(str(args.exc_value))
         for child in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 child.kill()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(1)
+        os._exit(status)
 
     hook, threading.excepthook = threading.excepthook, on_thread_error
     try:

@@ -1,0 +1,63 @@
+"""Being ended by the user or the system in the middle of what others' code does.
+
+Python raises what a signal asks for wherever the main thread happens to be. In a finalizer it is dropped, and
+libraries turn it into errors of their own; so it is remembered here, and raised again where it was dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+_AGAIN = 0.05
+"""Seconds after which an interruption that was dropped is raised again."""
+
+_asked = threading.Event()
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[None]:
+    """Raise KeyboardInterrupt in the main thread, where a block runs, on Ctrl-C and where the system ends the process.
+
+    Where Ctrl-C is ignored, as by programs in the background, it stays so.
+    """
+    _asked.clear()
+    wanted = [
+        number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, _interrupt) for number in wanted}
+    hook, sys.unraisablehook = sys.unraisablehook, _raise_again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def was_interrupted() -> bool:
+    """Whether the process was asked to end since it listens."""
+    return _asked.is_set()
+
+
+def interrupt_main_thread() -> None:
+    """Interrupt what the main thread does, as Ctrl-C would; programs in the background may ignore that one."""
+    asked = signal.SIGTERM if callable(signal.getsignal(signal.SIGTERM)) else signal.SIGINT
+    signal.pthread_kill(threading.main_thread().ident or 0, asked)
+
+
+def _interrupt(*_: object) -> None:
+    _asked.set()
+    raise KeyboardInterrupt
+
+
+def _raise_again(dropped: Any) -> None:
+    """Take an exception that Python drops; an interruption is raised again, outside of what dropped it."""
+    if issubclass(dropped.exc_type, KeyboardInterrupt):
+        threading.Timer(_AGAIN, interrupt_main_thread).start()
+    else:
+        sys.__unraisablehook__(dropped)

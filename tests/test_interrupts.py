@@ -1,0 +1,74 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from places import ROOT
+
+from pipeline.exits import FAILED, INTERRUPTED
+from pipeline.interrupts import listening, was_interrupted
+from pipeline.run import tell_death
+
+
+class Finalized:
+    """In whose finalizer a signal arrives, where Python drops what it raises."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+
+def test_an_interruption_that_a_finalizer_drops_is_raised_again():
+    start = time.monotonic()
+    with listening(), pytest.raises(KeyboardInterrupt):
+        Finalized()
+        time.sleep(60)
+    assert was_interrupted()
+    assert time.monotonic() - start < 30
+
+
+def test_an_interruption_is_remembered_where_others_turn_it_into_an_error():
+    with listening():
+        with contextlib.suppress(RuntimeError):
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt as error:
+                raise RuntimeError("cannot schedule new futures after shutdown") from error
+        assert was_interrupted()
+    with listening():
+        assert not was_interrupted()
+
+
+def test_a_worker_that_dies_of_an_interruption_is_none_that_died_alone(capsys):
+    with listening():
+        assert tell_death("exit code 1.") == FAILED
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        assert tell_death("exit code 1") == INTERRUPTED
+    alone, interrupted = capsys.readouterr().err.splitlines()
+    assert "a worker process died (exit code 1); what was inferred is kept" in alone
+    assert interrupted == "terraseam: interrupted; run the same command again to continue"
+
+
+def test_handlers_are_as_they_were_after_a_command():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    hook = sys.unraisablehook
+    with listening():
+        assert signal.getsignal(signal.SIGTERM) not in before
+        assert sys.unraisablehook is not hook
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert sys.unraisablehook is hook
+
+
+def test_a_command_in_the_background_goes_on_where_others_are_interrupted():
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from pipeline.interrupts import listening\n"
+        "with listening(): signal.raise_signal(signal.SIGINT)\n"
+        "print('goes on')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "goes on\n"
