@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
-from pathlib import Path
 from typing import Any
+
+from places import ROOT
 
 from pipeline.arguments import parse
 from pipeline.options import SegmentOptions
 from pipeline.template import launch
 
-ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
 IMAGE = "europe-west1-docker.pkg.dev/project/images/terraseam:0.1.0"
 NEEDED = {"rasters": "gs://bucket/a.tif", "model": "coast", "output": "gs://bucket/results"}

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 PACKAGES = ("models", "pipeline", "tiles")
 FORBIDDEN = {
     "tiles": {"apache_beam", "keras", "tensorflow", "models", "pipeline", "tests"},

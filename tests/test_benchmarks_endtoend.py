@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from places import ROOT
 
 from tiles.lattice import Halo, Lattice
 from tiles.source import RasterSource
 from tiles.window import Window
 
-ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
 
-import endtoend  # noqa: E402
-import spawning  # noqa: E402
-import stages  # noqa: E402
+import endtoend
+import spawning
+import stages
 
 LATTICE = Lattice(900, 1300, 128, Halo(16, 32, 16, 32), 2)
 

@@ -13,12 +13,12 @@ import keras
 import nets
 import numpy as np
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
 
-import gpu  # noqa: E402
-import gpu_labels  # noqa: E402
+import gpu
+import gpu_labels
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 SMALL = ["--chips", "32x1", "--matrix", "64", "--series", "0.001", "--processes", "1"]

@@ -16,19 +16,19 @@ import pytest
 import shapely
 from conftest import NORTH_UP
 from evaluate_scenes import write_geojson
+from places import ROOT
 
 from tiles.georef import Georef
 
-ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
 
-import architectures  # noqa: E402
-import buildings  # noqa: E402
-import camvid  # noqa: E402
-import comparing  # noqa: E402
-import isbi2012  # noqa: E402
-import peers  # noqa: E402
-import telling  # noqa: E402
+import architectures
+import buildings
+import camvid
+import comparing
+import isbi2012
+import peers
+import telling
 
 PLACE = Georef("EPSG:32632", tuple(NORTH_UP)[:6], 160, 192)
 CHIPS = ["--gsd", "0.5", "--chip", "32", "--batch", "2"]

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import models.card
 from models.card import (
@@ -21,8 +22,6 @@ from models.card import (
     network_sha256,
     shipped_bundles,
 )
-
-ROOT = Path(__file__).parent.parent
 
 
 def make_card(**changes):

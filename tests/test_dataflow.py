@@ -11,6 +11,7 @@ from pathlib import Path
 import nets
 import pytest
 import servers
+from places import ROOT
 
 import pipeline.runner_reasons
 from pipeline.beam_options import given
@@ -21,7 +22,6 @@ from pipeline.machines import ACCELERATORS, DEFAULT_ACCELERATOR, PLAIN, fits
 from pipeline.options import SegmentOptions
 from pipeline.plan import make_plan
 
-ROOT = Path(__file__).parent.parent
 IMAGE = "europe-west1-docker.pkg.dev/project/images/terraseam:0.1.0"
 HERE = "--dataflow_endpoint=http://localhost:9"
 """A service on this machine, which sees its files; nothing answers there."""

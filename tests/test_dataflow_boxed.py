@@ -29,12 +29,12 @@ from boxed import (
     storage_emulator,
 )
 from fake_dataflow import FakeDataflow, serving
+from places import ROOT
 
 from pipeline.cli import main
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent
 RASTERS = ("sample.tif", "small.tif")
 TILES = ("--model", "coast", "--sheet", "512", "--tile", "512")
 RESULTS = ("labels.tif", "polygons.geojson")

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from nets import settled
+from places import ROOT
 
 from models.networks.encoders import (
     ENCODERS,
@@ -22,7 +23,6 @@ from models.networks.encoders import (
 )
 from models.networks.rewrite import dilated
 
-ROOT = Path(__file__).parent.parent
 WEIGHTS = Path(os.environ.get("TERRASEAM_DATA", "/")).parent / "weights"
 REFERENCES = {
     "vgg16": (keras.applications.VGG16, keras.applications.vgg16.preprocess_input),

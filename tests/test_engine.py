@@ -6,11 +6,11 @@ import platform
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 from nets import make_bundle, small_unet
+from places import ROOT
 
 from models.bundle import load_model
 from models.card import Scaling
@@ -18,7 +18,6 @@ from models.engines.engine import Engine, shared_engine
 from models.engines.profile import EngineError, Profile, execution_profile
 from models.scaling import scale
 
-ROOT = Path(__file__).parent.parent
 PROFILE = execution_profile()
 
 

@@ -110,7 +110,8 @@ def test_sheets_and_replays_change_no_byte(make_raster, bundles, tmp_path, optio
 def test_networks_of_other_files_run_on_the_engine_that_takes_them(scene, bundles, tmp_path, bundle, engine):
     assert segment(scene, bundles[bundle], tmp_path / "out") == 0
     record = manifest(tmp_path / "out")
-    assert record["inference"] == {"engine": engine, "precision": "float32", "augment": False}
+    wanted = {"engine": engine, "precision": "float32", "augment": False, "batch_size": None}
+    assert record["inference"] == wanted
     assert record["profiles"][0]["engine"] == engine
     with rasterio.open(scene) as raster:
         assert (labels_of(tmp_path / "out") == raster.read().argmax(0)).all()
@@ -119,9 +120,12 @@ def test_networks_of_other_files_run_on_the_engine_that_takes_them(scene, bundle
 
 def test_the_manifest_names_engine_members_and_how_scores_were_averaged(scene, bundles, tmp_path):
     out = tmp_path / "out"
-    assert segment(scene, bundles["a"], out, "--model", str(bundles["b"]), "--augment") == 0
+    assert (
+        segment(scene, bundles["a"], out, "--model", str(bundles["b"]), "--augment", "--batch-size", "3") == 0
+    )
     record = manifest(out)
-    assert record["inference"] == {"engine": "tensorflow", "precision": "float32", "augment": True}
+    wanted = {"engine": "tensorflow", "precision": "float32", "augment": True, "batch_size": 3}
+    assert record["inference"] == wanted
     assert record["model"]["name"] == "a + b"
     assert [(one["name"], one["bundle"]) for one in record["model"]["members"]] == [
         ("a", str(bundles["a"])),

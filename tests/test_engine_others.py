@@ -19,6 +19,7 @@ import pytest
 import tensorflow as tf
 from engine_bundles import brightest_onnx, onnx_bundle, saved_model_bundle, stepped
 from onnx import TensorProto
+from places import ROOT
 
 from models.card import Card, CardError, network_sha256
 from models.engines.conversion import Conversion, converted_network
@@ -27,7 +28,6 @@ from models.engines.engine import Engine, shared_engine
 from models.engines.profile import EngineError, execution_profile
 from models.engines.workplace import Workplace
 
-ROOT = Path(__file__).parent.parent
 OTHERS = ("openvino", "onnx")
 
 

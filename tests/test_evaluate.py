@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,12 +24,12 @@ from evaluate_scenes import (
     write_labels,
     write_run,
 )
+from places import ROOT
 from rasterio.vrt import WarpedVRT
 from sklearn import metrics
 
 from pipeline.cli import main
 
-ROOT = Path(__file__).parent.parent
 PLACE = georef()
 
 

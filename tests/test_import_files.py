@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from foreign_networks import export, pyramid, request, small
+from places import ROOT
 
 from models.bundle import load_model
 from models.card import Card, CardError, Reach
@@ -26,7 +27,6 @@ from models.reach import network_reach
 from models.scaling import scale
 
 layers = keras.layers
-ROOT = Path(__file__).parent.parent
 
 
 def raw_chips(height=48, width=32, bands=3):

@@ -16,6 +16,7 @@ from typing import Any
 
 import nets
 import pytest
+from places import ROOT
 
 from pipeline.arguments import parse, parsers
 from pipeline.beam_options import beam_options
@@ -27,8 +28,6 @@ from pipeline.placeholders import PlaceholderError, Surroundings
 from pipeline.training.arguments import parse_train, train_parser
 from pipeline.vectorizing.arguments import parse_vectorize, vectorize_parser
 from pipeline.vectorizing.options import VectorizeOptions
-
-ROOT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)
@@ -389,7 +388,7 @@ def test_placeholders_work_in_every_kind_of_field(tmp_path, monkeypatch):
 
 
 def test_planning_with_a_file_imports_neither_tensorflow_nor_beam(tmp_path, make_raster):
-    make_raster(pixels=None, height=600, width=500)
+    make_raster()
     nets.make_bundle(tmp_path / "tiny", nets.brightest_band())
     file = tmp_path / "job.toml"
     file.write_text('rasters = "scene.tif"\nmodel = "tiny"\noutput = "out"\n[beam]\ndirect_num_workers = 2')
@@ -413,7 +412,7 @@ def test_without_a_file_pydantic_is_not_imported():
 
 
 def test_a_job_runs_from_any_folder_and_the_manifest_says_what_ran(tmp_path, make_raster, monkeypatch):
-    make_raster(height=600, width=500)
+    make_raster()
     nets.make_bundle(tmp_path / "tiny", nets.brightest_band())
     secret = '[beam]\ns3_secret_access_key = "hush"\njob_name = "night"'
     text = 'rasters = "scene.tif"\nmodel = "tiny"\noutput = "out-{today:%Y}"\ntile = 512\nmin_area = 3\n'

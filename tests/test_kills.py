@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from pathlib import Path
 
 import kills
 import nets
 import numpy as np
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 KILLS = 10
 
 

@@ -19,13 +19,13 @@ import bucket
 import nets
 import numpy as np
 import pytest
+from places import ROOT
 
 from pipeline.cli import main
 from pipeline.lock import Holder, Lock, LockError, Pace
 from pipeline.lock_files import LockFile
 from pipeline.owner import Owner
 
-ROOT = Path(__file__).parent.parent
 QUICK = Pace(period=0.05, stale=0.5, settle=0.1)
 HOLD = """
 import sys, time

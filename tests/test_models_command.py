@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -16,6 +15,7 @@ import rasterio
 from foreign_networks import export, pyramid, small
 from nets import make_bundle, small_unet
 from onnx import TensorProto
+from places import ROOT
 
 from models.bundle import load_model
 from models.card import SHIPPED, Card, Reach, Scaling
@@ -23,7 +23,6 @@ from models.card_values import ClassInfo
 from models.zoo import ZOO
 from pipeline.cli import main
 
-ROOT = Path(__file__).parent.parent
 SAID = {
     "bands": "red,green,blue",
     "classes": "land,water,lake",

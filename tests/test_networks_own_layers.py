@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 from nets import make_bundle
+from places import ROOT
 
 from models.bundle import load_model
 from models.card import CardError
@@ -24,7 +25,6 @@ from models.networks.pooling import BinMean2D, IndexedMaxPooling2D, Unpooling2D
 from models.own_layers import OWN_LAYERS, import_own_layers
 
 layers = keras.layers
-ROOT = Path(__file__).parent.parent
 
 
 def with_own_layers() -> keras.Model:

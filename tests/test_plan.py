@@ -2,21 +2,19 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import nets
 import numpy as np
 import psutil
 import pytest
 import rasterio
+from places import ROOT
 
 from pipeline.cli import main
 from pipeline.describe import describe_plan
 from pipeline.options import SegmentOptions
 from pipeline.plan import PlanError, make_plan
 from tiles.lattice import Halo
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")

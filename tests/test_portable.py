@@ -7,14 +7,12 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import nets
 import pytest
+from places import ROOT
 
 from pipeline.cli import main
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture

@@ -33,7 +33,8 @@ def no_waiting(monkeypatch):
 
 @pytest.fixture
 def scene(make_raster):
-    pixels = np.random.default_rng(3).integers(1, 255, (1100, 1300, 3)).astype(np.uint8)
+    coarse = np.random.default_rng(3).integers(1, 255, (110, 130, 3)).astype(np.uint8)
+    pixels = coarse.repeat(10, axis=0).repeat(10, axis=1)
     return make_raster(pixels=pixels, tiled=True, blockxsize=256, blockysize=256)
 
 
@@ -204,7 +205,8 @@ def test_an_accelerator_without_room_gets_fewer_tiles_a_call(scene, bundle, tmp_
 
 
 def test_sheets_of_nothing_but_nodata_are_skipped(make_raster, bundle, tmp_path):
-    pixels = np.random.default_rng(0).integers(1, 255, (600, 1500, 3)).astype(np.uint8)
+    coarse = np.random.default_rng(0).integers(1, 255, (60, 150, 3)).astype(np.uint8)
+    pixels = coarse.repeat(10, axis=0).repeat(10, axis=1)
     pixels[:, :1100] = 0
     assert segment(make_raster(pixels=pixels, nodata=0), bundle, tmp_path / "out") == 0
     found = fates(tmp_path / "out")

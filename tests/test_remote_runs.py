@@ -7,17 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import nets
 import numpy as np
 import pytest
 import rasterio
 import servers
+from places import ROOT
 
 from pipeline.cli import main
 
-ROOT = Path(__file__).parent.parent
 RESULTS = ("labels.tif", "polygons.geojson", "polygons.gpkg")
 pytestmark = pytest.mark.slow
 TILING = ("--tile", "512", "--sheet", "512", "--format", "geojson,gpkg")

@@ -20,12 +20,12 @@ import pytest
 import rasterio
 import rasterio.features
 import shapely
+from places import ROOT
 
 import pipeline.graph
 from pipeline.cli import main
 from pipeline.plan import Plan
 
-ROOT = Path(__file__).parent.parent
 RESULTS = ("labels.tif", "polygons.geojson")
 
 

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
@@ -15,6 +14,7 @@ import pytest
 import shapely
 from georefs import GEOREFS
 from label_maps import keeping, random_labels, random_scores, whole_map
+from places import ROOT
 
 from tiles.features import FeatureOptions, features
 from tiles.geojson import write_geojson_lines
@@ -22,7 +22,6 @@ from tiles.packed import pack, unpack
 from tiles.tables import BATCH, TABLES, Table, finest_zoom
 from tiles.truth import geoparquet
 
-ROOT = Path(__file__).parent.parent
 OPTIONS = FeatureOptions("scene", dict(enumerate(("sea", "land", "lake", "ice", "rock"))), wkb=True)
 TRUE_FORMATS = ("fgb", "gpkg", "parquet")
 ATTRIBUTES = ["id", "class", "score", "area_m2", "perimeter_m", "raster", "touches_edge"]

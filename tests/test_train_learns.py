@@ -13,6 +13,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 import rasterio.warp
+from places import ROOT
 from rasterio.vrt import WarpedVRT
 from train_cases import card_of, true_labels
 from train_town import make_town, words
@@ -21,7 +22,6 @@ from pipeline.cli import main
 from pipeline.training.arguments import parse_train
 from pipeline.training.plan import plan_training
 
-ROOT = Path(__file__).parent.parent
 SMALL = [
     "--encoder", "mobilenet", "--set", "encoder_width=0.25", "--set", "decoder_width=4", "--chip", "64", "--loss",
     "cross_entropy", "--class-weights", "balanced", "--rate", "0.01", "--schedule", "cosine", "--block-size", "20",

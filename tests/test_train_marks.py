@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from places import ROOT
 from train_cases import card_of, planned
 from train_town import SIDE, make_town, words, write_polygons
 
@@ -23,8 +24,6 @@ from pipeline.training.arguments import parse_train
 from pipeline.training.data import data_marks
 from pipeline.training.plan import plan_training
 from tiles.georef import Georef
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture

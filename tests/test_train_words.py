@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import ROOT
 from train_cases import make_towns, planned, said
 from train_town import make_town, words
 
@@ -20,7 +21,6 @@ from pipeline.training.arguments import parse_train
 from pipeline.training.watching import epoch_line, painted
 from pipeline.training.words import notes, plan_words
 
-ROOT = Path(__file__).parent.parent
 SLOW_TO_IMPORT = ("tensorflow", "keras", "apache_beam", "jax")
 
 
@@ -94,10 +94,9 @@ def test_lists_tables_and_truth_in_a_file_mean_what_they_mean_on_the_command_lin
     assert options("half = true\nno_symmetries = false").half
     assert options("half = false\nno_symmetries = false").chips.symmetries
     assert not options("half = false").half
-    assert options('val_images = ["a.tif", "b.tif"]\nval_labels = "c.gpkg"').truths.val_images == (
-        "a.tif",
-        "b.tif",
-    )
+    set_apart = options('val_images = ["a.tif", "b.tif"]\nval_labels = "c.gpkg"').truths
+    assert set_apart.val_images == (str(site / "a.tif"), str(site / "b.tif"))
+    assert set_apart.val_labels == (str(site / "c.gpkg"),)
 
 
 def test_the_plan_says_what_will_be_done(site):

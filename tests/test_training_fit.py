@@ -10,11 +10,11 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from places import ROOT
 from training_cases import (
     CLASSES,
     HELD_OUT,
@@ -41,7 +41,6 @@ from models.training.recipe import Recipe
 from models.training.state import check_same, load_best, read_state
 from models.training.watch import Watcher
 
-ROOT = Path(__file__).parent.parent
 VARIANTS = {
     "plain": RECIPE,
     "frozen": replace(RECIPE, freeze_epochs=2),

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from models.training.recipe import Recipe, RecipeError, Term, parse_loss
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(

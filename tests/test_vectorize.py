@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
@@ -16,12 +15,11 @@ import rasterio.features
 import shapely
 from georefs import GEOREFS
 from label_maps import keeping, random_labels, whole_map
+from places import ROOT
 
 from pipeline.cli import main
 from tiles.features import FeatureOptions, features
 from tiles.georef import Georef
-
-ROOT = Path(__file__).parent.parent
 
 
 def write_labels(path, labels, place="utm", nodata=255, names=(), **profile):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import pairwise
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from places import ROOT
 
 from models import zoo
 from models.card_values import Scaling
@@ -17,7 +17,6 @@ from models.detection.measures import detector_measures
 from models.networks.encoders import ENCODERS
 from models.reach import network_reach
 
-ROOT = Path(__file__).parent.parent
 SEMANTIC = [row for row in zoo.ZOO if row.task == "semantic"]
 SMALL = [row for row in SEMANTIC if row.parameters < 10_000_000]
 LARGE = [row for row in SEMANTIC if row.parameters >= 10_000_000]
