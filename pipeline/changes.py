@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import sqlite3
@@ -53,14 +54,13 @@ def compare_polygons(before: str, after: Path, target: str, scratch: Path) -> Po
     seen = scratch / "seen.sqlite"
     counts = dict.fromkeys(("added", "removed", "changed"), 0)
     try:
-        with sqlite3.connect(seen) as database, files.writing(target) as file:
+        with contextlib.closing(sqlite3.connect(seen)) as database, files.writing(target) as file:
             for change, text in _differences(database, old, new):
                 counts[change] += 1
                 said = b'"properties":{"change":"' + change.encode() + b'",'
                 file.write(text.replace(_PROPERTIES, said, 1) + b"\n")
     finally:
-        database.close()
-        seen.unlink()
+        seen.unlink(missing_ok=True)
     return PolygonChanges(**counts)
 
 

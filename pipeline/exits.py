@@ -7,7 +7,11 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pipeline.units import count
+
 DONE, FAILED, IMPOSSIBLE, QUARANTINED, INTERRUPTED = 0, 1, 2, 3, 130
+
+AGAIN = "run the same command again to continue"
 
 
 def fail(message: str, status: int) -> int:
@@ -50,7 +54,7 @@ def tell_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Mappi
 
 def quarantine_words(sheets: int, path: str) -> str:
     """That a run has left sheets out, and what to do, as a sentence."""
-    which = "1 sheet is" if sheets == 1 else f"{sheets:,} sheets are"
+    which = f"{count(sheets, 'sheet')} {'is' if sheets == 1 else 'are'}"
     return f"{which} in quarantine: {path} says where and why; the same command tries them again"
 
 

@@ -43,7 +43,7 @@ def exists(path: str) -> bool:
 
 def matching(pattern: str) -> list[Listed]:
     """The files of another machine whose paths match a pattern."""
-    return [Listed(found.path, found.size, found.changed, False) for found in _remote().match(pattern)]
+    return list(_remote().match(pattern))
 
 
 def names(folder: str) -> list[str]:
@@ -67,14 +67,14 @@ class Listed:
     Attributes:
         path: Its path.
         size: In bytes.
-        changed: When it was written or used last, in seconds since the epoch.
+        changed: When it was written or used last, in seconds since the epoch; 0 where that is not known.
         draft: Whether it is one that is being written, or was when its run was killed.
     """
 
     path: str
     size: int
     changed: float
-    draft: bool
+    draft: bool = False
 
 
 def listing(folder: str) -> list[Listed]:

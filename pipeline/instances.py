@@ -23,6 +23,7 @@ from pipeline.aoi import clipped
 from pipeline.feature_files import feature_options, write_made
 from pipeline.layout import RunFolder, prediction_store
 from pipeline.plan import Plan
+from pipeline.raster_plan import Place
 from pipeline.segment import Sheet, SheetRecord
 from pipeline.store import decode, encode
 from pipeline.stored_labels import by_raster
@@ -36,9 +37,6 @@ from tiles.paint import Patch, paint, patches
 from tiles.stitch import LabelMap
 from tiles.thing_features import thing_features
 from tiles.things import Thing, gather_views, settle
-
-Place = tuple[int, int]
-"""Row and column of a sheet."""
 
 PATCHES = "patches"
 """Tag of the output with the files of patches."""

@@ -103,7 +103,7 @@ def wanted(action: argparse.Action) -> str:
     value = value_of(action)
     if value.named:
         return "a table such as { width = 8 }"
-    return WORDS[value.holds] + (", or a list of them" if _repeats(action) or value.mark else "")
+    return WORDS[value.holds] + (", or a list of them" if repeats(action) or value.mark else "")
 
 
 def unknown(name: str, parser: argparse.ArgumentParser, beam: Mapping[str, str] | None) -> str:
@@ -134,7 +134,7 @@ def _field(action: argparse.Action) -> Any:
         return Annotated[StrictBool, AfterValidator(lambda said: action.const if said else None)]
     value = value_of(action)
     kind: Any = TYPES[value.holds]
-    if _repeats(action) or value.mark:
+    if repeats(action) or value.mark:
         kind = kind | Annotated[list[kind], Field(min_length=1)]
     if value.named:
         kind = kind | dict[str, StrictBool | StrictInt | StrictFloat | StrictStr]
@@ -186,7 +186,7 @@ def _understanding(action: argparse.Action) -> Callable[[Any, ValidationInfo[Any
             said = [
                 f"{name}={int(inner) if isinstance(inner, bool) else inner}" for name, inner in said.items()
             ]
-        if _repeats(action):
+        if repeats(action):
             return [one(inner, folder) for inner in (said if isinstance(said, list) else [said])]
         return one(_joined(said, str(value.mark)) if isinstance(said, list) else said, folder)
 
@@ -211,7 +211,7 @@ def _placed(said: str, value: Value, folder: str) -> str:
     return said if name else placed
 
 
-def _repeats(action: argparse.Action) -> bool:
+def repeats(action: argparse.Action) -> bool:
     """Whether an option takes several values, each an argument of its own."""
     return action.nargs in ("+", "*") or isinstance(action, argparse._AppendAction)
 

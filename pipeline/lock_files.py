@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline import files
 from tiles.inspect import is_local
 
 PATIENCE = 10.0
@@ -47,14 +48,10 @@ class LockFile:
 
     def read(self) -> bytes | None:
         """What is in the file; None where there is none."""
-        if self.local:
-            try:
-                return Path(self.path).read_bytes()
-            except FileNotFoundError:
-                return None
-        from pipeline import files
-
-        return files.read_bytes(self.path) if files.exists(self.path) else None
+        try:
+            return files.read_bytes(self.path) if files.exists(self.path) else None
+        except FileNotFoundError:
+            return None
 
     def write(self, data: bytes, *, new: bool = False) -> None:
         """Write the file, whole or not at all.
@@ -66,28 +63,20 @@ class LockFile:
         Raises:
             FileExistsError: If it is there, and should not be.
         """
-        if not self.local:
-            from pipeline import files
-
+        if not (new and self.local):
             files.write_bytes(self.path, data)
             return
         target = Path(self.path)
         draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         try:
             draft.write_bytes(data)
-            if new and _linked(draft, target):
-                return
-            draft.replace(target)
+            if not _linked(draft, target):
+                draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the file, where it exists."""
-        if self.local:
-            Path(self.path).unlink(missing_ok=True)
-            return
-        from pipeline import files
-
         files.remove(self.path)
 
 

@@ -15,9 +15,9 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
+from pipeline.files import Listed
 from pipeline.remote import filesystems
 from pipeline.remote_errors import is_absent, scheme_of, status_of
 
@@ -28,21 +28,6 @@ HASTY: ContextVar[bool] = ContextVar("hasty", default=False)
 """Whether clients are not to try again by themselves."""
 
 _local = threading.local()
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A file that was listed.
-
-    Attributes:
-        path: Its address.
-        size: In bytes.
-        changed: When it was written, in seconds since the epoch; 0 where that is not known.
-    """
-
-    path: str
-    size: int
-    changed: float
 
 
 class ObjectStore(Protocol):
@@ -57,7 +42,7 @@ class ObjectStore(Protocol):
     def copy(self, source: str, target: str) -> None:
         """Copy a file within the store; it appears whole, in place of one that may be there."""
 
-    def below(self, start: str) -> Iterator[Found]:
+    def below(self, start: str) -> Iterator[Listed]:
         """The files whose addresses start in a way."""
 
     def delete(self, urls: Sequence[str]) -> None:
@@ -121,9 +106,9 @@ class GoogleStore:
         """Copy an object within the store."""
         self._beam.copy(source, target)
 
-    def below(self, start: str) -> Iterator[Found]:
+    def below(self, start: str) -> Iterator[Listed]:
         """The objects whose addresses start in a way."""
-        return (Found(path, *state) for path, state in self._beam.list_files(start, with_metadata=True))
+        return (Listed(path, *state) for path, state in self._beam.list_files(start, with_metadata=True))
 
     def delete(self, urls: Sequence[str]) -> None:
         """Remove objects."""
@@ -176,9 +161,9 @@ class AmazonStore:
         bucket, name = parted(source)
         self._client.copy({"Bucket": bucket, "Key": name}, *parted(target), Config=self._one_by_one)
 
-    def below(self, start: str) -> Iterator[Found]:
+    def below(self, start: str) -> Iterator[Listed]:
         """The objects whose addresses start in a way."""
-        return (Found(path, *state) for path, state in self._beam.list_files(start, with_metadata=True))
+        return (Listed(path, *state) for path, state in self._beam.list_files(start, with_metadata=True))
 
     def delete(self, urls: Sequence[str]) -> None:
         """Remove objects."""
@@ -237,11 +222,11 @@ class BeamStore:
         """Copy a file within the filesystem."""
         self._system(source).copy([source], [target])
 
-    def below(self, start: str) -> Iterator[Found]:
+    def below(self, start: str) -> Iterator[Listed]:
         """The files whose addresses start in a way."""
         (match,) = self._system(start).match([f"{start}**"])
         return (
-            Found(one.path, one.size_in_bytes, one.last_updated_in_seconds or 0.0)
+            Listed(one.path, one.size_in_bytes, one.last_updated_in_seconds or 0.0)
             for one in match.metadata_list
         )
 
@@ -291,7 +276,7 @@ STORES: dict[str, Any] = {"gs": GoogleStore, "s3": AmazonStore}
 """The stores that have a class of their own."""
 
 
-def matching(pattern: str, found: Iterable[Found]) -> list[Found]:
+def matching(pattern: str, found: Iterable[Listed]) -> list[Listed]:
     """Those of listed files that match a pattern: ``*`` stays in a folder, ``**`` goes on below it."""
     from apache_beam.io.filesystem import FileSystem
 

@@ -108,7 +108,7 @@ class Plan:
         return sum(self._amounts(raster)[1] for raster in self.open_rasters())
 
     def tile_count(self) -> int:
-        """Tiles of these sheets."""
+        """Tiles of all rasters."""
         return sum(self._amounts(raster)[2] for raster in range(len(self.rasters)))
 
     def _amounts(self, raster: int) -> tuple[int, int, int]:

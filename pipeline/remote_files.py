@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, TypeVar, cast
 
-from pipeline.object_stores import HASTY, Found, matching, object_store
+from pipeline.files import Listed
+from pipeline.object_stores import HASTY, matching, object_store
 from pipeline.remote_errors import RemoteFileError, is_absent, may_pass, sentence
 from pipeline.retries import GaveUpError, persistently
 
@@ -76,7 +77,7 @@ def exists(path: str) -> bool:
     return True
 
 
-def match(pattern: str) -> list[Found]:
+def match(pattern: str) -> list[Listed]:
     """The files that match a pattern; none where nothing does, or the bucket does not exist."""
     start = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
     try:

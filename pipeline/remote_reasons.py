@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from pipeline import files
-from pipeline.remote import EXTRAS, missing_extra
+from pipeline.remote import EXTRAS, filesystems, missing_extra
 from pipeline.remote_errors import RemoteFileError, bucket_of, scheme_of
 from pipeline.web import is_web
 from tiles.inspect import is_local
@@ -51,8 +51,6 @@ def is_known(folder: str) -> bool:
     """Whether one of Beam's filesystems, or one that was added to them, takes an address."""
     if scheme_of(folder) in EXTRAS:
         return True
-    from pipeline.remote import filesystems
-
     try:
         filesystems().get_filesystem(folder)
     except ValueError:

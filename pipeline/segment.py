@@ -104,11 +104,10 @@ class SegmentSheets(beam.DoFn):
 
     def setup(self) -> None:
         """Open nothing yet: rasters and network are opened by the first sheet that needs them."""
-        options = self._plan.options
-        plan = self._plan
+        plan, options = self._plan, self._plan.options
         prepare(options.beam, (*plan.bundles, *(raster.path for raster in plan.rasters), options.work_folder))
-        self._use(execution_profile(options.batch_size, self._plan.engine, options.precision))
-        self._store = prediction_store(self._plan)
+        self._use(execution_profile(options.batch_size, plan.engine, options.precision))
+        self._store = prediction_store(plan)
         self._sources: dict[int, RasterSource] = {}
 
     def process(self, element: Sheet) -> Iterator[SheetRecord]:

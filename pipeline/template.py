@@ -18,7 +18,7 @@ from pipeline.argument_patterns import PATTERNS
 from pipeline.arguments import parsers
 from pipeline.cli import main
 from pipeline.exits import IMPOSSIBLE, fail
-from pipeline.job_schema import OF_ONE_CALL
+from pipeline.job_schema import job_actions, repeats
 
 OF_ONE_MACHINE = frozenset({"workers"})
 """Options of runs on the machine of the user."""
@@ -36,10 +36,8 @@ class ParameterError(ValueError):
 def parameters() -> dict[str, argparse.Action]:
     """What ``terraseam segment`` takes, and job files, too, for other machines: name of the parameter -> its declaration."""
     _, commands = parsers("")
-    actions = [
-        action for action in commands["segment"]._actions if action.dest not in OF_ONE_CALL | OF_ONE_MACHINE
-    ]
-    return {(action.option_strings or [action.dest])[-1].lstrip("-"): action for action in actions}
+    fields = job_actions(commands["segment"])
+    return {name.replace("_", "-"): fields[name] for name in fields if name not in OF_ONE_MACHINE}
 
 
 def metadata() -> dict[str, Any]:
@@ -53,7 +51,7 @@ def metadata() -> dict[str, Any]:
 
 def _parameter(name: str, action: argparse.Action) -> dict[str, Any]:
     help_text = str(action.help)
-    if _is_repeated(action):
+    if repeats(action):
         help_text += "; several are separated by commas"
     if _is_flag(action):
         help_text += " (true or false)"
@@ -77,10 +75,6 @@ def _pattern(name: str, action: argparse.Action) -> str:
 
 def _is_flag(action: argparse.Action) -> bool:
     return action.nargs == 0
-
-
-def _is_repeated(action: argparse.Action) -> bool:
-    return action.nargs == "+" or isinstance(action, argparse._AppendAction)
 
 
 def launch(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
@@ -110,7 +104,7 @@ def launch(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
                 raise ParameterError(f"the parameter {name} is true or false, not {value!r}")
             options += [f"--{name}"] if FLAGS[value] else []
         else:
-            values = value.split(",") if _is_repeated(action) else [value]
+            values = value.split(",") if repeats(action) else [value]
             options += [f"--{name}={one}" for one in values]
     return ["segment", *rasters, *options, *_image_options(argv, environment)]
 

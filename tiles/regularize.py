@@ -18,7 +18,7 @@ from tiles.chains import Chain, is_round, outline_chain
 from tiles.corners import Corners
 from tiles.edge_fit import Bounds
 from tiles.neighbours import Neighbourhood
-from tiles.plane import NEAR_PX, Ground, plane_of
+from tiles.plane import NEAR_PX, GroundSteps, plane_of
 from tiles.regions import PINNED, Regions
 from tiles.right_angles import best_edges, directions_of, ring_of
 
@@ -151,7 +151,7 @@ class _Around:
 
 def regularize(
     traced: Neighbourhood,
-    ground: Ground,
+    ground: GroundSteps,
     size: tuple[int, int],
     shown: Regions | None = None,
     *,
