@@ -12,7 +12,8 @@ from pathlib import Path
 from models.card import CARD_FILE, Card, CardError, bundle_name, check_weights, find_bundle
 from pipeline import files
 from pipeline.remote import missing_extra
-from pipeline.web import fetch, is_web
+from pipeline.remote_errors import is_web
+from pipeline.web import fetch
 from tiles.inspect import is_local
 
 CACHE = "TERRASEAM_CACHE"

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 
 from pipeline.arguments import parse
 from pipeline.errors import ArgumentError, PlanError
-from pipeline.exits import AGAIN, DONE, FAILED, IMPOSSIBLE, INTERRUPTED, fail
+from pipeline.exits import AGAIN, DONE, FAILED, IMPOSSIBLE, INTERRUPTED, fail, show
 from pipeline.interrupts import listening
 from pipeline.options import SegmentOptions
 from pipeline.remote_errors import RemoteFileError
@@ -102,7 +102,7 @@ def _plan(options: SegmentOptions, as_json: bool) -> int:
             print(json.dumps({"reasons": error.reasons}, indent=2))
         return fail(str(error), IMPOSSIBLE)
     ahead = foresee(plan)
-    print(json.dumps(plan_json(plan, ahead), indent=2) if as_json else describe_plan(plan, ahead))
+    show(json.dumps(plan_json(plan, ahead), indent=2) if as_json else describe_plan(plan, ahead))
     return DONE
 
 

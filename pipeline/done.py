@@ -48,11 +48,11 @@ class Foreseen:
 
 
 def foresee(plan: Plan) -> Foreseen | None:
-    """What a run would find done; None where that is kept on another machine. TensorFlow is not asked."""
+    """What a run would find done; None where other machines run it. TensorFlow is not asked."""
     profile = local_profile(plan, ask=False)
-    if profile is None or not is_local(plan.options.work_folder) or not plan.options.runs_here:
+    if profile is None or not plan.options.runs_here:
         return None
-    plan = looked_at(plan, profile, here=True)
+    plan = looked_at(plan, profile)
     known = changed = new = 0
     for number in range(len(plan.rasters)):
         sheets = sum(1 for _ in plan.sheets(number))
@@ -71,21 +71,19 @@ def _known(plan: Plan, raster: int, profile: Profile) -> int:
         return 0
     store = prediction_store(plan)
     keys = KnownSheets(plan, raster, plan_recipe(plan, profile)).keys(set(plan.sheets(raster)))
-    return sum(files.exists(store.path(key)) for key in keys)
+    return sum(at_once(lambda key: files.exists(store.path(key)), keys, [plan.options.work_folder]))
 
 
-def looked_at(plan: Plan, profile: Profile | None, *, here: bool = False) -> Plan:
+def looked_at(plan: Plan, profile: Profile | None) -> Plan:
     """The plan with what the files of its rasters are like now, and those that need no work.
 
     Args:
         plan: The run.
         profile: What it would be executed with; None where that is not known here, and what ran last counts.
-        here: Whether files of other machines are not asked about, and count as changed.
     """
 
     def seen(raster: RasterPlan) -> RasterPlan:
-        unknown = here and not is_local(raster.path)
-        return replace(raster, fingerprint=None if unknown else fingerprint(raster.path, raster.files))
+        return replace(raster, fingerprint=fingerprint(raster.path, raster.files))
 
     plan = replace(plan, rasters=tuple(at_once(seen, plan.rasters, [raster.path for raster in plan.rasters])))
     numbers = range(len(plan.rasters)) if not plan.options.force else ()
@@ -135,7 +133,7 @@ def write_done(plan: Plan, raster: int, described: Mapping[str, Any], entry: Map
     settings = settings_digest(plan, raster)
     if settings is not None:
         record = {"settings": settings, "files": described, "entry": entry}
-        files.write_bytes(done_path(plan, plan.rasters[raster].id), orjson.dumps(record))
+        files.write_json(done_path(plan, plan.rasters[raster].id), record)
 
 
 def forget_done(plan: Plan, raster: int) -> None:

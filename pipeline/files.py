@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from pipeline.signatures import without_signatures
 from tiles.inspect import is_local
 
 UMASK = os.umask(0)
@@ -118,8 +119,9 @@ def write_bytes(path: str, data: bytes) -> None:
 
 
 def write_json(path: str, record: Mapping[str, Any]) -> None:
-    """Write a record as JSON for people to read, whole or not at all."""
-    write_bytes(path, orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
+    """Write a record as JSON for people to read, whole or not at all, without the signatures of addresses."""
+    text = orjson.dumps(record, option=orjson.OPT_INDENT_2).decode()
+    write_bytes(path, without_signatures(text).encode() + b"\n")
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.remote import EXTRAS
-from pipeline.remote_errors import scheme_of
-from pipeline.web import FAILURES, headers_of, is_web
+from pipeline.remote_errors import is_web, scheme_of
+from pipeline.signatures import unsigned
+from pipeline.web import FAILURES, headers_of
 from tiles.inspect import is_local
 
 COARSE_S = 2.0
@@ -38,10 +39,10 @@ def fingerprint(path: str, files: Sequence[str]) -> str | None:
 
 
 def _name(file: str, path: str) -> str:
-    """The name of a file seen from its raster, so that a folder may be called by any path."""
+    """The name of a file seen from its raster, so that a folder may be called by any path, and signed anew."""
     if is_local(file) and is_local(path):
         return os.path.relpath(file, Path(path).parent)
-    return file
+    return unsigned(file)
 
 
 def _local_state(file: str) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pipeline import files
 from pipeline.layout import known_folder
 from pipeline.plan import Plan
+from pipeline.remote import at_once
 
 _KEY_LENGTH = 64
 
@@ -53,8 +54,9 @@ class KnownSheets:
     def keys(self, places: Collection[tuple[int, int]]) -> list[str]:
         """The content keys of those of some sheets, by row and column, that are known."""
         names = [] if self._folder is None else files.names(self._folder)
-        known = (tuple(map(int, name.split("_"))) for name in names)
-        found = (self.get(*place) for place in known if place in places)
+        known = ((int(row), int(col)) for row, _, col in (name.partition("_") for name in names))
+        wanted = [place for place in known if place in places]
+        found = at_once(lambda place: self.get(*place), wanted, [self._folder or ""])
         return [key for key in found if key is not None]
 
     def _path(self, row: int, col: int) -> str:

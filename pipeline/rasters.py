@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pipeline.remote_errors import is_web
 from pipeline.remote_rasters import expand_remote
-from pipeline.web import is_web
+from pipeline.signatures import unsigned
 from tiles.inspect import SUFFIXES, RasterError, is_local
 
 VECTORS = frozenset({".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".geoparquet"})
@@ -108,7 +109,7 @@ def _stem(path: str) -> str:
 
 
 def _path_hash(path: str) -> str:
-    return hashlib.sha256(_absolute(path).encode()).hexdigest()[:8]
+    return hashlib.sha256(unsigned(_absolute(path)).encode()).hexdigest()[:8]
 
 
 def _absolute(path: str) -> str:

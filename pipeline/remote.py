@@ -34,14 +34,14 @@ AWS_OPTIONS = {
 """Options of Beam's, and the variables by which GDAL and boto3 learn the same."""
 
 
-def prepare(beam: Sequence[str], paths: Iterable[str]) -> None:
+def prepare(beam: Sequence[str], paths: Iterable[str | None]) -> None:
     """Let Beam's filesystems and GDAL work with the same servers and credentials; nothing is done where all is local.
 
     Args:
         beam: Arguments for Beam, as given.
-        paths: What is to be read and written.
+        paths: What is to be read and written; None for what is not.
     """
-    schemes = {scheme_of(path) for path in paths} & set(EXTRAS)
+    schemes = {scheme_of(path) for path in paths if path} & set(EXTRAS)
     if not schemes:
         return
     share_settings(beam, os.environ)

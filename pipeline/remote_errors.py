@@ -28,6 +28,11 @@ def scheme_of(path: str) -> str:
     return path.partition("://")[0].lower() if "://" in path else ""
 
 
+def is_web(path: str) -> bool:
+    """Whether an address is that of a web server."""
+    return scheme_of(path) in ("http", "https")
+
+
 def bucket_of(path: str) -> str:
     """The address of the bucket that a path of an object store lies in."""
     scheme, _, rest = path.partition("://")

@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 from pipeline import files
 from pipeline.object_stores import object_store
 from pipeline.remote import EXTRAS, missing_extra
-from pipeline.remote_errors import RemoteFileError, bucket_of, scheme_of
-from pipeline.web import absence, is_web
+from pipeline.remote_errors import RemoteFileError, bucket_of, is_web, scheme_of
+from pipeline.web import absence
 from tiles.inspect import SUFFIXES, RasterError
 
 UNSIGNED = "AWS_NO_SIGN_REQUEST"

@@ -6,8 +6,7 @@ import uuid
 
 from pipeline import files
 from pipeline.remote import EXTRAS, filesystems, missing_extra
-from pipeline.remote_errors import RemoteFileError, bucket_of, scheme_of
-from pipeline.web import is_web
+from pipeline.remote_errors import RemoteFileError, bucket_of, is_web, scheme_of
 from tiles.inspect import is_local
 
 

@@ -33,6 +33,7 @@ from pipeline.layout import RunFolder, converted_folder, prediction_store
 from pipeline.plan import Plan
 from pipeline.remote import prepare
 from pipeline.retries import GaveUpError, persistently
+from pipeline.signatures import without_signatures
 from pipeline.store import Entry, entry_key, nothing_measured
 from pipeline.troubles import (
     NotANumberError,
@@ -180,7 +181,7 @@ class SegmentSheets(beam.DoFn):
         key = entry_key(entry)
         self._store.put(key, entry)
         profile = self._profile.to_json()
-        cause = one_line(given_up.__cause__ or given_up)
+        cause = without_signatures(one_line(given_up.__cause__ or given_up))
         return SheetRecord(*element, key, False, 0, clock.seconds, profile, given_up.attempts, cause)
 
     def _known(self, raster: int) -> KnownSheets:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from pipeline.describe import describe_results
 from pipeline.done import local_profile, looked_at
 from pipeline.errors import PlanError
-from pipeline.exits import DONE, IMPOSSIBLE, fail, one_at_a_time, tell_run
+from pipeline.exits import DONE, IMPOSSIBLE, fail, note_to_user, one_at_a_time, show, tell_run
 from pipeline.manifest import end_segment
 from pipeline.options import SegmentOptions
 from pipeline.plan import Plan, make_plan
@@ -22,8 +21,7 @@ def segment(options: SegmentOptions) -> int:
         plan = make_plan(options)
     except PlanError as error:
         return fail(str(error), IMPOSSIBLE)
-    for note in plan.notes:
-        print(note, file=sys.stderr)
+    note_to_user(plan.notes)
     return one_at_a_time(options.work_folder, options.output, lambda: _run(plan))
 
 
@@ -31,7 +29,7 @@ def _run(plan: Plan) -> int:
     """Run what is not done already; returns the exit status."""
     plan = looked_at(plan, local_profile(plan) if plan.options.runs_here else None)
     if not plan.open_rasters():
-        print(describe_results(end_segment(plan, None, [], started=time.time())))
+        show(describe_results(end_segment(plan, None, [], started=time.time())))
         return DONE
 
     def run() -> Mapping[str, Any] | None:

@@ -12,7 +12,7 @@ from email.message import Message
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
-from pipeline.remote_errors import LATER, scheme_of
+from pipeline.remote_errors import LATER
 from pipeline.retries import WAITS_S, GaveUpError, persistently
 
 TIMEOUT_S = 15.0
@@ -20,11 +20,6 @@ FAILURES = (urllib.error.URLError, http.client.HTTPException, OSError, ValueErro
 """What may come of a request."""
 
 T = TypeVar("T")
-
-
-def is_web(path: str) -> bool:
-    """Whether an address is that of a web server."""
-    return scheme_of(path) in ("http", "https")
 
 
 def headers_of(url: str) -> Message:

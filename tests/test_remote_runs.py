@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,12 @@ import pytest
 import rasterio
 import servers
 from places import ROOT
+from train_town import make_town, words
 
+from pipeline.arguments import parse
 from pipeline.cli import main
+from pipeline.done import foresee
+from pipeline.plan import make_plan
 
 RESULTS = ("labels.tif", "polygons.geojson", "polygons.gpkg")
 pytestmark = pytest.mark.slow
@@ -98,10 +103,21 @@ def test_a_run_from_bucket_to_bucket_writes_the_bytes_of_a_local_one_and_is_not_
     )
     assert not windows(bucket.door)
     # Another option for polygons: sheets are known, and still no pixel is read.
+    assert foreseen(*arguments, "--min-area", "50") == (4, 0, 0)
+    assert not windows(bucket.door)
     assert segment(*arguments, "--min-area", "50") == 0
     counts = manifest(bucket)["counts"]
     assert (counts["rasters_kept"], counts["sheets_reused"], counts["sheets_inferred"]) == (0, 4, 0)
     assert not windows(bucket.door)
+
+
+def foreseen(rasters, bundle, output, *more):
+    """Sheets that a run would find known, changed and new."""
+    plan = make_plan(
+        parse(["plan", rasters, "--model", str(bundle), "--output", output, *TILING, *more], "")[1]
+    )
+    ahead = foresee(plan)
+    return ahead.known, ahead.changed, ahead.new
 
 
 def windows(door):
@@ -224,3 +240,41 @@ def test_worker_processes_know_the_servers_that_options_name(bundle, scene, tmp_
         beam = [f"--s3_endpoint_url={endpoint}", *keys, "--direct_num_workers", "2"]
         assert segment("s3://scenes/scenes/scene.tif", bundle, "s3://scenes/out", *beam) == 0
         assert results(bucket) == want
+
+
+def test_areas_and_what_is_true_are_read_from_buckets(
+    bucket, bundle, make_raster, tmp_path, capsys, monkeypatch
+):
+    site = tmp_path / "site"
+    site.mkdir()
+    make_town(site, lambda **town: make_raster(**town).rename(site / "town.tif"))
+    there = bucket.put_folder(site, "site")
+
+    assert segment(site / "town.tif", bundle, tmp_path / "want", "--aoi", str(site / "west.geojson")) == 0
+    assert segment(site / "town.tif", bundle, tmp_path / "got", "--aoi", f"{there}/west.geojson") == 0
+    want, got = ((tmp_path / out / "town" / "labels.tif").read_bytes() for out in ("want", "got"))
+    assert got == want
+
+    def told(verb, *words):
+        for name in ("CPL_GS_ENDPOINT", "AWS_S3_ENDPOINT"):  # as they are before anything was asked for
+            monkeypatch.delenv(name, raising=False)
+        capsys.readouterr()
+        assert main([verb, *words]) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    def dry(place):
+        moved = [word.replace(str(site), place) for word in words(site) if word != str(site / "bundle")]
+        moved.insert(moved.index("--output") + 1, str(tmp_path / "trained"))
+        return told("train", *moved, "--aoi", f"{place}/west.geojson", "--dry-run")
+
+    assert dry(there) == dry(str(site))
+
+    shutil.copy(tmp_path / "want" / "town" / "labels.tif", site)
+    bucket.put_folder(site, "site")
+
+    def measured(place):
+        more = ["--truth", f"{place}/labels.tif", "--aoi", f"{place}/west.geojson", "--json"]
+        return json.loads(told("evaluate", "--predicted", f"{site}/labels.tif", *more))
+
+    assert measured(there)["pixels"] == measured(str(site))["pixels"]
+    assert measured(there)["pixels"]["pixels"] == 192 * 100

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import ArgumentError, EvaluateError
 from pipeline.evaluation.arguments import parse_evaluate
 from pipeline.evaluation.options import EvaluateOptions
-from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, fail_on_file
+from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, fail_on_file, note_to_user, show
 
 if TYPE_CHECKING:
     from pipeline.evaluation.measure import Measured
@@ -68,9 +68,8 @@ def _evaluate(options: EvaluateOptions) -> int:
     result = evaluation_json(measured, plan.classes, options, notes)
     if options.picture is not None:
         _draw(measured, plan.classes.background, options)
-    for note in notes:
-        print(note, file=sys.stderr)
-    print(json.dumps(result, indent=2, ensure_ascii=False) if options.json else evaluation_words(result))
+    note_to_user(notes)
+    show(json.dumps(result, indent=2, ensure_ascii=False) if options.json else evaluation_words(result))
     return DONE
 
 

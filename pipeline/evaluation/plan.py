@@ -14,6 +14,7 @@ from pipeline.evaluation.polygons import CLASS, place_area, read_file, with_prop
 from pipeline.evaluation.predicted import Predicted, earlier_notes, find_predicted
 from pipeline.evaluation.subjects import Subject, make_subjects
 from pipeline.rasters import expand_files
+from pipeline.remote import prepare
 from pipeline.units import count
 from tiles.inspect import RasterError, inspect_raster
 from tiles.measures.label_map import LabelMapFile
@@ -44,6 +45,7 @@ def plan_evaluation(options: EvaluateOptions) -> Evaluation:
         EvaluateError: With every reason why nothing can be measured.
     """
     reasons: list[str] = []
+    prepare((), (*options.predicted, *options.truth, *options.images, options.aoi))
     truth, images, notes = _files(options, reasons)
     predicted: list[Predicted] = []
     try:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from models.card import CardError
 from pipeline.errors import ArgumentError, TrainError
-from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, one_at_a_time
+from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, note_to_user, one_at_a_time, show
 from pipeline.training.arguments import parse_train
 
 if TYPE_CHECKING:
@@ -28,9 +27,8 @@ def run_train(argv: Sequence[str]) -> int:
         plan = plan_training(options)
     except TrainError as error:
         return fail(str(error), IMPOSSIBLE)
-    for note in notes(plan):
-        print(note, file=sys.stderr)
-    print(plan_words(plan), flush=True)
+    note_to_user(notes(plan))
+    show(plan_words(plan))
     if options.dry_run:
         return DONE
     return one_at_a_time(options.work_folder, options.output, lambda: _run(plan))
@@ -55,5 +53,5 @@ def _run(plan: TrainPlan) -> int:
         return fail(str(error), IMPOSSIBLE if isinstance(error, NoStartError) else FAILED)
     except OSError as error:
         return fail(f"{error.filename or 'a file'} cannot be written: {error.strerror or error}", FAILED)
-    print(result_words(plan, card))
+    show(result_words(plan, card))
     return DONE

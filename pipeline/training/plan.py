@@ -10,6 +10,7 @@ from models.training.recipe import Recipe, RecipeError
 from models.zoo import Row, ZooError
 from pipeline.errors import ArgumentError, TrainError
 from pipeline.networks import find_row
+from pipeline.remote import prepare
 from pipeline.training.checks import (
     band_name_reasons,
     class_reasons,
@@ -89,6 +90,8 @@ def plan_training(options: TrainOptions) -> TrainPlan:
     """
     row, recipe, reasons = _network(options)
     findings, truths = Findings(), options.truths
+    named = (*truths.images, *truths.labels, *truths.val_images, *truths.val_labels)
+    prepare((), (*named, truths.aoi, truths.val_aoi))
     reader = Reader(truths, findings)
     train = reader.labelled(truths.images, truths.labels, "")
     val = reader.labelled(truths.val_images, truths.val_labels, "val-") if truths.val_images else []

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import ArgumentError, PlanError
-from pipeline.exits import IMPOSSIBLE, fail, one_at_a_time, tell_run
+from pipeline.exits import IMPOSSIBLE, fail, note_to_user, one_at_a_time, tell_run
 from pipeline.vectorizing.arguments import parse_vectorize
 
 
@@ -23,8 +22,7 @@ def vectorize(argv: Sequence[str]) -> int:
         plan = plan_vectorize(options)
     except PlanError as error:
         return fail(str(error), IMPOSSIBLE)
-    for note in plan.notes:
-        print(note, file=sys.stderr)
+    note_to_user(plan.notes)
     from pipeline.describe import results_table
 
     def run() -> Mapping[str, Any] | None:

@@ -50,7 +50,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     Raises:
         PlanError: If the run cannot succeed, with every reason.
     """
-    prepare(options.beam, (*options.rasters, options.output, options.work_folder))
+    prepare(options.beam, (*options.rasters, options.aoi, options.output, options.work_folder))
     paths, reasons = expand(options.rasters)
     reasons += remote_reasons(options)
     infos = []
