@@ -186,8 +186,7 @@ def make_plan(options: SegmentOptions) -> Plan:
     Raises:
         PlanError: If the run cannot succeed, with every reason.
     """
-    named = (*options.rasters, *options.models, options.aoi, options.output, options.work_folder)
-    prepare(options.beam, named)
+    prepare(options.beam, (*options.rasters, *options.models, options.aoi, options.output, options.work))
     paths, reasons = expand(options.rasters)
     infos = inspect_all(paths, reasons)
     reasons += folder_reasons(options) + segment_reasons(options)
