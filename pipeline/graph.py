@@ -20,7 +20,7 @@ from pipeline.layout import RunFolder, prediction_store
 from pipeline.manifest import DoneLedger, end_segment
 from pipeline.plan import Plan
 from pipeline.polygon_plan import PolygonPlan
-from pipeline.publish import EndRun, PublishRasters, publish
+from pipeline.publish import EndRun, PublishRasters, clean_up, publish
 from pipeline.segment import SegmentSheets, Sheet
 from pipeline.sieve import sieve
 from pipeline.stored_labels import StoredLabels, by_raster, surroundings
@@ -47,7 +47,9 @@ def build(pipeline: beam.Pipeline, folder: RunFolder, *, plan: Plan, workers: in
     join = join_instances if plan.card.task == "instances" else join_regions
     vectorized, joined = join(kept, plan, folder)
     rasters = PublishRasters(plan.polygons(), folder, LabelFiles(plan, folder), DoneLedger(plan))
-    publish(vectorized, joined, rasters, EndRun(partial(end_segment, plan, folder, started=started)))
+    ended = publish(vectorized, joined, rasters, EndRun(partial(end_segment, plan, folder, started=started)))
+    if not plan.options.runs_here:
+        clean_up(ended, folder)
 
 
 def join_regions(

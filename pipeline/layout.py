@@ -46,6 +46,11 @@ class RunFolder:
         staging = files.join(output, f"{STAGING_PREFIX}{owner}")
         return cls(files.join(work, "runs", owner), staging, files.join(work, MADE))
 
+    def remove(self) -> None:
+        """Remove the folders of this run alone, as far as they are there."""
+        files.remove_tree(self.staging)
+        files.remove_tree(self.path)
+
     def sheet_done(self, raster: int, row: int, col: int) -> str:
         """The record of a sheet that the first half has finished."""
         return files.join(self.path, "sheets", f"{raster}_{row}_{col}.json")

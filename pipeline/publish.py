@@ -130,12 +130,16 @@ class EndRun(beam.DoFn):
     def __init__(self, end: Callable[[list[Published]], Any]) -> None:
         self._end = end
 
-    def process(self, element: tuple[int, Iterable[Published]]) -> None:
-        """Write manifest.json and what stands beside it."""
-        self._end(sorted(element[1], key=lambda one: one.raster))
+    def process(self, element: tuple[int, Iterable[Published]]) -> Iterator[int]:
+        """Write manifest.json and what stands beside it; gives how many rasters were worked on."""
+        published = sorted(element[1], key=lambda one: one.raster)
+        self._end(published)
+        yield len(published)
 
 
-def publish(sheets: beam.PCollection, joined: beam.PCollection, rasters: PublishRasters, end: EndRun) -> None:
+def publish(
+    sheets: beam.PCollection, joined: beam.PCollection, rasters: PublishRasters, end: EndRun
+) -> beam.PCollection:
     """Publish every raster, and then the manifest.
 
     Args:
@@ -143,8 +147,11 @@ def publish(sheets: beam.PCollection, joined: beam.PCollection, rasters: Publish
         joined: raster -> `FeatureRecord`.
         rasters: What publishes a raster.
         end: What ends the run.
+
+    Returns:
+        How many rasters were worked on, once the manifest is there.
     """
-    _ = (
+    return (
         {"sheets": sheets, "joined": joined}
         | "ByRaster" >> beam.CoGroupByKey()
         | "Publish" >> beam.ParDo(rasters)
@@ -152,3 +159,8 @@ def publish(sheets: beam.PCollection, joined: beam.PCollection, rasters: Publish
         | "AllRasters" >> beam.GroupByKey()
         | "EndRun" >> beam.ParDo(end)
     )
+
+
+def clean_up(ended: beam.PCollection, folder: RunFolder) -> None:
+    """Remove a run's intermediate files when it has ended, where nobody else may be left to do it."""
+    _ = ended | "NoWayBack" >> beam.Reshuffle() | "CleanUp" >> beam.Map(lambda _: folder.remove())

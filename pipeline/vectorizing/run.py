@@ -15,8 +15,9 @@ from pipeline.dataflow import vectorize_arguments
 from pipeline.graph import make_polygons
 from pipeline.layout import RunFolder
 from pipeline.manifest import polygon_settings, polygons_entry, run_entry, write_manifest
+from pipeline.options import is_direct, runner_name
 from pipeline.polygon_plan import PolygonPlan
-from pipeline.publish import EndRun, Published, PublishRasters, publish
+from pipeline.publish import EndRun, Published, PublishRasters, clean_up, publish
 from pipeline.run import run_job
 from pipeline.vectorizing.plan import VectorizePlan
 from tiles.codes import CodedLabels
@@ -96,12 +97,10 @@ def build(
         | "SpreadSheets" >> beam.Reshuffle()
     )
     vectorized, joined = make_polygons(sheets, polygons, folder, source)
-    publish(
-        vectorized,
-        joined,
-        PublishRasters(polygons, folder),
-        EndRun(partial(end_vectorize, plan, started=started)),
-    )
+    end = EndRun(partial(end_vectorize, plan, started=started))
+    ended = publish(vectorized, joined, PublishRasters(polygons, folder), end)
+    if not is_direct(runner_name(plan.options.beam)):
+        clean_up(ended, folder)
 
 
 def raster_sheets(raster: int, plan: PolygonPlan) -> Iterator[RasterSheet]:
