@@ -248,15 +248,25 @@ def ratio(one: Mapping[str, float] | None, other: Mapping[str, float] | None, ke
 
 
 def memory(found: Mapping[str, Mapping[int, Result]]) -> str:
-    """Peak memory of each process."""
-    heads = ("raster", "one process", "driver", "its worker", "naive")
+    """Peak memory of each process, and that of one without pages of files."""
+    heads = (
+        "raster",
+        "one process",
+        "without libraries",
+        "driver",
+        "its worker",
+        "without libraries ",
+        "naive",
+    )
     sizes = sorted({size for results in found.values() for size in results})
     rows = [
         (
             f"{size**2 / 1e6:.1f} Mpx",
             peak(found["ours"].get(size, {}).get("cold"), "peak_bytes"),
+            peak(found["ours"].get(size, {}).get("cold"), "own_bytes"),
             peak(found["worker"].get(size), "peak_bytes"),
             peak(found["worker"].get(size), "child_peak_bytes"),
+            peak(found["worker"].get(size), "child_own_bytes"),
             peak(found["naive"].get(size), "peak_bytes"),
         )
         for size in sizes

@@ -24,12 +24,17 @@ class Spent(NamedTuple):
         cpu_seconds: CPU time of it and of its children.
         peak_bytes: Its greatest memory.
         child_peak_bytes: The greatest memory of one of its children; 0 where it had none.
+        own_bytes: As `peak_bytes`, without pages of files (libraries above all), which processes share and the
+            system may drop; as often as was looked, so that short peaks are missed.
+        child_own_bytes: As `child_peak_bytes`, without them.
     """
 
     seconds: float
     cpu_seconds: float
     peak_bytes: int
     child_peak_bytes: int
+    own_bytes: int
+    child_own_bytes: int
 
 
 def spent_by(arguments: Sequence[str]) -> Spent:
@@ -49,8 +54,24 @@ def spent_in(arguments: Sequence[str]) -> Spent:
     found = peaks.end()
     if status:
         raise SystemExit(f"{' '.join(command)} ended with {status}")
-    own, others = found.pop(child, 0), found.values()
-    return Spent(seconds, usage.ru_utime + usage.ru_stime, own, max(others, default=0))
+    mine, others = found.pop(child, _NOTHING), [_NOTHING, *found.values()]
+    peaks = (mine.peak, max(other.peak for other in others), mine.own, max(other.own for other in others))
+    return Spent(seconds, usage.ru_utime + usage.ru_stime, *peaks)
+
+
+class Memory(NamedTuple):
+    """Memory of a process, in bytes.
+
+    Attributes:
+        peak: The greatest so far.
+        own: What it has now, without pages of files.
+    """
+
+    peak: int
+    own: int
+
+
+_NOTHING = Memory(0, 0)
 
 
 class _Peaks:
@@ -62,12 +83,12 @@ class _Peaks:
 
     def __init__(self, process: int) -> None:
         self._process = process
-        self._found: dict[int, int] = {}
+        self._found: dict[int, Memory] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
-    def end(self) -> dict[int, int]:
+    def end(self) -> dict[int, Memory]:
         """Greatest memory by process, in bytes."""
         self._ended.set()
         self._thread.join()
@@ -78,12 +99,13 @@ class _Peaks:
             with contextlib.suppress(psutil.Error, OSError):
                 children = psutil.Process(self._process).children(recursive=True)
                 for number in (self._process, *(one.pid for one in children)):
-                    self._found[number] = max(self._found.get(number, 0), peak_of(number))
+                    peak, own = memory_of(number)
+                    self._found[number] = Memory(peak, max(self._found.get(number, _NOTHING).own, own))
 
 
-def peak_of(process: int) -> int:
-    """The greatest memory that a process has had so far, in bytes."""
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def memory_of(process: int) -> Memory:
+    """The memory of a process, as Linux tells it."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    told = dict(line.split(":", 1) for line in lines)
+    peak, own = (int(told[name].split()[0]) * 1024 if name in told else 0 for name in ("VmHWM", "RssAnon"))
+    return Memory(peak, own)

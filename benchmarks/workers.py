@@ -4,24 +4,20 @@
 
 Segments a square of the Blue Marble raster with `coast`, cold, with each number of workers in turn, round after round, so
 that what else the machine does falls on all of them. Memory is what the driver and its largest worker hold at
-their peaks, looked at five times a second.
+their peaks.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-import psutil
 from comparing import data_folder
 from memory import cut
+from spawning import spent_by
 
 
 def main() -> None:
@@ -60,27 +56,13 @@ def main() -> None:
 def measure(raster: Path, output: Path, workers: int) -> dict[str, float]:
     """Segment a raster; peaks are those of resident memory."""
     command = ["segment", str(raster), "--model", "coast", "--output", str(output), "--workers", str(workers)]
-    start = time.monotonic()
-    run = subprocess.Popen([sys.executable, "-m", "pipeline", *command], stdout=subprocess.DEVNULL)
-    driver = psutil.Process(run.pid)
-    peaks: dict[int, int] = {}
-    spent: dict[int, float] = {}
-    while run.poll() is None:
-        with contextlib.suppress(psutil.Error):
-            for process in (driver, *driver.children(recursive=True)):
-                with contextlib.suppress(psutil.Error):
-                    times = process.cpu_times()
-                    spent[process.pid] = times.user + times.system
-                    peaks[process.pid] = max(peaks.get(process.pid, 0), process.memory_info().rss)
-        time.sleep(0.2)
-    if run.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {run.returncode}")
+    spent = spent_by(command)
     return {
         "workers": workers,
-        "seconds": time.monotonic() - start,
-        "cpu_seconds": sum(spent.values()),
-        "driver_gb": peaks.pop(run.pid) / 1e9,
-        "worker_gb": max(peaks.values(), default=0) / 1e9,
+        "seconds": spent.seconds,
+        "cpu_seconds": spent.cpu_seconds,
+        "driver_gb": spent.peak_bytes / 1e9,
+        "worker_gb": spent.child_peak_bytes / 1e9,
     }
 
 

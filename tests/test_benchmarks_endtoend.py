@@ -122,12 +122,17 @@ def test_all_that_has_a_clock_is_there_wherever_it_was_imported_to():
     )
 
 
-def test_memory_of_a_child_is_told_apart():
-    child = "import time; kept = bytearray(300_000_000); time.sleep(0.5)"
+def test_memory_of_a_child_is_told_apart_and_pages_of_files(tmp_path):
+    (tmp_path / "pages").write_bytes(bytes(200_000_000))
+    child = (
+        f"import mmap, time; file = open({str(tmp_path / 'pages')!r}, 'rb'); kept = bytearray(300_000_000); "
+        "pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ); pages.find(b'1'); time.sleep(0.5)"
+    )
     spent = spawning.spent_in(
         ["-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"]
     )
-    assert spent.child_peak_bytes > 300_000_000 > spent.peak_bytes > 5_000_000
+    assert spent.child_peak_bytes > 500_000_000 > spent.child_own_bytes > 300_000_000
+    assert 300_000_000 > spent.peak_bytes > spent.own_bytes > 1_000_000
     assert spent.cpu_seconds > 0
 
 
@@ -176,7 +181,15 @@ def result(kind: str, size: int, **found: object) -> dict[str, object]:
 
 
 def spent(wall: float, cpu: float, **more: object) -> dict[str, object]:
-    return {"seconds": wall, "cpu_seconds": cpu, "peak_bytes": 2e9, "child_peak_bytes": 1e9, **more}
+    return {
+        "seconds": wall,
+        "cpu_seconds": cpu,
+        "peak_bytes": 2e9,
+        "child_peak_bytes": 1e9,
+        "own_bytes": 1.5e9,
+        "child_own_bytes": 5e8,
+        **more,
+    }
 
 
 def test_tables_tell_ratios_and_what_a_mpx_more_costs():
@@ -192,6 +205,7 @@ def test_tables_tell_ratios_and_what_a_mpx_more_costs():
     told = endtoend.told(results)
     assert "| 4.0 Mpx | 60 | 30.0 | 0.07 | 1.20 x | 1.50 x | 1.50 x | 2.00 x |" in told
     assert "| what is more of the last | 40 | 20.0 | 0.07 | 1.25 x | 1.67 x |  |  |" in told
+    assert "| 4.0 Mpx | 2.00 GB | 1.50 GB |  |  |  | 2.00 GB |" in told
     assert "| read | 3.00 | 9.00 | 2.0000 |" in told
     assert "| all beside the network | 3.00 | 9.00 | 2.0000 |" in told
     assert "| nothing changed | 1 of 4 sheets | 4 | 0.6 | 1.0% | 0.6 | 2.0% |" in told
