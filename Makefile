@@ -10,7 +10,7 @@ run: .venv/installed
 	$(BIN)/terraseam segment examples/coast/sample.tif --model coast --output $(OUT)
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ os.environ.setdefault("GDAL_CACHEMAX", "64")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,13 @@ from rasterio.enums import ColorInterp
 
 # A shell that starts tests in the background makes them ignore Ctrl-C, and commands started by tests inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let files with many slow tests begin first, so that no process is left with them when the others have ended."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
 
 NORTH_UP = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_600_000)
 
