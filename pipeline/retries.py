@@ -28,7 +28,7 @@ def persistently(
     work: Callable[[], T],
     worth_it: Callable[[Exception], bool],
     between: Callable[[], None] = lambda: None,
-    waits: Sequence[float] = WAITS_S,
+    waits: Sequence[float] | None = None,
 ) -> tuple[T, int]:
     """Do something, again and again where it fails, with growing waits.
 
@@ -36,7 +36,7 @@ def persistently(
         work: What is done.
         worth_it: Whether an error may be another one the next time, or none; others are raised at once.
         between: What is done before each further attempt.
-        waits: How long to wait before each of them, in seconds.
+        waits: How long to wait before each of them, in seconds; None for `WAITS_S`.
 
     Returns:
         What came of it, and the number of attempts.
@@ -44,6 +44,7 @@ def persistently(
     Raises:
         GaveUpError: If it failed every time; the last error is its cause.
     """
+    waits = WAITS_S if waits is None else waits
     attempt = 1
     while True:
         try:
