@@ -16,6 +16,7 @@ from models.engines.ensemble import shared_ensemble
 from models.engines.profile import execution_profile
 from models.engines.workplace import Workplace
 from pipeline.arguments import parse
+from pipeline.bundles import bundle_folder
 from pipeline.infer import calls_at_once, infer_tiles
 from pipeline.plan import make_plan
 from pipeline.version import version
@@ -28,7 +29,8 @@ def main() -> None:
     plan = make_plan(options)
     profile = execution_profile(options.batch_size, plan.engine, options.precision)
     at_once = calls_at_once(plan.chip_memory() * profile.samples, 1)
-    network = shared_ensemble(plan.bundles, profile, Workplace("", at_once))
+    bundles = [bundle_folder(*each) for each in zip(plan.bundles, plan.cards, strict=True)]
+    network = shared_ensemble(bundles, profile, Workplace("", at_once))
     (planned,) = plan.rasters
     lattice, source = plan.lattice(0), RasterSource(planned.path, planned.bands, plan.card.fill)
     wall = cpu = tiles = 0.0

@@ -184,8 +184,7 @@ def rate_table(rates: Sequence[Result], limits: Result) -> str:
 
 def size_table(rates: Sequence[Result]) -> str:
     """Mpx/s by chips of a call, in each mode."""
-    sizes = list(dict.fromkeys((one["side"], one["count"]) for one in rates))
-    sizes.sort()
+    sizes = sorted({(one["side"], one["count"]) for one in rates})
     rows = []
     for name, group in telling.grouped(rates, "network").items():
         for mode in MODES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import statistics
 import subprocess
@@ -38,10 +39,15 @@ def _try(case: bad_inputs.Bad, folder: Path) -> dict[str, Any]:
         "what": case.what,
         "command": case.command,
         "status": ended.returncode,
-        "says": [reason.replace(f"{folder}/", "") for reason in bad_inputs.reasons(ended.stderr)],
+        "says": [_anywhere(reason, folder) for reason in bad_inputs.reasons(ended.stderr)],
         "wrong": wrong,
         "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
     }
+
+
+def _anywhere(reason: str, folder: Path) -> str:
+    """A reason as it would be said in any folder, by any process, on any machine."""
+    return re.sub(r"process \d+ on [^,]+", "process N on HOST", reason.replace(f"{folder}/", ""))
 
 
 def inputs_words(found: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from comparing import write_json  # noqa: E402
 from damaging import blocks_words, read_damaged  # noqa: E402
 from refusing import inputs_words, try_bad_inputs  # noqa: E402
 from repeating import repeat, same_words  # noqa: E402
@@ -71,8 +72,7 @@ def main() -> None:
     for name in filter(None, asked.parts.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             found[name] = {**PARTS[name].run(Path(folder), asked), "made": made()}
-        asked.json.parent.mkdir(parents=True, exist_ok=True)
-        asked.json.write_text(json.dumps(found, indent=2) + "\n")
+        write_json(asked.json, found)
     asked.report.write_text(report(found))
 
 

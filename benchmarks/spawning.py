@@ -99,12 +99,12 @@ class _Peaks:
             with contextlib.suppress(psutil.Error, OSError):
                 children = psutil.Process(self._process).children(recursive=True)
                 for number in (self._process, *(one.pid for one in children)):
-                    peak, own = memory_of(number)
-                    self._found[number] = Memory(peak, max(self._found.get(number, _NOTHING).own, own))
+                    most = zip(self._found.get(number, _NOTHING), memory_of(number), strict=True)
+                    self._found[number] = Memory(*map(max, most))
 
 
 def memory_of(process: int) -> Memory:
-    """The memory of a process, as Linux tells it."""
+    """The memory of a process, as Linux tells it; nothing of one that has ended."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     told = dict(line.split(":", 1) for line in lines)
     peak, own = (int(told[name].split()[0]) * 1024 if name in told else 0 for name in ("VmHWM", "RssAnon"))

@@ -8,6 +8,7 @@ inside. What no clock has seen is imports, Beam, and the rest of Python. Only ru
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -104,10 +105,21 @@ class Stages:
 
         return whole
 
-    def _counted(self, stage: str, clock: Callable[[], float], inside: bool) -> _Counted:
-        return _Counted(self, stage, clock, inside)
+    @contextlib.contextmanager
+    def _counted(self, stage: str, clock: Callable[[], float], inside: bool) -> Iterator[None]:
+        """Count the CPU seconds of a block, less those of blocks inside."""
+        stack = self._nested() if inside else []
+        stack.append(0.0)
+        start = clock()
+        try:
+            yield
+        finally:
+            spent = clock() - start
+            self.add(stage, spent - stack.pop())
+            if stack:
+                stack[-1] += spent
 
-    def nested(self) -> list[float]:
+    def _nested(self) -> list[float]:
         """Seconds that clocks inside have counted, for every clock that runs in this thread."""
         if not hasattr(self._inside, "stack"):
             self._inside.stack = []
@@ -117,28 +129,6 @@ class Stages:
         """Count seconds."""
         with self._lock:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
-
-
-class _Counted:
-    """Counts the CPU seconds of a block, less those of blocks inside."""
-
-    def __init__(self, stages: Stages, stage: str, clock: Callable[[], float], inside: bool) -> None:
-        self._stages, self._stage, self._clock, self._inside = stages, stage, clock, inside
-
-    def __enter__(self) -> None:
-        if self._inside:
-            self._stages.nested().append(0.0)
-        self._start = self._clock()
-
-    def __exit__(self, *_: object) -> None:
-        spent = self._clock() - self._start
-        if not self._inside:
-            self._stages.add(self._stage, spent)
-            return
-        stack = self._stages.nested()
-        self._stages.add(self._stage, spent - stack.pop())
-        if stack:
-            stack[-1] += spent
 
 
 def wrap(stages: Stages) -> None:
