@@ -95,10 +95,10 @@ def corners(ring):
     return ring[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
 
 
-def polygons_of_rasterio(labels, keep):
-    """Normalized WKB and label of each 4-connected polygon, collinear vertices dropped."""
+def polygons_of_rasterio(labels, known):
+    """Normalized WKB and label of each 4-connected polygon of known pixels, collinear vertices dropped."""
     found = set()
-    for geometry, label in rasterio.features.shapes(labels, mask=keep[labels], connectivity=4):
+    for geometry, label in rasterio.features.shapes(labels, mask=known, connectivity=4):
         shell, *holes = (corners(ring) for ring in geometry["coordinates"])
         found.add((shapely.normalize(shapely.Polygon(shell, holes)).wkb, int(label)))
     return found
@@ -114,3 +114,18 @@ def polygons_of(regions):
     """Normalized WKB and label of each region, collinear vertices dropped."""
     wkb = shapely.to_wkb(shapely.normalize([without_nodes(polygon) for polygon in regions.polygons()]))
     return set(zip(wkb.tolist(), regions.labels.tolist(), strict=True))
+
+
+def shapes_of(found):
+    """Normalized WKB and class of each feature of a collection, collinear vertices dropped."""
+    shapes = set()
+    for feature in found:
+        shell, *holes = (corners(ring) for ring in feature["geometry"]["coordinates"])
+        polygon = shapely.Polygon(shell, holes)
+        shapes.add((shapely.normalize(polygon).wkb, feature["properties"]["class"]))
+    return shapes
+
+
+def shapes_of_rasterio(labels, known):
+    """What `shapes_of` says of the collection that `polygons_of_rasterio` would be."""
+    return {(wkb, str(label)) for wkb, label in polygons_of_rasterio(labels, known)}

@@ -7,12 +7,19 @@ import pyarrow.parquet
 import pytest
 import rasterio
 import rasterio.features
-import shapely
-from label_maps import assert_same_regions, corners, keeping, polygons_of, random_labels, whole_map
-from test_pixel_coordinates import shapes_of, shapes_of_rasterio
+from label_maps import (
+    assert_same_regions,
+    keeping,
+    polygons_of,
+    polygons_of_rasterio,
+    random_labels,
+    shapes_of,
+    shapes_of_rasterio,
+    whole_map,
+)
 from test_sieve import by_sheets as sieved_by_sheets
 from test_sieve import even
-from test_vectorize import collection, patches, vectorize, write_labels
+from vectorize_cases import collection, patches, vectorize, write_labels
 
 from pipeline.tally import MOST_LISTED, Tally
 from tiles.cells import cut_into_cells
@@ -79,14 +86,6 @@ def by_sheets(labels, known, size, tolerance=None, cell=None, *, by_corners=Fals
     together = [(trace.fragments, homes[key]) for key, trace in traces.items()]
     closed = [trace.closed for trace in traces.values()]
     return Regions.concatenate([*closed, close_regions(together, tolerance)]).ordered()
-
-
-def polygons_of_rasterio(labels, known):
-    found = set()
-    for geometry, label in rasterio.features.shapes(labels, mask=known, connectivity=4):
-        shell, *holes = (corners(ring) for ring in geometry["coordinates"])
-        found.add((shapely.normalize(shapely.Polygon(shell, holes)).wkb, int(label)))
-    return found
 
 
 @pytest.mark.parametrize("dtype", ["int16", "uint16", "int32"])

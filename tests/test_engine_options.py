@@ -9,7 +9,7 @@ import nets
 import numpy as np
 import pytest
 import rasterio
-from test_segment import blocky, manifest, segment
+from segment_cases import blocky, manifest, segment
 
 from pipeline.cli import main
 from tiles.stitch import NODATA

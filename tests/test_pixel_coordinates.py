@@ -13,8 +13,8 @@ import rasterio
 import rasterio.features
 import shapely
 from georefs import COS, SIN
-from label_maps import corners, keeping, whole_map
-from test_vectorize import collection, patches, vectorize, write_labels
+from label_maps import keeping, shapes_of, shapes_of_rasterio, whole_map
+from vectorize_cases import collection, patches, vectorize, write_labels
 
 from tiles.features import FeatureOptions, features
 from tiles.geojson import write_geojson
@@ -28,23 +28,6 @@ def write_nowhere(path, labels, nodata=255, **profile):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         return write_labels(path, labels, nodata=nodata, **{"crs": None, "transform": None, **profile})
-
-
-def shapes_of(found):
-    """Normalized WKB and class of each feature of a collection, collinear vertices dropped."""
-    shapes = set()
-    for feature in found:
-        shell, *holes = (corners(ring) for ring in feature["geometry"]["coordinates"])
-        polygon = shapely.Polygon(shell, holes)
-        shapes.add((shapely.normalize(polygon).wkb, feature["properties"]["class"]))
-    return shapes
-
-
-def shapes_of_rasterio(labels, known):
-    found = rasterio.features.shapes(labels, mask=known, connectivity=4)
-    return shapes_of(
-        {"geometry": geometry, "properties": {"class": str(int(label))}} for geometry, label in found
-    )
 
 
 def test_a_raster_without_crs_is_refused_unless_pixels_are_asked_for(tmp_path, capsys):

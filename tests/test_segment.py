@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,12 +19,19 @@ import rasterio
 import rasterio.features
 import shapely
 from places import ROOT
+from segment_cases import (
+    RESULTS,
+    assert_ways_change_no_byte,
+    blocky,
+    command,
+    features,
+    labels,
+    manifest,
+    results,
+    segment,
+)
 
-import pipeline.graph
 from pipeline.cli import main
-from pipeline.plan import Plan
-
-RESULTS = ("labels.tif", "polygons.geojson")
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +42,6 @@ def bundle(tmp_path_factory):
 @pytest.fixture(scope="module")
 def brightest(tmp_path_factory):
     return nets.make_bundle(tmp_path_factory.mktemp("bundles") / "brightest", nets.brightest_band())
-
-
-def blocky(height, width, seed=0, size=24):
-    """Patches of random colour, so that regions are large and cross sheets."""
-    coarse = np.random.default_rng(seed).integers(1, 255, (height // size + 2, width // size + 2, 3))
-    return np.kron(coarse, np.ones((size, size, 1)))[:height, :width].astype("uint8")
 
 
 @pytest.fixture
@@ -56,26 +55,6 @@ def scene(make_raster):
 def long_scene(make_raster):
     """A scene of 56 sheets of 512 px: its run is caught in the middle."""
     return make_raster(pixels=blocky(3500, 4000), name="scene.tif", tiled=True, compress="deflate")
-
-
-def segment(scene, bundle, output, *options):
-    return main(
-        ["segment", str(scene), "--model", str(bundle), "--output", str(output), "--tile", "512", *options]
-    )
-
-
-def command(scene, bundle, output, *options):
-    """The same as a command for a process of its own, in sheets of 512 px."""
-    arguments = ["segment", scene, "--model", bundle, "--output", output, "--tile", "512", "--sheet", "512"]
-    return [sys.executable, "-m", "pipeline", *map(str, arguments), *options]
-
-
-def results(output, raster="scene"):
-    return [(output / raster / name).read_bytes() for name in RESULTS]
-
-
-def manifest(output):
-    return json.loads((output / "manifest.json").read_text())
 
 
 def test_one_command_makes_labels_polygons_and_a_manifest(scene, bundle, tmp_path, capsys):
@@ -116,25 +95,7 @@ def test_polygons_equal_one_pass_over_the_label_map(scene, bundle, tmp_path):
 
 @pytest.mark.parametrize("stitch", ["crop", "blend"])
 def test_sheets_replays_and_order_change_no_byte(scene, bundle, tmp_path, monkeypatch, stitch):
-    runs = {
-        "one": ("--sheet", "512"),
-        "two": ("--sheet", "1024"),
-        "four": ("--sheet", "2048"),
-        "replayed": ("--sheet", "512", "--direct_runner_bundle_repeat=1"),
-    }
-    for name, options in runs.items():
-        assert segment(scene, bundle, tmp_path / name, "--stitch", stitch, *options) == 0
-    monkeypatch.setattr(pipeline.graph, "raster_sheets", shuffled_sheets)
-    assert segment(scene, bundle, tmp_path / "shuffled", "--stitch", stitch, "--sheet", "512") == 0
-    want = results(tmp_path / "one")
-    for name in (*runs, "shuffled"):
-        assert results(tmp_path / name) == want, name
-
-
-def shuffled_sheets(raster: int, plan: Plan):
-    sheets = [(raster, row, col) for row, col in plan.lattice(raster).sheets()]
-    random.Random(7).shuffle(sheets)
-    return sheets
+    assert_ways_change_no_byte(scene, bundle, tmp_path, monkeypatch, "--stitch", stitch)
 
 
 @pytest.mark.slow
@@ -330,13 +291,19 @@ def test_polygons_lie_on_the_pixels_they_came_from(make_raster, brightest, tmp_p
     assert shapely.LinearRing(ring).is_ccw
 
 
-def test_a_raster_without_valid_pixels_costs_no_call(make_raster, bundle, tmp_path):
-    path = make_raster(pixels=np.zeros((600, 700, 3), np.uint8), nodata=0)
-    assert segment(path, bundle, tmp_path / "out") == 0
-    assert manifest(tmp_path / "out")["counts"]["tiles_inferred"] == 0
-    with rasterio.open(tmp_path / "out" / "scene" / "labels.tif") as labels:
-        assert (labels.read(1) == 255).all()
-    assert json.loads((tmp_path / "out" / "scene" / "polygons.geojson").read_text())["features"] == []
+def test_sheets_without_valid_pixels_cost_no_call(make_raster, bundle, tmp_path):
+    pixels = blocky(700, 1300)
+    pixels[:, 512:] = 0
+    half = make_raster(pixels=pixels, nodata=0)
+    assert segment(half, bundle, tmp_path / "half", "--sheet", "512") == 0
+    record = manifest(tmp_path / "half")
+    assert record["counts"]["tiles_inferred"] == 2
+    assert [sheet["tiles"] for sheet in record["rasters"][0]["sheets"]] == [1, 0, 0, 1, 0, 0]
+    none = make_raster(pixels=np.zeros((600, 700, 3), np.uint8), nodata=0)
+    assert segment(none, bundle, tmp_path / "none") == 0
+    assert manifest(tmp_path / "none")["counts"]["tiles_inferred"] == 0
+    assert (labels(tmp_path / "none") == 255).all()
+    assert features(tmp_path / "none") == []
 
 
 def test_a_truncated_raster_ends_the_run_on_request_with_a_sentence_and_nothing_published(

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import nets
 import numpy as np
-import pyproj
 import pytest
 import rasterio
 import rasterio.features
 import shapely
-from test_segment import blocky, shuffled_sheets
-from test_segment_instances import PlantedDetector, burnt, detector, things  # noqa: F401 - fixtures
-from test_segment_instances import bundle as detector_bundle  # noqa: F401
-from test_segment_instances import scene as planted_scene  # noqa: F401
-from truth_cases import as_file, in_crs, write_geoparquet, write_vector
+from area_cases import STAR, mask_of, reason, write_area
+from segment_cases import (
+    RESULTS,
+    assert_ways_change_no_byte,
+    blocky,
+    labels,
+    manifest,
+    plan,
+    results,
+    segment,
+)
 
-import pipeline.graph
-import pipeline.segment
 from pipeline.cli import main
-from tiles.aoi import area_on
-from tiles.inspect import inspect_raster
-from tiles.window import Window
-
-RESULTS = ("labels.tif", "polygons.geojson")
-STAR = shapely.Polygon([(90, 30), (760, 330), (900, 1080), (470, 640), (250, 1090), (300, 500)])
-"""In pixels: of the sheets of 512 px it leaves out the last two columns, and crosses all the lines between others."""
 
 
 @pytest.fixture(scope="module")
@@ -40,42 +35,6 @@ def scene(make_raster):
     pixels = blocky(1100, 1900)
     pixels[300:420, 400:460] = 0
     return make_raster(pixels=pixels, nodata=0, name="scene.tif", tiled=True, blockxsize=256, blockysize=256)
-
-
-def write_area(path, raster, polygons=(STAR,), crs="EPSG:4326"):
-    """Polygons in pixels of a raster as a file in some CRS."""
-    georef = inspect_raster(str(raster)).georef
-    shapes = in_crs(np.array(polygons, object), georef, crs)
-    if path.suffix == ".parquet":
-        write_geoparquet(path, shapely.to_wkb(shapes), {}, pyproj.CRS(crs).to_json_dict())
-        return path
-    kind = "MultiPolygon" if any(shape.geom_type == "MultiPolygon" for shape in shapes) else "Polygon"
-    write_vector(path, shapes, crs, kind=kind)
-    return path
-
-
-def mask_of(raster, polygons=(STAR,)):
-    georef = inspect_raster(str(raster)).georef
-    file = as_file(in_crs(np.array(polygons, object), georef, "EPSG:4326"), "EPSG:4326")
-    return area_on(file, georef).mask(Window(0, 0, georef.height, georef.width))
-
-
-def segment(raster, bundle, output, *options):
-    said = ["segment", raster, "--model", bundle, "--output", output, "--tile", "512", *options]
-    return main([*map(str, said)])
-
-
-def results(output, raster="scene", names=RESULTS):
-    return [(output / raster / name).read_bytes() for name in names]
-
-
-def labels(output, raster="scene"):
-    with rasterio.open(output / raster / "labels.tif") as dataset:
-        return dataset.read(1)
-
-
-def manifest(output):
-    return json.loads((output / "manifest.json").read_text())
 
 
 def test_inside_nothing_changes_and_outside_is_nodata(scene, bundle, tmp_path, capsys):
@@ -123,25 +82,8 @@ def test_polygons_are_those_of_one_pass_over_the_clipped_label_map(scene, bundle
 )
 def test_sheets_replays_and_order_change_no_byte(scene, bundle, tmp_path, monkeypatch, options):
     aoi = write_area(tmp_path / "area.geojson", scene)
-    options = (*options, "--aoi", aoi, "--classes", "land,water,lake")
-    runs = {
-        "one": ("--sheet", "512"),
-        "two": ("--sheet", "1024"),
-        "four": ("--sheet", "2048"),
-        "replayed": ("--sheet", "512", "--direct_runner_bundle_repeat=1"),
-    }
-    for name, more in runs.items():
-        assert segment(scene, bundle, tmp_path / name, *options, *more) == 0
-    monkeypatch.setattr(pipeline.graph, "raster_sheets", shuffled_in_area)
-    assert segment(scene, bundle, tmp_path / "shuffled", *options, "--sheet", "512") == 0
-    want = results(tmp_path / "one")
-    for name in (*runs, "shuffled"):
-        assert results(tmp_path / name) == want, name
-
-
-def shuffled_in_area(raster, plan):
-    chosen = set(plan.sheets(raster))
-    return [sheet for sheet in shuffled_sheets(raster, plan) if sheet[1:] in chosen]
+    more = (*options, "--aoi", aoi, "--classes", "land,water,lake")
+    assert_ways_change_no_byte(scene, bundle, tmp_path, monkeypatch, *more)
 
 
 @pytest.mark.slow
@@ -205,35 +147,14 @@ def test_rasters_that_the_area_misses_have_no_results(scene, make_raster, bundle
 
 def test_a_plan_counts_the_sheets_of_the_area(scene, bundle, tmp_path, capsys):
     aoi = write_area(tmp_path / "area.geojson", scene)
-    said = [
-        "plan",
-        scene,
-        "--model",
-        bundle,
-        "--output",
-        tmp_path,
-        "--tile",
-        "512",
-        "--sheet",
-        "512",
-        "--aoi",
-        aoi,
-    ]
-    assert main([*map(str, said)]) == 0
+    said = (scene, bundle, tmp_path, "--sheet", "512", "--aoi", aoi)
+    assert plan(*said) == 0
     assert "6 of 12 sheets in --aoi" in capsys.readouterr().out
-    assert main([*map(str, said), "--json"]) == 0
-    plan = json.loads(capsys.readouterr().out)
-    assert (plan["sheets"], plan["tiles"], plan["rasters"][0]["sheets_in_aoi"]) == (6, 6, 6)
-    assert plan["pixels"] == 2 * 512 * 512 * 2 + 2 * (1100 - 1024) * 512
-    assert plan["aoi"] == str(aoi)
-
-
-def reason(capsys, *arguments):
-    assert main([*map(str, arguments)]) == 2
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    _, *reasons = said.strip().splitlines()
-    return reasons
+    assert plan(*said, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["sheets"], told["tiles"], told["rasters"][0]["sheets_in_aoi"]) == (6, 6, 6)
+    assert told["pixels"] == 2 * 512 * 512 * 2 + 2 * (1100 - 1024) * 512
+    assert told["aoi"] == str(aoi)
 
 
 def bad_areas(tmp_path, scene):
@@ -284,27 +205,6 @@ def test_invalid_polygons_are_mended_and_that_is_said(scene, bundle, tmp_path, c
     assert found[200, 110] and found[200, 390] and not found[110, 250] and found[510, 510]
 
 
-def test_a_raster_without_a_valid_pixel_is_not_inferred(make_raster, bundle, tmp_path):
-    pixels = blocky(700, 1300)
-    pixels[:, 512:] = 0
-    raster = make_raster(pixels=pixels, nodata=0, name="half.tif")
-    assert segment(raster, bundle, tmp_path / "half", "--sheet", "512") == 0
-    assert manifest(tmp_path / "half")["counts"]["tiles_inferred"] == 2
-    assert [sheet["tiles"] for sheet in manifest(tmp_path / "half")["rasters"][0]["sheets"]] == [
-        1,
-        0,
-        0,
-        1,
-        0,
-        0,
-    ]
-    raster = make_raster(pixels=np.zeros((700, 1300, 3), "uint8"), nodata=0, name="none.tif")
-    assert segment(raster, bundle, tmp_path / "none", "--sheet", "512") == 0
-    assert manifest(tmp_path / "none")["counts"]["tiles_inferred"] == 0
-    assert (labels(tmp_path / "none", "none") == 255).all()
-    assert json.loads((tmp_path / "none" / "none" / "polygons.geojson").read_text())["features"] == []
-
-
 def test_another_area_is_published_again_and_the_same_is_left_alone(scene, bundle, tmp_path, capsys):
     aoi = write_area(tmp_path / "area.geojson", scene)
     for polygons in ([STAR], [STAR], [shapely.box(600, 20, 900, 500)]):
@@ -322,88 +222,12 @@ def test_another_area_is_published_again_and_the_same_is_left_alone(scene, bundl
     ]
     assert segment(scene, bundle, tmp_path / "fresh", "--aoi", aoi, "--sheet", "2048") == 0
     assert results(tmp_path / "out") == results(tmp_path / "fresh")
-    said = [
-        "plan",
-        scene,
-        "--model",
-        bundle,
-        "--output",
-        tmp_path / "out",
-        "--tile",
-        "512",
-        "--sheet",
-        "512",
-        "--json",
-    ]
+    said = (scene, bundle, tmp_path / "out", "--sheet", "512", "--json")
     capsys.readouterr()
-    assert main([*map(str, said), "--aoi", str(write_area(tmp_path / "star.fgb", scene))]) == 0
+    assert plan(*said, "--aoi", write_area(tmp_path / "star.fgb", scene)) == 0
     assert json.loads(capsys.readouterr().out)["sheets_ahead"] == {"known": 6, "changed": 0, "new": 0}
-    assert main([*map(str, said)]) == 0
+    assert plan(*said) == 0
     assert json.loads(capsys.readouterr().out)["sheets_ahead"] == {"known": 6, "changed": 6, "new": 0}
-
-
-# detectors
-
-ROUGH = shapely.Polygon([(300, 100), (1100, 480), (1180, 1180), (700, 1010), (330, 1200)])
-"""In pixels: cuts disks and bars, and has the disk on the corner of four sheets half inside."""
-
-
-def things_of(output, raster):
-    """Each thing as class, area in pixels and bounds, and what its pixels are."""
-    features = json.loads((output / "scene" / "polygons.geojson").read_text())["features"]
-    with rasterio.open(raster) as dataset:
-        return {
-            feature["id"]: (feature["properties"]["class"], burnt(feature, dataset)) for feature in features
-        }
-
-
-@pytest.mark.usefixtures("detector")
-def test_things_are_cut_to_the_area_and_are_else_the_same(planted_scene, detector_bundle, tmp_path):  # noqa: F811
-    aoi = write_area(tmp_path / "area.geojson", planted_scene, [ROUGH])
-    assert segment(planted_scene, detector_bundle, tmp_path / "all", "--sheet", "512") == 0
-    assert segment(planted_scene, detector_bundle, tmp_path / "some", "--sheet", "512", "--aoi", aoi) == 0
-    inside = mask_of(planted_scene, [ROUGH])
-    assert (labels(tmp_path / "some") == np.where(inside, labels(tmp_path / "all"), 255)).all()
-    want = [(name, mask & inside) for name, mask in things_of(tmp_path / "all", planted_scene).values()]
-    want = sorted((name, mask.tobytes()) for name, mask in want if mask.any())
-    got = sorted(
-        (name, mask.tobytes()) for name, mask in things_of(tmp_path / "some", planted_scene).values()
-    )
-    assert got == want and len(got) > 5
-
-
-class UnsureDetector(PlantedDetector):
-    """Scores a thing by where on the chip it lies: the tiles that see it do not agree."""
-
-    def instances(self, chips):
-        return [
-            replace(answer, instances=tuple(replace(one, score=self._score(one)) for one in answer.instances))
-            for answer in super().instances(chips)
-        ]
-
-    @staticmethod
-    def _score(one):
-        return 0.3 + 0.6 * ((7 * one.row + 11 * one.col + int(one.mask.sum())) % 97) / 97
-
-
-@pytest.mark.parametrize(
-    ("box", "sheets"),
-    [
-        ((460, 450, 505, 505), [4, 1, 1]),  # of one tile, but three others see it, and the disk on it
-        ((830, 700, 900, 790), [1, 1, 1]),  # the end of a bar that goes on through tiles that do not see it
-        ((460, 450, 600, 600), [4, 1, 1]),
-    ],
-)
-def test_sheets_change_nothing_of_cut_things(
-    planted_scene, detector_bundle, tmp_path, monkeypatch, box, sheets  # noqa: F811
-):  # fmt: skip
-    monkeypatch.setattr(pipeline.segment, "shared_ensemble", lambda *_: UnsureDetector())
-    aoi = write_area(tmp_path / "area.geojson", planted_scene, [shapely.box(*box)])
-    for name, sheet in (("one", "512"), ("two", "1024"), ("four", "2048")):
-        assert segment(planted_scene, detector_bundle, tmp_path / name, "--sheet", sheet, "--aoi", aoi) == 0
-    assert results(tmp_path / "one") == results(tmp_path / "two") == results(tmp_path / "four")
-    assert [manifest(tmp_path / name)["counts"]["sheets"] for name in ("one", "two", "four")] == sheets
-    assert json.loads((tmp_path / "one" / "scene" / "polygons.geojson").read_text())["features"]
 
 
 # label rasters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
+from dataclasses import replace
 
 import nets
 import numpy as np
@@ -15,15 +15,15 @@ import rasterio
 import rasterio.features
 import rasterio.warp
 import shapely
+from area_cases import mask_of, write_area
 from planted import planted_scene
 from planted_things import Detector, bar, disk, plant
+from segment_cases import assert_ways_change_no_byte, labels, manifest, results, segment
 
-import pipeline.graph
 import pipeline.segment
 from models.card import Card, ClassInfo, NetworkFile
 from models.engines.engine import Engine
 from models.instances import ChipAnswer
-from pipeline.cli import main
 from pipeline.describe import describe_plan
 from pipeline.options import SegmentOptions
 from pipeline.plan import PlanError, make_plan
@@ -34,7 +34,6 @@ CLASSES = (
     ClassInfo("roof", "#ff0000"),
     ClassInfo("tank", "#0000ff"),
 )
-RESULTS = ("labels.tif", "polygons.geojson")
 
 
 class PlantedDetector(Engine):
@@ -111,15 +110,6 @@ def scene(make_raster, things):
     return make_raster(pixels=pixels, nodata=255, name="scene.tif", tiled=True, compress="deflate")
 
 
-def segment(scene, bundle, output, *options):
-    command = ["segment", str(scene), "--model", str(bundle), "--output", str(output), "--tile", "512"]
-    return main([*command, *options])
-
-
-def results(output):
-    return [(output / "scene" / name).read_bytes() for name in RESULTS]
-
-
 def burnt(feature, raster):
     """The pixels of a feature on the raster's grid."""
     polygon = shapely.geometry.shape(feature["geometry"])
@@ -180,24 +170,7 @@ def test_tables_hold_each_thing_as_a_multipolygon(scene, bundle, things, tmp_pat
 
 @pytest.mark.usefixtures("detector")
 def test_sheets_replays_and_order_change_no_byte(scene, bundle, tmp_path, monkeypatch):
-    assert segment(scene, bundle, tmp_path / "a", "--sheet", "512") == 0
-    expected = results(tmp_path / "a")
-    assert segment(scene, bundle, tmp_path / "b", "--sheet", "2048") == 0
-    assert results(tmp_path / "b") == expected
-    assert (
-        segment(scene, bundle, tmp_path / "c", "--sheet", "1024", "--direct_runner_bundle_repeat", "1") == 0
-    )
-    assert results(tmp_path / "c") == expected
-    in_order = pipeline.graph.raster_sheets
-
-    def shuffled(raster, plan):
-        sheets = list(in_order(raster, plan))
-        random.Random(5).shuffle(sheets)
-        return iter(sheets)
-
-    monkeypatch.setattr(pipeline.graph, "raster_sheets", shuffled)
-    assert segment(scene, bundle, tmp_path / "d", "--sheet", "512") == 0
-    assert results(tmp_path / "d") == expected
+    assert_ways_change_no_byte(scene, bundle, tmp_path, monkeypatch)
 
 
 def test_a_finished_run_called_again_calls_no_network(scene, bundle, tmp_path, detector):
@@ -252,6 +225,64 @@ def test_the_plan_says_what_instances_depend_on(scene, bundle, tmp_path):
     assert "things larger than the halo of 96 px are put together from several tiles" in text
     with pytest.raises(PlanError, match="--stitch blend averages scores of pixels"):
         make_plan(SegmentOptions((str(scene),), (str(bundle),), str(tmp_path), stitch="blend"))
+
+
+ROUGH = shapely.Polygon([(300, 100), (1100, 480), (1180, 1180), (700, 1010), (330, 1200)])
+"""In pixels: cuts disks and bars, and has the disk on the corner of four sheets half inside."""
+
+
+def things_of(output, raster):
+    """Each thing as class, area in pixels and bounds, and what its pixels are."""
+    features = json.loads((output / "scene" / "polygons.geojson").read_text())["features"]
+    with rasterio.open(raster) as dataset:
+        return {
+            feature["id"]: (feature["properties"]["class"], burnt(feature, dataset)) for feature in features
+        }
+
+
+@pytest.mark.usefixtures("detector")
+def test_things_are_cut_to_the_area_and_are_else_the_same(scene, bundle, tmp_path):
+    aoi = write_area(tmp_path / "area.geojson", scene, [ROUGH])
+    assert segment(scene, bundle, tmp_path / "all", "--sheet", "512") == 0
+    assert segment(scene, bundle, tmp_path / "some", "--sheet", "512", "--aoi", aoi) == 0
+    inside = mask_of(scene, [ROUGH])
+    assert (labels(tmp_path / "some") == np.where(inside, labels(tmp_path / "all"), 255)).all()
+    want = [(name, mask & inside) for name, mask in things_of(tmp_path / "all", scene).values()]
+    want = sorted((name, mask.tobytes()) for name, mask in want if mask.any())
+    got = sorted((name, mask.tobytes()) for name, mask in things_of(tmp_path / "some", scene).values())
+    assert got == want and len(got) > 5
+
+
+class UnsureDetector(PlantedDetector):
+    """Scores a thing by where on the chip it lies: the tiles that see it do not agree."""
+
+    def instances(self, chips):
+        return [
+            replace(answer, instances=tuple(replace(one, score=self._score(one)) for one in answer.instances))
+            for answer in super().instances(chips)
+        ]
+
+    @staticmethod
+    def _score(one):
+        return 0.3 + 0.6 * ((7 * one.row + 11 * one.col + int(one.mask.sum())) % 97) / 97
+
+
+@pytest.mark.parametrize(
+    ("box", "sheets"),
+    [
+        ((460, 450, 505, 505), [4, 1, 1]),  # of one tile, but three others see it, and the disk on it
+        ((830, 700, 900, 790), [1, 1, 1]),  # the end of a bar that goes on through tiles that do not see it
+        ((460, 450, 600, 600), [4, 1, 1]),
+    ],
+)
+def test_sheets_change_nothing_of_cut_things(scene, bundle, tmp_path, monkeypatch, box, sheets):
+    monkeypatch.setattr(pipeline.segment, "shared_ensemble", lambda *_: UnsureDetector())
+    aoi = write_area(tmp_path / "area.geojson", scene, [shapely.box(*box)])
+    for name, sheet in (("one", "512"), ("two", "1024"), ("four", "2048")):
+        assert segment(scene, bundle, tmp_path / name, "--sheet", sheet, "--aoi", aoi) == 0
+    assert results(tmp_path / "one") == results(tmp_path / "two") == results(tmp_path / "four")
+    assert [manifest(tmp_path / name)["counts"]["sheets"] for name in ("one", "two", "four")] == sheets
+    assert json.loads((tmp_path / "one" / "scene" / "polygons.geojson").read_text())["features"]
 
 
 @pytest.mark.slow

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from area_cases import reason, write_area
+from segment_cases import blocky, labels, manifest, results, segment
 from test_plan import edited_card
 from test_regrid import encodings, smooth
-from test_segment import blocky
-from test_segment_aoi import labels, manifest, reason, results, segment, write_area
 
 from pipeline.cli import main
 from pipeline.options import SegmentOptions
