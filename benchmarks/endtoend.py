@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 import rasterio
 from comparing import Result, Runs, add_names, compare, data_folder, make_parser, settings_of
-from memory import cut
 from rasterio.windows import Window
+from scenes import cut
 from spawning import Spent, spent_by, spent_in
 from telling import table
 

@@ -1,4 +1,4 @@
-"""Small rasters for runs that are made again and again, cut from the sample that comes with `coast`."""
+"""Rasters for runs: small ones, cut from the sample that comes with `coast`, and squares of a large one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from rasterio.windows import Window
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "examples" / "coast" / "sample.tif"
@@ -36,3 +37,21 @@ def segment_command(scenes: Sequence[Path], out: Path, *more: str) -> list[str]:
     """The command that segments rasters with `coast`, in sheets of one tile."""
     job = [*scenes, "--model", "coast", "--output", out, *TILING, *more]
     return [sys.executable, "-m", "pipeline", "segment", *map(str, job)]
+
+
+def cut(raster: Path, side: int, folder: Path) -> Path:
+    """The square of a raster that begins at a quarter of its height, where there are coasts; a raster that is no larger."""
+    path = folder / "cut.tif"
+    with rasterio.open(raster) as dataset:
+        if side >= dataset.height:
+            return raster
+        off = dataset.height // 4
+        window = Window(off, off, side, side)
+        profile = {**dataset.profile, "driver": "GTiff", "height": side, "width": side}
+        profile |= {"transform": dataset.window_transform(window), "compress": "jpeg", "photometric": "ycbcr"}
+        with rasterio.open(path, "w", **profile) as target:
+            for row in range(0, side, 1024):
+                part = Window(0, row, side, min(1024, side - row))
+                source = Window(off, off + row, side, part.height)
+                target.write(dataset.read(window=source), window=part)
+    return path

@@ -3,7 +3,8 @@
     python benchmarks/stages.py JSON segment RASTER --model coast --output OUT
 
 Functions that the stages are made of are wrapped by clocks of the thread that runs them, less what others of them take
-inside. What no clock has seen is imports, Beam, and the rest of Python. Only runs in one process can be seen like this.
+inside. Of the main thread, what no clock has seen is imports, Beam, and the rest of Python; of all other threads it is the
+network: threads that call it, and TensorFlow's own. Only runs in one process can be seen like this.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ STAGES = {
     ],
     "features": ["tiles.features:features"],
     "features, packed": ["pipeline.feature_files:write_made"],
-    "segment, the rest": ["pipeline.segment:SegmentSheets.process"],
+    "segment, the rest": ["pipeline.segment:SegmentSheets.process", "pipeline.segment:SegmentSheets._done"],
 }
 """What each stage is made of, by the modules that define it; of generators every step counts."""
 
@@ -53,11 +54,6 @@ ALONE = {
 }
 """The same, of what runs while nothing else does: libraries may use threads of their own."""
 
-
-BESIDE = {"network": ["pipeline.segment:SegmentSheets._label"]}
-"""What other threads do while the thread of a stage is in a function, which waits for them: those that call the network,
-and TensorFlow's own."""
-
 OURS = ("models", "pipeline", "tiles")
 
 
@@ -66,15 +62,21 @@ class Stages:
 
     Attributes:
         seconds: Those so far.
+        elsewhere: Those of them that were not the main thread's.
     """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.elsewhere = 0.0
         self._lock = threading.Lock()
         self._inside = threading.local()
 
     def clocked(
-        self, stage: str, function: Callable[..., Any], clock: Callable[[], float], *, inside: bool = True
+        self,
+        stage: str,
+        function: Callable[..., Any],
+        clock: Callable[[], float],
+        elsewhere: Callable[[], float] = lambda: 0.0,
     ) -> Any:
         """A function that counts what it takes.
 
@@ -82,7 +84,7 @@ class Stages:
             stage: Stage that it counts for.
             function: The function, or a generator function.
             clock: CPU seconds so far.
-            inside: Whether what it counts is part of what functions around it count.
+            elsewhere: Those of them that were not the main thread's.
         """
         if inspect.isgeneratorfunction(function):
 
@@ -90,7 +92,7 @@ class Stages:
             def steps(*arguments: Any, **named: Any) -> Iterator[Any]:
                 made = function(*arguments, **named)
                 while True:
-                    with self._counted(stage, clock, inside):
+                    with self._counted(stage, clock, elsewhere):
                         step = next(made, self)
                     if step is self:
                         return
@@ -100,24 +102,27 @@ class Stages:
 
         @functools.wraps(function)
         def whole(*arguments: Any, **named: Any) -> Any:
-            with self._counted(stage, clock, inside):
+            with self._counted(stage, clock, elsewhere):
                 return function(*arguments, **named)
 
         return whole
 
     @contextlib.contextmanager
-    def _counted(self, stage: str, clock: Callable[[], float], inside: bool) -> Iterator[None]:
+    def _counted(
+        self, stage: str, clock: Callable[[], float], elsewhere: Callable[[], float]
+    ) -> Iterator[None]:
         """Count the CPU seconds of a block, less those of blocks inside."""
-        stack = self._nested() if inside else []
+        stack = self._nested()
         stack.append(0.0)
-        start = clock()
+        start, start_elsewhere = clock(), elsewhere()
         try:
             yield
         finally:
             spent = clock() - start
-            self.add(stage, spent - stack.pop())
+            inside = stack.pop()
             if stack:
                 stack[-1] += spent
+            self.add(stage, spent - inside, 0.0 if stack else elsewhere() - start_elsewhere)
 
     def _nested(self) -> list[float]:
         """Seconds that clocks inside have counted, for every clock that runs in this thread."""
@@ -125,9 +130,10 @@ class Stages:
             self._inside.stack = []
         return self._inside.stack
 
-    def add(self, stage: str, seconds: float) -> None:
-        """Count seconds."""
+    def add(self, stage: str, seconds: float, elsewhere: float = 0.0) -> None:
+        """Count seconds for a stage, and those of a block around that were not the main thread's."""
         with self._lock:
+            self.elsewhere += elsewhere
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
 
@@ -135,13 +141,16 @@ def wrap(stages: Stages) -> None:
     """Put clocks on all that stages are made of."""
     for name in ("segment_command", "run"):
         importlib.import_module(f"pipeline.{name}")
-    for table, clock in ((STAGES, time.thread_time), (ALONE, time.process_time)):
+    tables = ((STAGES, time.thread_time, helper_time), (ALONE, time.process_time, other_threads))
+    for table, clock, elsewhere in tables:
         for stage, places in table.items():
             for place in places:
-                replace(place, functools.partial(stages.clocked, stage, clock=clock))
-    for stage, places in BESIDE.items():
-        for place in places:
-            replace(place, functools.partial(stages.clocked, stage, clock=other_threads, inside=False))
+                replace(place, functools.partial(stages.clocked, stage, clock=clock, elsewhere=elsewhere))
+
+
+def helper_time() -> float:
+    """CPU seconds of this thread, where it is not the main one."""
+    return 0.0 if threading.current_thread() is threading.main_thread() else time.thread_time()
 
 
 def other_threads() -> float:
@@ -168,13 +177,14 @@ def main() -> None:
     target, *argv = sys.argv[1:]
     stages = Stages()
     wrap(stages)
-    stages.add("start and imports", time.process_time())
+    stages.add("start and imports", time.process_time(), other_threads())
     from pipeline.cli import main as command
 
     status = command(argv)
-    total = time.process_time()
-    rest = total - sum(stages.seconds.values())
-    told = {"total": total, **stages.seconds, "Beam, imports and the rest": rest}
+    total, main_thread = time.process_time(), time.thread_time()
+    network = total - main_thread - stages.elsewhere
+    rest = total - network - sum(stages.seconds.values())
+    told = {"total": total, "network": network, **stages.seconds, "Beam, imports and the rest": rest}
     Path(target).write_text(json.dumps(told, indent=2) + "\n")
     sys.exit(status)
 

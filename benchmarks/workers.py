@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from comparing import data_folder
-from memory import cut
+from scenes import cut
 from spawning import spent_by
 
 

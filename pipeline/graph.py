@@ -21,7 +21,8 @@ from pipeline.manifest import DoneLedger, end_segment
 from pipeline.plan import Plan
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.publish import EndRun, PublishRasters, clean_up, publish
-from pipeline.segment import SegmentSheets, Sheet
+from pipeline.segment import SegmentSheets
+from pipeline.sheets import Sheet
 from pipeline.sieve import sieve
 from pipeline.stored_labels import StoredLabels, by_raster, surroundings
 from pipeline.vectorize import OPEN, LabelSource, VectorizeSheets

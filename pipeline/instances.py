@@ -24,7 +24,7 @@ from pipeline.feature_files import feature_options, write_made
 from pipeline.layout import RunFolder, prediction_store
 from pipeline.plan import Plan
 from pipeline.raster_plan import Place
-from pipeline.segment import Sheet, SheetRecord
+from pipeline.sheets import Sheet, SheetRecord
 from pipeline.store import decode, encode
 from pipeline.stored_labels import by_raster
 from pipeline.tally import Tally

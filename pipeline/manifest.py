@@ -27,7 +27,7 @@ from tiles.ground import PixelPlane
 if TYPE_CHECKING:
     from pipeline.feature_files import FeatureRecord
     from pipeline.publish import Published
-    from pipeline.segment import SheetRecord
+    from pipeline.sheets import SheetRecord
     from pipeline.vectorizing.options import VectorizeOptions
 
 PACKAGES = (

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 DISK_PER_PIXEL = 1.0
 """Bytes of disk for each pixel while a run works: store, drafts and results; see benchmarks/README.md."""
 
-BASE_MEMORY = {"tensorflow": 1.0e9, "openvino": 0.5e9, "onnx": 0.5e9}
+BASE_MEMORY = {"tensorflow": 1.3e9, "openvino": 0.5e9, "onnx": 0.5e9}
 """Bytes of memory that an engine, Beam and GDAL take before the first tile; see benchmarks/README.md."""
 
 CALL_MEMORY = {"tensorflow": 1.0, "openvino": 1.0, "onnx": 1.4}

@@ -17,6 +17,7 @@ from pipeline.dataflow import machine_reasons
 from pipeline.options import SegmentOptions
 from pipeline.polygon_plan import sight_reasons, simplify_reasons, thing_reasons, unknown_class_reasons
 from pipeline.remote_reasons import unfit
+from pipeline.sheets import SHEETS_AT_ONCE
 from pipeline.units import count, format_bytes, format_gsd
 from tiles.cog import BLOCK
 from tiles.georef import Georef
@@ -30,7 +31,7 @@ BYTE_RANGE = 255
 DRIVER_MEMORY = 0.4e9
 """Bytes of memory of a driver whose workers are processes of their own; see benchmarks/README.md."""
 
-WORKER_MEMORY = 0.2e9
+WORKER_MEMORY = 0.1e9
 """Bytes of memory that such a worker takes beside what a process that does all takes; see benchmarks/README.md."""
 
 
@@ -185,7 +186,8 @@ def memory_reasons(plan: Plan) -> list[str]:
 
 def process_memory(plan: Plan, processes: int, at_once: int) -> float:
     """Memory of each process that calls the network on this machine, in bytes; see `run_memory`."""
-    return plan.memory(at_once) + (WORKER_MEMORY if processes > 1 else 0)
+    ahead = (SHEETS_AT_ONCE - 1) * plan.sheet_memory()
+    return plan.memory(at_once) + ahead + (WORKER_MEMORY if processes > 1 else 0)
 
 
 def run_memory(plan: Plan, processes: int, at_once: int) -> float:

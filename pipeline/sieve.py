@@ -26,7 +26,7 @@ from tiles.pixel_sizes import pixel_sizes
 from tiles.sieve import PixelSizes, SheetSieve, SieveSummary, apply_sieve, sieve_seams, sieve_sheet
 
 if TYPE_CHECKING:
-    from pipeline.segment import SheetRecord
+    from pipeline.sheets import SheetRecord
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import apache_beam as beam
 import numpy as np
 
 from pipeline.rims import Rims
-from pipeline.segment import SheetRecord
+from pipeline.sheets import SheetRecord
 from pipeline.store import PredictionStore
 from tiles.apron import WAYS, Way
 from tiles.codes import CodedLabels

@@ -11,6 +11,10 @@ class NotANumberError(RuntimeError):
     """A network answers NaN."""
 
 
+class StoppedError(RuntimeError):
+    """A sheet was given up, because its run has failed elsewhere."""
+
+
 def is_unreadable(error: Exception) -> bool:
     """Whether a raster could not be read, which over a network may be otherwise a moment later."""
     return isinstance(error, RasterReadError)
@@ -18,7 +22,7 @@ def is_unreadable(error: Exception) -> bool:
 
 def is_worth_another_call(error: Exception) -> bool:
     """Whether a sheet is to blame, and not the network, the machine or its disks, which no sheet could do without."""
-    return not isinstance(error, (CardError, EngineError, OSError, ImportError))
+    return not isinstance(error, (CardError, EngineError, OSError, ImportError, StoppedError))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

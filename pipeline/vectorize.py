@@ -24,7 +24,7 @@ from tiles.neighbours import Neighbourhood, see_neighbours
 from tiles.trace import SheetTrace, simplify_sheet, trace_sheet
 
 if TYPE_CHECKING:
-    from pipeline.segment import SheetRecord
+    from pipeline.sheets import SheetRecord
 
 OPEN = "open"
 """Tag of the output with the seams of sheets that have open regions."""

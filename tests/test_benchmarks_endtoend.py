@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -81,21 +82,51 @@ def test_what_other_threads_do_is_not_inside():
     assert found.seconds == {"inner": 5, "outer": 5}
 
 
-def test_what_runs_beside_a_stage_is_not_part_of_it():
+def test_what_was_not_the_main_threads_is_counted_once():
     own, others, found = Clock(), Clock(), stages.Stages()
 
-    def wait() -> None:
-        own.spend(1)
-        others.spend(7)
+    def both(seconds: float) -> None:
+        own.spend(seconds)
+        others.spend(seconds)
 
-    waiting = found.clocked("others", wait, others, inside=False)
+    inner = found.clocked("inner", both, own, others)
 
     def work() -> None:
-        own.spend(2)
-        waiting()
+        both(2)
+        inner(5)
 
-    found.clocked("own", work, own)()
-    assert found.seconds == {"own": 3, "others": 7}
+    found.clocked("outer", work, own, others)()
+    found.clocked("main", lambda: own.spend(9), own)()
+    assert found.seconds == {"inner": 5, "outer": 2, "main": 9}
+    assert found.elsewhere == 7
+
+
+@pytest.mark.slow
+def test_the_network_is_what_threads_do_that_no_clock_has_seen(
+    make_raster: Callable[..., Path], tmp_path: Path
+):
+    pixels = np.random.default_rng(0).integers(0, 255, (700, 900, 3)).astype(np.uint8)
+    raster = make_raster(pixels=pixels)
+    told, bare = tmp_path / "stages.json", tmp_path / "bare.json"
+    words = [
+        "segment",
+        str(raster),
+        "--model",
+        "coast",
+        "--any-gsd",
+        "--tile",
+        "512",
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    benchmarks = ROOT / "benchmarks"
+    spawning.spent_in([str(benchmarks / "stages.py"), str(told), *words])
+    spawning.spent_in([str(benchmarks / "bare.py"), str(bare), *words])
+    found, network = json.loads(told.read_text()), json.loads(bare.read_text())
+    assert network["tiles"] == 4
+    assert 0.5 < found["network"] / network["cpu_seconds"] < 4, "the bare one is warm"
+    assert found["load the network"] > 0.1 < found["start and imports"]
+    assert -0.5 < found["Beam, imports and the rest"] < found["total"] / 2
 
 
 def test_a_failure_is_counted_and_raised():

@@ -130,7 +130,7 @@ def test_a_failure_that_passes_is_no_failure(scene, bundle, tmp_path, monkeypatc
     original, failed = RasterSource.read, []
 
     def read(source, window):
-        if len(failed) < 2:
+        if failed.count(failed[0] if failed else window) < 2 and failed[:1] in ([], [window]):
             failed.append(window)
             raise rasterio.errors.RasterioIOError("timed out")
         return original(source, window)
@@ -191,7 +191,7 @@ def test_an_accelerator_without_room_gets_fewer_tiles_a_call(scene, bundle, tmp_
     original = Engine.logits
 
     def small(engine, chips):
-        if len(chips) > 2:
+        if engine.profile.samples > 2:  # which every call takes, however few chips it is given
             raise ResourceExhaustedError("OOM when allocating")
         return original(engine, chips)
 

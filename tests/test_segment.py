@@ -306,6 +306,14 @@ def test_sheets_without_valid_pixels_cost_no_call(make_raster, bundle, tmp_path)
     assert features(tmp_path / "none") == []
 
 
+def test_sheets_of_equal_pixels_are_inferred_once(make_raster, bundle, tmp_path):
+    """Also where both are worked on at the same time."""
+    scene = make_raster(pixels=np.full((1024, 2048, 3), 90, np.uint8))
+    assert segment(scene, bundle, tmp_path, "--sheet", "512") == 0
+    counts = manifest(tmp_path)["counts"]
+    assert (counts["sheets"], counts["sheets_inferred"], counts["sheets_reused"]) == (8, 1, 7)
+
+
 def test_a_truncated_raster_ends_the_run_on_request_with_a_sentence_and_nothing_published(
     make_raster, bundle, tmp_path, capsys
 ):

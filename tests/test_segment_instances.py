@@ -20,7 +20,7 @@ from planted import planted_scene
 from planted_things import Detector, bar, disk, plant
 from segment_cases import assert_ways_change_no_byte, labels, manifest, results, segment
 
-import pipeline.segment
+import pipeline.inference
 from models.card import Card, ClassInfo, NetworkFile
 from models.engines.engine import Engine
 from models.instances import ChipAnswer
@@ -81,7 +81,7 @@ def bundle(tmp_path_factory):
 @pytest.fixture
 def detector(monkeypatch):
     planted = PlantedDetector()
-    monkeypatch.setattr(pipeline.segment, "shared_ensemble", lambda *_: planted)
+    monkeypatch.setattr(pipeline.inference, "shared_ensemble", lambda *_: planted)
     return planted
 
 
@@ -276,7 +276,7 @@ class UnsureDetector(PlantedDetector):
     ],
 )
 def test_sheets_change_nothing_of_cut_things(scene, bundle, tmp_path, monkeypatch, box, sheets):
-    monkeypatch.setattr(pipeline.segment, "shared_ensemble", lambda *_: UnsureDetector())
+    monkeypatch.setattr(pipeline.inference, "shared_ensemble", lambda *_: UnsureDetector())
     aoi = write_area(tmp_path / "area.geojson", scene, [shapely.box(*box)])
     for name, sheet in (("one", "512"), ("two", "1024"), ("four", "2048")):
         assert segment(scene, bundle, tmp_path / name, "--sheet", sheet, "--aoi", aoi) == 0
