@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from mosaics import mosaic
 from scenes import write_scene
 from telling import table
 
@@ -121,33 +122,13 @@ def _cut(scene: Path) -> None:
 
 def _mosaic(place: Path) -> Path:
     """A VRT of two files that lie side by side."""
-    west, east = (write_scene(place / f"{name}.tif", part) for name, part in
-                  (("west", slice(0, SHEET)), ("east", slice(SHEET, None))))  # fmt: skip
     parts = []
-    for number, path in enumerate((west, east)):
+    for name, columns in (("west", slice(0, SHEET)), ("east", slice(SHEET, None))):
+        path = write_scene(place / f"{name}.tif", columns)
         with rasterio.open(path) as dataset:
-            size = f'yOff="0" xSize="{dataset.width}" ySize="{dataset.height}"/>'
-            boxes = f'<SrcRect xOff="0" {size}<DstRect xOff="{number * SHEET}" {size}'
-        parts.append((path.name, boxes))
+            parts.append((path, (0, columns.start or 0, *dataset.shape)))
     with rasterio.open(place / "scene.tif") as dataset:
-        transform = ", ".join(map(str, dataset.transform.to_gdal()))
-        height, width, crs = dataset.height, dataset.width, dataset.crs.to_string()
-    bands = "".join(
-        f'<VRTRasterBand dataType="Byte" band="{band}">'
-        + "".join(
-            f'<SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename><SourceBand>{band}</SourceBand>'
-            f"{boxes}</SimpleSource>"
-            for name, boxes in parts
-        )
-        + "</VRTRasterBand>"
-        for band in (1, 2, 3)
-    )
-    scene = place / "scene.vrt"
-    scene.write_text(
-        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{crs}</SRS>'
-        f"<GeoTransform>{transform}</GeoTransform>{bands}</VRTDataset>"
-    )
-    return scene
+        return mosaic(place / "scene.vrt", parts, dataset.shape)
 
 
 def _lose_source(scene: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import rasterio
 import shapely
 from area_cases import reason, write_area
+from mosaics import mosaic
 from segment_cases import blocky, labels, manifest, results, segment
 from test_plan import edited_card
 from test_regrid import encodings, smooth
@@ -222,28 +223,6 @@ def test_rasters_of_all_kinds_run_together_as_they_do_alone(make_raster, bundle,
         assert raster["gsd_m"] == pytest.approx(2, rel=1e-3)
 
 
-def mosaic(path, parts, size):
-    """A VRT of rasters that lie beside each other, as gdalbuildvrt writes it."""
-    bands = []
-    for band in (1, 2, 3):
-        sources = "".join(
-            f'<SimpleSource><SourceFilename relativeToVRT="1">{part.name}</SourceFilename><SourceBand>{band}</SourceBand>'
-            f'<SrcRect xOff="0" yOff="0" xSize="{width}" ySize="{height}"/>'
-            f'<DstRect xOff="{col}" yOff="{row}" xSize="{width}" ySize="{height}"/></SimpleSource>'
-            for part, (row, col, height, width) in parts
-        )
-        bands.append(
-            f'<VRTRasterBand dataType="Byte" band="{band}"><NoDataValue>0</NoDataValue>{sources}</VRTRasterBand>'
-        )
-    with rasterio.open(parts[0][0]) as dataset:
-        crs, transform = dataset.crs.to_wkt(), ", ".join(map(str, dataset.transform.to_gdal()))
-    path.write_text(
-        f'<VRTDataset rasterXSize="{size[1]}" rasterYSize="{size[0]}"><SRS>{crs}</SRS><GeoTransform>{transform}'
-        f"</GeoTransform>{''.join(bands)}</VRTDataset>"
-    )
-    return path
-
-
 @pytest.mark.parametrize("gsd", ["--resample", "--any-gsd"])
 def test_a_mosaic_is_the_raster_that_it_is_made_of(make_raster, bundle, tmp_path, gsd):
     """Parts meet off the lattice, and a corner of the mosaic is missing."""
@@ -258,7 +237,7 @@ def test_a_mosaic_is_the_raster_that_it_is_made_of(make_raster, bundle, tmp_path
             transform=METRE @ rasterio.Affine.translation(col, row),
         )  # fmt: skip
         parts.append((part, places[number]))
-    vrt = mosaic(tmp_path / "scene.vrt", parts, (900, 1300))
+    vrt = mosaic(tmp_path / "scene.vrt", parts, (900, 1300), nodata=0)
     for name, raster in (("whole", whole), ("vrt", vrt)):
         assert segment(raster, bundle, tmp_path / "out" / name, gsd, "--sheet", "512") == 0
     names = ["labels.tif"]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -191,3 +192,23 @@ def test_geojson_lines_have_a_feature_each(tmp_path):
         write_geojson_lines(file, (feature.text for feature in found))
     assert path.read_bytes().splitlines() == [feature.text for feature in found]
     assert pyogrio.read_info(path)["features"] == len(found)
+
+
+@pytest.mark.parametrize("ending", ["gpkg", "fgb"])
+def test_tables_that_are_written_at_the_same_time_are_those_written_alone(ending, tmp_path):
+    """The second is begun, and would be done, while the first is written."""
+    _, found, georef = made("utm")
+    write, table = TABLES[ending], Table(georef, "Polygon")
+    alone, first, second = (tmp_path / f"{name}.{ending}" for name in ("alone", "first", "second"))
+    write(alone, found, table)
+    other = threading.Thread(target=write, args=(second, found, table))
+
+    def slowly():
+        yield from found[:-1]
+        other.start()
+        other.join(1)
+        yield found[-1]
+
+    write(first, slowly(), table)
+    other.join()
+    assert first.read_bytes() == second.read_bytes() == alone.read_bytes()

@@ -17,7 +17,7 @@ from tiles.codes import MOST, CodedLabels
 from tiles.georef import OffEarthError
 from tiles.ground import Ground, PixelPlane
 from tiles.inspect import RasterError, check_file, check_placed, unreadable
-from tiles.open_files import keep_open
+from tiles.open_files import close, keep_open
 from tiles.remote import open_raster
 from tiles.source import RasterReadError, damaged
 from tiles.stitch import NODATA
@@ -133,6 +133,7 @@ class LabelRaster:
         try:
             samples, measured = read_as_one(dataset, window, some)
         except rasterio.errors.RasterioError as error:
+            close(self)
             raise damaged(self.path, window, error) from error
         values = samples[..., 0]
         known = np.ones(window.shape, bool) if measured is None else measured[..., 0]

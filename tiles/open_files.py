@@ -18,6 +18,18 @@ class Holder(Protocol):
     _local: threading.local
 
 
+def close(holder: Holder) -> None:
+    """Close the dataset of this thread, of which something cannot be read.
+
+    GDAL says so once: blocks that a decoder has made up, and mosaics of which a part is missing, would be read without
+    a word the next time.
+    """
+    dataset = getattr(holder._local, "dataset", None)
+    holder._local.dataset = None
+    if dataset is not None:
+        dataset.close()
+
+
 def keep_open(holder: Holder, dataset: Any) -> Any:
     """Keep a dataset open for this thread, and close the one that it opened `MOST_OPEN` datasets ago."""
     held: deque[weakref.ref[Any]] = _local.__dict__.setdefault("held", deque())

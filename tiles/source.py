@@ -14,7 +14,7 @@ from rasterio.windows import Window as RasterioWindow
 from tiles.block_reads import Samples, read_as_one
 from tiles.jpeg_damage import listening
 from tiles.mirror import mirror_index
-from tiles.open_files import keep_open
+from tiles.open_files import close, keep_open
 from tiles.regrid import Regrid
 from tiles.remote import is_local, open_raster
 from tiles.window import Window
@@ -100,11 +100,9 @@ class RasterSource:
             with listening() as damage:
                 pixels, valid = self._read_inside(dataset, inner)
             if damage:
-                # Its cache takes what was made of the block for good, and another try would get it without a warning.
-                dataset.close()
-                self._local.dataset = None
                 raise rasterio.errors.RasterioIOError(damage[0])
         except rasterio.errors.RasterioError as error:
+            close(self)
             raise damaged(self.path, window, error) from error
         if inner != window:
             index = np.ix_(rows - row0, cols - col0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -31,6 +32,9 @@ LAYER = "polygons"
 
 _PINNED_DATE = "2000-01-01T00:00:00.000Z"
 """What a GeoPackage says of its last change, so that equal features make equal bytes."""
+
+_DATE_PINNED = threading.Lock()
+"""GDAL has one date for all threads: while one writes, no other may take it back."""
 
 _EQUATOR_PX = 2 * math.pi * 6378137.0 / 256
 """Metres a pixel at the equator of the whole Earth on one map tile."""
@@ -178,20 +182,21 @@ def _write_with_gdal(
             yield pyarrow.record_batch([*attributes, pyarrow.array(wkb)], schema=schema)
 
     reader = pyarrow.RecordBatchReader.from_batches(schema, batches())
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _PINNED_DATE})
-    try:
-        pyogrio.write_arrow(
-            reader,
-            path,
-            layer=LAYER,
-            driver=driver,
-            geometry_name="geometry",
-            geometry_type=table.geometry_type,
-            crs=table.crs.to_wkt(),
-            **options,
-        )
-    finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+    with _DATE_PINNED:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _PINNED_DATE})
+        try:
+            pyogrio.write_arrow(
+                reader,
+                path,
+                layer=LAYER,
+                driver=driver,
+                geometry_name="geometry",
+                geometry_type=table.geometry_type,
+                crs=table.crs.to_wkt(),
+                **options,
+            )
+        finally:
+            pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
 
 
 TABLES: Mapping[str, Callable[[Path, Iterable[Feature], Table], None]] = {
