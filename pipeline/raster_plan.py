@@ -11,6 +11,7 @@ from pipeline.options import SegmentOptions
 from pipeline.rasters import raster_ids
 from pipeline.reasons import gsd_reasons, raster_reasons
 from pipeline.remote import at_once
+from pipeline.remote_rasters import stands_alone
 from pipeline.resampling import regrid_of, regrid_reasons, resample_notes
 from tiles.georef import Georef
 from tiles.inspect import RasterError, RasterInfo, inspect_raster
@@ -38,6 +39,7 @@ class RasterPlan:
         sheets: The sheets that are worked on, row by row; None for all.
         area: Digest of the area of interest on it; None for everywhere.
         files: All files that GDAL reads for it.
+        alone: Whether nothing lies beside it that it would have to look for on a server.
         fingerprint: What they were like when the run began, see `pipeline.fingerprint`; None where that is not known.
     """
 
@@ -49,6 +51,7 @@ class RasterPlan:
     sheets: tuple[Place, ...] | None = None
     area: str | None = None
     files: tuple[str, ...] = ()
+    alone: bool = False
     fingerprint: str | None = None
 
 
@@ -95,7 +98,7 @@ def inspect_all(paths: Sequence[str], reasons: list[str]) -> list[RasterInfo]:
 
     def inspected(path: str) -> RasterInfo | RasterError:
         try:
-            return inspect_raster(path)
+            return inspect_raster(path, alone=stands_alone(path))
         except RasterError as error:
             return error
 
@@ -133,7 +136,7 @@ def _raster(name: str, info: RasterInfo, cards: Sequence[Card], options: Segment
     except ValueError:  # which `_reasons` will say
         regrid = None
     georef = regrid.new if regrid else info.georef
-    return RasterPlan(name, info.path, georef, bands, regrid, files=info.files)
+    return RasterPlan(name, info.path, georef, bands, regrid, files=info.files, alone=info.alone)
 
 
 def _within(path: str, planned: Sequence[RasterPlan], found: Inputs) -> list[bool]:

@@ -45,6 +45,23 @@ def expand_remote(argument: str) -> list[str]:
     return found
 
 
+def stands_alone(path: str) -> bool:
+    """Whether it is known of a GeoTIFF in a bucket that nothing lies beside it that GDAL would read with it.
+
+    One listing tells; GDAL would ask for masks, world files and metadata of a dozen kinds one by one.
+    """
+    stem, suffix = os.path.splitext(path)  # noqa: PTH122 - an address is no path
+    if scheme_of(path) not in EXTRAS or suffix.lower() not in (".tif", ".tiff") or glob.has_magic(path):
+        return False
+    from pipeline.remote_files import hastily
+
+    try:
+        with hastily():
+            return [listed.path for listed in files.matching(f"{stem}.*")] == [path]
+    except RemoteFileError:  # Who may read it need not be allowed to list what is there.
+        return False
+
+
 def _web_raster(url: str) -> str:
     if "*" in url.partition("?")[0]:
         raise RasterError(f"{url} is a pattern, and web servers do not say what they have; name each raster")

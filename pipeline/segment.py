@@ -202,7 +202,9 @@ class SegmentSheets(beam.DoFn):
             # One raster at a time keeps the number of open files bounded over thousands of rasters.
             self._sources.clear()
             planned = self._plan.rasters[raster]
-            source = RasterSource(planned.path, planned.bands, self._plan.card.fill, planned.regrid)
+            source = RasterSource(
+                planned.path, planned.bands, self._plan.card.fill, planned.regrid, alone=planned.alone
+            )
             self._sources[raster] = source
         return source
 

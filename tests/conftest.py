@@ -12,8 +12,9 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyogrio  # noqa: F401 - before TensorFlow, as pipeline/segment.py says
@@ -105,3 +106,12 @@ def pytest_collection_finish() -> None:
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None:
         tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+
+
+@pytest.fixture(scope="module", params=["gs", "s3"])
+def bucket(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A bucket on a server of this machine, of Google's and of Amazon's kind."""
+    import servers
+
+    with pytest.MonkeyPatch.context() as patch, servers.bucket(request.param, patch) as made:
+        yield made

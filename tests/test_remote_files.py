@@ -5,18 +5,11 @@ from __future__ import annotations
 import io
 
 import pytest
-import servers
 
 from pipeline import files, remote_files
 from pipeline.fingerprint import fingerprint
 from pipeline.remote import prepare, share_settings
 from pipeline.remote_errors import RemoteFileError
-
-
-@pytest.fixture(scope="module", params=["gs", "s3"])
-def bucket(request):
-    with pytest.MonkeyPatch.context() as patch, servers.bucket(request.param, patch) as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)

@@ -12,12 +12,6 @@ from pipeline import remote, remote_files
 from pipeline.cli import main
 
 
-@pytest.fixture(scope="module", params=["gs", "s3"])
-def bucket(request):
-    with pytest.MonkeyPatch.context() as patch, servers.bucket(request.param, patch) as made:
-        yield made
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path):
     monkeypatch.setattr(remote_files, "WAITS_S", (0.01,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class RasterInfo:
         colour_bands: The bands that are not alpha, numbered from 1.
         dtype: Sample type of all bands.
         files: All files that GDAL reads for it, sidecars and sources of VRTs among them.
+        alone: Whether it was said, see `inspect_raster`, that nothing lies beside it.
     """
 
     path: str
@@ -43,6 +44,7 @@ class RasterInfo:
     colour_bands: tuple[int, ...]
     dtype: str
     files: tuple[str, ...]
+    alone: bool = False
 
 
 def check_file(path: str, error: type[ValueError]) -> None:
@@ -54,8 +56,12 @@ def check_file(path: str, error: type[ValueError]) -> None:
             raise error(f"{path} is empty: 0 bytes")
 
 
-def inspect_raster(path: str) -> RasterInfo:
+def inspect_raster(path: str, *, alone: bool = False) -> RasterInfo:
     """Open a raster and check that it can be segmented.
+
+    Args:
+        path: Path or URL that GDAL opens.
+        alone: Whether it is known that nothing lies beside it, so that nothing is looked for.
 
     Raises:
         RasterError: If it is missing, not a raster, not georeferenced or of an unsupported type.
@@ -64,8 +70,8 @@ def inspect_raster(path: str) -> RasterInfo:
         check_file(path, RasterError)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with open_raster(path) as dataset:
-                return _inspect(path, dataset)
+            with open_raster(path, alone=alone) as dataset:
+                return replace(_inspect(path, dataset), alone=alone)
     except (rasterio.errors.RasterioIOError, OSError, UnicodeError) as error:
         raise unreadable(path, error) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -68,10 +69,17 @@ class RasterSource:
         bands: Bands to read, numbered from 1, in this order.
         fill: One value a band, in the raster's units, fed where a sample was not measured.
         regrid: The grid that windows are of; None for the raster's own.
+        alone: Whether it is known that nothing lies beside it, so that nothing is looked for.
     """
 
     def __init__(
-        self, path: str, bands: tuple[int, ...], fill: tuple[float, ...], regrid: Regrid | None = None
+        self,
+        path: str,
+        bands: tuple[int, ...],
+        fill: tuple[float, ...],
+        regrid: Regrid | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         if len(fill) != len(bands):
             raise ValueError(f"{len(bands)} bands need as many fill values, got {len(fill)}")
@@ -79,10 +87,12 @@ class RasterSource:
         self.bands = bands
         self.fill = fill
         self.regrid = regrid
+        self.alone = alone
         self._local = threading.local()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RasterSource, (self.path, self.bands, self.fill, self.regrid)
+        again = functools.partial(RasterSource, alone=self.alone)
+        return again, (self.path, self.bands, self.fill, self.regrid)
 
     def read(self, window: Window) -> Chip:
         """Read a window, mirrored where it hangs over the raster's edges.
@@ -111,7 +121,7 @@ class RasterSource:
 
     def _dataset(self) -> Any:
         if getattr(self._local, "dataset", None) is None:
-            return keep_open(self, open_raster(self.path, sharing=False))
+            return keep_open(self, open_raster(self.path, alone=self.alone, sharing=False))
         return self._local.dataset
 
     def _shape(self, dataset: Any) -> tuple[int, int]:
