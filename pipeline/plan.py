@@ -16,7 +16,7 @@ from pipeline.errors import PlanError
 from pipeline.model_reasons import model_notes, model_reasons
 from pipeline.options import SegmentOptions
 from pipeline.polygon_plan import LabelledRaster, PolygonPlan
-from pipeline.raster_plan import Inputs, Place, RasterPlan, inspect_all, plan_inputs
+from pipeline.raster_plan import Inputs, Place, RasterPlan, inspect_rasters, plan_inputs
 from pipeline.rasters import expand
 from pipeline.reasons import (
     border_reasons,
@@ -188,7 +188,7 @@ def make_plan(options: SegmentOptions) -> Plan:
     """
     prepare(options.beam, (*options.rasters, *options.models, options.aoi, options.output, options.work))
     paths, reasons = expand(options.rasters)
-    infos = inspect_all(paths, reasons)
+    infos = inspect_rasters(paths, reasons)
     reasons += folder_reasons(options) + segment_reasons(options)
     placed = [] if options.resample else [(info.path, info.georef) for info in infos]
     reasons += border_reasons(options, placed)

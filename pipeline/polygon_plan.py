@@ -32,12 +32,14 @@ class LabelledRaster:
         path: How the user knows it.
         ground: Where it lies, or its pixels alone.
         sheets: The sheets that are worked on, row by row; None for all.
+        alone: Whether it is known that nothing lies beside it, see `pipeline.remote_rasters.stands_alone`.
     """
 
     id: str
     path: str
     ground: Ground
     sheets: tuple[tuple[int, int], ...] | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from models.card import Card
 from pipeline.options import SegmentOptions
 from pipeline.rasters import raster_ids
 from pipeline.reasons import gsd_reasons, raster_reasons
-from pipeline.remote import at_once
-from pipeline.remote_rasters import stands_alone
+from pipeline.remote_rasters import inspect_all
 from pipeline.resampling import regrid_of, regrid_reasons, resample_notes
 from tiles.georef import Georef
-from tiles.inspect import RasterError, RasterInfo, inspect_raster
+from tiles.inspect import RasterInfo, inspect_raster
 from tiles.lattice import Lattice
 from tiles.regrid import Regrid
 
@@ -93,18 +92,9 @@ class Inputs:
         )
 
 
-def inspect_all(paths: Sequence[str], reasons: list[str]) -> list[RasterInfo]:
+def inspect_rasters(paths: Sequence[str], reasons: list[str]) -> list[RasterInfo]:
     """What is known of rasters without their pixels; a reason for each that cannot be segmented."""
-
-    def inspected(path: str) -> RasterInfo | RasterError:
-        try:
-            return inspect_raster(path, alone=stands_alone(path))
-        except RasterError as error:
-            return error
-
-    found = at_once(inspected, paths, paths)
-    reasons += [str(one) for one in found if isinstance(one, RasterError)]
-    return [one for one in found if isinstance(one, RasterInfo)]
+    return inspect_all(paths, inspect_raster, reasons)
 
 
 def plan_inputs(infos: Sequence[RasterInfo], cards: Sequence[Card], options: SegmentOptions) -> Inputs:

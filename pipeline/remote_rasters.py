@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import Protocol, TypeVar
 
 from pipeline import files
 from pipeline.object_stores import object_store
-from pipeline.remote import EXTRAS, missing_extra
+from pipeline.remote import EXTRAS, at_once, missing_extra
 from pipeline.remote_errors import RemoteFileError, bucket_of, is_web, scheme_of
 from pipeline.web import absence
 from tiles.inspect import SUFFIXES, RasterError
+
+Info_co = TypeVar("Info_co", covariant=True)
+"""What is known of a raster, of whatever kind."""
 
 UNSIGNED = "AWS_NO_SIGN_REQUEST"
 """The variable by which GDAL is told to read public objects of S3 without credentials, which boto3 does not know."""
@@ -60,6 +65,35 @@ def stands_alone(path: str) -> bool:
             return [listed.path for listed in files.matching(f"{stem}.*")] == [path]
     except RemoteFileError:  # Who may read it need not be allowed to list what is there.
         return False
+
+
+class Inspect(Protocol[Info_co]):
+    """Finds out about a raster what can be known without its pixels."""
+
+    def __call__(self, path: str, *, alone: bool) -> Info_co:
+        """What is known of it.
+
+        Args:
+            path: Path or URL that GDAL opens.
+            alone: Whether it is known that nothing lies beside it, so that nothing is looked for.
+
+        Raises:
+            RasterError: If it cannot be used.
+        """
+
+
+def inspect_all(paths: Sequence[str], inspect: Inspect[Info_co], reasons: list[str]) -> list[Info_co]:
+    """What is known of rasters without their pixels; a reason for each that cannot be used."""
+
+    def inspected(path: str) -> Info_co | RasterError:
+        try:
+            return inspect(path, alone=stands_alone(path))
+        except RasterError as error:
+            return error
+
+    found = at_once(inspected, paths, paths)
+    reasons += [str(one) for one in found if isinstance(one, RasterError)]
+    return [one for one in found if not isinstance(one, RasterError)]
 
 
 def _web_raster(url: str) -> str:

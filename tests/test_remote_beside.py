@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rasterio
+from vectorize_cases import collection, patches, vectorize, write_labels
 
 from pipeline import files
 from pipeline.remote import prepare
@@ -94,3 +95,13 @@ def test_a_world_file_places_a_raster(bucket, tmp_path):
         inspect_raster(path, alone=stands_alone(path))
     put(bucket, "world/a.tfw", b"2\n0\n0\n-2\n500001\n5600000\n")
     assert inspect_raster(path, alone=stands_alone(path)).georef.transform[:3] == (2, 0, 500_000)
+
+
+def test_label_rasters_alone_take_few_requests_and_give_the_same_polygons(bucket, tmp_path):
+    here = write_labels(tmp_path / "map.tif", patches())
+    there = put(bucket, "maps/map.tif", here.read_bytes())
+    assert vectorize(here, tmp_path / "here") == 0
+    bucket.door.seen()
+    assert vectorize(there, tmp_path / "there") == 0
+    assert len(bucket.door.seen()) <= 16
+    assert collection(tmp_path / "there") == collection(tmp_path / "here")

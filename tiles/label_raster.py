@@ -34,19 +34,22 @@ class LabelRasterInfo:
         path: What GDAL opens.
         ground: Where it lies, or its pixels alone.
         names: Names of its labels where the file has some, by label.
+        alone: Whether it was said, see `inspect_label_raster`, that nothing lies beside it.
     """
 
     path: str
     ground: Ground
     names: dict[int, str]
+    alone: bool = False
 
 
-def inspect_label_raster(path: str, *, in_pixels: bool = False) -> LabelRasterInfo:
+def inspect_label_raster(path: str, *, in_pixels: bool = False, alone: bool = False) -> LabelRasterInfo:
     """Open a label raster and check that it can be made into polygons.
 
     Args:
         path: Path or URL that GDAL opens.
         in_pixels: Whether polygons are wanted in pixels, so that it does not matter where the raster lies.
+        alone: Whether it is known that nothing lies beside it, so that nothing is looked for.
 
     Raises:
         RasterError: If it is missing, not a raster, not georeferenced, or not of one band of integers.
@@ -55,10 +58,10 @@ def inspect_label_raster(path: str, *, in_pixels: bool = False) -> LabelRasterIn
         check_file(path, RasterError)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with open_raster(path) as dataset:
+            with open_raster(path, alone=alone) as dataset:
                 _check_samples(path, dataset)
                 ground = PixelPlane(dataset.height, dataset.width) if in_pixels else _placed(path, dataset)
-                return LabelRasterInfo(path, ground, _names(dataset))
+                return LabelRasterInfo(path, ground, _names(dataset), alone)
     except (rasterio.errors.RasterioIOError, OSError, UnicodeError) as error:
         raise unreadable(path, error) from error
 
@@ -100,14 +103,16 @@ class LabelRaster:
 
     Args:
         path: Path or URL that GDAL opens.
+        alone: Whether it is known that nothing lies beside it, so that nothing is looked for.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, alone: bool = False) -> None:
         self.path = path
+        self.alone = alone
         self._local = threading.local()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return LabelRaster, (self.path,)
+        return LabelRaster, (self.path, self.alone)
 
     def read(self, window: Window) -> CodedLabels:
         """Labels of a window; none where nothing was measured, and beyond the raster.
@@ -153,5 +158,5 @@ class LabelRaster:
         if getattr(self._local, "dataset", None) is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                return keep_open(self, open_raster(self.path, sharing=False))
+                return keep_open(self, open_raster(self.path, alone=self.alone, sharing=False))
         return self._local.dataset

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pipeline.errors import PlanError
@@ -18,11 +19,11 @@ from pipeline.polygon_plan import (
 from pipeline.rasters import expand, raster_ids
 from pipeline.reasons import folder_reason, result_reasons
 from pipeline.remote import prepare
+from pipeline.remote_rasters import inspect_all
 from pipeline.remote_reasons import writing_reasons
 from pipeline.runner_reasons import remote_reasons
 from pipeline.vectorizing.options import VectorizeOptions
 from tiles.georef import Georef
-from tiles.inspect import RasterError
 from tiles.label_raster import LabelRasterInfo, inspect_label_raster
 
 OURS = "labels"
@@ -53,12 +54,8 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     prepare(options.beam, (*options.rasters, options.aoi, options.output, options.work_folder))
     paths, reasons = expand(options.rasters)
     reasons += remote_reasons(options)
-    infos = []
-    for path in paths:
-        try:
-            infos.append(inspect_label_raster(path, in_pixels=options.pixel_coordinates))
-        except RasterError as error:
-            reasons.append(str(error))
+    inspect = partial(inspect_label_raster, in_pixels=options.pixel_coordinates)
+    infos = inspect_all(paths, inspect, reasons)
     for what, folder in (("--output", options.output), ("--work", options.work)):
         reason = folder_reason(what, folder) if folder is not None else None
         reasons += [reason] if reason else []
@@ -70,7 +67,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     known = [*names.values(), "the numbers of other labels"] if names else ["numbers alone, and no names"]
     reasons += unknown_class_reasons(unknown, known, infos[0].path) if infos else []
     rasters = tuple(
-        LabelledRaster(name, info.path, info.ground)
+        LabelledRaster(name, info.path, info.ground, alone=info.alone)
         for name, info in zip(raster_ids([name_of(info.path) for info in infos]), infos, strict=True)
     )
     wanted = None if options.classes is None else tuple(sorted(x for x in labels.values() if x is not None))

@@ -16,7 +16,7 @@ from pipeline.graph import make_polygons
 from pipeline.layout import RunFolder
 from pipeline.manifest import polygon_settings, polygons_entry, run_entry, write_manifest
 from pipeline.options import is_direct, runner_name
-from pipeline.polygon_plan import PolygonPlan
+from pipeline.polygon_plan import LabelledRaster, PolygonPlan
 from pipeline.publish import EndRun, Published, PublishRasters, clean_up, publish
 from pipeline.run import run_job
 from pipeline.vectorizing.plan import VectorizePlan
@@ -45,8 +45,8 @@ class RasterSheet:
 class RasterLabels:
     """The label rasters of a plan; it pickles as their paths."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        self._rasters = [LabelRaster(path) for path in paths]
+    def __init__(self, rasters: Sequence[LabelledRaster]) -> None:
+        self._rasters = [LabelRaster(raster.path, raster.alone) for raster in rasters]
 
     def read(self, sheet: RasterSheet, depth: int) -> CodedLabels:
         """Labels of a sheet and of `depth` pixels around it."""
@@ -89,7 +89,7 @@ def build(
 ) -> None:
     """Add the stages to an empty pipeline; see `pipeline.run.Build`."""
     polygons = plan.polygons
-    source = RasterLabels([raster.path for raster in polygons.rasters])
+    source = RasterLabels(polygons.rasters)
     sheets = (
         pipeline
         | "Rasters" >> beam.Create(range(len(polygons.rasters)))
