@@ -84,7 +84,7 @@ class CloseRegions(beam.DoFn):
         (raster, row, col), paths = element
         contents = [files.read_bytes(path) for path in sorted(paths)]
         key = self._made.key(raster, (row, col), contents)
-        made = self._made.get(key)
+        made = self._made.get(key, Made)
         if made is None:
             made = self._make((raster, row, col), contents)
             self._made.put(key, made)

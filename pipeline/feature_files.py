@@ -71,15 +71,6 @@ def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:
     )
 
 
-def write_made(
-    path: str, row: int, made: Sequence[Feature], area_attribute: str = "area_m2"
-) -> FeatureRecord | None:
-    """Write features that are in the order of their first pixels; see `record_of`."""
-    if made:
-        write_features(path, made)
-    return record_of(path, row, made, area_attribute)
-
-
 def record_of(path: str, row: int, made: Sequence[Feature], area_attribute: str) -> FeatureRecord | None:
     """What is said of features.
 

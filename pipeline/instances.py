@@ -20,8 +20,9 @@ from apache_beam.metrics import Metrics
 
 from pipeline import files
 from pipeline.aoi import clipped
-from pipeline.feature_files import feature_options, write_made
+from pipeline.feature_files import feature_options
 from pipeline.layout import RunFolder, prediction_store
+from pipeline.made import Made, MadeBefore, make_features
 from pipeline.plan import Plan
 from pipeline.raster_plan import Place
 from pipeline.sheets import Sheet, SheetRecord
@@ -186,6 +187,19 @@ def settlements(
         yield Settlement((raster, *place), own, away, {near: keys[near] for near in needed})
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What one sheet has settled.
+
+    Attributes:
+        features: Features of its things, by the row of sheets that their first pixels lie in.
+        patches: What of its things is painted on each sheet.
+    """
+
+    features: dict[int, Made]
+    patches: dict[Place, list[tuple[Any, ...]]]
+
+
 class SettleSheets(beam.DoFn):
     """Makes things of views: raster -> `FeatureRecord`, and under `PATCHES` sheet -> file of patches."""
 
@@ -195,16 +209,36 @@ class SettleSheets(beam.DoFn):
         self._timer = Metrics.distribution("terraseam", "settle_ms")
 
     def setup(self) -> None:
-        """Find the store."""
+        """Find the store, and what was settled before."""
         self._store = StoredInstances(self._plan)
+        self._made = MadeBefore(self._folder.made, self._plan.polygons())
 
     def process(self, element: Settlement) -> Iterator[Any]:
-        """Settle the things of one sheet; they are written as features and as patches."""
+        """Settle the things of one sheet, unless that was done before; they are written as features and as patches."""
         start = time.perf_counter()
-        things = self._things(element)
-        yield from self._features(element.sheet, things)
-        yield from self._patches(element.sheet, things)
+        raster, row, col = element.sheet
+        key = self._key(element)
+        settled = self._made.get(key, Settled)
+        if settled is None:
+            things = self._things(element)
+            settled = Settled(self._features(raster, things), self._patches(raster, things))
+            self._made.put(key, settled)
+        for first_row, made in settled.features.items():
+            record = made.at(self._folder.thing_features(raster, row, col, first_row))
+            if record is not None:
+                yield raster, record
+        for place, pieces in settled.patches.items():
+            path = self._folder.patches(raster, row, col, place)
+            files.write_bytes(path, pickle.dumps(pieces))
+            yield beam.pvalue.TaggedOutput(PATCHES, ((raster, *place), path))
         self._timer.update(round((time.perf_counter() - start) * 1000))
+
+    def _key(self, element: Settlement) -> str:
+        """The name of what is settled: by what the tiles have found, what belongs together, and the area of interest."""
+        raster, *place = element.sheet
+        area = self._plan.rasters[raster].area
+        parts = (element.groups, sorted(element.elsewhere), sorted(element.keys.items()), area)
+        return self._made.key(raster, place, [repr(parts).encode()])
 
     def _things(self, element: Settlement) -> list[Thing]:
         raster, row, col = element.sheet
@@ -215,8 +249,7 @@ class SettleSheets(beam.DoFn):
         alone = [(view.ref,) for view in stored[row, col].instances if view.ref not in grouped]
         return [settle([views[ref] for ref in group], lattice) for group in sorted([*element.groups, *alone])]
 
-    def _features(self, sheet: Sheet, things: list[Thing]) -> Iterator[Any]:
-        raster, row, col = sheet
+    def _features(self, raster: int, things: list[Thing]) -> dict[int, Made]:
         lattice, georef = self._plan.lattice(raster), self._plan.rasters[raster].georef
         wanted = set(self._plan.polygon_labels())
         polygons = self._plan.polygons()
@@ -226,23 +259,16 @@ class SettleSheets(beam.DoFn):
             chosen = [left for thing in chosen if (left := clip_thing(thing, area)) is not None]
         options, tolerance = feature_options(polygons, raster), polygons.tolerance(raster)
         made = thing_features(chosen, lattice, georef, options, tolerance)
-        for first_row, group in groupby(made, key=lambda feature: feature.first[0] // lattice.sheet_side):
-            path = self._folder.thing_features(raster, row, col, first_row)
-            record = write_made(path, first_row, list(group))
-            if record is not None:
-                yield raster, record
+        rows = groupby(made, key=lambda feature: feature.first[0] // lattice.sheet_side)
+        return {first_row: make_features(first_row, list(group), georef) for first_row, group in rows}
 
-    def _patches(self, sheet: Sheet, things: list[Thing]) -> Iterator[Any]:
-        raster, row, col = sheet
+    def _patches(self, raster: int, things: list[Thing]) -> dict[Place, list[tuple[Any, ...]]]:
         side = self._plan.lattice(raster).sheet_side
         shown: dict[Place, list[tuple[Any, ...]]] = {}
         for thing in things:
             for place, patch in patches(thing, side):
                 shown.setdefault(place, []).append(tuple(patch))
-        for place, pieces in shown.items():
-            path = self._folder.patches(raster, row, col, place)
-            files.write_bytes(path, pickle.dumps(pieces))
-            yield beam.pvalue.TaggedOutput(PATCHES, ((raster, *place), path))
+        return shown
 
 
 class PaintSheets(beam.DoFn):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from pipeline.feature_files import FeatureRecord, feature_options, features_as_b
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.store import StoreError, sealed, unsealed
 from pipeline.version import version
-from tiles.features import features
+from tiles.features import Feature, features
+from tiles.ground import Ground
 from tiles.neighbours import Neighbourhood
 from tiles.regions import Regions
 from tiles.seams import SeamSummary
@@ -28,6 +30,8 @@ MADE_VERSION = 2
 """Raised by hand when other features or fragments can be made of the same label maps, or are kept in another form."""
 
 SUFFIX = ".made"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,17 @@ def make_regions(
         traced: The regions along pixel edges and what lies near them.
     """
     ground = plan.rasters[raster].ground
-    found = features(regions, ground, feature_options(plan, raster), traced)
+    return make_features(row, features(regions, ground, feature_options(plan, raster), traced), ground)
+
+
+def make_features(row: int, found: Sequence[Feature], ground: Ground) -> Made:
+    """Keep features, which are in the order of their first pixels.
+
+    Args:
+        row: Row of the sheets that their first pixels lie in.
+        found: The features.
+        ground: Where their raster lies.
+    """
     record = record_of("", row, found, ground.area_attribute)
     return Made(record, features_as_bytes(found) if found else b"")
 
@@ -109,8 +123,8 @@ class MadeBefore:
                 digest.update(f"{len(part)}".encode() + part)
         return digest.hexdigest()
 
-    def get(self, key: str) -> Made | None:
-        """What was made under a name; None where there is nothing, or only something damaged."""
+    def get(self, key: str, kind: type[T]) -> T | None:
+        """What of a kind was made under a name; None where there is nothing, or only something damaged."""
         path = self._path(key)
         if self._plan.anew or not files.exists(path):
             return None
@@ -120,9 +134,9 @@ class MadeBefore:
             return None
         files.touch(path)
         found = pickle.loads(packed)
-        return found if isinstance(found, Made) else None
+        return found if isinstance(found, kind) else None
 
-    def put(self, key: str, made: Made) -> None:
+    def put(self, key: str, made: object) -> None:
         """Keep what was made, whole or not at all."""
         files.write_bytes(self._path(key), sealed(pickle.dumps(made), kind="made"))
 

@@ -105,7 +105,7 @@ class VectorizeSheets(beam.DoFn):
         depth = self._plan.depth(raster)
         labels, scores = self._source.read(element, depth), self._source.scores(element)
         key = self._made.key(raster, element.place[1:], (labels.codes, labels.table, scores))
-        made = self._made.get(key)
+        made = self._made.get(key, Made)
         if made is None:
             made = self._make(element.place, labels, scores)
             self._made.put(key, made)

@@ -21,6 +21,7 @@ from planted_things import Detector, bar, disk, plant
 from segment_cases import assert_ways_change_no_byte, labels, manifest, results, segment
 
 import pipeline.inference
+import pipeline.instances
 from models.card import Card, ClassInfo, NetworkFile
 from models.engines.engine import Engine
 from models.instances import ChipAnswer
@@ -187,6 +188,34 @@ def test_a_finished_run_called_again_calls_no_network(scene, bundle, tmp_path, d
     assert (tmp_path / "scene" / "labels.tif").read_bytes() == before[0]
     assert segment(scene, bundle, tmp_path, "--force") == 0
     assert (detector.calls, results(tmp_path)) == (2 * calls, before)
+
+
+@pytest.mark.usefixtures("detector")
+@pytest.mark.parametrize("options", [(), ("--simplify", "1", "--min-area", "9")])
+def test_of_a_changed_raster_only_what_changed_is_settled(scene, bundle, tmp_path, monkeypatch, options):
+    settled = []
+    settle = pipeline.instances.settle
+    monkeypatch.setattr(
+        pipeline.instances, "settle", lambda views, lattice: settled.append(views) or settle(views, lattice)
+    )
+    out, cold = tmp_path / "out", tmp_path / "cold"
+    assert segment(scene, bundle, out, "--sheet", "512", *options) == 0
+    every = len(settled)
+    assert every > 8
+    with rasterio.open(scene, "r+") as dataset:
+        dataset.write(np.full((1, 20, 30), 77, np.uint8), window=((1200, 1220), (120, 150)))
+    settled.clear()
+    assert segment(scene, bundle, out, "--sheet", "512", *options) == 0
+    assert 0 < len(settled) < every / 2
+    assert segment(scene, bundle, cold, "--sheet", "512", *options) == 0
+    assert results(out) == results(cold)
+    # What hangs on the area, or on options, is settled anew.
+    aoi = write_area(tmp_path / "area.geojson", scene, [ROUGH])
+    for name, more in (("some", ("--aoi", aoi)), ("large", ("--min-area", "3000"))):
+        said = ("--sheet", "512", *options, *more)
+        assert segment(scene, bundle, tmp_path / name, *said, "--work", out / ".work") == 0
+        assert segment(scene, bundle, tmp_path / f"{name}_cold", *said) == 0
+        assert results(tmp_path / name) == results(tmp_path / f"{name}_cold")
 
 
 def test_tiles_on_which_there_was_no_room_for_more_are_told(scene, bundle, tmp_path, detector, capsys):
