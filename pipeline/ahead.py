@@ -1,7 +1,8 @@
-"""Beginning with the next thing before the last one is done."""
+"""Working on a few things at once, whose results keep their order, and never on the same thing twice."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -67,3 +68,26 @@ class Ahead(Generic[A, B]):
                 future.cancel()
             self._begun.clear()
             raise
+
+
+class OneEach:
+    """Lets one thread at a time into a block of some name; those of other names go on."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._names: dict[str, tuple[threading.Lock, int]] = {}
+
+    @contextlib.contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Be the only one in a block of a name."""
+        with self._lock:
+            lock, inside = self._names.get(name, (threading.Lock(), 0))
+            self._names[name] = lock, inside + 1
+        try:
+            with lock:
+                yield
+        finally:
+            with self._lock:
+                _, inside = self._names.pop(name)
+                if inside > 1:
+                    self._names[name] = lock, inside - 1

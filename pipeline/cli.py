@@ -99,7 +99,7 @@ def _plan(options: SegmentOptions, as_json: bool) -> int:
         plan = make_plan(options)
     except PlanError as error:
         if as_json:
-            print(json.dumps({"reasons": error.reasons}, indent=2))
+            show(json.dumps({"reasons": error.reasons}, indent=2))
         return fail(str(error), IMPOSSIBLE)
     ahead = foresee(plan)
     show(json.dumps(plan_json(plan, ahead), indent=2) if as_json else describe_plan(plan, ahead))

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pipeline.signatures import without_signatures
 from pipeline.units import count
+from tiles.signatures import without_secrets
 
 DONE, FAILED, IMPOSSIBLE, QUARANTINED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -23,18 +23,18 @@ def fail(message: str, status: int) -> int:
 
 def say_to_user(message: str) -> None:
     """Tell the user something beside the results."""
-    print(f"terraseam: {without_signatures(message)}", file=sys.stderr)
+    print(f"terraseam: {without_secrets(message)}", file=sys.stderr)
 
 
 def note_to_user(notes: Iterable[str]) -> None:
     """Tell the user what they should know beforehand, a line each."""
     for note in notes:
-        print(without_signatures(note), file=sys.stderr)
+        print(without_secrets(note), file=sys.stderr)
 
 
 def show(words: str) -> None:
     """Show the user what was asked for, whoever reads it: people or programs."""
-    print(without_signatures(words), flush=True)
+    print(without_secrets(words), flush=True)
 
 
 def tell_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Mapping[str, Any]], str]) -> int:

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from pipeline.signatures import without_signatures
 from tiles.inspect import is_local
+from tiles.signatures import without_secrets
 
 UMASK = os.umask(0)
 """What files of this process are not allowed; it can only be read by setting it, which threads must not do."""
@@ -119,9 +119,9 @@ def write_bytes(path: str, data: bytes) -> None:
 
 
 def write_json(path: str, record: Mapping[str, Any]) -> None:
-    """Write a record as JSON for people to read, whole or not at all, without the signatures of addresses."""
+    """Write a record as JSON for people to read, whole or not at all, without secrets of addresses."""
     text = orjson.dumps(record, option=orjson.OPT_INDENT_2).decode()
-    write_bytes(path, without_signatures(text).encode() + b"\n")
+    write_bytes(path, without_secrets(text).encode() + b"\n")
 
 
 @contextlib.contextmanager

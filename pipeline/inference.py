@@ -20,7 +20,7 @@ from pipeline.layout import converted_folder
 from pipeline.plan import Plan
 from pipeline.sheets import Clock, Sheet
 from pipeline.store import Entry
-from pipeline.troubles import NotANumberError, StoppedError
+from pipeline.troubles import NotANumberError, OutdatedError
 from tiles.instances import SheetInstances, TileInstance, tile_instances
 from tiles.source import Chip
 from tiles.stitch import LabelMap, stitch_ring, stitcher
@@ -30,8 +30,8 @@ GPU_CALLS = 2
 
 
 @dataclass(frozen=True)
-class Job:
-    """A sheet that is inferred.
+class ReadSheet:
+    """A sheet that was read, and is inferred.
 
     Attributes:
         sheet: Which one.
@@ -52,46 +52,47 @@ class SheetInference:
     Args:
         plan: The run.
         workers: Processes that share this machine.
-        stopped: When set, sheets are given up at their next tile.
+        is_at_hand: Whether sheets are to be inferred with a profile still; asked before every tile. It may raise an
+            error that ends what it is asked for.
     """
 
-    def __init__(self, plan: Plan, workers: int, stopped: threading.Event) -> None:
+    def __init__(self, plan: Plan, workers: int, is_at_hand: Callable[[Profile], bool]) -> None:
         self._plan = plan
         self._workers = workers
-        self._stopped = stopped
+        self._is_at_hand = is_at_hand
         self._turn = threading.Lock()
 
-    def entry(self, job: Job) -> tuple[Entry, int]:
+    def entry(self, read: ReadSheet) -> tuple[Entry, int]:
         """What the store keeps of a sheet, and how many tiles it took.
 
         Raises:
             NotANumberError: If the network answers NaN.
-            StoppedError: If the run has failed elsewhere.
+            OutdatedError: If sheets are to be inferred with another profile now.
         """
-        return self._find(job) if self._plan.card.task == "instances" else self._label(job)
+        return self._find(read) if self._plan.card.task == "instances" else self._label(read)
 
-    def _label(self, job: Job) -> tuple[LabelMap, int]:
+    def _label(self, read: ReadSheet) -> tuple[LabelMap, int]:
         """The label map of a sheet, and how many tiles it took."""
-        raster, row, col = job.sheet
+        raster, row, col = read.sheet
         lattice = self._plan.lattice(raster)
         stitch = stitcher(self._plan.stitch, lattice, (row, col), len(self._plan.card.classes))
-        valid = job.chip.valid[lattice.sheet_window(row, col).within(job.chip.window)]
+        valid = read.chip.valid[lattice.sheet_window(row, col).within(read.chip.window)]
         ring = stitch_ring(self._plan.stitch)
         tiles = [tile for tile in lattice.sheet_tiles(row, col, ring) if stitch.needs(tile, valid)]
         if tiles:
-            with closing(self._answers(self._engine(job.profile).logits, job, tiles)) as answers:
+            with closing(self._answers(self._engine(read.profile).logits, read, tiles)) as answers:
                 for tile, logits in answers:
                     if np.isnan(logits).any():
                         raise NotANumberError(f"{self._plan.card.name} answers NaN for tile {tile}")
-                    with job.clock.time("stitch"):
+                    with read.clock.time("stitch"):
                         stitch.add(tile, logits)
-        with job.clock.time("stitch"):
+        with read.clock.time("stitch"):
             return stitch.label_map(np.ascontiguousarray(valid)), len(tiles)
 
-    def _find(self, job: Job) -> tuple[SheetInstances, int]:
+    def _find(self, read: ReadSheet) -> tuple[SheetInstances, int]:
         """What the tiles of a sheet find, and how many tiles it took."""
-        raster, row, col = job.sheet
-        lattice, chip = self._plan.lattice(raster), job.chip
+        raster, row, col = read.sheet
+        lattice, chip = self._plan.lattice(raster), read.chip
         instances: list[TileInstance] = []
         full = 0
         tiles = [
@@ -100,9 +101,9 @@ class SheetInference:
             if chip.valid[lattice.core_window(*tile).within(chip.window)].any()
         ]
         if tiles:
-            with closing(self._answers(self._detector(job.profile).instances, job, tiles)) as answers:
+            with closing(self._answers(self._detector(read.profile).instances, read, tiles)) as answers:
                 for tile, answer in answers:
-                    with job.clock.time("stitch"):
+                    with read.clock.time("stitch"):
                         valid = chip.valid[lattice.read_window(*tile).within(chip.window)]
                         instances.extend(tile_instances(answer.instances, lattice, tile, valid))
                         full += answer.full
@@ -110,19 +111,19 @@ class SheetInference:
         return SheetInstances(np.ascontiguousarray(valid), tuple(instances), full), len(tiles)
 
     def _answers(
-        self, ask: Callable[[np.ndarray], Iterable[Any]], job: Job, tiles: list[Tile]
+        self, ask: Callable[[np.ndarray], Iterable[Any]], read: ReadSheet, tiles: list[Tile]
     ) -> Generator[tuple[Tile, Any], None, None]:
         """What the network says of tiles, one after another; the generator must be closed for others to have their turn."""
-        samples = job.profile.samples
-        at_once = GPU_CALLS if job.profile.device == "gpu" else self._calls(job.profile)
-        lattice = self._plan.lattice(job.sheet[0])
+        samples = read.profile.samples
+        at_once = GPU_CALLS if read.profile.device == "gpu" else self._calls(read.profile)
+        lattice = self._plan.lattice(read.sheet[0])
         # Of two sheets that take turns tile by tile both would end late, and none be read meanwhile.
         with self._turn:
-            answers = infer_tiles(ask, job.chip, lattice, tiles, samples, at_once)
+            answers = infer_tiles(ask, read.chip, lattice, tiles, samples, at_once)
             while True:
-                if self._stopped.is_set():
-                    raise StoppedError("another sheet has ended the run")
-                with job.clock.time("infer"):
+                if not self._is_at_hand(read.profile):
+                    raise OutdatedError("sheets are inferred in another way now")
+                with read.clock.time("infer"):
                     answer = next(answers, None)
                 if answer is None:
                     return

@@ -10,7 +10,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _AGAIN = 0.05
@@ -26,17 +26,21 @@ def listening() -> Iterator[None]:
     Where Ctrl-C is ignored, as by programs in the background, it stays so.
     """
     _asked.clear()
+    again = _Again(sys.unraisablehook)
     wanted = [
         number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN
     ]
     before = {number: signal.signal(number, _interrupt) for number in wanted}
-    hook, sys.unraisablehook = sys.unraisablehook, _raise_again
+    sys.unraisablehook = again
     try:
         yield
     finally:
-        sys.unraisablehook = hook
+        sys.unraisablehook = again.hook
         for number, handler in before.items():
             signal.signal(number, handler)
+        dropped = again.end()
+    if dropped:
+        raise KeyboardInterrupt
 
 
 def was_interrupted() -> bool:
@@ -55,9 +59,28 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _raise_again(dropped: Any) -> None:
-    """Take an exception that Python drops; an interruption is raised again, outside of what dropped it."""
-    if issubclass(dropped.exc_type, KeyboardInterrupt):
-        threading.Timer(_AGAIN, interrupt_main_thread).start()
-    else:
-        sys.__unraisablehook__(dropped)
+class _Again:
+    """Takes exceptions that Python drops; an interruption is raised again, outside of what dropped it.
+
+    Args:
+        hook: What takes all others.
+    """
+
+    def __init__(self, hook: Callable[[Any], Any]) -> None:
+        self.hook = hook
+        self._timer: threading.Timer | None = None
+
+    def __call__(self, dropped: Any) -> None:
+        """Take one."""
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            self._timer = threading.Timer(_AGAIN, interrupt_main_thread)
+            self._timer.start()
+        else:
+            self.hook(dropped)
+
+    def end(self) -> bool:
+        """Raise none again from now on; whether there was one that was not yet."""
+        if self._timer is None or self._timer.finished.is_set():
+            return False
+        self._timer.cancel()
+        return True

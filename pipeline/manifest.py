@@ -21,8 +21,10 @@ from pipeline.options import SegmentOptions
 from pipeline.plan import Plan
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.quarantine import write_quarantine
+from pipeline.sheets import STAGES
 from pipeline.tally import Tally
 from tiles.ground import PixelPlane
+from tiles.signatures import unsigned, without_secrets
 
 if TYPE_CHECKING:
     from pipeline.feature_files import FeatureRecord
@@ -87,9 +89,7 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
         profile = sheet.pop("profile")
         if profile not in profiles:
             profiles.append(profile)
-    stages = {
-        stage: sum(sheet["seconds"][stage] for sheet in sheets) for stage in ("read", "infer", "stitch")
-    }
+    stages = {stage: sum(sheet["seconds"][stage] for sheet in sheets) for stage in STAGES}
     return {
         **run_entry(started, (*PACKAGES, *ENGINE_PACKAGES[plan.engine]), plan.options),
         "model": _model(plan),
@@ -247,7 +247,7 @@ def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
     seen = tally.measured + nothing
     return {
         "id": planned.id,
-        "path": planned.path,
+        "path": without_secrets(unsigned(planned.path)),
         "folder": result_folder(plan.output, planned.id),
         "published": bool(published.files),
         "height": ground.height,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from pipeline.feature_files import FeatureRecord
 from pipeline.layout import RunFolder, manifest_path, result_folder
 from pipeline.polygon_files import FILES, write_polygons
 from pipeline.polygon_plan import PolygonPlan
+from pipeline.remote_errors import RemoteFileError
 from pipeline.vectorize import VectorRecord
 
 MoreFiles = Callable[[Path, int, tuple[VectorRecord, ...]], None]
@@ -163,4 +165,9 @@ def publish(
 
 def clean_up(ended: beam.PCollection, folder: RunFolder) -> None:
     """Remove a run's intermediate files when it has ended, where nobody else may be left to do it."""
-    _ = ended | "NoWayBack" >> beam.Reshuffle() | "CleanUp" >> beam.Map(lambda _: folder.remove())
+
+    def remove(_: int) -> None:
+        with contextlib.suppress(RemoteFileError):  # What is left there changes nothing.
+            folder.remove()
+
+    _ = ended | "NoWayBack" >> beam.Reshuffle() | "CleanUp" >> beam.Map(remove)

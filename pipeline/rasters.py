@@ -8,12 +8,11 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from pipeline.remote_errors import is_web
+from pipeline.remote_errors import file_name
 from pipeline.remote_rasters import expand_remote
-from pipeline.signatures import unsigned
 from tiles.inspect import SUFFIXES, RasterError, is_local
+from tiles.signatures import unsigned
 
 VECTORS = frozenset({".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".geoparquet"})
 """Endings of the files of polygons that are taken from a folder."""
@@ -33,7 +32,7 @@ def expand(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
     for argument in arguments:
         try:
             for path in _expand_one(argument):
-                paths.setdefault(_absolute(path), path)
+                paths.setdefault(unsigned(_absolute(path)), path)
         except RasterError as error:
             problems.append(str(error))
         except OSError as error:
@@ -104,7 +103,7 @@ def raster_ids(paths: Sequence[str]) -> list[str]:
 
 
 def _stem(path: str) -> str:
-    stem = Path(urlsplit(path).path if is_web(path) else path).stem
+    stem = Path(file_name(path)).stem
     return "".join(char if char.isalnum() or char in "._-" else "_" for char in stem).lstrip(".") or "raster"
 
 

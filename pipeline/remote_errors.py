@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +32,18 @@ def scheme_of(path: str) -> str:
 def is_web(path: str) -> bool:
     """Whether an address is that of a web server."""
     return scheme_of(path) in ("http", "https")
+
+
+def host_of(url: str) -> str:
+    """The server of an address, and its port; empty where it names none."""
+    return url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+
+
+def file_name(path: str) -> str:
+    """The name of a file, the last part of its path or address."""
+    if is_web(path.removeprefix("/vsicurl/")):
+        path = re.split("[?#]", path, maxsplit=1)[0]
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def bucket_of(path: str) -> str:

@@ -31,6 +31,7 @@ from pipeline.remote_errors import RemoteFileError
 from pipeline.runner import beam_pipeline, is_local_run, worker_processes, worker_watchdog
 from pipeline.runner_reasons import is_dataflow
 from tiles.inspect import is_local
+from tiles.signatures import without_secrets
 
 CONTINUE = f"what was inferred is kept: {AGAIN}"
 
@@ -137,6 +138,7 @@ def run_job(job: Job, build: Build, sheets: int = 0) -> dict[str, Any] | None:
         hope = "" if name in HOPELESS else f"; {CONTINUE}"
         raise RunError(f"{cause}{hope}{details}") from error
     finally:
+        hide_secrets(log)
         with contextlib.suppress(RemoteFileError):  # What is left there changes nothing.
             files.remove_tree(folder.staging)
     files.remove_tree(folder.path)
@@ -174,6 +176,14 @@ def worker_log(folder: RunFolder) -> Path:
     if is_local(folder.path):
         return Path(folder.path) / "workers.log"
     return Path(tempfile.gettempdir()) / f"terraseam-{os.getpid()}-workers.log"
+
+
+def hide_secrets(log: Path) -> None:
+    """Take out of what workers said what lets in of addresses; their libraries know nothing of that."""
+    with contextlib.suppress(OSError):
+        said = log.read_text(errors="replace")
+        if without_secrets(said) != said:
+            log.write_text(without_secrets(said))
 
 
 def tell_death(cause: str) -> int:

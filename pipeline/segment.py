@@ -10,7 +10,6 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -23,8 +22,8 @@ from apache_beam.transforms.window import GlobalWindows
 
 from models.engines.profile import Profile, execution_profile
 from pipeline import files
-from pipeline.ahead import Ahead
-from pipeline.inference import Job, SheetInference
+from pipeline.ahead import Ahead, OneEach
+from pipeline.inference import ReadSheet, SheetInference
 from pipeline.keys import plan_recipe, sheet_key
 from pipeline.known_sheets import KnownSheets
 from pipeline.layout import RunFolder, prediction_store
@@ -32,15 +31,22 @@ from pipeline.plan import Plan
 from pipeline.remote import prepare
 from pipeline.retries import GaveUpError, persistently
 from pipeline.sheets import SHEETS_AT_ONCE, STAGES, Clock, Sheet, SheetRecord
-from pipeline.signatures import without_signatures
 from pipeline.store import entry_key, nothing_measured
-from pipeline.troubles import is_out_of_memory, is_unreadable, is_worth_another_call, one_line
+from pipeline.troubles import (
+    OutdatedError,
+    StoppedError,
+    is_out_of_memory,
+    is_unreadable,
+    is_worth_another_call,
+    one_line,
+)
+from tiles.signatures import without_secrets
 from tiles.source import Chip, RasterSource
 from tiles.stitch import stitch_ring
 
 
 @dataclass(frozen=True)
-class Way:
+class Execution:
     """How sheets are inferred.
 
     Attributes:
@@ -71,16 +77,18 @@ class SegmentSheets(beam.DoFn):
         """Open nothing yet: rasters and network are opened by the first sheet that needs them."""
         plan, options = self._plan, self._plan.options
         prepare(options.beam, (*plan.bundles, *(raster.path for raster in plan.rasters), options.work_folder))
-        self._way = self._way_of(execution_profile(options.batch_size, plan.engine, options.precision))
+        self._execution = self._execution_of(
+            execution_profile(options.batch_size, plan.engine, options.precision)
+        )
         self._changing = threading.Lock()
-        self._keys: dict[str, threading.Lock] = {}
+        self._keys = OneEach()
         self._store = prediction_store(plan)
         self._sources: dict[int, RasterSource] = {}
         # One thread reads, for all: what it has decoded of a raster serves the next sheet.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
         # Workers on other machines have a thread a core from Beam, each with sheets of its own.
         self._ahead = Ahead(self._done, SHEETS_AT_ONCE if options.runs_here else 1)
-        self._inference = SheetInference(plan, self._workers, self._ahead.stopped)
+        self._inference = SheetInference(plan, self._workers, self._is_at_hand)
 
     def process(self, element: Sheet) -> Iterator[SheetRecord]:
         """Segment one sheet, unless the store has it; records come in order, the last of them in the end."""
@@ -111,15 +119,26 @@ class SegmentSheets(beam.DoFn):
         files.write_bytes(self._run_folder.sheet_done(*element), json.dumps(asdict(record)).encode())
         return record
 
-    def _way_of(self, profile: Profile) -> Way:
-        return Way(profile, plan_recipe(self._plan, profile))
+    def _is_at_hand(self, profile: Profile) -> bool:
+        """Whether sheets are inferred with a profile now; another one has found too little memory for it otherwise.
+
+        Raises:
+            StoppedError: If the run has failed at another sheet.
+        """
+        if self._ahead.stopped.is_set():
+            raise StoppedError("another sheet has ended the run")
+        return profile == self._execution.profile
+
+    def _execution_of(self, profile: Profile) -> Execution:
+        return Execution(profile, plan_recipe(self._plan, profile))
 
     def _known_record(self, element: Sheet) -> SheetRecord | None:
         """The record of a sheet of an unchanged raster that the store has; None for others."""
-        key = None if self._plan.options.force else self._known(element[0], self._way).get(*element[1:])
+        execution = self._execution
+        key = None if self._plan.options.force else self._known(element[0], execution).get(*element[1:])
         if key is None or not self._store.intact(key):
             return None
-        return SheetRecord(*element, key, True, 0, Clock().seconds, self._way.profile.to_json())
+        return SheetRecord(*element, key, True, 0, Clock().seconds, execution.profile.to_json())
 
     def _segment(self, element: Sheet, clock: Clock) -> SheetRecord:
         """Read a sheet, and run the network on it unless the store has what it would say.
@@ -130,10 +149,10 @@ class SegmentSheets(beam.DoFn):
         chip, reads = persistently(
             lambda: self._read(element, clock), is_unreadable, between=self._sources.clear
         )
-        (record, way), calls = persistently(
+        (record, execution), calls = persistently(
             lambda: self._predict(chip, element, clock), is_worth_another_call
         )
-        self._known(element[0], way).put(*element[1:], record.key)
+        self._known(element[0], execution).put(*element[1:], record.key)
         return replace(record, attempts=max(reads, calls))
 
     def _read(self, element: Sheet, clock: Clock) -> Chip:
@@ -143,40 +162,34 @@ class SegmentSheets(beam.DoFn):
 
         return self._reader.submit(read).result()
 
-    def _predict(self, chip: Chip, element: Sheet, clock: Clock) -> tuple[SheetRecord, Way]:
+    def _predict(self, chip: Chip, element: Sheet, clock: Clock) -> tuple[SheetRecord, Execution]:
         """What becomes of a sheet whose pixels are known, and how it was inferred."""
-        way, lattice = self._way, self._plan.lattice(element[0])
+        execution, lattice = self._execution, self._plan.lattice(element[0])
         things = self._plan.card.task == "instances"
-        key = sheet_key(way.recipe, chip, lattice, element[1:], self._plan.stitch, placed=things)
-        profile = way.profile.to_json()
-        with self._alone(key):
+        key = sheet_key(execution.recipe, chip, lattice, element[1:], self._plan.stitch, placed=things)
+        profile = execution.profile.to_json()
+        # A sheet of the same pixels waits, and finds it in the store.
+        with self._keys.alone(key):
             if not self._plan.options.force and self._store.intact(key):
-                return SheetRecord(*element, key, True, 0, clock.seconds, profile), way
+                return SheetRecord(*element, key, True, 0, clock.seconds, profile), execution
             try:
-                entry, tiles = self._inference.entry(Job(element, chip, way.profile, clock))
+                entry, tiles = self._inference.entry(ReadSheet(element, chip, execution.profile, clock))
             except Exception as error:
-                if not is_out_of_memory(error) or way.profile.samples == 1:
-                    raise
-                self._ask_for_less(way)
+                if not isinstance(error, OutdatedError):
+                    if not is_out_of_memory(error) or execution.profile.samples == 1:
+                        raise
+                    self._ask_for_less(execution)
                 return self._predict(chip, element, clock)
             self._store.put(key, entry)
-        return SheetRecord(*element, key, False, tiles, clock.seconds, profile), way
+        return SheetRecord(*element, key, False, tiles, clock.seconds, profile), execution
 
-    @contextmanager
-    def _alone(self, key: str) -> Iterator[None]:
-        """Be the only one on a content key: a sheet of the same pixels waits, and finds it in the store."""
-        lock = self._keys.setdefault(key, threading.Lock())
-        with lock:
-            try:
-                yield
-            finally:
-                self._keys.pop(key, None)
-
-    def _ask_for_less(self, way: Way) -> None:
+    def _ask_for_less(self, execution: Execution) -> None:
         """Halve the tiles a call, unless another sheet has done so; results of other profiles are kept under other keys."""
         with self._changing:
-            if self._way is way:
-                self._way = self._way_of(replace(way.profile, samples=way.profile.samples // 2))
+            if self._execution is execution:
+                self._execution = self._execution_of(
+                    replace(execution.profile, samples=execution.profile.samples // 2)
+                )
 
     def _leave_out(self, element: Sheet, clock: Clock, given_up: GaveUpError) -> SheetRecord:
         """Let a sheet be nodata."""
@@ -185,12 +198,12 @@ class SegmentSheets(beam.DoFn):
         entry = nothing_measured(shape, things=self._plan.card.task == "instances")
         key = entry_key(entry)
         self._store.put(key, entry)
-        profile = self._way.profile.to_json()
-        cause = without_signatures(one_line(given_up.__cause__ or given_up))
+        profile = self._execution.profile.to_json()
+        cause = without_secrets(one_line(given_up.__cause__ or given_up))
         return SheetRecord(*element, key, False, 0, clock.seconds, profile, given_up.attempts, cause)
 
-    def _known(self, raster: int, way: Way) -> KnownSheets:
-        return KnownSheets(self._plan, raster, way.recipe)
+    def _known(self, raster: int, execution: Execution) -> KnownSheets:
+        return KnownSheets(self._plan, raster, execution.recipe)
 
     def _read_window(self, element: Sheet) -> Any:
         raster, row, col = element

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SHEETS_AT_ONCE = 2
-"""Sheets that a process of this machine works on: while the network is on one, the next is read and the last is kept."""
+"""Sheets that a process of this machine works on: while the network is on one, the last is kept, or the next is read."""
 
 Sheet = tuple[int, int, int]
 """Number of the raster in the plan, row and column of the sheet."""

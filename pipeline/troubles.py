@@ -15,6 +15,10 @@ class StoppedError(RuntimeError):
     """A sheet was given up, because its run has failed elsewhere."""
 
 
+class OutdatedError(RuntimeError):
+    """A sheet is to be inferred in another way than it was begun."""
+
+
 def is_unreadable(error: Exception) -> bool:
     """Whether a raster could not be read, which over a network may be otherwise a moment later."""
     return isinstance(error, RasterReadError)

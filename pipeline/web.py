@@ -10,9 +10,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from email.message import Message
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import urlsplit
 
-from pipeline.remote_errors import LATER
+from pipeline.remote_errors import LATER, host_of
 from pipeline.retries import WAITS_S, GaveUpError, persistently
 
 TIMEOUT_S = 15.0
@@ -67,7 +66,7 @@ def web_sentence(url: str, error: BaseException) -> str:
         return f"{url} cannot be read: the server answers {error.code} {error.reason}"
     cause = getattr(error, "reason", None) or error
     said = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-    return f"{url} cannot be read: the server {urlsplit(url).netloc} does not answer ({said})"
+    return f"{url} cannot be read: the server {host_of(url)} does not answer ({said})"
 
 
 @contextlib.contextmanager

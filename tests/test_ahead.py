@@ -1,9 +1,10 @@
 import threading
 import time
+from collections import Counter
 
 import pytest
 
-from pipeline.ahead import Ahead
+from pipeline.ahead import Ahead, OneEach
 
 
 def all_of(ahead, things):
@@ -66,3 +67,26 @@ def test_a_failure_is_raised_in_its_place_and_the_rest_is_given_up():
         time.sleep(0.01)
     assert done == [True]
     ahead.end()
+
+
+def test_of_a_name_one_is_let_in_at_a_time_however_many_wait():
+    each, lock = OneEach(), threading.Lock()
+    inside, most = Counter(), Counter()
+
+    def work(name):
+        with each.alone(name):
+            with lock:
+                inside[name] += 1
+                most[name] = max(most[name], inside[name])
+                most["all"] = max(most["all"], inside.total())
+            time.sleep(0.005)
+            with lock:
+                inside[name] -= 1
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "ab" * 12]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == {"a": 1, "b": 1, "all": 2}
+    assert not each._names

@@ -72,3 +72,23 @@ def test_a_command_in_the_background_goes_on_where_others_are_interrupted():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout == "goes on\n"
+
+
+def test_an_interruption_that_is_dropped_at_the_very_end_is_none_of_what_comes_after(monkeypatch):
+    monkeypatch.setattr("pipeline.interrupts._AGAIN", 0.5)
+    with pytest.raises(KeyboardInterrupt), listening():
+        Finalized()
+    time.sleep(0.7)
+
+
+def test_what_else_is_dropped_goes_where_it_went(monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", seen.append)
+
+    class Broken:
+        def __del__(self):
+            raise ValueError("no")
+
+    with listening():
+        Broken()
+    assert [str(one.exc_value) for one in seen] == ["no"]

@@ -28,11 +28,14 @@ def close(holder: Holder) -> None:
     holder._local.dataset = None
     if dataset is not None:
         dataset.close()
+        held = _held()
+        for one in [one for one in held if one() is holder]:
+            held.remove(one)
 
 
 def keep_open(holder: Holder, dataset: Any) -> Any:
     """Keep a dataset open for this thread, and close the one that it opened `MOST_OPEN` datasets ago."""
-    held: deque[weakref.ref[Any]] = _local.__dict__.setdefault("held", deque())
+    held = _held()
     holder._local.dataset = dataset
     held.append(weakref.ref(holder))
     while len(held) > MOST_OPEN:
@@ -40,3 +43,9 @@ def keep_open(holder: Holder, dataset: Any) -> Any:
         if oldest is not None:
             oldest._local.dataset = None
     return dataset
+
+
+def _held() -> deque[weakref.ref[Any]]:
+    """Who holds datasets of this thread, the oldest first."""
+    held: deque[weakref.ref[Any]] = _local.__dict__.setdefault("held", deque())
+    return held

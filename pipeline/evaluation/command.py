@@ -34,7 +34,7 @@ def run_evaluate(argv: Sequence[str]) -> int:
         return _evaluate(options)
     except EvaluateError as error:
         if options.json:
-            print(json.dumps({"reasons": error.reasons}, indent=2))
+            show(json.dumps({"reasons": error.reasons}, indent=2))
         return fail(str(error), IMPOSSIBLE)
     except (LabelRasterError, RasterError, VectorError) as error:
         return fail(str(error), IMPOSSIBLE)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +13,7 @@ import shapely
 
 from pipeline.errors import TrainError
 from pipeline.rasters import expand, expand_files, label_files, raster_ids
+from pipeline.remote_errors import file_name
 from pipeline.training.classes import Classes, classes_of_polygons, classes_of_rasters
 from pipeline.training.options import Truths
 from pipeline.units import count, listed
@@ -97,7 +97,7 @@ class Findings:
         """Take note of a file that cannot be read."""
         if skip:
             self.skipped += [sentence] * (sentence not in self.skipped)
-            self.skipped_names.add(Path(path).name)
+            self.skipped_names.add(file_name(path))
         else:
             self.reasons.append(f"{sentence}; mend or remove it, or pass --on-error skip")
 

@@ -1,0 +1,61 @@
+"""Addresses that give access to whoever has them: what lets in is used, and never written down."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+_SIGNED = frozenset({"x-amz-signature", "x-goog-signature", "signature", "sig"})
+"""Parameters of which one stands in every signed address, in small letters."""
+_WITH_SIGNATURE = re.compile(
+    r"x-(amz|goog)-.*|signature|sig|awsaccesskeyid|googleaccessid|key-pair-id|expires|policy"
+)
+"""Those that go with it."""
+_WITH_SIG = frozenset("sv ss srt sr sp se st spr sip sdd skoid sktid skt ske sks skv".split())  # noqa: SIM905 - a list to read
+"""Those that go with Azure's ``sig``; elsewhere they may mean anything."""
+
+_NAME = (
+    r"x-(?:amz|goog)-[\w-]+|sig|signature|awsaccesskeyid|googleaccessid|key-pair-id|policy|sas|jwt|md5|pwd|auth(?:key)?|"
+    r"(?:\w*[_-])?(?:token|secret|passw(?:or)?d|credentials?|(?:api|access)_?key)|accesstoken"
+)
+_PAIR = re.compile(
+    rf"""([?&;#]|%3F|%26)(?:{_NAME})(?:=|%3D)(?:(?!%26)[^\s&;#"'<>\\()\[\],])*""", re.IGNORECASE
+)
+"""A parameter that lets in, wherever it stands in a text: libraries name the last part of an address alone."""
+_PASSWORD = re.compile(r"""(?<=://)[^\s/@"'<>\\]+@""")
+_GONE = "\0"
+
+
+def unsigned(address: str) -> str:
+    """An address without what a signature adds to it, which is another one every time; every other path as it is.
+
+    What is signed is the rest of the address, so what is left says which file it is.
+    """
+    marks = [pair.partition("=")[0].lower() for pair in _query(address).split("&")]
+    if _SIGNED.isdisjoint(marks):
+        return address
+    parts = urlsplit(address)
+    kept = [
+        pair
+        for pair, name in zip(parts.query.split("&"), marks, strict=True)
+        if not _WITH_SIGNATURE.fullmatch(name) and not (name in _WITH_SIG and "sig" in marks)
+    ]
+    return urlunsplit(parts._replace(query="&".join(kept)))
+
+
+def _query(address: str) -> str:
+    if not address.lower().removeprefix("/vsicurl/").startswith(("http://", "https://")):
+        return ""
+    try:
+        return urlsplit(address).query
+    except ValueError:  # of a host that is none
+        return ""
+
+
+def without_secrets(text: str) -> str:
+    """A text in which addresses are without signatures, keys, tokens and passwords."""
+    text = _PASSWORD.sub("", text)
+    if _PAIR.search(text) is None:
+        return text
+    text = _PAIR.sub(lambda found: _GONE if found[1] == "?" else "", text.replace(_GONE, ""))
+    return text.replace(f"{_GONE}&", "?").replace(_GONE, "")
