@@ -39,7 +39,7 @@ STAGES = {
         "pipeline.close:CloseRegions.process",
     ],
     "features": ["tiles.features:features"],
-    "features, packed": ["pipeline.feature_files:write_made"],
+    "features, packed": ["pipeline.made:make_features"],
     "segment, the rest": ["pipeline.segment:SegmentSheets.process", "pipeline.segment:SegmentSheets._done"],
 }
 """What each stage is made of, by the modules that define it; of generators every step counts."""
