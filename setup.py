@@ -16,7 +16,7 @@ TEST = [
     "hypothesis>=6.100",
     "jax>=0.5",
     "pytest>=8",
-    "pytest-xdist>=3.6",
+    "pytest-xdist>=3.8",
     *REFERENCES,
     *DEPLOY,
     "boto3>=1.35",
