@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from pipeline.signatures import without_secrets
 from pipeline.units import count
-from tiles.signatures import without_secrets
 
 DONE, FAILED, IMPOSSIBLE, QUARANTINED, INTERRUPTED = 0, 1, 2, 3, 130
 

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from pipeline.signatures import without_secrets
 from tiles.inspect import is_local
-from tiles.signatures import without_secrets
 
 UMASK = os.umask(0)
 """What files of this process are not allowed; it can only be read by setting it, which threads must not do."""

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pipeline.remote import EXTRAS
 from pipeline.remote_errors import is_web, scheme_of
+from pipeline.signatures import unsigned
 from pipeline.web import FAILURES, headers_of
 from tiles.inspect import is_local
-from tiles.signatures import unsigned
 
 COARSE_S = 2.0
 """A file younger than this whose clock ticks in whole seconds may change again within the same tick."""

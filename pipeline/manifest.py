@@ -22,9 +22,9 @@ from pipeline.plan import Plan
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.quarantine import write_quarantine
 from pipeline.sheets import STAGES
+from pipeline.signatures import unsigned, without_secrets
 from pipeline.tally import Tally
 from tiles.ground import PixelPlane
-from tiles.signatures import unsigned, without_secrets
 
 if TYPE_CHECKING:
     from pipeline.feature_files import FeatureRecord

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pipeline.remote_errors import file_name
 from pipeline.remote_rasters import expand_remote
+from pipeline.signatures import unsigned
 from tiles.inspect import SUFFIXES, RasterError, is_local
-from tiles.signatures import unsigned
 
 VECTORS = frozenset({".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".geoparquet"})
 """Endings of the files of polygons that are taken from a folder."""

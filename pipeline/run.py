@@ -30,8 +30,8 @@ from pipeline.progress import progress
 from pipeline.remote_errors import RemoteFileError
 from pipeline.runner import beam_pipeline, is_local_run, worker_processes, worker_watchdog
 from pipeline.runner_reasons import is_dataflow
+from pipeline.signatures import without_secrets
 from tiles.inspect import is_local
-from tiles.signatures import without_secrets
 
 CONTINUE = f"what was inferred is kept: {AGAIN}"
 
@@ -182,8 +182,9 @@ def hide_secrets(log: Path) -> None:
     """Take out of what workers said what lets in of addresses; their libraries know nothing of that."""
     with contextlib.suppress(OSError):
         said = log.read_text(errors="replace")
-        if without_secrets(said) != said:
-            log.write_text(without_secrets(said))
+        hidden = without_secrets(said)
+        if hidden != said:
+            log.write_text(hidden)
 
 
 def tell_death(cause: str) -> int:

@@ -31,6 +31,7 @@ from pipeline.plan import Plan
 from pipeline.remote import prepare
 from pipeline.retries import GaveUpError, persistently
 from pipeline.sheets import SHEETS_AT_ONCE, STAGES, Clock, Sheet, SheetRecord
+from pipeline.signatures import without_secrets
 from pipeline.store import entry_key, nothing_measured
 from pipeline.troubles import (
     OutdatedError,
@@ -40,7 +41,6 @@ from pipeline.troubles import (
     is_worth_another_call,
     one_line,
 )
-from tiles.signatures import without_secrets
 from tiles.source import Chip, RasterSource
 from tiles.stitch import stitch_ring
 
@@ -174,11 +174,12 @@ class SegmentSheets(beam.DoFn):
                 return SheetRecord(*element, key, True, 0, clock.seconds, profile), execution
             try:
                 entry, tiles = self._inference.entry(ReadSheet(element, chip, execution.profile, clock))
+            except OutdatedError:
+                return self._predict(chip, element, clock)
             except Exception as error:
-                if not isinstance(error, OutdatedError):
-                    if not is_out_of_memory(error) or execution.profile.samples == 1:
-                        raise
-                    self._ask_for_less(execution)
+                if not is_out_of_memory(error) or execution.profile.samples == 1:
+                    raise
+                self._ask_for_less(execution)
                 return self._predict(chip, element, clock)
             self._store.put(key, entry)
         return SheetRecord(*element, key, False, tiles, clock.seconds, profile), execution

@@ -9,7 +9,7 @@ from segment_cases import manifest
 from pipeline.cli import main
 from pipeline.rasters import expand, raster_ids
 from pipeline.remote_errors import file_name, host_of
-from tiles.signatures import unsigned, without_secrets
+from pipeline.signatures import unsigned, without_secrets
 
 HOST = "https://host.example/scenes/a.tif"
 AMAZON = (

@@ -18,7 +18,6 @@ from tiles.mirror import mirror_index
 from tiles.open_files import close, keep_open
 from tiles.regrid import Regrid
 from tiles.remote import is_local, open_raster
-from tiles.signatures import without_secrets
 from tiles.window import Window
 
 
@@ -28,8 +27,7 @@ class RasterReadError(RuntimeError):
 
 def damaged(path: str, window: Window, error: Exception) -> RasterReadError:
     """Say which window of a raster cannot be read, and what to do."""
-    cause = without_secrets(str(error.__cause__ or error)).rstrip(".")
-    path = without_secrets(path)
+    cause = str(error.__cause__ or error).rstrip(".")
     if not is_local(path):
         return RasterReadError(
             f"{path} cannot be read at {window} ({cause}); its server does not answer as it should, or the file is damaged"

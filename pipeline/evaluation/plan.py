@@ -45,7 +45,7 @@ def plan_evaluation(options: EvaluateOptions) -> Evaluation:
         EvaluateError: With every reason why nothing can be measured.
     """
     reasons: list[str] = []
-    prepare((), (*options.predicted, *options.truth, *options.images, options.aoi))
+    prepare((), (*options.truth, *options.images, options.aoi))
     truth, images, notes = _files(options, reasons)
     predicted: list[Predicted] = []
     try:
