@@ -38,7 +38,6 @@ class RasterPlan:
         sheets: The sheets that are worked on, row by row; None for all.
         area: Digest of the area of interest on it; None for everywhere.
         files: All files that GDAL reads for it.
-        alone: Whether nothing lies beside it that it would have to look for on a server.
         fingerprint: What they were like when the run began, see `pipeline.fingerprint`; None where that is not known.
     """
 
@@ -50,8 +49,12 @@ class RasterPlan:
     sheets: tuple[Place, ...] | None = None
     area: str | None = None
     files: tuple[str, ...] = ()
-    alone: bool = False
     fingerprint: str | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing lies beside it that GDAL would have to look for on a server."""
+        return len(self.files) == 1
 
 
 @dataclass
@@ -126,7 +129,7 @@ def _raster(name: str, info: RasterInfo, cards: Sequence[Card], options: Segment
     except ValueError:  # which `_reasons` will say
         regrid = None
     georef = regrid.new if regrid else info.georef
-    return RasterPlan(name, info.path, georef, bands, regrid, files=info.files, alone=info.alone)
+    return RasterPlan(name, info.path, georef, bands, regrid, files=info.files)
 
 
 def _within(path: str, planned: Sequence[RasterPlan], found: Inputs) -> list[bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ class RasterInfo:
         colour_bands: The bands that are not alpha, numbered from 1.
         dtype: Sample type of all bands.
         files: All files that GDAL reads for it, sidecars and sources of VRTs among them.
-        alone: Whether it was said, see `inspect_raster`, that nothing lies beside it.
     """
 
     path: str
@@ -44,7 +43,6 @@ class RasterInfo:
     colour_bands: tuple[int, ...]
     dtype: str
     files: tuple[str, ...]
-    alone: bool = False
 
 
 def check_file(path: str, error: type[ValueError]) -> None:
@@ -71,7 +69,7 @@ def inspect_raster(path: str, *, alone: bool = False) -> RasterInfo:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with open_raster(path, alone=alone) as dataset:
-                return replace(_inspect(path, dataset), alone=alone)
+                return _inspect(path, dataset)
     except (rasterio.errors.RasterioIOError, OSError, UnicodeError) as error:
         raise unreadable(path, error) from error
 
