@@ -1,15 +1,18 @@
-# make run: install and run the main job on the sample.   make test: install and pass the tests.
+# make run: install and run the main job on the sample.   make test: install and pass the quick tests.   make test-all: all of them.
 PYTHON ?= python3
 BIN = .venv/bin
 OUT ?= out
 WORKERS ?= 2
 
-.PHONY: run test lint format clean
+.PHONY: run test test-all lint format clean
 
 run: .venv/installed
 	$(BIN)/terraseam segment examples/coast/sample.tif --model coast --output $(OUT)
 
 test: .venv/installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not slow'
+
+test-all: .venv/installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed-dev

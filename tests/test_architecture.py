@@ -1,4 +1,4 @@
-"""The house keeps its walls: who imports whom, and how long things get."""
+"""The house keeps its walls: who imports whom, and how long functions get."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ FORBIDDEN = {
     "models": {"apache_beam", "rasterio", "shapely", "tiles", "pipeline", "tests"},
     "pipeline": {"tests", "keras", "tensorflow"},
 }
-MODULE_LINES = 320
 BODY_LINES = 45
 
 
@@ -52,11 +51,9 @@ def test_tensorflow_is_imported_by_engines_and_detection_only():
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_modules_and_functions_stay_short(package):
+def test_functions_stay_short(package):
     for path in modules(package):
-        text = path.read_text()
-        assert len(text.splitlines()) <= MODULE_LINES, path.relative_to(ROOT)
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
                 documented = ast.get_docstring(node) is not None
                 start = node.body[1].lineno if documented and len(node.body) > 1 else node.body[0].lineno
