@@ -169,14 +169,16 @@ def sight_reasons(options: PolygonOptions, rasters: Iterable[tuple[str, Ground]]
 
 
 def simplify_reasons(metres: float | None, rasters: Iterable[tuple[str, Ground]], side: int) -> list[str]:
-    """A tolerance that is larger than a raster or than what a sheet sees of those beside it.
+    """A tolerance that is larger than every raster, or than what a sheet sees of those beside it.
+
+    A raster of a pixel or two among larger ones is simplified as they are: no region is ever lost.
 
     Args:
         metres: The tolerance; None where nothing is simplified.
         rasters: Path and ground of each raster. One that has no place on the Earth has a reason of its own.
         side: Side of a sheet, in pixels.
     """
-    reasons = []
+    larger, unseen, fitting = [], [], 0
     for path, ground in rasters if metres is not None else ():
         try:
             tolerance = Tolerance(metres or 0.0, ground.ground_steps())
@@ -185,14 +187,18 @@ def simplify_reasons(metres: float | None, rasters: Iterable[tuple[str, Ground]]
         smaller = min(ground.height, ground.width)
         said = f"--simplify {metres:g} is {count(tolerance.pixels, 'pixel')} of {path}"
         if tolerance.pixels >= smaller:
-            reasons.append(
+            larger.append(
                 f"{said}, which is {smaller} px on its smaller side: nothing would be left; pass a smaller one"
             )
-        elif tolerance.reach >= side:
-            reasons.append(
+        else:
+            fitting += 1
+        if tolerance.reach >= side and (
+            tolerance.pixels < smaller or max(ground.height, ground.width) > side
+        ):
+            unseen.append(
                 f"{said}, more than half a sheet of {side} px; pass a smaller one, or a larger --sheet"
             )
-    return reasons
+    return unseen if fitting else larger
 
 
 def unknown_class_reasons(classes: Sequence[str] | None, known: Sequence[str], owner: str) -> list[str]:

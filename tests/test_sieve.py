@@ -163,3 +163,12 @@ def test_a_region_is_as_large_as_its_first_pixel_says_wherever_it_is_cut():
 
     for size in (5, 16, 40):
         assert (by_sheets(labels, size, sizes) == 1).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 12)])
+def test_sheets_and_rasters_without_measured_pixels_stay_empty(shape):
+    empty = np.full(shape, NODATA, np.uint8)
+    assert np.array_equal(whole(empty, even(9)), empty)
+    labels = np.pad(random_labels(20)[:9, :9], ((0, 8), (0, 15)), constant_values=NODATA)
+    for size in (3, 8, 24):
+        assert np.array_equal(by_sheets(labels, size, even(9)), whole(labels, even(9)))

@@ -221,3 +221,49 @@ def test_help_and_wrong_arguments_import_no_beam():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_options_go_through_for_empty_and_tiny_rasters_among_others(tmp_path):
+    rng = np.random.default_rng(0)
+    corner = np.full((60, 110), 255, np.uint8)
+    corner[:50, :50] = np.kron(rng.integers(0, 3, (13, 13)), np.ones((4, 4)))[:50, :50]
+    maps = {
+        "corner": corner,
+        "empty": np.full((40, 50), 255, np.uint8),
+        "pixel": np.ones((1, 1), np.uint8),
+        "no_pixel": np.full((1, 1), 255, np.uint8),
+        "one_class": np.ones((70, 45), np.uint8),
+        "line": rng.integers(0, 3, (1, 90)).astype(np.uint8),
+    }
+    paths = [write_labels(tmp_path / f"{name}.tif", labels) for name, labels in maps.items()]
+    for number, options in enumerate(
+        [
+            ["--sieve", "5"],
+            [
+                "--sieve",
+                "1",
+                "--connectivity",
+                "8",
+                "--max-region",
+                "16",
+                "--min-area",
+                "3",
+                "--fill-holes",
+                "3",
+                "--regularize",
+                "--simplify",
+                "1",
+            ],
+        ]
+    ):
+        output = tmp_path / str(number)
+        argv = [*map(str, paths), "--output", str(output), "--sheet", "32", "--format", "geojson,fgb,parquet"]
+        assert main(["vectorize", *argv, *options]) == 0, options
+        for name, labels in maps.items():
+            found = collection(output, name)["features"]
+            if "--regularize" not in options and "--simplify" not in options:
+                area = sum(feature["properties"]["area_m2"] for feature in found)
+                assert area == pytest.approx(np.count_nonzero(labels != 255) * 0.25, rel=2e-3)
+            assert bool(found) == bool(
+                (labels != 255).any() and not (name in ("pixel", "line") and number == 1)
+            ), name

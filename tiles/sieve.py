@@ -90,11 +90,12 @@ def sieve_sheet(framed: CodedLabels, offset: tuple[int, int], sizes: PixelSizes)
     found = find_components(codes, np.zeros(codes.shape, np.uint8), table != NOTHING)
     numbers = np.ascontiguousarray(found.numbers[1:-1, 1:-1])
     own = codes[tuple(found.first.T)]
+    of_number = np.append(NODATA, own)
     beyond = [line[1:-1] != NODATA for line in sides(framed.codes)]
     at_seam, goes_on = np.zeros((2, len(own) + 1), bool)
     for line, there, label in zip(sides(numbers), beyond, sides(framed.codes), strict=True):
         at_seam[line[there]] = True
-        goes_on[line[(label[1:-1] == own[line - 1]) & there]] = True
+        goes_on[line[(label[1:-1] == of_number[line]) & there]] = True
     at_seam, goes_on = at_seam[1:], goes_on[1:]
     first = found.first + np.array(offset)
     size = found.pixels * sizes(first)
