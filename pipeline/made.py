@@ -26,7 +26,7 @@ from tiles.neighbours import Neighbourhood
 from tiles.regions import Regions
 from tiles.seams import SeamSummary
 
-MADE_VERSION = 2
+MADE_VERSION = 3
 """Raised by hand when other features or fragments can be made of the same label maps, or are kept in another form."""
 
 SUFFIX = ".made"

@@ -17,6 +17,7 @@ from tiles.neighbours import Neighbourhood
 from tiles.outlines import fill_small_holes, outline
 from tiles.regions import Regions, ragged_take
 from tiles.regularize import Regularized, regularize
+from tiles.validity import keep_valid
 
 _DIGITS = 7
 
@@ -119,12 +120,15 @@ def features(
     """
     regions, groups = regions.by_group()
     heads = groups[:-1]
-    regions = fill_small_holes(regions, georef, options.fill_holes_m2)
+    scores = (_sums(regions.score_sum, heads) / (255 * np.maximum(_sums(regions.pixels, heads), 1))).tolist()
+    regions, free = fill_small_holes(regions, georef, options.fill_holes_m2, groups)
+    if not free.all():
+        regions, groups = regions.take(np.flatnonzero(free)), np.concatenate([[0], np.cumsum(free)])[groups]
+        heads = groups[:-1]
     at_edge = np.logical_or.reduceat(touches_edge(regions, georef), heads).tolist() if len(heads) else []
-    squared = _regularized(regions, georef, options, traced) if options.regularized else None
+    squared = _regularized(regions, groups, georef, options, (traced, free)) if options.regularized else None
     regions = regions if squared is None else squared.regions
     outlines = outline(regions, georef)
-    scores = (_sums(regions.score_sum, heads) / (255 * np.maximum(_sums(regions.pixels, heads), 1))).tolist()
     areas = _sums(outlines.areas_m2, heads).tolist()
     names = list(map(options.name_of, regions.labels[heads].tolist()))
     firsts = list(map(tuple, regions.first[heads].tolist()))
@@ -154,13 +158,21 @@ def features(
 
 
 def _regularized(
-    regions: Regions, georef: Ground, options: FeatureOptions, traced: Neighbourhood | None
+    regions: Regions,
+    groups: np.ndarray,
+    georef: Ground,
+    options: FeatureOptions,
+    traced: tuple[Neighbourhood | None, np.ndarray],
 ) -> Regularized:
+    """Give right angles to what is left of regions, of which `traced` still has all and tells which are left."""
+    around, free = traced
     exact = Neighbourhood(regions)
-    if traced is not None:
-        own, _ = traced.regions.by_group()
-        exact = replace(traced, regions=fill_small_holes(own, georef, options.fill_holes_m2))
-    return regularize(exact, georef.ground_steps(), (georef.height, georef.width), regions)
+    if around is not None:
+        own, all_groups = around.regions.by_group()
+        own, _ = fill_small_holes(own, georef, options.fill_holes_m2, all_groups)
+        exact = replace(around, regions=own.take(np.flatnonzero(free)))
+    squared = regularize(exact, georef.ground_steps(), (georef.height, georef.width), regions)
+    return keep_valid(squared, regions, groups, georef)
 
 
 def _sums(values: np.ndarray, heads: np.ndarray) -> np.ndarray:

@@ -141,10 +141,24 @@ def _areas_in_pixels(regions: Regions) -> np.ndarray:
     return np.abs(np.add.reduceat(twice, regions.ring_offsets[:-1])) / 2
 
 
-def fill_small_holes(regions: Regions, ground: Ground, least_m2: float) -> Regions:
-    """Regions without their holes that are smaller than so many square metres, or pixels; the rest of them stays."""
+def fill_small_holes(
+    regions: Regions, ground: Ground, least_m2: float, groups: np.ndarray
+) -> tuple[Regions, np.ndarray]:
+    """Fill holes that are smaller than so many square metres, or pixels.
+
+    Args:
+        regions: The regions.
+        ground: What they lie on.
+        least_m2: Area of the smallest holes that stay.
+        groups: First region of each feature and the end of the last, shape ``(groups + 1,)``.
+
+    Returns:
+        The regions without these holes, and which of them lie in none that was filled in a region of their feature, bool,
+        shape ``(regions,)``: the others are covered.
+    """
+    free = np.ones(len(regions), bool)
     if least_m2 <= 0 or len(regions.ring_offsets) - 1 == len(regions):
-        return regions
+        return regions, free
     shells = regions.region_offsets[:-1]
     if isinstance(ground, PixelPlane):
         areas = _areas_in_pixels(regions)
@@ -155,14 +169,38 @@ def fill_small_holes(regions: Regions, ground: Ground, least_m2: float) -> Regio
         )
     stays = np.abs(areas) >= least_m2
     stays[shells] = True
+    if len(groups) - 1 < len(regions):
+        free = ~_in_holes(regions, np.flatnonzero(~stays), groups)
     vertices, ring_offsets = ragged_take(regions.ring_offsets, np.flatnonzero(stays))
-    return replace(
+    filled = replace(
         regions,
         coords=regions.coords[vertices],
         marks=regions.marks[vertices],
         ring_offsets=ring_offsets,
         region_offsets=np.concatenate([[0], np.cumsum(stays)])[regions.region_offsets],
     )
+    return filled, free
+
+
+def _in_holes(regions: Regions, holes: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Which regions lie in some holes (numbers of rings) of others of their group; bool, shape ``(regions,)``."""
+    sizes = np.diff(groups)
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    of_hole = owner[np.searchsorted(regions.region_offsets, holes, side="right") - 1]
+    holes, of_hole = holes[sizes[of_hole] > 1], of_hole[sizes[of_hole] > 1]
+    inside = np.zeros(len(regions), bool)
+    if len(holes):
+        vertices, offsets = ragged_take(regions.ring_offsets, holes)
+        solids = shapely.from_ragged_array(
+            shapely.GeometryType.POLYGON,
+            regions.coords[vertices].astype(np.float64),
+            (offsets, np.arange(len(offsets))),
+        )
+        alone = np.flatnonzero(sizes[owner] > 1)
+        centres = shapely.points(regions.first[alone, ::-1] + 0.5)
+        point, hole = shapely.STRtree(solids).query(centres, predicate="within")
+        inside[alone[point[owner[alone[point]] == of_hole[hole]]]] = True
+    return inside
 
 
 def _enclosed_poles(turns: np.ndarray, shells: np.ndarray, mirrored: bool) -> np.ndarray:

@@ -7,6 +7,7 @@ of nearly its area, and clear of its neighbours.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -110,7 +111,7 @@ class _Shape:
         return bool(
             polygon.is_valid
             and abs(polygon.area / self.polygon.area - 1) <= AREA_SHARE
-            and shapely.covers(shapely.buffer(polygon, FREE_PX, join_style="mitre"), self.polygon)
+            and shapely.covers(_grown(polygon, FREE_PX), self.polygon)
         )
 
     def excess(self, polygon: shapely.Polygon) -> tuple[np.ndarray, np.ndarray]:
@@ -175,10 +176,12 @@ def regularize(
     for i in range(len(regions)):
         new, change = [], math.nan
         if regions.pixels[i] >= LEAST_PX:
-            shape = _shape(regions, i, around, TOUCHING_PX if overlapping else math.inf)
-            drawn = _drawn(shape) or []
-            new = [np.clip(np.round(ring @ back + shape.origin, DIGITS), 0, size[::-1]) for ring in drawn]
-            change = _area(drawn) / _area(shape.rings) - 1 if drawn else math.nan
+            # What GEOS cannot compute has no right angles.
+            with contextlib.suppress(shapely.errors.GEOSException):
+                shape = _shape(regions, i, around, TOUCHING_PX if overlapping else math.inf)
+                drawn = _drawn(shape) or []
+                new = [np.clip(np.round(ring @ back + shape.origin, DIGITS), 0, size[::-1]) for ring in drawn]
+                change = _area(drawn) / _area(shape.rings) - 1 if drawn else math.nan
         # What lay on the end of the raster may have met itself there.
         if not new or not shapely.Polygon(new[0], new[1:]).is_valid:
             new, change = [shown.coords[span].astype(np.float64) for span in _spans(shown, i)], math.nan
@@ -223,8 +226,17 @@ def _shape(regions: Regions, i: int, around: _Around, room: float) -> _Shape:
     # Its own pixels are those inside.
     near, distances = near[distances > 0], distances[distances > 0]
     apart = np.maximum(distances / 2 - TOUCHING_PX / 2, _LEAST)
-    allowed = shapely.buffer(polygon, min(room, FREE_PX), join_style="mitre") & around.frame(origin)
+    allowed = _grown(polygon, min(room, FREE_PX)) & around.frame(origin)
     return _Shape(origin, rings, polygon, chains, near, apart, allowed, room)
+
+
+def _grown(polygon: shapely.Polygon, distance: float) -> shapely.Geometry:
+    """A polygon and what lies within a distance of it, farther at its corners.
+
+    GEOS' own buffers with pointed corners are invalid at times, with shells inside of others.
+    """
+    grown = shapely.buffer(polygon, distance, join_style="mitre")
+    return grown if shapely.is_valid(grown) else shapely.make_valid(grown, method="structure")
 
 
 def _drawn(shape: _Shape) -> list[np.ndarray] | None:

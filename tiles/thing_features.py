@@ -31,6 +31,7 @@ from tiles.simplify import simplify
 from tiles.things import Part, Thing
 from tiles.tolerance import Tolerance
 from tiles.trace import SheetTrace, trace_sheet
+from tiles.validity import keep_valid
 from tiles.window import Window
 
 INSIDE = 1
@@ -92,17 +93,14 @@ def thing_features(
     traced = exact
     if tolerance is not None:
         traced = [simplify(regions, Corners.of(regions.coords), tolerance) for regions in exact]
-    exact, traced = (
-        [fill_small_holes(regions, georef, options.fill_holes_m2) for regions in some]
-        for some in (exact, traced)
-    )
-    whole = Regions.concatenate(traced)
+    exact, filled = _filled(exact, traced, georef, options.fill_holes_m2)
+    whole = Regions.concatenate(filled)
     squared = _regularized(exact, whole, georef) if options.regularized else None
     shown = whole if squared is None else squared.regions
     outlines = outline(shown, georef)
     texts = FeatureTexts(outlines, np.arange(len(shown))) if options.text else None
-    ends = np.cumsum([len(regions) for regions in traced]).tolist()
-    owned = [range(end - len(regions), end) for regions, end in zip(traced, ends, strict=True)]
+    ends = np.cumsum([len(regions) for regions in filled]).tolist()
+    owned = [range(end - len(regions), end) for regions, end in zip(filled, ends, strict=True)]
     areas, perimeters = (
         significant([measure[own.start : own.stop].sum() for own in owned])
         for measure in (outlines.areas_m2, outlines.perimeters_m)
@@ -128,10 +126,25 @@ def thing_features(
     return sorted(made, key=lambda feature: feature.order)
 
 
+def _filled(
+    exact: Sequence[Regions], traced: Sequence[Regions], georef: Georef, least_m2: float
+) -> tuple[list[Regions], list[Regions]]:
+    """Things without small holes, along pixel edges and as they are shown; and without what lay in these."""
+    closer, shown = [], []
+    for one, other in zip(exact, traced, strict=True):
+        whole = np.array([0, len(other)])
+        filled, free = fill_small_holes(other, georef, least_m2, whole)
+        left = np.flatnonzero(free)
+        closer.append(fill_small_holes(one, georef, least_m2, whole)[0].take(left))
+        shown.append(filled.take(left))
+    return closer, shown
+
+
 def _regularized(exact: Sequence[Regions], shown: Regions, georef: Georef) -> Regularized:
     around = Neighbourhood(Regions.concatenate(exact))
     size = georef.height, georef.width
-    return regularize(around, georef.ground_steps(), size, shown, overlapping=True)
+    squared = regularize(around, georef.ground_steps(), size, shown, overlapping=True)
+    return keep_valid(squared, shown, np.cumsum([0, *map(len, exact)]), georef)
 
 
 def _wkb(regions: Regions, georef: Georef) -> bytes:
