@@ -11,7 +11,8 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from tiles.georef import Georef
-from tiles.remote import is_local, open_raster
+from tiles.remote import TEXTS, is_local, open_raster
+from tiles.sources import SourcesError, gdal_name, sources_of
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 """Sample types that are read."""
@@ -76,6 +77,8 @@ def inspect_raster(path: str, *, alone: bool = False) -> RasterInfo:
 
 def unreadable(path: str, error: Exception) -> RasterError:
     """Why a raster cannot be opened."""
+    if isinstance(error, SourcesError):
+        return RasterError(str(error))
     if isinstance(error, UnicodeError):
         name = path.encode("utf-8", "replace").decode()
         return RasterError(f"{name} has a name that is not UTF-8, which GDAL cannot open; rename it")
@@ -99,19 +102,16 @@ def _inspect(path: str, dataset: Any) -> RasterInfo:
             f"{path} has samples of type {', '.join(dtypes)}; rasters of one of {', '.join(DTYPES)} are read: "
             "convert it with gdal_translate -ot"
         )
-    return RasterInfo(path, georef, dataset.count, colour, dtypes[0], tuple(sorted(_all_files(dataset))))
+    return RasterInfo(
+        path, georef, dataset.count, colour, dtypes[0], tuple(sorted(_all_files(path, dataset)))
+    )
 
 
-def _all_files(dataset: Any) -> set[str]:
-    """The files of a dataset, and those of the VRTs among them, which GDAL does not look into."""
+def _all_files(path: str, dataset: Any) -> set[str]:
+    """The files of a dataset, and those of the virtual rasters among them, which GDAL does not look into."""
     found = set(dataset.files)
-    rest = {file for file in found if file.endswith(".vrt") and file != dataset.name}
-    while rest:
-        file = rest.pop()
-        with open_raster(file) as nested:
-            more = set(nested.files) - found
-        found |= more
-        rest |= {file for file in more if file.endswith(".vrt")}
+    if dataset.driver in TEXTS:
+        found.update(gdal_name(name) for name in sources_of(path))
     return found
 
 

@@ -1,0 +1,122 @@
+"""Where files are: on this machine, or on which server; and which servers the user allows files to name."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from urllib.parse import unquote, urlsplit
+
+HANDLERS = {
+    "/vsicurl/": "",
+    "/vsicurl_streaming/": "",
+    "/vsis3/": "s3://",
+    "/vsis3_streaming/": "s3://",
+    "/vsigs/": "gs://",
+    "/vsigs_streaming/": "gs://",
+    "/vsiaz/": "az://",
+    "/vsiaz_streaming/": "az://",
+    "/vsiadls/": "adls://",
+    "/vsioss/": "oss://",
+    "/vsiswift/": "swift://",
+    "/vsihdfs/": "hdfs://",
+    "/vsiwebhdfs/": "",
+}
+"""Names of GDAL's that stand before files of servers, and the scheme that is meant; empty where an address follows."""
+ARCHIVES = ("/vsizip/", "/vsitar/", "/vsigzip/", "/vsi7z/", "/vsirar/", "/vsisubfile/", "/vsicached?")
+"""Names of GDAL's that stand before a file within another one."""
+PORTS = {"http": 80, "https": 443, "ftp": 21}
+_ADDRESS = re.compile(r"""[a-z][a-z0-9+.-]*://[^\s"'<>]*""", re.IGNORECASE)
+_HANDLER = re.compile(r"/vsi\w+[/?]", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A server, or a bucket of one.
+
+    Attributes:
+        scheme: Such as ``https`` or ``s3``, in small letters.
+        host: Its name and port, or the bucket.
+    """
+
+    scheme: str
+    host: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}"
+
+
+def addresses_in(name: str) -> tuple[str, ...]:
+    """The addresses of servers in a name that GDAL opens, or in any other text; none where it is of this machine."""
+    text = re.sub(r"^vrt://", " ", name, flags=re.IGNORECASE)
+    for handler, scheme in HANDLERS.items():
+        text = re.sub(re.escape(handler), f" {scheme}", text, flags=re.IGNORECASE)
+    text = re.sub(r"/vsicurl\?", " ", text, flags=re.IGNORECASE)
+    if re.search(r"url=\w+%3a", text, re.IGNORECASE):
+        text = unquote(text)
+    return tuple(_ADDRESS.findall(text))
+
+
+def place_of(address: str) -> Place:
+    """The server or bucket of an address."""
+    scheme, _, rest = address.partition("://")
+    scheme = scheme.lower()
+    netloc = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
+    if scheme not in PORTS:
+        return Place(scheme, netloc)
+    host, colon, port = netloc.rpartition("@")[2].lower().partition(":")
+    return Place(scheme, f"{host}{colon}{port}" if port and port != str(PORTS[scheme]) else host)
+
+
+def is_of_this_machine(name: str) -> bool:
+    """Whether a name is that of a local file, or of a file within one."""
+    low = name.lower()
+    return not addresses_in(name) and all(found in ARCHIVES for found in _HANDLER.findall(low))
+
+
+def is_allowed(address: str, patterns: Iterable[str]) -> bool:
+    """Whether an address is one of those that the user allows.
+
+    Args:
+        address: The address.
+        patterns: Such as ``https://tiles.example.org/*``, ``gs://bucket/*`` or ``*.example.org``: a host alone allows all of
+            it. A ``*`` never goes beyond its part: the host, or the path.
+    """
+    place, path = place_of(address), _path(address)
+    return any(_matches(place, path, pattern) for pattern in patterns)
+
+
+def _matches(place: Place, path: str, pattern: str) -> bool:
+    scheme, separator, rest = pattern.rpartition("://")
+    host, slash, below = rest.partition("/")
+    wanted = place_of(f"{scheme or place.scheme}://{host}")
+    if separator and not fnmatchcase(place.scheme, scheme.lower()):
+        return False
+    if not fnmatchcase(place.host, wanted.host):
+        return False
+    return not slash or not below or fnmatchcase(path, unquote(below.partition("?")[0]))
+
+
+def _path(address: str) -> str:
+    """The path of an address as a server understands it, without the slash that it begins with."""
+    try:
+        path = unquote(urlsplit(address).path)
+    except ValueError:
+        path = address
+    return posixpath.normpath(f"/{path.lstrip('/')}").lstrip("/")
+
+
+def joined(folder_of: str, name: str) -> str:
+    """The name of a file that another one names as seen from its folder.
+
+    Args:
+        folder_of: The file that names it: a path, an address, or a name of GDAL's.
+        name: What it calls it.
+    """
+    if name.startswith("/") or "://" in name:
+        return name
+    base = re.split(r"[?#]", folder_of, maxsplit=1)[0] if addresses_in(folder_of) else folder_of
+    folder = base.rpartition("/")[0]
+    return f"{folder}/{name}" if "/" in base else name
