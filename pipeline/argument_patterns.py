@@ -22,6 +22,7 @@ PATTERNS = {
     "bands": f"^{_WHOLE}(,{_WHOLE})*$",
     "classes": f"^{_NAME}(,{_NAME})*$",
     "aoi": f"^{_SOURCE}$",
+    "allow-sources": r"^[^,\s]+(,[^,\s]+)*$",
     "min-area": f"^{_NUMBER}$",
     "fill-holes": f"^{_NUMBER}$",
     "min-score": r"^(0(\.[0-9]+)?|1(\.0+)?)$",

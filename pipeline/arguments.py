@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from models.engines.choice import ENGINES, PRECISIONS
 from pipeline.argument_values import (
@@ -50,6 +51,7 @@ def parse(argv: Sequence[str], version: str) -> tuple[str, SegmentOptions, bool]
     values = read_arguments(subcommands[argv[0]], argv[1:])
     as_json = values.pop("json", False)
     values["rasters"], values["models"] = tuple(values["rasters"]), tuple(values["models"])
+    values["allow_sources"] = tuple(values["allow_sources"])
     return argv[0], SegmentOptions(**values), as_json
 
 
@@ -119,10 +121,18 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
     """Where rasters are looked at, and at which GSD."""
     add_aoi_argument(parser)
+    add_sources_argument(parser)
     gsd = parser.add_mutually_exclusive_group()
     gsd.add_argument("--resample", action="store_true",
         help="read rasters of another GSD than the network was trained at on a grid of that GSD")  # fmt: skip
     gsd.add_argument("--any-gsd", action="store_true", help="take them as they are")
+
+
+def add_sources_argument(parser: Any) -> None:
+    """Which servers files may name."""
+    parser.add_argument("--allow-sources", action="append", default=[], type=text, metavar="PATTERN",
+        help="servers that files may name, such as a virtual raster its sources: https://host/*, gs://bucket/*; "
+        "can be given again")  # fmt: skip
 
 
 def add_aoi_argument(parser: argparse.ArgumentParser) -> None:

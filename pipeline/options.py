@@ -80,6 +80,7 @@ class SegmentOptions(PolygonOptions):
         any_gsd: Whether rasters may have another GSD than the network was trained at.
         resample: Whether rasters of another GSD than the network's are read at the network's.
         aoi: File of polygons outside which nothing is done; None for everywhere.
+        allow_sources: Patterns of servers that files may name, see `tiles.places.is_allowed`.
         on_error: What becomes of sheets that cannot be segmented: ``quarantine``, or ``fail`` to end the run.
         work: Folder of the prediction store; None for ``.work`` in `output`.
         prune: Whether results of rasters that are not among those given any more are removed.
@@ -106,6 +107,7 @@ class SegmentOptions(PolygonOptions):
     any_gsd: bool = False
     resample: bool = False
     aoi: str | None = None
+    allow_sources: tuple[str, ...] = ()
     on_error: str = ON_ERROR[0]
     work: str | None = None
     prune: bool = False

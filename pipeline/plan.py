@@ -31,6 +31,7 @@ from pipeline.remote_reasons import writing_reasons
 from pipeline.runner_reasons import remote_notes, segment_reasons
 from tiles.georef import Georef
 from tiles.lattice import Halo, Lattice
+from tiles.sources import allow_sources
 from tiles.stitch import StitchMethod, stitch_ring
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def make_plan(options: SegmentOptions) -> Plan:
     Raises:
         PlanError: If the run cannot succeed, with every reason.
     """
+    allow_sources(options.allow_sources)
     prepare(options.beam, (*options.rasters, *options.models, options.aoi, options.output, options.work))
     paths, reasons = expand(options.rasters)
     infos = inspect_rasters(paths, reasons)

@@ -42,6 +42,7 @@ from pipeline.troubles import (
     one_line,
 )
 from tiles.source import Chip, RasterSource
+from tiles.sources import allow_sources
 from tiles.stitch import stitch_ring
 
 
@@ -76,6 +77,7 @@ class SegmentSheets(beam.DoFn):
     def setup(self) -> None:
         """Open nothing yet: rasters and network are opened by the first sheet that needs them."""
         plan, options = self._plan, self._plan.options
+        allow_sources(options.allow_sources)
         prepare(options.beam, (*plan.bundles, *(raster.path for raster in plan.rasters), options.work_folder))
         self._execution = self._execution_of(
             execution_profile(options.batch_size, plan.engine, options.precision)

@@ -42,6 +42,7 @@ EXAMPLES = {
         ["gs://bucket/area.geojson", "https://host/a b.fgb"],
         ["", "area.geojson", "gs://a.shp,gs://b.shp"],
     ),
+    "allow-sources": (["https://host/*", "gs://a/*,host.example"], ["", "https://host/*,", "a b"]),
     "resample": (["true"], ["", "no"]),
     "any-gsd": (["true"], ["", "yes"]),
     "engine": (["tensorflow", "openvino", "onnx"], ["", "torch", "TensorFlow"]),

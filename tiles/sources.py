@@ -65,6 +65,7 @@ PRODUCTS = re.compile(
     rb"<(\w+:)?(Dimap_Document|XFDU|level1Product|Level-\w+|Product_Observational|product)\b"
 )
 """Products whose descriptions name files beside them alone."""
+_LOOKED_AT = 1 << 16
 _NAMED_FIRST = re.compile(r"""^([A-Za-z][\w+.-]+):(?!//)""")
 
 
@@ -95,25 +96,40 @@ class Source:
         base: The file that its relative names are seen from.
         level: How many files lead to it.
         beside: Whether it lies beside a raster that GDAL opens, and is no raster itself.
+        vectors: Whether it is a file of polygons.
     """
 
     name: str
     base: str
     level: int = 0
     beside: bool = False
+    vectors: bool = False
 
 
-def sources_of(path: str) -> tuple[str, ...]:
-    """The files that a raster is read from beside its own sidecars, itself first.
+def check_vectors(path: str) -> None:
+    """Check that a vector file names nothing that it may not.
 
     Args:
         path: Path or URL that GDAL opens.
 
     Raises:
+        SourcesError: If it does.
+    """
+    sources_of(path, vectors=True)
+
+
+def sources_of(path: str, *, vectors: bool = False) -> tuple[str, ...]:
+    """The files that a raster is read from beside its own sidecars, itself first.
+
+    Args:
+        path: Path or URL that GDAL opens.
+        vectors: Whether it is a file of polygons.
+
+    Raises:
         SourcesError: If one of them names what may not be opened.
     """
     found: dict[str, None] = {}
-    wave = [Source(path, path)]
+    wave = [Source(path, path, vectors=vectors)]
     while wave:
         named = [one for ones in _looked_into(wave) for one in ones]
         found.update(dict.fromkeys(one.name for one in wave if not _is_text(one.name)))
@@ -140,10 +156,13 @@ def _look_into(source: Source) -> list[Source]:
     if container and not Path(name).exists():
         return _contained(source, container[1].lower())
     if name.lower().startswith("vrt://"):
-        return [Source(name[6:].partition("?")[0], source.base, source.level + 1)]
-    beside = [] if source.beside else _beside(source)
+        return [Source(name[6:].partition("?")[0], source.base, source.level + 1, vectors=source.vectors)]
+    beside = [] if source.beside or source.vectors else _beside(source)
     head = _head(source)
     kind = kind_of(head)
+    if source.vectors and kind in (Kind.SERVICE, Kind.OTHER) and not head.lstrip().startswith(b"<"):
+        _check_json(source, head)
+        return []
     return beside + (_in_metadata(source, head) if kind is Kind.OTHER else _named(source, kind, None))
 
 
@@ -185,13 +204,13 @@ def _judged(source: Source, reference: Reference) -> Iterator[Source]:
     """A file that another one names, where it may be opened."""
     name = reference.name
     if reference.opened and _is_text(name):
-        yield Source(name, source.base, source.level + 1)
+        yield Source(name, source.base, source.level + 1, vectors=source.vectors)
         return
     if reference.relative and not _NAMED_FIRST.match(name):
         name = joined(source.base, name)
     check_name(source.base, name)
     if reference.opened:
-        yield Source(name, name, source.level + 1)
+        yield Source(name, name, source.level + 1, vectors=source.vectors)
 
 
 def check_name(base: str, name: str) -> None:
@@ -242,9 +261,28 @@ def _check_service(source: Source, text: bytes | None) -> None:
         )
 
 
+_FEATURES = re.compile(
+    rb'"type"\s*:\s*"(Feature|FeatureCollection|Topology|(Multi)?(Point|LineString|Polygon)|GeometryCollection)"'
+    rb'|"(features|geometryType)"\s*:'
+)
+
+
+def _check_json(source: Source, head: bytes) -> None:
+    """Check that a file of JSON holds features, instead of saying where some are."""
+    if b"\0" in head or not head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"{", b"[")):
+        return
+    start = start_of(source.name, _LOOKED_AT)
+    if b"gdal_streamed_alg" in start or not _FEATURES.search(start):
+        raise SourcesError(
+            f"{_shown(source.name)} is JSON without features, which may say where to look for some"
+        )
+
+
 def _of_metadata(source: Source, text: bytes) -> list[Source]:
     """What other XML names: descriptions of products name files beside them, by names that GDAL makes paths of."""
-    strange = source.level and not source.beside and not PRODUCTS.search(text[:HEAD_BYTES])
+    strange = (
+        source.level and not source.beside and not source.vectors and not PRODUCTS.search(text[:HEAD_BYTES])
+    )
     if strange or b"/vsi" in text.lower():
         raise SourcesError(
             f"{_shown(source.name)} is an XML file of a kind that is not read; convert it with gdal_translate"
@@ -263,7 +301,7 @@ def _contained(source: Source, prefix: str) -> list[Source]:
     quoted = re.search(r'"([^"]+)"', name)
     parts = [quoted[1]] if quoted else name.split(":")[1:]
     files = [part for part in parts if Path(part).is_file()]
-    return [Source(file, file, source.level + 1) for file in files]
+    return [Source(file, file, source.level + 1, vectors=source.vectors) for file in files]
 
 
 def _of_index(source: Source, text: bytes) -> list[Source]:

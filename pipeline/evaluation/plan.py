@@ -18,6 +18,7 @@ from pipeline.remote import prepare
 from pipeline.units import count
 from tiles.inspect import RasterError, inspect_raster
 from tiles.measures.label_map import LabelMapFile
+from tiles.sources import allow_sources
 from tiles.truth.vectors import VectorError, is_vector, listed_reasons
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ def plan_evaluation(options: EvaluateOptions) -> Evaluation:
         EvaluateError: With every reason why nothing can be measured.
     """
     reasons: list[str] = []
+    allow_sources(options.allow_sources)
     prepare((), (*options.truth, *options.images, options.aoi))
     truth, images, notes = _files(options, reasons)
     predicted: list[Predicted] = []

@@ -19,6 +19,7 @@ from pipeline.argument_values import (
     text,
     whole,
 )
+from pipeline.arguments import add_sources_argument
 from pipeline.errors import ArgumentError
 from pipeline.parser import LOOK, Parser, add_config, read_arguments
 from pipeline.training.options import BLOCK_CHIPS, DEFAULT_CHIP, Chips, TrainOptions, Truths
@@ -48,7 +49,7 @@ def parse_train(argv: Sequence[str]) -> TrainOptions:
     values["symmetries"] = not values.pop("no_symmetries")
     values["settings"] = dict(values["settings"])
     values["recipe"] = {name: values[name] for name in RECIPE if values[name] is not None}
-    for name in ("images", "labels", "val_images", "val_labels"):
+    for name in ("images", "labels", "val_images", "val_labels", "allow_sources"):
         values[name] = tuple(values[name] or ())
     values["truths"], values["chips"] = Truths(**_taken(values, Truths)), Chips(**_taken(values, Chips))
     return TrainOptions(**_taken(values, TrainOptions))
@@ -110,6 +111,7 @@ def _add_first(parser: Parser) -> None:
 
 def _add_truth(group: Any) -> None:
     add = group.add_argument
+    add_sources_argument(group)
     add("--class-property", type=text, metavar="NAME",
         help="property that names the class of a polygon (default: all are of the one class)")  # fmt: skip
     add("--background", type=text, metavar="NAME",

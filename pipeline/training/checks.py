@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from rasterio.enums import ColorInterp, Resampling
 
 from models.card import Card, CardError, find_bundle
@@ -20,6 +19,7 @@ from pipeline.training.classes import Classes
 from pipeline.training.labelled import Findings, Labelled
 from pipeline.training.options import TrainOptions, Truths
 from pipeline.units import count, format_gsd, listed
+from tiles.remote import open_raster
 from tiles.truth.label_raster import RasterTruth
 from tiles.truth.placing import footprint, place_polygons
 from tiles.truth.polygons import PolygonTruth
@@ -159,7 +159,7 @@ def _values_held(labelled: Sequence[Labelled]) -> str:
     held: set[int] = set()
     for one in labelled:
         if isinstance(one.truth, RasterTruth):
-            with rasterio.open(one.truth.path) as dataset:
+            with open_raster(one.truth.path) as dataset:
                 shape = tuple(min(SEEN, size) for size in dataset.shape)
                 read = dataset.read(1, out_shape=shape, resampling=Resampling.nearest, masked=True)
             held.update(np.unique(read.compressed()).tolist())
@@ -171,7 +171,7 @@ def picture_notes(labelled: Sequence[Labelled]) -> list[str]:
     notes = []
     for one in labelled:
         if isinstance(one.truth, RasterTruth):
-            with rasterio.open(one.truth.path) as dataset:
+            with open_raster(one.truth.path) as dataset:
                 bands = sum(kind != ColorInterp.alpha for kind in dataset.colorinterp)
             if bands > 1:
                 notes.append(

@@ -30,6 +30,7 @@ from pipeline.training.labelled import Findings, Labelled, Reader
 from pipeline.training.options import TrainOptions
 from pipeline.training.split import Parts, Reading, set_apart, validation_chips
 from pipeline.training.values import Values, values_of
+from tiles.sources import allow_sources
 from tiles.truth.sampling import Sampler, SamplingRule, Site
 from tiles.truth.scene import IGNORED
 
@@ -91,6 +92,7 @@ def plan_training(options: TrainOptions) -> TrainPlan:
     row, recipe, reasons = _network(options)
     findings, truths = Findings(), options.truths
     named = (*truths.images, *truths.labels, *truths.val_images, *truths.val_labels)
+    allow_sources(truths.allow_sources)
     prepare((), (*named, truths.aoi, truths.val_aoi))
     reader = Reader(truths, findings)
     train = reader.labelled(truths.images, truths.labels, "")

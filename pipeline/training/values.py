@@ -11,6 +11,7 @@ from rasterio.enums import Resampling
 
 from models.card_values import Scaling
 from pipeline.training.labelled import Labelled
+from tiles.remote import open_raster
 from tiles.source import measured_samples
 
 WHITE = 255.0
@@ -83,7 +84,7 @@ def values_of(labelled: Sequence[Labelled], bands: tuple[int, ...]) -> Values:
 
 def _sample(path: str, bands: tuple[int, ...]) -> np.ndarray:
     """Measured values of a raster, ``(n, bands)``."""
-    with rasterio.open(path) as dataset:
+    with open_raster(path) as dataset:
         shape = tuple(min(SAMPLE, size) for size in dataset.shape)
         read = dataset.read(bands, out_shape=(len(bands), *shape), resampling=Resampling.nearest)
         pixels = np.moveaxis(read, 0, -1)

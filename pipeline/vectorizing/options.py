@@ -17,6 +17,7 @@ class VectorizeOptions(PolygonOptions):
         class_names: Labels and their names; None for those in the file. Other labels are called by their number.
         classes: Names of the classes to make polygons of; None for all.
         aoi: File of polygons outside which there are no polygons; None for everywhere.
+        allow_sources: Patterns of servers that files may name, see `tiles.places.is_allowed`.
         pixel_coordinates: Whether polygons are in pixels, wherever the rasters lie.
         sheet: Side of a sheet, in pixels.
         work: Folder of intermediate files; None for ``.work`` in `output`.
@@ -29,6 +30,7 @@ class VectorizeOptions(PolygonOptions):
     class_names: tuple[tuple[int, str], ...] | None = None
     classes: tuple[str, ...] | None = None
     aoi: str | None = None
+    allow_sources: tuple[str, ...] = ()
     pixel_coordinates: bool = False
     sheet: int = DEFAULT_SHEET
     work: str | None = None

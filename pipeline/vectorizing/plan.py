@@ -25,6 +25,7 @@ from pipeline.runner_reasons import remote_reasons
 from pipeline.vectorizing.options import VectorizeOptions
 from tiles.georef import Georef
 from tiles.label_raster import LabelRasterInfo, inspect_label_raster
+from tiles.sources import allow_sources
 
 OURS = "labels"
 """Stem of the label maps that Terraseam writes, each into a folder that is called like its raster."""
@@ -51,6 +52,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     Raises:
         PlanError: If the run cannot succeed, with every reason.
     """
+    allow_sources(options.allow_sources)
     prepare(options.beam, (*options.rasters, options.aoi, options.output, options.work_folder))
     paths, reasons = expand(options.rasters)
     reasons += remote_reasons(options)

@@ -22,6 +22,7 @@ from pipeline.run import run_job
 from pipeline.vectorizing.plan import VectorizePlan
 from tiles.codes import CodedLabels
 from tiles.label_raster import LabelRaster
+from tiles.sources import allow_sources
 from tiles.window import Window
 
 PACKAGES = ("terraseam", "apache-beam", "numpy", "rasterio", "shapely", "numba", "pyproj")
@@ -43,13 +44,20 @@ class RasterSheet:
 
 
 class RasterLabels:
-    """The label rasters of a plan; it pickles as their paths."""
+    """The label rasters of a plan; it pickles as their paths.
 
-    def __init__(self, rasters: Sequence[LabelledRaster]) -> None:
+    Args:
+        rasters: The rasters.
+        allowed: Patterns of servers that they may name.
+    """
+
+    def __init__(self, rasters: Sequence[LabelledRaster], allowed: tuple[str, ...]) -> None:
+        self._allowed = allowed
         self._rasters = [LabelRaster(raster.path, raster.alone) for raster in rasters]
 
     def read(self, sheet: RasterSheet, depth: int) -> CodedLabels:
         """Labels of a sheet and of `depth` pixels around it."""
+        allow_sources(self._allowed)
         window = sheet.window
         around = Window(
             window.row_off - depth,
@@ -89,7 +97,7 @@ def build(
 ) -> None:
     """Add the stages to an empty pipeline; see `pipeline.run.Build`."""
     polygons = plan.polygons
-    source = RasterLabels(polygons.rasters)
+    source = RasterLabels(polygons.rasters, plan.options.allow_sources)
     sheets = (
         pipeline
         | "Rasters" >> beam.Create(range(len(polygons.rasters)))

@@ -6,10 +6,10 @@ import math
 from enum import IntEnum
 
 import numpy as np
-import rasterio
 
 from tiles.measures.maps import Maps
 from tiles.picture import Colour, as_rgb
+from tiles.remote import open_raster
 from tiles.truth.scene import IGNORED
 from tiles.truth.view import View
 
@@ -102,7 +102,7 @@ def _mixed(found: np.ndarray, ground: np.ndarray | None) -> np.ndarray:
 
 def _ground(image: str, shape: tuple[int, int]) -> np.ndarray:
     """A raster at the size of the picture, uint8 ``(rows, columns, 3)``."""
-    with rasterio.open(image) as dataset:
+    with open_raster(image) as dataset:
         bands = list(range(1, min(dataset.count, 3) + 1))
         pixels = dataset.read(bands, out_shape=(len(bands), *shape))
     return as_rgb(np.moveaxis(pixels, 0, -1))

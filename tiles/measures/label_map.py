@@ -10,6 +10,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from tiles.georef import Georef
 from tiles.inspect import RasterError, inspect_raster
+from tiles.remote import open_raster
 from tiles.source import RasterReadError
 from tiles.truth.scene import IGNORED, nearest
 from tiles.truth.view import View
@@ -37,7 +38,7 @@ class LabelMapFile:
             )
         self.path = path
         self.georef: Georef = info.georef
-        self._dataset: Any = rasterio.open(path)
+        self._dataset: Any = open_raster(path)
         tags = self._dataset.tags(1)
         labels = (f"{CLASS_TAG}{label}" for label in range(IGNORED))
         known = [tags[name] for name in labels if name in tags]

@@ -15,7 +15,9 @@ from rasterio.windows import Window as RasterioWindow
 
 from tiles.georef import Georef
 from tiles.open_files import keep_open
+from tiles.remote import open_raster
 from tiles.source import damaged
+from tiles.sources import SourcesError
 from tiles.truth.placing import footprint, place_polygons
 from tiles.truth.scene import IGNORED, nearest
 from tiles.truth.view import View
@@ -62,6 +64,8 @@ class RasterTruth:
         self._places: list[np.ndarray] | None = None
         try:
             self._dataset()
+        except SourcesError as error:
+            raise LabelRasterError(str(error)) from error
         except rasterio.errors.RasterioError as error:
             raise LabelRasterError(f"{path} is not a raster that GDAL can open") from error
 
@@ -139,7 +143,7 @@ class RasterTruth:
         if getattr(self._local, "dataset", None) is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                return keep_open(self, self._on_grid(rasterio.open(self.path, sharing=False)))
+                return keep_open(self, self._on_grid(open_raster(self.path, sharing=False)))
         return self._local.dataset
 
     def _on_grid(self, source: Any) -> Any:

@@ -10,10 +10,13 @@ from pyogrio import raw
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from tiles.inspect import check_file, is_local
+from tiles.sources import SourcesError, check_vectors
 from tiles.truth.vector_checks import Features, VectorError, as_text, check_property
 
 # GDAL gives up on large polygons of GeoJSON unless it is told not to; a coastline is one.
 pyogrio.set_gdal_config_options({"OGR_GEOJSON_MAX_OBJ_SIZE": "0"})
+# Schemas that a file names are on other servers.
+pyogrio.set_gdal_config_options({"GML_DOWNLOAD_SCHEMA": "NO", "GML_SKIP_RESOLVE_ELEMS": "ALL"})
 
 
 def features(path: str, class_property: str | None) -> Features:
@@ -59,6 +62,10 @@ def _layer(path: str) -> tuple[str, str]:
     if not (is_local(path) and not Path(path).exists() and file and Path(file).exists()):
         file, wanted = path, ""
     check_file(file, VectorError)
+    try:
+        check_vectors(file)
+    except SourcesError as error:
+        raise VectorError(str(error)) from error
     try:
         layers = pyogrio.list_layers(file)
     except (DataSourceError, DataLayerError) as error:
