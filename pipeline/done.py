@@ -27,7 +27,7 @@ from pipeline.store import StoreError
 from pipeline.version import version
 from tiles.inspect import is_local
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Raised by hand when the published files of unchanged labels can change."""
 
 

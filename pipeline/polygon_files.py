@@ -23,7 +23,7 @@ def write_polygons(folder: Path, plan: PolygonPlan, raster: int, records: Iterab
     for record in sorted(records, key=lambda record: record.path):
         rows.setdefault(record.row, []).append(record.path)
     kind = "MultiPolygon" if plan.in_parts else "Polygon"
-    table = Table(plan.rasters[raster].ground, kind, plan.options.regularize)
+    table = Table(plan.rasters[raster].ground, kind, plan.options.regularize, plan.scored)
     for ending in plan.options.formats:
         ordered = chain.from_iterable(merge_features(rows[row], folder) for row in sorted(rows))
         path = folder / FILES[ending]

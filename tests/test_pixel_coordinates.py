@@ -57,7 +57,7 @@ def test_coordinates_are_whole_columns_and_rows_and_attributes_are_in_pixels(tmp
         [[1, 1], [1, 2], [2, 2], [2, 1], [1, 1]],
     ]
     assert '"coordinates":[[[0,0],[3,0]' in (tmp_path / "out" / "map" / "polygons.geojson").read_text()
-    said = {"score": None, "raster": "map"}
+    said = {"raster": "map"}
     assert ring["properties"] == said | {"class": "7", "area_px": 8, "perimeter_px": 16, "touches_edge": True}
     assert hole["properties"] == said | {
         "class": "300",
@@ -85,7 +85,7 @@ def test_shells_are_counter_clockwise_by_their_numbers_in_all_formats(tmp_path):
     folder = tmp_path / "out" / "map"
     lines = [json.loads(line) for line in (folder / "polygons.geojsonl").read_text().splitlines()]
     assert lines == found
-    names = ["class", "score", "area_px", "perimeter_px", "raster", "touches_edge"]
+    names = ["class", "area_px", "perimeter_px", "raster", "touches_edge"]
     for ending in ("geojson", "fgb", "gpkg"):
         meta, table = pyogrio.read_arrow(folder / f"polygons.{ending}")
         assert meta["crs"].startswith('LOCAL_CS["pixels"'), ending

@@ -7,22 +7,23 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 
-DECIMALS = 7
 
-
-def cut_at_antimeridian(rings: Sequence[np.ndarray], poles: Sequence[int]) -> list[shapely.Polygon]:
+def cut_at_antimeridian(
+    rings: Sequence[np.ndarray], poles: Sequence[int], decimals: int
+) -> list[shapely.Polygon]:
     """Cut a polygon into parts that lie between -180 and 180 degrees.
 
     Args:
-        rings: Shell and holes, closed, ``(longitude, latitude)`` without jumps and rounded to 7 decimals,
+        rings: Shell and holes, closed, ``(longitude, latitude)`` without jumps and rounded,
             each of shape ``(vertices, 2)``; a ring round a pole ends a whole turn from where it began.
         poles: For a ring that encloses a pole that pole's latitude, 90 or -90; 0 for the others.
+        decimals: Decimals that vertices are rounded to.
 
     Returns:
         Parts in the order of their bounds, from the west; shells counter-clockwise, holes clockwise.
     """
     shell, *holes = (
-        _around(ring, pole) if pole else _wrap(shapely.Polygon(ring))
+        _around(ring, pole, decimals) if pole else _wrap(shapely.Polygon(ring), decimals)
         for ring, pole in zip(rings, poles, strict=True)
     )
     whole = shapely.difference(shell, shapely.union_all(holes))
@@ -30,7 +31,7 @@ def cut_at_antimeridian(rings: Sequence[np.ndarray], poles: Sequence[int]) -> li
     return sorted((shapely.orient_polygons(part) for part in parts), key=lambda part: part.bounds)
 
 
-def _around(ring: np.ndarray, pole: int) -> shapely.Geometry:
+def _around(ring: np.ndarray, pole: int, decimals: int) -> shapely.Geometry:
     """What lies between a pole and a ring round it.
 
     The ring is laid three times round the Earth and closed by way of the pole from its vertex nearest to the
@@ -42,22 +43,22 @@ def _around(ring: np.ndarray, pole: int) -> shapely.Geometry:
     once[:, 0] -= 360 * np.rint(once[0, 0] / 360)
     line = np.concatenate([once - turn, once, once + turn, once[:1] + 2 * turn])
     ends = [[line[-1, 0], pole], [line[0, 0], pole]]
-    strip = shapely.Polygon(np.round(np.concatenate([line, ends]), DECIMALS))
-    return _moved(shapely.intersection(strip, shapely.box(-180, -90, 180, 90)), 0.0)
+    strip = shapely.Polygon(np.round(np.concatenate([line, ends]), decimals))
+    return _moved(shapely.intersection(strip, shapely.box(-180, -90, 180, 90)), 0.0, decimals)
 
 
-def _wrap(polygon: shapely.Polygon) -> shapely.Geometry:
+def _wrap(polygon: shapely.Polygon, decimals: int) -> shapely.Geometry:
     """Bring what lies beyond -180..180 degrees back into it, turn by turn."""
     west, _, east, _ = polygon.bounds
     pieces = []
     for turn in range(int(np.floor((west + 180) / 360)), int(np.ceil((east + 180) / 360))):
         middle = 360.0 * turn
         piece = shapely.intersection(polygon, shapely.box(middle - 180, -90, middle + 180, 90))
-        pieces.append(_moved(piece, -middle))
+        pieces.append(_moved(piece, -middle, decimals))
     return shapely.union_all(pieces)
 
 
-def _moved(geometry: shapely.Geometry, degrees: float) -> shapely.Geometry:
+def _moved(geometry: shapely.Geometry, degrees: float, decimals: int) -> shapely.Geometry:
     """Move a geometry along the parallels; rounding keeps vertices in one place that were so before."""
     by = np.array([degrees, 0.0])
-    return shapely.transform(geometry, lambda xy: np.round(xy + by, DECIMALS))
+    return shapely.transform(geometry, lambda xy: np.round(xy + by, decimals))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from tiles.decimals import LEAST
 from tiles.degree_texts import polygons_as_json, rows_as_json
 from tiles.geojson import Extent
 from tiles.outlines import Outlines
@@ -47,14 +48,30 @@ class FeatureTexts:
             self._bounds = [_json(bounds) for bounds in outlines.bounds[chosen]]
             self._polygons = [_json(outlines.parts(region)[0]) for region in self._chosen]
         else:
-            self._bounds = rows_as_json(outlines.bounds[chosen])
+            decimals = max(outlines.decimals, LEAST)
+            self._bounds = rows_as_json(outlines.bounds[chosen], decimals)
             self._polygons = polygons_as_json(
-                outlines.lonlat, outlines.ring_offsets, outlines.region_offsets, chosen
+                outlines.lonlat, outlines.ring_offsets, outlines.region_offsets, chosen, decimals
             )
 
-    def feature(self, own: range, identity: str, properties: Mapping[str, Any]) -> bytes:
-        """The feature of those of the chosen outlines that have the places `own` among them."""
+    def feature(
+        self,
+        own: range,
+        identity: str,
+        properties: Mapping[str, Any],
+        repaired: list[list[np.ndarray]] | None = None,
+    ) -> bytes:
+        """Write the feature of those of the chosen outlines that have the places `own` among them.
+
+        Args:
+            own: The places.
+            identity: Its id.
+            properties: Its properties.
+            repaired: What takes the place of the rings of the outlines, as they are invalid; None where they are not.
+        """
         regions = self._chosen[own.start : own.stop]
+        if repaired is not None:
+            return feature_json(identity, self._bounds_around(regions, repaired), properties, repaired)
         if self._outlines.cut and not self._outlines.cut.keys().isdisjoint(regions):
             parts = [part for region in regions for part in self._outlines.parts(region)]
             return feature_json(identity, self._bounds_of(regions), properties, parts)
@@ -63,6 +80,13 @@ class FeatureTexts:
             return _feature(identity, properties, "Polygon", self._bounds[own.start], polygons[0])
         bounds = orjson.dumps(self._bounds_of(regions))
         return _feature(identity, properties, "MultiPolygon", bounds, b"[" + b",".join(polygons) + b"]")
+
+    def _bounds_around(self, regions: Sequence[int], parts: list[list[np.ndarray]]) -> Sequence[float]:
+        """West, south, east and north of parts that take the place of regions."""
+        if not self._outlines.cut.keys().isdisjoint(regions):
+            return self._bounds_of(regions)
+        shells = np.concatenate([part[0] for part in parts])
+        return [*shells.min(axis=0).tolist(), *shells.max(axis=0).tolist()]
 
     def _bounds_of(self, regions: Sequence[int]) -> Sequence[float]:
         """West, south, east and north of several regions."""

@@ -18,6 +18,7 @@ from tiles.outlines import fill_small_holes, outline
 from tiles.regions import Regions, ragged_take
 from tiles.regularize import Regularized, regularize
 from tiles.validity import keep_valid
+from tiles.written import doubtful_groups, in_groups, repaired_features, valid_shapes
 
 _DIGITS = 7
 
@@ -33,7 +34,7 @@ class FeatureOptions:
         fill_holes_m2: Holes smaller than this are filled, in the same unit.
         min_score: Regions with a lower score are left out, 0 to 1.
         regularized: Whether regions get right angles where their outlines support them.
-        scored: Whether they have a score; else it is null.
+        scored: Whether they have a score; else nothing is said of it.
         text: Whether features are made as GeoJSON.
         wkb: Whether they are made as WKB in the raster's CRS.
         in_parts: Whether WKB is of MultiPolygons, as features of several regions need it.
@@ -95,8 +96,8 @@ def features(
 ) -> list[Feature]:
     """One GeoJSON feature for each group of regions that is large enough; most are of one region alone.
 
-    Coordinates are WGS 84 longitude and latitude with 7 decimals, about 1 cm: on rasters of 2 cm a pixel or
-    coarser, neighbouring vertices stay apart. ``area_m2`` is the area on the ellipsoid before rounding, with
+    Coordinates are WGS 84 longitude and latitude with as many decimals as a tenth of a pixel needs, 7 (about 1 cm) at
+    least, and every geometry is valid as it is written. ``area_m2`` is the area on the ellipsoid before rounding, with
     7 significant digits, ``perimeter_m`` the length of all rings there; ``score`` the mean of the pixels' top
     scores, 0 to 1; ``touches_edge`` says whether the raster ends at it, and of regularized ones ``regularized`` whether
     they were changed and ``area_change`` by how much of their area they grew; the id is a hash of raster, class and first
@@ -135,6 +136,7 @@ def features(
     kept = np.array([i for i in range(len(heads)) if options.keeps(areas[i], scores[i])], np.int64)
     chosen, parts = ragged_take(groups, kept)
     texts = FeatureTexts(outlines, chosen) if options.text else None
+    repaired = repaired_features(regions, groups, outlines, kept) if options.text else {}
     shapes = (
         group_wkb(regions.take(chosen), parts, georef, in_parts=options.in_parts) if options.wkb else None
     )
@@ -144,7 +146,7 @@ def features(
     for n, i in enumerate(kept.tolist()):
         properties = {
             "class": names[i],
-            "score": round(scores[i], 4) if options.scored else None,
+            **({"score": round(scores[i], 4)} if options.scored else {}),
             georef.area_attribute: said_areas[i],
             georef.length_attribute: perimeters[i],
             "raster": options.raster,
@@ -152,7 +154,8 @@ def features(
             **(squared.said(*range(groups[i], groups[i + 1])) if squared else {}),
         }
         identity = feature_id(options.raster, names[i], firsts[i])
-        text = b"" if texts is None else texts.feature(range(ends[n], ends[n + 1]), identity, properties)
+        own = range(ends[n], ends[n + 1])
+        text = b"" if texts is None else texts.feature(own, identity, properties, repaired.get(i))
         found.append(Feature(firsts[i], identity, properties, text, b"" if shapes is None else shapes[n]))
     return found
 
@@ -191,7 +194,9 @@ def group_wkb(regions: Regions, groups: np.ndarray, georef: Ground, *, in_parts:
     """
     shapes = shapely.orient_polygons(shapely.transform(regions.polygons(), georef.to_map))
     if in_parts:
-        shapes = shapely.multipolygons(shapes, indices=np.repeat(np.arange(len(groups) - 1), np.diff(groups)))
+        shapes = in_groups(shapes, groups)
+    doubtful = doubtful_groups(regions, groups)
+    shapes[doubtful] = valid_shapes(shapes[doubtful])
     return shapely.to_wkb(shapes, byte_order=1)
 
 

@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import orjson
 
+from tiles.decimals import MOST
+
 Bounds = tuple[float, float, float, float]
 _EARLY_BBOX = re.compile(rb'^\{"type":"Feature","id":"[^"\\]*","bbox":(\[[^\],]*(?:,[^\],]*){3}\])')
 _NOTHING = (math.inf, -math.inf)
@@ -150,7 +152,7 @@ class Extent:
         if not self._turning:
             west, south, east, north = (int(n) if n.is_integer() else n for n in (west, south, east, north))
         elif high - low < east - west:
-            west, east = (round(lon - 360, 7) if lon > 180 else lon for lon in (low, high))
+            west, east = (round(lon - 360, MOST) if lon > 180 else lon for lon in (low, high))
         return west, south, east, north
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -10,13 +10,15 @@ import numpy as np
 import shapely
 
 from tiles.area import ring_areas, ring_lengths
-from tiles.dateline import DECIMALS, cut_at_antimeridian
+from tiles.dateline import cut_at_antimeridian
+from tiles.decimals import LEAST, decimals, tolerance_degrees
 from tiles.georef import Georef
 from tiles.ground import Ground, PixelPlane
 from tiles.lonlat import lonlat_rings
 from tiles.regions import Regions, ragged_join, ragged_runs, ragged_take
 
 _OVERHANG_DEGREES = 1e-6
+"""How far longitudes may lie beyond 180 degrees without being cut there, unless that is a tenth of a pixel."""
 _PIXEL_DECIMALS = 4
 _BATCH = 1 << 15
 """Vertices that are laid on the Earth at once: few enough to stay in a processor's cache."""
@@ -24,7 +26,7 @@ _BATCH = 1 << 15
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outlines:
-    """Outlines of regions in degrees, rounded to 7 decimals; or in pixels, columns for longitudes and rows for latitudes.
+    """Outlines of regions in degrees, rounded; or in pixels, columns for longitudes and rows for latitudes.
 
     Attributes:
         lonlat: Vertices ``(longitude, latitude)`` of all rings, shells counter-clockwise and holes clockwise,
@@ -37,6 +39,7 @@ class Outlines:
             antimeridian. Shape ``(regions, 4)``.
         cut: For regions that cross the antimeridian or hold a pole, their parts, which take the place of
             the rings.
+        decimals: Decimals that vertices are rounded to.
         in_pixels: Whether they are in pixels.
     """
 
@@ -47,6 +50,7 @@ class Outlines:
     perimeters_m: np.ndarray
     bounds: np.ndarray
     cut: Mapping[int, list[list[np.ndarray]]]
+    decimals: int = LEAST
     in_pixels: bool = False
 
     def parts(self, region: int) -> list[list[np.ndarray]]:
@@ -64,14 +68,14 @@ def outline(regions: Regions, ground: Ground) -> Outlines:
         ValueError: If a vertex lies outside the area of the raster's CRS.
     """
     if not len(regions):
-        return _joined([])
+        return _joined([], LEAST)
     if isinstance(ground, PixelPlane):
         return _outline_in_pixels(regions)
     runs = ragged_runs(regions.ring_offsets[regions.region_offsets], _BATCH)
-    return _joined([_outline(regions.run(*run), ground) for run in runs])
+    return _joined([_outline(regions.run(*run), ground) for run in runs], decimals(ground))
 
 
-def _joined(parts: list[Outlines]) -> Outlines:
+def _joined(parts: list[Outlines], places: int) -> Outlines:
     """Outlines one after the other."""
     ends = np.cumsum([0, *(len(part.bounds) for part in parts)]).tolist()
     return Outlines(
@@ -82,23 +86,25 @@ def _joined(parts: list[Outlines]) -> Outlines:
         np.concatenate([np.zeros(0), *(part.perimeters_m for part in parts)]),
         np.concatenate([np.zeros((0, 4)), *(part.bounds for part in parts)]),
         {start + i: cut for start, part in zip(ends, parts, strict=False) for i, cut in part.cut.items()},
+        places,
     )
 
 
 def _outline(regions: Regions, ground: Georef) -> Outlines:
     """The outlines of one region or more."""
-    rings = lonlat_rings(regions, ground)
+    rings, places = lonlat_rings(regions, ground), decimals(ground)
+    overhang = min(_OVERHANG_DEGREES, tolerance_degrees(ground))
     offsets, shells = rings.ring_offsets, regions.region_offsets[:-1]
     poles = _enclosed_poles(rings.turns, shells, ground.mirrored)
     areas = ring_areas(rings.lonlat, offsets, poles)
-    lonlat = _round(_align(rings.lonlat, offsets, regions.region_offsets))
+    lonlat = _round(_align(rings.lonlat, offsets, regions.region_offsets, overhang), places)
     bounds = _bounds(lonlat, offsets)[shells]
-    crossing = (bounds[:, 2] > 180 + _OVERHANG_DEGREES) | (poles[shells] != 0)
+    crossing = (bounds[:, 2] > 180 + overhang) | (poles[shells] != 0)
     cut = {}
     for i in np.flatnonzero(crossing):
         own = np.arange(regions.region_offsets[i], regions.region_offsets[i + 1])
         solids = [lonlat[offsets[ring] : offsets[ring + 1]] for ring in own]
-        cut[int(i)], bounds[i] = _cut(solids, poles[own], bounds[i])
+        cut[int(i)], bounds[i] = _cut(solids, poles[own], bounds[i], (places, overhang))
     lonlat[:, 0] = np.clip(lonlat[:, 0], -180, 180)
     backward = np.repeat(areas[shells] < 0, np.diff(regions.region_offsets))
     bounds[:, ::2] = np.clip(bounds[:, ::2], -180, 180)
@@ -108,8 +114,9 @@ def _outline(regions: Regions, ground: Georef) -> Outlines:
         regions.region_offsets,
         _net_areas(np.abs(areas), regions.region_offsets),
         np.add.reduceat(ring_lengths(rings.lonlat, offsets), shells),
-        _round(bounds),
+        _round(bounds, places),
         cut,
+        places,
     )
 
 
@@ -129,6 +136,7 @@ def _outline_in_pixels(regions: Regions) -> Outlines:
         np.add.reduceat(np.add.reduceat(lengths, offsets[:-1]), shells),
         _bounds(coords, offsets)[shells],
         {},
+        _PIXEL_DECIMALS,
         in_pixels=True,
     )
 
@@ -215,13 +223,15 @@ def _enclosed_poles(turns: np.ndarray, shells: np.ndarray, mirrored: bool) -> np
     return np.where(is_shell, poles, -poles)
 
 
-def _align(lonlat: np.ndarray, ring_offsets: np.ndarray, region_offsets: np.ndarray) -> np.ndarray:
+def _align(
+    lonlat: np.ndarray, ring_offsets: np.ndarray, region_offsets: np.ndarray, overhang: float
+) -> np.ndarray:
     """Turn rings by whole turns: shells begin in -180..180, holes lie in their shells."""
     west = np.minimum.reduceat(lonlat[:, 0], ring_offsets[:-1])
     shell_west = west[region_offsets[:-1]]
-    shell_west = shell_west - 360 * np.floor((shell_west + 180 + _OVERHANG_DEGREES) / 360)
+    shell_west = shell_west - 360 * np.floor((shell_west + 180 + overhang) / 360)
     shell_west = np.repeat(shell_west, np.diff(region_offsets))
-    turns = np.floor((west - shell_west + _OVERHANG_DEGREES) / 360)
+    turns = np.floor((west - shell_west + overhang) / 360)
     lon = lonlat[:, 0] - 360 * np.repeat(turns, np.diff(ring_offsets))
     return np.stack([lon, lonlat[:, 1]], axis=1)
 
@@ -234,22 +244,27 @@ def _bounds(lonlat: np.ndarray, ring_offsets: np.ndarray) -> np.ndarray:
 
 
 def _cut(
-    rings: list[np.ndarray], poles: np.ndarray, bounds: np.ndarray
+    rings: list[np.ndarray], poles: np.ndarray, bounds: np.ndarray, rounding: tuple[int, float]
 ) -> tuple[list[list[np.ndarray]], np.ndarray]:
-    """Parts and bounds of a polygon that crosses the antimeridian or holds a pole."""
-    polygons = cut_at_antimeridian(rings, poles.tolist())
-    parts = [[_round(shapely.get_coordinates(ring)) for ring in _rings_of(polygon)] for polygon in polygons]
+    """Parts and bounds of a polygon that crosses the antimeridian or holds a pole; `rounding` is decimals and overhang."""
+    places, overhang = rounding
+    polygons = cut_at_antimeridian(rings, poles.tolist(), places)
+    parts = rings_of(polygons, places)
     _, south, _, north = shapely.total_bounds(polygons)
     west, _, east, _ = bounds
-    if poles[0] or east - west >= 360 - _OVERHANG_DEGREES:
+    if poles[0] or east - west >= 360 - overhang:
         west, east = -180, 180
-    elif east > 180 + _OVERHANG_DEGREES:
+    elif east > 180 + overhang:
         east -= 360
     return parts, np.array([west, south, east, north])
 
 
-def _rings_of(polygon: shapely.Polygon) -> list[shapely.LinearRing]:
-    return [polygon.exterior, *polygon.interiors]
+def rings_of(polygons: Sequence[shapely.Polygon], places: int) -> list[list[np.ndarray]]:
+    """Return the rings of polygons, shells first, rounded to so many decimals."""
+    return [
+        [_round(shapely.get_coordinates(ring), places) for ring in (polygon.exterior, *polygon.interiors)]
+        for polygon in polygons
+    ]
 
 
 def _reversing(ring_offsets: np.ndarray, backward: np.ndarray) -> np.ndarray:
@@ -267,6 +282,6 @@ def _net_areas(ring_areas_m2: np.ndarray, region_offsets: np.ndarray) -> np.ndar
     return np.add.reduceat(signed, region_offsets[:-1])
 
 
-def _round(degrees: np.ndarray) -> np.ndarray:
-    """Round to 7 decimals, without negative zeros."""
-    return np.round(degrees, DECIMALS) + 0.0
+def _round(degrees: np.ndarray, places: int) -> np.ndarray:
+    """Round to so many decimals, without negative zeros."""
+    return np.round(degrees, places) + 0.0

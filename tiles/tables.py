@@ -55,17 +55,20 @@ class Table:
         georef: What their raster lies on; its CRS is that of their geometries.
         geometry_type: ``Polygon``, or ``MultiPolygon`` for all.
         regularized: Whether features say that they were given right angles.
+        scored: Whether features have a score.
     """
 
     georef: Ground
     geometry_type: str
     regularized: bool = False
+    scored: bool = True
 
     @property
     def attributes(self) -> pyarrow.Schema:
         """Its columns beside the geometry."""
         number, text, truth = pyarrow.float64(), pyarrow.string(), pyarrow.bool_()
-        columns = [("id", text), ("class", text), ("score", number)]
+        columns = [("id", text), ("class", text)]
+        columns += [("score", number)] if self.scored else []
         columns += [(self.georef.area_attribute, number), (self.georef.length_attribute, number)]
         columns += [("raster", text), ("touches_edge", truth)]
         columns += [("regularized", truth), ("area_change", number)] if self.regularized else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from tiles.tolerance import Tolerance
 from tiles.trace import SheetTrace, trace_sheet
 from tiles.validity import keep_valid
 from tiles.window import Window
+from tiles.written import repaired_features
 
 INSIDE = 1
 """The label that stands for a thing while it is traced."""
@@ -99,20 +100,22 @@ def thing_features(
     shown = whole if squared is None else squared.regions
     outlines = outline(shown, georef)
     texts = FeatureTexts(outlines, np.arange(len(shown))) if options.text else None
-    ends = np.cumsum([len(regions) for regions in filled]).tolist()
-    owned = [range(end - len(regions), end) for regions, end in zip(filled, ends, strict=True)]
+    groups = np.cumsum([0, *(len(regions) for regions in filled)])
+    repaired = repaired_features(shown, groups, outlines) if options.text else {}
+    owned = [range(start, end) for start, end in pairwise(groups.tolist())]
     areas, perimeters = (
         significant([measure[own.start : own.stop].sum() for own in owned])
         for measure in (outlines.areas_m2, outlines.perimeters_m)
     )
     made = []
-    for thing, regions, own, area, perimeter in zip(things, traced, owned, areas, perimeters, strict=True):
+    for n, (thing, regions, own) in enumerate(zip(things, traced, owned, strict=True)):
+        area = areas[n]
         name = options.name_of(thing.label)
         properties: dict[str, Any] = {
             "class": name,
             "score": round(thing.score / 255, 4),
             "area_m2": area,
-            "perimeter_m": perimeter,
+            "perimeter_m": perimeters[n],
             "raster": options.raster,
             "touches_edge": bool(touches_edge(regions, georef).any()),
             **(squared.said(*own) if squared else {}),
@@ -120,7 +123,7 @@ def thing_features(
         if options.keeps(area, thing.score / 255):
             first = (int(regions.first[0, 0]), int(regions.first[0, 1]))
             identity = feature_id(options.raster, name, first, int(regions.pixels.sum()))
-            text = texts.feature(own, identity, properties) if texts else b""
+            text = texts.feature(own, identity, properties, repaired.get(n)) if texts else b""
             wkb = _wkb(shown.take(np.array(own)), georef) if options.wkb else b""
             made.append(Feature(first, identity, properties, text, wkb))
     return sorted(made, key=lambda feature: feature.order)
