@@ -6,7 +6,6 @@ standard library is used here, so that a plan reads cards at once and imports ne
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from typing import Any, BinaryIO, Literal
 
 from models.card_checks import CardError, check_card
 from models.card_values import ClassInfo, NetworkFile, Reach, Scaling
+from models.names import nearest_name
 
 CARD_FORMAT = 2
 CARD_FILE = "card.json"
@@ -177,8 +177,8 @@ def find_bundle(name_or_path: str) -> Path:
     if path.is_dir():
         return path
     names = shipped_bundles()
-    near = difflib.get_close_matches(name_or_path, names, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = nearest_name(name_or_path, names)
+    hint = f"did you mean {near}? " if near else ""
     known = ", ".join(names) or "none"
     raise CardError(
         f"no bundle {name_or_path!r}: it is neither a folder nor the name of a shipped bundle; {hint}"

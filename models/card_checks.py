@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable
 from typing import Any
+
+from models.names import nearest_name
 
 FORMATS = (1, 2)
 TASKS = ("semantic", "instances")
@@ -47,10 +48,9 @@ def check_card(values: dict[str, Any], bundle: str, names: tuple[str, ...]) -> N
             )
     for name in values:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-            raise CardError(
-                f"the card of bundle {bundle} has the unknown field {name!r}; drop it or name it {near!r}"
-            )
+            near = nearest_name(name, names)
+            hint = f", or name it {near!r}" if near else ""
+            raise CardError(f"the card of bundle {bundle} has the unknown field {name!r}; drop it{hint}")
     for name in names:
         try:
             CHECKS[name](values[name], values)

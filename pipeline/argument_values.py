@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from argparse import ArgumentTypeError
@@ -10,7 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pipeline.errors import did_you_mean
 from pipeline.options import FORMATS
+
+LIST_MARK = ","
+"""What parts the values of a list; given several times, such lists add up."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def _names(said: str) -> tuple[str, ...]:
     return found
 
 
-names = Value(_names, mark=",")
+names = Value(_names, mark=LIST_MARK)
 """Names, separated by commas; an empty one is a mistake, since places often mean something."""
 
 
@@ -124,7 +127,7 @@ def _label_names(said: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(match[1]), match[2]) for match in numbered if match)
 
 
-label_names = Value(_label_names, mark=",")
+label_names = Value(_label_names, mark=LIST_MARK)
 """Labels and their names: of 0, 1, 2, ..., or of those that stand before them, as in ``10=trees,20=shrubs``."""
 
 
@@ -132,13 +135,12 @@ def _formats(said: str) -> tuple[str, ...]:
     chosen = _names(said)
     unknown = [name for name in chosen if name not in FORMATS]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], FORMATS, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(unknown[0], FORMATS, "; {}")
         raise ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(FORMATS)}{hint}")
     return tuple(name for name in FORMATS if name in chosen)
 
 
-formats = Value(_formats, mark=",")
+formats = Value(_formats, mark=LIST_MARK)
 """Formats of polygons, each once, in the order in which Terraseam lists them."""
 
 
@@ -146,7 +148,7 @@ def _wholes(said: str) -> tuple[int, ...]:
     return tuple(int(part) for part in said.split(","))
 
 
-bands = checked(_wholes, bool, "a list of band numbers such as 1,2,3", holds=int, mark=",")
+bands = checked(_wholes, bool, "a list of band numbers such as 1,2,3", holds=int, mark=LIST_MARK)
 
 
 _values = checked(_wholes, bool, "a list of values such as 0,1,2")
@@ -159,7 +161,7 @@ def _label_values(said: str) -> tuple[int, ...]:
     return values
 
 
-label_values = Value(_label_values, holds=int, mark=",")
+label_values = Value(_label_values, holds=int, mark=LIST_MARK)
 """Values of label rasters, in the order of the classes."""
 
 

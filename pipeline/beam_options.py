@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.errors import did_you_mean
 
@@ -104,6 +106,54 @@ def split_arguments(argv: Sequence[str], own: Collection[str]) -> tuple[list[str
     return mine, beams
 
 
+def option_hint(name: str, known: Collection[str]) -> str:
+    """Say what may have been meant by an option that is not known; nothing where that cannot be guessed.
+
+    Options that remove something are never proposed.
+    """
+    meant = next((options for options in MEANT if options.meant_by(name) and options.name in known), None)
+    if meant is not None:
+        return meant.hint
+    return did_you_mean(name, [option for option in known if not _removes(option)])
+
+
+class Meant(NamedTuple):
+    """What other programs call an option.
+
+    Attributes:
+        name: The option.
+        others: What others call it, without dashes.
+        hint: What is said of it.
+    """
+
+    name: str
+    others: frozenset[str]
+    hint: str
+
+    def meant_by(self, name: str) -> bool:
+        """Return whether an unknown option is called so elsewhere."""
+        return name.strip("-").replace("_", "-").casefold() in self.others
+
+
+MEANT = (
+    Meant(
+        "--accelerator",
+        frozenset({"gpu", "gpus", "use-gpu", "device", "devices", "cuda"}),
+        "a GPU of this machine is used without being asked for; --accelerator chooses that of Dataflow's workers",
+    ),
+    Meant("--halo", frozenset({"overlap", "padding", "buffer"}), "did you mean --halo?"),
+    Meant("--workers", frozenset({"jobs", "processes", "threads", "num-workers"}), "did you mean --workers?"),
+    Meant("--augment", frozenset({"tta", "test-time-augmentation"}), "did you mean --augment?"),
+)
+"""Options that users of other programs call otherwise."""
+
+_REMOVING = re.compile("prune|remove|force|older-than|down-to|delete|purge|overwrite")
+
+
+def _removes(option: str) -> bool:
+    return _REMOVING.search(option) is not None
+
+
 def _is_option(arg: str) -> bool:
     return arg.startswith("--") and len(arg) > 2
 
@@ -115,6 +165,6 @@ def _name(arg: str) -> str:
 def _check_known(name: str, own: Collection[str], known: Mapping[str, str]) -> bool:
     """Whether Beam's option takes a value."""
     if name not in known:
-        hint = did_you_mean(name, [*own, *known]) or "see --help"
+        hint = option_hint(name, [*own, *known]) or "see --help"
         raise UnknownOptionError(f"{name} is not an option of Terraseam or of Apache Beam; {hint}")
     return bool(known[name])

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from typing import TextIO
 
 from pipeline.arguments import parse
 from pipeline.errors import ArgumentError, PlanError
@@ -42,12 +43,28 @@ def _ended(run: Callable[[], int], interrupted: str) -> int:
         with listening() if in_main_thread else nullcontext():
             return run()
     except KeyboardInterrupt:
-        return fail(interrupted, INTERRUPTED)
+        return _say_interrupted(interrupted)
     except RemoteFileError as error:
         return fail(str(error), FAILED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         return DONE
+
+
+def _say_interrupted(words: str) -> int:
+    """Tell the user, whose terminal may be closed, and return the exit status."""
+    try:
+        return fail(words, INTERRUPTED)
+    except OSError:
+        _silence(sys.stdout, sys.stderr)
+        return INTERRUPTED
+
+
+def _silence(*streams: TextIO) -> None:
+    """Let what is still to be written to streams that nobody reads go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        os.dup2(nowhere, stream.fileno())
 
 
 def _models(arguments: Sequence[str]) -> int:

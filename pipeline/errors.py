@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
+
+from models.names import nearest_name
 
 
 class ArgumentError(ValueError):
@@ -49,12 +50,12 @@ class EvaluateError(ReasonsError):
 
 
 def did_you_mean(name: str, known: Iterable[str], around: str = "{}") -> str:
-    """Ask for the known name that is nearest to one that is not; nothing where none is near.
+    """Ask for the known name that one which is not known was mistyped from; nothing where there is none.
 
     Args:
         name: What was said.
         known: What could have been said.
         around: What stands around the question, which is in place of the braces.
     """
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return around.format(f"did you mean {near[0]}?") if near else ""
+    near = nearest_name(name, known)
+    return around.format(f"did you mean {near}?") if near else ""

@@ -16,20 +16,21 @@ from typing import Any
 _AGAIN = 0.05
 """Seconds after which an interruption that was dropped is raised again."""
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a command: Ctrl-C, the system, and a terminal that is closed."""
+
 _asked = threading.Event()
 
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the main thread, where a block runs, on Ctrl-C and where the system ends the process.
+    """Raise KeyboardInterrupt in the main thread, where a block runs, on each of `SIGNALS`.
 
-    Where Ctrl-C is ignored, as by programs in the background, it stays so.
+    Those that are ignored stay so: Ctrl-C by programs in the background, a closed terminal by those under ``nohup``.
     """
     _asked.clear()
     again = _Again(sys.unraisablehook)
-    wanted = [
-        number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN
-    ]
+    wanted = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, _interrupt) for number in wanted}
     sys.unraisablehook = again
     try:

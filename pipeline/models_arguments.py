@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from models.card_checks import NETWORK
-from pipeline.argument_values import fraction, names, setting, text, whole
+from pipeline.argument_values import LIST_MARK, Value, fraction, names, setting, text, whole
 from pipeline.parser import LOOK, Parser
 
 SIGNED = ("--scale", "--offset", "--fill")
 """Options whose values may begin with a minus."""
+_numbers = Value(lambda said: tuple(fraction(part) for part in said.split(LIST_MARK)), mark=LIST_MARK)
+"""Numbers, one a band or one for all."""
 ANSWERS = tuple(answer for answer in NETWORK["answer"] if answer != "instances")
 
 IMPORT_EPILOG = """\
@@ -144,10 +146,6 @@ def _joined(argv: Sequence[str]) -> list[str]:
         else:
             joined.append(word)
     return joined
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(fraction(part) for part in text.split(","))
 
 
 def _gsd(text: str) -> float | tuple[float, float] | str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from pipeline.argument_values import Value, text
-from pipeline.beam_options import UnknownOptionError, split_arguments
+from pipeline.argument_values import LIST_MARK, Value, text
+from pipeline.beam_options import UnknownOptionError, option_hint, split_arguments
 from pipeline.errors import ArgumentError
 
 LOOK: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
@@ -20,6 +21,43 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and leaving."""
         raise ArgumentError(f"{message} (see {self.prog} --help)")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments; values of a list that is given several times add up, and all must be known."""
+        said = list(sys.argv[1:] if args is None else args)
+        found, unknown = super().parse_known_args(gather_lists(self, said), namespace)
+        if unknown:
+            options = [word.partition("=")[0] for word in unknown if word.startswith("--")]
+            known = {name for action in self._actions for name in action.option_strings}
+            hint = option_hint(options[0], known) if options else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{'; ' * bool(hint)}{hint}")
+        return found, unknown
+
+
+def gather_lists(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """Return arguments in which a list that stands there several times, such as ``--classes``, stands once."""
+    lists = {
+        name: action.dest
+        for action in parser._actions
+        if isinstance(action.type, Value) and action.type.mark == LIST_MARK and action.nargs is None
+        for name in action.option_strings
+    }
+    words: list[list[str]] = []
+    first: dict[str, list[str]] = {}
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name not in lists or (not equals and (not rest or rest[0].startswith("--"))):
+            words.append([word])
+            continue
+        value = value if equals else rest.pop(0)
+        if lists[name] in first:
+            first[lists[name]].append(value)
+        else:
+            first[lists[name]] = [name, value]
+            words.append(first[lists[name]])
+    return [one[0] if len(one) == 1 else f"{one[0]}={LIST_MARK.join(one[1:])}" for one in words]
 
 
 def add_config(parser: Any) -> None:

@@ -16,6 +16,9 @@ NEARLY = 1.01
 MUCH_FINER = 2.0
 """How many times finer than it was measured a raster is read until the user is told."""
 
+FAR_FINER = 50.0
+"""How many times finer than it was measured a raster is never read: its pixels would be too many for nothing."""
+
 
 def wanted_gsd(cards: Iterable[Card]) -> tuple[float, float] | None:
     """The least and the greatest GSD that suits all networks, in metres; None where any does.
@@ -45,7 +48,13 @@ def regrid_of(info: RasterInfo, cards: Sequence[Card]) -> Regrid | None:
 
 
 def regrid_reasons(path: str, regrid: Regrid) -> list[str]:
-    """A raster of which nothing would be left."""
+    """A raster of which nothing would be left, or that would be read far finer than it was measured."""
+    if regrid.step * FAR_FINER < 1:
+        return [
+            f"{path} has {format_gsd(regrid.old.gsd())}, {1 / regrid.step:,.0f} times as coarse as the "
+            f"{format_gsd(regrid.new.gsd())} of the network, and --resample brings no detail back: "
+            f"more than {FAR_FINER:g} times is refused; take a network for rasters of its GSD"
+        ]
     side = min(regrid.old.height, regrid.old.width)
     if regrid.step <= side:
         return []

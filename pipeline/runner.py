@@ -64,12 +64,12 @@ def local_runner(options: PipelineOptions, worker_log: Path) -> fn_runner.FnApiR
     """Beam's FnApiRunner; worker processes get the pipeline's options through the provision info."""
     environment = None
     if worker_processes(options):
-        # The runner's own mode for processes has no say in where they write, and lets a terminal's Ctrl-C end them
-        # before the driver can say so; this environment is the same but for that.
+        # The runner's own mode for processes has no say in where they write, and lets a terminal's Ctrl-C, or its end,
+        # end them before the driver can say so; this environment is the same but for that.
         options.view_as(DirectOptions).direct_running_mode = "in_memory"
         program = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
         environment = environments.SubprocessSDKEnvironment.from_command_string(
-            f"trap '' INT; exec {program} 2>>{shlex.quote(str(worker_log))}"
+            f"trap '' INT HUP; exec {program} 2>>{shlex.quote(str(worker_log))}"
         )
     packed = JobServiceHandle.encode_pipeline_options(options.get_all_options())
     info = beam_provision_api_pb2.ProvisionInfo(pipeline_options=packed)

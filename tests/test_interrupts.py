@@ -1,5 +1,6 @@
 import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -8,8 +9,9 @@ import time
 import pytest
 from places import ROOT
 
+from pipeline.cli import _ended
 from pipeline.exits import FAILED, INTERRUPTED
-from pipeline.interrupts import listening, was_interrupted
+from pipeline.interrupts import SIGNALS, listening, was_interrupted
 from pipeline.run import tell_death
 
 
@@ -54,24 +56,51 @@ def test_a_worker_that_dies_of_an_interruption_is_none_that_died_alone(capsys):
 
 
 def test_handlers_are_as_they_were_after_a_command():
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in SIGNALS]
     hook = sys.unraisablehook
     with listening():
         assert signal.getsignal(signal.SIGTERM) not in before
         assert sys.unraisablehook is not hook
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
     assert sys.unraisablehook is hook
 
 
-def test_a_command_in_the_background_goes_on_where_others_are_interrupted():
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_a_command_in_the_background_goes_on_where_others_are_interrupted(name):
     code = (
-        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        f"import signal; signal.signal(signal.{name}, signal.SIG_IGN)\n"
         "from pipeline.interrupts import listening\n"
-        "with listening(): signal.raise_signal(signal.SIGINT)\n"
+        f"with listening(): signal.raise_signal(signal.{name})\n"
         "print('goes on')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout == "goes on\n"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_each_signal_that_ends_a_command_interrupts_it(number, capsys):
+    assert _ended(lambda: signal.raise_signal(number), "interrupted; run it again") == INTERRUPTED
+    assert capsys.readouterr().err == "terraseam: interrupted; run it again\n"
+
+
+def test_a_command_whose_terminal_is_closed_ends_as_one_that_is_interrupted(tmp_path):
+    code = (
+        "import pathlib, sys, time\n"
+        "from pipeline.cli import _ended\n"
+        "def work(): print('works', flush=True); time.sleep(60)\n"
+        "status = _ended(work, 'interrupted')\n"
+        f"pathlib.Path({str(tmp_path / 'status')!r}).write_text(str(status))\n"
+        "sys.exit(status)"
+    )
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(ROOT)
+        os.execv(sys.executable, [sys.executable, "-c", code])
+    assert b"works" in os.read(terminal, 100)
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == INTERRUPTED
+    assert (tmp_path / "status").read_text() == str(INTERRUPTED)
 
 
 def test_an_interruption_that_is_dropped_at_the_very_end_is_none_of_what_comes_after(monkeypatch):

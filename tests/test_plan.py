@@ -416,6 +416,32 @@ def test_rasters_placed_by_control_points_are_told_to_be_warped(plan_of, tmp_pat
     assert "3 control points only; warp it by them with gdalwarp" in reasons(plan_of, path)[0]
 
 
+def test_a_raster_is_told_what_places_it_and_what_works_with_its_driver(plan_of, make_raster, tmp_path):
+    half = [0.5] + [0.0] * 19
+    rpc = rasterio.rpc.RPC(height_off=0, height_scale=500, lat_off=46, lat_scale=4, line_off=190, line_scale=190,
+                           long_off=5, long_scale=5, samp_off=210, samp_scale=210, line_num_coeff=half,
+                           line_den_coeff=half, samp_num_coeff=half, samp_den_coeff=half)  # fmt: skip
+    polynomials = make_raster(name="rpc.tif", crs=None, transform=rasterio.Affine.identity())
+    with rasterio.open(polynomials, "r+") as dataset:
+        dataset.rpcs = rpc
+    assert (
+        "rational polynomials (RPC) only; warp it by them with gdalwarp -rpc -t_srs"
+        in reasons(plan_of, polynomials)[0]
+    )
+    nowhere = make_raster(name="nowhere.tif", crs=None, transform=rasterio.Affine.identity())
+    said = reasons(plan_of, nowhere)[0]
+    assert "no CRS and no geotransform; assign one with gdal_translate -a_srs EPSG:... -a_ullr LEFT" in said
+    picture = tmp_path / "picture.png"
+    with rasterio.open(picture, "w", driver="PNG", height=9, width=9, count=3, dtype="uint8") as dataset:
+        dataset.write(np.ones((3, 9, 9), np.uint8))
+    picture.with_suffix(".pgw").write_text("0.5\n0\n0\n-0.5\n500000.25\n5599999.75\n")
+    said = reasons(plan_of, picture)[0]
+    assert (
+        "picture.png has no CRS; assign one with gdal_translate -a_srs EPSG:..., which writes a copy" in said
+    )
+    assert "gdal_edit" not in said
+
+
 def test_a_halo_larger_than_it_must_be_is_said_to_be_so(plan_of):
     assert "--halo auto computes" in describe_plan(plan_of(halo=200))
     assert "may differ" in describe_plan(plan_of(halo=None, tile=512))

@@ -165,7 +165,7 @@ def test_labels_without_georeference_lie_on_an_image_of_their_shape(tmp_path):
 def test_errors_say_what_is_wrong(make_raster, tmp_path):
     with pytest.raises(LabelRasterError, match="is not a raster that GDAL can open"):
         RasterTruth(str(tmp_path / "none.tif"), UTM, (0, 1))
-    with pytest.raises(LabelRasterError, match="has no CRS; assign one with gdal_edit"):
+    with pytest.raises(LabelRasterError, match="has no CRS; assign one with gdal_translate -a_srs"):
         path = make_raster(pixels=values_of(61, 83), crs=None)
         RasterTruth(str(path), UTM, (0, 1))
     with pytest.raises(ValueError, match="1 to 255 values, all different"):

@@ -42,8 +42,15 @@ def make_town(folder: Path, make_raster: Callable[..., Path]) -> Path:
 
 
 def words(site: Path, *more: str) -> list[str]:
+    """Options of a training; lists are those of `more` where it has them."""
+    lists = {
+        "--images": [str(site / "town.tif")],
+        "--labels": [str(site / "town.geojson")],
+        "--classes": ["roof,pool"],
+    }
+    ours = [word for name, value in lists.items() if name not in more for word in (name, *value)]
     return [
-        "--images", str(site / "town.tif"), "--labels", str(site / "town.geojson"), "--classes", "roof,pool",
+        *ours,
         "--class-property", "kind", "--architecture", "unet", "--encoder", "none", "--set", "width=4",
         "--output", str(site / "bundle"), "--chip", "32", "--block-size", "24", "--batch", "4", "--steps", "4",
         "--pictures", "0", "--schedule", "constant", *more,

@@ -93,6 +93,8 @@ def _inspect(path: str, dataset: Any) -> RasterInfo:
     if not dtypes:
         raise RasterError(
             f"{path} holds no bands; name one of its subdatasets: {', '.join(dataset.subdatasets[:3])}"
+            if dataset.subdatasets
+            else f"{path} holds no bands: it is no raster"
         )
     georef = check_placed(path, dataset)
     colour = tuple(band for band in dataset.indexes if dataset.colorinterp[band - 1] != ColorInterp.alpha)
@@ -100,7 +102,7 @@ def _inspect(path: str, dataset: Any) -> RasterInfo:
     if unsupported or len(dtypes) > 1:
         raise RasterError(
             f"{path} has samples of type {', '.join(dtypes)}; rasters of one of {', '.join(DTYPES)} are read: "
-            "convert it with gdal_translate -ot"
+            "convert it with gdal_translate -ot Float32"
         )
     return RasterInfo(
         path, georef, dataset.count, colour, dtypes[0], tuple(sorted(_all_files(path, dataset)))
@@ -115,24 +117,48 @@ def _all_files(path: str, dataset: Any) -> set[str]:
     return found
 
 
+def crs_advice(more: str = "") -> str:
+    """Say how a raster gets a CRS; what writes a copy works for files of every driver, also those on servers.
+
+    Args:
+        more: Other options that are needed.
+    """
+    return f"assign one with gdal_translate -a_srs EPSG:...{more}, which writes a copy"
+
+
+def _gcp_warp(dataset: Any) -> str:
+    """The command that warps a raster by its control points."""
+    known = dataset.gcps[1] is not None
+    return (
+        "gdalwarp -t_srs EPSG:..." if known else "gdalwarp -s_srs EPSG:... -t_srs EPSG:... (they have no CRS)"
+    )
+
+
 def check_placed(path: str, dataset: Any) -> Georef:
     """Where a raster lies.
 
     Raises:
         RasterError: If that is not known, or not on the Earth.
     """
-    if dataset.gcps[0]:
+    unplaced = dataset.transform.is_identity
+    if dataset.gcps[0] and (dataset.crs is None or unplaced):
         raise RasterError(
-            f"{path} is placed by {len(dataset.gcps[0])} control points only; warp it by them with gdalwarp"
+            f"{path} is placed by {len(dataset.gcps[0])} control points only; warp it by them with {_gcp_warp(dataset)}"
+        )
+    if dataset.rpcs is not None and unplaced:
+        raise RasterError(
+            f"{path} is placed by rational polynomials (RPC) only; warp it by them with gdalwarp -rpc -t_srs EPSG:... "
+            "(and -to RPC_DEM=FILE for heights)"
         )
     if dataset.crs is None:
+        bounds = " -a_ullr LEFT TOP RIGHT BOTTOM" if unplaced else ""
         raise RasterError(
-            f"{path} has no CRS; assign one with gdal_edit.py -a_srs EPSG:... or gdal_translate -a_srs"
+            f"{path} has no CRS{' and no geotransform' if unplaced else ''}; {crs_advice(bounds)}"
         )
-    if dataset.transform.is_identity:
+    if unplaced:
         raise RasterError(
             f"{path} is not georeferenced (it has no geotransform); assign its bounds with "
-            "gdal_translate -a_ullr"
+            "gdal_translate -a_ullr LEFT TOP RIGHT BOTTOM"
         )
     if dataset.transform.is_degenerate:
         raise RasterError(

@@ -149,8 +149,8 @@ class LabelRaster:
             row, col = np.argwhere(wrong)[0]
             raise RasterReadError(
                 f"{self.path} has the value {values[row, col]} at row {window.row_off + row}, column "
-                f"{window.col_off + col}, and labels are {-MOST} to {MOST}; declare it as nodata with gdal_edit.py "
-                "-a_nodata, or renumber the classes"
+                f"{window.col_off + col}, and labels are {-MOST} to {MOST}; declare it as nodata with "
+                "gdal_translate -a_nodata, or renumber the classes"
             )
         return CodedLabels.encode(values, known)
 

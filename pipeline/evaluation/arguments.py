@@ -52,9 +52,9 @@ def _add_inputs(parser: Parser) -> None:
     add = parser.add_argument
     add("--predicted", required=True, type=text, metavar="DIR|FILE",
         help="output of `terraseam segment`, a folder of files, a label map, or a file of polygons")  # fmt: skip
-    add("--truth", required=True, nargs="+", type=text, metavar="FILE|GLOB",
+    add("--truth", required=True, action="extend", nargs="+", type=text, metavar="FILE|GLOB",
         help="true polygons in any CRS, or label rasters")  # fmt: skip
-    add("--images", nargs="+", default=[], type=text, metavar="FILE|GLOB",
+    add("--images", action="extend", nargs="+", default=[], type=text, metavar="FILE|GLOB",
         help="the rasters that were segmented: pixels to measure polygons in, and ground for --picture")  # fmt: skip
     add("--aoi", type=text, metavar="FILE", help="polygons outside which nothing is measured")
     add_sources_argument(parser)

@@ -8,6 +8,7 @@ from typing import Any
 
 from models.training.recipe import LOSSES, OPTIMIZERS, SCHEDULES, Recipe
 from pipeline.argument_values import (
+    LIST_MARK,
     bands,
     checked,
     label_values,
@@ -82,6 +83,7 @@ def _add_first(parser: Parser) -> None:
     add = parser.add_argument
     add(
         "--images",
+        action="extend",
         nargs="+",
         required=True,
         type=path,
@@ -90,6 +92,7 @@ def _add_first(parser: Parser) -> None:
     )
     add(
         "--labels",
+        action="extend",
         nargs="+",
         required=True,
         type=path,
@@ -132,8 +135,8 @@ def _add_truth(group: Any) -> None:
 
 def _add_split(group: Any) -> None:
     add = group.add_argument
-    add("--val-images", nargs="+", type=path, metavar="GLOB", help="rasters to validate on")
-    add("--val-labels", nargs="+", type=path, metavar="GLOB", help="what is true of them")
+    add("--val-images", action="extend", nargs="+", type=path, metavar="GLOB", help="rasters to validate on")
+    add("--val-labels", action="extend", nargs="+", type=path, metavar="GLOB", help="what is true of them")
     add(
         "--val-aoi",
         type=path,
@@ -262,5 +265,5 @@ _weights = checked(
     lambda value: value == "balanced" or all(0 <= one < float("inf") for one in value),
     "a list of factors such as 1,2 or balanced",
     holds=float,
-    mark=",",
+    mark=LIST_MARK,
 )

@@ -14,6 +14,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
 
 from tiles.georef import Georef
+from tiles.inspect import crs_advice
 from tiles.open_files import keep_open
 from tiles.remote import open_raster
 from tiles.source import damaged
@@ -156,7 +157,7 @@ class RasterTruth:
                 f"{georef.height} x {georef.width} px of its image; georeference it like the image"
             )
         if source.crs is None:
-            raise LabelRasterError(f"{self.path} has no CRS; assign one with gdal_edit.py -a_srs EPSG:...")
+            raise LabelRasterError(f"{self.path} has no CRS; {crs_advice()}")
         if source.shape == shape and self._same_grid(source):
             return source
         other = Georef(source.crs.to_wkt(), tuple(source.transform)[:6], *source.shape)

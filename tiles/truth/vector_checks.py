@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyproj
 
+ALIKE = 0.76
+"""Share of letters in order that a mistyped property has in common with what was meant."""
+
 
 class VectorError(ValueError):
     """A file of polygons cannot be used; the message is one sentence that says why."""
@@ -64,7 +67,7 @@ def check_property(path: str, name: str | None, names: Sequence[str]) -> None:
         return
     if not len(names):
         raise VectorError(f"{path} has no property {name!r}: its features have none at all")
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=ALIKE)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise VectorError(f"{path} has no property {name!r}, only {', '.join(names)}{hint}")
 
