@@ -49,7 +49,7 @@ def check_card(values: dict[str, Any], bundle: str, names: tuple[str, ...]) -> N
     for name in values:
         if name not in names:
             near = nearest_name(name, names)
-            hint = f", or name it {near!r}" if near else ""
+            hint = f" or name it {near!r}" if near else ""
             raise CardError(f"the card of bundle {bundle} has the unknown field {name!r}; drop it{hint}")
     for name in names:
         try:

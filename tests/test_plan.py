@@ -430,7 +430,7 @@ def test_a_raster_is_told_what_places_it_and_what_works_with_its_driver(plan_of,
     )
     nowhere = make_raster(name="nowhere.tif", crs=None, transform=rasterio.Affine.identity())
     said = reasons(plan_of, nowhere)[0]
-    assert "no CRS and no geotransform; assign one with gdal_translate -a_srs EPSG:... -a_ullr LEFT" in said
+    assert "has no CRS; assign one with gdal_translate -a_srs EPSG:... -a_ullr LEFT" in said
     picture = tmp_path / "picture.png"
     with rasterio.open(picture, "w", driver="PNG", height=9, width=9, count=3, dtype="uint8") as dataset:
         dataset.write(np.ones((3, 9, 9), np.uint8))

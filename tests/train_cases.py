@@ -67,11 +67,11 @@ def make_towns(site: Path, count: int) -> list[str]:
 
 def said(site: Path, *more: object, without: Sequence[str] = ()) -> list[str]:
     """The usual words with others behind them, some options left out with their values."""
-    left = words(site)
+    left = words(site, *map(str, more))
     for name in without:
         place = left.index(f"--{name}")
         del left[place : place + 2]
-    return [*left, *map(str, more)]
+    return left
 
 
 def planned(site: Path, *more: object, without: Sequence[str] = ()) -> TrainPlan:

@@ -152,9 +152,7 @@ def check_placed(path: str, dataset: Any) -> Georef:
         )
     if dataset.crs is None:
         bounds = " -a_ullr LEFT TOP RIGHT BOTTOM" if unplaced else ""
-        raise RasterError(
-            f"{path} has no CRS{' and no geotransform' if unplaced else ''}; {crs_advice(bounds)}"
-        )
+        raise RasterError(f"{path} has no CRS; {crs_advice(bounds)}")
     if unplaced:
         raise RasterError(
             f"{path} is not georeferenced (it has no geotransform); assign its bounds with "
