@@ -6,7 +6,6 @@ one region, and which regions are one group. Then the fragments of each group me
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -23,6 +22,7 @@ from pipeline.polygon_plan import PolygonPlan
 from tiles.close import close_regions
 from tiles.corners import Corners
 from tiles.fragments import Fragments
+from tiles.handed_on import pack_sent, unpack_sent
 from tiles.neighbours import Neighbourhood
 from tiles.seams import Homes, SeamSummary, unite
 from tiles.simplify import simplify
@@ -58,14 +58,14 @@ def send_fragments(
 ) -> Iterator[tuple[Home, str]]:
     """Send the fragments of a sheet to where their groups begin, in files: only their names are shuffled."""
     raster, row, col, homes = element
-    fragments: Fragments = pickle.loads(files.read_bytes(folder.fragments(raster, row, col)))
+    fragments = Fragments.from_bytes(files.read_bytes(folder.fragments(raster, row, col)))
     tolerance = plan.tolerance(raster)
     reach, near = tolerance.reach if tolerance else 0, plan.near(raster)
     sheets, owner = np.unique(homes.groups // plan.side, axis=0, return_inverse=True)
     for number, (home_row, home_col) in enumerate(sheets.tolist()):
         chosen = np.flatnonzero(owner.ravel() == number)
         path = folder.sent_fragments(raster, (row, col), (home_row, home_col))
-        files.write_bytes(path, pickle.dumps((fragments.take(chosen, reach, near), homes.take(chosen))))
+        files.write_bytes(path, pack_sent(fragments.take(chosen, reach, near), homes.take(chosen)))
         yield (raster, home_row, home_col), path
 
 
@@ -96,7 +96,7 @@ class CloseRegions(beam.DoFn):
     def _make(self, home: Home, contents: list[bytes]) -> Made:
         """Close regions, and make features of them."""
         raster, row, _ = home
-        parts = [pickle.loads(content) for content in contents]
+        parts = [unpack_sent(content) for content in contents]
         tolerance, regions = self._plan.tolerance(raster), close_regions(parts)
         traced = Neighbourhood(regions, Corners.union([fragments.borders for fragments, _ in parts]))
         if tolerance is not None:

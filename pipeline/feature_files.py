@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import zstandard
 
@@ -22,6 +22,7 @@ from pipeline import files
 from pipeline.options import TEXTS
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.tally import MOST_LISTED
+from tiles.arrays import ArraysError
 from tiles.features import Feature, FeatureOptions
 from tiles.packed import pack, unpack
 
@@ -52,6 +53,26 @@ class FeatureRecord:
     area: float
     counts: dict[str, int] | None
     areas: dict[str, float]
+
+    @classmethod
+    def checked(cls, said: Any) -> FeatureRecord:
+        """The record that JSON tells of.
+
+        Raises:
+            ArraysError: If it tells of something else.
+        """
+        try:
+            counts = said["counts"]
+            return cls(
+                str(said["path"]),
+                int(said["row"]),
+                int(said["count"]),
+                float(said["area"]),
+                None if counts is None else {str(name): int(count) for name, count in counts.items()},
+                {str(name): float(area) for name, area in said["areas"].items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ArraysError(f"what is said of features is damaged ({error})") from error
 
 
 def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, BinaryIO
 
 import orjson
+import zstandard
 
 from pipeline.signatures import without_secrets
 from tiles.inspect import is_local
@@ -116,6 +117,16 @@ def write_bytes(path: str, data: bytes) -> None:
     """Write a file whole or not at all; one that exists is replaced."""
     with writing(path) as file:
         file.write(data)
+
+
+def write_packed(path: str, data: bytes) -> None:
+    """Write a file, compressed."""
+    write_bytes(path, zstandard.ZstdCompressor(level=1).compress(data))
+
+
+def read_packed(path: str) -> bytes:
+    """What `write_packed` wrote."""
+    return zstandard.ZstdDecompressor().decompress(read_bytes(path))
 
 
 def write_json(path: str, record: Mapping[str, Any]) -> None:

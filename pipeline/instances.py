@@ -7,7 +7,6 @@ in the store and in files, links and records travel.
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from pipeline import files
 from pipeline.aoi import clipped
 from pipeline.feature_files import feature_options
 from pipeline.layout import RunFolder, prediction_store
-from pipeline.made import Made, MadeBefore, make_features
+from pipeline.made import Made, MadeBefore, Settled, make_features
 from pipeline.plan import Plan
 from pipeline.raster_plan import Place
 from pipeline.sheets import Sheet, SheetRecord
@@ -32,8 +31,9 @@ from pipeline.tally import Tally
 from pipeline.vectorize import VectorRecord
 from tiles.aoi import clip_thing, tiles_that_see
 from tiles.codes import CodedLabels
+from tiles.handed_on import pack_links, pack_patches, unpack_links, unpack_patches
 from tiles.instances import Ref, SheetInstances, TileInstance
-from tiles.links import Link, later_neighbours, link_sheet
+from tiles.links import later_neighbours, link_sheet
 from tiles.paint import Patch, paint, patches
 from tiles.stitch import LabelMap
 from tiles.thing_features import thing_features
@@ -158,7 +158,7 @@ class LinkSheets(beam.DoFn):
         links = link_sheet(lattice.sheet_tiles(row, col), by_tile, lattice)
         path = self._folder.links(raster, row, col) if links else None
         if path:
-            files.write_bytes(path, pickle.dumps([tuple(link) for link in links]))
+            files.write_bytes(path, pack_links(links))
         yield raster, (row, col, element.keys[row, col], path)
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
@@ -170,7 +170,7 @@ def settlements(
     raster, linked = element
     records = sorted(linked)
     keys = {(row, col): key for row, col, key, _ in records}
-    links = [Link(*row) for *_, path in records if path for row in pickle.loads(files.read_bytes(path))]
+    links = [link for *_, path in records if path for link in unpack_links(files.read_bytes(path))]
     sheet_of = plan.lattice(raster).sheet_of
     groups: dict[Place, list[tuple[Ref, ...]]] = {}
     elsewhere: dict[Place, set[Ref]] = {}
@@ -185,19 +185,6 @@ def settlements(
         needed = sorted({place, *(sheet_of(ref.tile) for group in own for ref in group)})
         away = frozenset(elsewhere.get(place, ()))
         yield Settlement((raster, *place), own, away, {near: keys[near] for near in needed})
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What one sheet has settled.
-
-    Attributes:
-        features: Features of its things, by the row of sheets that their first pixels lie in.
-        patches: What of its things is painted on each sheet.
-    """
-
-    features: dict[int, Made]
-    patches: dict[Place, list[tuple[Any, ...]]]
 
 
 class SettleSheets(beam.DoFn):
@@ -229,7 +216,7 @@ class SettleSheets(beam.DoFn):
                 yield raster, record
         for place, pieces in settled.patches.items():
             path = self._folder.patches(raster, row, col, place)
-            files.write_bytes(path, pickle.dumps(pieces))
+            files.write_bytes(path, pack_patches(pieces))
             yield beam.pvalue.TaggedOutput(PATCHES, ((raster, *place), path))
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
@@ -262,12 +249,12 @@ class SettleSheets(beam.DoFn):
         rows = groupby(made, key=lambda feature: feature.first[0] // lattice.sheet_side)
         return {first_row: make_features(first_row, list(group), georef) for first_row, group in rows}
 
-    def _patches(self, raster: int, things: list[Thing]) -> dict[Place, list[tuple[Any, ...]]]:
+    def _patches(self, raster: int, things: list[Thing]) -> dict[Place, list[Patch]]:
         side = self._plan.lattice(raster).sheet_side
-        shown: dict[Place, list[tuple[Any, ...]]] = {}
+        shown: dict[Place, list[Patch]] = {}
         for thing in things:
             for place, patch in patches(thing, side):
-                shown.setdefault(place, []).append(tuple(patch))
+                shown.setdefault(place, []).append(patch)
         return shown
 
 
@@ -290,13 +277,13 @@ class PaintSheets(beam.DoFn):
         start = time.perf_counter()
         (raster, row, col), parts = element
         for record in parts["record"]:  # none where a thing hangs over into a sheet that is not worked on
-            pieces = [
-                Patch(*piece) for path in parts["patches"] for piece in pickle.loads(files.read_bytes(path))
-            ]
+            pieces = [piece for path in parts["patches"] for piece in unpack_patches(files.read_bytes(path))]
             window = self._plan.lattice(raster).sheet_window(row, col)
             stored = self._store.load(raster, record.key)
             label_map = paint(window, pieces, stored.valid, self._plan.card.background or 0)
-            files.write_bytes(self._folder.painted(raster, row, col), encode(label_map))
+            files.write_bytes(
+                self._folder.painted(raster, row, col), encode(label_map, painted_key((raster, row, col)))
+            )
             polygons = self._plan.polygons()
             shown = clipped(label_map.labels, polygons.area(raster), window)
             pixels = Tally.of(CodedLabels.plain(shown))
@@ -305,12 +292,18 @@ class PaintSheets(beam.DoFn):
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
 
+def painted_key(place: tuple[int, int, int]) -> str:
+    """What the label map of a sheet is called that was painted in this run."""
+    return "painted {} {} {}".format(*place)
+
+
 def label_maps(plan: Plan, folder: RunFolder) -> Callable[[SheetRecord], LabelMap]:
     """Where the label map of a sheet is found: painted from things in this run, or in the store."""
     store = prediction_store(plan)
 
     def painted(record: SheetRecord) -> LabelMap:
-        label_map = decode(files.read_bytes(folder.painted(record.raster, record.row, record.col)))
+        place = (record.raster, record.row, record.col)
+        label_map = decode(files.read_bytes(folder.painted(*place)), painted_key(place))
         if not isinstance(label_map, LabelMap):
             raise TypeError(f"sheet {record.row}, {record.col} of raster {record.raster} is not painted")
         return label_map

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection
 from dataclasses import asdict
 
@@ -12,7 +13,8 @@ from pipeline.layout import known_folder
 from pipeline.plan import Plan
 from pipeline.remote import at_once
 
-_KEY_LENGTH = 64
+FORMAT = 2
+"""The format of new records; those of format 1 do not say which sheet they are of, and stay valid."""
 
 
 class KnownSheets:
@@ -43,13 +45,13 @@ class KnownSheets:
         """The content key of a sheet; None where it is not known."""
         if self._folder is None or not files.exists(self._path(row, col)):
             return None
-        key = files.read_bytes(self._path(row, col)).decode("ascii", "replace")
-        return key if len(key) == _KEY_LENGTH else None
+        return _key_in(files.read_bytes(self._path(row, col)), self._name(row, col))
 
     def put(self, row: int, col: int, key: str) -> None:
         """Remember the content key of a sheet."""
         if self._folder is not None:
-            files.write_bytes(self._path(row, col), key.encode())
+            record = {"format": FORMAT, "of": self._name(row, col), "key": key}
+            files.write_bytes(self._path(row, col), json.dumps(record).encode())
 
     def keys(self, places: Collection[tuple[int, int]]) -> list[str]:
         """The content keys of those of some sheets, by row and column, that are known."""
@@ -61,3 +63,19 @@ class KnownSheets:
 
     def _path(self, row: int, col: int) -> str:
         return files.join(self._folder or "", f"{row}_{col}")
+
+    def _name(self, row: int, col: int) -> str:
+        """What the record of a sheet says it is of."""
+        return "/".join(self._path(row, col).rsplit("/", 2)[1:])
+
+
+def _key_in(record: bytes, name: str) -> str | None:
+    """The key in a record, which must say that it is of a sheet; those of format 1 are a key and say nothing."""
+    if re.fullmatch(rb"[0-9a-f]{64}", record):
+        return record.decode()
+    try:
+        said = json.loads(record)
+        key = said["key"] if (said["format"], said["of"]) == (FORMAT, name) else ""
+    except (ValueError, KeyError, TypeError):
+        return None
+    return key if isinstance(key, str) and re.fullmatch(r"[0-9a-f]{64}", key) else None

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate, pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -18,11 +18,21 @@ import numpy as np
 from pipeline import files
 from pipeline.feature_files import FeatureRecord, feature_options, features_as_bytes, record_of
 from pipeline.polygon_plan import PolygonPlan
-from pipeline.store import StoreError, sealed, unsealed
+from pipeline.store import FORMAT, StoreError, sealed, unsealed
 from pipeline.version import version
+from tiles.arrays import ArraysError
 from tiles.features import Feature, features
 from tiles.ground import Ground
+from tiles.handed_on import (
+    pack_parts,
+    pack_patches,
+    pack_summary,
+    unpack_parts,
+    unpack_patches,
+    unpack_summary,
+)
 from tiles.neighbours import Neighbourhood
+from tiles.paint import Patch
 from tiles.regions import Regions
 from tiles.seams import SeamSummary
 
@@ -31,7 +41,7 @@ MADE_VERSION = 3
 
 SUFFIX = ".made"
 
-T = TypeVar("T")
+T = TypeVar("T", "Made", "Settled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,68 @@ class Made:
             return None
         files.write_bytes(path, self.features)
         return replace(self.record, path=path)
+
+    def to_bytes(self) -> bytes:
+        """All of it as bytes."""
+        parts = {
+            "features": self.features,
+            "fragments": self.fragments,
+            "summary": b"" if self.summary is None else pack_summary(self.summary),
+        }
+        return pack_parts("made", parts, None if self.record is None else asdict(self.record))
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> Made:
+        """What `to_bytes` made bytes of.
+
+        Raises:
+            ArraysError: If they are damaged.
+        """
+        parts, said = unpack_parts("made", packed, ("features", "fragments", "summary"))
+        summary = unpack_summary(parts["summary"]) if parts["summary"] else None
+        record = None if said is None else FeatureRecord.checked(said)
+        return cls(record, parts["features"], parts["fragments"], summary)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What one sheet has settled of instances.
+
+    Attributes:
+        features: Features of its things, by the row of sheets that their first pixels lie in.
+        patches: What of its things is painted on each sheet.
+    """
+
+    features: dict[int, Made]
+    patches: dict[tuple[int, int], list[Patch]]
+
+    def to_bytes(self) -> bytes:
+        """All of it as bytes."""
+        contents = [made.to_bytes() for made in self.features.values()]
+        contents += [pack_patches(patches) for patches in self.patches.values()]
+        said = [list(self.features), [list(place) for place in self.patches], list(map(len, contents))]
+        return pack_parts("settled", {"contents": b"".join(contents)}, said)
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> Settled:
+        """What `to_bytes` made bytes of.
+
+        Raises:
+            ArraysError: If they are damaged.
+        """
+        parts, said = unpack_parts("settled", packed, ["contents"])
+        try:
+            rows = [int(row) for row in said[0]]
+            places = [(int(row), int(col)) for row, col in said[1]]
+            ends = [0, *accumulate(int(size) for size in said[2])]
+        except (TypeError, ValueError, IndexError) as error:
+            raise ArraysError(f"what was settled is damaged ({error})") from error
+        contents = [parts["contents"][start:end] for start, end in pairwise(ends)]
+        if len(contents) != len(rows) + len(places):
+            raise ArraysError(f"{len(contents)} contents for {len(rows)} rows and {len(places)} sheets")
+        features = {row: Made.from_bytes(content) for row, content in zip(rows, contents, strict=False)}
+        patches = map(unpack_patches, contents[len(rows) :])
+        return cls(features, dict(zip(places, patches, strict=True)))
 
 
 def make_regions(
@@ -129,16 +201,16 @@ class MadeBefore:
         if self._plan.anew or not files.exists(path):
             return None
         try:
-            _, packed = unsealed(files.read_bytes(path))
-        except StoreError:
+            head, packed = unsealed(files.read_bytes(path), key)
+            found = kind.from_bytes(packed) if head["format"] == FORMAT else None
+        except (StoreError, ArraysError):
             return None
         files.touch(path)
-        found = pickle.loads(packed)
-        return found if isinstance(found, kind) else None
+        return found
 
-    def put(self, key: str, made: object) -> None:
+    def put(self, key: str, made: Made | Settled) -> None:
         """Keep what was made, whole or not at all."""
-        files.write_bytes(self._path(key), sealed(pickle.dumps(made), kind="made"))
+        files.write_bytes(self._path(key), sealed(made.to_bytes(), key, kind="made"))
 
     def _path(self, key: str) -> str:
         return files.join(self._folder, key[:2], f"{key}{SUFFIX}")

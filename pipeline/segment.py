@@ -138,7 +138,7 @@ class SegmentSheets(beam.DoFn):
         """The record of a sheet of an unchanged raster that the store has; None for others."""
         execution = self._execution
         key = None if self._plan.options.force else self._known(element[0], execution).get(*element[1:])
-        if key is None or not self._store.intact(key):
+        if key is None or not self._store.intact(key, self._shape(element)):
             return None
         return SheetRecord(*element, key, True, 0, Clock().seconds, execution.profile.to_json())
 
@@ -172,7 +172,7 @@ class SegmentSheets(beam.DoFn):
         profile = execution.profile.to_json()
         # A sheet of the same pixels waits, and finds it in the store.
         with self._keys.alone(key):
-            if not self._plan.options.force and self._store.intact(key):
+            if not self._plan.options.force and self._store.intact(key, self._shape(element)):
                 return SheetRecord(*element, key, True, 0, clock.seconds, profile), execution
             try:
                 entry, tiles = self._inference.entry(ReadSheet(element, chip, execution.profile, clock))
@@ -196,14 +196,17 @@ class SegmentSheets(beam.DoFn):
 
     def _leave_out(self, element: Sheet, clock: Clock, given_up: GaveUpError) -> SheetRecord:
         """Let a sheet be nodata."""
-        raster, row, col = element
-        shape = self._plan.lattice(raster).sheet_window(row, col).shape
-        entry = nothing_measured(shape, things=self._plan.card.task == "instances")
+        entry = nothing_measured(self._shape(element), things=self._plan.card.task == "instances")
         key = entry_key(entry)
         self._store.put(key, entry)
         profile = self._execution.profile.to_json()
         cause = without_secrets(one_line(given_up.__cause__ or given_up))
         return SheetRecord(*element, key, False, 0, clock.seconds, profile, given_up.attempts, cause)
+
+    def _shape(self, element: Sheet) -> tuple[int, int]:
+        """Height and width of a sheet, in pixels."""
+        raster, row, col = element
+        return self._plan.lattice(raster).sheet_window(row, col).shape
 
     def _known(self, raster: int, execution: Execution) -> KnownSheets:
         return KnownSheets(self._plan, raster, execution.recipe)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 import numpy as np
-import zstandard
 from apache_beam.metrics import Metrics
 
 from pipeline import files
@@ -22,8 +20,9 @@ from pipeline.tally import Tally
 from pipeline.vectorize import LabelSheet, LabelSource
 from tiles.apron import WAYS
 from tiles.codes import CodedLabels
+from tiles.handed_on import pack_labels, pack_sieve, unpack_labels, unpack_sieve
 from tiles.pixel_sizes import pixel_sizes
-from tiles.sieve import PixelSizes, SheetSieve, SieveSummary, apply_sieve, sieve_seams, sieve_sheet
+from tiles.sieve import PixelSizes, SieveSummary, apply_sieve, sieve_seams, sieve_sheet
 
 if TYPE_CHECKING:
     from pipeline.sheets import SheetRecord
@@ -91,7 +90,7 @@ class SieveSheets(beam.DoFn):
         window = self._plan.sheet_window(raster, row, col)
         framed = self._source.read(element, 1)
         found = sieve_sheet(framed, (window.row_off, window.col_off), sizes_of(self._plan, raster))
-        write_packed(self._folder.sieving(raster, row, col), found)
+        files.write_packed(self._folder.sieving(raster, row, col), pack_sieve(found))
         yield raster, (SievedSheet(element, Tally.of(framed.inner(1))), found.summary)
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
@@ -119,8 +118,8 @@ class ApplySieve(beam.DoFn):
     def process(self, element: tuple[SievedSheet, np.ndarray]) -> Iterator[tuple[int, SievedSheet]]:
         """Write one label map."""
         sheet, settled = element
-        found: SheetSieve = read_packed(self._folder.sieving(*sheet.place))
-        write_packed(self._folder.sieved(*sheet.place), apply_sieve(found, settled))
+        found = unpack_sieve(files.read_packed(self._folder.sieving(*sheet.place)))
+        files.write_packed(self._folder.sieved(*sheet.place), pack_labels(apply_sieve(found, settled)))
         yield sheet.place[0], sheet
 
 
@@ -153,15 +152,4 @@ class SievedLabels:
         return self._source.scores(sheet.sheet)
 
     def _read(self, place: tuple[int, int, int]) -> CodedLabels:
-        labels: CodedLabels = read_packed(self._folder.sieved(*place))
-        return labels
-
-
-def write_packed(path: str, what: Any) -> None:
-    """Write a value, compressed."""
-    files.write_bytes(path, zstandard.ZstdCompressor(level=1).compress(pickle.dumps(what)))
-
-
-def read_packed(path: str) -> Any:
-    """The value that `write_packed` wrote."""
-    return pickle.loads(zstandard.ZstdDecompressor().decompress(files.read_bytes(path)))
+        return unpack_labels(files.read_packed(self._folder.sieved(*place)))

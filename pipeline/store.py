@@ -1,8 +1,8 @@
 """The prediction store: one small object a sheet, under its content key.
 
-An entry is a line of JSON (kind, shape and checksum of what follows) and, compressed, the sheet's labels and
+An entry is a line of JSON (its key, and kind, shape and checksum of what follows) and, compressed, the sheet's labels and
 scores, or the instances that its tiles found. Entries never change: what a key names is computed once, on any
-machine.
+machine. Entries of format 1, which do not say their key, are taken as they are.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import zstandard
 from pipeline import files
 from tiles.instances import SheetInstances
 from tiles.stitch import NODATA, LabelMap
+
+FORMAT = 2
+"""The format of new entries; those of format 1 do not say which key they are of, and stay valid."""
 
 SUFFIX = ".sheet"
 """The ending of an entry's file."""
@@ -50,17 +53,19 @@ class PredictionStore:
         if not files.exists(self.path(key)):
             return None
         try:
-            return decode(files.read_bytes(self.path(key)))
+            return decode(files.read_bytes(self.path(key)), key)
         except StoreError:
             return None
 
-    def intact(self, key: str) -> bool:
-        """Whether there is an entry of a key whose bytes are those that were written."""
+    def intact(self, key: str, shape: tuple[int, int]) -> bool:
+        """Whether there is a whole entry of a key, for a sheet of some height and width."""
         if not files.exists(self.path(key)):
             return False
         try:
-            unsealed(files.read_bytes(self.path(key)))
+            head, _ = unsealed(files.read_bytes(self.path(key)), key)
         except StoreError:
+            return False
+        if head.get("shape") != list(shape):
             return False
         files.touch(self.path(key))
         return True
@@ -80,7 +85,12 @@ class PredictionStore:
 
     def put(self, key: str, entry: Entry) -> None:
         """Write an entry, whole or not at all."""
-        files.write_bytes(self.path(key), encode(entry))
+        files.write_bytes(self.path(key), encode(entry, key))
+
+
+def key_of(path: str) -> str:
+    """The key that the entry in a file should be of."""
+    return path.rpartition("/")[2].rpartition(".")[0]
 
 
 def nothing_measured(shape: tuple[int, int], *, things: bool) -> Entry:
@@ -92,26 +102,26 @@ def nothing_measured(shape: tuple[int, int], *, things: bool) -> Entry:
 
 def entry_key(entry: Entry) -> str:
     """The key of an entry that hangs on nothing but itself."""
-    return hashlib.sha256(encode(entry)).hexdigest()
+    return hashlib.sha256(encode(entry, "")).hexdigest()
 
 
-def encode(entry: Entry) -> bytes:
-    """The bytes of an entry."""
+def encode(entry: Entry, key: str) -> bytes:
+    """The bytes of the entry of a key."""
     if isinstance(entry, LabelMap):
         kind, shape, data = "labels", entry.labels.shape, np.stack([entry.labels, entry.scores]).tobytes()
     else:
         kind, shape, data = "instances", entry.valid.shape, entry.to_bytes()
     packed = zstandard.ZstdCompressor(level=3).compress(data)
-    return sealed(packed, kind=kind, shape=shape)
+    return sealed(packed, key, kind=kind, shape=shape)
 
 
-def decode(data: bytes) -> Entry:
-    """The entry of an entry's bytes.
+def decode(data: bytes, key: str) -> Entry:
+    """The entry of a key, of the bytes of it.
 
     Raises:
-        StoreError: If they are not those of a whole entry.
+        StoreError: If they are not those of a whole entry of that key.
     """
-    head, packed = unsealed(data)
+    head, packed = unsealed(data, key)
     try:
         unpacked = zstandard.ZstdDecompressor().decompress(packed)
         if head.get("kind") == "instances":
@@ -122,23 +132,25 @@ def decode(data: bytes) -> Entry:
     return LabelMap(labels, scores)
 
 
-def sealed(packed: bytes, **said: object) -> bytes:
-    """The bytes of an entry: a line that says something of what follows, with its checksum, and what follows."""
-    head = {"format": 1, **said, "sha256": hashlib.sha256(packed).hexdigest()}
+def sealed(packed: bytes, key: str, **said: object) -> bytes:
+    """The bytes of an entry: a line that says its key and something of what follows, with its checksum, and what follows."""
+    head = {"format": FORMAT, "key": key, **said, "sha256": hashlib.sha256(packed).hexdigest()}
     return json.dumps(head).encode() + b"\n" + packed
 
 
-def unsealed(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """The head of an entry and what is packed behind it.
+def unsealed(data: bytes, key: str) -> tuple[dict[str, Any], bytes]:
+    """The head of the entry of a key and what is packed behind it.
 
     Raises:
-        StoreError: If the checksum is wrong.
+        StoreError: If the checksum is wrong, or it is the entry of another key.
     """
     head_line, _, packed = data.partition(b"\n")
     try:
         head = json.loads(head_line)
-        if head["format"] != 1 or hashlib.sha256(packed).hexdigest() != head["sha256"]:
+        if head["format"] not in (1, FORMAT) or hashlib.sha256(packed).hexdigest() != head["sha256"]:
             raise StoreError("the entry's checksum is wrong")
-    except (ValueError, KeyError, TypeError) as error:
+        if head["format"] == FORMAT and head["key"] != key:
+            raise StoreError(f"the entry is that of another key, {head['key']}")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(f"the entry is damaged: {error}") from error
     return head, packed

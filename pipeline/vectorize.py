@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -125,7 +124,7 @@ class VectorizeSheets(beam.DoFn):
         made = make_regions(row, trace.closed, self._plan, raster, traced)
         if not len(trace.summary.labels):
             return made
-        return replace(made, fragments=pickle.dumps(trace.fragments), summary=trace.summary)
+        return replace(made, fragments=trace.fragments.to_bytes(), summary=trace.summary)
 
     def _trace(
         self, place: tuple[int, int, int], labels: CodedLabels, scores: np.ndarray

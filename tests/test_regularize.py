@@ -1,7 +1,6 @@
 """Right angles for buildings: drawn on a grid, regularized, and held against what was drawn."""
 
 import json
-import pickle
 import tracemalloc
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from tiles.close import close_regions
 from tiles.corners import Corners
 from tiles.edge_fit import Bounds
 from tiles.features import FeatureOptions, features
+from tiles.fragments import Fragments
 from tiles.georef import Georef
 from tiles.neighbours import Neighbourhood, border_pixels, see_neighbours
 from tiles.plane import near_px
@@ -298,7 +298,10 @@ def test_neighbours_are_seen_however_the_raster_is_cut(size):
             traces[row // size, col // size] = see_neighbours(trace, seen, corner, keeping(0), near)
     homes = unite({key: trace.summary for key, trace in traces.items()})
     sent = [
-        (pickle.loads(pickle.dumps(trace.fragments.take(np.arange(len(homes[key])), near=near))), homes[key])
+        (
+            Fragments.from_bytes(trace.fragments.take(np.arange(len(homes[key])), near=near).to_bytes()),
+            homes[key],
+        )
         for key, trace in traces.items()
     ]
     borders = Corners.union([fragments.borders for fragments, _ in sent])

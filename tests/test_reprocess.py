@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -177,6 +178,22 @@ def test_force_and_a_lost_or_damaged_entry_of_the_store_read_again(scene, bundle
     reads.clear()
     assert segment(scene, bundle, out, "--min-area", "20") == 0
     assert len(reads) == 12 and counts(out)[2] == 0
+
+
+@pytest.mark.parametrize("what", ["entries", "records"])
+def test_what_the_store_has_of_another_sheet_is_not_taken(scene, bundle, tmp_path, what):
+    """Entries say which key they are of, and records of an unchanged raster which sheet."""
+    output = tmp_path / "out"
+    assert segment(scene, bundle, output) == 0
+    expected = results(output)
+    folder, pattern = {"entries": ("store", "*.sheet"), "records": ("known", "*_*")}[what]
+    kept = sorted(path for path in (output / ".work" / folder).rglob(pattern) if path.is_file())
+    assert len(kept) == 12
+    for one, other in itertools.pairwise(kept):
+        one.write_bytes(other.read_bytes())
+    shutil.rmtree(output / "scene")
+    assert segment(scene, bundle, output) == 0
+    assert results(output) == expected
 
 
 def test_new_rasters_appear_beside_those_that_stay(make_raster, bundle, tmp_path, reads):

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import zstandard
@@ -54,8 +56,35 @@ def test_instances_read_back_and_are_not_taken_for_labels(tmp_path):
 
 
 def test_entries_of_the_same_map_have_the_same_bytes():
-    assert encode(random_map()) == encode(random_map()) != encode(random_map(seed=1))
-    assert (decode(encode(random_map(1, 9))).labels == random_map(1, 9).labels).all()
+    assert encode(random_map(), "a") == encode(random_map(), "a") != encode(random_map(seed=1), "a")
+    assert (decode(encode(random_map(1, 9), "a"), "a").labels == random_map(1, 9).labels).all()
+
+
+def test_a_valid_entry_under_another_key_is_damage(tmp_path):
+    store = PredictionStore(str(tmp_path))
+    store.put("ab12", random_map())
+    store.put("ab34", random_map(seed=1))
+    (tmp_path / "ab" / "ab34.sheet").write_bytes((tmp_path / "ab" / "ab12.sheet").read_bytes())
+    assert store.intact("ab12", (37, 53)) and not store.intact("ab34", (37, 53))
+    assert store.get("ab34") is None
+    with pytest.raises(StoreError, match=r"ab34\.sheet is missing or damaged; run the same command again"):
+        store.load("ab34", LabelMap)
+
+
+def test_an_entry_of_another_shape_is_damage(tmp_path):
+    store = PredictionStore(str(tmp_path))
+    store.put("ab12", random_map(37, 53))
+    assert not store.intact("ab12", (53, 37))
+
+
+def test_entries_of_format_1_which_say_no_key_stay_valid(tmp_path):
+    store = PredictionStore(str(tmp_path))
+    head, packed = encode(random_map(), "ab12").split(b"\n", 1)
+    said = {name: value for name, value in json.loads(head).items() if name != "key"} | {"format": 1}
+    (tmp_path / "ab").mkdir()
+    (tmp_path / "ab" / "ab12.sheet").write_bytes(json.dumps(said).encode() + b"\n" + packed)
+    assert store.intact("ab12", (37, 53))
+    assert (store.load("ab12", LabelMap).labels == random_map().labels).all()
 
 
 def key(stitch="crop", lattice=None, sheet=(0, 0), change=None, placed=False, **recipe):

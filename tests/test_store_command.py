@@ -70,7 +70,7 @@ def test_old_entries_go_by_age_and_by_size(job, capsys):
 
 def test_entries_in_use_and_fresh_drafts_stay(job, capsys):
     store = PredictionStore(str(job / ".work" / "store"))
-    assert store.intact("04ab")
+    assert store.intact("04ab", (40, 40))
     drafts = [job / ".work" / "store" / "01" / f".{name}" for name in ("old", "new")]
     for draft, age in zip(drafts, (2, 0), strict=True):
         draft.write_bytes(b"half")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from tiles.arrays import ArraysError
 from tiles.corners import Corners
 from tiles.regions import Regions
 
@@ -17,7 +18,7 @@ _HEADER = struct.Struct("<5q")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fragments:
-    """Pieces of regions as one sheet sees them. Pickles compactly.
+    """Pieces of regions as one sheet sees them.
 
     Attributes:
         parts: The pieces; their rings are not in canonical form yet and have a vertex at every pixel step
@@ -82,9 +83,27 @@ class Fragments:
 
     @staticmethod
     def from_bytes(packed: bytes) -> Fragments:
-        """The fragments that `to_bytes` packed."""
+        """The fragments that `to_bytes` packed.
+
+        Raises:
+            ArraysError: If they are damaged.
+        """
+        try:
+            return Fragments._unpacked(packed)
+        except (struct.error, zlib.error, ValueError) as error:
+            raise ArraysError(f"the fragments are damaged ({error})") from error
+
+    @staticmethod
+    def _unpacked(packed: bytes) -> Fragments:
         count, rings, vertices, corners, borders = _HEADER.unpack_from(packed)
-        body = memoryview(zlib.decompress(memoryview(packed)[_HEADER.size :]))
+        stream = zlib.decompressobj()
+        body = memoryview(stream.decompress(memoryview(packed)[_HEADER.size :]))
+        if not stream.eof or stream.unused_data:
+            raise ValueError("they do not end where they should")
+        # Of each region and ring 8 bytes, of each region 40 more; of each vertex 9, of each corner 8.
+        size = 48 * count + 8 * rings + 9 * vertices + 8 * (corners + borders)
+        if min(count, rings, vertices, corners, borders) < 0 or len(body) != size:
+            raise ValueError(f"{len(body)} bytes where {size} are said")
 
         def read(items: int, dtype: str) -> np.ndarray:
             nonlocal body
@@ -92,8 +111,13 @@ class Fragments:
             body = body[array.nbytes :]
             return array.astype(array.dtype.newbyteorder("="))
 
-        region_offsets = np.concatenate([[0], np.cumsum(read(count, "<i8"))]).astype(np.int64)
-        ring_offsets = np.concatenate([[0], np.cumsum(read(rings, "<i8"))]).astype(np.int64)
+        def read_offsets(items: int, total: int) -> np.ndarray:
+            lengths = read(items, "<i8")
+            if (lengths < 0).any() or (lengths > total).any():
+                raise ValueError(f"a length that is not within 0 to {total}")
+            return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+        region_offsets, ring_offsets = read_offsets(count, rings), read_offsets(rings, vertices)
         first, pixels, score_sum, labels = (
             read(2 * count, "<i8").reshape(-1, 2),
             *(read(count, "<i8") for _ in range(3)),
@@ -105,9 +129,6 @@ class Fragments:
         marks = read(vertices, "u1")
         parts = Regions(coords, marks, ring_offsets, region_offsets, labels, first, pixels, score_sum, first)
         return Fragments(parts, Corners.of(corner_points), Corners.of(border_points))
-
-    def __reduce__(self) -> tuple[Callable[[bytes], Fragments], tuple[bytes]]:
-        return Fragments.from_bytes, (self.to_bytes(),)
 
 
 def _steps(points: np.ndarray) -> np.ndarray:

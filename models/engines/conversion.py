@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from models.card import Card, network_sha256
 from models.engines.profile import EngineError, Profile
@@ -92,7 +91,7 @@ def _convert(conversion: Conversion, kept: Path) -> None:
     try:
         _run_converter(conversion, draft / NETWORK_FILES[conversion.engine])
         checksums = {file.name: network_sha256(file) for file in sorted(draft.iterdir())}
-        (draft / CHECKSUMS).write_text(json.dumps(checksums))
+        (draft / CHECKSUMS).write_text(json.dumps({"of": conversion.name, "sha256": checksums}))
         draft.rename(kept)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -124,11 +123,16 @@ def _run_converter(conversion: Conversion, target: Path) -> None:
 
 
 def _is_whole(kept: Path) -> bool:
-    """Whether a folder holds what was written into it."""
+    """Whether a folder holds what was written into it, and not what was converted from another network."""
     try:
-        checksums: dict[str, Any] = json.loads((kept / CHECKSUMS).read_text())
-        return bool(checksums) and all(network_sha256(kept / name) == sha for name, sha in checksums.items())
-    except (OSError, ValueError):
+        said = json.loads((kept / CHECKSUMS).read_text())
+        checksums: dict[str, str] = said["sha256"]
+        return (
+            said["of"] == kept.name
+            and bool(checksums)
+            and all(network_sha256(kept / name) == sha for name, sha in checksums.items())
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

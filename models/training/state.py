@@ -132,7 +132,7 @@ def read_state(folder: Path) -> tuple[Mapping[str, Any], Progress, list[np.ndarr
     if not path.exists():
         return None
     try:
-        with np.load(path) as file:
+        with np.load(path, allow_pickle=False) as file:
             told = json.loads(str(file["told"]))
             progress = Progress(**{**told["progress"], "history": tuple(told["progress"]["history"])})
             return told["marks"], progress, [file[name] for name in sorted(file.files) if name != "told"]
@@ -172,7 +172,7 @@ def load_best(folder: Path, network: keras.Model) -> int:
     if found is None or not found[1].best_epoch:
         raise TrainingError(f"{folder} holds no weights yet; train for one epoch at least")
     path = folder / BEST_FILE.format(epoch=found[1].best_epoch)
-    with np.load(path) as file:
+    with np.load(path, allow_pickle=False) as file:
         assign(network.weights, [file[name] for name in sorted(file.files)], path)
     return found[1].best_epoch
 

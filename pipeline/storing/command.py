@@ -14,7 +14,7 @@ from pipeline.files import Listed
 from pipeline.layout import MADE, STORE
 from pipeline.made import SUFFIX as MADE_SUFFIX
 from pipeline.remote import prepare
-from pipeline.store import SUFFIX, StoreError, unsealed
+from pipeline.store import SUFFIX, StoreError, key_of, unsealed
 from pipeline.storing.arguments import parse_store
 from pipeline.units import count, format_bytes, format_span
 
@@ -94,7 +94,7 @@ def _verify(entries: Sequence[Listed], options: Any) -> int:
     damaged, whole = [], _whole(entries)
     for entry in whole:
         try:
-            unsealed(files.read_bytes(entry.path))
+            unsealed(files.read_bytes(entry.path), key_of(entry.path))
         except (StoreError, OSError):
             damaged.append(entry.path)
             if options.remove:

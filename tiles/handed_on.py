@@ -1,0 +1,225 @@
+"""What stages leave for one another in files, as bytes: numbers alone, and checked where they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tiles.arrays import ArraysError, Form, pack_arrays, unpack_arrays
+from tiles.codes import CodedLabels
+from tiles.fragments import Fragments
+from tiles.instances import Ref
+from tiles.links import Link
+from tiles.paint import Patch
+from tiles.seams import Homes, SeamSummary
+from tiles.sieve import Patches, SheetSieve, SieveSummary
+from tiles.window import Window
+
+_CODES = "u1,u2,u4"
+_LINES = ("top", "bottom", "left", "right")
+_PAIRS: Form = ("i8", None, 2)
+_TRIPLES: Form = ("i8", None, 3)
+_NUMBERS: Form = ("i8", None)
+_BYTES: Form = ("u1", None)
+
+
+def as_bytes(array: np.ndarray) -> bytes:
+    """The bytes that an array of `byte_array` holds."""
+    return array.tobytes()
+
+
+def byte_array(content: bytes) -> np.ndarray:
+    """Bytes as an array."""
+    return np.frombuffer(content, np.uint8)
+
+
+def pack_parts(kind: str, parts: Mapping[str, bytes], said: Any = None) -> bytes:
+    """Some contents by name as bytes, and what is said of them, as JSON has it."""
+    return pack_arrays(kind, {name: byte_array(part) for name, part in parts.items()}, said)
+
+
+def unpack_parts(kind: str, packed: bytes, names: Iterable[str]) -> tuple[dict[str, bytes], Any]:
+    """What `pack_parts` packed.
+
+    Raises:
+        ArraysError: If it is damaged.
+    """
+    arrays, said = unpack_arrays(kind, packed, dict.fromkeys(names, _BYTES))
+    return {name: as_bytes(array) for name, array in arrays.items()}, said
+
+
+_SUMMARY: dict[str, Form] = {
+    "labels": ("i8,u1,u2,u4", None),
+    "first": _PAIRS,
+    "groups": _PAIRS,
+    **dict.fromkeys(_LINES, ("i4", None, 2)),
+}
+
+
+def pack_summary(summary: SeamSummary) -> bytes:
+    """What other sheets need to know of seams, as bytes."""
+    return pack_arrays("summary", {name: getattr(summary, name) for name in _SUMMARY})
+
+
+def unpack_summary(packed: bytes) -> SeamSummary:
+    """What `pack_summary` packed.
+
+    Raises:
+        ArraysError: If it is damaged.
+    """
+    arrays, _ = unpack_arrays("summary", packed, _SUMMARY)
+    count = len(arrays["labels"])
+    _check(all(len(arrays[name]) == count for name in ("first", "groups")), "fragments of seams")
+    for name in _LINES:
+        lengths, fragments = arrays[name].T
+        _check(bool((lengths > 0).all() and (fragments >= -1).all() and (fragments < count).all()), name)
+    return SeamSummary(**arrays)
+
+
+def pack_sent(fragments: Fragments, homes: Homes) -> bytes:
+    """Fragments of a sheet and where they belong, as bytes."""
+    arrays = {"fragments": byte_array(fragments.to_bytes()), "regions": homes.regions, "groups": homes.groups}
+    return pack_arrays("sent fragments", arrays)
+
+
+def unpack_sent(packed: bytes) -> tuple[Fragments, Homes]:
+    """What `pack_sent` packed.
+
+    Raises:
+        ArraysError: If it is damaged.
+    """
+    forms: dict[str, Form] = {"fragments": _BYTES, "regions": _PAIRS, "groups": _PAIRS}
+    arrays, _ = unpack_arrays("sent fragments", packed, forms)
+    fragments = Fragments.from_bytes(as_bytes(arrays["fragments"]))
+    homes = Homes(arrays["regions"], arrays["groups"])
+    _check(len(fragments) == len(homes.regions) == len(homes.groups), "homes of fragments")
+    return fragments, homes
+
+
+def pack_labels(labels: CodedLabels) -> bytes:
+    """A label map as bytes."""
+    return pack_arrays("labels", {"codes": labels.codes, "table": labels.table})
+
+
+def unpack_labels(packed: bytes) -> CodedLabels:
+    """The label map that `pack_labels` packed.
+
+    Raises:
+        ArraysError: If it is damaged.
+    """
+    arrays, _ = unpack_arrays("labels", packed, {"codes": (_CODES, None, None), "table": _NUMBERS})
+    return _coded(arrays)
+
+
+_PATCHES: dict[str, Form] = {
+    "labels": _NUMBERS,
+    "pixels": _NUMBERS,
+    "first": _PAIRS,
+    "pairs": _TRIPLES,
+    "borders": _TRIPLES,
+}
+
+
+def pack_sieve(sieve: SheetSieve) -> bytes:
+    """A sheet whose small regions are not all settled, as bytes."""
+    patches, lines = sieve.summary.patches, sieve.summary.lines
+    arrays = {
+        "codes": sieve.labels.codes,
+        "table": sieve.labels.table,
+        "numbers": sieve.numbers,
+        **{f"patch_{name}": getattr(patches, name) for name in _PATCHES},
+        **dict(zip(_LINES, lines, strict=True)),
+    }
+    return pack_arrays("sieve", arrays)
+
+
+def unpack_sieve(packed: bytes) -> SheetSieve:
+    """The sheet that `pack_sieve` packed.
+
+    Raises:
+        ArraysError: If it is damaged.
+    """
+    forms: dict[str, Form] = {
+        "codes": (_CODES, None, None),
+        "table": _NUMBERS,
+        "numbers": ("i4", None, None),
+        **{f"patch_{name}": form for name, form in _PATCHES.items()},
+        **dict.fromkeys(_LINES, _TRIPLES),
+    }
+    arrays, _ = unpack_arrays("sieve", packed, forms)
+    patches = Patches(**{name: arrays[f"patch_{name}"] for name in _PATCHES})
+    count, numbers = len(patches.labels), arrays["numbers"]
+    _check(numbers.shape == arrays["codes"].shape, "patches of pixels")
+    _check(not numbers.size or (numbers.min() >= 0 and numbers.max() <= count), "numbers of patches")
+    summary = SieveSummary(patches, [arrays[name] for name in _LINES])
+    return SheetSieve(_coded(arrays), numbers, summary)
+
+
+def pack_links(links: Sequence[Link]) -> bytes:
+    """Links of instances as bytes."""
+    arrays = {
+        "refs": np.array([(*link.first, *link.second) for link in links], np.int64).reshape(-1, 6),
+        "agreement": np.array([link.agreement for link in links], np.float64),
+        "flags": np.array([(link.matched, *link.whole) for link in links], bool).reshape(-1, 3),
+    }
+    return pack_arrays("links", arrays)
+
+
+def unpack_links(packed: bytes) -> list[Link]:
+    """The links that `pack_links` packed.
+
+    Raises:
+        ArraysError: If they are damaged.
+    """
+    forms: dict[str, Form] = {"refs": ("i8", None, 6), "agreement": ("f8", None), "flags": ("b1", None, 3)}
+    arrays, _ = unpack_arrays("links", packed, forms)
+    _check(len({len(array) for array in arrays.values()}) == 1, "links")
+    rows = zip(*(array.tolist() for array in arrays.values()), strict=True)
+    return [
+        Link(Ref(*refs[:3]), Ref(*refs[3:]), share, matched, (first, second))
+        for refs, share, (matched, first, second) in rows
+    ]
+
+
+def pack_patches(patches: Iterable[Patch]) -> bytes:
+    """Patches as bytes: rank, label and window of each, and the bits of all."""
+    rows, bits = [], []
+    for patch in patches:
+        window = patch.window
+        rows.append((*patch.rank, patch.label, window.row_off, window.col_off, window.height, window.width))
+        bits.append(patch.bits)
+    table = np.array(rows, np.int64).reshape(-1, 8)
+    return pack_arrays("patches", {"table": table, "bits": byte_array(b"".join(bits))})
+
+
+def unpack_patches(packed: bytes) -> list[Patch]:
+    """The patches that `pack_patches` packed.
+
+    Raises:
+        ArraysError: If they are damaged.
+    """
+    arrays, _ = unpack_arrays("patches", packed, {"table": ("i8", None, 8), "bits": _BYTES})
+    table, bits = arrays["table"], as_bytes(arrays["bits"])
+    _check(bool((table[:, 6:] > 0).all() and (table[:, 4:] < 1 << 31).all()), "windows of patches")
+    ends = np.cumsum((table[:, 6] * table[:, 7] + 7) // 8).tolist()
+    _check((ends[-1] if ends else 0) == len(bits), "bits of patches")
+    return [
+        Patch((row[0], row[1], row[2]), row[3], Window(*row[4:]), bits[start:end])
+        for row, start, end in zip(table.tolist(), [0, *ends], ends, strict=False)
+    ]
+
+
+def _coded(arrays: dict[str, np.ndarray]) -> CodedLabels:
+    codes, table = arrays["codes"], arrays["table"]
+    _check(not codes.size or int(codes.max()) < len(table), "codes of labels")
+    try:
+        return CodedLabels(codes, table)
+    except ValueError as error:
+        raise ArraysError(str(error)) from error
+
+
+def _check(right: Any, what: str) -> None:
+    if not right:
+        raise ArraysError(f"the {what} do not go together")
