@@ -10,6 +10,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GDAL_CACHEMAX", "64")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
+import ctypes
+import gc
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyogrio  # noqa: F401 - before TensorFlow, as pipeline/segment.py says
 import pytest
 import rasterio
@@ -30,6 +33,43 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let files with many slow tests begin first, so that no process is left with them when the others have ended."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+class Memory:
+    """What the process of the tests holds, and how it gives back what networks of earlier tests left behind.
+
+    TensorFlow registers the gradient of every custom operation of a graph by name and for ever, and with it the whole graph
+    of a training; nothing needs it once the test that trained is over.
+    """
+
+    grown_mb = 150
+    swept_mb = 0.0
+
+    @staticmethod
+    def held_mb() -> float:
+        return psutil.Process().memory_info().rss / 2**20
+
+    @classmethod
+    def sweep(cls) -> None:
+        registered = sys.modules["tensorflow.python.framework.ops"].gradient_registry._registry
+        for name in [name for name in registered if name.startswith("CustomGradient-")]:
+            del registered[name]
+        gc.collect()
+        if sys.platform == "linux":
+            ctypes.CDLL(None).malloc_trim(0)
+        cls.swept_mb = cls.held_mb()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Sweep where much was added since the last time, and end Keras' session with every file."""
+    if "keras" not in sys.modules or "tensorflow" not in sys.modules:
+        return
+    if nextitem is None or nextitem.path != item.path:
+        sys.modules["keras"].backend.clear_session()
+        Memory.sweep()
+    elif Memory.held_mb() > Memory.swept_mb + Memory.grown_mb:
+        Memory.sweep()
 
 
 NORTH_UP = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_600_000)

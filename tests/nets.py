@@ -69,6 +69,21 @@ SEMANTIC = [(row.architecture, row.encoder) for row in zoo.ZOO if row.task == "s
 """Architecture and encoder of every semantic network of the zoo."""
 
 
+ON_OTHER_BACKENDS = [
+    ("fcn32s", "vgg16"),
+    ("fcn16s", "vgg16"),
+    ("fcn8s", "vgg16"),
+    ("segnet", "vgg16"),
+    ("segnet_basic", None),
+    ("unet", None),
+    ("unet", "resnet50"),
+    ("pspnet", "vgg16"),
+    ("pspnet", "mobilenet"),
+    ("pspnet", "resnet50"),
+]
+"""Networks that hold every kind of layer that any semantic network of the zoo holds."""
+
+
 def tiny_options(architecture: str, encoder: str | None) -> dict[str, object]:
     """Options that make a network of the zoo a sixteenth as wide."""
     if encoder is None:
