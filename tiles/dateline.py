@@ -23,11 +23,23 @@ def cut_at_antimeridian(
         Parts in the order of their bounds, from the west; shells counter-clockwise, holes clockwise.
     """
     shell, *holes = (
-        _around(ring, pole, decimals) if pole else _wrap(shapely.Polygon(ring), decimals)
+        _around(ring, pole, decimals) if pole else _wrap(sound(shapely.Polygon(ring)), decimals)
         for ring, pole in zip(rings, poles, strict=True)
     )
-    whole = shapely.difference(shell, shapely.union_all(holes))
-    parts = [part for part in shapely.get_parts(whole) if part.geom_type == "Polygon"]
+    whole = shapely.difference(shell, sound(shapely.union_all(holes)))
+    return polygons_of(sound(whole)) or polygons_of(shell)
+
+
+def sound(geometry: shapely.Geometry) -> shapely.Geometry:
+    """A valid geometry that covers the same, as rings on the limb of the Earth and rounded ones need it at times."""
+    return geometry if shapely.is_valid(geometry) else shapely.make_valid(geometry, method="structure")
+
+
+def polygons_of(geometry: shapely.Geometry) -> list[shapely.Polygon]:
+    """The polygons of a geometry from the west; shells counter-clockwise, holes clockwise."""
+    parts = [
+        part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon" and not part.is_empty
+    ]
     return sorted((shapely.orient_polygons(part) for part in parts), key=lambda part: part.bounds)
 
 
@@ -43,7 +55,7 @@ def _around(ring: np.ndarray, pole: int, decimals: int) -> shapely.Geometry:
     once[:, 0] -= 360 * np.rint(once[0, 0] / 360)
     line = np.concatenate([once - turn, once, once + turn, once[:1] + 2 * turn])
     ends = [[line[-1, 0], pole], [line[0, 0], pole]]
-    strip = shapely.Polygon(np.round(np.concatenate([line, ends]), decimals))
+    strip = sound(shapely.Polygon(np.round(np.concatenate([line, ends]), decimals)))
     return _moved(shapely.intersection(strip, shapely.box(-180, -90, 180, 90)), 0.0, decimals)
 
 
@@ -61,4 +73,4 @@ def _wrap(polygon: shapely.Polygon, decimals: int) -> shapely.Geometry:
 def _moved(geometry: shapely.Geometry, degrees: float, decimals: int) -> shapely.Geometry:
     """Move a geometry along the parallels; rounding keeps vertices in one place that were so before."""
     by = np.array([degrees, 0.0])
-    return shapely.transform(geometry, lambda xy: np.round(xy + by, decimals))
+    return sound(shapely.transform(geometry, lambda xy: np.round(xy + by, decimals)))

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 import pyproj
+
+from tiles.limb import onto_limb
+from tiles.turn import turn_of
 
 
 class OffEarthError(ValueError):
@@ -17,6 +21,15 @@ class OffEarthError(ValueError):
 
 LONLAT = "EPSG:4326"
 _local = threading.local()
+
+_LEADS_BACK_PX, _LEADS_BACK = 1e-2, 0.1
+"""How far from where it was a place on the map may be found again, in pixels, and in units of the CRS."""
+
+_ALONG_A_SIDE = 65
+"""Positions along each side of a raster at which it is looked whether they are on the Earth."""
+
+_SIDES = (33, 257, 1025)
+"""Rows and columns of the positions at which it is looked for what is on the Earth, until something is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +88,8 @@ class Georef:
         """Longitude and latitude (WGS 84, longitude first, as OGC:CRS84) of pixel positions.
 
         Longitudes outside -180..180 (rasters of 0..360, or that reach over the antimeridian) are brought into
-        it; -180 and 180 both stay what they are. Latitudes a hair beyond a pole are set on it.
+        it; -180 and 180 both stay what they are. Latitudes a hair beyond a pole are set on it. Positions less than
+        `tiles.limb.REACH_PX` pixels off the Earth, as corners of its outermost pixels are, are set on its limb.
 
         Args:
             xy_px: Pixel positions ``(col, row)``, shape ``(n, 2)``.
@@ -84,10 +98,13 @@ class Georef:
             Degrees ``(longitude, latitude)``, float64, shape ``(n, 2)``.
 
         Raises:
-            ValueError: If the CRS has no longitude and latitude for one of the positions.
+            OffEarthError: If one of the positions lies farther off the Earth.
         """
         lonlat = self.lonlat_or_nan(xy_px)
         unknown = np.flatnonzero(np.isnan(lonlat[:, 0]))
+        if unknown.size:
+            lonlat[unknown] = onto_limb(np.asarray(xy_px, np.float64)[unknown], self.lonlat_or_nan)
+            unknown = unknown[np.isnan(lonlat[unknown, 0])]
         if unknown.size:
             col, row = np.asarray(xy_px)[unknown[0]]
             raise OffEarthError(
@@ -96,10 +113,12 @@ class Georef:
         return lonlat
 
     def lonlat_or_nan(self, xy_px: np.ndarray) -> np.ndarray:
-        """As `to_lonlat`, with NaN where the CRS has no longitude and latitude."""
+        """As `to_lonlat`, with NaN where a position is off the Earth: no place there leads back to it."""
         x, y = self.to_map(xy_px).T
         lon, lat = _transformer(self.crs).transform(x, y)
         unknown = ~(np.isfinite(lon) & np.isfinite(lat))
+        if reaches_off_the_earth(self):
+            unknown |= self._leads_elsewhere(x, y, (lon, lat))
         beyond = np.abs(lon) > 180
         if beyond.any():
             with np.errstate(invalid="ignore"):
@@ -107,6 +126,18 @@ class Georef:
         lonlat = np.stack([lon, np.clip(lat, -90, 90)], axis=1)
         lonlat[unknown] = np.nan
         return lonlat
+
+    def _leads_elsewhere(
+        self, x: np.ndarray, y: np.ndarray, lonlat: tuple[np.ndarray, np.ndarray]
+    ) -> np.ndarray:
+        """Where longitude and latitude are not of the place on the map that they were found for; bool."""
+        with np.errstate(invalid="ignore"):
+            back_x, back_y = _transformer(self.crs).transform(*lonlat, direction="INVERSE")
+            off_x, off_y = back_x - x, back_y - y
+            turn = turn_of(self.crs)
+            off_x -= turn * np.rint(off_x / turn) if turn else 0.0
+            pixel = math.sqrt(abs(self._determinant()))
+            return np.asarray(~(np.hypot(off_x, off_y) < max(_LEADS_BACK_PX * pixel, _LEADS_BACK)))
 
     def from_lonlat(self, lonlat: np.ndarray) -> np.ndarray:
         """Pixel positions ``(col, row)`` of longitudes and latitudes, both of shape ``(n, 2)``.
@@ -132,30 +163,38 @@ class Georef:
             raise ValueError(f"it reaches to the latitude {farthest:g}; check the CRS and the geotransform")
 
     def gsd(self) -> float:
-        """Ground sample distance: metres a pixel on the WGS 84 ellipsoid, at the centre of the raster.
+        """Ground sample distance: metres a pixel on the WGS 84 ellipsoid, at the `middle` of the raster.
 
-        The geometric mean of both pixel axes, each measured half a pixel to either side of the centre: true
-        metres on the ground also where the units of the CRS are degrees or stretched (EPSG:3857).
+        The geometric mean of both pixel axes, each measured half a pixel to either side: true metres on the ground also
+        where the units of the CRS are degrees or stretched (EPSG:3857).
 
         Raises:
-            ValueError: If the centre of the raster lies outside the area of its CRS.
+            OffEarthError: If nothing of the raster is on the Earth.
         """
         return math.sqrt(math.hypot(*self.ground_steps()[0]) * math.hypot(*self.ground_steps()[1]))
 
     def ground_steps(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Metres on the ground, to the east and to the north, of a step of one column and of one row.
 
-        Measured on the WGS 84 ellipsoid, half a pixel to either side of the centre of the raster.
+        Measured on the WGS 84 ellipsoid, half a pixel to either side of the `middle` of the raster.
 
         Raises:
-            ValueError: If the centre of the raster lies outside the area of its CRS.
+            OffEarthError: If nothing of the raster is on the Earth.
         """
-        col, row = self.width / 2, self.height / 2
+        col, row = self.middle()
         ends = np.array([[col - 0.5, row], [col, row - 0.5], [col + 0.5, row], [col, row + 0.5]])
         lon, lat = self.to_lonlat(ends).T
         azimuth, _, metres = pyproj.Geod(ellps="WGS84").inv(lon[:2], lat[:2], lon[2:], lat[2:])
         east, north = metres * np.sin(np.radians(azimuth)), metres * np.cos(np.radians(azimuth))
         return (float(east[0]), float(north[0])), (float(east[1]), float(north[1]))
+
+    def middle(self) -> tuple[float, float]:
+        """Pixel position ``(col, row)`` of the centre; where that is off the Earth, of the middle of what is on it.
+
+        Raises:
+            OffEarthError: If nothing of the raster is on the Earth.
+        """
+        return _middle(self)
 
     @property
     def mirrored(self) -> bool:
@@ -165,6 +204,48 @@ class Georef:
     def _determinant(self) -> float:
         a, b, _, d, e, _ = self.transform
         return a * e - b * d
+
+
+@lru_cache(maxsize=64)
+def _middle(georef: Georef) -> tuple[float, float]:
+    centre = georef.width / 2, georef.height / 2
+    if np.isfinite(georef.lonlat_or_nan(np.array([centre]))).all():
+        return centre
+    for side in _SIDES:
+        cols, rows = (
+            (np.arange(min(side, size)) + 0.5) * size / min(side, size)
+            for size in (georef.width, georef.height)
+        )
+        places = np.stack(np.meshgrid(cols, rows), axis=-1).reshape(-1, 2)
+        places = places[np.isfinite(georef.lonlat_or_nan(places)[:, 0])]
+        around = places[:, None] + np.array([[-0.5, 0], [0, -0.5], [0.5, 0], [0, 0.5]])
+        on = np.isfinite(georef.lonlat_or_nan(around.reshape(-1, 2))[:, 0]).reshape(-1, 4).all(axis=1)
+        places = places[on] if on.any() else places
+        if len(places):
+            nearest = np.hypot(*(places - places.mean(axis=0)).T).argmin()
+            return float(places[nearest, 0]), float(places[nearest, 1])
+    col, row = centre
+    raise OffEarthError(
+        f"nothing of it lies on the Earth: its centre, column {col:g}, row {row:g}, is outside the area of its CRS, as are "
+        "all others; check the CRS and the geotransform"
+    )
+
+
+@lru_cache(maxsize=64)
+def reaches_off_the_earth(georef: Georef) -> bool:
+    """Whether some of the rim of a raster has no place on the Earth, or one that does not lead back to it.
+
+    What a CRS shows of the Earth bulges outward: a raster with all corners on the Earth lies on it as a whole.
+    """
+    if pyproj.CRS.from_user_input(georef.crs).is_geographic:
+        return False
+    share = np.linspace(0, 1, _ALONG_A_SIDE)
+    none, one = np.zeros_like(share), np.ones_like(share)
+    sides = [(share, none), (share, one), (none, share), (one, share)]
+    rim = np.concatenate([np.stack(side, axis=1) for side in sides]) * [georef.width, georef.height]
+    x, y = georef.to_map(rim).T
+    lonlat = _transformer(georef.crs).transform(x, y)
+    return bool(georef._leads_elsewhere(x, y, lonlat).any())
 
 
 def _check_crs(text: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 
 from tiles.area import ring_areas, ring_lengths
-from tiles.dateline import cut_at_antimeridian
+from tiles.dateline import cut_at_antimeridian, polygons_of, sound
 from tiles.decimals import LEAST, decimals, tolerance_degrees
 from tiles.georef import Georef
 from tiles.ground import Ground, PixelPlane
@@ -103,8 +103,13 @@ def _outline(regions: Regions, ground: Georef) -> Outlines:
     cut = {}
     for i in np.flatnonzero(crossing):
         own = np.arange(regions.region_offsets[i], regions.region_offsets[i + 1])
-        solids = [lonlat[offsets[ring] : offsets[ring + 1]] for ring in own]
+        solids = [lonlat[span] for span in _spans(offsets, regions.region_offsets[i : i + 2])]
         cut[int(i)], bounds[i] = _cut(solids, poles[own], bounds[i], (places, overhang))
+    at_limb = np.logical_or.reduceat(rings.at_limb, shells)
+    for i in np.flatnonzero(at_limb & ~crossing).tolist():
+        solids = [lonlat[span] for span in _spans(offsets, regions.region_offsets[i : i + 2])]
+        if not shapely.is_valid(shapely.Polygon(solids[0], solids[1:])):
+            cut[i], bounds[i] = _mended(solids, bounds[i], places)
     lonlat[:, 0] = np.clip(lonlat[:, 0], -180, 180)
     backward = np.repeat(areas[shells] < 0, np.diff(regions.region_offsets))
     bounds[:, ::2] = np.clip(bounds[:, ::2], -180, 180)
@@ -243,20 +248,33 @@ def _bounds(lonlat: np.ndarray, ring_offsets: np.ndarray) -> np.ndarray:
     return np.concatenate([low, high], axis=1)
 
 
+def _spans(ring_offsets: np.ndarray, rings: np.ndarray) -> list[slice]:
+    """Where the vertices of the rings from the first to before the second of `rings` are."""
+    return [slice(*span) for span in pairwise(ring_offsets[rings[0] : rings[1] + 1].tolist())]
+
+
 def _cut(
     rings: list[np.ndarray], poles: np.ndarray, bounds: np.ndarray, rounding: tuple[int, float]
 ) -> tuple[list[list[np.ndarray]], np.ndarray]:
     """Parts and bounds of a polygon that crosses the antimeridian or holds a pole; `rounding` is decimals and overhang."""
     places, overhang = rounding
     polygons = cut_at_antimeridian(rings, poles.tolist(), places)
-    parts = rings_of(polygons, places)
     _, south, _, north = shapely.total_bounds(polygons)
     west, _, east, _ = bounds
     if poles[0] or east - west >= 360 - overhang:
         west, east = -180, 180
     elif east > 180 + overhang:
         east -= 360
-    return parts, np.array([west, south, east, north])
+    return rings_of(polygons, places), np.array([west, south, east, north])
+
+
+def _mended(
+    rings: list[np.ndarray], bounds: np.ndarray, places: int
+) -> tuple[list[list[np.ndarray]], np.ndarray]:
+    """Valid parts of a polygon that came to cross itself, and their bounds; as it is where it has no area at all."""
+    shell, *holes = [np.clip(ring, (-180, -90), (180, 90)) for ring in rings]
+    mended = polygons_of(sound(shapely.Polygon(shell, holes)))
+    return (rings_of(mended, places), shapely.total_bounds(mended)) if mended else ([[shell, *holes]], bounds)
 
 
 def rings_of(polygons: Sequence[shapely.Polygon], places: int) -> list[list[np.ndarray]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tiles.georef import Georef
@@ -56,3 +58,47 @@ def refine_near_poles(
         coords = np.insert(coords, crossed, pole, axis=0)
         ring_offsets = ring_offsets + np.searchsorted(crossed, ring_offsets)
     return coords, ring_offsets
+
+
+def go_over_limb_poles(
+    coords: np.ndarray, ring_offsets: np.ndarray, lonlat: np.ndarray, georef: Georef
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lead rings round poles that lie on the limb, where all longitudes meet in a point of the raster's CRS.
+
+    Such a ring passes the pole off the Earth, where there is no place between: on the Earth it goes along the meridian
+    to the pole, there from longitude to longitude, and back along another.
+
+    Args:
+        coords: Pixel positions of closed rings that were cut near the poles, shape ``(vertices, 2)``.
+        ring_offsets: First vertex of each ring and the end of the last.
+        lonlat: Their longitudes and latitudes, same shape.
+        georef: The raster.
+
+    Returns:
+        Longitudes and latitudes with more vertices, and ring offsets.
+    """
+    for pole in pole_positions(georef):
+        ways = np.array([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]])
+        around = georef.lonlat_or_nan(pole + ways / 2)
+        known = np.isfinite(around[:, 0])
+        if known.all() or not known.any():
+            continue
+        inward = ways[known.argmax()] if known.sum() == 1 else ways[known].mean(axis=0)
+        aside = np.array([inward[1], -inward[0]])
+        # Half a pixel inward, a quarter to one side, none, and a quarter to the other.
+        shares = np.array([[-0.25], [0.0], [0.25]])
+        inside = georef.to_lonlat(pole + inward / 2 + shares * aside)
+        from_pole = coords - pole
+        across = np.sign(from_pole @ aside)
+        beyond = (from_pole @ inward <= 0) & (np.abs(from_pole).max(axis=1) < _NEAR_POLE_PX)
+        passes = beyond[:-1] & beyond[1:] & (across[:-1] != across[1:])
+        passes[ring_offsets[1:-1] - 1] = False
+        at = np.flatnonzero(passes)
+        way = np.stack([across[at], np.zeros(len(at)), across[at + 1]], axis=1).astype(np.int64) + 1
+        longitudes = np.concatenate([lonlat[at, :1], inside[way, 0], lonlat[at + 1, :1]], axis=1)
+        added = np.stack([longitudes, np.full(longitudes.shape, math.copysign(90.0, inside[1, 1]))], axis=2)
+        count = longitudes.shape[1]
+        lonlat = np.insert(lonlat, np.repeat(at + 1, count), added.reshape(-1, 2), axis=0)
+        coords = np.insert(coords, np.repeat(at + 1, count), coords[np.repeat(at, count)], axis=0)
+        ring_offsets = ring_offsets + count * np.searchsorted(at + 1, ring_offsets)
+    return lonlat, ring_offsets

@@ -117,8 +117,7 @@ def write_pmtiles(path: Path, features: Iterable[Feature], table: Table) -> None
 
 def finest_zoom(georef: Georef) -> int:
     """The zoom level at which the steps of vector tiles are finer than half a pixel of a raster."""
-    middle = np.array([[georef.width / 2, georef.height / 2]])
-    latitude = math.radians(float(georef.to_lonlat(middle)[0, 1]))
+    latitude = math.radians(float(georef.to_lonlat(np.array([georef.middle()]))[0, 1]))
     steps = 2 * _EQUATOR_PX * math.cos(latitude) / (_TILE_UNITS * georef.gsd())
     return min(max(math.ceil(math.log2(steps)), 0), _FINEST_ZOOM)
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import shapely
 
+from tiles.georef import Georef, reaches_off_the_earth
 from tiles.ground import Ground
+from tiles.limb import onto_limb
 from tiles.outlines import outline
 from tiles.regions import Regions
 from tiles.regularize import Regularized
@@ -26,6 +28,7 @@ def keep_valid(squared: Regularized, shown: Regions, groups: np.ndarray, ground:
         ground: What the raster lies on.
     """
     owner = np.repeat(np.arange(len(groups) - 1), np.diff(groups))
+    squared = _taken_back(squared, shown, _off_the_earth(squared.regions, ground))
     for conflicting_only in (True, False):
         if not squared.changed.any():
             break
@@ -35,6 +38,16 @@ def keep_valid(squared: Regularized, shown: Regions, groups: np.ndarray, ground:
             bad = bad[_in_conflict([shapes[bad] for shapes in written], owner[bad])]
         squared = _taken_back(squared, shown, bad)
     return squared
+
+
+def _off_the_earth(regions: Regions, ground: Ground) -> np.ndarray:
+    """Regions that were moved farther off the Earth than to its limb."""
+    if not (isinstance(ground, Georef) and len(regions) and reaches_off_the_earth(ground)):
+        return np.zeros(0, np.int64)
+    lost = np.isnan(ground.lonlat_or_nan(regions.coords)[:, 0])
+    lost[lost] = np.isnan(onto_limb(regions.coords[lost], ground.lonlat_or_nan)[:, 0])
+    of_ring = np.logical_or.reduceat(lost, regions.ring_offsets[:-1])
+    return np.flatnonzero(np.logical_or.reduceat(of_ring, regions.region_offsets[:-1]))
 
 
 def _as_written(regions: Regions, ground: Ground) -> list[np.ndarray]:

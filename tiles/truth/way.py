@@ -10,6 +10,7 @@ import pyproj
 
 from tiles.georef import Georef
 from tiles.truth.straight import Lines
+from tiles.turn import turn_of
 
 _local = threading.local()
 
@@ -94,31 +95,7 @@ class Way:
 
         It goes straight on in degrees and in projections on an upright cylinder, such as Mercator's.
         """
-        return _turn(self.georef.crs)
-
-
-def _turn(crs: str) -> float | None:
-    known = _local.__dict__.setdefault("turns", {})
-    if crs not in known:
-        known[crs] = _measured_turn(crs)
-    return known[crs]
-
-
-def _measured_turn(crs: str) -> float | None:
-    if _crs(crs).is_geographic:
-        return 360.0 / float(_crs(crs).axis_info[0].unit_conversion_factor * 180 / np.pi)
-    lonlat = _transformer("EPSG:4326", crs)
-    middle, _ = lonlat.transform(0.0, 0.0, direction="INVERSE")
-    if not np.isfinite(middle):
-        return None
-    lon, lat = np.meshgrid(middle + np.array([-60.0, 0.0, 30.0, 60.0]), [-40.0, 0.0, 30.0])
-    x, y = lonlat.transform(np.mod(lon + 180, 360) - 180, lat)
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        return None
-    turn = float(x[0, 3] - x[0, 0]) * 3
-    expected = (lon - middle) / 360 * turn + x[0, 1]
-    level = np.allclose(y, y[:, :1], rtol=0, atol=abs(turn) * 1e-9)
-    return turn if level and np.allclose(x, expected, rtol=0, atol=abs(turn) * 1e-9) else None
+        return turn_of(self.georef.crs)
 
 
 def _crs(crs: str) -> pyproj.CRS:

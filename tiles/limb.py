@@ -1,0 +1,60 @@
+"""The rim of the Earth in CRSs that show it as a whole: what lies off it is brought onto it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+REACH_PX = 4.0
+"""How far off the Earth positions may lie, in pixels: corners of its outermost pixels, and what right angles move."""
+
+_RADII = (0.75, 1.5, REACH_PX)
+_WAYS = 32
+_HALVINGS = 40
+
+LonLatOrNan = Callable[[np.ndarray], np.ndarray]
+"""Longitudes and latitudes of pixel positions, both of shape ``(n, 2)``; NaN off the Earth."""
+
+
+def onto_limb(xy_px: np.ndarray, lonlat: LonLatOrNan) -> np.ndarray:
+    """Longitudes and latitudes of the places on the limb that are next to positions off the Earth.
+
+    What comes of a position depends on nothing but itself: regions that share it go on doing so.
+
+    Args:
+        xy_px: Pixel positions off the Earth, shape ``(n, 2)``.
+        lonlat: Finds places on the Earth.
+
+    Returns:
+        Degrees, shape ``(n, 2)``; NaN where nothing within `REACH_PX` pixels is on the Earth.
+    """
+    inward = _inward(xy_px, lonlat)
+    found = np.full(xy_px.shape, np.nan)
+    chosen = np.flatnonzero(np.isfinite(inward[:, 0]))
+    off, on = xy_px[chosen], inward[chosen]
+    for _ in range(_HALVINGS):
+        middle = (off + on) / 2
+        known = np.isfinite(lonlat(middle))[:, :1]
+        off, on = np.where(known, off, middle), np.where(known, middle, on)
+    found[chosen] = lonlat(on)
+    return found
+
+
+def _inward(xy_px: np.ndarray, lonlat: LonLatOrNan) -> np.ndarray:
+    """A place on the Earth near each position, where it can straight inward; NaN where there is none."""
+    angles = 2 * np.pi * np.arange(_WAYS) / _WAYS
+    ways = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    found = np.full(xy_px.shape, np.nan)
+    for radius in _RADII:
+        left = np.flatnonzero(np.isnan(found[:, 0]))
+        around = xy_px[left, None] + radius * ways
+        known = np.isfinite(lonlat(around.reshape(-1, 2))[:, 0]).reshape(around.shape[:2])
+        mean = (known[..., None] * ways).sum(axis=1)
+        length = np.hypot(*mean.T)[:, None]
+        inward = xy_px[left] + radius * np.divide(mean, length, out=np.zeros_like(mean), where=length > 1e-6)
+        straight = np.isfinite(lonlat(inward)[:, 0])
+        first = around[np.arange(len(left)), known.argmax(axis=1)]
+        some = known.any(axis=1)
+        found[left[some]] = np.where(straight[:, None], inward, first)[some]
+    return found
