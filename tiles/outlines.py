@@ -101,10 +101,10 @@ def _outline(regions: Regions, ground: Georef) -> Outlines:
     bounds = _bounds(lonlat, offsets)[shells]
     crossing = (bounds[:, 2] > 180 + overhang) | (poles[shells] != 0)
     cut = {}
-    for i in np.flatnonzero(crossing):
+    for i in np.flatnonzero(crossing).tolist():
         own = np.arange(regions.region_offsets[i], regions.region_offsets[i + 1])
         solids = [lonlat[span] for span in _spans(offsets, regions.region_offsets[i : i + 2])]
-        cut[int(i)], bounds[i] = _cut(solids, poles[own], bounds[i], (places, overhang))
+        cut[i], bounds[i] = _cut(solids, poles[own], bounds[i], (places, overhang))
     at_limb = np.logical_or.reduceat(rings.at_limb, shells)
     for i in np.flatnonzero(at_limb & ~crossing).tolist():
         solids = [lonlat[span] for span in _spans(offsets, regions.region_offsets[i : i + 2])]
