@@ -23,6 +23,9 @@ UMASK = os.umask(0)
 """What files of this process are not allowed; it can only be read by setting it, which threads must not do."""
 os.umask(UMASK)
 
+_DRAFT_BEGINS = 200
+"""How many bytes of a name its draft has too."""
+
 
 def _remote() -> ModuleType:
     """Files of other machines, imported where a path is one of them: Beam is behind it."""
@@ -135,6 +138,12 @@ def write_json(path: str, record: Mapping[str, Any]) -> None:
     write_bytes(path, without_secrets(text).encode() + b"\n")
 
 
+def draft_of(target: Path) -> Path:
+    """Where a file is written before it appears: a hidden name that no other file has, and that filesystems take."""
+    begins = target.name.encode(errors="surrogateescape")[:_DRAFT_BEGINS].decode(errors="ignore")
+    return target.with_name(f".{begins}.{uuid.uuid4().hex}")
+
+
 @contextlib.contextmanager
 def writing(path: str) -> Iterator[BinaryIO]:
     """A binary file that appears under `path` when the block ends without an error."""
@@ -144,7 +153,7 @@ def writing(path: str) -> Iterator[BinaryIO]:
         return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    draft = draft_of(target)
     try:
         with draft.open("wb") as file:
             yield file

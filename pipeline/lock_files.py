@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,7 +66,7 @@ class LockFile:
             files.write_bytes(self.path, data)
             return
         target = Path(self.path)
-        draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        draft = files.draft_of(target)
         try:
             draft.write_bytes(data)
             if not _linked(draft, target):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from models.card import Card
 from pipeline.options import SegmentOptions
-from pipeline.rasters import raster_ids
+from pipeline.rasters import names_in, raster_ids
 from pipeline.reasons import gsd_reasons, raster_reasons
 from pipeline.remote_rasters import inspect_all
 from pipeline.resampling import regrid_of, regrid_reasons, resample_notes
@@ -107,10 +107,9 @@ def plan_inputs(infos: Sequence[RasterInfo], cards: Sequence[Card], options: Seg
         found.reasons.append(
             "--resample reads rasters at the network's GSD, and --any-gsd at their own; leave one out"
         )
-    planned = [
-        _raster(name, info, cards, options)
-        for info, name in zip(infos, raster_ids([info.path for info in infos]), strict=True)
-    ]
+    taken = names_in(options.output, options.work)
+    names = raster_ids([info.path for info in infos], taken=taken)
+    planned = [_raster(name, info, cards, options) for info, name in zip(infos, names, strict=True)]
     inside = [True] * len(planned) if options.aoi is None else _within(options.aoi, planned, found)
     for info, raster, wanted in zip(infos, planned, inside, strict=True):
         if wanted:

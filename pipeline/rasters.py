@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from tiles.inspect import SUFFIXES, RasterError, is_local
 
 VECTORS = frozenset({".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".geoparquet"})
 """Endings of the files of polygons that are taken from a folder."""
-TAKEN = frozenset({"manifest.json"})
+TAKEN = frozenset({"manifest.json", "quarantine.geojson", "history"})
 """Names in the folder of the results that are no raster's."""
 
 
@@ -92,14 +93,65 @@ def label_files(paths: Sequence[str]) -> list[str]:
     return found
 
 
-def raster_ids(paths: Sequence[str]) -> list[str]:
-    """An id for each raster: the file's stem, with a hash of the path where two share one."""
-    stems = [_stem(path) for path in paths]
-    shared = Counter(stem.lower() for stem in stems)
-    return [
-        stem if shared[stem.lower()] == 1 and stem.lower() not in TAKEN else f"{stem}-{_path_hash(path)}"
-        for stem, path in zip(stems, paths, strict=True)
-    ]
+def raster_ids(
+    paths: Sequence[str], names: Sequence[str] | None = None, taken: Iterable[str] = ()
+) -> list[str]:
+    """An id for each raster, which no other one has on any filesystem: the file's stem, with a hash where it must.
+
+    Args:
+        paths: The rasters, each of which is named once.
+        names: What they are called by; None for their paths.
+        taken: What else is taken in the folder of the results.
+    """
+    named = list(zip(paths, names or paths, strict=True))
+    used = {_folded(name) for name in (*TAKEN, *taken)}
+    lengths = [0 if len(_stem(name).encode()) <= LONGEST_ID else _HASHES[0] for _, name in named]
+    while True:
+        ids = [_id(*one, length) for one, length in zip(named, lengths, strict=True)]
+        shared = Counter(_folded(one) for one in ids)
+        again = [shared[_folded(one)] > 1 or _folded(one) in used for one in ids]
+        longer = [_longer(length) if more else length for length, more in zip(lengths, again, strict=True)]
+        if longer == lengths:
+            return ids
+        lengths = longer
+
+
+def names_in(output: str, work: str | None) -> list[str]:
+    """What is taken in a folder of results by a folder of intermediate files that lies in it."""
+    if work is None or not (is_local(output) and is_local(work)):
+        return []
+    first = os.path.relpath(os.path.realpath(work), os.path.realpath(output)).partition(os.sep)[0]
+    return [] if first in {os.curdir, os.pardir} else [first]
+
+
+LONGEST_ID = 216
+"""The longest id, in bytes: files that are called like it take up to 39 more, and most filesystems 255."""
+
+_HASHES = (8, 16, 64)
+"""How many digits of a hash stand behind an id: more where fewer do not tell it from another one."""
+
+
+def _longer(length: int) -> int:
+    return next((more for more in _HASHES if more > length), _HASHES[-1])
+
+
+def _id(path: str, name: str, length: int) -> str:
+    """What a raster is called with so many digits of a hash."""
+    if not length:
+        return _stem(name)
+    # Two rasters in one folder may be called like it: longer hashes are those of their own paths.
+    digits = _path_hash(name if length == _HASHES[0] else path)[:length]
+    return f"{_shortened(_stem(name), LONGEST_ID - 1 - length)}-{digits}"
+
+
+def _shortened(text: str, most: int) -> str:
+    """As much of a text as takes so many bytes."""
+    return text.encode()[:most].decode(errors="ignore")
+
+
+def _folded(name: str) -> str:
+    """A name as filesystems see it that know neither case nor how letters are composed."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _stem(path: str) -> str:
@@ -108,7 +160,7 @@ def _stem(path: str) -> str:
 
 
 def _path_hash(path: str) -> str:
-    return hashlib.sha256(unsigned(_absolute(path)).encode()).hexdigest()[:8]
+    return hashlib.sha256(unsigned(_absolute(path)).encode()).hexdigest()
 
 
 def _absolute(path: str) -> str:

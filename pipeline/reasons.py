@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 BYTE_RANGE = 255
 
+NAME_ROOM = 39
+"""Bytes that files take in their names beside that of the raster that they are of."""
+
+PATH_ROOM = 300
+"""Bytes that the names of files take beside that of the folder they are in."""
+
 DRIVER_MEMORY = 0.4e9
 """Bytes of memory of a driver whose workers are processes of their own; see benchmarks/README.md."""
 
@@ -116,22 +122,72 @@ def folder_reasons(options: SegmentOptions) -> list[str]:
 
 def result_reasons(folders: Iterable[str]) -> list[str]:
     """Folders of results that cannot be written."""
-    reasons = (folder_reason("the results folder", folder) for folder in folders if Path(folder).exists())
+    reasons = (_name_reason(folder) or folder_reason("the results folder", folder) for folder in folders)
     return [reason for reason in reasons if reason]
 
 
+def _name_reason(folder: str) -> str | None:
+    """Why a filesystem does not take the name of a folder of results; None where it does."""
+    if not is_local(folder):
+        return None
+    try:
+        most = os.pathconf(nearest_existing(Path(folder).parent), "PC_NAME_MAX") - NAME_ROOM
+    except (OSError, ValueError):
+        return None
+    name = os.fsencode(Path(folder).name)
+    if len(name) <= most:
+        return None
+    return (
+        f"the results folder {folder} cannot be made: its name takes {len(name)} bytes, and there {most} can be used; "
+        "give the raster a shorter name"
+    )
+
+
 def folder_reason(what: str, folder: str) -> str | None:
-    """Why a folder cannot be written; None where it can."""
+    """Why a folder cannot be made or written; None where it can."""
     if not is_local(folder):
         return unfit(what, folder)
+    return place_reason(what, folder) or unwritable_reason(what, folder)
+
+
+def place_reason(what: str, folder: str) -> str | None:
+    """Why a folder of this machine cannot be where it is said to be; None where it can."""
+    path = Path(folder).absolute()
     try:
-        nearest = nearest_existing(Path(folder))
+        lost = next((place for place in (path, *path.parents) if is_lost_link(place)), None)
+        if lost is not None:
+            return (
+                f"{what} {folder} cannot be a folder: {lost} is a link to {lost.readlink()}, which is not there; make "
+                "that folder, or remove the link"
+            )
+        nearest = nearest_existing(path)
+        length, most = len(os.fsencode(path)), os.pathconf(nearest, "PC_PATH_MAX")
     except OSError as error:
         return f"{what} {folder} cannot be a folder: {error.strerror}"
+    if length + PATH_ROOM > most:
+        return (
+            f"{what} {folder} is too long for a path: it takes {length} bytes, and {most - PATH_ROOM} can be used; "
+            "choose a shorter one"
+        )
     if not nearest.is_dir():
-        return f"{what} {folder} cannot be a folder: {nearest} is a file"
+        kind = "a link to a file" if nearest.is_symlink() else "a file"
+        return f"{what} {folder} cannot be a folder: {nearest} is {kind}"
+    return None
+
+
+def is_lost_link(path: Path) -> bool:
+    """Whether a path is a link to what is not there, or that leads back to itself."""
+    return path.is_symlink() and not path.exists()
+
+
+def unwritable_reason(what: str, folder: str) -> str | None:
+    """Why nothing can be written to a folder of this machine, which need not exist yet; None where that can be."""
+    nearest = nearest_existing(Path(folder))
     if not os.access(nearest, os.W_OK | os.X_OK):
-        return f"{what} {folder} cannot be written: no permission in {nearest}"
+        cause = (
+            "no permission in" if not os.statvfs(nearest).f_flag & os.ST_RDONLY else "read-only filesystem at"
+        )
+        return f"{what} {folder} cannot be written: {cause} {nearest}"
     if os.statvfs(nearest).f_blocks == 0:
         return _refused(what, folder, nearest)
     return None

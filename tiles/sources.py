@@ -7,6 +7,7 @@ bucket, and everything else needs the user's leave (`allow_sources`).
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import warnings
@@ -300,7 +301,7 @@ def _contained(source: Source, prefix: str) -> list[Source]:
         return []
     quoted = re.search(r'"([^"]+)"', name)
     parts = [quoted[1]] if quoted else name.split(":")[1:]
-    files = [part for part in parts if Path(part).is_file()]
+    files = [part for part in parts if _is_there(part)]
     return [Source(file, file, source.level + 1, vectors=source.vectors) for file in files]
 
 
@@ -381,9 +382,17 @@ def _beside(source: Source) -> list[Source]:
     stem = os.path.splitext(name)[0]  # noqa: PTH122 - names may be of archives
     names = [name + suffix for suffix in SIDECARS]
     names += [stem + suffix for suffix in SIDECARS_OF_STEM] if source.level else []
-    return [
-        Source(one, one, source.level, beside=True) for one in names if one != name and Path(one).is_file()
-    ]
+    return [Source(one, one, source.level, beside=True) for one in names if one != name and _is_there(one)]
+
+
+def _is_there(name: str) -> bool:
+    """Whether there is a file of a name, which may be longer than the filesystem takes."""
+    try:
+        return Path(name).is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def _is_text(name: str) -> bool:

@@ -16,7 +16,7 @@ from pipeline.polygon_plan import (
     simplify_reasons,
     unknown_class_reasons,
 )
-from pipeline.rasters import expand, raster_ids
+from pipeline.rasters import expand, names_in, raster_ids
 from pipeline.reasons import folder_reason, result_reasons
 from pipeline.remote import prepare
 from pipeline.remote_rasters import inspect_all
@@ -70,7 +70,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     reasons += unknown_class_reasons(unknown, known, infos[0].path) if infos else []
     rasters = tuple(
         LabelledRaster(name, info.path, info.ground, alone=info.alone)
-        for name, info in zip(raster_ids([name_of(info.path) for info in infos]), infos, strict=True)
+        for name, info in zip(_ids(options, infos), infos, strict=True)
     )
     wanted = None if options.classes is None else tuple(sorted(x for x in labels.values() if x is not None))
     plan = PolygonPlan(options.polygons, rasters, names, wanted, options.sheet, options.output, scored=False)
@@ -167,6 +167,11 @@ def _name_reasons(infos: Sequence[LabelRasterInfo]) -> list[str]:
                     "name the labels with --class-names"
                 )
     return reasons
+
+
+def _ids(options: VectorizeOptions, infos: Sequence[LabelRasterInfo]) -> list[str]:
+    paths = [info.path for info in infos]
+    return raster_ids(paths, list(map(name_of, paths)), names_in(options.output, options.work))
 
 
 def name_of(path: str) -> str:
