@@ -122,8 +122,13 @@ def folder_reasons(options: SegmentOptions) -> list[str]:
 
 def result_reasons(folders: Iterable[str]) -> list[str]:
     """Folders of results that cannot be written."""
-    reasons = (_name_reason(folder) or folder_reason("the results folder", folder) for folder in folders)
+    reasons = (_name_reason(folder) or _result_reason(folder) for folder in folders)
     return [reason for reason in reasons if reason]
+
+
+def _result_reason(folder: str) -> str | None:
+    there = os.path.lexists(folder)  # also links to what is not there
+    return folder_reason("the results folder", folder) if there else None
 
 
 def _name_reason(folder: str) -> str | None:
