@@ -245,7 +245,8 @@ class SettleSheets(beam.DoFn):
         if area is not None:
             chosen = [left for thing in chosen if (left := clip_thing(thing, area)) is not None]
         options, tolerance = feature_options(polygons, raster), polygons.tolerance(raster)
-        made = thing_features(chosen, lattice, georef, options, tolerance)
+        with polygons.naming(raster):
+            made = thing_features(chosen, lattice, georef, options, tolerance)
         rows = groupby(made, key=lambda feature: feature.first[0] // lattice.sheet_side)
         return {first_row: make_features(first_row, list(group), georef) for first_row, group in rows}
 

@@ -143,7 +143,9 @@ def make_regions(
         traced: The regions along pixel edges and what lies near them.
     """
     ground = plan.rasters[raster].ground
-    return make_features(row, features(regions, ground, feature_options(plan, raster), traced), ground)
+    with plan.naming(raster):
+        found = features(regions, ground, feature_options(plan, raster), traced)
+    return make_features(row, found, ground)
 
 
 def make_features(row: int, found: Sequence[Feature], ground: Ground) -> Made:

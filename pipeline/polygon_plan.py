@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,14 @@ class PolygonPlan:
     def in_parts(self) -> bool:
         """Whether a feature may be of several polygons."""
         return self.of_things or self.options.by_corners
+
+    @contextlib.contextmanager
+    def naming(self, raster: int) -> Iterator[None]:
+        """Name a raster in what is said of measured pixels that are off the Earth."""
+        try:
+            yield
+        except OffEarthError as error:
+            raise OffEarthError(f"{self.rasters[raster].path}: {error}") from error
 
     def lattice(self, raster: int) -> Lattice:
         """The sheets of a raster, as cores of their size."""

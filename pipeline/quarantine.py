@@ -10,11 +10,11 @@ import numpy as np
 from pipeline import files
 from pipeline.layout import quarantine_path
 from pipeline.plan import Plan
+from tiles.earth import on_earth
 from tiles.feature_texts import FeatureTexts
 from tiles.geojson import write_geojson
 from tiles.outlines import outline
 from tiles.regions import Regions
-from tiles.window import Window
 
 
 def write_quarantine(plan: Plan, rasters: Iterable[Mapping[str, Any]]) -> None:
@@ -40,9 +40,13 @@ def _features(plan: Plan, entry: Mapping[str, Any]) -> Iterator[bytes]:
         return
     number = next(i for i, raster in enumerate(plan.rasters) if raster.id == entry["id"])
     lattice = plan.lattice(number)
+    georef = plan.rasters[number].georef
     windows = [lattice.sheet_window(sheet["row"], sheet["col"]) for sheet in failed]
-    texts = FeatureTexts(outline(rectangles(windows), plan.rasters[number].georef), np.arange(len(failed)))
-    for n, (sheet, window) in enumerate(zip(failed, windows, strict=True)):
+    outlines = [on_earth(georef, window) for window in windows]
+    places = {n: outline for n, outline in enumerate(outlines) if outline is not None}
+    texts = FeatureTexts(outline(Regions.of_shells(list(places.values())), georef), np.arange(len(places)))
+    for place, n in enumerate(places):
+        sheet, window = failed[n], windows[n]
         properties = {
             "raster": entry["id"],
             "path": entry["path"],
@@ -53,27 +57,6 @@ def _features(plan: Plan, entry: Mapping[str, Any]) -> Iterator[bytes]:
             "cause": sheet["failure"],
             "attempts": sheet["attempts"],
         }
-        yield texts.feature(range(n, n + 1), f"{entry['id']}_{sheet['row']}_{sheet['col']}", properties)
-
-
-def rectangles(windows: Iterable[Window]) -> Regions:
-    """Windows of a raster as regions, their shells clockwise seen with rows going down."""
-    corners = [
-        [(w.col_off, w.row_off), (w.col_end, w.row_off), (w.col_end, w.row_end), (w.col_off, w.row_end)]
-        for w in windows
-    ]
-    rings = np.array([[*ring, ring[0]] for ring in corners], np.int32)
-    count = len(rings)
-    first = rings[:, 0, ::-1].astype(np.int64)
-    none = np.zeros(count, np.int64)
-    return Regions(
-        rings.reshape(-1, 2),
-        np.zeros(5 * count, np.uint8),
-        np.arange(count + 1) * 5,
-        np.arange(count + 1),
-        none.astype(np.uint8),
-        first,
-        none,
-        none,
-        first,
-    )
+        yield texts.feature(
+            range(place, place + 1), f"{entry['id']}_{sheet['row']}_{sheet['col']}", properties
+        )

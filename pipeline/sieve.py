@@ -89,7 +89,8 @@ class SieveSheets(beam.DoFn):
         raster, row, col = element.place
         window = self._plan.sheet_window(raster, row, col)
         framed = self._source.read(element, 1)
-        found = sieve_sheet(framed, (window.row_off, window.col_off), sizes_of(self._plan, raster))
+        with self._plan.naming(raster):
+            found = sieve_sheet(framed, (window.row_off, window.col_off), sizes_of(self._plan, raster))
         files.write_packed(self._folder.sieving(raster, row, col), pack_sieve(found))
         yield raster, (SievedSheet(element, Tally.of(framed.inner(1))), found.summary)
         self._timer.update(round((time.perf_counter() - start) * 1000))
@@ -105,7 +106,8 @@ def settle_seams(
     for sheet, summary in found:
         _, row, col = sheet.place
         sheets[row, col], summaries[row, col] = sheet, summary
-    settled = sieve_seams(summaries, sizes_of(plan, raster))
+    with plan.naming(raster):
+        settled = sieve_seams(summaries, sizes_of(plan, raster))
     return ((sheets[key], labels) for key, labels in settled.items())
 
 

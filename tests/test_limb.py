@@ -13,8 +13,12 @@ from test_regularize import neighbourhood
 from vectorize_cases import collection, write_labels
 
 from pipeline.cli import main
+from tiles.earth import on_earth
 from tiles.features import FeatureOptions, features
 from tiles.georef import Georef, OffEarthError
+from tiles.truth.placing import footprint, place_polygons
+from tiles.truth.vectors import PolygonFile
+from tiles.window import Window
 
 EARTH_M2 = 510065621724088.4
 GEOS = "+proj=geos +h=35786023 +lon_0=-75 +sweep=x +ellps=GRS80"
@@ -143,3 +147,44 @@ def test_rasters_at_the_limb_are_vectorized_the_same_whatever_the_sheets(tmp_pat
     for path in paths:
         assert collection(tmp_path / "40", path.stem) == collection(tmp_path / "2048", path.stem)
         assert collection(tmp_path / "40", path.stem)["features"]
+
+
+def test_areas_that_reach_over_the_limb_are_cut_to_what_is_seen():
+    georef = world("geostationary")
+    far = PolygonFile("x", "EPSG:4326", np.array([shapely.box(-80, -30, 30, 60)], object), (None,))
+    placed = place_polygons(far, georef)
+    assert (placed.lost, placed.outside) == (0, 0)
+    cols, rows = np.meshgrid(np.arange(georef.width) + 0.5, np.arange(georef.height) + 0.5)
+    lon, lat = georef.lonlat_or_nan(np.stack([cols.ravel(), rows.ravel()], axis=1)).T
+    expected = (lon > -80) & (lon < 30) & (lat > -30) & (lat < 60)
+    centres = shapely.points(cols.ravel(), rows.ravel())
+    other = centres[shapely.contains(placed.polygons[0], centres) != expected]
+    assert expected.sum() > 2000 and (shapely.distance(placed.polygons[0].boundary, other) < 0.1).all()
+    hidden = PolygonFile("x", "EPSG:4326", np.array([shapely.box(80, -30, 130, 60)], object), (None,))
+    assert place_polygons(hidden, georef).lost == 1
+
+
+def test_a_raster_at_the_limb_lies_where_others_see_it():
+    georef = world("geostationary")
+    outline = footprint("x", georef)
+    assert len(place_polygons(outline, georef).polygons) == 1
+    brazil = Georef("EPSG:32723", (1000, 0, 200_000, 0, -1000, 8_000_000), 50, 50)
+    siberia = Georef("EPSG:3857", (1000, 0, 14_000_000, 0, -1000, 8_000_000), 50, 50)
+    assert len(place_polygons(outline, brazil).polygons) == 1
+    assert not len(place_polygons(outline, siberia).polygons)
+    assert on_earth(brazil).area == 2500
+    corner, dark = Window(0, 0, 30, 30), Window(0, 0, 5, 5)
+    assert 0 < on_earth(georef, corner).area < 900
+    assert on_earth(georef, dark) is None
+
+
+def test_pixels_that_were_measured_off_the_earth_are_told_with_their_raster(tmp_path, capsys):
+    georef = world("geostationary")
+    labels = np.zeros((georef.height, georef.width), np.uint8)
+    path = write_labels(
+        tmp_path / "disc.tif", labels, crs=georef.crs, transform=Affine(*georef.transform), nodata=None
+    )
+    main(["vectorize", str(path), "--output", str(tmp_path / "out")])
+    said = capsys.readouterr().err
+    assert "disc.tif: column 0, row 0 of the raster lies outside the area of its CRS" in said
+    assert "mark such pixels as nodata" in said

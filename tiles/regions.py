@@ -144,6 +144,29 @@ class Regions:
         )
 
     @staticmethod
+    def of_shells(polygons: Sequence[shapely.Polygon]) -> Regions:
+        """Polygons without holes in pixel coordinates, of which nothing else is known."""
+        # Seen with rows going down, shells run clockwise.
+        rings = [shapely.get_coordinates(shapely.orient_polygons(one).exterior) for one in polygons]
+        count = len(rings)
+        offsets = np.cumsum([0, *map(len, rings)])
+        none = np.zeros(count, np.int64)
+        first = np.array([ring.min(axis=0)[::-1] for ring in rings], np.int64).reshape(-1, 2)
+        coords = np.concatenate([np.zeros((0, 2)), *rings])
+        whole = np.array_equal(coords, np.rint(coords))
+        return Regions(
+            coords.astype(np.int32) if whole else coords,
+            np.zeros(len(coords), np.uint8),
+            offsets,
+            np.arange(count + 1),
+            none,
+            first,
+            none,
+            none,
+            first,
+        )
+
+    @staticmethod
     def concatenate(parts: Sequence[Regions]) -> Regions:
         """All regions of `parts`, one after the other."""
         if not parts:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from tiles.georef import Georef
+from tiles.earth import on_earth
+from tiles.georef import Georef, reaches_off_the_earth
 from tiles.poles import pole_positions
 from tiles.truth.straight import Lines, densified
 from tiles.truth.vectors import PolygonFile, mended, polygonal
@@ -52,6 +53,8 @@ def place_polygons(file: PolygonFile, georef: Georef) -> Placed:
     if region is not None:
         numbers = _near(polygons, region)
         polygons = _cut(polygons[numbers], region)
+    elif way.from_degrees and reaches_off_the_earth(georef):
+        polygons = _seen(polygons, way)
     placed, lost = _on_raster(polygons, way)
     raster = shapely.box(0, 0, georef.width, georef.height)
     shapely.prepare(raster)
@@ -72,8 +75,9 @@ def parts_of(path: str, georef: Georef, boxes: np.ndarray) -> PolygonFile:
 
 
 def footprint(path: str, georef: Georef) -> PolygonFile:
-    """The outline of a raster as its only polygon."""
-    return parts_of(path, georef, np.array([shapely.box(0, 0, georef.width, georef.height)], object))
+    """The outline of a raster, or of what of it is on the Earth, as its only polygon; without one where nothing is."""
+    outline = on_earth(georef)
+    return parts_of(path, georef, np.array([] if outline is None else [outline], object))
 
 
 def _surroundings(way: Way) -> shapely.Geometry | None:
@@ -99,6 +103,32 @@ def _surroundings(way: Way) -> shapely.Geometry | None:
         low[1], high[1] = (-90.0, high[1]) if low[1] + high[1] < 0 else (low[1], 90.0)
     shifts = [np.array([turn * 360.0, 0.0]) for turn in _COPIES]
     return shapely.union_all([shapely.box(*(low + shift), *(high + shift)) for shift in shifts])
+
+
+def _seen(polygons: np.ndarray, way: Way) -> np.ndarray:
+    """Cut the polygons in degrees that reach over the limb of the Earth to what of the raster is on it."""
+    outline = on_earth(way.georef)
+    if outline is None:
+        return polygons
+    lonlat = _in_degrees(outline, way.georef)
+    polygons = polygons.copy()
+    points, owner = shapely.get_coordinates(polygons, return_index=True)
+    hidden = np.unique(owner[~np.isfinite(way.to_map(points)).all(axis=1)])
+    hidden = np.union1d(hidden, np.flatnonzero(shapely.intersects(polygons, lonlat.boundary)))
+    for number in hidden:
+        # What is hidden as a whole stays, to be counted as lost.
+        polygons[number] = polygonal(shapely.intersection(polygons[number], lonlat)) or polygons[number]
+    return polygons
+
+
+def _in_degrees(outline: shapely.Polygon, georef: Georef) -> shapely.MultiPolygon:
+    from tiles.outlines import (
+        outline as lay_on_the_earth,  # compiled code, which planning does without where it can
+    )
+    from tiles.regions import Regions
+
+    (parts,) = [lay_on_the_earth(Regions.of_shells([outline]), georef).parts(0)]
+    return shapely.MultiPolygon([shapely.Polygon(shell, holes) for shell, *holes in parts])
 
 
 def _near(polygons: np.ndarray, region: shapely.Geometry) -> np.ndarray:
