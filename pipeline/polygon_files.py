@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from pipeline.feature_files import FeatureRecord, merge_features
 from pipeline.options import FORMATS
@@ -12,23 +14,34 @@ from pipeline.polygon_plan import PolygonPlan
 from tiles.geojson import write_geojson, write_geojson_lines
 from tiles.ground import PixelPlane
 from tiles.tables import TABLES, Table
+from tiles.vector_tiles import write_pmtiles
 
 FILES = {ending: f"polygons.{ending}" for ending in FORMATS}
 """The file of polygons in each format."""
 
 
-def write_polygons(folder: Path, plan: PolygonPlan, raster: int, records: Iterable[FeatureRecord]) -> None:
-    """Write the features of a raster in all formats, in the order of their first pixels, sheet row by sheet row."""
+def write_polygons(
+    folder: Path, plan: PolygonPlan, raster: int, records: Iterable[FeatureRecord]
+) -> dict[str, dict[str, Any]]:
+    """Write the features of a raster in all formats, in the order of their first pixels, sheet row by sheet row.
+
+    Returns:
+        What the manifest says of files beside their size and checksum, by their names.
+    """
     rows: dict[int, list[str]] = {}
     for record in sorted(records, key=lambda record: record.path):
         rows.setdefault(record.row, []).append(record.path)
     kind = "MultiPolygon" if plan.in_parts else "Polygon"
     table = Table(plan.rasters[raster].ground, kind, plan.options.regularize, plan.scored)
+    said: dict[str, dict[str, Any]] = {}
     for ending in plan.options.formats:
         ordered = chain.from_iterable(merge_features(rows[row], folder) for row in sorted(rows))
         path = folder / FILES[ending]
         if ending in TABLES:
             TABLES[ending](path, ordered, table)
+        elif ending == "pmtiles":
+            summary = write_pmtiles(path, ordered, table)
+            said |= {path.name: asdict(summary)} if summary else {}
         else:
             texts = (feature.text for feature in ordered)
             with path.open("wb") as file:
@@ -36,3 +49,4 @@ def write_polygons(folder: Path, plan: PolygonPlan, raster: int, records: Iterab
                     write_geojson(file, texts, crs=PixelPlane.crs if plan.in_pixels else None)
                 else:
                     write_geojson_lines(file, texts)
+    return said

@@ -34,7 +34,7 @@ class Published:
         raster: Number of the raster in the plan.
         sheets: Records of its sheets, in order.
         features: Records of its features.
-        files: SHA-256 and size of each file that was written, by name.
+        files: SHA-256 and size of each file that was written, and what else is said of it, by name.
         seconds: Time that publishing took.
         changes: How its polygons differ from those of the run before; None where that is not known.
     """
@@ -94,8 +94,10 @@ class PublishRasters(beam.DoFn):
         with files.staging(self._run_folder.staging) as staged:
             if self._more is not None:
                 self._more(staged, raster, sheets)
-            write_polygons(staged, self._plan, raster, features)
-            described = {path.name: describe_file(path) for path in sorted(staged.iterdir())}
+            said = write_polygons(staged, self._plan, raster, features)
+            described = {
+                path.name: describe_file(path) | said.get(path.name, {}) for path in sorted(staged.iterdir())
+            }
             changes = None
             if self._ledger is not None:
                 changes = compare_polygons(folder, staged, self._run_folder.changes(raster), staged)

@@ -19,7 +19,8 @@ from vectorize_cases import collection, patches, vectorize, write_labels
 from tiles.features import FeatureOptions, features
 from tiles.geojson import write_geojson
 from tiles.ground import PixelPlane
-from tiles.tables import Table, write_pmtiles
+from tiles.tables import Table
+from tiles.vector_tiles import write_pmtiles
 
 PIXELS = "--pixel-coordinates"
 

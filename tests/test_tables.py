@@ -20,11 +20,13 @@ from places import ROOT
 from tiles.features import FeatureOptions, features
 from tiles.geojson import write_geojson_lines
 from tiles.packed import pack, unpack
-from tiles.tables import BATCH, TABLES, Table, finest_zoom
+from tiles.tables import BATCH, TABLES, Table
 from tiles.truth import geoparquet
+from tiles.vector_tiles import write_pmtiles
 
 OPTIONS = FeatureOptions("scene", dict(enumerate(("sea", "land", "lake", "ice", "rock"))), wkb=True)
 TRUE_FORMATS = ("fgb", "gpkg", "parquet")
+WRITERS = {**TABLES, "pmtiles": write_pmtiles}
 ATTRIBUTES = ["id", "class", "score", "area_m2", "perimeter_m", "raster", "touches_edge"]
 
 
@@ -126,11 +128,11 @@ def test_geoparquet_is_read_by_our_own_reader_of_truth(tmp_path):
     assert list(read_back.values) == [feature.properties["class"] for feature in found]
 
 
-@pytest.mark.parametrize("ending", TABLES)
+@pytest.mark.parametrize("ending", WRITERS)
 def test_equal_features_make_equal_bytes(ending, tmp_path):
     _, found, georef = made("utm")
     for name in ("a", "b"):
-        TABLES[ending](tmp_path / f"{name}.{ending}", found, Table(georef, "Polygon"))
+        WRITERS[ending](tmp_path / f"{name}.{ending}", found, Table(georef, "Polygon"))
     assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
 
 
@@ -142,7 +144,7 @@ def test_a_table_of_nothing_can_be_read(ending, tmp_path):
 
 
 def test_there_are_no_vector_tiles_of_nothing(tmp_path):
-    TABLES["pmtiles"](tmp_path / "none.pmtiles", [], Table(GEOREFS["utm"], "Polygon"))
+    write_pmtiles(tmp_path / "none.pmtiles", [], Table(GEOREFS["utm"], "Polygon"))
     assert not list(tmp_path.iterdir())
 
 
@@ -153,30 +155,6 @@ def test_more_features_than_are_held_at_once_are_all_written(ending, tmp_path):
     many = (found[number % len(found)]._replace(identity=str(number)) for number in range(count))
     TABLES[ending](tmp_path / f"many.{ending}", many, Table(georef, "Polygon"))
     assert sorted(map(int, read(tmp_path / f"many.{ending}"))) == list(range(count))
-
-
-def test_vector_tiles_show_the_features_where_they_lie(tmp_path):
-    _, found, georef = made("utm")
-    path = tmp_path / "polygons.pmtiles"
-    TABLES["pmtiles"](path, found, Table(georef, "Polygon"))
-    info = pyogrio.read_info(path)
-    assert pyproj.CRS(info["crs"]).to_epsg() == 3857
-    _, table = pyogrio.read_arrow(path)
-    classes = set(table["class"].to_pylist())
-    assert classes == {feature.properties["class"] for feature in found}
-    shapes = shapely.from_wkb(table.column(table.num_columns - 1).to_pylist())
-    edge = np.array([[0, 0], [georef.width, 0], [georef.width, georef.height], [0, georef.height]])
-    x, y = pyproj.Transformer.from_crs(georef.crs, 3857, always_xy=True).transform(*georef.to_map(edge).T)
-    west, south, east, north = shapely.total_bounds(shapes)
-    assert np.allclose([west, south, east, north], [min(x), min(y), max(x), max(y)], atol=georef.gsd() * 3)
-
-
-def test_the_finest_zoom_shows_single_pixels():
-    at_equator = replace(GEOREFS["web_mercator"], transform=(0.2, 0.0, 0.0, 0.0, -0.2, 0.0))
-    zoom = finest_zoom(at_equator)
-    step = 156543.03392804097 / 2**zoom / 16
-    assert 0.05 < step <= 0.1
-    assert finest_zoom(GEOREFS["utm"]) < zoom
 
 
 def test_features_survive_packing():

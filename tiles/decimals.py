@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -35,14 +36,29 @@ def decimals(georef: Georef) -> int:
 @lru_cache(maxsize=64)
 def tolerance_degrees(georef: Georef) -> float:
     """Return a tenth of the width of the narrowest pixel in any direction, in degrees; 1 where no pixel has a place."""
+    return _TOLERANCE_PX * min(narrowest_pixel(georef), 1 / _TOLERANCE_PX)
+
+
+def narrowest_pixel(georef: Georef, project: Callable[[np.ndarray], np.ndarray] | None = None) -> float:
+    """Return the width of the narrowest pixel in any direction, of samples from all over a raster.
+
+    Args:
+        georef: The raster.
+        project: What makes map coordinates of longitudes and latitudes, both of shape ``(n, 2)``; None for degrees.
+
+    Returns:
+        Units of that map, or degrees; infinite where no pixel has a place.
+    """
     positions = _positions(georef)
     shifts = np.array([[0.5, 0.0], [-0.5, 0.0], [0.0, 0.5], [0.0, -0.5]])
-    ahead, behind, below, above = (georef.lonlat_or_nan(positions + shift) for shift in shifts)
-    steps = np.stack([ahead - behind, below - above], axis=1)
-    steps[..., 0] -= 360 * np.rint(steps[..., 0] / 360)
-    steps = steps[np.isfinite(steps).all(axis=(1, 2))]
+    ends = np.stack([georef.lonlat_or_nan(positions + shift) for shift in shifts])
+    ends[1::2, :, 0] += 360 * np.rint((ends[::2, :, 0] - ends[1::2, :, 0]) / 360)
+    if project is not None:
+        ends = project(ends.reshape(-1, 2)).reshape(ends.shape)
+    ends = ends[:, np.isfinite(ends).all(axis=(0, 2))]
+    steps = np.stack([ends[0] - ends[1], ends[2] - ends[3]], axis=1)
     widths = np.linalg.svd(steps, compute_uv=False)[:, 1] if len(steps) else np.zeros(0)
-    return _TOLERANCE_PX * float(widths.min(initial=1 / _TOLERANCE_PX, where=widths > 0))
+    return float(widths.min(initial=math.inf, where=widths > 0))
 
 
 def _positions(georef: Georef) -> np.ndarray:

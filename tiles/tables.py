@@ -1,13 +1,12 @@
-"""Write features as tables for GIS: FlatGeobuf, GeoPackage, GeoParquet and PMTiles, in the order in which they come."""
+"""Write features as tables for GIS: FlatGeobuf, GeoPackage and GeoParquet, in the order in which they come."""
 
 from __future__ import annotations
 
 import json
-import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ import shapely
 from pyarrow import parquet
 
 from tiles.features import Feature
-from tiles.georef import Georef
-from tiles.ground import Ground, PixelPlane
+from tiles.ground import Ground
 
 BATCH = 4096
 """Features that are held at once."""
@@ -33,17 +31,13 @@ LAYER = "polygons"
 _PINNED_DATE = "2000-01-01T00:00:00.000Z"
 """What a GeoPackage says of its last change, so that equal features make equal bytes."""
 
+_GEOPACKAGE = "1.3"
+"""The newest version that GDAL 3.6 reads without a warning."""
+
 _DATE_PINNED = threading.Lock()
 """GDAL has one date for all threads: while one writes, no other may take it back."""
 
-_EQUATOR_PX = 2 * math.pi * 6378137.0 / 256
-"""Metres a pixel at the equator of the whole Earth on one map tile."""
-
-_FINEST_ZOOM = 22
-_TILE_UNITS = 16
-"""Steps of a vector tile's coordinates for each pixel of a map tile."""
-
-_WKB = pyarrow.field("geometry", pyarrow.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
+WKB = pyarrow.field("geometry", pyarrow.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
 _BBOX = pyarrow.struct([(side, pyarrow.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
 
 
@@ -82,7 +76,7 @@ class Table:
 
 def write_flatgeobuf(path: Path, features: Iterable[Feature], table: Table) -> None:
     """Write a FlatGeobuf file with an index, for which features are sorted along a curve in space."""
-    _write_with_gdal(path, features, table, "FlatGeobuf", {})
+    _write_table(path, features, table, "FlatGeobuf", {})
 
 
 def write_geopackage(path: Path, features: Iterable[Feature], table: Table) -> None:
@@ -91,35 +85,11 @@ def write_geopackage(path: Path, features: Iterable[Feature], table: Table) -> N
     Raises:
         RuntimeError: If GDAL uses an SQLite that knows no index, as where TensorFlow was loaded before pyogrio.
     """
-    _write_with_gdal(path, features, table, "GPKG", {})
+    _write_table(path, features, table, "GPKG", {"VERSION": _GEOPACKAGE})
     if not pyogrio.read_info(path)["capabilities"]["fast_spatial_filter"]:
         raise RuntimeError(
             f"{path.name} got no spatial index: the SQLite in this process has no R-tree; import pyogrio before TensorFlow"
         )
-
-
-def write_pmtiles(path: Path, features: Iterable[Feature], table: Table) -> None:
-    """Write vector tiles of all zoom levels up to the one that shows single pixels of the raster.
-
-    There are no tiles of nothing: without features there is no file.
-
-    Raises:
-        ValueError: If the raster has no place on the Earth.
-    """
-    if isinstance(table.georef, PixelPlane):
-        raise ValueError("vector tiles are of the Earth, and the features are in pixels")
-    rest = iter(features)
-    first = next(rest, None)
-    if first is not None:
-        options = {"MINZOOM": 0, "MAXZOOM": finest_zoom(table.georef), "NAME": LAYER}
-        _write_with_gdal(path, chain([first], rest), table, "PMTiles", options)
-
-
-def finest_zoom(georef: Georef) -> int:
-    """The zoom level at which the steps of vector tiles are finer than half a pixel of a raster."""
-    latitude = math.radians(float(georef.to_lonlat(np.array([georef.middle()]))[0, 1]))
-    steps = 2 * _EQUATOR_PX * math.cos(latitude) / (_TILE_UNITS * georef.gsd())
-    return min(max(math.ceil(math.log2(steps)), 0), _FINEST_ZOOM)
 
 
 def write_geoparquet(path: Path, features: Iterable[Feature], table: Table) -> None:
@@ -130,8 +100,8 @@ def write_geoparquet(path: Path, features: Iterable[Feature], table: Table) -> N
     extent = np.array([np.inf, np.inf, -np.inf, -np.inf])
     # The bounds of all are known last. Arrow's own copy of the schema would hide what is added then.
     with parquet.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
-        for some in _batches(features, ROW_GROUP):
-            wkb, attributes = _columns(some, table)
+        for some in batches(features, ROW_GROUP):
+            wkb, attributes = [one.wkb for one in some], attribute_columns(some, table)
             bounds = shapely.bounds(shapely.from_wkb(wkb))
             extent = np.concatenate(
                 [np.minimum(extent[:2], bounds[:, :2].min(0)), np.maximum(extent[2:], bounds[:, 2:].max(0))]
@@ -157,33 +127,51 @@ def _geo(table: Table, extent: np.ndarray) -> dict[str, Any]:
     return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
 
 
-def _batches(features: Iterable[Feature], size: int) -> Iterator[list[Feature]]:
-    """Features in lists of `size`, the last of which may be shorter."""
+def batches(features: Iterable[Feature], size: int) -> Iterator[list[Feature]]:
+    """Cut features into lists of `size`, the last of which may be shorter."""
     rest = iter(features)
     while some := list(islice(rest, size)):
         yield some
 
 
-def _columns(some: list[Feature], table: Table) -> tuple[list[bytes], list[pyarrow.Array]]:
-    """Geometries as WKB, and the attributes as columns."""
+def attribute_columns(some: list[Feature], table: Table) -> list[pyarrow.Array]:
+    """Return the attributes of features as columns."""
     attributes: list[Mapping[str, Any]] = [{"id": one.identity, **one.properties} for one in some]
-    columns = [
-        pyarrow.array([row[field.name] for row in attributes], field.type) for field in table.attributes
-    ]
-    return [one.wkb for one in some], columns
+    return [pyarrow.array([row[field.name] for row in attributes], field.type) for field in table.attributes]
 
 
-def _write_with_gdal(
+def _write_table(
     path: Path, features: Iterable[Feature], table: Table, driver: str, options: Mapping[str, Any]
 ) -> None:
-    schema = table.attributes.append(_WKB)
+    schema = table.attributes.append(WKB)
 
-    def batches() -> Iterator[pyarrow.RecordBatch]:
-        for some in _batches(features, BATCH):
-            wkb, attributes = _columns(some, table)
-            yield pyarrow.record_batch([*attributes, pyarrow.array(wkb)], schema=schema)
+    def written() -> Iterator[pyarrow.RecordBatch]:
+        for some in batches(features, BATCH):
+            shapes = pyarrow.array([one.wkb for one in some])
+            yield pyarrow.record_batch([*attribute_columns(some, table), shapes], schema=schema)
 
-    reader = pyarrow.RecordBatchReader.from_batches(schema, batches())
+    reader = pyarrow.RecordBatchReader.from_batches(schema, written())
+    write_with_gdal(path, reader, driver, table.geometry_type, table.crs.to_wkt(), options)
+
+
+def write_with_gdal(
+    path: Path,
+    reader: pyarrow.RecordBatchReader,
+    driver: str,
+    geometry_type: str,
+    crs: str,
+    options: Mapping[str, Any],
+) -> None:
+    """Write what Arrow gives with one of GDAL's drivers, in the order in which it comes.
+
+    Args:
+        path: The file.
+        reader: Columns and, as ``geometry``, WKB.
+        driver: Name of the driver.
+        geometry_type: Type of all geometries.
+        crs: Their CRS.
+        options: Options of the driver.
+    """
     with _DATE_PINNED:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _PINNED_DATE})
         try:
@@ -193,8 +181,8 @@ def _write_with_gdal(
                 layer=LAYER,
                 driver=driver,
                 geometry_name="geometry",
-                geometry_type=table.geometry_type,
-                crs=table.crs.to_wkt(),
+                geometry_type=geometry_type,
+                crs=crs,
                 **options,
             )
         finally:
@@ -205,6 +193,5 @@ TABLES: Mapping[str, Callable[[Path, Iterable[Feature], Table], None]] = {
     "fgb": write_flatgeobuf,
     "gpkg": write_geopackage,
     "parquet": write_geoparquet,
-    "pmtiles": write_pmtiles,
 }
 """What writes a table, by the ending of its file."""
