@@ -21,7 +21,7 @@ from pipeline.argument_values import (
     whole,
 )
 from pipeline.machines import DEFAULT_ACCELERATOR
-from pipeline.options import DEFAULT_SHEET, DEFAULT_TILE, FORMATS, ON_ERROR, SegmentOptions
+from pipeline.options import COMPRESSIONS, DEFAULT_SHEET, DEFAULT_TILE, FORMATS, ON_ERROR, SegmentOptions
 from pipeline.parser import LOOK, Parser, add_config, read_arguments
 
 EPILOG = """\
@@ -104,6 +104,8 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     add("--classes", type=names, metavar="a,b",
         help="classes to make polygons of (default: all but background)")  # fmt: skip
     add_polygon_arguments(parser)
+    add("--compress", choices=COMPRESSIONS, default=COMPRESSIONS[0],
+        help="compression of labels.tif (default: deflate, which everything reads; zstd is smaller)")  # fmt: skip
     _add_input_arguments(parser)
     _add_tile_arguments(parser)
     add("--on-error", choices=ON_ERROR, default=ON_ERROR[0],

@@ -117,6 +117,7 @@ def settings_digest(plan: Plan, raster: int) -> str | None:
         "card": [plan.card.name, plan.card.version, plan.card.fill],
         "classes": [[info.name, info.color] for info in plan.card.classes],
         "polygons": [asdict(plan.options.polygons), plan.polygon_labels()],
+        "compress": plan.options.compress,
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 

@@ -42,4 +42,5 @@ class LabelFiles:
             "model": f"{plan.card.name} {plan.card.version}",
             "model_sha256": plan.card.weights_sha256,
         }
-        write_label_cog(folder / LABELS, stored(), plan.rasters[raster].georef, classes, tags)
+        georef, compression = plan.rasters[raster].georef, plan.options.compress
+        write_label_cog(folder / LABELS, stored(), georef, classes, tags, compression)

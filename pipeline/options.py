@@ -18,6 +18,8 @@ LONLAT = frozenset({"geojson", "geojsonl", "pmtiles"})
 """Formats of polygons that have the geometry of GeoJSON; the others have that of the raster's CRS."""
 ON_ERROR = ("quarantine", "fail")
 """What may become of sheets that cannot be segmented."""
+COMPRESSIONS = ("deflate", "zstd", "lzw")
+"""How label maps may be compressed: everything that reads TIFF knows the first; the second is quicker and smaller."""
 FORMATS = ("geojson", "geojsonl", "fgb", "gpkg", "parquet", "pmtiles")
 """Formats of polygons, which are the endings of their files."""
 
@@ -81,6 +83,7 @@ class SegmentOptions(PolygonOptions):
         resample: Whether rasters of another GSD than the network's are read at the network's.
         aoi: File of polygons outside which nothing is done; None for everywhere.
         allow_sources: Patterns of servers that files may name, see `tiles.places.is_allowed`.
+        compress: How label maps are compressed.
         on_error: What becomes of sheets that cannot be segmented: ``quarantine``, or ``fail`` to end the run.
         work: Folder of the prediction store; None for ``.work`` in `output`.
         prune: Whether results of rasters that are not among those given any more are removed.
@@ -108,6 +111,7 @@ class SegmentOptions(PolygonOptions):
     resample: bool = False
     aoi: str | None = None
     allow_sources: tuple[str, ...] = ()
+    compress: str = COMPRESSIONS[0]
     on_error: str = ON_ERROR[0]
     work: str | None = None
     prune: bool = False

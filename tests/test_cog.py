@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from pipeline.options import COMPRESSIONS
 from tiles.cog import parse_colour, write_label_cog
 from tiles.georef import Georef
 from tiles.lattice import Halo, Lattice
@@ -9,13 +10,15 @@ from tiles.lattice import Halo, Lattice
 CLASSES = {"land": (200, 180, 90), "water": (30, 90, 200), "lake": (0, 255, 255)}
 
 
-def write(path, labels, sheet_cores=1, transform=(0.5, 0, 5e5, 0, -0.5, 5.6e6), reverse=False):
+def write(path, labels, sheet_cores=1, transform=(0.5, 0, 5e5, 0, -0.5, 5.6e6), *, reverse=False, **options):
     height, width = labels.shape
     lattice = Lattice(height, width, 512, Halo(0, 0, 0, 0), sheet_cores)
     windows = [lattice.sheet_window(*sheet) for sheet in lattice.sheets()]
     sheets = [(window, labels[window.within(lattice.raster)]) for window in windows]
     georef = Georef("EPSG:32632", transform, height, width)
-    write_label_cog(path, sheets[::-1] if reverse else sheets, georef, CLASSES, {"model": "coast 1"})
+    write_label_cog(
+        path, sheets[::-1] if reverse else sheets, georef, CLASSES, {"model": "coast 1"}, **options
+    )
     return path
 
 
@@ -33,13 +36,20 @@ def test_labels_read_back_equal_with_everything_a_gis_wants(tmp_path, labels):
         assert (dataset.read(1) == labels).all()
         assert dataset.nodata == 255
         assert dataset.block_shapes == [(512, 512)]
-        assert dataset.compression.value.lower() == "zstd"
+        assert dataset.compression.value.lower() == "deflate"
         assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert dataset.overviews(1) == [2, 4]
         assert {i: dataset.colormap(1)[i][:3] for i in range(3)} == dict(enumerate(CLASSES.values()))
         assert [dataset.tags(1)[f"class_{i}"] for i in range(3)] == list(CLASSES)
         assert dataset.tags()["model"] == "coast 1"
         assert dataset.crs == "EPSG:32632" and dataset.transform.c == 5e5
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_labels_are_compressed_as_is_asked(compression, tmp_path, labels):
+    with rasterio.open(write(tmp_path / "labels.tif", labels, compression=compression)) as dataset:
+        assert dataset.compression.value.lower() == compression
+        assert (dataset.read(1) == labels).all()
 
 
 def test_overviews_take_the_commonest_label(tmp_path):

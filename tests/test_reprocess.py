@@ -120,6 +120,20 @@ def test_an_option_of_polygons_reads_nothing_and_one_of_scores_everything(
     assert len(reads) == 12 and counts(out) == (0, 12, 12, 0)
 
 
+def test_another_compression_reads_nothing_and_changes_labels_alone(scene, bundle, tmp_path, reads, capsys):
+    out = tmp_path / "out"
+    assert segment(scene, bundle, out) == 0
+    before = results(out)
+    reads.clear()
+    assert ahead(capsys, scene, bundle, out, "--compress", "lzw") == (12, 0, 0)
+    assert segment(scene, bundle, out, "--compress", "lzw") == 0
+    assert reads == [] and counts(out) == (0, 12, 0, 12)
+    after = results(out)
+    assert {name for name in after if after[name] != before[name]} == {"scene/labels.tif"}
+    with rasterio.open(out / "scene" / "labels.tif") as dataset:
+        assert dataset.compression.value.lower() == "lzw"
+
+
 def test_of_a_changed_raster_only_what_changed_is_inferred(scene, bundle, tmp_path, reads, capsys):
     out, cold = tmp_path / "out", tmp_path / "cold"
     assert segment(scene, bundle, out) == 0

@@ -53,6 +53,7 @@ EXAMPLES = {
     "halo": (["auto", "0", "64"], ["", "-1", "half"]),
     "sheet": (["4096"], ["", "0", "auto"]),
     "stitch": (["crop", "blend"], ["", "mean"]),
+    "compress": (["deflate", "zstd", "lzw"], ["", "jpeg", "ZSTD"]),
     "on-error": (["quarantine", "fail"], ["", "skip"]),
     "prune": (["true"], ["", "1"]),
     "force": (["true"], ["", "no"]),

@@ -26,8 +26,9 @@ def write_label_cog(
     georef: Georef,
     classes: Mapping[str, Colour],
     tags: Mapping[str, str],
+    compression: str = "deflate",
 ) -> None:
-    """Write a label map as a COG: zstd, 512 px blocks, overviews by mode, nodata 255, colour table.
+    """Write a label map as a COG: 512 px blocks, overviews by mode, nodata 255, colour table.
 
     The sheets are written one after another to a tiled GeoTIFF beside `path`, which GDAL's COG
     driver then copies, so memory does not grow with the raster.
@@ -38,6 +39,7 @@ def write_label_cog(
         georef: Shape, CRS and transform of the raster.
         classes: Name and colour of each class, in the order of the labels.
         tags: Metadata of the file.
+        compression: ``deflate``, which everything reads, ``zstd`` or ``lzw``.
     """
     draft = path.with_name(path.name + ".draft.tif")
     profile = {
@@ -72,7 +74,7 @@ def write_label_cog(
             path,
             driver="COG",
             BLOCKSIZE=BLOCK,
-            COMPRESS="ZSTD",
+            COMPRESS=compression.upper(),
             RESAMPLING="MODE",
             OVERVIEWS="IGNORE_EXISTING",
             BIGTIFF="IF_SAFER",
