@@ -8,6 +8,7 @@ from models.card import Card
 from models.engines.choice import ONNX_FILE, missing_packages
 from models.engines.profile import may_have_gpu
 from models.ensemble import mismatches
+from pipeline.band_reasons import order_mismatches
 from pipeline.machines import NO_ACCELERATOR
 from pipeline.options import SegmentOptions
 
@@ -16,6 +17,7 @@ def model_reasons(options: SegmentOptions, cards: Sequence[Card], engine: str) -
     """What of bundles, engine and options cannot be together."""
     return [
         *mismatches(cards),
+        *order_mismatches(cards),
         *_augment_reasons(options, cards),
         *_stitch_reasons(options, cards),
         *_engine_reasons(options, cards, engine),

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from models.card import Card
+from pipeline.band_reasons import band_reasons, order_notes
 from pipeline.options import SegmentOptions
 from pipeline.rasters import names_in, raster_ids
-from pipeline.reasons import gsd_reasons, raster_reasons
+from pipeline.reasons import gsd_reasons
 from pipeline.remote_rasters import inspect_all
 from pipeline.resampling import regrid_of, regrid_reasons, resample_notes
+from tiles.band_order import order_bands
 from tiles.georef import Georef
 from tiles.inspect import RasterInfo, inspect_raster
 from tiles.lattice import Lattice
@@ -116,13 +118,15 @@ def plan_inputs(infos: Sequence[RasterInfo], cards: Sequence[Card], options: Seg
             found.reasons += _reasons(info, raster, cards, options)
             found.rasters.append(raster)
             found.infos.append(info)
+    if options.bands is None:
+        found.notes += order_notes(found.infos, cards[0])
     if options.resample and found.rasters and not found.reasons:
         found.notes += resample_notes([(raster.path, raster.regrid) for raster in found.rasters])
     return found
 
 
 def _raster(name: str, info: RasterInfo, cards: Sequence[Card], options: SegmentOptions) -> RasterPlan:
-    bands = options.bands or info.colour_bands
+    bands = options.bands or order_bands(info.words, cards[0].bands).bands
     try:
         regrid = regrid_of(info, cards) if options.resample else None
     except ValueError:  # which `_reasons` will say
@@ -147,7 +151,7 @@ def _within(path: str, planned: Sequence[RasterPlan], found: Inputs) -> list[boo
 def _reasons(
     info: RasterInfo, raster: RasterPlan, cards: Sequence[Card], options: SegmentOptions
 ) -> list[str]:
-    reasons = raster_reasons(info, raster.bands, cards, options)
+    reasons = band_reasons(info, raster.bands, cards, options.bands)
     try:
         gsd = raster.georef.gsd()
     except ValueError as error:

@@ -18,7 +18,7 @@ from pipeline.options import SegmentOptions
 from pipeline.polygon_plan import sight_reasons, simplify_reasons, thing_reasons, unknown_class_reasons
 from pipeline.remote_reasons import unfit
 from pipeline.sheets import SHEETS_AT_ONCE
-from pipeline.units import count, format_bytes, format_gsd
+from pipeline.units import format_bytes, format_gsd
 from tiles.cog import BLOCK
 from tiles.georef import Georef
 from tiles.inspect import RasterInfo, is_local
@@ -68,17 +68,6 @@ def geometry_reasons(options: SegmentOptions, card: Card) -> list[str]:
     ]
 
 
-def raster_reasons(
-    info: RasterInfo, bands: tuple[int, ...], cards: Sequence[Card], options: SegmentOptions
-) -> list[str]:
-    """What of a raster does not fit the networks, beside its GSD; all want the same number of bands."""
-    absent = [band for band in bands if not 1 <= band <= info.bands]
-    if absent:
-        missing = ", ".join(map(str, absent))
-        return [f"{info.path} has no band {missing}: it has {count(info.bands, 'band')}, numbered from 1"]
-    return [_bands_reason(info, bands, cards[0], options)] if len(bands) != len(cards[0].bands) else []
-
-
 def gsd_reasons(path: str, gsd: float, cards: Sequence[Card], resampled: bool) -> list[str]:
     """Networks that were trained at another GSD than a raster has, or is resampled to for all of them together."""
     remedy = (
@@ -93,14 +82,6 @@ def gsd_reasons(path: str, gsd: float, cards: Sequence[Card], resampled: bool) -
         for card in cards
         if not card.gsd_matches(gsd)
     ]
-
-
-def _bands_reason(info: RasterInfo, bands: Sequence[int], card: Card, options: SegmentOptions) -> str:
-    wanted = f"{card.name} wants {count(len(card.bands), 'band')} ({', '.join(card.bands)})"
-    if options.bands:
-        return f"{wanted}; --bands {','.join(map(str, bands))} names {len(bands)}"
-    found = f"{wanted}, and {info.path} has {len(bands)}"
-    return f"{found}; choose with --bands" if len(bands) > len(card.bands) else found
 
 
 def _trained_at(card: Card) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import rasterio
 from rasterio.enums import ColorInterp
 
+from tiles.band_order import BandWords
 from tiles.georef import Georef
 from tiles.remote import TEXTS, is_local, open_raster
 from tiles.sources import SourcesError, gdal_name, sources_of
@@ -36,6 +37,7 @@ class RasterInfo:
         colour_bands: The bands that are not alpha, numbered from 1.
         dtype: Sample type of all bands.
         files: All files that GDAL reads for it, sidecars and sources of VRTs among them.
+        words: What the file says of each band.
     """
 
     path: str
@@ -44,6 +46,7 @@ class RasterInfo:
     colour_bands: tuple[int, ...]
     dtype: str
     files: tuple[str, ...]
+    words: tuple[BandWords, ...]
 
 
 def check_file(path: str, error: type[ValueError]) -> None:
@@ -104,9 +107,12 @@ def _inspect(path: str, dataset: Any) -> RasterInfo:
             f"{path} has samples of type {', '.join(dtypes)}; rasters of one of {', '.join(DTYPES)} are read: "
             "convert it with gdal_translate -ot Float32"
         )
-    return RasterInfo(
-        path, georef, dataset.count, colour, dtypes[0], tuple(sorted(_all_files(path, dataset)))
+    words = tuple(
+        BandWords(description or "", interpretation.name)
+        for description, interpretation in zip(dataset.descriptions, dataset.colorinterp, strict=True)
     )
+    files = tuple(sorted(_all_files(path, dataset)))
+    return RasterInfo(path, georef, dataset.count, colour, dtypes[0], files, words)
 
 
 def _all_files(path: str, dataset: Any) -> set[str]:

@@ -19,6 +19,8 @@ from pipeline.training.classes import Classes
 from pipeline.training.labelled import Findings, Labelled
 from pipeline.training.options import TrainOptions, Truths
 from pipeline.units import count, format_gsd, listed
+from tiles.band_order import colours_of_bands, order_bands
+from tiles.inspect import RasterInfo
 from tiles.remote import open_raster
 from tiles.truth.label_raster import RasterTruth
 from tiles.truth.placing import footprint, place_polygons
@@ -75,25 +77,30 @@ def recipe_reasons(row: Row | None, recipe: Recipe | None, classes: Classes | No
     return reasons
 
 
-def same_bands(labelled: Sequence[Labelled], options: Truths) -> tuple[int, ...]:
+def same_bands(labelled: Sequence[Labelled], options: Truths, names: Sequence[str] | None) -> tuple[int, ...]:
     """The bands that are read of all rasters.
+
+    Args:
+        labelled: The rasters.
+        options: What was asked for.
+        names: What the user calls the bands; None where nothing was said.
 
     Raises:
         TrainError: If they differ, or do not have those that were chosen.
     """
     first = labelled[0].info
-    bands = options.bands or first.colour_bands
-    reasons = []
+    bands = options.bands or (order_bands(first.words, names).bands if names else first.colour_bands)
+    reasons = [] if options.bands else _order_reasons([one.info for one in labelled], names)
     for one in labelled:
         info = one.info
         if options.bands and max(options.bands) > info.bands:
             reasons.append(
                 f"{info.path} has {count(info.bands, 'band')}; --bands wants band {max(options.bands)}"
             )
-        elif not options.bands and len(info.colour_bands) != len(bands):
+        elif not options.bands and len(info.colour_bands) != len(first.colour_bands):
             reasons.append(
                 f"{info.path} has {count(len(info.colour_bands), 'band')}, but {first.path} has "
-                f"{len(bands)}; choose some that all have with --bands"
+                f"{len(first.colour_bands)}; choose some that all have with --bands"
             )
         if info.dtype != first.dtype:
             reasons.append(
@@ -102,6 +109,27 @@ def same_bands(labelled: Sequence[Labelled], options: Truths) -> tuple[int, ...]
     if reasons:
         raise TrainError(reasons)
     return tuple(bands)
+
+
+def _order_reasons(infos: Sequence[RasterInfo], names: Sequence[str] | None) -> list[str]:
+    """Rasters whose bands are others than those that are named, or than those of the first, by what files say."""
+    advice = "bring all to one order with gdal_translate -b, or say with --bands which are meant"
+    if names:
+        orders = [order_bands(info.words, names) for info in infos]
+        return [
+            f"the bands of {info.path} are {', '.join(order.said)}, by their {order.source}, and not "
+            f"{', '.join(names)} as for the others; {advice}"
+            for info, order in zip(infos, orders, strict=True)
+            if order.wrong or (order.bands != orders[0].bands and len(order.bands) == len(names))
+        ]
+    first = colours_of_bands(infos[0].words)
+    return [
+        f"the bands of {info.path} are {', '.join(map(str, own))}, and those of {infos[0].path} "
+        f"{', '.join(map(str, first))}, by what the files say; {advice}"
+        for info in infos
+        if len(own := colours_of_bands(info.words)) == len(first)
+        and any(None not in (one, other) and one != other for one, other in zip(own, first, strict=True))
+    ]
 
 
 def band_name_reasons(names: Sequence[str] | None, bands: Sequence[int]) -> list[str]:

@@ -30,6 +30,7 @@ from pipeline.training.labelled import Findings, Labelled, Reader
 from pipeline.training.options import TrainOptions
 from pipeline.training.split import Parts, Reading, set_apart, validation_chips
 from pipeline.training.values import Values, values_of
+from tiles.band_order import colours_of_bands
 from tiles.sources import allow_sources
 from tiles.truth.sampling import Sampler, SamplingRule, Site
 from tiles.truth.scene import IGNORED
@@ -72,10 +73,13 @@ class TrainPlan:
 
     @property
     def band_names(self) -> tuple[str, ...]:
-        """Names of the bands for the card: those that were said, else the usual ones of so many."""
+        """Names of the bands for the card: those that were said, else those of the files, or the usual ones of so many."""
         count = len(self.bands)
         numbered = tuple(f"band {number}" for number in range(1, count + 1))
-        return self.options.band_names or USUAL_BANDS.get(count, numbered)
+        colours = colours_of_bands(self.train[0].info.words)
+        own = tuple(name for band in self.bands if (name := colours[band - 1]) is not None)
+        known = own if len(set(own)) == count else None
+        return self.options.band_names or known or USUAL_BANDS.get(count, numbered)
 
     @property
     def instances(self) -> bool:
@@ -134,7 +138,7 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
         TrainError: If so.
     """
     options, row, recipe = said.options, said.row, said.recipe
-    bands = same_bands([*train, *val], options.truths)
+    bands = same_bands([*train, *val], options.truths, options.band_names)
     gsd = options.chips.gsd or float(f"{np.median([one.gsd for one in train]):.3g}")
     reasons = [*band_name_reasons(options.band_names, bands), *gsd_reasons(gsd, [*train, *val])]
     if reasons:

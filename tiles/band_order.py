@@ -1,0 +1,172 @@
+"""Which bands of a raster are the ones that are wanted, by what its file says of them.
+
+A file names the colours of its bands by descriptions, which somebody wrote, or else by their colour interpretation, which
+also says how they are shown. Numbers of bands mean other colours on other satellites: each of `SENSORS` is one way to
+read them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ALPHA, PALETTE = "alpha", "palette"
+SILENT = frozenset({"undefined", "gray", ALPHA})
+"""Colour interpretations that name no colour."""
+
+WORDS = {
+    "red": "red", "r": "red", "green": "green", "g": "green", "blue": "blue", "b": "blue",
+    "nir": "nir", "infrared": "nir", "ir": "nir", "coastal": "coastal", "aerosol": "coastal", "rededge": "rededge",
+    "swir": "swir", "swir1": "swir1", "swir2": "swir2", "tir": "tir", "thermal": "tir", "lwir": "tir", "cirrus": "cirrus",
+    "pan": "pan", "panchromatic": "pan",
+}  # fmt: skip
+"""Words of descriptions and names -> the colours that they mean."""
+
+SENSORS = {
+    "Sentinel-2": {
+        "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "rededge", "6": "rededge6", "7": "rededge7",
+        "8": "nir", "8a": "nir8a", "9": "vapour", "10": "cirrus", "11": "swir1", "12": "swir2",
+    },
+    "Landsat 8 and 9": {
+        "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "nir", "6": "swir1", "7": "swir2", "8": "pan",
+        "9": "cirrus", "10": "tir", "11": "tir11",
+    },
+    "Landsat 4 to 7": {
+        "1": "blue", "2": "green", "3": "red", "4": "nir", "5": "swir1", "6": "tir", "7": "swir2", "8": "pan",
+    },
+}  # fmt: skip
+"""Satellites -> numbers of their bands -> colours."""
+
+_NUMBERED = re.compile(r"(?:sr_|toa_)?b(0?)(\d{1,2}a?)", re.IGNORECASE)
+_INFRARED = re.compile(r"infra[\W_]+red")
+_IR = re.compile(r"near[\W_]*infra[\W_]*red|near[\W_]*ir\b|\bvnir\b")
+_RED_EDGE = re.compile(r"red[\W_]*edge")
+_SHORT_IR = re.compile(r"short[\W_]*wave(?:[\W_]*infra[\W_]*red)?")
+_LONG_IR = re.compile(r"thermal[\W_]*infra[\W_]*red")
+
+
+@dataclass(frozen=True, slots=True)
+class BandWords:
+    """What a file says of one band.
+
+    Attributes:
+        description: Its description; empty where there is none.
+        interpretation: Its colour interpretation, as GDAL calls it.
+    """
+
+    description: str
+    interpretation: str
+
+
+@dataclass(frozen=True, slots=True)
+class BandOrder:
+    """Which bands are read.
+
+    Attributes:
+        bands: Their numbers from 1, in the order that is wanted.
+        said: What the file calls each of its bands; empty where it says nothing that matters.
+        source: Where it says so: ``descriptions`` or ``colour interpretation``.
+        wrong: Whether they cannot be told apart or contradict what is wanted, so that `bands` are as they lie.
+    """
+
+    bands: tuple[int, ...]
+    said: tuple[str, ...] = ()
+    source: str = ""
+    wrong: bool = False
+
+
+def colour_of(text: str) -> str | None:
+    """Return the colour that a description or a name of a band means; None for none, or several."""
+    plain = _INFRARED.sub("infrared", text.casefold().strip())
+    if len(plain) == 1:
+        return WORDS.get(plain)
+    for pattern, word in ((_RED_EDGE, "rededge"), (_IR, "nir"), (_SHORT_IR, "swir"), (_LONG_IR, "tir")):
+        plain = pattern.sub(f" {word} ", plain)
+    words = re.findall(r"[a-z]+\d*", plain.replace("_", " "))
+    found = {WORDS[word] for word in words if len(word) > 1 and word in WORDS}
+    return found.pop() if len(found) == 1 else None
+
+
+def order_bands(words: Sequence[BandWords], wanted: Sequence[str]) -> BandOrder:
+    """Choose the bands that are wanted, in their order, by what a file says of its own.
+
+    Args:
+        words: What it says of each band.
+        wanted: Names of the bands that are wanted; their colours count, or else the names as they are written.
+
+    Returns:
+        The order; of a file that says nothing of them, all bands but alpha as they lie.
+    """
+    plain = tuple(number for number, word in enumerate(words, 1) if word.interpretation != ALPHA)
+    keys = [colour_of(name) or name.casefold().strip() for name in wanted]
+    # A satellite without the colours that are wanted is none that the file can be of.
+    chosen = {bands for names in _readings(words, keys) if (bands := _chosen(names, plain, keys)) is not None}
+    if plain in chosen:
+        return BandOrder(plain)
+    bands = chosen.pop() if len(chosen) == 1 else None
+    described = any(word.description for word in words)
+    said = tuple((described and word.description) or word.interpretation for word in words)
+    source = "descriptions" if described else "colour interpretation"
+    if bands is not None:
+        return BandOrder(bands, said, source)
+    return BandOrder(plain, said, source, wrong=len(plain) == len(keys))
+
+
+def colours_of_bands(words: Sequence[BandWords]) -> tuple[str | None, ...]:
+    """Return the colour that a file says each band has; None where it says none, or none for sure."""
+    readings = _readings(words, [])
+    return readings[0] if len(readings) == 1 else (None,) * len(words)
+
+
+def _readings(words: Sequence[BandWords], keys: Sequence[str]) -> list[tuple[str | None, ...]]:
+    """What the bands may be called: once, or for each satellite that has all of their numbers."""
+    names = [_name(word, keys) for word in words]
+    numbers = [_NUMBERED.fullmatch(word.description.strip()) for word in words]
+    if not any(numbers) or any(word.description.casefold().strip() in keys for word in words):
+        return [tuple(names)]
+    padded = any(match[1] for match in numbers if match)
+    tables = [SENSORS["Sentinel-2"]] if padded else list(SENSORS.values())
+    known = [
+        table
+        for table in tables
+        if all(match[2].casefold() in table for match in numbers if match is not None)
+    ]
+    if not known:
+        return [tuple(names)]
+    return [
+        tuple(
+            table[match[2].casefold()] if match else name for match, name in zip(numbers, names, strict=True)
+        )
+        for table in known
+    ]
+
+
+def _name(word: BandWords, keys: Sequence[str]) -> str | None:
+    """What a band is called: as it is wanted, or by its colour."""
+    written = word.description.casefold().strip()
+    if written in keys:
+        return written
+    colour = colour_of(word.description)
+    if colour is not None or word.interpretation in SILENT:
+        return colour
+    return word.interpretation.casefold()
+
+
+def _chosen(
+    names: Sequence[str | None], plain: tuple[int, ...], keys: Sequence[str]
+) -> tuple[int, ...] | None:
+    """The bands of some names in order; all as they lie where nothing speaks against it; None where something does."""
+    found = [[band for band, name in enumerate(names, 1) if name == key] for key in keys]
+    if all(len(bands) == 1 for bands in found) and len(set(keys)) == len(keys):
+        return tuple(bands[0] for bands in found)
+    if len(plain) != len(keys):
+        return None
+    colours = set(WORDS.values())
+    for band, key in zip(plain, keys, strict=True):
+        name = names[band - 1]
+        if name is None or name == key:
+            continue
+        if key in colours or name in keys or name == PALETTE:
+            return None
+    return plain
