@@ -69,6 +69,8 @@ SEMANTIC = [(row.architecture, row.encoder) for row in zoo.ZOO if row.task == "s
 """Architecture and encoder of every semantic network of the zoo."""
 
 
+QUICK_JAX = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+"""What makes JAX compile quickly: that is nearly all it does for networks as small as these."""
 ON_OTHER_BACKENDS = [
     ("fcn32s", "vgg16"),
     ("fcn16s", "vgg16"),

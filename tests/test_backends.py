@@ -10,12 +10,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from nets import ON_OTHER_BACKENDS, tiny_network
+from nets import ON_OTHER_BACKENDS, QUICK_JAX, tiny_network
 
 TESTS = Path(__file__).parent
 OTHER = [name for name in ("jax", "torch") if name != keras.backend.backend()]
-QUICK_JAX = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
-"""Compiling is nearly all that so small networks take."""
 POOLED = ("segnet", "segnet_basic")
 
 

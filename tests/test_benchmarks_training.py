@@ -16,6 +16,7 @@ import pytest
 import shapely
 from conftest import NORTH_UP
 from evaluate_scenes import write_geojson
+from nets import QUICK_JAX
 from places import ROOT
 
 from tiles.georef import Georef
@@ -191,6 +192,7 @@ def plan_of(town: Path, tmp_path: Path, seed: int = 0):
     return buildings.plan_buildings(arguments, words, seed)
 
 
+@pytest.mark.slow
 def test_training_stops_at_its_budget_and_is_measured_on_each_raster(town, tmp_path):
     plan = plan_of(town, tmp_path)
     network = buildings.made(plan)
@@ -370,7 +372,7 @@ def test_camvid_runs_on_jax_without_tensorflow_and_rasterio(tmp_path):
     small = ["--limit", "2", "--shrink", "8", "--encoder-width", "0.0625", "--head-width", "8"]
     done = call(
         "camvid", *small, "--epochs", "1", "--batch", "2", "--folder", tmp_path / "out",
-        KERAS_BACKEND="jax", PYTHONPATH=f"{ROOT}:{tmp_path}",
+        KERAS_BACKEND="jax", PYTHONPATH=f"{ROOT}:{tmp_path}", **QUICK_JAX,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = summary(tmp_path / "out")["results"]

@@ -182,7 +182,13 @@ DILATED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "layer", "output_stride"), DILATED)
+@pytest.mark.parametrize(
+    ("name", "layer", "output_stride"),
+    [
+        pytest.param(*one, marks=[pytest.mark.slow] * (one[0] == "resnet50" and one[2] != 16))
+        for one in DILATED
+    ],
+)
 def test_a_dilated_encoder_has_the_old_features_on_the_coarse_lattice(name, layer, output_stride):
     keras.utils.set_random_seed(8)
     whole = settled(whole_encoder(name, 3, NARROW))

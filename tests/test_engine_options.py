@@ -40,6 +40,7 @@ def labels_of(out):
         return dataset.read(1)
 
 
+@pytest.mark.slow
 def test_each_option_changes_results_and_keys(scene, bundles, tmp_path):
     """Scores differ in their last bits at least; sheets are computed again, and not a third time."""
     made, work = {}, str(tmp_path / "work")
@@ -85,7 +86,10 @@ def test_the_order_of_members_and_what_a_member_is_belong_to_the_key(scene, bund
 
 @pytest.mark.parametrize(
     "options",
-    [("--augment",), ("--model", "B"), pytest.param(("--model", "B", "--augment"), marks=pytest.mark.slow)],
+    [
+        ("--augment",),
+        *(pytest.param(("--model", "B", *more), marks=pytest.mark.slow) for more in ((), ("--augment",))),
+    ],
 )
 def test_sheets_and_replays_change_no_byte(make_raster, bundles, tmp_path, options):
     options = tuple(str(bundles["b"]) if word == "B" else word for word in options)

@@ -27,6 +27,7 @@ from models.engines.convert import LARGE
 from models.engines.engine import Engine, shared_engine
 from models.engines.profile import EngineError, execution_profile
 from models.engines.workplace import Workplace
+from models.networks.pooling import IndexedMaxPooling2D, Unpooling2D
 
 OTHERS = ("openvino", "onnx")
 
@@ -78,8 +79,14 @@ def test_logits_are_those_of_tensorflow(bundle, workplace, name):
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_nothing_reads_is_no_output_of_a_converted_network(tmp_path, workplace, name):
-    """SegNet on ResNet50 takes the places of a pool and leaves its maxima."""
-    bundle = nets.make_bundle(tmp_path / "segnet", nets.tiny_network("segnet", "resnet50"))
+    """As SegNet on ResNet50, the network takes the places of a pool and leaves its maxima."""
+    keras.utils.set_random_seed(4)
+    chip = keras.Input((None, None, 3))
+    features = keras.layers.Conv2D(6, 3, padding="same")(chip)
+    _, places = IndexedMaxPooling2D()(features)
+    pooled = keras.layers.MaxPooling2D(3, 2, padding="same")(features)
+    logits = keras.layers.Conv2D(3, 3, padding="same")(Unpooling2D()([pooled, places]))
+    bundle = nets.make_bundle(tmp_path / "places", keras.Model(chip, logits))
     want, got = (
         engine_of(bundle, engine, workplace).logits(chips(1, 64, 96)) for engine in ("tensorflow", name)
     )
@@ -134,6 +141,7 @@ print(telemetry_utils.tm.__name__)
 """
 
 
+@pytest.mark.slow
 def test_converting_tells_nobody(tmp_path):
     assert run_python(TOLD, tmp_path / "network.xml").stdout.split()[-1].endswith("telemetry_stub")
     assert (tmp_path / "network.bin").exists()
@@ -171,6 +179,7 @@ print(network.stat().st_ino)
 """
 
 
+@pytest.mark.slow
 def test_processes_that_want_the_same_conversion_share_one(bundle, tmp_path):
     wanted = json.dumps(dataclasses.asdict(conversion(bundle, "openvino")))
     with ThreadPoolExecutor(3) as threads:
@@ -180,6 +189,7 @@ def test_processes_that_want_the_same_conversion_share_one(bundle, tmp_path):
     assert len([folder for folder in (tmp_path / "shared").iterdir() if folder.is_dir()]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [{"weights_sha256": "1" * 64}, {"engine": "onnx"}, {"versions": ("1",)}, {"shape": (1, 36, 56, 3)}],
@@ -228,7 +238,7 @@ def test_a_saved_model_gives_the_logits_of_its_keras_network(stepped_bundle, sav
     np.testing.assert_allclose(engine_of(saved, "tensorflow").logits(chips(2)), want, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_saved_models_are_converted(stepped_bundle, saved, workplace, name):
     want = engine_of(stepped_bundle, "tensorflow").logits(chips())
     assert_same_labels(engine_of(saved, name, workplace).logits(chips()), want)

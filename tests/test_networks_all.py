@@ -16,7 +16,7 @@ from models.card import Card
 
 
 def some(networks: list[tuple[str, str | None]]) -> pytest.MarkDecorator:
-    """Networks as parameters; those that differ from FCN-8s by what they leave out are for slow tests."""
+    """Networks as parameters; those that are put together as others are, of the same parts, are for slow tests."""
     parameters = [
         pytest.param(*names, id=f"{names[0]}-{names[1]}", marks=[pytest.mark.slow] * (names in ALIKE))
         for names in networks
@@ -25,7 +25,8 @@ def some(networks: list[tuple[str, str | None]]) -> pytest.MarkDecorator:
 
 
 ALIKE = [
-    (architecture, encoder) for architecture in ("fcn32s", "fcn16s") for encoder in ("vgg16", "resnet50")
+    *((architecture, encoder) for architecture in ("fcn32s", "fcn16s") for encoder in ("vgg16", "resnet50")),
+    *((architecture, "resnet50") for architecture in ("fcn8s", "unet", "pspnet")),
 ]
 every_network = some(SEMANTIC)
 every_builder = some(

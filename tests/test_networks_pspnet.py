@@ -65,7 +65,10 @@ def test_shapes_are_known_before_anything_runs():
     assert EnlargeLike2D()([means, features]).shape == (None, None, 24, 8)
 
 
-@pytest.mark.parametrize("encoder", ["vgg16", "resnet50", "mobilenet"])
+ENCODERS = ["vgg16", "mobilenet", pytest.param("resnet50", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("output_stride", [8, 16])
 def test_features_have_the_output_stride_and_all_go_into_the_pyramid(encoder, output_stride):
     model = pspnet(3, 2, encoder=encoder, output_stride=output_stride, encoder_width=1 / 16)
@@ -76,7 +79,7 @@ def test_features_have_the_output_stride_and_all_go_into_the_pyramid(encoder, ou
     assert levels == [features // 4] * 4
 
 
-@pytest.mark.parametrize("encoder", ["vgg16", "resnet50", "mobilenet"])
+@pytest.mark.parametrize("encoder", ENCODERS)
 def test_the_auxiliary_head_learns_beside_the_logits_and_is_dropped_after_training(encoder, tmp_path):
     model = tiny_network("pspnet", encoder, auxiliary=True)
     images = np.random.default_rng(0).normal(size=(2, 48, 72, 3)).astype(np.float32)

@@ -51,7 +51,8 @@ def probed_reach(model, stride, farthest, across):
     shape = (stride, 2 * margin + stride, 4 * stride, 1)
     chips = np.random.default_rng(0).uniform(size=shape) if pooled else np.zeros(shape)
     chips[np.arange(stride), pixels, 2 * stride] = np.inf if pooled else 1
-    made = np.asarray(model(chips.transpose(0, 2, 1, 3) if across else chips))
+    chips = chips.transpose(0, 2, 1, 3) if across else chips
+    made = np.concatenate([model(few) for few in np.array_split(chips, max(1, stride // 4))])
     lit = ~np.isfinite(made) if pooled else made != 0
     chip, outputs = np.nonzero(lit.any(axis=(1, 3) if across else (2, 3)))
     first = outputs // stride * stride
@@ -67,7 +68,7 @@ def check_reach(architecture, encoder):
     assert np.ravel(found).tolist() == sides(row.reach).tolist()
 
 
-QUICK = [names for names in FINITE if names[0] not in ("fcn32s", "fcn16s")]
+QUICK = [names for names in FINITE if names[0] not in ("fcn32s", "fcn16s") and names[1] != "resnet50"]
 
 
 @pytest.mark.parametrize(("architecture", "encoder"), QUICK)
@@ -77,7 +78,7 @@ def test_networks_look_as_far_as_the_zoo_says_and_no_farther(architecture, encod
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "encoder"), [names for names in FINITE if names not in QUICK])
-def test_fcns_of_coarser_scores_look_as_far_as_the_zoo_says(architecture, encoder):
+def test_the_other_networks_look_as_far_as_the_zoo_says_and_no_farther(architecture, encoder):
     check_reach(architecture, encoder)
 
 

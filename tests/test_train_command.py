@@ -88,6 +88,7 @@ def test_an_interrupted_command_ends_with_the_same_network(site, whole, monkeypa
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_the_same_command_makes_the_same_network_anywhere(site, whole):
     assert made(site, "--work", site / "a") == (whole / "bundle" / "model.keras").read_bytes()
 

@@ -72,6 +72,7 @@ def test_a_moved_folder_does_not_change_the_marks(site, tmp_path_factory):
     assert marks(moved) == before
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_with_its_own_data_alone(site, capsys):
     assert main(["train", *words(site, "--epochs", "1")]) == 0
     again = ("--epochs", "2", "--force")

@@ -197,6 +197,7 @@ def test_a_dry_run_writes_nothing(site, capsys):
     assert sorted(site.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_bundle_is_replaced_only_by_force_and_a_training_begun_anew_only_by_restart(site, capsys):
     trained(site)
     assert main(["train", *words(site, "--epochs", "1")]) == 2

@@ -59,6 +59,7 @@ def trainable(model: keras.Model) -> int:
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
+@pytest.mark.slow
 def test_fcn8s_on_vgg16_has_the_134_5_million_parameters_of_the_reference():
     """VGG16's convolutions, fc6 and fc7 as convolutions, three scores, three transposed convolutions."""
     vgg16 = 14_714_688
