@@ -109,18 +109,25 @@ COMMANDS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
 
 def _plan(options: SegmentOptions, as_json: bool) -> int:
     from pipeline.describe import describe_plan, plan_json
-    from pipeline.done import foresee
+    from pipeline.done import foresee, obstacles_left, seen_now
     from pipeline.plan import make_plan
 
     try:
-        plan = make_plan(options)
+        plan = make_plan(options, writes=False)
     except PlanError as error:
-        if as_json:
-            show(json.dumps({"reasons": error.reasons}, indent=2))
-        return fail(str(error), IMPOSSIBLE)
+        return _impossible(error, as_json)
+    reasons = obstacles_left(seen_now(plan, ask=False)) if plan.obstacles else []
+    if reasons:
+        return _impossible(PlanError(reasons), as_json)
     ahead = foresee(plan)
     show(json.dumps(plan_json(plan, ahead), indent=2) if as_json else describe_plan(plan, ahead))
     return DONE
+
+
+def _impossible(error: PlanError, as_json: bool) -> int:
+    if as_json:
+        show(json.dumps({"reasons": error.reasons}, indent=2))
+    return fail(str(error), IMPOSSIBLE)
 
 
 def _segment(options: SegmentOptions) -> int:

@@ -22,6 +22,7 @@ from pipeline.keys import LABELS_VERSION, plan_recipe
 from pipeline.known_sheets import KnownSheets
 from pipeline.layout import done_folder, done_path, prediction_store, result_folder
 from pipeline.plan import Plan, RasterPlan
+from pipeline.reasons import obstacles
 from pipeline.remote import at_once
 from pipeline.store import StoreError
 from pipeline.version import version
@@ -88,6 +89,21 @@ def looked_at(plan: Plan, profile: Profile | None) -> Plan:
     plan = replace(plan, rasters=tuple(at_once(seen, plan.rasters, [raster.path for raster in plan.rasters])))
     numbers = range(len(plan.rasters)) if not plan.options.force else ()
     return replace(plan, kept=frozenset(number for number in numbers if _is_done(plan, number, profile)))
+
+
+def seen_now(plan: Plan, *, ask: bool = True) -> Plan:
+    """The plan with what its rasters are like now, and those that need no work where it is run; see `local_profile`."""
+    return looked_at(plan, local_profile(plan, ask=ask) if plan.options.runs_here else None)
+
+
+def is_to_do(plan: Plan) -> bool:
+    """Whether anything is to be written, or removed, of a plan that was looked at."""
+    return bool(plan.open_rasters() or (plan.options.prune and gone_rasters(plan)))
+
+
+def obstacles_left(plan: Plan) -> list[str]:
+    """Why what is to be done of a plan that was looked at cannot be written."""
+    return obstacles(plan) if plan.obstacles and is_to_do(plan) else []
 
 
 def local_profile(plan: Plan, *, ask: bool = True) -> Profile | None:

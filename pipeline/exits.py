@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.signatures import without_secrets
@@ -70,18 +71,19 @@ def quarantine_words(sheets: int, path: str) -> str:
     return f"{which} in quarantine: {path} says where and why; the same command tries them again"
 
 
-def one_at_a_time(work: str, output: str, run: Callable[[], int]) -> int:
-    """Run a job while no other run of it does, and return the exit status.
+def one_at_a_time(locks: Sequence[str], run: Callable[[], int]) -> int:
+    """Run a job while no other run writes where it does, and return the exit status.
 
     Args:
-        work: Its work folder, in which a lock lies meanwhile.
-        output: The folder of its results.
+        locks: The locks that lie there meanwhile.
         run: Runs it; everything that what others do could change belongs in it.
     """
     from pipeline.lock import Lock, LockError
 
     try:
-        with Lock(work, output).held(say_to_user):
+        with contextlib.ExitStack() as held:
+            for path in locks:
+                held.enter_context(Lock(path).held(say_to_user))
             return run()
     except LockError as error:
         return fail(str(error), FAILED)

@@ -1,4 +1,4 @@
-"""One run of a job at a time: a lock in the work folder, kept fresh by a heartbeat.
+"""One run at a time for each folder of results: a lock in it, kept fresh by a heartbeat.
 
 A lock is a small JSON file that names its holder. A second run sees it and does nothing. It is taken over where its holder
 is known to have ended, or its heart has stopped: no beat for `Pace.stale`, by the clocks of both machines, and none while
@@ -9,9 +9,7 @@ Elsewhere nothing is exclusive: there a lock counts that is still there a while 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 import threading
 import time
 import uuid
@@ -23,7 +21,6 @@ from pipeline.interrupts import interrupt_main_thread
 from pipeline.lock_files import PATIENCE, LockFile
 from pipeline.owner import Owner
 from pipeline.units import format_time
-from tiles.inspect import is_local
 
 WATCHED = 2.5
 """How long a heart is watched that seems to have stopped, in periods of a beat."""
@@ -91,16 +88,15 @@ class Holder:
 
 
 class Lock:
-    """The lock of a job, for one run.
+    """The lock of a folder, for one run.
 
     Args:
-        work: The work folder.
-        output: The folder of the results: jobs with other results may share a work folder.
+        path: The file of the lock, see `lock_in` and `lock_beside`.
         pace: How fast hearts beat.
     """
 
-    def __init__(self, work: str, output: str, pace: Pace = PACE) -> None:
-        self.file = LockFile(f"{work.rstrip('/')}/{_name(work, output)}")
+    def __init__(self, path: str, pace: Pace = PACE) -> None:
+        self.file = LockFile(path)
         self.pace = pace
         now = time.time()
         self._mine = Holder(Owner.here(), now, now, uuid.uuid4().hex)
@@ -228,17 +224,21 @@ class Lock:
         )
 
 
+def lock_in(folder: str) -> str:
+    """The lock of a folder of results: whoever writes there takes it, whatever its work folder."""
+    return f"{folder.rstrip('/')}/.lock.json"
+
+
+def lock_beside(folder: str) -> str:
+    """The lock of a folder that appears as a whole."""
+    parent, slash, name = folder.rstrip("/").rpartition("/")
+    return f"{parent}{slash}.{name}.lock.json"
+
+
 def release_all() -> None:
     """Release what this process holds, where no block will come to its end."""
     for lock in list(HELD):
         lock.release()
-
-
-def _name(work: str, output: str) -> str:
-    """What a lock is called: by where results are, seen from the work folder, which is the same from all machines."""
-    local = is_local(work) and is_local(output)
-    place = os.path.relpath(os.path.realpath(output), os.path.realpath(work)) if local else output.rstrip("/")
-    return f"lock-{hashlib.sha256(place.encode()).hexdigest()[:8]}.json"
 
 
 def _moment(seconds: float) -> str:

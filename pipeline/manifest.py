@@ -120,6 +120,12 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
     }
 
 
+def idle_record(plan: Plan, *, started: float) -> dict[str, Any]:
+    """What is said of a run that had nothing to do and could write nothing."""
+    gone = [result_folder(plan.options.output, name) for name in gone_rasters(plan)]
+    return {**segment_manifest(plan, [], started), "gone": gone}
+
+
 def end_segment(
     plan: Plan, folder: RunFolder | None, published: Sequence[Published], *, started: float
 ) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.card import Card, CardError, check_weights
 from models.engines.choice import chosen_engine
 from models.ensemble import combined_card
+from pipeline import files
 from pipeline.bundles import bundle_folder, known_as
 from pipeline.errors import PlanError
 from pipeline.model_reasons import model_notes, model_reasons
@@ -20,14 +21,15 @@ from pipeline.raster_plan import Inputs, Place, RasterPlan, inspect_rasters, pla
 from pipeline.rasters import expand
 from pipeline.reasons import (
     border_reasons,
-    folder_reasons,
+    disk_reasons,
     network_reasons,
+    obstacles,
+    place_reasons,
     resource_reasons,
-    result_reasons,
     sample_notes,
+    unwritable_reasons,
 )
 from pipeline.remote import prepare
-from pipeline.remote_reasons import writing_reasons
 from pipeline.runner_reasons import remote_notes, segment_reasons
 from tiles.georef import Georef
 from tiles.lattice import Halo, Lattice
@@ -69,6 +71,7 @@ class Plan:
         notes: What the user should know before the run, one sentence each.
         kept: Numbers of the rasters that need no work, as an earlier run did it, see `pipeline.done`.
         aoi: Polygons outside which nothing is done; None for everywhere.
+        obstacles: Why nothing can be written, one sentence each; they count where something is to be done.
     """
 
     options: SegmentOptions
@@ -85,6 +88,7 @@ class Plan:
     notes: tuple[str, ...]
     kept: frozenset[int] = frozenset()
     aoi: PolygonFile | None = None
+    obstacles: tuple[str, ...] = ()
 
     def lattice(self, raster: int) -> Lattice:
         """The tiles of a raster."""
@@ -147,8 +151,8 @@ class Plan:
         return self.tile_count() * height * width / self.pixels()
 
     def disk(self) -> int:
-        """Disk that the run needs, in bytes."""
-        return round(self.pixels() * DISK_PER_PIXEL)
+        """Disk that the run needs for the rasters that need work, in bytes."""
+        return round(sum(self._amounts(raster)[0] for raster in self.open_rasters()) * DISK_PER_PIXEL)
 
     def score_fields(self) -> dict[str, Any]:
         """What of bundles and options changes scores, for content keys."""
@@ -181,8 +185,12 @@ class Plan:
         )
 
 
-def make_plan(options: SegmentOptions) -> Plan:
+def make_plan(options: SegmentOptions, *, writes: bool = True) -> Plan:
     """Plan a run.
+
+    Args:
+        options: What the user asked for.
+        writes: Whether it is certain that something is to be written; else the plan knows what is in the way of that.
 
     Raises:
         PlanError: If the run cannot succeed, with every reason.
@@ -191,7 +199,7 @@ def make_plan(options: SegmentOptions) -> Plan:
     prepare(options.beam, (*options.rasters, *options.models, options.aoi, options.output, options.work))
     paths, reasons = expand(options.rasters)
     infos = inspect_rasters(paths, reasons)
-    reasons += folder_reasons(options) + segment_reasons(options)
+    reasons += segment_reasons(options)
     placed = [] if options.resample else [(info.path, info.georef) for info in infos]
     reasons += border_reasons(options, placed)
     networks = _read_networks(options, reasons)
@@ -200,9 +208,10 @@ def make_plan(options: SegmentOptions) -> Plan:
     reasons += inputs.reasons
     resampled = inputs.rasters if options.resample else ()
     reasons += border_reasons(options, [(raster.path, raster.georef) for raster in resampled])
-    reasons += result_reasons(f"{options.output.rstrip('/')}/{raster.id}" for raster in inputs.rasters)
+    folders = [files.join(options.output, raster.id) for raster in inputs.rasters]
+    reasons += place_reasons(options, folders)
     if not inputs.rasters:
-        raise PlanError(reasons)
+        raise PlanError([*reasons, *unwritable_reasons(options, folders)])
     notes = [
         *remote_notes(options),
         *model_notes(options, networks.cards),
@@ -210,9 +219,12 @@ def make_plan(options: SegmentOptions) -> Plan:
         *sample_notes(inputs.infos, networks.cards),
     ]
     plan = _lay_out(options, networks, inputs, notes)
-    reasons = [*reasons, *resource_reasons(plan)] or writing_reasons(options.output, options.work)
+    reasons += resource_reasons(plan)
     if reasons:
-        raise PlanError(reasons)
+        raise PlanError([*reasons, *unwritable_reasons(options, folders), *disk_reasons(plan)])
+    plan = replace(plan, obstacles=tuple(obstacles(plan)))
+    if writes and plan.obstacles:
+        raise PlanError(plan.obstacles)
     return plan
 
 

@@ -6,17 +6,18 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 from models.card import Card
+from pipeline import files
 from pipeline.dataflow import machine_reasons
 from pipeline.options import SegmentOptions
 from pipeline.polygon_plan import sight_reasons, simplify_reasons, thing_reasons, unknown_class_reasons
-from pipeline.remote_reasons import unfit
+from pipeline.remote_reasons import unfit, writing_reasons
 from pipeline.sheets import SHEETS_AT_ONCE
 from pipeline.units import format_bytes, format_gsd
 from tiles.cog import BLOCK
@@ -93,23 +94,42 @@ def _gsd_ends(card: Card) -> tuple[float, ...]:
     return tuple(map(float, card.gsd)) if isinstance(card.gsd, tuple) else (float(card.gsd),)
 
 
-def folder_reasons(options: SegmentOptions) -> list[str]:
-    """Folders that cannot be written."""
-    reasons = [folder_reason("--output", options.output)]
-    if options.work is not None:
-        reasons.append(folder_reason("--work", options.work))
+def place_reasons(options: SegmentOptions, results: Iterable[str]) -> list[str]:
+    """Folders that cannot be where they are said to be.
+
+    Args:
+        options: What the user asked for.
+        results: Folders of results.
+    """
+    reasons = [place_reason(what, folder) for what, folder in _named(options)]
+    if not any(reasons):
+        reasons += [_name_reason(folder) or _there(place_reason, folder) for folder in results]
     return [reason for reason in reasons if reason]
+
+
+def unwritable_reasons(options: SegmentOptions, results: Iterable[str]) -> list[str]:
+    """Folders of this machine that cannot be written; see `place_reasons`."""
+    reasons = [unwritable_reason(what, folder) for what, folder in _named(options)]
+    if not any(reasons):
+        reasons += [_there(unwritable_reason, folder) for folder in results]
+    return [reason for reason in reasons if reason]
+
+
+def _named(options: SegmentOptions) -> list[tuple[str, str]]:
+    """The folders that the user names, with their options."""
+    named = (("--output", options.output), ("--work", options.work))
+    return [(what, folder) for what, folder in named if folder is not None]
+
+
+def _there(reason: Callable[[str, str], str | None], folder: str) -> str | None:
+    """A reason of a folder of results, if that is there, be it as a link to what is not there."""
+    return reason("the results folder", folder) if os.path.lexists(folder) else None
 
 
 def result_reasons(folders: Iterable[str]) -> list[str]:
     """Folders of results that cannot be written."""
-    reasons = (_name_reason(folder) or _result_reason(folder) for folder in folders)
+    reasons = (_name_reason(folder) or _there(folder_reason, folder) for folder in folders)
     return [reason for reason in reasons if reason]
-
-
-def _result_reason(folder: str) -> str | None:
-    there = os.path.lexists(folder)  # also links to what is not there
-    return folder_reason("the results folder", folder) if there else None
 
 
 def _name_reason(folder: str) -> str | None:
@@ -131,13 +151,13 @@ def _name_reason(folder: str) -> str | None:
 
 def folder_reason(what: str, folder: str) -> str | None:
     """Why a folder cannot be made or written; None where it can."""
-    if not is_local(folder):
-        return unfit(what, folder)
     return place_reason(what, folder) or unwritable_reason(what, folder)
 
 
 def place_reason(what: str, folder: str) -> str | None:
-    """Why a folder of this machine cannot be where it is said to be; None where it can."""
+    """Why a folder cannot be where it is said to be; None where it can."""
+    if not is_local(folder):
+        return unfit(what, folder)
     path = Path(folder).absolute()
     try:
         lost = next((place for place in (path, *path.parents) if is_lost_link(place)), None)
@@ -167,7 +187,9 @@ def is_lost_link(path: Path) -> bool:
 
 
 def unwritable_reason(what: str, folder: str) -> str | None:
-    """Why nothing can be written to a folder of this machine, which need not exist yet; None where that can be."""
+    """Why nothing can be written to a folder of this machine that can be where it is, and need not be there yet."""
+    if not is_local(folder) or place_reason(what, folder):
+        return None
     nearest = nearest_existing(Path(folder))
     if not os.access(nearest, os.W_OK | os.X_OK):
         cause = (
@@ -197,19 +219,30 @@ def nearest_existing(path: Path) -> Path:
 
 
 def resource_reasons(plan: Plan) -> list[str]:
-    """Disk and memory that are not there."""
-    reasons = []
+    """Memory and machines that are not there."""
+    return [*memory_reasons(plan), *machine_reasons(plan)]
+
+
+def obstacles(plan: Plan) -> list[str]:
+    """Why what needs work cannot be written: folders, and disk that is not there."""
+    options = plan.options
+    folders = [files.join(options.output, raster.id) for raster in plan.rasters]
+    reasons = unwritable_reasons(options, folders) or writing_reasons(options.output, options.work)
+    return reasons or disk_reasons(plan)
+
+
+def disk_reasons(plan: Plan) -> list[str]:
+    """Disk that is not there."""
     for folder in dict.fromkeys((plan.options.work_folder, plan.options.output)):
         if is_local(folder):
             nearest = nearest_existing(Path(folder))
             total, _, free = shutil.disk_usage(nearest)
             if total and plan.disk() > free:
-                reasons.append(
+                return [
                     f"the run needs about {format_bytes(plan.disk())} of disk, and {format_bytes(free)} are free at "
                     f"{nearest}; make room, or choose other disks with --output and --work"
-                )
-                break
-    return [*reasons, *memory_reasons(plan), *machine_reasons(plan)]
+                ]
+    return []
 
 
 def memory_reasons(plan: Plan) -> list[str]:

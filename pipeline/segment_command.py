@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.describe import describe_results
-from pipeline.done import local_profile, looked_at
+from pipeline.done import is_to_do, obstacles_left, seen_now
 from pipeline.errors import PlanError
 from pipeline.exits import DONE, IMPOSSIBLE, fail, note_to_user, one_at_a_time, show, tell_run
-from pipeline.manifest import end_segment
+from pipeline.lock import lock_in
+from pipeline.manifest import end_segment, idle_record
 from pipeline.options import SegmentOptions
 from pipeline.plan import Plan, make_plan
 
@@ -18,16 +19,25 @@ from pipeline.plan import Plan, make_plan
 def segment(options: SegmentOptions) -> int:
     """Run the command; returns the exit status."""
     try:
-        plan = make_plan(options)
+        plan = make_plan(options, writes=False)
     except PlanError as error:
         return fail(str(error), IMPOSSIBLE)
     note_to_user(plan.notes)
-    return one_at_a_time(options.work_folder, options.output, lambda: _run(plan))
+    if plan.obstacles:
+        plan = seen_now(plan)
+        reasons = obstacles_left(plan)
+        if reasons:
+            return fail(str(PlanError(reasons)), IMPOSSIBLE)
+        if not is_to_do(plan):
+            # Nothing is written, not even that there was nothing to do.
+            show(describe_results(idle_record(plan, started=time.time())))
+            return DONE
+    return one_at_a_time([lock_in(options.output)], lambda: _run(plan))
 
 
 def _run(plan: Plan) -> int:
     """Run what is not done already; returns the exit status."""
-    plan = looked_at(plan, local_profile(plan) if plan.options.runs_here else None)
+    plan = seen_now(plan)
     if not plan.open_rasters():
         show(describe_results(end_segment(plan, None, [], started=time.time())))
         return DONE

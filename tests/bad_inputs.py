@@ -16,7 +16,7 @@ import rasterio
 import shapely
 
 from models.card import SHIPPED
-from pipeline.lock import Lock
+from pipeline.lock import Lock, lock_in
 
 NORTH_UP = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_600_000)
 
@@ -251,7 +251,7 @@ def write_files(folder: Path) -> None:
 @contextlib.contextmanager
 def another_run(folder: Path) -> Iterator[None]:
     """A block in which this process works on the job with results in ``held``."""
-    with Lock(str(folder / "held" / ".work"), str(folder / "held")).held(print):
+    with Lock(lock_in(str(folder / "held"))).held(print):
         yield
 
 

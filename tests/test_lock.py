@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +21,7 @@ import pytest
 from places import ROOT
 
 from pipeline.cli import main
-from pipeline.lock import Holder, Lock, LockError, Pace
+from pipeline.lock import Holder, Lock, LockError, Pace, lock_beside, lock_in
 from pipeline.lock_files import LockFile
 from pipeline.owner import Owner
 
@@ -31,17 +30,17 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from pipeline.cli import main
-from pipeline.lock import Lock, LockError, Pace
+from pipeline.lock import Lock, LockError, Pace, lock_in
 from pipeline.lock_files import LockFile
 read = LockFile.read
 LockFile.read = lambda self: (read(self), time.sleep(0.03))[0]  # time for others between looking and writing
 say = lambda words: print(words, flush=True)
-work, output, seconds, go = sys.argv[1:]
+output, seconds, go = sys.argv[1:]
 say("ready")
 while not Path(go).exists():
     time.sleep(0.001)
 try:
-    with Lock(work, output, Pace(0.05, 0.5, 0.1)).held(say):
+    with Lock(lock_in(output), Pace(0.05, 0.5, 0.1)).held(say):
         say(f"held {time.monotonic()}")
         time.sleep(float(seconds))
         say(f"ended {time.monotonic()}")
@@ -51,15 +50,15 @@ except LockError as error:
 
 
 @pytest.fixture(params=["local", "bucket"])
-def work(request, tmp_path):
-    """A work folder here, and one on an object store."""
+def output(request, tmp_path):
+    """A folder of results here, and one on an object store."""
     bucket.OBJECTS.clear()
     bucket.BEFORE_WRITE.clear()
-    return str(tmp_path / "work") if request.param == "local" else "bucket://b/work"
+    return str(tmp_path / "out") if request.param == "local" else "bucket://b/out"
 
 
-def lock(work: str, output: str | None = None, pace: Pace = QUICK) -> Lock:
-    return Lock(work, output or f"{work}/../out", pace)
+def lock(output: str, pace: Pace = QUICK) -> Lock:
+    return Lock(lock_in(output), pace)
 
 
 def holder_of(made: Lock) -> Holder | None:
@@ -80,7 +79,7 @@ ELSEWHERE = {"host": "elsewhere", "machine": "another", "pid": 4321}
 
 def start(folder: Path, seconds: float, go: str = "/") -> subprocess.Popen[str]:
     """A process that holds the lock of a job in a folder, from the time on at which a file is there."""
-    said = [str(folder / "work"), str(folder / "out"), str(seconds), go]
+    said = [str(folder / "out"), str(seconds), go]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     started = subprocess.Popen(
         [sys.executable, "-c", HOLD, *said], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
@@ -89,13 +88,13 @@ def start(folder: Path, seconds: float, go: str = "/") -> subprocess.Popen[str]:
     return started
 
 
-def lock_in(folder: Path, pace: Pace = QUICK) -> Lock:
+def started_lock(folder: Path, pace: Pace = QUICK) -> Lock:
     """The lock that `start` takes."""
-    return Lock(str(folder / "work"), str(folder / "out"), pace)
+    return lock(str(folder / "out"), pace)
 
 
-def test_a_lock_is_there_while_it_is_held_and_gone_behind_it(work):
-    made, told = lock(work), []
+def test_a_lock_is_there_while_it_is_held_and_gone_behind_it(output):
+    made, told = lock(output), []
     with made.held(told.append):
         found = holder_of(made)
         assert found.owner == Owner.here()
@@ -104,37 +103,37 @@ def test_a_lock_is_there_while_it_is_held_and_gone_behind_it(work):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_a_lock_is_removed_whatever_ends_the_block(work, error):
-    made = lock(work)
+def test_a_lock_is_removed_whatever_ends_the_block(output, error):
+    made = lock(output)
     with pytest.raises(error), made.held(print):
         raise error
     assert made.file.read() is None
     assert "heartbeat" not in [thread.name for thread in threading.enumerate()]
 
 
-def test_a_second_run_is_told_who_holds_the_lock(work):
-    with lock(work).held(print), pytest.raises(LockError) as caught, lock(work).held(print):
+def test_a_second_run_is_told_who_holds_the_lock(output):
+    with lock(output).held(print), pytest.raises(LockError) as caught, lock(output).held(print):
         raise AssertionError("both hold it")
     told = str(caught.value)
     assert told.startswith(
         f"another run works on this job: process {os.getpid()} on {socket.gethostname()}, since 20"
     )
-    assert "last heartbeat 20" in told and "lock-" in told and "\n" not in told
-    with lock(work).held(print):
+    assert "last heartbeat 20" in told and ".lock.json" in told and "\n" not in told
+    with lock(output).held(print):
         pass
 
 
-def test_a_second_run_that_is_refused_leaves_the_lock_alone(work):
-    first = lock(work)
+def test_a_second_run_that_is_refused_leaves_the_lock_alone(output):
+    first = lock(output)
     with first.held(print):
         with pytest.raises(LockError):
-            lock(work).held(print).__enter__()
+            lock(output).held(print).__enter__()
         time.sleep(3 * QUICK.period)
         assert holder_of(first).owner == Owner.here()
 
 
-def test_the_heart_beats_while_the_lock_is_held(work):
-    made = lock(work)
+def test_the_heart_beats_while_the_lock_is_held(output):
+    made = lock(output)
     with made.held(print):
         before = holder_of(made)
         time.sleep(0.5)
@@ -145,39 +144,37 @@ def test_the_heart_beats_while_the_lock_is_held(work):
     assert made.file.read() is None, "the heart beats on"
 
 
-def test_jobs_with_other_results_share_a_work_folder(tmp_path):
-    work = str(tmp_path / "work")
-    with lock(work, str(tmp_path / "a")).held(print), lock(work, str(tmp_path / "b")).held(print):
-        pass
+def test_whoever_writes_into_a_folder_takes_its_lock_however_it_is_called(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
-    with lock(work, str(tmp_path / "a")).held(print), pytest.raises(LockError):
-        lock(f"{tmp_path}/link/work/", f"{tmp_path}/link/a/").held(print).__enter__()
-    # Where a folder is mounted does not matter.
-    (tmp_path / "one" / "out").mkdir(parents=True)
-    shutil.copytree(tmp_path / "one", tmp_path / "two")
-    names = [
-        lock(f"{tmp_path}/{mount}/out/.work", f"{tmp_path}/{mount}/out").file.path for mount in ("one", "two")
-    ]
-    assert Path(names[0]).name == Path(names[1]).name
+    with lock(str(tmp_path / "a")).held(print), lock(str(tmp_path / "b")).held(print):
+        assert (tmp_path / "a" / ".lock.json").exists() and (tmp_path / "b" / ".lock.json").exists()
+        with pytest.raises(LockError, match="another run works on this job"):
+            lock(f"{tmp_path}/link/a/").held(print).__enter__()
+
+
+def test_the_lock_of_a_folder_that_appears_as_a_whole_lies_beside_it():
+    assert lock_beside("bundles/roofs/") == "bundles/.roofs.lock.json"
+    assert lock_beside("roofs") == ".roofs.lock.json"
+    assert lock_beside("gs://b/roofs") == "gs://b/.roofs.lock.json"
 
 
 def test_the_lock_of_a_process_that_was_killed_is_taken_over_at_once(tmp_path):
     holder = start(tmp_path, 60)
     assert holder.stdout.readline().startswith("held")
     with pytest.raises(LockError, match=f"process {holder.pid} on"):
-        lock_in(tmp_path).held(print).__enter__()
+        started_lock(tmp_path).held(print).__enter__()
     holder.kill()
     # Nobody has asked yet what became of it: it is a zombie for some time.
     while ") Z " not in Path(f"/proc/{holder.pid}/stat").read_text():
         time.sleep(0.02)
     told = []
-    with lock_in(tmp_path, Pace()).held(told.append):
+    with started_lock(tmp_path, Pace()).held(told.append):
         pass
     assert len(told) == 1 and told[0].startswith("took over the lock")
     assert f"of process {holder.pid} on" in told[0] and told[0].endswith("that process is no more")
     holder.wait()
-    leave(lock_in(tmp_path), pid=holder.pid)
-    with lock_in(tmp_path, Pace()).held(told.append):
+    leave(started_lock(tmp_path), pid=holder.pid)
+    with started_lock(tmp_path, Pace()).held(told.append):
         pass
     assert len(told) == 2
 
@@ -187,36 +184,36 @@ def test_ctrl_c_removes_the_lock(tmp_path):
     assert holder.stdout.readline().startswith("held")
     holder.send_signal(signal.SIGINT)
     assert holder.wait(20) != 0
-    assert not list((tmp_path / "work").iterdir())
+    assert not list((tmp_path / "out").iterdir())
 
 
-def test_the_number_of_a_process_that_began_later_tells_nothing(work):
-    leave(lock(work), began=Owner.here().began - 7)
+def test_the_number_of_a_process_that_began_later_tells_nothing(output):
+    leave(lock(output), began=Owner.here().began - 7)
     told = []
-    with lock(work).held(told.append):
+    with lock(output).held(told.append):
         pass
     assert told[0].endswith("that process is no more")
 
 
-def test_of_processes_elsewhere_the_heartbeat_tells(work):
+def test_of_processes_elsewhere_the_heartbeat_tells(output):
     unused = 2**22 - 1
     for elsewhere in (
         {"host": "elsewhere", "pid": unused},
         {"machine": "another boot or container", "pid": unused},
     ):
-        leave(lock(work), age=0.2, **elsewhere)
+        leave(lock(output), age=0.2, **elsewhere)
         with pytest.raises(LockError, match=f"process {unused} on"):
-            lock(work).held(print).__enter__()
-    leave(lock(work), age=7, **ELSEWHERE)
+            lock(output).held(print).__enter__()
+    leave(lock(output), age=7, **ELSEWHERE)
     told = []
-    with lock(work).held(told.append):
+    with lock(output).held(told.append):
         pass
     assert "of process 4321 on elsewhere" in told[0] and "seems to be left behind; watching it" in told[0]
     assert told[1].startswith("took over the lock") and told[1].endswith("its heart has stopped")
 
 
-def test_a_heart_that_beats_on_a_slow_clock_is_not_stopped(work):
-    made = lock(work)
+def test_a_heart_that_beats_on_a_slow_clock_is_not_stopped(output):
+    made = lock(output)
     leave(made, age=3600, **ELSEWHERE)
     ended = threading.Event()
 
@@ -230,18 +227,18 @@ def test_a_heart_that_beats_on_a_slow_clock_is_not_stopped(work):
     thread.start()
     try:
         with pytest.raises(LockError, match="process 4321 on elsewhere"):
-            lock(work).held(print).__enter__()
+            lock(output).held(print).__enter__()
     finally:
         ended.set()
         thread.join()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"owner": {"pid": 1}}', b"\xff"])
-def test_a_lock_that_cannot_be_read_is_watched_and_taken_over(work, content):
-    made, told = lock(work), []
+def test_a_lock_that_cannot_be_read_is_watched_and_taken_over(output, content):
+    made, told = lock(output), []
     with made.file.alone():
         made.file.write(content)
-    with lock(work).held(told.append):
+    with lock(output).held(told.append):
         assert holder_of(made).owner == Owner.here()
     assert "which cannot be read" in told[0]
 
@@ -249,7 +246,7 @@ def test_a_lock_that_cannot_be_read_is_watched_and_taken_over(work, content):
 @pytest.mark.parametrize("left_behind", [False, True])
 def test_of_many_processes_one_at_a_time_holds_the_lock(tmp_path, left_behind):
     if left_behind:
-        leave(lock_in(tmp_path), pid=2**22 - 1)
+        leave(started_lock(tmp_path), pid=2**22 - 1)
     started = [start(tmp_path, 0.4, str(tmp_path / "go")) for _ in range(8)]
     (tmp_path / "go").touch()
     told = [process.communicate(timeout=60)[0] for process in started]
@@ -261,12 +258,12 @@ def test_of_many_processes_one_at_a_time_holds_the_lock(tmp_path, left_behind):
     assert spans and all(end < start for (_, end), (start, _) in itertools.pairwise(spans))
     assert sum("locked: another run works on this job" in one for one in told) == len(told) - len(spans) > 0
     assert sum("took over" in one for one in told) == left_behind
-    assert not list((tmp_path / "work").iterdir())
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_on_an_object_store_who_wrote_last_holds_the_lock():
     bucket.OBJECTS.clear()
-    made = lock("bucket://b/work")
+    made = lock("bucket://b/out")
     # Another run that has also seen no lock writes its own behind this one's.
     later = threading.Timer(QUICK.settle / 3, leave, [made], ELSEWHERE)
     bucket.BEFORE_WRITE.append(lambda _: later.start())
@@ -275,8 +272,8 @@ def test_on_an_object_store_who_wrote_last_holds_the_lock():
     assert holder_of(made).owner.host == "elsewhere"
 
 
-def test_a_run_that_lost_its_lock_is_ended_and_says_to_whom(work):
-    made = lock(work)
+def test_a_run_that_lost_its_lock_is_ended_and_says_to_whom(output):
+    made = lock(output)
     began = time.monotonic()
     why = r"this run was ended, for the lock .* of process 4321 on elsewhere"
     with pytest.raises(LockError, match=why), made.held(print):
@@ -286,8 +283,8 @@ def test_a_run_that_lost_its_lock_is_ended_and_says_to_whom(work):
     assert holder_of(made).owner.host == "elsewhere", "the lock of another run was removed"
 
 
-def test_a_lock_that_was_removed_by_hand_is_made_again(work):
-    made = lock(work)
+def test_a_lock_that_was_removed_by_hand_is_made_again(output):
+    made = lock(output)
     with made.held(print):
         made.file.remove()
         time.sleep(0.3)
@@ -296,9 +293,9 @@ def test_a_lock_that_was_removed_by_hand_is_made_again(work):
 
 
 def test_a_lock_that_cannot_be_written_is_one_sentence(tmp_path):
-    (tmp_path / "work").write_text("a file")
-    with pytest.raises(LockError, match=r"work/lock-.*cannot be written"):
-        lock(str(tmp_path / "work")).held(print).__enter__()
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(LockError, match=r"out/\.lock\.json cannot be written"):
+        lock(str(tmp_path / "out")).held(print).__enter__()
 
 
 @pytest.fixture
@@ -322,12 +319,11 @@ def run(job: Path) -> subprocess.Popen[str]:
 
 def lock_of(job: Path, process: subprocess.Popen[str]) -> Path:
     """The lock of a run, as soon as it has it."""
-    work = job.parent / "out" / ".work"
-    while not list(work.glob("lock-*.json")):
+    place = job.parent / "out" / ".lock.json"
+    while not place.exists():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)
-    (found,) = work.glob("lock-*.json")
-    return found
+    return place
 
 
 @pytest.mark.slow
@@ -370,7 +366,7 @@ def test_runs_see_the_lock_of_others_and_leave_none_of_their_own_where_they_fail
         labels = np.kron(np.arange(63).reshape(7, 9, 1), np.ones((100, 100, 1))).astype("uint8")
         raster = make_raster(pixels=labels, name="labels.tif")
         job.write_text('rasters = "labels.tif"\noutput = "out"\nsheet = 512\n')
-    made = Lock(str(job.parent / "out" / ".work"), str(job.parent / "out"))
+    made = Lock(lock_in(str(job.parent / "out")))
     leave(made, **ELSEWHERE)
     assert main([command, "--config", str(job)]) == 1
     assert "process 4321 on elsewhere" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import subprocess
 
 import nets
 import numpy as np
@@ -17,6 +18,7 @@ from pipeline import close, vectorize
 from pipeline import fingerprint as fingerprints
 from pipeline.cli import main
 from pipeline.fingerprint import fingerprint
+from pipeline.lock import Lock, lock_in
 from tiles.inspect import inspect_raster
 from tiles.source import RasterSource
 
@@ -46,10 +48,14 @@ def reads(monkeypatch):
     return found
 
 
-def segment(rasters, bundle, output, *options):
+def arguments(rasters, bundle, output, *options):
     rasters = rasters if isinstance(rasters, list) else [rasters]
-    arguments = ["--model", str(bundle), "--output", str(output), "--tile", "512", "--sheet", "512", *options]
-    return main(["segment", *map(str, rasters), *arguments])
+    named = ["--model", str(bundle), "--output", str(output), "--tile", "512", "--sheet", "512", *options]
+    return [*map(str, rasters), *named]
+
+
+def segment(rasters, bundle, output, *options):
+    return main(["segment", *arguments(rasters, bundle, output, *options)])
 
 
 def counts(output):
@@ -315,3 +321,52 @@ def test_of_a_changed_raster_only_what_changed_is_traced(scene, bundle, tmp_path
     traced.clear()
     assert segment(scene, bundle, out, "--force") == 0
     assert len(traced) == 12
+
+
+@pytest.fixture
+def read_only():
+    """Makes folders that can only be read, also for root."""
+    mounted = []
+
+    def make(folder):
+        if os.geteuid():
+            for place in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+                place.chmod(0o555)
+            return
+        for options in (["--bind", str(folder)], ["-o", "remount,bind,ro"]):
+            if subprocess.run(["mount", *options, str(folder)], capture_output=True, check=False).returncode:
+                pytest.skip("nothing can be mounted here")
+            mounted.append(folder)
+
+    yield make
+    for folder in dict.fromkeys(mounted):
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+@pytest.mark.parametrize("which", ["output", "work"])
+def test_folders_that_can_only_be_read_serve_a_run_with_nothing_to_do(
+    scene, bundle, tmp_path, read_only, capsys, which
+):
+    output, work = tmp_path / "out", tmp_path / "work"
+    options = ("--work", str(work))
+    assert segment(scene, bundle, output, *options) == 0
+    before = results(output)
+    told = capsys.readouterr().out
+    read_only({"output": output, "work": work}[which])
+    assert segment(scene, bundle, output, *options) == 0
+    assert "unchanged" in capsys.readouterr().out != told
+    assert results(output) == before
+    assert ahead(capsys, scene, bundle, output, *options) == (12, 0, 0)
+    assert segment(scene, bundle, output, *options, "--min-area", "50") == 2
+    assert f"- --{which} {locals()[which]} cannot be written: " in capsys.readouterr().err
+    assert main(["plan", *arguments(scene, bundle, output, *options, "--min-area", "50")]) == 2
+    assert results(output) == before
+
+
+def test_two_runs_into_one_output_stay_apart_whatever_their_work_folders(scene, bundle, tmp_path, capsys):
+    output = tmp_path / "out"
+    with Lock(lock_in(str(output))).held(print):
+        assert segment(scene, bundle, output, "--work", str(tmp_path / "other")) == 1
+    assert "another run works on this job" in capsys.readouterr().err
+    assert not (output / "scene").exists()
+    assert segment(scene, bundle, output, "--work", str(tmp_path / "other")) == 0

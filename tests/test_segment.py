@@ -378,7 +378,7 @@ def test_a_killed_worker_process_ends_the_run_instead_of_hanging(long_scene, bun
     _, error = run.communicate(timeout=120)
     assert run.returncode == 1
     assert "a worker process died" in error and "run the same command again to continue" in error
-    assert not list((tmp_path / "out").glob(".work/lock-*"))
+    assert not list((tmp_path / "out").glob(".lock*"))
 
 
 @pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from models.card import CardError
 from pipeline.errors import ArgumentError, TrainError
 from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, note_to_user, one_at_a_time, show
+from pipeline.lock import lock_beside, lock_in
 from pipeline.training.arguments import parse_train
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def run_train(argv: Sequence[str]) -> int:
     show(plan_words(plan))
     if options.dry_run:
         return DONE
-    return one_at_a_time(options.work_folder, options.output, lambda: _run(plan))
+    # The state of a training is written all the time, its bundle in the end.
+    locks = (lock_in(options.work_folder), lock_beside(options.output))
+    return one_at_a_time(locks, lambda: _run(plan))
 
 
 def _run(plan: TrainPlan) -> int:

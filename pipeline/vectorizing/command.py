@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.errors import ArgumentError, PlanError
 from pipeline.exits import IMPOSSIBLE, fail, note_to_user, one_at_a_time, tell_run
+from pipeline.lock import lock_in
 from pipeline.vectorizing.arguments import parse_vectorize
 
 
@@ -31,7 +32,6 @@ def vectorize(argv: Sequence[str]) -> int:
         return run_vectorize(plan)
 
     return one_at_a_time(
-        options.work_folder,
-        options.output,
+        [lock_in(options.output)],
         lambda: tell_run(run, lambda manifest: "\n".join(results_table(manifest))),
     )
