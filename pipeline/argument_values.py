@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pipeline.errors import did_you_mean
 from pipeline.options import FORMATS
+from pipeline.texts import steering_characters
 
 LIST_MARK = ","
 """What parts the values of a list; given several times, such lists add up."""
@@ -114,6 +115,9 @@ names = Value(_names, mark=LIST_MARK)
 
 def _label_names(said: str) -> tuple[tuple[int, str], ...]:
     found = _names(said)
+    for name in found:
+        if steering := steering_characters(name):
+            raise ArgumentTypeError(f"{name!r} has {', '.join(steering)} in it, which no name may have")
     numbered = [re.fullmatch(r"(-?\d+)\s*=\s*(.+)", name) for name in found]
     if not any(numbered):
         return tuple(enumerate(found))

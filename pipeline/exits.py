@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.signatures import without_secrets
+from pipeline.texts import printable
 from pipeline.units import count
 
 DONE, FAILED, IMPOSSIBLE, QUARANTINED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -24,18 +25,18 @@ def fail(message: str, status: int) -> int:
 
 def say_to_user(message: str) -> None:
     """Tell the user something beside the results."""
-    print(f"terraseam: {without_secrets(message)}", file=sys.stderr)
+    print(f"terraseam: {printable(without_secrets(message))}", file=sys.stderr)
 
 
 def note_to_user(notes: Iterable[str]) -> None:
     """Tell the user what they should know beforehand, a line each."""
     for note in notes:
-        print(without_secrets(note), file=sys.stderr)
+        print(printable(without_secrets(note)), file=sys.stderr)
 
 
 def show(words: str) -> None:
     """Show the user what was asked for, whoever reads it: people or programs."""
-    print(without_secrets(words), flush=True)
+    print(printable(without_secrets(words)), flush=True)
 
 
 def tell_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Mapping[str, Any]], str]) -> int:

@@ -272,13 +272,43 @@ def test_negative_labels_are_named_and_chosen(tmp_path):
         ("1=a,b", "names some labels by their number and others not; number all or none"),
         ("1=a,1=b", "names a label twice"),
         ("a,b,a", "the labels 0 and 2 are both called a; give each a name of its own with --class-names"),
-        ("a,7", "the labels 7 and 1 are both called 7"),
+        ("a,3", "the labels 3 and 1 are both called 3"),
+        ("a\x1b[31m,b", "has U+001B in it, which no name may have"),
+        ("0=a\u202eb", "has U+202E in it, which no name may have"),
+        ("0=a\udce4b", "has U+DCE4 in it, which no name may have"),
     ],
 )
 def test_names_that_do_not_tell_labels_apart_are_refused(names, words, tmp_path, capsys):
     path = write_labels(tmp_path / "map.tif", patches(20, 30))
     assert vectorize(path, tmp_path / "out", f"--class-names={names}") == 2
     assert words in capsys.readouterr().err
+
+
+def test_numbers_that_are_no_labels_are_names_like_any_other(tmp_path):
+    path = write_labels(tmp_path / "map.tif", patches(20, 30))
+    assert vectorize(path, tmp_path / "out", "--class-names", "0=NaN,1=123,2=null,3=1e5") == 0
+    assert {f["properties"]["class"] for f in collection(tmp_path / "out")["features"]} == {
+        "NaN",
+        "123",
+        "null",
+        "1e5",
+    }
+
+
+def test_files_with_names_that_steer_a_terminal_are_refused_and_shown_safely(tmp_path, capsys):
+    path = write_labels(
+        tmp_path / "ma\x1b[31mp.tif", patches(20, 30), names=("sea", "la~[31mnd", "l\u202eake")
+    )
+    path.write_bytes(path.read_bytes().replace(b"la~", b"la\x1b"))  # GDAL itself writes none.
+    assert vectorize(path, tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert (
+        "calls the label 1 'la\\x1b[31mnd', which has U+001B in it; name the labels with --class-names"
+        in said
+    )
+    assert "U+202E" in said and "\x1b" not in said and "\u202e" not in said
+    assert vectorize(path, tmp_path / "out", "--class-names", "sea,land,lake") == 0
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_files_that_call_two_labels_the_same_are_refused(tmp_path, capsys):

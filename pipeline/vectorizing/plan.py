@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.errors import PlanError
+from pipeline.options import DEFAULT_SHEET
 from pipeline.polygon_plan import (
     LabelledRaster,
     PolygonPlan,
@@ -22,10 +25,13 @@ from pipeline.remote import prepare
 from pipeline.remote_rasters import inspect_all
 from pipeline.remote_reasons import writing_reasons
 from pipeline.runner_reasons import remote_reasons
+from pipeline.texts import steering_characters
 from pipeline.vectorizing.options import VectorizeOptions
 from tiles.georef import Georef
-from tiles.label_raster import LabelRasterInfo, inspect_label_raster
+from tiles.label_raster import LabelRaster, LabelRasterInfo, inspect_label_raster
+from tiles.source import RasterReadError
 from tiles.sources import allow_sources
+from tiles.window import Window
 
 OURS = "labels"
 """Stem of the label maps that Terraseam writes, each into a folder that is called like its raster."""
@@ -63,7 +69,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
         reasons += [reason] if reason else []
     names = class_names(options, infos)
     reasons += [] if options.class_names else _name_reasons(infos)
-    reasons += _twice_reasons(names)
+    reasons += _twice_reasons(names) or _number_reasons(names, infos)
     labels = wanted_labels(options.classes, names)
     unknown = [name for name, label in labels.items() if label is None]
     known = [*names.values(), "the numbers of other labels"] if names else ["numbers alone, and no names"]
@@ -143,23 +149,58 @@ def _number(name: str) -> int | None:
 
 
 def _twice_reasons(names: Mapping[int, str]) -> list[str]:
-    """Labels with one name, or with the number of another one for a name."""
+    """Labels with one name."""
     reasons, first = [], dict[str, int]()
     for label, name in names.items():
-        number = _number(name)
-        other = first.setdefault(name, label if number is None or number in names else number)
-        if other != label:
+        twin = first.setdefault(name, label)
+        if twin != label:
             reasons.append(
-                f"the labels {other} and {label} are both called {name}; give each a name of its own with --class-names"
+                f"the labels {twin} and {label} are both called {name}; give each a name of its own with --class-names"
             )
     return reasons
 
 
+def _number_reasons(names: Mapping[int, str], infos: Sequence[LabelRasterInfo]) -> list[str]:
+    """Labels with the number of another one for a name, where that occurs and has no name; then rasters are read."""
+    numbers = {number: label for label, name in names.items() if (number := _number(name)) is not None}
+    doubtful = [number for number, label in numbers.items() if number != label and number not in names]
+    reasons = []
+    for info in infos if doubtful else ():
+        for number in _occurring(info, doubtful):
+            doubtful.remove(number)
+            label = numbers[number]
+            reasons.append(
+                f"the labels {number} and {label} are both called {number} in {info.path}; give each a name of its own with "
+                "--class-names"
+            )
+    return reasons
+
+
+def _occurring(info: LabelRasterInfo, labels: Sequence[int]) -> list[int]:
+    """Which of some labels a raster has; none where it cannot be read, which is told when it is worked on."""
+    raster, found = LabelRaster(info.path, info.alone), set[int]()
+    height, width = info.ground.height, info.ground.width
+    try:
+        for row in range(0, height, DEFAULT_SHEET):
+            for col in range(0, width, DEFAULT_SHEET):
+                coded = raster.read(Window(row, col, DEFAULT_SHEET, DEFAULT_SHEET))
+                known = set(coded.table[np.unique(coded.codes)].tolist())
+                found |= known.intersection(labels)
+    except RasterReadError:
+        return []
+    return [label for label in labels if label in found]
+
+
 def _name_reasons(infos: Sequence[LabelRasterInfo]) -> list[str]:
-    """Rasters that name a label otherwise than another one."""
+    """Rasters that name a label otherwise than another one, or by what is no name."""
     reasons, first = [], dict[int, tuple[str, str]]()
     for info in infos:
         for label, name in info.names.items():
+            if steering := steering_characters(name):
+                reasons.append(
+                    f"{info.path} calls the label {label} {name!r}, which has {', '.join(steering)} in it; name the labels "
+                    "with --class-names"
+                )
             other, path = first.setdefault(label, (name, info.path))
             if other != name:
                 reasons.append(
