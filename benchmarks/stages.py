@@ -31,7 +31,7 @@ STAGES = {
         "pipeline.store:PredictionStore.load",
         "pipeline.store:PredictionStore.intact",
     ],
-    "trace": ["tiles.trace:trace_sheet"],
+    "trace": ["tiles.trace:number_regions", "tiles.trace:trace_open", "tiles.trace:trace_closed"],
     "vectorize, the rest": ["pipeline.vectorize:VectorizeSheets.process"],
     "close": [
         "pipeline.close:unite_seams",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -24,8 +25,12 @@ from tiles.corners import Corners
 from tiles.fragments import Fragments
 from tiles.handed_on import pack_sent, unpack_sent
 from tiles.neighbours import Neighbourhood
+from tiles.regions import Regions, ragged_runs
 from tiles.seams import Homes, SeamSummary, unite
 from tiles.simplify import simplify
+
+RUN_VERTICES = 1 << 18
+"""About how many vertices have the regions that features are made of at once."""
 
 Home = tuple[int, int, int]
 """Raster, and row and column of the sheet in which the first pixel of a group of regions lies."""
@@ -102,4 +107,14 @@ class CloseRegions(beam.DoFn):
         if tolerance is not None:
             corners = Corners.union([fragments.corners for fragments, _ in parts])
             regions = simplify(regions, corners, tolerance)
-        return make_regions(row, regions, self._plan, raster, traced)
+        return make_regions(row, in_runs(regions, traced), self._plan, raster)
+
+
+def in_runs(regions: Regions, traced: Neighbourhood) -> Iterator[tuple[Regions, Neighbourhood]]:
+    """Regions a few at once, groups together, in the order of their first pixels; both have them in one order."""
+    shown, groups = regions.by_group()
+    exact, _ = traced.regions.by_group()
+    shells = exact.region_offsets[groups]
+    for start, end in ragged_runs(exact.ring_offsets[shells], RUN_VERTICES) if len(shown) else ():
+        span = int(groups[start]), int(groups[end])
+        yield shown.run(*span), replace(traced, regions=exact.run(*span))

@@ -11,6 +11,7 @@ import io
 import math
 import struct
 import uuid
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,29 +93,44 @@ def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:
     )
 
 
-def record_of(path: str, row: int, made: Sequence[Feature], area_attribute: str) -> FeatureRecord | None:
-    """What is said of features.
+class FeatureCount:
+    """Counts features and adds up their areas, by class as long as there are no more than `MOST_LISTED`.
 
     Args:
-        path: Their file.
-        row: Row of the sheets that their first pixels lie in.
-        made: The features.
         area_attribute: Which of their attributes is the area.
-
-    Returns:
-        What is said; None where there are none.
     """
-    if not made:
-        return None
-    areas: dict[str, list[float]] = {}
-    for feature in made:
-        areas.setdefault(feature.properties["class"], []).append(feature.properties[area_attribute])
-    area = math.fsum(one for found in areas.values() for one in found)
-    if len(areas) > MOST_LISTED:
-        return FeatureRecord(path, row, len(made), area, None, {})
-    counts = {name: len(found) for name, found in areas.items()}
-    sums = {name: math.fsum(found) for name, found in areas.items()}
-    return FeatureRecord(path, row, len(made), area, counts, sums)
+
+    def __init__(self, area_attribute: str) -> None:
+        self._attribute = area_attribute
+        self._areas = array("d")
+        self._by_class: dict[str, array[float]] | None = {}
+
+    def counting(self, features: Iterable[Feature]) -> Iterator[Feature]:
+        """The same features, counted as they pass."""
+        for feature in features:
+            area = feature.properties[self._attribute]
+            self._areas.append(area)
+            if self._by_class is not None:
+                self._by_class.setdefault(feature.properties["class"], array("d")).append(area)
+                if len(self._by_class) > MOST_LISTED:
+                    self._by_class = None
+            yield feature
+
+    def record(self, path: str, row: int) -> FeatureRecord | None:
+        """What is said of all features that have passed; None where there are none.
+
+        Args:
+            path: Their file.
+            row: Row of the sheets that their first pixels lie in.
+        """
+        if not self._areas:
+            return None
+        count, area = len(self._areas), math.fsum(self._areas)
+        if self._by_class is None:
+            return FeatureRecord(path, row, count, area, None, {})
+        counts = {name: len(found) for name, found in self._by_class.items()}
+        sums = {name: math.fsum(found) for name, found in self._by_class.items()}
+        return FeatureRecord(path, row, count, area, counts, sums)
 
 
 def write_features(path: str, features: Iterable[Feature]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, pairwise
 from typing import TypeVar
@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline import files
-from pipeline.feature_files import FeatureRecord, feature_options, features_as_bytes, record_of
+from pipeline.feature_files import FeatureCount, FeatureRecord, feature_options, features_as_bytes
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.store import FORMAT, StoreError, sealed, unsealed
 from pipeline.version import version
@@ -131,24 +131,24 @@ class Settled:
 
 
 def make_regions(
-    row: int, regions: Regions, plan: PolygonPlan, raster: int, traced: Neighbourhood | None
+    row: int, parts: Iterable[tuple[Regions, Neighbourhood]], plan: PolygonPlan, raster: int
 ) -> Made:
     """Make features of regions, without those that the user does not want; see `tiles.features.features`.
 
     Args:
         row: Row of the sheets that their first pixels lie in.
-        regions: The regions.
+        parts: The regions, a few at once, in the order of their first pixels; each time also as they are along pixel edges,
+            with what lies near them. Only a few are in memory.
         plan: What the second half does.
         raster: Number of the raster in the plan.
-        traced: The regions along pixel edges and what lies near them.
     """
-    ground = plan.rasters[raster].ground
+    ground, options = plan.rasters[raster].ground, feature_options(plan, raster)
+    found = (feature for regions, traced in parts for feature in features(regions, ground, options, traced))
     with plan.naming(raster):
-        found = features(regions, ground, feature_options(plan, raster), traced)
-    return make_features(row, found, ground)
+        return make_features(row, found, ground)
 
 
-def make_features(row: int, found: Sequence[Feature], ground: Ground) -> Made:
+def make_features(row: int, found: Iterable[Feature], ground: Ground) -> Made:
     """Keep features, which are in the order of their first pixels.
 
     Args:
@@ -156,8 +156,10 @@ def make_features(row: int, found: Sequence[Feature], ground: Ground) -> Made:
         found: The features.
         ground: Where their raster lies.
     """
-    record = record_of("", row, found, ground.area_attribute)
-    return Made(record, features_as_bytes(found) if found else b"")
+    count = FeatureCount(ground.area_attribute)
+    packed = features_as_bytes(count.counting(found))
+    record = count.record("", row)
+    return Made(record, packed if record else b"")
 
 
 class MadeBefore:

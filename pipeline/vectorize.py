@@ -19,8 +19,14 @@ from pipeline.polygon_plan import PolygonPlan
 from pipeline.tally import Tally
 from tiles.cells import cut_into_cells
 from tiles.codes import CodedLabels
-from tiles.neighbours import Neighbourhood, see_neighbours
-from tiles.trace import SheetTrace, simplify_sheet, trace_sheet
+from tiles.corners import Corners, find_corners
+from tiles.fragments import Fragments
+from tiles.neighbours import Neighbourhood, border_pixels
+from tiles.regions import Regions
+from tiles.seams import SeamSummary
+from tiles.simplify import CornerTables, simplify
+from tiles.tolerance import Tolerance
+from tiles.trace import SheetRegions, decoded, number_regions, trace_closed, trace_open
 
 if TYPE_CHECKING:
     from pipeline.sheets import SheetRecord
@@ -118,22 +124,24 @@ class VectorizeSheets(beam.DoFn):
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
     def _make(self, place: tuple[int, int, int], labels: CodedLabels, scores: np.ndarray) -> Made:
-        """Make features of the closed regions of a sheet, and fragments of the open ones."""
+        """Make features of the closed regions of a sheet, a few at once, and fragments of the open ones."""
         raster, row, _ = place
-        trace, traced = self._trace(place, labels, scores)
-        made = make_regions(row, trace.closed, self._plan, raster, traced)
-        if not len(trace.summary.labels):
+        sight = self._sight(place, labels)
+        sheet = number_regions(
+            sight.framed,
+            scores,
+            sight.offset,
+            self._plan.kept(labels.table),
+            by_corners=self._plan.options.by_corners,
+        )
+        fragments, summary = self._open(sheet, sight)
+        made = make_regions(row, self._closed(sheet, sight), self._plan, raster)
+        if not len(summary.labels):
             return made
-        return replace(made, fragments=trace.fragments.to_bytes(), summary=trace.summary)
+        return replace(made, fragments=fragments.to_bytes(), summary=summary)
 
-    def _trace(
-        self, place: tuple[int, int, int], labels: CodedLabels, scores: np.ndarray
-    ) -> tuple[SheetTrace, Neighbourhood]:
-        """Trace a sheet, seen with as much of the sheets around it as its borders need.
-
-        Returns:
-            What was traced, simplified; its closed regions as they were before.
-        """
+    def _sight(self, place: tuple[int, int, int], labels: CodedLabels) -> Sight:
+        """See a sheet with as much of the sheets around it as its borders need."""
         raster = place[0]
         window, tolerance = self._plan.sheet_window(*place), self._plan.tolerance(raster)
         depth, near = self._plan.depth(raster), self._plan.near(raster)
@@ -143,12 +151,47 @@ class VectorizeSheets(beam.DoFn):
             codes = cut_into_cells(codes, (window.row_off - depth, window.col_off - depth), side, len(table))
         height, width = codes.shape
         framed = codes[depth - 1 : height - depth + 1, depth - 1 : width - depth + 1]
-        offset, corner = (window.row_off, window.col_off), (window.row_off - depth, window.col_off - depth)
-        keep, by_corners = self._plan.kept(table), self._plan.options.by_corners
-        trace = trace_sheet(framed, scores, offset, keep, by_corners=by_corners)
-        if near:
-            trace = see_neighbours(trace, codes, corner, keep, near)
-        traced = Neighbourhood(trace.closed, trace.borders)
-        if tolerance is not None:
-            trace = simplify_sheet(trace, codes, corner, tolerance)
-        return trace.decoded(table), traced
+        corner = window.row_off - depth, window.col_off - depth
+        borders = border_pixels(codes, corner, self._plan.kept(table)) if near else Corners.of()
+        corners = find_corners(codes, corner) if tolerance else Corners.of()
+        return Sight(framed, (window.row_off, window.col_off), table, (borders, near), (corners, tolerance))
+
+    def _open(self, sheet: SheetRegions, sight: Sight) -> tuple[Fragments, SeamSummary]:
+        """Trace what goes on in other sheets."""
+        fragments, summary = trace_open(sheet)
+        parts, (borders, near), (corners, tolerance) = fragments.parts, sight.borders, sight.corners
+        around = [
+            found.near(parts.coords, parts.ring_offsets, reach) if reach else Corners.of()
+            for found, reach in ((corners, tolerance.reach if tolerance else 0), (borders, near))
+        ]
+        return decoded(Fragments(parts, *around), summary, sight.table)
+
+    def _closed(self, sheet: SheetRegions, sight: Sight) -> Iterator[tuple[Regions, Neighbourhood]]:
+        """Trace what goes on in no other sheet: simplified, and as it was before with what lies near it."""
+        (borders, near), (corners, tolerance) = sight.borders, sight.corners
+        tables = CornerTables.of(corners) if tolerance else None
+        for chosen in sheet.closed_runs():
+            regions = trace_closed(sheet, chosen)
+            regions = replace(regions, labels=sight.table[regions.labels])
+            around = borders.near(regions.coords, regions.ring_offsets, near) if near else Corners.of()
+            shown = simplify(regions, tables, tolerance) if tables and tolerance else regions
+            yield shown, Neighbourhood(regions, around)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """A sheet and what is seen around it.
+
+    Attributes:
+        framed: Its codes and those of one pixel around it.
+        offset: Its first pixel.
+        table: The label of each code.
+        borders: Border pixels of regions, and how far from these they matter, 0 for nothing.
+        corners: Corners of borders, and how far lines may be simplified, None for not at all.
+    """
+
+    framed: np.ndarray
+    offset: tuple[int, int]
+    table: np.ndarray
+    borders: tuple[Corners, int]
+    corners: tuple[Corners, Tolerance | None]

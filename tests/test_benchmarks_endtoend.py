@@ -144,8 +144,8 @@ def test_a_failure_is_counted_and_raised():
 def test_all_that_has_a_clock_is_there_wherever_it_was_imported_to():
     program = (
         "import stages, pipeline.vectorize, tiles.trace, pipeline.segment; stages.wrap(stages.Stages()); "
-        "assert pipeline.vectorize.trace_sheet is tiles.trace.trace_sheet; "
-        "assert hasattr(tiles.trace.trace_sheet, '__wrapped__'); "
+        "assert pipeline.vectorize.trace_open is tiles.trace.trace_open; "
+        "assert hasattr(tiles.trace.trace_open, '__wrapped__'); "
         "assert hasattr(pipeline.segment.SegmentSheets.process, '__wrapped__')"
     )
     spawning.spent_in(

@@ -362,7 +362,7 @@ def test_features_say_what_was_done(name, tmp_path):
     assert (
         len(shapely.simplify(shapely.Polygon(shown), 1e-3 * np.ptp(shown, axis=0).max()).exterior.coords) == 5
     )
-    for ending in ("fgb", "gpkg", "parquet", "pmtiles"):
+    for ending in ("fgb", "gpkg", "parquet"):
         TABLES[ending](tmp_path / f"a.{ending}", [tank, roof], Table(georef, "Polygon", regularized=True))
 
 

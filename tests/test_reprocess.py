@@ -295,8 +295,8 @@ def test_fingerprints_do_not_hang_on_how_a_folder_is_called(make_raster, tmp_pat
 
 def test_of_a_changed_raster_only_what_changed_is_traced(scene, bundle, tmp_path, monkeypatch):
     traced, closed = [], []
-    trace_sheet, close_regions = vectorize.trace_sheet, close.close_regions
-    monkeypatch.setattr(vectorize, "trace_sheet", lambda *a, **k: traced.append(a) or trace_sheet(*a, **k))
+    trace_open, close_regions = vectorize.trace_open, close.close_regions
+    monkeypatch.setattr(vectorize, "trace_open", lambda sheet: traced.append(sheet) or trace_open(sheet))
     monkeypatch.setattr(close, "close_regions", lambda parts: closed.append(parts) or close_regions(parts))
     out, cold = tmp_path / "out", tmp_path / "cold"
     assert segment(scene, bundle, out) == 0

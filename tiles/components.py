@@ -16,12 +16,14 @@ class Components:
         numbers: Component of each pixel, from 1; 0 where there is none. A frame of zeros one pixel wide lies
             around the sheet. int32, shape ``(height + 2, width + 2)``.
         first: First pixel ``(row, col)`` of each component in row-major order, int64, ``(components, 2)``.
+        last: Last row of each, int32, shape ``(components,)``.
         pixels: Number of pixels of each component, int64, shape ``(components,)``.
         score_sum: Sum of their uint8 scores, int64, shape ``(components,)``.
     """
 
     numbers: np.ndarray
     first: np.ndarray
+    last: np.ndarray
     pixels: np.ndarray
     score_sum: np.ndarray
 
@@ -36,8 +38,7 @@ def find_components(labels: np.ndarray, scores: np.ndarray, keep: np.ndarray) ->
     """
     numbers, parents = _provisional_numbers(labels, keep)
     final, count = _final_numbers(parents)
-    first, pixels, score_sum = _renumber(numbers, final, count, scores)
-    return Components(numbers, first, pixels, score_sum)
+    return Components(numbers, *_renumber(numbers, final, count, scores))
 
 
 @njit(cache=True, nogil=True)
@@ -99,8 +100,9 @@ def _final_numbers(parents):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _renumber(numbers, final, count, scores):  # type: ignore[no-untyped-def]
-    """Write the final numbers in place; first pixel, number of pixels and score sum of each component."""
+    """Write the final numbers in place; first pixel, last row, number of pixels and score sum of each component."""
     first = np.zeros((count, 2), np.int64)
+    last = np.zeros(count, np.int32)
     pixels = np.zeros(count, np.int64)
     score_sum = np.zeros(count, np.int64)
     height, width = scores.shape
@@ -113,6 +115,7 @@ def _renumber(numbers, final, count, scores):  # type: ignore[no-untyped-def]
             if pixels[number - 1] == 0:
                 first[number - 1, 0] = row
                 first[number - 1, 1] = col
+            last[number - 1] = row
             pixels[number - 1] += 1
             score_sum[number - 1] += scores[row, col]
-    return first, pixels, score_sum
+    return first, last, pixels, score_sum

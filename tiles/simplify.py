@@ -17,7 +17,7 @@ region is lost.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -31,12 +31,29 @@ FIXED = NODE | PINNED
 """Marks of the ends of arcs."""
 
 
-def simplify(regions: Regions, corners: Corners, tolerance: Tolerance) -> Regions:
+Table = tuple[np.ndarray, np.ndarray, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CornerTables:
+    """Corners, to be looked up by row and by column."""
+
+    by_row: Table
+    by_column: Table
+
+    @staticmethod
+    def of(corners: Corners) -> CornerTables:
+        """The tables of some corners."""
+        return CornerTables(_table(corners), _table(corners.transposed()))
+
+
+def simplify(regions: Regions, corners: Corners | CornerTables, tolerance: Tolerance) -> Regions:
     """Simplify the rings of regions, which must be in their canonical form.
 
     Args:
         regions: Whole regions.
-        corners: All corners of the label map within ``tolerance.reach`` of their rings.
+        corners: All corners of the label map within ``tolerance.reach`` of their rings; as tables where several regions
+            are simplified one after the other.
         tolerance: How far a vertex may lie from the line that replaces it.
 
     Returns:
@@ -45,8 +62,8 @@ def simplify(regions: Regions, corners: Corners, tolerance: Tolerance) -> Region
     if not len(regions):
         return regions
     ground = np.array(tolerance.ground) / tolerance.metres
-    tables = _table(corners), _table(corners.transposed())
-    limits = ground, tolerance.pixels, tables
+    found = CornerTables.of(corners) if isinstance(corners, Corners) else corners
+    limits = ground, tolerance.pixels, (found.by_row, found.by_column)
     vertices, ring_offsets = _kept(regions.coords, regions.marks, regions.ring_offsets, limits)
     owners = np.repeat(np.arange(len(regions)), np.diff(regions.region_offsets))
     kept = regions.coords[vertices], regions.marks[vertices]
@@ -54,7 +71,7 @@ def simplify(regions: Regions, corners: Corners, tolerance: Tolerance) -> Region
     return replace(regions, coords=coords, marks=marks, ring_offsets=ring_offsets)
 
 
-def _table(corners: Corners) -> tuple[np.ndarray, np.ndarray, int]:
+def _table(corners: Corners) -> Table:
     return corners.x, corners.row_offsets, corners.top
 
 

@@ -10,8 +10,9 @@ passes, and neighbours share it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
@@ -27,6 +28,12 @@ from tiles.seams import SeamSummary, crossing_lines, sides, summarize_seams
 from tiles.simplify import simplify
 from tiles.stitch import NODATA
 from tiles.tolerance import Tolerance
+
+RUN_PX = 1 << 19
+"""About how many pixels have the regions that are traced at once."""
+
+_PX_OF_A_REGION = 32
+"""Pixels that take as much memory as what is known of a region beside its pixels."""
 
 # Directions are 0 = east, 1 = south, 2 = west, 3 = north; the region lies to the right of the way.
 STEP_X = np.array([1, 0, -1, 0])
@@ -55,18 +62,108 @@ class SheetTrace:
     borders: Corners = field(default_factory=Corners.of)
 
     def decoded(self, table: np.ndarray) -> SheetTrace:
-        """The same with labels for codes, which other sheets understand; `table` is that of `tiles.codes.CodedLabels`."""
-        closed, parts = (
-            replace(regions, labels=table[regions.labels]) for regions in (self.closed, self.fragments.parts)
-        )
-        cells, codes = np.divmod(self.summary.labels.astype(np.int64), len(table))
-        summary = replace(self.summary, labels=TOLD_APART * table[codes] + cells)
-        return SheetTrace(closed, replace(self.fragments, parts=parts), summary)
+        """The same with labels for codes; `table` is that of `tiles.codes.CodedLabels`."""
+        closed = replace(self.closed, labels=table[self.closed.labels])
+        return SheetTrace(closed, *decoded(self.fragments, self.summary, table))
+
+
+def decoded(fragments: Fragments, summary: SeamSummary, table: np.ndarray) -> tuple[Fragments, SeamSummary]:
+    """The same with labels for codes, which other sheets understand; `table` is that of `tiles.codes.CodedLabels`."""
+    cells, codes = np.divmod(summary.labels.astype(np.int64), len(table))
+    parts = replace(fragments.parts, labels=table[fragments.parts.labels])
+    return replace(fragments, parts=parts), replace(summary, labels=TOLD_APART * table[codes] + cells)
 
 
 def frame(labels: np.ndarray) -> np.ndarray:
     """A whole label map with a frame of nodata, one pixel wide, as nothing lies around it."""
     return np.pad(labels, 1, constant_values=NODATA)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SheetRegions:
+    """The regions of one sheet, numbered but not traced yet: they are traced a few at once, so that memory stays small.
+
+    Attributes:
+        components: The regions.
+        framed: The label map or codes that they are of, with one pixel around it.
+        offset: First pixel ``(row, col)`` of the sheet in the raster.
+        span: Codes of each kind of cells are below this.
+        crossings: Where regions go on behind the sides, see `tiles.seams.crossing_lines`.
+        is_open: Which regions, from 0, do so, or are in a group with one that does; bool.
+        leader: The first region of each one's group, from 0.
+    """
+
+    components: Components
+    framed: np.ndarray
+    offset: tuple[int, int]
+    span: int
+    crossings: tuple[np.ndarray, ...]
+    is_open: np.ndarray
+    leader: np.ndarray
+
+    def closed(self) -> np.ndarray:
+        """The regions that go on in no neighbouring sheet, from 0."""
+        return np.flatnonzero(~self.is_open)
+
+    def closed_runs(self, most: int = RUN_PX) -> Iterator[np.ndarray]:
+        """Closed regions in runs of about as many pixels, groups together, in the order of their first pixels."""
+        closed = self.closed()
+        if np.array_equal(self.leader[closed], closed):
+            order, owner = closed, closed
+        else:
+            order = closed[np.argsort(self.leader[closed], kind="stable")]
+            owner = self.leader[order]
+        weights = np.cumsum(self.components.pixels[order] + _PX_OF_A_REGION)
+        # Where a group begins, and the run that its first region falls into is another than that of the group before.
+        begins = np.flatnonzero(np.diff(owner, prepend=-1))
+        run = (weights[begins] - 1) // most
+        starts = begins[np.diff(run, prepend=-1) != 0]
+        yield from (order[slice(*span)] for span in pairwise([*starts.tolist(), len(order)]))
+
+
+def number_regions(
+    framed: np.ndarray,
+    scores: np.ndarray,
+    offset: tuple[int, int],
+    keep: np.ndarray,
+    *,
+    by_corners: bool = False,
+) -> SheetRegions:
+    """Find the 4-connected regions of one sheet; see `trace_sheet`."""
+    _check_maps(framed, scores, keep)
+    kept = np.tile(keep, TOLD_APART)
+    components = find_components(framed[1:-1, 1:-1], scores, kept)
+    crossings = crossing_lines(framed, kept)
+    numbers = components.numbers[1:-1, 1:-1]
+    goes_on = np.zeros(len(components.pixels) + 1, dtype=bool)
+    for line, crossing in zip(sides(numbers), crossings, strict=True):
+        goes_on[line[crossing]] = True
+    groups = find_groups(components, framed) if by_corners else no_groups(components)
+    is_open = groups.of_any(goes_on[1:] | groups.outside)
+    return SheetRegions(components, framed, offset, len(keep), crossings, is_open, groups.leader)
+
+
+def trace_open(sheet: SheetRegions) -> tuple[Fragments, SeamSummary]:
+    """Trace what goes on in neighbouring sheets.
+
+    Returns:
+        The fragments, and what neighbouring sheets need to know of them.
+    """
+    is_open, components = sheet.is_open, sheet.components
+    chosen = np.flatnonzero(is_open)
+    fragments = Fragments(_trace_components(sheet, chosen))
+    numbers = np.concatenate([[-1], np.where(is_open, np.cumsum(is_open) - 1, -1)]).astype(np.int32)
+    codes = sheet.framed[1:-1, 1:-1][tuple(components.first[chosen].T)]
+    groups = components.first[sheet.leader[chosen]] + np.array(sheet.offset)
+    lines = [numbers[line] for line in sides(components.numbers[1:-1, 1:-1])]
+    return fragments, summarize_seams(lines, codes, fragments.parts.first, groups)
+
+
+def trace_closed(sheet: SheetRegions, chosen: np.ndarray) -> Regions:
+    """Trace some of the closed regions, groups of them as a whole, in the order of their numbers; see `closed_runs`."""
+    chosen = np.sort(chosen)
+    groups = sheet.components.first[sheet.leader[chosen]] + np.array(sheet.offset)
+    return _finish(replace(_trace_components(sheet, chosen), groups=groups))
 
 
 def trace_sheet(
@@ -77,7 +174,7 @@ def trace_sheet(
     *,
     by_corners: bool = False,
 ) -> SheetTrace:
-    """Trace the 4-connected regions of one sheet.
+    """Trace the 4-connected regions of one sheet, all at once.
 
     Args:
         framed: Label map of the sheet and of one pixel around it, or its codes, as `tiles.codes` finds them and
@@ -92,25 +189,8 @@ def trace_sheet(
     Raises:
         ValueError: If the arrays do not have these shapes and types.
     """
-    _check_maps(framed, scores, keep)
-    kept = np.tile(keep, TOLD_APART)
-    components = find_components(framed[1:-1, 1:-1], scores, kept)
-    crossings = crossing_lines(framed, kept)
-    table = _trace_components(components, framed, offset, [bool(line.any()) for line in crossings], len(keep))
-    numbers = components.numbers[1:-1, 1:-1]
-    goes_on = np.zeros(len(table.parts) + 1, dtype=bool)
-    for line, crossing in zip(sides(numbers), crossings, strict=True):
-        goes_on[line[crossing]] = True
-    groups = find_groups(components, framed) if by_corners else no_groups(components)
-    is_open = groups.of_any(goes_on[1:] | groups.outside)
-    fragments = table.take(np.flatnonzero(is_open))
-    fragment_numbers = np.concatenate([[-1], np.where(is_open, np.cumsum(is_open) - 1, -1)])
-    codes = framed[1:-1, 1:-1][tuple(components.first[is_open].T)]
-    first = table.parts.first[groups.leader]
-    lines = [fragment_numbers.astype(np.int32)[line] for line in sides(numbers)]
-    summary = summarize_seams(lines, codes, fragments.parts.first, first[is_open])
-    closed = replace(table.parts, groups=first).take(np.flatnonzero(~is_open))
-    return SheetTrace(_finish(closed), fragments, summary)
+    sheet = number_regions(framed, scores, offset, keep, by_corners=by_corners)
+    return SheetTrace(trace_closed(sheet, sheet.closed()), *trace_open(sheet))
 
 
 def simplify_sheet(
@@ -146,38 +226,38 @@ def _check_maps(framed: np.ndarray, scores: np.ndarray, keep: np.ndarray) -> Non
         raise ValueError(f"codes must be below {TOLD_APART} times {len(keep)}, got {framed.max()}")
 
 
-def _trace_components(
-    components: Components, framed: np.ndarray, offset: tuple[int, int], is_seam: Sequence[bool], span: int
-) -> Fragments:
-    """The rings of all components as they were walked, in the order of components.
-
-    A side is a seam where a region goes on behind it: top, bottom, left and right. Codes are below `span` in each kind of
-    cells.
-    """
-    first = components.first
-    found = framed[first[:, 0] + 1, first[:, 1] + 1].astype(np.int64) % span
+def _trace_components(sheet: SheetRegions, chosen: np.ndarray) -> Regions:
+    """The rings of some components (from 0, rising) as they were walked, in the order of components."""
+    components, framed = sheet.components, sheet.framed
+    first = components.first[chosen]
+    found = framed[first[:, 0] + 1, first[:, 1] + 1].astype(np.int64) % sheet.span
     rim_x = np.zeros(framed.shape[1] - 1, dtype=bool)
     rim_y = np.zeros(framed.shape[0] - 1, dtype=bool)
-    rim_y[0], rim_y[-1], rim_x[0], rim_x[-1] = is_seam
-    walked, ring_offsets, owners = _trace_rings(components.numbers, framed, rim_x, rim_y)
+    # A side is a seam where a region goes on behind it.
+    rim_y[0], rim_y[-1], rim_x[0], rim_x[-1] = (bool(line.any()) for line in sheet.crossings)
+    # Of others, none is walked.
+    wanted = np.zeros(len(components.pixels) + 1, bool)
+    wanted[chosen + 1] = True
+    rows = (int(first[0, 0]), int(components.last[chosen].max()) + 1) if len(chosen) else (0, 0)
+    walked, ring_offsets, owners = _trace_rings(components.numbers, framed, (rim_x, rim_y), wanted, rows)
     order = np.argsort(owners, kind="stable")
     vertices, ring_offsets = ragged_take(ring_offsets, order)
     walked = walked[vertices]
-    rings = np.bincount(owners, minlength=len(found) + 1)[1:]
-    row, col = offset
+    place = np.searchsorted(chosen, owners - 1)
+    rings = np.bincount(place, minlength=len(chosen))
+    row, col = sheet.offset
     first = first + np.array([row, col])
-    parts = Regions(
+    return Regions(
         walked[:, :2] + np.array([col, row], dtype=np.int32),
         walked[:, 2].astype(np.uint8),
         ring_offsets,
         np.concatenate([[0], np.cumsum(rings)]).astype(np.int64),
         found,
         first,
-        components.pixels,
-        components.score_sum,
+        components.pixels[chosen],
+        components.score_sum[chosen],
         first,
     )
-    return Fragments(parts)
 
 
 def _finish(parts: Regions) -> Regions:
@@ -188,21 +268,22 @@ def _finish(parts: Regions) -> Regions:
 
 
 @njit(cache=True, nogil=True)
-def _trace_rings(numbers, framed, rim_x, rim_y):  # type: ignore[no-untyped-def]
-    """Walk every ring once, each from the first of its top edges in row-major order.
+def _trace_rings(numbers, framed, rims, wanted, rows):  # type: ignore[no-untyped-def]
+    """Walk every ring of the wanted components once, each from the first of its top edges in row-major order.
 
     Returns:
         Vertices ``(x, y, marks)`` of all rings, their offsets, and the component of each ring.
     """
     height, width = numbers.shape[0] - 2, numbers.shape[1] - 2
+    rim_x, rim_y = rims
     visited = np.zeros((height, width), np.bool_)
     walked = np.empty((1 << 12, 3), np.int32)
     offsets = np.zeros(1 << 10, np.int64)
     owners = np.zeros(1 << 10, np.int32)
     n = rings = 0
-    for row in range(height):
+    for row in range(rows[0], rows[1]):
         here, above, seen = numbers[row + 1, 1:-1], numbers[row, 1:-1], visited[row]
-        col = _next_start(here, above, seen, 0)
+        col = _next_start(here, above, seen, wanted, 0)
         while col < width:
             if rings + 1 == len(offsets):
                 offsets = np.concatenate((offsets, np.zeros_like(offsets)))
@@ -211,17 +292,17 @@ def _trace_rings(numbers, framed, rim_x, rim_y):  # type: ignore[no-untyped-def]
             owners[rings] = here[col]
             rings += 1
             offsets[rings] = n
-            col = _next_start(here, above, seen, col + 1)
+            col = _next_start(here, above, seen, wanted, col + 1)
     return walked[:n], offsets[: rings + 1], owners[:rings]
 
 
 @njit(cache=True, nogil=True)
-def _next_start(here, above, seen, col):  # type: ignore[no-untyped-def]
+def _next_start(here, above, seen, wanted, col):  # type: ignore[no-untyped-def]
     """The next pixel of a row, from `col` on, whose top edge no ring has passed yet; else the row's length.
 
     A function of its own: in the loop that also grows arrays it would run ten times slower.
     """
-    while col < len(here) and (here[col] == 0 or here[col] == above[col] or seen[col]):
+    while col < len(here) and (here[col] == above[col] or seen[col] or not wanted[here[col]]):
         col += 1
     return col
 
