@@ -100,11 +100,11 @@ def test_label_rasters_say_the_same_as_polygons(site):
     with rasterio.open(site / "maps" / "town.tif", "w", **profile) as dataset:
         dataset.write(np.array([9, 4, 7], np.uint8)[true_labels()], 1)
     more = ["--labels", str(site / "maps"), "--classes", "background,roof,pool", "--label-values", "9,4,7"]
-    said = words(site, "--objects", "0")
-    of_polygons = plan_training(parse_train(said))
+    of_polygons = plan_training(parse_train(words(site, "--objects", "0")))
+    said = words(site, "--objects", "0", *more)
     place = said.index("--class-property")
     del said[place : place + 2]
-    of_rasters = plan_training(parse_train([*said, *more]))
+    of_rasters = plan_training(parse_train(said))
     assert of_rasters.classes.names == of_polygons.classes.names
     for one, other in ((of_polygons, of_rasters),):
         a, b = one.chips(range(30)), other.chips(range(30))
