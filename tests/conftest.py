@@ -13,6 +13,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import ctypes
 import gc
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,15 +25,44 @@ import pyogrio  # noqa: F401 - before TensorFlow, as pipeline/segment.py says
 import pytest
 import rasterio
 from rasterio.enums import ColorInterp
+from rotation import slow_order
 
 # A shell that starts tests in the background makes them ignore Ctrl-C, and commands started by tests inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let files with many slow tests begin first, so that no process is left with them when the others have ended."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+DEADLINE = float(os.environ.get("TEST_DEADLINE", "inf"))
+"""Seconds since 1970; files that begin later leave their slow tests out."""
+LEFT_OUT = "left out for want of time"
+late: dict[str, bool] = {}
+"""Files that have begun, and whether that was past the deadline."""
+
+
+def file_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let files with slow tests begin first: those with many of them, or in turn where time may not be enough."""
+    slow = Counter(file_of(item) for item in items if item.get_closest_marker("slow"))
+    first = sorted(slow, key=lambda file: -slow[file])
+    if float("inf") > DEADLINE:
+        first = slow_order(config.rootpath, slow)
+    places = {file: place for place, file in enumerate(first)}
+    items.sort(key=lambda item: places.get(file_of(item), len(places)))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if late.setdefault(file_of(item), time.time() > DEADLINE) and item.get_closest_marker("slow"):
+        pytest.skip(LEFT_OUT)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Name the files whose slow tests were left out."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    files = {report.nodeid.partition("::")[0] for report in skipped if LEFT_OUT in str(report.longrepr)}
+    if files:
+        terminalreporter.write_line(f"{LEFT_OUT}: {', '.join(sorted(files))}")
 
 
 class Memory:
