@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import socket
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-
-import psutil
+from pathlib import Path
 
 from pipeline import files
+from pipeline.owner import Owner
 from pipeline.plan import Plan
 from pipeline.store import PredictionStore
 from tiles.inspect import is_local
@@ -21,13 +23,22 @@ MADE = "made"
 
 STAGING_PREFIX = ".staging-"
 
+ELSEWHERE = "remote-"
+"""How names begin of folders of runs that may go on when the process ends that started them."""
+
+BEAT_S = 60.0
+"""Seconds between two signs of life of a run folder."""
+
+LEFT_S = 86_400.0
+"""Seconds without one after which a folder is nobody's whose process cannot be seen from here."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
     """Names of the intermediate files of one run; they are removed when it ends.
 
-    A folder is named by the process and the machine that the run was started from, so that runs do not meet,
-    and what a killed one left is known to be nobody's.
+    A folder is named by the process that the run was started from, and by its machine or container, so that runs do
+    not meet, and what a killed one left is known to be nobody's.
 
     Attributes:
         path: The folder.
@@ -40,11 +51,22 @@ class RunFolder:
     made: str
 
     @classmethod
-    def of(cls, output: str, work: str) -> RunFolder:
-        """The folders of a run that this process starts, for a folder of results and one of intermediate files."""
-        owner = f"{os.getpid()}@{socket.gethostname()}"
+    def of(cls, output: str, work: str, *, here: bool = True) -> RunFolder:
+        """The folders of a run that this process starts.
+
+        Args:
+            output: Folder of the results.
+            work: Folder of intermediate files.
+            here: Whether the run ends with this process; others may go on where they run, and clean up there.
+        """
+        owner = f"{'' if here else ELSEWHERE}{Owner.here().name}"
         staging = files.join(output, f"{STAGING_PREFIX}{owner}")
         return cls(files.join(work, "runs", owner), staging, files.join(work, MADE))
+
+    def beat(self) -> None:
+        """Note that the run goes on, for runs that cannot see its process."""
+        for folder in (self.path, self.staging):
+            files.touch(folder)
 
     def remove(self) -> None:
         """Remove the folders of this run alone, as far as they are there."""
@@ -103,15 +125,39 @@ class RunFolder:
 
 
 def remove_left_behind(output: str, work: str) -> None:
-    """Remove what runs have left whose process is no more; one of this process's number is among them."""
+    """Remove what runs have left that are no more; earlier runs of this process are among them."""
     for left in (*files.folders(output, STAGING_PREFIX), *files.folders(files.join(work, "runs"))):
-        pid, _, host = left.rpartition("/")[2].removeprefix(STAGING_PREFIX).partition("@")
-        if (
-            host == socket.gethostname()
-            and pid.isdecimal()
-            and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid)))
-        ):
+        if _is_left_behind(left, left.rpartition("/")[2].removeprefix(STAGING_PREFIX)):
             files.remove_tree(left)
+
+
+def _is_left_behind(folder: str, name: str) -> bool:
+    """Whether the folder of a run is nobody's: of processes elsewhere, such as in other containers, its age tells."""
+    owner = Owner.named(name)
+    if owner is not None:
+        return owner == Owner.here() or owner.is_gone()
+    if name.startswith(ELSEWHERE) or not is_local(folder):
+        return False
+    with contextlib.suppress(OSError):
+        return time.time() - Path(folder).stat().st_mtime > LEFT_S
+    return False
+
+
+@contextlib.contextmanager
+def beating(folder: RunFolder) -> Iterator[None]:
+    """A block in which it is seen from elsewhere that a run goes on."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT_S):
+            folder.beat()
+
+    heart = threading.Thread(target=beat, name="run folder", daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def prediction_store(plan: Plan) -> PredictionStore:

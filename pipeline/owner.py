@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,8 +39,23 @@ class Owner:
         """This process."""
         return cls(socket.gethostname(), _machine(), os.getpid(), _began(os.getpid()) or 0.0)
 
+    @property
+    def name(self) -> str:
+        """What tells it from all other processes, as the name of a folder."""
+        return f"{self.pid}-{self.began:.0f}-{_digest(self.machine)}@{self.host}"
+
+    @classmethod
+    def named(cls, name: str) -> Owner | None:
+        """The process of this machine that a folder is named by; None for processes elsewhere."""
+        found = re.fullmatch(r"([0-9]{1,19})-([0-9]{1,19})-([0-9a-f]+)@(.+)", name)
+        if not found or found[4] != socket.gethostname() or found[3] != _digest(_machine()):
+            return None
+        return cls(found[4], _machine(), int(found[1]), float(found[2]))
+
     def is_gone(self) -> bool:
         """Whether it is known to have ended; nothing is known of processes elsewhere."""
+        if not self.machine and sys.platform == "linux":
+            return False  # A container that does not say which it is.
         if (self.host, self.machine) != (socket.gethostname(), _machine()):
             return False
         try:
@@ -54,6 +72,10 @@ def _machine() -> str:
     with contextlib.suppress(OSError):
         return f"{BOOT_ID.read_text().strip()} {os.readlink(PROCESSES)}"  # noqa: PTH115 - it is no path
     return ""
+
+
+def _digest(machine: str) -> str:
+    return hashlib.sha256(machine.encode()).hexdigest()[:12]
 
 
 def _began(pid: int) -> float | None:

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import logging
-import os
 import re
 import tempfile
 import time
@@ -23,8 +22,9 @@ from pipeline.dataflow import segment_arguments
 from pipeline.exits import AGAIN, FAILED, INTERRUPTED, fail, say_to_user
 from pipeline.graph import build
 from pipeline.interrupts import was_interrupted
-from pipeline.layout import RunFolder, manifest_path, remove_left_behind
+from pipeline.layout import RunFolder, beating, manifest_path, remove_left_behind
 from pipeline.lock import release_all
+from pipeline.options import is_direct, runner_name
 from pipeline.plan import Plan
 from pipeline.progress import progress
 from pipeline.remote_errors import RemoteFileError
@@ -111,7 +111,7 @@ def run_job(job: Job, build: Build, sheets: int = 0) -> dict[str, Any] | None:
     """
     # Beam logs the tracebacks of our own sentences; they come back as exceptions all the same.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    folder = RunFolder.of(job.output, job.work_folder)
+    folder = RunFolder.of(job.output, job.work_folder, here=is_direct(runner_name(job.beam)))
     log = worker_log(folder)
     options, pipeline = make_pipeline(job, log)
     local = is_local_run(options)
@@ -121,7 +121,11 @@ def run_job(job: Job, build: Build, sheets: int = 0) -> dict[str, Any] | None:
     if local:
         log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with worker_watchdog(tell_death), progress(folder, sheets, shown=local and sheets > 0):
+        with (
+            worker_watchdog(tell_death),
+            beating(folder),
+            progress(folder, sheets, shown=local and sheets > 0),
+        ):
             result = pipeline.run()
             if not local and is_handed_over(options):
                 return None
@@ -175,7 +179,7 @@ def worker_log(folder: RunFolder) -> Path:
     """Where worker processes of the local runner write what they say; it stays behind when a run fails."""
     if is_local(folder.path):
         return Path(folder.path) / "workers.log"
-    return Path(tempfile.gettempdir()) / f"terraseam-{os.getpid()}-workers.log"
+    return Path(tempfile.gettempdir()) / f"terraseam-{folder.path.rpartition('/')[2]}-workers.log"
 
 
 def hide_secrets(log: Path) -> None:

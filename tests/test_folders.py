@@ -1,10 +1,21 @@
-"""Folders that results and intermediate files cannot go to: said before any work, with what to do."""
+"""Folders that nothing can be written to are said before any work; those of runs are left alone while these go on."""
 
 from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from vectorize_cases import patches, vectorize, write_labels
 
+from pipeline import layout
+from pipeline.layout import RunFolder, beating, remove_left_behind
+from pipeline.owner import Owner, _began
 from pipeline.reasons import folder_reason
 
 
@@ -55,3 +66,73 @@ def test_the_command_says_so(tmp_path, capsys, option):
     assert vectorize(labels, *folders) == 2
     assert f"- {option} {lost} cannot be a folder: {lost} is a link to not/there" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def ended_process():
+    """A process of this machine that has ended."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        began = _began(process.pid)
+    return replace(Owner.here(), pid=process.pid, began=began)
+
+
+def leave(work, output, name, age=0.0):
+    """The folders of a run, as if nothing had been heard of it for so many seconds."""
+    left = [work / "runs" / name, output / f".staging-{name}"]
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / "fragments").write_text("x")
+        os.utime(folder, (time.time() - age,) * 2)
+    return left
+
+
+CONTAINER = replace(Owner.here(), machine="another boot id and pid:[4026532]")
+HOST = replace(Owner.here(), host="elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("owner", "age", "stays"),
+    [
+        (ended_process, 0, False),
+        (Owner.here, 0, False),  # an earlier run of this process
+        (lambda: replace(Owner.here(), pid=os.getppid(), began=_began(os.getppid())), 99 * 86400, True),
+        (lambda: replace(CONTAINER, pid=2**22 - 1), 3600, True),
+        (lambda: replace(CONTAINER, pid=2**22 - 1), 2 * 86400, False),
+        (lambda: replace(HOST, pid=2**22 - 1), 3600, True),
+        (lambda: replace(HOST, pid=2**22 - 1), 2 * 86400, False),
+    ],
+)
+def test_what_runs_have_left_goes_where_they_are_known_to_be_no_more(tmp_path, owner, age, stays):
+    left = leave(tmp_path / "work", tmp_path / "out", owner().name, age)
+    remove_left_behind(str(tmp_path / "out"), str(tmp_path / "work"))
+    assert [folder.exists() for folder in left] == [stays] * 2
+
+
+def test_what_a_run_elsewhere_works_with_is_never_removed(tmp_path):
+    folder = RunFolder.of(str(tmp_path / "out"), str(tmp_path / "work"), here=False)
+    left = leave(tmp_path / "work", tmp_path / "out", folder.path.rpartition("/")[2], 99 * 86400)
+    assert [str(one) for one in left] == [folder.path, folder.staging]
+    remove_left_behind(str(tmp_path / "out"), str(tmp_path / "work"))
+    assert all(one.exists() for one in left)
+
+
+def test_folders_of_earlier_versions_go_by_their_age(tmp_path):
+    young = leave(tmp_path / "work", tmp_path / "out", f"{2**22 - 1}@{socket.gethostname()}")
+    old = leave(tmp_path / "work", tmp_path / "out", f"{2**22 - 2}@{socket.gethostname()}", 2 * 86400)
+    remove_left_behind(str(tmp_path / "out"), str(tmp_path / "work"))
+    assert all(one.exists() for one in young) and not any(one.exists() for one in old)
+
+
+def test_a_run_that_goes_on_gives_a_sign_of_life(tmp_path, monkeypatch):
+    folder = RunFolder.of(str(tmp_path / "out"), str(tmp_path / "work"))
+    for path in leave(tmp_path / "work", tmp_path / "out", Owner.here().name, 2 * 86400):
+        assert time.time() - path.stat().st_mtime > 86400
+    monkeypatch.setattr(layout, "BEAT_S", 0.01)
+    with beating(folder):
+        while any(time.time() - Path(one).stat().st_mtime > 60 for one in (folder.path, folder.staging)):
+            time.sleep(0.01)
+
+
+def test_containers_have_folders_of_their_own_where_numbers_and_hosts_are_the_same():
+    assert Owner.here().name != CONTAINER.name
+    assert Owner.named(Owner.here().name) == Owner.here()
+    assert Owner.named(CONTAINER.name) is None and Owner.named(HOST.name) is None
