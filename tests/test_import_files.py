@@ -1,6 +1,7 @@
 """Keras files and SavedModels from elsewhere: their answers as bundles, and what is refused."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from models.engines.engine import Engine
 from models.engines.profile import execution_profile
 from models.importing.foreign import RefusedError
 from models.importing.importer import import_network
+from models.importing.operations import ALLOWED, CHECKPOINT
 from models.importing.saved_graph import read_graph, refuse_operations
 from models.importing.saved_model import copy_saved_model
 from models.importing.writing import write_bundle
@@ -257,6 +259,11 @@ def branches(chips):
     return tf.cond(tf.reduce_sum(chips) > 0, lambda: reads_file(chips), lambda: chips)
 
 
+def ends(chips):
+    with tf.control_dependencies([tf.raw_ops.Abort(error_msg="the end", exit_without_error=True)]):
+        return tf.identity(chips)
+
+
 @pytest.mark.parametrize(
     ("body", "operation"),
     [
@@ -266,13 +273,14 @@ def branches(chips):
         (restores, "RestoreV2"),
         (prints, "PrintV2"),
         (branches, "ReadFile"),
+        (ends, "Abort"),
     ],
 )
 def test_saved_models_that_run_code_or_touch_files_are_refused(tmp_path, body, operation):
     network, signatures = module_with(body)
     tf.saved_model.save(network, str(tmp_path / "foreign"), signatures)
     with pytest.raises(
-        RefusedError, match=f"has the operation {operation}, which may run code or touch files"
+        RefusedError, match=f"has the operations? .*{operation}.*, and a SavedModel may only have operations"
     ):
         import_network(request(tmp_path / "foreign", tmp_path / "bundle"))
     assert not Path("/tmp/terraseam-was-here").exists()
@@ -293,8 +301,52 @@ def test_saver_functions_may_be_called_by_the_saver_alone(saved_model, branches)
         f.signature.name for f in graph.graph_def.library.function if "traced_save" in f.signature.name
     )
     calls(graph, saver, branches)
-    with pytest.raises(RefusedError, match="has the operations MergeV2Checkpoints, SaveV2, ShardedFilename"):
+    with pytest.raises(
+        RefusedError, match="has the operations MergeV2Checkpoints, SaveV2, ShardedFilename, StaticRegex"
+    ):
         refuse_operations(graph, saved_model)
+
+
+NOT_ALLOWED = (
+    "Abort",
+    "DecodeProtoV2",
+    "EncodeProto",
+    "CopyHost",
+    "ReadFile",
+    "RemoteCall",
+    "LoadDataset",
+    "OwnOperation",
+)
+
+
+@pytest.mark.parametrize("operation", NOT_ALLOWED)
+@pytest.mark.parametrize("inside", ["graph", "function"])
+def test_operations_that_are_not_listed_are_refused_wherever_they_are(saved_model, operation, inside):
+    graph = read_graph(saved_model)
+    library = graph.graph_def.library
+    nodes = graph.graph_def.node if inside == "graph" else library.function[0].node_def
+    nodes.add(name="sly", op=operation)
+    with pytest.raises(RefusedError, match=f"has the operation {operation}, and a SavedModel may only have"):
+        refuse_operations(graph, saved_model)
+
+
+def test_a_function_is_no_way_around_the_list(saved_model):
+    """An operation may be the name of a function; that of a function may be that of an operation."""
+    graph = read_graph(saved_model)
+    library = graph.graph_def.library
+    names = [function.signature.name for function in library.function]
+    graph.graph_def.node.add(name="calls", op=next(name for name in names if "signature_wrapper" in name))
+    refuse_operations(graph, saved_model)
+    library.function.add().signature.name = "Abort"
+    graph.graph_def.node.add(name="sly", op="Abort")
+    with pytest.raises(RefusedError, match="has the operation Abort"):
+        refuse_operations(graph, saved_model)
+
+
+def test_what_is_allowed_are_operations_of_tensorflow_that_touch_nothing_else():
+    assert [name for name in sorted(ALLOWED | CHECKPOINT) if not hasattr(tf.raw_ops, name)] == []
+    touching = r"File|Save|Restore|Reader|Dataset|Iterator|Summary|Debug|Print|Send|Recv|Rpc|Remote|Py|Abort|Proto|Host"
+    assert [name for name in sorted(ALLOWED) if re.search(touching, name)] == []
 
 
 @pytest.mark.parametrize(

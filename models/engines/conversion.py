@@ -114,8 +114,9 @@ def _run_converter(conversion: Conversion, target: Path) -> None:
         text=True,
         check=False,
     )
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"the converter ended with status {done.returncode}"]
+    if done.returncode or not target.is_file():
+        said = done.stderr.strip().splitlines() if done.returncode else []
+        said = said or [f"the converter ended with status {done.returncode} and without a network"]
         raise EngineError(
             f"bundle {conversion.bundle} cannot be converted for {conversion.engine} ({said[-1].strip()[:300]}); "
             "run it with the engine of its file, by leaving out --engine"

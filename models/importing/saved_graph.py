@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from models.importing.foreign import RefusedError, short
+from models.importing.operations import ALLOWED, CHECKPOINT
 
-FORBIDDEN = re.compile(
-    r"PyFunc|File|Save|Restore|Checkpoint|Reader|Dataset|Iterator|Summary|Debug|Print|Send|Recv|Rpc|Remote"
-    r"|ImmutableConst|Table|RecordInput|Remap|Unigram|Session|Feed|Stage|Event|Collective|TfLite|HostCompute|Queue"
-)
-"""Operations that run Python, or touch files, the terminal or a network; none of them answers pixels."""
-
-CHECKPOINT = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"})
-"""Of these, what the functions that save and restore variables are made of; loading does not run them."""
+MOST_NAMED = 5
+"""Operations that a refusal names."""
 
 
 def read_graph(path: Path) -> Any:
@@ -59,19 +53,28 @@ def refuse_operations(graph: Any, path: Path) -> None:
     functions = graph.graph_def.library.function
     called |= {name for function in functions for node in function.node_def for name in calls_of(node)}
     called |= set(graph.object_graph_def.concrete_functions)
-    found = {node.op for node in graph.graph_def.node if FORBIDDEN.search(node.op)}
+    own = {name for function in functions if (name := function.signature.name).startswith("__")}
+    found = {node.op for node in graph.graph_def.node} - ALLOWED - own
     for function in functions:
-        allowed = CHECKPOINT if function.signature.name in savers - called else frozenset()
-        found |= {node.op for node in function.node_def if FORBIDDEN.search(node.op)} - allowed
+        saves = function.signature.name in savers - called
+        found |= {node.op for node in function.node_def} - ALLOWED - own - (CHECKPOINT if saves else set())
     if found:
         raise RefusedError(
-            f"{path} has the operation{'s' * (len(found) > 1)} {', '.join(sorted(found))}, which may run code or touch "
-            "files; export the network without"
+            f"{path} has the operation{'s' * (len(found) > 1)} {_named(found)}, and a SavedModel may only have operations "
+            "that compute on tensors; export the network without, or to ONNX"
         )
 
 
+def _named(operations: set[str]) -> str:
+    """The first few operations by name."""
+    names = sorted(operations)
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(short(name, 60) for name in names[:MOST_NAMED]) + more
+
+
 def calls_of(node: Any) -> Iterator[str]:
-    """Names of the functions that a node calls."""
+    """Names of the functions that a node calls; an operation may be one itself."""
+    yield node.op
     for value in node.attr.values():
         if value.HasField("func"):
             yield value.func.name

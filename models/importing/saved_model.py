@@ -150,7 +150,7 @@ def _ending(graph: Any) -> str | None:
         node = nodes.get(name)
         if node is None:
             return None
-        inner = functions.get(next(calls_of(node), ""))
+        inner = next((functions[called] for called in calls_of(node) if called in functions), None)
         if inner is not None:
             nodes = {node.name: node for node in inner.node_def}
             name, number = _place(inner.ret[inner.signature.output_arg[number].name])
