@@ -33,14 +33,14 @@ class LabelledRaster:
         path: How the user knows it.
         ground: Where it lies, or its pixels alone.
         sheets: The sheets that are worked on, row by row; None for all.
-        alone: Whether it is known that nothing lies beside it, see `pipeline.remote_rasters.stands_alone`.
+        files: All files that are read for it; None where that is not known.
     """
 
     id: str
     path: str
     ground: Ground
     sheets: tuple[tuple[int, int], ...] | None = None
-    alone: bool = False
+    files: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pipeline.band_reasons import band_reasons, order_notes
 from pipeline.options import SegmentOptions
 from pipeline.rasters import names_in, raster_ids
 from pipeline.reasons import gsd_reasons
-from pipeline.remote_rasters import inspect_all
+from pipeline.remote_rasters import hidden_notes, inspect_all
 from pipeline.resampling import regrid_of, regrid_reasons, resample_notes
 from tiles.band_order import order_bands
 from tiles.georef import Georef
@@ -52,11 +52,6 @@ class RasterPlan:
     area: str | None = None
     files: tuple[str, ...] = ()
     fingerprint: str | None = None
-
-    @property
-    def alone(self) -> bool:
-        """Whether nothing lies beside it that GDAL would have to look for on a server."""
-        return len(self.files) == 1
 
 
 @dataclass
@@ -120,6 +115,7 @@ def plan_inputs(infos: Sequence[RasterInfo], cards: Sequence[Card], options: Seg
             found.infos.append(info)
     if options.bands is None:
         found.notes += order_notes(found.infos, cards[0])
+    found.notes += hidden_notes(found.infos)
     if options.resample and found.rasters and not found.reasons:
         found.notes += resample_notes([(raster.path, raster.regrid) for raster in found.rasters])
     return found

@@ -5,15 +5,25 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pipeline import files
 from pipeline.object_stores import object_store
 from pipeline.remote import EXTRAS, at_once, missing_extra
-from pipeline.remote_errors import RemoteFileError, bucket_of, is_web, scheme_of
+from pipeline.remote_errors import (
+    RemoteFileError,
+    bucket_of,
+    is_web,
+    lacks_credentials,
+    scheme_of,
+    status_of,
+)
+from pipeline.units import count
 from pipeline.web import absence
+from tiles.beside import HIDDEN, Answer, Beside, BesideError, beside
 from tiles.inspect import SUFFIXES, RasterError
 
 Info_co = TypeVar("Info_co", covariant=True)
@@ -50,32 +60,68 @@ def expand_remote(argument: str) -> list[str]:
     return found
 
 
-def stands_alone(path: str) -> bool:
-    """Whether it is known of a GeoTIFF in a bucket that nothing lies beside it that GDAL would read with it.
+def what_is_there(path: str) -> Beside | None:
+    """What is there of a raster on a server, and beside it; None where GDAL finds out by itself.
 
-    One listing tells; GDAL would ask for masks, world files and metadata of a dozen kinds one by one.
+    Of a GeoTIFF in a bucket one listing tells; GDAL would ask for masks, world files and metadata of a dozen kinds one by
+    one, and take a server that fails for one that has none.
+
+    Raises:
+        RasterError: If the server cannot be asked; one sentence.
     """
+    if is_web(path):
+        return _answered(lambda: beside(path))
     stem, suffix = os.path.splitext(path)  # noqa: PTH122 - an address is no path
     if scheme_of(path) not in EXTRAS or suffix.lower() not in (".tif", ".tiff") or glob.has_magic(path):
-        return False
+        return None
     from pipeline.remote_files import hastily
 
     try:
         with hastily():
-            return [listed.path for listed in files.matching(f"{stem}.*")] == [path]
-    except RemoteFileError:  # Who may read it need not be allowed to list what is there.
-        return False
+            return Beside((path, *(one.path for one in files.matching(f"{stem}.*") if one.path != path)))
+    except RemoteFileError as error:
+        if status_of(error.__cause__ or error) not in (401, 403):
+            _check_that_it_may_be_public(error)
+            return None
+    # Who may read it need not be allowed to list what is there.
+    return _answered(lambda: beside(path, _start))
+
+
+def _answered(ask: Callable[[], Beside]) -> Beside:
+    try:
+        return ask()
+    except BesideError as error:
+        raise RasterError(str(error)) from error
+
+
+def _check_that_it_may_be_public(error: RemoteFileError) -> None:
+    """Check that a listing failed for want of credentials, without which GDAL reads public objects."""
+    if not (os.environ.get(UNSIGNED) or lacks_credentials(error.__cause__ or error)):
+        raise RasterError(str(error)) from error
+
+
+def _start(path: str) -> Answer:
+    """Whether an object is there, by its checksum and size."""
+    from pipeline.remote_files import hastily, version
+
+    try:
+        with hastily():
+            return repr(version(path)).encode()
+    except FileNotFoundError:
+        return None
+    except RemoteFileError as error:
+        return HIDDEN if status_of(error.__cause__ or error) in (401, 403) else error
 
 
 class Inspect(Protocol[Info_co]):
     """Finds out about a raster what can be known without its pixels."""
 
-    def __call__(self, path: str, *, alone: bool) -> Info_co:
+    def __call__(self, path: str, *, known: Sequence[str] | None) -> Info_co:
         """What is known of it.
 
         Args:
             path: Path or URL that GDAL opens.
-            alone: Whether it is known that nothing lies beside it, so that nothing is looked for.
+            known: What is there of it and beside it, so that nothing else is looked for; None where that is not known.
 
         Raises:
             RasterError: If it cannot be used.
@@ -85,15 +131,29 @@ class Inspect(Protocol[Info_co]):
 def inspect_all(paths: Sequence[str], inspect: Inspect[Info_co], reasons: list[str]) -> list[Info_co]:
     """What is known of rasters without their pixels; a reason for each that cannot be used."""
 
-    def inspected(path: str) -> Info_co | RasterError:
+    def inspected(path: str) -> Any:
         try:
-            return inspect(path, alone=stands_alone(path))
+            there = what_is_there(path)
+            info: Any = inspect(path, known=there.files if there else None)
+            return replace(info, hidden=there.hidden) if there and there.hidden else info
         except RasterError as error:
             return error
 
     found = at_once(inspected, paths, paths)
     reasons += [str(one) for one in found if isinstance(one, RasterError)]
     return [one for one in found if not isinstance(one, RasterError)]
+
+
+def hidden_notes(infos: Iterable[Any]) -> list[str]:
+    """A word on masks and metadata of which servers do not say whether they are there."""
+    hidden = [name for info in infos for name in info.hidden]
+    if not hidden:
+        return []
+    others = f" and {count(len(hidden) - 1, 'other name')}" if len(hidden) > 1 else ""
+    return [
+        f"the server does not say whether {hidden[0]}{others} is there: masks and metadata that may not be read are "
+        "taken for ones that are not there"
+    ]
 
 
 def _web_raster(url: str) -> str:

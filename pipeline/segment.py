@@ -222,7 +222,7 @@ class SegmentSheets(beam.DoFn):
             self._sources.clear()
             planned = self._plan.rasters[raster]
             source = RasterSource(
-                planned.path, planned.bands, self._plan.card.fill, planned.regrid, alone=planned.alone
+                planned.path, planned.bands, self._plan.card.fill, planned.regrid, files=planned.files or None
             )
             self._sources[raster] = source
         return source

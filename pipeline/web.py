@@ -11,12 +11,10 @@ from collections.abc import Callable, Iterator
 from email.message import Message
 from typing import Any, BinaryIO, TypeVar
 
-from pipeline.remote_errors import LATER, host_of
+from pipeline.remote_errors import host_of
 from pipeline.retries import WAITS_S, GaveUpError, persistently
-
-TIMEOUT_S = 15.0
-FAILURES = (urllib.error.URLError, http.client.HTTPException, OSError, ValueError)
-"""What may come of a request."""
+from tiles import web
+from tiles.web import FAILURES, RedirectError, may_pass
 
 T = TypeVar("T")
 
@@ -31,7 +29,7 @@ def headers_of(url: str) -> Message:
 
 
 def _headers(request: urllib.request.Request) -> Message:
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+    with web.opened(request) as answer:
         headers: Message = answer.headers
         return headers
 
@@ -52,7 +50,7 @@ def absence(url: str) -> str | None:
 
 def _status_of_part(url: str) -> int:
     request = urllib.request.Request(url, headers={"Range": "bytes=0-0"})
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+    with web.opened(request) as answer:
         return int(answer.status)
 
 
@@ -64,6 +62,8 @@ def web_sentence(url: str, error: BaseException) -> str:
         if error.code in (401, 403):
             return f"{url} may not be read ({error.code} {error.reason}); use an address that is signed or public"
         return f"{url} cannot be read: the server answers {error.code} {error.reason}"
+    if isinstance(error, RedirectError):
+        return f"{url} {error}"
     cause = getattr(error, "reason", None) or error
     said = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
     return f"{url} cannot be read: the server {host_of(url)} does not answer ({said})"
@@ -72,7 +72,7 @@ def web_sentence(url: str, error: BaseException) -> str:
 @contextlib.contextmanager
 def opened(url: str) -> Iterator[Any]:
     """A file of a web server, open for reading."""
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+    with web.opened(url) as answer:
         yield answer
 
 
@@ -101,12 +101,6 @@ def fetch(url: str, target: BinaryIO) -> None:
 def _again(work: Callable[[], T]) -> T:
     """Do something, again where the server may answer otherwise a moment later."""
     try:
-        return persistently(work, _may_pass, waits=WAITS_S)[0]
+        return persistently(work, may_pass, waits=WAITS_S)[0]
     except GaveUpError as given_up:
         raise (given_up.__cause__ or given_up) from None
-
-
-def _may_pass(error: Exception) -> bool:
-    if isinstance(error, urllib.error.HTTPError):
-        return error.code >= 500 or error.code in LATER
-    return isinstance(error, (OSError, http.client.HTTPException))

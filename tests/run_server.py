@@ -26,7 +26,8 @@ RULE: dict[str, Any] = {}
 
 
 def verdict(method: str, path: str) -> str | int | None:
-    """What becomes of a request: None for what the server does, ``cut`` for half an answer, or a status."""
+    """What becomes of a request: None for what the server does, ``cut`` for half an answer, a status, a path whose file is
+    the answer, or an address that it is redirected to."""
     with LOCK:
         if not re.search(RULE.get("pattern", ""), f"{method} {path}") or not RULE:
             return None
@@ -60,7 +61,10 @@ class Door(BaseHTTPRequestHandler):
             self.send(
                 action, [("Content-Type", "application/xml")], f"<Error><Code>{code}</Code></Error>".encode()
             )
+        elif isinstance(action, str) and "://" in action:
+            self.send(302, [("Location", action)], b"")
         else:
+            self.path = action if action and action.startswith("/") else self.path
             self.send(*self.asked(body), cut=action == "cut")
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = answer  # noqa: N815

@@ -9,12 +9,22 @@ from vectorize_cases import collection, patches, vectorize, write_labels
 
 from pipeline import files
 from pipeline.remote import prepare
-from pipeline.remote_rasters import stands_alone
+from pipeline.remote_rasters import what_is_there
 from tiles.inspect import RasterError, inspect_raster
 from tiles.source import RasterSource
 from tiles.window import Window
 
 WHOLE = Window(0, 0, 60, 70)
+
+
+def stands_alone(path):
+    there = what_is_there(path)
+    return there is not None and there.files == (path,)
+
+
+def known(path):
+    there = what_is_there(path)
+    return there and there.files
 
 
 @pytest.fixture
@@ -50,7 +60,10 @@ def test_files_of_the_same_stem_may_belong_to_a_raster(bucket, scene, beside, al
 @pytest.mark.usefixtures("bucket")
 def test_of_paths_and_servers_without_listings_it_is_not_known(scene):
     assert not stands_alone(str(scene))
-    assert not stands_alone("https://host.example/a.tif")
+    with pytest.raises(
+        RasterError, match=r"whether http://127\.0\.0\.1:9/a\.tif\.msk lies beside it is not known"
+    ):
+        stands_alone("http://127.0.0.1:9/a.tif")
     assert not stands_alone("s3://there-is-no-such-bucket/a[1].tif")
 
 
@@ -61,8 +74,9 @@ def test_a_raster_alone_takes_few_requests_and_has_the_same_pixels(bucket, scene
     looking, requests = {}, {}
     for alone in (False, True):
         bucket.door.seen()
-        looking[alone] = inspect_raster(path, alone=alone)
-        chip = RasterSource(path, (1, 2, 3), (0, 0, 0), alone=alone).read(WHOLE)
+        looking[alone] = inspect_raster(path, known=known(path) if alone else None)
+        seen = looking[alone].files if alone else None
+        chip = RasterSource(path, (1, 2, 3), (0, 0, 0), files=seen).read(WHOLE)
         requests[alone] = len(bucket.door.seen())
         assert np.array_equal(chip.pixels, here.pixels) and np.array_equal(chip.valid, here.valid)
     assert looking[True].georef == looking[False].georef and looking[True].files == looking[False].files
@@ -78,9 +92,9 @@ def test_what_lies_beside_a_raster_is_read_with_it(bucket, scene):
     path = put(bucket, "masked/scene.tif", scene.read_bytes())
     put(bucket, "masked/scene.tif.msk", scene.with_name("scene.tif.msk").read_bytes())
     prepare((), [path])
-    info = inspect_raster(path, alone=stands_alone(path))
+    info = inspect_raster(path, known=known(path))
     assert not stands_alone(path) and len(info.files) == 2
-    chip = RasterSource(path, (1, 2, 3), (0, 0, 0), alone=stands_alone(path)).read(WHOLE)
+    chip = RasterSource(path, (1, 2, 3), (0, 0, 0), files=info.files).read(WHOLE)
     assert np.array_equal(chip.valid, mask > 0)
 
 
@@ -92,9 +106,9 @@ def test_a_world_file_places_a_raster(bucket, tmp_path):
     path = put(bucket, "world/a.tif", (tmp_path / "a.tif").read_bytes())
     prepare((), [path])
     with pytest.raises(RasterError, match="has no geotransform"):
-        inspect_raster(path, alone=stands_alone(path))
+        inspect_raster(path, known=known(path))
     put(bucket, "world/a.tfw", b"2\n0\n0\n-2\n500001\n5600000\n")
-    assert inspect_raster(path, alone=stands_alone(path)).georef.transform[:3] == (2, 0, 500_000)
+    assert inspect_raster(path, known=known(path)).georef.transform[:3] == (2, 0, 500_000)
 
 
 def test_label_rasters_alone_take_few_requests_and_give_the_same_polygons(bucket, tmp_path):

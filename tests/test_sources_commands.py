@@ -116,7 +116,7 @@ def test_train_takes_patterns(web, make_raster, tmp_path, capsys):
     site, door = make_town(tmp_path, make_raster), web[1]
     path = virtual(site / "virtual.vrt", site / "town.tif", web)
     (site / "town.tif").unlink()
-    arguments = ["train", *said(site, "--images", path, "--dry-run", without=["images"])]
+    arguments = ["train", *said(site, "--dry-run", without=["images"]), "--images", str(path)]
     door.seen()
     refused(capsys, door, main(arguments))
     assert main([*arguments, "--allow-sources", f"{door.url}/*"]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from tiles.band_order import BandWords
+from tiles.beside import BesideError
 from tiles.georef import Georef
-from tiles.remote import TEXTS, is_local, open_raster
-from tiles.sources import SourcesError, gdal_name, sources_of
+from tiles.remote import all_files, is_local, open_raster, what_is_there
+from tiles.sources import SourcesError
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 """Sample types that are read."""
@@ -38,6 +40,7 @@ class RasterInfo:
         dtype: Sample type of all bands.
         files: All files that GDAL reads for it, sidecars and sources of VRTs among them.
         words: What the file says of each band.
+        hidden: Addresses beside it of which their server does not say whether they are there.
     """
 
     path: str
@@ -47,6 +50,7 @@ class RasterInfo:
     dtype: str
     files: tuple[str, ...]
     words: tuple[BandWords, ...]
+    hidden: tuple[str, ...] = ()
 
 
 def check_file(path: str, error: type[ValueError]) -> None:
@@ -58,12 +62,12 @@ def check_file(path: str, error: type[ValueError]) -> None:
             raise error(f"{path} is empty: 0 bytes")
 
 
-def inspect_raster(path: str, *, alone: bool = False) -> RasterInfo:
+def inspect_raster(path: str, *, known: Sequence[str] | None = None) -> RasterInfo:
     """Open a raster and check that it can be segmented.
 
     Args:
         path: Path or URL that GDAL opens.
-        alone: Whether it is known that nothing lies beside it, so that nothing is looked for.
+        known: What is there of it and beside it, see `open_raster`; None where that is not known.
 
     Raises:
         RasterError: If it is missing, not a raster, not georeferenced or of an unsupported type.
@@ -72,15 +76,16 @@ def inspect_raster(path: str, *, alone: bool = False) -> RasterInfo:
         check_file(path, RasterError)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with open_raster(path, alone=alone) as dataset:
-                return _inspect(path, dataset)
+            known = known or what_is_there(path)
+            with open_raster(path, known=known) as dataset:
+                return _inspect(path, dataset, known)
     except (rasterio.errors.RasterioIOError, OSError, UnicodeError) as error:
         raise unreadable(path, error) from error
 
 
 def unreadable(path: str, error: Exception) -> RasterError:
     """Why a raster cannot be opened."""
-    if isinstance(error, SourcesError):
+    if isinstance(error, (SourcesError, BesideError)):
         return RasterError(str(error))
     if isinstance(error, UnicodeError):
         name = path.encode("utf-8", "replace").decode()
@@ -91,7 +96,7 @@ def unreadable(path: str, error: Exception) -> RasterError:
     return RasterError(f"{path} is not a raster that GDAL can open ({reason})")
 
 
-def _inspect(path: str, dataset: Any) -> RasterInfo:
+def _inspect(path: str, dataset: Any, known: Sequence[str] | None) -> RasterInfo:
     dtypes = sorted(set(dataset.dtypes))
     if not dtypes:
         raise RasterError(
@@ -111,16 +116,8 @@ def _inspect(path: str, dataset: Any) -> RasterInfo:
         BandWords(description or "", interpretation.name)
         for description, interpretation in zip(dataset.descriptions, dataset.colorinterp, strict=True)
     )
-    files = tuple(sorted(_all_files(path, dataset)))
+    files = tuple(sorted(all_files(path, dataset, known)))
     return RasterInfo(path, georef, dataset.count, colour, dtypes[0], files, words)
-
-
-def _all_files(path: str, dataset: Any) -> set[str]:
-    """The files of a dataset, and those of the virtual rasters among them, which GDAL does not look into."""
-    found = set(dataset.files)
-    if dataset.driver in TEXTS:
-        found.update(gdal_name(name) for name in sources_of(path))
-    return found
 
 
 def crs_advice(more: str = "") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from tiles.georef import OffEarthError
 from tiles.ground import Ground, PixelPlane
 from tiles.inspect import RasterError, check_file, check_placed, unreadable
 from tiles.open_files import close, keep_open
-from tiles.remote import open_raster
+from tiles.remote import all_files, open_raster, what_is_there
 from tiles.source import RasterReadError, damaged
 from tiles.stitch import NODATA
 from tiles.window import Window
@@ -34,22 +35,26 @@ class LabelRasterInfo:
         path: What GDAL opens.
         ground: Where it lies, or its pixels alone.
         names: Names of its labels where the file has some, by label.
-        alone: Whether it was said, see `inspect_label_raster`, that nothing lies beside it.
+        files: All files that GDAL reads for it.
+        hidden: Addresses beside it of which their server does not say whether they are there.
     """
 
     path: str
     ground: Ground
     names: dict[int, str]
-    alone: bool = False
+    files: tuple[str, ...] | None = None
+    hidden: tuple[str, ...] = ()
 
 
-def inspect_label_raster(path: str, *, in_pixels: bool = False, alone: bool = False) -> LabelRasterInfo:
+def inspect_label_raster(
+    path: str, *, in_pixels: bool = False, known: Sequence[str] | None = None
+) -> LabelRasterInfo:
     """Open a label raster and check that it can be made into polygons.
 
     Args:
         path: Path or URL that GDAL opens.
         in_pixels: Whether polygons are wanted in pixels, so that it does not matter where the raster lies.
-        alone: Whether it is known that nothing lies beside it, so that nothing is looked for.
+        known: What is there of it and beside it, see `open_raster`; None where that is not known.
 
     Raises:
         RasterError: If it is missing, not a raster, not georeferenced, or not of one band of integers.
@@ -58,10 +63,13 @@ def inspect_label_raster(path: str, *, in_pixels: bool = False, alone: bool = Fa
         check_file(path, RasterError)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with open_raster(path, alone=alone) as dataset:
+            known = known or what_is_there(path)
+            with open_raster(path, known=known) as dataset:
                 _check_samples(path, dataset)
                 ground = PixelPlane(dataset.height, dataset.width) if in_pixels else _placed(path, dataset)
-                return LabelRasterInfo(path, ground, _names(dataset), alone)
+                return LabelRasterInfo(
+                    path, ground, _names(dataset), tuple(sorted(all_files(path, dataset, known)))
+                )
     except (rasterio.errors.RasterioIOError, OSError, UnicodeError) as error:
         raise unreadable(path, error) from error
 
@@ -103,16 +111,16 @@ class LabelRaster:
 
     Args:
         path: Path or URL that GDAL opens.
-        alone: Whether it is known that nothing lies beside it, so that nothing is looked for.
+        files: All files that are read for it, as they were found when it was inspected; None where it was not.
     """
 
-    def __init__(self, path: str, alone: bool = False) -> None:
+    def __init__(self, path: str, files: tuple[str, ...] | None = None) -> None:
         self.path = path
-        self.alone = alone
+        self.files = files
         self._local = threading.local()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return LabelRaster, (self.path, self.alone)
+        return LabelRaster, (self.path, self.files)
 
     def read(self, window: Window) -> CodedLabels:
         """Labels of a window; none where nothing was measured, and beyond the raster.
@@ -158,5 +166,5 @@ class LabelRaster:
         if getattr(self._local, "dataset", None) is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                return keep_open(self, open_raster(self.path, alone=self.alone, sharing=False))
+                return keep_open(self, open_raster(self.path, files=self.files, sharing=False))
         return self._local.dataset

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import rasterio
@@ -9,7 +11,9 @@ from rasterio._path import _parse_path
 from rasterio.env import ensure_env_with_credentials
 from rasterio.io import DatasetReader
 
-from tiles.sources import allowed_sources, check_name, sources_of
+from tiles.beside import BEHIND, beside
+from tiles.lost_tags import all_tags
+from tiles.sources import allowed_sources, check_name, gdal_name, sources_of
 
 SIDECARS_ONE_BY_ONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 """Masks, overviews and metadata beside a raster are asked for by name: a bucket may hold a million other objects, and to
@@ -37,29 +41,81 @@ def is_local(path: str) -> bool:
     return "://" not in path and not path.startswith("/vsi")
 
 
-def open_raster(path: str, *, alone: bool = False, **options: Any) -> Any:
+def open_raster(
+    path: str, *, known: Sequence[str] | None = None, files: Sequence[str] | None = None, **options: Any
+) -> Any:
     """Open a raster for reading, by its path or address, as ``rasterio.open`` does.
 
     Args:
         path: Its path or address.
-        alone: Whether it is known that nothing lies beside it that GDAL would read with it.
+        known: What is there of it and beside it, itself among it; nothing else is looked for. None where that is not known.
+        files: All files that were read for it when it was looked at, see `all_files`; None where it was not.
         options: For ``rasterio.open``.
 
     Raises:
         SourcesError: If it names files or servers that it may not, see `tiles.sources`.
-        rasterio.errors.RasterioIOError: If it cannot be opened.
+        BesideError: If its web server does not say what lies beside it.
+        rasterio.errors.RasterioIOError: If it cannot be opened, or other files than `files` are read for it now.
     """
     if is_local(path):
         sources_of(path)
-        return _checked(path, _open(path, _drivers(), **options))
-    with rasterio.Env(**(NO_SIDECARS if alone else SIDECARS_ONE_BY_ONE)):
+        return _checked(path, _open(path, _drivers(), **options), None, files)
+    known = files or known or what_is_there(path)
+    beside_it = [gdal_name(path + suffix) for suffix in BEHIND if path + suffix in (known or ())]
+    with rasterio.Env(**_settings(known)):
         try:
-            return _checked(path, _open(path, PIXELS, **options))
+            return _checked(path, _open(path, PIXELS, **options), beside_it, files)
         except rasterio.errors.RasterioIOError as error:
             if "not recognized" not in str(error):
                 raise
+    with rasterio.Env(**_settings(None)):
         sources_of(path)
-        return _checked(path, _open(path, _drivers(), **options))
+        return _checked(path, _open(path, _drivers()[len(PIXELS) :], **options), None, files)
+
+
+def what_is_there(path: str) -> tuple[str, ...] | None:
+    """What is there of a raster of a web server, and beside it; None of others.
+
+    Raises:
+        BesideError: If its server does not say.
+    """
+    return beside(path).files if is_web(path) else None
+
+
+def is_web(path: str) -> bool:
+    """Whether a path is the address of a file of a web server."""
+    return path.lower().startswith(("http://", "https://"))
+
+
+def all_files(path: str, dataset: Any, known: Sequence[str] | None = None) -> set[str]:
+    """All files that are read for an open dataset: sidecars, and the sources of virtual rasters, however deep.
+
+    Args:
+        path: What was opened.
+        dataset: What is open.
+        known: What was known to be there when it was opened, see `open_raster`.
+    """
+    found = set(dataset.files)
+    if known is not None and dataset.driver not in TEXTS:
+        # GDAL lists what it was told not to read, too, where a server has a file of any name.
+        found &= set(map(gdal_name, known))
+    if dataset.driver in TEXTS:
+        found.update(gdal_name(name) for name in sources_of(path))
+    return found
+
+
+def _settings(known: Sequence[str] | None) -> dict[str, str]:
+    """Settings of GDAL by which it looks for what is there, and for nothing else.
+
+    Overviews of overviews of overviews would be asked for without end of a server that has a file of any name.
+    """
+    if known is None:
+        return SIDECARS_ONE_BY_ONE
+    ends = [re.split(r"[\s,\"/]", name)[-1] for name in known]
+    settings = NO_SIDECARS if len(known) == 1 else SIDECARS_ONE_BY_ONE
+    if any("?" in name for name in known):  # GDAL compares what stands before it alone.
+        return settings
+    return {**settings, "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": " ".join(ends)} if all(ends) else settings
 
 
 def _drivers() -> tuple[str, ...]:
@@ -69,15 +125,46 @@ def _drivers() -> tuple[str, ...]:
 @ensure_env_with_credentials
 def _open(path: str, drivers: tuple[str, ...], **options: Any) -> Any:
     """Open by one of some drivers; ``rasterio.open`` takes one alone."""
-    return DatasetReader(_parse_path(path), driver=list(drivers), **options)
+    with all_tags():
+        return DatasetReader(_parse_path(path), driver=list(drivers), **options)
 
 
-def _checked(path: str, dataset: Any) -> Any:
-    """An open dataset of which no overviews are named that lie elsewhere; GDAL asks for them when its files are listed."""
+def _checked(path: str, dataset: Any, beside_it: Sequence[str] | None, files: Sequence[str] | None) -> Any:
+    """An open dataset that names no overviews elsewhere, and is read of the files that it should be read of.
+
+    Args:
+        path: What was opened.
+        dataset: What is open.
+        beside_it: What must be read with it; None where GDAL looks for that itself.
+        files: All that is read for it, as `all_files` has it; None where that is not known.
+    """
     try:
+        # GDAL asks for overviews that metadata name when it lists files.
         for value in dataset.tags(ns="OVERVIEWS").values():
             check_name(path, value)
+        with all_tags():
+            # Masks are opened now, while GDAL is told what is there.
+            _ = dataset.mask_flag_enums, dataset.files
+            _ = dataset.overviews(1) if dataset.count and beside_it is not None else []
+        seen = (
+            set(dataset.files)
+            if files is None
+            else all_files(path, dataset, None if is_local(path) else files)
+        )
+        missing = sorted((set(beside_it or ()) if files is None else set(files)) - seen)
+        if missing:
+            raise rasterio.errors.RasterioIOError(
+                f"{_address(missing[0])} lies beside it, and cannot be read"
+            )
+        if files is not None and is_local(path) and seen - set(files):
+            raise rasterio.errors.RasterioIOError(
+                f"{_address(min(seen - set(files)))} is read with it now, and was not there when it was looked at"
+            )
     except BaseException:
         dataset.close()
         raise
     return dataset
+
+
+def _address(name: str) -> str:
+    return name.removeprefix("/vsicurl/")

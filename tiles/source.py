@@ -12,6 +12,7 @@ import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
+from tiles.beside import BesideError
 from tiles.block_reads import Samples, read_as_one
 from tiles.jpeg_damage import listening
 from tiles.mirror import mirror_index
@@ -69,7 +70,7 @@ class RasterSource:
         bands: Bands to read, numbered from 1, in this order.
         fill: One value a band, in the raster's units, fed where a sample was not measured.
         regrid: The grid that windows are of; None for the raster's own.
-        alone: Whether it is known that nothing lies beside it, so that nothing is looked for.
+        files: All files that are read for it, as they were found when it was inspected; None where it was not.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class RasterSource:
         fill: tuple[float, ...],
         regrid: Regrid | None = None,
         *,
-        alone: bool = False,
+        files: tuple[str, ...] | None = None,
     ) -> None:
         if len(fill) != len(bands):
             raise ValueError(f"{len(bands)} bands need as many fill values, got {len(fill)}")
@@ -87,11 +88,11 @@ class RasterSource:
         self.bands = bands
         self.fill = fill
         self.regrid = regrid
-        self.alone = alone
+        self.files = files
         self._local = threading.local()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        again = functools.partial(RasterSource, alone=self.alone)
+        again = functools.partial(RasterSource, files=self.files)
         return again, (self.path, self.bands, self.fill, self.regrid)
 
     def read(self, window: Window) -> Chip:
@@ -111,7 +112,7 @@ class RasterSource:
                 pixels, valid = self._read_inside(dataset, inner)
             if damage:
                 raise rasterio.errors.RasterioIOError(damage[0])
-        except rasterio.errors.RasterioError as error:
+        except (rasterio.errors.RasterioError, BesideError) as error:
             close(self)
             raise damaged(self.path, window, error) from error
         if inner != window:
@@ -121,7 +122,7 @@ class RasterSource:
 
     def _dataset(self) -> Any:
         if getattr(self._local, "dataset", None) is None:
-            return keep_open(self, open_raster(self.path, alone=self.alone, sharing=False))
+            return keep_open(self, open_raster(self.path, files=self.files, sharing=False))
         return self._local.dataset
 
     def _shape(self, dataset: Any) -> tuple[int, int]:

@@ -33,6 +33,7 @@ from tiles.references import (
     tiff_metadata,
     value_of,
 )
+from tiles.web import first_bytes
 
 MOST_LEVELS = 32
 """Virtual rasters of virtual rasters, at most."""
@@ -176,9 +177,9 @@ def _head(source: Source) -> bytes:
             raise SourcesError(
                 f"{source.name} is a folder, and virtual rasters are read of files alone"
             ) from error
-    except OSError:
-        pass
-    except rasterio.errors.RasterioError as error:
+    except (OSError, rasterio.errors.RasterioError) as error:
+        if is_of_this_machine(source.name) and not source.name.startswith("/vsi"):
+            return b""
         raise SourcesError(f"{source.name} cannot be looked into ({str(error).rstrip('.')})") from error
     return b""
 
@@ -415,13 +416,14 @@ def start_of(name: str, size: int) -> bytes:
     """The first bytes of a file, wherever it lies.
 
     Raises:
-        OSError: If a local file cannot be read.
-        rasterio.errors.RasterioError: If another one cannot.
+        OSError: If it cannot be read.
+        rasterio.errors.RasterioError: The same, of one in a bucket or an archive.
     """
     if is_of_this_machine(name) and not name.startswith("/vsi"):
         with Path(name).open("rb") as file:
             return file.read(size)
-    return _raw(name, size)
+    url = name.removeprefix("/vsicurl/")
+    return first_bytes(url, size) if url.lower().startswith(("http://", "https://")) else _raw(name, size)
 
 
 def gdal_name(path: str) -> str:

@@ -22,7 +22,7 @@ from pipeline.polygon_plan import (
 from pipeline.rasters import expand, names_in, raster_ids
 from pipeline.reasons import folder_reason, result_reasons
 from pipeline.remote import prepare
-from pipeline.remote_rasters import inspect_all
+from pipeline.remote_rasters import hidden_notes, inspect_all
 from pipeline.remote_reasons import writing_reasons
 from pipeline.runner_reasons import remote_reasons
 from pipeline.texts import steering_characters
@@ -75,12 +75,12 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     known = [*names.values(), "the numbers of other labels"] if names else ["numbers alone, and no names"]
     reasons += unknown_class_reasons(unknown, known, infos[0].path) if infos else []
     rasters = tuple(
-        LabelledRaster(name, info.path, info.ground, alone=info.alone)
+        LabelledRaster(name, info.path, info.ground, files=info.files)
         for name, info in zip(_ids(options, infos), infos, strict=True)
     )
     wanted = None if options.classes is None else tuple(sorted(x for x in labels.values() if x is not None))
     plan = PolygonPlan(options.polygons, rasters, names, wanted, options.sheet, options.output, scored=False)
-    notes: list[str] = []
+    notes = hidden_notes(infos)
     if options.aoi is not None and not options.pixel_coordinates:
         plan = _within(plan, options.aoi, reasons, notes)
     grounds = [(info.path, info.ground) for info in infos]
@@ -178,7 +178,7 @@ def _number_reasons(names: Mapping[int, str], infos: Sequence[LabelRasterInfo]) 
 
 def _occurring(info: LabelRasterInfo, labels: Sequence[int]) -> list[int]:
     """Which of some labels a raster has; none where it cannot be read, which is told when it is worked on."""
-    raster, found = LabelRaster(info.path, info.alone), set[int]()
+    raster, found = LabelRaster(info.path, info.files), set[int]()
     height, width = info.ground.height, info.ground.width
     try:
         for row in range(0, height, DEFAULT_SHEET):

@@ -53,7 +53,7 @@ class RasterLabels:
 
     def __init__(self, rasters: Sequence[LabelledRaster], allowed: tuple[str, ...]) -> None:
         self._allowed = allowed
-        self._rasters = [LabelRaster(raster.path, raster.alone) for raster in rasters]
+        self._rasters = [LabelRaster(raster.path, raster.files) for raster in rasters]
 
     def read(self, sheet: RasterSheet, depth: int) -> CodedLabels:
         """Labels of a sheet and of `depth` pixels around it."""
