@@ -11,6 +11,7 @@ os.environ.setdefault("GDAL_CACHEMAX", "64")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import ctypes
+import fcntl
 import gc
 import signal
 import time
@@ -92,10 +93,12 @@ class Memory:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Sweep where much was added since the last time, and end Keras' session with every file."""
+    """Sweep where much was added since the last time; with every file end Keras' session and forget shared engines."""
     if "keras" not in sys.modules or "tensorflow" not in sys.modules:
         return
     if nextitem is None or nextitem.path != item.path:
+        if "models.engines.engine" in sys.modules:
+            sys.modules["models.engines.engine"]._engines.clear()
         sys.modules["keras"].backend.clear_session()
         Memory.sweep()
     elif Memory.held_mb() > Memory.swept_mb + Memory.grown_mb:
@@ -165,10 +168,25 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def planted_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of a small Mask R-CNN that was trained on planted scenes; it takes about half a minute."""
+    """The bundle of a small Mask R-CNN that was trained on planted scenes, once for all processes of a run of tests."""
     import planted
 
-    return planted.train_planted_detector(tmp_path_factory.mktemp("bundles") / "planted")
+    return made_once(tmp_path_factory, "planted", planted.train_planted_detector)
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Make a folder once for all processes of a run of tests; it may not be changed."""
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    made = shared / f"shared-{name}"
+    with (shared / f"shared-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            draft = factory.mktemp("draft") / name
+            make(draft)
+            draft.rename(made)
+    return made
 
 
 def pytest_collection_finish() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from nets import QUICK_JAX
 from planted import save_planted, spread_weights, tiny_detector
 
 TESTS = Path(__file__).parent
@@ -20,14 +20,13 @@ OTHER = [name for name in ("jax", "torch") if name != keras.backend.backend()]
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", OTHER)
 def test_a_detector_answers_the_same_and_trains_on_every_backend(backend: str, tmp_path: Path) -> None:
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
+    pytest.importorskip(backend)
     network = spread_weights(tiny_detector())
     save_planted(network, tmp_path / "planted")
     chips = np.random.default_rng(5).uniform(-1, 1, (2, 96, 160, 3)).astype(np.float32)
     np.save(tmp_path / "chips.npy", chips)
     paths = os.pathsep.join([str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths, "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths, **QUICK_JAX}
     command = [sys.executable, str(TESTS / "run_detector.py"), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

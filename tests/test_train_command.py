@@ -218,20 +218,6 @@ def test_an_encoder_starts_from_a_file_and_rests_while_it_is_frozen(site):
 
 
 @pytest.mark.slow
-def test_an_interrupted_detector_ends_with_the_same_network(site, monkeypatch):
-    def command(output: str) -> list[str]:
-        return ["train", *said(site, *TINY_DETECTOR, "--output", site / output, without=["set"])]
-
-    assert main(command("one")) == 0
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, 2, 1)
-        assert main(command("two")) == 130
-    assert main(command("two")) == 0
-    one, two = ((site / name / "model.keras").read_bytes() for name in ("one", "two"))
-    assert one == two
-
-
-@pytest.mark.slow
 def test_a_detector_is_drawn_and_measured(site):
     write_outlines(site / "town.geojson")
     assert main(["train", *said(site, *TINY_DETECTOR, "--pictures", "2", without=["set"])]) == 0

@@ -35,8 +35,9 @@ def site(tmp_path: Path, make_raster) -> Path:
 
 
 def trained(site: Path, *more: object) -> dict:
-    said = [word for word in words(site) if word not in ("--set", "width=4")]
-    assert main(["train", *said, *SMALL, *map(str, more)]) == 0
+    said = words(site, *SMALL, *map(str, more))
+    width = said.index("width=4")
+    assert main(["train", *said[: width - 1], *said[width + 1 :]]) == 0
     return card_of(site / "bundle")
 
 
