@@ -116,10 +116,11 @@ def read_bytes(path: str) -> bytes:
         return file.read()
 
 
-def write_bytes(path: str, data: bytes) -> None:
-    """Write a file whole or not at all; one that exists is replaced."""
+def write_bytes(path: str, *pieces: bytes) -> None:
+    """Write a file of one piece after the other, whole or not at all; one that exists is replaced."""
     with writing(path) as file:
-        file.write(data)
+        for piece in pieces:
+            file.write(piece)
 
 
 def write_packed(path: str, data: bytes) -> None:

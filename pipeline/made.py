@@ -18,7 +18,7 @@ import numpy as np
 from pipeline import files
 from pipeline.feature_files import FeatureCount, FeatureRecord, feature_options, features_as_bytes
 from pipeline.polygon_plan import PolygonPlan
-from pipeline.store import FORMAT, StoreError, sealed, unsealed
+from pipeline.store import FORMAT, StoreError, seal, unsealed
 from pipeline.version import version
 from tiles.arrays import ArraysError
 from tiles.features import Feature, features
@@ -214,7 +214,8 @@ class MadeBefore:
 
     def put(self, key: str, made: Made | Settled) -> None:
         """Keep what was made, whole or not at all."""
-        files.write_bytes(self._path(key), sealed(made.to_bytes(), key, kind="made"))
+        packed = made.to_bytes()
+        files.write_bytes(self._path(key), seal(packed, key, kind="made"), packed)
 
     def _path(self, key: str) -> str:
         return files.join(self._folder, key[:2], f"{key}{SUFFIX}")

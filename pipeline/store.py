@@ -133,9 +133,14 @@ def decode(data: bytes, key: str) -> Entry:
 
 
 def sealed(packed: bytes, key: str, **said: object) -> bytes:
-    """The bytes of an entry: a line that says its key and something of what follows, with its checksum, and what follows."""
+    """The bytes of an entry: its `seal`, and what follows."""
+    return seal(packed, key, **said) + packed
+
+
+def seal(packed: bytes, key: str, **said: object) -> bytes:
+    """The line in front of an entry: its key, something of what follows, and the checksum of that."""
     head = {"format": FORMAT, "key": key, **said, "sha256": hashlib.sha256(packed).hexdigest()}
-    return json.dumps(head).encode() + b"\n" + packed
+    return json.dumps(head).encode() + b"\n"
 
 
 def unsealed(data: bytes, key: str) -> tuple[dict[str, Any], bytes]:

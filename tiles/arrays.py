@@ -34,7 +34,7 @@ def pack_arrays(kind: str, arrays: Mapping[str, np.ndarray], said: Any = None) -
     laid = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     forms = [[name, array.dtype.str, array.shape] for name, array in laid.items()]
     head = json.dumps({"version": VERSION, "kind": kind, "arrays": forms, "said": said})
-    return b"".join([head.encode(), b"\n", *(array.tobytes() for array in laid.values())])
+    return b"".join([head.encode(), b"\n", *(array.data for array in laid.values())])
 
 
 def unpack_arrays(kind: str, packed: bytes, forms: Mapping[str, Form]) -> tuple[dict[str, np.ndarray], Any]:
