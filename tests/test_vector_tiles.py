@@ -113,6 +113,17 @@ def test_the_header_says_where_something_is_shown(name, tmp_path):
     assert place in {(z, x, y) for z, x, y in tiles}
 
 
+def test_lakes_are_no_land_where_their_shores_are_thinner_than_a_step(tmp_path):
+    labels = np.ones((64, 64), np.uint8)
+    labels[4:60, 4:63] = 2
+    found, summary = write(tmp_path / "a.pmtiles", labels, GEOREFS["web_mercator"])
+    land = found[0]
+    for zoom in range(summary.finest_zoom - 3, summary.finest_zoom + 1):
+        ids, shapes = read(tmp_path / "a.pmtiles", zoom)
+        shown = shapely.union_all(shapes[ids == land.identity])
+        assert shown.area == pytest.approx(on_the_map(land).area, rel=0.25), zoom
+
+
 def test_the_centre_is_in_the_middle_of_what_lies_over_180_degrees(tmp_path):
     write(tmp_path / "a.pmtiles", bar(ACROSS["degrees"]), ACROSS["degrees"])
     assert abs(header_of(tmp_path / "a.pmtiles")["center_lon_e7"]) == 1_800_000_000

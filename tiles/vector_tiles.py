@@ -225,16 +225,29 @@ class Spool:
         left_out = sum(int(sizes[:least].sum()) for sizes in self._sizes.values())
         return Thinned(zoom, left_out, 2.0**exponent / (_UNITS // _PIXELS) ** 2)
 
-    def features_at(self, zoom: int) -> Iterator[pyarrow.RecordBatch]:
-        """Read the features of a zoom level, without the column of their areas."""
+    def features_at(self, zoom: int, grid: int) -> Iterator[pyarrow.RecordBatch]:
+        """Read the features of a zoom level, without the column of their areas.
+
+        Those that are invalid on the grid of its tiles are mended before: GDAL fills holes that come to touch their shell
+        along a line.
+        """
         least = self._step(zoom) ** 2 * 2.0 ** self._exponent(zoom) if zoom < self._finest else -1.0
+        step = 2 * _HALF_WORLD / (grid << zoom)
         with pyarrow.memory_map(str(self._path)) as file:
             reader = ipc.open_file(file)
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)
-                batch = batch.filter(pyarrow.compute.greater_equal(batch[_AREA], least))
+                batch = batch.filter(pyarrow.compute.greater_equal(batch[_AREA], least)).drop_columns([_AREA])
+                shapes = shapely.from_wkb(np.array(batch["geometry"].to_pylist(), dtype=object))
+                wrong = ~shapely.is_valid(shapely.transform(shapes, lambda xy: np.round(xy / step)))
+                if wrong.any():
+                    shapes[wrong] = shapely.set_precision(shapes[wrong], step)
+                    batch = batch.set_column(
+                        batch.num_columns - 1, WKB, pyarrow.array(shapely.to_wkb(shapes))
+                    )
+                    batch = batch.filter(pyarrow.array(~shapely.is_empty(shapes)))
                 if batch.num_rows:
-                    yield batch.drop_columns([_AREA])
+                    yield batch
 
     def view(self, shown: set[Tile], zooms: list[int]) -> View:
         """Choose what the map shows first: all of it, unless there is nothing in its middle."""
@@ -276,7 +289,7 @@ def _areas(shape: shapely.Geometry) -> shapely.Geometry:
 
 def _tiles(scratch: Path, spool: Spool, zoom: int, grid: int) -> Iterator[tuple[Tile, bytes]]:
     """The tiles of a zoom level in their order, with what is in them."""
-    some = spool.features_at(zoom)
+    some = spool.features_at(zoom, grid)
     first = next(some, None)
     if first is None:
         return
