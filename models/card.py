@@ -22,6 +22,8 @@ from models.names import nearest_name
 
 CARD_FORMAT = 2
 CARD_FILE = "card.json"
+MOST_CARD = 16_000_000
+"""Bytes that a card has at most."""
 MODEL_FILE = "model.keras"
 SHIPPED = Path(__file__).parent / "shipped"
 GSD_TOLERANCE = 1.2
@@ -102,10 +104,8 @@ class Card:
         values = _read_values(folder)
         check_card(values, str(folder), FIELDS)
         card = cls.from_json(values)
-        if not alone and not (folder / card.network.name).exists():
-            raise CardError(
-                f"bundle {folder} has no {card.network.name}; copy the network's file beside its card"
-            )
+        if not alone:
+            _check_network(folder, card.network.name)
         return card
 
     @classmethod
@@ -240,6 +240,34 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def _check_network(folder: Path, name: str) -> None:
+    """Check that the network's file is there, and is a file: nothing is read, as a FIFO would wait for ever."""
+    network = folder / name
+    if not network.exists():
+        raise CardError(f"bundle {folder} has no {name}; copy the network's file beside its card")
+    inner = [network, *network.rglob("*")] if network.is_dir() else [network]
+    odd = [one for one in inner if one.exists() and not one.is_file() and not one.is_dir()]
+    if odd or network.is_dir() != (name == "saved_model"):
+        wanted = "folder" if name == "saved_model" and not odd else "file"
+        raise CardError(
+            f"{(odd or [network])[0]} of bundle {folder} is not a regular {wanted}; copy the network itself there"
+        )
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Read a regular file of so many bytes at most.
+
+    Raises:
+        CardError: If it is a device, a FIFO or a socket, or larger.
+    """
+    if not path.is_file():
+        raise CardError(f"{path} is not a regular file; put the file itself there")
+    size = path.stat().st_size
+    if size > most:
+        raise CardError(f"{path} has {size:,} bytes, more than the {most:,} that are read; make it again")
+    return path.read_bytes()
+
+
 def _read_values(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise CardError(f"bundle {folder} does not exist; pass a folder with {CARD_FILE} and {MODEL_FILE}")
@@ -249,7 +277,11 @@ def _read_values(folder: Path) -> dict[str, Any]:
             f"bundle {folder} has no {CARD_FILE}; make one with `terraseam models new` or `terraseam models import`"
         )
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_regular(path, MOST_CARD).decode())
+    except RecursionError:
+        raise CardError(
+            f"{CARD_FILE} of bundle {folder} has lists or objects inside each other without end; make the bundle again"
+        ) from None
     except ValueError as error:
         raise CardError(
             f"{CARD_FILE} of bundle {folder} is not JSON ({error}); make the bundle again"

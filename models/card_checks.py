@@ -18,6 +18,16 @@ NETWORK = {
 }
 REACH_SOURCES = ("graph", "measured", "declared")
 MOST_CLASSES = 254
+MOST_PIXELS = 1_000_000
+"""Halo, reach and stride that are believed, in pixels."""
+MOST_BYTES = 10**8
+"""Memory that is believed, in bytes per pixel."""
+MOST_METRES = 10**7
+LARGEST_NUMBER, LARGEST_WHOLE = 1e30, 2**63
+DEEPEST = 50
+"""Objects and lists inside each other."""
+STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, marks that turn the direction of a text, ends of lines, and halves of characters."""
 SIDES = ("top", "bottom", "left", "right")
 
 
@@ -40,6 +50,7 @@ def check_card(values: dict[str, Any], bundle: str, names: tuple[str, ...]) -> N
     Raises:
         CardError: At the first field that is missing, unknown or wrong.
     """
+    _check_contents(values, bundle)
     _check_format(values, bundle)
     for name in names:
         if name not in values:
@@ -58,6 +69,32 @@ def check_card(values: dict[str, Any], bundle: str, names: tuple[str, ...]) -> N
             raise CardError(
                 f"the card of bundle {bundle} has {_short(values[name])} as {name!r}; it must be {wrong}"
             ) from None
+
+
+def steering_characters(text: str) -> list[str]:
+    """Return the characters of a text that no name may have, each once, as ``U+001B``."""
+    return [f"U+{ord(one):04X}" for one in dict.fromkeys(STEERING.findall(text))]
+
+
+def _check_contents(values: dict[str, Any], bundle: str) -> None:
+    """Check what holds for all that is in a card: how deep it is, its texts and its whole numbers."""
+    left: list[tuple[Any, int]] = [(values, 0)]
+    while left:
+        value, depth = left.pop()
+        problem = ""
+        if isinstance(value, dict | list):
+            inner = [*value, *value.values()] if isinstance(value, dict) else value
+            left.extend((one, depth + 1) for one in inner)
+            if depth >= DEEPEST:
+                problem = f"more than {DEEPEST} lists and objects inside each other"
+        elif isinstance(value, str):
+            marks = steering_characters(value.replace("\n", " ").replace("\t", " "))
+            if marks:
+                problem = f"{_short(value)}, a text with the character {marks[0]}, which steers terminals or is no text"
+        elif isinstance(value, int) and abs(value) >= LARGEST_WHOLE:
+            problem = "a whole number of more than 63 bits"
+        if problem:
+            raise CardError(f"the card of bundle {bundle} has {problem}; make the bundle again without")
 
 
 def _check_format(values: dict[str, Any], bundle: str) -> None:
@@ -82,14 +119,20 @@ def _require(holds: bool, wanted: str) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_one = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_one and abs(value) <= LARGEST_NUMBER and math.isfinite(value)
 
 
-def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _is_count(value: Any, least: int, most: int = MOST_PIXELS) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def _text(value: Any, _: dict[str, Any]) -> None:
+    _require(isinstance(value, str) and bool(value.strip()), "a text that is not empty")
+    _require(not steering_characters(value), "a text of one line without control characters")
+
+
+def _license(value: Any, _: dict[str, Any]) -> None:
     _require(isinstance(value, str) and bool(value.strip()), "a text that is not empty")
 
 
@@ -128,7 +171,7 @@ def _reach_source(value: Any, _: dict[str, Any]) -> None:
 
 
 def _halo(value: Any, _: dict[str, Any]) -> None:
-    _require(value is None or _is_count(value, 0), "null, or whole pixels, 0 or more")
+    _require(value is None or _is_count(value, 0), f"null, or whole pixels, 0 to {MOST_PIXELS:,}")
 
 
 def _classes(value: Any, _: dict[str, Any]) -> None:
@@ -151,6 +194,7 @@ def _class(info: Any, label: int) -> None:
         isinstance(info, dict) and {"name", "color"} <= set(info) <= {"name", "color", "background"}, shape
     )
     _require(isinstance(info["name"], str) and bool(info["name"].strip()), f"{shape}: its name is empty")
+    _require(not steering_characters(info["name"]), f"{shape}: its name has control characters")
     color = info["color"]
     _require(
         isinstance(color, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", color) is not None,
@@ -162,6 +206,7 @@ def _class(info: Any, label: int) -> None:
 def _bands(value: Any, _: dict[str, Any]) -> None:
     good = isinstance(value, list) and bool(value) and all(isinstance(name, str) and name for name in value)
     _require(good, "a list of band names")
+    _require(not any(map(steering_characters, value)), "a list of band names without control characters")
 
 
 def _gsd(value: Any, _: dict[str, Any]) -> None:
@@ -169,7 +214,7 @@ def _gsd(value: Any, _: dict[str, Any]) -> None:
     ends = value if isinstance(value, list) else [value]
     if value == "any":
         return
-    _require(len(ends) in (1, 2) and all(_is_number(end) and end > 0 for end in ends), wanted)
+    _require(len(ends) in (1, 2) and all(_is_number(end) and 0 < end <= MOST_METRES for end in ends), wanted)
     _require(not isinstance(value, list) or (len(value) == 2 and value[0] <= value[1]), wanted)
 
 
@@ -190,18 +235,20 @@ def _fill(value: Any, values: dict[str, Any]) -> None:
 
 
 def _pixels(value: Any, _: dict[str, Any]) -> None:
-    _require(_is_count(value, 1), "a whole number of pixels, 1 or more")
+    _require(_is_count(value, 1), f"a whole number of pixels, 1 to {MOST_PIXELS:,}")
 
 
 def _bytes(value: Any, _: dict[str, Any]) -> None:
-    _require(_is_count(value, 1), "a whole number of bytes, 1 or more")
+    _require(_is_count(value, 1, MOST_BYTES), f"a whole number of bytes, 1 to {MOST_BYTES:,}")
 
 
 def _reach(value: Any, _: dict[str, Any]) -> None:
     good = (
         isinstance(value, dict) and set(value) == set(SIDES) and all(_is_count(v, 0) for v in value.values())
     )
-    _require(value is None or good, "null, or top, bottom, left and right in whole pixels, 0 or more")
+    _require(
+        value is None or good, f"null, or top, bottom, left and right in whole pixels, 0 to {MOST_PIXELS:,}"
+    )
 
 
 def _sha256(value: Any, _: dict[str, Any]) -> None:
@@ -230,5 +277,5 @@ CHECKS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
     "weights_sha256": _sha256,
     "training": _record,
     "metrics": _record,
-    "license": _text,
+    "license": _license,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from models.card_checks import CardError
+from models.card_checks import CardError, steering_characters
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,14 @@ class ClassInfo:
     name: str
     color: str
     background: bool = False
+
+    def __post_init__(self) -> None:
+        found = steering_characters(self.name)
+        if found:
+            raise CardError(
+                f"the class {self.name!r} has {', '.join(found)} in its name, which steers terminals or is no text; "
+                "name it without"
+            )
 
 
 @dataclass(frozen=True)

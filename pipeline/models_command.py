@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from models.card_values import Scaling
 from models.importing.foreign import RefusedError
 from models.zoo import ZOO, Row, ZooError
 from pipeline.errors import ArgumentError, did_you_mean
-from pipeline.exits import DONE, IMPOSSIBLE, fail, fail_on_file
+from pipeline.exits import DONE, IMPOSSIBLE, fail, fail_on_file, note_to_user, show
 from pipeline.models_arguments import parse_models
 from pipeline.models_card import card_words, check_said
 from pipeline.models_words import (
@@ -43,23 +42,23 @@ def _list(said: argparse.Namespace) -> int:
     shipped = shipped_cards()
     if said.json:
         bundles = [{"bundle": name, **card.to_json()} for name, card in shipped]
-        print(json.dumps({"networks": rows_json(ZOO), "bundles": bundles}, indent=2))
+        show(json.dumps({"networks": rows_json(ZOO), "bundles": bundles}, indent=2))
         return DONE
-    print(zoo_table(ZOO))
-    print("\nparameters with three bands and 21 classes (91 for instances); reach up, down, left, right\n")
-    print(bundle_table(shipped))
+    show(zoo_table(ZOO))
+    show("\nparameters with three bands and 21 classes (91 for instances); reach up, down, left, right\n")
+    show(bundle_table(shipped))
     return DONE
 
 
 def _show(said: argparse.Namespace) -> int:
     rows = [row for row in ZOO if row.architecture == said.name]
     if rows and not (Path(said.name) / CARD_FILE).is_file():
-        print(json.dumps(rows_json(rows), indent=2) if said.json else architecture_words(rows))
+        show(json.dumps(rows_json(rows), indent=2) if said.json else architecture_words(rows))
         return DONE
     _check_known(said.name)
     bundle = find_bundle(said.name)
     card = Card.read(bundle)
-    print(
+    show(
         json.dumps(card.to_json(), indent=2, ensure_ascii=False) if said.json else describe_card(card, bundle)
     )
     return DONE
@@ -103,7 +102,7 @@ def _new(said: argparse.Namespace) -> int:
             card = write_untrained(request)
     except ValueError as error:
         raise ArgumentError(str(error)) from error
-    print(describe_card(card, request.output))
+    show(describe_card(card, request.output))
     return DONE
 
 
@@ -134,9 +133,8 @@ def _import(said: argparse.Namespace) -> int:
         force=said.force,
     )
     made = import_network(request)
-    for note in made.notes:
-        print(note, file=sys.stderr)
-    print(describe_card(made.card, request.output))
+    note_to_user(made.notes)
+    show(describe_card(made.card, request.output))
     return DONE
 
 

@@ -1,6 +1,7 @@
 """Cards: what they hold, and what they say when something is wrong."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -55,6 +56,18 @@ def network(classes=2, **changes):
     """Changes of a card on disk: its network, and its number of classes."""
     kinds = [{"name": str(n), "color": "#000000"} for n in range(classes)]
     return {"network": {**asdict(NetworkFile()), **changes}, "classes": kinds}
+
+
+def named(name):
+    """Changes of a card on disk: the name of its second class."""
+    return {"classes": [{"name": one, "color": "#000000"} for one in ("land", name)]}
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
 @pytest.fixture
@@ -153,7 +166,29 @@ def test_a_card_that_cannot_be_written_leaves_the_old_one(bundle):
         ({"stride": 0}, "has 0 as 'stride'; it must be a whole number of pixels"),
         ({"stride": 1.5}, "has 1.5 as 'stride'"),
         ({"reach": {"top": 1}}, "null, or top, bottom, left and right"),
-        ({"reach": {"top": 1, "bottom": -1, "left": 0, "right": 0}}, "0 or more"),
+        ({"reach": {"top": 1, "bottom": -1, "left": 0, "right": 0}}, "whole pixels, 0 to 1,000,000"),
+        (
+            {"reach": dict.fromkeys(("top", "bottom", "left", "right"), 10**18)},
+            "whole pixels, 0 to 1,000,000",
+        ),
+        ({"halo": 10**7}, "has 10000000 as 'halo'; it must be null, or whole pixels, 0 to 1,000,000"),
+        ({"stride": 10**9}, "a whole number of pixels, 1 to 1,000,000"),
+        ({"memory_per_pixel": 10**12}, "a whole number of bytes, 1 to 100,000,000"),
+        ({"gsd": 10**400}, "has a whole number of more than 63 bits"),
+        ({"training": {"a": [10**30]}}, "has a whole number of more than 63 bits"),
+        ({"gsd": 1e300}, "has 1e\\+300 as 'gsd'; it must be metres"),
+        ({"fill": [0, 0, 1e300]}, "as 'fill'; it must be a list of numbers"),
+        ({"training": {"a": nested(900)}}, "has more than 50 lists and objects inside each other"),
+        ({"name": "a\nb"}, "as 'name'; it must be a text of one line without control characters"),
+        ({"bands": ["r", "g\n", "b"]}, "as 'bands'; it must be a list of band names without control"),
+        ({"license": "a\x1b[31m"}, "has 'a\\\\x1b\\[31m', a text with the character U\\+001B"),
+        (
+            {"metrics": {"\ud800": 1}},
+            "a text with the character U\\+D800, which steers terminals or is no text",
+        ),
+        ({"version": "a\u202eb"}, "a text with the character U\\+202E"),
+        (named("nul\x00class"), "a text with the character U\\+0000"),
+        (named("two\nlines"), "its name has control characters"),
         ({"memory_per_pixel": -3}, "has -3 as 'memory_per_pixel'; it must be a whole number of bytes"),
         ({"weights_sha256": "abc"}, "has 'abc' as 'weights_sha256'; it must be the SHA-256"),
         ({"training": "none"}, "has 'none' as 'training'"),
@@ -166,6 +201,27 @@ def test_a_wrong_field_is_named_with_bundle_and_value(bundle, changes, words):
         Card.read(bundle)
     assert str(bundle) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_lists_without_end_are_a_sentence(bundle):
+    (bundle / "card.json").write_text("[" * 200_000 + "]" * 200_000)
+    with pytest.raises(CardError, match=r"card.json of bundle .* has lists or objects inside each other"):
+        Card.read(bundle)
+
+
+@pytest.mark.parametrize("name", ["card.json", "model.keras"])
+def test_files_that_are_none_are_not_waited_for(bundle, name):
+    (bundle / name).unlink(missing_ok=True)
+    os.mkfifo(bundle / name)
+    with pytest.raises(
+        CardError, match=r"card\.json; make one|model\.keras of bundle .* is not a regular file"
+    ):
+        Card.read(bundle)
+
+
+def test_classes_whose_names_steer_terminals_are_not_made():
+    with pytest.raises(CardError, match=r"the class 'wa\\x1bter' has U\+001B in its name"):
+        ClassInfo("wa\x1bter", "#000000")
 
 
 def test_a_card_is_checked_where_it_is_made():
