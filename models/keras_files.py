@@ -6,6 +6,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from models.card import CardError
 from models.own_layers import import_own_layers, is_own_layer
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+ROOM, PACKED = 64_000_000, 20
+"""What a file may unpack to: so many bytes, and so many for each byte of the file."""
 SAFE_MODULES = re.compile(
     r"keras(\.(layers|models|initializers|regularizers|constraints|dtype_policies)"
     r"|\.src\.(models\.(functional|sequential|model)|ops\.\w+))?"
@@ -39,11 +42,11 @@ def read_keras(path: Path, what: str) -> keras.Model:
     Raises:
         CardError: If it is not a Keras file, would run code of its own, or reads other files.
     """
-    members = _read_members(path, what)
-    objects = list(config_objects(_read_config(members, what)))
+    members = read_members(path, what)
+    objects = list(config_objects(read_config(members, what)))
     refuse_code(objects, what)
     if WEIGHTS in members:
-        refuse_links(members[WEIGHTS], what)
+        refuse_links(io.BytesIO(members[WEIGHTS]), what, room_of(path))
     import_own_layers(item.get("registered_name") for item in objects)
     return keras.saving.load_model(path, compile=False, safe_mode=True)
 
@@ -69,34 +72,52 @@ def refuse_code(objects: list[dict[str, Any]], what: str) -> None:
             )
 
 
-def refuse_links(data: bytes, what: str) -> None:
-    """Refuse weights that lie in other files.
+def room_of(path: Path) -> int:
+    """Bytes that what is packed in a file may take; weights hardly pack, so more is a trap."""
+    return ROOM + PACKED * path.stat().st_size
+
+
+def refuse_links(file: Any, what: str, room: int) -> None:
+    """Refuse weights that lie in other files, or take far more room than the file that they are in.
+
+    Args:
+        file: The HDF5 file: a path, or an open file.
+        what: What messages call it.
+        room: Bytes that its arrays may take.
 
     Raises:
-        CardError: If a link or an array in the HDF5 file leads outside of it, or it is no HDF5 file.
+        CardError: If a link or an array in the HDF5 file leads outside of it, they are larger, or it is no HDF5 file.
     """
+    found: list[Any] = []
     outside: list[str] = []
     try:
-        with h5py.File(io.BytesIO(data), "r") as file:
-            _find_links(file, outside)
-    except OSError as error:
+        with h5py.File(file, "r") as opened:
+            _find_links(opened, outside, found)
+            taken = sum(item.size * item.dtype.itemsize for item in found if item.shape is not None)
+    except (OSError, RecursionError) as error:
         raise CardError(f"{what} has weights that cannot be read ({error}); make it again") from error
     if outside:
         raise CardError(
             f"{what} has weights in other files ({', '.join(outside)}); save it with its weights inside"
         )
+    if taken > room:
+        raise CardError(
+            f"{what} would unpack to {taken / 1e6:,.0f} MB of weights, and {room / 1e6:,.0f} MB are the most for "
+            "a file of this size; make it again"
+        )
 
 
 def config_objects(config: Any) -> Iterator[dict[str, Any]]:
-    """Yield every object of a Keras config."""
-    if isinstance(config, dict):
-        if "class_name" in config:
-            yield config
-        for value in config.values():
-            yield from config_objects(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from config_objects(value)
+    """Yield every object of a Keras config, outer ones first."""
+    left = [config]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if "class_name" in value:
+                yield value
+            left.extend(reversed(value.values()))
+        elif isinstance(value, list):
+            left.extend(reversed(value))
 
 
 def _is_safe(module: object, name: str, registered: object) -> bool:
@@ -113,30 +134,67 @@ def _is_safe(module: object, name: str, registered: object) -> bool:
     return (plain or safe) and not foreign and "lambda" not in name.lower()
 
 
-def _read_members(path: Path, what: str) -> dict[str, bytes]:
-    """Read the parts of a Keras file; it may have no others than those that Keras writes for networks of images."""
+def read_members(path: Path, what: str) -> dict[str, bytes]:
+    """Read the parts of a Keras file; it may have no others than those that Keras writes for networks of images.
+
+    Names and sizes are looked at in its directory before any part is unpacked.
+
+    Raises:
+        CardError: If it is not a Keras file, has other parts, or would take far more room than the file.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, OSError, RuntimeError) as error:
+            parts = archive.infolist()
+            _check_parts(parts, what, room_of(path))
+            return {part.filename: _unpack(archive, part) for part in parts}
+    except (zipfile.BadZipFile, OSError, RuntimeError, EOFError, zlib.error) as error:
         raise CardError(f"{what} is not a Keras file ({error}); make it again") from error
-    others = sorted(name for name in members if name not in (CONFIG, METADATA, WEIGHTS))
+
+
+def _check_parts(parts: list[zipfile.ZipInfo], what: str, room: int) -> None:
+    names = [part.filename for part in parts]
+    others = sorted(name for name in names if name not in (CONFIG, METADATA, WEIGHTS))
     if others:
         raise CardError(
             f"{what} has {', '.join(others[:3])} in it, which no network of images needs; make it again"
         )
-    return members
+    if len(set(names)) < len(names):
+        raise CardError(f"{what} has a part twice ({', '.join(sorted(names))}); make it again")
+    for part in parts:
+        most = room if part.filename == WEIGHTS else ROOM
+        if part.file_size > most:
+            raise CardError(
+                f"{part.filename} in {what} would unpack to {part.file_size / 1e6:,.0f} MB, and {most / 1e6:,.0f} MB are "
+                "the most for a file of this size; make it again"
+            )
 
 
-def _read_config(members: dict[str, bytes], what: str) -> Any:
+def _unpack(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bytes:
+    """Unpack a part, no more of it than the directory says."""
+    with archive.open(part) as opened:
+        return opened.read(part.file_size)
+
+
+def read_config(members: dict[str, bytes], what: str, name: str = CONFIG) -> Any:
+    """Read a part that is JSON.
+
+    Raises:
+        CardError: If it is missing, or none.
+    """
     try:
-        return json.loads(members[CONFIG])
-    except (KeyError, ValueError) as error:
-        raise CardError(f"{what} is not a Keras file ({error}); make it again") from error
+        return json.loads(members[name])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise CardError(f"{what} is not a Keras file ({short_cause(error)}); make it again") from error
 
 
-def _find_links(group: Any, outside: list[str]) -> None:
-    """Append the names of links and arrays of an HDF5 group whose data lie in other files."""
+def short_cause(error: Exception) -> str:
+    """What an error of Keras or Python says, in one line; Keras puts the cause behind the whole config."""
+    text = str(error).rpartition("Exception encountered:")[2].strip() or type(error).__name__
+    return " ".join(text.split())[:300]
+
+
+def _find_links(group: Any, outside: list[str], found: list[Any]) -> None:
+    """Append the names of links and arrays of an HDF5 group whose data lie in other files, and the arrays in it."""
     for name in group:
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink):
@@ -144,6 +202,8 @@ def _find_links(group: Any, outside: list[str]) -> None:
             continue
         item = group.get(name)
         if isinstance(item, h5py.Group):
-            _find_links(item, outside)
-        elif isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-            outside.append(item.name)
+            _find_links(item, outside, found)
+        elif isinstance(item, h5py.Dataset):
+            found.append(item)
+            if item.external or item.is_virtual:
+                outside.append(item.name)

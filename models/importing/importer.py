@@ -77,6 +77,8 @@ def kind_of(file: Path) -> str:
         raise RefusedError(
             f"{file} is a folder without saved_model.pb; name the folder of a SavedModel, or a file"
         )
+    if not file.is_file():
+        raise RefusedError(f"{file} is not a regular file but a device, FIFO or socket; name the file itself")
     kind = SUFFIXES.get(file.suffix.lower())
     if kind is None:
         raise RefusedError(

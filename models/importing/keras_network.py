@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +19,23 @@ from models.bundle import archive_of
 from models.card import CardError
 from models.graph import GraphError, UnknownLayerError
 from models.importing.foreign import Foreign, GraphFacts, NotUnderstoodError, RefusedError, short
+from models.importing.keras2 import WAY_OUT, check_archive, check_loaded, is_keras2, modern_network
 from models.importing.measure import measured_memory
 from models.importing.shapes import check_taken, find_layout, one_of_each
 from models.keras_endings import ending_of, scored
-from models.keras_files import config_objects, read_keras, refuse_code, refuse_links
+from models.keras_files import (
+    CONFIG,
+    METADATA,
+    WEIGHTS,
+    config_objects,
+    read_config,
+    read_keras,
+    read_members,
+    refuse_code,
+    refuse_links,
+    room_of,
+    short_cause,
+)
 from models.memory import memory_per_pixel
 from models.reach import network_reach
 
@@ -80,14 +96,19 @@ def read_network(path: Path) -> keras.Model:
     Raises:
         RefusedError: If it is not one, or brings code.
     """
+    version: list[str] = []
     try:
-        model = _read_h5(path) if path.suffix in (".h5", ".hdf5") else read_keras(path, str(path))
+        read = _read_h5 if path.suffix.lower() in (".h5", ".hdf5") else _read_archive
+        model = read(path, version)
     except CardError as error:
         raise RefusedError(str(error)) from error
+    except RefusedError:
+        raise
     except Exception as error:
+        old = f", which Keras {version[0]} saved" if version and is_keras2(version[0]) else ""
+        cure = WAY_OUT if old else "save it again with this version, as network.save('network.keras')"
         raise RefusedError(
-            f"Keras {keras.__version__} cannot read {path} ({short(error)}); save it again with this version, "
-            "as network.save('network.keras')"
+            f"Keras {keras.__version__} cannot read {path}{old} ({short_cause(error)}); {cure}"
         ) from error
     if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
         raise RefusedError(
@@ -111,7 +132,7 @@ def free_size(given: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, .
     sides = f"{height or 'any'} x {width or 'any'} px"
     try:
         freed = keras.models.clone_model(
-            given, input_tensors=keras.Input((None, None, bands), name=given.inputs[0].name)
+            given, input_tensors=[keras.Input((None, None, bands), name=given.inputs[0].name)]
         )
         freed.set_weights(given.get_weights())
         same = _answers_same(given, freed, bands)
@@ -168,18 +189,51 @@ def _save(model: keras.Model, path: Path) -> None:
     path.write_bytes(archive_of(model))
 
 
-def _read_h5(path: Path) -> keras.Model:
+def _read_archive(path: Path, version: list[str]) -> keras.Model:
+    """Read a network from a ``.keras`` file; one of Keras 2 is told anew first. `version` gets what it says of its own."""
+    members = read_members(path, str(path))
+    about = read_config(members, str(path), METADATA) if METADATA in members else {}
+    version.append(str(about.get("keras_version", "")) if isinstance(about, dict) else "")
+    if not is_keras2(version[0]):
+        return read_keras(path, str(path))
+    config = read_config(members, str(path))
+    members[CONFIG] = json.dumps(modern_network(config, str(path))).encode()
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / NAME
+        with zipfile.ZipFile(again, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        model = read_keras(again, str(path))
+    with h5py.File(io.BytesIO(members[WEIGHTS]), "r") as weights:
+        check_archive(model, config, weights, str(path))
+    return model
+
+
+def _read_h5(path: Path, version: list[str]) -> keras.Model:
     """Read a network from an HDF5 file; Keras' own check of it leaves Lambda layers out."""
-    data = path.read_bytes()
-    refuse_links(data, str(path))
-    with h5py.File(io.BytesIO(data), "r") as file:
-        text = file.attrs.get("model_config")
+    refuse_links(path, str(path), room_of(path))
+    with h5py.File(path, "r") as file:
+        text, said = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
     if text is None:
         raise RefusedError(
             f"{path} holds weights without a network; save the network whole, as network.save('network.keras')"
         )
-    refuse_code([_placed(item) for item in config_objects(json.loads(text))], str(path))
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    version.append(said.decode(errors="replace") if isinstance(said, bytes) else str(said))
+    config = json.loads(text)
+    if not is_keras2(version[0]):
+        refuse_code([_placed(item) for item in config_objects(config)], str(path))
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    config = modern_network(config, str(path))
+    refuse_code([_placed(item) for item in config_objects(config)], str(path))
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / "network.h5"
+        shutil.copyfile(path, again)
+        with h5py.File(again, "r+") as file:
+            file.attrs["model_config"] = json.dumps(config)
+        model = keras.saving.load_model(again, compile=False, safe_mode=True)
+        with h5py.File(again, "r") as file:
+            check_loaded(model, file["model_weights"], str(path))
+    return model
 
 
 def _placed(item: dict[str, Any]) -> dict[str, Any]:

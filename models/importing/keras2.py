@@ -1,0 +1,213 @@
+"""Networks that Keras 2 wrote, told as Keras 3 tells them.
+
+The two differ in what the configs of layers hold, and in the modules that `.keras` files name. What Keras 3 does not
+know is left out where it says nothing of what a network answers, and refused where it does.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import h5py  # type: ignore[import-untyped]
+import keras
+import numpy as np
+
+from models.card import CardError
+
+WAY_OUT = (
+    "where it still loads, write it as a SavedModel (model.export('folder')) or to ONNX, with height and width free, and "
+    "import that"
+)
+MODELS = {
+    "Functional": "keras.src.models.functional",
+    "Model": "keras.src.models.functional",
+    "Sequential": "keras.src.models.sequential",
+}
+OPERATIONS = (
+    "TFOpLambda",
+    "SlicingOpLambda",
+    "TensorFlowOpLayer",
+    "ClassMethod",
+    "InstanceMethod",
+    "InstanceProperty",
+)
+"""Layers that Keras 2 made of calls of TensorFlow between layers."""
+NO_ANSWER = frozenset(
+    {
+        "noise_shape",
+        "seed",
+        "implementation",
+        "ragged",
+        "sparse",
+        "optional",
+        "fused",
+        "stateful",
+        "time_major",
+    }
+)
+"""What says nothing of what a network answers."""
+OF_ALL_LAYERS = frozenset(
+    {
+        "name",
+        "trainable",
+        "dtype",
+        "activity_regularizer",
+        "input_shape",
+        "batch_input_shape",
+        "batch_shape",
+        "shape",
+    }
+)
+
+
+def is_keras2(version: object) -> bool:
+    """Whether a file says that it is of Keras 1 or 2."""
+    text = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
+    return text.startswith(("1.", "2."))
+
+
+def modern_network(item: dict[str, Any], what: str) -> dict[str, Any]:
+    """Return the config of a network or layer of Keras 2 as Keras 3 would write it.
+
+    Args:
+        item: The object of the config, with ``class_name`` and ``config``.
+        what: What messages call the file.
+
+    Raises:
+        CardError: If it has something that Keras 3 lacks, or answers otherwise.
+    """
+    name, config = str(item.get("class_name")), item.get("config")
+    _refuse_lost(name, config, what)
+    if name in MODELS:
+        config = {"layers": config} if isinstance(config, list) else dict(config or {})
+        config["layers"] = [modern_network(layer, what) for layer in config.get("layers", [])]
+        made = {**item, "class_name": "Functional" if name == "Model" else name, "config": config}
+        return {**made, "module": MODELS[name]} if "module" in item else made
+    kind = getattr(keras.layers, name, None)
+    if not isinstance(kind, type) or not isinstance(config, dict) or _is_foreign(item):
+        return item
+    config = _modern_config(name, kind, config, what)
+    for inner in ("layer", "backward_layer", "cell"):
+        if isinstance(config.get(inner), dict):
+            config[inner] = modern_network(config[inner], what)
+    return {**item, "config": config, **({"module": "keras.layers"} if "module" in item else {})}
+
+
+def check_loaded(model: keras.Model, weights: Any, what: str) -> None:
+    """Check that each layer has the weights that an HDF5 file keeps under its name.
+
+    Raises:
+        CardError: If one has others.
+    """
+    kept: dict[str, list[np.ndarray]] = {}
+
+    def keep(path: str, found: Any) -> None:
+        if isinstance(found, h5py.Dataset):
+            for name in set(path.split("/")[:-1]):
+                kept.setdefault(name, []).append(found[...])
+
+    weights.visititems(keep)
+    for layer in model._flatten_layers(include_self=False):
+        leaf = layer.weights and not getattr(layer, "layers", None)
+        if leaf and layer.name in kept and not _are_same(layer.get_weights(), kept[layer.name]):
+            raise CardError(_lost_weights(what, layer.name))
+
+
+def check_archive(model: keras.Model, config: dict[str, Any], weights: Any, what: str) -> None:
+    """Check that each layer has the weights of a `.keras` file, which Keras 2 kept by class and number.
+
+    Raises:
+        CardError: If one has others.
+    """
+    groups = weights.get("layers", weights.get("_layer_checkpoint_dependencies"))
+    seen: dict[str, int] = {}
+    for item in config["config"].get("layers", []):
+        kind = _snake(item["class_name"])
+        number = seen[kind] = seen.get(kind, -1) + 1
+        group = None if groups is None else groups.get(f"{kind}_{number}" if number else kind)
+        kept: list[np.ndarray] = []
+        if group is not None:
+            group.visititems(
+                lambda _, one, kept=kept: kept.append(one[...]) if isinstance(one, h5py.Dataset) else None
+            )
+        name = item["config"].get("name", item.get("name"))
+        found = [layer for layer in model.layers if layer.name == name]
+        if found and not _are_same(found[0].get_weights(), kept):
+            raise CardError(_lost_weights(what, name))
+
+
+def _are_same(loaded: list[np.ndarray], kept: list[np.ndarray]) -> bool:
+    """Whether arrays are the same ones, in whatever order."""
+    one, other = (sorted(array.astype(np.float32).tobytes() for array in arrays) for arrays in (loaded, kept))
+    return one == other
+
+
+def _lost_weights(what: str, name: str) -> str:
+    return (
+        f"{what} was saved by Keras 2, and Keras {keras.__version__} does not give its layer {name!r} the weights that it "
+        f"had; {WAY_OUT}"
+    )
+
+
+def _snake(name: str) -> str:
+    """A class as Keras 2 names what it keeps of it."""
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
+
+
+def _is_foreign(item: dict[str, Any]) -> bool:
+    """Whether an object says that it is of others than Keras."""
+    module = item.get("module")
+    own = module is None or str(module).split(".")[0] in ("keras", "tf_keras")
+    return ">" in str(item.get("registered_name")) or not own
+
+
+def _refuse_lost(name: str, config: Any, what: str) -> None:
+    """Refuse what Keras 3 does not have, or has with other answers."""
+    called = repr(config.get("name", name)) if isinstance(config, dict) else repr(name)
+    problem = ""
+    if name in OPERATIONS:
+        function = config.get("function", called) if isinstance(config, dict) else called
+        problem = f"TensorFlow's {function} between its layers ({name}), which Keras {keras.__version__} does not read"
+    elif name in ("LocallyConnected1D", "LocallyConnected2D", "ThresholdedReLU"):
+        problem = f"the layer {called} ({name}), which Keras {keras.__version__} does not have"
+    elif isinstance(config, dict) and "hard_sigmoid" in (
+        config.get("activation"),
+        config.get("recurrent_activation"),
+    ):
+        problem = f"hard_sigmoid in its layer {called}, which has other values in Keras {keras.__version__}"
+    if problem:
+        raise CardError(f"{what} was saved by Keras 2 and has {problem}; {WAY_OUT}")
+
+
+def _modern_config(name: str, kind: type, config: dict[str, Any], what: str) -> dict[str, Any]:
+    """The config of a layer with what Keras 3 takes."""
+    taken = OF_ALL_LAYERS | set(inspect.signature(kind.__init__).parameters)  # type: ignore[misc]
+    if name == "LeakyReLU" and "alpha" in config:
+        config = {key: value for key, value in config.items() if key != "alpha"} | {
+            "negative_slope": config["alpha"]
+        }
+    made = {}
+    for key, value in config.items():
+        plain = _plain(value)
+        if key == "axis" and name == "BatchNormalization" and isinstance(plain, list) and len(plain) == 1:
+            plain = plain[0]
+        if key in taken and key != "noise_shape":
+            made[key] = plain
+        elif key not in NO_ANSWER and plain not in (None, False) and (key, plain) != ("groups", 1):
+            raise CardError(
+                f"{what} was saved by Keras 2, and its layer {config.get('name', name)!r} ({name}) has {key}={plain!r}, "
+                f"which Keras {keras.__version__} does not take; {WAY_OUT}"
+            )
+    return made
+
+
+def _plain(value: Any) -> Any:
+    """A number that was written as an array, and a policy of types that was written as an object, by themselves."""
+    if isinstance(value, dict) and value.get("type") == "ndarray":
+        return value.get("value")
+    if isinstance(value, dict) and value.get("class_name") in ("Policy", "PolicyV1", "__numpy__"):
+        inner = value.get("config", {})
+        return inner.get("name", inner.get("value")) if isinstance(inner, dict) else value
+    return value
