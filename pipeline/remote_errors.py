@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qs
 
 NO_CREDENTIALS = ("Unable to locate credentials", "DefaultCredentialsError", "Anonymous credentials cannot")
 """What libraries say that look for credentials and find none."""
@@ -41,7 +42,9 @@ def host_of(url: str) -> str:
 
 def file_name(path: str) -> str:
     """The name of a file, the last part of its path or address."""
-    if is_web(path.removeprefix("/vsicurl/")):
+    if path.lower().startswith("/vsicurl?"):
+        path = next(iter(parse_qs(path.partition("?")[2]).get("url", ())), "")
+    if is_web(path) or "/vsicurl/" in path.lower():
         path = re.split("[?#]", path, maxsplit=1)[0]
     return path.rstrip("/").rpartition("/")[2]
 

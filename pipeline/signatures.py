@@ -22,7 +22,17 @@ _PAIR = re.compile(
     rf"""([?&;#]|%3F|%26)(?:{_NAME})(?:=|%3D)(?:(?!%26)[^\s&;#"'<>\\()\[\],])*""", re.IGNORECASE
 )
 """A parameter that lets in, wherever it stands in a text: libraries name the last part of an address alone."""
-_PASSWORD = re.compile(r"""(?<=://)[^\s/@"'<>\\]+@""")
+_INSIDE = (
+    r"""(?:[^\s"'<>\\,()\[\]{};.:]|\\u[0-9a-f]{4}|[',()\[\]{};.:](?![',()\[\]{};.:]*(?:[\s"<>\\]|$)))*"""
+)
+"""The rest of an address in a text, without the marks that end a sentence, a bracket or a quotation behind it."""
+_WEB_QUERY = re.compile(rf"(\bhttps?://[^\s\"<>\\?#]*)(?:\?{_INSIDE}|#[\w.-]*={_INSIDE})", re.IGNORECASE)
+"""What follows the path of a web address, which may let in whatever it is called."""
+_QUERY_ALONE = re.compile(rf"(?<=[\w)\]])(?<!/vsicurl)\?[\w.~%$+-]+={_INSIDE}", re.IGNORECASE)
+"""The same behind the name of a file, which libraries say without its server."""
+_SETTINGS = re.compile(rf"/vsicurl\?{_INSIDE}", re.IGNORECASE)
+_ENCODED_ADDRESS = re.compile(r"[?&]url=((?:(?!%3F|%23)[^&\s])*)", re.IGNORECASE)
+_PASSWORD = re.compile(r"""(?<=://)[^\s/"<>\\?#]+@""")
 _GONE = "\0"
 
 
@@ -53,9 +63,20 @@ def _query(address: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A text in which addresses are without signatures, keys, tokens and passwords."""
+    """A text in which addresses are without what may let in: all that follows ``?``, user names and passwords.
+
+    Parameters of what is no web address go by their names: those of signatures, keys, tokens and passwords.
+    """
     text = _PASSWORD.sub("", text)
+    text = _SETTINGS.sub(_named_file, text)
+    text = _QUERY_ALONE.sub("", _WEB_QUERY.sub(r"\1", text))
     if _PAIR.search(text) is None:
         return text
     text = _PAIR.sub(lambda found: _GONE if found[1] == "?" else "", text.replace(_GONE, ""))
     return text.replace(f"{_GONE}&", "?").replace(_GONE, "")
+
+
+def _named_file(settings: re.Match[str]) -> str:
+    """A name of GDAL's with settings, of which the address alone is left."""
+    found = _ENCODED_ADDRESS.search(settings[0])
+    return f"/vsicurl?url={found[1]}" if found else "/vsicurl"

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline import files
 from pipeline.errors import ArgumentError
-from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail
+from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, show
 from pipeline.files import Listed
 from pipeline.layout import MADE, STORE
 from pipeline.made import SUFFIX as MADE_SUFFIX
@@ -52,7 +52,7 @@ def _work_of(folder: str) -> str | None:
 
 
 def _tell(record: Mapping[str, Any], words: str, options: Any, status: int = DONE) -> int:
-    print(json.dumps(record, indent=2) if options.json else words)
+    show(json.dumps(record, indent=2) if options.json else words)
     return status
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.remote_errors import file_name
 from pipeline.training.plan import TrainPlan
 from tiles.truth.polygons import PolygonTruth
 
@@ -34,7 +34,7 @@ def data_marks(plan: TrainPlan) -> dict[str, Any]:
         "values": asdict(plan.values),
         "labels": digest.hexdigest(),
         "validation chips": len(views),
-        "start": [one and Path(one).name for one in (options.start, options.encoder_weights)],
+        "start": [one and file_name(one) for one in (options.start, options.encoder_weights)],
     }
 
 

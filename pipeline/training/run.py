@@ -13,6 +13,8 @@ import numpy as np
 
 from models.card import Card, find_bundle
 from models.card_values import Scaling
+from pipeline.exits import show
+from pipeline.remote_errors import file_name
 from pipeline.training.data import data_marks, data_words
 from pipeline.training.plan import TrainPlan
 from pipeline.training.watching import Teller
@@ -52,11 +54,11 @@ def _train(plan: TrainPlan) -> Card:
     check_chip(network, plan.row, options.chips.chip)
     start = "random weights"
     if options.encoder_weights is not None:
-        start = f"encoder: {Path(options.encoder_weights).name}"
+        start = f"encoder: {file_name(options.encoder_weights)}"
     if options.start is not None:
         taken, of = take_weights(network, find_bundle(options.start))
-        start = f"{taken} of {of} layers from bundle {Path(options.start).name}"
-        print(f"weights of {taken} of {of} layers come from {options.start}")
+        start = f"{taken} of {of} layers from bundle {file_name(options.start)}"
+        show(f"weights of {taken} of {of} layers come from {options.start}")
     folder = Path(options.work_folder)
     own = input_scaling(plan.row.encoder, len(plan.bands))
     data = training_data(plan, own)
