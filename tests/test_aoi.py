@@ -9,6 +9,7 @@ import shapely
 from truth_cases import SMALL, as_file, blobs, in_crs
 
 from tiles.aoi import AreaOfInterest, area_on, clip_thing, sheets_in, sheets_that_see, tiles_that_see
+from tiles.instances import Ref
 from tiles.lattice import Halo, Lattice
 from tiles.things import Thing
 from tiles.window import Window
@@ -141,10 +142,10 @@ def test_an_area_between_pixel_centres_holds_none():
 def test_things_are_cut_to_the_area():
     area = AreaOfInterest(np.array([shapely.box(0, 0, 12, 100)], object))
     mask = np.ones((5, 8), bool)
-    thing = Thing(1, 200, ((Window(3, 10, 5, 8), mask),), ())
+    thing = Thing(1, 200, ((Window(3, 10, 5, 8), mask),), (), Ref(0, 0, 0))
     cut = clip_thing(thing, area)
     assert cut is not None and cut.parts[0][0] == Window(3, 10, 5, 2) and (cut.label, cut.score) == (1, 200)
-    assert clip_thing(Thing(1, 200, ((Window(3, 12, 5, 8), mask),), ()), area) is None
+    assert clip_thing(Thing(1, 200, ((Window(3, 12, 5, 8), mask),), (), Ref(0, 0, 0)), area) is None
     parts = ((Window(3, 4, 5, 8), mask), (Window(3, 12, 5, 8), mask))
-    cut = clip_thing(Thing(1, 200, parts, ((0, 0), (0, 1))), area)
+    cut = clip_thing(Thing(1, 200, parts, ((0, 0), (0, 1)), Ref(0, 0, 0)), area)
     assert cut is not None and cut.cores == ((0, 0),) and len(cut.parts) == 1

@@ -16,7 +16,7 @@ from planted_things import Detector, disk, find_things, mask_of, plant, random_s
 
 from tiles.features import FeatureOptions
 from tiles.georef import Georef
-from tiles.instances import tighten
+from tiles.instances import Ref, tighten
 from tiles.lattice import Halo, Lattice
 from tiles.paint import paint, patches
 from tiles.stitch import NODATA
@@ -26,18 +26,19 @@ from tiles.window import Window
 
 OPTIONS = FeatureOptions("scene", dict(enumerate(("nothing", "roof", "tank"))))
 ALL = Window(0, 0, 150, 170)
+FIRST = Ref(0, 0, 0)
 
 
 def lattice_of(shape, core=32, halo=16, sheet_cores=2):
     return Lattice(*shape, core, Halo(*[halo] * 4), sheet_cores)
 
 
-def thing_of(mask, label=1, score=200):
+def thing_of(mask, label=1, score=200, ref=FIRST):
     window, cut = tighten(Window(0, 0, *mask.shape), mask)
-    return Thing(label, score, ((window, cut),), ())
+    return Thing(label, score, ((window, cut),), (), ref)
 
 
-def in_cores(mask, lattice, label=1, score=200):
+def in_cores(mask, lattice, label=1, score=200, ref=FIRST):
     """A thing that every core has a part of."""
     parts, cores = [], []
     rows, cols = lattice.shape
@@ -47,7 +48,7 @@ def in_cores(mask, lattice, label=1, score=200):
         if tight is not None:
             parts.append(tight)
             cores.append(tile)
-    return Thing(label, score, tuple(parts), tuple(cores))
+    return Thing(label, score, tuple(parts), tuple(cores), ref)
 
 
 def gdal_regions(mask):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -145,4 +145,4 @@ def clip_thing(thing: Thing, area: AreaOfInterest) -> Thing | None:
     if not kept:
         return None
     left = tuple(core for core, _ in kept if core is not None)
-    return Thing(thing.label, thing.score, tuple(part for _, part in kept), left)
+    return replace(thing, parts=tuple(part for _, part in kept), cores=left)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tiles.instances import Ref
 from tiles.stitch import LabelMap, masked
 from tiles.things import Part, Thing
 from tiles.window import Window
@@ -20,12 +21,18 @@ class Patch(NamedTuple):
         label: Class of the thing.
         window: Bounding rectangle of its pixels on the sheet, in pixels of the raster.
         bits: Its pixels there, as `numpy.packbits` packs them row by row.
+        ref: Name of the thing: its first view.
+        pixels: Number of pixels of the whole thing.
+        bounds: Bounding rectangle of the whole thing.
     """
 
     rank: tuple[int, int, int]
     label: int
     window: Window
     bits: bytes
+    ref: Ref
+    pixels: int
+    bounds: Window
 
     def mask(self) -> np.ndarray:
         """Its pixels, bool, with the shape of `window`."""
@@ -45,6 +52,7 @@ def patches(thing: Thing, side: int) -> Iterator[tuple[tuple[int, int], Patch]]:
     """
     first = min(_first_pixel(part) for part in thing.parts)
     rank = (thing.score, -first[0], -first[1])
+    whole = thing.ref, thing.pixels, thing.bounds
     for window, mask in thing.parts:
         for row in range(window.row_off // side, (window.row_end - 1) // side + 1):
             for col in range(window.col_off // side, (window.col_end - 1) // side + 1):
@@ -53,7 +61,7 @@ def patches(thing: Thing, side: int) -> Iterator[tuple[tuple[int, int], Patch]]:
                     continue
                 piece = mask[shared.within(window)]
                 if piece.any():
-                    yield (row, col), Patch(rank, thing.label, shared, np.packbits(piece).tobytes())
+                    yield (row, col), Patch(rank, thing.label, shared, np.packbits(piece).tobytes(), *whole)
 
 
 def _first_pixel(part: Part) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -25,12 +26,24 @@ class Thing:
         score: How sure the network is, 1 to 255.
         parts: Its pixels; the windows do not overlap. One part, or one for each core where no tile saw it whole.
         cores: Row and column of the core that each part lies in; empty where there is one part.
+        ref: Its first view, which names it.
     """
 
     label: int
     score: int
     parts: tuple[Part, ...]
     cores: tuple[tuple[int, int], ...]
+    ref: Ref
+
+    @property
+    def pixels(self) -> int:
+        """Return the number of its pixels."""
+        return sum(int(np.count_nonzero(mask)) for _, mask in self.parts)
+
+    @property
+    def bounds(self) -> Window:
+        """Return its bounding rectangle."""
+        return reduce(hull, (window for window, _ in self.parts))
 
 
 def gather_views(links: Iterable[Link]) -> list[tuple[Ref, ...]]:
@@ -88,7 +101,7 @@ def settle(views: Sequence[TileInstance], lattice: Lattice) -> Thing:
     whole = [view for view in views if view.whole]
     if whole or len(views) == 1:
         best = max(whole or views, key=lambda view: (view.room, view.score))
-        return Thing(best.label, best.score, ((best.window, best.mask),), ())
+        return Thing(best.label, best.score, ((best.window, best.mask),), (), views[0].ref)
     weights = [view.pixels() for view in views]
     score = sum(view.score * weight for view, weight in zip(views, weights, strict=True)) // sum(weights)
     parts: dict[tuple[int, int], Part] = {}
@@ -97,7 +110,7 @@ def settle(views: Sequence[TileInstance], lattice: Lattice) -> Thing:
         part = _union(owner or views, lattice.core_window(*tile))
         if part is not None:
             parts[tile] = part
-    return Thing(views[0].label, score, tuple(parts.values()), tuple(parts))
+    return Thing(views[0].label, score, tuple(parts.values()), tuple(parts), views[0].ref)
 
 
 def _cores_under(views: Sequence[TileInstance], lattice: Lattice) -> list[tuple[int, int]]:
