@@ -1,8 +1,9 @@
 """The second half for detectors: what single tiles found becomes things, their polygons and the label map.
 
 Neighbouring sheets compare what their tiles found; the links of a raster say which views are of one thing; each
-thing is settled in the sheet of its first view; every sheet is painted from the things that it shows. Masks stay
-in the store and in files, links and records travel.
+thing is settled in the sheet of its first view; things of which another one has most of the pixels are left out;
+every sheet is painted from the things that it shows. Masks stay in the store and in files; links, overlaps and
+records travel.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, product
 from typing import Any
 
 import apache_beam as beam
@@ -19,9 +20,9 @@ from apache_beam.metrics import Metrics
 
 from pipeline import files
 from pipeline.aoi import clipped
-from pipeline.feature_files import feature_options
+from pipeline.feature_files import FeatureRecord, feature_options
 from pipeline.layout import RunFolder, prediction_store
-from pipeline.made import Made, MadeBefore, Settled, make_features
+from pipeline.made import InstanceFeatures, Made, MadeBefore, SettledPatches, make_features
 from pipeline.plan import Plan
 from pipeline.raster_plan import Place
 from pipeline.sheets import Sheet, SheetRecord
@@ -31,16 +32,21 @@ from pipeline.tally import Tally
 from pipeline.vectorize import VectorRecord
 from tiles.aoi import clip_thing, tiles_that_see
 from tiles.codes import CodedLabels
-from tiles.handed_on import pack_links, pack_patches, unpack_links, unpack_patches
+from tiles.handed_on import (
+    pack_links,
+    pack_overlaps,
+    pack_patches,
+    unpack_links,
+    unpack_overlaps,
+    unpack_patches,
+)
 from tiles.instances import Ref, SheetInstances, TileInstance
 from tiles.links import later_neighbours, link_sheet
 from tiles.paint import Patch, paint, patches
 from tiles.stitch import LabelMap
+from tiles.suppress import overlaps, suppress
 from tiles.thing_features import thing_features
 from tiles.things import Thing, gather_views, settle
-
-PATCHES = "patches"
-"""Tag of the output with the files of patches."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +91,32 @@ def join_instances(
         | "LinksOfRaster" >> beam.GroupByKey()
         | "GatherViews" >> beam.FlatMap(settlements, plan)
         | "SpreadSettlements" >> beam.Reshuffle()
-        | "Settle" >> beam.ParDo(SettleSheets(plan, folder)).with_outputs(PATCHES, main="features")
+    )
+    shown = settled | "Settle" >> beam.ParDo(SettleSheets(plan, folder))
+    left_out = (
+        shown
+        | "PatchesOfSheet" >> beam.GroupByKey()
+        | "Overlap" >> beam.ParDo(OverlapSheets(folder))
+        | "OverlapsOfRaster" >> beam.GroupByKey()
+        | "Suppress" >> beam.FlatMap(suppressed, plan)
+    )
+    features = (
+        {
+            "settlement": settled | "KeyOfSettlement" >> beam.Map(lambda one: (one.sheet, one)),
+            "left_out": left_out,
+        }
+        | "InstancesOfSheet" >> beam.CoGroupByKey()
+        | "Describe" >> beam.ParDo(DescribeInstances(plan, folder))
     )
     sheets = segmented | "KeyOfSheet" >> beam.Map(
         lambda record: ((record.raster, record.row, record.col), record)
     )
     painted = (
-        {"record": sheets, "patches": settled[PATCHES]}
-        | "PatchesOfSheet" >> beam.CoGroupByKey()
+        {"record": sheets, "patches": shown, "left_out": left_out}
+        | "LayersOfSheet" >> beam.CoGroupByKey()
         | "Paint" >> beam.ParDo(PaintSheets(plan, folder))
     )
-    return painted, settled.features
+    return painted, features
 
 
 def neighbourhoods(element: tuple[int, Iterable[SheetRecord]], plan: Plan) -> Iterator[Neighbourhood]:
@@ -187,8 +208,34 @@ def settlements(
         yield Settlement((raster, *place), own, away, {near: keys[near] for near in needed})
 
 
+class Settling:
+    """Makes things of the views of one sheet's settlement, and names what is made of them."""
+
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+        self._plan = plan
+        self._store = StoredInstances(plan)
+        self.made = MadeBefore(folder.made, plan.polygons())
+
+    def things(self, element: Settlement) -> list[Thing]:
+        """Settle the things of a sheet, in the order of their views."""
+        raster, row, col = element.sheet
+        lattice = self._plan.lattice(raster)
+        stored = {place: self._store.load(raster, key) for place, key in element.keys.items()}
+        views = {view.ref: view for found in stored.values() for view in found.instances}
+        grouped = {ref for group in element.groups for ref in group} | element.elsewhere
+        alone = [(view.ref,) for view in stored[row, col].instances if view.ref not in grouped]
+        return [settle([views[ref] for ref in group], lattice) for group in sorted([*element.groups, *alone])]
+
+    def key(self, element: Settlement, *parts: object) -> str:
+        """Name what is made of a settlement and other parts: by what the tiles have found, and the area of interest."""
+        raster, *place = element.sheet
+        area = self._plan.rasters[raster].area
+        found = (element.groups, sorted(element.elsewhere), sorted(element.keys.items()), area)
+        return self.made.key(raster, place, [repr((found, parts)).encode()])
+
+
 class SettleSheets(beam.DoFn):
-    """Makes things of views: raster -> `FeatureRecord`, and under `PATCHES` sheet -> file of patches."""
+    """Makes things of views: `Settlement` -> sheet -> file of patches of the things that one sheet settles."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
@@ -197,44 +244,101 @@ class SettleSheets(beam.DoFn):
 
     def setup(self) -> None:
         """Find the store, and what was settled before."""
-        self._store = StoredInstances(self._plan)
-        self._made = MadeBefore(self._folder.made, self._plan.polygons())
+        self._settling = Settling(self._plan, self._folder)
 
-    def process(self, element: Settlement) -> Iterator[Any]:
-        """Settle the things of one sheet, unless that was done before; they are written as features and as patches."""
+    def process(self, element: Settlement) -> Iterator[tuple[Sheet, str]]:
+        """Settle the things of one sheet, unless that was done before."""
         start = time.perf_counter()
         raster, row, col = element.sheet
-        key = self._key(element)
-        settled = self._made.get(key, Settled)
+        key = self._settling.key(element, "patches")
+        settled = self._settling.made.get(key, SettledPatches)
         if settled is None:
-            things = self._things(element)
-            settled = Settled(self._features(raster, things), self._patches(raster, things))
-            self._made.put(key, settled)
-        for first_row, made in settled.features.items():
-            record = made.at(self._folder.thing_features(raster, row, col, first_row))
-            if record is not None:
-                yield raster, record
+            settled = SettledPatches(self._patches(raster, self._settling.things(element)))
+            self._settling.made.put(key, settled)
         for place, pieces in settled.patches.items():
             path = self._folder.patches(raster, row, col, place)
             files.write_bytes(path, pack_patches(pieces))
-            yield beam.pvalue.TaggedOutput(PATCHES, ((raster, *place), path))
+            yield (raster, *place), path
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
-    def _key(self, element: Settlement) -> str:
-        """The name of what is settled: by what the tiles have found, what belongs together, and the area of interest."""
-        raster, *place = element.sheet
-        area = self._plan.rasters[raster].area
-        parts = (element.groups, sorted(element.elsewhere), sorted(element.keys.items()), area)
-        return self._made.key(raster, place, [repr(parts).encode()])
+    def _patches(self, raster: int, things: list[Thing]) -> dict[Place, list[Patch]]:
+        side = self._plan.lattice(raster).sheet_side
+        shown: dict[Place, list[Patch]] = {}
+        for thing in things:
+            for place, patch in patches(thing, side):
+                shown.setdefault(place, []).append(patch)
+        return shown
 
-    def _things(self, element: Settlement) -> list[Thing]:
-        raster, row, col = element.sheet
-        lattice = self._plan.lattice(raster)
-        stored = {place: self._store.load(raster, key) for place, key in element.keys.items()}
-        views = {view.ref: view for found in stored.values() for view in found.instances}
-        grouped = {ref for group in element.groups for ref in group} | element.elsewhere
-        alone = [(view.ref,) for view in stored[row, col].instances if view.ref not in grouped]
-        return [settle([views[ref] for ref in group], lattice) for group in sorted([*element.groups, *alone])]
+
+class OverlapSheets(beam.DoFn):
+    """Compares instances pixel by pixel: sheet -> files of patches becomes raster -> file of overlaps."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._timer = Metrics.distribution("terraseam", "overlap_ms")
+
+    def process(self, element: tuple[Sheet, Iterable[str]]) -> Iterator[tuple[int, str]]:
+        """Compare the instances on one sheet."""
+        start = time.perf_counter()
+        sheet, paths = element
+        found = overlaps(_patches_in(paths))
+        if found:
+            path = self._folder.overlaps(*sheet)
+            files.write_bytes(path, pack_overlaps(found))
+            yield sheet[0], path
+        self._timer.update(round((time.perf_counter() - start) * 1000))
+
+
+def _patches_in(paths: Iterable[str]) -> list[Patch]:
+    return [patch for path in paths for patch in unpack_patches(files.read_bytes(path))]
+
+
+def suppressed(element: tuple[int, Iterable[str]], plan: Plan) -> Iterator[tuple[Sheet, Ref]]:
+    """Name the instances of a raster that show again what others show, for each sheet that has to do with them."""
+    raster, paths = element
+    lattice = plan.lattice(raster)
+    side = lattice.sheet_side
+    for one in suppress(
+        [found for path in sorted(paths) for found in unpack_overlaps(files.read_bytes(path))]
+    ):
+        rows = range(one.bounds.row_off // side, (one.bounds.row_end - 1) // side + 1)
+        cols = range(one.bounds.col_off // side, (one.bounds.col_end - 1) // side + 1)
+        for place in sorted({*product(rows, cols), lattice.sheet_of(one.ref.tile)}):
+            yield (raster, *place), one.ref
+
+
+class DescribeInstances(beam.DoFn):
+    """Makes features of things: sheet -> (`Settlement`, things to leave out) becomes raster -> `FeatureRecord`."""
+
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._timer = Metrics.distribution("terraseam", "describe_ms")
+
+    def setup(self) -> None:
+        """Find the store, and what was made before."""
+        self._settling = Settling(self._plan, self._folder)
+
+    def process(
+        self, element: tuple[Sheet, Mapping[str, Iterable[Any]]]
+    ) -> Iterator[tuple[int, FeatureRecord]]:
+        """Describe the things that one sheet settles, unless that was done before."""
+        start = time.perf_counter()
+        (raster, row, col), parts = element
+        sheet_of = self._plan.lattice(raster).sheet_of
+        left_out = {ref for ref in parts["left_out"] if sheet_of(ref.tile) == (row, col)}
+        for settlement in parts["settlement"]:  # none where what is left out only reaches into the sheet
+            key = self._settling.key(settlement, "features", sorted(left_out))
+            described = self._settling.made.get(key, InstanceFeatures)
+            if described is None:
+                things = [one for one in self._settling.things(settlement) if one.ref not in left_out]
+                described = InstanceFeatures(self._features(raster, things))
+                self._settling.made.put(key, described)
+            for first_row, made in described.features.items():
+                record = made.at(self._folder.thing_features(raster, row, col, first_row))
+                if record is not None:
+                    yield raster, record
+        self._timer.update(round((time.perf_counter() - start) * 1000))
 
     def _features(self, raster: int, things: list[Thing]) -> dict[int, Made]:
         lattice, georef = self._plan.lattice(raster), self._plan.rasters[raster].georef
@@ -250,17 +354,9 @@ class SettleSheets(beam.DoFn):
         rows = groupby(made, key=lambda feature: feature.first[0] // lattice.sheet_side)
         return {first_row: make_features(first_row, list(group), georef) for first_row, group in rows}
 
-    def _patches(self, raster: int, things: list[Thing]) -> dict[Place, list[Patch]]:
-        side = self._plan.lattice(raster).sheet_side
-        shown: dict[Place, list[Patch]] = {}
-        for thing in things:
-            for place, patch in patches(thing, side):
-                shown.setdefault(place, []).append(patch)
-        return shown
-
 
 class PaintSheets(beam.DoFn):
-    """Paints label maps: sheet -> (`SheetRecord`, files of patches) becomes raster -> `VectorRecord`."""
+    """Paints label maps: sheet -> (`SheetRecord`, files of patches, things left out) becomes raster -> `VectorRecord`."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
@@ -278,7 +374,8 @@ class PaintSheets(beam.DoFn):
         start = time.perf_counter()
         (raster, row, col), parts = element
         for record in parts["record"]:  # none where a thing hangs over into a sheet that is not worked on
-            pieces = [piece for path in parts["patches"] for piece in unpack_patches(files.read_bytes(path))]
+            left_out = set(parts["left_out"])
+            pieces = [piece for piece in _patches_in(parts["patches"]) if piece.ref not in left_out]
             window = self._plan.lattice(raster).sheet_window(row, col)
             stored = self._store.load(raster, record.key)
             label_map = paint(window, pieces, stored.valid, self._plan.card.background or 0)

@@ -111,6 +111,10 @@ class RunFolder:
         """What a sheet shows of the things that sheet (`row`, `col`) settles."""
         return files.join(self.path, "patches", f"{raster}_{row}_{col}_on_{sheet[0]}_{sheet[1]}.patches")
 
+    def overlaps(self, raster: int, row: int, col: int) -> str:
+        """The pixels of a sheet that two instances have."""
+        return files.join(self.path, "overlaps", f"{raster}_{row}_{col}.overlaps")
+
     def painted(self, raster: int, row: int, col: int) -> str:
         """The label map of a sheet, painted from things."""
         return files.join(self.path, "painted", f"{raster}_{row}_{col}.sheet")

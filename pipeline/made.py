@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, pairwise
 from typing import TypeVar
@@ -36,12 +36,12 @@ from tiles.paint import Patch
 from tiles.regions import Regions
 from tiles.seams import SeamSummary
 
-MADE_VERSION = 3
+MADE_VERSION = 4
 """Raised by hand when other features or fragments can be made of the same label maps, or are kept in another form."""
 
 SUFFIX = ".made"
 
-T = TypeVar("T", "Made", "Settled")
+T = TypeVar("T", "Made", "SettledPatches", "InstanceFeatures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,44 +90,78 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What one sheet has settled of instances.
+class SettledPatches:
+    """What sheets show of the instances that one sheet has settled.
 
     Attributes:
-        features: Features of its things, by the row of sheets that their first pixels lie in.
-        patches: What of its things is painted on each sheet.
+        patches: What is painted of them on each sheet, by its row and column.
     """
 
-    features: dict[int, Made]
     patches: dict[tuple[int, int], list[Patch]]
 
     def to_bytes(self) -> bytes:
-        """All of it as bytes."""
-        contents = [made.to_bytes() for made in self.features.values()]
-        contents += [pack_patches(patches) for patches in self.patches.values()]
-        said = [list(self.features), [list(place) for place in self.patches], list(map(len, contents))]
-        return pack_parts("settled", {"contents": b"".join(contents)}, said)
+        """Return all of it as bytes."""
+        return _pack_list(
+            "patches of instances", list(self.patches), map(pack_patches, self.patches.values())
+        )
 
     @classmethod
-    def from_bytes(cls, packed: bytes) -> Settled:
-        """What `to_bytes` made bytes of.
+    def from_bytes(cls, packed: bytes) -> SettledPatches:
+        """Return what `to_bytes` made bytes of.
 
         Raises:
             ArraysError: If they are damaged.
         """
-        parts, said = unpack_parts("settled", packed, ["contents"])
-        try:
-            rows = [int(row) for row in said[0]]
-            places = [(int(row), int(col)) for row, col in said[1]]
-            ends = [0, *accumulate(int(size) for size in said[2])]
-        except (TypeError, ValueError, IndexError) as error:
-            raise ArraysError(f"what was settled is damaged ({error})") from error
-        contents = [parts["contents"][start:end] for start, end in pairwise(ends)]
-        if len(contents) != len(rows) + len(places):
-            raise ArraysError(f"{len(contents)} contents for {len(rows)} rows and {len(places)} sheets")
-        features = {row: Made.from_bytes(content) for row, content in zip(rows, contents, strict=False)}
-        patches = map(unpack_patches, contents[len(rows) :])
-        return cls(features, dict(zip(places, patches, strict=True)))
+        places, contents = _unpack_list("patches of instances", packed, 2)
+        return cls(
+            {(row, col): unpack_patches(part) for (row, col), part in zip(places, contents, strict=True)}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceFeatures:
+    """Features of the instances that one sheet has settled.
+
+    Attributes:
+        features: Features by the row of sheets that their first pixels lie in.
+    """
+
+    features: dict[int, Made]
+
+    def to_bytes(self) -> bytes:
+        """Return all of it as bytes."""
+        rows = [(row,) for row in self.features]
+        return _pack_list("features of instances", rows, (made.to_bytes() for made in self.features.values()))
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> InstanceFeatures:
+        """Return what `to_bytes` made bytes of.
+
+        Raises:
+            ArraysError: If they are damaged.
+        """
+        rows, contents = _unpack_list("features of instances", packed, 1)
+        return cls({row: Made.from_bytes(part) for (row,), part in zip(rows, contents, strict=True)})
+
+
+def _pack_list(kind: str, names: Sequence[tuple[int, ...]], contents: Iterable[bytes]) -> bytes:
+    """Pack contents that are named by numbers."""
+    parts = list(contents)
+    return pack_parts(kind, {"contents": b"".join(parts)}, [list(map(list, names)), list(map(len, parts))])
+
+
+def _unpack_list(kind: str, packed: bytes, numbers: int) -> tuple[list[tuple[int, ...]], list[bytes]]:
+    """Return the names, of so many numbers each, and the contents that `_pack_list` packed."""
+    parts, said = unpack_parts(kind, packed, ["contents"])
+    try:
+        names = [tuple(int(number) for number in name) for name in said[0]]
+        ends = [0, *accumulate(int(size) for size in said[1])]
+    except (TypeError, ValueError, IndexError) as error:
+        raise ArraysError(f"the {kind} are damaged ({error})") from error
+    contents = [parts["contents"][start:end] for start, end in pairwise(ends)]
+    if len(contents) != len(names) or {len(name) for name in names} - {numbers}:
+        raise ArraysError(f"{len(contents)} contents for {len(names)} names of {kind}")
+    return names, contents
 
 
 def make_regions(
@@ -212,7 +246,7 @@ class MadeBefore:
         files.touch(path)
         return found
 
-    def put(self, key: str, made: Made | Settled) -> None:
+    def put(self, key: str, made: Made | SettledPatches | InstanceFeatures) -> None:
         """Keep what was made, whole or not at all."""
         packed = made.to_bytes()
         files.write_bytes(self._path(key), seal(packed, key, kind="made"), packed)

@@ -16,7 +16,7 @@ from places import ROOT
 from vectorize_cases import patches, vectorize, write_labels
 
 from pipeline.feature_files import FeatureRecord
-from pipeline.made import Made, Settled
+from pipeline.made import InstanceFeatures, Made, SettledPatches
 from tiles import handed_on
 from tiles.arrays import ArraysError, pack_arrays, unpack_arrays
 from tiles.codes import CodedLabels
@@ -26,6 +26,7 @@ from tiles.links import Link
 from tiles.paint import Patch
 from tiles.seams import unite
 from tiles.sieve import sieve_sheet
+from tiles.suppress import Candidate, Overlap
 from tiles.trace import frame
 from tiles.window import Window
 
@@ -43,8 +44,16 @@ def sieved():
 
 
 PATCHES = [
-    Patch((200, -3, -4), 2, Window(3, 4, 3, 5), np.packbits(np.eye(3, 5, dtype=bool)).tobytes()),
-    Patch((9, -1, 0), 1, Window(1, 0, 1, 1), b"\x80"),
+    Patch(
+        (200, -3, -4),
+        2,
+        Window(3, 4, 3, 5),
+        np.packbits(np.eye(3, 5, dtype=bool)).tobytes(),
+        Ref(0, 1, 2),
+        7,
+        Window(3, 4, 5, 5),
+    ),
+    Patch((9, -1, 0), 1, Window(1, 0, 1, 1), b"\x80", Ref(0, 0, 3), 1, Window(1, 0, 1, 1)),
 ]
 LINKS = [
     Link(Ref(0, 1, 2), Ref(0, 2, 0), 1 / 3, True, (False, True)),
@@ -55,7 +64,13 @@ RECORD = FeatureRecord("", 3, 2, 0.1 + 0.2, {"roof, \u00e4": 2}, {"roof, \u00e4"
 
 FRAGMENTS, HOMES, SUMMARY = max(traced(), key=lambda one: len(one[0].parts.ring_offsets))
 MADE = Made(RECORD, b"features", b"fragments", SUMMARY)
-SETTLED = Settled({3: MADE, 4: Made(None, b"")}, {(0, 1): PATCHES, (2, 0): []})
+SETTLED = SettledPatches({(0, 1): PATCHES, (2, 0): []})
+FEATURES = InstanceFeatures({3: MADE, 4: Made(None, b"")})
+CANDIDATES = [
+    Candidate(Ref(0, 1, 2), (200, -3, -4), 7, Window(3, 4, 5, 5)),
+    Candidate(Ref(2, 0, 1), (9, 0, -1), 6, Window(0, 1, 9, 6)),
+]
+OVERLAPS = [Overlap(*CANDIDATES, 5)]
 KINDS = {
     "sent": ((FRAGMENTS, HOMES), lambda pair: handed_on.pack_sent(*pair), handed_on.unpack_sent),
     "fragments": (FRAGMENTS, Fragments.to_bytes, Fragments.from_bytes),
@@ -66,7 +81,9 @@ KINDS = {
     "no links": ([], handed_on.pack_links, handed_on.unpack_links),
     "patches": (PATCHES, handed_on.pack_patches, handed_on.unpack_patches),
     "made": (MADE, Made.to_bytes, Made.from_bytes),
-    "settled": (SETTLED, Settled.to_bytes, Settled.from_bytes),
+    "settled": (SETTLED, SettledPatches.to_bytes, SettledPatches.from_bytes),
+    "described": (FEATURES, InstanceFeatures.to_bytes, InstanceFeatures.from_bytes),
+    "overlaps": (OVERLAPS, handed_on.pack_overlaps, handed_on.unpack_overlaps),
 }
 
 
@@ -110,7 +127,7 @@ def test_bytes_that_are_something_else_are_an_error_and_nothing_is_run(kind, tmp
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("kind", ["summary", "sieve", "patches", "fragments"])
+@pytest.mark.parametrize("kind", ["summary", "sieve", "patches", "overlaps", "fragments"])
 def test_numbers_that_do_not_go_together_are_an_error(kind):
     wrong = {
         "summary": lambda: pack_arrays(
@@ -118,6 +135,7 @@ def test_numbers_that_do_not_go_together_are_an_error(kind):
         ),
         "sieve": lambda: handed_on.pack_sieve(replace(sieved(), numbers=sieved().numbers + 1_000_000)),
         "patches": lambda: handed_on.pack_patches([PATCHES[0]._replace(bits=b"\x80")]),
+        "overlaps": lambda: pack_arrays("overlaps", {"table": np.zeros((1, 23), np.int64)}),
         "fragments": lambda: with_rings_reversed(FRAGMENTS),
     }
     with pytest.raises(ArraysError):

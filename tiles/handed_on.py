@@ -15,6 +15,7 @@ from tiles.links import Link
 from tiles.paint import Patch
 from tiles.seams import Homes, SeamSummary
 from tiles.sieve import Patches, SheetSieve, SieveSummary
+from tiles.suppress import Candidate, Overlap
 from tiles.window import Window
 
 _CODES = "u1,u2,u4"
@@ -157,6 +158,44 @@ def unpack_sieve(packed: bytes) -> SheetSieve:
     return SheetSieve(_coded(arrays), numbers, summary)
 
 
+def pack_overlaps(overlaps: Sequence[Overlap]) -> bytes:
+    """Pack overlaps of instances."""
+    rows = [(*_row(one.first), *_row(one.second), one.pixels) for one in overlaps]
+    return pack_arrays("overlaps", {"table": np.array(rows, np.int64).reshape(-1, _OVERLAP_COLUMNS)})
+
+
+def unpack_overlaps(packed: bytes) -> list[Overlap]:
+    """Return the overlaps that `pack_overlaps` packed.
+
+    Raises:
+        ArraysError: If they are damaged.
+    """
+    arrays, _ = unpack_arrays("overlaps", packed, {"table": ("i8", None, _OVERLAP_COLUMNS)})
+    table = arrays["table"]
+    _check(_are_windows(table[:, 7:11]) and _are_windows(table[:, 18:22]), "windows of overlaps")
+    return [Overlap(_candidate(row[:11]), _candidate(row[11:22]), row[22]) for row in table.tolist()]
+
+
+_PATCH_COLUMNS, _OVERLAP_COLUMNS = 16, 23
+
+
+def _row(candidate: Candidate) -> tuple[int, ...]:
+    return (*candidate.ref, *candidate.rank, candidate.pixels, *_corners(candidate.bounds))
+
+
+def _candidate(row: list[int]) -> Candidate:
+    return Candidate(Ref(*row[:3]), (row[3], row[4], row[5]), row[6], Window(*row[7:]))
+
+
+def _corners(window: Window) -> tuple[int, int, int, int]:
+    return window.row_off, window.col_off, window.height, window.width
+
+
+def _are_windows(table: np.ndarray) -> bool:
+    """Return whether rows of a table are windows: row, column, height and width, of which the last two are above 0."""
+    return bool((table[:, 2:] > 0).all() and (table < 1 << 31).all())
+
+
 def pack_links(links: Sequence[Link]) -> bytes:
     """Links of instances as bytes."""
     arrays = {
@@ -184,13 +223,13 @@ def unpack_links(packed: bytes) -> list[Link]:
 
 
 def pack_patches(patches: Iterable[Patch]) -> bytes:
-    """Patches as bytes: rank, label and window of each, and the bits of all."""
+    """Patches as bytes: all numbers of each as a row of a table, and the bits of all."""
     rows, bits = [], []
     for patch in patches:
-        window = patch.window
-        rows.append((*patch.rank, patch.label, window.row_off, window.col_off, window.height, window.width))
+        whole = (*patch.ref, patch.pixels, *_corners(patch.bounds))
+        rows.append((*patch.rank, patch.label, *_corners(patch.window), *whole))
         bits.append(patch.bits)
-    table = np.array(rows, np.int64).reshape(-1, 8)
+    table = np.array(rows, np.int64).reshape(-1, _PATCH_COLUMNS)
     return pack_arrays("patches", {"table": table, "bits": byte_array(b"".join(bits))})
 
 
@@ -200,13 +239,21 @@ def unpack_patches(packed: bytes) -> list[Patch]:
     Raises:
         ArraysError: If they are damaged.
     """
-    arrays, _ = unpack_arrays("patches", packed, {"table": ("i8", None, 8), "bits": _BYTES})
+    arrays, _ = unpack_arrays("patches", packed, {"table": ("i8", None, _PATCH_COLUMNS), "bits": _BYTES})
     table, bits = arrays["table"], as_bytes(arrays["bits"])
-    _check(bool((table[:, 6:] > 0).all() and (table[:, 4:] < 1 << 31).all()), "windows of patches")
+    _check(_are_windows(table[:, 4:8]) and _are_windows(table[:, 12:]), "windows of patches")
     ends = np.cumsum((table[:, 6] * table[:, 7] + 7) // 8).tolist()
     _check((ends[-1] if ends else 0) == len(bits), "bits of patches")
     return [
-        Patch((row[0], row[1], row[2]), row[3], Window(*row[4:]), bits[start:end])
+        Patch(
+            (row[0], row[1], row[2]),
+            row[3],
+            Window(*row[4:8]),
+            bits[start:end],
+            Ref(*row[8:11]),
+            row[11],
+            Window(*row[12:]),
+        )
         for row, start, end in zip(table.tolist(), [0, *ends], ends, strict=False)
     ]
 

@@ -104,10 +104,10 @@ def suppress(found: Iterable[Overlap]) -> list[Candidate]:
         shared[first.ref, second.ref] += pixels
         candidates[first.ref], candidates[second.ref] = first, second
     doubles: dict[Ref, list[Ref]] = defaultdict(list)
-    for (first, second), pixels in shared.items():
-        if 3 * pixels >= candidates[first].pixels + candidates[second].pixels:
-            doubles[first].append(second)
-            doubles[second].append(first)
+    for (one, other), pixels in shared.items():
+        if 3 * pixels >= candidates[one].pixels + candidates[other].pixels:
+            doubles[one].append(other)
+            doubles[other].append(one)
     left_out: set[Ref] = set()
     for ref in sorted(
         doubles, key=lambda ref: (candidates[ref].rank, candidates[ref].pixels, ref), reverse=True
