@@ -51,6 +51,27 @@ class PlantedDetector(Engine):
         return [ChipAnswer(things, full=len(things) >= self.room) for things in found]
 
 
+class StutteringDetector(PlantedDetector):
+    """Finds each small thing once more, less surely and without its upper quarter."""
+
+    def instances(self, chips):
+        return [
+            ChipAnswer(
+                (*answer.instances, *map(self._again, filter(self._is_small, answer.instances))), answer.full
+            )
+            for answer in super().instances(chips)
+        ]
+
+    @staticmethod
+    def _is_small(thing):
+        return max(thing.mask.shape) <= 96
+
+    @staticmethod
+    def _again(thing):
+        cut = len(thing.mask) // 4
+        return replace(thing, row=thing.row + cut, mask=thing.mask[cut:], score=thing.score - 0.3)
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     """The card of a detector, and a file in the place of its network."""
@@ -144,6 +165,15 @@ def test_every_thing_is_one_polygon_on_its_pixels(scene, bundle, things, tmp_pat
     assert counted["roof"]["pixels"] == (expected == 1).sum()
     assert counted["ground"]["polygons"] is None
     assert "roof" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("detector")
+def test_things_that_are_found_twice_are_published_once(scene, bundle, tmp_path, monkeypatch):
+    assert segment(scene, bundle, tmp_path / "plain") == 0
+    monkeypatch.setattr(pipeline.inference, "shared_ensemble", lambda *_: StutteringDetector())
+    for sheet in ("512", "2048"):
+        assert segment(scene, bundle, tmp_path / sheet, "--sheet", sheet) == 0
+        assert results(tmp_path / sheet) == results(tmp_path / "plain")
 
 
 def test_things_are_neither_cut_nor_sieved(scene, bundle, tmp_path, capsys):
