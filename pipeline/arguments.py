@@ -28,7 +28,7 @@ EPILOG = """\
 Any option of Apache Beam may be added: --runner, --project, --region, --temp_location, ...
 
 exit status: 0 done; 1 failed; 2 wrong arguments, or a plan that cannot succeed; 3 done, but
-sheets are in quarantine; 130 interrupted
+sheets are in quarantine or rasters left out; 130 interrupted
 """
 
 
@@ -109,7 +109,7 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     _add_input_arguments(parser)
     _add_tile_arguments(parser)
     add("--on-error", choices=ON_ERROR, default=ON_ERROR[0],
-        help="sheets that cannot be segmented: leave them out and say so (default), or end the run")  # fmt: skip
+        help="rasters and sheets that cannot be segmented: leave them out and say so (default), or end the run")  # fmt: skip
     add("--work", type=path, metavar="DIR", help="folder of the prediction store (default: OUTPUT/.work)")
     add(
         "--prune",

@@ -27,7 +27,7 @@ def band_reasons(
         return [f"{info.path} has no band {missing}: it has {count(info.bands, 'band')}, numbered from 1"]
     card = cards[0]
     if len(bands) != len(card.bands):
-        return [_number_reason(info, bands, card, chosen)]
+        return [] if chosen is not None else [_too_few_or_many(info, bands, card)]
     order = order_bands(info.words, card.bands)
     if chosen is not None or not order.wrong:
         return []
@@ -73,9 +73,12 @@ def order_mismatches(cards: Sequence[Card]) -> list[str]:
 EXPAND = "gdal_translate -expand rgb (rgba where colours may be transparent, gray where all are grey)"
 
 
-def _number_reason(info: RasterInfo, bands: Sequence[int], card: Card, chosen: tuple[int, ...] | None) -> str:
-    if chosen is not None:
-        return f"{_wants(card)}; --bands {','.join(map(str, bands))} names {len(bands)}"
+def number_reason(chosen: Sequence[int], card: Card) -> str:
+    """Return why bands that the user chose are too few or too many for any raster."""
+    return f"{_wants(card)}; --bands {','.join(map(str, chosen))} names {len(chosen)}"
+
+
+def _too_few_or_many(info: RasterInfo, bands: Sequence[int], card: Card) -> str:
     found = f"{_wants(card)}, and {info.path} has {len(bands)}"
     if any(word.interpretation == PALETTE for word in info.words):
         return f"{found} with a table of colours; expand it with {EXPAND}"

@@ -10,6 +10,7 @@ from models.engines.profile import CPU_SAMPLES, GPU_SAMPLES
 from pipeline.dataflow import infer_kind, infer_machine, infer_memory
 from pipeline.done import Foreseen
 from pipeline.infer import calls_at_once
+from pipeline.left_out import left_out_notes
 from pipeline.plan import Plan, reach_of
 from pipeline.raster_plan import RasterPlan
 from pipeline.reasons import process_memory, run_memory
@@ -33,6 +34,7 @@ def describe_plan(plan: Plan, ahead: Foreseen | None = None) -> str:
     ]
     if len(plan.rasters) > SHOWN:
         lines.append(f"and {count(len(plan.rasters) - SHOWN, 'more raster')}")
+    lines += left_out_notes(plan.left_out)
     lines += [
         "",
         f"network   {plan.card.name} {plan.card.version} ({_architecture(plan)}), "
@@ -126,6 +128,7 @@ def plan_json(plan: Plan, ahead: Foreseen | None = None) -> dict[str, Any]:
             }
             for number, raster in enumerate(plan.rasters)
         ],
+        "left_out": [one.to_json() for one in plan.left_out],
         "pixels": plan.pixels(),
         "sheets": plan.sheet_count(),
         "sheets_ahead": asdict(ahead) if ahead else None,

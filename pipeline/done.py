@@ -185,7 +185,7 @@ def _is_done(plan: Plan, raster: int, profile: Profile | None) -> bool:
 
 def gone_rasters(plan: Plan) -> dict[str, dict[str, Any]]:
     """Rasters of earlier runs that are not among those of this one: their records, by their ids."""
-    present = {raster.id for raster in plan.rasters}
+    present = {*(raster.id for raster in plan.rasters), *(raster.id for raster in plan.left_out)}
     names = (name.removesuffix(".json") for name in files.names(done_folder(plan)))
     found = {
         name: read_record(files.join(done_folder(plan), f"{name}.json"))

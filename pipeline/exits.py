@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from pipeline.left_out import left_out_words
 from pipeline.signatures import without_secrets
 from pipeline.texts import printable
 from pipeline.units import count
@@ -58,12 +59,18 @@ def tell_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Mappi
         return fail(str(error), FAILED)
     if manifest is None:
         return DONE
+    return end_run(manifest, words)
+
+
+def end_run(manifest: Mapping[str, Any], words: Callable[[Mapping[str, Any]], str]) -> int:
+    """Say what came of a run, and what it could not do, and return the exit status."""
     show(words(manifest))
-    if manifest.get("quarantine"):
-        return fail(
-            quarantine_words(manifest["counts"]["sheets_quarantined"], manifest["quarantine"]), QUARANTINED
-        )
-    return DONE
+    sheets, left_out = manifest["counts"].get("sheets_quarantined", 0), manifest.get("left_out", ())
+    if sheets:
+        say_to_user(quarantine_words(sheets, manifest["quarantine"]))
+    if left_out:
+        say_to_user(left_out_words(left_out))
+    return QUARANTINED if sheets or left_out else DONE
 
 
 def quarantine_words(sheets: int, path: str) -> str:

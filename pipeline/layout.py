@@ -73,6 +73,10 @@ class RunFolder:
         files.remove_tree(self.staging)
         files.remove_tree(self.path)
 
+    def failure(self, raster: int) -> str:
+        """Why a raster could not be read, where that is so."""
+        return files.join(self.path, "failures", f"{raster}.txt")
+
     def sheet_done(self, raster: int, row: int, col: int) -> str:
         """The record of a sheet that the first half has finished."""
         return files.join(self.path, "sheets", f"{raster}_{row}_{col}.json")

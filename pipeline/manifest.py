@@ -108,13 +108,13 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
         "counts": {
             "rasters": len(rasters),
             "rasters_kept": len(plan.kept),
+            "rasters_left_out": len(plan.left_out),
             "sheets": len(sheets),
             **{f"sheets_{fate}": sum(sheet["fate"] == fate for sheet in sheets) for fate in FATES},
             "tiles_inferred": sum(sheet["tiles"] for sheet in sheets),
         },
-        "quarantine": quarantine_path(plan.options.output)
-        if any(sheet["failure"] for sheet in sheets)
-        else None,
+        "left_out": [one.to_json() for one in plan.left_out],
+        "quarantine": None,
         "seconds": {"total": time.time() - started, **stages},
         "rasters": list(rasters),
     }
@@ -138,7 +138,8 @@ def end_segment(
         started: When the run started, in seconds since the epoch.
     """
     record = segment_manifest(plan, published, started)
-    write_quarantine(plan, record["rasters"])
+    if write_quarantine(plan, record["rasters"]):
+        record["quarantine"] = quarantine_path(plan.options.output)
     gone = gone_rasters(plan)
     record["gone"] = [result_folder(plan.options.output, name) for name in gone]
     if plan.options.prune:

@@ -17,7 +17,7 @@ DEFAULT_SHEET = 2048
 LONLAT = frozenset({"geojson", "geojsonl", "pmtiles"})
 """Formats of polygons that have the geometry of GeoJSON; the others have that of the raster's CRS."""
 ON_ERROR = ("quarantine", "fail")
-"""What may become of sheets that cannot be segmented."""
+"""What may become of rasters and sheets that cannot be worked on."""
 COMPRESSIONS = ("deflate", "zstd", "lzw")
 """How label maps may be compressed: everything that reads TIFF knows the first; the second is quicker and smaller."""
 FORMATS = ("geojson", "geojsonl", "fgb", "gpkg", "parquet", "pmtiles")
@@ -84,7 +84,7 @@ class SegmentOptions(PolygonOptions):
         aoi: File of polygons outside which nothing is done; None for everywhere.
         allow_sources: Patterns of servers that files may name, see `tiles.places.is_allowed`.
         compress: How label maps are compressed.
-        on_error: What becomes of sheets that cannot be segmented: ``quarantine``, or ``fail`` to end the run.
+        on_error: What becomes of rasters and sheets that cannot be segmented: ``quarantine``, or ``fail`` to end the run.
         work: Folder of the prediction store; None for ``.work`` in `output`.
         prune: Whether results of rasters that are not among those given any more are removed.
         force: Whether sheets are computed even where the store has them.

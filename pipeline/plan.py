@@ -14,6 +14,7 @@ from models.ensemble import combined_card
 from pipeline import files
 from pipeline.bundles import bundle_folder, known_as
 from pipeline.errors import PlanError
+from pipeline.left_out import LeftOut, all_reasons
 from pipeline.model_reasons import model_notes, model_reasons
 from pipeline.options import SegmentOptions
 from pipeline.polygon_plan import LabelledRaster, PolygonPlan
@@ -72,6 +73,7 @@ class Plan:
         kept: Numbers of the rasters that need no work, as an earlier run did it, see `pipeline.done`.
         aoi: Polygons outside which nothing is done; None for everywhere.
         obstacles: Why nothing can be written, one sentence each; they count where something is to be done.
+        left_out: Rasters that cannot be used.
     """
 
     options: SegmentOptions
@@ -89,6 +91,7 @@ class Plan:
     kept: frozenset[int] = frozenset()
     aoi: PolygonFile | None = None
     obstacles: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     def lattice(self, raster: int) -> Lattice:
         """The tiles of a raster."""
@@ -197,21 +200,24 @@ def make_plan(options: SegmentOptions, *, writes: bool = True) -> Plan:
     """
     allow_sources(options.allow_sources)
     prepare(options.beam, (*options.rasters, *options.models, options.aoi, options.output, options.work))
-    paths, reasons = expand(options.rasters)
-    infos = inspect_rasters(paths, reasons)
-    reasons += segment_reasons(options)
+    given = expand(options.rasters)
+    infos, broken = inspect_rasters(given.paths)
+    broken += given.unread
+    reasons = [*given.problems, *segment_reasons(options)]
     placed = [] if options.resample else [(info.path, info.georef) for info in infos]
-    reasons += border_reasons(options, placed)
-    networks = _read_networks(options, reasons)
+    early = [*all_reasons(broken), *border_reasons(options, placed)]
+    networks = _read_networks(options, [*reasons, *early])
     reasons += network_reasons(options, networks.card)
-    inputs = plan_inputs(infos, networks.cards, options)
+    inputs = plan_inputs(given.named, infos, broken, networks.cards, options)
     reasons += inputs.reasons
-    resampled = inputs.rasters if options.resample else ()
-    reasons += border_reasons(options, [(raster.path, raster.georef) for raster in resampled])
     folders = [files.join(options.output, raster.id) for raster in inputs.rasters]
     reasons += place_reasons(options, folders)
     if not inputs.rasters:
-        raise PlanError([*reasons, *unwritable_reasons(options, folders)])
+        unusable = [*all_reasons(inputs.left_out), *early]
+        raise PlanError([*reasons, *unusable, *unwritable_reasons(options, folders)])
+    reasons += border_reasons(options, [(raster.path, raster.georef) for raster in inputs.rasters])
+    if reasons or options.on_error == "fail":
+        reasons += all_reasons(inputs.left_out)
     notes = [
         *remote_notes(options),
         *model_notes(options, networks.cards),
@@ -318,6 +324,7 @@ def _lay_out(options: SegmentOptions, networks: _Networks, inputs: Inputs, notes
         exact=exact,
         notes=tuple(notes),
         aoi=inputs.aoi,
+        left_out=tuple(inputs.left_out),
     )
 
 

@@ -37,6 +37,7 @@ class Published:
         files: SHA-256 and size of each file that was written, and what else is said of it, by name.
         seconds: Time that publishing took.
         changes: How its polygons differ from those of the run before; None where that is not known.
+        failure: Why it could not be read, in a sentence; then nothing of it is published. Empty where it could.
     """
 
     raster: int
@@ -45,6 +46,7 @@ class Published:
     files: dict[str, dict[str, Any]]
     seconds: float
     changes: PolygonChanges | None = None
+    failure: str = ""
 
 
 class Ledger(Protocol):
@@ -89,6 +91,10 @@ class PublishRasters(beam.DoFn):
         if all(record.record is not None and record.record.failure for record in sheets):
             # Nothing is known of it now: what an earlier run knew stays.
             yield Published(raster, sheets, (), {}, 0.0)
+            return
+        failure = self._run_folder.failure(raster)
+        if files.exists(failure):
+            yield Published(raster, sheets, (), {}, 0.0, failure=files.read_bytes(failure).decode())
             return
         folder = result_folder(self._plan.output, self._plan.rasters[raster].id)
         with files.staging(self._run_folder.staging) as staged:

@@ -2,35 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline import files
 from pipeline.layout import quarantine_path
+from pipeline.left_out import LeftOut
 from pipeline.plan import Plan
 from tiles.earth import on_earth
 from tiles.feature_texts import FeatureTexts
 from tiles.geojson import write_geojson
 from tiles.outlines import outline
 from tiles.regions import Regions
+from tiles.window import Window
 
 
-def write_quarantine(plan: Plan, rasters: Iterable[Mapping[str, Any]]) -> None:
-    """Write the windows of all sheets in quarantine as GeoJSON, or remove the file where there are none.
+def write_quarantine(plan: Plan, rasters: Iterable[Mapping[str, Any]]) -> bool:
+    """Write the windows of all sheets in quarantine, and the rasters left out, as far as it is known where they lie.
 
     Args:
         plan: The run.
         rasters: What the manifest says of its rasters.
+
+    Returns:
+        Whether there are any; else a file of an earlier run is removed.
     """
-    path = quarantine_path(plan.options.output)
     found = [feature for raster in rasters for feature in _features(plan, raster)]
-    if found:
+    return write_places(plan.options.output, [*found, *left_out_features(plan.left_out)])
+
+
+def write_places(output: str, features: Sequence[bytes]) -> bool:
+    """Write features of what could not be worked on, or remove the file of an earlier run; returns whether there are any."""
+    path = quarantine_path(output)
+    if features:
         with files.writing(path) as file:
-            write_geojson(file, found)
+            write_geojson(file, features)
     else:
         files.remove(path)
+    return bool(features)
+
+
+def left_out_features(left_out: Iterable[LeftOut]) -> Iterator[bytes]:
+    """Yield a GeoJSON feature for each raster that was left out and whose place is known."""
+    for one in left_out:
+        if one.georef is None:
+            continue
+        window = Window(0, 0, one.georef.height, one.georef.width)
+        try:
+            place = on_earth(one.georef, window)
+            if place is None:
+                continue
+            texts = FeatureTexts(outline(Regions.of_shells([place]), one.georef), np.arange(1))
+        except ValueError:  # It has no place on the Earth.
+            continue
+        said = one.to_json()
+        properties = {
+            "raster": one.id,
+            "path": said["path"],
+            "row_off": 0,
+            "col_off": 0,
+            "height": window.height,
+            "width": window.width,
+            "cause": " ".join(said["reasons"]),
+            "attempts": 1,
+        }
+        yield texts.feature(range(1), one.id, properties)
 
 
 def _features(plan: Plan, entry: Mapping[str, Any]) -> Iterator[bytes]:

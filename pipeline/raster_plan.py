@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from models.card import Card
-from pipeline.band_reasons import band_reasons, order_notes
+from pipeline.band_reasons import band_reasons, number_reason, order_notes
+from pipeline.left_out import LeftOut
 from pipeline.options import SegmentOptions
 from pipeline.rasters import names_in, raster_ids
 from pipeline.reasons import gsd_reasons
@@ -65,6 +66,7 @@ class Inputs:
         areas: That area on each raster; empty where there is none.
         reasons: Why it cannot be.
         notes: What the user should know.
+        left_out: Rasters that cannot be used.
     """
 
     rasters: list[RasterPlan] = field(default_factory=list)
@@ -73,6 +75,7 @@ class Inputs:
     areas: list[AreaOfInterest] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
     def with_sheets(self, lattice: Callable[[Georef], Lattice], *, in_parts: bool) -> tuple[RasterPlan, ...]:
         """The rasters with the sheets that are worked on.
@@ -92,27 +95,49 @@ class Inputs:
         )
 
 
-def inspect_rasters(paths: Sequence[str], reasons: list[str]) -> list[RasterInfo]:
-    """What is known of rasters without their pixels; a reason for each that cannot be segmented."""
-    return inspect_all(paths, inspect_raster, reasons)
+def inspect_rasters(paths: Sequence[str]) -> tuple[list[RasterInfo], list[LeftOut]]:
+    """What is known of rasters without their pixels, and those that cannot be segmented."""
+    return inspect_all(paths, inspect_raster)
 
 
-def plan_inputs(infos: Sequence[RasterInfo], cards: Sequence[Card], options: SegmentOptions) -> Inputs:
-    """Choose the grid of each raster, leave out those that the area of interest misses, and check the rest."""
+def plan_inputs(
+    named: Sequence[str],
+    infos: Sequence[RasterInfo],
+    broken: Sequence[LeftOut],
+    cards: Sequence[Card],
+    options: SegmentOptions,
+) -> Inputs:
+    """Choose the grid of each raster, and leave out those that the area of interest misses or that cannot be used.
+
+    Args:
+        named: All rasters that were given: the id of one does not hang on whether another can be used.
+        infos: What is known of those that can be looked at.
+        broken: The others.
+        cards: Cards of the networks.
+        options: What was asked for.
+    """
     found = Inputs()
     if options.resample and options.any_gsd:
         found.reasons.append(
             "--resample reads rasters at the network's GSD, and --any-gsd at their own; leave one out"
         )
-    taken = names_in(options.output, options.work)
-    names = raster_ids([info.path for info in infos], taken=taken)
-    planned = [_raster(name, info, cards, options) for info, name in zip(infos, names, strict=True)]
+    if options.bands is not None and len(options.bands) != len(cards[0].bands):
+        found.reasons.append(number_reason(options.bands, cards[0]))
+    ids = dict(zip(named, raster_ids(named, taken=names_in(options.output, options.work)), strict=True))
+    found.left_out += [replace(one, id=ids[one.path]) for one in broken]
+    planned = [_raster(ids[info.path], info, cards, options) for info in infos]
     inside = [True] * len(planned) if options.aoi is None else _within(options.aoi, planned, found)
+    areas = iter(found.areas)
+    found.areas = []
     for info, raster, wanted in zip(infos, planned, inside, strict=True):
-        if wanted:
-            found.reasons += _reasons(info, raster, cards, options)
+        area = next(areas, None) if wanted else None
+        reasons = _reasons(info, raster, cards, options) if wanted else []
+        if reasons:
+            found.left_out.append(LeftOut(info.path, tuple(reasons), info.georef, raster.id))
+        elif wanted:
             found.rasters.append(raster)
             found.infos.append(info)
+            found.areas += [area] if area is not None else []
     if options.bands is None:
         found.notes += order_notes(found.infos, cards[0])
     found.notes += hidden_notes(found.infos)

@@ -8,10 +8,12 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.left_out import LeftOut
 from pipeline.remote_errors import file_name
-from pipeline.remote_rasters import expand_remote
+from pipeline.remote_rasters import UnreadError, expand_remote
 from pipeline.signatures import unsigned
 from tiles.inspect import SUFFIXES, RasterError, is_local
 
@@ -21,24 +23,42 @@ TAKEN = frozenset({"manifest.json", "quarantine.geojson", "history"})
 """Names in the folder of the results that are no raster's."""
 
 
-def expand(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Raster paths of arguments that are paths, directories or globs.
+@dataclass(frozen=True)
+class Expanded:
+    """What arguments stand for.
 
-    Returns:
-        The paths, each once and in order of the arguments, and a sentence for each argument that
-        names no raster.
+    Attributes:
+        paths: The rasters, each once and in order of the arguments.
+        problems: A sentence for each argument that names no raster.
+        unread: Rasters that could not be looked at.
     """
+
+    paths: list[str]
+    problems: list[str]
+    unread: list[LeftOut]
+
+    @property
+    def named(self) -> list[str]:
+        """All rasters that are named, also those that could not be looked at."""
+        return [*self.paths, *(one.path for one in self.unread)]
+
+
+def expand(arguments: Iterable[str]) -> Expanded:
+    """Raster paths of arguments that are paths, directories or globs."""
     paths: dict[str, str] = {}
     problems: list[str] = []
+    unread: list[LeftOut] = []
     for argument in arguments:
         try:
             for path in _expand_one(argument):
                 paths.setdefault(unsigned(_absolute(path)), path)
+        except UnreadError as error:
+            unread.append(LeftOut(argument, (str(error),)))
         except RasterError as error:
             problems.append(str(error))
         except OSError as error:
             problems.append(f"{argument} cannot be looked at: {error.strerror}")
-    return list(paths.values()), problems
+    return Expanded(list(paths.values()), problems, unread)
 
 
 def _expand_one(argument: str) -> list[str]:
@@ -50,8 +70,10 @@ def _expand_one(argument: str) -> list[str]:
         if not found:
             raise RasterError(f"{argument} is a directory without rasters ({', '.join(sorted(SUFFIXES))})")
         return found
-    if path.exists() or not glob.has_magic(argument):
+    if path.exists():
         return [argument]
+    if not glob.has_magic(argument):
+        raise RasterError(f"{argument} does not exist")
     matches = glob.glob(argument, recursive=True)  # noqa: PTH207 - Path.glob knows no absolute patterns
     found = sorted(p for p in matches if Path(p).is_file())
     if not found:

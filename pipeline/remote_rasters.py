@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Protocol, TypeVar
 
 from pipeline import files
+from pipeline.left_out import LeftOut
 from pipeline.object_stores import object_store
 from pipeline.remote import EXTRAS, at_once, missing_extra
 from pipeline.remote_errors import (
@@ -28,6 +29,11 @@ from tiles.inspect import SUFFIXES, RasterError
 
 Info_co = TypeVar("Info_co", covariant=True)
 """What is known of a raster, of whatever kind."""
+
+
+class UnreadError(RasterError):
+    """A raster that an address names could not be looked at; other rasters need not care."""
+
 
 UNSIGNED = "AWS_NO_SIGN_REQUEST"
 """The variable by which GDAL is told to read public objects of S3 without credentials, which boto3 does not know."""
@@ -128,8 +134,8 @@ class Inspect(Protocol[Info_co]):
         """
 
 
-def inspect_all(paths: Sequence[str], inspect: Inspect[Info_co], reasons: list[str]) -> list[Info_co]:
-    """What is known of rasters without their pixels; a reason for each that cannot be used."""
+def inspect_all(paths: Sequence[str], inspect: Inspect[Info_co]) -> tuple[list[Info_co], list[LeftOut]]:
+    """What is known of rasters without their pixels, and those that cannot be used."""
 
     def inspected(path: str) -> Any:
         try:
@@ -140,8 +146,12 @@ def inspect_all(paths: Sequence[str], inspect: Inspect[Info_co], reasons: list[s
             return error
 
     found = at_once(inspected, paths, paths)
-    reasons += [str(one) for one in found if isinstance(one, RasterError)]
-    return [one for one in found if not isinstance(one, RasterError)]
+    broken = [
+        LeftOut(path, (str(one),), one.georef)
+        for path, one in zip(paths, found, strict=True)
+        if isinstance(one, RasterError)
+    ]
+    return [one for one in found if not isinstance(one, RasterError)], broken
 
 
 def hidden_notes(infos: Iterable[Any]) -> list[str]:
@@ -160,8 +170,8 @@ def _web_raster(url: str) -> str:
     if "*" in url.partition("?")[0]:
         raise RasterError(f"{url} is a pattern, and web servers do not say what they have; name each raster")
     problem = absence(url)
-    if problem:
-        raise RasterError(problem)
+    if problem is not None:
+        raise RasterError(str(problem)) if problem.is_gone else UnreadError(str(problem))
     return url
 
 

@@ -83,7 +83,7 @@ class Build(Protocol):
 def run_plan(plan: Plan) -> dict[str, Any] | None:
     """Run a plan to the end; see `run_job`."""
     job = replace(plan.options, beam=beam_arguments(plan))
-    return run_job(job, partial(build, plan=plan), plan.sheet_count())
+    return run_job(job, partial(build, plan=plan), plan.sheet_count(), hope=CONTINUE)
 
 
 def beam_arguments(plan: Plan) -> tuple[str, ...]:
@@ -94,13 +94,14 @@ def beam_arguments(plan: Plan) -> tuple[str, ...]:
     return (*options.beam, *([f"--direct_num_workers={options.workers}"] if options.workers else []))
 
 
-def run_job(job: Job, build: Build, sheets: int = 0) -> dict[str, Any] | None:
+def run_job(job: Job, build: Build, sheets: int = 0, *, hope: str) -> dict[str, Any] | None:
     """Run a job to the end.
 
     Args:
         job: Where it works, and on what runner.
         build: Adds its stages.
         sheets: Sheets of which it reports that they are done; 0 for none.
+        hope: What is said of the same command where a run fails.
 
     Returns:
         The manifest; None where a remote runner was only handed the job.
@@ -122,7 +123,7 @@ def run_job(job: Job, build: Build, sheets: int = 0) -> dict[str, Any] | None:
         log.parent.mkdir(parents=True, exist_ok=True)
     try:
         with (
-            worker_watchdog(tell_death),
+            worker_watchdog(partial(tell_death, hope=hope)),
             beating(folder),
             progress(folder, sheets, shown=local and sheets > 0),
         ):
@@ -139,8 +140,8 @@ def run_job(job: Job, build: Build, sheets: int = 0) -> dict[str, Any] | None:
             raise KeyboardInterrupt from error
         details = f" (details in {log})" if log.exists() and log.stat().st_size else ""
         name, cause = root_cause(error)
-        hope = "" if name in HOPELESS else f"; {CONTINUE}"
-        raise RunError(f"{cause}{hope}{details}") from error
+        after = "" if name in HOPELESS else f"; {hope}"
+        raise RunError(f"{cause}{after}{details}") from error
     finally:
         hide_secrets(log)
         with contextlib.suppress(RemoteFileError):  # What is left there changes nothing.
@@ -191,8 +192,12 @@ def hide_secrets(log: Path) -> None:
             log.write_text(hidden)
 
 
-def tell_death(cause: str) -> int:
+def tell_death(cause: str, hope: str = CONTINUE) -> int:
     """Tell the user that a worker process has ended in the middle of its work; this one is about to end, too.
+
+    Args:
+        cause: What is known of the cause.
+        hope: What is said of the same command.
 
     Returns:
         The exit status: workers also die of a run that was interrupted.
@@ -200,7 +205,7 @@ def tell_death(cause: str) -> int:
     release_all()
     if was_interrupted():
         return fail(f"interrupted; {AGAIN}", INTERRUPTED)
-    return fail(f"a worker process died ({cause.rstrip('.')}); {CONTINUE}", FAILED)
+    return fail(f"a worker process died ({cause.rstrip('.')}); {hope}", FAILED)
 
 
 def root_cause(error: BaseException) -> tuple[str, str]:

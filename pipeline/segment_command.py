@@ -9,7 +9,8 @@ from typing import Any
 from pipeline.describe import describe_results
 from pipeline.done import is_to_do, obstacles_left, seen_now
 from pipeline.errors import PlanError
-from pipeline.exits import DONE, IMPOSSIBLE, fail, note_to_user, one_at_a_time, show, tell_run
+from pipeline.exits import IMPOSSIBLE, end_run, fail, note_to_user, one_at_a_time, tell_run
+from pipeline.left_out import left_out_notes
 from pipeline.lock import lock_in
 from pipeline.manifest import end_segment, idle_record
 from pipeline.options import SegmentOptions
@@ -22,7 +23,7 @@ def segment(options: SegmentOptions) -> int:
         plan = make_plan(options, writes=False)
     except PlanError as error:
         return fail(str(error), IMPOSSIBLE)
-    note_to_user(plan.notes)
+    note_to_user([*plan.notes, *left_out_notes(plan.left_out)])
     if plan.obstacles:
         plan = seen_now(plan)
         reasons = obstacles_left(plan)
@@ -30,8 +31,7 @@ def segment(options: SegmentOptions) -> int:
             return fail(str(PlanError(reasons)), IMPOSSIBLE)
         if not is_to_do(plan):
             # Nothing is written, not even that there was nothing to do.
-            show(describe_results(idle_record(plan, started=time.time())))
-            return DONE
+            return end_run(idle_record(plan, started=time.time()), describe_results)
     return one_at_a_time([lock_in(options.output)], lambda: _run(plan))
 
 
@@ -39,8 +39,7 @@ def _run(plan: Plan) -> int:
     """Run what is not done already; returns the exit status."""
     plan = seen_now(plan)
     if not plan.open_rasters():
-        show(describe_results(end_segment(plan, None, [], started=time.time())))
-        return DONE
+        return end_run(end_segment(plan, None, [], started=time.time()), describe_results)
 
     def run() -> Mapping[str, Any] | None:
         from pipeline.run import run_plan

@@ -26,7 +26,11 @@ def is_unreadable(error: Exception) -> bool:
 
 def is_worth_another_call(error: Exception) -> bool:
     """Whether a sheet is to blame, and not the network, the machine or its disks, which no sheet could do without."""
-    return not isinstance(error, (CardError, EngineError, OSError, ImportError, StoppedError))
+    missing = type(error).__name__ in (
+        "UnimplementedError",
+        "NotFoundError",
+    )  # TensorFlow has no such operation.
+    return not missing and not isinstance(error, (CardError, EngineError, OSError, ImportError, StoppedError))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from email.message import Message
 from typing import Any, BinaryIO, TypeVar
 
@@ -15,6 +16,9 @@ from pipeline.remote_errors import host_of
 from pipeline.retries import WAITS_S, GaveUpError, persistently
 from tiles import web
 from tiles.web import FAILURES, RedirectError, may_pass
+
+GONE = (404, 410)
+"""What servers answer where there is no such file."""
 
 T = TypeVar("T")
 
@@ -34,14 +38,30 @@ def _headers(request: urllib.request.Request) -> Message:
         return headers
 
 
-def absence(url: str) -> str | None:
+@dataclass(frozen=True)
+class Absence:
+    """Why a file cannot be read.
+
+    Attributes:
+        words: A sentence.
+        is_gone: Whether the server says that there is no such file.
+    """
+
+    words: str
+    is_gone: bool = False
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def absence(url: str) -> Absence | None:
     """Why GDAL could not read windows of a file; None where it could."""
     try:
         status = _again(lambda: _status_of_part(url))
     except FAILURES as error:
-        return web_sentence(url, error)
+        return Absence(web_sentence(url, error), getattr(error, "code", None) in GONE)
     if status != 206:
-        return (
+        return Absence(
             f"{url} cannot be read in parts: the server does not answer requests for ranges of bytes; download the file, or "
             "serve it otherwise"
         )
@@ -57,7 +77,7 @@ def _status_of_part(url: str) -> int:
 def web_sentence(url: str, error: BaseException) -> str:
     """Why a file of a web server cannot be had, in a sentence."""
     if isinstance(error, urllib.error.HTTPError):
-        if error.code in (404, 410):
+        if error.code in GONE:
             return f"{url} does not exist ({error.code})"
         if error.code in (401, 403):
             return f"{url} may not be read ({error.code} {error.reason}); use an address that is signed or public"

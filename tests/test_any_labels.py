@@ -321,11 +321,11 @@ def test_files_that_call_two_labels_the_same_are_refused(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("dtype", "value"), [("int64", (1 << 60) + 1), ("int64", -(1 << 62)), ("uint64", (1 << 64) - 3)]
 )
-def test_a_value_that_is_no_label_ends_the_run_with_its_place(dtype, value, tmp_path, capsys):
+def test_a_raster_with_a_value_that_is_no_label_is_left_out_with_its_place(dtype, value, tmp_path, capsys):
     labels = np.ones((40, 50), dtype)
     labels[17, 31] = value
     path = write_labels(tmp_path / "map.tif", labels, nodata=0)
-    assert vectorize(path, tmp_path / "out", "--sheet", "16") == 1
+    assert vectorize(path, tmp_path / "out", "--sheet", "16") == 3
     said = capsys.readouterr().err
     assert (
         f"map.tif has the value {value} at row 17, column 31, and labels are -1152921504606846976 to" in said

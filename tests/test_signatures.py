@@ -53,7 +53,8 @@ def test_files_of_one_server_are_told_apart_and_a_file_signed_twice_is_one():
     one, other = "https://host.example/get?key=a.tif", "https://host.example/get?key=b.tif"
     assert len(set(raster_ids([one, other]))) == 2
     twice = [f"/vsicurl/{HOST}?sig=1", f"/vsicurl/{HOST}?sig=2", f"/vsicurl/{HOST}?sig=1&part=2"]
-    assert expand(twice) == ([twice[0], twice[2]], [])
+    found = expand(twice)
+    assert (found.paths, found.problems, found.unread) == ([twice[0], twice[2]], [], [])
     assert raster_ids(["/vsicurl/https://host.example/a.tif?token=eyJhbGci.eyJzdWIi"]) == ["a"]
 
 

@@ -25,7 +25,15 @@ SUFFIXES = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".img", ".png", ".jpg", "
 
 
 class RasterError(ValueError):
-    """A raster cannot be segmented; the message is one sentence that says why."""
+    """A raster cannot be segmented; the message is one sentence that says why.
+
+    Attributes:
+        georef: Where it lies; None where that is not known.
+    """
+
+    def __init__(self, message: str, georef: Georef | None = None) -> None:
+        super().__init__(message)
+        self.georef = georef
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,8 @@ def _inspect(path: str, dataset: Any, known: Sequence[str] | None) -> RasterInfo
     if unsupported or len(dtypes) > 1:
         raise RasterError(
             f"{path} has samples of type {', '.join(dtypes)}; rasters of one of {', '.join(DTYPES)} are read: "
-            "convert it with gdal_translate -ot Float32"
+            "convert it with gdal_translate -ot Float32",
+            georef,
         )
     words = tuple(
         BandWords(description or "", interpretation.name)

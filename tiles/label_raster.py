@@ -21,6 +21,7 @@ from tiles.inspect import RasterError, check_file, check_placed, unreadable
 from tiles.open_files import close, keep_open
 from tiles.remote import all_files, open_raster, what_is_there
 from tiles.source import RasterReadError, damaged
+from tiles.sources import SourcesError
 from tiles.stitch import NODATA
 from tiles.window import Window
 
@@ -128,7 +129,12 @@ class LabelRaster:
         Raises:
             RasterReadError: If the raster cannot be read there, or holds what is no label.
         """
-        dataset = self._dataset()
+        try:
+            dataset = self._dataset()
+        except SourcesError:
+            raise
+        except rasterio.errors.RasterioError as error:
+            raise damaged(self.path, window, error) from error
         inside = window.intersection(Window(0, 0, dataset.height, dataset.width))
         if inside is None:
             return CodedLabels.plain(np.full(window.shape, NODATA, np.uint8))

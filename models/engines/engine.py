@@ -13,6 +13,7 @@ import numpy as np
 
 from models.card import Card
 from models.engines.answers import logits_of
+from models.engines.building import building
 from models.engines.profile import EngineError, Profile
 from models.engines.workplace import Workplace
 from models.instances import ChipAnswer
@@ -52,7 +53,8 @@ class Engine:
         self.profile = profile
         self.calls = 0
         self._lock = threading.Lock()
-        self._network = _network(Path(bundle), self.card, profile, workplace or Workplace())
+        with building(self.card, profile.engine):
+            self._network = _network(Path(bundle), self.card, profile, workplace or Workplace())
 
     def logits(self, chips: np.ndarray) -> np.ndarray:
         """Run the network; several threads may do so at once.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from models.card import Card, check_weights
+from models.engines.building import building
 from models.engines.conversion import Conversion, converted_network
 from models.engines.profile import EngineError, Profile
 from models.engines.workplace import Workplace
@@ -69,7 +70,8 @@ class OpenvinoNetwork:
                     # Pinned, the threads of several processes would all sit on the same core.
                     "ENABLE_CPU_PINNING": False,
                 }
-                self._compiled[shape] = self._core.compile_model(self._read(shape), "CPU", settings)
+                with building(self._card, "openvino"):
+                    self._compiled[shape] = self._core.compile_model(self._read(shape), "CPU", settings)
             return self._compiled[shape]
 
     def _read(self, shape: tuple[int, ...]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from models.card import Card, check_weights
+from models.engines.building import building
 from models.engines.profile import EngineError, Profile
 from models.engines.quiet import import_tensorflow
 from models.engines.saved_model import load_saved_model
@@ -31,7 +32,7 @@ class TensorflowNetwork:
     """
 
     def __init__(self, bundle: Path, card: Card, profile: Profile) -> None:
-        self._profile = profile
+        self._card, self._profile = card, profile
         self._lock = threading.Lock()
         self._tf = _start_tensorflow(profile)
         with self._tf.device(_device(profile)):
@@ -55,7 +56,7 @@ class TensorflowNetwork:
             if shape not in self._compiled:
                 call = self._tf.function(self._run, jit_compile=False, autograph=False)
                 spec = self._tf.TensorSpec(shape, self._tf.float32)
-                with self._executor():
+                with building(self._card, "tensorflow"), self._executor():
                     self._compiled[shape] = call.get_concrete_function(spec)
             return self._compiled[shape]
 

@@ -12,6 +12,7 @@ import numpy as np
 import shapely
 
 from pipeline.errors import TrainError
+from pipeline.left_out import all_reasons
 from pipeline.rasters import expand, expand_files, label_files, raster_ids
 from pipeline.remote_errors import file_name
 from pipeline.training.classes import Classes, classes_of_polygons, classes_of_rasters
@@ -114,7 +115,8 @@ class Reader:
 
     def labelled(self, images: Sequence[str], labels: Sequence[str], what: str) -> list[Labelled]:
         """Read the rasters that have labels; whatever is wrong becomes a finding."""
-        found, problems = expand(images)
+        named = expand(images)
+        found, problems = named.paths, [*named.problems, *all_reasons(named.unread)]
         files, more = expand_files(label_files(labels), f"--{what}labels")
         self.findings.reasons += [*problems, *more]
         if not found or not files or not self._choose_classes(files):

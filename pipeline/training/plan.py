@@ -138,7 +138,10 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
         TrainError: If so.
     """
     options, row, recipe = said.options, said.row, said.recipe
-    bands = same_bands([*train, *val], options.truths, options.band_names)
+    names = (
+        options.band_names if len(set(options.band_names or ())) == len(options.band_names or ()) else None
+    )
+    bands = same_bands([*train, *val], options.truths, names)
     gsd = options.chips.gsd or float(f"{np.median([one.gsd for one in train]):.3g}")
     reasons = [*band_name_reasons(options.band_names, bands), *gsd_reasons(gsd, [*train, *val])]
     if reasons:

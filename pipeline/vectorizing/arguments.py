@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from pipeline.argument_values import label_names, names, path, whole
 from pipeline.arguments import add_aoi_argument, add_polygon_arguments, add_sources_argument
-from pipeline.options import DEFAULT_SHEET
+from pipeline.options import DEFAULT_SHEET, ON_ERROR
 from pipeline.parser import LOOK, Parser, add_config, read_arguments
 from pipeline.vectorizing.options import VectorizeOptions
 
 EPILOG = """\
 Writes OUTPUT/<raster>/polygons.*, and OUTPUT/manifest.json. Any option of Apache Beam may be added.
 
-exit status: 0 done; 1 failed; 2 wrong arguments, or rasters that cannot be made into polygons; 130 interrupted
+exit status: 0 done; 1 failed; 2 wrong arguments, or no raster that can be made into polygons; 3 done, but rasters are
+left out; 130 interrupted
 """
 
 
@@ -57,6 +58,8 @@ def vectorize_parser() -> Parser:
         "pixels then")  # fmt: skip
     add("--sheet", type=whole(1), default=DEFAULT_SHEET, metavar="PX",
         help=f"side of the squares that are worked on (default: {DEFAULT_SHEET}); changes no result")  # fmt: skip
+    add("--on-error", choices=ON_ERROR, default=ON_ERROR[0],
+        help="rasters that cannot be used: leave them out and say so (default), or end the run")  # fmt: skip
     add("--work", type=path, metavar="DIR", help="folder of intermediate files (default: OUTPUT/.work)")
     add_config(parser)
     return parser

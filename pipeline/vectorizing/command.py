@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.errors import ArgumentError, PlanError
 from pipeline.exits import IMPOSSIBLE, fail, note_to_user, one_at_a_time, tell_run
+from pipeline.left_out import left_out_notes
 from pipeline.lock import lock_in
 from pipeline.vectorizing.arguments import parse_vectorize
 
@@ -23,7 +24,7 @@ def vectorize(argv: Sequence[str]) -> int:
         plan = plan_vectorize(options)
     except PlanError as error:
         return fail(str(error), IMPOSSIBLE)
-    note_to_user(plan.notes)
+    note_to_user([*plan.notes, *left_out_notes(plan.left_out)])
     from pipeline.describe import results_table
 
     def run() -> Mapping[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.options import DEFAULT_SHEET, PolygonOptions
+from pipeline.options import DEFAULT_SHEET, ON_ERROR, PolygonOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class VectorizeOptions(PolygonOptions):
         allow_sources: Patterns of servers that files may name, see `tiles.places.is_allowed`.
         pixel_coordinates: Whether polygons are in pixels, wherever the rasters lie.
         sheet: Side of a sheet, in pixels.
+        on_error: What becomes of rasters that cannot be used: ``quarantine``, or ``fail`` to end the run.
         work: Folder of intermediate files; None for ``.work`` in `output`.
         config: The job file that options were taken from; None where there was none.
         beam: Arguments for Beam, as given.
@@ -33,6 +34,7 @@ class VectorizeOptions(PolygonOptions):
     allow_sources: tuple[str, ...] = ()
     pixel_coordinates: bool = False
     sheet: int = DEFAULT_SHEET
+    on_error: str = ON_ERROR[0]
     work: str | None = None
     config: str | None = None
     beam: tuple[str, ...] = ()

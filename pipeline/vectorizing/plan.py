@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import PlanError
+from pipeline.left_out import LeftOut, all_reasons
 from pipeline.options import DEFAULT_SHEET
 from pipeline.polygon_plan import (
     LabelledRaster,
@@ -45,11 +46,13 @@ class VectorizePlan:
         options: What the user asked for.
         polygons: How label maps become polygons.
         notes: What the user should know before the run, one sentence each.
+        left_out: Rasters that cannot be used.
     """
 
     options: VectorizeOptions
     polygons: PolygonPlan
     notes: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
@@ -60,10 +63,13 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     """
     allow_sources(options.allow_sources)
     prepare(options.beam, (*options.rasters, options.aoi, options.output, options.work_folder))
-    paths, reasons = expand(options.rasters)
-    reasons += remote_reasons(options)
-    inspect = partial(inspect_label_raster, in_pixels=options.pixel_coordinates)
-    infos = inspect_all(paths, inspect, reasons)
+    given = expand(options.rasters)
+    infos, broken = inspect_all(
+        given.paths, partial(inspect_label_raster, in_pixels=options.pixel_coordinates)
+    )
+    ids = _ids(options, given.named)
+    left_out = tuple(replace(one, id=ids[one.path]) for one in (*broken, *given.unread))
+    reasons = [*given.problems, *remote_reasons(options)]
     for what, folder in (("--output", options.output), ("--work", options.work)):
         reason = folder_reason(what, folder) if folder is not None else None
         reasons += [reason] if reason else []
@@ -75,8 +81,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     known = [*names.values(), "the numbers of other labels"] if names else ["numbers alone, and no names"]
     reasons += unknown_class_reasons(unknown, known, infos[0].path) if infos else []
     rasters = tuple(
-        LabelledRaster(name, info.path, info.ground, files=info.files)
-        for name, info in zip(_ids(options, infos), infos, strict=True)
+        LabelledRaster(ids[info.path], info.path, info.ground, files=info.files) for info in infos
     )
     wanted = None if options.classes is None else tuple(sorted(x for x in labels.values() if x is not None))
     plan = PolygonPlan(options.polygons, rasters, names, wanted, options.sheet, options.output, scored=False)
@@ -88,10 +93,12 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     reasons += sight_reasons(options.polygons, grounds, options.sheet)
     reasons += _pixel_reasons(options)
     reasons += result_reasons(f"{options.output.rstrip('/')}/{raster.id}" for raster in plan.rasters)
+    if reasons or options.on_error == "fail" or not infos:
+        reasons += all_reasons(left_out)
     reasons = reasons or writing_reasons(options.output, options.work)
     if reasons:
         raise PlanError(reasons)
-    return VectorizePlan(options, plan, tuple(notes))
+    return VectorizePlan(options, plan, tuple(notes), left_out)
 
 
 def _pixel_reasons(options: VectorizeOptions) -> list[str]:
@@ -210,9 +217,10 @@ def _name_reasons(infos: Sequence[LabelRasterInfo]) -> list[str]:
     return reasons
 
 
-def _ids(options: VectorizeOptions, infos: Sequence[LabelRasterInfo]) -> list[str]:
-    paths = [info.path for info in infos]
-    return raster_ids(paths, list(map(name_of, paths)), names_in(options.output, options.work))
+def _ids(options: VectorizeOptions, paths: Sequence[str]) -> dict[str, str]:
+    """The id of each raster, whether it can be used or not, by its path."""
+    ids = raster_ids(paths, list(map(name_of, paths)), names_in(options.output, options.work))
+    return dict(zip(paths, ids, strict=True))
 
 
 def name_of(path: str) -> str:

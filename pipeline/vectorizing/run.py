@@ -11,18 +11,25 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
+from pipeline import files
 from pipeline.dataflow import vectorize_arguments
 from pipeline.graph import make_polygons
-from pipeline.layout import RunFolder
+from pipeline.layout import RunFolder, quarantine_path
+from pipeline.left_out import LeftOut
 from pipeline.manifest import polygon_settings, polygons_entry, run_entry, write_manifest
 from pipeline.options import is_direct, runner_name
 from pipeline.polygon_plan import LabelledRaster, PolygonPlan
 from pipeline.publish import EndRun, Published, PublishRasters, clean_up, publish
+from pipeline.quarantine import left_out_features, write_places
+from pipeline.retries import GaveUpError, persistently
 from pipeline.run import run_job
+from pipeline.troubles import is_unreadable, one_line
 from pipeline.vectorizing.plan import VectorizePlan
 from tiles.codes import CodedLabels
+from tiles.georef import Georef
 from tiles.label_raster import LabelRaster
 from tiles.sources import allow_sources
+from tiles.stitch import NODATA
 from tiles.window import Window
 
 PACKAGES = ("terraseam", "apache-beam", "numpy", "rasterio", "shapely", "numba", "pyproj")
@@ -49,14 +56,23 @@ class RasterLabels:
     Args:
         rasters: The rasters.
         allowed: Patterns of servers that they may name.
+        folder: Where it is left that a raster cannot be read, of which nothing is known then; None to end the run.
     """
 
-    def __init__(self, rasters: Sequence[LabelledRaster], allowed: tuple[str, ...]) -> None:
+    def __init__(
+        self, rasters: Sequence[LabelledRaster], allowed: tuple[str, ...], folder: RunFolder | None = None
+    ) -> None:
         self._allowed = allowed
         self._rasters = [LabelRaster(raster.path, raster.files) for raster in rasters]
+        self._folder = folder
+        self._failed: set[int] = set()
 
     def read(self, sheet: RasterSheet, depth: int) -> CodedLabels:
-        """Labels of a sheet and of `depth` pixels around it."""
+        """Labels of a sheet and of `depth` pixels around it; none where the raster cannot be read.
+
+        Raises:
+            RasterReadError: If it cannot be read, and the run ends with that.
+        """
         allow_sources(self._allowed)
         window = sheet.window
         around = Window(
@@ -65,7 +81,17 @@ class RasterLabels:
             window.height + 2 * depth,
             window.width + 2 * depth,
         )
-        return self._rasters[sheet.place[0]].read(around)
+        number = sheet.place[0]
+        if number not in self._failed:
+            try:
+                return persistently(lambda: self._rasters[number].read(around), is_unreadable)[0]
+            except GaveUpError as given_up:
+                cause = given_up.__cause__ or given_up
+                if self._folder is None:
+                    raise cause from given_up
+                files.write_bytes(self._folder.failure(number), one_line(cause).encode())
+                self._failed.add(number)
+        return CodedLabels.plain(np.full(around.shape, NODATA, np.uint8))
 
     def scores(self, sheet: RasterSheet) -> np.ndarray:
         """Nothing is known of scores: 0 everywhere, uint8."""
@@ -84,7 +110,7 @@ def run_vectorize(plan: VectorizePlan) -> dict[str, Any] | None:
     """
     options = plan.options
     job = replace(options, beam=vectorize_arguments(options.beam, options.output))
-    return run_job(job, partial(build, plan=plan))
+    return run_job(job, partial(build, plan=plan), hope="the same command begins anew")
 
 
 def build(
@@ -97,7 +123,8 @@ def build(
 ) -> None:
     """Add the stages to an empty pipeline; see `pipeline.run.Build`."""
     polygons = plan.polygons
-    source = RasterLabels(polygons.rasters, plan.options.allow_sources)
+    forgiving = plan.options.on_error == "quarantine"
+    source = RasterLabels(polygons.rasters, plan.options.allow_sources, folder if forgiving else None)
     sheets = (
         pipeline
         | "Rasters" >> beam.Create(range(len(polygons.rasters)))
@@ -120,8 +147,30 @@ def raster_sheets(raster: int, plan: PolygonPlan) -> Iterator[RasterSheet]:
 
 
 def end_vectorize(plan: VectorizePlan, published: Sequence[Published], started: float) -> None:
-    """Write the manifest of a run that has ended."""
-    write_manifest(plan.options.output, vectorize_manifest(plan, published, started))
+    """Write the manifest of a run that has ended, and where the rasters lie that were left out."""
+    output, left_out = plan.options.output, left_out_of(plan, published)
+    record = vectorize_manifest(plan, [one for one in published if not one.failure], started)
+    record["left_out"] = [one.to_json() for one in left_out]
+    record["counts"]["rasters_left_out"] = len(left_out)
+    placed = write_places(output, list(left_out_features(left_out)))
+    record["quarantine"] = quarantine_path(output) if placed else None
+    write_manifest(output, record)
+
+
+def left_out_of(plan: VectorizePlan, published: Sequence[Published]) -> list[LeftOut]:
+    """The rasters of a run that could not be used, or not be read."""
+    rasters = plan.polygons.rasters
+    unread = [
+        LeftOut(
+            rasters[one.raster].path,
+            (one.failure,),
+            ground if isinstance(ground := rasters[one.raster].ground, Georef) else None,
+            rasters[one.raster].id,
+        )
+        for one in published
+        if one.failure
+    ]
+    return [*plan.left_out, *unread]
 
 
 def vectorize_manifest(plan: VectorizePlan, published: Sequence[Published], started: float) -> dict[str, Any]:
