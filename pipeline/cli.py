@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from typing import TextIO
 
 from pipeline.arguments import parse
+from pipeline.disk_errors import DiskError
 from pipeline.errors import ArgumentError, PlanError
 from pipeline.exits import AGAIN, DONE, FAILED, IMPOSSIBLE, INTERRUPTED, fail, show
 from pipeline.interrupts import listening
@@ -44,7 +45,7 @@ def _ended(run: Callable[[], int], interrupted: str) -> int:
             return run()
     except KeyboardInterrupt:
         return _say_interrupted(interrupted)
-    except RemoteFileError as error:
+    except (RemoteFileError, DiskError) as error:
         return fail(str(error), FAILED)
     except BrokenPipeError:
         _silence(sys.stdout)

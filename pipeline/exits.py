@@ -6,8 +6,10 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from pipeline.disk_errors import DiskError, fullest, writes_to
 from pipeline.left_out import left_out_words
 from pipeline.signatures import without_secrets
 from pipeline.texts import printable
@@ -97,6 +99,23 @@ def one_at_a_time(locks: Sequence[str], run: Callable[[], int]) -> int:
         return fail(str(error), FAILED)
 
 
+def fail_on_write(error: OSError, folders: Sequence[str]) -> int:
+    """Tell the user which of some folders cannot be written, and return the exit status.
+
+    Args:
+        error: What the system says.
+        folders: Where may have been written.
+    """
+    place = Path(error.filename).parent if isinstance(error.filename, str) else fullest(folders)
+    try:
+        with writes_to(place):
+            raise error
+    except OSError as told:
+        return fail_on_file(told)
+
+
 def fail_on_file(error: OSError) -> int:
     """Tell the user which file cannot be read or written, and return the exit status."""
+    if isinstance(error, DiskError):
+        return fail(str(error), FAILED)
     return fail(f"{error.strerror or error}: {error.filename or 'a file'} cannot be read or written", FAILED)

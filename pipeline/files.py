@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import orjson
 import zstandard
 
+from pipeline.disk_errors import writes_to
 from pipeline.signatures import without_secrets
 from tiles.inspect import is_local
 
@@ -153,14 +154,16 @@ def writing(path: str) -> Iterator[BinaryIO]:
             yield file
         return
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     draft = draft_of(target)
-    try:
-        with draft.open("wb") as file:
-            yield file
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+    with writes_to(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with draft.open("wb") as file:
+                yield file
+            draft.replace(target)
+        finally:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -172,11 +175,14 @@ def staging(parent: str) -> Iterator[Path]:
             that is on another one.
     """
     here = is_local(parent)
-    if here:
-        Path(parent).mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(dir=parent if here else None))
+    place = Path(parent if here else tempfile.gettempdir())
+    with writes_to(place):
+        if here:
+            place.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=place))
     try:
-        yield made
+        with writes_to(place):  # Before what was written is removed: how full the disk is now is the cause.
+            yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
@@ -207,9 +213,11 @@ def appear(draft: str, path: str) -> None:
         _remote().copy(draft, path)
         _remote().delete([draft])
         return
-    Path(draft).chmod(0o666 & ~UMASK)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(draft).replace(path)
+    target = Path(path)
+    with writes_to(target.parent):
+        Path(draft).chmod(0o666 & ~UMASK)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Path(draft).replace(target)
 
 
 def remove(path: str) -> None:

@@ -40,8 +40,21 @@ from tiles.stitch import StitchMethod, stitch_ring
 if TYPE_CHECKING:
     from tiles.truth.vectors import PolygonFile
 
-DISK_PER_PIXEL = 1.0
-"""Bytes of disk for each pixel while a run works: store, drafts and results; see benchmarks/README.md."""
+WORK_DISK = 0.55
+"""Bytes of disk for each pixel in the work folder while a run works; see benchmarks/README.md."""
+
+LABELS_DISK = 0.15
+"""Bytes of disk for each pixel that a label map takes with its draft."""
+
+POLYGONS_DISK = {
+    "geojson": 0.95,
+    "geojsonl": 0.95,
+    "gpkg": 0.75,
+    "fgb": 0.75,
+    "parquet": 0.15,
+    "pmtiles": 0.75,
+}
+"""Bytes of disk for each pixel of the polygons of a dense town while they are written, by format."""
 
 BASE_MEMORY = {"tensorflow": 1.3e9, "openvino": 0.5e9, "onnx": 0.5e9}
 """Bytes of memory that an engine, Beam and GDAL take before the first tile; see benchmarks/README.md."""
@@ -155,7 +168,19 @@ class Plan:
 
     def disk(self) -> int:
         """Disk that the run needs for the rasters that need work, in bytes."""
-        return round(sum(self._amounts(raster)[0] for raster in self.open_rasters()) * DISK_PER_PIXEL)
+        return self.work_disk() + self.output_disk()
+
+    def work_disk(self) -> int:
+        """The part of it in the work folder: store, and what stages leave for each other."""
+        return round(self._open_pixels() * WORK_DISK)
+
+    def output_disk(self) -> int:
+        """The part of it in the folder of the results."""
+        per_pixel = LABELS_DISK + sum(POLYGONS_DISK[name] for name in self.options.formats)
+        return round(self._open_pixels() * per_pixel)
+
+    def _open_pixels(self) -> int:
+        return sum(self._amounts(raster)[0] for raster in self.open_rasters())
 
     def score_fields(self) -> dict[str, Any]:
         """What of bundles and options changes scores, for content keys."""

@@ -232,17 +232,25 @@ def obstacles(plan: Plan) -> list[str]:
 
 
 def disk_reasons(plan: Plan) -> list[str]:
-    """Disk that is not there."""
-    for folder in dict.fromkeys((plan.options.work_folder, plan.options.output)):
+    """Disks that have too little room; folders on one disk share it."""
+    needs: dict[int, tuple[Path, int]] = {}
+    for folder, need in (
+        (plan.options.output, plan.output_disk()),
+        (plan.options.work_folder, plan.work_disk()),
+    ):
         if is_local(folder):
             nearest = nearest_existing(Path(folder))
-            total, _, free = shutil.disk_usage(nearest)
-            if total and plan.disk() > free:
-                return [
-                    f"the run needs about {format_bytes(plan.disk())} of disk, and {format_bytes(free)} are free at "
-                    f"{nearest}; make room, or choose other disks with --output and --work"
-                ]
-    return []
+            place, more = needs.get(nearest.stat().st_dev, (nearest, 0))
+            needs[nearest.stat().st_dev] = place, more + need
+    reasons = []
+    for place, need in needs.values():
+        total, _, free = shutil.disk_usage(place)
+        if total and need > free:
+            reasons.append(
+                f"the run needs about {format_bytes(need)} of disk, and {format_bytes(free)} are free at {place}; make "
+                "room, or choose other disks with --output and --work"
+            )
+    return reasons
 
 
 def memory_reasons(plan: Plan) -> list[str]:

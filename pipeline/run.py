@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import files
 from pipeline.dataflow import segment_arguments
+from pipeline.disk_errors import size_of
 from pipeline.exits import AGAIN, FAILED, INTERRUPTED, fail, say_to_user
 from pipeline.graph import build
 from pipeline.interrupts import was_interrupted
@@ -31,6 +32,7 @@ from pipeline.remote_errors import RemoteFileError
 from pipeline.runner import beam_pipeline, is_local_run, worker_processes, worker_watchdog
 from pipeline.runner_reasons import is_dataflow
 from pipeline.signatures import without_secrets
+from pipeline.units import format_bytes
 from tiles.inspect import is_local
 
 CONTINUE = f"what was inferred is kept: {AGAIN}"
@@ -140,6 +142,9 @@ def run_job(job: Job, build: Build, sheets: int = 0, *, hope: str) -> dict[str, 
             raise KeyboardInterrupt from error
         details = f" (details in {log})" if log.exists() and log.stat().st_size else ""
         name, cause = root_cause(error)
+        if name == "DiskError" and is_local(job.work_folder):
+            taken = format_bytes(size_of([job.work_folder, folder.staging, folder.path]))
+            cause = f"{cause}; what the job has written takes {taken}, and more is needed"
         after = "" if name in HOPELESS else f"; {hope}"
         raise RunError(f"{cause}{after}{details}") from error
     finally:
@@ -221,6 +226,7 @@ def root_cause(error: BaseException) -> tuple[str, str]:
 
 
 OWN_ERRORS = (
+    "DiskError",
     "OffEarthError",
     "RasterReadError",
     "StoreError",

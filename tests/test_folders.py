@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,9 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import rasterio
 from vectorize_cases import patches, vectorize, write_labels
 
 from pipeline import layout
+from pipeline.disk_errors import DiskError, writes_to
 from pipeline.layout import RunFolder, beating, remove_left_behind
 from pipeline.owner import Owner, _began
 from pipeline.reasons import folder_reason
@@ -136,3 +140,59 @@ def test_containers_have_folders_of_their_own_where_numbers_and_hosts_are_the_sa
     assert Owner.here().name != CONTAINER.name
     assert Owner.named(Owner.here().name) == Owner.here()
     assert Owner.named(CONTAINER.name) is None and Owner.named(HOST.name) is None
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 2 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=False)
+
+
+@pytest.mark.parametrize("ending", ["geojson", "gpkg", "fgb"])
+@pytest.mark.parametrize("option", ["--output", "--work"])
+def test_a_disk_that_is_full_is_named_with_what_is_needed(small_disk, tmp_path, capsys, ending, option):
+    labels = write_labels(
+        tmp_path / "map.tif", patches(600, 700) if option == "--output" else patches(1500, 1700)
+    )
+    folders = (small_disk / "out", "--work", str(tmp_path / "work"))
+    if option == "--work":
+        folders = (tmp_path / "out", "--work", str(small_disk / "work"))
+    assert vectorize(labels, *folders, "--format", ending) == 1
+    said = capsys.readouterr().err
+    assert (
+        f"{small_disk}/" in said and " cannot be written: " in said and " are free there); make room" in said
+    )
+    assert "and more is needed" in said and "Error" not in said and said.count("\n") == 1
+    assert not list((folders[0] / "map").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left"), "no space left on device ("),
+        (OSError(errno.EDQUOT, "Quota"), "disk quota exceeded ("),
+        (OSError(errno.EROFS, "Read-only"), "read-only file system"),
+        (OSError(errno.EIO, "Input/output error"), "input/output error"),
+        (sqlite3.OperationalError("database or disk is full"), "no space left on device ("),
+        (rasterio.errors.RasterioIOError("TIFFAppendToStrip:Write error"), "TIFFAppendToStrip:Write error ("),
+    ],
+)
+def test_what_a_disk_refuses_is_said_with_the_folder(tmp_path, error, words):
+    with pytest.raises(DiskError) as caught, writes_to(tmp_path):
+        raise error
+    assert str(caught.value).startswith(f"{tmp_path} cannot be written: {words}")
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("no space left in this name"), FileNotFoundError(2, "none", "/elsewhere/a")]
+)
+def test_what_is_not_of_the_disk_stays_what_it_is(tmp_path, error):
+    with pytest.raises(type(error)) as caught, writes_to(tmp_path):
+        raise error
+    assert caught.value is error

@@ -96,3 +96,18 @@ def test_wrong_arguments_are_one_sentence(job, capsys, arguments, words):
     status, out, error = run(capsys, *(argument.format(job) for argument in arguments))
     assert status == 2 and out == "" and words in error and error.count("\n") == 1
     assert len(kept(job)) == 4
+
+
+def test_the_store_of_an_output_is_found_where_its_manifest_says(job, tmp_path, capsys, monkeypatch):
+    (job / ".work").rename(tmp_path / "work")
+    for said in (str(tmp_path / "work"), "work"):
+        (job / "manifest.json").write_text(json.dumps({"options": {"work": said}}))
+        monkeypatch.chdir(tmp_path)
+        status, words, _ = run(capsys, "list", job)
+        assert status == 0 and words.startswith(f"{said}: 4 sheets")
+    assert run(capsys, "verify", job)[:2] == (0, "4 files, 0 damaged\n")
+    monkeypatch.chdir("/")
+    status, _, said = run(capsys, "list", job)
+    assert status == 2 and "nor in work, the --work folder that its results were made with" in said
+    (job / "manifest.json").write_text("[1")
+    assert "name the --output or the --work folder of a job" in run(capsys, "list", job)[2]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -83,10 +86,13 @@ def write_geopackage(path: Path, features: Iterable[Feature], table: Table) -> N
     """Write a GeoPackage with one layer, and an index.
 
     Raises:
+        OSError: If the disk has no room for the index.
         RuntimeError: If GDAL uses an SQLite that knows no index, as where TensorFlow was loaded before pyogrio.
     """
     _write_table(path, features, table, "GPKG", {"VERSION": _GEOPACKAGE})
     if not pyogrio.read_info(path)["capabilities"]["fast_spatial_filter"]:
+        if shutil.disk_usage(path.parent).free < path.stat().st_size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         raise RuntimeError(
             f"{path.name} got no spatial index: the SQLite in this process has no R-tree; import pyogrio before TensorFlow"
         )

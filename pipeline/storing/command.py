@@ -11,9 +11,10 @@ from pipeline import files
 from pipeline.errors import ArgumentError
 from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, show
 from pipeline.files import Listed
-from pipeline.layout import MADE, STORE
+from pipeline.layout import MADE, STORE, manifest_path
 from pipeline.made import SUFFIX as MADE_SUFFIX
 from pipeline.remote import prepare
+from pipeline.remote_errors import RemoteFileError
 from pipeline.store import SUFFIX, StoreError, key_of, unsealed
 from pipeline.storing.arguments import parse_store
 from pipeline.units import count, format_bytes, format_span
@@ -31,10 +32,7 @@ def run_store(argv: Sequence[str]) -> int:
     prepare((), [options.folder])
     folder = _work_of(options.folder)
     if folder is None:
-        return fail(
-            f"there is no prediction store in {options.folder}; name the --output or the --work folder of a job",
-            IMPOSSIBLE,
-        )
+        return fail(_nothing_words(options.folder), IMPOSSIBLE)
     entries = [entry for name in (STORE, MADE) for entry in files.listing(files.join(folder, name))]
     if options.verb == "prune":
         return _prune(entries, options)
@@ -44,11 +42,32 @@ def run_store(argv: Sequence[str]) -> int:
 
 
 def _work_of(folder: str) -> str | None:
-    """The folder of intermediate files: a folder itself, or the one in a folder of results."""
-    for work in (folder, files.join(folder, ".work")):
+    """The folder of intermediate files: a folder itself, or the one of a folder of results."""
+    for work in (folder, files.join(folder, ".work"), *_told(folder)):
         if files.listing(files.join(work, STORE)):
             return work
     return None
+
+
+def _nothing_words(folder: str) -> str:
+    """That there is no store, and where it may be."""
+    told = _told(folder)
+    if told:
+        return (
+            f"there is no prediction store in {folder}, nor in {told[0]}, the --work folder that its results were made "
+            "with, as seen from here; name that folder"
+        )
+    return f"there is no prediction store in {folder}; name the --output or the --work folder of a job"
+
+
+def _told(folder: str) -> list[str]:
+    """The folder of intermediate files that the manifest of a folder of results names."""
+    try:
+        options = json.loads(files.read_bytes(manifest_path(folder)))["options"]
+        work = options["work"]
+    except (OSError, RemoteFileError, ValueError, KeyError, TypeError):
+        return []
+    return [work] if isinstance(work, str) else []
 
 
 def _tell(record: Mapping[str, Any], words: str, options: Any, status: int = DONE) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from models.card import CardError
 from pipeline.errors import ArgumentError, TrainError
-from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, note_to_user, one_at_a_time, show
+from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, fail_on_write, note_to_user, one_at_a_time, show
 from pipeline.lock import lock_beside, lock_in
 from pipeline.training.arguments import parse_train
 
@@ -55,6 +55,6 @@ def _run(plan: TrainPlan) -> int:
     except (TrainingError, CardError) as error:
         return fail(str(error), IMPOSSIBLE if isinstance(error, NoStartError) else FAILED)
     except OSError as error:
-        return fail(f"{error.filename or 'a file'} cannot be written: {error.strerror or error}", FAILED)
+        return fail_on_write(error, (plan.options.work_folder, plan.options.output))
     show(result_words(plan, card))
     return DONE
