@@ -50,6 +50,8 @@ class Place:
 
 def addresses_in(name: str) -> tuple[str, ...]:
     """The addresses of servers in a name that GDAL opens, or in any other text; none where it is of this machine."""
+    if "://" not in name and "/vsi" not in name.lower():
+        return ()
     text = re.sub(r"^vrt://", " ", name, flags=re.IGNORECASE)
     for handler, scheme in HANDLERS.items():
         text = re.sub(re.escape(handler), f" {scheme}", text, flags=re.IGNORECASE)
@@ -73,6 +75,8 @@ def place_of(address: str) -> Place:
 def is_of_this_machine(name: str) -> bool:
     """Whether a name is that of a local file, or of a file within one."""
     low = name.lower()
+    if "://" not in low and "/vsi" not in low:
+        return True
     return not addresses_in(name) and all(found in ARCHIVES for found in _HANDLER.findall(low))
 
 
