@@ -172,3 +172,12 @@ def test_sheets_and_rasters_without_measured_pixels_stay_empty(shape):
     labels = np.pad(random_labels(20)[:9, :9], ((0, 8), (0, 15)), constant_values=NODATA)
     for size in (3, 8, 24):
         assert np.array_equal(by_sheets(labels, size, even(9)), whole(labels, even(9)))
+
+
+@pytest.mark.parametrize("seed", range(0, 12, 3))
+def test_clusters_are_settled_alike_however_many_at_once(seed, monkeypatch):
+    labels = random_labels(seed)
+    expected = whole(labels, even(9))
+    for count in (1, 3, 20):
+        monkeypatch.setattr("tiles.sieve.MOST_AT_ONCE", count)
+        assert np.array_equal(by_sheets(labels, 13, even(9)), expected)

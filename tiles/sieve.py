@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from tiles.stitch import NODATA
 
 LARGE = 1 << 32
 """The size from which on a region stays."""
+
+MOST_AT_ONCE = 1 << 15
+"""About how many small regions are settled at once, where they do not hang together."""
 
 PixelSizes = Callable[[np.ndarray], np.ndarray]
 """Sizes of pixels ``(row, col)``, integers of shape ``(n, 2)``: int64, shape ``(n,)``."""
@@ -257,11 +261,26 @@ def _global(line: np.ndarray, base: int) -> np.ndarray:
 
 
 def _settle(patches: Patches, sizes: PixelSizes, is_large: np.ndarray | None = None) -> np.ndarray:
-    """The label that each patch ends with, int64. Patches are whole regions here."""
+    """The label that each patch ends with, int64. Patches are whole regions here.
+
+    Clusters of patches have nothing to do with each other: only some of them are in memory as a graph.
+    """
     size = patches.pixels * sizes(patches.first)
+    large = size >= LARGE if is_large is None else (size >= LARGE) | is_large
+    cluster = roots(len(size), patches.pairs[:, :2])
+    order = np.argsort(cluster, kind="stable")
+    begins = np.flatnonzero(np.diff(cluster[order], prepend=-1))
+    starts = begins[np.diff(begins // MOST_AT_ONCE, prepend=-1) != 0]
+    settled = np.zeros(len(size), np.int64)
+    for span in pairwise([*starts.tolist(), len(order)]):
+        chosen = np.sort(order[slice(*span)])
+        settled[chosen] = _settle_some(_take(patches, chosen), size[chosen], large[chosen])
+    return settled
+
+
+def _settle_some(patches: Patches, size: np.ndarray, large: np.ndarray) -> np.ndarray:
     graph = Graph(patches.labels.tolist(), size.tolist(), patches.first.tolist(), LARGE)
     graph.join(patches.pairs.tolist(), patches.borders.tolist())
-    large = size >= LARGE if is_large is None else (size >= LARGE) | is_large
     for one in np.flatnonzero(large).tolist():
         graph.harden(one)
     smallest = graph.smallest()
