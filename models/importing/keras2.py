@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import h5py  # type: ignore[import-untyped]
@@ -46,7 +47,9 @@ NO_ANSWER = frozenset(
         "stateful",
         "time_major",
     }
+    | {"trainable", "activity_regularizer", "batch_input_shape", "query_shape", "key_shape", "value_shape"}
 )
+FOR_TRAINING = ("_initializer", "_regularizer", "_constraint")
 """What says nothing of what a network answers."""
 OF_ALL_LAYERS = frozenset(
     {
@@ -83,10 +86,11 @@ def modern_network(item: dict[str, Any], what: str) -> dict[str, Any]:
     if name in MODELS:
         config = {"layers": config} if isinstance(config, list) else dict(config or {})
         config["layers"] = [modern_network(layer, what) for layer in config.get("layers", [])]
+        _renumber(config)
         made = {**item, "class_name": "Functional" if name == "Model" else name, "config": config}
         return {**made, "module": MODELS[name]} if "module" in item else made
     kind = getattr(keras.layers, name, None)
-    if not isinstance(kind, type) or not isinstance(config, dict) or _is_foreign(item):
+    if not isinstance(kind, type) or not isinstance(config, dict) or _is_foreign(item) or name == "Lambda":
         return item
     config = _modern_config(name, kind, config, what)
     for inner in ("layer", "backward_layer", "cell"):
@@ -183,7 +187,8 @@ def _refuse_lost(name: str, config: Any, what: str) -> None:
 
 def _modern_config(name: str, kind: type, config: dict[str, Any], what: str) -> dict[str, Any]:
     """The config of a layer with what Keras 3 takes."""
-    taken = OF_ALL_LAYERS | set(inspect.signature(kind.__init__).parameters)  # type: ignore[misc]
+    named = inspect.signature(kind.__init__).parameters  # type: ignore[misc]
+    taken = set(named) | (OF_ALL_LAYERS if "kwargs" in named else set())
     if name == "LeakyReLU" and "alpha" in config:
         config = {key: value for key, value in config.items() if key != "alpha"} | {
             "negative_slope": config["alpha"]
@@ -195,12 +200,46 @@ def _modern_config(name: str, kind: type, config: dict[str, Any], what: str) -> 
             plain = plain[0]
         if key in taken and key != "noise_shape":
             made[key] = plain
-        elif key not in NO_ANSWER and plain not in (None, False) and (key, plain) != ("groups", 1):
+        elif (
+            key not in NO_ANSWER
+            and not key.endswith(FOR_TRAINING)
+            and plain not in (None, False)
+            and (key, plain) != ("groups", 1)
+        ):
             raise CardError(
                 f"{what} was saved by Keras 2, and its layer {config.get('name', name)!r} ({name}) has {key}={plain!r}, "
                 f"which Keras {keras.__version__} does not take; {WAY_OUT}"
             )
     return made
+
+
+def _renumber(config: dict[str, Any]) -> None:
+    """Count the calls of inner networks from 0: Keras 2 counted the making of one as its first call."""
+    inner = {
+        layer["config"].get("name"): layer["class_name"]
+        for layer in config["layers"]
+        if layer["class_name"] in MODELS
+    }
+    ends = [config.get("output_layers", [])]
+    made = [config.get("input_layers", []), *(layer.get("inbound_nodes", []) for layer in config["layers"])]
+    calls = [one for one in _calls([made, ends]) if one[0] in inner]
+    least = {name: min(one[1] for one in calls if one[0] == name) for name in {one[0] for one in calls}}
+    for one in calls:
+        one[1] -= least[one[0]]
+    for one in _calls(ends):
+        # Keras 3 still counts so where a network ends in another.
+        one[1] += inner.get(one[0]) in ("Functional", "Model")
+
+
+def _calls(nodes: Any) -> Iterator[list[Any]]:
+    """Yield what says which call of which layer gives a tensor: name, number of the call, number of the tensor."""
+    if isinstance(nodes, dict):
+        nodes = list(nodes.values())
+    if isinstance(nodes, list):
+        if len(nodes) >= 3 and isinstance(nodes[0], str) and all(type(one) is int for one in nodes[1:3]):
+            yield nodes
+        for one in nodes:
+            yield from _calls(one)
 
 
 def _plain(value: Any) -> Any:

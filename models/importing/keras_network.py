@@ -114,6 +114,9 @@ def read_network(path: Path) -> keras.Model:
         raise RefusedError(
             f"{path} holds a network without a graph; build it from Input to outputs, or export it to ONNX"
         )
+    if len(model.inputs) == len(model.outputs) == 1:
+        # Whatever held its input, a list or a dictionary: it takes the chip itself.
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return model
 
 
@@ -132,7 +135,7 @@ def free_size(given: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, .
     sides = f"{height or 'any'} x {width or 'any'} px"
     try:
         freed = keras.models.clone_model(
-            given, input_tensors=[keras.Input((None, None, bands), name=given.inputs[0].name)]
+            given, input_tensors=keras.Input((None, None, bands), name=given.inputs[0].name)
         )
         freed.set_weights(given.get_weights())
         same = _answers_same(given, freed, bands)
@@ -197,7 +200,10 @@ def _read_archive(path: Path, version: list[str]) -> keras.Model:
     if not is_keras2(version[0]):
         return read_keras(path, str(path))
     config = read_config(members, str(path))
-    members[CONFIG] = json.dumps(modern_network(config, str(path))).encode()
+    modern = modern_network(config, str(path))
+    for item in config_objects(modern):
+        item.update(_placed(item))
+    members[CONFIG] = json.dumps(modern).encode()
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / NAME
         with zipfile.ZipFile(again, "w") as archive:
@@ -243,6 +249,8 @@ def _placed(item: dict[str, Any]) -> dict[str, Any]:
         return item
     if name == "Functional":
         return {**item, "module": "keras.src.models.functional"}
+    if name == "Sequential":
+        return {**item, "module": "keras.src.models.sequential"}
     found = (
         f"keras.{place}" for place in PLACES if isinstance(getattr(getattr(keras, place), name, None), type)
     )

@@ -134,7 +134,8 @@ class Session:
         _, runtime = import_onnx()
         options = runtime.SessionOptions()
         options.log_severity_level = 4
-        self._taken = inputs_of(model)[0].name
+        (taken, *_) = inputs_of(model)
+        self._taken, self._type = taken.name, taken.dtype
         try:
             self._session = runtime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -150,7 +151,7 @@ class Session:
 
     def all(self, chips: np.ndarray) -> list[np.ndarray]:
         """Return all its answers."""
-        found: list[np.ndarray] = self._session.run(None, {self._taken: np.asarray(chips, np.float32)})
+        found: list[np.ndarray] = self._session.run(None, {self._taken: np.asarray(chips, self._type)})
         return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from models.importing.foreign import RefusedError, Shape
 
 CHANNEL = {"channels_last": 3, "channels_first": 1}
+FLOATS = ("float16", "float32", "float64")
+"""What scaled chips are fed as."""
 SIDES = {"channels_last": (1, 2), "channels_first": (2, 3)}
 
 
@@ -26,14 +28,14 @@ def check_taken(shape: Shape | None, dtype: str) -> Shape:
     """Check rank and type of what a network takes.
 
     Raises:
-        RefusedError: If it does not take float32 chips of four axes.
+        RefusedError: If it does not take chips of floats of four axes.
     """
     if shape is None or len(shape) != 4:
         said = "an unknown shape" if shape is None else show(shape)
         raise RefusedError(
             f"the network takes {said}; it must take chips of four axes: samples, height, width and bands"
         )
-    if dtype != "float32":
+    if dtype not in FLOATS:
         raise RefusedError(
             f"the network takes {dtype}, and Terraseam feeds scaled float32; export it with a float32 input"
         )
