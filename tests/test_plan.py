@@ -10,6 +10,7 @@ import pytest
 import rasterio
 from places import ROOT
 
+from models.card import network_sha256
 from pipeline.cli import main
 from pipeline.describe import describe_plan
 from pipeline.options import SegmentOptions
@@ -170,9 +171,14 @@ def test_detectors_are_neither_augmented_nor_averaged(plan_of, bundle, tmp_path)
 def with_file(bundle, folder, name):
     """A bundle whose card says that its network is another file; a plan does not look into it."""
     edited_card(bundle, folder)
-    (folder / "model.keras").rename(folder / name)
+    if name == "saved_model":
+        (folder / name).mkdir()
+        (folder / "model.keras").rename(folder / name / "saved_model.pb")
+    else:
+        (folder / "model.keras").rename(folder / name)
     network = {"name": name, "layout": "channels_last", "answer": "logits"}
-    card = json.loads((folder / "card.json").read_text()) | {"network": network, "format": 2}
+    changes = {"network": network, "format": 2, "weights_sha256": network_sha256(folder / name)}
+    card = json.loads((folder / "card.json").read_text()) | changes
     (folder / "card.json").write_text(json.dumps(card))
     return folder
 

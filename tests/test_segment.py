@@ -69,7 +69,8 @@ def test_one_command_makes_labels_polygons_and_a_manifest(scene, bundle, tmp_pat
         assert ((found == 255) == (raster.read(1) == 0)).mean() == 1
     record = manifest(out)
     assert record["counts"] == {
-        "rasters": 1, "rasters_kept": 0, "sheets": 1, "sheets_inferred": 1, "sheets_reused": 0, "sheets_skipped": 0,
+        "rasters": 1, "rasters_kept": 0, "rasters_left_out": 0,
+        "sheets": 1, "sheets_inferred": 1, "sheets_reused": 0, "sheets_skipped": 0,
         "sheets_quarantined": 0, "tiles_inferred": 6,
     }  # fmt: skip
     assert record["rasters"][0]["classes"]["water"]["pixels"] == (found == 1).sum()
