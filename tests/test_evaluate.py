@@ -379,6 +379,36 @@ def test_nodata_of_a_label_map_is_no_label_whatever_its_value(capsys, tmp_path):
         assert result["pixels"]["without_prediction"] == without
 
 
+def test_what_a_mask_hides_is_no_prediction(capsys, tmp_path):
+    labels = np.zeros((40, 40), np.uint8)
+    labels[10:30, 10:30] = 1
+    place = georef(40, 40)
+    write_labels(tmp_path / "true.tif", labels, place, names=None, nodata=None)
+    wrong = labels.copy()
+    wrong[:20] = 1 - wrong[:20]
+    write_labels(tmp_path / "found.tif", wrong, place, names=None, nodata=None)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(tmp_path / "found.tif", "r+") as dataset:
+        dataset.write_mask(np.repeat(np.uint8([0, 255]), 20)[:, None].repeat(40, 1))
+    pixels = evaluate(
+        capsys, predicted=tmp_path / "found.tif", truth=tmp_path / "true.tif", classes="ground,roof"
+    )["pixels"]
+    assert (pixels["accuracy"], pixels["pixels"], pixels["without_prediction"]) == (1, 800, 800)
+
+
+def test_predictions_on_true_polygons_of_no_class_count_neither_way(capsys, tmp_path):
+    place, shapes = georef(100, 100), [shapely.box(10, 10, 30, 30), shapely.box(50, 50, 80, 80)]
+    inner = [shapely.box(50, 50, 60, 60), shapely.box(62, 62, 80, 80)]
+    write_geojson(tmp_path / "true.geojson", shapes, place, kind=["roof", None])
+    write_geojson(
+        tmp_path / "found.geojson", [*inner, shapes[0]], place, **{"class": "roof", "score": [0.9, 0.8, 0.7]}
+    )
+    result = evaluate(
+        capsys, predicted=tmp_path / "found.geojson", truth=tmp_path / "true.geojson", class_property="kind"
+    )["polygons"]
+    assert result["ap"] == pytest.approx(1) and result["f1"] == 1
+    assert (result["true"], result["false"], result["missed"]) == (1, 0, 0)
+
+
 def test_the_table_says_what_was_measured(run, capsys):
     words = [
         str(word) for word in ("--predicted", run / "out", "--truth", run / "east.gpkg", run / "west.gpkg")

@@ -39,26 +39,27 @@ def scene(seed, count=40, side=500.0):
     return np.array(truth, object), np.array(predicted, object), scores
 
 
-def full_iou(predicted, truth):
-    """IoU of all pairs, without a tree or a filter."""
+def full_iou(predicted, truth, crowds=False):
+    """IoU of all pairs, without a tree or a filter; with crowds the share of the prediction that they hold."""
     common = shapely.area(shapely.intersection(predicted[:, None], truth[None]))
-    return common / (shapely.area(predicted)[:, None] + shapely.area(truth)[None] - common)
+    areas = shapely.area(predicted)[:, None]
+    return common / np.where(crowds, areas, areas + shapely.area(truth)[None] - common)
 
 
 def coco(scenes, most):
     """pycocotools' figures ``(size, ap, ap50, ap75, ar)`` of scenes with one class each, fed with IoUs of geometry.
 
     Args:
-        scenes: For each image, ``{class: (truth, predicted, scores)}``.
+        scenes: For each image, ``{class: (truth, predicted, scores)}``, and which of the truth are crowds.
         most: Detections that count.
     """
     classes = sorted({label for one in scenes for label in one})
     annotations, detections = [], []
     for image, one in enumerate(scenes):
-        for label, (truth, predicted, scores) in one.items():
-            for shape in truth:
+        for label, (truth, predicted, scores, *crowds) in one.items():
+            for shape, crowd in zip(truth, *(crowds or [np.zeros(len(truth))]), strict=True):
                 annotations.append(
-                    {"image_id": image, "category_id": label, "area": shape.area, "iscrowd": 0, "ignore": 0}
+                    {"image_id": image, "category_id": label, "area": shape.area, "iscrowd": int(crowd)}
                 )
             for shape, score in zip(predicted, scores, strict=True):
                 detections.append(
@@ -70,11 +71,11 @@ def coco(scenes, most):
 
     class OutOfGeometry(COCOeval):
         def computeIoU(self, image, label):  # noqa: N802 - pycocotools' name
-            truth, predicted, scores = scenes[image].get(label, ([], [], []))
+            truth, predicted, scores, *crowds = scenes[image].get(label, ([], [], []))
             if not len(truth) or not len(predicted):
                 return []
             order = np.argsort(-np.asarray(scores), kind="mergesort")[:most]
-            return full_iou(predicted, truth)[order]
+            return full_iou(predicted, truth, *crowds)[order]
 
     with contextlib.redirect_stdout(io.StringIO()):
         both = []
@@ -103,7 +104,10 @@ def ours(scenes, most=None):
     figures = []
     for label in classes:
         parts = [one[label] for one in scenes if label in one]
-        matches = [match(overlaps(predicted, truth), scores, most) for truth, predicted, scores in parts]
+        matches = [
+            match(overlaps(predicted, truth, ignored=ignored[0] if ignored else None), scores, most)
+            for truth, predicted, scores, *ignored in parts
+        ]
         figures.append(average_precision(matches))
     return np.stack([one.precision for one in figures]), np.stack([one.recall for one in figures])
 
@@ -135,6 +139,27 @@ def test_average_precision_is_that_of_pycocotools_on_random_scenes(seed):
     scenes = [{1: scene(seed, 15)}, {1: scene(seed + 100, 8, 90.0)}]
     for mine, theirs in zip(ours(scenes), coco(scenes, 10_000), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ignored_regions_count_as_the_crowds_of_pycocotools(seed):
+    crowds = np.random.default_rng(seed).random(40) < 0.3
+    scenes = [{1: (*scene(seed, side=250.0), crowds)}, {1: (*scene(seed + 9), ~crowds)}]
+    for mine, theirs in zip(ours(scenes), coco(scenes, 1000), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-12)
+    plain = [{1: one[1][:3]} for one in scenes]
+    assert abs(ours(scenes)[0][0, 0, 0] - ours(plain)[0][0, 0, 0]) > 0.01
+
+
+def test_predictions_in_ignored_regions_are_neither_found_nor_false():
+    truth = np.array(
+        [shapely.box(0, 0, 10, 10), shapely.box(20, 0, 60, 40), shapely.box(80, 0, 90, 10)], object
+    )
+    inside = [shapely.box(20 + 10 * k, 0, 28 + 10 * k, 8) for k in range(3)]
+    half, less = shapely.box(55, 30, 65, 40), shapely.box(57, 10, 67, 20)
+    predicted = np.array([truth[0], *inside, half, less], object)
+    pairs = overlaps(predicted, truth, ignored=np.array([False, True, False]))
+    assert find(pairs, np.ones(len(predicted))) == Found(true=1, false=1, missed=1)
 
 
 def test_equal_overlaps_sizes_at_a_limit_and_exact_hits_go_as_in_pycocotools():

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from nets import QUICK_JAX
 from places import ROOT
+from sklearn import metrics
 from training_cases import (
     CLASSES,
     HELD_OUT,
@@ -41,6 +42,7 @@ from models.training.pixels import confusion, overlaps, validate_pixels
 from models.training.recipe import Recipe
 from models.training.state import check_same, load_best, read_state
 from models.training.watch import Watcher
+from tiles.measures.confusion import mean_of_known, pixel_figures
 
 VARIANTS = {
     "plain": RECIPE,
@@ -474,6 +476,17 @@ def test_measures_are_those_of_all_chips_together():
     assert measured.measures["iou_b"] == pytest.approx(2 / 4)
     assert np.isnan(measured.measures["iou_c"])
     assert measured.measures["accuracy"] == pytest.approx(3 / 5)
+
+
+def test_the_mean_is_that_of_evaluate_and_scikit_learn_also_of_a_class_that_is_answered_and_never_true():
+    rng = np.random.default_rng(0)
+    labels, answered = rng.integers(0, 2, 500), rng.choice([0, 1, 2], 500)
+    counts = confusion(labels, answered, 4)
+    each = overlaps(counts)
+    assert each[2] == 0 and np.isnan(each[3])
+    wanted = metrics.jaccard_score(labels, answered, average="macro")
+    assert np.nanmean(each) == pytest.approx(wanted)
+    assert mean_of_known(pixel_figures(counts).iou) == pytest.approx(wanted)
 
 
 def test_a_pspnet_trains_its_auxiliary_head_too(tmp_path):

@@ -49,9 +49,10 @@ def confusion(labels: np.ndarray, answered: np.ndarray, classes: int) -> np.ndar
 
 
 def overlaps(counts: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of each class; NaN for classes that no label has."""
-    both, truth, found = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-    return np.where(truth > 0, both / np.maximum(truth + found - both, 1), np.nan)
+    """Return the intersection over union of each class; NaN for classes that neither occur nor are answered."""
+    both = np.diag(counts)
+    either = counts.sum(axis=1) + counts.sum(axis=0) - both
+    return np.where(either > 0, both / np.maximum(either, 1), np.nan)
 
 
 def validate_pixels(
@@ -69,8 +70,8 @@ def validate_pixels(
         loss: The loss of training, without border weights.
 
     Returns:
-        Mean IoU over the classes that occur, each class's IoU as ``iou_NAME``, ``accuracy`` and ``val_loss``, which
-        is the mean of the batches' by their labelled pixels.
+        Mean IoU over the classes that occur in labels or answers, each class's IoU as ``iou_NAME``, ``accuracy`` and
+        ``val_loss``, which is the mean of the batches' by their labelled pixels.
 
     Raises:
         TrainingError: If no pixel has a label.

@@ -98,6 +98,7 @@ def measure(subject: Subject, classes: ClassList, options: EvaluateOptions) -> M
     region = region_of(georef, area)
     true, left_out = _cut(true, region, unseen)
     predicted, _ = _cut(predicted, region, None)
+    predicted = predicted.some(predicted.labels != IGNORED)
     polygons = {label: _compare(predicted, true, label, options.max_detections) for label in classes.things}
     return Measured(subject, maps, pixels, polygons, left_out)
 
@@ -144,17 +145,18 @@ def _raster_truth(subject: Subject, classes: ClassList, options: EvaluateOptions
 def _cut(
     placed: PlacedPolygons, region: shapely.Geometry, unseen: np.ndarray | None
 ) -> tuple[PlacedPolygons, int]:
-    """Polygons cut to a region, without those of no class, and without those more than half of which is unseen."""
+    """Polygons cut to a region, without those of a class more than half of which is unseen, and how many these were."""
     polygons, numbers = clip(placed.polygons, region, LEAST_LEFT_PX)
     cut = PlacedPolygons(polygons, placed.labels[numbers], placed.scores[numbers])
-    known = cut.labels != IGNORED
     if unseen is None:
-        return cut.some(known), 0
-    seen = unseen[numbers] <= shapely.area(polygons) / 2
-    return cut.some(known & seen), int(np.count_nonzero(known & ~seen))
+        return cut, 0
+    kept = (cut.labels == IGNORED) | (unseen[numbers] <= shapely.area(polygons) / 2)
+    return cut.some(kept), int(np.count_nonzero(~kept))
 
 
 def _compare(predicted: PlacedPolygons, true: PlacedPolygons, label: int, most: int | None) -> PolygonCounts:
-    some, others = predicted.some(predicted.labels == label), true.some(true.labels == label)
-    pairs = overlaps(some.polygons, others.polygons)
+    """Compare the polygons of one class; true ones of no class are regions in which predictions are ignored."""
+    some = predicted.some(predicted.labels == label)
+    others = true.some((true.labels == label) | (true.labels == IGNORED))
+    pairs = overlaps(some.polygons, others.polygons, ignored=others.labels == IGNORED)
     return PolygonCounts(match(pairs, some.scores, most), find(pairs, some.scores))

@@ -45,7 +45,8 @@ def match(pairs: Overlaps, scores: np.ndarray, most: int | None = None) -> Match
 
     In falling order of scores (equal ones in their own order) each prediction takes the free true polygon with
     the highest IoU. True polygons of another size are ignored: they are taken only by predictions that find no
-    other, which are ignored with them; so are predictions of another size that find none.
+    other, which are ignored with them; so are predictions of another size that find none. Ignored regions are
+    taken in the same way, by any number of predictions.
 
     Args:
         pairs: Pairs whose IoU is 0.5 or more.
@@ -55,8 +56,8 @@ def match(pairs: Overlaps, scores: np.ndarray, most: int | None = None) -> Match
     order = np.argsort(-scores, kind="stable")[:most]
     ends = np.searchsorted(pairs.predicted, np.arange(len(scores) + 1))
     sizes = np.array(list(SIZES.values()))
-    outside = (pairs.truth_areas < sizes[:, :1]) | (pairs.truth_areas > sizes[:, 1:])
-    hit, ignored = _take(order, ends, pairs.truth, pairs.iou, outside, THRESHOLDS)
+    outside = (pairs.truth_areas < sizes[:, :1]) | (pairs.truth_areas > sizes[:, 1:]) | pairs.ignored
+    hit, ignored = _take(order, ends, pairs.truth, pairs.iou, outside, pairs.ignored)
     areas = pairs.predicted_areas[order]
     other_size = (areas < sizes[:, :1]) | (areas > sizes[:, 1:])
     ignored |= ~hit & other_size[:, None]
@@ -64,7 +65,7 @@ def match(pairs: Overlaps, scores: np.ndarray, most: int | None = None) -> Match
 
 
 @njit(cache=True, nogil=True)
-def _take(order, ends, truth, iou, outside, thresholds):  # type: ignore[no-untyped-def]
+def _take(order, ends, truth, iou, outside, regions):  # type: ignore[no-untyped-def]
     """Let each prediction take its true polygon, for each size and threshold.
 
     Args:
@@ -72,19 +73,19 @@ def _take(order, ends, truth, iou, outside, thresholds):  # type: ignore[no-unty
         ends: First pair of each prediction, and the end of the last.
         truth: True polygon of each pair.
         iou: IoU of each pair.
-        outside: Whether each true polygon is of another size, bool ``(sizes, truths)``.
-        thresholds: The least IoU of hits.
+        outside: Whether each true polygon is of another size or an ignored region, bool ``(sizes, truths)``.
+        regions: Whether each is an ignored region, bool ``(truths,)``.
 
     Returns:
         Hit and ignored, bool ``(sizes, thresholds, predictions)``.
     """
-    shape = (outside.shape[0], len(thresholds), len(order))
+    shape = (outside.shape[0], len(THRESHOLDS), len(order))
     hit, ignored = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
     for size in range(shape[0]):
         for level in range(shape[1]):
             taken = np.zeros(outside.shape[1], np.bool_)
             for place in range(shape[2]):
-                best, best_iou = -1, min(thresholds[level], 1 - 1e-10)
+                best, best_iou = -1, min(THRESHOLDS[level], 1 - 1e-10)
                 for other in (False, True):
                     if best >= 0:
                         break
@@ -94,7 +95,7 @@ def _take(order, ends, truth, iou, outside, thresholds):  # type: ignore[no-unty
                         if outside[size, one] == other and not taken[one] and iou[pair] >= best_iou:
                             best, best_iou = one, iou[pair]
                 if best >= 0:
-                    taken[best] = True
+                    taken[best] = not regions[best]
                     hit[size, level, place] = True
                     ignored[size, level, place] = outside[size, best]
     return hit, ignored

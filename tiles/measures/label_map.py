@@ -47,7 +47,7 @@ class LabelMapFile:
         """Names of its classes in the order of the labels, as Terraseam writes them; None where it has none."""
 
     def labels(self, view: View) -> np.ndarray:
-        """Labels of the pixels of a view, of the nearest pixel each; `IGNORED` off the raster and for nodata.
+        """Labels of the pixels of a view, of the nearest pixel each; `IGNORED` off the raster and where masked.
 
         Raises:
             RasterReadError: If the file cannot be read there, or holds what is no label.
@@ -58,12 +58,11 @@ class LabelMapFile:
         where = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
         try:
             read = self._dataset.read(1, window=where)
+            unknown = self._dataset.read_masks(1, window=where) == 0
         except rasterio.errors.RasterioError as error:
             raise RasterReadError(
                 f"{self.path} cannot be read at {window}; the file is damaged: make it again"
             ) from error
-        nodata = self._dataset.nodata
-        unknown = np.zeros(read.shape, bool) if nodata is None else read == nodata
         wrong = (read < 0) | (read > IGNORED)
         if (wrong & ~unknown).any():
             raise RasterReadError(

@@ -19,9 +19,11 @@ class Overlaps:
     Attributes:
         predicted: Number of the predicted polygon, int64 ``(pairs,)``.
         truth: Number of the true one.
-        iou: Intersection over union of their areas, float64.
+        iou: Intersection over union of their areas, float64; with an ignored region, the share of the predicted
+            polygon that lies in it.
         predicted_areas: Area of every predicted polygon, in squares of the unit of the coordinates.
         truth_areas: Area of every true one.
+        ignored: Whether each true polygon is a region in which predictions count neither for nor against, bool.
     """
 
     predicted: np.ndarray
@@ -29,9 +31,12 @@ class Overlaps:
     iou: np.ndarray
     predicted_areas: np.ndarray
     truth_areas: np.ndarray
+    ignored: np.ndarray
 
 
-def overlaps(predicted: np.ndarray, truth: np.ndarray, least: float = 0.5) -> Overlaps:
+def overlaps(
+    predicted: np.ndarray, truth: np.ndarray, least: float = 0.5, ignored: np.ndarray | None = None
+) -> Overlaps:
     """Find the pairs of polygons whose IoU reaches `least`.
 
     Areas are those of the geometry, not of pixels, so the figures do not depend on any grid.
@@ -40,11 +45,13 @@ def overlaps(predicted: np.ndarray, truth: np.ndarray, least: float = 0.5) -> Ov
         predicted: Valid polygons, object ``(n,)``, in one plane with `truth`.
         truth: Valid polygons, object ``(m,)``.
         least: IoU of the pairs that are wanted, above 0.
+        ignored: Whether each true polygon is an ignored region, bool ``(m,)``, such as COCO's crowds; None for none.
     """
+    regions = np.zeros(len(truth), bool) if ignored is None else ignored
     areas, true_areas = shapely.area(predicted), shapely.area(truth)
     tree = shapely.STRtree(truth)
     found = [
-        _some(predicted, truth, (start, min(start + AT_ONCE, len(predicted))), tree, least)
+        _some(predicted, truth, (start, min(start + AT_ONCE, len(predicted))), (tree, regions), least)
         for start in range(0, len(predicted), AT_ONCE)
     ]
     first, second, iou = (
@@ -52,24 +59,29 @@ def overlaps(predicted: np.ndarray, truth: np.ndarray, least: float = 0.5) -> Ov
         for i, kind in enumerate((np.int64, np.int64, np.float64))
     )
     order = np.lexsort((second, first))
-    return Overlaps(first[order], second[order], iou[order], areas, true_areas)
+    return Overlaps(first[order], second[order], iou[order], areas, true_areas, regions)
 
 
 def _some(
-    predicted: np.ndarray, truth: np.ndarray, numbers: tuple[int, int], tree: shapely.STRtree, least: float
+    predicted: np.ndarray,
+    truth: np.ndarray,
+    numbers: tuple[int, int],
+    indexed: tuple[shapely.STRtree, np.ndarray],
+    least: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of the predicted polygons of a range of numbers."""
+    """Pairs of the predicted polygons of a range of numbers, by a tree of the true ones and which are ignored."""
+    tree, ignored = indexed
     first, second = tree.query(predicted[slice(*numbers)])
     first = first + numbers[0]
     some, others = predicted[first], truth[second]
     areas, true_areas = shapely.area(some), shapely.area(others)
     # No two polygons share more than their boxes do: most pairs need no intersection.
     shared = np.minimum(_shared_boxes(some, others), np.minimum(areas, true_areas))
-    likely = shared >= least * np.maximum(areas, true_areas) * _CERTAIN
+    likely = shared >= least * np.where(ignored[second], areas, np.maximum(areas, true_areas)) * _CERTAIN
     first, second, areas, true_areas = first[likely], second[likely], areas[likely], true_areas[likely]
     common = shapely.area(shapely.intersection(some[likely], others[likely]))
     with np.errstate(invalid="ignore", divide="ignore"):
-        iou = common / (areas + true_areas - common)
+        iou = common / np.where(ignored[second], areas, areas + true_areas - common)
     enough = iou >= least
     return first[enough].astype(np.int64), second[enough].astype(np.int64), iou[enough]
 

@@ -53,6 +53,7 @@ def find(pairs: Overlaps, scores: np.ndarray) -> Found:
 
     In falling order of scores (equal ones in their own order) each prediction takes the free true polygon with
     the highest IoU, 0.5 at least; of equal IoU the first.
+    Predictions without one count as false, but for those half of which or more lies in an ignored region.
     The rule of the `SpaceNet challenges <https://arxiv.org/abs/1807.01232>`_.
 
     Args:
@@ -62,9 +63,13 @@ def find(pairs: Overlaps, scores: np.ndarray) -> Found:
     rank = np.empty(len(scores), np.int64)
     rank[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
     done, taken = set[int](), set[int]()
+    real = ~pairs.ignored[pairs.truth]
     order = np.lexsort((pairs.truth, -pairs.iou, rank[pairs.predicted]))
+    order = order[real[order]]
     for one, other in zip(pairs.predicted[order].tolist(), pairs.truth[order].tolist(), strict=True):
         if one not in done and other not in taken:
             done.add(one)
             taken.add(other)
-    return Found(len(taken), len(scores) - len(taken), len(pairs.truth_areas) - len(taken))
+    ignored = set(pairs.predicted[~real].tolist()) - done
+    false = len(scores) - len(taken) - len(ignored)
+    return Found(len(taken), false, int(np.count_nonzero(~pairs.ignored)) - len(taken))
