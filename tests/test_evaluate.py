@@ -379,6 +379,24 @@ def test_nodata_of_a_label_map_is_no_label_whatever_its_value(capsys, tmp_path):
         assert result["pixels"]["without_prediction"] == without
 
 
+def test_classes_that_are_called_by_numbers_are_the_values_of_label_rasters(capsys, tmp_path):
+    place, shapes = georef(60, 60), [shapely.box(10, 10, 50, 40), shapely.box(52, 0, 60, 60)]
+    labels = drawn(shapes, [1, 3], 60, 60)
+    labels[50:, :10] = 4
+    write_labels(tmp_path / "true.tif", labels, place, names=None, nodata=None)
+    ground = shapely.box(0, 0, 60, 60).difference(shapely.union_all(shapes))
+    named = {"class": ["0", "1", "3"]}
+    write_geojson(tmp_path / "found.geojson", [ground, *shapes], place, **named)
+    result = evaluate(capsys, predicted=tmp_path / "found.geojson", truth=tmp_path / "true.tif")
+    assert result["classes"] == ["0", "1", "3", "4"] and result["background"] == "0"
+    assert {name: one["iou"] for name, one in result["pixels"]["classes"].items()} == {
+        "0": pytest.approx(1820 / 1920), "1": 1, "3": 1, "4": 0
+    }  # fmt: skip
+    assert result["pixels"]["accuracy"] == pytest.approx(3500 / 3600)
+    told = evaluate(capsys, predicted=tmp_path / "true.tif", truth=tmp_path / "true.tif", classes="1,3,4")
+    assert told["measured"] == ["1", "3", "4"] and told["pixels"]["mean_iou"] == 1
+
+
 def test_what_a_mask_hides_is_no_prediction(capsys, tmp_path):
     labels = np.zeros((40, 40), np.uint8)
     labels[10:30, 10:30] = 1

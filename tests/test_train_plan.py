@@ -125,11 +125,30 @@ def test_a_raster_that_lies_over_what_is_validated_on_is_told(site):
 def test_a_label_raster_that_lies_elsewhere_or_is_a_picture_is_told(site):
     maps = ("--labels", site / "maps", "--classes", "background,roof,pool")
     write(site / "maps" / "town.tif", np.repeat(true_labels()[..., None], 3, axis=-1))
-    notes = planned(site, *maps, without=["class-property"]).findings.notes
-    assert any("town.tif has 3 bands, of which the first is taken for labels" in note for note in notes)
+    told = reasons(site, *maps, without=["class-property"])
+    assert "town.tif has 3 bands, and a label raster has one, of whole numbers" in told[0]
     write(site / "maps" / "town.tif", true_labels()[..., None], elsewhere(1_000))
     told = reasons(site, *maps, without=["class-property"])
     assert "does not lie on its raster; check the CRS and the geotransform of both" in told[0]
+
+
+def test_values_of_no_class_are_told_with_their_share(site):
+    labels = true_labels()[..., None].copy()
+    labels[: SIDE // 4] = 9
+    write(site / "maps" / "town.tif", labels)
+    maps = ("--labels", site / "maps", "--classes", "background,roof,pool")
+    notes = planned(site, *maps, without=["class-property"]).findings.notes
+    assert any("values of no class, which are ignored: 9 (25.0 %)" in note for note in notes), notes
+
+
+def test_polygons_as_images_and_labels_without_polygons_are_told(site):
+    (site / "empty.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    told = reasons(site, "--labels", site / "empty.geojson", without=["class-property"])
+    assert any(
+        "empty.geojson of --labels holds no polygon, so there is nothing to learn from" in one for one in told
+    )
+    told = reasons(site, "--images", site / "town.geojson")
+    assert any("town.geojson, which is no raster but polygons" in one for one in told)
 
 
 def test_named_rasters_are_validated_on_and_all_else_is_trained_on(site):

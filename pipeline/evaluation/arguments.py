@@ -65,7 +65,8 @@ def _add_inputs(parser: Parser) -> None:
     add("--class-property", type=text, metavar="NAME",
         help="property that names the class of true polygons (default: all are of one class)")  # fmt: skip
     add("--label-values", type=label_values, metavar="0,1,2",
-        help="values of true label rasters, in the order of the classes (default: 0, 1, ...)")  # fmt: skip
+        help="values of true label rasters, in the order of the classes "
+        "(default: the numbers that classes are called by, else 0, 1, ...)")  # fmt: skip
 
 
 def _add_measures(parser: Parser) -> None:

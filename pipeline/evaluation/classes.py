@@ -112,5 +112,18 @@ def names_of_polygons(values: Iterable[str | None], options: EvaluateOptions) ->
     return (str(first), *(name for name in names or ["polygon"] if name != first))
 
 
+def are_values(names: Iterable[str]) -> bool:
+    """Whether all names are whole numbers that label rasters may hold, each written in one way."""
+    return all(
+        name.isascii() and name.isdecimal() and str(int(name)) == name and int(name) < IGNORED
+        for name in names
+    )
+
+
+def values_of(names: Sequence[str]) -> tuple[int, ...]:
+    """Values of the classes in label rasters: those that they are called by, else 0, 1, ... in order."""
+    return tuple(int(name) for name in names) if are_values(names) else tuple(range(len(names)))
+
+
 def _background(options: EvaluateOptions) -> tuple[str, ...]:
     return () if options.background in (None, "none") else (str(options.background),)

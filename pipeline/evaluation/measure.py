@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 
 from pipeline.errors import EvaluateError
-from pipeline.evaluation.classes import ClassList
+from pipeline.evaluation.classes import ClassList, values_of
 from pipeline.evaluation.options import EvaluateOptions
 from pipeline.evaluation.polygons import (
     PlacedPolygons,
@@ -128,7 +128,7 @@ def _drawn(placed: PlacedPolygons | None, classes: ClassList, shape: tuple[int, 
 
 def _raster_truth(subject: Subject, classes: ClassList, options: EvaluateOptions) -> Truth:
     path = subject.truth[0]
-    values = options.label_values or tuple(range(len(classes.names)))
+    values = options.label_values or values_of(classes.names)
     names = LabelMapFile(path).names
     if options.label_values is None and names is not None:
         missing = [name for name in classes.names if name not in names]

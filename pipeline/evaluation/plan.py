@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from pipeline.errors import EvaluateError
-from pipeline.evaluation.classes import ClassList, class_list, names_of_polygons
+from pipeline.evaluation.classes import ClassList, are_values, class_list, names_of_polygons
 from pipeline.evaluation.options import EvaluateOptions
 from pipeline.evaluation.polygons import CLASS, place_area, read_file, with_property
 from pipeline.evaluation.predicted import Predicted, earlier_notes, find_predicted
@@ -138,7 +138,8 @@ def _class_names(subjects: Sequence[Subject], options: EvaluateOptions) -> tuple
             ]
         )
     if maps and options.classes is not None:
-        return options.classes
+        called_by_values = options.label_values is None and are_values(options.classes)
+        return _numbers_to(max(map(int, options.classes))) if called_by_values else options.classes
     values: list[str | None] = []
     for subject in subjects:
         predicted = subject.predicted.polygons
@@ -147,7 +148,28 @@ def _class_names(subjects: Sequence[Subject], options: EvaluateOptions) -> tuple
             values += [
                 value for path in subject.truth for value in read_file(path, options.class_property).values
             ]
-    return names_of_polygons(values, options)
+    return _names_of_values(subjects, values, options) or names_of_polygons(values, options)
+
+
+def _numbers_to(last: int) -> tuple[str, ...]:
+    return tuple(map(str, range(last + 1)))
+
+
+def _names_of_values(
+    subjects: Sequence[Subject], values: Sequence[str | None], options: EvaluateOptions
+) -> tuple[str, ...] | None:
+    """Classes of polygons that are called by the values of true label rasters; None where they are not."""
+    rasters = [subject.truth[0] for subject in subjects if not subject.truth_is_polygons]
+    said = {value for value in (*values, *(options.classes or ())) if value is not None}
+    background = () if options.background in (None, "none") else (str(options.background),)
+    if not rasters or not said or options.label_values is not None or not are_values([*said, *background]):
+        return None
+    numbers = {int(name) for name in [*said, *background]} | ({0} if options.background is None else set())
+    for path in rasters:
+        if LabelMapFile(path).names is not None:
+            return None
+        numbers |= LabelMapFile(path).values()
+    return tuple(map(str, sorted(numbers)))
 
 
 def _check_truth(subjects: Sequence[Subject], classes: ClassList, options: EvaluateOptions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -184,28 +185,60 @@ def class_reasons(
 
 def _values_held(labelled: Sequence[Labelled]) -> str:
     """What values label rasters hold, as far as a reduced picture of each shows them."""
-    held: set[int] = set()
+    held = {value for one in labelled for value in _value_shares([one])}
+    return listed((f"{value:g}" for value in sorted(held)), TOLD)
+
+
+def _value_shares(labelled: Sequence[Labelled]) -> dict[float, float]:
+    """Share of each value among the known pixels of label rasters, in a reduced picture of each."""
+    pixels: Counter[float] = Counter()
     for one in labelled:
         if isinstance(one.truth, RasterTruth):
             with open_raster(one.truth.path) as dataset:
                 shape = tuple(min(SEEN, size) for size in dataset.shape)
-                read = dataset.read(1, out_shape=shape, resampling=Resampling.nearest, masked=True)
-            held.update(np.unique(read.compressed()).tolist())
-    return listed((f"{value:g}" for value in sorted(held)), TOLD)
+                scale = dataset.height * dataset.width / (shape[0] * shape[1])
+                read = dataset.read(1, out_shape=shape, resampling=Resampling.nearest)
+                known = dataset.read_masks(1, out_shape=shape, resampling=Resampling.nearest) > 0
+            values, counts = np.unique(read[known], return_counts=True)
+            pixels.update(dict(zip(values.tolist(), (counts * scale).tolist(), strict=True)))
+    total = sum(pixels.values())
+    return {value: number / total for value, number in pixels.items()}
 
 
-def picture_notes(labelled: Sequence[Labelled]) -> list[str]:
-    """Label rasters that look like pictures."""
-    notes = []
+def value_notes(classes: Classes, labelled: Sequence[Labelled]) -> list[str]:
+    """Values of label rasters that no class has."""
+    shares = _value_shares(labelled)
+    strange = sorted((share, value) for value, share in shares.items() if value not in classes.values)[::-1]
+    if not strange:
+        return []
+    told = listed((f"{value:g} ({100 * share:.1f} %)" for share, value in strange), TOLD)
+    return [
+        f"label rasters hold values of no class, which are ignored: {told}; see --classes and --label-values"
+    ]
+
+
+def picture_reasons(labelled: Sequence[Labelled]) -> list[str]:
+    """Label rasters that are pictures."""
+    reasons = []
     for one in labelled:
         if isinstance(one.truth, RasterTruth):
             with open_raster(one.truth.path) as dataset:
                 bands = sum(kind != ColorInterp.alpha for kind in dataset.colorinterp)
             if bands > 1:
-                notes.append(
-                    f"{one.truth.path} has {count(bands, 'band')}, of which the first is taken for labels"
+                reasons.append(
+                    f"{one.truth.path} has {count(bands, 'band')}, and a label raster has one, of whole numbers; "
+                    "give the raster of labels with --labels"
                 )
-    return notes
+    return reasons
+
+
+def left_out_notes(rasters: Sequence[Labelled], validated: set[str]) -> list[str]:
+    """Rasters of which nothing was set apart to validate on."""
+    without = [one.name for one in rasters if one.name not in validated]
+    return [
+        f"validation is on {len(rasters) - len(without)} of {count(len(rasters), 'raster')} only, not on "
+        f"{listed(without, 4)}: choose a smaller --block-size, or give --val-images"
+    ] * bool(without)
 
 
 def instance_reasons(row: Row | None, train: Sequence[Labelled]) -> list[str]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +14,7 @@ import shapely
 
 from pipeline.errors import TrainError
 from pipeline.left_out import all_reasons
-from pipeline.rasters import expand, expand_files, label_files, raster_ids
+from pipeline.rasters import VECTORS, expand, expand_files, label_files, raster_ids
 from pipeline.remote_errors import file_name
 from pipeline.training.classes import Classes, classes_of_polygons, classes_of_rasters
 from pipeline.training.options import Truths
@@ -27,7 +28,7 @@ from tiles.truth.placing import place_polygons
 from tiles.truth.polygons import Classes as PolygonClasses
 from tiles.truth.polygons import PolygonTruth
 from tiles.truth.scene import IGNORED
-from tiles.truth.vectors import PolygonFile, VectorError, is_vector, read_polygons
+from tiles.truth.vectors import PolygonFile, VectorError, is_vector, read_bounds, read_polygons
 from tiles.truth.view import View
 from tiles.window import Window
 
@@ -119,6 +120,13 @@ class Reader:
         found, problems = named.paths, [*named.problems, *all_reasons(named.unread)]
         files, more = expand_files(label_files(labels), f"--{what}labels")
         self.findings.reasons += [*problems, *more]
+        swapped = [path for path in found if Path(path).suffix.lower() in VECTORS]
+        if swapped:
+            self.findings.reasons.append(
+                f"--{what}images names {listed(swapped, 4)}, which is no raster but polygons; --{what}images takes the "
+                f"rasters, and --{what}labels what is true of them"
+            )
+            return []
         if not found or not files or not self._choose_classes(files):
             return []
         infos = self._inspect(found)
@@ -170,6 +178,12 @@ class Reader:
 
     def _tell_pairs(self, pairs: Pairs, what: str) -> None:
         """Tell which files have no partner."""
+        empty = [path for path in pairs.labels if is_vector(path) and read_bounds(path)[1] is None]
+        if not pairs.pairs and empty and len(empty) == len(pairs.labels):
+            self.findings.reasons.append(
+                f"{listed(empty, 4)} of --{what}labels holds no polygon, so there is nothing to learn from"
+            )
+            return
         if not pairs.pairs:
             self.findings.reasons.append(
                 f"no file of --{what}labels belongs to any of --{what}images: neither do names agree, nor does any lie "

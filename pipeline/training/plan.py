@@ -18,11 +18,13 @@ from pipeline.training.checks import (
     gsd_notes,
     gsd_reasons,
     instance_reasons,
+    left_out_notes,
     overlap_notes,
-    picture_notes,
+    picture_reasons,
     recipe_reasons,
     same_bands,
     twice_reasons,
+    value_notes,
 )
 from pipeline.training.chips import ChipMaker, ValidationChips, middle_alone, things_of
 from pipeline.training.classes import Classes
@@ -109,6 +111,7 @@ def plan_training(options: TrainOptions) -> TrainPlan:
             *instance_reasons(row, train),
             *recipe_reasons(row, recipe, classes),
             *twice_reasons(truths, train, val),
+            *picture_reasons([*train, *val]),
         ]
     if reasons or row is None or recipe is None or classes is None:
         raise TrainError(reasons)
@@ -153,10 +156,13 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
     findings.notes += [
         *gsd_notes(gsd, parts.rasters),
         *overlap_notes(train, val),
-        *picture_notes([*train, *val]),
+        *value_notes(said.classes, [*train, *val]),
     ]
     chips = _chip_maker(said, parts, gsd, reading)
     validation = validation_chips(parts.validation, gsd, row.stride, options.chips.chip, reading)
+    if not val and options.chips.split == "block":
+        seen = {validation.scenes[site].name for site, _ in validation.views}
+        findings.notes += left_out_notes(train, seen)
     _check_labels(chips, options)
     _check_things(validation)
     unseen = ", ".join(_unseen(validation, said.classes))

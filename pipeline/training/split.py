@@ -68,7 +68,7 @@ def set_apart(chips: Chips, rasters: list[Labelled], gsd: float, seed: int, read
     whole = [(one, reading.scene(one)) for one in rasters]
     if chips.split == "raster":
         return _by_raster(whole, chips.val_share, seed)
-    return _by_block(whole, chips.val_share, seed, chips.block_size or BLOCK_CHIPS * chips.chip * gsd)
+    return _by_block(whole, chips, seed, gsd)
 
 
 def _by_raster(whole: list[tuple[Labelled, Scene]], share: float, seed: int) -> Parts:
@@ -84,27 +84,47 @@ def _by_raster(whole: list[tuple[Labelled, Scene]], share: float, seed: int) -> 
     return Parts([one for one, _ in left], scenes, apart)
 
 
-def _by_block(whole: list[tuple[Labelled, Scene]], share: float, seed: int, side: float) -> Parts:
+def _by_block(whole: list[tuple[Labelled, Scene]], chips: Chips, seed: int, gsd: float) -> Parts:
     apart, small = [], []
     seen, grounds = [scene for _, scene in whole], []
     for place, (one, scene) in enumerate(whole):
-        pixels = max(1, round(side / one.gsd))
+        side = _block_side(one, chips, gsd)
         try:
-            blocks = choose_blocks(one.info.georef, pixels, share, seed, one.name)
-        except ValueError as error:
-            small.append(str(error))
+            blocks = choose_blocks(
+                one.info.georef, max(1, round(side / one.gsd)), chips.val_share, seed, one.name
+            )
+        except ValueError:
+            small.append(_too_small(one, side))
             continue
         seen[place] = scene.without(blocks)
         grounds.append(parts_of(one.info.path, one.info.georef, blocks.boxes()))
         area = blocks if one.area is None else Within((one.area, blocks))
         apart.append((one, replace(scene, area=area)))
     if not apart:
-        raise TrainError(
-            [
-                f"nothing can be set apart to validate on: {small[0]} (--block-size, --split), or give --val-images"
-            ]
-        )
+        raise TrainError([f"nothing can be set apart to validate on: {small[0]}, or give --val-images"])
     return Parts([one for one, _ in whole], [_without(scene, grounds) for scene in seen], apart)
+
+
+def _block_side(one: Labelled, chips: Chips, gsd: float) -> float:
+    """Side of the blocks of a raster, in metres: where none was said, halved until there is more than one.
+
+    Half a chip is the least.
+    """
+    if chips.block_size is not None:
+        return chips.block_size
+    side = BLOCK_CHIPS * chips.chip * gsd
+    longest = max(one.info.georef.height, one.info.georef.width) * one.gsd
+    while longest <= side and side > chips.chip * gsd / 2:
+        side /= 2
+    return side
+
+
+def _too_small(one: Labelled, side: float) -> str:
+    height, width = one.info.georef.height * one.gsd, one.info.georef.width * one.gsd
+    return (
+        f"{one.name} has {height:.4g} x {width:.4g} m, no more than one block of {side:.4g} m; "
+        f"pass --block-size {max(height, width) / 2:.2g} or --split raster"
+    )
 
 
 def _without(scene: Scene, grounds: Sequence[PolygonFile]) -> Scene:

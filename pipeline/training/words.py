@@ -24,6 +24,7 @@ def plan_words(plan: TrainPlan) -> str:
         f"validation  {count(len(plan.validation.views), 'chip')} of {_validated(plan)}",
         f"bands       {', '.join(plan.band_names)}{'' if options.band_names else ' as usual; --band-names names others'}",
         f"network     {plan.row.architecture}{encoder}",
+        f"start       {_start(plan)}",
         f"training    {count(recipe.epochs, 'epoch')} of {count(recipe.steps, 'step')} of "
         f"{count(recipe.batch, 'chip')} of {chips.chip} px; {recipe.optimizer}, rate {recipe.rate:g}, {recipe.schedule}",
         f"bundle      {options.output}; state, logs and pictures in {options.work_folder}",
@@ -76,6 +77,17 @@ def _labels(plan: TrainPlan) -> str:
     names = plan.classes.names
     named = [f"{number:,} {name}" for name, number in things(plan).items()]
     return f"{', '.join(named)}; the rest is {names[0]}" if named else f"label rasters of {', '.join(names)}"
+
+
+def _start(plan: TrainPlan) -> str:
+    """What the weights are before the first step."""
+    options = plan.options
+    first = [f"encoder of {options.encoder_weights}"] if options.encoder_weights else []
+    first += [f"{options.start} where layers agree"] if options.start else []
+    if first:
+        return f"{', then '.join(first)}; random weights for the rest"
+    hint = "; --encoder-weights imagenet or --start BUNDLE take others" if plan.row.encoder else ""
+    return f"random weights{hint or '; --start BUNDLE takes others'}"
 
 
 def _validated(plan: TrainPlan) -> str:

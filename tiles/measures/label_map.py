@@ -19,6 +19,8 @@ from tiles.window import Window
 CLASS_TAG = "class_"
 """How the tags of a band begin that name its classes: ``class_0`` is the name of label 0."""
 
+_STRIPE = 2048
+
 
 class LabelMapFile:
     """A raster of labels.
@@ -53,6 +55,20 @@ class LabelMapFile:
             RasterReadError: If the file cannot be read there, or holds what is no label.
         """
         return nearest(view, self.georef, self._read)
+
+    def values(self) -> set[int]:
+        """The labels that the file holds, read block by block.
+
+        Raises:
+            RasterReadError: If the file cannot be read, or holds what is no label.
+        """
+        height, width = self.georef.height, self.georef.width
+        held: set[int] = set()
+        for row in range(0, height, _STRIPE):
+            for col in range(0, width, _STRIPE):
+                size = min(_STRIPE, height - row), min(_STRIPE, width - col)
+                held.update(np.unique(self._read(Window(row, col, *size))).tolist())
+        return held - {IGNORED}
 
     def _read(self, window: Window) -> np.ndarray:
         where = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
