@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import files
-from pipeline.polygon_files import FILES
+from pipeline.layout import POLYGONS
 
 _ID = re.compile(rb'"id":"([^"\\]*)"')
 _PROPERTIES = b'"properties":{'
 
-TEXT_FILES = (FILES["geojson"], FILES["geojsonl"])
+TEXT_FILES = (POLYGONS["geojson"], POLYGONS["geojsonl"])
 
 
 @dataclass(frozen=True, slots=True)

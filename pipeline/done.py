@@ -20,7 +20,7 @@ from pipeline import files
 from pipeline.fingerprint import fingerprint
 from pipeline.keys import LABELS_VERSION, plan_recipe
 from pipeline.known_sheets import KnownSheets
-from pipeline.layout import done_folder, done_path, prediction_store, result_folder
+from pipeline.layout import LABELS, POLYGONS, done_folder, done_path, prediction_store, result_folder
 from pipeline.plan import Plan, RasterPlan
 from pipeline.reasons import obstacles
 from pipeline.remote import at_once
@@ -190,16 +190,16 @@ def gone_rasters(plan: Plan) -> dict[str, dict[str, Any]]:
     found = {
         name: read_record(files.join(done_folder(plan), f"{name}.json"))
         for name in names
-        if name not in present
+        if name not in {*present, "", ".", ".."}
     }
     return {name: record for name, record in found.items() if record is not None}
 
 
 def prune(plan: Plan, gone: Mapping[str, Mapping[str, Any]]) -> None:
-    """Remove the results of rasters; files that somebody else has put beside them stay."""
+    """Remove the results of rasters; files that somebody else has put beside them, or into their records, stay."""
     for name, record in gone.items():
         folder = result_folder(plan.options.output, name)
-        for file in record["files"]:
+        for file in sorted({LABELS, *POLYGONS.values()} & set(record.get("files", ()))):
             files.remove(files.join(folder, file))
         files.remove_empty(folder)
         files.remove(done_path(plan, name))

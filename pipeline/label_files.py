@@ -9,13 +9,11 @@ import numpy as np
 
 from pipeline.aoi import clipped
 from pipeline.instances import label_maps
-from pipeline.layout import RunFolder
+from pipeline.layout import LABELS, RunFolder
 from pipeline.plan import Plan
 from pipeline.vectorize import VectorRecord
 from tiles.cog import parse_colour, write_label_cog
 from tiles.window import Window
-
-LABELS = "labels.tif"
 
 
 class LabelFiles:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import files
+from pipeline.options import FORMATS
 from pipeline.owner import Owner
 from pipeline.plan import Plan
 from pipeline.store import PredictionStore
@@ -20,6 +21,12 @@ STORE = "store"
 
 MADE = "made"
 """The folder of what the second half has made before, in that of intermediate files."""
+
+LABELS = "labels.tif"
+"""The file of the label map of a raster."""
+
+POLYGONS = {ending: f"polygons.{ending}" for ending in FORMATS}
+"""The file of the polygons of a raster in each format."""
 
 STAGING_PREFIX = ".staging-"
 

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.feature_files import FeatureRecord, merge_features
-from pipeline.options import FORMATS
+from pipeline.layout import POLYGONS
 from pipeline.polygon_plan import PolygonPlan
 from tiles.geojson import write_geojson, write_geojson_lines
 from tiles.ground import PixelPlane
 from tiles.tables import TABLES, Table
 from tiles.vector_tiles import write_pmtiles
-
-FILES = {ending: f"polygons.{ending}" for ending in FORMATS}
-"""The file of polygons in each format."""
 
 
 def write_polygons(
@@ -36,7 +33,7 @@ def write_polygons(
     said: dict[str, dict[str, Any]] = {}
     for ending in plan.options.formats:
         ordered = chain.from_iterable(merge_features(rows[row], folder) for row in sorted(rows))
-        path = folder / FILES[ending]
+        path = folder / POLYGONS[ending]
         if ending in TABLES:
             TABLES[ending](path, ordered, table)
         elif ending == "pmtiles":

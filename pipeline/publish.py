@@ -16,8 +16,8 @@ from apache_beam.metrics import Metrics
 from pipeline import files
 from pipeline.changes import PolygonChanges, compare_polygons
 from pipeline.feature_files import FeatureRecord
-from pipeline.layout import RunFolder, manifest_path, result_folder
-from pipeline.polygon_files import FILES, write_polygons
+from pipeline.layout import POLYGONS, RunFolder, manifest_path, result_folder
+from pipeline.polygon_files import write_polygons
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.remote_errors import RemoteFileError
 from pipeline.vectorize import VectorRecord
@@ -112,7 +112,7 @@ class PublishRasters(beam.DoFn):
             files.remove(manifest_path(self._plan.output))
             if self._ledger is not None:
                 self._ledger.forget(raster)
-            for name in set(FILES.values()) - set(described):
+            for name in set(POLYGONS.values()) - set(described):
                 files.remove(files.join(folder, name))
             for name, draft in zip(described, drafts, strict=True):
                 files.appear(draft, files.join(folder, name))
