@@ -67,6 +67,7 @@ setup(
         "pipeline.training",
         "pipeline.vectorizing",
         "tiles",
+        "tiles.checksums",
         "tiles.measures",
         "tiles.truth",
     ],

@@ -124,6 +124,7 @@ def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
     """Where rasters are looked at, and at which GSD."""
     add_aoi_argument(parser)
     add_sources_argument(parser)
+    add_verify_argument(parser)
     gsd = parser.add_mutually_exclusive_group()
     gsd.add_argument("--resample", action="store_true",
         help="read rasters of another GSD than the network was trained at on a grid of that GSD")  # fmt: skip
@@ -135,6 +136,12 @@ def add_sources_argument(parser: Any) -> None:
     parser.add_argument("--allow-sources", action="append", default=[], type=text, metavar="PATTERN",
         help="servers that files may name, such as a virtual raster its sources: https://host/*, gs://bucket/*; "
         "can be given again")  # fmt: skip
+
+
+def add_verify_argument(parser: Any) -> None:
+    """Whether damage of files is looked for."""
+    parser.add_argument("--no-verify", dest="verify", action="store_false",
+        help="read blocks as they are, also where the checksum in the file says that they are damaged")  # fmt: skip
 
 
 def add_aoi_argument(parser: argparse.ArgumentParser) -> None:

@@ -83,6 +83,7 @@ class SegmentOptions(PolygonOptions):
         resample: Whether rasters of another GSD than the network's are read at the network's.
         aoi: File of polygons outside which nothing is done; None for everywhere.
         allow_sources: Patterns of servers that files may name, see `tiles.places.is_allowed`.
+        verify: Whether checksums of blocks are compared before pixels are read.
         compress: How label maps are compressed.
         on_error: What becomes of rasters and sheets that cannot be segmented: ``quarantine``, or ``fail`` to end the run.
         work: Folder of the prediction store; None for ``.work`` in `output`.
@@ -111,6 +112,7 @@ class SegmentOptions(PolygonOptions):
     resample: bool = False
     aoi: str | None = None
     allow_sources: tuple[str, ...] = ()
+    verify: bool = True
     compress: str = COMPRESSIONS[0]
     on_error: str = ON_ERROR[0]
     work: str | None = None

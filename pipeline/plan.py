@@ -32,6 +32,7 @@ from pipeline.reasons import (
 )
 from pipeline.remote import prepare
 from pipeline.runner_reasons import remote_notes, segment_reasons
+from tiles.checksums.dataset import verify_blocks
 from tiles.georef import Georef
 from tiles.lattice import Halo, Lattice
 from tiles.sources import allow_sources
@@ -224,6 +225,7 @@ def make_plan(options: SegmentOptions, *, writes: bool = True) -> Plan:
         PlanError: If the run cannot succeed, with every reason.
     """
     allow_sources(options.allow_sources)
+    verify_blocks(options.verify)
     prepare(options.beam, (*options.rasters, *options.models, options.aoi, options.output, options.work))
     given = expand(options.rasters)
     infos, broken = inspect_rasters(given.paths)

@@ -41,6 +41,7 @@ from pipeline.troubles import (
     is_worth_another_call,
     one_line,
 )
+from tiles.checksums.dataset import verify_blocks
 from tiles.source import Chip, RasterSource
 from tiles.sources import allow_sources
 from tiles.stitch import stitch_ring
@@ -78,6 +79,7 @@ class SegmentSheets(beam.DoFn):
         """Open nothing yet: rasters and network are opened by the first sheet that needs them."""
         plan, options = self._plan, self._plan.options
         allow_sources(options.allow_sources)
+        verify_blocks(options.verify)
         prepare(options.beam, (*plan.bundles, *(raster.path for raster in plan.rasters), options.work_folder))
         self._execution = self._execution_of(
             execution_profile(options.batch_size, plan.engine, options.precision)

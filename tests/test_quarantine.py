@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from damages import break_checksum, plain_pixels
 
 from models.engines.engine import Engine
 from models.engines.profile import EngineError
@@ -234,3 +235,20 @@ def test_waits_grow_and_only_what_is_worth_it_is_tried_again(monkeypatch):
     outcomes[:] = [KeyError("k")]
     with pytest.raises(KeyError):
         persistently(work, lambda error: isinstance(error, OSError))
+
+
+def test_damage_that_decoders_swallow_is_left_out_unless_it_is_not_looked_for(make_raster, bundle, tmp_path):
+    path = make_raster(
+        pixels=plain_pixels(700, 600),
+        compress="deflate",
+        zlevel=1,
+        tiled=True,
+        blockxsize=256,
+        blockysize=256,
+    )
+    break_checksum(path, 2, 0)
+    assert segment(path, bundle, tmp_path / "out") == 3
+    left_out = [sheet for sheet in manifest(tmp_path / "out")["rasters"][0]["sheets"] if sheet["failure"]]
+    assert [(sheet["row"], sheet["col"]) for sheet in left_out] == [(1, 0), (1, 1)]
+    assert "the block at row 512, column 0 is not as it was written" in left_out[0]["failure"]
+    assert segment(path, bundle, tmp_path / "out", "--no-verify") == 0

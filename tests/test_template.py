@@ -43,6 +43,7 @@ EXAMPLES = {
         ["", "area.geojson", "gs://a.shp,gs://b.shp"],
     ),
     "allow-sources": (["https://host/*", "gs://a/*,host.example"], ["", "https://host/*,", "a b"]),
+    "no-verify": (["true"], ["", "yes"]),
     "resample": (["true"], ["", "no"]),
     "any-gsd": (["true"], ["", "yes"]),
     "engine": (["tensorflow", "openvino", "onnx"], ["", "torch", "TensorFlow"]),

@@ -182,6 +182,7 @@ def value_of(text: bytes, tag: str) -> str | None:
 
 
 _METADATA_TAG = 42112
+_FARTHEST = (1 << 63) - 1
 _MOST_DIRECTORIES = 64
 _MOST_ENTRIES = 4096
 
@@ -202,6 +203,8 @@ def tiff_metadata(file: Any) -> Iterator[bytes]:
     seen = set[int]()
     while place and place not in seen and len(seen) < _MOST_DIRECTORIES:
         seen.add(place)
+        if place > _FARTHEST:
+            return
         file.seek(place)
         start = file.read(struct.calcsize(number))
         if len(start) < struct.calcsize(number):
@@ -214,6 +217,6 @@ def tiff_metadata(file: Any) -> Iterator[bytes]:
         for at in range(0, count * size, size):
             tag, _, length, value = struct.unpack_from(f"{order}{entry}", data, at)
             if tag == _METADATA_TAG and 8 < length <= MOST_BYTES:
-                file.seek(struct.unpack(f"{order}{'Q' if big else 'I'}", value)[0])
+                file.seek(min(struct.unpack(f"{order}{'Q' if big else 'I'}", value)[0], _FARTHEST))
                 yield file.read(length).rstrip(b"\0")
         place = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, count * size)[0]

@@ -12,6 +12,7 @@ from rasterio.env import ensure_env_with_credentials
 from rasterio.io import DatasetReader
 
 from tiles.beside import BEHIND, beside
+from tiles.checksums.dataset import VerifiedRaster
 from tiles.lost_tags import all_tags
 from tiles.sources import allowed_sources, check_name, gdal_name, sources_of
 
@@ -163,7 +164,7 @@ def _checked(path: str, dataset: Any, beside_it: Sequence[str] | None, files: Se
     except BaseException:
         dataset.close()
         raise
-    return dataset
+    return VerifiedRaster(dataset, path)
 
 
 def _address(name: str) -> str:

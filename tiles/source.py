@@ -14,6 +14,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from tiles.beside import BesideError
 from tiles.block_reads import Samples, read_as_one
+from tiles.checksums.dataset import DamagedBlockError
 from tiles.jpeg_damage import listening
 from tiles.mirror import mirror_index
 from tiles.open_files import close, keep_open
@@ -32,6 +33,10 @@ def damaged(path: str, window: Window, error: Exception) -> RasterReadError:
     if not is_local(path):
         return RasterReadError(
             f"{path} cannot be read at {window} ({cause}); its server does not answer as it should, or the file is damaged"
+        )
+    if isinstance(error, DamagedBlockError):
+        return RasterReadError(
+            f"{path} cannot be read at {window} ({cause}); copy the file again, or pass --no-verify to read it as it is"
         )
     return RasterReadError(
         f"{path} cannot be read at {window} ({cause}); the file is truncated or damaged: copy it again, or repair it "

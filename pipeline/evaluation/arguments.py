@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.argument_values import checked, label_values, names, text, whole
-from pipeline.arguments import add_sources_argument
+from pipeline.arguments import add_sources_argument, add_verify_argument
 from pipeline.evaluation.options import (
     DEFAULT_BLOCK,
     DEFAULT_PICTURE,
@@ -58,6 +58,7 @@ def _add_inputs(parser: Parser) -> None:
         help="the rasters that were segmented: pixels to measure polygons in, and ground for --picture")  # fmt: skip
     add("--aoi", type=text, metavar="FILE", help="polygons outside which nothing is measured")
     add_sources_argument(parser)
+    add_verify_argument(parser)
     add("--classes", type=names, metavar="a,b",
         help="classes to measure (default: all); the names of labels 0, 1, ... where a map names none")  # fmt: skip
     add("--background", type=text, metavar="NAME",

@@ -19,6 +19,7 @@ class EvaluateOptions:
         images: Paths and globs of the rasters that were segmented: grids for polygons, grounds for the picture.
         aoi: File of polygons outside which nothing is measured; None for everywhere.
         allow_sources: Patterns of servers that files may name, see `tiles.places.is_allowed`.
+        verify: Whether checksums of blocks are compared before pixels are read.
         classes: Names of the classes that are measured; None for all.
         background: Name of the class that is nothing, ``none`` where there is none; None for the default.
         class_property: Property of true polygons that names their class.
@@ -36,6 +37,7 @@ class EvaluateOptions:
     images: tuple[str, ...] = ()
     aoi: str | None = None
     allow_sources: tuple[str, ...] = ()
+    verify: bool = True
     classes: tuple[str, ...] | None = None
     background: str | None = None
     class_property: str | None = None

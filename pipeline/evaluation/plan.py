@@ -16,6 +16,7 @@ from pipeline.evaluation.subjects import Subject, make_subjects
 from pipeline.rasters import expand_files
 from pipeline.remote import prepare
 from pipeline.units import count
+from tiles.checksums.dataset import verify_blocks
 from tiles.inspect import RasterError, inspect_raster
 from tiles.measures.label_map import LabelMapFile
 from tiles.sources import allow_sources
@@ -47,6 +48,7 @@ def plan_evaluation(options: EvaluateOptions) -> Evaluation:
     """
     reasons: list[str] = []
     allow_sources(options.allow_sources)
+    verify_blocks(options.verify)
     prepare((), (*options.truth, *options.images, options.aoi))
     truth, images, notes = _files(options, reasons)
     predicted: list[Predicted] = []

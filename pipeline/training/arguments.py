@@ -20,7 +20,7 @@ from pipeline.argument_values import (
     text,
     whole,
 )
-from pipeline.arguments import add_sources_argument
+from pipeline.arguments import add_sources_argument, add_verify_argument
 from pipeline.errors import ArgumentError
 from pipeline.parser import LOOK, Parser, add_config, read_arguments
 from pipeline.training.options import BLOCK_CHIPS, DEFAULT_CHIP, Chips, TrainOptions, Truths
@@ -115,6 +115,7 @@ def _add_first(parser: Parser) -> None:
 def _add_truth(group: Any) -> None:
     add = group.add_argument
     add_sources_argument(group)
+    add_verify_argument(group)
     add("--class-property", type=text, metavar="NAME",
         help="property that names the class of a polygon (default: all are of the one class)")  # fmt: skip
     add("--background", type=text, metavar="NAME",

@@ -228,7 +228,9 @@ class Reader:
                 f"{info.path} has several label rasters, {listed(paths)}; give one, or a mosaic"
             )
         classes = self._classes()
-        return RasterTruth(paths[0], info.georef, classes.values, classes.background)
+        truth = RasterTruth(paths[0], info.georef, classes.values, classes.background)
+        truth.counts()  # Reads it, so that what is damaged is found now; it is kept for later.
+        return truth
 
     def _polygons(self, info: RasterInfo, paths: Sequence[str]) -> PolygonTruth:
         classes = self._classes()

@@ -23,6 +23,7 @@ class Truths:
         label_values: Values of label rasters in the order of the classes; None for 0, 1, 2, ...
         aoi: Polygons on `images` outside which nothing is known; None for everywhere.
         allow_sources: Patterns of servers that files may name, see `tiles.places.is_allowed`.
+        verify: Whether checksums of blocks are compared before pixels are read.
         val_images: Rasters to validate on; empty where some are set apart.
         val_labels: What is true of them.
         val_aoi: Polygons on `val_images` outside which nothing is known; None for everywhere.
@@ -38,6 +39,7 @@ class Truths:
     label_values: tuple[int, ...] | None = None
     aoi: str | None = None
     allow_sources: tuple[str, ...] = ()
+    verify: bool = True
     val_images: tuple[str, ...] = ()
     val_labels: tuple[str, ...] = ()
     val_aoi: str | None = None

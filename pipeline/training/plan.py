@@ -33,6 +33,7 @@ from pipeline.training.options import TrainOptions
 from pipeline.training.split import Parts, Reading, set_apart, validation_chips
 from pipeline.training.values import Values, values_of
 from tiles.band_order import colours_of_bands
+from tiles.checksums.dataset import verify_blocks
 from tiles.sources import allow_sources
 from tiles.truth.sampling import Sampler, SamplingRule, Site
 from tiles.truth.scene import IGNORED
@@ -99,6 +100,7 @@ def plan_training(options: TrainOptions) -> TrainPlan:
     findings, truths = Findings(), options.truths
     named = (*truths.images, *truths.labels, *truths.val_images, *truths.val_labels)
     allow_sources(truths.allow_sources)
+    verify_blocks(truths.verify)
     prepare((), (*named, truths.aoi, truths.val_aoi))
     reader = Reader(truths, findings)
     train = reader.labelled(truths.images, truths.labels, "")

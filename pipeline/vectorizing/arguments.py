@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.argument_values import label_names, names, path, whole
-from pipeline.arguments import add_aoi_argument, add_polygon_arguments, add_sources_argument
+from pipeline.arguments import (
+    add_aoi_argument,
+    add_polygon_arguments,
+    add_sources_argument,
+    add_verify_argument,
+)
 from pipeline.options import DEFAULT_SHEET, ON_ERROR
 from pipeline.parser import LOOK, Parser, add_config, read_arguments
 from pipeline.vectorizing.options import VectorizeOptions
@@ -52,6 +57,7 @@ def vectorize_parser() -> Parser:
     add("--classes", type=names, metavar="a,b", help="classes to make polygons of (default: all)")
     add_aoi_argument(parser)
     add_sources_argument(parser)
+    add_verify_argument(parser)
     add_polygon_arguments(parser, scored=False)
     add("--pixel-coordinates", action="store_true",
         help="write columns and rows of pixels instead of places on the Earth, as of rasters without CRS; M2 and M are "

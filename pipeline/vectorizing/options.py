@@ -18,6 +18,7 @@ class VectorizeOptions(PolygonOptions):
         classes: Names of the classes to make polygons of; None for all.
         aoi: File of polygons outside which there are no polygons; None for everywhere.
         allow_sources: Patterns of servers that files may name, see `tiles.places.is_allowed`.
+        verify: Whether checksums of blocks are compared before pixels are read.
         pixel_coordinates: Whether polygons are in pixels, wherever the rasters lie.
         sheet: Side of a sheet, in pixels.
         on_error: What becomes of rasters that cannot be used: ``quarantine``, or ``fail`` to end the run.
@@ -32,6 +33,7 @@ class VectorizeOptions(PolygonOptions):
     classes: tuple[str, ...] | None = None
     aoi: str | None = None
     allow_sources: tuple[str, ...] = ()
+    verify: bool = True
     pixel_coordinates: bool = False
     sheet: int = DEFAULT_SHEET
     on_error: str = ON_ERROR[0]

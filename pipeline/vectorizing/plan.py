@@ -28,6 +28,7 @@ from pipeline.remote_reasons import writing_reasons
 from pipeline.runner_reasons import remote_reasons
 from pipeline.texts import steering_characters
 from pipeline.vectorizing.options import VectorizeOptions
+from tiles.checksums.dataset import verify_blocks
 from tiles.georef import Georef
 from tiles.label_raster import LabelRaster, LabelRasterInfo, inspect_label_raster
 from tiles.source import RasterReadError
@@ -62,6 +63,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
         PlanError: If the run cannot succeed, with every reason.
     """
     allow_sources(options.allow_sources)
+    verify_blocks(options.verify)
     prepare(options.beam, (*options.rasters, options.aoi, options.output, options.work_folder))
     given = expand(options.rasters)
     infos, broken = inspect_all(

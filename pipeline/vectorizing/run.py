@@ -25,6 +25,7 @@ from pipeline.retries import GaveUpError, persistently
 from pipeline.run import run_job
 from pipeline.troubles import is_unreadable, one_line
 from pipeline.vectorizing.plan import VectorizePlan
+from tiles.checksums.dataset import verify_blocks
 from tiles.codes import CodedLabels
 from tiles.georef import Georef
 from tiles.label_raster import LabelRaster
@@ -56,13 +57,18 @@ class RasterLabels:
     Args:
         rasters: The rasters.
         allowed: Patterns of servers that they may name.
+        verify: Whether checksums of blocks are compared.
         folder: Where it is left that a raster cannot be read, of which nothing is known then; None to end the run.
     """
 
     def __init__(
-        self, rasters: Sequence[LabelledRaster], allowed: tuple[str, ...], folder: RunFolder | None = None
+        self,
+        rasters: Sequence[LabelledRaster],
+        allowed: tuple[str, ...],
+        verify: bool = True,
+        folder: RunFolder | None = None,
     ) -> None:
-        self._allowed = allowed
+        self._allowed, self._verify = allowed, verify
         self._rasters = [LabelRaster(raster.path, raster.files) for raster in rasters]
         self._folder = folder
         self._failed: set[int] = set()
@@ -74,6 +80,7 @@ class RasterLabels:
             RasterReadError: If it cannot be read, and the run ends with that.
         """
         allow_sources(self._allowed)
+        verify_blocks(self._verify)
         window = sheet.window
         around = Window(
             window.row_off - depth,
@@ -123,8 +130,9 @@ def build(
 ) -> None:
     """Add the stages to an empty pipeline; see `pipeline.run.Build`."""
     polygons = plan.polygons
-    forgiving = plan.options.on_error == "quarantine"
-    source = RasterLabels(polygons.rasters, plan.options.allow_sources, folder if forgiving else None)
+    options = plan.options
+    kept = folder if options.on_error == "quarantine" else None
+    source = RasterLabels(polygons.rasters, options.allow_sources, options.verify, kept)
     sheets = (
         pipeline
         | "Rasters" >> beam.Create(range(len(polygons.rasters)))

@@ -11,7 +11,7 @@ from rasterio.windows import Window as RasterioWindow
 from tiles.georef import Georef
 from tiles.inspect import RasterError, inspect_raster
 from tiles.remote import open_raster
-from tiles.source import RasterReadError
+from tiles.source import RasterReadError, damaged
 from tiles.truth.scene import IGNORED, nearest
 from tiles.truth.view import View
 from tiles.window import Window
@@ -76,9 +76,7 @@ class LabelMapFile:
             read = self._dataset.read(1, window=where)
             unknown = self._dataset.read_masks(1, window=where) == 0
         except rasterio.errors.RasterioError as error:
-            raise RasterReadError(
-                f"{self.path} cannot be read at {window}; the file is damaged: make it again"
-            ) from error
+            raise damaged(self.path, window, error) from error
         wrong = (read < 0) | (read > IGNORED)
         if (wrong & ~unknown).any():
             raise RasterReadError(

@@ -15,7 +15,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from tiles.georef import Georef
 from tiles.inspect import crs_advice
-from tiles.open_files import keep_open
+from tiles.open_files import close, keep_open
 from tiles.remote import open_raster
 from tiles.source import damaged
 from tiles.sources import SourcesError
@@ -131,13 +131,22 @@ class RasterTruth:
         where = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
         dataset = self._dataset()
         try:
+            self._verify_warped()
             values = dataset.read(1, window=where)
             known = dataset.read_masks(1, window=where) > 0
         except rasterio.errors.RasterioError as error:
+            close(self)
             raise damaged(self.path, window, error) from error
         place = np.minimum(np.searchsorted(self._sorted, values), len(self._sorted) - 1)
         named = known & (self._sorted[place] == values)
         return np.where(named, self._order[place], IGNORED).astype(np.uint8)
+
+    def _verify_warped(self) -> None:
+        """Verify all of a label raster of another grid: which of its blocks are read for a window is GDAL's to say."""
+        source = getattr(self._local, "warped", None)
+        if source is not None:
+            source.verify_all()
+            self._local.warped = None
 
     def _dataset(self) -> Any:
         """The label raster on the grid of the raster, opened once a thread."""
@@ -165,8 +174,9 @@ class RasterTruth:
             raise LabelRasterError(
                 f"{self.path} does not lie on its raster; check the CRS and the geotransform of both"
             )
+        self._local.warped = source
         return WarpedVRT(
-            source,
+            source.dataset,
             crs=georef.crs,
             transform=rasterio.Affine(*georef.transform),
             height=georef.height,

@@ -1,0 +1,62 @@
+"""Files whose checksums are wrong, while decoders get every pixel of them as it was."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import rasterio
+
+
+def break_checksum(path: Path, row: int = 0, col: int = 0, band: int = 1) -> Path:
+    """Let a DEFLATE block of a TIFF unpack to a byte more than its pixels, behind which its Adler-32 is wrong.
+
+    The pixels must have been packed badly, so that there is room.
+    """
+    with rasterio.open(path) as dataset:
+        offset, size = (
+            int(dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=band))
+            for what in ("OFFSET", "SIZE")
+        )
+    content = bytearray(path.read_bytes())
+    packed = bytearray(zlib.compress(zlib.decompress(content[offset : offset + size]) + bytes(1), 9))
+    packed[-1] ^= 0xFF
+    assert len(packed) <= size, "the block was packed too well"
+    content[offset : offset + len(packed)] = packed
+    path.write_bytes(content)
+    return path
+
+
+def plain_pixels(height: int, width: int, bands: int = 3) -> np.ndarray:
+    """Pixels that can be packed badly and well."""
+    rng = np.random.default_rng(height)
+    coarse = rng.integers(1, 200, (height // 8 + 1, width // 8 + 1, bands)).repeat(8, 0).repeat(8, 1)
+    return (coarse[:height, :width] + rng.integers(0, 3, (height, width, bands))).astype(np.uint8)
+
+
+def break_streams(path: Path, height: int, width: int) -> Path:
+    """Change the Adler-32 of every zlib stream that holds 0 and 255 of a mask alone, in bits or bytes."""
+    content, found = path.read_bytes(), 0
+    sizes = {height * width, height * -(-width // 8)}
+    at = content.find(b"\x78")
+    while at >= 0:
+        stream = zlib.decompressobj()
+        try:
+            unpacked = len(stream.decompress(content[at:]))
+        except zlib.error:
+            unpacked = 0
+        if stream.eof and unpacked in sizes:
+            flip(path, len(content) - len(stream.unused_data) - 1)
+            found += 1
+        at = content.find(b"\x78", at + 1)
+    assert found, f"{path} holds no stream of a mask"
+    return path
+
+
+def flip(path: Path, at: int) -> Path:
+    """Change one byte of a file."""
+    content = bytearray(path.read_bytes())
+    content[at] ^= 0xFF
+    path.write_bytes(content)
+    return path

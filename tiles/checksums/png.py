@@ -1,0 +1,44 @@
+"""Chunks of PNGs, each of which carries a CRC-32."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+from tiles.checksums.streams import PIECE
+
+if TYPE_CHECKING:
+    from tiles.checksums.tiff import Bytes
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+"""The chunks that pixels hang on; those of texts and times may be as they like."""
+
+
+def png_fault(file: Bytes) -> str | None:
+    """Look for a chunk of a PNG whose checksum is wrong.
+
+    Returns:
+        Which chunk is damaged, and how; None where none is.
+    """
+    at = len(SIGNATURE)
+    while True:
+        head = file.read_at(at, 8)
+        if len(head) < 8:
+            return "the file ends before its last chunk"
+        size, kind = struct.unpack(">I4s", head)
+        if kind not in PIXELS:
+            at += size + 12
+            continue
+        found = zlib.crc32(kind)
+        for start in range(0, size, PIECE):
+            piece = file.read_at(at + 8 + start, min(PIECE, size - start))
+            if not piece:
+                return f"the chunk at byte {at} ends before its checksum"
+            found = zlib.crc32(piece, found)
+        if file.read_at(at + 8 + size, 4) != struct.pack(">I", found):
+            return f"the chunk at byte {at} is not as it was written: its checksum is wrong"
+        if kind == b"IEND":
+            return None
+        at += size + 12
