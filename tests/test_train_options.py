@@ -162,6 +162,7 @@ def trained(site: Path, *more: object) -> dict:
 def test_the_card_says_what_the_command_said(site):
     card = trained(
         site, "--name", "town-roofs", "--version", "2.1.0", "--license", "CC BY 4.0", "--band-names", "nir,red,green",
+        "--bands", "1,2,3",
         "--gsd", "0.6", "--half", "--work", site / "state", "--tensorboard", "--pictures", "3", "--seed", "3",
     )  # fmt: skip
     assert (card["name"], card["version"], card["license"]) == ("town-roofs", "2.1.0", "CC BY 4.0")

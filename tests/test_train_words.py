@@ -108,8 +108,8 @@ def test_the_plan_says_what_will_be_done(site):
     assert lines["validation"].endswith("of town0, town1, set apart by block")
     assert lines["bands"] == "red, green, blue as usual; --band-names names others"
     assert lines["training"] == "3 epochs of 4 steps of 4 chips of 32 px; adamw, rate 0.002, constant"
-    named = plan_words(planned(site, "--band-names", "a,b,c")).splitlines()
-    assert "bands       a, b, c" in named
+    named = plan_words(planned(site, "--band-names", "near,far,height")).splitlines()
+    assert "bands       near, far, height" in named
     assert str(site / "made") in lines["bundle"] and str(site / "made.training") in lines["bundle"]
 
 

@@ -101,7 +101,8 @@ def order_bands(words: Sequence[BandWords], wanted: Sequence[str]) -> BandOrder:
     plain = tuple(number for number, word in enumerate(words, 1) if word.interpretation != ALPHA)
     keys = [colour_of(name) or name.casefold().strip() for name in wanted]
     # A satellite without the colours that are wanted is none that the file can be of.
-    chosen = {bands for names in _readings(words, keys) if (bands := _chosen(names, plain, keys)) is not None}
+    readings = _readings(words, keys)
+    chosen = {bands for names in readings if (bands := _chosen(names, plain, keys)) is not None}
     if plain in chosen:
         return BandOrder(plain)
     bands = chosen.pop() if len(chosen) == 1 else None
@@ -110,7 +111,16 @@ def order_bands(words: Sequence[BandWords], wanted: Sequence[str]) -> BandOrder:
     source = "descriptions" if described else "colour interpretation"
     if bands is not None:
         return BandOrder(bands, said, source)
-    return BandOrder(plain, said, source, wrong=len(plain) == len(keys))
+    colours = [colour_of(name) for name in wanted]
+    wrong = len(plain) == len(keys) and all(_contradicts(names, plain, colours) for names in readings)
+    return BandOrder(plain, said, source, wrong)
+
+
+def _contradicts(names: Sequence[str | None], plain: Sequence[int], colours: Sequence[str | None]) -> bool:
+    """Return whether a band is a palette, or of another colour than is wanted in its place; other names say nothing."""
+    found = [names[number - 1] for number in plain]
+    pairs = zip(found, colours, strict=True)
+    return "palette" in found or any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
 
 def colours_of_bands(words: Sequence[BandWords]) -> tuple[str | None, ...]:
