@@ -36,7 +36,8 @@ def damaged(path: str, window: Window, error: Exception) -> RasterReadError:
         )
     if isinstance(error, DamagedBlockError):
         return RasterReadError(
-            f"{path} cannot be read at {window} ({cause}); copy the file again, or pass --no-verify to read it as it is"
+            f"{path} cannot be read at {window} ({cause}); the file is truncated or damaged: copy it again, or "
+            "pass --no-verify to read it as it is"
         )
     return RasterReadError(
         f"{path} cannot be read at {window} ({cause}); the file is truncated or damaged: copy it again, or repair it "
