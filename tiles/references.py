@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 from xml.parsers import expat
+
+from tiles.tiff import Bytes, NotTiffError, read_tags
 
 HEAD_BYTES = 4096
 """What tells the kind of a file; GDAL looks at its first 1024 bytes."""
@@ -182,41 +183,14 @@ def value_of(text: bytes, tag: str) -> str | None:
 
 
 _METADATA_TAG = 42112
-_FARTHEST = (1 << 63) - 1
-_MOST_DIRECTORIES = 64
-_MOST_ENTRIES = 4096
 
 
-def tiff_metadata(file: Any) -> Iterator[bytes]:
-    """GDAL's metadata of a TIFF, as XML, of each of its directories; nothing of other files.
-
-    Args:
-        file: A binary file, open for reading.
-    """
-    head = file.read(16)
-    order = {b"II": "<", b"MM": ">"}.get(head[:2])
-    if order is None or len(head) < 16:
+def tiff_metadata(file: Bytes) -> Iterator[bytes]:
+    """Yield GDAL's metadata of a TIFF, as XML, of each of its directories that can be read; nothing of other files."""
+    try:
+        for tags in read_tags(file):
+            found = tags.get(_METADATA_TAG)
+            if found is not None and found.count <= MOST_BYTES:
+                yield found.data(file).rstrip(b"\0")
+    except NotTiffError:
         return
-    big = struct.unpack(f"{order}H", head[2:4])[0] == 43
-    place = struct.unpack(f"{order}Q", head[8:16])[0] if big else struct.unpack(f"{order}I", head[4:8])[0]
-    number, entry, next_at = ("Q", "HHQ8s", 8) if big else ("H", "HHI4s", 4)
-    seen = set[int]()
-    while place and place not in seen and len(seen) < _MOST_DIRECTORIES:
-        seen.add(place)
-        if place > _FARTHEST:
-            return
-        file.seek(place)
-        start = file.read(struct.calcsize(number))
-        if len(start) < struct.calcsize(number):
-            return
-        count = min(struct.unpack(f"{order}{number}", start)[0], _MOST_ENTRIES)
-        size = struct.calcsize(f"={entry}")
-        data = file.read(count * size + next_at)
-        if len(data) < count * size + next_at:
-            return
-        for at in range(0, count * size, size):
-            tag, _, length, value = struct.unpack_from(f"{order}{entry}", data, at)
-            if tag == _METADATA_TAG and 8 < length <= MOST_BYTES:
-                file.seek(min(struct.unpack(f"{order}{'Q' if big else 'I'}", value)[0], _FARTHEST))
-                yield file.read(length).rstrip(b"\0")
-        place = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, count * size)[0]

@@ -32,6 +32,7 @@ from tiles.references import (
     tiff_metadata,
     value_of,
 )
+from tiles.tiff import local_bytes
 from tiles.web import first_bytes
 
 MOST_LEVELS = 32
@@ -355,7 +356,7 @@ def _in_metadata(source: Source, head: bytes) -> list[Source]:
     """What the metadata of a local TIFF names."""
     if head[:2] not in (b"II", b"MM") or not Path(source.name).is_file():
         return []
-    with Path(source.name).open("rb") as file:
+    with local_bytes(source.name) as file:
         texts = list(tiff_metadata(file))
     return [one for text in texts for reference in _overviews(text) for one in _judged(source, reference)]
 

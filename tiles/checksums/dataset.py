@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,9 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from tiles.checksums.png import SIGNATURE, png_fault
-from tiles.checksums.tiff import Directory, NotTiffError, read_directories
+from tiles.checksums.tiff import Directory, read_directories
 from tiles.checksums.vrt import SourceWindow, VirtualRaster
+from tiles.tiff import LocalBytes, NotTiffError, local_bytes
 from tiles.window import Window
 
 MOST_FILES = 64
@@ -26,34 +25,6 @@ DEEPEST = 32
 
 class DamagedBlockError(rasterio.errors.RasterioIOError):
     """A part of a file is not as it was written."""
-
-
-class LocalBytes:
-    """A file on this machine, open while it is verified."""
-
-    def __init__(self, path: str) -> None:
-        self._number = os.open(path, os.O_RDONLY)
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Read some bytes; fewer where the file ends before."""
-        try:
-            return os.pread(self._number, size, offset)
-        except OverflowError:
-            return b""
-
-    def close(self) -> None:
-        """Close it."""
-        os.close(self._number)
-
-
-@contextmanager
-def local_bytes(path: str) -> Iterator[LocalBytes]:
-    """Open a file on this machine."""
-    file = LocalBytes(path)
-    try:
-        yield file
-    finally:
-        file.close()
 
 
 class _Tiff:

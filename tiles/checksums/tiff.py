@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from tiles.checksums.streams import PIECE, Fault, deflate_fault, xz_fault, zstd_fault
+from tiles.tiff import Bytes, Numbers, read_tags
 from tiles.window import Window
 
 FAULTS: Mapping[int, Callable[[Iterable[bytes], int], Fault]] = {
@@ -18,53 +17,12 @@ FAULTS: Mapping[int, Callable[[Iterable[bytes], int], Fault]] = {
 }
 """What looks for damage of a block, by TIFF's number of its compression."""
 
-_SIZES = {1: 1, 3: 2, 4: 4, 13: 4, 16: 8, 18: 8}
-_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
-"""Bytes of the types that numbers have in TIFFs, and how `struct` calls numbers of so many bytes."""
-
 _SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION = 254, 256, 257, 258, 259
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS, _PLANAR = 273, 277, 278, 279, 284
 _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_COUNTS = 322, 323, 324, 325
 _REDUCED, _MASK = 1, 4
-_MOST_DIRECTORIES = 4096
 _MOST_NUMBERS = 4096
 """Numbers of blocks that are read at once."""
-
-
-class Bytes(Protocol):
-    """A file whose bytes can be read anywhere."""
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Read some bytes; fewer where the file ends before."""
-
-
-class NotTiffError(ValueError):
-    """Bytes are not laid out as those of a TIFF."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    """Numbers of a directory, which lie somewhere in the file.
-
-    Attributes:
-        offset: Where, in bytes.
-        code: Byte order and type, for `struct`.
-        size: Bytes of each.
-        count: How many.
-    """
-
-    offset: int
-    code: str
-    size: int
-    count: int
-
-    def some(self, file: Bytes, first: int, count: int) -> tuple[int, ...]:
-        """Read some of them."""
-        count = max(0, min(count, self.count - first))
-        data = file.read_at(self.offset + first * self.size, count * self.size)
-        if len(data) < count * self.size:
-            raise NotTiffError("a directory lies outside the file")
-        return struct.unpack(f"{self.code[0]}{count}{self.code[1]}", data)
 
 
 class NumberSet:
@@ -104,8 +62,8 @@ class Directory:
     bits: int
     compression: int
     subfile: int
-    offsets: _Numbers
-    counts: _Numbers
+    offsets: Numbers
+    counts: Numbers
     verified: NumberSet = field(default_factory=NumberSet)
 
     @property
@@ -185,62 +143,16 @@ def _pieces(file: Bytes, offset: int, count: int) -> Iterator[bytes]:
 
 
 def read_directories(file: Bytes) -> list[Directory]:
-    """Read the directories of a TIFF or BigTIFF, the main picture first.
+    """Read where the blocks of each picture of a TIFF lie, the main picture first.
 
     Raises:
         NotTiffError: If it is none, or its directories cannot be read.
     """
-    head = file.read_at(0, 16)
-    order = {b"II": "<", b"MM": ">"}.get(head[:2])
-    if order is None or len(head) < 8:
-        raise NotTiffError("the file is no TIFF")
-    version = struct.unpack(f"{order}H", head[2:4])[0]
-    if version not in (42, 43) or (version == 43 and len(head) < 16):
-        raise NotTiffError("the file is no TIFF")
-    big = version == 43
-    at = struct.unpack(f"{order}{'Q' if big else 'I'}", head[8:16] if big else head[4:8])[0]
-    found: list[Directory] = []
-    seen: set[int] = set()
-    while at and at not in seen and len(seen) < _MOST_DIRECTORIES:
-        seen.add(at)
-        tags, at = _tags(file, order, big, at)
-        directory = _directory(file, tags)
-        if directory is not None:
-            found.append(directory)
-    return found
+    found = (_directory(file, tags) for tags in read_tags(file))
+    return [directory for directory in found if directory is not None]
 
 
-def _tags(file: Bytes, order: str, big: bool, at: int) -> tuple[dict[int, _Numbers], int]:
-    """The numbers of one directory by their tags, and where the next one lies; 0 where none does."""
-    lead, entry, word = (8, 20, "Q") if big else (2, 12, "I")
-    place = struct.calcsize(f"<{word}")
-    count = _unpack(f"{order}{'Q' if big else 'H'}", file.read_at(at, lead))
-    if count > 0xFFFF:
-        raise NotTiffError("a directory has too many entries")
-    data = file.read_at(at + lead, count * entry + place)
-    tags = {}
-    for start in range(0, count * entry, entry):
-        fields = data[start : start + entry]
-        if len(fields) < entry:
-            raise NotTiffError("a directory lies outside the file")
-        tag, kind, number = struct.unpack(f"{order}HH{word}", fields[: 4 + place])
-        size = _SIZES.get(kind)
-        if size is None:
-            continue
-        inside = number * size <= place
-        offset = at + lead + start + 4 + place if inside else _unpack(f"{order}{word}", fields[4 + place :])
-        tags[tag] = _Numbers(offset, order + _CODES[size], size, number)
-    return tags, _unpack(f"{order}{word}", data[count * entry :])
-
-
-def _unpack(code: str, data: bytes) -> int:
-    try:
-        return int(struct.unpack(code, data)[0])
-    except struct.error as error:
-        raise NotTiffError("a directory lies outside the file") from error
-
-
-def _directory(file: Bytes, tags: Mapping[int, _Numbers]) -> Directory | None:
+def _directory(file: Bytes, tags: Mapping[int, Numbers]) -> Directory | None:
     """The blocks of one directory; None where it has none."""
 
     def one(tag: int, default: int) -> int:

@@ -1,0 +1,137 @@
+"""Tags of TIFFs and BigTIFFs: where the numbers and texts of their directories lie in the file."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 13: 4, 16: 8, 18: 8}
+_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+"""Bytes of the types that numbers and texts have in TIFFs, and how `struct` calls numbers of so many bytes."""
+
+_MOST_DIRECTORIES = 4096
+_MOST_ENTRIES = 0xFFFF
+
+
+class Bytes(Protocol):
+    """A file whose bytes can be read anywhere."""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Read some bytes; fewer where the file ends before."""
+
+
+class NotTiffError(ValueError):
+    """Bytes are not laid out as those of a TIFF."""
+
+
+class LocalBytes:
+    """A file on this machine, open while it is verified."""
+
+    def __init__(self, path: str) -> None:
+        self._number = os.open(path, os.O_RDONLY)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Read some bytes; fewer where the file ends before."""
+        try:
+            return os.pread(self._number, size, offset)
+        except OverflowError:
+            return b""
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._number)
+
+
+@contextmanager
+def local_bytes(path: str) -> Iterator[LocalBytes]:
+    """Open a file on this machine."""
+    file = LocalBytes(path)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Numbers of a directory, which lie somewhere in the file.
+
+    Attributes:
+        offset: Where, in bytes.
+        code: Byte order and type, for `struct`.
+        size: Bytes of each.
+        count: How many.
+    """
+
+    offset: int
+    code: str
+    size: int
+    count: int
+
+    def some(self, file: Bytes, first: int, count: int) -> tuple[int, ...]:
+        """Read some of them."""
+        count = max(0, min(count, self.count - first))
+        data = file.read_at(self.offset + first * self.size, count * self.size)
+        if len(data) < count * self.size:
+            raise NotTiffError("a directory lies outside the file")
+        return struct.unpack(f"{self.code[0]}{count}{self.code[1]}", data)
+
+    def data(self, file: Bytes) -> bytes:
+        """Read all of them as bytes."""
+        return file.read_at(self.offset, self.count * self.size)
+
+
+def read_tags(file: Bytes) -> Iterator[dict[int, Numbers]]:
+    """Yield the numbers of each directory by their tags, the main picture's first.
+
+    Raises:
+        NotTiffError: If the file is no TIFF, or a directory cannot be read.
+    """
+    head = file.read_at(0, 16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None or len(head) < 8:
+        raise NotTiffError("the file is no TIFF")
+    version = struct.unpack(f"{order}H", head[2:4])[0]
+    if version not in (42, 43) or (version == 43 and len(head) < 16):
+        raise NotTiffError("the file is no TIFF")
+    big = version == 43
+    at = struct.unpack(f"{order}{'Q' if big else 'I'}", head[8:16] if big else head[4:8])[0]
+    seen: set[int] = set()
+    while at and at not in seen and len(seen) < _MOST_DIRECTORIES:
+        seen.add(at)
+        tags, at = _directory(file, order, big, at)
+        yield tags
+
+
+def _directory(file: Bytes, order: str, big: bool, at: int) -> tuple[dict[int, Numbers], int]:
+    """The numbers of one directory by their tags, and where the next one lies; 0 where none does."""
+    lead, entry, word = (8, 20, "Q") if big else (2, 12, "I")
+    place = struct.calcsize(f"<{word}")
+    count = _unpack(f"{order}{'Q' if big else 'H'}", file.read_at(at, lead))
+    if count > _MOST_ENTRIES:
+        raise NotTiffError("a directory has too many entries")
+    data = file.read_at(at + lead, count * entry + place)
+    tags = {}
+    for start in range(0, count * entry, entry):
+        fields = data[start : start + entry]
+        if len(fields) < entry:
+            raise NotTiffError("a directory lies outside the file")
+        tag, kind, number = struct.unpack(f"{order}HH{word}", fields[: 4 + place])
+        size = _SIZES.get(kind)
+        if size is None:
+            continue
+        inside = number * size <= place
+        offset = at + lead + start + 4 + place if inside else _unpack(f"{order}{word}", fields[4 + place :])
+        tags[tag] = Numbers(offset, order + _CODES[size], size, number)
+    return tags, _unpack(f"{order}{word}", data[count * entry :])
+
+
+def _unpack(code: str, data: bytes) -> int:
+    try:
+        return int(struct.unpack(code, data)[0])
+    except struct.error as error:
+        raise NotTiffError("a directory lies outside the file") from error
