@@ -76,7 +76,7 @@ def _may_be_of(error: Exception, folder: Path) -> bool:
 
 def _sentence(folder: Path, error: BaseException) -> str:
     """What is said of a folder that cannot be written."""
-    usage = shutil.disk_usage(_nearest(folder))
+    usage = shutil.disk_usage(nearest_existing(folder))
     cause = _cause(error) or (errno.ENOSPC if usage.total and usage.free < LEAST_FREE else None)
     words = CAUSES[cause] if cause else " ".join(str(error).split()).rstrip(".")
     said = f"{folder} cannot be written: {words}"
@@ -103,12 +103,15 @@ def _cause(error: BaseException | None) -> int | None:
 
 def fullest(folders: Sequence[str]) -> Path:
     """Which of some local folders has the least room."""
-    return min(map(_nearest, folders), key=lambda place: shutil.disk_usage(place).free)
+    return min(
+        (nearest_existing(Path(folder)) for folder in folders),
+        key=lambda place: shutil.disk_usage(place).free,
+    )
 
 
-def _nearest(folder: str | Path) -> Path:
-    """A folder, or the nearest above it that is there."""
-    path = Path(folder).absolute()
+def nearest_existing(path: Path) -> Path:
+    """Return a path, or the nearest folder above it that exists."""
+    path = path.absolute()
     return next(place for place in (path, *path.parents) if place.exists())
 
 

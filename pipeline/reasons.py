@@ -15,6 +15,7 @@ import psutil
 from models.card import Card
 from pipeline import files
 from pipeline.dataflow import machine_reasons
+from pipeline.disk_errors import nearest_existing
 from pipeline.options import SegmentOptions
 from pipeline.polygon_plan import sight_reasons, simplify_reasons, thing_reasons, unknown_class_reasons
 from pipeline.remote_reasons import unfit, writing_reasons
@@ -208,14 +209,6 @@ def _refused(what: str, folder: str, nearest: Path) -> str | None:
     except OSError as error:
         return f"{what} {folder} cannot be written: {nearest} takes no folders ({error.strerror})"
     return None
-
-
-def nearest_existing(path: Path) -> Path:
-    """A path, or the nearest folder above it that exists."""
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
 
 
 def resource_reasons(plan: Plan) -> list[str]:
