@@ -10,7 +10,9 @@ import contextlib
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from types import CodeType, FrameType
 from typing import Any
 
 _AGAIN = 0.05
@@ -34,12 +36,14 @@ def listening() -> Iterator[None]:
     before = {number: signal.signal(number, _interrupt) for number in wanted}
     sys.unraisablehook = again
     try:
-        yield
+        try:
+            yield
+        finally:
+            dropped = again.end()
     finally:
         sys.unraisablehook = again.hook
         for number, handler in before.items():
             signal.signal(number, handler)
-        dropped = again.end()
     if dropped:
         raise KeyboardInterrupt
 
@@ -74,14 +78,31 @@ class _Again:
     def __call__(self, dropped: Any) -> None:
         """Take one."""
         if issubclass(dropped.exc_type, KeyboardInterrupt):
-            self._timer = threading.Timer(_AGAIN, interrupt_main_thread)
+            self._timer = threading.Timer(_AGAIN, _interrupt_outside_hooks)
             self._timer.start()
         else:
             self.hook(dropped)
 
     def end(self) -> bool:
-        """Raise none again from now on; whether there was one that was not yet."""
-        if self._timer is None or self._timer.finished.is_set():
+        """Raise none again from now on; return whether there was one that was not yet."""
+        if self._timer is None:
             return False
+        waited = self._timer.finished.is_set()
         self._timer.cancel()
-        return True
+        if self._timer.is_alive():
+            self._timer.join()
+        return not waited
+
+
+def _interrupt_outside_hooks() -> None:
+    """Interrupt the main thread once it has left `_Again`: what is raised in there is dropped for good."""
+    main = threading.main_thread().ident or 0
+    while _runs(_Again.__call__.__code__, sys._current_frames().get(main)):
+        time.sleep(0.001)
+    interrupt_main_thread()
+
+
+def _runs(code: CodeType, frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
