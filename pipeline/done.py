@@ -17,7 +17,7 @@ import orjson
 
 from models.engines.profile import EngineError, Profile, execution_profile
 from pipeline import files
-from pipeline.fingerprint import fingerprint
+from pipeline.fingerprint import fingerprint, look_at
 from pipeline.keys import LABELS_VERSION, plan_recipe
 from pipeline.known_sheets import KnownSheets
 from pipeline.layout import LABELS, POLYGONS, done_folder, done_path, prediction_store, result_folder
@@ -84,7 +84,8 @@ def looked_at(plan: Plan, profile: Profile | None) -> Plan:
     """
 
     def seen(raster: RasterPlan) -> RasterPlan:
-        return replace(raster, fingerprint=fingerprint(raster.path, raster.files))
+        seen = look_at(raster.path, raster.files)
+        return replace(raster, fingerprint=fingerprint(raster.path, raster.files), seen=seen)
 
     plan = replace(plan, rasters=tuple(at_once(seen, plan.rasters, [raster.path for raster in plan.rasters])))
     numbers = range(len(plan.rasters)) if not plan.options.force else ()
@@ -149,7 +150,8 @@ def write_done(plan: Plan, raster: int, described: Mapping[str, Any], entry: Map
     """
     settings = settings_digest(plan, raster)
     if settings is not None:
-        record = {"settings": settings, "files": described, "entry": entry}
+        marks = _marks(plan.rasters[raster])
+        record = {"settings": settings, "marks": marks, "files": described, "entry": entry}
         files.write_json(done_path(plan, plan.rasters[raster].id), record)
 
 
@@ -176,11 +178,28 @@ def _is_done(plan: Plan, raster: int, profile: Profile | None) -> bool:
     record, settings = read_done(plan, raster), settings_digest(plan, raster)
     if record is None or settings is None or record["settings"] != settings:
         return False
+    # Records that are older than marks have none: such rasters are read once more.
+    if record.get("marks") != _marks(plan.rasters[raster]):
+        return False
     entry = record["entry"]
     ran = {json.dumps(sheet["profile"], sort_keys=True) for sheet in entry["sheets"]}
     same = profile is None or ran == {json.dumps(profile.to_json(), sort_keys=True)}
     folder = result_folder(plan.options.output, plan.rasters[raster].id)
     return same and entry["folder"] == folder and _published(folder, record["files"])
+
+
+def _marks(planned: RasterPlan) -> list[str] | None:
+    """What tells the files of a raster from others of the same sizes and times; None of those on servers."""
+    return list(planned.seen.marks) if planned.seen is not None else None
+
+
+def stands(plan: Plan, raster: int, described: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether an earlier run has published just these files of a raster, by SHA-256 and size, and they are there."""
+    record = read_done(plan, raster)
+    folder = result_folder(plan.options.output, plan.rasters[raster].id)
+    if record is None or record["files"] != described or record["entry"]["folder"] != folder:
+        return False
+    return _published(folder, record["files"])
 
 
 def gone_rasters(plan: Plan) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.remote import EXTRAS
@@ -14,6 +15,9 @@ from pipeline.remote_errors import is_web, scheme_of
 from pipeline.signatures import unsigned
 from pipeline.web import FAILURES, headers_of
 from tiles.inspect import is_local
+
+BESIDE = (".msk", ".aux.xml", ".ovr")
+"""Ends of the names of files that GDAL reads with a raster as soon as they are there."""
 
 COARSE_S = 2.0
 """A file younger than this whose clock ticks in whole seconds may change again within the same tick."""
@@ -35,7 +39,59 @@ def fingerprint(path: str, files: Sequence[str]) -> str | None:
         if state is None:
             return None
         seen.append([_name(file, path), *state])
-    return hashlib.sha256(json.dumps(seen).encode()).hexdigest() if seen else None
+    return _digest(seen) if seen else None
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSeen:
+    """What local files of a raster were like at a moment.
+
+    Attributes:
+        contents: Digest of their names, sizes and times of change.
+        entries: Digest of their inodes and times of the last change of status, which another file of the same size and
+            time does not share.
+        devices: Digest of the devices that they lie on, by the numbers that this machine has for them.
+    """
+
+    contents: str
+    entries: str
+    devices: str
+
+    @property
+    def marks(self) -> tuple[str, str]:
+        """What differs, beside the fingerprint, where a file has been replaced."""
+        return self.entries, self.devices
+
+
+def look_at(path: str, files: Sequence[str]) -> FilesSeen | None:
+    """Look at the local files of a raster; None where it has none.
+
+    Args:
+        path: What GDAL opens.
+        files: All files that GDAL reads for it.
+    """
+    local = local_files(path, files)
+    contents: list[list[str | int]] = []
+    entries, devices = [], []
+    for file in sorted({*local, *(file + end for file in local for end in BESIDE)}):
+        try:
+            found = os.stat(file)  # noqa: PTH116 - a third of the time, for mosaics of thousands of files
+        except OSError:
+            contents += [[_name(file, path)]] if file in local else []
+            continue
+        contents.append([_name(file, path), found.st_size, found.st_mtime_ns])
+        entries.append([found.st_ino, found.st_ctime_ns])
+        devices.append(found.st_dev)
+    return FilesSeen(_digest(contents), _digest(entries), _digest(devices)) if local else None
+
+
+def local_files(path: str, files: Sequence[str]) -> set[str]:
+    """The files of a raster that are on this machine."""
+    return {file for file in (*files, path) if is_local(file)}
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def _name(file: str, path: str) -> str:

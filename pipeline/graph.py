@@ -26,6 +26,7 @@ from pipeline.sheets import Sheet
 from pipeline.sieve import sieve
 from pipeline.stored_labels import StoredLabels, by_raster, surroundings
 from pipeline.vectorize import OPEN, LabelSource, VectorizeSheets
+from pipeline.watch import RasterWatch
 
 
 def build(pipeline: beam.Pipeline, folder: RunFolder, *, plan: Plan, workers: int, started: float) -> None:
@@ -47,7 +48,9 @@ def build(pipeline: beam.Pipeline, folder: RunFolder, *, plan: Plan, workers: in
     kept = segmented | "BreakFusion" >> beam.Reshuffle()
     join = join_instances if plan.card.task == "instances" else join_regions
     vectorized, joined = join(kept, plan, folder)
-    rasters = PublishRasters(plan.polygons(), folder, LabelFiles(plan, folder), DoneLedger(plan))
+    rasters = PublishRasters(
+        plan.polygons(), folder, LabelFiles(plan, folder), DoneLedger(plan), RasterWatch(plan)
+    )
     ended = publish(vectorized, joined, rasters, EndRun(partial(end_segment, plan, folder, started=started)))
     if not plan.options.runs_here:
         clean_up(ended, folder)

@@ -37,6 +37,7 @@ class KnownSheets:
                 plan.card.fill,
                 asdict(planned.georef),
                 plan.sheet_cores,
+                *([planned.seen.marks] if planned.seen is not None else []),
             ]
             digest = hashlib.sha256(json.dumps(seen).encode()).hexdigest()
             self._folder = files.join(known_folder(plan), digest[:32])
@@ -52,6 +53,11 @@ class KnownSheets:
         if self._folder is not None:
             record = {"format": FORMAT, "of": self._name(row, col), "key": key}
             files.write_bytes(self._path(row, col), json.dumps(record).encode())
+
+    def forget(self) -> None:
+        """Forget all sheets of the raster."""
+        if self._folder is not None:
+            files.remove_tree(self._folder)
 
     def keys(self, places: Collection[tuple[int, int]]) -> list[str]:
         """The content keys of those of some sheets, by row and column, that are known."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import files
 from pipeline.describe import exactness, resampled_from
-from pipeline.done import forget_done, gone_rasters, kept_entry, prune, write_done
+from pipeline.done import forget_done, gone_rasters, kept_entry, prune, stands, write_done
 from pipeline.history import keep_run
 from pipeline.layout import RunFolder, manifest_path, quarantine_path, result_folder
 from pipeline.options import SegmentOptions
@@ -59,6 +59,10 @@ class DoneLedger:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+
+    def stands(self, raster: int, described: Mapping[str, Any]) -> bool:
+        """Whether an earlier run has published just these files of a raster, and they are there."""
+        return stands(self._plan, raster, described)
 
     def forget(self, raster: int) -> None:
         """The files of a raster are about to be replaced."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +24,9 @@ from pipeline.vectorize import VectorRecord
 
 MoreFiles = Callable[[Path, int, tuple[VectorRecord, ...]], None]
 """Writes what else there is of a raster into a folder: gets the folder, the raster and the records of its sheets."""
+
+Watch = Callable[[int, tuple[VectorRecord, ...]], str]
+"""Says why nothing of a raster may be published, with the records of its sheets; nothing where it may."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ class Published:
 class Ledger(Protocol):
     """Keeps account of the rasters whose results are published, for the runs to come."""
 
+    def stands(self, raster: int, described: Mapping[str, Any]) -> bool:
+        """Whether an earlier run has published just these files of a raster, and they are there."""
+
     def forget(self, raster: int) -> None:
         """The files of a raster are about to be replaced."""
 
@@ -67,6 +73,7 @@ class PublishRasters(beam.DoFn):
         run_folder: Where its intermediate files are.
         more: Writes what there is beside polygons; None for nothing.
         ledger: Keeps account of them; None for none.
+        watch: Looks whether it is still the raster that the run began with; None for nothing.
     """
 
     def __init__(
@@ -75,11 +82,13 @@ class PublishRasters(beam.DoFn):
         run_folder: RunFolder,
         more: MoreFiles | None = None,
         ledger: Ledger | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._plan = plan
         self._run_folder = run_folder
         self._more = more
         self._ledger = ledger
+        self._watch = watch
         self._timer = Metrics.distribution("terraseam", "publish_ms")
 
     def process(self, element: tuple[int, Mapping[str, Iterable[Any]]]) -> Iterator[Published]:
@@ -96,6 +105,10 @@ class PublishRasters(beam.DoFn):
         if files.exists(failure):
             yield Published(raster, sheets, (), {}, 0.0, failure=files.read_bytes(failure).decode())
             return
+        changed = self._watch(raster, sheets) if self._watch is not None else ""
+        if changed:
+            yield Published(raster, _with_failure(sheets, changed), (), {}, 0.0, failure=changed)
+            return
         folder = result_folder(self._plan.output, self._plan.rasters[raster].id)
         with files.staging(self._run_folder.staging) as staged:
             if self._more is not None:
@@ -107,21 +120,35 @@ class PublishRasters(beam.DoFn):
             changes = None
             if self._ledger is not None:
                 changes = compare_polygons(folder, staged, self._run_folder.changes(raster), staged)
-            drafts = files.ready([staged / name for name in described], self._run_folder.staging)
-            # The record of an earlier run is no longer true from here on, nor are its polygons in other formats.
-            files.remove(manifest_path(self._plan.output))
-            if self._ledger is not None:
-                self._ledger.forget(raster)
-            for name in set(POLYGONS.values()) - set(described):
-                files.remove(files.join(folder, name))
-            for name, draft in zip(described, drafts, strict=True):
-                files.appear(draft, files.join(folder, name))
+            if self._ledger is None or not self._ledger.stands(raster, described):
+                self._replace(raster, staged, tuple(described))
         seconds = time.perf_counter() - start
         self._timer.update(round(seconds * 1000))
         published = Published(raster, sheets, tuple(features), described, seconds, changes)
         if self._ledger is not None:
             self._ledger.write(published)
         yield published
+
+    def _replace(self, raster: int, staged: Path, names: Sequence[str]) -> None:
+        """Let new files of a raster appear where those of an earlier run are."""
+        folder = result_folder(self._plan.output, self._plan.rasters[raster].id)
+        drafts = files.ready([staged / name for name in names], self._run_folder.staging)
+        # The record of an earlier run is no longer true from here on, nor are its polygons in other formats.
+        files.remove(manifest_path(self._plan.output))
+        if self._ledger is not None:
+            self._ledger.forget(raster)
+        for name in set(POLYGONS.values()) - set(names):
+            files.remove(files.join(folder, name))
+        for name, draft in zip(names, drafts, strict=True):
+            files.appear(draft, files.join(folder, name))
+
+
+def _with_failure(sheets: Iterable[VectorRecord], cause: str) -> tuple[VectorRecord, ...]:
+    """Records of sheets that were segmented, as those of sheets that could not be."""
+    return tuple(
+        sheet if sheet.record is None else replace(sheet, record=replace(sheet.record, failure=cause))
+        for sheet in sheets
+    )
 
 
 def describe_file(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from models.card import Card
 from pipeline.band_reasons import band_reasons, number_reason, order_notes
+from pipeline.fingerprint import FilesSeen
 from pipeline.left_out import LeftOut
 from pipeline.options import SegmentOptions
 from pipeline.rasters import names_in, raster_ids
@@ -42,6 +43,7 @@ class RasterPlan:
         area: Digest of the area of interest on it; None for everywhere.
         files: All files that GDAL reads for it.
         fingerprint: What they were like when the run began, see `pipeline.fingerprint`; None where that is not known.
+        seen: What the local ones among them were like then; None where none is local.
     """
 
     id: str
@@ -53,6 +55,7 @@ class RasterPlan:
     area: str | None = None
     files: tuple[str, ...] = ()
     fingerprint: str | None = None
+    seen: FilesSeen | None = None
 
 
 @dataclass

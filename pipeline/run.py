@@ -228,6 +228,7 @@ def root_cause(error: BaseException) -> tuple[str, str]:
 OWN_ERRORS = (
     "DiskError",
     "OffEarthError",
+    "RasterChangedError",
     "RasterReadError",
     "StoreError",
     "CardError",

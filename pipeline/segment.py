@@ -35,14 +35,16 @@ from pipeline.signatures import without_secrets
 from pipeline.store import entry_key, nothing_measured
 from pipeline.troubles import (
     OutdatedError,
+    RasterChangedError,
     StoppedError,
     is_out_of_memory,
     is_unreadable,
     is_worth_another_call,
     one_line,
 )
+from pipeline.watch import RasterState, changed_words, state_after_sheet
 from tiles.checksums.dataset import verify_blocks
-from tiles.source import Chip, RasterSource
+from tiles.source import Chip, RasterReadError, RasterSource
 from tiles.sources import allow_sources
 from tiles.stitch import stitch_ring
 
@@ -116,10 +118,14 @@ class SegmentSheets(beam.DoFn):
         clock = Clock()
         try:
             record = self._known_record(element) or self._segment(element, clock)
+        except RasterChangedError as error:
+            if self._plan.options.on_error == "fail":
+                raise
+            record = replace(self._leave_out(element, clock, error), changed=True)
         except GaveUpError as given_up:
             if self._plan.options.on_error == "fail":
                 raise (given_up.__cause__ or given_up) from given_up
-            record = self._leave_out(element, clock, given_up)
+            record = self._leave_out(element, clock, given_up.__cause__ or given_up, given_up.attempts)
         files.write_bytes(self._run_folder.sheet_done(*element), json.dumps(asdict(record)).encode())
         return record
 
@@ -149,20 +155,40 @@ class SegmentSheets(beam.DoFn):
 
         Raises:
             GaveUpError: If that failed again and again.
+            RasterChangedError: If the raster was changed meanwhile.
         """
         chip, reads = persistently(
             lambda: self._read(element, clock), is_unreadable, between=self._sources.clear
         )
+        state = self._state(element)
         (record, execution), calls = persistently(
             lambda: self._predict(chip, element, clock), is_worth_another_call
         )
-        self._known(element[0], execution).put(*element[1:], record.key)
-        return replace(record, attempts=max(reads, calls))
+        if not state.moved:
+            self._known(element[0], execution).put(*element[1:], record.key)
+        return replace(record, attempts=max(reads, calls), moved=state.moved)
+
+    def _state(self, element: Sheet) -> RasterState:
+        """What the raster of a sheet is against the one of the plan.
+
+        Raises:
+            RasterChangedError: If it was changed.
+        """
+        planned = self._plan.rasters[element[0]]
+        state = state_after_sheet(planned)
+        if state.changed:
+            self._sources.pop(element[0], None)
+            raise RasterChangedError(changed_words(planned.path))
+        return state
 
     def _read(self, element: Sheet, clock: Clock) -> Chip:
         def read() -> Chip:
             with clock.time("read"):
-                return self._source(element[0]).read(self._read_window(element))
+                try:
+                    return self._source(element[0]).read(self._read_window(element))
+                except RasterReadError:
+                    self._state(element)  # A raster that is being written to may not be readable.
+                    raise
 
         return self._reader.submit(read).result()
 
@@ -196,14 +222,16 @@ class SegmentSheets(beam.DoFn):
                     replace(execution.profile, samples=execution.profile.samples // 2)
                 )
 
-    def _leave_out(self, element: Sheet, clock: Clock, given_up: GaveUpError) -> SheetRecord:
+    def _leave_out(
+        self, element: Sheet, clock: Clock, error: BaseException, attempts: int = 1
+    ) -> SheetRecord:
         """Let a sheet be nodata."""
         entry = nothing_measured(self._shape(element), things=self._plan.card.task == "instances")
         key = entry_key(entry)
         self._store.put(key, entry)
         profile = self._execution.profile.to_json()
-        cause = without_secrets(one_line(given_up.__cause__ or given_up))
-        return SheetRecord(*element, key, False, 0, clock.seconds, profile, given_up.attempts, cause)
+        cause = without_secrets(one_line(error))
+        return SheetRecord(*element, key, False, 0, clock.seconds, profile, attempts, cause)
 
     def _shape(self, element: Sheet) -> tuple[int, int]:
         """Height and width of a sheet, in pixels."""

@@ -30,6 +30,8 @@ class SheetRecord:
         profile: The execution profile.
         attempts: How often it was tried.
         failure: Why it could not be segmented, in a sentence; then it is nodata. Empty where it could.
+        changed: Whether files of the raster were no longer those of the plan when it had been read.
+        moved: Whether inodes or times of status alone were others.
     """
 
     raster: int
@@ -42,6 +44,8 @@ class SheetRecord:
     profile: dict[str, Any]
     attempts: int = 1
     failure: str = ""
+    changed: bool = False
+    moved: bool = False
 
     @property
     def fate(self) -> str:

@@ -7,6 +7,10 @@ from models.engines.profile import EngineError
 from tiles.source import RasterReadError
 
 
+class RasterChangedError(RuntimeError):
+    """A raster is no longer the one that the run began with."""
+
+
 class NotANumberError(RuntimeError):
     """A network answers NaN."""
 
@@ -42,7 +46,9 @@ def one_line(error: BaseException) -> str:
     """An error as one sentence for a table."""
     text = " ".join(str(error).split()).rstrip(".")
     named = (
-        text if isinstance(error, (RasterReadError, NotANumberError)) else f"{type(error).__name__}: {text}"
+        text
+        if isinstance(error, (RasterReadError, RasterChangedError, NotANumberError))
+        else f"{type(error).__name__}: {text}"
     )
     return named[:LONGEST]
 
