@@ -60,3 +60,13 @@ def flip(path: Path, at: int) -> Path:
     content[at] ^= 0xFF
     path.write_bytes(content)
     return path
+
+
+def overwrite_block(path: Path) -> Path:
+    """Overwrite the begin of a block of a compressed raster by zeros."""
+    with rasterio.open(path) as opened:
+        at = int(opened.get_tag_item("BLOCK_OFFSET_1_1", "TIFF", bidx=1))
+    content = bytearray(path.read_bytes())
+    content[at : at + 200] = bytes(200)
+    path.write_bytes(content)
+    return path

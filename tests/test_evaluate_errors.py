@@ -30,6 +30,7 @@ def files(tmp_path):
     write_labels(tmp_path / "floats.tif", drawn(boxes(1)).astype(np.float32), PLACE)
     write_labels(tmp_path / "small.tif", drawn(boxes(1))[:50], PLACE)
     write_labels(tmp_path / "other.tif", drawn(boxes(1)), PLACE, names=("background", "tree"))
+    write_labels(tmp_path / "far" / "map.tif", drawn(boxes(1)), georef(north=7_000_000.0))
     (tmp_path / "nothing").mkdir()
     return tmp_path
 
@@ -62,7 +63,7 @@ ROOF = {"predicted": "map.tif", "truth": "map.gpkg", "classes": "roof"}
         ({"aoi": "map.tif"}, "map.tif is a raster; give a file of polygons"),
         ({"aoi": "far.geojson"}, "overlaps nothing that was predicted; check its CRS"),
         ({"images": "gone.tif"}, "--images"),
-        ({"images": "small.tif"}, "has another grid than the label map of map"),
+        ({"images": "far/map.tif"}, "map.tif does not lie where map was predicted; give the raster that was segmented"),
         ({"truth": "far.geojson"}, "share neither a name nor an area; check the CRS of both"),
         ({"truth": "map.geojson"}, "have no common area; check the CRS of both"),
         ({"classes": "rof"}, "--classes rof is none of the classes background, roof, road; did you mean roof?"),

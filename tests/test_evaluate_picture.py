@@ -11,6 +11,7 @@ import rasterio
 from evaluate_scenes import boxes, drawn, georef, moved, write_geojson, write_labels
 
 from pipeline.cli import main
+from tiles.georef import Georef
 from tiles.measures.errors import COLOURS, Kind, error_picture, kinds
 from tiles.measures.label_map import LabelMapFile
 from tiles.measures.maps import Maps
@@ -89,6 +90,67 @@ def test_the_image_is_seen_where_nothing_is(maps, make_raster):
     assert (picture[found == Kind.NOTHING] == (10, 90, 200)).all()
     missed = np.rint(0.7 * np.array(COLOURS[Kind.MISSED]) + 0.3 * np.array((10, 90, 200)))
     assert (picture[found == Kind.MISSED] == missed).all() and (found == Kind.MISSED).any()
+
+
+def halves(path, place, crs="EPSG:32632", dtype="uint8"):
+    """An image whose west is red and whose east is green, on some grid."""
+    pixels = np.zeros((3, place.height, place.width), dtype)
+    pixels[0, :, : place.width // 2] = pixels[1, :, place.width // 2 :] = 200
+    profile = {"driver": "GTiff", "height": place.height, "width": place.width, "count": 3, "dtype": dtype}
+    with rasterio.open(path, "w", crs=crs, transform=rasterio.Affine(*place.transform), **profile) as dataset:
+        dataset.write(pixels)
+    return path
+
+
+def ground(maps, path, size=2048):
+    """What is seen of an image where nothing was predicted and nothing is true."""
+    clear = np.full(maps[1].shape, 0, np.uint8)
+    place = maps[0].georef
+    files = [LabelMapFile(str(write_labels(path.parent / name, clear, place))) for name in ("1.tif", "2.tif")]
+    return error_picture(Maps(place, *files), 0, size, str(path))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("step", [0.25, 0.4, 1.25, 6])
+@pytest.mark.parametrize("size", [2048, 47])
+def test_an_image_of_other_pixels_is_seen_where_it_lies(maps, tmp_path, step, size, dtype):
+    place = maps[0].georef
+    a, b, c, d, e, f = place.transform
+    height, width = round(place.height / step), 2 * round(place.width / step / 2)
+    other = Georef(place.crs, (a * step, b, c, d, e * step, f), height, width)
+    picture = ground(maps, halves(tmp_path / "image.tif", other, dtype=dtype), size)
+    middle = picture.shape[1] * (width // 2) * step / place.width
+    edge = 1 + max(1, step) * picture.shape[1] / place.width
+    bright = 200 if dtype == "uint8" else 255
+    inside = picture[: picture.shape[0] - int(edge) - 1]
+    assert (inside[:, : int(middle - edge)] == (bright, 0, 0)).all()
+    assert (inside[:, int(middle + edge) : -int(edge) - 1] == (0, bright, 0)).all()
+
+
+def test_an_image_in_another_crs_is_brought_to_the_grid_of_the_labels(maps, tmp_path):
+    place = maps[0].georef
+    warped = tmp_path / "degrees.tif"
+    wide = Georef(
+        place.crs, (1.0, 0, 500_000.0 - 20, 0, -1.0, 5_600_000.0 + 20), 90, 111
+    )  # East ends at 91 of 141 px.
+    halves(tmp_path / "metres.tif", wide)
+    with (
+        rasterio.open(tmp_path / "metres.tif") as source,
+        rasterio.vrt.WarpedVRT(source, crs="EPSG:4326", add_alpha=True) as vrt,
+    ):
+        rasterio.shutil.copy(vrt, warped, driver="GTiff")
+    picture = ground(maps, warped)
+    # Its middle lies 55 - 20 m east of the corner of the labels, its end at 91 m, beyond their 70.5 m.
+    assert (picture[3:-3, 3:66] == (200, 0, 0)).all() and (picture[3:-3, 74:-3] == (0, 200, 0)).all()
+    small = Georef(place.crs, (0.5, 0, 500_000.0 + 10, 0, -0.5, 5_600_000.0), 45, 60)
+    picture = ground(maps, halves(tmp_path / "small.tif", small))
+    assert (picture[:, :19] == 250).all() and (picture[46:] == 250).all()
+    assert (picture[:44, 22:48] == (200, 0, 0)).all()
+
+
+def test_the_same_numbers_in_another_crs_are_another_place(maps, tmp_path):
+    picture = ground(maps, halves(tmp_path / "image.tif", maps[0].georef, crs="EPSG:32633"))
+    assert (picture == 250).all()
 
 
 def read(path):

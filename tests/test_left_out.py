@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from damages import overwrite_block
 from segment_cases import blocky, manifest
 from vectorize_cases import patches, write_labels
 
@@ -142,23 +143,13 @@ def test_the_id_of_a_raster_does_not_hang_on_whether_its_namesake_can_be_used(
     assert [one["id"] for one in manifest(tmp_path / "out")["left_out"]] == ids[1:]
 
 
-def damage(path):
-    """Overwrite a block of a compressed raster."""
-    with rasterio.open(path) as opened:
-        at = int(opened.get_tag_item("BLOCK_OFFSET_1_1", "TIFF", bidx=1))
-    content = bytearray(path.read_bytes())
-    content[at : at + 200] = bytes(200)
-    path.write_bytes(content)
-    return path
-
-
 @pytest.fixture
 def maps(tmp_path):
     folder = tmp_path / "maps"
     tiled = {"tiled": True, "blockxsize": 128, "blockysize": 128, "compress": "deflate"}
     write_labels(folder / "good.tif", patches(), **tiled)
     write_labels(folder / "other.tif", patches(seed=4), **tiled)
-    damage(write_labels(folder / "damaged.tif", patches(seed=5), **tiled))
+    overwrite_block(write_labels(folder / "damaged.tif", patches(seed=5), **tiled))
     (folder / "empty.tif").write_bytes(b"")
     write_labels(folder / "floats.tif", patches().astype(np.float32))
     return folder
@@ -192,7 +183,7 @@ def test_vectorize_keeps_what_it_knew_of_a_raster_and_ends_where_it_is_asked_to(
     good, out = maps / "good.tif", tmp_path / "out"
     assert main(["vectorize", str(good), "--output", str(out)]) == 0
     before = (out / "good" / "polygons.geojson").read_bytes()
-    damage(good)
+    overwrite_block(good)
     both = ["vectorize", str(good), str(maps / "other.tif"), "--output", str(out)]
     assert main(both) == 3
     assert (out / "good" / "polygons.geojson").read_bytes() == before

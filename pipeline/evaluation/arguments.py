@@ -12,6 +12,7 @@ from pipeline.evaluation.options import (
     DEFAULT_TOLERANCE,
     EvaluateOptions,
 )
+from pipeline.options import ON_ERROR
 from pipeline.parser import LOOK, Parser
 
 MOST_TOLERANCE = 64
@@ -23,7 +24,8 @@ Polygons: COCO mask AP (IoU 0.50 to 0.95), AP50, AP75, by size in pixels, AR; pr
 as SpaceNet has them. They are cut at the edge of raster and area; true ones that lie mostly on nodata are left out.
 Truth is paired with predictions by name, the rest by overlap.
 
-exit status: 0 done; 1 failed; 2 wrong arguments, or nothing that can be measured; 130 interrupted
+exit status: 0 done; 1 failed; 2 wrong arguments, or nothing that can be measured; 3 done, but rasters are left out;
+130 interrupted
 """
 
 
@@ -68,6 +70,8 @@ def _add_inputs(parser: Parser) -> None:
     add("--label-values", type=label_values, metavar="0,1,2",
         help="values of true label rasters, in the order of the classes "
         "(default: the numbers that classes are called by, else 0, 1, ...)")  # fmt: skip
+    add("--on-error", choices=ON_ERROR, default=ON_ERROR[0],
+        help="rasters that cannot be measured: leave them out and say so (default), or measure none")  # fmt: skip
 
 
 def _add_measures(parser: Parser) -> None:

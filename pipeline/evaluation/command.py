@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +11,23 @@ from typing import TYPE_CHECKING
 from pipeline.errors import ArgumentError, EvaluateError
 from pipeline.evaluation.arguments import parse_evaluate
 from pipeline.evaluation.options import EvaluateOptions
-from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, fail_on_file, note_to_user, show
+from pipeline.exits import (
+    DONE,
+    IMPOSSIBLE,
+    QUARANTINED,
+    fail,
+    fail_on_file,
+    note_to_user,
+    say_to_user,
+    show,
+)
+from pipeline.left_out import LeftOut, all_reasons, left_out_words
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pipeline.evaluation.measure import Measured
+    from pipeline.evaluation.plan import Evaluation
 
 
 def run_evaluate(argv: Sequence[str]) -> int:
@@ -25,21 +37,12 @@ def run_evaluate(argv: Sequence[str]) -> int:
         check_picture(options)
     except ArgumentError as error:
         return fail(str(error), IMPOSSIBLE)
-    from tiles.inspect import RasterError
-    from tiles.source import RasterReadError
-    from tiles.truth.label_raster import LabelRasterError
-    from tiles.truth.vectors import VectorError
-
     try:
         return _evaluate(options)
     except EvaluateError as error:
         if options.json:
             show(json.dumps({"reasons": error.reasons}, indent=2))
         return fail(str(error), IMPOSSIBLE)
-    except (LabelRasterError, RasterError, VectorError) as error:
-        return fail(str(error), IMPOSSIBLE)
-    except RasterReadError as error:
-        return fail(str(error), FAILED)
     except OSError as error:
         return fail_on_file(error)
 
@@ -58,19 +61,53 @@ def check_picture(options: EvaluateOptions) -> None:
 
 def _evaluate(options: EvaluateOptions) -> int:
     from pipeline.evaluation.figures import evaluation_json
-    from pipeline.evaluation.measure import measure
     from pipeline.evaluation.plan import plan_evaluation
     from pipeline.evaluation.words import evaluation_words
 
     plan = plan_evaluation(options)
-    measured = [measure(subject, plan.classes, options) for subject in plan.subjects]
+    measured, unmeasured = _measured(plan, options)
+    left_out = [*plan.left_out, *unmeasured]
     notes = [*plan.notes, *_remarks(measured)]
-    result = evaluation_json(measured, plan.classes, options, notes)
+    result = evaluation_json(measured, plan.classes, options, notes, left_out)
     if options.picture is not None:
-        _draw(measured, plan.classes.background, options)
+        _draw([one.picture for one in measured if one.picture is not None], options.picture)
     note_to_user(notes)
     show(json.dumps(result, indent=2, ensure_ascii=False) if options.json else evaluation_words(result))
-    return DONE
+    if left_out:
+        say_to_user(left_out_words([one.to_json() for one in left_out]))
+    return QUARANTINED if left_out else DONE
+
+
+def _measured(plan: Evaluation, options: EvaluateOptions) -> tuple[list[Measured], list[LeftOut]]:
+    """Measure the rasters of a plan, and say which could not be.
+
+    Raises:
+        EvaluateError: If none could be, or one could not and that ends the command.
+    """
+    from pipeline.evaluation.measure import measure
+    from pipeline.evaluation.plan import UNUSABLE
+
+    size = _picture_size(options, len(plan.subjects)) if options.picture is not None else None
+    measured, left_out = [], []
+    for subject in plan.subjects:
+        try:
+            measured.append(measure(subject, plan.classes, options, size))
+        except UNUSABLE as error:
+            left_out.append(subject.left_out(error))
+            if options.on_error == "fail":
+                raise EvaluateError(left_out[0].reasons) from error
+    if not measured:
+        raise EvaluateError(list(all_reasons([*plan.left_out, *left_out])))
+    return measured, left_out
+
+
+def _picture_size(options: EvaluateOptions, rasters: int) -> int:
+    """Return the longest side of the picture of each of several rasters, in pixels."""
+    from tiles.picture import GAP
+
+    columns = math.ceil(math.sqrt(rasters))
+    gaps = GAP * (columns + 1) if columns > 1 else 0
+    return max(1, (options.picture_size - gaps) // columns)
 
 
 def _remarks(measured: Sequence[Measured]) -> list[str]:
@@ -90,16 +127,12 @@ def _remarks(measured: Sequence[Measured]) -> list[str]:
     return remarks
 
 
-def _draw(measured: Sequence[Measured], background: int | None, options: EvaluateOptions) -> None:
+def _draw(chips: Sequence[np.ndarray], path: str) -> None:
     """Write the picture of errors: of several rasters, one beside the other."""
-    from tiles.measures.errors import WORDS, error_picture
-    from tiles.picture import GAP, sheet_of_chips, write_png
+    from tiles.measures.errors import WORDS
+    from tiles.picture import sheet_of_chips, write_png
 
-    columns = math.ceil(math.sqrt(len(measured)))
-    gaps = GAP * (columns + 1) if columns > 1 else 0
-    size = max(1, (options.picture_size - gaps) // columns)
-    chips = [error_picture(one.maps, background, size, one.subject.image) for one in measured]
+    columns = math.ceil(math.sqrt(len(chips)))
     rows = [chips[start : start + columns] for start in range(0, len(chips), columns)]
-    picture = chips[0] if len(chips) == 1 else sheet_of_chips(rows)
-    write_png(Path(str(options.picture)), picture)
-    print(f"{options.picture}: {WORDS}", file=sys.stderr)
+    write_png(Path(path), chips[0] if len(chips) == 1 else sheet_of_chips(rows))
+    note_to_user([f"{path}: {WORDS}"])

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.evaluation.classes import ClassList
 from pipeline.evaluation.measure import Measured
 from pipeline.evaluation.options import EvaluateOptions
+from pipeline.left_out import LeftOut
 from tiles.measures.average_precision import SIZES, Precision, average_precision
 from tiles.measures.confusion import mean_of_known, pixel_figures
 from tiles.measures.maps import PixelCounts
@@ -23,7 +24,11 @@ AP50, AP75 = 0, 5
 
 
 def evaluation_json(
-    measured: Sequence[Measured], classes: ClassList, options: EvaluateOptions, notes: Sequence[str]
+    measured: Sequence[Measured],
+    classes: ClassList,
+    options: EvaluateOptions,
+    notes: Sequence[str],
+    left_out: Sequence[LeftOut] = (),
 ) -> dict[str, Any]:
     """All figures: pooled over the rasters, and of each raster.
 
@@ -48,6 +53,7 @@ def evaluation_json(
             }
             for one in measured
         ],
+        "left_out": [one.to_json() for one in left_out],
         "notes": list(notes),
     }
 

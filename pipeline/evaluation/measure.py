@@ -20,6 +20,7 @@ from pipeline.evaluation.polygons import (
 from pipeline.evaluation.subjects import Subject
 from tiles.measures.average_precision import Matches, match
 from tiles.measures.clip import clip
+from tiles.measures.errors import error_picture
 from tiles.measures.label_map import LabelMapFile
 from tiles.measures.maps import LabelError, Maps, MapSettings, PixelCounts, measure_maps
 from tiles.measures.overlaps import overlaps
@@ -53,21 +54,29 @@ class Measured:
 
     Attributes:
         subject: The raster.
-        maps: What was compared pixel by pixel, also for the picture.
         pixels: Counts of pixels; None where no pixels were compared.
         polygons: Counts of each class; None where no polygons were compared.
         left_out: True polygons that lie mostly where nothing was predicted.
+        picture: Where the errors are; None where that was not asked for.
     """
 
     subject: Subject
-    maps: Maps
     pixels: PixelCounts | None
     polygons: dict[int, PolygonCounts] | None
     left_out: int
+    picture: np.ndarray | None = None
 
 
-def measure(subject: Subject, classes: ClassList, options: EvaluateOptions) -> Measured:
+def measure(
+    subject: Subject, classes: ClassList, options: EvaluateOptions, picture_size: int | None = None
+) -> Measured:
     """Measure one raster.
+
+    Args:
+        subject: The raster.
+        classes: The classes.
+        options: What was asked for.
+        picture_size: Longest side of the picture of errors, in pixels; None for no picture.
 
     Raises:
         EvaluateError: If a label map holds labels of no class.
@@ -93,14 +102,17 @@ def measure(subject: Subject, classes: ClassList, options: EvaluateOptions) -> M
         except LabelError as error:
             path = subject.labels.path if subject.labels else subject.truth[0]
             raise EvaluateError([f"{subject.name} ({path}): {error}; name all with --classes"]) from error
+    picture = (
+        None if picture_size is None else error_picture(maps, classes.background, picture_size, subject.image)
+    )
     if true is None or predicted is None:
-        return Measured(subject, maps, pixels, None, 0)
+        return Measured(subject, pixels, None, 0, picture)
     region = region_of(georef, area)
     true, left_out = _cut(true, region, unseen)
     predicted, _ = _cut(predicted, region, None)
     predicted = predicted.some(predicted.labels != IGNORED)
     polygons = {label: _compare(predicted, true, label, options.max_detections) for label in classes.things}
-    return Measured(subject, maps, pixels, polygons, left_out)
+    return Measured(subject, pixels, polygons, left_out, picture)
 
 
 def _true_polygons(subject: Subject, classes: ClassList, options: EvaluateOptions) -> PlacedPolygons | None:

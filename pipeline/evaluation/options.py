@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.options import ON_ERROR
+
 DEFAULT_TOLERANCE = 3
 DEFAULT_BLOCK = 1024
 DEFAULT_PICTURE = 2048
@@ -23,6 +25,7 @@ class EvaluateOptions:
         classes: Names of the classes that are measured; None for all.
         background: Name of the class that is nothing, ``none`` where there is none; None for the default.
         class_property: Property of true polygons that names their class.
+        on_error: What becomes of rasters that cannot be measured: ``quarantine``, or ``fail`` to measure none.
         label_values: Values of true label rasters, in the order of the classes.
         tolerance: Distance that is forgiven between boundaries, in pixels.
         max_detections: How many of the surest polygons of a class count on each raster; None for all.
@@ -42,6 +45,7 @@ class EvaluateOptions:
     background: str | None = None
     class_property: str | None = None
     label_values: tuple[int, ...] | None = None
+    on_error: str = ON_ERROR[0]
     tolerance: int = DEFAULT_TOLERANCE
     max_detections: int | None = None
     block: int = DEFAULT_BLOCK

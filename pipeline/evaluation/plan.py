@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -11,18 +11,24 @@ from pipeline.errors import EvaluateError
 from pipeline.evaluation.classes import ClassList, are_values, class_list, names_of_polygons
 from pipeline.evaluation.options import EvaluateOptions
 from pipeline.evaluation.polygons import CLASS, place_area, read_file, with_property
-from pipeline.evaluation.predicted import Predicted, earlier_notes, find_predicted
-from pipeline.evaluation.subjects import Subject, make_subjects
+from pipeline.evaluation.predicted import earlier_notes, find_predicted
+from pipeline.evaluation.subjects import Draft, Inputs, Subject, make_subjects, reasons_of
+from pipeline.left_out import LeftOut, all_reasons
 from pipeline.rasters import expand_files
 from pipeline.remote import prepare
 from pipeline.units import count
 from tiles.checksums.dataset import verify_blocks
-from tiles.inspect import RasterError, inspect_raster
+from tiles.inspect import RasterError
 from tiles.measures.label_map import LabelMapFile
+from tiles.source import RasterReadError
 from tiles.sources import allow_sources
-from tiles.truth.vectors import VectorError, is_vector, listed_reasons
+from tiles.truth.label_raster import LabelRasterError
+from tiles.truth.pairs import outline_of
+from tiles.truth.vectors import PolygonFile, VectorError, is_vector, listed_reasons
 
 T = TypeVar("T")
+UNUSABLE = (EvaluateError, LabelRasterError, OSError, RasterError, RasterReadError, VectorError)
+"""What is raised where a raster or what belongs to it cannot be measured, while others can."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +38,14 @@ class Evaluation:
     Attributes:
         subjects: The rasters.
         classes: The classes.
-        notes: What was left out, and why.
+        notes: What the user should know, one sentence each.
+        left_out: Rasters that cannot be measured.
     """
 
     subjects: tuple[Subject, ...]
     classes: ClassList
     notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def plan_evaluation(options: EvaluateOptions) -> Evaluation:
@@ -46,80 +54,119 @@ def plan_evaluation(options: EvaluateOptions) -> Evaluation:
     Raises:
         EvaluateError: With every reason why nothing can be measured.
     """
-    reasons: list[str] = []
     allow_sources(options.allow_sources)
     verify_blocks(options.verify)
     prepare((), (*options.truth, *options.images, options.aoi))
-    truth, images, notes = _files(options, reasons)
-    predicted: list[Predicted] = []
-    try:
-        predicted = find_predicted(options.predicted)
-    except EvaluateError as error:
-        reasons += error.reasons
-    labels = {one.name: _tried(reasons, LabelMapFile, one.labels) for one in predicted}
-    for one in predicted:
-        _tried(reasons, lambda path: with_property(path, CLASS), one.polygons)
-    if reasons:
-        raise EvaluateError(reasons)
-    subjects, unpaired = make_subjects(predicted, labels, truth, images)
-    notes += [*earlier_notes(options.predicted, predicted), *unpaired]
+    draft = _paired(options)
+    _check_left_out(draft, options)
     if options.aoi is not None:
-        subjects, left_out = _in_area(subjects, options.aoi)
-        notes += left_out
-    classes = class_list(_class_names(subjects, options), options)
-    _check_truth(subjects, classes, options)
-    return Evaluation(tuple(subjects), classes, tuple(notes))
+        draft.notes += _keep_inside(draft.subjects, options.aoi)
+    classes = class_list(_class_names(draft, options), options)
+    _check_truth(draft.subjects, classes, options)
+    _check_left_out(draft, options)
+    return Evaluation(tuple(draft.subjects), classes, tuple(draft.notes), tuple(draft.left_out))
 
 
-def _files(options: EvaluateOptions, reasons: list[str]) -> tuple[list[str], list[str], list[str]]:
-    """The files of truth and the rasters, all of which were looked at, and what is to be said of the truth."""
-    notes: list[str] = []
+def _check_left_out(draft: Draft, options: EvaluateOptions) -> None:
+    """Raise an error if rasters are left out and none is left, or none is to be."""
+    if draft.left_out and (options.on_error == "fail" or not draft.subjects):
+        raise EvaluateError(list(all_reasons(draft.left_out)))
+
+
+def _paired(options: EvaluateOptions) -> Draft:
+    """Pair the files that were given.
+
+    Raises:
+        EvaluateError: If what was given names nothing, or nothing pairs.
+    """
+    refused: list[str] = []
     truth, problems = expand_files(options.truth, "--truth")
-    reasons += problems
-    images, problems = expand_files(options.images, "--images")
-    reasons += problems
-    for path in truth:
-        notes += _tried(reasons, partial(_look_at, options.class_property), path) or []
-    for path in images:
-        _tried(reasons, inspect_raster, path)
+    images, more = expand_files(options.images, "--images")
+    refused += [*problems, *more]
+    looks = _Looks(options)
+    outlines = {file: looks.tried(file, looks.truth) for file in truth}
+    grounds = {file: looks.tried(file, outline_of) for file in images}
     if options.aoi is not None and not is_vector(options.aoi):
-        reasons.append(f"--aoi {options.aoi} is a raster; give a file of polygons")
+        refused.append(f"--aoi {options.aoi} is a raster; give a file of polygons")
     elif options.aoi is not None:
-        _tried(reasons, read_file, options.aoi)
-    return truth, images, notes
-
-
-def _look_at(class_property: str | None, path: str) -> list[str]:
-    """What is to be said of a file of truth."""
-    if not is_vector(path):
-        inspect_raster(path)
-        return []
-    file = read_file(path, class_property)
-    unnamed = sum(value is None for value in file.values) if class_property is not None else 0
-    notes = [f"{count(file.mended, 'invalid polygon')} mended"] * bool(file.mended)
-    notes += [f"features left out: {listed_reasons(file.reasons)}"] * bool(file.reasons)
-    notes += [f"{count(unnamed, 'polygon')} of no class: what they cover is left out"] * bool(unnamed)
-    return [f"{path}: {note}" for note in notes]
-
-
-def _tried(reasons: list[str], make: Callable[[str], T], path: str | None) -> T | None:
+        try:
+            read_file(options.aoi)
+        except VectorError as error:
+            refused.append(str(error))
     try:
-        return None if path is None else make(path)
-    except (RasterError, VectorError) as error:
-        reasons.append(str(error))
-        return None
+        predicted, missing = find_predicted(options.predicted)
+    except EvaluateError as error:
+        refused += error.reasons
+        predicted, missing = [], []
+    labels = {one.name: looks.tried(one.labels, LabelMapFile) for one in predicted}
+    for one in predicted:
+        looks.tried(one.polygons, partial(with_property, name=CLASS))
+    broken = [reason for reasons in looks.broken.values() for reason in reasons]
+    if refused or not predicted:
+        empty = [] if refused or missing else [f"--predicted {options.predicted} names no raster"]
+        raise EvaluateError([*refused, *empty, *all_reasons(missing), *broken])
+    draft = make_subjects(Inputs(predicted, labels, outlines, grounds, looks.broken))
+    draft.left_out[:0] = missing
+    named = [one.name for one in predicted] + [one.id for one in missing]
+    draft.notes[:0] = [*looks.notes, *earlier_notes(options.predicted, named)]
+    return draft
 
 
-def _in_area(subjects: Sequence[Subject], aoi: str) -> tuple[list[Subject], list[str]]:
-    """The subjects that share something with the area of interest, and notes on the others."""
-    inside = [subject for subject in subjects if len(place_area(aoi, subject.georef))]
-    if not inside:
+@dataclass
+class _Looks:
+    """What is seen of files before they are compared.
+
+    Attributes:
+        options: What was asked for.
+        notes: What the user should know of them.
+        broken: Why files cannot be used, by file.
+    """
+
+    options: EvaluateOptions
+    notes: list[str] = field(default_factory=list)
+    broken: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def tried(self, path: str | None, look: Callable[[str], T]) -> T | None:
+        """Look at a file; None where there is none, or it cannot be used."""
+        if path is None:
+            return None
+        try:
+            return look(path)
+        except UNUSABLE as error:
+            self.broken[path] = reasons_of(error)
+            return None
+
+    def truth(self, path: str) -> PolygonFile | None:
+        """Look at a file of truth; returns its bounds."""
+        if not is_vector(path):
+            LabelMapFile(path)
+            return outline_of(path)
+        class_property = self.options.class_property
+        file = read_file(path, class_property)
+        unnamed = sum(value is None for value in file.values) if class_property is not None else 0
+        notes = [f"{count(file.mended, 'invalid polygon')} mended"] * bool(file.mended)
+        notes += [f"features left out: {listed_reasons(file.reasons)}"] * bool(file.reasons)
+        notes += [f"{count(unnamed, 'polygon')} of no class: what they cover is left out"] * bool(unnamed)
+        self.notes += [f"{path}: {note}" for note in notes]
+        return outline_of(path)
+
+
+def _keep_inside(subjects: list[Subject], aoi: str) -> list[str]:
+    """Keep the subjects that share something with the area of interest; returns notes on the others.
+
+    Raises:
+        EvaluateError: If there are none.
+    """
+    outside = [subject for subject in subjects if not len(place_area(aoi, subject.georef))]
+    if len(outside) == len(subjects):
         raise EvaluateError([f"--aoi {aoi} overlaps nothing that was predicted; check its CRS"])
-    return inside, [f"{one.name} lies outside --aoi and is left out" for one in subjects if one not in inside]
+    subjects[:] = [subject for subject in subjects if subject not in outside]
+    return [f"{one.name} lies outside --aoi and is left out" for one in outside]
 
 
-def _class_names(subjects: Sequence[Subject], options: EvaluateOptions) -> tuple[str, ...]:
-    """Names of the classes: of the label maps, else what was said, else what the polygons say they are."""
+def _class_names(draft: Draft, options: EvaluateOptions) -> tuple[str, ...]:
+    """Name the classes: as label maps do, else as was said, else as polygons do."""
+    subjects = draft.subjects
     maps = [subject.labels for subject in subjects if subject.labels is not None]
     named = {one.names: one.path for one in maps if one.names is not None}
     if len(named) > 1:
@@ -150,7 +197,7 @@ def _class_names(subjects: Sequence[Subject], options: EvaluateOptions) -> tuple
             values += [
                 value for path in subject.truth for value in read_file(path, options.class_property).values
             ]
-    return _names_of_values(subjects, values, options) or names_of_polygons(values, options)
+    return _names_of_values(draft, values, options) or names_of_polygons(values, options)
 
 
 def _numbers_to(last: int) -> tuple[str, ...]:
@@ -158,19 +205,23 @@ def _numbers_to(last: int) -> tuple[str, ...]:
 
 
 def _names_of_values(
-    subjects: Sequence[Subject], values: Sequence[str | None], options: EvaluateOptions
+    draft: Draft, values: Sequence[str | None], options: EvaluateOptions
 ) -> tuple[str, ...] | None:
-    """Classes of polygons that are called by the values of true label rasters; None where they are not."""
-    rasters = [subject.truth[0] for subject in subjects if not subject.truth_is_polygons]
+    """Name classes of polygons by the values of true label rasters; None where they are not called by them."""
+    rasters = [subject for subject in draft.subjects if not subject.truth_is_polygons]
     said = {value for value in (*values, *(options.classes or ())) if value is not None}
     background = () if options.background in (None, "none") else (str(options.background),)
     if not rasters or not said or options.label_values is not None or not are_values([*said, *background]):
         return None
     numbers = {int(name) for name in [*said, *background]} | ({0} if options.background is None else set())
-    for path in rasters:
-        if LabelMapFile(path).names is not None:
+    for subject in rasters:
+        labels = LabelMapFile(subject.truth[0])
+        if labels.names is not None:
             return None
-        numbers |= LabelMapFile(path).values()
+        try:
+            numbers |= labels.values()
+        except RasterReadError as error:
+            draft.leave_out(subject, error)
     return tuple(map(str, sorted(numbers)))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import EvaluateError
+from pipeline.left_out import LeftOut
 from pipeline.rasters import VECTORS
 from pipeline.units import listed
 from tiles.inspect import SUFFIXES
@@ -30,28 +31,38 @@ class Predicted:
     labels: str | None = None
     polygons: str | None = None
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Its files."""
+        return tuple(file for file in (self.labels, self.polygons) if file is not None)
 
-def find_predicted(path: str) -> list[Predicted]:
-    """Find what was predicted.
+    @property
+    def path(self) -> str:
+        """The first of its files, by which messages call it."""
+        return self.files[0]
+
+
+def find_predicted(path: str) -> tuple[list[Predicted], list[LeftOut]]:
+    """Find what was predicted, and of what the results are missing.
 
     Args:
         path: A folder that `terraseam segment` wrote, a folder of label maps or polygon files or of folders with
             labels.tif and polygons.geojson, or one file.
 
     Raises:
-        EvaluateError: If there is nothing, or a file of a run is missing.
+        EvaluateError: If there is nothing.
     """
     place = Path(path)
     if not place.exists():
         raise EvaluateError([f"--predicted {path} does not exist"])
     if not place.is_dir():
-        return [_one(place)]
+        return [_one(place)], []
     if (place / MANIFEST).is_file():
         return _of_run(place)
     inner = sorted(folder for folder in place.iterdir() if folder.is_dir())
     found = [one for folder in inner if (one := _of_folder(folder)) is not None]
     if not found and (alone := _of_folder(place)) is not None:
-        return [alone]
+        return [alone], []
     if not found:
         known = SUFFIXES | VECTORS
         found = [_one(file) for file in sorted(place.iterdir()) if file.suffix.lower() in known]
@@ -59,18 +70,17 @@ def find_predicted(path: str) -> list[Predicted]:
         raise EvaluateError(
             [f"--predicted {path} holds neither labels.tif nor polygons.geojson nor other maps"]
         )
-    return found
+    return found, []
 
 
-def earlier_notes(path: str, found: Sequence[Predicted]) -> list[str]:
-    """What else lies in the folder of a run: results of earlier ones."""
+def earlier_notes(path: str, named: Sequence[str]) -> list[str]:
+    """Say what else lies in the folder of a run than what its manifest names: results of earlier ones."""
     if not (Path(path) / MANIFEST).is_file():
         return []
-    names = {one.name for one in found}
     others = [
         folder.name for folder in sorted(Path(path).iterdir()) if folder.is_dir() and _of_folder(folder)
     ]
-    earlier = listed(name for name in others if name not in names)
+    earlier = listed(name for name in others if name not in named)
     return [
         f"{path} also holds {earlier} of earlier runs, left out; name a folder in it to measure it"
     ] * bool(earlier)
@@ -86,21 +96,26 @@ def _of_folder(folder: Path) -> Predicted | None:
     return Predicted(folder.resolve().name, *files) if any(files) else None
 
 
-def _of_run(folder: Path) -> list[Predicted]:
+def _of_run(folder: Path) -> tuple[list[Predicted], list[LeftOut]]:
     try:
-        names = [raster["id"] for raster in json.loads((folder / MANIFEST).read_text("utf-8"))["rasters"]]
+        names = [
+            str(raster["id"]) for raster in json.loads((folder / MANIFEST).read_text("utf-8"))["rasters"]
+        ]
     except (ValueError, KeyError, TypeError) as error:
         raise EvaluateError(
             [f"{folder / MANIFEST} is no manifest of `terraseam segment`; remove it, or run again"]
         ) from error
     found = {name: _of_folder(folder / name) for name in names}
-    missing = [name for name, one in found.items() if one is None]
-    if missing:
-        raise EvaluateError(
-            [
+    missing = [
+        LeftOut(
+            str(folder / name),
+            (
                 f"{folder / name} holds neither {LABELS} nor {POLYGONS}, which {MANIFEST} lists; "
-                "run `terraseam segment` again"
-                for name in missing
-            ]
+                "run `terraseam segment` again",
+            ),
+            id=name,
         )
-    return [one for one in found.values() if one is not None]
+        for name, one in found.items()
+        if one is None
+    ]
+    return [one for one in found.values() if one is not None], missing

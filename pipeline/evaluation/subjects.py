@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from pipeline.errors import EvaluateError
 from pipeline.evaluation.plane import plane_of
 from pipeline.evaluation.polygons import CLASS, read_file, with_property
 from pipeline.evaluation.predicted import Predicted
+from pipeline.left_out import LeftOut
 from tiles.georef import Georef
 from tiles.inspect import inspect_raster
 from tiles.measures.label_map import LabelMapFile
-from tiles.truth.pairs import outline_of, overlapping
+from tiles.truth.pairs import overlapping
 from tiles.truth.vectors import PolygonFile, is_vector
 
 
@@ -49,55 +48,126 @@ class Subject:
         """Whether its truth is polygons."""
         return is_vector(self.truth[0])
 
+    def left_out(self, error: Exception) -> LeftOut:
+        """Return that it cannot be measured, and why."""
+        return LeftOut(self.predicted.path, reasons_of(error), self.georef, self.name)
 
-def make_subjects(
-    predicted: Sequence[Predicted],
-    labels: Mapping[str, LabelMapFile | None],
-    truth: Sequence[str],
-    images: Sequence[str],
-) -> tuple[list[Subject], list[str]]:
+
+def reasons_of(error: Exception) -> tuple[str, ...]:
+    """Return why a file cannot be used, one sentence each."""
+    if isinstance(error, EvaluateError):
+        return error.reasons
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return (f"{error.filename} cannot be read: {error.strerror}",)
+    return (str(error),)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Files that are compared, as far as they were looked at.
+
+    Attributes:
+        predicted: What was predicted.
+        labels: The label map of each, by its name; None where there is none.
+        truth: Bounds of the files of truth, see `outline_of`; None for those that hold nothing or cannot be read.
+        images: Bounds of the rasters that were segmented, likewise.
+        broken: Why files cannot be read, by file.
+    """
+
+    predicted: Sequence[Predicted]
+    labels: Mapping[str, LabelMapFile | None]
+    truth: Mapping[str, PolygonFile | None]
+    images: Mapping[str, PolygonFile | None]
+    broken: Mapping[str, tuple[str, ...]]
+
+
+@dataclass
+class Draft:
+    """What an evaluation will compare, while that is found out.
+
+    Attributes:
+        subjects: The rasters.
+        left_out: Those that cannot be measured, and files of which nobody knows what they are of.
+        notes: What the user should know.
+    """
+
+    subjects: list[Subject] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def leave_out(self, subject: Subject, error: Exception) -> None:
+        """Measure the others."""
+        self.subjects.remove(subject)
+        self.left_out.append(subject.left_out(error))
+
+
+def make_subjects(inputs: Inputs) -> Draft:
     """Pair predictions with their truth and their rasters.
 
-    Returns:
-        The subjects, and notes on predictions without truth, and on truth and rasters without predictions.
+    Rasters of which a file cannot be read, or whose files do not fit, are left out.
 
     Raises:
-        EvaluateError: If nothing pairs, or what pairs does not fit.
+        EvaluateError: If nothing pairs.
     """
-    grids = {one.name: _own_grid(one, labels[one.name]) for one in predicted}
-    grounds, idle = _paired(grids, {file: outline_of(file) for file in images})
+    broken, labels = inputs.broken, inputs.labels
+    own = {
+        one.name: [reason for file in one.files for reason in broken.get(file, ())]
+        for one in inputs.predicted
+    }
+    grids = {
+        one.name: None if own[one.name] else _own_grid(one, labels[one.name]) for one in inputs.predicted
+    }
+    images, idle = _paired(grids, inputs.images)
     for name in grids:
-        if labels[name] is None and grounds[name]:
-            grids[name] = inspect_raster(grounds[name][0]).georef
-    outlines = {file: outline_of(file) for file in truth}
-    truths, unused = _paired(grids, outlines)
-    if not any(truths.values()):
+        if labels[name] is None and images[name] and images[name][0] not in broken:
+            grids[name] = inspect_raster(images[name][0]).georef
+    truths, unused = _paired(grids, inputs.truth)
+    draft = Draft()
+    for one in inputs.predicted:
+        image, truth = images[one.name][:1], truths[one.name]
+        wrong = [*own[one.name], *(reason for file in (*image, *truth) for reason in broken.get(file, ()))]
+        if wrong:
+            draft.left_out.append(LeftOut(one.path, tuple(dict.fromkeys(wrong)), grids[one.name], one.name))
+        elif not truth:
+            draft.notes.append(f"{one.name} has no truth and is left out")
+        else:
+            try:
+                of = {file: inputs.truth[file] for file in truth}
+                draft.subjects.append(_subject(one, labels[one.name], of, image, inputs.images))
+            except EvaluateError as error:
+                draft.left_out.append(LeftOut(one.path, error.reasons, grids[one.name], one.name))
+    _tell_unpaired(inputs, draft, unused, idle)
+    return draft
+
+
+def _tell_unpaired(inputs: Inputs, draft: Draft, unused: Sequence[str], idle: Sequence[str]) -> None:
+    """Tell which files are of nothing that was predicted.
+
+    Raises:
+        EvaluateError: If all truth is.
+    """
+    draft.left_out += [
+        LeftOut(file, inputs.broken[file]) for file in (*unused, *idle) if file in inputs.broken
+    ]
+    if not (draft.subjects or draft.left_out):
+        names = [one.name for one in inputs.predicted]
         raise EvaluateError(
             [
-                f"no truth belongs to what was predicted: {', '.join(truth[:3])} and "
-                f"{', '.join(list(grids)[:3])} share neither a name nor an area; check the CRS of both"
+                f"no truth belongs to what was predicted: {', '.join(list(inputs.truth)[:3])} and "
+                f"{', '.join(names[:3])} share neither a name nor an area; check the CRS of both"
             ]
         )
-    notes = [f"{name} has no truth and is left out" for name, files in truths.items() if not files]
-    notes += [f"{file} is the truth of nothing that was predicted" for file in unused]
-    notes += [f"{file} of --images is the raster of nothing that was predicted" for file in idle]
-    reasons: list[str] = []
-    subjects = []
-    for one in predicted:
-        if truths[one.name]:
-            ground = grounds[one.name][0] if grounds[one.name] else None
-            try:
-                of = {file: outlines[file] for file in truths[one.name]}
-                subjects.append(_subject(one, labels[one.name], of, ground))
-            except EvaluateError as error:
-                reasons += error.reasons
-    if reasons:
-        raise EvaluateError(reasons)
-    return subjects, notes
+    whole = [file for file in unused if file not in inputs.broken]
+    draft.notes += [f"{file} is the truth of nothing that was predicted" for file in whole]
+    draft.notes += [
+        f"{file} of --images is the raster of nothing that was predicted"
+        for file in idle
+        if file not in inputs.broken
+    ]
 
 
 def _own_grid(one: Predicted, labels: LabelMapFile | None) -> Georef | None:
-    """Where a prediction lies, as far as it says that itself."""
+    """Return where a prediction lies, as far as it says that itself."""
     if labels is not None:
         return labels.georef
     return None if one.polygons is None else plane_of([with_property(one.polygons, CLASS)[0]])
@@ -106,7 +176,7 @@ def _own_grid(one: Predicted, labels: LabelMapFile | None) -> Georef | None:
 def _paired(
     grids: Mapping[str, Georef | None], outlines: Mapping[str, PolygonFile | None]
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Files of each raster, by name or else by overlap, and the files of none."""
+    """Return the files of each raster, by name or else by overlap, and the files of none."""
     paired, left = _by_name(list(grids), list(outlines))
     lacking = {name: grid for name, grid in grids.items() if not paired[name]}
     known = {name: grid for name, grid in lacking.items() if grid is not None}
@@ -136,37 +206,39 @@ def _by_name(names: Sequence[str], files: Sequence[str]) -> tuple[dict[str, list
 
 
 def _subject(
-    one: Predicted, labels: LabelMapFile | None, outlines: Mapping[str, PolygonFile | None], image: str | None
+    one: Predicted,
+    labels: LabelMapFile | None,
+    outlines: Mapping[str, PolygonFile | None],
+    image: Sequence[str],
+    grounds: Mapping[str, PolygonFile | None],
 ) -> Subject:
-    """One raster with the files of its truth, whose bounds are known."""
+    """One raster with the files of its truth and its image, whose bounds are known."""
     truth = tuple(outlines)
     rasters = [path for path in truth if not is_vector(path)]
     if rasters and len(truth) > 1:
         raise EvaluateError(
             [f"{one.name} has several truths ({', '.join(truth)}); give one label raster, or polygons alone"]
         )
-    georef = labels.georef if labels is not None else _grid_of(image or next(iter(rasters), None))
+    georef = labels.georef if labels is not None else _grid_of(next(iter([*image, *rasters]), None))
     if georef is None:
         plane = plane_of([read_file(path) for path in (*truth, one.polygons) if path is not None])
         if plane is None:
             raise EvaluateError([f"{', '.join(truth)} and {one.polygons} hold no polygons"])
         return Subject(one, None, truth, plane, in_pixels=False)
-    if image is not None and labels is not None:
-        _check_ground(one.name, georef, image)
+    if image and not _meet(one.name, georef, {image[0]: grounds[image[0]]}):
+        raise EvaluateError(
+            [f"{image[0]} does not lie where {one.name} was predicted; give the raster that was segmented"]
+        )
     empty = all(outline is None for outline in outlines.values())
-    if not (empty or overlapping({one.name: georef}, outlines)[one.name]):
+    if not (empty or _meet(one.name, georef, outlines)):
         raise EvaluateError([f"{', '.join(truth)} and {one.name} have no common area; check the CRS of both"])
-    return Subject(one, labels, truth, georef, in_pixels=True, image=image)
+    return Subject(one, labels, truth, georef, in_pixels=True, image=next(iter(image), None))
+
+
+def _meet(name: str, georef: Georef, outlines: Mapping[str, PolygonFile | None]) -> bool:
+    """Say whether any of some files lies on a raster."""
+    return bool(overlapping({name: georef}, outlines)[name])
 
 
 def _grid_of(path: str | None) -> Georef | None:
     return None if path is None else inspect_raster(path).georef
-
-
-def _check_ground(name: str, grid: Georef, image: str) -> None:
-    other = inspect_raster(image).georef
-    same_shape = (grid.height, grid.width) == (other.height, other.width)
-    if not (same_shape and np.allclose(grid.transform, other.transform)):
-        raise EvaluateError(
-            [f"{image} has another grid than the label map of {name}; give the raster that was segmented"]
-        )

@@ -7,9 +7,9 @@ from enum import IntEnum
 
 import numpy as np
 
+from tiles.measures.ground import read_ground
 from tiles.measures.maps import Maps
-from tiles.picture import Colour, as_rgb
-from tiles.remote import open_raster
+from tiles.picture import Colour
 from tiles.truth.scene import IGNORED
 from tiles.truth.view import View
 
@@ -65,10 +65,13 @@ def error_picture(maps: Maps, background: int | None, size: int, image: str | No
         maps: What is compared.
         background: Label of what is nothing; None where every label is something.
         size: Longest side of the picture, in its pixels; a small raster is drawn pixel by pixel.
-        image: Raster of the same grid that is shown beneath; None for a plain ground.
+        image: Raster that is shown beneath, on any grid; None for a plain ground.
 
     Returns:
         uint8 ``(height, width, 3)``.
+
+    Raises:
+        RasterReadError: If a raster cannot be read.
     """
     georef = maps.georef
     step = max(1.0, max(georef.height, georef.width) / size)
@@ -77,7 +80,7 @@ def error_picture(maps: Maps, background: int | None, size: int, image: str | No
     row_step, col_step = georef.height / height, georef.width / width
     picture = np.empty((height, width, 3), np.uint8)
     strip = max(1, int(_READ_PIXELS / (georef.width * row_step)))
-    ground = None if image is None else _ground(image, (height, width))
+    ground = None if image is None else read_ground(image, georef, (height, width), COLOURS[Kind.NOTHING])
     for row in range(0, height, strip):
         rows = slice(row, min(row + strip, height))
         count = rows.stop - rows.start
@@ -98,11 +101,3 @@ def _mixed(found: np.ndarray, ground: np.ndarray | None) -> np.ndarray:
     clear = shares[..., [Kind.NOTHING]]
     drawn = shares @ np.where(np.arange(len(Kind))[:, None] == Kind.NOTHING, 0, colours)
     return np.rint(ground * (clear + (1 - clear) * (1 - _MIX)) + drawn * _MIX).astype(np.uint8)
-
-
-def _ground(image: str, shape: tuple[int, int]) -> np.ndarray:
-    """A raster at the size of the picture, uint8 ``(rows, columns, 3)``."""
-    with open_raster(image) as dataset:
-        bands = list(range(1, min(dataset.count, 3) + 1))
-        pixels = dataset.read(bands, out_shape=(len(bands), *shape))
-    return as_rgb(np.moveaxis(pixels, 0, -1))

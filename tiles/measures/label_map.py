@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from tiles.georef import Georef
 from tiles.inspect import RasterError, inspect_raster
+from tiles.open_files import close, keep_open
 from tiles.remote import open_raster
 from tiles.source import RasterReadError, damaged
 from tiles.truth.scene import IGNORED, nearest
@@ -23,7 +25,7 @@ _STRIPE = 2048
 
 
 class LabelMapFile:
-    """A raster of labels.
+    """A raster of labels; it is opened where it is read, and of many the last ones stay open.
 
     Args:
         path: What GDAL opens.
@@ -40,8 +42,9 @@ class LabelMapFile:
             )
         self.path = path
         self.georef: Georef = info.georef
-        self._dataset: Any = open_raster(path)
-        tags = self._dataset.tags(1)
+        self._local = threading.local()
+        with open_raster(path) as dataset:
+            tags = dataset.tags(1)
         labels = (f"{CLASS_TAG}{label}" for label in range(IGNORED))
         known = [tags[name] for name in labels if name in tags]
         contiguous = all(f"{CLASS_TAG}{label}" in tags for label in range(len(known)))
@@ -73,9 +76,11 @@ class LabelMapFile:
     def _read(self, window: Window) -> np.ndarray:
         where = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
         try:
-            read = self._dataset.read(1, window=where)
-            unknown = self._dataset.read_masks(1, window=where) == 0
+            dataset = self._opened()
+            read = dataset.read(1, window=where)
+            unknown = dataset.read_masks(1, window=where) == 0
         except rasterio.errors.RasterioError as error:
+            close(self)
             raise damaged(self.path, window, error) from error
         wrong = (read < 0) | (read > IGNORED)
         if (wrong & ~unknown).any():
@@ -83,3 +88,9 @@ class LabelMapFile:
                 f"{self.path} holds {read[wrong & ~unknown][0]} at {window}; labels are 0 to 254, and 255 is none"
             )
         return np.where(unknown, IGNORED, read).astype(np.uint8)
+
+    def _opened(self) -> Any:
+        """The file, opened once a thread."""
+        if getattr(self._local, "dataset", None) is None:
+            return keep_open(self, open_raster(self.path, sharing=False))
+        return self._local.dataset

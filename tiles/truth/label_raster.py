@@ -129,8 +129,8 @@ class RasterTruth:
     def _read(self, window: Window) -> np.ndarray:
         """Labels of a window of the raster, uint8."""
         where = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        dataset = self._dataset()
         try:
+            dataset = self._dataset()
             self._verify_warped()
             values = dataset.read(1, window=where)
             known = dataset.read_masks(1, window=where) > 0
@@ -167,7 +167,7 @@ class RasterTruth:
             )
         if source.crs is None:
             raise LabelRasterError(f"{self.path} has no CRS; {crs_advice()}")
-        if source.shape == shape and self._same_grid(source):
+        if lies_on(source, georef):
             return source
         other = Georef(source.crs.to_wkt(), tuple(source.transform)[:6], *source.shape)
         if not len(place_polygons(footprint(self.path, other), georef).polygons):
@@ -186,13 +186,16 @@ class RasterTruth:
             add_alpha=source.nodata is None and ColorInterp.alpha not in source.colorinterp,
         )
 
-    def _same_grid(self, source: Any) -> bool:
-        """Whether corners of both lie on each other, in the same CRS."""
-        if source.crs != rasterio.CRS.from_user_input(self.georef.crs):
-            return False
-        other = Georef(self.georef.crs, tuple(source.transform)[:6], *source.shape)
-        corners = np.array([[0, 0], [other.width, 0], [0, other.height], [other.width, other.height]], float)
-        return bool(np.abs(self.georef.to_pixels(other.to_map(corners)) - corners).max() < _SAME_GRID_PX)
+
+def lies_on(dataset: Any, georef: Georef) -> bool:
+    """Say whether an open raster has a grid: its shape and CRS, and its corners to a thousandth of a pixel."""
+    if dataset.shape != (georef.height, georef.width) or dataset.crs is None:
+        return False
+    if dataset.crs != rasterio.CRS.from_user_input(georef.crs):
+        return False
+    other = Georef(georef.crs, tuple(dataset.transform)[:6], *dataset.shape)
+    corners = np.array([[0, 0], [other.width, 0], [0, other.height], [other.width, other.height]], float)
+    return bool(np.abs(georef.to_pixels(other.to_map(corners)) - corners).max() < _SAME_GRID_PX)
 
 
 def _thinned(chosen: np.ndarray, view: View) -> np.ndarray:

@@ -1,0 +1,70 @@
+"""Imagery beneath a picture of errors, in whatever CRS and grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.vrt import WarpedVRT
+
+from tiles.georef import Georef
+from tiles.picture import Colour, as_rgb
+from tiles.remote import open_raster
+from tiles.source import damaged
+from tiles.truth.label_raster import lies_on
+from tiles.window import Window
+
+
+def read_ground(image: str, georef: Georef, shape: tuple[int, int], paper: Colour) -> np.ndarray:
+    """Read a raster as a picture of another one's ground.
+
+    Args:
+        image: The raster.
+        georef: The raster whose ground is shown.
+        shape: Height and width of the picture.
+        paper: Colour of what the image does not reach.
+
+    Returns:
+        uint8 ``(height, width, 3)``.
+
+    Raises:
+        RasterReadError: If the image cannot be read.
+    """
+    with open_raster(image) as dataset:
+        bands = list(range(1, min(dataset.count, 3) + 1))
+        try:
+            if lies_on(dataset, georef):
+                return as_rgb(np.moveaxis(dataset.read(bands, out_shape=(len(bands), *shape)), 0, -1))
+            return _warped(dataset, bands, _reduced(georef, shape), paper)
+        except rasterio.errors.RasterioError as error:
+            raise damaged(image, Window(0, 0, *dataset.shape), error) from error
+
+
+def _reduced(georef: Georef, shape: tuple[int, int]) -> Georef:
+    """The grid of the pixels of a picture that shows all of a raster."""
+    a, b, c, d, e, f = georef.transform
+    height, width = shape
+    down, across = georef.height / height, georef.width / width
+    return Georef(georef.crs, (a * across, b * down, c, d * across, e * down, f), height, width)
+
+
+def _warped(dataset: Any, bands: list[int], grid: Georef, paper: Colour) -> np.ndarray:
+    dataset.verify_all()  # Which of its blocks are read is GDAL's to say.
+    with WarpedVRT(
+        dataset.dataset,
+        crs=grid.crs,
+        transform=rasterio.Affine(*grid.transform),
+        height=grid.height,
+        width=grid.width,
+        resampling=Resampling.average,
+        add_alpha=dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp,
+    ) as warped:
+        pixels = np.moveaxis(warped.read(bands), 0, -1)
+        reached = warped.dataset_mask() > 0
+    if pixels.dtype != np.uint8:
+        pixels = np.where(reached[..., None], pixels, np.nan).astype(np.float32)
+    picture = as_rgb(pixels)
+    picture[~reached] = paper
+    return picture
