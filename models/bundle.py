@@ -15,12 +15,13 @@ import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
 
-from models.card import CARD_FORMAT, MODEL_FILE, Card, CardError, check_weights, write_whole
+from models.call_memory import CallMemory
+from models.card import CARD_FORMAT, MODEL_FILE, OPTIONAL, Card, CardError, check_weights, write_whole
 from models.card_values import NetworkFile, Reach
 from models.detection.measures import detector_classes, detector_measures
 from models.keras_endings import scored
 from models.keras_files import CONFIG, METADATA, read_keras
-from models.memory import memory_per_pixel
+from models.memory import call_memory
 from models.reach import network_reach
 
 DEFAULTS: dict[str, Any] = {
@@ -33,7 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "training": {},
     "metrics": {},
 }
-COMPUTED = ("stride", "reach", "memory_per_pixel", "weights_sha256")
+COMPUTED = ("stride", "reach", "memory_per_pixel", "memory_per_pixel_squared", "weights_sha256")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -74,7 +75,8 @@ def save_bundle(
         **fields,
         "stride": stride,
         "reach": reach,
-        "memory_per_pixel": memory,
+        "memory_per_pixel": memory.per_pixel,
+        "memory_per_pixel_squared": memory.per_pixel_squared,
         "weights_sha256": hashlib.sha256(archive).hexdigest(),
     }
     card = _make_card(values, target)
@@ -117,7 +119,7 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
 def _make_card(values: dict[str, Any], folder: Path) -> Card:
     """Make a card of keyword arguments, with an error that says which are missing or unknown."""
     known = Card.__dataclass_fields__
-    missing = [name for name in known if name not in values]
+    missing = [name for name in known if name not in values and name not in OPTIONAL]
     unknown = [name for name in values if name not in known]
     if missing or unknown:
         problem = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has no {', '.join(unknown)}"] * bool(
@@ -129,13 +131,13 @@ def _make_card(values: dict[str, Any], folder: Path) -> Card:
     return Card(**values)
 
 
-def _measure(model: keras.Model, task: str) -> tuple[int, Reach | None, int]:
-    """Return stride, reach and memory per pixel of a network; a detector sees the whole chip."""
+def _measure(model: keras.Model, task: str) -> tuple[int, Reach | None, CallMemory]:
+    """Return stride, reach and memory of a network; a detector sees the whole chip."""
     if task == "instances":
         stride, memory = detector_measures(model)
-        return stride, None, memory
+        return stride, None, CallMemory(memory)
     whole = scored(model)
-    return *network_reach(whole), memory_per_pixel(whole)
+    return *network_reach(whole), call_memory(whole)
 
 
 def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:

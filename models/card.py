@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -59,6 +59,8 @@ class Card:
         training: How it was trained: data, steps, seed.
         metrics: What it was measured to reach.
         license: Licence of the weights, and of the data they come from.
+        memory_per_pixel_squared: What grows faster than pixels, as attention does, in bytes per pixel squared; the
+            card has it only where it is not 0.
 
     Raises:
         CardError: If a value does not fit its field; the message names bundle and field.
@@ -85,9 +87,10 @@ class Card:
     training: dict[str, Any]
     metrics: dict[str, Any]
     license: str
+    memory_per_pixel_squared: float = 0
 
     def __post_init__(self) -> None:
-        check_card(self.to_json(), str(self.name), FIELDS)
+        check_card({**OPTIONAL, **self.to_json()}, str(self.name), FIELDS)
 
     @classmethod
     def read(cls, bundle: str | os.PathLike[str], *, alone: bool = False) -> Card:
@@ -128,7 +131,10 @@ class Card:
 
     def to_json(self) -> dict[str, Any]:
         """Return the card as ``card.json`` holds it."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        values = {name: _plain(value) for name, value in asdict(self).items()}
+        return {
+            name: value for name, value in values.items() if name not in OPTIONAL or value != OPTIONAL[name]
+        }
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Write ``card.json`` into a folder, whole or not at all."""
@@ -142,6 +148,10 @@ class Card:
         values = self.to_json()
         kept = {name: values[name] for name in SCORE_FIELDS}
         return {**kept, "bands": len(self.bands), "classes": len(self.classes)}
+
+    def call_memory(self, pixels: int) -> float:
+        """Return the memory of a call on one chip of so many pixels, in bytes."""
+        return self.memory_per_pixel * pixels + self.memory_per_pixel_squared * pixels**2
 
     @property
     def background(self) -> int | None:
@@ -157,6 +167,10 @@ class Card:
 
 
 FIELDS = tuple(field.name for field in fields(Card))
+OPTIONAL: dict[str, Any] = {
+    field.name: field.default for field in fields(Card) if field.default is not MISSING
+}
+"""What is left out of a card where it has this value."""
 SCORE_FIELDS = ("task", "network", "scaling", "fill", "stride", "weights_sha256")
 ADDED: dict[str, Any] = {"network": asdict(NetworkFile()), "reach_source": "graph", "halo": None}
 """What the fields that format 1 did not have were in it."""
@@ -290,7 +304,7 @@ def _read_values(folder: Path) -> dict[str, Any]:
         raise CardError(f"{CARD_FILE} of bundle {folder} is not a JSON object; make the bundle again")
     if values.get("format") == 1 and type(values["format"]) is int:
         values = {**ADDED, **values, "format": CARD_FORMAT}
-    return values
+    return {**OPTIONAL, **values}
 
 
 def _plain(value: Any) -> Any:

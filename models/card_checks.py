@@ -22,6 +22,8 @@ MOST_PIXELS = 1_000_000
 """Halo, reach and stride that are believed, in pixels."""
 MOST_BYTES = 10**8
 """Memory that is believed, in bytes per pixel."""
+MOST_SQUARED = 100_000
+"""Memory that is believed, in bytes per pixel squared."""
 MOST_METRES = 10**7
 LARGEST_NUMBER, LARGEST_WHOLE = 1e30, 2**63
 DEEPEST = 50
@@ -242,6 +244,13 @@ def _bytes(value: Any, _: dict[str, Any]) -> None:
     _require(_is_count(value, 1, MOST_BYTES), f"a whole number of bytes, 1 to {MOST_BYTES:,}")
 
 
+def _squared_bytes(value: Any, _: dict[str, Any]) -> None:
+    _require(
+        _is_number(value) and 0 <= value <= MOST_SQUARED,
+        f"bytes per pixel squared, 0 to {MOST_SQUARED:,}",
+    )
+
+
 def _reach(value: Any, _: dict[str, Any]) -> None:
     good = (
         isinstance(value, dict) and set(value) == set(SIDES) and all(_is_count(v, 0) for v in value.values())
@@ -274,6 +283,7 @@ CHECKS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
     "reach_source": _reach_source,
     "halo": _halo,
     "memory_per_pixel": _bytes,
+    "memory_per_pixel_squared": _squared_bytes,
     "weights_sha256": _sha256,
     "training": _record,
     "metrics": _record,

@@ -44,6 +44,7 @@ def combined_card(cards: Sequence[Card], augment: bool = False) -> Card:
         reach_source=max((card.reach_source for card in cards), key=CERTAINTY.index),
         halo=_halo(cards),
         memory_per_pixel=sum(card.memory_per_pixel for card in cards) + MEAN_BYTES * len(first.classes),
+        memory_per_pixel_squared=sum(card.memory_per_pixel_squared for card in cards),
         weights_sha256=hashlib.sha256(digests.encode()).hexdigest(),
         license=_joined([card.license for card in cards]),
     )

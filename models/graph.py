@@ -33,6 +33,7 @@ class Step:
         inputs: Numbers of the tensors that it reads, in the order of its arguments.
         outputs: Numbers of the tensors that it makes.
         shapes: Shape of each output, such as ``(None, None, None, channels)``.
+        dtypes: Type of each output, such as ``float32``.
         arguments: What it is called with, for operations that take more than tensors.
     """
 
@@ -40,6 +41,7 @@ class Step:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     shapes: tuple[tuple[int | None, ...], ...]
+    dtypes: tuple[str, ...]
     arguments: tuple[Any, ...]
 
 
@@ -92,7 +94,8 @@ def _unfold(
             made = tuple(next(numbers) for _ in node.outputs)
             shapes = tuple(tuple(tensor.shape) for tensor in node.outputs)
             arguments = (*node.arguments.args, *node.arguments.kwargs.values())
-            steps.append(Step(layer, read, made, shapes, arguments))
+            dtypes = tuple(str(tensor.dtype) for tensor in node.outputs)
+            steps.append(Step(layer, read, made, shapes, dtypes, arguments))
         known.update(zip(map(id, node.outputs), made, strict=True))
     return tuple(known[id(tensor)] for tensor in model.outputs)
 

@@ -10,7 +10,7 @@ from typing import Any
 from models.card import Card, shipped_bundles
 from models.card_values import Reach
 from models.zoo import Row
-from pipeline.units import format_gsd
+from pipeline.units import format_bytes, format_gsd
 
 SOURCES = {
     "graph": "read from its graph",
@@ -124,13 +124,21 @@ def card_words(card: Card, bundle: Path) -> str:
         f"GSD       {_gsd(card)}",
         f"stride    {card.stride} px",
         f"reach     {_reach_words(card)}",
-        f"memory    about {card.memory_per_pixel} bytes for each pixel of a chip",
+        f"memory    about {card.memory_per_pixel} bytes for each pixel of a chip{_squared(card)}",
         *_record("training", card.training),
         *_record("metrics", card.metrics),
         f"license   {card.license}",
         f"sha256    {card.weights_sha256}",
     ]
     return "\n".join(lines)
+
+
+def _squared(card: Card) -> str:
+    """What attention takes, which grows with the square of the chip's pixels."""
+    if not card.memory_per_pixel_squared:
+        return ""
+    whole = format_bytes(card.call_memory(512**2))
+    return f", and {card.memory_per_pixel_squared:g} for each pixel squared: {whole} for 512 x 512 px"
 
 
 def _class(info: Any) -> str:

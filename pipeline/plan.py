@@ -144,8 +144,7 @@ class Plan:
 
     def chip_memory(self) -> int:
         """Memory that the network needs for one tile, in bytes."""
-        height, width = self.lattice(0).chip_shape
-        return round(height * width * self.card.memory_per_pixel * CALL_MEMORY[self.engine])
+        return round(self.card.call_memory(math.prod(self.lattice(0).chip_shape)) * CALL_MEMORY[self.engine])
 
     def call_memory(self) -> int:
         """Memory that one call of the network needs, in bytes."""

@@ -133,6 +133,17 @@ def test_an_ensemble_has_the_halo_and_the_memory_of_all(plan_of, bundle, other):
     assert "other + tiny 1.0.0" in describe_plan(plan)
 
 
+def test_attention_is_planned_with_the_square_of_the_chip(plan_of, bundle, other, tmp_path):
+    model = edited_card(bundle, tmp_path / "attentive", memory_per_pixel_squared=1e-3)
+    for tile in (512, 1024):
+        plan, plain = plan_of(model=model, tile=tile), plan_of(tile=tile)
+        height, width = plan.lattice(0).chip_shape
+        assert plan.call_memory() - plain.call_memory() == pytest.approx(1e-3 * (height * width) ** 2, abs=2)
+    averaged = plan_of(model=(model, other)).call_memory() - plan_of(model=(bundle, other)).call_memory()
+    assert averaged > 1e-3 * 1024**4
+    assert plan.card.memory_per_pixel_squared == 1e-3
+
+
 def test_bundles_that_cannot_be_averaged_are_refused_with_every_reason(plan_of, bundle, tmp_path):
     two = nets.make_bundle(tmp_path / "two", nets.small_unet(classes=2, bands=4), name="two")
     found = reasons(plan_of, model=(bundle, two))

@@ -355,8 +355,8 @@ def test_memory_counts_live_maps():
     wide = layers.Conv2D(16, 3, padding="same")(chip)
     half = layers.Conv2D(8, 3, strides=2, padding="same")(layers.ReLU()(wide))
     out = layers.Conv2D(2, 1)(layers.UpSampling2D(2)(half))
-    live = 4 * (16 + 3)
-    assert memory_per_pixel(keras.Model(chip, out)) == math.ceil(WORKING_COPIES * live + 4 * 3 + 4 * 2)
+    live = 8 * (16 + 8 / 4)
+    assert memory_per_pixel(keras.Model(chip, out)) == math.ceil(WORKING_COPIES * live + 4 * 3 + 8 * 2)
 
 
 def test_memory_keeps_maps_that_are_read_again():
@@ -364,6 +364,6 @@ def test_memory_keeps_maps_that_are_read_again():
     first = layers.Conv2D(16, 1)(chip)
     second = layers.Conv2D(16, 1)(layers.Conv2D(1, 1)(first))
     joined = layers.Concatenate()([second, first])
-    live = 4 * (16 + 16 + 32)
+    live = 8 * (16 + 16 + 32)
     model = keras.Model(chip, layers.Conv2D(2, 1)(joined))
-    assert memory_per_pixel(model) == math.ceil(WORKING_COPIES * live + 4 * 1 + 4 * 2)
+    assert memory_per_pixel(model) == math.ceil(WORKING_COPIES * live + 4 * 1 + 8 * 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.call_memory import CallMemory
 from models.card import Reach
 
 Shape = tuple[int | None, ...]
@@ -50,7 +51,7 @@ class Foreign:
         run_scores: Where it makes labels: runs it up to what they are made of, None where that is not possible.
         read_graph: Reads stride and reach from its graph; raises `NotUnderstoodError`.
         stride_hint: Stride that the sizes of its maps speak for, where they could be read, else None.
-        memory: Takes the stride; gives the memory of a call in bytes per pixel of the chip, and how that is known.
+        memory: Takes the stride; gives the memory of a call, and how that is known.
         save: Writes the network into a folder, under `network_name`.
         notes: What was changed, and what the user should know, a sentence each.
     """
@@ -65,7 +66,7 @@ class Foreign:
     run_scores: Callable[[np.ndarray], np.ndarray] | None
     read_graph: Callable[[], GraphFacts]
     stride_hint: int | None
-    memory: Callable[[int], tuple[int, str]]
+    memory: Callable[[int], tuple[CallMemory, str]]
     save: Callable[[Path], None]
     notes: tuple[str, ...] = ()
 

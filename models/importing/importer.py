@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from models.call_memory import CallMemory
 from models.card import Card
 from models.card_values import NetworkFile
 from models.importing.answers import decide_answer, in_layout
@@ -115,11 +116,12 @@ def import_network(request: ImportRequest) -> Imported:
         "reach": looks.reach,
         "reach_source": looks.source,
         "halo": halo if looks.reach is None else None,
-        "memory_per_pixel": memory,
+        "memory_per_pixel": memory.per_pixel,
+        "memory_per_pixel_squared": memory.per_pixel_squared,
     }
     card = write_bundle(request.output, fields, foreign.save, force=request.force)
     told = f"it answers {answer.kind.replace('_', ' ')}: {answer.why}"
-    return Imported(card, (*foreign.notes, told, *looks.notes, f"memory: {memory} bytes per pixel, {known}"))
+    return Imported(card, (*foreign.notes, told, *looks.notes, f"memory: {_taken(memory)}, {known}"))
 
 
 def _open(kind: str, request: ImportRequest, bands: int) -> Foreign:
@@ -137,6 +139,11 @@ def _open(kind: str, request: ImportRequest, bands: int) -> Foreign:
     from models.importing.keras_network import open_keras
 
     return open_keras(request.file, bands, request.layout)
+
+
+def _taken(memory: CallMemory) -> str:
+    squared = f", {memory.per_pixel_squared:g} bytes per pixel squared" if memory.per_pixel_squared else ""
+    return f"{memory.per_pixel} bytes per pixel{squared}"
 
 
 def _sample(foreign: Foreign, request: ImportRequest, bands: int) -> np.ndarray:

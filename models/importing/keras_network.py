@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from models.bundle import archive_of
+from models.call_memory import CallMemory
 from models.card import CardError
 from models.graph import GraphError, UnknownLayerError
 from models.importing.foreign import Foreign, GraphFacts, NotUnderstoodError, RefusedError, short
@@ -36,7 +37,7 @@ from models.keras_files import (
     room_of,
     short_cause,
 )
-from models.memory import memory_per_pixel
+from models.memory import call_memory
 from models.reach import network_reach
 
 NAME = "model.keras"
@@ -176,9 +177,9 @@ def _read_reach(model: keras.Model) -> GraphFacts:
         raise RefusedError(str(error)) from error
 
 
-def _memory(model: keras.Model, path: Path, bands: int, stride: int) -> tuple[int, str]:
+def _memory(model: keras.Model, path: Path, bands: int, stride: int) -> tuple[CallMemory, str]:
     try:
-        return memory_per_pixel(scored(model)), "from the graph"
+        return call_memory(scored(model)), "from the graph"
     except UnknownLayerError:
         return measured_memory(path, NAME, "channels_last", bands, stride)
 

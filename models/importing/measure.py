@@ -1,4 +1,4 @@
-"""Memory of a network that no graph tells of: it runs on chips of two sizes, in a process of its own."""
+"""Memory of a network that no graph tells of: it runs on chips of several sizes, in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+from models.call_memory import CallMemory, fit_memory, round_up
+from models.importing.foreign import RefusedError, short
+from models.importing.probe import up
+
 MARGIN = 1.3
 """Memory to reckon with, for each byte that was measured."""
-SIDES = (512, 1536)
-"""Sides of the two chips, in pixels, before they are rounded up to multiples of the stride."""
+SIDES = (256, 512, 1024, 1536)
+"""Sides of chips, in pixels, before they are rounded up to multiples of the stride; the last three that fit count."""
+PROGRAM = ("-m", "models.importing.measured_run")
 FLOOR = 64
 """Least memory that is believed, in bytes per pixel."""
 
 
-def measured_memory(path: Path, name: str, layout: str, bands: int, stride: int) -> tuple[int, str]:
-    """Measure the memory of a call: the difference between chips of two sizes, in bytes per pixel, and a margin.
+def measured_memory(path: Path, name: str, layout: str, bands: int, stride: int) -> tuple[CallMemory, str]:
+    """Measure the memory of a call: how it grows between chips of three sizes, and a margin.
 
     Args:
         path: The network's file, which must have been checked.
@@ -26,20 +31,45 @@ def measured_memory(path: Path, name: str, layout: str, bands: int, stride: int)
         stride: Sides of chips must be multiples of this many pixels.
 
     Returns:
-        Bytes per pixel, and how they are known.
+        The memory, and how it is known.
+
+    Raises:
+        RefusedError: If the network does not run on chips of three sizes here.
     """
     axis = 1 if layout == "channels_first" else 3
-    near, far = (-(-side // stride) * stride for side in SIDES)
-    words = [str(path), name, *map(str, (bands, axis, near, far))]
-    small, large = _peaks(words)
-    difference = (large - small) / (far**2 - near**2)
-    return max(math.ceil(MARGIN * difference), FLOOR), (
-        f"measured on chips of {near} and {far} px, with {MARGIN - 1:.0%} added"
+    words = [str(path), name, *map(str, (bands, axis, *chip_sides(stride)))]
+    sides, peaks = zip(*_peaks(words)[-3:], strict=True)
+    linear, squared = fit_memory([side**2 for side in sides], peaks)
+    return CallMemory(max(math.ceil(MARGIN * linear), FLOOR), round_up(MARGIN * squared)), (
+        f"measured on chips of {', '.join(map(str, sides[:-1]))} and {sides[-1]} px, with {MARGIN - 1:.0%} added"
     )
 
 
-def _peaks(words: list[str]) -> list[int]:
-    """Highest resident memory of a process after it ran a network on each of several chips, in bytes."""
-    command = [sys.executable, "-m", "models.importing.measured_run", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
-    return [int(line) for line in done.stdout.split()[-2:]]
+def chip_sides(stride: int) -> list[int]:
+    """Return sides of chips, all different, in pixels."""
+    sides = [up(SIDES[0], stride)]
+    for side in SIDES[1:]:
+        sides.append(max(up(side, stride), sides[-1] + stride))
+    return sides
+
+
+def _peaks(words: list[str]) -> list[tuple[int, int]]:
+    """Sides of chips, and the highest resident memory of a process while it ran a network on each, in bytes."""
+    command = [sys.executable, *PROGRAM, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    lines = [line.split() for line in done.stdout.splitlines()]
+    found = [(int(line[1]), int(line[2])) for line in lines if len(line) == 3 and line[0] == "peak"]
+    if done.returncode == 0 and len(found) >= 3:
+        return found
+    side = f"a chip of {words[4:][min(len(found), len(SIDES) - 1)]} px"
+    if done.returncode < 0:
+        why = f"the process that measures it was ended by signal {-done.returncode} on {side}"
+    elif done.returncode:
+        said = done.stderr.strip().splitlines()
+        why = f"it fails on {side}: {short(said[-1]) if said else f'status {done.returncode}'}"
+    else:
+        why = f"{side} would take more than there is"
+    raise RefusedError(
+        f"the memory of the network could not be measured: {why}; import it on a machine with more memory, or export it "
+        "to ONNX, whose graph says it"
+    )

@@ -5,23 +5,46 @@ python -m models.importing.measured_run PATH NAME BANDS AXIS SIDE...
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 
 def main() -> None:
-    """Run a network on square chips, one size after the other, and print the peak of memory after each."""
+    """Run a network on square chips, from small to large, and print the peak of memory of each.
+
+    It ends before a chip that would take more than the memory that is free, even if that grew with the square of pixels.
+    """
     path, name, bands, axis, *sides = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
     run = runner(path, name)
-    for side in sides:
-        shape = [1, side, side]
-        shape.insert(axis, bands)
-        run(np.zeros(shape, np.float32))
-        print(peak_memory())
+    run(_chip(sides[0], bands, axis))
+    peaks: list[int] = []
+    for number, side in enumerate(sides):
+        if number > 1:
+            grown = max(peaks[-1] - peaks[-2], 0) * (side / sides[number - 1]) ** 4
+            if grown > psutil.virtual_memory().available:
+                break
+        forget_peak()
+        run(_chip(side, bands, axis))
+        peaks.append(peak_memory())
+        print("peak", side, peaks[-1], flush=True)
+
+
+def _chip(side: int, bands: int, axis: int) -> np.ndarray:
+    shape = [1, side, side]
+    shape.insert(axis, bands)
+    return np.zeros(shape, np.float32)
+
+
+def forget_peak() -> None:
+    """Let the mark of this process' highest memory start anew, where the system can: loading may have taken more."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def runner(path: str, name: str) -> Callable[[np.ndarray], object]:

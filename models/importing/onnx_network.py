@@ -9,6 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from models.call_memory import (
+    ATTENTION_COPIES,
+    FLOAT_BYTES,
+    CallMemory,
+    growth_terms,
+    round_up,
+    value_bytes,
+)
 from models.importing.foreign import Foreign, RefusedError, Shape
 from models.importing.onnx_file import Port, Session, free_sizes, import_onnx, inputs_of, ports, read_onnx
 from models.importing.onnx_graph import read_reach
@@ -17,7 +25,6 @@ from models.importing.onnx_watch import pixel_tensors
 from models.importing.shapes import CHANNEL, check_taken, find_layout, fixed_sides, one_of_each
 
 NAME = "model.onnx"
-FLOAT_BYTES = 4
 WORKING_COPIES = 2.2
 """What a call takes for each byte of the maps that are alive at once: reordered copies, and memory that is kept. ONNX
 Runtime was measured to take 0.9 to 2.2 times the maps of U-Nets, an FCN and a SegNet."""
@@ -59,34 +66,47 @@ def open_onnx(path: Path, bands: int, layout: str | None, stride: int | None) ->
         run_scores=_scores(freed) if ending == "argmax" else None,
         read_graph=lambda: read_reach(freed, sizes),
         stride_hint=sizes.stride(),
-        memory=lambda _: (memory_per_pixel(freed, sizes), "from the graph"),
+        memory=lambda _: (call_memory(freed, sizes), "from the graph"),
         save=lambda folder: _save(freed, folder / NAME),
         notes=notes,
     )
 
 
-def memory_per_pixel(model: Any, sizes: Sizes) -> int:
-    """Return the peak of memory for one call, in bytes per pixel of the chip, float32.
-
-    A map lives from the node that makes it to the last one that reads it.
-    """
-    pixels = pixel_tensors(model)
-    height, width = sizes.chips[0]
-    numbers = {
-        name: math.prod(sizes.shapes[name][0]) / (height * width) for name in pixels if name in sizes.shapes
+def call_memory(model: Any, sizes: Sizes) -> CallMemory:
+    """Return the peak of memory for one call: of maps, and of what grows faster, such as the scores of attention."""
+    onnx, _ = import_onnx()
+    typed = onnx.shape_inference.infer_shapes(model).graph
+    widths = {port.name: value_bytes(port.dtype) for port in ports([*typed.value_info, *typed.output])}
+    terms = {
+        name: growth_terms(
+            math.prod(sizes.shapes[name][0]) * widths.get(name, FLOAT_BYTES),
+            math.prod(sizes.chips[0]),
+            sizes.excess(name),
+        )
+        for name in pixel_tensors(model)
+        if name in sizes.shapes
     }
+    linear, squared = ({name: term[power] for name, term in terms.items()} for power in (0, 1))
+    ends = linear[inputs_of(model)[0].name] + linear[model.graph.output[0].name]
+    return CallMemory(
+        math.ceil(_peak(model, linear) * WORKING_COPIES + ends),
+        round_up(_peak(model, squared) * ATTENTION_COPIES),
+    )
+
+
+def _peak(model: Any, sizes: dict[str, float]) -> float:
+    """Return the most that tensors take at once: each lives from the node that makes it to the last that reads it."""
     last = {name: place for place, node in enumerate(model.graph.node) for name in node.input}
     answer = model.graph.output[0].name
-    live = peak = numbers[inputs_of(model)[0].name]
+    live = peak = sizes[inputs_of(model)[0].name]
     for place, node in enumerate(model.graph.node):
-        live += sum(numbers.get(name, 0) for name in node.output)
+        live += sum(sizes.get(name, 0) for name in node.output)
         peak = max(peak, live)
         done = {
             name for name in (*node.input, *node.output) if last.get(name, place) == place and name != answer
         }
-        live -= sum(numbers.get(name, 0) for name in done)
-    ends = numbers[inputs_of(model)[0].name] + numbers[answer]
-    return math.ceil(FLOAT_BYTES * (peak * WORKING_COPIES + ends))
+        live -= sum(sizes.get(name, 0) for name in done)
+    return peak
 
 
 def _sizes(freed: Any, bands: int, layout: str, stride: int | None, shape: Shape) -> Sizes:

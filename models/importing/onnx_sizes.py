@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from models.call_memory import excess_of
 from models.importing.foreign import NotUnderstoodError, RefusedError, short
 from models.importing.onnx_watch import observe
 from models.importing.shapes import CHANNEL, SIDES
@@ -71,6 +72,21 @@ class Sizes:
             Fraction(higher[rows] - first[rows], self.chips[1][0] - self.chips[0][0]),
             Fraction(wider[columns] - first[columns], self.chips[2][1] - self.chips[0][1]),
         )
+
+    def excess(self, name: str) -> float:
+        """By how much a tensor grows faster than the pixels of a chip: 0 for maps and tokens, 1 for pairs of tokens."""
+        try:
+            self.sides(name)
+        except NotUnderstoodError:
+            first, higher, wider = map(math.prod, self.shapes[name])
+            (height, width), (more, _), (_, broad) = self.chips
+            if not min(first, higher, wider):
+                return 0.0
+            return excess_of(
+                math.log(higher / first) / math.log(more / height),
+                math.log(wider / first) / math.log(broad / width),
+            )
+        return 0.0
 
     def stride(self) -> int:
         """By how many pixels a chip must grow for all maps to grow by whole elements."""
