@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from models.card import Card, CardError, check_weights
 from models.engines.choice import chosen_engine
 from models.ensemble import combined_card
+from models.importing.foreign import RefusedError
+from models.importing.saved_facts import SAVED_MODEL, check_saved_model
 from pipeline import files
 from pipeline.bundles import bundle_folder, known_as
 from pipeline.errors import PlanError
@@ -284,7 +286,9 @@ def _read_networks(options: SegmentOptions, reasons: list[str]) -> _Networks:
             bundle = bundle_folder(name)
             card = Card.read(bundle)
             check_weights(bundle, card)
-        except CardError as error:
+            if card.network.name == SAVED_MODEL:
+                check_saved_model(bundle / SAVED_MODEL)
+        except (CardError, RefusedError) as error:
             wrong.append(str(error))
             continue
         if any(bundle.samefile(other) for other in bundles.values()):

@@ -22,7 +22,8 @@ from models.engines.profile import execution_profile
 from models.importing.foreign import RefusedError
 from models.importing.importer import import_network
 from models.importing.operations import ALLOWED, CHECKPOINT
-from models.importing.saved_graph import read_graph, refuse_operations
+from models.importing.saved_facts import check_saved_model, graph_facts
+from models.importing.saved_graph import calls_of, read_graph, refuse_operations
 from models.importing.saved_model import copy_saved_model
 from models.importing.writing import write_bundle
 from models.reach import network_reach
@@ -291,6 +292,26 @@ def calls(graph, function, branches):
     node = graph.graph_def.node.add(name="stolen", op="Case" if branches else "StatefulPartitionedCall")
     called = node.attr["branches"].list.func.add() if branches else node.attr["f"].func
     called.name = function
+
+
+def test_what_a_saved_model_does_is_read_as_tensorflow_reads_it(saved_model, tmp_path):
+    check_saved_model(saved_model)
+    graph = read_graph(saved_model)
+    facts = graph_facts(memoryview(graph.SerializeToString()))
+    inner = [(function.signature.name, function.node_def) for function in graph.graph_def.library.function]
+    assert [(name, [node.name for node in nodes]) for name, nodes in facts.functions] == [
+        (name, [node.name for node in nodes]) for name, nodes in inner
+    ]
+    known = {node.name: tuple(calls_of(node)) for node in graph.graph_def.node}
+    assert {node.name: node.functions for node in facts.nodes} == known
+    assert (
+        facts.concrete == set(graph.object_graph_def.concrete_functions)
+        and "serving_default" in facts.signatures
+    )
+    network, signatures = module_with(branches)
+    tf.saved_model.save(network, str(tmp_path / "foreign"), signatures)
+    with pytest.raises(RefusedError, match=r"has the operations? .*ReadFile"):
+        check_saved_model(tmp_path / "foreign")
 
 
 @pytest.mark.parametrize("branches", [False, True])

@@ -9,6 +9,7 @@ import psutil
 import pytest
 import rasterio
 from places import ROOT
+from saved_models import node, saved_model
 
 from models.card import network_sha256
 from pipeline.cli import main
@@ -179,12 +180,12 @@ def test_detectors_are_neither_augmented_nor_averaged(plan_of, bundle, tmp_path)
     assert found == ("finder 1.0.0 finds instances, and an ensemble averages scores of pixels; run it alone",)
 
 
-def with_file(bundle, folder, name):
-    """A bundle whose card says that its network is another file; a plan does not look into it."""
+def with_file(bundle, folder, name, operation="AddV2"):
+    """A bundle whose card says that its network is another file; a plan looks into SavedModels alone."""
     edited_card(bundle, folder)
     if name == "saved_model":
-        (folder / name).mkdir()
-        (folder / "model.keras").rename(folder / name / "saved_model.pb")
+        (folder / "model.keras").unlink()
+        saved_model(folder / name, node("one", operation))
     else:
         (folder / "model.keras").rename(folder / name)
     network = {"name": name, "layout": "channels_last", "answer": "logits"}
@@ -398,6 +399,12 @@ def test_results_folders_that_cannot_be_written_are_refused(plan_of, make_raster
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "scene").write_text("in the way")
     assert "out/scene is a file" in reasons(plan_of, scene)[0]
+
+
+def test_a_saved_model_that_does_more_than_compute_is_refused(plan_of, bundle, tmp_path):
+    assert plan_of(model=with_file(bundle, tmp_path / "fine", "saved_model")).engine == "tensorflow"
+    ends = with_file(bundle, tmp_path / "ends", "saved_model", operation="Abort")
+    assert "has the operation Abort" in reasons(plan_of, model=ends)[0]
 
 
 def test_a_network_that_is_not_the_cards_is_refused(plan_of, bundle, tmp_path):

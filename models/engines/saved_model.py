@@ -8,9 +8,8 @@ from typing import Any
 
 from models.engines.profile import EngineError
 from models.importing.foreign import RefusedError
+from models.importing.saved_facts import SIGNATURE, missing_signature
 from models.importing.saved_graph import read_graph, refuse_operations
-
-SIGNATURE = "serving_default"
 
 
 def load_saved_model(folder: Path, tf: Any) -> Callable[[Any], Any]:
@@ -33,11 +32,7 @@ def load_saved_model(folder: Path, tf: Any) -> Callable[[Any], Any]:
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise EngineError(_damaged(folder, error)) from error
     if SIGNATURE not in loaded.signatures:
-        found = ", ".join(sorted(loaded.signatures)) or "none"
-        raise EngineError(
-            f"{folder} has no signature {SIGNATURE!r} (its signatures: {found}); export it with one, as "
-            "model.export does"
-        )
+        raise EngineError(missing_signature(tuple(loaded.signatures), folder))
     taken = loaded.signatures[SIGNATURE].structured_input_signature[1]
     if len(taken) != 1:
         raise EngineError(

@@ -11,11 +11,11 @@ import numpy as np
 
 from models.importing.foreign import Foreign, NotUnderstoodError, RefusedError, Shape, short
 from models.importing.measure import measured_memory
+from models.importing.saved_facts import SIGNATURE, missing_signature
 from models.importing.saved_graph import calls_of, read_graph, refuse_operations
 from models.importing.shapes import check_taken, find_layout, fixed_sides, one_of_each, show
 
 NAME = "saved_model"
-SIGNATURE = "serving_default"
 PARTS = ("saved_model.pb", "fingerprint.pb", "variables", "assets")
 """What TensorFlow reads of a SavedModel; nothing else is copied into a bundle."""
 
@@ -117,10 +117,7 @@ def _check_free(shape: Shape, layout: str) -> None:
 def _signature(graph: Any, path: Path) -> Signature:
     signatures = dict(graph.signature_def)
     if SIGNATURE not in signatures:
-        names = ", ".join(sorted(name for name in signatures if not name.startswith("__"))) or "none"
-        raise RefusedError(
-            f"{path} has no signature {SIGNATURE!r} (its signatures: {names}); export it with one, as model.export does"
-        )
+        raise RefusedError(missing_signature(tuple(signatures), path))
     served = signatures[SIGNATURE]
     return Signature(
         *([(name, _shape(info), _dtype(info)) for name, info in sorted(ends.items())]
