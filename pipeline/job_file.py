@@ -27,6 +27,7 @@ from pipeline.job_schema import (
 )
 from pipeline.placeholders import Surroundings
 from tiles.inspect import is_local
+from tiles.special_files import special_reason
 
 SHOWN = 60
 """Characters of a wrong value that are shown."""
@@ -83,6 +84,8 @@ def read_job(path: str, parser: argparse.ArgumentParser, *, beam: bool) -> Job:
 def _read_toml(path: str) -> dict[str, Any]:
     if not is_local(path):
         raise ArgumentError(f"--config {path} is not on this machine, where job files are read; copy it here")
+    if special := special_reason(path):
+        raise ArgumentError(f"--config {special}")
     try:
         return tomllib.loads(Path(path).read_text("utf-8-sig"))
     except OSError as error:

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from damages import overwrite_block
 from evaluate_scenes import boxes, drawn, georef, moved, write_geojson, write_labels
 

@@ -8,6 +8,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
+import rasterio.vrt
 from evaluate_scenes import boxes, drawn, georef, moved, write_geojson, write_labels
 
 from pipeline.cli import main

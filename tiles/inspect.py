@@ -16,6 +16,7 @@ from tiles.beside import BesideError
 from tiles.georef import Georef
 from tiles.remote import all_files, is_local, open_raster, what_is_there
 from tiles.sources import SourcesError
+from tiles.special_files import special_reason
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 """Sample types that are read."""
@@ -62,10 +63,12 @@ class RasterInfo:
 
 
 def check_file(path: str, error: type[ValueError]) -> None:
-    """Check that a local file is there and holds something; raises an error of the given type if not."""
+    """Check that a local file is there, is a file and holds something; raises an error of the given type if not."""
     if is_local(path):
         if not Path(path).exists():
             raise error(f"{path} does not exist")
+        if special := special_reason(path):
+            raise error(special)
         if Path(path).stat().st_size == 0:
             raise error(f"{path} is empty: 0 bytes")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,7 @@ from tiles.references import (
     tiff_metadata,
     value_of,
 )
+from tiles.special_files import special_reason
 from tiles.tiff import local_bytes
 from tiles.web import first_bytes
 
@@ -56,6 +58,8 @@ SIDECARS_OF_STEM = (
     ".tab",
 )
 """The same beside a source of a virtual raster, behind its name without the ending; of others GDAL tells."""
+SIDECARS_OF_VECTORS = (".dbf", ".shx", ".prj", ".cpg", ".qix", ".xsd", ".gfs", ".gml.gfs")
+"""What GDAL reads beside a file of polygons, behind its name without the ending."""
 CONTAINERS = frozenset(
     """
     netcdf hdf4_sds hdf4_eos hdf5 bag gtiff_dir gtiff_raw gpkg nitf_im derived_subdataset sentinel2_l1b sentinel2_l1c
@@ -154,17 +158,19 @@ def _look_into(source: Source) -> list[Source]:
     if _is_text(name):
         text = name.lstrip().encode()
         return _named(source, kind_of(text[:HEAD_BYTES]), text)
+    if is_of_this_machine(name) and (special := special_reason(name)):
+        raise SourcesError(special)
     container = _NAMED_FIRST.match(name)
     if container and not Path(name).exists():
         return _contained(source, container[1].lower())
     if name.lower().startswith("vrt://"):
         return [Source(name[6:].partition("?")[0], source.base, source.level + 1, vectors=source.vectors)]
-    beside = [] if source.beside or source.vectors else _beside(source)
+    beside = [] if source.beside else _beside(source)
     head = _head(source)
     kind = kind_of(head)
     if source.vectors and kind in (Kind.SERVICE, Kind.OTHER) and not head.lstrip().startswith(b"<"):
         _check_json(source, head)
-        return []
+        return beside
     return beside + (_in_metadata(source, head) if kind is Kind.OTHER else _named(source, kind, None))
 
 
@@ -376,19 +382,24 @@ def _overviews(text: bytes) -> tuple[Reference, ...]:
 
 
 def _beside(source: Source) -> list[Source]:
-    """The files beside a local raster that GDAL reads with it."""
+    """The files beside a local file that GDAL reads with it, as far as they must be looked into."""
     name = source.name
     if not is_of_this_machine(name) or name.startswith("/vsi"):
         return []
     stem = os.path.splitext(name)[0]  # noqa: PTH122 - names may be of archives
-    names = [name + suffix for suffix in SIDECARS]
-    names += [stem + suffix for suffix in SIDECARS_OF_STEM] if source.level else []
+    # A pipe is never looked into, and who opens it waits.
+    pipes = [stem + suffix for suffix in (SIDECARS_OF_VECTORS if source.vectors else SIDECARS_OF_STEM)]
+    names = [] if source.vectors else [name + suffix for suffix in SIDECARS]
+    names += pipes if source.level and not source.vectors else filter(special_reason, pipes)
     return [Source(one, one, source.level, beside=True) for one in names if one != name and _is_there(one)]
 
 
 def _is_there(name: str) -> bool:
-    """Whether there is a file of a name, which may be longer than the filesystem takes."""
-    return os.path.isfile(name)  # noqa: PTH113 - mosaics have thousands, of which each is asked for
+    """Whether there is something but a folder of a name, which may be longer than the filesystem takes."""
+    try:
+        return not stat.S_ISDIR(os.stat(name).st_mode)  # noqa: PTH116 - mosaics have thousands, of which each is asked for
+    except (OSError, ValueError):
+        return False
 
 
 def _is_text(name: str) -> bool:

@@ -132,6 +132,8 @@ def read_state(folder: Path) -> tuple[Mapping[str, Any], Progress, list[np.ndarr
     if not path.exists():
         return None
     try:
+        if not path.is_file():
+            raise OSError("not a regular file")
         with np.load(path, allow_pickle=False) as file:
             told = json.loads(str(file["told"]))
             progress = Progress(**{**told["progress"], "history": tuple(told["progress"]["history"])})

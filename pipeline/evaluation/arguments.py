@@ -35,6 +35,14 @@ def parse_evaluate(argv: Sequence[str]) -> EvaluateOptions:
     Raises:
         ArgumentError: If an argument is wrong.
     """
+    values = vars(evaluate_parser().parse_args(argv))
+    for name in ("truth", "images", "allow_sources"):
+        values[name] = tuple(values[name])
+    return EvaluateOptions(**values)
+
+
+def evaluate_parser() -> Parser:
+    """Make the parser of what stands behind ``terraseam evaluate``."""
     parser = Parser(
         prog="terraseam evaluate",
         description="Measure predicted label maps and polygons against the truth.",
@@ -43,10 +51,7 @@ def parse_evaluate(argv: Sequence[str]) -> EvaluateOptions:
     )
     _add_inputs(parser)
     _add_measures(parser)
-    values = vars(parser.parse_args(argv))
-    for name in ("truth", "images", "allow_sources"):
-        values[name] = tuple(values[name])
-    return EvaluateOptions(**values)
+    return parser
 
 
 def _add_inputs(parser: Parser) -> None:

@@ -22,6 +22,7 @@ from pipeline.exits import (
     show,
 )
 from pipeline.left_out import LeftOut, all_reasons, left_out_words
+from tiles.special_files import special_reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +58,8 @@ def check_picture(options: EvaluateOptions) -> None:
         raise ArgumentError(f"--picture {options.picture} must end in .png: the picture is a PNG")
     if options.picture is not None and Path(options.picture).is_dir():
         raise ArgumentError(f"--picture {options.picture} is a folder; name a file")
+    if options.picture is not None and (special := special_reason(options.picture)):
+        raise ArgumentError(f"--picture {special}")
 
 
 def _evaluate(options: EvaluateOptions) -> int:

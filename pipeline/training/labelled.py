@@ -178,7 +178,7 @@ class Reader:
 
     def _tell_pairs(self, pairs: Pairs, what: str) -> None:
         """Tell which files have no partner."""
-        empty = [path for path in pairs.labels if is_vector(path) and read_bounds(path)[1] is None]
+        empty = [path for path in pairs.labels if is_vector(path) and self._is_empty(path)]
         if not pairs.pairs and empty and len(empty) == len(pairs.labels):
             self.findings.reasons.append(
                 f"{listed(empty, 4)} of --{what}labels holds no polygon, so there is nothing to learn from"
@@ -195,6 +195,11 @@ class Reader:
                 self.findings.notes.append(
                     f"{count(len(unpaired), kind)} without a partner, left out: {listed(unpaired)}"
                 )
+
+    def _is_empty(self, path: str) -> bool:
+        """Say whether a file holds no polygon; one that cannot be read is a finding."""
+        bounds = self._tried(path, partial(read_bounds, path))
+        return bounds is not None and bounds[1] is None
 
     def _one(self, name: str, info: RasterInfo, paths: Sequence[str], what: str) -> Labelled | None:
         aoi = self.options.val_aoi if what else self.options.aoi
