@@ -25,6 +25,7 @@ import psutil
 import pyogrio  # noqa: F401 - before TensorFlow, as pipeline/segment.py says
 import pytest
 import rasterio
+from beam_caches import keep_once_imported
 from rasterio.enums import ColorInterp
 from rotation import slow_order
 
@@ -54,6 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    keep_once_imported()
     if late.setdefault(file_of(item), time.time() > DEADLINE) and item.get_closest_marker("slow"):
         pytest.skip(LEFT_OUT)
 
@@ -100,8 +102,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         if "models.engines.engine" in sys.modules:
             sys.modules["models.engines.engine"]._engines.clear()
         sys.modules["keras"].backend.clear_session()
-        Memory.sweep()
-    elif Memory.held_mb() > Memory.swept_mb + Memory.grown_mb:
+    if Memory.held_mb() > Memory.swept_mb + Memory.grown_mb:
         Memory.sweep()
 
 
@@ -190,7 +191,13 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 
 def pytest_collection_finish() -> None:
-    """Engines run with one thread an operation, which must be said before the first test uses TensorFlow."""
+    """Leave what was imported alone from now on, and let engines run with one thread an operation.
+
+    Looking for garbage among all that TensorFlow and Beam define takes a second each time. Threads must be said before
+    the first test uses TensorFlow.
+    """
+    gc.collect()
+    gc.freeze()
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None:
         tensorflow.config.threading.set_intra_op_parallelism_threads(1)

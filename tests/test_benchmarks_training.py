@@ -206,6 +206,7 @@ def test_training_stops_at_its_budget_and_is_measured_on_each_raster(town, tmp_p
     assert found["iou"] == found["iou_of_rasters"]["val_town"]
 
 
+@pytest.mark.slow
 def test_all_networks_see_the_same_chips_of_a_seed_and_others_of_another(town, tmp_path):
     one, other = plan_of(town, tmp_path), plan_of(town, tmp_path, seed=1)
     again = buildings.plan_buildings(

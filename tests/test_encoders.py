@@ -51,7 +51,10 @@ def close(ours: np.ndarray, theirs: np.ndarray) -> bool:
     return bool(np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max() and np.abs(theirs).max() > 0)
 
 
-@pytest.fixture(scope="module", params=REFERENCES)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name == "resnet50")) for name in REFERENCES],
+)
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     """An application that was trained on what Keras feeds it, and the file of its weights."""
     keras.utils.set_random_seed(4)
@@ -71,7 +74,7 @@ def test_raw_red_green_blue_give_the_features_of_the_application(trained):
     assert not close(run(whole, scaled(name, raw[..., ::-1]))[0], theirs)
 
 
-@pytest.mark.parametrize("bands", [1, 5])
+@pytest.mark.parametrize("bands", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_grey_images_give_the_same_features_with_any_number_of_bands(bands, tmp_path):
     whole_encoder("vgg16", 3, NARROW).save_weights(tmp_path / "narrow.weights.h5")
     options = EncoderOptions(encoder_weights=tmp_path / "narrow.weights.h5", encoder_width=1 / 16)
@@ -162,7 +165,7 @@ def last_layers(whole: keras.Model) -> dict[int, str]:
     return {64 // array.shape[1]: name for name, array in zip(names, made, strict=True)}
 
 
-@pytest.mark.parametrize("width", [0.25, 0.5])
+@pytest.mark.parametrize("width", [0.25, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_a_narrow_mobilenet_is_that_of_keras(width):
     theirs = keras.applications.MobileNet(
         input_shape=(None, None, 3), alpha=width, include_top=False, weights=None
@@ -184,10 +187,7 @@ DILATED = [
 
 @pytest.mark.parametrize(
     ("name", "layer", "output_stride"),
-    [
-        pytest.param(*one, marks=[pytest.mark.slow] * (one[0] == "resnet50" and one[2] != 16))
-        for one in DILATED
-    ],
+    [pytest.param(*one, marks=[pytest.mark.slow] * (one[0] == "resnet50" or one[2] == 4)) for one in DILATED],
 )
 def test_a_dilated_encoder_has_the_old_features_on_the_coarse_lattice(name, layer, output_stride):
     keras.utils.set_random_seed(8)

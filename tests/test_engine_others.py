@@ -30,6 +30,8 @@ from models.engines.workplace import Workplace
 from models.networks.pooling import IndexedMaxPooling2D, Unpooling2D
 
 OTHERS = ("openvino", "onnx")
+CONVERTED = ("openvino", pytest.param("onnx", marks=pytest.mark.slow))
+"""Engines of which each conversion starts TensorFlow once more: five seconds of a processor."""
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +73,13 @@ def assert_same_labels(got, want):
     assert clear.mean() > 0.99 and (got.argmax(-1) == want.argmax(-1))[clear].all()
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", CONVERTED)
 def test_logits_are_those_of_tensorflow(bundle, workplace, name):
     want = engine_of(bundle, "tensorflow").logits(chips(3))
     assert_same_labels(engine_of(bundle, name, workplace).logits(chips(3)), want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_nothing_reads_is_no_output_of_a_converted_network(tmp_path, workplace, name):
     """As SegNet on ResNet50, the network takes the places of a pool and leaves its maxima."""
@@ -94,7 +97,7 @@ def test_what_nothing_reads_is_no_output_of_a_converted_network(tmp_path, workpl
     assert len(np.unique(want.argmax(-1))) > 1
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", CONVERTED)
 def test_threads_at_once_give_the_bits_of_one_after_another(bundle, workplace, name):
     engine = engine_of(bundle, name, workplace)
     raw = chips(8)
@@ -104,7 +107,7 @@ def test_threads_at_once_give_the_bits_of_one_after_another(bundle, workplace, n
     assert all(np.array_equal(a, b) for a, b in zip(alone * 4, together, strict=True))
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", CONVERTED)
 def test_calls_at_once_change_no_bit(bundle, workplace, name):
     one = engine_of(bundle, name, dataclasses.replace(workplace, calls=1)).logits(chips())
     assert np.array_equal(engine_of(bundle, name, workplace).logits(chips()), one)
@@ -125,7 +128,10 @@ print(*sorted({"tensorflow", "keras", "openvino", "onnxruntime"} & {*sys.modules
 """
 
 
-@pytest.mark.parametrize(("name", "module"), [("openvino", "openvino"), ("onnx", "onnxruntime")])
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("openvino", "openvino"), pytest.param("onnx", "onnxruntime", marks=pytest.mark.slow)],
+)
 def test_tensorflow_stays_out_of_the_process_that_infers(bundle, workplace, name, module):
     engine_of(bundle, name, workplace).logits(chips())
     assert run_python(LOADED, bundle, name, workplace.converted).stdout.split() == [module]
@@ -151,6 +157,7 @@ def conversion(bundle, name, shape=(1, 36, 52, 3)):
     return Conversion.of(bundle, Card.read(bundle), execution_profile(engine=name), shape)
 
 
+@pytest.mark.slow
 def test_a_conversion_is_kept_and_made_again_where_it_is_damaged(bundle, workplace):
     want = engine_of(bundle, "openvino", workplace).logits(chips())
     kept = converted_network(conversion(bundle, "openvino"), workplace.converted)
@@ -238,7 +245,8 @@ def test_a_saved_model_gives_the_logits_of_its_keras_network(stepped_bundle, sav
     np.testing.assert_allclose(engine_of(saved, "tensorflow").logits(chips(2)), want, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
 def test_saved_models_are_converted(stepped_bundle, saved, workplace, name):
     want = engine_of(stepped_bundle, "tensorflow").logits(chips())
     assert_same_labels(engine_of(saved, name, workplace).logits(chips()), want)

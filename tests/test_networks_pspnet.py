@@ -79,7 +79,9 @@ def test_features_have_the_output_stride_and_all_go_into_the_pyramid(encoder, ou
     assert levels == [features // 4] * 4
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize(
+    "encoder", [pytest.param(one, marks=[pytest.mark.slow] * (one != "vgg16")) for one in ENCODERS]
+)
 def test_the_auxiliary_head_learns_beside_the_logits_and_is_dropped_after_training(encoder, tmp_path):
     model = tiny_network("pspnet", encoder, auxiliary=True)
     images = np.random.default_rng(0).normal(size=(2, 48, 72, 3)).astype(np.float32)
@@ -130,7 +132,7 @@ def test_exported_networks_take_chips_of_any_size_and_give_the_same_logits(kind,
         np.testing.assert_allclose(made, want, atol=1e-4 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize("output_stride", [8, pytest.param(16, marks=pytest.mark.slow)])
 def test_logits_are_the_scores_enlarged_to_the_chip(output_stride):
     model = tiny_network("pspnet", "mobilenet", output_stride=output_stride)
     chips = np.random.default_rng(4).normal(size=(1, 64, 96, 3)).astype(np.float32)

@@ -68,7 +68,7 @@ def check_reach(architecture, encoder):
     assert np.ravel(found).tolist() == sides(row.reach).tolist()
 
 
-QUICK = [names for names in FINITE if names[0] not in ("fcn32s", "fcn16s") and names[1] != "resnet50"]
+QUICK = [("fcn8s", "vgg16"), ("segnet_basic", None), ("unet", None), ("unet", "mobilenet")]
 
 
 @pytest.mark.parametrize(("architecture", "encoder"), QUICK)
@@ -82,7 +82,10 @@ def test_the_other_networks_look_as_far_as_the_zoo_says_and_no_farther(architect
     check_reach(architecture, encoder)
 
 
-@pytest.mark.parametrize(("architecture", "encoder"), WHOLE_CHIP)
+@pytest.mark.parametrize(
+    ("architecture", "encoder"),
+    [pytest.param(*names, marks=[pytest.mark.slow] * (names[1] != "mobilenet")) for names in WHOLE_CHIP],
+)
 def test_networks_that_see_the_whole_chip_have_no_reach(architecture, encoder):
     model = bright_network(architecture, encoder)
     assert network_reach(model) == (8, None)

@@ -70,14 +70,17 @@ def test_shapes_are_known_before_anything_runs():
     assert Unpooling2D()([maxima, places]).shape == (None, 10, None, 3)
 
 
-@pytest.mark.parametrize(("encoder", "pools"), [("vgg16", 5), ("resnet50", 1), ("mobilenet", 0), (None, 4)])
+@pytest.mark.parametrize(
+    ("encoder", "pools"),
+    [("vgg16", 5), pytest.param("resnet50", 1, marks=pytest.mark.slow), ("mobilenet", 0), (None, 4)],
+)
 def test_decoders_unpool_once_for_each_pool_of_the_encoder(encoder, pools):
     model = tiny_network("segnet" if encoder else "segnet_basic", encoder)
     assert sum(isinstance(layer, Unpooling2D) for layer in model.layers) == pools
     assert sum(isinstance(layer, IndexedMaxPooling2D) for layer in model.layers) == pools
 
 
-@pytest.mark.parametrize("level", range(1, 6))
+@pytest.mark.parametrize("level", [1, 2, *(pytest.param(one, marks=pytest.mark.slow) for one in (3, 4)), 5])
 def test_every_level_of_places_reaches_the_logits(level):
     model = tiny_network("segnet", "vgg16")
     images = np.random.default_rng(1).normal(size=(1, 64, 64, 3)).astype(np.float32)

@@ -78,7 +78,12 @@ def test_polygons_are_those_of_one_pass_over_the_clipped_label_map(scene, bundle
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("--sieve", "40", "--simplify", "1", "--max-region", "700"), ("--stitch", "blend")]
+    "options",
+    [
+        pytest.param((), marks=pytest.mark.slow),
+        ("--sieve", "40", "--simplify", "1", "--max-region", "700"),
+        pytest.param(("--stitch", "blend"), marks=pytest.mark.slow),
+    ],
 )
 def test_sheets_replays_and_order_change_no_byte(scene, bundle, tmp_path, monkeypatch, options):
     aoi = write_area(tmp_path / "area.geojson", scene)

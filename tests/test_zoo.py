@@ -83,6 +83,7 @@ def test_segnet_on_vgg16_has_the_29_4_million_parameters_of_the_paper():
     assert model.count_params() == trainable(model) + normalized
 
 
+@pytest.mark.slow
 def test_the_unet_of_the_paper_has_31_0_million_parameters():
     """Ten convolutions down, eight up, four transposed ones of 2 x 2, and the scores."""
     widths = [64, 128, 256, 512, 1024]
@@ -95,6 +96,7 @@ def test_the_unet_of_the_paper_has_31_0_million_parameters():
     assert round(model.count_params() / 1e6, 1) == 31.0
 
 
+@pytest.mark.slow
 def test_pspnet_on_resnet50_has_46_7_million_parameters():
     """ResNet50 of Keras (its convolutions have biases), four levels of 512 channels, a 3 x 3 convolution, the scores."""
     resnet50 = keras.applications.ResNet50(include_top=False, weights=None).count_params()
