@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from models.names import nearest_name
+from models.texts import steering_characters
 
 FORMATS = (1, 2)
 TASKS = ("semantic", "instances")
@@ -28,8 +29,6 @@ MOST_METRES = 10**7
 LARGEST_NUMBER, LARGEST_WHOLE = 1e30, 2**63
 DEEPEST = 50
 """Objects and lists inside each other."""
-STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, marks that turn the direction of a text, ends of lines, and halves of characters."""
 SIDES = ("top", "bottom", "left", "right")
 
 
@@ -71,11 +70,6 @@ def check_card(values: dict[str, Any], bundle: str, names: tuple[str, ...]) -> N
             raise CardError(
                 f"the card of bundle {bundle} has {_short(values[name])} as {name!r}; it must be {wrong}"
             ) from None
-
-
-def steering_characters(text: str) -> list[str]:
-    """Return the characters of a text that no name may have, each once, as ``U+001B``."""
-    return [f"U+{ord(one):04X}" for one in dict.fromkeys(STEERING.findall(text))]
 
 
 def _check_contents(values: dict[str, Any], bundle: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from models.card_checks import CardError, steering_characters
+from models.card_checks import CardError
+from models.texts import steering_characters
 
 
 @dataclass(frozen=True)

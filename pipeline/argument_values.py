@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from models.texts import steering_characters
 from pipeline.errors import did_you_mean
 from pipeline.options import FORMATS
-from pipeline.texts import steering_characters
 
 LIST_MARK = ","
 """What parts the values of a list; given several times, such lists add up."""

@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.argument_patterns import PATTERNS
 from pipeline.arguments import parsers
 from pipeline.cli import main
-from pipeline.exits import IMPOSSIBLE, fail
+from pipeline.exits import IMPOSSIBLE, fail, show
 from pipeline.job_schema import job_actions, repeats
 
 OF_ONE_MACHINE = frozenset({"workers"})
@@ -132,4 +132,4 @@ def run_launcher() -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(metadata(), indent=2, ensure_ascii=False))
+    show(json.dumps(metadata(), indent=2, ensure_ascii=False))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from pipeline.texts import printable
+
 PERIOD = 1.0
 """Seconds between two of them."""
 
@@ -15,4 +17,4 @@ def watched() -> bool:
 
 def show(line: str = "") -> None:
     """Show a line in place of the one before; an empty one takes it away."""
-    print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+    print(f"\r\x1b[K{printable(line)}", end="", file=sys.stderr, flush=True)

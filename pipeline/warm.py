@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.cli import main
-from pipeline.exits import DONE
+from pipeline.exits import DONE, show
 
 SIDES = (530, 700)
 """Height and width of the rasters, in pixels: two of the smallest sheets each way."""
@@ -46,7 +46,7 @@ def warm() -> int:
             if status != DONE:
                 return status
     place = os.environ.get("NUMBA_CACHE_DIR")
-    print(f"compiled ahead, into {place or 'the __pycache__ folders beside the modules'}")
+    show(f"compiled ahead, into {place or 'the __pycache__ folders beside the modules'}")
     return DONE
 
 

@@ -62,7 +62,7 @@ def _train(plan: TrainPlan) -> Card:
     folder = Path(options.work_folder)
     own = input_scaling(plan.row.encoder, len(plan.bands))
     data = training_data(plan, own)
-    print(f"parameters  {network.count_params():,}", flush=True)
+    show(f"parameters  {network.count_params():,}")
     infos = plan.classes.infos()
     teller = Teller(plan.validation, infos, folder / "pictures", options.pictures, plan.recipe.epochs)
     place = Place(folder, options.restart, options.tensorboard)

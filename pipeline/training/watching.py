@@ -12,6 +12,7 @@ import numpy as np
 from models.card_values import ClassInfo
 from models.training.watch import EpochBegan, EpochDone, Predict, StepDone, Watcher
 from pipeline import terminal
+from pipeline.exits import show
 from pipeline.training.chips import ValidationChips
 from pipeline.units import format_time
 from tiles.picture import as_rgb, overlay, sheet_of_chips, write_png
@@ -52,7 +53,7 @@ class Teller(Watcher):
 
     def resumed(self, epochs_done: int) -> None:
         """Say from where a training that was interrupted goes on."""
-        print(f"going on after epoch {epochs_done} of {self._epochs}", flush=True)
+        show(f"going on after epoch {epochs_done} of {self._epochs}")
 
     def epoch_began(self, began: EpochBegan) -> None:  # noqa: ARG002
         """Remember when."""
@@ -69,7 +70,7 @@ class Teller(Watcher):
         """Print the line of an epoch."""
         if terminal.watched():
             terminal.show()
-        print(epoch_line(done, self._epochs, time.monotonic() - self._began), flush=True)
+        show(epoch_line(done, self._epochs, time.monotonic() - self._began))
 
     def pictures(self, epoch: int, predict: Predict) -> None:
         """Draw chip, truth and prediction, a row each."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.texts import steering_characters
 from pipeline.errors import PlanError
 from pipeline.left_out import LeftOut, all_reasons
 from pipeline.options import DEFAULT_SHEET
@@ -26,7 +27,6 @@ from pipeline.remote import prepare
 from pipeline.remote_rasters import hidden_notes, inspect_all
 from pipeline.remote_reasons import writing_reasons
 from pipeline.runner_reasons import remote_reasons
-from pipeline.texts import steering_characters
 from pipeline.vectorizing.options import VectorizeOptions
 from tiles.checksums.dataset import verify_blocks
 from tiles.georef import Georef
