@@ -266,6 +266,7 @@ def test_the_mask_head_learns_from_as_many_boxes_as_may_hold_a_thing() -> None:
     assert shapes == {"box": (None, 40, 4), "mask": (None, 10, 4)}
 
 
+@pytest.mark.slow
 def test_a_scene_without_things_trains_as_well() -> None:
     trainer = training_network(tiny_detector(), TRAINING)
     trainer.compile(keras.optimizers.SGD(0.01))
@@ -275,6 +276,7 @@ def test_a_scene_without_things_trains_as_well() -> None:
     assert all(np.isfinite(array(weight)).all() for weight in trainer.trainable_weights)
 
 
+@pytest.mark.slow
 def test_frozen_normalization_stays_as_it_came() -> None:
     network = tiny_detector()
     trainer = training_network(network, replace(TRAINING, frozen_norm=True))
@@ -292,6 +294,7 @@ def test_frozen_normalization_stays_as_it_came() -> None:
     assert all(layer.trainable for layer in norms)
 
 
+@pytest.mark.slow
 def test_penalties_of_layers_are_part_of_the_loss() -> None:
     network = tiny_detector()
     kernel = network.get_layer("mask_head").get_layer("mask_logits")

@@ -98,8 +98,7 @@ def test_sheets_and_replays_change_no_byte(make_raster, bundles, tmp_path, optio
     scene = make_raster(pixels=pixels, nodata=0, name="scene.tif", tiled=True)
     runs = {
         "one": ("--sheet", "512"),
-        "two": ("--sheet", "1024"),
-        "again": ("--direct_runner_bundle_repeat=1",),
+        "again": ("--sheet", "1024", "--direct_runner_bundle_repeat=1"),
     }
     for name, more in runs.items():
         assert segment(scene, bundles["a"], tmp_path / name, *options, *more) == 0

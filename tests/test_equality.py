@@ -55,7 +55,7 @@ def check(labels, size, dropped, order):
     assert_same_regions(regions, whole_map(labels, scores, keep))
 
 
-@settings(max_examples=250, **PATIENT)
+@settings(max_examples=80, **PATIENT)
 @given(small_maps(), st.integers(2, 5), st.booleans(), st.integers(0, 9))
 def test_small_maps(labels, size, dropped, order):
     check(labels, size, dropped, order)

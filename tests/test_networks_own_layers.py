@@ -62,6 +62,7 @@ def test_every_row_names_a_class_that_keras_knows_by_that_name(registered: str) 
     assert issubclass(own, keras.layers.Layer | keras.initializers.Initializer)
 
 
+@pytest.mark.slow
 def test_bundles_of_own_layers_are_loaded_where_nothing_was_imported_before(tmp_path: Path) -> None:
     model = with_own_layers()
     bundle = make_bundle(tmp_path / "own", model)

@@ -112,7 +112,7 @@ def test_a_world_file_places_a_raster(bucket, tmp_path):
 
 
 def test_label_rasters_alone_take_few_requests_and_give_the_same_polygons(bucket, tmp_path):
-    here = write_labels(tmp_path / "map.tif", patches())
+    here = write_labels(tmp_path / "map.tif", patches(150, 211))
     there = put(bucket, "maps/map.tif", here.read_bytes())
     assert vectorize(here, tmp_path / "here") == 0
     bucket.door.seen()

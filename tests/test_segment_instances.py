@@ -221,7 +221,9 @@ def test_a_finished_run_called_again_calls_no_network(scene, bundle, tmp_path, d
 
 
 @pytest.mark.usefixtures("detector")
-@pytest.mark.parametrize("options", [(), ("--simplify", "1", "--min-area", "9")])
+@pytest.mark.parametrize(
+    "options", [pytest.param((), marks=pytest.mark.slow), ("--simplify", "1", "--min-area", "9")]
+)
 def test_of_a_changed_raster_only_what_changed_is_settled(scene, bundle, tmp_path, monkeypatch, options):
     settled = []
     settle = pipeline.instances.settle

@@ -92,7 +92,9 @@ TABLES["gpkg"](pathlib.Path(sys.argv[1]), [], Table(GEOREFS["utm"], "Polygon"))
 """
 
 
-@pytest.mark.parametrize(("first", "status"), [("pipeline.segment", 0), ("numpy", 1)])
+@pytest.mark.parametrize(
+    ("first", "status"), [("pipeline.segment", 0), pytest.param("numpy", 1, marks=pytest.mark.slow)]
+)
 def test_geopackages_have_an_index_though_tensorflow_has_an_sqlite_of_its_own(first, status, tmp_path):
     code, path = CODE.format(first=first), str(tmp_path / "polygons.gpkg")
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}

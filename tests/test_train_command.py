@@ -93,6 +93,7 @@ def test_the_same_command_makes_the_same_network_anywhere(site, whole):
     assert made(site, "--work", site / "a") == (whole / "bundle" / "model.keras").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_first_weights_come_from_the_seed(site):
     line = words(site, "--rate", "1e-12", "--steps", "1", "--epochs", "1", "--seed", "1")
     assert main(["train", *line]) == 0
@@ -185,6 +186,7 @@ def test_what_a_network_cannot_be_is_refused_in_one_sentence(site, whole, more, 
     assert not (site / "bundle.training" / "state.npz").exists()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_with_advice(site, capsys):
     line = words(site, "--rate", "1e9", "--steps", "8", "--epochs", "2", "--val-share", "0.7")
     assert main(["train", *line]) == 1

@@ -86,6 +86,7 @@ def test_a_training_goes_on_with_its_own_data_alone(site, capsys):
     assert "mean IoU" in told.split("best epoch")[1]
 
 
+@pytest.mark.slow
 def test_the_card_has_the_figure_that_the_weights_were_chosen_by(site):
     assert main(["train", *words(site, "--epochs", "1")]) == 0
     reached = card_of(site / "bundle")["metrics"]["validation"]
