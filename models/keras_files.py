@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
+import math
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py  # type: ignore[import-untyped]
 import keras
+from keras.src.backend.common import global_state
 
+from models.call_memory import value_bytes
 from models.card import CardError
 from models.own_layers import import_own_layers, is_own_layer
 
@@ -43,11 +47,14 @@ def read_keras(path: Path, what: str) -> keras.Model:
         CardError: If it is not a Keras file, would run code of its own, or reads other files.
     """
     members = read_members(path, what)
-    objects = list(config_objects(read_config(members, what)))
+    config = read_config(members, what)
+    objects = list(config_objects(config))
     refuse_code(objects, what)
-    if WEIGHTS in members:
-        refuse_links(io.BytesIO(members[WEIGHTS]), what, room_of(path))
+    held = refuse_links(io.BytesIO(members[WEIGHTS]), what, room_of(path)) if WEIGHTS in members else 0
     import_own_layers(item.get("registered_name") for item in objects)
+    refuse_huge(
+        lambda: keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True), what, held
+    )
     return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
@@ -77,13 +84,40 @@ def room_of(path: Path) -> int:
     return ROOM + PACKED * path.stat().st_size
 
 
-def refuse_links(file: Any, what: str, room: int) -> None:
+def refuse_huge(build: Callable[[], keras.Model], what: str, held: int) -> None:
+    """Refuse a network whose layers would make far larger weights than its file holds.
+
+    Args:
+        build: Builds it of its config. Its weights get no values here, and take no memory.
+        what: What messages call the file.
+        held: Bytes of the weights in the file.
+
+    Raises:
+        CardError: If it does.
+    """
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            weights = list(build().variables)
+        needed = sum(math.prod(one.shape) * value_bytes(str(one.dtype)) for one in weights)
+    finally:
+        # Keras would give values to all of them later.
+        global_state.set_global_attribute("uninitialized_variables", [])
+    if needed > ROOM + 2 * held:
+        raise CardError(
+            f"{what} describes layers with {needed / 1e6:,.0f} MB of weights, and holds {held / 1e6:,.0f} MB; make it again"
+        )
+
+
+def refuse_links(file: Any, what: str, room: int) -> int:
     """Refuse weights that lie in other files, or take far more room than the file that they are in.
 
     Args:
         file: The HDF5 file: a path, or an open file.
         what: What messages call it.
         room: Bytes that its arrays may take.
+
+    Returns:
+        Bytes that its arrays take.
 
     Raises:
         CardError: If a link or an array in the HDF5 file leads outside of it, they are larger, or it is no HDF5 file.
@@ -105,6 +139,7 @@ def refuse_links(file: Any, what: str, room: int) -> None:
             f"{what} would unpack to {taken / 1e6:,.0f} MB of weights, and {room / 1e6:,.0f} MB are the most for "
             "a file of this size; make it again"
         )
+    return int(taken)
 
 
 def config_objects(config: Any) -> Iterator[dict[str, Any]]:

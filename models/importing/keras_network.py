@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
+from keras.src.legacy.saving.saving_utils import model_from_config
 
 from models.bundle import archive_of
 from models.call_memory import CallMemory
@@ -22,7 +24,7 @@ from models.graph import GraphError, UnknownLayerError
 from models.importing.foreign import Foreign, GraphFacts, NotUnderstoodError, RefusedError, short
 from models.importing.keras2 import WAY_OUT, check_archive, check_loaded, is_keras2, modern_network
 from models.importing.measure import measured_memory
-from models.importing.shapes import check_taken, find_layout, one_of_each
+from models.importing.shapes import check_taken, find_layout, fixed_sides, one_of_each
 from models.keras_endings import ending_of, scored
 from models.keras_files import (
     CONFIG,
@@ -33,6 +35,7 @@ from models.keras_files import (
     read_keras,
     read_members,
     refuse_code,
+    refuse_huge,
     refuse_links,
     room_of,
     short_cause,
@@ -130,7 +133,8 @@ def free_size(given: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, .
     Raises:
         RefusedError: If a layer has the size written into it.
     """
-    samples, height, width, _ = given.inputs[0].shape
+    samples, *_ = given.inputs[0].shape
+    height, width = fixed_sides(tuple(given.inputs[0].shape), "channels_last")
     if samples is None and height is None and width is None:
         return given, ()
     sides = f"{height or 'any'} x {width or 'any'} px"
@@ -218,7 +222,7 @@ def _read_archive(path: Path, version: list[str]) -> keras.Model:
 
 def _read_h5(path: Path, version: list[str]) -> keras.Model:
     """Read a network from an HDF5 file; Keras' own check of it leaves Lambda layers out."""
-    refuse_links(path, str(path), room_of(path))
+    held = refuse_links(path, str(path), room_of(path))
     with h5py.File(path, "r") as file:
         text, said = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
     if text is None:
@@ -228,10 +232,10 @@ def _read_h5(path: Path, version: list[str]) -> keras.Model:
     version.append(said.decode(errors="replace") if isinstance(said, bytes) else str(said))
     config = json.loads(text)
     if not is_keras2(version[0]):
-        refuse_code([_placed(item) for item in config_objects(config)], str(path))
+        _check_h5(config, path, held)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     config = modern_network(config, str(path))
-    refuse_code([_placed(item) for item in config_objects(config)], str(path))
+    _check_h5(config, path, held)
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / "network.h5"
         shutil.copyfile(path, again)
@@ -241,6 +245,12 @@ def _read_h5(path: Path, version: list[str]) -> keras.Model:
         with h5py.File(again, "r") as file:
             check_loaded(model, file["model_weights"], str(path))
     return model
+
+
+def _check_h5(config: dict[str, Any], path: Path, held: int) -> None:
+    """Check the config of an HDF5 file before anything is made of it."""
+    refuse_code([_placed(item) for item in config_objects(config)], str(path))
+    refuse_huge(lambda: model_from_config(copy.deepcopy(config)), str(path), held)
 
 
 def _placed(item: dict[str, Any]) -> dict[str, Any]:

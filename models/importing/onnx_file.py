@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from models.importing.foreign import RefusedError, Shape, short
+from models.importing.onnx_claims import LARGEST, refuse_claims, refuse_large_file, refuse_outside
 from models.importing.shapes import CHANNEL
 
 DOMAINS = ("", "ai.onnx")
-LARGEST = 2_000_000_000
-"""Bytes that one ONNX file can hold; larger networks keep their weights in files beside it."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ def read_onnx(path: Path) -> Any:
         RefusedError: If it is no ONNX file, needs operators of others, or weights outside its folder.
     """
     onnx, _ = import_onnx()
+    refuse_large_file(path)
     try:
         model = onnx.load(path, load_external_data=False)
         known = bool(model.graph.node)
@@ -63,6 +63,7 @@ def read_onnx(path: Path) -> Any:
     try:
         model = onnx.inliner.inline_local_functions(model) if model.functions else model
         _refuse_domains(model, path)
+        refuse_claims(list(_tensors(model)), path)
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise RefusedError(
@@ -178,22 +179,11 @@ def _refuse_domains(model: Any, path: Path) -> None:
 def _load_weights(model: Any, path: Path) -> None:
     """Read the weights that lie in other files; they must lie in the folder of the network."""
     onnx, _ = import_onnx()
-    folder = path.resolve().parent
-    outside = []
-    for tensor in _tensors(model):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            location = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
-            file = (folder / location).resolve()
-            if not file.is_relative_to(folder) or not file.is_file():
-                outside.append(location or "a file without a name")
-    if outside:
-        names = ", ".join(sorted(set(outside)))
-        raise RefusedError(
-            f"{path} keeps weights in {names}, and no such file lies in its folder; put them beside it, "
-            "or export it as one file"
-        )
+    refuse_outside(
+        [tensor for tensor in _tensors(model) if tensor.data_location == onnx.TensorProto.EXTERNAL], path
+    )
     try:
-        onnx.load_external_data_for_model(model, str(folder))
+        onnx.load_external_data_for_model(model, str(path.resolve().parent))
     except Exception as error:
         raise RefusedError(
             f"the weights beside {path} cannot be read: {short(error)}; export it again"

@@ -18,6 +18,7 @@ from models.call_memory import (
     value_bytes,
 )
 from models.importing.foreign import Foreign, RefusedError, Shape
+from models.importing.onnx_claims import refuse_made
 from models.importing.onnx_file import Port, Session, free_sizes, import_onnx, inputs_of, ports, read_onnx
 from models.importing.onnx_graph import read_reach
 from models.importing.onnx_sizes import Sizes, measure_sizes
@@ -47,6 +48,7 @@ def open_onnx(path: Path, bands: int, layout: str | None, stride: int | None) ->
         RefusedError: If it cannot become the network of a bundle.
     """
     model = read_onnx(path)
+    refuse_made(model, pixel_tensors(model), path)
     taken, made = inputs_of(model), ports(model.graph.output)
     one_of_each([port.name for port in taken], [port.name for port in made])
     shape = check_taken(taken[0].shape, taken[0].dtype)

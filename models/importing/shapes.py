@@ -7,6 +7,8 @@ from models.importing.foreign import RefusedError, Shape
 CHANNEL = {"channels_last": 3, "channels_first": 1}
 FLOATS = ("float16", "float32", "float64")
 """What scaled chips are fed as."""
+MOST_PIXELS = 4096**2
+"""Pixels of a call that is tried because a network takes no other."""
 SIDES = {"channels_last": (1, 2), "channels_first": (2, 3)}
 
 
@@ -75,9 +77,18 @@ def find_layout(shape: Shape, bands: int, stated: str | None) -> str:
 
 
 def fixed_sides(shape: Shape, layout: str) -> tuple[int | None, int | None]:
-    """Height and width that a network takes alone, None where it takes any."""
-    rows, columns = SIDES[layout]
-    return shape[rows], shape[columns]
+    """Height and width that a network takes alone, None where it takes any.
+
+    Raises:
+        RefusedError: If a call with chips of that size would take far more memory than tiles do.
+    """
+    rows, columns = (shape[axis] for axis in SIDES[layout])
+    if (shape[0] or 1) * (rows or 1) * (columns or 1) > MOST_PIXELS:
+        raise RefusedError(
+            f"the network takes chips of {show(shape)} alone, and a call has {MOST_PIXELS:,} px at most here; export it "
+            "with samples, height and width free"
+        )
+    return rows, columns
 
 
 def show(shape: Shape) -> str:
