@@ -9,6 +9,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GDAL_CACHEMAX", "64")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+# Read as a process starts: for those of pytest-xdist and those that tests start.
+os.environ.setdefault("MALLOC_ARENA_MAX", "2")
 
 import ctypes
 import fcntl

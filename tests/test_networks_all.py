@@ -44,6 +44,12 @@ every_builder = some(
 network = cache(tiny_network)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forget_networks():
+    yield
+    network.cache_clear()
+
+
 def noise(height: int, width: int, bands: int = 3, count: int = 1, seed: int = 5) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, height, width, bands)).astype(np.float32)
 
