@@ -42,7 +42,7 @@ from pipeline.troubles import (
     is_worth_another_call,
     one_line,
 )
-from pipeline.watch import RasterState, changed_words, state_after_sheet
+from pipeline.watched_files import RasterState, changed_words, state_after_sheet
 from tiles.checksums.dataset import verify_blocks
 from tiles.source import Chip, RasterReadError, RasterSource
 from tiles.sources import allow_sources

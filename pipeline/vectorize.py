@@ -72,6 +72,7 @@ class VectorRecord:
         record: What the first half said of it; None where there was none.
         full_tiles: Tiles on which a detector had no room for more.
         outside: Pixels outside the area of interest, which are counted as nodata.
+        content: What the labels that were traced, and all that is made of them, are known by; empty where that is not.
     """
 
     place: tuple[int, int, int]
@@ -80,6 +81,7 @@ class VectorRecord:
     record: SheetRecord | None = None
     full_tiles: int = 0
     outside: int = 0
+    content: str = ""
 
     @property
     def segmented(self) -> SheetRecord:
@@ -91,6 +93,16 @@ class VectorRecord:
         if self.record is None:
             raise ValueError(f"sheet {self.place} was not segmented in this run")
         return self.record
+
+
+def read_sheet(source: LabelSource, sheet: LabelSheet, plan: PolygonPlan) -> tuple[CodedLabels, np.ndarray]:
+    """Read the labels of a sheet and of as much around it as is needed, and its scores."""
+    return source.read(sheet, plan.depth(sheet.place[0])), source.scores(sheet)
+
+
+def content_key(made: MadeBefore, sheet: LabelSheet, labels: CodedLabels, scores: np.ndarray) -> str:
+    """Return the name of what is made of the labels and scores of a sheet."""
+    return made.key(sheet.place[0], sheet.place[1:], (labels.codes, labels.table, scores))
 
 
 class VectorizeSheets(beam.DoFn):
@@ -107,17 +119,19 @@ class VectorizeSheets(beam.DoFn):
         """Trace one sheet; closed regions are written as features, open ones as fragments."""
         start = time.perf_counter()
         raster, row, col = element.place
-        depth = self._plan.depth(raster)
-        labels, scores = self._source.read(element, depth), self._source.scores(element)
-        key = self._made.key(raster, element.place[1:], (labels.codes, labels.table, scores))
+        labels, scores = read_sheet(self._source, element, self._plan)
+        key = content_key(self._made, element, labels, scores)
         made = self._made.get(key, Made)
         if made is None:
             made = self._make(element.place, labels, scores)
             self._made.put(key, made)
         written = made.at(self._folder.closed_features(raster, row, col))
-        pixels = element.counts or Tally.of(labels.inner(depth))
+        pixels = element.counts or Tally.of(labels.inner(self._plan.depth(raster)))
         outside = self._plan.outside(raster, self._plan.sheet_window(raster, row, col))
-        yield raster, VectorRecord(element.place, pixels, written, element.record, outside=outside)
+        yield (
+            raster,
+            VectorRecord(element.place, pixels, written, element.record, outside=outside, content=key),
+        )
         if made.summary is not None:
             files.write_bytes(self._folder.fragments(raster, row, col), made.fragments)
             yield beam.pvalue.TaggedOutput(OPEN, (raster, (row, col, made.summary)))

@@ -3,7 +3,7 @@
 import rasterio
 
 
-def mosaic(path, parts, size, nodata=None):
+def mosaic(path, parts, size, nodata=None, bands=(1, 2, 3)):
     """A VRT of rasters that lie beside each other, as gdalbuildvrt writes it.
 
     Args:
@@ -11,21 +11,22 @@ def mosaic(path, parts, size, nodata=None):
         parts: Each part, and its first row, first column, height and width.
         size: Height and width of the VRT.
         nodata: What stands where there is no part; None for nothing that says so.
+        bands: Bands of the parts.
     """
     declared = "" if nodata is None else f"<NoDataValue>{nodata}</NoDataValue>"
-    bands = []
-    for band in (1, 2, 3):
+    elements = []
+    for band in bands:
         sources = "".join(
             f'<SimpleSource><SourceFilename relativeToVRT="1">{part.name}</SourceFilename><SourceBand>{band}</SourceBand>'
             f'<SrcRect xOff="0" yOff="0" xSize="{width}" ySize="{height}"/>'
             f'<DstRect xOff="{col}" yOff="{row}" xSize="{width}" ySize="{height}"/></SimpleSource>'
             for part, (row, col, height, width) in parts
         )
-        bands.append(f'<VRTRasterBand dataType="Byte" band="{band}">{declared}{sources}</VRTRasterBand>')
+        elements.append(f'<VRTRasterBand dataType="Byte" band="{band}">{declared}{sources}</VRTRasterBand>')
     with rasterio.open(parts[0][0]) as dataset:
         crs, transform = dataset.crs.to_wkt(), ", ".join(map(str, dataset.transform.to_gdal()))
     path.write_text(
         f'<VRTDataset rasterXSize="{size[1]}" rasterYSize="{size[0]}"><SRS>{crs}</SRS><GeoTransform>{transform}'
-        f"</GeoTransform>{''.join(bands)}</VRTDataset>"
+        f"</GeoTransform>{''.join(elements)}</VRTDataset>"
     )
     return path

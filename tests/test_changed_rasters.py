@@ -14,7 +14,7 @@ from segment_cases import blocky, labels, manifest, segment
 
 from pipeline import retries
 from pipeline.fingerprint import look_at
-from pipeline.watch import state_of
+from pipeline.watched_files import WatchedFiles
 from tiles.source import RasterSource
 
 SHEETS = ("--sheet", "512", "--tile", "512")
@@ -174,11 +174,9 @@ def test_files_are_told_apart_by_all_that_costs_nothing(tmp_path):
     for path in files:
         Path(path).write_bytes(b"pixels")
         os.utime(path, (THEN, THEN))
-    seen = look_at(files[0], files)
-    assert look_at(files[0], files) == seen
-
-    def state():
-        return state_of(files[0], files, seen)
+    watched = WatchedFiles.now(files[0], files)
+    assert look_at(files[0], files) == watched.seen
+    state = watched.state
 
     assert not state().changed and not state().moved
     source.chmod(0o600)

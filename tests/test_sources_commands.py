@@ -19,8 +19,8 @@ from vectorize_cases import collection, patches, vectorize, write_labels
 
 from pipeline.cli import main
 from pipeline.vectorizing.arguments import parse_vectorize
+from pipeline.vectorizing.labels import RasterLabels, RasterSheet
 from pipeline.vectorizing.plan import plan_vectorize
-from pipeline.vectorizing.run import RasterLabels, RasterSheet
 from tiles.sources import SourcesError, allow_sources
 from tiles.truth.vectors import VectorError, read_polygons
 from tiles.window import Window

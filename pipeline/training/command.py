@@ -10,6 +10,7 @@ from pipeline.errors import ArgumentError, TrainError
 from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, fail_on_write, note_to_user, one_at_a_time, show
 from pipeline.lock import lock_beside, lock_in
 from pipeline.training.arguments import parse_train
+from pipeline.troubles import RasterChangedError
 
 if TYPE_CHECKING:
     from pipeline.training.plan import TrainPlan
@@ -42,19 +43,33 @@ def _run(plan: TrainPlan) -> int:
     from models.training.errors import NoStartError, TrainingError
     from pipeline.training.run import run_training
     from pipeline.training.words import result_words
+    from pipeline.watched_files import moved_notes
     from tiles.source import RasterReadError
 
     try:
         card = run_training(plan)
-    except RasterReadError as error:
-        return fail(
-            f"{error}; what was trained is kept in {plan.options.work_folder}: the same command goes on from it, "
-            "and with --on-error skip it is left out of a training that begins anew (--restart)",
-            FAILED,
-        )
+    except (RasterChangedError, RasterReadError) as error:
+        return fail(raster_words(plan, error), FAILED)
     except (TrainingError, CardError) as error:
         return fail(str(error), IMPOSSIBLE if isinstance(error, NoStartError) else FAILED)
     except OSError as error:
         return fail_on_write(error, (plan.options.work_folder, plan.options.output))
+    note_to_user(moved_notes(plan.watched, "trained on", "train anew with --restart"))
     show(result_words(plan, card))
     return DONE
+
+
+def raster_words(plan: TrainPlan, error: Exception) -> str:
+    """Say why a training ended with a raster: one that is being written to may not be readable."""
+    from pipeline.training.data import check_data
+
+    try:
+        check_data(plan)
+    except RasterChangedError as changed:
+        return str(changed)
+    if isinstance(error, RasterChangedError):
+        return str(error)
+    return (
+        f"{error}; what was trained is kept in {plan.options.work_folder}: the same command goes on from it, "
+        "and with --on-error skip it is left out of a training that begins anew (--restart)"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -10,16 +11,54 @@ import numpy as np
 
 from pipeline.remote_errors import file_name
 from pipeline.training.plan import TrainPlan
+from pipeline.watched_files import check_unchanged
 from tiles.truth.polygons import PolygonTruth
+from tiles.window import Window
 
 MARKED = 32
 """Chips by whose labels a training is told from others."""
+MARKED_RASTERS = 256
+"""Rasters by whose pixels it is, about."""
+MIDDLE = 64
+"""Side of the square that is read of each, in pixels."""
+
+
+def check_data(plan: TrainPlan) -> None:
+    """Check that the rasters are those that the training began with.
+
+    Raises:
+        RasterChangedError: If one was changed.
+    """
+    check_unchanged(
+        plan.watched,
+        "trained on",
+        f"the epochs before that are kept in {plan.options.work_folder}: put it back as it was and run the same command "
+        "again, or begin anew with --restart",
+    )
+
+
+class CheckedChips:
+    """The validation chips of a training, which end with an error where a raster was changed meanwhile.
+
+    They are gone through at the end of each epoch, before its state is kept.
+
+    Args:
+        plan: The training.
+    """
+
+    def __init__(self, plan: TrainPlan) -> None:
+        self._plan = plan
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, Any]]:
+        yield from self._plan.validation
+        check_data(self._plan)
 
 
 def data_marks(plan: TrainPlan) -> dict[str, Any]:
     """What else tells the data and the start of a training from others, so that none goes on with other ones.
 
-    What labels say, areas and label values with it, is seen on some chips to train on and to validate on.
+    What labels say, areas and label values with it, is seen on some chips to train on and to validate on, what rasters
+    hold in the middle of some.
     """
     options, views = plan.options, plan.validation.views
     digest = hashlib.sha256()
@@ -33,9 +72,20 @@ def data_marks(plan: TrainPlan) -> dict[str, Any]:
         "bands": plan.bands,
         "values": asdict(plan.values),
         "labels": digest.hexdigest(),
+        "pixels": _middles(plan),
         "validation chips": len(views),
         "start": [one and file_name(one) for one in (options.start, options.encoder_weights)],
     }
+
+
+def _middles(plan: TrainPlan) -> str:
+    """Hash what is in the middle of some rasters."""
+    digest = hashlib.sha256()
+    scenes = list({one.source.path: one for one in (*plan.chips.scenes, *plan.validation.scenes)}.values())
+    for scene in scenes[:: -(-len(scenes) // MARKED_RASTERS)]:
+        row, col = scene.georef.height // 2, scene.georef.width // 2
+        digest.update(scene.source.read(Window(row, col, MIDDLE, MIDDLE)).pixels.tobytes())
+    return digest.hexdigest()
 
 
 def data_words(plan: TrainPlan) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pipeline.remote_errors import file_name
 from pipeline.training.classes import Classes, classes_of_polygons, classes_of_rasters
 from pipeline.training.options import Truths
 from pipeline.units import count, listed
+from pipeline.watched_files import WatchedFiles
 from tiles.inspect import RasterError, RasterInfo, inspect_raster
 from tiles.source import RasterReadError, RasterSource
 from tiles.truth.area import Area, area_of
@@ -48,6 +49,7 @@ class Labelled:
         gsd: Its ground sample distance, in metres.
         truth: What is true of it.
         area: Where that can be trusted; None for everywhere.
+        watched: The files that pixels and labels are read of again and again.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Labelled:
     gsd: float
     truth: PolygonTruth | RasterTruth
     area: Area | None = None
+    watched: tuple[WatchedFiles, ...] = ()
 
     @cached_property
     def things(self) -> np.ndarray:
@@ -206,7 +209,10 @@ class Reader:
 
         def read() -> Labelled:
             truth = self._polygons(info, paths) if is_vector(paths[0]) else self._raster(info, paths)
-            return Labelled(name, info, info.georef.gsd(), truth, self._area_of(info, aoi))
+            watched = [(info.path, info.files)]
+            watched += [(truth.path, truth.files)] if isinstance(truth, RasterTruth) else []
+            seen = tuple(WatchedFiles.now(*one) for one in watched)
+            return Labelled(name, info, info.georef.gsd(), truth, self._area_of(info, aoi), seen)
 
         return self._tried(info.path, read)
 

@@ -32,6 +32,7 @@ from pipeline.training.labelled import Findings, Labelled, Reader
 from pipeline.training.options import TrainOptions
 from pipeline.training.split import Parts, Reading, set_apart, validation_chips
 from pipeline.training.values import Values, values_of
+from pipeline.watched_files import WatchedFiles
 from tiles.band_order import colours_of_bands
 from tiles.checksums.dataset import verify_blocks
 from tiles.sources import allow_sources
@@ -60,6 +61,7 @@ class TrainPlan:
         chips: Makes training chips.
         validation: Chips that are validated on.
         findings: What was found out while files were read.
+        watched: The files that are read of again and again.
     """
 
     options: TrainOptions
@@ -73,6 +75,7 @@ class TrainPlan:
     chips: ChipMaker
     validation: ValidationChips
     findings: Findings
+    watched: tuple[WatchedFiles, ...] = ()
 
     @property
     def band_names(self) -> tuple[str, ...]:
@@ -173,9 +176,10 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
             f"nothing that is validated on is {unseen}, so no figure will tell how well it is found"
         )
     recipe = _weighted(recipe, options, chips, len(said.classes.names))
+    watched = tuple(files for one in [*train, *val] for files in one.watched)
     return TrainPlan(
         options, row, recipe, said.classes, bands, gsd, reading.values, tuple(parts.rasters), chips,
-        validation, findings,
+        validation, findings, watched,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from models.card import Card, find_bundle
 from models.card_values import Scaling
 from pipeline.exits import show
 from pipeline.remote_errors import file_name
-from pipeline.training.data import data_marks, data_words
+from pipeline.training.data import CheckedChips, check_data, data_marks, data_words
 from pipeline.training.plan import TrainPlan
 from pipeline.training.watching import Teller
 
@@ -31,6 +31,7 @@ def run_training(plan: TrainPlan) -> Card:
     Raises:
         NoStartError: If it cannot begin as it was asked for.
         TrainingError: If the training fails, with advice; its best weights so far stay in the work folder.
+        RasterChangedError: If a raster was changed meanwhile.
     """
     from models.engines.quiet import import_tensorflow
 
@@ -85,7 +86,7 @@ def training_data(plan: TrainPlan, scaling: Scaling) -> TrainingData:
     looks = Looks().times(strength) if strength else UNCHANGED
     chips = {name: value for name, value in asdict(plan.options.chips).items() if name != "looks"}
     description = {**data_words(plan), **chips, **data_marks(plan)}
-    return TrainingData(plan.chips, plan.validation, scaling, looks, description)
+    return TrainingData(plan.chips, CheckedChips(plan), scaling, looks, description)
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def _write(plan: TrainPlan, made: _Made, trained: Trained) -> Card:
         answer_from(made.network, trained.measures["threshold"])
     if options.half:
         metrics |= _rounding_words(plan, made, fields)
+    check_data(plan)
     return replace_folder(
         Path(options.output),
         lambda staging: save_bundle(made.network, staging, half=options.half, metrics=metrics, **fields),

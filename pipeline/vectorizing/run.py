@@ -3,106 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 
-from pipeline import files
 from pipeline.dataflow import vectorize_arguments
 from pipeline.graph import make_polygons
 from pipeline.layout import RunFolder, quarantine_path
 from pipeline.left_out import LeftOut
+from pipeline.made import MadeBefore
 from pipeline.manifest import polygon_settings, polygons_entry, run_entry, write_manifest
 from pipeline.options import is_direct, runner_name
-from pipeline.polygon_plan import LabelledRaster, PolygonPlan
 from pipeline.publish import EndRun, Published, PublishRasters, clean_up, publish
 from pipeline.quarantine import left_out_features, write_places
-from pipeline.retries import GaveUpError, persistently
 from pipeline.run import run_job
-from pipeline.troubles import is_unreadable, one_line
+from pipeline.vectorizing.labels import RasterLabels, raster_sheets
 from pipeline.vectorizing.plan import VectorizePlan
-from tiles.checksums.dataset import verify_blocks
-from tiles.codes import CodedLabels
+from pipeline.vectorizing.watch import LabelWatch
 from tiles.georef import Georef
-from tiles.label_raster import LabelRaster
-from tiles.sources import allow_sources
-from tiles.stitch import NODATA
-from tiles.window import Window
 
 PACKAGES = ("terraseam", "apache-beam", "numpy", "rasterio", "shapely", "numba", "pyproj")
-
-
-@dataclass(frozen=True)
-class RasterSheet:
-    """A sheet of a label raster.
-
-    Attributes:
-        place: Raster, and row and column of the sheet.
-        window: Its pixels.
-    """
-
-    place: tuple[int, int, int]
-    window: Window
-    record: None = None
-    counts: None = None
-
-
-class RasterLabels:
-    """The label rasters of a plan; it pickles as their paths.
-
-    Args:
-        rasters: The rasters.
-        allowed: Patterns of servers that they may name.
-        verify: Whether checksums of blocks are compared.
-        folder: Where it is left that a raster cannot be read, of which nothing is known then; None to end the run.
-    """
-
-    def __init__(
-        self,
-        rasters: Sequence[LabelledRaster],
-        allowed: tuple[str, ...],
-        verify: bool = True,
-        folder: RunFolder | None = None,
-    ) -> None:
-        self._allowed, self._verify = allowed, verify
-        self._rasters = [LabelRaster(raster.path, raster.files) for raster in rasters]
-        self._folder = folder
-        self._failed: set[int] = set()
-
-    def read(self, sheet: RasterSheet, depth: int) -> CodedLabels:
-        """Labels of a sheet and of `depth` pixels around it; none where the raster cannot be read.
-
-        Raises:
-            RasterReadError: If it cannot be read, and the run ends with that.
-        """
-        allow_sources(self._allowed)
-        verify_blocks(self._verify)
-        window = sheet.window
-        around = Window(
-            window.row_off - depth,
-            window.col_off - depth,
-            window.height + 2 * depth,
-            window.width + 2 * depth,
-        )
-        number = sheet.place[0]
-        if number not in self._failed:
-            try:
-                return persistently(lambda: self._rasters[number].read(around), is_unreadable)[0]
-            except GaveUpError as given_up:
-                cause = given_up.__cause__ or given_up
-                if self._folder is None:
-                    raise cause from given_up
-                files.write_bytes(self._folder.failure(number), one_line(cause).encode())
-                self._failed.add(number)
-        return CodedLabels.plain(np.full(around.shape, NODATA, np.uint8))
-
-    def scores(self, sheet: RasterSheet) -> np.ndarray:
-        """Nothing is known of scores: 0 everywhere, uint8."""
-        return np.zeros(sheet.window.shape, np.uint8)
 
 
 def run_vectorize(plan: VectorizePlan) -> dict[str, Any] | None:
@@ -141,17 +64,11 @@ def build(
     )
     vectorized, joined = make_polygons(sheets, polygons, folder, source)
     end = EndRun(partial(end_vectorize, plan, started=started))
-    ended = publish(vectorized, joined, PublishRasters(polygons, folder), end)
+    again = RasterLabels(polygons.rasters, options.allow_sources, options.verify)
+    watch = LabelWatch(polygons, again, MadeBefore(folder.made, polygons), fail=kept is None)
+    ended = publish(vectorized, joined, PublishRasters(polygons, folder, watch=watch), end)
     if not is_direct(runner_name(plan.options.beam)):
         clean_up(ended, folder)
-
-
-def raster_sheets(raster: int, plan: PolygonPlan) -> Iterator[RasterSheet]:
-    """The sheets of a raster that are worked on."""
-    lattice = plan.lattice(raster)
-    return (
-        RasterSheet((raster, row, col), lattice.sheet_window(row, col)) for row, col in plan.sheets(raster)
-    )
 
 
 def end_vectorize(plan: VectorizePlan, published: Sequence[Published], started: float) -> None:

@@ -16,7 +16,7 @@ from rasterio.windows import Window as RasterioWindow
 from tiles.georef import Georef
 from tiles.inspect import crs_advice
 from tiles.open_files import close, keep_open
-from tiles.remote import open_raster
+from tiles.remote import all_files, open_raster
 from tiles.source import damaged
 from tiles.sources import SourcesError
 from tiles.truth.placing import footprint, place_polygons
@@ -48,6 +48,9 @@ class RasterTruth:
             those of nodata and those that the label raster does not reach.
         background: Label that is no thing and that chips are not drawn around; None where all are.
 
+    Attributes:
+        files: All files that GDAL reads for it.
+
     Raises:
         LabelRasterError: If the file cannot be read or has no place on the raster.
     """
@@ -63,6 +66,7 @@ class RasterTruth:
         self._sorted = np.asarray(self.values)[self._order]
         self._local = threading.local()
         self._places: list[np.ndarray] | None = None
+        self.files: tuple[str, ...] = ()
         try:
             self._dataset()
         except SourcesError as error:
@@ -153,7 +157,9 @@ class RasterTruth:
         if getattr(self._local, "dataset", None) is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                return keep_open(self, self._on_grid(open_raster(self.path, sharing=False)))
+                source = open_raster(self.path, sharing=False)
+                self.files = self.files or tuple(sorted(all_files(self.path, source)))
+                return keep_open(self, self._on_grid(source))
         return self._local.dataset
 
     def _on_grid(self, source: Any) -> Any:

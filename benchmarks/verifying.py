@@ -1,0 +1,86 @@
+"""What comparing the checksums of blocks costs: runs of `coast`, by turns with and without ``--no-verify``.
+
+    TERRASEAM_DATA=... python benchmarks/verifying.py [--size 4096] [--pairs 5]
+
+A square of NASA's Blue Marble, compressed by DEFLATE, is segmented anew each time, in a process of its own; the first pair
+warms caches and is left out. CPU seconds hardly depend on what else the machine does.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import rasterio
+from comparing import Result, Runs, compare, make_parser, settings_of
+from endtoend import Job, square
+from spawning import spent_by
+from telling import table
+
+GOAL = 0.03
+"""Share of a run that checksums may cost at most."""
+
+
+def main() -> None:
+    parser = make_parser(__doc__, "verifying")
+    parser.add_argument("--size", type=int, default=4096, help="side of the square, in pixels")
+    parser.add_argument("--pairs", type=int, default=5, help="pairs of runs that count")
+    arguments = parser.parse_args()
+    runs = Runs(__file__, sys.argv[1:], arguments.folder, settings_of(arguments, "pairs"))
+    names = [f"{number}-{how}" for number in range(arguments.pairs + 1) for how in order(number)]
+
+    def measured(name: str) -> Result:
+        number, how = name.split("-")
+        more = () if how == "verified" else ("--no-verify",)
+        with tempfile.TemporaryDirectory() as folder:
+            raster = deflated(square(arguments.size, Path(folder)), Path(folder) / "deflate.tif")
+            spent = spent_by(Job(raster, Path(folder), "coast", "1024", "2048").command(*more))
+        return {"pair": int(number), "how": how, **spent._asdict()}
+
+    compare(runs, arguments, names, measured, told)
+
+
+def order(number: int) -> tuple[str, str]:
+    """Which run of a pair comes first, by turns."""
+    return ("verified", "unverified") if number % 2 else ("unverified", "verified")
+
+
+def deflated(raster: Path, path: Path) -> Path:
+    """The raster as a tiled GeoTIFF of DEFLATE."""
+    with rasterio.open(raster) as dataset:
+        profile = {**dataset.profile, "driver": "GTiff", "compress": "deflate", "predictor": 2, "tiled": True}
+        profile |= {"blockxsize": 512, "blockysize": 512, "interleave": "pixel"}
+        profile.pop("photometric", None)
+        with rasterio.open(path, "w", **profile) as copy:
+            copy.write(dataset.read())
+    return path
+
+
+def told(results: Sequence[Result]) -> str:
+    """CPU seconds of each pair, and the median of what checksums cost."""
+    found = {
+        how: {one["pair"]: one["cpu_seconds"] for one in results if one["how"] == how} for how in order(0)
+    }
+    pairs = sorted(set(found["verified"]) & set(found["unverified"]) - {0})
+    rows = [
+        (
+            number,
+            f"{found['verified'][number]:.2f}",
+            f"{found['unverified'][number]:.2f}",
+            f"{found['verified'][number] - found['unverified'][number]:+.2f}",
+        )
+        for number in pairs
+    ]
+    costs = [found["verified"][number] - found["unverified"][number] for number in pairs]
+    if not costs:
+        return "no pair is whole"
+    cost, run = statistics.median(costs), statistics.median(found["unverified"][number] for number in pairs)
+    words = f"Median: {cost:+.2f} CPU s of {run:.2f}, {cost / run:.1%} (goal: at most {GOAL:.0%})."
+    return "\n\n".join([table(("pair", "verified: CPU s", "--no-verify: CPU s", "difference"), rows), words])
+
+
+if __name__ == "__main__":
+    main()
