@@ -10,11 +10,13 @@ from pathlib import Path
 import nets
 import numpy as np
 import pytest
+import servers
+from mosaics import mosaic
 from segment_cases import blocky, labels, manifest, segment
 
-from pipeline import retries
+from pipeline import files, retries
 from pipeline.fingerprint import look_at
-from pipeline.watched_files import WatchedFiles
+from pipeline.watched_files import MOST_PER_SHEET, WatchedFiles
 from tiles.source import RasterSource
 
 SHEETS = ("--sheet", "512", "--tile", "512")
@@ -113,6 +115,75 @@ def test_no_mixture_is_published_or_kept(scenes, bundle, tmp_path, while_read, n
     assert np.array_equal(labels(tmp_path / "out"), other_labels(first, bundle, tmp_path / "fresh"))
 
 
+def plain(number):
+    pixels = np.zeros((91, 70, 3), np.uint8)
+    pixels[..., number % 3] = 200
+    return pixels
+
+
+@pytest.fixture
+def patchwork(make_raster, tmp_path):
+    """A virtual raster of more files than are looked at after each sheet, and another file for one of them."""
+    parts = []
+    assert MOST_PER_SHEET < 11 * 10
+    for row in range(11):
+        for col in range(10):
+            part = make_raster(pixels=plain(row + col), name=f"parts/{row}-{col}.tif")
+            parts.append((part, (91 * row, 70 * col, 91, 70)))
+    other = make_raster(pixels=plain(2), name="other.tif")
+    for path in (*(part for part, _ in parts), other):
+        os.utime(path, (THEN, THEN))
+    return mosaic(tmp_path / "parts" / "scene.vrt", parts, (1001, 700)), parts[0][0], other
+
+
+@pytest.mark.parametrize("name", [SAME, "overwritten", "removed"])
+def test_a_raster_of_very_many_files_is_looked_at_once_all_is_read(
+    patchwork, bundle, tmp_path, while_read, name
+):
+    scene, part, other = patchwork
+    kept = shutil.copy2(part, tmp_path / "kept.tif")
+    while_read(2, lambda: CHANGES[name](part, other))
+    assert segment(scene, bundle, tmp_path / "out", *SHEETS) == 3
+    assert not manifest(tmp_path / "out")["rasters"][0]["published"]
+    assert "was changed or replaced" in manifest(tmp_path / "out")["rasters"][0]["sheets"][0]["failure"]
+    shutil.copy2(kept, part)
+    assert segment(scene, bundle, tmp_path / "out", *SHEETS) == 0
+    assert np.array_equal(labels(tmp_path / "out"), other_labels(scene, bundle, tmp_path / "fresh"))
+
+
+def test_a_raster_of_very_many_files_that_stays_as_it_is_is_published(
+    patchwork, bundle, tmp_path, while_read
+):
+    while_read(2, lambda: patchwork[1].chmod(0o640))
+    assert segment(patchwork[0], bundle, tmp_path / "out", *SHEETS) == 0
+    assert manifest(tmp_path / "out")["rasters"][0]["published"]
+
+
+def test_a_raster_that_changes_on_a_web_server_is_not_published(scenes, bundle, tmp_path, while_read):
+    scene, other = scenes
+    with servers.server(str(scene.parent)) as door:
+        address = f"{door.url}/scene.tif"
+        while_read(2, lambda: overwrite(scene, other))
+        assert segment(address, bundle, tmp_path / "out", *SHEETS) == 3
+        (raster,) = manifest(tmp_path / "out")["rasters"]
+        assert not raster["published"]
+        assert f"{address} or a file that is read with it was changed" in raster["sheets"][0]["failure"]
+        assert segment(address, bundle, tmp_path / "out", *SHEETS) == 0
+    assert np.array_equal(labels(tmp_path / "out"), other_labels(scene, bundle, tmp_path / "fresh"))
+
+
+@pytest.mark.parametrize("kind", [pytest.param("gs"), pytest.param("s3", marks=pytest.mark.slow)])
+def test_a_raster_that_changes_in_a_bucket_is_not_published(
+    scenes, bundle, tmp_path, while_read, monkeypatch, kind
+):
+    with servers.bucket(kind, monkeypatch) as bucket:
+        address = f"{bucket.root}/scene.tif"
+        files.write_bytes(address, scenes[0].read_bytes())
+        while_read(2, lambda: files.write_bytes(address, scenes[1].read_bytes()))
+        assert segment(address, bundle, tmp_path / "out", *SHEETS) == 3
+        assert not manifest(tmp_path / "out")["rasters"][0]["published"]
+
+
 def test_a_run_may_end_with_a_raster_that_changes(scenes, bundle, tmp_path, while_read, capsys):
     while_read(1, lambda: overwrite(*scenes))
     assert segment(scenes[0], bundle, tmp_path / "out", *SHEETS, "--on-error", "fail") == 1
@@ -170,12 +241,12 @@ def test_another_raster_of_the_same_size_and_time_is_segmented(scenes, bundle, t
 
 def test_files_are_told_apart_by_all_that_costs_nothing(tmp_path):
     scene, source = tmp_path / "scene.vrt", tmp_path / "source.tif"
-    files = (str(scene), str(source))
-    for path in files:
+    paths = (str(scene), str(source))
+    for path in paths:
         Path(path).write_bytes(b"pixels")
         os.utime(path, (THEN, THEN))
-    watched = WatchedFiles.now(files[0], files)
-    assert look_at(files[0], files) == watched.seen
+    watched = WatchedFiles.now(paths[0], paths)
+    assert look_at(paths[0], paths) == watched.seen
     state = watched.state
 
     assert not state().changed and not state().moved

@@ -12,6 +12,7 @@ import rasterio.shutil
 from damages import overwrite_block
 from evaluate_scenes import boxes, drawn, georef, moved, write_geojson, write_labels
 
+import pipeline.evaluation.measure
 from pipeline.cli import main
 
 NAMES = ("background", "roof")
@@ -201,3 +202,59 @@ def test_a_missing_result_of_a_run_leaves_that_raster_out(files, capsys):
 def test_what_names_nothing_is_refused(files, capsys):
     status, _, said = evaluate(capsys, files, "--images", str(files / "gone.tif"))
     assert status == 2 and "--images" in said and "gone.tif does not exist" in said
+
+
+def overwritten(path):
+    path.write_bytes(path.with_name("c" + path.suffix).read_bytes())
+
+
+def replaced(path):
+    shutil.copy2(path, path.with_name("new")).replace(path)
+
+
+@pytest.fixture
+def while_b_is_measured(monkeypatch):
+    """Let something happen when the second raster is measured."""
+
+    def happen(what):
+        original, seen = pipeline.evaluation.measure.measure_maps, []
+
+        def measuring(*arguments):
+            seen.append(arguments)
+            if len(seen) == 2:
+                what()
+            return original(*arguments)
+
+        monkeypatch.setattr(pipeline.evaluation.measure, "measure_maps", measuring)
+
+    return happen
+
+
+CHANGED = [
+    ("maps/b.tif", overwritten),
+    ("truth/b.tif", lambda path: path.unlink()),
+    ("images/b.tif", overwritten),
+    ("polygons/b.geojson", overwritten),
+    ("maps/b.tif", headless),
+]
+
+
+@pytest.mark.parametrize(("file", "harm"), CHANGED)
+def test_a_raster_of_which_a_file_changes_is_left_out(files, capsys, while_b_is_measured, file, harm):
+    more = {"truth": "polygons/*.geojson"} if file.startswith("polygons") else {}
+    while_b_is_measured(lambda: harm(files / file))
+    status, found, said = evaluate(capsys, files, "--classes", "roof", images="images/*.tif", **more)
+    assert status == 3
+    (left_out,) = found["left_out"]
+    reason = f"{files / file} or a file that is read with it was changed or replaced while it was measured; run the same"
+    assert left_out["id"] == "b" and left_out["reasons"][0].startswith(reason) and reason in said
+
+
+def test_a_file_that_may_have_been_replaced_is_told_of(files, capsys, while_b_is_measured):
+    while_b_is_measured(lambda: replaced(files / "truth" / "b.tif"))
+    status, found, said = evaluate(capsys, files)
+    assert status == 0 and len(found["rasters"]) == 3
+    assert (
+        "b.tif or a file that is read with it was replaced by one of the same size and time while it was"
+        in said
+    )

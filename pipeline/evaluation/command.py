@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from pipeline.evaluation.measure import Measured
     from pipeline.evaluation.plan import Evaluation
+    from pipeline.evaluation.subjects import Subject
 
 
 def run_evaluate(argv: Sequence[str]) -> int:
@@ -66,11 +68,14 @@ def _evaluate(options: EvaluateOptions) -> int:
     from pipeline.evaluation.figures import evaluation_json
     from pipeline.evaluation.plan import plan_evaluation
     from pipeline.evaluation.words import evaluation_words
+    from pipeline.watched_files import moved_notes
 
     plan = plan_evaluation(options)
     measured, unmeasured = _measured(plan, options)
     left_out = [*plan.left_out, *unmeasured]
-    notes = [*plan.notes, *_remarks(measured)]
+    watched = [files for one in measured for files in one.subject.watched]
+    moved = moved_notes(watched, "measured", "run the same command again")
+    notes = [*plan.notes, *_remarks(measured), *moved]
     result = evaluation_json(measured, plan.classes, options, notes, left_out)
     if options.picture is not None:
         _draw([one.picture for one in measured if one.picture is not None], options.picture)
@@ -94,7 +99,7 @@ def _measured(plan: Evaluation, options: EvaluateOptions) -> tuple[list[Measured
     measured, left_out = [], []
     for subject in plan.subjects:
         try:
-            measured.append(measure(subject, plan.classes, options, size))
+            measured.append(_measured_whole(subject, partial(measure, subject, plan.classes, options, size)))
         except UNUSABLE as error:
             left_out.append(subject.left_out(error))
             if options.on_error == "fail":
@@ -102,6 +107,24 @@ def _measured(plan: Evaluation, options: EvaluateOptions) -> tuple[list[Measured
     if not measured:
         raise EvaluateError(list(all_reasons([*plan.left_out, *left_out])))
     return measured, left_out
+
+
+def _measured_whole(subject: Subject, measure: Callable[[], Measured]) -> Measured:
+    """Measure a raster of which no file changes meanwhile.
+
+    Raises:
+        RasterChangedError: If one does.
+    """
+    from pipeline.watched_files import THEN_AGAIN, check_unchanged
+
+    check = partial(check_unchanged, subject.watched, "measured", THEN_AGAIN)
+    try:
+        found = measure()
+    except Exception:
+        check()  # A file that is being written to may not be readable.
+        raise
+    check()
+    return found
 
 
 def _picture_size(options: EvaluateOptions, rasters: int) -> int:

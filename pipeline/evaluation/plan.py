@@ -16,6 +16,7 @@ from pipeline.evaluation.subjects import Draft, Inputs, Subject, make_subjects, 
 from pipeline.left_out import LeftOut, all_reasons
 from pipeline.rasters import expand_files
 from pipeline.remote import prepare
+from pipeline.troubles import RasterChangedError
 from pipeline.units import count
 from tiles.checksums.dataset import verify_blocks
 from tiles.inspect import RasterError
@@ -27,7 +28,15 @@ from tiles.truth.pairs import outline_of
 from tiles.truth.vectors import PolygonFile, VectorError, is_vector, listed_reasons
 
 T = TypeVar("T")
-UNUSABLE = (EvaluateError, LabelRasterError, OSError, RasterError, RasterReadError, VectorError)
+UNUSABLE = (
+    EvaluateError,
+    LabelRasterError,
+    OSError,
+    RasterChangedError,
+    RasterError,
+    RasterReadError,
+    VectorError,
+)
 """What is raised where a raster or what belongs to it cannot be measured, while others can."""
 
 

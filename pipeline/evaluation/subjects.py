@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.errors import EvaluateError
@@ -11,8 +11,9 @@ from pipeline.evaluation.plane import plane_of
 from pipeline.evaluation.polygons import CLASS, read_file, with_property
 from pipeline.evaluation.predicted import Predicted
 from pipeline.left_out import LeftOut
+from pipeline.watched_files import WatchedFiles
 from tiles.georef import Georef
-from tiles.inspect import inspect_raster
+from tiles.inspect import RasterError, inspect_raster
 from tiles.measures.label_map import LabelMapFile
 from tiles.truth.pairs import overlapping
 from tiles.truth.vectors import PolygonFile, is_vector
@@ -29,6 +30,7 @@ class Subject:
         georef: Grid on which both are compared.
         in_pixels: Whether the grid is that of a raster.
         image: The raster itself; None where it was not given.
+        watched: All of these files.
     """
 
     predicted: Predicted
@@ -37,6 +39,7 @@ class Subject:
     georef: Georef
     in_pixels: bool
     image: str | None = None
+    watched: tuple[WatchedFiles, ...] = ()
 
     @property
     def name(self) -> str:
@@ -133,9 +136,11 @@ def make_subjects(inputs: Inputs) -> Draft:
         else:
             try:
                 of = {file: inputs.truth[file] for file in truth}
-                draft.subjects.append(_subject(one, labels[one.name], of, image, inputs.images))
-            except EvaluateError as error:
-                draft.left_out.append(LeftOut(one.path, error.reasons, grids[one.name], one.name))
+                subject = _subject(one, labels[one.name], of, image, inputs.images)
+                watched = tuple(map(_watched, (*one.files, *truth, *image)))
+                draft.subjects.append(replace(subject, watched=watched))
+            except (EvaluateError, RasterError) as error:
+                draft.left_out.append(LeftOut(one.path, reasons_of(error), grids[one.name], one.name))
     _tell_unpaired(inputs, draft, unused, idle)
     return draft
 
@@ -233,6 +238,15 @@ def _subject(
     if not (empty or _meet(one.name, georef, outlines)):
         raise EvaluateError([f"{', '.join(truth)} and {one.name} have no common area; check the CRS of both"])
     return Subject(one, labels, truth, georef, in_pixels=True, image=next(iter(image), None))
+
+
+def _watched(path: str) -> WatchedFiles:
+    """Look at a file and at what is read with it.
+
+    Raises:
+        RasterError: If it can no longer be read.
+    """
+    return WatchedFiles.now(path, (path,) if is_vector(path) else inspect_raster(path).files)
 
 
 def _meet(name: str, georef: Georef, outlines: Mapping[str, PolygonFile | None]) -> bool:
