@@ -1,12 +1,14 @@
 """Files that ask for far more memory than they have bytes are refused by what they say, before it is taken."""
 
 import json
+import os
 import tracemalloc
 import zipfile
 from pathlib import Path
 
 import h5py
 import keras
+import numpy as np
 import onnx
 import pytest
 from foreign_networks import Graph, request
@@ -15,6 +17,8 @@ from models.bundle import archive_of
 from models.importing.foreign import RefusedError
 from models.importing.importer import import_network
 from models.importing.keras_network import free_size, read_network
+from models.training.errors import TrainingError
+from models.training.state import Progress, load_best, save_state
 
 layers = keras.layers
 MOST = 400_000_000
@@ -168,3 +172,44 @@ def test_onnx_files_that_are_larger_than_they_can_be_are_not_read(tmp_path):
         file.truncate(5 * 10**9)
     with pytest.raises(RefusedError, match=r"has 5\.0 GB, and one ONNX file holds 2 GB at most"):
         import_network(request(tmp_path / "net.onnx", tmp_path / "bundle"))
+
+
+def deflated(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("v00000.npy", "w") as part:
+        np.lib.format.write_array_header_1_0(
+            part, {"descr": "<f4", "fortran_order": False, "shape": (150_000_000,)}
+        )
+        for _ in range(600):
+            part.write(bytes(1_000_000))
+    return "would unpack to 600 MB and has 0.6 MB"
+
+
+def claimed(path):
+    with zipfile.ZipFile(path, "w") as archive, archive.open("v00000.npy", "w") as part:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (10**6, 10**9)}
+        np.lib.format.write_array_header_1_0(part, header)
+    return r"v00000.npy would be of 1000000x1000000000 values and has \d+ bytes"
+
+
+def fifo(path):
+    os.mkfifo(path)
+    return "not a regular file"
+
+
+def empty(path):
+    path.touch()
+    return "File is not a zip file"
+
+
+@pytest.mark.parametrize("bomb", [deflated, claimed, fifo, empty])
+@pytest.mark.parametrize("name", ["state.npz", "best-00001.npz"])
+def test_files_of_a_training_that_unfold_are_refused_by_their_sizes(tmp_path, bomb, name):
+    if name != "state.npz":
+        save_state(tmp_path, {}, Progress(1, 1, 0.5, ({"loss": 1.0},)), [])
+    words = bomb(tmp_path / name)
+    before = resident()
+    with pytest.raises(
+        TrainingError, match=f"{name} is not the (state|weights) of a training .*{words}.*--restart"
+    ):
+        load_best(tmp_path, keras.Sequential([keras.Input((1,))]))
+    assert resident() - before < MOST

@@ -19,7 +19,7 @@ import numpy as np
 
 from models.card import Card, CardError
 from models.engines.profile import EngineError
-from models.engines.quiet import import_tensorflow
+from models.engines.quiet import import_openvino, import_tensorflow
 from models.engines.tensorflow import load_network
 
 OPSET = 18
@@ -56,10 +56,7 @@ def _variables(network: Any) -> list[Any]:
 
 
 def _to_openvino(run: Callable[[Any], Any], _: Sequence[Any], spec: Any, target: Path) -> None:
-    # OpenVINO's converter tells its makers what it converts, unless this cannot be imported.
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    import openvino  # type: ignore[import-untyped]
-
+    openvino = import_openvino()
     call = import_tensorflow().function(run, autograph=False).get_concrete_function(spec)
     # Unless they are named, whatever nothing reads becomes an output, too.
     model = openvino.convert_model(call, output=[made.name for made in call.outputs])

@@ -12,6 +12,7 @@ from models.card import Card, check_weights
 from models.engines.building import building
 from models.engines.conversion import Conversion, converted_network
 from models.engines.profile import EngineError, Profile
+from models.engines.quiet import import_openvino
 from models.engines.workplace import Workplace
 
 
@@ -31,7 +32,7 @@ class OpenvinoNetwork:
 
     def __init__(self, bundle: Path, card: Card, profile: Profile, workplace: Workplace) -> None:
         try:
-            import openvino  # type: ignore[import-untyped]
+            openvino = import_openvino()
         except ImportError as error:
             raise EngineError(
                 "OpenVINO is not installed here; install it with pip install 'terraseam[openvino]'"

@@ -1,4 +1,4 @@
-"""TensorFlow without what it tells of itself."""
+"""TensorFlow and OpenVINO without what they tell of themselves."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ def import_tensorflow() -> Any:
         import tensorflow as tf
 
     return tf
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO; it would tell its makers what it converts or fails at, unless what does so cannot be imported."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino  # type: ignore[import-untyped]
+
+    return openvino
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -131,14 +132,12 @@ def read_state(folder: Path) -> tuple[Mapping[str, Any], Progress, list[np.ndarr
     path = folder / STATE_FILE
     if not path.exists():
         return None
+    arrays = _read(path, "the state of a training")
     try:
-        if not path.is_file():
-            raise OSError("not a regular file")
-        with np.load(path, allow_pickle=False) as file:
-            told = json.loads(str(file["told"]))
-            progress = Progress(**{**told["progress"], "history": tuple(told["progress"]["history"])})
-            return told["marks"], progress, [file[name] for name in sorted(file.files) if name != "told"]
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        told = json.loads(str(arrays.pop("told")))
+        progress = Progress(**{**told["progress"], "history": tuple(told["progress"]["history"])})
+        return dict(told["marks"]), progress, [arrays[name] for name in sorted(arrays)]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TrainingError(
             f"{path} is not the state of a training ({error}); restart it (--restart)"
         ) from error
@@ -174,8 +173,8 @@ def load_best(folder: Path, network: keras.Model) -> int:
     if found is None or not found[1].best_epoch:
         raise TrainingError(f"{folder} holds no weights yet; train for one epoch at least")
     path = folder / BEST_FILE.format(epoch=found[1].best_epoch)
-    with np.load(path, allow_pickle=False) as file:
-        assign(network.weights, [file[name] for name in sorted(file.files)], path)
+    arrays = _read(path, "the weights of a training")
+    assign(network.weights, [arrays[name] for name in sorted(arrays)], path)
     return found[1].best_epoch
 
 
@@ -190,6 +189,44 @@ def tidy(folder: Path, best_epoch: int) -> None:
 
 def _array(variable: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(variable))
+
+
+def _read(path: Path, what: str) -> dict[str, np.ndarray]:
+    """Read the arrays of a file; they lie in it as they are, so that none is larger than the file.
+
+    Raises:
+        TrainingError: If it is no such file, or says that it holds more than its bytes; that is seen before any is read.
+    """
+    try:
+        if not path.is_file():
+            raise ValueError("not a regular file")
+        with zipfile.ZipFile(path) as archive:
+            _check_sizes(archive, path.stat().st_size)
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise TrainingError(f"{path} is not {what} ({error}); restart it (--restart)") from error
+
+
+def _check_sizes(archive: zipfile.ZipFile, room: int) -> None:
+    """Check that the arrays of a file take no more than its bytes, by its directory and by their own shapes."""
+    parts = archive.infolist()
+    taken = sum(part.file_size for part in parts)
+    if taken > room or any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise ValueError(f"it would unpack to {taken / 1e6:,.0f} MB and has {room / 1e6:,.1f} MB")
+    for part in parts:
+        with archive.open(part) as opened:
+            version = np.lib.format.read_magic(opened)
+            read = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            shape, _, dtype = read(opened)
+        if math.prod(shape) * dtype.itemsize > part.file_size:
+            raise ValueError(
+                f"{part.filename} would be of {'x'.join(map(str, shape))} values and has {part.file_size} bytes"
+            )
 
 
 def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
