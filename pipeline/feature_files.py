@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import zstandard
 
 from pipeline import files
+from pipeline.activity import ACTIVITY
 from pipeline.options import LONLAT
 from pipeline.polygon_plan import PolygonPlan
 from pipeline.tally import MOST_LISTED
@@ -162,6 +163,7 @@ def read_features(path: str) -> Iterator[Feature]:
             data = _read_exactly(stream, length)
             if not data:
                 raise EOFError(CUT)
+            ACTIVITY.add(0.0)  # Files with many features take long.
             yield unpack(data)
 
 

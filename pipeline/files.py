@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import orjson
 import zstandard
 
+from pipeline.activity import ACTIVITY
 from pipeline.disk_errors import writes_to
 from pipeline.signatures import without_secrets
 from tiles.inspect import is_local
@@ -113,7 +114,7 @@ def open_bytes(path: str) -> BinaryIO:
 
 def read_bytes(path: str) -> bytes:
     """Everything in a file."""
-    with open_bytes(path) as file:
+    with ACTIVITY.operation(), open_bytes(path) as file:
         return file.read()
 
 
@@ -150,12 +151,12 @@ def draft_of(target: Path) -> Path:
 def writing(path: str) -> Iterator[BinaryIO]:
     """A binary file that appears under `path` when the block ends without an error."""
     if not is_local(path):
-        with _remote().writing(path) as file:
+        with ACTIVITY.operation(), _remote().writing(path) as file:
             yield file
         return
     target = Path(path)
     draft = draft_of(target)
-    with writes_to(target.parent):
+    with ACTIVITY.operation(), writes_to(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with draft.open("wb") as file:

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 import psutil
 
+from pipeline.activity import ACTIVITY
 from tiles.lattice import Lattice
 from tiles.source import Chip
 
@@ -49,7 +50,8 @@ def infer_tiles(
     """
 
     def call(batch: tuple[Tile, ...]) -> Iterable[Answer]:
-        return ask(np.stack([chip.cut(lattice.read_window(*tile)) for tile in batch]))
+        with ACTIVITY.operation():
+            return ask(np.stack([chip.cut(lattice.read_window(*tile)) for tile in batch]))
 
     batches = _batches(iter(tiles), samples)
     waiting: deque[tuple[tuple[Tile, ...], Future[Iterable[Answer]]]] = deque()

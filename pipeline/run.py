@@ -9,6 +9,7 @@ import logging
 import re
 import tempfile
 import time
+import uuid
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipeline import files
 from pipeline.dataflow import segment_arguments
 from pipeline.disk_errors import size_of
-from pipeline.exits import AGAIN, FAILED, INTERRUPTED, fail, say_to_user
+from pipeline.exits import AGAIN, FAILED, INTERRUPTED, say_to_user
 from pipeline.graph import build
 from pipeline.interrupts import was_interrupted
 from pipeline.layout import RunFolder, beating, manifest_path, remove_left_behind
@@ -29,10 +30,11 @@ from pipeline.options import is_direct, runner_name
 from pipeline.plan import Plan
 from pipeline.progress import progress
 from pipeline.remote_errors import RemoteFileError
-from pipeline.runner import beam_pipeline, is_local_run, worker_processes, worker_watchdog
+from pipeline.runner import beam_pipeline, is_local_run, worker_processes
 from pipeline.runner_reasons import is_dataflow
 from pipeline.signatures import without_secrets
 from pipeline.units import format_bytes
+from pipeline.watchdog import Watchdog, WorkerFiles
 from tiles.inspect import is_local
 
 CONTINUE = f"what was inferred is kept: {AGAIN}"
@@ -116,16 +118,18 @@ def run_job(job: Job, build: Build, sheets: int = 0, *, hope: str) -> dict[str, 
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     folder = RunFolder.of(job.output, job.work_folder, here=is_direct(runner_name(job.beam)))
     log = worker_log(folder)
-    options, pipeline = make_pipeline(job, log)
+    worker_files = WorkerFiles(log, heartbeat_folder(log))
+    options, pipeline, workers = make_pipeline(job, worker_files)
     local = is_local_run(options)
-    workers = max(1, worker_processes(options))
-    build(pipeline, folder, workers=workers, started=time.time())
+    build(pipeline, folder, workers=max(1, workers), started=time.time())
     remove_left_behind(job.output, job.work_folder)
     if local:
         log.parent.mkdir(parents=True, exist_ok=True)
+    tell = partial(tell_end, hope=hope, log=log)
+    watchdog = Watchdog(hope, tell=tell, files=worker_files if workers else None)
     try:
         with (
-            worker_watchdog(partial(tell_death, hope=hope)),
+            watchdog.watching() if local else contextlib.nullcontext(),
             beating(folder),
             progress(folder, sheets, shown=local and sheets > 0),
         ):
@@ -161,8 +165,8 @@ def is_handed_over(options: PipelineOptions) -> bool:
     return bool(given.get("dry_run") or given.get("template_location"))
 
 
-def make_pipeline(job: Job, log: Path) -> tuple[PipelineOptions, beam.Pipeline]:
-    """Beam's options and an empty pipeline for them.
+def make_pipeline(job: Job, worker_files: WorkerFiles) -> tuple[PipelineOptions, beam.Pipeline, int]:
+    """Beam's options, an empty pipeline for them, and how many worker processes it has on this machine.
 
     Raises:
         BeamOptionError: If Beam cannot use them.
@@ -171,14 +175,15 @@ def make_pipeline(job: Job, log: Path) -> tuple[PipelineOptions, beam.Pipeline]:
     try:
         with contextlib.redirect_stderr(said):
             options = PipelineOptions(list(job.beam))
-            pipeline = beam_pipeline(options, log)
+            workers = worker_processes(options)
+            pipeline = beam_pipeline(options, worker_files.log, worker_files.heartbeats)
     except SystemExit as error:
         cause = said.getvalue().strip().rpartition("error: ")[2]
         raise BeamOptionError(f"Apache Beam cannot use its options: {cause}") from error
     except (ValueError, ImportError) as error:
         cause = " ".join(str(error).split())
         raise BeamOptionError(f"Apache Beam cannot use its options: {cause}") from error
-    return options, pipeline
+    return options, pipeline, workers
 
 
 def worker_log(folder: RunFolder) -> Path:
@@ -186,6 +191,15 @@ def worker_log(folder: RunFolder) -> Path:
     if is_local(folder.path):
         return Path(folder.path) / "workers.log"
     return Path(tempfile.gettempdir()) / f"terraseam-{folder.path.rpartition('/')[2]}-workers.log"
+
+
+def heartbeat_folder(log: Path) -> Path:
+    """Return where worker processes leave their heartbeats: on a disk of this machine, since others may hang."""
+    try:
+        parent = Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        parent = log.parent
+    return parent / f"terraseam-{uuid.uuid4().hex}"
 
 
 def hide_secrets(log: Path) -> None:
@@ -197,20 +211,25 @@ def hide_secrets(log: Path) -> None:
             log.write_text(hidden)
 
 
-def tell_death(cause: str, hope: str = CONTINUE) -> int:
-    """Tell the user that a worker process has ended in the middle of its work; this one is about to end, too.
+def tell_end(sentence: str, hope: str, log: Path) -> int:
+    """Tell the user that a run ends with this process, for the sake of a worker process that is lost.
 
     Args:
-        cause: What is known of the cause.
+        sentence: What has become of it.
         hope: What is said of the same command.
+        log: What workers have said.
 
     Returns:
         The exit status: workers also die of a run that was interrupted.
     """
     release_all()
-    if was_interrupted():
-        return fail(f"interrupted; {AGAIN}", INTERRUPTED)
-    return fail(f"a worker process died ({cause.rstrip('.')}); {hope}", FAILED)
+    hide_secrets(log)
+    words, status = (
+        (f"interrupted; {AGAIN}", INTERRUPTED) if was_interrupted() else (f"{sentence}; {hope}", FAILED)
+    )
+    with contextlib.suppress(OSError):  # The terminal may be closed.
+        say_to_user(words)
+    return status
 
 
 def root_cause(error: BaseException) -> tuple[str, str]:

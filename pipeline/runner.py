@@ -1,19 +1,13 @@
-"""The local runner, the same on every machine, and an end for runs whose worker process dies."""
+"""The local runner, the same on every machine."""
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
-import os
 import shlex
 import sys
-import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
-import psutil
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner
@@ -21,9 +15,12 @@ from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.transforms import environments
 
 from pipeline.options import is_direct
+from pipeline.watchdog import PACE
 
 
-def beam_pipeline(options: PipelineOptions, worker_log: Path) -> beam.Pipeline:
+def beam_pipeline(
+    options: PipelineOptions, worker_log: Path, heartbeats: Path | None = None
+) -> beam.Pipeline:
     """A pipeline for Beam's options.
 
     ``DirectRunner``, also when no runner is named, is Beam's FnApiRunner built here: Beam's own
@@ -33,11 +30,12 @@ def beam_pipeline(options: PipelineOptions, worker_log: Path) -> beam.Pipeline:
         options: Beam's options.
         worker_log: Where worker processes of the local runner write what they say; its folder must exist when
             the pipeline runs.
+        heartbeats: Where they leave their heartbeats; None for nowhere.
     """
     options.view_as(SetupOptions).save_main_session = False
     if not is_local_run(options):
         return beam.Pipeline(options=options)
-    return beam.Pipeline(runner=local_runner(options, worker_log), options=options)
+    return beam.Pipeline(runner=local_runner(options, worker_log, heartbeats), options=options)
 
 
 def is_local_run(options: PipelineOptions) -> bool:
@@ -60,16 +58,17 @@ def worker_processes(options: PipelineOptions) -> int:
     return workers if workers > 1 or direct.direct_running_mode == "multi_processing" else 0
 
 
-def local_runner(options: PipelineOptions, worker_log: Path) -> fn_runner.FnApiRunner:
+def local_runner(
+    options: PipelineOptions, worker_log: Path, heartbeats: Path | None
+) -> fn_runner.FnApiRunner:
     """Beam's FnApiRunner; worker processes get the pipeline's options through the provision info."""
     environment = None
     if worker_processes(options):
         # The runner's own mode for processes has no say in where they write, and lets a terminal's Ctrl-C, or its end,
         # end them before the driver can say so; this environment is the same but for that.
         options.view_as(DirectOptions).direct_running_mode = "in_memory"
-        program = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
         environment = environments.SubprocessSDKEnvironment.from_command_string(
-            f"trap '' INT HUP; exec {program} 2>>{shlex.quote(str(worker_log))}"
+            worker_command(worker_log, heartbeats)
         )
     packed = JobServiceHandle.encode_pipeline_options(options.get_all_options())
     info = beam_provision_api_pb2.ProvisionInfo(pipeline_options=packed)
@@ -78,30 +77,14 @@ def local_runner(options: PipelineOptions, worker_log: Path) -> fn_runner.FnApiR
     )
 
 
-@contextlib.contextmanager
-def worker_watchdog(tell: Callable[[str], int]) -> Iterator[None]:
-    """End this process when a worker process dies; the runner would wait for its answer for ever.
+def worker_command(log: Path, heartbeats: Path | None) -> str:
+    """Return the command of a shell that becomes a worker process.
 
-    No exception can do it: the runner's own clean-up waits for the dead worker, too.
-
-    Args:
-        tell: Tells the user, and returns the exit status; it gets what is known of the cause.
+    Its heartbeat is there before it, so that one that is stopped at once is missed, too.
     """
-
-    def on_thread_error(args: Any) -> None:
-        if args.thread is None or args.thread.name != "run_worker":
-            threading.__excepthook__(args)
-            return
-        status = tell(str(args.exc_value))
-        for child in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                child.kill()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-
-    hook, threading.excepthook = threading.excepthook, on_thread_error
-    try:
-        yield
-    finally:
-        threading.excepthook = hook
+    program = f"exec {shlex.quote(sys.executable)} -m pipeline.sdk_worker_main"
+    errors = f"2>>{shlex.quote(str(log))}"
+    if heartbeats is None:
+        return f"trap '' INT HUP; {program} {errors}"
+    folder = shlex.quote(str(heartbeats))
+    return f"trap '' INT HUP; true 2>/dev/null >{folder}/$$; {program} {folder} {PACE.beat} {errors}"

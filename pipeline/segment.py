@@ -22,6 +22,7 @@ from apache_beam.transforms.window import GlobalWindows
 
 from models.engines.profile import Profile, execution_profile
 from pipeline import files
+from pipeline.activity import ACTIVITY
 from pipeline.ahead import Ahead, OneEach
 from pipeline.inference import ReadSheet, SheetInference
 from pipeline.keys import plan_recipe, sheet_key
@@ -183,7 +184,7 @@ class SegmentSheets(beam.DoFn):
 
     def _read(self, element: Sheet, clock: Clock) -> Chip:
         def read() -> Chip:
-            with clock.time("read"):
+            with clock.time("read"), ACTIVITY.operation():
                 try:
                     return self._source(element[0]).read(self._read_window(element))
                 except RasterReadError:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from places import ROOT
@@ -12,7 +13,7 @@ from places import ROOT
 from pipeline.cli import _ended
 from pipeline.exits import FAILED, INTERRUPTED
 from pipeline.interrupts import SIGNALS, listening, was_interrupted
-from pipeline.run import tell_death
+from pipeline.run import CONTINUE, tell_end
 
 
 class Finalized:
@@ -53,12 +54,13 @@ def test_an_interruption_is_remembered_where_others_turn_it_into_an_error():
         assert not was_interrupted()
 
 
-def test_a_worker_that_dies_of_an_interruption_is_none_that_died_alone(capsys):
+def test_a_worker_that_dies_of_an_interruption_is_none_that_died_alone(capsys, tmp_path):
+    tell = partial(tell_end, "a worker process died (exit code 1)", CONTINUE, tmp_path / "log")
     with listening():
-        assert tell_death("exit code 1.") == FAILED
+        assert tell() == FAILED
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
-        assert tell_death("exit code 1") == INTERRUPTED
+        assert tell() == INTERRUPTED
     alone, interrupted = capsys.readouterr().err.splitlines()
     assert "a worker process died (exit code 1); what was inferred is kept" in alone
     assert interrupted == "terraseam: interrupted; run the same command again to continue"

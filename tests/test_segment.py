@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import nets
@@ -31,6 +33,7 @@ from segment_cases import (
     segment,
 )
 
+from pipeline.activity import ACTIVITY
 from pipeline.cli import main
 
 
@@ -77,6 +80,17 @@ def test_one_command_makes_labels_polygons_and_a_manifest(scene, bundle, tmp_pat
     assert record["profiles"][0]["threads"] == 1 and record["tiling"]["exact"]
     assert sorted(p.name for p in out.iterdir()) == [".done", ".work", "history", "manifest.json", "scene"]
     assert sorted(p.name for p in (out / "scene").iterdir()) == sorted(RESULTS)
+
+
+def test_what_a_run_reads_infers_and_writes_is_seen_while_it_goes_on(scene, bundle, tmp_path, monkeypatch):
+    add, threads = ACTIVITY.add, []
+    monkeypatch.setattr(
+        ACTIVITY, "add", lambda seconds: add(threads.append(threading.current_thread().name) or seconds)
+    )
+    assert segment(scene, bundle, tmp_path / "out", "--sheet", "512") == 0
+    counts = Counter(name.partition("_")[0] for name in threads)
+    assert counts["read"] == 6 and counts["infer"] == manifest(tmp_path / "out")["counts"]["tiles_inferred"]
+    assert counts["ahead"] >= 6
 
 
 def test_polygons_equal_one_pass_over_the_label_map(scene, bundle, tmp_path):
@@ -379,7 +393,8 @@ def test_a_killed_worker_process_ends_the_run_instead_of_hanging(long_scene, bun
     workers[-1].kill()
     _, error = run.communicate(timeout=120)
     assert run.returncode == 1
-    assert "a worker process died" in error and "run the same command again to continue" in error
+    assert error.startswith("terraseam: a worker process died (it was ended by SIGKILL")
+    assert error.endswith("run the same command again to continue\n") and error.count("\n") == 1
     assert not list((tmp_path / "out").glob(".lock*"))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from train_cases import card_of, said, write_outlines
+from train_cases import card_of, planned, said, write_outlines
 from train_town import SIDE, make_town, words
 
 import pipeline.training.run
@@ -18,7 +18,10 @@ from models.card_values import Scaling
 from models.training.batches import Batches, TrainingData
 from models.training.making import new_network
 from models.training.recipe import Recipe
+from models.training.watch import EpochBegan, StepDone
 from models.zoo import find
+from pipeline import watchdog
+from pipeline.activity import ACTIVITY
 from pipeline.cli import main
 from pipeline.training.watching import Teller
 
@@ -72,6 +75,27 @@ def interrupt_at(monkeypatch, epoch: int, step: int) -> None:
                 raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline.training.run, "Teller", Stopped)
+
+
+def test_chips_and_steps_are_seen_while_a_training_goes_on(site):
+    plan = planned(site)
+    teller = Teller(plan.validation, plan.classes.infos(), site, 0, 1)
+    teller.epoch_began(EpochBegan(1, 1, 9, frozen=False))
+    step = StepDone(1, 1, 9, 0.5, 0.1, 60.0)
+    for action in (lambda: plan.chips([0, 1]), lambda: plan.validation.chip(0), lambda: teller.step(step)):
+        before = ACTIVITY.finished
+        action()
+        assert ACTIVITY.finished == before + 1
+
+
+@pytest.mark.slow
+def test_a_training_that_waits_for_its_first_step_says_so(site, monkeypatch, capsys):
+    monkeypatch.setattr(watchdog, "PACE", watchdog.Pace(look=0.05, stalled=0.2))
+    monkeypatch.setattr(ACTIVITY, "longest", 0.0)
+    assert main(["train", *words(site, "--epochs", "1", "--steps", "1", "--pictures", "0")]) == 0
+    said = capsys.readouterr().err
+    assert "terraseam: no chip or step was finished for" in said
+    assert "Ctrl-C ends it (the same command goes on from the last whole epoch)" in said
 
 
 def test_an_interrupted_command_ends_with_the_same_network(site, whole, monkeypatch, capsys):

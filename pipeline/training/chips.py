@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from models.instances import ChipInstance
+from pipeline.activity import ACTIVITY
 from pipeline.training.values import Values
 from tiles.truth.borders import border_weights
 from tiles.truth.polygons import PolygonTruth
@@ -55,7 +56,8 @@ class ChipMaker:
         from models.detection.truth import pad_truth
         from models.training.batches import ChipBatch
 
-        made = [self._chip(number) for number in numbers]
+        with ACTIVITY.operation():
+            made = [self._chip(number) for number in numbers]
         pixels = self.values.to_bytes(np.stack([pixels for pixels, *_ in made]))
         if self.instances:
             return ChipBatch(pixels, truth=pad_truth([things for *_, things in made], MOST_THINGS))
@@ -154,7 +156,8 @@ class ValidationChips:
     def chip(self, number: int) -> tuple[np.ndarray, np.ndarray, list[ChipInstance]]:
         """Pixels of 0 to 255, labels and, where wanted, things of one chip."""
         site, view = self.views[number]
-        chip = self.scenes[site].chip(view)
+        with ACTIVITY.operation():
+            chip = self.scenes[site].chip(view)
         labels = middle_alone(chip.labels, self.margin)
         things = things_of(self.scenes[site].truth, view, labels) if self.instances else []
         return self.values.to_bytes(chip.pixels), labels, things

@@ -18,11 +18,15 @@ from pipeline.remote_errors import file_name
 from pipeline.training.data import CheckedChips, check_data, data_marks, data_words
 from pipeline.training.plan import TrainPlan
 from pipeline.training.watching import Teller
+from pipeline.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from models.training.batches import TrainingData
     from models.training.fit import Trained
     from models.training.learner import Task
+
+GOES_ON = "the same command goes on from the last whole epoch"
+"""What is said of the same command where a training waits for something."""
 
 
 def run_training(plan: TrainPlan) -> Card:
@@ -36,7 +40,7 @@ def run_training(plan: TrainPlan) -> Card:
     from models.engines.quiet import import_tensorflow
 
     import_tensorflow()
-    with warnings.catch_warnings():
+    with Watchdog(GOES_ON, "chip or step").watching(), warnings.catch_warnings():
         # Keras wonders about bands that are not three.
         warnings.simplefilter("ignore", UserWarning)
         return _train(plan)

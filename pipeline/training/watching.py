@@ -12,6 +12,7 @@ import numpy as np
 from models.card_values import ClassInfo
 from models.training.watch import EpochBegan, EpochDone, Predict, StepDone, Watcher
 from pipeline import terminal
+from pipeline.activity import ACTIVITY
 from pipeline.exits import show
 from pipeline.training.chips import ValidationChips
 from pipeline.units import format_time
@@ -49,7 +50,7 @@ class Teller(Watcher):
         }
         count = min(pictures, len(validation.views))
         self._drawn = np.linspace(0, len(validation.views) - 1, count).round().astype(int).tolist()
-        self._began = self._told = time.monotonic()
+        self._began = self._told = self._stepped = time.monotonic()
 
     def resumed(self, epochs_done: int) -> None:
         """Say from where a training that was interrupted goes on."""
@@ -57,10 +58,12 @@ class Teller(Watcher):
 
     def epoch_began(self, began: EpochBegan) -> None:  # noqa: ARG002
         """Remember when."""
-        self._began = time.monotonic()
+        self._began = self._stepped = time.monotonic()
 
     def step(self, done: StepDone) -> None:
-        """Show on a terminal how far the epoch is."""
+        """Count a step, and show on a terminal how far the epoch is."""
+        stepped, self._stepped = self._stepped, time.monotonic()
+        ACTIVITY.add(self._stepped - stepped)
         if terminal.watched() and time.monotonic() - self._told >= terminal.PERIOD:
             self._told = time.monotonic()
             line = f"epoch {done.epoch} of {self._epochs}: step {done.step} of {done.steps}, loss {done.loss:.4f}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline import files
+from pipeline.activity import ACTIVITY
 from pipeline.layout import RunFolder
 from pipeline.polygon_plan import LabelledRaster, PolygonPlan
 from pipeline.retries import GaveUpError, persistently
@@ -83,7 +84,8 @@ class RasterLabels:
         number = sheet.place[0]
         if number not in self._failed:
             try:
-                return persistently(lambda: self._rasters[number].read(around), is_unreadable)[0]
+                with ACTIVITY.operation():
+                    return persistently(lambda: self._rasters[number].read(around), is_unreadable)[0]
             except GaveUpError as given_up:
                 cause = given_up.__cause__ or given_up
                 if self._folder is None:
