@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import ColorInterp
 
 from models.card import Card, CardError, find_bundle
 from models.importing.writing import check_target
@@ -17,6 +17,7 @@ from models.zoo import Row
 from pipeline.errors import TrainError
 from pipeline.reasons import folder_reason
 from pipeline.training.classes import Classes
+from pipeline.training.label_values import value_notes, value_reasons
 from pipeline.training.labelled import Findings, Labelled
 from pipeline.training.options import TrainOptions, Truths
 from pipeline.units import count, format_gsd, listed
@@ -31,10 +32,6 @@ FAR = 4.0
 """Factor between the GSD of a raster and that of the chips from which the user is warned."""
 FARTHEST = 16.0
 """Factor from which it cannot be meant."""
-SEEN = 1024
-"""Side of the reduced picture of a label raster whose values are looked at, in pixels."""
-TOLD = 8
-"""Values and names that are told, at most."""
 
 
 def file_reasons(options: TrainOptions) -> list[str]:
@@ -167,15 +164,12 @@ def class_reasons(
     classes: Classes, train: Sequence[Labelled], findings: Findings, options: TrainOptions
 ) -> list[str]:
     """Classes that were named and do not occur."""
+    if not isinstance(train[0].truth, PolygonTruth):
+        return value_reasons(classes, _pixels(train))
     counts = np.sum([one.truth.counts() for one in train], axis=0)
     missing = [name for name in classes.things if not counts[classes.names.index(name)]]
     if not missing:
         return []
-    if not isinstance(train[0].truth, PolygonTruth):
-        values = ", ".join(f"{classes.values[classes.names.index(name)]} ({name})" for name in missing)
-        return [
-            f"no pixel of a label raster has the value {values}; they hold {_values_held(train)}: see --label-values"
-        ]
     if options.truths.class_property is None:
         return [f"no label of {', '.join(missing)} lies on any of the rasters that are trained on"]
     others = [name for name, _ in findings.others.most_common(5)]
@@ -183,38 +177,17 @@ def class_reasons(
     return [f"no polygon of {', '.join(missing)} lies on any of the rasters that are trained on{hint}"]
 
 
-def _values_held(labelled: Sequence[Labelled]) -> str:
-    """What values label rasters hold, as far as a reduced picture of each shows them."""
-    held = {value for one in labelled for value in _value_shares([one])}
-    return listed((f"{value:g}" for value in sorted(held)), TOLD)
+def _pixels(labelled: Sequence[Labelled]) -> Counter[float]:
+    """How many pixels all label rasters together have of each value."""
+    return sum((Counter(one.values) for one in labelled), Counter())
 
 
-def _value_shares(labelled: Sequence[Labelled]) -> dict[float, float]:
-    """Share of each value among the known pixels of label rasters, in a reduced picture of each."""
-    pixels: Counter[float] = Counter()
-    for one in labelled:
-        if isinstance(one.truth, RasterTruth):
-            with open_raster(one.truth.path) as dataset:
-                shape = tuple(min(SEEN, size) for size in dataset.shape)
-                scale = dataset.height * dataset.width / (shape[0] * shape[1])
-                read = dataset.read(1, out_shape=shape, resampling=Resampling.nearest)
-                known = dataset.read_masks(1, out_shape=shape, resampling=Resampling.nearest) > 0
-            values, counts = np.unique(read[known], return_counts=True)
-            pixels.update(dict(zip(values.tolist(), (counts * scale).tolist(), strict=True)))
-    total = sum(pixels.values())
-    return {value: number / total for value, number in pixels.items()}
-
-
-def value_notes(classes: Classes, labelled: Sequence[Labelled]) -> list[str]:
-    """Values of label rasters that no class has."""
-    shares = _value_shares(labelled)
-    strange = sorted((share, value) for value, share in shares.items() if value not in classes.values)[::-1]
-    if not strange:
+def label_value_notes(classes: Classes, labelled: Sequence[Labelled]) -> list[str]:
+    """What the values of label rasters should make the user look at; nothing of polygons."""
+    if not isinstance(labelled[0].truth, RasterTruth):
         return []
-    told = listed((f"{value:g} ({100 * share:.1f} %)" for share, value in strange), TOLD)
-    return [
-        f"label rasters hold values of no class, which are ignored: {told}; see --classes and --label-values"
-    ]
+    seen = np.sum([one.truth.counts() for one in labelled], axis=0)
+    return value_notes(classes, _pixels(labelled), seen)
 
 
 def picture_reasons(labelled: Sequence[Labelled]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from pipeline.left_out import all_reasons
 from pipeline.rasters import VECTORS, expand, expand_files, label_files, raster_ids
 from pipeline.remote_errors import file_name
 from pipeline.training.classes import Classes, classes_of_polygons, classes_of_rasters
+from pipeline.training.label_values import count_values
 from pipeline.training.options import Truths
 from pipeline.units import count, listed
 from pipeline.watched_files import WatchedFiles
@@ -50,6 +51,7 @@ class Labelled:
         truth: What is true of it.
         area: Where that can be trusted; None for everywhere.
         watched: The files that pixels and labels are read of again and again.
+        values: How many pixels a label raster has of each value; nothing of polygons.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Labelled:
     truth: PolygonTruth | RasterTruth
     area: Area | None = None
     watched: tuple[WatchedFiles, ...] = ()
+    values: Mapping[float, int] = field(default_factory=dict)
 
     @cached_property
     def things(self) -> np.ndarray:
@@ -212,7 +215,8 @@ class Reader:
             watched = [(info.path, info.files)]
             watched += [(truth.path, truth.files)] if isinstance(truth, RasterTruth) else []
             seen = tuple(WatchedFiles.now(*one) for one in watched)
-            return Labelled(name, info, info.georef.gsd(), truth, self._area_of(info, aoi), seen)
+            values = count_values(truth.path, truth.values) if isinstance(truth, RasterTruth) else {}
+            return Labelled(name, info, info.georef.gsd(), truth, self._area_of(info, aoi), seen, values)
 
         return self._tried(info.path, read)
 

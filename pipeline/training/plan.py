@@ -18,13 +18,13 @@ from pipeline.training.checks import (
     gsd_notes,
     gsd_reasons,
     instance_reasons,
+    label_value_notes,
     left_out_notes,
     overlap_notes,
     picture_reasons,
     recipe_reasons,
     same_bands,
     twice_reasons,
-    value_notes,
 )
 from pipeline.training.chips import ChipMaker, ValidationChips, middle_alone, things_of
 from pipeline.training.classes import Classes
@@ -161,7 +161,7 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
     findings.notes += [
         *gsd_notes(gsd, parts.rasters),
         *overlap_notes(train, val),
-        *value_notes(said.classes, [*train, *val]),
+        *label_value_notes(said.classes, [*train, *val]),
     ]
     chips = _chip_maker(said, parts, gsd, reading)
     validation = validation_chips(parts.validation, gsd, row.stride, options.chips.chip, reading)

@@ -1,0 +1,128 @@
+"""What values label rasters hold, counted pixel by pixel, and what follows from that."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window as RasterioWindow
+
+from pipeline.training.classes import Classes
+from pipeline.units import count, listed
+from tiles.remote import open_raster
+from tiles.source import damaged
+from tiles.window import Window
+
+SIDE = 2048
+"""Side of the squares in which label rasters are read, in pixels."""
+MOST_VALUES = 1 << 16
+"""Different values of a raster that are remembered; of more, the most frequent."""
+MOSTLY = 0.5
+"""Share of pixels without a class from which the user is warned."""
+TOLD = 8
+"""Values that are told, at most."""
+
+
+def count_values(path: str, wanted: Sequence[int]) -> Counter[float]:
+    """Count the pixels of each value of a label raster that are neither nodata nor masked.
+
+    Args:
+        path: The raster; its first band is read.
+        wanted: Values that are remembered, however rare they are.
+
+    Raises:
+        RasterReadError: If it cannot be read.
+    """
+    found: Counter[float] = Counter()
+    with open_raster(path) as dataset:
+        for window in _squares(dataset.height, dataset.width):
+            where = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+            try:
+                read = dataset.read(1, window=where)
+                known = dataset.read_masks(1, window=where) > 0
+            except rasterio.errors.RasterioError as error:
+                raise damaged(path, window, error) from error
+            found.update(_counted(read[known]))
+            if len(found) > MOST_VALUES:
+                kept: dict[float, int] = dict(found.most_common(MOST_VALUES // 2))
+                kept |= {value: found[value] for value in wanted if value in found}
+                found = Counter(kept)
+    return found
+
+
+def _squares(height: int, width: int) -> Iterator[Window]:
+    for row in range(0, height, SIDE):
+        for col in range(0, width, SIDE):
+            yield Window(row, col, min(SIDE, height - row), min(SIDE, width - col))
+
+
+def _counted(values: np.ndarray) -> dict[float, int]:
+    """Count each of some values; whole numbers of a small range without sorting them."""
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+    if not values.size:
+        return {}
+    low = int(values.min()) if values.dtype.kind in "iu" else 0
+    if values.dtype.kind in "iu" and int(values.max()) - low < MOST_VALUES:
+        first = 0 if values.dtype == np.uint8 else low
+        counts = np.bincount(values if values.dtype == np.uint8 else values.astype(np.int64) - low)
+        return {first + int(one): int(counts[one]) for one in np.flatnonzero(counts)}
+    found, numbers = np.unique(values, return_counts=True)
+    return dict(zip(found.tolist(), numbers.tolist(), strict=True))
+
+
+def value_reasons(classes: Classes, pixels: Mapping[float, int]) -> list[str]:
+    """Say why nothing can be learned from label rasters.
+
+    Args:
+        classes: The classes.
+        pixels: How many pixels all of them together have of each value.
+    """
+    held = listed((f"{value:g}" for value in sorted(pixels)), TOLD) or "nodata alone"
+    known = {name: pixels.get(value, 0) for name, value in zip(classes.names, classes.values, strict=True)}
+    missing = [name for name in classes.things if not known[name]]
+    if missing:
+        values = ", ".join(f"{classes.values[classes.names.index(name)]} ({name})" for name in missing)
+        return [f"no pixel of a label raster has the value {values}; they hold {held}: see --label-values"]
+    present = [name for name, number in known.items() if number]
+    if len(present) == 1:
+        return [
+            f"every pixel of label rasters that has a class is {present[0]}, so there is nothing to tell apart; they hold "
+            f"{held}: see --label-values"
+        ]
+    return []
+
+
+def value_notes(classes: Classes, pixels: Mapping[float, int], seen: np.ndarray) -> list[str]:
+    """Say which values of label rasters teach nothing, and which are hardly there.
+
+    Args:
+        classes: The classes.
+        pixels: As in `value_reasons`.
+        seen: How many places are known of each class, by which chips are drawn.
+    """
+    total = sum(pixels.values())
+    strange = sorted((number, value) for value, number in pixels.items() if value not in classes.values)[::-1]
+    notes = []
+    if strange:
+        told = listed((f"{value:g} ({_percent(number / total)})" for number, value in strange), TOLD)
+        share = sum(number for number, _ in strange) / total
+        most = f"{_percent(share)} of their pixels teach nothing: " if share > MOSTLY else ""
+        notes.append(
+            f"label rasters hold values of no class, which are ignored: {most}{told}; see --classes and --label-values"
+        )
+    rare = [
+        f"{name} ({count(pixels.get(value, 0), 'pixel')})"
+        for label, (name, value) in enumerate(zip(classes.names, classes.values, strict=True))
+        if label != classes.background and not seen[label]
+    ]
+    if rare:
+        notes.append(f"chips are not drawn around {', '.join(rare)}, which is too rare on label rasters")
+    return notes
+
+
+def _percent(share: float) -> str:
+    """A share of pixels in percent, of which the smallest are no zero."""
+    return f"{100 * share:.1f} %" if share >= 0.0005 else f"{100 * share:.2g} %"
