@@ -47,18 +47,19 @@ def expand(arguments: Iterable[str]) -> Expanded:
     """Raster paths of arguments that are paths, directories or globs."""
     paths: dict[str, str] = {}
     problems: list[str] = []
-    unread: list[LeftOut] = []
+    unread: dict[str, LeftOut] = {}
     for argument in arguments:
         try:
             for path in _expand_one(argument):
                 paths.setdefault(unsigned(_absolute(path)), path)
         except UnreadError as error:
-            unread.append(LeftOut(argument, (str(error),)))
+            unread.setdefault(unsigned(_absolute(argument)), LeftOut(argument, (str(error),)))
         except RasterError as error:
             problems.append(str(error))
         except OSError as error:
             problems.append(f"{argument} cannot be looked at: {error.strerror}")
-    return Expanded(list(paths.values()), problems, unread)
+    found = list(paths.values())
+    return Expanded(found, problems, [one for path, one in unread.items() if path not in paths])
 
 
 def _expand_one(argument: str) -> list[str]:
@@ -66,7 +67,7 @@ def _expand_one(argument: str) -> list[str]:
         return expand_remote(argument)
     path = Path(argument)
     if path.is_dir():
-        found = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+        found = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.is_dir())
         if not found:
             raise RasterError(f"{argument} is a directory without rasters ({', '.join(sorted(SUFFIXES))})")
         return found
@@ -75,7 +76,7 @@ def _expand_one(argument: str) -> list[str]:
     if not glob.has_magic(argument):
         raise RasterError(f"{argument} does not exist")
     matches = glob.glob(argument, recursive=True)  # noqa: PTH207 - Path.glob knows no absolute patterns
-    found = sorted(p for p in matches if Path(p).is_file())
+    found = sorted(p for p in matches if not Path(p).is_dir())
     if not found:
         raise RasterError(f"no file matches {argument}")
     return found

@@ -60,7 +60,8 @@ def expand_remote(argument: str) -> list[str]:
     except RemoteFileError as error:
         if scheme_of(argument) == "s3" and os.environ.get(UNSIGNED) and not glob.has_magic(argument):
             return [argument]
-        raise RasterError(str(error)) from error
+        one = PurePosixPath(argument).suffix.lower() in SUFFIXES and not glob.has_magic(argument)
+        raise (UnreadError if one else RasterError)(str(error)) from error
     if not found:
         raise RasterError(_absent(argument))
     return found
@@ -90,7 +91,7 @@ def what_is_there(path: str) -> Beside | None:
             _check_that_it_may_be_public(error)
             return None
     # Who may read it need not be allowed to list what is there.
-    return _answered(lambda: beside(path, _start))
+    return _answered(lambda: beside(path, ask=_start))
 
 
 def _answered(ask: Callable[[], Beside]) -> Beside:
@@ -134,14 +135,23 @@ class Inspect(Protocol[Info_co]):
         """
 
 
+def look_at(path: str, inspect: Inspect[Any]) -> Any:
+    """Inspect a raster, and know what lies beside it, and of what that is not known.
+
+    Raises:
+        RasterError: If it cannot be used.
+    """
+    there = what_is_there(path)
+    info = inspect(path, known=there.files if there else None)
+    return replace(info, hidden=(*there.hidden, *info.hidden)) if there and there.hidden else info
+
+
 def inspect_all(paths: Sequence[str], inspect: Inspect[Info_co]) -> tuple[list[Info_co], list[LeftOut]]:
     """What is known of rasters without their pixels, and those that cannot be used."""
 
     def inspected(path: str) -> Any:
         try:
-            there = what_is_there(path)
-            info: Any = inspect(path, known=there.files if there else None)
-            return replace(info, hidden=there.hidden) if there and there.hidden else info
+            return look_at(path, inspect)
         except RasterError as error:
             return error
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import nets
 import numpy as np
 import pytest
 import rasterio
 import servers
+from evaluate_scenes import boxes, drawn, georef
+from evaluate_scenes import write_labels as write_truth
 from segment_cases import labels, segment
+from train_cases import true_labels, write
+from train_town import make_town
+from train_town import words as train_words
 
 from pipeline.cli import main
 from tiles import web as tiles_web
-from tiles.beside import candidates
+from tiles.beside import beside, candidates
 from tiles.inspect import RasterError, inspect_raster
 from tiles.remote import open_raster
 from tiles.source import RasterReadError, RasterSource
@@ -105,6 +111,57 @@ def test_masks_that_may_not_be_read_are_not_there_and_that_is_said(site, status,
         "does not say whether" in said.out + said.err
         and "scene.tif.msk and 1 other name" in said.out + said.err
     )
+
+
+def said_of_hidden(captured):
+    return re.findall(r"does not say whether \S*/(\S+)", captured.out + captured.err)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_train_says_which_masks_may_not_be_read(site, status, make_raster, tmp_path, capsys):
+    folder, door, _ = site
+    town = make_town(tmp_path, make_raster)
+    labels = write(folder / "labels" / "town.tif", true_labels()[..., None])
+    (folder / "town.tif").write_bytes((town / "town.tif").read_bytes())
+    url = f"{door.url}/town.tif"
+    door.rule(pattern=r"/town\.tif\.msk$", actions=[status])
+    words = ["train", *train_words(town, "--images", url, "--dry-run")]
+    assert main(words) == 0
+    assert said_of_hidden(capsys.readouterr()) == ["town.tif.msk"]
+    words = ["train", *train_words(town, "--labels", f"{door.url}/labels/{labels.name}", "--dry-run")]
+    words[words.index("--class-property") : words.index("--class-property") + 2] = []
+    words[words.index("roof,pool")] = "ground,roof,pool"
+    assert main(words) == 0
+    assert said_of_hidden(capsys.readouterr()) == ["town.tif.msk"]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_evaluate_says_which_masks_may_not_be_read(site, status, tmp_path, capsys):
+    folder, door, _ = site
+    for path in (tmp_path / "map.tif", folder / "map.tif"):
+        write_truth(path, drawn(boxes(1)), georef())
+    door.rule(pattern=r"/map\.tif\.msk$", actions=[status])
+    url = f"{door.url}/map.tif"
+    words = ["evaluate", "--predicted", str(tmp_path / "map.tif"), "--truth", url]
+    assert main([*words, "--json"]) == 0
+    assert said_of_hidden(capsys.readouterr())[:1] == ["map.tif.msk"]
+    words[-1:] = [str(tmp_path / "map.tif"), "--images", url]
+    assert main(words) == 0
+    assert said_of_hidden(capsys.readouterr())[:1] == ["map.tif.msk"]
+
+
+@pytest.mark.parametrize(("status", "refused"), [(500, True), (400, True), (403, False), (404, False)])
+def test_behind_a_query_a_mask_that_cannot_be_had_is_told_as_elsewhere(site, status, refused):
+    _, door, _ = site
+    door.rule(pattern=r"\?id=1\.msk$", actions=[status])
+    path = f"{door.url}/plain.tif?id=1"
+    if refused:
+        with pytest.raises(
+            RasterError, match=rf"whether \S*\?id=1\.msk lies beside it is not known.* {status} "
+        ):
+            inspect_raster(path)
+    else:
+        assert beside(path).hidden == (f"{path}.msk",) * (status == 403)
 
 
 def test_workers_see_the_files_of_the_plan_or_fail(site):

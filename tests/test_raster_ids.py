@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 import unicodedata
 
 import numpy as np
 import pytest
 from vectorize_cases import patches, vectorize, write_labels
 
+from pipeline.cli import main
 from pipeline.rasters import LONGEST_ID, names_in, raster_ids
 from pipeline.reasons import folder_reason, result_reasons
 
@@ -109,3 +111,30 @@ def test_what_the_filesystem_does_not_take_is_refused_beforehand(tmp_path):
     assert "its name takes 230 bytes, and there 216 can be used; give the raster a shorter name" in reason
     deep = folder_reason("--output", str(tmp_path / "/".join(["y" * 200] * 19)))
     assert deep is not None and "is too long for a path: it takes" in deep and "choose a shorter one" in deep
+
+
+@pytest.mark.parametrize("given", ["{0}/d1 {0}/d2", "{0}/d*/*.tif"])
+def test_what_cannot_be_read_keeps_its_name_from_others(given, tmp_path, capsys):
+    """Folders and patterns name what lies there, also links to nothing."""
+    write_labels(tmp_path / "d1" / "a.tif", patches())
+    write_labels(tmp_path / "far.tif", patches())
+    (tmp_path / "d2").mkdir()
+    link = tmp_path / "d2" / "a.tif"
+    link.symlink_to(tmp_path / "far.tif")
+    words = ["vectorize", *given.format(tmp_path).split(), "--output", str(tmp_path / "out")]
+    assert main(words) == 0
+    before = {one.name for one in (tmp_path / "out").glob("a-*")}
+    assert len(before) == 2
+    link.unlink()
+    link.symlink_to(tmp_path / "gone.tif")
+    capsys.readouterr()
+    assert main(words) == 3
+    assert f"{link} is a link to {tmp_path / 'gone.tif'}, which does not exist" in capsys.readouterr().err
+    assert {one.name for one in (tmp_path / "out").glob("a*")} == before
+
+
+def test_fifos_are_named_and_never_opened(tmp_path, capsys):
+    write_labels(tmp_path / "a" / "a.tif", patches())
+    os.mkfifo(tmp_path / "a" / "b.tif")
+    assert vectorize(tmp_path / "a", tmp_path / "out") == 3
+    assert "b.tif is a named pipe (FIFO), not a regular file" in capsys.readouterr().err

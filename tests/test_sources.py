@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 import servers
+import shapely
 
 from tiles.inspect import RasterError, inspect_raster
 from tiles.places import Place, addresses_in, is_allowed, place_of
@@ -210,35 +214,96 @@ def test_sources_are_found_however_deep_and_however_named(make_raster, tmp_path)
     assert set(files) == {str(tmp_path / name) for name in [*names, "scene.tif.msk"]}
 
 
+def write_index(path, names, driver="GPKG", metadata=None):
+    """Write an index of tiles that all lie where `make_raster` puts them."""
+    pyogrio.raw.write(
+        str(path),
+        np.array([shapely.to_wkb(shapely.box(500_000, 5_599_981.5, 500_026.5, 5_600_000))] * len(names)),
+        [np.array(names, object)],
+        ["location"],
+        geometry_type="Polygon",
+        crs="EPSG:32632",
+        driver=driver,
+        layer_metadata=metadata,
+    )
+    return path
+
+
 def test_the_tiles_of_an_index_are_among_its_sources(make_raster, tmp_path, web):
-    import pyogrio
-    import shapely
-
-    scene = make_raster()
-
-    def index(*names):
-        pyogrio.raw.write(
-            str(tmp_path / "index.fgb"),
-            np.array([shapely.to_wkb(shapely.box(500_000, 5_599_981.5, 500_026.5, 5_600_000))] * len(names)),
-            [np.array(names, object)],
-            ["location"],
-            geometry_type="Polygon",
-            crs="EPSG:32632",
-            driver="FlatGeobuf",
-        )
-
+    scene, index = make_raster(), tmp_path / "index.fgb"
     path = tmp_path / "mosaic.gti"
     path.write_text(
         "<GDALTileIndexDataset><IndexDataset>index.fgb</IndexDataset><LocationField>location</LocationField></GDALTileIndexDataset>"
     )
-    index(str(scene))
-    assert {str(scene), str(tmp_path / "index.fgb")} <= set(sources_of(str(path)))
-    index(str(scene), f"/vsicurl/{web[1].url}/a.tif")
+    write_index(index, [str(scene)], "FlatGeobuf")
+    assert {str(scene), str(index)} <= set(sources_of(str(path)))
+    write_index(index, [str(scene), f"/vsicurl/{web[1].url}/a.tif"], "FlatGeobuf")
     web[1].seen()
     for name in ("mosaic.gti", "index.fgb"):
         with pytest.raises(RasterError):
             inspect_raster(str(tmp_path / name))
     assert not web[1].seen()
+
+
+READ = """
+import sys
+import numpy as np
+from tiles.inspect import inspect_raster
+from tiles.remote import open_raster
+path, own = sys.argv[1:]
+print(*inspect_raster(path).files)
+with open_raster(path) as dataset, open_raster(own) as other:
+    assert np.array_equal(dataset.read(), other.read())
+"""
+
+
+@pytest.mark.parametrize("name", ["mosaic.gti.gpkg", "outer.vrt"])
+def test_an_index_without_a_text_is_read_with_its_tiles(name, make_raster, tmp_path):
+    """In a process of its own, as GDAL keeps files of an index open when it has been closed."""
+    scene = make_raster()
+    path = write_index(tmp_path / "mosaic.gti.gpkg", ["scene.tif"])
+    (tmp_path / "outer.vrt").write_text(vrt("mosaic.gti.gpkg", 1))
+    words = [sys.executable, "-c", READ, str(tmp_path / name), str(scene)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert {str(scene), str(path)} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize("kind", ["a tile", "an overview"])
+@pytest.mark.parametrize("through", ["mosaic.gti.gpkg", "mosaic.gti", "outer.vrt"])
+def test_an_index_without_a_text_names_no_strangers(kind, through, make_raster, tmp_path, web):
+    strange = f"/vsicurl/{web[1].url}/a.tif"
+    scene = str(make_raster())
+    names, metadata = (
+        ([scene, strange], None) if kind == "a tile" else ([scene], {"OVERVIEW_0_DATASET": strange})
+    )
+    write_index(tmp_path / "mosaic.gti.gpkg", names, metadata=metadata)
+    (tmp_path / "mosaic.gti").write_text(
+        "<GDALTileIndexDataset><IndexDataset>mosaic.gti.gpkg</IndexDataset></GDALTileIndexDataset>"
+    )
+    (tmp_path / "outer.vrt").write_text(vrt("mosaic.gti.gpkg", 1))
+    web[1].seen()
+    with pytest.raises(RasterError, match=rf"names {strange}, which lies elsewhere; pass --allow-sources"):
+        inspect_raster(str(tmp_path / through))
+    assert not web[1].seen()
+
+
+def test_an_index_that_cannot_be_read_is_refused_with_a_way_out(make_raster, tmp_path, web):
+    folder, door = web
+    scene = make_raster()
+    path = write_index(tmp_path / "mosaic.gti.gpkg", [str(scene)])
+    (folder / "mosaic.gti.gpkg").write_bytes(path.read_bytes())
+    with pytest.raises(
+        RasterError, match=r"index of tiles on a server, which is not read; download it, or use a virtual"
+    ):
+        inspect_raster(f"{door.url}/mosaic.gti.gpkg")
+    flat = write_index(tmp_path / "mosaic.gti.fgb", [str(scene)], "FlatGeobuf")
+    try:
+        assert str(scene) in inspect_raster(str(flat)).files
+    except RasterError as error:
+        assert "a format that this GDAL does not read; write it as .gti.gpkg" in str(error)
+    write_index(tmp_path / "empty.gti.gpkg", [])
+    with pytest.raises(RasterError, match="names no tiles in a field 'location'; make it with gdaltindex"):
+        inspect_raster(str(tmp_path / "empty.gti.gpkg"))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import os
 import re
 import urllib.error
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
@@ -51,11 +51,14 @@ class Beside:
     hidden: tuple[str, ...] = ()
 
 
-def beside(url: str, ask: Callable[[str], Answer] | None = None) -> Beside:
+def beside(
+    url: str, suffixes: Sequence[str] | None = None, *, ask: Callable[[str], Answer] | None = None
+) -> Beside:
     """Ask for what may lie beside a raster.
 
     Args:
         url: Its address.
+        suffixes: What may follow its whole name in those of other files; None for all that GDAL looks for.
         ask: What a server answers to an address; None for a web server.
 
     A server that answers every name says nothing by it: then only that is there which differs from the raster itself, and
@@ -66,7 +69,7 @@ def beside(url: str, ask: Callable[[str], Answer] | None = None) -> Beside:
     """
     if _SIGNED.search(url):
         return Beside((url,))  # A signature is for one name.
-    names = candidates(url)
+    names = candidates(url) if suffixes is None else tuple(url + suffix for suffix in suffixes)
     asked = [url, f"{url}.{uuid.uuid4().hex[:12]}", *names]
     with ThreadPoolExecutor(len(asked), thread_name_prefix="beside") as pool:
         own, nobody, *answers = pool.map(ask or _answer, asked)
@@ -76,7 +79,7 @@ def beside(url: str, ask: Callable[[str], Answer] | None = None) -> Beside:
         if isinstance(answer, bytes):
             if answer not in (own, nobody):
                 found.append(name)
-        elif answer is HIDDEN or (answer is not None and urlsplit(url).query):
+        elif answer is HIDDEN:
             hidden.append(name)
         elif answer is not None:
             raise BesideError(_sentence(url, name, answer))

@@ -15,7 +15,7 @@ from tiles.band_order import BandWords
 from tiles.beside import BesideError
 from tiles.georef import Georef
 from tiles.remote import all_files, is_local, open_raster, what_is_there
-from tiles.sources import SourcesError
+from tiles.sources import INDEXES, SourcesError
 from tiles.special_files import special_reason
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
@@ -66,11 +66,21 @@ def check_file(path: str, error: type[ValueError]) -> None:
     """Check that a local file is there, is a file and holds something; raises an error of the given type if not."""
     if is_local(path):
         if not Path(path).exists():
-            raise error(f"{path} does not exist")
+            raise error(_absent(path))
         if special := special_reason(path):
             raise error(special)
         if Path(path).stat().st_size == 0:
             raise error(f"{path} is empty: 0 bytes")
+
+
+def _absent(path: str) -> str:
+    """Say that a file does not exist, or where a link leads to nothing."""
+    link = Path(path)
+    return (
+        f"{path} is a link to {link.readlink()}, which does not exist"
+        if link.is_symlink()
+        else f"{path} does not exist"
+    )
 
 
 def inspect_raster(path: str, *, known: Sequence[str] | None = None) -> RasterInfo:
@@ -98,11 +108,21 @@ def unreadable(path: str, error: Exception) -> RasterError:
     """Why a raster cannot be opened."""
     if isinstance(error, (SourcesError, BesideError)):
         return RasterError(str(error))
+    if isinstance(error, UnicodeDecodeError):
+        return RasterError(
+            f"{path} describes a band in an encoding that is not UTF-8 ({error.object!r}); write it as a virtual raster "
+            "with gdal_translate -of VRT, mend the description in that text, and give that"
+        )
     if isinstance(error, UnicodeError):
         name = path.encode("utf-8", "replace").decode()
         return RasterError(f"{name} has a name that is not UTF-8, which GDAL cannot open; rename it")
     if isinstance(error, OSError) and not isinstance(error, rasterio.errors.RasterioIOError):
         return RasterError(f"{path} cannot be looked at: {error.strerror}")
+    if path.lower().endswith(INDEXES) and "not recognized" in str(error):
+        return RasterError(
+            f"{path} is an index of tiles in a format that this GDAL does not read; write it as .gti.gpkg with ogr2ogr, or "
+            "use a virtual raster (gdalbuildvrt) instead"
+        )
     reason = str(error).removeprefix(f"'{path}' ").removeprefix(f"{path}: ").rstrip(".")
     return RasterError(f"{path} is not a raster that GDAL can open ({reason})")
 
@@ -128,8 +148,9 @@ def _inspect(path: str, dataset: Any, known: Sequence[str] | None) -> RasterInfo
         BandWords(description or "", interpretation.name)
         for description, interpretation in zip(dataset.descriptions, dataset.colorinterp, strict=True)
     )
-    files = tuple(sorted(all_files(path, dataset, known)))
-    return RasterInfo(path, georef, dataset.count, colour, dtypes[0], files, words)
+    files = tuple(sorted(all_files(path, dataset, known, dataset.sources)))
+    hidden = dataset.sources.hidden
+    return RasterInfo(path, georef, dataset.count, colour, dtypes[0], files, words, hidden)
 
 
 def crs_advice(more: str = "") -> str:

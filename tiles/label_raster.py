@@ -13,8 +13,10 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window as RasterioWindow
 
+from tiles.beside import BesideError
 from tiles.block_reads import Samples, read_as_one
 from tiles.codes import MOST, CodedLabels
+from tiles.gdal_warnings import tags_of
 from tiles.georef import OffEarthError
 from tiles.ground import Ground, PixelPlane
 from tiles.inspect import RasterError, check_file, check_placed, unreadable
@@ -38,6 +40,7 @@ class LabelRasterInfo:
         names: Names of its labels where the file has some, by label.
         files: All files that GDAL reads for it.
         hidden: Addresses beside it of which their server does not say whether they are there.
+        undecoded: Labels that have names in the file which are not UTF-8.
     """
 
     path: str
@@ -45,6 +48,7 @@ class LabelRasterInfo:
     names: dict[int, str]
     files: tuple[str, ...] | None = None
     hidden: tuple[str, ...] = ()
+    undecoded: tuple[int, ...] = ()
 
 
 def inspect_label_raster(
@@ -68,9 +72,9 @@ def inspect_label_raster(
             with open_raster(path, known=known) as dataset:
                 _check_samples(path, dataset)
                 ground = PixelPlane(dataset.height, dataset.width) if in_pixels else _placed(path, dataset)
-                return LabelRasterInfo(
-                    path, ground, _names(dataset), tuple(sorted(all_files(path, dataset, known)))
-                )
+                names, undecoded = _names(dataset)
+                files = tuple(sorted(all_files(path, dataset, known, dataset.sources)))
+                return LabelRasterInfo(path, ground, names, files, dataset.sources.hidden, undecoded)
     except (rasterio.errors.RasterioIOError, OSError, UnicodeError) as error:
         raise unreadable(path, error) from error
 
@@ -101,10 +105,19 @@ def _placed(path: str, dataset: Any) -> Ground:
     return georef
 
 
-def _names(dataset: Any) -> dict[int, str]:
-    """Names of classes as Terraseam writes them: metadata of the band, class_0, class_1, ..."""
-    tags = ((_NAME.fullmatch(key), value) for key, value in dataset.tags(1).items())
-    return {int(match[1]): value for match, value in tags if match}
+def _names(dataset: Any) -> tuple[dict[int, str], tuple[int, ...]]:
+    """Read names of classes as Terraseam writes them: metadata of the band, class_0, class_1, ...
+
+    Returns:
+        The names by label, and the labels whose names are not UTF-8.
+    """
+    tags, undecoded = tags_of(dataset, 1)
+    found = ((_NAME.fullmatch(key), value) for key, value in tags.items())
+    lost = (_NAME.fullmatch(key) for key in undecoded)
+    return (
+        {int(match[1]): value for match, value in found if match},
+        tuple(sorted(int(match[1]) for match in lost if match)),
+    )
 
 
 class LabelRaster:
@@ -133,7 +146,7 @@ class LabelRaster:
             dataset = self._dataset()
         except SourcesError:
             raise
-        except rasterio.errors.RasterioError as error:
+        except (rasterio.errors.RasterioError, BesideError) as error:
             raise damaged(self.path, window, error) from error
         inside = window.intersection(Window(0, 0, dataset.height, dataset.width))
         if inside is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,12 +12,17 @@ from rasterio.io import DatasetReader
 
 from tiles.beside import BEHIND, beside
 from tiles.checksums.dataset import VerifiedRaster
-from tiles.lost_tags import all_tags
-from tiles.sources import allowed_sources, check_name, gdal_name, sources_of
+from tiles.gdal_library import forget_answers, thread_settings
+from tiles.gdal_warnings import all_tags, tags_of
+from tiles.remote_sources import (
+    NOTHING_REMOTE,
+    SIDECARS_ONE_BY_ONE,
+    RemoteSources,
+    allowed_names,
+    remote_sources,
+)
+from tiles.sources import SourcesError, allowed_sources, check_name, gdal_name, sources_of
 
-SIDECARS_ONE_BY_ONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
-"""Masks, overviews and metadata beside a raster are asked for by name: a bucket may hold a million other objects, and to
-look for nothing (``EMPTY_DIR``) would take pixels for measured that a mask says are not."""
 NO_SIDECARS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 """Nothing lies beside a raster: of some 80 requests for what might, none is made."""
 
@@ -59,19 +63,29 @@ def open_raster(
         rasterio.errors.RasterioIOError: If it cannot be opened, or other files than `files` are read for it now.
     """
     if is_local(path):
-        sources_of(path)
-        return _checked(path, _open(path, _drivers(), **options), None, files)
+        return _open_any(path, _drivers(), None, files, options)
     known = files or known or what_is_there(path)
     beside_it = [gdal_name(path + suffix) for suffix in BEHIND if path + suffix in (known or ())]
-    with rasterio.Env(**_settings(known)):
+    with rasterio.Env(), thread_settings(_settings(known)):
         try:
             return _checked(path, _open(path, PIXELS, **options), beside_it, files)
         except rasterio.errors.RasterioIOError as error:
             if "not recognized" not in str(error):
                 raise
-    with rasterio.Env(**_settings(None)):
-        sources_of(path)
-        return _checked(path, _open(path, _drivers()[len(PIXELS) :], **options), None, files)
+    return _open_any(path, _drivers()[len(PIXELS) :], known, files, options)
+
+
+def _open_any(
+    path: str,
+    drivers: tuple[str, ...],
+    known: Sequence[str] | None,
+    files: Sequence[str] | None,
+    options: dict[str, Any],
+) -> Any:
+    """Open a raster that may name others; see `open_raster`."""
+    sources = remote_sources(path, sources_of(path), known, files)
+    with sources.reading():
+        return _checked(path, _open(path, drivers, **options), None, files, sources)
 
 
 def what_is_there(path: str) -> tuple[str, ...] | None:
@@ -88,13 +102,16 @@ def is_web(path: str) -> bool:
     return path.lower().startswith(("http://", "https://"))
 
 
-def all_files(path: str, dataset: Any, known: Sequence[str] | None = None) -> set[str]:
+def all_files(
+    path: str, dataset: Any, known: Sequence[str] | None = None, sources: RemoteSources = NOTHING_REMOTE
+) -> set[str]:
     """All files that are read for an open dataset: sidecars, and the sources of virtual rasters, however deep.
 
     Args:
         path: What was opened.
         dataset: What is open.
         known: What was known to be there when it was opened, see `open_raster`.
+        sources: What is there of its sources on servers.
     """
     found = set(dataset.files)
     if known is not None and dataset.driver not in TEXTS:
@@ -102,21 +119,16 @@ def all_files(path: str, dataset: Any, known: Sequence[str] | None = None) -> se
         found &= set(map(gdal_name, known))
     if dataset.driver in TEXTS:
         found.update(gdal_name(name) for name in sources_of(path))
+        found.update(sources.files)
     return found
 
 
 def _settings(known: Sequence[str] | None) -> dict[str, str]:
-    """Settings of GDAL by which it looks for what is there, and for nothing else.
-
-    Overviews of overviews of overviews would be asked for without end of a server that has a file of any name.
-    """
+    """Settings of GDAL by which it looks for what is there of a raster, and for nothing else."""
     if known is None:
         return SIDECARS_ONE_BY_ONE
-    ends = [re.split(r"[\s,\"/]", name)[-1] for name in known]
     settings = NO_SIDECARS if len(known) == 1 else SIDECARS_ONE_BY_ONE
-    if any("?" in name for name in known):  # GDAL compares what stands before it alone.
-        return settings
-    return {**settings, "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": " ".join(ends)} if all(ends) else settings
+    return {**settings, **(allowed_names(known, ()) or {})}
 
 
 def _drivers() -> tuple[str, ...]:
@@ -130,7 +142,13 @@ def _open(path: str, drivers: tuple[str, ...], **options: Any) -> Any:
         return DatasetReader(_parse_path(path), driver=list(drivers), **options)
 
 
-def _checked(path: str, dataset: Any, beside_it: Sequence[str] | None, files: Sequence[str] | None) -> Any:
+def _checked(
+    path: str,
+    dataset: Any,
+    beside_it: Sequence[str] | None,
+    files: Sequence[str] | None,
+    sources: RemoteSources = NOTHING_REMOTE,
+) -> Any:
     """An open dataset that names no overviews elsewhere, and is read of the files that it should be read of.
 
     Args:
@@ -138,10 +156,14 @@ def _checked(path: str, dataset: Any, beside_it: Sequence[str] | None, files: Se
         dataset: What is open.
         beside_it: What must be read with it; None where GDAL looks for that itself.
         files: All that is read for it, as `all_files` has it; None where that is not known.
+        sources: What is there of its sources on servers.
     """
     try:
         # GDAL asks for overviews that metadata name when it lists files.
-        for value in dataset.tags(ns="OVERVIEWS").values():
+        overviews, undecoded = tags_of(dataset, ns="OVERVIEWS")
+        if undecoded:
+            raise SourcesError(f"{path} names overviews in an encoding that is not UTF-8, which are not read")
+        for value in overviews.values():
             check_name(path, value)
         with all_tags():
             # Masks are opened now, while GDAL is told what is there.
@@ -150,10 +172,11 @@ def _checked(path: str, dataset: Any, beside_it: Sequence[str] | None, files: Se
         seen = (
             set(dataset.files)
             if files is None
-            else all_files(path, dataset, None if is_local(path) else files)
+            else all_files(path, dataset, None if is_local(path) else files, sources)
         )
         missing = sorted((set(beside_it or ()) if files is None else set(files)) - seen)
         if missing:
+            forget_answers()
             raise rasterio.errors.RasterioIOError(
                 f"{_address(missing[0])} lies beside it, and cannot be read"
             )
@@ -164,7 +187,7 @@ def _checked(path: str, dataset: Any, beside_it: Sequence[str] | None, files: Se
     except BaseException:
         dataset.close()
         raise
-    return VerifiedRaster(dataset, path)
+    return VerifiedRaster(dataset, path, sources)
 
 
 def _address(name: str) -> str:

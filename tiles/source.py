@@ -15,7 +15,6 @@ from rasterio.windows import Window as RasterioWindow
 from tiles.beside import BesideError
 from tiles.block_reads import Samples, read_as_one
 from tiles.checksums.dataset import DamagedBlockError
-from tiles.jpeg_damage import listening
 from tiles.mirror import mirror_index
 from tiles.open_files import close, keep_open
 from tiles.regrid import Regrid
@@ -114,10 +113,7 @@ class RasterSource:
             cols = mirror_index(window.col_off, window.col_end, width)
             row0, col0 = int(rows.min()), int(cols.min())
             inner = Window(row0, col0, int(rows.max()) + 1 - row0, int(cols.max()) + 1 - col0)
-            with listening() as damage:
-                pixels, valid = self._read_inside(dataset, inner)
-            if damage:
-                raise rasterio.errors.RasterioIOError(damage[0])
+            pixels, valid = self._read_inside(dataset, inner)
         except (rasterio.errors.RasterioError, BesideError) as error:
             close(self)
             raise damaged(self.path, window, error) from error

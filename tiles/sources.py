@@ -67,6 +67,10 @@ CONTAINERS = frozenset(
     """.split()  # noqa: SIM905 - a list to read
 )
 """What stands, in small letters, before the name of a file and of one of the rasters in it."""
+INDEXES = (".gti.gpkg", ".gti.fgb", ".gti.parquet")
+"""Endings, in small letters, of vector files that GDAL takes for rasters of the tiles that their features name."""
+LOCATION = "location"
+"""The field of an index that names tiles where nothing else is said."""
 PRODUCTS = re.compile(
     rb"<(\w+:)?(Dimap_Document|XFDU|level1Product|Level-\w+|Product_Observational|product)\b"
 )
@@ -166,6 +170,9 @@ def _look_into(source: Source) -> list[Source]:
     if name.lower().startswith("vrt://"):
         return [Source(name[6:].partition("?")[0], source.base, source.level + 1, vectors=source.vectors)]
     beside = [] if source.beside else _beside(source)
+    if name.lower().endswith(INDEXES) and not (source.beside or source.vectors):
+        _check_here(source)
+        return beside + _indexed(source, name)
     head = _head(source)
     kind = kind_of(head)
     if source.vectors and kind in (Kind.SERVICE, Kind.OTHER) and not head.lstrip().startswith(b"<"):
@@ -317,45 +324,72 @@ def _of_index(source: Source, text: bytes) -> list[Source]:
     index = value_of(text, "IndexDataset")
     if not index:
         return []
-    if not is_of_this_machine(source.base):
-        raise SourcesError(
-            f"{_shown(source.name)} is an index of tiles on a server; download it, or use a virtual raster instead"
-        )
+    _check_here(source)
     path = joined(source.base, index)
     check_name(source.base, path)
     if addresses_in(path):
         raise SourcesError(
             f"{_shown(source.name)} is of an index of tiles on a server, which is not read; download it"
         )
-    found = indexed(path, value_of(text, "LocationField"), source.level)
+    found = _indexed(source, path, value_of(text, "LocationField"))
     return [Source(path, path, source.level + 1, beside=True), *found]
 
 
-def indexed(path: str, field: str | None, level: int) -> list[Source]:
-    """The rasters that a vector file names as an index of tiles.
+def _check_here(source: Source) -> None:
+    """Check that an index of tiles is a file of this machine."""
+    if not is_of_this_machine(source.base) or not is_of_this_machine(source.name):
+        raise SourcesError(
+            f"{_shown(source.name)} is an index of tiles on a server, which is not read; download it, or use a virtual "
+            "raster (gdalbuildvrt) instead"
+        )
+
+
+def _indexed(source: Source, path: str, field: str | None = None) -> list[Source]:
+    """The rasters that a vector file names as an index of tiles, in whichever of its layers.
+
+    Args:
+        source: What GDAL opens: the file, or a text that names it.
+        path: The file.
+        field: The field that names tiles, where the text says so.
 
     Raises:
         SourcesError: If they cannot be read, or lie where they may not.
     """
     import pyogrio
-    from pyogrio import raw
 
     try:
-        names = list(pyogrio.read_info(path)["fields"])
-        wanted = field or "location"
-        if wanted not in names:
-            raise SourcesError(
-                f"{path} has no field {wanted!r} that names its tiles; name it with LocationField"
-            )
-        values = raw.read(path, columns=[wanted], read_geometry=False)[3][0]
+        names = [name for layer in pyogrio.list_layers(path)[:, 0] for name in _names_in(path, layer, field)]
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise SourcesError(f"{path} is not an index of tiles that can be read ({error})") from error
-    owner = Source(path, path, level)
+    if not names:
+        raise SourcesError(
+            f"{path} is an index that names no tiles in a field {field or LOCATION!r}; make it with gdaltindex, or name "
+            "the field with LocationField"
+        )
+    # GDAL sees names from the folder of what it opens, where they are there.
     return [
         one
-        for value in dict.fromkeys(str(value) for value in values if value)
-        for one in _judged(owner, Reference(value, relative=not Path(value).exists()))
+        for name in dict.fromkeys(names)
+        for one in _judged(source, Reference(name, relative=_is_there(joined(source.base, name))))
     ]
+
+
+def _names_in(path: str, layer: str, field: str | None) -> Iterator[str]:
+    """The names of tiles and overviews in a layer of an index, whose own metadata GDAL takes, too."""
+    import pyogrio
+    from pyogrio import raw
+
+    info = pyogrio.read_info(path, layer=layer)
+    said = {key.upper(): value for key, value in (info["layer_metadata"] or {}).items()}
+    yield from (
+        value for key, value in said.items() if key.startswith("OVERVIEW_") and key.endswith("_DATASET")
+    )
+    wanted = field or said.get("LOCATION_FIELD") or LOCATION
+    known = {name.lower(): name for name in info["fields"]}
+    if wanted.lower() in known:
+        columns = [known[wanted.lower()]]
+        values = raw.read(path, layer=layer, columns=columns, read_geometry=False)[3][0]
+        yield from (str(value) for value in values if value)
 
 
 def _in_metadata(source: Source, head: bytes) -> list[Source]:

@@ -16,10 +16,11 @@ from pipeline.evaluation.subjects import Draft, Inputs, Subject, make_subjects, 
 from pipeline.left_out import LeftOut, all_reasons
 from pipeline.rasters import expand_files
 from pipeline.remote import prepare
+from pipeline.remote_rasters import hidden_notes, look_at
 from pipeline.troubles import RasterChangedError
 from pipeline.units import count
 from tiles.checksums.dataset import verify_blocks
-from tiles.inspect import RasterError
+from tiles.inspect import RasterError, inspect_raster
 from tiles.measures.label_map import LabelMapFile
 from tiles.source import RasterReadError
 from tiles.sources import allow_sources
@@ -94,7 +95,7 @@ def _paired(options: EvaluateOptions) -> Draft:
     refused += [*problems, *more]
     looks = _Looks(options)
     outlines = {file: looks.tried(file, looks.truth) for file in truth}
-    grounds = {file: looks.tried(file, outline_of) for file in images}
+    grounds = {file: looks.tried(file, looks.raster) for file in images}
     if options.aoi is not None and not is_vector(options.aoi):
         refused.append(f"--aoi {options.aoi} is a raster; give a file of polygons")
     elif options.aoi is not None:
@@ -145,11 +146,16 @@ class _Looks:
             self.broken[path] = reasons_of(error)
             return None
 
+    def raster(self, path: str) -> PolygonFile | None:
+        """Look at a raster; returns its bounds."""
+        self.notes += hidden_notes([look_at(path, inspect_raster)])
+        return outline_of(path)
+
     def truth(self, path: str) -> PolygonFile | None:
         """Look at a file of truth; returns its bounds."""
         if not is_vector(path):
             LabelMapFile(path)
-            return outline_of(path)
+            return self.raster(path)
         class_property = self.options.class_property
         file = read_file(path, class_property)
         unnamed = sum(value is None for value in file.values) if class_property is not None else 0
@@ -189,9 +195,12 @@ def _class_names(draft: Draft, options: EvaluateOptions) -> tuple[str, ...]:
     if named:
         return next(iter(named))
     if maps and options.classes is None:
+        named_how = (
+            "names classes in an encoding that is not UTF-8" if maps[0].undecoded else "names no classes"
+        )
         raise EvaluateError(
             [
-                f"{maps[0].path} names no classes; name its labels 0, 1, ... in order "
+                f"{maps[0].path} {named_how}; name its labels 0, 1, ... in order "
                 "with --classes, such as --classes background,building"
             ]
         )

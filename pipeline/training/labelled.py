@@ -16,6 +16,7 @@ from pipeline.errors import TrainError
 from pipeline.left_out import all_reasons
 from pipeline.rasters import VECTORS, expand, expand_files, label_files, raster_ids
 from pipeline.remote_errors import file_name
+from pipeline.remote_rasters import look_at, what_is_there
 from pipeline.training.classes import Classes, classes_of_polygons, classes_of_rasters
 from pipeline.training.label_values import count_values
 from pipeline.training.options import Truths
@@ -90,6 +91,7 @@ class Findings:
         others: Polygons of classes that were not named, by class.
         left_out: Features that are no polygons, by reason.
         unnamed: Polygons that do not say what they are.
+        hidden: Addresses beside rasters of which their servers do not say whether they are there.
     """
 
     reasons: list[str] = field(default_factory=list)
@@ -100,6 +102,7 @@ class Findings:
     others: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     unnamed: int = 0
+    hidden: list[str] = field(default_factory=list)
 
     def broken(self, path: str, sentence: str, skip: bool) -> None:
         """Take note of a file that cannot be read."""
@@ -173,6 +176,7 @@ class Reader:
             info = self._tried(path, partial(_readable, path, whole=self._skip))
             if info is not None:
                 infos[path] = info
+                self.findings.hidden += info.hidden
         return infos
 
     def _tried(self, path: str, read: Callable[[], T]) -> T | None:
@@ -243,7 +247,10 @@ class Reader:
                 f"{info.path} has several label rasters, {listed(paths)}; give one, or a mosaic"
             )
         classes = self._classes()
-        truth = RasterTruth(paths[0], info.georef, classes.values, classes.background)
+        there = what_is_there(paths[0])
+        self.findings.hidden += there.hidden if there else ()
+        known = there.files if there else None
+        truth = RasterTruth(paths[0], info.georef, classes.values, classes.background, known=known)
         truth.counts()  # Reads it, so that what is damaged is found now; it is kept for later.
         return truth
 
@@ -280,10 +287,10 @@ class Reader:
 
 def _readable(path: str, *, whole: bool) -> RasterInfo:
     """Inspect a raster, and read all of it, or a few places: what was cut off while copied lacks the last."""
-    info = inspect_raster(path)
+    info: RasterInfo = look_at(path, inspect_raster)
     height, width = info.georef.height, info.georef.width
     bands = info.colour_bands if whole else info.colour_bands[:1]
-    source = RasterSource(path, bands, (0.0,) * len(bands))
+    source = RasterSource(path, bands, (0.0,) * len(bands), files=info.files)
     for row in range(0, height, READ) if whole else sorted({0, height // 2, height - 1}):
         for col in range(0, width, READ) if whole else sorted({0, width // 2, width - 1}):
             size = (min(READ, height - row), min(READ, width - col)) if whole else (1, 1)

@@ -11,6 +11,7 @@ from models.zoo import Row, ZooError
 from pipeline.errors import ArgumentError, TrainError
 from pipeline.networks import find_row
 from pipeline.remote import prepare
+from pipeline.remote_rasters import hidden_notes
 from pipeline.training.checks import (
     band_name_reasons,
     class_reasons,
@@ -159,6 +160,7 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
         train, [reading.scene(one) for one in train], [(one, reading.scene(one)) for one in val]
     )  # fmt: skip
     findings.notes += [
+        *hidden_notes([findings]),
         *gsd_notes(gsd, parts.rasters),
         *overlap_notes(train, val),
         *label_value_notes(said.classes, [*train, *val]),

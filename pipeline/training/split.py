@@ -11,6 +11,7 @@ from pipeline.training.chips import ValidationChips, middle_alone
 from pipeline.training.labelled import Labelled
 from pipeline.training.options import BLOCK_CHIPS, Chips
 from pipeline.training.values import Values
+from tiles.remote import is_local
 from tiles.source import RasterSource
 from tiles.truth.area import area_of
 from tiles.truth.blocks import choose_blocks
@@ -40,7 +41,9 @@ class Reading:
 
     def scene(self, one: Labelled) -> Scene:
         """A raster as one that chips are read from."""
-        source = RasterSource(one.info.path, self.bands, self.values.fill)
+        # Files of this machine may come and go beside a raster in the days that a training takes.
+        files = None if is_local(one.info.path) else one.info.files
+        source = RasterSource(one.info.path, self.bands, self.values.fill, files=files)
         return Scene(one.name, source, one.info.georef, one.truth, one.area, blind=self.instances)
 
 

@@ -27,6 +27,7 @@ from pipeline.remote import prepare
 from pipeline.remote_rasters import hidden_notes, inspect_all
 from pipeline.remote_reasons import writing_reasons
 from pipeline.runner_reasons import remote_reasons
+from pipeline.units import listed
 from pipeline.vectorizing.options import VectorizeOptions
 from tiles.checksums.dataset import verify_blocks
 from tiles.georef import Georef
@@ -87,7 +88,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     )
     wanted = None if options.classes is None else tuple(sorted(x for x in labels.values() if x is not None))
     plan = PolygonPlan(options.polygons, rasters, names, wanted, options.sheet, options.output, scored=False)
-    notes = hidden_notes(infos)
+    notes = [*hidden_notes(infos), *_undecoded_notes(infos, names)]
     if options.aoi is not None and not options.pixel_coordinates:
         plan = _within(plan, options.aoi, reasons, notes)
     grounds = [(info.path, info.ground) for info in infos]
@@ -140,6 +141,20 @@ def class_names(options: VectorizeOptions, infos: Sequence[LabelRasterInfo]) -> 
         return dict(options.class_names)
     found = {label: name for info in reversed(infos) for label, name in info.names.items()}
     return dict(sorted(found.items()))
+
+
+def _undecoded_notes(infos: Sequence[LabelRasterInfo], names: Mapping[int, str]) -> list[str]:
+    """Say of which classes names are lost, since they are not UTF-8."""
+    notes = []
+    for info in infos:
+        lost = [label for label in info.undecoded if label not in names]
+        if lost:
+            example = ",".join(f"{label}=NAME" for label in lost)
+            notes.append(
+                f"{info.path} names the labels {listed(map(str, lost))} in an encoding that is not UTF-8, which is not "
+                f"read; name them with --class-names {example}"
+            )
+    return notes
 
 
 def wanted_labels(classes: Sequence[str] | None, names: Mapping[int, str]) -> dict[str, int | None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from rasterio.enums import ColorInterp
 from tiles.checksums.png import SIGNATURE, png_fault
 from tiles.checksums.tiff import Directory, read_directories
 from tiles.checksums.vrt import SourceWindow, VirtualRaster
+from tiles.gdal_warnings import JPEG_DAMAGE, LOST_TAGS, hearing
+from tiles.remote_sources import NOTHING_REMOTE, RemoteSources
 from tiles.tiff import LocalBytes, NotTiffError, local_bytes
 from tiles.window import Window
 
@@ -163,10 +166,12 @@ class VerifiedRaster:
     Args:
         dataset: What GDAL has opened.
         path: What was opened.
+        sources: What is there of its sources on servers.
     """
 
-    def __init__(self, dataset: Any, path: str) -> None:
+    def __init__(self, dataset: Any, path: str, sources: RemoteSources = NOTHING_REMOTE) -> None:
         self.dataset = dataset
+        self.sources = sources
         self._path = path
         self._checks = FileChecks()
         self._virtual = _virtual_words(dataset, path)
@@ -186,14 +191,25 @@ class VerifiedRaster:
 
         Raises:
             DamagedBlockError: If a block of them is not as it was written.
+            rasterio.errors.RasterioIOError: If they cannot be read, or GDAL only warns of what it has made up.
         """
         self._verify(indexes, options, masked=bool(options.get("masked")))
-        return self.dataset.read(indexes, **options)
+        with self.reading():
+            return self.dataset.read(indexes, **options)
 
     def read_masks(self, indexes: Any = None, **options: Any) -> Any:
         """Read masks, as ``rasterio`` does; see `read`."""
         self._verify(indexes, options, masked=True)
-        return self.dataset.read_masks(indexes, **options)
+        with self.reading():
+            return self.dataset.read_masks(indexes, **options)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read what is open within the block, and raise an error if something of it could not be read; see `read`."""
+        with self.sources.reading(), hearing(JPEG_DAMAGE, LOST_TAGS) as warnings:
+            yield
+        if warnings:
+            raise rasterio.errors.RasterioIOError(warnings[0].partition(";")[0])
 
     def verify_all(self) -> None:
         """Verify all of the file; see `read`."""

@@ -9,6 +9,8 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window as RasterioWindow
 
+from tiles.beside import BesideError
+from tiles.gdal_warnings import tags_of
 from tiles.georef import Georef
 from tiles.inspect import RasterError, inspect_raster
 from tiles.open_files import close, keep_open
@@ -44,9 +46,11 @@ class LabelMapFile:
         self.georef: Georef = info.georef
         self._local = threading.local()
         with open_raster(path) as dataset:
-            tags = dataset.tags(1)
+            tags, undecoded = tags_of(dataset, 1)
+        self.undecoded = any(tag.startswith(CLASS_TAG) for tag in undecoded)
+        """Whether it has names of classes that are not UTF-8; then it has none."""
         labels = (f"{CLASS_TAG}{label}" for label in range(IGNORED))
-        known = [tags[name] for name in labels if name in tags]
+        known = [tags[name] for name in labels if name in tags and not self.undecoded]
         contiguous = all(f"{CLASS_TAG}{label}" in tags for label in range(len(known)))
         self.names: tuple[str, ...] | None = tuple(known) if known and contiguous else None
         """Names of its classes in the order of the labels, as Terraseam writes them; None where it has none."""
@@ -79,7 +83,7 @@ class LabelMapFile:
             dataset = self._opened()
             read = dataset.read(1, window=where)
             unknown = dataset.read_masks(1, window=where) == 0
-        except rasterio.errors.RasterioError as error:
+        except (rasterio.errors.RasterioError, BesideError) as error:
             close(self)
             raise damaged(self.path, window, error) from error
         wrong = (read < 0) | (read > IGNORED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import warnings
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
 
+from tiles.beside import BesideError
 from tiles.georef import Georef
 from tiles.inspect import crs_advice
 from tiles.open_files import close, keep_open
@@ -47,6 +49,7 @@ class RasterTruth:
         values: Value that each label has in the file, label 0 first; pixels of other values are ignored, as are
             those of nodata and those that the label raster does not reach.
         background: Label that is no thing and that chips are not drawn around; None where all are.
+        known: What is there of it on its server and beside it; None where that is not known.
 
     Attributes:
         files: All files that GDAL reads for it.
@@ -56,12 +59,19 @@ class RasterTruth:
     """
 
     def __init__(
-        self, path: str, georef: Georef, values: Sequence[int], background: int | None = None
+        self,
+        path: str,
+        georef: Georef,
+        values: Sequence[int],
+        background: int | None = None,
+        *,
+        known: tuple[str, ...] | None = None,
     ) -> None:
         if len(values) != len(set(values)) or not 0 < len(values) <= IGNORED:
             raise ValueError(f"labels have 1 to {IGNORED} values, all different, got {tuple(values)}")
         self.path, self.georef, self.background = path, georef, background
         self.values = tuple(int(value) for value in values)
+        self.known = known
         self._order = np.argsort(self.values)
         self._sorted = np.asarray(self.values)[self._order]
         self._local = threading.local()
@@ -69,13 +79,14 @@ class RasterTruth:
         self.files: tuple[str, ...] = ()
         try:
             self._dataset()
-        except SourcesError as error:
+        except (SourcesError, BesideError) as error:
             raise LabelRasterError(str(error)) from error
         except rasterio.errors.RasterioError as error:
             raise LabelRasterError(f"{path} is not a raster that GDAL can open") from error
 
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return RasterTruth, (self.path, self.georef, self.values, self.background)
+    def __reduce__(self) -> tuple[Any, ...]:
+        again = functools.partial(RasterTruth, known=self.known)
+        return again, (self.path, self.georef, self.values, self.background)
 
     def labels(self, view: View) -> np.ndarray:
         """Labels of the pixels of a view, uint8 ``(height, width)``; 255 where there is none.
@@ -136,9 +147,12 @@ class RasterTruth:
         try:
             dataset = self._dataset()
             self._verify_warped()
-            values = dataset.read(1, window=where)
-            known = dataset.read_masks(1, window=where) > 0
-        except rasterio.errors.RasterioError as error:
+            with self._local.sources.reading():
+                values = dataset.read(1, window=where)
+                known = dataset.read_masks(1, window=where) > 0
+        except SourcesError:
+            raise
+        except (rasterio.errors.RasterioError, BesideError) as error:
             close(self)
             raise damaged(self.path, window, error) from error
         place = np.minimum(np.searchsorted(self._sorted, values), len(self._sorted) - 1)
@@ -157,8 +171,12 @@ class RasterTruth:
         if getattr(self._local, "dataset", None) is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                source = open_raster(self.path, sharing=False)
-                self.files = self.files or tuple(sorted(all_files(self.path, source)))
+                source = open_raster(self.path, known=self.known, sharing=False)
+                self._local.sources = source.sources
+                self.files = self.files or tuple(
+                    sorted(all_files(self.path, source, self.known, source.sources))
+                )
+                return keep_open(self, self._on_grid(source))
                 return keep_open(self, self._on_grid(source))
         return self._local.dataset
 
