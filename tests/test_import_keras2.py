@@ -120,3 +120,84 @@ def test_weights_that_claim_more_than_the_file_are_refused(tmp_path):
         file.create_dataset("kernel", (10**6, 10**6), "f4", chunks=(1000, 1000))
     with pytest.raises(RefusedError, match="would unpack to 4,000,000 MB of weights"):
         read_network(tmp_path / "network.h5")
+
+
+def as_keras_2(model, path, change):
+    """A `.keras` file with the config as Keras 2 has it: calls are lists, layers say what they were built with."""
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    for layer in config["config"]["layers"]:
+        layer["inbound_nodes"] = [old_call(call) for call in layer["inbound_nodes"]]
+        change(layer)
+    members["config.json"] = json.dumps(config).encode()
+    members["metadata.json"] = json.dumps({"keras_version": "2.15.0"}).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def old_call(call):
+    tensors = [one["config"]["keras_history"] for one in call["args"]]
+    named = {
+        name: one["config"]["keras_history"] for name, one in call["kwargs"].items() if isinstance(one, dict)
+    }
+    return [[*tensors[0], named]] if len(tensors) == 1 else [[*tensors[0], {"value": tensors[1], **named}]]
+
+
+def attentive():
+    chip = keras.Input((None, None, 3))
+    first, second = (layers.Conv2D(8, 8, strides=8)(chip) for _ in range(2))
+    seen = layers.MultiHeadAttention(2, 4, value_dim=3, name="across")(first, second)
+    seen = layers.MultiHeadAttention(1, 4, use_bias=False, name="within")(seen, seen)
+    return keras.Model(chip, layers.UpSampling2D(8)(layers.Conv2D(2, 1)(seen)))
+
+
+def built_as_before(layer):
+    if layer["class_name"] == "MultiHeadAttention":
+        layer["config"] |= {
+            "query_shape": [None, None, None, 8],
+            "value_shape": [None, None, None, 8],
+            "key_shape": None,
+        }
+        layer["build_config"] = {"input_shape": [None, None, None, 8]}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_attention_of_keras_2_answers_as_before(tmp_path, suffix):
+    model = attentive()
+    model.set_weights([np.random.default_rng(0).normal(size=one.shape) for one in model.weights])
+    if suffix == ".keras":
+        path = as_keras_2(model, tmp_path / "network.keras", built_as_before)
+    else:
+
+        def change(config):
+            for layer in config["config"]["layers"]:
+                layer["inbound_nodes"] = [old_call(call) for call in layer["inbound_nodes"]]
+                layer.pop("module", None)
+                built_as_before(layer)
+
+        path = aged(model, tmp_path / "network.h5", change)
+    np.testing.assert_allclose(read_network(path)(chips()), model(chips()), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_adapted_normalization_of_keras_2_answers_as_before(tmp_path):
+    norm = layers.Normalization()
+    norm.adapt(np.random.default_rng(0).normal(3, 2, (4, 8, 8, 3)).astype(np.float32))
+    model = chain_of(norm)
+
+    def change(layer):
+        if layer["class_name"] == "Normalization":
+            layer["config"]["batch_input_shape"] = [None, None, None, None]
+
+    path = as_keras_2(model, tmp_path / "network.keras", change)
+    np.testing.assert_allclose(read_network(path)(chips()), model(chips()), atol=1e-5)
+
+
+def chain_of(norm):
+    chip = keras.Input((None, None, 3))
+    return keras.Model(chip, layers.Conv2D(2, 3, padding="same")(norm(chip)))

@@ -10,6 +10,7 @@ import numpy as np
 
 from models.card import Card, check_weights
 from models.engines.conversion import Conversion, converted_network
+from models.engines.precision import as_taken
 from models.engines.profile import EngineError, Profile
 from models.engines.workplace import Workplace
 
@@ -52,7 +53,7 @@ class OnnxNetwork:
         """Run the network on scaled chips; returns all that it makes."""
         session = self._session(batch.shape)
         taken = session.get_inputs()[0]
-        chips = np.ascontiguousarray(batch, TYPES[taken.type])
+        chips = np.ascontiguousarray(as_taken(batch, TYPES[taken.type], self._card))
         try:
             return tuple(session.run(None, {taken.name: chips}))
         except self._errors() as error:

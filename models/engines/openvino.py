@@ -11,6 +11,7 @@ import numpy as np
 from models.card import Card, check_weights
 from models.engines.building import building
 from models.engines.conversion import Conversion, converted_network
+from models.engines.precision import as_taken
 from models.engines.profile import EngineError, Profile
 from models.engines.quiet import import_openvino
 from models.engines.workplace import Workplace
@@ -47,7 +48,7 @@ class OpenvinoNetwork:
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run the network on scaled chips; returns all that it makes."""
         request, kind = self._request(batch.shape)
-        request.infer([batch.astype(kind, copy=False)])
+        request.infer([as_taken(batch, kind, self._card)])
         return tuple(tensor.data.copy() for tensor in request.output_tensors)
 
     def _request(self, shape: tuple[int, ...]) -> tuple[Any, Any]:

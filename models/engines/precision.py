@@ -1,11 +1,37 @@
-"""The type that a Keras network computes in."""
+"""The types that networks take and compute in."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.card import Card
+from models.engines.profile import EngineError
 
 if TYPE_CHECKING:
     import keras
+
+
+def as_taken(batch: np.ndarray, kind: Any, card: Card) -> np.ndarray:
+    """Return scaled chips in the type that a network takes.
+
+    Args:
+        batch: Chips, float32.
+        kind: The type.
+        card: Card of the network.
+
+    Raises:
+        EngineError: If that is float16, and they have values that it does not hold.
+    """
+    if np.dtype(kind) == np.float16 and batch.size:
+        most = max(float(batch.max()), -float(batch.min()))
+        if most > np.finfo(np.float16).max:
+            raise EngineError(
+                f"{card.name} takes float16, which holds 65,504 at most, and scaled pixels have values up to {most:,.0f}; "
+                "import it again with a smaller --scale, or export it with a float32 input"
+            )
+    return batch.astype(kind, copy=False)
 
 
 def compute_in(model: keras.Model, precision: str) -> None:

@@ -54,6 +54,7 @@ class Foreign:
         memory: Takes the stride; gives the memory of a call, and how that is known.
         save: Writes the network into a folder, under `network_name`.
         notes: What was changed, and what the user should know, a sentence each.
+        dtype: Type of what it takes: ``float16``, ``float32`` or ``float64``.
     """
 
     kind: str
@@ -69,6 +70,7 @@ class Foreign:
     memory: Callable[[int], tuple[CallMemory, str]]
     save: Callable[[Path], None]
     notes: tuple[str, ...] = ()
+    dtype: str = "float32"
 
 
 def short(error: BaseException | str, most: int = 200) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from models.call_memory import CallMemory
 from models.card import Card
-from models.card_values import NetworkFile
+from models.card_values import NetworkFile, Scaling
 from models.importing.answers import decide_answer, in_layout
 from models.importing.foreign import Foreign, RefusedError, short
 from models.importing.reaching import find_reach
@@ -20,6 +20,8 @@ from models.importing.writing import check_target, write_bundle
 KERAS, ONNX, SAVED_MODEL = "Keras file", "ONNX file", "SavedModel"
 SAMPLE = 64
 """Least height of the random chip that a network is tried on, in pixels."""
+LARGEST_HALF, LARGEST_BYTE, LARGEST_WORD = 65_504.0, 255, 65_535
+"""The largest numbers of float16, and of raster samples of 8 and 16 bits."""
 SUFFIXES = {".keras": KERAS, ".h5": KERAS, ".hdf5": KERAS, ".onnx": ONNX}
 
 
@@ -99,6 +101,7 @@ def import_network(request: ImportRequest) -> Imported:
     check_target(request.output, request.force)
     bands, classes = len(request.words["bands"]), len(request.words["classes"])
     foreign = _open(kind, request, bands)
+    halves = _half_notes(foreign, request.words["scaling"])
     answer = decide_answer(foreign, _sample(foreign, request, bands), classes, request.answer)
     looks = find_reach(foreign, bands, stride=request.stride, declared=request.reach)
     memory, known = foreign.memory(looks.stride)
@@ -121,7 +124,7 @@ def import_network(request: ImportRequest) -> Imported:
     }
     card = write_bundle(request.output, fields, foreign.save, force=request.force)
     told = f"it answers {answer.kind.replace('_', ' ')}: {answer.why}"
-    return Imported(card, (*foreign.notes, told, *looks.notes, f"memory: {_taken(memory)}, {known}"))
+    return Imported(card, (*foreign.notes, *halves, told, *looks.notes, f"memory: {_taken(memory)}, {known}"))
 
 
 def _open(kind: str, request: ImportRequest, bands: int) -> Foreign:
@@ -139,6 +142,32 @@ def _open(kind: str, request: ImportRequest, bands: int) -> Foreign:
     from models.importing.keras_network import open_keras
 
     return open_keras(request.file, bands, request.layout)
+
+
+def _half_notes(foreign: Foreign, scaling: Scaling) -> tuple[str, ...]:
+    """What there is to say of a network that takes float16: how large raw values may be.
+
+    Raises:
+        RefusedError: If scaled bytes would be larger than float16 holds.
+    """
+    if foreign.dtype != "float16":
+        return ()
+    ends = [
+        (LARGEST_HALF - np.sign(scale) * offset) / abs(scale)
+        for scale, offset in zip(scaling.scale, scaling.offset, strict=True)
+        if scale
+    ]
+    most = min([*ends, *(-1.0 for offset in scaling.offset if abs(offset) > LARGEST_HALF)], default=np.inf)
+    if most < LARGEST_BYTE:
+        raise RefusedError(
+            f"the network takes float16, which holds {LARGEST_HALF:,.0f} at most, and --scale and --offset make more of raw "
+            f"values up to {LARGEST_BYTE}; give a smaller scale, or export it with a float32 input"
+        )
+    if most >= LARGEST_WORD:
+        return ()
+    return (
+        f"it takes float16, which holds {LARGEST_HALF:,.0f} at most: raw values above {most:,.0f} cannot be fed to it",
+    )
 
 
 def _taken(memory: CallMemory) -> str:

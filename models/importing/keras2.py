@@ -87,6 +87,9 @@ def modern_network(item: dict[str, Any], what: str) -> dict[str, Any]:
         config = {"layers": config} if isinstance(config, list) else dict(config or {})
         config["layers"] = [modern_network(layer, what) for layer in config.get("layers", [])]
         _renumber(config)
+        for layer in config["layers"]:
+            if isinstance(layer.get("inbound_nodes"), list):
+                layer["inbound_nodes"] = [_modern_node(node) for node in layer["inbound_nodes"]]
         made = {**item, "class_name": "Functional" if name == "Model" else name, "config": config}
         return {**made, "module": MODELS[name]} if "module" in item else made
     kind = getattr(keras.layers, name, None)
@@ -96,7 +99,16 @@ def modern_network(item: dict[str, Any], what: str) -> dict[str, Any]:
     for inner in ("layer", "backward_layer", "cell"):
         if isinstance(config.get(inner), dict):
             config[inner] = modern_network(config[inner], what)
-    return {**item, "config": config, **({"module": "keras.layers"} if "module" in item else {})}
+    if "module" not in item:
+        return {**_unbuilt(item), "config": config}
+    if name != "InputLayer":
+        config.pop("batch_input_shape", None)
+    return {**_unbuilt(item), "config": config, "module": "keras.layers"}
+
+
+def _unbuilt(item: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what a layer was built with: it is built where it is called, and some take other words for that now."""
+    return {key: value for key, value in item.items() if key != "build_config"}
 
 
 def check_loaded(model: keras.Model, weights: Any, what: str) -> None:
@@ -113,10 +125,18 @@ def check_loaded(model: keras.Model, weights: Any, what: str) -> None:
                 kept.setdefault(name, []).append(found[...])
 
     weights.visititems(keep)
-    for layer in model._flatten_layers(include_self=False):
-        leaf = layer.weights and not getattr(layer, "layers", None)
-        if leaf and layer.name in kept and not _are_same(layer.get_weights(), kept[layer.name]):
+    for layer in _layers_of(model):
+        if layer.weights and layer.name in kept and not _are_same(layer.get_weights(), kept[layer.name]):
             raise CardError(_lost_weights(what, layer.name))
+
+
+def _layers_of(model: keras.Model) -> Iterator[Any]:
+    """Yield the layers of a network and of the networks in it; parts of layers have names that others' parts have, too."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers_of(layer)
+        else:
+            yield layer
 
 
 def check_archive(model: keras.Model, config: dict[str, Any], weights: Any, what: str) -> None:
@@ -229,6 +249,34 @@ def _renumber(config: dict[str, Any]) -> None:
     for one in _calls(ends):
         # Keras 3 still counts so where a network ends in another.
         one[1] += inner.get(one[0]) in ("Functional", "Model")
+
+
+def _modern_node(node: Any) -> Any:
+    """Return the call of a layer as Keras 3 writes it where tensors have names in it, such as ``value`` of attention."""
+    if not isinstance(node, list) or not all(isinstance(one, list) and len(one) == 4 for one in node):
+        return node
+    if not any(_is_tensor(value) for *_, named in node for value in named.values()):
+        return node
+    args = [_tensor(one[:3]) for one in node]
+    named = {key: _tensor(one) if _is_tensor(one) else one for key, one in node[-1][3].items()}
+    return {"args": args if len(args) == 1 else [args], "kwargs": named}
+
+
+def _is_tensor(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and isinstance(value[0], str)
+        and all(type(one) is int for one in value[1:])
+    )
+
+
+def _tensor(place: list[Any]) -> dict[str, Any]:
+    """A tensor as Keras 3 writes it; its shape is that of the layer that makes it."""
+    return {
+        "class_name": "__keras_tensor__",
+        "config": {"shape": [None], "dtype": "float32", "keras_history": place},
+    }
 
 
 def _calls(nodes: Any) -> Iterator[list[Any]]:

@@ -91,6 +91,7 @@ def open_keras(path: Path, bands: int, layout: str | None) -> Foreign:
         memory=lambda step: _memory(model, path, bands, step),
         save=lambda folder: _save(model, folder / NAME),
         notes=notes,
+        dtype=str(taken.dtype),
     )
 
 

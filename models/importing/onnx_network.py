@@ -71,6 +71,7 @@ def open_onnx(path: Path, bands: int, layout: str | None, stride: int | None) ->
         memory=lambda _: (call_memory(freed, sizes), "from the graph"),
         save=lambda folder: _save(freed, folder / NAME),
         notes=notes,
+        dtype=taken[0].dtype,
     )
 
 

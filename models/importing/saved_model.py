@@ -76,6 +76,7 @@ def open_saved_model(path: Path, bands: int, layout: str | None) -> Foreign:
         stride_hint=None,
         memory=lambda step: measured_memory(path, NAME, layout, bands, step),
         save=lambda folder: copy_saved_model(path, folder / NAME),
+        dtype=dtype,
     )
 
 
