@@ -181,6 +181,11 @@ class Plan:
         per_pixel = LABELS_DISK + sum(POLYGONS_DISK[name] for name in self.options.formats)
         return round(self._open_pixels() * per_pixel)
 
+    def largest_share(self) -> tuple[RasterPlan, float]:
+        """The raster that has the most pixels to work on, and its share of those of all rasters that need work."""
+        pixels, number = max((self._amounts(raster)[0], raster) for raster in self.open_rasters())
+        return self.rasters[number], pixels / self._open_pixels()
+
     def _open_pixels(self) -> int:
         return sum(self._amounts(raster)[0] for raster in self.open_rasters())
 

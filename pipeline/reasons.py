@@ -240,10 +240,21 @@ def disk_reasons(plan: Plan) -> list[str]:
         total, _, free = shutil.disk_usage(place)
         if total and need > free:
             reasons.append(
-                f"the run needs about {format_bytes(need)} of disk, and {format_bytes(free)} are free at {place}; make "
-                "room, or choose other disks with --output and --work"
+                f"the run needs about {format_bytes(need)} of disk{_most_of_it(plan, need)}, and {format_bytes(free)} "
+                f"are free at {place}; make room, or choose other disks with --output and --work"
             )
     return reasons
+
+
+def _most_of_it(plan: Plan, need: int) -> str:
+    """Which raster takes the most of some disk, in words for brackets: one whose size is wrong hides in a sum."""
+    raster, share = plan.largest_share()
+    grid = raster.georef
+    size = f"{grid.height:,} x {grid.width:,} px"
+    if raster.regrid is not None:
+        size = f"{size} as it is resampled"
+    takes = "" if len(plan.open_rasters()) == 1 else f" takes {format_bytes(share * need)} of it:"
+    return f" ({raster.path}{takes} {size})"
 
 
 def memory_reasons(plan: Plan) -> list[str]:

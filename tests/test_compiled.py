@@ -59,3 +59,46 @@ def test_compiled_functions_give_what_their_python_source_gives(tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert np.load(tmp_path / "borders.npy") == pytest.approx(borders(), abs=1e-6)
+
+
+CACHED = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+exec(sys.argv[2])
+from cached import double
+print(double(21), double.stats.cache_hits)
+"""
+
+
+def doubled(tmp_path, before="", folder="cache"):
+    """What a process prints that runs a compiled function, and the files of the cache afterwards."""
+    (tmp_path / "cached.py").write_text(
+        "from tiles.compiled import njit\n\n\n@njit(cache=True)\ndef double(number):\n    return 2 * number\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / folder)}
+    arguments = [sys.executable, "-c", CACHED, str(tmp_path), before]
+    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.stdout, sorted((tmp_path / folder).rglob("*.nb?"))
+
+
+@pytest.mark.slow
+def test_what_was_compiled_is_kept_and_compiled_again_where_that_is_damaged(tmp_path):
+    assert doubled(tmp_path)[0] == "42 Counter()\n"
+    said, kept = doubled(tmp_path)
+    assert said.startswith("42 Counter({") and len(kept) == 2
+    for file in kept:
+        file.write_bytes(file.read_bytes()[:-40])
+    assert doubled(tmp_path)[0] == "42 Counter()\n"
+    assert doubled(tmp_path)[0] == said
+
+
+def test_a_disk_that_takes_nothing_leaves_functions_without_a_cache(tmp_path):
+    full = "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
+    assert doubled(tmp_path, full) == ("42 Counter()\n", [])
+
+
+def test_functions_are_compiled_where_there_is_no_place_for_a_cache():
+    code = "from tiles.compiled import njit\nprint(njit(cache=True)(lambda number: 2 * number)(21))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("42\n", "")

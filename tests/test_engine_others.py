@@ -23,7 +23,7 @@ from places import ROOT
 
 from models.card import Card, CardError, network_sha256
 from models.engines.conversion import Conversion, converted_network
-from models.engines.convert import LARGE
+from models.engines.convert import LARGE, check_room
 from models.engines.engine import Engine, shared_engine
 from models.engines.profile import EngineError, execution_profile
 from models.engines.workplace import Workplace
@@ -229,6 +229,49 @@ def test_what_cannot_be_converted_is_said_in_a_sentence(bundle, tmp_path):
         converted_network(wrong, str(tmp_path / "converted"))
     left = [path.name for path in (tmp_path / "converted").iterdir()]
     assert left == [f".{wrong.name}.lock"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that gives a disk of some size, such as ``64k``."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def make(size):
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+        if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("nothing can be mounted here")
+        return disk
+
+    yield make
+    subprocess.run(["umount", "-l", str(disk)], check=False, capture_output=True)
+
+
+def test_more_than_a_disk_takes_is_not_converted(tmp_path):
+    words = (
+        rf"no room for it in {tmp_path}: it takes about 1,000,000\.0 MB, and [0-9,.]+ MB are free; make room"
+    )
+    with pytest.raises(EngineError, match=words):
+        check_room(tmp_path, 10**12)
+    check_room(tmp_path, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("engine", "size", "why"),
+    [
+        ("onnx", "8k", r"it takes about 0\.0 MB, and 0\.0 MB are free"),
+        ("openvino", "8k", r"it takes about 0\.0 MB, and 0\.0 MB are free"),
+        ("onnx", "24k", "no space left on device"),
+    ],
+)
+def test_a_disk_that_is_too_small_for_a_converted_network_is_named(bundle, small_disk, engine, size, why):
+    place = small_disk(size) / "converted"
+    with pytest.raises(
+        EngineError, match=rf"converted for {engine} \(there is no room for it in {place}: {why}; make"
+    ):
+        converted_network(conversion(bundle, engine), str(place))
+    assert [path.name for path in place.iterdir()] == [f".{conversion(bundle, engine).name}.lock"]
 
 
 def test_a_folder_for_conversions_that_others_may_write_is_refused(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -370,7 +371,8 @@ def test_an_output_that_cannot_be_a_folder_is_refused(plan_of, make_raster):
     assert "--work" in reasons(plan_of, work=str(file))[0]
 
 
-def test_a_raster_larger_than_the_disk_is_refused(plan_of, make_raster, tmp_path):
+def huge_vrt(make_raster, tmp_path):
+    """A raster of 20,000,000 x 2,000,000 px of 1 cm."""
     source = make_raster(name="small.tif")
     vrt = tmp_path / "huge.vrt"
     vrt.write_text(
@@ -383,7 +385,24 @@ def test_a_raster_larger_than_the_disk_is_refused(plan_of, make_raster, tmp_path
         )
         + "</VRTDataset>"
     )
-    assert "of disk, and" in reasons(plan_of, vrt)[0]
+    return vrt
+
+
+def test_a_raster_larger_than_the_disk_is_refused_and_named(plan_of, make_raster, tmp_path):
+    vrt, source = huge_vrt(make_raster, tmp_path), tmp_path / "small.tif"
+    assert f"GB of disk ({vrt} 20,000,000 x 2,000,000 px), and" in reasons(plan_of, vrt)[0]
+    among_others = reasons(plan_of, make_raster(name="other.tif"), vrt, source)[0]
+    needs = re.search(r"about ([0-9,.]+ GB) of disk \(([^ ]+) takes ([0-9,.]+ GB) of it: ", among_others)
+    assert needs is not None and needs[2] == str(vrt) and needs[1] == needs[3]
+
+
+def test_a_raster_that_resampling_makes_larger_than_the_disk_is_named(plan_of, make_raster, tmp_path):
+    fine = nets.make_bundle(tmp_path / "fine", nets.brightest_band(), gsd=0.005)
+    vrt = huge_vrt(make_raster, tmp_path)
+    (found,) = reasons(plan_of, vrt, model=fine, resample=True)
+    size = re.search(rf"\({vrt} ([0-9,]+) x ([0-9,]+) px as it is resampled\), and", found)
+    height, width = (int(side.replace(",", "")) for side in size.groups())
+    assert abs(height / 40e6 - 1) < 0.01 and abs(width / 4e6 - 1) < 0.01
 
 
 def test_more_memory_than_the_machine_has_is_refused_for_runs_on_it(plan_of):

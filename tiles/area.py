@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from tiles.compiled import njit
 
 _SEMI_MAJOR_M = 6378137.0
 _FLATTENING = 1 / 298.257223563

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
+
+from tiles.compiled import njit
 
 FINE_PX = 0.75
 """How far an outline may leave the line between two places where it may be cut."""

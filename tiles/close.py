@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from tiles.compiled import njit
 from tiles.fragments import Fragments
 from tiles.regions import RELINK, Regions
 from tiles.rings import canonical_rings

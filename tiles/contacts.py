@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from tiles.compiled import njit
 from tiles.components import Components
 from tiles.seams import roots
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from tiles.compiled import njit
 from tiles.rings import densify
 
 _NONE = np.zeros((0, 2), np.int32)

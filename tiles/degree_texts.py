@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 
+from tiles.compiled import njit
 from tiles.decimals import LEAST, MOST
 from tiles.regions import ragged_runs, ragged_take
 

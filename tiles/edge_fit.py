@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 
 from tiles.chains import TRIMMED, Chain, moments
+from tiles.compiled import njit
 
 WINDOW = 64
 """How many candidates an edge may pass; a longer one is made of several, which are merged."""

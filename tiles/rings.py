@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from tiles.compiled import njit
 from tiles.regions import NODE, RELINK, ragged_take
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from tiles.compiled import njit
 from tiles.components import find_root, join
 
 Key = tuple[int, int]

@@ -20,8 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import njit
 
+from tiles.compiled import njit
 from tiles.corners import Corners
 from tiles.regions import NODE, PINNED, Regions
 from tiles.rings import canonical_rings

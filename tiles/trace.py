@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 
 from tiles.cells import TOLD_APART
+from tiles.compiled import njit
 from tiles.components import Components, find_components
 from tiles.contacts import find_groups, no_groups
 from tiles.corners import Corners, find_corners

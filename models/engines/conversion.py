@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -24,6 +25,10 @@ CONVERSION_VERSION = 1
 
 NETWORK_FILES = {"openvino": "network.xml", "onnx": "network.onnx"}
 CHECKSUMS = "checksums.json"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says of disks that take no more."""
+LONGEST = 300
+"""Characters of what a converter says that are repeated."""
 PACKAGE_ROOT = Path(__file__).parents[2]
 
 
@@ -71,13 +76,36 @@ def converted_network(conversion: Conversion, folder: str | None) -> Path:
         EngineError: If the network cannot be converted.
     """
     place = Path(folder) if folder is not None else _own_folder()
-    place.mkdir(parents=True, exist_ok=True)
     kept = place / conversion.name
-    if not _is_whole(kept):
-        with _lock(place / f".{conversion.name}.lock"):
-            if not _is_whole(kept):
-                _convert(conversion, kept)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        if not _is_whole(kept):
+            with _lock(place / f".{conversion.name}.lock"):
+                if not _is_whole(kept):
+                    _convert(conversion, kept)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise cannot_convert(conversion, no_room(place, (error.strerror or "").lower())) from error
     return kept / NETWORK_FILES[conversion.engine]
+
+
+def no_room(folder: Path, why: str) -> str:
+    """Return what is said of a disk that does not take a network that is converted."""
+    return f"there is no room for it in {folder}: {why}; make room, or choose another disk with --work"
+
+
+def size_of(bundle: Path) -> int:
+    """Return the size of all files of a bundle, in bytes."""
+    return sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())
+
+
+def cannot_convert(conversion: Conversion, why: str) -> EngineError:
+    """Return the error of a network that cannot be converted."""
+    return EngineError(
+        f"bundle {conversion.bundle} cannot be converted for {conversion.engine} ({why}); run it with the engine of its "
+        "file, by leaving out --engine"
+    )
 
 
 def _convert(conversion: Conversion, kept: Path) -> None:
@@ -117,10 +145,7 @@ def _run_converter(conversion: Conversion, target: Path) -> None:
     if done.returncode or not target.is_file():
         said = done.stderr.strip().splitlines() if done.returncode else []
         said = said or [f"the converter ended with status {done.returncode} and without a network"]
-        raise EngineError(
-            f"bundle {conversion.bundle} cannot be converted for {conversion.engine} ({said[-1].strip()[:300]}); "
-            "run it with the engine of its file, by leaving out --engine"
-        )
+        raise cannot_convert(conversion, said[-1].strip()[:LONGEST])
 
 
 def _is_whole(kept: Path) -> bool:

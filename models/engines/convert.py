@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from models.card import Card, CardError
+from models.engines.conversion import FULL, no_room, size_of
 from models.engines.profile import EngineError
 from models.engines.quiet import import_openvino, import_tensorflow
 from models.engines.tensorflow import load_network
@@ -25,6 +27,8 @@ from models.engines.tensorflow import load_network
 OPSET = 18
 LARGE = 1 << 18
 """Numbers that make a weight a large one."""
+NUMBER = 4
+"""Bytes of a number in a converted network."""
 
 
 def convert(bundle: Path, engine: str, shape: Sequence[int], target: Path) -> None:
@@ -45,8 +49,28 @@ def convert(bundle: Path, engine: str, shape: Sequence[int], target: Path) -> No
         with portable():
             return [tf.identity(made) for made in tf.nest.flatten(network(chips))]
 
-    weights = [one for one in _variables(network) if math.prod(one.shape) >= LARGE]
+    variables = _variables(network)
+    weigh = sum(math.prod(one.shape) for one in variables) * NUMBER
+    check_room(target.parent.parent, weigh or size_of(bundle))
+    weights = [one for one in variables if math.prod(one.shape) >= LARGE]
     CONVERTERS[engine](run, weights, tf.TensorSpec(shape, tf.float32, name="chips"), target)
+
+
+def check_room(folder: Path, need: int) -> None:
+    """Refuse to write more than a disk takes; the libraries that write say that in many ways, or not at all.
+
+    Args:
+        folder: Where it is written.
+        need: What is written, in bytes.
+
+    Raises:
+        EngineError: If less is free there.
+    """
+    disk = shutil.disk_usage(folder)
+    if disk.total and need > disk.free:
+        raise EngineError(
+            no_room(folder, f"it takes about {need / 1e6:,.1f} MB, and {disk.free / 1e6:,.1f} MB are free")
+        )
 
 
 def _variables(network: Any) -> list[Any]:
@@ -103,6 +127,8 @@ def main() -> int:
     except Exception as error:
         own = isinstance(error, EngineError | CardError)
         sentence = str(error) if own else f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError) and error.errno in FULL:
+            sentence = no_room(Path(order["target"]).parent.parent, (error.strerror or "").lower())
         print(" ".join(sentence.split()), file=sys.stderr)
         return 1
     return 0

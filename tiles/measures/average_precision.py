@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from tiles.compiled import njit
 from tiles.measures.overlaps import Overlaps
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)

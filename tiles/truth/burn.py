@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import shapely
-from numba import njit
 
+from tiles.compiled import njit
 from tiles.truth.view import View
 from tiles.window import Window
 
