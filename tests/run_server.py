@@ -1,4 +1,4 @@
-"""A server on 127.0.0.1 behind a door that disturbs its answers: ``python run_server.py gs|s3|FOLDER``.
+"""A server on 127.0.0.1 behind a door that disturbs its answers: ``python run_server.py gs|s3|FOLDER [ADDRESS OF DOOR]``.
 
 It is a process of its own: GDAL may hold the lock of the interpreter while it waits for an answer. It prints the door's
 address and ends with its standard input. The door's own pages: ``POST /-door-/rule`` takes a rule, ``GET /-door-/seen``
@@ -125,11 +125,11 @@ class Door(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def serve(handler: Any) -> str:
+def serve(handler: Any, host: str = "127.0.0.1") -> str:
     """Serve in a thread; returns ``host:port``."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer((host, 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return f"127.0.0.1:{server.server_port}"
+    return f"{host}:{server.server_port}"
 
 
 def google() -> str:
@@ -189,7 +189,7 @@ def main() -> None:
     kind = sys.argv[1]
     starts = {"gs": google, "s3": amazon}
     Door.target = starts[kind]() if kind in starts else web(kind)
-    print(f"http://{serve(Door)}", flush=True)
+    print(f"http://{serve(Door, *sys.argv[2:])}", flush=True)
     sys.stdin.read()
     os._exit(0)
 

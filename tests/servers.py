@@ -81,11 +81,11 @@ class Bucket:
 
 
 @contextlib.contextmanager
-def server(kind: str) -> Iterator[Door]:
+def server(kind: str, address: str = "127.0.0.1") -> Iterator[Door]:
     """A server of a kind, or one for the files of a folder."""
     program = str(Path(__file__).with_name("run_server.py"))
     with subprocess.Popen(
-        [sys.executable, program, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, program, kind, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         yield Door(process.stdout.readline().strip())

@@ -13,6 +13,7 @@ from rasterio.enums import ColorInterp
 
 from tiles.band_order import BandWords
 from tiles.beside import BesideError
+from tiles.gate import refusal
 from tiles.georef import Georef
 from tiles.remote import all_files, is_local, open_raster, what_is_there
 from tiles.sources import INDEXES, SourcesError
@@ -118,13 +119,20 @@ def unreadable(path: str, error: Exception) -> RasterError:
         return RasterError(f"{name} has a name that is not UTF-8, which GDAL cannot open; rename it")
     if isinstance(error, OSError) and not isinstance(error, rasterio.errors.RasterioIOError):
         return RasterError(f"{path} cannot be looked at: {error.strerror}")
-    if path.lower().endswith(INDEXES) and "not recognized" in str(error):
-        return RasterError(
+    return RasterError(_refused_by_gdal(path, str(error)))
+
+
+def _refused_by_gdal(path: str, words: str) -> str:
+    """Say why GDAL does not open a raster."""
+    if redirected := refusal(path):
+        return f"{path} cannot be opened: {redirected}"
+    if path.lower().endswith(INDEXES) and "not recognized" in words:
+        return (
             f"{path} is an index of tiles in a format that this GDAL does not read; write it as .gti.gpkg with ogr2ogr, or "
             "use a virtual raster (gdalbuildvrt) instead"
         )
-    reason = str(error).removeprefix(f"'{path}' ").removeprefix(f"{path}: ").rstrip(".")
-    return RasterError(f"{path} is not a raster that GDAL can open ({reason})")
+    reason = words.removeprefix(f"'{path}' ").removeprefix(f"{path}: ").rstrip(".")
+    return f"{path} is not a raster that GDAL can open ({reason})"
 
 
 def _inspect(path: str, dataset: Any, known: Sequence[str] | None) -> RasterInfo:

@@ -12,6 +12,7 @@ from rasterio.io import DatasetReader
 
 from tiles.beside import BEHIND, beside
 from tiles.checksums.dataset import VerifiedRaster
+from tiles.gate import admit
 from tiles.gdal_library import forget_answers, thread_settings
 from tiles.gdal_warnings import all_tags, tags_of
 from tiles.remote_sources import (
@@ -65,6 +66,7 @@ def open_raster(
     if is_local(path):
         return _open_any(path, _drivers(), None, files, options)
     known = files or known or what_is_there(path)
+    admit([path])
     beside_it = [gdal_name(path + suffix) for suffix in BEHIND if path + suffix in (known or ())]
     with rasterio.Env(), thread_settings(_settings(known)):
         try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tiles.beside import BEHIND, beside
+from tiles.gate import admit
 from tiles.gdal_library import thread_settings
 from tiles.places import is_of_this_machine
 from tiles.requests import no_failed_requests
@@ -76,6 +77,7 @@ def remote_sources(
     """
     away = [name for name in sources if not is_of_this_machine(name)]
     names = tuple(map(gdal_name, away))
+    admit(names)
     if not all(map(_WEB.match, away)):
         return RemoteSources(names)
     if files is not None:

@@ -9,13 +9,16 @@ from collections.abc import Iterator
 
 import rasterio
 
+from tiles.gate import refusal
 from tiles.gdal_library import forget_answers, thread_settings
 from tiles.gdal_warnings import hearing
 
 _TOLD = {"CPL_DEBUG": "VSICURL,S3,GS,AZURE", "VRT_NUM_THREADS": "1"}
 """Settings by which GDAL tells of each of its requests, in the thread that reads."""
 _PHRASES = ("VSICURL: ", "S3: ", "GS: ", "AZURE: ", "HTTP error code: ", "HTTP response code on ")
-_SIZE = re.compile(r"GetFileSize\((?P<url>.*)\)=.*response_code=(?P<code>\d+)")
+_SIZE = re.compile(
+    r"GetFileSize\((?P<url>.*)\)(=\d+ |:) *response_code=(?P<code>\d+)(, curl error msg=(?P<why>.*))?"
+)
 _START = re.compile(r"Downloading \S+ \((?P<url>.*)\)")
 _BROKEN = re.compile(r"DownloadRegion\((?P<url>.*)\): response_code=\d+, msg=(?P<why>.*)")
 _GOT = re.compile(r"Got response_code=(?P<code>\d+)")
@@ -74,7 +77,7 @@ class _Requests(list[str]):
             return
         self.settle()
         if found := _SIZE.search(words):
-            self._ended(found["url"], found["code"])
+            self._ended(found["url"], found["code"], found["why"] or "")
         elif found := _START.search(words):
             self._url, self._why = found["url"], ""
         elif found := _BROKEN.search(words):
@@ -91,7 +94,11 @@ class _Requests(list[str]):
 
     def _ended(self, url: str, code: str, why: str = "") -> None:
         if why or code not in self._good:
-            what = why or (f"its server answers {code}" if code != "0" else "its server does not answer")
+            what = (
+                refusal(url)
+                or why
+                or (f"its server answers {code}" if code != "0" else "its server does not answer")
+            )
             self._pending = f"{url} cannot be read: {what}"
 
 

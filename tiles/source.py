@@ -15,6 +15,7 @@ from rasterio.windows import Window as RasterioWindow
 from tiles.beside import BesideError
 from tiles.block_reads import Samples, read_as_one
 from tiles.checksums.dataset import DamagedBlockError
+from tiles.gate import refusal
 from tiles.mirror import mirror_index
 from tiles.open_files import close, keep_open
 from tiles.regrid import Regrid
@@ -29,6 +30,8 @@ class RasterReadError(RuntimeError):
 def damaged(path: str, window: Window, error: Exception) -> RasterReadError:
     """Say which window of a raster cannot be read, and what to do."""
     cause = str(error.__cause__ or error).rstrip(".")
+    if redirected := refusal(path):
+        return RasterReadError(f"{path} cannot be read at {window}: {redirected}")
     if not is_local(path):
         return RasterReadError(
             f"{path} cannot be read at {window} ({cause}); its server does not answer as it should, or the file is damaged"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.client
-import ipaddress
 import socket
 import time
 import urllib.error
@@ -13,6 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from tiles.network_kinds import FOLLOWED, kind_of_address
+
 TIMEOUT_S = 15.0
 WAITS_S = (0.5, 2.0)
 """How long to wait before each further attempt."""
@@ -20,14 +21,6 @@ FAILURES = (urllib.error.URLError, http.client.HTTPException, OSError, ValueErro
 """What may come of a request."""
 LATER = frozenset({408, 425, 429})
 """Answers of the 4xx kind after which the same request may succeed."""
-_FOLLOWED = {
-    "public": {"public"},
-    "private": {"public", "private"},
-    "loopback": {"public", "private", "loopback"},
-    "link-local": {"public", "link-local"},
-}
-"""Where a server may send who asks for something, by what it is itself."""
-
 T = TypeVar("T")
 
 
@@ -68,7 +61,7 @@ def check_redirect(asked: str, sent_to: str) -> None:
         RedirectError: If that is a part of the network that it may not speak for, such as this machine itself.
     """
     from_kinds, to_kinds = kinds_of(asked), kinds_of(sent_to)
-    allowed = set[str]().union(*(_FOLLOWED[kind] for kind in from_kinds))
+    allowed = set[str]().union(*(FOLLOWED[kind] for kind in from_kinds))
     strange = sorted(to_kinds - allowed)
     if strange:
         raise RedirectError(
@@ -83,18 +76,7 @@ def kinds_of(url: str) -> set[str]:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):
         return {"public"}  # Nobody is reached under such a name from here, unless a proxy knows better.
-    return {_kind(address) for address in found} or {"public"}
-
-
-def _kind(text: str) -> str:
-    address = ipaddress.ip_address(text.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    address = mapped or address
-    if address.is_loopback or address.is_unspecified:
-        return "loopback"
-    if address.is_link_local:
-        return "link-local"
-    return "public" if address.is_global or address.is_multicast else "private"
+    return {kind_of_address(address) for address in found} or {"public"}
 
 
 def again(work: Callable[[], T], waits: Iterable[float] | None = None) -> T:
