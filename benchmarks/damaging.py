@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ DAMAGED = 1, 2
 """Row and column of the block that is damaged, of 256 px: it lies in the sheet (0, 1)."""
 JPEG = {"compress": "jpeg", "photometric": "ycbcr"}
 TRIES = 40
+LENGTH = 64
+"""Bytes that are replaced at random, of one of `TRIES` damages."""
+HEAD = 256
+"""Bytes at the start of a file that is no GeoTIFF which are left as they are."""
+COLUMNS = 512
+"""Columns of the sample that are damaged again and again."""
+NOISES = {"the sample": 0, "with noise": 32}
+"""Values below which noise is added to the samples of a raster, by what it is called."""
 NOISE = b"\x5a\xa5\x00\xff" * 64
 
 
@@ -38,28 +47,88 @@ def read_damaged(folder: Path) -> dict[str, Any]:
         place.mkdir()
         rows.append({"encoding": name, **_damage_and_read(place, bundle, options, damage)})
         print(rows[-1], flush=True)
-    return {"rows": rows, "jpeg": damage_jpeg(folder)}
+    return {"rows": rows, "codecs": damage_codecs(folder)}
 
 
-def damage_jpeg(folder: Path) -> list[dict[str, int]]:
-    """How often it is seen that some bytes of a JPEG block are others, at random places."""
-    scene = write_scene(folder / "jpeg.tif", **JPEG)
-    whole, (offset, size), rng = scene.read_bytes(), _block(scene), np.random.default_rng(1)
-    window = Window(256 * DAMAGED[0], 256 * DAMAGED[1], 256, 256)
+def damage_codecs(folder: Path) -> list[dict[str, Any]]:
+    """How often some bytes of a file may be others without a word, at random places, by its compression.
+
+    GDAL alone is ``rasterio``'s dataset. What is read as it was written is no damage.
+    """
+    with rasterio.Env() as env:
+        known = env.drivers()
     found = []
-    for length in (1, 8, 64, 256):
-        seen = 0
-        for _ in range(TRIES):
-            changed = bytearray(whole)
-            at = offset + int(rng.integers(20, size - length))
-            changed[at : at + length] = rng.bytes(length)
-            scene.write_bytes(changed)
-            try:
-                RasterSource(str(scene), (1, 2, 3), (0, 0, 0)).read(window)
-            except RasterReadError:
-                seen += 1
-        found.append({"bytes": length, "seen": seen})
+    for name, profile in CODECS.items():
+        if profile.get("driver", "GTiff") not in known:
+            continue
+        place = folder / name.replace(" ", "_")
+        place.mkdir()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            counts = {
+                kind: _damage_again_and_again(_noisy(place / f"{noise}", noise, profile))
+                for kind, noise in NOISES.items()
+            }
+        found.append({"codec": name, **counts})
+        print(found[-1], flush=True)
     return found
+
+
+def _noisy(path: Path, noise: int, profile: dict[str, Any]) -> Path:
+    """Columns of the sample with noise, written in some way."""
+    plain = write_scene(path.with_suffix(".plain"), slice(0, COLUMNS), compress="none")
+    with rasterio.open(plain) as dataset:
+        pixels, whole = dataset.read(), {**dataset.profile, **profile}
+    more = np.random.default_rng(2).integers(0, noise + 1, pixels.shape)
+    with rasterio.open(path, "w", **whole) as dataset:
+        dataset.write(np.minimum(pixels + more, 255).astype(np.uint8))
+    return path
+
+
+def _damage_again_and_again(scene: Path) -> dict[str, int]:
+    whole, spans, rng = scene.read_bytes(), _spans(scene), np.random.default_rng(1)
+    before = _read_by_gdal(scene)
+    counts = {"same": 0, "unseen_by_gdal": 0, "unseen": 0}
+    for _ in range(TRIES):
+        offset, size = spans[rng.integers(len(spans))]
+        at = offset + int(rng.integers(size - LENGTH))
+        scene.write_bytes(whole[:at] + rng.bytes(LENGTH) + whole[at + LENGTH :])
+        by_gdal, by_us = _read_by_gdal(scene), _read_by_us(scene)
+        same = by_gdal is not None and np.array_equal(by_gdal, before)
+        counts["same"] += same
+        counts["unseen_by_gdal"] += by_gdal is not None and not same
+        counts["unseen"] += by_us is not None and not same
+    scene.write_bytes(whole)
+    return counts
+
+
+def _read_by_gdal(scene: Path) -> np.ndarray | None:
+    """All pixels; None where GDAL says that they cannot be read."""
+    try:
+        with rasterio.open(scene) as dataset:
+            return dataset.read()
+    except rasterio.errors.RasterioError:
+        return None
+
+
+def _read_by_us(scene: Path) -> np.ndarray | None:
+    try:
+        source = RasterSource(str(scene), (1, 2, 3), (0, 0, 0))
+        with rasterio.open(scene) as dataset:
+            shape = dataset.shape
+        return source.read(Window(0, 0, *shape)).pixels
+    except (RasterReadError, rasterio.errors.RasterioError):
+        return None
+
+
+def _spans(scene: Path) -> list[tuple[int, int]]:
+    """Offset and length of each block of a GeoTIFF, in bytes; of other files of what lies behind their heads."""
+    with rasterio.open(scene) as dataset:
+        if dataset.driver != "GTiff":
+            return [(HEAD, scene.stat().st_size - HEAD)]
+        blocks = [at for at, _ in dataset.block_windows(1)]
+    spans = [_block(scene, at) for at in blocks]
+    return [(offset, size) for offset, size in spans if size > LENGTH]
 
 
 def _damage_and_read(place: Path, bundle: Path, options: dict[str, Any], damage: Any) -> dict[str, Any]:
@@ -96,9 +165,9 @@ def _segment(scene: Path, bundle: Path, out: Path) -> tuple[np.ndarray, int]:
         return dataset.read(1), status
 
 
-def _block(scene: Path) -> tuple[int, int]:
-    """Where the damaged block is in its file: offset and length, in bytes."""
-    row, col = DAMAGED
+def _block(scene: Path, place: tuple[int, int] = DAMAGED) -> tuple[int, int]:
+    """Where a block is in its file: offset and length, in bytes."""
+    row, col = place
     with rasterio.open(scene) as dataset:
         offset, size = (
             dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=1) for what in ("OFFSET", "SIZE")
@@ -145,6 +214,16 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
 """How each raster is written, and damaged."""
 
 
+CODECS: dict[str, dict[str, Any]] = {
+    **{name: {"compress": name.lower()} for name in ("DEFLATE", "LZMA", "ZSTD", "LZW", "LERC")},
+    "uncompressed": {"compress": "none"},
+    "JPEG": JPEG,
+    "PNG": {"driver": "PNG", "tiled": False, "blockxsize": None, "blockysize": None},
+    "JPEG 2000": {"driver": "JP2OpenJPEG", "quality": 100, "reversible": "yes"},
+}
+"""How rasters are written whose damage may go unseen."""
+
+
 def blocks_words(found: dict[str, Any]) -> str:
     """What came of it, in Markdown."""
     cells = [
@@ -157,7 +236,6 @@ def blocks_words(found: dict[str, Any]) -> str:
         )
         for row in found["rows"]
     ]
-    seen = ", ".join(f"{row['seen']} of {TRIES} times with {row['bytes']}" for row in found["jpeg"])
     return (
         "The sample, 780 rows of 1200 pixels in blocks of 256 px, in sheets of 512 px, with a network that looks at one "
         "pixel. "
@@ -166,6 +244,24 @@ def blocks_words(found: dict[str, Any]) -> str:
         + table(
             ("raster", "status", "windows in quarantine", "all else as before", "cause (the first)"), cells
         )
-        + "\n\nJPEG has no checksum: where bytes of a block were replaced at random, that was seen "
-        f"{seen} bytes. Bytes of uncompressed rasters that are changed are seen by nobody."
+        + "\n\n"
+        + _codecs_words(found["codecs"])
+    )
+
+
+def _codecs_words(codecs: list[dict[str, Any]]) -> str:
+    keys = ("unseen_by_gdal", "unseen")
+    cells = [
+        (
+            row["codec"],
+            *(f"{row[kind][key]} of {TRIES - row[kind]['same']}" for kind in NOISES for key in keys),
+        )
+        for row in codecs
+    ]
+    heads = ("compression", *(f"{kind}: {who}" for kind in NOISES for who in ("GDAL alone", "Terraseam")))
+    return (
+        f"{TRIES} times {LENGTH} bytes somewhere in the blocks of {COLUMNS} columns of the sample were replaced by random "
+        f"ones (in PNG and JPEG 2000 anywhere behind the first {HEAD} bytes), and the raster was read; the same with noise "
+        "added to it, which compresses as real imagery does. How often other pixels came of it without a word:\n\n"
+        f"{table(heads, cells)}"
     )

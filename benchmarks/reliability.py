@@ -3,7 +3,7 @@
     python benchmarks/reliability.py [--parts kills,blocks,inputs,same] [--kills 50] [--json FILE] [--report FILE]
 
 Needs nothing but the repository: rasters are cut from the sample that comes with `coast`. Parts that are left out are
-told from the JSON file of an earlier call. The report is `benchmarks/reliability.md`.
+told from the JSON file of an earlier call, or stay as the report has them. The report is `benchmarks/reliability.md`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             found[name] = {**PARTS[name].run(Path(folder), asked), "made": made()}
         write_json(asked.json, found)
-    asked.report.write_text(report(found))
+    before = asked.report.read_text() if asked.report.is_file() else ""
+    asked.report.write_text(report(found, before))
 
 
 def made() -> str:
@@ -82,13 +83,16 @@ def made() -> str:
     return f"{datetime.now(UTC):%Y-%m-%d}; Python {platform.python_version()}, {versions}"
 
 
-def report(found: dict[str, Any]) -> str:
-    """All parts that there are figures of, in Markdown."""
-    lines = ["# Reliability", "", "Made by `python benchmarks/reliability.py`, which says how.", ""]
+def report(found: dict[str, Any], before: str) -> str:
+    """All parts that there are figures of, in Markdown, and as they were those that only the report before has."""
+    sections = dict(section.split("\n", 1) for section in before.split("\n## ")[1:])
     for name, part in PARTS.items():
         if name in found:
-            lines += [f"## {part.title}", "", f"{found[name]['made']}.", "", part.words(found[name]), ""]
-    return "\n".join(lines)
+            sections[part.title] = f"\n{found[name]['made']}.\n\n{part.words(found[name])}\n"
+    first = [part.title for part in PARTS.values() if part.title in sections]
+    titles = [*first, *(title for title in sections if title not in first)]
+    lines = ["# Reliability", "", "Made by `python benchmarks/reliability.py`, which says how.", ""]
+    return "\n".join([*lines, *(f"## {title}\n{sections[title].rstrip()}\n" for title in titles)])
 
 
 if __name__ == "__main__":
