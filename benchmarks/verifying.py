@@ -3,7 +3,8 @@
     TERRASEAM_DATA=... python benchmarks/verifying.py [--size 4096] [--pairs 5]
 
 A square of NASA's Blue Marble, compressed by DEFLATE, is segmented anew each time, in a process of its own; the first pair
-warms caches and is left out. CPU seconds hardly depend on what else the machine does.
+warms caches and is left out. Beside that the windows of its sheets are read alone, by turns, which tells the cost to the
+hundredth of a second: whole runs differ by more than that from one to the next.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +24,10 @@ from telling import table
 
 GOAL = 0.03
 """Share of a run that checksums may cost at most."""
+READING = "reading"
+TURNS = 5
+SHEET, AROUND = 2048, 100
+"""Side of a sheet, and what is read around it, in pixels."""
 
 
 def main() -> None:
@@ -33,6 +39,8 @@ def main() -> None:
     names = [f"{number}-{how}" for number in range(arguments.pairs + 1) for how in order(number)]
 
     def measured(name: str) -> Result:
+        if name == READING:
+            return {"how": READING, **read_by_turns(arguments.size)}
         number, how = name.split("-")
         more = () if how == "verified" else ("--no-verify",)
         with tempfile.TemporaryDirectory() as folder:
@@ -40,7 +48,7 @@ def main() -> None:
             spent = spent_by(Job(raster, Path(folder), "coast", "1024", "2048").command(*more))
         return {"pair": int(number), "how": how, **spent._asdict()}
 
-    compare(runs, arguments, names, measured, told)
+    compare(runs, arguments, [READING, *names], measured, told)
 
 
 def order(number: int) -> tuple[str, str]:
@@ -59,6 +67,25 @@ def deflated(raster: Path, path: Path) -> Path:
     return path
 
 
+def read_by_turns(side: int) -> dict[str, float]:
+    """Median of the CPU seconds that reading the windows of all sheets takes, with and without checksums."""
+    from tiles.checksums.dataset import verify_blocks
+    from tiles.source import RasterSource
+    from tiles.window import Window
+
+    found: dict[str, list[float]] = {"verified": [], "unverified": []}
+    with tempfile.TemporaryDirectory() as folder:
+        raster = deflated(square(side, Path(folder)), Path(folder) / "deflate.tif")
+        for how in ("verified", "unverified") * TURNS:
+            verify_blocks(how == "verified")
+            source, start = RasterSource(str(raster), (1, 2, 3), (0, 0, 0)), time.process_time()
+            for row in range(0, side, SHEET):
+                for col in range(0, side, SHEET):
+                    source.read(Window(row - AROUND, col - AROUND, SHEET + 2 * AROUND, SHEET + 2 * AROUND))
+            found[how].append(time.process_time() - start)
+    return {how: statistics.median(seconds) for how, seconds in found.items()}
+
+
 def told(results: Sequence[Result]) -> str:
     """CPU seconds of each pair, and the median of what checksums cost."""
     found = {
@@ -74,11 +101,15 @@ def told(results: Sequence[Result]) -> str:
         )
         for number in pairs
     ]
+    reading = next((one for one in results if one["how"] == READING), None)
     costs = [found["verified"][number] - found["unverified"][number] for number in pairs]
     if not costs:
         return "no pair is whole"
     cost, run = statistics.median(costs), statistics.median(found["unverified"][number] for number in pairs)
     words = f"Median: {cost:+.2f} CPU s of {run:.2f}, {cost / run:.1%} (goal: at most {GOAL:.0%})."
+    if reading is not None:
+        alone = reading["verified"] - reading["unverified"]
+        words += f" Reading alone: {alone:+.2f} CPU s, {alone / run:.1%}."
     return "\n\n".join([table(("pair", "verified: CPU s", "--no-verify: CPU s", "difference"), rows), words])
 
 
