@@ -28,8 +28,8 @@ HEAD = 256
 """Bytes at the start of a file that is no GeoTIFF which are left as they are."""
 COLUMNS = 512
 """Columns of the sample that are damaged again and again."""
-NOISES = {"the sample": 0, "with noise": 32}
-"""Values below which noise is added to the samples of a raster, by what it is called."""
+NOISES = {"the sample": 0, "with noise": 32, "noise alone": 255}
+"""Values up to which noise is added to the samples of a raster, modulo 256, by what it is called then."""
 NOISE = b"\x5a\xa5\x00\xff" * 64
 
 
@@ -81,7 +81,7 @@ def _noisy(path: Path, noise: int, profile: dict[str, Any]) -> Path:
         pixels, whole = dataset.read(), {**dataset.profile, **profile}
     more = np.random.default_rng(2).integers(0, noise + 1, pixels.shape)
     with rasterio.open(path, "w", **whole) as dataset:
-        dataset.write(np.minimum(pixels + more, 255).astype(np.uint8))
+        dataset.write((pixels + more).astype(np.uint8))
     return path
 
 
@@ -262,6 +262,7 @@ def _codecs_words(codecs: list[dict[str, Any]]) -> str:
     return (
         f"{TRIES} times {LENGTH} bytes somewhere in the blocks of {COLUMNS} columns of the sample were replaced by random "
         f"ones (in PNG and JPEG 2000 anywhere behind the first {HEAD} bytes), and the raster was read; the same with noise "
-        "added to it, which compresses as real imagery does. How often other pixels came of it without a word:\n\n"
+        "of 0 to 32 added to it, and of noise alone, which does not compress. How often other pixels came of it without a "
+        "word:\n\n"
         f"{table(heads, cells)}"
     )
