@@ -235,7 +235,7 @@ class _Run:
             self.progress = self.progress.after(line, measured.figure)
             better = self.progress.best_epoch == number
             if better:
-                state.save_best(self.folder, number, self.network)
+                state.save_best(self.folder, number, self.network, self.marks)
         state.save_state(self.folder, self.marks, self.progress, self._variables())
         state.tidy(self.folder, self.progress.best_epoch)
         write_history(self.folder, self.progress.history)

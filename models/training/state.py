@@ -157,9 +157,10 @@ def assign(variables: Sequence[Any], values: Sequence[np.ndarray], where: Path) 
         variable.assign(value)
 
 
-def save_best(folder: Path, epoch: int, network: keras.Model) -> None:
-    """Write the weights of an epoch beside those that were best before."""
+def save_best(folder: Path, epoch: int, network: keras.Model, marks: Mapping[str, Any]) -> None:
+    """Write the weights of an epoch, and which training they are of, beside those that were best before."""
     values = {f"v{number:05d}": _array(variable) for number, variable in enumerate(network.weights)}
+    values["told"] = np.array(json.dumps({"format": FORMAT, "epoch": epoch, "marks": marks}))
     _write(folder / BEST_FILE.format(epoch=epoch), values)
 
 
@@ -167,15 +168,35 @@ def load_best(folder: Path, network: keras.Model) -> int:
     """Give a network the best weights of a training, finished or not; returns their epoch, from 1.
 
     Raises:
-        TrainingError: If there are none, or they are those of another network.
+        TrainingError: If there are none, or they are those of another network or training.
     """
     found = read_state(folder)
     if found is None or not found[1].best_epoch:
         raise TrainingError(f"{folder} holds no weights yet; train for one epoch at least")
     path = folder / BEST_FILE.format(epoch=found[1].best_epoch)
     arrays = _read(path, "the weights of a training")
+    _check_best(arrays.pop("told", None), found[0], path)
     assign(network.weights, [arrays[name] for name in sorted(arrays)], path)
     return found[1].best_epoch
+
+
+def _check_best(told: np.ndarray | None, marks: Mapping[str, Any], path: Path) -> None:
+    """Check that weights are of the training in their folder; those of earlier versions do not say so.
+
+    Raises:
+        TrainingError: If they are of another one. More epochs than were planned make none of it.
+    """
+    if told is None:
+        return
+    try:
+        before, now = ({**one, "epochs": None} for one in (json.loads(str(told))["marks"], marks))
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path} does not say of which training it is; restart it (--restart)") from error
+    if before != now:
+        differ = "; ".join(_differences(before, now))
+        raise TrainingError(
+            f"{path} holds the weights of another training ({differ}); restart it (--restart)"
+        )
 
 
 def tidy(folder: Path, best_epoch: int) -> None:
