@@ -12,6 +12,8 @@ import kills
 from scenes import ROOT, segment_command, two_scenes
 from telling import table
 
+from pipeline.units import count as counted
+
 
 def survive_kills(folder: Path, count: int, at_once: int) -> dict[str, Any]:
     """Kill runs of one job in all stages, and compare what comes of them with a run that was left alone.
@@ -57,8 +59,8 @@ def survive_kills(folder: Path, count: int, at_once: int) -> dict[str, Any]:
 def kills_words(found: dict[str, Any]) -> str:
     """What came of it, in Markdown."""
     return (
-        f"{found['kills']} kills (SIGKILL, to the run and all its children) in {found['folders']} folders of results, "
-        f"and then a run there that was left to end. Two rasters in {found['sheets']} sheets.\n\n"
+        f"{found['kills']} kills (SIGKILL, to the run and all its children) in {counted(found['folders'], 'folder')} of "
+        f"results, and then a run there that was left to end. Two rasters in {found['sheets']} sheets.\n\n"
         + table(("stage", "kills"), found["by_stage"].items())
         + f"\n\nFolders whose {found['files']} results and entries of the store are those of a run that was left alone: "
         f"{found['folders_with_the_same_bytes']} of {found['folders']}. Sheets inferred twice: "
