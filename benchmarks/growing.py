@@ -1,6 +1,7 @@
 """How memory grows with the number of regions, and with the number of rasters: peaks of new processes.
 
     python benchmarks/growing.py --regions 100000 1000000 10000000 --rasters 1 300 3000
+    python benchmarks/growing.py --regions 100000 1000000 --rasters --options "--sieve 100"
 
 Regions are the single pixels of a checkerboard, the most that there can be; rasters have 64 x 64 px each.
 """
@@ -49,9 +50,9 @@ def _at(east: float) -> rasterio.Affine:
     return rasterio.Affine(0.5, 0, 500_000 + east, 0, -0.5, 5_600_000)
 
 
-def peak_of(paths: list[Path], folder: Path) -> float:
+def peak_of(paths: list[Path], folder: Path, options: list[str]) -> float:
     """Peak memory of ``terraseam vectorize`` on some rasters, in megabytes."""
-    argv = ["vectorize", str(paths[0].parent), "--output", str(folder / "out")]
+    argv = ["vectorize", str(paths[0].parent), "--output", str(folder / "out"), *options]
     program = f"import sys; from pipeline.cli import main; sys.exit(main({argv!r}))"
     return spawning.spent_in(["-c", program]).peak_bytes / 1e6
 
@@ -63,6 +64,7 @@ def main() -> None:
     )
     parser.add_argument("--regions", type=int, nargs="*", default=[100_000, 1_000_000])
     parser.add_argument("--rasters", type=int, nargs="*", default=[1, 300])
+    parser.add_argument("--options", default="", help="further options of terraseam vectorize")
     args = parser.parse_args()
     for name, write, counts in (
         ("regions", checkerboard, args.regions),
@@ -72,7 +74,10 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 (Path(folder) / "in").mkdir()
                 paths = write(Path(folder) / "in", count)
-                print(f"{count:,} {name}: {peak_of(paths, Path(folder)):,.0f} MB", flush=True)
+                print(
+                    f"{count:,} {name}: {peak_of(paths, Path(folder), args.options.split()):,.0f} MB",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pyproj
 import pytest
@@ -21,6 +23,10 @@ def even(least):
 def growing(least):
     """Pixels that grow to the south."""
     return lambda first: (LARGE // least) * (1 + first[:, 0]) // 8
+
+
+def checkerboard(side):
+    return (np.add.outer(np.arange(side), np.arange(side)) % 2).astype(np.uint8)
 
 
 def by_sheets(labels, size, sizes, order=lambda keys: keys):
@@ -143,6 +149,14 @@ def test_sizes_of_pixels_are_their_areas_on_the_ground(name):
     assert pixel_sizes(georef, 1e-9)(pixels).tolist() == [LARGE] * 9
 
 
+def test_sizes_of_pixels_do_not_depend_on_how_many_are_measured_at_once(monkeypatch):
+    pixels = np.stack([np.arange(40), 3 * np.arange(40)], axis=1)
+    sizes = pixel_sizes(GEOREFS["degrees"], 1e6)
+    expected = sizes(pixels)
+    monkeypatch.setattr("tiles.pixel_sizes.AT_ONCE", 7)
+    assert len(np.unique(expected)) > 9 and np.array_equal(sizes(pixels), expected)
+
+
 def test_a_sieve_of_nothing_is_refused():
     with pytest.raises(ValueError, match="larger than 0 m2 to be large, got 0"):
         pixel_sizes(GEOREFS["utm"], 0)
@@ -174,10 +188,12 @@ def test_sheets_and_rasters_without_measured_pixels_stay_empty(shape):
         assert np.array_equal(by_sheets(labels, size, even(9)), whole(labels, even(9)))
 
 
-@pytest.mark.parametrize("seed", range(0, 12, 3))
-def test_clusters_are_settled_alike_however_many_at_once(seed, monkeypatch):
-    labels = random_labels(seed)
-    expected = whole(labels, even(9))
-    for count in (1, 3, 20):
-        monkeypatch.setattr("tiles.sieve.MOST_AT_ONCE", count)
-        assert np.array_equal(by_sheets(labels, 13, even(9)), expected)
+def test_small_regions_that_all_hang_together_take_little_memory():
+    labels = CodedLabels.plain(frame(checkerboard(300)))
+    whole(checkerboard(5), even(9))
+    tracemalloc.start()
+    sieved = sieve_sheet(labels, (0, 0), even(9))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.bincount(sieved.labels.codes.ravel()).max() > 45_000
+    assert peak / 300**2 < 350  # bytes a region

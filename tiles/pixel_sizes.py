@@ -10,6 +10,9 @@ from tiles.area import ring_areas
 from tiles.ground import Ground, PixelPlane
 from tiles.sieve import LARGE, PixelSizes
 
+AT_ONCE = 1 << 15
+"""Pixels whose corners are in memory at once."""
+
 
 def pixel_sizes(ground: Ground, least_m2: float) -> PixelSizes:
     """Sizes of a raster's pixels, where regions of `least_m2` square metres, or pixels of a plane, have the size `LARGE`.
@@ -23,8 +26,11 @@ def pixel_sizes(ground: Ground, least_m2: float) -> PixelSizes:
 
 
 def _sizes(ground: Ground, least_m2: float, pixels: np.ndarray) -> np.ndarray:
-    units = np.rint(pixel_areas(ground, pixels) / least_m2 * LARGE)
-    return np.clip(units, 1, LARGE).astype(np.int64)
+    sizes = np.empty(len(pixels), np.int64)
+    for start in range(0, len(pixels), AT_ONCE):
+        areas = pixel_areas(ground, pixels[start : start + AT_ONCE])
+        sizes[start : start + AT_ONCE] = np.clip(np.rint(areas / least_m2 * LARGE), 1, LARGE)
+    return sizes
 
 
 def pixel_areas(ground: Ground, pixels: np.ndarray) -> np.ndarray:

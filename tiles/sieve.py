@@ -13,21 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 
 from tiles.codes import NOTHING, CodedLabels, in_one_table
 from tiles.components import find_components
-from tiles.dissolve import Graph
+from tiles.dissolve import dissolve
 from tiles.seams import Key, roots, runs, sides, spread
 from tiles.stitch import NODATA
 
 LARGE = 1 << 32
 """The size from which on a region stays."""
-
-MOST_AT_ONCE = 1 << 15
-"""About how many small regions are settled at once, where they do not hang together."""
 
 PixelSizes = Callable[[np.ndarray], np.ndarray]
 """Sizes of pixels ``(row, col)``, integers of shape ``(n, 2)``: int64, shape ``(n,)``."""
@@ -105,7 +101,7 @@ def sieve_sheet(framed: CodedLabels, offset: tuple[int, int], sizes: PixelSizes)
     size = found.pixels * sizes(first)
     # What goes on elsewhere is measured there, by another first pixel; only what is large by far is so for certain.
     small = np.where(goes_on, size < 2 * LARGE, size < LARGE)
-    place = np.cumsum(small) - 1
+    place = np.cumsum(small, dtype=np.int32) - 1
     chosen = np.flatnonzero(small)
     pairs, borders = _edges(numbers, own, small, place)
     # Codes are in the order of labels, so both are settled alike; other sheets know labels alone.
@@ -184,21 +180,35 @@ def _edges(
     numbers: np.ndarray, own: np.ndarray, small: np.ndarray, place: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of patches, and borders of patches with large regions; see `Patches`."""
-    beside = [(numbers[:, :-1], numbers[:, 1:]), (numbers[:-1], numbers[1:])]
-    edges = np.concatenate([np.stack([a.ravel(), b.ravel()], axis=1)[(a != b).ravel()] for a, b in beside])
-    edges = edges[(edges > 0).all(axis=1)].astype(np.int64) - 1
-    both = small[edges]
-    pairs = _counted(place[edges[both.all(axis=1)]])
-    mixed = edges[both[:, 0] != both[:, 1]]
-    ours = np.where(small[mixed[:, 0]], mixed[:, 0], mixed[:, 1])
-    theirs = mixed.sum(axis=1) - ours
-    return pairs, _counted(np.stack([place[ours], own[theirs].astype(np.int64)], axis=1))
+    one, other = (
+        np.concatenate([part.ravel() for part in parts]) - 1
+        for parts in ((numbers[:, :-1], numbers[:-1]), (numbers[:, 1:], numbers[1:]))
+    )
+    kept = (one != other) & (one >= 0) & (other >= 0)
+    one, other = one[kept], other[kept]
+    both, first = small[one] & small[other], small[one]
+    pairs = _counted(place[one[both]], place[other[both]])
+    mixed = first != small[other]
+    ours, theirs = np.where(first, one, other)[mixed], np.where(first, other, one)[mixed]
+    return pairs, _counted(place[ours], own[theirs].astype(np.int64))
 
 
-def _counted(rows: np.ndarray) -> np.ndarray:
-    """Rows ``(a, b, how often)``, int64, of rows ``(a, b)``."""
-    kinds, counts = np.unique(rows.reshape(-1, 2), axis=0, return_counts=True)
-    return np.column_stack([kinds, counts]).astype(np.int64)
+def _counted(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Rows ``(a, b, how often)`` of pairs of a patch and something else, in order; int64."""
+    if not len(one):
+        return np.zeros((0, 3), np.int64)
+    least, most = int(other.min()), int(other.max())
+    kinds = None if most - least < 1 << 31 else np.unique(other)
+    number, span = (
+        (other - least, most - least + 1) if kinds is None else (np.searchsorted(kinds, other), len(kinds))
+    )
+    keys = np.sort(one * np.int64(span) + number)
+    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    found = np.empty((len(starts), 3), np.int64)
+    found[:, 0], number = np.divmod(keys[starts], span)
+    found[:, 1] = number + least if kinds is None else kinds[number]
+    found[:, 2] = np.diff(starts, append=len(keys))
+    return found
 
 
 def _spread_over_clusters(pairs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -209,16 +219,18 @@ def _spread_over_clusters(pairs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 def _take(patches: Patches, chosen: np.ndarray) -> Patches:
     """Some patches, of whose clusters there must be all."""
+    if len(chosen) == len(patches.labels):
+        return patches
     place = np.full(len(patches.labels), -1)
     place[chosen] = np.arange(len(chosen))
-    pairs, borders = patches.pairs.copy(), patches.borders.copy()
+    pairs, borders = (rows[place[rows[:, 0]] >= 0] for rows in (patches.pairs, patches.borders))
     pairs[:, :2], borders[:, 0] = place[pairs[:, :2]], place[borders[:, 0]]
     return Patches(
         patches.labels[chosen],
         patches.pixels[chosen],
         patches.first[chosen],
-        pairs[pairs[:, 0] >= 0],
-        borders[borders[:, 0] >= 0],
+        pairs,
+        borders,
     )
 
 
@@ -238,13 +250,11 @@ def _across(
             both = (near[:, 0] >= 0) & (far[:, 0] >= 0)
             equal = near[:, 1] == far[:, 1]
             same.append(np.stack([near[both & equal, 0], far[both & equal, 0]], axis=1))
-            pairs.append(_counted(np.stack([near[both & ~equal, 0], far[both & ~equal, 0]], axis=1)))
+            pairs.append(_counted(near[both & ~equal, 0], far[both & ~equal, 0]))
             for ours, theirs in ((near, far), (far, near)):
                 alone = (ours[:, 0] >= 0) & (theirs[:, 0] < 0)
                 large.append(ours[alone & equal, 0])
-                borders.append(
-                    _counted(np.stack([ours[alone & ~equal, 0], theirs[alone & ~equal, 1]], axis=1))
-                )
+                borders.append(_counted(ours[alone & ~equal, 0], theirs[alone & ~equal, 1]))
     none, nothing = np.zeros((0, 2), np.int64), np.zeros((0, 3), np.int64)
     return (
         np.concatenate([none, *same]),
@@ -261,30 +271,8 @@ def _global(line: np.ndarray, base: int) -> np.ndarray:
 
 
 def _settle(patches: Patches, sizes: PixelSizes, is_large: np.ndarray | None = None) -> np.ndarray:
-    """The label that each patch ends with, int64. Patches are whole regions here.
-
-    Clusters of patches have nothing to do with each other: only some of them are in memory as a graph.
-    """
+    """The label that each patch ends with, int64. Patches are whole regions here."""
     size = patches.pixels * sizes(patches.first)
-    large = size >= LARGE if is_large is None else (size >= LARGE) | is_large
-    cluster = roots(len(size), patches.pairs[:, :2])
-    order = np.argsort(cluster, kind="stable")
-    begins = np.flatnonzero(np.diff(cluster[order], prepend=-1))
-    starts = begins[np.diff(begins // MOST_AT_ONCE, prepend=-1) != 0]
-    settled = np.zeros(len(size), np.int64)
-    for span in pairwise([*starts.tolist(), len(order)]):
-        chosen = np.sort(order[slice(*span)])
-        settled[chosen] = _settle_some(_take(patches, chosen), size[chosen], large[chosen])
-    return settled
-
-
-def _settle_some(patches: Patches, size: np.ndarray, large: np.ndarray) -> np.ndarray:
-    graph = Graph(patches.labels.tolist(), size.tolist(), patches.first.tolist(), LARGE)
-    graph.join(patches.pairs.tolist(), patches.borders.tolist())
-    for one in np.flatnonzero(large).tolist():
-        graph.harden(one)
-    smallest = graph.smallest()
-    while smallest is not None:
-        graph.dissolve(smallest)
-        smallest = graph.smallest()
-    return np.array([graph.labels[graph.find(i)] for i in range(len(size))], np.int64)
+    large = np.zeros(len(size), bool) if is_large is None else is_large
+    order = np.lexsort((patches.first[:, 1], patches.first[:, 0]))
+    return dissolve(patches.labels, size, order, (patches.pairs, patches.borders), large, LARGE)
