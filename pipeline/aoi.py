@@ -1,28 +1,15 @@
-"""``--aoi``: which sheets are worked on, and what of them is published.
-
-The prediction store knows nothing of it: whole sheets are inferred, and pixels whose centre lies outside become
-nodata where label maps are read from the store.
-"""
+"""``--aoi``: which sheets are worked on; `pipeline.clip` says what of them is published."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from pipeline.units import count
 from tiles.aoi import AreaOfInterest, area_on
-from tiles.codes import CodedLabels
 from tiles.georef import Georef
-from tiles.stitch import NODATA
 from tiles.truth.vectors import PolygonFile, VectorError, is_vector, listed_reasons, read_polygons
 from tiles.window import Window
-
-if TYPE_CHECKING:
-    from pipeline.polygon_plan import PolygonPlan
-    from pipeline.vectorize import LabelSource
 
 area_of = lru_cache(16)(area_on)
 """The polygons of a file on a raster, of the last ones that were asked for."""
@@ -82,29 +69,3 @@ def _missed_note(missed: Sequence[str]) -> str:
     rest = f" and {count(len(missed) - 3, 'other raster')}" if len(missed) > 3 else ""
     verb = "lies" if len(missed) == 1 else "lie"
     return f"{', '.join(missed[:3])}{rest} {verb} outside --aoi and will have no results"
-
-
-def clipped(labels: np.ndarray, area: AreaOfInterest | None, window: Window) -> np.ndarray:
-    """Labels or codes of a window, with nodata outside an area; all of them where there is no area."""
-    return labels if area is None else np.where(area.mask(window), labels, np.uint8(NODATA))
-
-
-class ClippedLabels:
-    """Label maps of a source, with nodata outside the area of interest; scores stay what they are."""
-
-    def __init__(self, plan: PolygonPlan, source: LabelSource) -> None:
-        self._plan = plan
-        self._source = source
-
-    def read(self, sheet: Any, depth: int) -> CodedLabels:
-        """Labels of a sheet and of `depth` pixels around it."""
-        raster, row, col = sheet.place
-        own = self._plan.sheet_window(raster, row, col)
-        corner = own.row_off - depth, own.col_off - depth
-        window = Window(*corner, own.height + 2 * depth, own.width + 2 * depth)
-        labels = self._source.read(sheet, depth)
-        return CodedLabels(clipped(labels.codes, self._plan.area(raster), window), labels.table)
-
-    def scores(self, sheet: Any) -> np.ndarray:
-        """Scores of the pixels of a sheet, uint8."""
-        return self._source.scores(sheet)

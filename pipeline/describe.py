@@ -222,7 +222,12 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
         f"store{_left_out(totals)}; {count(totals['tiles_inferred'], 'tile')}; {manifest['seconds']['total']:.1f} s"
         + _kept_words(totals["rasters_kept"])
     )
-    notes = [*_full_notes(manifest), *_batch_notes(manifest), *_gone_notes(manifest)]
+    notes = [
+        *off_earth_notes(manifest),
+        *_full_notes(manifest),
+        *_batch_notes(manifest),
+        *_gone_notes(manifest),
+    ]
     return "\n".join([table, *notes, "", work, *where])
 
 
@@ -272,6 +277,16 @@ def _class_cells(name: str, found: Mapping[str, Any]) -> tuple[str, str, str, st
     in_pixels = found.get("polygon_area_px")
     area = format_area(found["polygon_area_m2"]) if in_pixels is None else f"{in_pixels:,.0f} px"
     return name, share, f"{found['polygons']:,}", area
+
+
+def off_earth_notes(manifest: Mapping[str, Any]) -> list[str]:
+    """Rasters with pixels that were measured where there is no Earth."""
+    return [
+        f"{raster['id']}: {count(pixels, 'measured pixel')} {'has' if pixels == 1 else 'have'} no place on the Earth and "
+        f"count{'s' if pixels == 1 else ''} as nodata"
+        for raster in manifest["rasters"]
+        if (pixels := raster.get("off_earth_px", 0))  # manifests of earlier versions do not say it
+    ]
 
 
 def _full_notes(manifest: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from functools import partial
 
 import apache_beam as beam
 
-from pipeline.aoi import ClippedLabels
+from pipeline.clip import ClippedLabels, clips
 from pipeline.close import close_seams
 from pipeline.dataflow import infer_hints
 from pipeline.instances import join_instances
@@ -72,7 +72,7 @@ def make_polygons(
     sheets: beam.PCollection, plan: PolygonPlan, folder: RunFolder, source: LabelSource
 ) -> tuple[beam.PCollection, beam.PCollection]:
     """Clip, sieve, trace, close: sheets of `source` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
-    if plan.aoi is not None:
+    if clips(plan):
         source = ClippedLabels(plan, source)
     if plan.options.sieve is not None:
         sheets, source = sieve(sheets, plan, folder, source)

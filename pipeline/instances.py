@@ -19,7 +19,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipeline import files
-from pipeline.aoi import clipped
+from pipeline.clip import clipped, clipped_thing, off_earth
 from pipeline.feature_files import FeatureRecord, feature_options
 from pipeline.layout import RunFolder, prediction_store
 from pipeline.made import InstanceFeatures, Made, MadeBefore, SettledPatches, make_features
@@ -30,7 +30,7 @@ from pipeline.store import decode, encode
 from pipeline.stored_labels import by_raster
 from pipeline.tally import Tally
 from pipeline.vectorize import VectorRecord
-from tiles.aoi import clip_thing, tiles_that_see
+from tiles.aoi import tiles_that_see
 from tiles.codes import CodedLabels
 from tiles.handed_on import (
     pack_links,
@@ -344,10 +344,11 @@ class DescribeInstances(beam.DoFn):
         lattice, georef = self._plan.lattice(raster), self._plan.rasters[raster].georef
         wanted = set(self._plan.polygon_labels())
         polygons = self._plan.polygons()
-        area = polygons.area(raster)
-        chosen = [thing for thing in things if thing.label in wanted]
-        if area is not None:
-            chosen = [left for thing in chosen if (left := clip_thing(thing, area)) is not None]
+        chosen = [
+            left
+            for thing in things
+            if thing.label in wanted and (left := clipped_thing(thing, polygons, raster)) is not None
+        ]
         options, tolerance = feature_options(polygons, raster), polygons.tolerance(raster)
         with polygons.naming(raster):
             made = thing_features(chosen, lattice, georef, options, tolerance)
@@ -383,10 +384,14 @@ class PaintSheets(beam.DoFn):
                 self._folder.painted(raster, row, col), encode(label_map, painted_key((raster, row, col)))
             )
             polygons = self._plan.polygons()
-            shown = clipped(label_map.labels, polygons.area(raster), window)
+            shown = clipped(label_map.labels, polygons, raster, window)
             pixels = Tally.of(CodedLabels.plain(shown))
             outside = polygons.outside(raster, window)
-            yield raster, VectorRecord((raster, row, col), pixels, None, record, stored.full_tiles, outside)
+            lost = off_earth(label_map.labels, polygons, raster, window)
+            yield (
+                raster,
+                VectorRecord((raster, row, col), pixels, None, record, stored.full_tiles, outside, lost),
+            )
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.aoi import clipped
+from pipeline.clip import clipped
 from pipeline.instances import label_maps
 from pipeline.layout import LABELS, RunFolder
 from pipeline.plan import Plan
@@ -27,13 +27,13 @@ class LabelFiles:
         """Write the label map of a raster."""
         plan = self._plan
         lattice, label_map = plan.lattice(raster), label_maps(plan, self._run_folder)
-        area = plan.polygons().area(raster)
+        polygons = plan.polygons()
 
         def stored() -> Iterator[tuple[Window, np.ndarray]]:
             for record in sheets:
                 sheet = record.segmented
                 window = lattice.sheet_window(sheet.row, sheet.col)
-                yield window, clipped(label_map(sheet).labels, area, window)
+                yield window, clipped(label_map(sheet).labels, polygons, raster, window)
 
         classes = {info.name: parse_colour(info.color) for info in plan.card.classes}
         tags = {

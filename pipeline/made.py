@@ -36,7 +36,7 @@ from tiles.paint import Patch
 from tiles.regions import Regions
 from tiles.seams import SeamSummary
 
-MADE_VERSION = 4
+MADE_VERSION = 5
 """Raised by hand when other features or fragments can be made of the same label maps, or are kept in another form."""
 
 SUFFIX = ".made"

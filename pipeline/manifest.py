@@ -266,6 +266,7 @@ def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
         "gsd_m": None if isinstance(ground, PixelPlane) else ground.gsd(),
         "aoi_share": seen / (ground.height * ground.width),
         "nodata_share": nothing / seen if seen else 0.0,
+        "off_earth_px": sum(record.off_earth for record in published.sheets),
         "polygons": sum(record.count for record in published.features),
         f"polygon_{ground.area_attribute}": round(math.fsum(record.area for record in published.features), 1),
         "classes": _classes(plan, published.raster, tally, seen, published.features),

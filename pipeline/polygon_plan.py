@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.options import PolygonOptions
 from pipeline.units import count
 from tiles.codes import NOTHING
-from tiles.georef import OffEarthError
+from tiles.georef import Georef, OffEarthError
 from tiles.ground import Ground, PixelPlane
 from tiles.lattice import Halo, Lattice
 from tiles.plane import near_px
@@ -83,6 +83,11 @@ class PolygonPlan:
             yield
         except OffEarthError as error:
             raise OffEarthError(f"{self.rasters[raster].path}: {error}") from error
+
+    def georef(self, raster: int) -> Georef | None:
+        """Where a raster lies on the Earth; None where its pixels alone count."""
+        ground = self.rasters[raster].ground
+        return ground if isinstance(ground, Georef) else None
 
     def lattice(self, raster: int) -> Lattice:
         """The sheets of a raster, as cores of their size."""

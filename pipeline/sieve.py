@@ -153,5 +153,9 @@ class SievedLabels:
         """Scores of the pixels of a sheet, uint8."""
         return self._source.scores(sheet.sheet)
 
+    def off_earth(self, sheet: SievedSheet) -> int:
+        """How many pixels of a sheet were measured, but off the Earth."""
+        return self._source.off_earth(sheet.sheet)
+
     def _read(self, place: tuple[int, int, int]) -> CodedLabels:
         return unpack_labels(files.read_packed(self._folder.sieved(*place)))

@@ -79,6 +79,10 @@ class StoredLabels:
         """Scores of the pixels of a sheet, uint8."""
         return self._own(sheet.record.key).scores
 
+    def off_earth(self, sheet: Surrounded) -> int:  # noqa: ARG002 - `LabelSource` asks all
+        """None: pixels are published as they are."""
+        return 0
+
     def _labels(self, key: str) -> CodedLabels:
         return CodedLabels.plain(self._load(key).labels)
 

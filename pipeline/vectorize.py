@@ -60,6 +60,9 @@ class LabelSource(Protocol):
     def scores(self, sheet: Any) -> np.ndarray:
         """Scores of the pixels of a sheet, uint8."""
 
+    def off_earth(self, sheet: Any) -> int:
+        """How many pixels of a sheet were measured, but off the Earth, and count as nodata."""
+
 
 @dataclass(frozen=True)
 class VectorRecord:
@@ -72,6 +75,7 @@ class VectorRecord:
         record: What the first half said of it; None where there was none.
         full_tiles: Tiles on which a detector had no room for more.
         outside: Pixels outside the area of interest, which are counted as nodata.
+        off_earth: Pixels that were measured, but off the Earth, which are counted as nodata, too.
         content: What the labels that were traced, and all that is made of them, are known by; empty where that is not.
     """
 
@@ -81,6 +85,7 @@ class VectorRecord:
     record: SheetRecord | None = None
     full_tiles: int = 0
     outside: int = 0
+    off_earth: int = 0
     content: str = ""
 
     @property
@@ -128,10 +133,9 @@ class VectorizeSheets(beam.DoFn):
         written = made.at(self._folder.closed_features(raster, row, col))
         pixels = element.counts or Tally.of(labels.inner(self._plan.depth(raster)))
         outside = self._plan.outside(raster, self._plan.sheet_window(raster, row, col))
-        yield (
-            raster,
-            VectorRecord(element.place, pixels, written, element.record, outside=outside, content=key),
-        )
+        off_earth = self._source.off_earth(element)
+        found = VectorRecord(element.place, pixels, written, element.record, outside=outside)
+        yield raster, replace(found, off_earth=off_earth, content=key)
         if made.summary is not None:
             files.write_bytes(self._folder.fragments(raster, row, col), made.fragments)
             yield beam.pvalue.TaggedOutput(OPEN, (raster, (row, col, made.summary)))

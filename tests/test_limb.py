@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pyproj
 import pytest
+import rasterio.features
 import shapely
 from affine import Affine
 from label_maps import keeping, whole_map
@@ -13,7 +14,7 @@ from test_regularize import neighbourhood
 from vectorize_cases import collection, write_labels
 
 from pipeline.cli import main
-from tiles.earth import on_earth
+from tiles.earth import OnEarth, find_off_earth, on_earth
 from tiles.features import FeatureOptions, features
 from tiles.georef import Georef, OffEarthError
 from tiles.truth.placing import footprint, place_polygons
@@ -149,6 +150,55 @@ def test_rasters_at_the_limb_are_vectorized_the_same_whatever_the_sheets(tmp_pat
         assert collection(tmp_path / "40", path.stem)["features"]
 
 
+@pytest.mark.parametrize("name", WORLDS)
+def test_pixels_whose_centre_is_off_the_earth_are_found_whatever_the_window(name):
+    georef = world(name)
+    everywhere = Window(0, 0, georef.height, georef.width)
+    off = find_off_earth(georef, everywhere, np.ones(everywhere.shape, bool))
+    gaps = 13 if name == "interrupted" else 0
+    wrong = off != (checkers(georef) == 255)
+    assert off.any() and wrong.sum() == gaps and not off[wrong].any()
+    part = Window(-3, 17, 41, georef.width)
+    expected = np.pad(off, ((3, 0), (0, 17)), constant_values=True)[:41, 17:]
+    found = find_off_earth(georef, part, np.ones(part.shape, bool))
+    inside = part.intersection(everywhere).within(part)
+    assert np.array_equal(found[inside], expected[inside])
+    assert np.array_equal(OnEarth(georef).mask(part), ~found)
+    assert not find_off_earth(georef, everywhere, ~off & (checkers(georef) != 255)).any()
+
+
+def test_pixels_measured_off_the_earth_count_as_nodata_and_end_no_run(tmp_path, capsys):
+    georef = world("geostationary")
+    known = checkers(georef)
+    off = known == 255
+    place = {"crs": georef.crs, "transform": Affine(*georef.transform)}
+    (tmp_path / "in").mkdir()
+    write_labels(tmp_path / "in" / "right.tif", known, **place)
+    write_labels(tmp_path / "in" / "space.tif", np.where(off, 2, known).astype(np.uint8), **place)
+    write_labels(tmp_path / "in" / "town.tif", known[40:70, 40:70])
+    for side in ("40", "2048"):
+        out = tmp_path / side
+        argv = [str(tmp_path / "in"), "--output", str(out), "--sheet", side, "--sieve", "1e12"]
+        assert main(["vectorize", *argv]) == 0
+        said = capsys.readouterr()
+        assert f"space: {off.sum():,} measured pixels have no place on the Earth and count as nodata" in (
+            said.out
+        )
+        assert "right:" not in said.out and "town:" not in said.out
+        rasters = json.loads((out / "manifest.json").read_text())["rasters"]
+        found = {one["id"]: one["off_earth_px"] for one in rasters}
+        assert found == {"right": 0, "space": off.sum(), "town": 0}
+        right, space = (collection(out, name)["features"] for name in ("right", "space"))
+        assert [one["geometry"] for one in space] == [one["geometry"] for one in right] and right
+    assert collection(tmp_path / "40", "space") == collection(tmp_path / "2048", "space")
+    everything = np.where(off, 2, known).astype(np.uint8)
+    write_labels(tmp_path / "plain.tif", everything, **place)
+    argv = ["vectorize", str(tmp_path / "plain.tif"), "--output", str(tmp_path / "px"), "--pixel-coordinates"]
+    assert main(argv) == 0
+    areas = [one["properties"]["area_px"] for one in collection(tmp_path / "px", "plain")["features"]]
+    assert sum(areas) == off.size
+
+
 def test_areas_that_reach_over_the_limb_are_cut_to_what_is_seen():
     georef = world("geostationary")
     far = PolygonFile("x", "EPSG:4326", np.array([shapely.box(-80, -30, 30, 60)], object), (None,))
@@ -164,6 +214,21 @@ def test_areas_that_reach_over_the_limb_are_cut_to_what_is_seen():
     assert place_polygons(hidden, georef).lost == 1
 
 
+@pytest.mark.parametrize("name", WORLDS)
+def test_polygons_that_were_made_of_a_raster_are_laid_back_onto_its_pixels(name):
+    georef = world(name)
+    labels = checkers(georef)
+    found = features(whole_map(labels, labels, keeping()), georef, FeatureOptions("world", {}))
+    shapes = np.array(geometries(found), object)
+    placed = place_polygons(PolygonFile("x", "EPSG:4326", shapes, (None,) * len(shapes)), georef)
+    assert (placed.lost, placed.outside) == (0, 0)
+    values = [int(found[number].properties["class"]) for number in placed.numbers]
+    pairs = list(zip(placed.polygons, values, strict=True))
+    burnt = rasterio.features.rasterize(pairs, labels.shape, fill=255, dtype="uint8")
+    assert (burnt != labels)[labels != 255].mean() < (0.015 if name == "interrupted" else 0.003)
+    assert len(place_polygons(footprint("x", georef), georef).polygons) == 1
+
+
 def test_a_raster_at_the_limb_lies_where_others_see_it():
     georef = world("geostationary")
     outline = footprint("x", georef)
@@ -176,15 +241,3 @@ def test_a_raster_at_the_limb_lies_where_others_see_it():
     corner, dark = Window(0, 0, 30, 30), Window(0, 0, 5, 5)
     assert 0 < on_earth(georef, corner).area < 900
     assert on_earth(georef, dark) is None
-
-
-def test_pixels_that_were_measured_off_the_earth_are_told_with_their_raster(tmp_path, capsys):
-    georef = world("geostationary")
-    labels = np.zeros((georef.height, georef.width), np.uint8)
-    path = write_labels(
-        tmp_path / "disc.tif", labels, crs=georef.crs, transform=Affine(*georef.transform), nodata=None
-    )
-    main(["vectorize", str(path), "--output", str(tmp_path / "out")])
-    said = capsys.readouterr().err
-    assert "disc.tif: column 0, row 0 of the raster lies outside the area of its CRS" in said
-    assert "mark such pixels as nodata" in said

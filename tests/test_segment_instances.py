@@ -18,7 +18,7 @@ import shapely
 from area_cases import mask_of, write_area
 from planted import planted_scene
 from planted_things import Detector, bar, disk, plant
-from segment_cases import assert_ways_change_no_byte, labels, manifest, results, segment
+from segment_cases import assert_ways_change_no_byte, features, labels, manifest, results, segment
 
 import pipeline.inference
 import pipeline.instances
@@ -312,6 +312,24 @@ def test_things_are_cut_to_the_area_and_are_else_the_same(scene, bundle, tmp_pat
     want = sorted((name, mask.tobytes()) for name, mask in want if mask.any())
     got = sorted((name, mask.tobytes()) for name, mask in things_of(tmp_path / "some", scene).values())
     assert got == want and len(got) > 5
+
+
+@pytest.mark.usefixtures("detector")
+def test_things_end_where_the_earth_ends(make_raster, bundle, tmp_path, capsys):
+    disc = "+proj=geos +h=35786023 +lon_0=-75 +sweep=x +ellps=GRS80"
+    transform = rasterio.Affine(10_000, 0, 1_000_000, 0, -10_000, 5_000_000)
+    spots = [(150, 150, 30), (255, 384, 40), (40, 400, 25)]
+    things = np.stack([disk(300, 500, *spot) for spot in spots])
+    pixels = things.any(axis=0)[..., None].astype("uint8")
+    scene = make_raster(pixels=pixels, crs=disc, transform=transform)
+    assert segment(scene, bundle, tmp_path) == 0
+    found, shown = features(tmp_path), labels(tmp_path)
+    off = (shown == 255).sum()
+    assert f"scene: {off:,} measured pixels have no place on the Earth" in capsys.readouterr().out
+    assert len(found) == 2
+    whole, cut = (one["properties"]["area_m2"] for one in found)
+    assert (shown[things[0]] == 2).all() and whole > 30e10 and cut > 0
+    assert 0 < (shown[things[1]] == 2).sum() < things[1].sum() and (shown[things[2]] == 255).all()
 
 
 class UnsureDetector(PlantedDetector):

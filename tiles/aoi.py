@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import shapely
@@ -134,8 +134,15 @@ def sheets_that_see(area: AreaOfInterest, lattice: Lattice) -> list[tuple[int, i
     return sorted({lattice.sheet_of(tile) for tile in tiles_that_see(area, lattice)})
 
 
-def clip_thing(thing: Thing, area: AreaOfInterest) -> Thing | None:
-    """The pixels of a thing in an area of interest; None where it has none."""
+class Area(Protocol):
+    """Some of the pixels of a raster."""
+
+    def mask(self, window: Window) -> np.ndarray:
+        """Which pixels of a window belong to it, bool ``(height, width)``."""
+
+
+def clip_thing(thing: Thing, area: Area) -> Thing | None:
+    """The pixels of a thing in an area; None where it has none."""
     cores = thing.cores or (None,) * len(thing.parts)
     kept = []
     for core, (window, mask) in zip(cores, thing.parts, strict=True):

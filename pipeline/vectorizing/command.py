@@ -25,7 +25,7 @@ def vectorize(argv: Sequence[str]) -> int:
     except PlanError as error:
         return fail(str(error), IMPOSSIBLE)
     note_to_user([*plan.notes, *left_out_notes(plan.left_out)])
-    from pipeline.describe import results_table
+    from pipeline.describe import off_earth_notes, results_table
 
     def run() -> Mapping[str, Any] | None:
         from pipeline.vectorizing.run import run_vectorize
@@ -34,5 +34,7 @@ def vectorize(argv: Sequence[str]) -> int:
 
     return one_at_a_time(
         [lock_in(options.output)],
-        lambda: tell_run(run, lambda manifest: "\n".join(results_table(manifest))),
+        lambda: tell_run(
+            run, lambda manifest: "\n".join([*results_table(manifest), *off_earth_notes(manifest)])
+        ),
     )

@@ -97,3 +97,7 @@ class RasterLabels:
     def scores(self, sheet: RasterSheet) -> np.ndarray:
         """Nothing is known of scores: 0 everywhere, uint8."""
         return np.zeros(sheet.window.shape, np.uint8)
+
+    def off_earth(self, sheet: RasterSheet) -> int:  # noqa: ARG002 - `LabelSource` asks all
+        """None: pixels are published as they are."""
+        return 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import shapely
 
-from tiles.earth import on_earth
+from tiles.earth import pieces_on_earth
 from tiles.georef import Georef, reaches_off_the_earth
 from tiles.poles import pole_positions
 from tiles.truth.straight import Lines, densified
@@ -49,11 +50,12 @@ def place_polygons(file: PolygonFile, georef: Georef) -> Placed:
     """
     way = Way(file.crs, georef)
     numbers, polygons = np.arange(len(file.polygons)), file.polygons
-    region = _surroundings(way)
+    over_the_limb = way.from_degrees and reaches_off_the_earth(georef)
+    region = None if over_the_limb else _surroundings(way)
     if region is not None:
         numbers = _near(polygons, region)
         polygons = _cut(polygons[numbers], region)
-    elif way.from_degrees and reaches_off_the_earth(georef):
+    elif over_the_limb:
         polygons = _seen(polygons, way)
     placed, lost = _on_raster(polygons, way)
     raster = shapely.box(0, 0, georef.width, georef.height)
@@ -75,9 +77,8 @@ def parts_of(path: str, georef: Georef, boxes: np.ndarray) -> PolygonFile:
 
 
 def footprint(path: str, georef: Georef) -> PolygonFile:
-    """The outline of a raster, or of what of it is on the Earth, as its only polygon; without one where nothing is."""
-    outline = on_earth(georef)
-    return parts_of(path, georef, np.array([] if outline is None else [outline], object))
+    """The outline of a raster, or of what of it is on the Earth, in one polygon or several; without one for nothing."""
+    return parts_of(path, georef, np.array(pieces_on_earth(georef), object))
 
 
 def _surroundings(way: Way) -> shapely.Geometry | None:
@@ -107,10 +108,10 @@ def _surroundings(way: Way) -> shapely.Geometry | None:
 
 def _seen(polygons: np.ndarray, way: Way) -> np.ndarray:
     """Cut the polygons in degrees that reach over the limb of the Earth to what of the raster is on it."""
-    outline = on_earth(way.georef)
-    if outline is None:
+    pieces = pieces_on_earth(way.georef)
+    if not pieces:
         return polygons
-    lonlat = _in_degrees(outline, way.georef)
+    lonlat = _in_degrees(pieces, way.georef)
     polygons = polygons.copy()
     points, owner = shapely.get_coordinates(polygons, return_index=True)
     hidden = np.unique(owner[~np.isfinite(way.to_map(points)).all(axis=1)])
@@ -121,14 +122,15 @@ def _seen(polygons: np.ndarray, way: Way) -> np.ndarray:
     return polygons
 
 
-def _in_degrees(outline: shapely.Polygon, georef: Georef) -> shapely.MultiPolygon:
+def _in_degrees(pieces: Sequence[shapely.Polygon], georef: Georef) -> shapely.Geometry:
     from tiles.outlines import (
         outline as lay_on_the_earth,  # compiled code, which planning does without where it can
     )
     from tiles.regions import Regions
 
-    (parts,) = [lay_on_the_earth(Regions.of_shells([outline]), georef).parts(0)]
-    return shapely.MultiPolygon([shapely.Polygon(shell, holes) for shell, *holes in parts])
+    laid = lay_on_the_earth(Regions.of_shells(pieces), georef)
+    parts = [shapely.Polygon(shell, holes) for n in range(len(pieces)) for shell, *holes in laid.parts(n)]
+    return parts[0] if len(parts) == 1 else shapely.union_all(parts)
 
 
 def _near(polygons: np.ndarray, region: shapely.Geometry) -> np.ndarray:
