@@ -8,8 +8,8 @@ put in order then: of halves that lead to one region by now a single one is left
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from tiles.compiled import njit
 from tiles.components import find_root
 
 _NONE = -1
