@@ -212,3 +212,13 @@ def bucket(request: pytest.FixtureRequest) -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch, servers.bucket(request.param, patch) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any]]:
+    """A folder, and a web server of this machine that serves it."""
+    import servers
+
+    folder = tmp_path_factory.mktemp("web")
+    with servers.server(str(folder)) as door:
+        yield folder, door

@@ -10,7 +10,6 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
-import servers
 import shapely
 
 from tiles.inspect import RasterError, inspect_raster
@@ -91,13 +90,6 @@ ELSEWHERE = {
     "a service": SERVICE.format,
     "a catalogue": lambda url: f'{{"stac_version": "1.0.0", "assets": {{"a": {{"href": "{url}/a.tif"}}}}}}',
 }
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("web")
-    with servers.server(str(folder)) as door:
-        yield folder, door
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,6 @@ import sys
 import numpy as np
 import pytest
 import rasterio
-import servers
 from evaluate_scenes import boxes, drawn, georef
 from evaluate_scenes import write_labels as write_truth
 from train_cases import said
@@ -26,13 +25,6 @@ from tiles.truth.vectors import VectorError, read_polygons
 from tiles.window import Window
 
 STRANGER = "http://127.0.0.1:9"
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("web")
-    with servers.server(str(folder)) as door:
-        yield folder, door
 
 
 @pytest.fixture(autouse=True)
