@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN = .venv/bin
 OUT ?= out
 WORKERS ?= 2
-PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# A process of tests that dies ends the run: others that took its place would be waited for without end.
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: run test test-all coverage lint format clean
 

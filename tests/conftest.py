@@ -62,6 +62,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(LEFT_OUT)
 
 
+def pytest_report_teststatus(report: Any) -> tuple[str, str, str] | None:
+    """Name at once what fails: a run that is ended from outside comes to no summary."""
+    if not report.failed:
+        return None
+    category = "error" if report.when in ("setup", "teardown") else "failed"
+    return category, f"\n{report.nodeid} failed\n", "FAILED"
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Name the files whose slow tests were left out."""
     skipped = terminalreporter.stats.get("skipped", [])

@@ -13,6 +13,7 @@ from keras import layers
 from models import zoo
 from models.bundle import save_bundle
 from models.card import ClassInfo, Scaling
+from models.engines.openvino import shared_core
 
 COLOURS = ("#c8b45a", "#1e5ac8", "#00ffff", "#ff0000")
 
@@ -132,6 +133,6 @@ def exported(model: keras.Model, kind: str, folder: Path) -> Callable[[np.ndarra
         runtime = pytest.importorskip("onnxruntime")
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         return lambda chips: session.run(None, {session.get_inputs()[0].name: chips})[0]
-    openvino = pytest.importorskip("openvino")
-    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    pytest.importorskip("openvino")
+    compiled = shared_core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda chips: compiled(chips)[0]

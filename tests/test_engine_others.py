@@ -119,6 +119,30 @@ def run_python(code, *arguments):
     return subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, env=environment)
 
 
+ENDED = """
+import gc, signal, sys, numpy as np
+from models.engines.engine import *; from models.engines.profile import *; from models.engines.workplace import *
+engines = [Engine(sys.argv[1], execution_profile(engine="openvino"), Workplace(sys.argv[2])) for _ in range(2)]
+for engine in engines:
+    engine.logits(np.zeros((1, 36, 52, 3), "uint8"))
+while engines:
+    del engine
+    engine = engines.pop(0)
+del engine
+gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_a_run_can_be_interrupted_after_its_openvino_networks_have_ended(tmp_path):
+    bundle = onnx_bundle(tmp_path / "bundle", brightest_onnx(), "logits", "channels_first")
+    done = run_python(ENDED, bundle, tmp_path / "converted")
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
 LOADED = """
 import sys, numpy as np
 from models.engines.engine import *; from models.engines.profile import *; from models.engines.workplace import *

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,13 @@ class OpenvinoNetwork:
 
     def __init__(self, bundle: Path, card: Card, profile: Profile, workplace: Workplace) -> None:
         try:
-            openvino = import_openvino()
+            self._core = shared_core()
         except ImportError as error:
             raise EngineError(
                 "OpenVINO is not installed here; install it with pip install 'terraseam[openvino]'"
             ) from error
         check_weights(bundle, card)
         self._bundle, self._card, self._profile, self._workplace = bundle, card, profile, workplace
-        self._openvino, self._core = openvino, openvino.Core()
         self._lock = threading.Lock()
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._requests = threading.local()
@@ -81,7 +81,7 @@ class OpenvinoNetwork:
         if self._card.network.name != "model.onnx":
             conversion = Conversion.of(self._bundle, self._card, self._profile, shape)
             return self._core.read_model(str(converted_network(conversion, self._workplace.converted)))
-        chips = self._openvino.PartialShape(list(shape))
+        chips = import_openvino().PartialShape(list(shape))
         try:
             model = self._core.read_model(str(self._bundle / self._card.network.name))
             if len(model.inputs) != 1 or not model.inputs[0].get_partial_shape().compatible(chips):
@@ -95,3 +95,13 @@ class OpenvinoNetwork:
                 "--tile, or make the bundle again"
             ) from error
         return model
+
+
+@functools.cache
+def shared_core() -> Any:
+    """Return the one OpenVINO of this process, which is never ended.
+
+    The CPU plugin gives the thread that loads it a stack for signal handlers. Where two end, one after the other, that
+    thread can be left with a stack that is no longer there, and the next signal, Ctrl-C too, is a segmentation fault.
+    """
+    return import_openvino().Core()
