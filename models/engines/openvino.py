@@ -34,12 +34,13 @@ class OpenvinoNetwork:
 
     def __init__(self, bundle: Path, card: Card, profile: Profile, workplace: Workplace) -> None:
         try:
-            self._core = shared_core()
+            import_openvino()
         except ImportError as error:
             raise EngineError(
                 "OpenVINO is not installed here; install it with pip install 'terraseam[openvino]'"
             ) from error
         check_weights(bundle, card)
+        self._core = shared_core()
         self._bundle, self._card, self._profile, self._workplace = bundle, card, profile, workplace
         self._lock = threading.Lock()
         self._compiled: dict[tuple[int, ...], Any] = {}
