@@ -47,13 +47,16 @@ def file_of(item: pytest.Item) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let files with slow tests begin first: those with many of them, or in turn where time may not be enough."""
+    """Let files with slow tests begin first: those with many of them.
+
+    Where time may not be enough they come last and in turn: what is left when time is over are quick tests of few files.
+    """
     slow = Counter(file_of(item) for item in items if item.get_closest_marker("slow"))
-    first = sorted(slow, key=lambda file: -slow[file])
-    if float("inf") > DEADLINE:
-        first = slow_order(config.rootpath, slow)
-    places = {file: place for place, file in enumerate(first)}
-    items.sort(key=lambda item: places.get(file_of(item), len(places)))
+    in_turn = float("inf") > DEADLINE
+    order = slow_order(config.rootpath, slow) if in_turn else sorted(slow, key=lambda file: -slow[file])
+    places = {file: place for place, file in enumerate(order)}
+    others = -1 if in_turn else len(places)
+    items.sort(key=lambda item: places.get(file_of(item), others))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

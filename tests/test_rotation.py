@@ -134,3 +134,5 @@ def test_past_the_deadline_slow_tests_are_left_out_and_their_files_named(tmp_pat
 def test_before_the_deadline_nothing_is_left_out(tmp_path, deadline):
     said = suite(tmp_path, deadline)
     assert "7 passed" in said and "left out" not in said
+    slow_last = said.index("test_quick.py::") < said.index("test_a.py::")
+    assert slow_last == (deadline is not None)
