@@ -68,9 +68,10 @@ def make_towns(site: Path, count: int) -> list[str]:
 def said(site: Path, *more: object, without: Sequence[str] = ()) -> list[str]:
     """The usual words with others behind them, some options left out with their values."""
     left = words(site, *map(str, more))
-    for name in (one for one in without if f"--{one}" not in more):
-        place = left.index(f"--{name}")
-        del left[place : place + 2]
+    for name in without:
+        if f"--{name}" in left[: len(left) - len(more)]:
+            place = left.index(f"--{name}")
+            del left[place : place + 2]
     return left
 
 
