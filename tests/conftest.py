@@ -31,8 +31,10 @@ from beam_caches import keep_once_imported
 from rasterio.enums import ColorInterp
 from rotation import slow_order
 
-# A shell that starts tests in the background makes them ignore Ctrl-C, and commands started by tests inherit that.
+# A shell that starts tests in the background makes them ignore Ctrl-C, and nohup that a terminal is closed; commands started
+# by tests inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 DEADLINE = float(os.environ.get("TEST_DEADLINE", "inf"))
