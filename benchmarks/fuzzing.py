@@ -364,7 +364,10 @@ def run(rng: np.random.Generator, options: dict[str, object], count: int, folder
     scales: dict[float, list[Case]] = {}
     for case in cases:
         scales.setdefault(1.0 if in_pixels else metres_of(case), []).append(case)
+    tolerance = float(options.get("simplify", 0))  # type: ignore[arg-type]
     for metres, some in scales.items():
+        if tolerance and all(min(case.labels.shape) <= tolerance + 1 for case in some):
+            continue  # a tolerance larger than every raster is refused
         # What looks around regions needs sheets larger than it looks far.
         looks_far = {"simplify", "regularize"} & options.keys()
         sides = rng.choice([side for side in SIDES if side > 24 or not looks_far], 2, replace=False)
