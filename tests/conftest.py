@@ -235,3 +235,12 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any]]:
     folder = tmp_path_factory.mktemp("web")
     with servers.server(str(folder)) as door:
         yield folder, door
+
+
+@pytest.fixture
+def no_weights() -> Iterator[None]:
+    """Build networks of which weights have shapes alone: drawn, those of the largest take 2 GB."""
+    import keras
+
+    with keras.StatelessScope(initialize_variables=False):
+        yield

@@ -141,6 +141,7 @@ def test_a_failure_is_counted_and_raised():
     assert found.seconds == {"stage": 2}
 
 
+@pytest.mark.slow
 def test_all_that_has_a_clock_is_there_wherever_it_was_imported_to():
     program = (
         "import stages, pipeline.vectorize, tiles.trace, pipeline.segment; stages.wrap(stages.Stages()); "

@@ -133,6 +133,7 @@ def brighter(path):
 TRAINING = ("--epochs", "2", "--steps", "3", "--val-share", "0.4")
 
 
+@pytest.mark.slow
 def test_no_network_is_trained_on_a_mixture_of_rasters(site, monkeypatch, capsys):
     raster = site / "town.tif"
     in_second_epoch(monkeypatch, lambda: brighter(raster))

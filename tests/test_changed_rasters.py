@@ -136,7 +136,9 @@ def patchwork(make_raster, tmp_path):
     return mosaic(tmp_path / "parts" / "scene.vrt", parts, (1001, 700)), parts[0][0], other
 
 
-@pytest.mark.parametrize("name", [SAME, "overwritten", "removed"])
+@pytest.mark.parametrize(
+    "name", [SAME, *(pytest.param(name, marks=pytest.mark.slow) for name in ("overwritten", "removed"))]
+)
 def test_a_raster_of_very_many_files_is_looked_at_once_all_is_read(
     patchwork, bundle, tmp_path, while_read, name
 ):

@@ -48,6 +48,7 @@ def borders() -> np.ndarray:
     return border_weights(ids)
 
 
+@pytest.mark.slow
 def test_compiled_functions_give_what_their_python_source_gives(tmp_path):
     labels = patches(48, 56)
     labels[20:25, 30:38] = 255

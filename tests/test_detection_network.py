@@ -76,6 +76,7 @@ def test_tensorflows_kernels_and_keras_ops_answer_the_same(network: keras.Model)
         np.testing.assert_allclose(mine, theirs, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_a_graph_of_chips_of_any_size_answers_the_same(network: keras.Model) -> None:
     import tensorflow as tf
 

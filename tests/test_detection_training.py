@@ -247,6 +247,7 @@ def test_mask_loss_is_of_the_true_class_and_of_things_alone() -> None:
 # --- that it learns
 
 
+@pytest.mark.slow
 def test_one_gradient_step_changes_every_trainable_weight() -> None:
     network = tiny_detector()
     trainer = training_network(network, TRAINING)

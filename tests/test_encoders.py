@@ -144,6 +144,7 @@ def test_other_than_three_bands_take_the_mean_of_the_offsets():
     assert offset == pytest.approx(((-123.68 - 116.779 - 103.939) / 3,) * 4)
 
 
+@pytest.mark.usefixtures("no_weights")
 @pytest.mark.parametrize("name", ENCODERS)
 def test_every_tap_has_the_stride_that_the_table_says(name):
     row = ENCODERS[name]
@@ -152,6 +153,7 @@ def test_every_tap_has_the_stride_that_the_table_says(name):
     assert [made.shape[1:3] for made in run(taps, raster(64, 96))] == [(64 // s, 96 // s) for s in row.taps]
 
 
+@pytest.mark.usefixtures("no_weights")
 @pytest.mark.parametrize("name", ENCODERS)
 def test_every_tap_is_the_last_layer_of_its_stride(name):
     whole = whole_encoder(name, 3, NARROW)
@@ -209,6 +211,7 @@ def test_a_dilated_encoder_of_its_own_stride_is_the_same():
     assert np.array_equal(run(dilated(whole, 32), images)[0], run(whole, images)[0])
 
 
+@pytest.mark.usefixtures("no_weights")
 @pytest.mark.parametrize(
     ("name", "output_stride", "words"),
     [

@@ -93,6 +93,7 @@ def test_an_engine_is_asked_for_what_its_network_does(untrained, tmp_path):
         Ensemble([finder, finder], augment=False)
 
 
+@pytest.mark.slow
 def test_chips_give_the_instances_of_single_ones_however_many_a_call_takes(untrained):
     chips = scenes(3)[0]
     engine = Engine(untrained, execution_profile())

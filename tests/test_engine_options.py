@@ -84,13 +84,8 @@ def test_the_order_of_members_and_what_a_member_is_belong_to_the_key(scene, bund
     assert [inferred("a", "b"), inferred("a"), inferred("b", "a"), inferred("a", "b")] == [1, 1, 1, 0]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("--augment",),
-        *(pytest.param(("--model", "B", *more), marks=pytest.mark.slow) for more in ((), ("--augment",))),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [("--augment",), ("--model", "B"), ("--model", "B", "--augment")])
 def test_sheets_and_replays_change_no_byte(make_raster, bundles, tmp_path, options):
     options = tuple(str(bundles["b"]) if word == "B" else word for word in options)
     pixels = blocky(530, 600, size=9)

@@ -231,6 +231,7 @@ def test_conversions_have_names_of_what_they_depend_on(bundle, change):
     assert dataclasses.replace(made, bundle="elsewhere").name == made.name
 
 
+@pytest.mark.slow
 def test_large_weights_are_constants_of_the_converted_file(tmp_path, workplace):
     keras.utils.set_random_seed(6)
     chip = keras.Input((None, None, 3))
@@ -247,6 +248,7 @@ def test_large_weights_are_constants_of_the_converted_file(tmp_path, workplace):
     assert max(np.prod(one.dims) for one in graph.initializer) == 400 * 9 * 200 >= LARGE
 
 
+@pytest.mark.slow
 def test_what_cannot_be_converted_is_said_in_a_sentence(bundle, tmp_path):
     wrong = dataclasses.replace(conversion(bundle, "onnx"), bundle=str(tmp_path))
     with pytest.raises(EngineError, match=r"cannot be converted for onnx \(bundle .* has no card.json"):

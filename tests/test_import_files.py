@@ -106,6 +106,7 @@ def test_keras_networks_that_need_their_size_are_refused(tmp_path):
         import_network(request(tmp_path / "fixed.keras", tmp_path / "bundle", 2))
 
 
+@pytest.mark.slow
 def test_layers_that_are_not_known_are_measured(tmp_path):
     chip = keras.Input((None, None, 3))
     x = layers.Conv2D(3, 5, padding="same")(chip)
@@ -193,6 +194,7 @@ def saved_model(tmp_path_factory):
     return export(pyramid(activation="softmax"), tmp_path_factory.mktemp("saved") / "foreign")
 
 
+@pytest.mark.slow
 def test_bundles_of_saved_models_answer_as_their_signature(tmp_path, saved_model):
     made = import_network(request(saved_model, tmp_path / "bundle"))
     card = Card.read(tmp_path / "bundle")
@@ -207,6 +209,7 @@ def test_bundles_of_saved_models_answer_as_their_signature(tmp_path, saved_model
     np.testing.assert_allclose(np.exp(logits), direct, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_bundles_of_saved_models_are_not_loaded_as_keras_networks(tmp_path, saved_model):
     import_network(request(saved_model, tmp_path / "bundle", reach=8))
     with pytest.raises(CardError, match=r"holds saved_model, not model.keras, so it is no Keras network"):

@@ -153,6 +153,7 @@ def check_reach_of_exported_networks(seeds, tmp_path):
     assert checked >= len(seeds) // 2 and plain >= checked // 3, (checked, plain)
 
 
+@pytest.mark.slow
 def test_reach_of_exported_random_networks_is_that_of_keras(tmp_path):
     check_reach_of_exported_networks(range(6), tmp_path)
 

@@ -59,6 +59,7 @@ def test_probe_of_a_trained_network_is_within_a_stride_of_the_graph():
     ).all()
 
 
+@pytest.mark.slow
 def test_stride_is_found_by_shifting_chips():
     for seed in range(3):
         inner, model = of_floats(seed)

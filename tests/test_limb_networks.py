@@ -61,7 +61,10 @@ def test_what_a_network_says_off_the_earth_counts_as_nodata(bundle, tmp_path, ca
     assert [one["geometry"] for one in right] == [one["geometry"] for one in space] and len(right) > 50
 
 
-@pytest.mark.parametrize(("name", "gsd"), [("geostationary", 60_000.0), ("sinusoidal", 200_000.0)])
+@pytest.mark.parametrize(
+    ("name", "gsd"),
+    [pytest.param("geostationary", 60_000.0, marks=pytest.mark.slow), ("sinusoidal", 200_000.0)],
+)
 def test_rasters_at_the_limb_are_resampled(name, gsd, tmp_path):
     bundle = nets.make_bundle(tmp_path / "brightest", nets.brightest_band(), gsd=gsd)
     georef = world(name)

@@ -243,7 +243,8 @@ def test_a_lock_that_cannot_be_read_is_watched_and_taken_over(output, content):
     assert "which cannot be read" in told[0]
 
 
-@pytest.mark.parametrize("left_behind", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("left_behind", [False, True])
 def test_of_many_processes_one_at_a_time_holds_the_lock(tmp_path, left_behind):
     if left_behind:
         leave(started_lock(tmp_path), pid=2**22 - 1)

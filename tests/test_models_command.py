@@ -201,6 +201,7 @@ def test_new_writes_an_untrained_bundle_with_the_scaling_of_its_encoder(tmp_path
     assert model(np.zeros((1, 16, 24, 3), np.float32)).shape == (1, 16, 24, 2)
 
 
+@pytest.mark.slow
 def test_new_is_repeatable_by_its_seed(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         assert new(tmp_path / name, "--set", "decoder_width=4", cut=8, seed=seed, name="same") == 0
@@ -267,6 +268,7 @@ def test_what_new_cannot_do_is_said(tmp_path, capsys, changes, words):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_bundles_are_written_over_on_demand_alone(tmp_path, capsys):
     assert new(tmp_path / "start", seed=1) == 0
     before = Card.read(tmp_path / "start")
@@ -344,6 +346,7 @@ def test_a_missing_package_is_named(tmp_path, onnx_file):
     assert done.returncode == 2 and "pip install 'terraseam[onnx]'" in done.stderr
 
 
+@pytest.mark.slow
 def test_keras_files_and_saved_models_are_imported_alike(tmp_path):
     model = pyramid(activation="softmax")
     model.save(tmp_path / "a.keras")
@@ -382,7 +385,9 @@ def labels_of(path, pixels, halo):
     return labels[halo:-halo, halo:-halo]
 
 
-@pytest.mark.parametrize("answer", ENDS)
+@pytest.mark.parametrize(
+    "answer", ["logits", *(pytest.param(end, marks=pytest.mark.slow) for end in ENDS if end != "logits")]
+)
 def test_a_run_with_an_imported_network_gives_its_labels(tmp_path, make_raster, answer):
     graph, kind, classes = ENDS[answer]
     path = graph().save(tmp_path / "foreign.onnx", **kind)

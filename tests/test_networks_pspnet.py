@@ -68,6 +68,7 @@ def test_shapes_are_known_before_anything_runs():
 ENCODERS = ["vgg16", "mobilenet", pytest.param("resnet50", marks=pytest.mark.slow)]
 
 
+@pytest.mark.usefixtures("no_weights")
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("output_stride", [8, 16])
 def test_features_have_the_output_stride_and_all_go_into_the_pyramid(encoder, output_stride):

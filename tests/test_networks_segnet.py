@@ -70,6 +70,7 @@ def test_shapes_are_known_before_anything_runs():
     assert Unpooling2D()([maxima, places]).shape == (None, 10, None, 3)
 
 
+@pytest.mark.usefixtures("no_weights")
 @pytest.mark.parametrize(
     ("encoder", "pools"),
     [("vgg16", 5), pytest.param("resnet50", 1, marks=pytest.mark.slow), ("mobilenet", 0), (None, 4)],
@@ -118,6 +119,7 @@ def test_the_convolutions_of_vgg16_take_their_weights_from_the_file(tmp_path: Pa
         assert np.array_equal(found[0], kernel) and np.array_equal(found[1], bias)
 
 
+@pytest.mark.usefixtures("no_weights")
 def test_resnet50_keeps_its_pool_and_takes_places_from_before_it():
     model = tiny_network("segnet", "resnet50")
     assert model.get_layer("pool1_pool").pool_size == (3, 3)

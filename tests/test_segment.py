@@ -109,7 +109,7 @@ def test_polygons_equal_one_pass_over_the_label_map(scene, bundle, tmp_path):
     assert np.allclose([area for _, area in got], [area for _, area in want], rtol=1e-3)
 
 
-@pytest.mark.parametrize("stitch", ["crop", "blend"])
+@pytest.mark.parametrize("stitch", ["crop", pytest.param("blend", marks=pytest.mark.slow)])
 def test_sheets_replays_and_order_change_no_byte(scene, bundle, tmp_path, monkeypatch, stitch):
     assert_ways_change_no_byte(scene, bundle, tmp_path, monkeypatch, "--stitch", stitch)
 
@@ -136,6 +136,7 @@ def test_a_finished_run_called_again_calls_no_network(scene, bundle, tmp_path):
     assert results(out) == before
 
 
+@pytest.mark.slow
 def test_what_changes_scores_changes_keys_and_nothing_else_does(
     scene, bundle, brightest, make_raster, tmp_path
 ):
@@ -213,6 +214,7 @@ def test_polygons_of_an_earlier_run_in_another_format_do_not_stay(scene, brighte
     assert manifest(tmp_path)["polygons"]["formats"] == ["parquet"]
 
 
+@pytest.mark.slow
 def test_simplified_borders_are_shared_and_do_not_depend_on_sheets(make_raster, brightest, tmp_path):
     rows, cols = np.indices((600, 1100))
     waves = [np.sin(rows / (40 + 9 * i) + i) + np.cos(cols / (55 - 7 * i)) for i in range(3)]
@@ -398,13 +400,14 @@ def test_a_killed_worker_process_ends_the_run_instead_of_hanging(long_scene, bun
     assert not list((tmp_path / "out").glob(".lock*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "workers"),
     [
         (signal.SIGTERM, "1"),
-        pytest.param(signal.SIGINT, "1", marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, "2", marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, "2", marks=pytest.mark.slow),
+        (signal.SIGINT, "1"),
+        (signal.SIGINT, "2"),
+        (signal.SIGTERM, "2"),
     ],
 )
 def test_interrupting_says_how_to_continue(long_scene, bundle, tmp_path, workers, number):

@@ -100,6 +100,7 @@ def test_two_worker_processes_change_no_byte(scene, bundle, tmp_path):
     assert results(tmp_path / "one") == results(tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_larger_tiles_change_no_byte_either(scene, bundle, tmp_path):
     aoi = write_area(tmp_path / "area.geojson", scene)
     assert segment(scene, bundle, tmp_path / "small", "--aoi", aoi) == 0
@@ -124,9 +125,8 @@ def test_sheets_outside_are_not_even_read(make_raster, bundle, tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("area.gpkg", "area.fgb")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("area.gpkg", "area.fgb", "area.parquet")),
         "area.shp",
-        "area.parquet",
     ],
 )
 def test_any_format_in_any_crs_gives_the_same_results(scene, bundle, tmp_path, name):
@@ -245,6 +245,7 @@ def test_another_area_is_published_again_and_the_same_is_left_alone(scene, bundl
 # label rasters
 
 
+@pytest.mark.slow
 def test_vectorize_takes_an_area(scene, bundle, tmp_path, capsys):
     aoi = write_area(tmp_path / "area.geojson", scene)
     assert segment(scene, bundle, tmp_path / "all", "--classes", "land,water,lake") == 0

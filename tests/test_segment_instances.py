@@ -204,6 +204,7 @@ def test_sheets_replays_and_order_change_no_byte(scene, bundle, tmp_path, monkey
     assert_ways_change_no_byte(scene, bundle, tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_finished_run_called_again_calls_no_network(scene, bundle, tmp_path, detector):
     assert segment(scene, bundle, tmp_path) == 0
     calls, before = detector.calls, results(tmp_path)
@@ -220,10 +221,9 @@ def test_a_finished_run_called_again_calls_no_network(scene, bundle, tmp_path, d
     assert (detector.calls, results(tmp_path)) == (2 * calls, before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("detector")
-@pytest.mark.parametrize(
-    "options", [pytest.param((), marks=pytest.mark.slow), ("--simplify", "1", "--min-area", "9")]
-)
+@pytest.mark.parametrize("options", [(), ("--simplify", "1", "--min-area", "9")])
 def test_of_a_changed_raster_only_what_changed_is_settled(scene, bundle, tmp_path, monkeypatch, options):
     settled = []
     settle = pipeline.instances.settle
@@ -350,8 +350,9 @@ class UnsureDetector(PlantedDetector):
     ("box", "sheets"),
     [
         ((460, 450, 505, 505), [4, 1, 1]),  # of one tile, but three others see it, and the disk on it
-        ((830, 700, 900, 790), [1, 1, 1]),  # the end of a bar that goes on through tiles that do not see it
-        ((460, 450, 600, 600), [4, 1, 1]),
+        # The end of a bar that goes on through tiles that do not see it.
+        pytest.param((830, 700, 900, 790), [1, 1, 1], marks=pytest.mark.slow),
+        pytest.param((460, 450, 600, 600), [4, 1, 1], marks=pytest.mark.slow),
     ],
 )
 def test_sheets_change_nothing_of_cut_things(scene, bundle, tmp_path, monkeypatch, box, sheets):

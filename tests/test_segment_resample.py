@@ -61,6 +61,7 @@ def test_results_lie_on_the_grid_of_the_networks_gsd(scene, bundle, tmp_path, ca
     assert manifest(tmp_path)["inputs"]["resample"]
 
 
+@pytest.mark.slow
 def test_the_labels_are_those_of_the_resampled_raster_as_a_file(scene, bundle, tmp_path, make_raster):
     """What is read on another grid is what a raster of these pixels would be."""
     assert segment(scene, bundle, tmp_path / "view", "--resample", "--sheet", "512") == 0
@@ -123,6 +124,7 @@ def test_two_worker_processes_change_no_byte(scene, bundle, tmp_path):
     assert results(tmp_path / "one") == results(tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_a_run_again_infers_nothing_and_another_grid_everything(scene, bundle, tmp_path):
     counts = []
     for option in ("--resample", "--resample", "--any-gsd"):
@@ -197,6 +199,7 @@ def test_what_cannot_be_resampled_is_refused_in_a_sentence(make_raster, bundle, 
         plan_of(bundle, speck, resample=True, any_gsd=True)
 
 
+@pytest.mark.slow
 def test_rasters_of_all_kinds_run_together_as_they_do_alone(make_raster, bundle, tmp_path):
     """CRS, GSD, size, type and orientation differ; so do bands and masks."""
     pixels = smooth(300, 401)
@@ -223,7 +226,7 @@ def test_rasters_of_all_kinds_run_together_as_they_do_alone(make_raster, bundle,
         assert raster["gsd_m"] == pytest.approx(2, rel=1e-3)
 
 
-@pytest.mark.parametrize("gsd", ["--resample", "--any-gsd"])
+@pytest.mark.parametrize("gsd", ["--resample", pytest.param("--any-gsd", marks=pytest.mark.slow)])
 def test_a_mosaic_is_the_raster_that_it_is_made_of(make_raster, bundle, tmp_path, gsd):
     """Parts meet off the lattice, and a corner of the mosaic is missing."""
     pixels = blocky(900, 1300)

@@ -171,6 +171,7 @@ def test_what_the_launcher_cannot_use_ends_it_with_a_sentence(monkeypatch, capsy
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_workers_get_the_launchers_image_and_nothing_to_install(make_raster, tmp_path):
     """As the service starts it: a file is run with parameters, and leaves the job where it is told."""
     from apache_beam.portability.api import beam_runner_api_pb2

@@ -98,6 +98,7 @@ def test_a_training_that_waits_for_its_first_step_says_so(site, monkeypatch, cap
     assert "Ctrl-C ends it (the same command goes on from the last whole epoch)" in said
 
 
+@pytest.mark.slow
 def test_an_interrupted_command_ends_with_the_same_network(site, whole, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         interrupt_at(patch, 2, 2)

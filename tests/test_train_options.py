@@ -159,6 +159,7 @@ def trained(site: Path, *more: object) -> dict:
     return card_of(site / "bundle")
 
 
+@pytest.mark.slow
 def test_the_card_says_what_the_command_said(site):
     card = trained(
         site, "--name", "town-roofs", "--version", "2.1.0", "--license", "CC BY 4.0", "--band-names", "nir,red,green",
@@ -181,6 +182,7 @@ def test_the_card_says_what_the_command_said(site):
     assert list((site / "state").rglob("events.out.tfevents*"))
 
 
+@pytest.mark.slow
 def test_a_start_gives_its_weights(site, capsys):
     trained(site, "--rate", "0.01")
     first = load_model(site / "bundle").get_weights()

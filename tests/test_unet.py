@@ -69,6 +69,7 @@ def test_decoder_is_as_wide_as_asked_for_and_twice_at_each_coarser_stride(small:
     assert channels == {2: 4, 4: 8, 8: 16}
 
 
+@pytest.mark.usefixtures("no_weights")
 @pytest.mark.parametrize(
     ("name", "finest", "logits"),
     [("vgg16", 1, keras.layers.Conv2D), ("resnet50", 2, keras.layers.Conv2DTranspose)],
@@ -192,6 +193,7 @@ def test_impossible_arguments_are_refused_in_words(arguments: dict, words: str) 
         unet(**{"bands": 3, "classes": 2, **arguments})
 
 
+@pytest.mark.usefixtures("no_weights")
 def test_an_encoder_without_a_tap_at_every_stride_is_refused() -> None:
     with pytest.raises(ValueError, match=r"without a gap, got \(2, 8\)"):
         Encoder(keras.applications.MobileNet, "conv1", {2: "a", 8: "b"}, 1.0, 0.0)

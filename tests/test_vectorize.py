@@ -204,6 +204,7 @@ def test_a_truncated_raster_is_left_out_with_a_sentence(tmp_path, capsys):
     assert "map.tif cannot be read at rows" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_more_than_65535_regions_on_a_sheet(tmp_path):
     labels = (np.indices((257, 259)).sum(axis=0) % 2).astype(np.uint8)
     assert vectorize(write_labels(tmp_path / "map.tif", labels), tmp_path / "out", "--min-area", "1e9") == 0

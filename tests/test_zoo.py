@@ -17,14 +17,8 @@ from models.detection.measures import detector_measures
 from models.networks.encoders import ENCODERS
 from models.reach import network_reach
 
+pytestmark = pytest.mark.usefixtures("no_weights")
 SEMANTIC = [row for row in zoo.ZOO if row.task == "semantic"]
-
-
-@pytest.fixture(autouse=True)
-def _no_weights():
-    """Build networks of which weights have shapes alone: drawn, those of the largest take 2 GB."""
-    with keras.StatelessScope(initialize_variables=False):
-        yield
 
 
 def names(row: zoo.Row) -> str:
