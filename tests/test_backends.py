@@ -61,6 +61,7 @@ def test_networks_give_the_same_logits_on_every_backend(backend, tmp_path):
     check_backend(backend, ON_OTHER_BACKENDS, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", OTHER)
 def test_a_small_network_gives_the_same_logits_on_every_backend(backend, tmp_path):
     check_backend(backend, [("segnet_basic", None)], tmp_path)

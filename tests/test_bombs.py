@@ -201,6 +201,7 @@ def empty(path):
     return "File is not a zip file"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bomb", [deflated, claimed, fifo, empty])
 @pytest.mark.parametrize("name", ["state.npz", "best-00001.npz"])
 def test_files_of_a_training_that_unfold_are_refused_by_their_sizes(tmp_path, bomb, name):

@@ -33,6 +33,7 @@ def vectorize_plan(site):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("handed_over", [True, False])
 @pytest.mark.parametrize("command", ["segment", "vectorize"])
 @pytest.mark.parametrize("replayed", [[], ["--direct_runner_bundle_repeat=1"]])

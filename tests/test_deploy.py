@@ -173,6 +173,7 @@ def test_schedule_says_what_is_missing(run_script):
     assert "say the region in REGION" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("gcloud"), reason="gcloud is not installed")
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_gcloud_knows_every_option_of_the_scripts(script, tmp_path):

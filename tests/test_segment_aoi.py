@@ -217,6 +217,7 @@ def test_invalid_polygons_are_mended_and_that_is_said(scene, bundle, tmp_path, c
     assert found[200, 110] and found[200, 390] and not found[110, 250] and found[510, 510]
 
 
+@pytest.mark.slow
 def test_another_area_is_published_again_and_the_same_is_left_alone(scene, bundle, tmp_path, capsys):
     aoi = write_area(tmp_path / "area.geojson", scene)
     for polygons in ([STAR], [STAR], [shapely.box(600, 20, 900, 500)]):

@@ -53,6 +53,7 @@ def test_things_are_counted_where_labels_are_trusted(site):
     assert 0 < sum(inside.values()) < sum(everywhere.values())
 
 
+@pytest.mark.slow
 def test_the_card_has_figures_of_each_raster_and_names_what_was_skipped(site, make_raster):
     more = with_village(site, make_raster)
     broken = site / "broken.tif"

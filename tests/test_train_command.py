@@ -77,6 +77,7 @@ def interrupt_at(monkeypatch, epoch: int, step: int) -> None:
     monkeypatch.setattr(pipeline.training.run, "Teller", Stopped)
 
 
+@pytest.mark.slow
 def test_chips_and_steps_are_seen_while_a_training_goes_on(site):
     plan = planned(site)
     teller = Teller(plan.validation, plan.classes.infos(), site, 0, 1)

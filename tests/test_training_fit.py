@@ -164,10 +164,12 @@ def test_norms_and_biases_are_free_of_weight_decay():
         assert np.allclose(variable, before[variable.path] * left, atol=1e-7), variable.path
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights(finished, tmp_path):
     assert digest(run(tmp_path, replace(RECIPE, seed=4))[0]) != finished("plain")[0]
 
 
+@pytest.mark.slow
 def test_more_threads_change_nothing(finished, tmp_path):
     assert digest(run(tmp_path, replace(RECIPE, workers=5))[0]) == finished("plain")[0]
 

@@ -211,6 +211,7 @@ def test_polygons_need_as_many_labels():
         PolygonTruth(np.array([shapely.box(0, 0, 1, 1)]), [1, 2], CLASSES)
 
 
+@pytest.mark.slow
 def test_real_buildings_are_drawn_as_gdal_draws_them(data_folder):
     for path in sorted((data_folder / "buildings").glob("*/*.geojson")):
         with rasterio.open(path.with_suffix(".tif")) as dataset:

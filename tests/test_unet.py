@@ -101,6 +101,7 @@ def test_cutting_the_encoder_at_16_keeps_the_reach_below_150_pixels(small: keras
     assert max(reach.top, reach.bottom, reach.left, reach.right) <= 150
 
 
+@pytest.mark.slow
 def test_one_gradient_step_changes_every_trainable_weight() -> None:
     keras.utils.set_random_seed(6)
     model = unet(3, 2, decoder_width=4)
