@@ -18,7 +18,7 @@ test: .venv/installed-dev
 test-all: .venv/installed-dev
 	$(BIN)/python -m pytest $(PARALLEL)
 
-# TensorFlow, Beam and numba are what is waited for; what numba compiles cannot be counted.
+# What numba compiles, and what worker processes run until they are ended, cannot be counted.
 coverage: .venv/installed-dev
 	rm -rf build/coverage && mkdir -p build/coverage
 	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage run -m pytest $(PARALLEL) -m 'not slow'

@@ -1,6 +1,7 @@
 """Memory of a call: networks that compare every place with every other take more than a constant a pixel."""
 
 import json
+import sys
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from nets import make_bundle, small_unet
 
 from models.call_memory import LARGE_CHIP, excess_of, fit_memory, growth_terms, round_up
 from models.card import Card
-from models.importing import measure
+from models.importing import measure, measured_run
 from models.importing.foreign import RefusedError
 from models.importing.importer import import_network
 from models.memory import call_memory
@@ -137,6 +138,18 @@ def test_networks_whose_measuring_ends_are_refused_in_a_sentence(tmp_path, monke
         with pytest.raises(RefusedError, match=words) as refused:
             measure.measured_memory(tmp_path / "network.keras", "model.keras", "channels_last", 3, 1)
         assert why in str(refused.value)
+
+
+def test_a_network_is_measured_from_small_chips_to_large_ones(tmp_path, monkeypatch, capsys):
+    chip = keras.Input((None, None, 3))
+    keras.Model(chip, layers.Conv2D(64, 3, padding="same")(chip)).save(tmp_path / "network.keras")
+    sides = ["64", "256", "512"]
+    monkeypatch.setattr(sys, "argv", ["", str(tmp_path / "network.keras"), "model.keras", "3", "3", *sides])
+    measured_run.main()
+    words = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [word for word, *_ in words] == ["peak"] * 3 and [side for _, side, _ in words] == sides
+    first, _, last = (int(peak) for *_, peak in words)
+    assert last - first > 512 * 512 * 64 * 4 / 2, "the features of the largest chip alone are 67 MB"
 
 
 def test_sides_of_chips_are_different_multiples_of_the_stride():

@@ -17,7 +17,7 @@ import pytest
 from places import ROOT
 from vectorize_cases import patches, vectorize, write_labels
 
-from pipeline import files, watchdog
+from pipeline import files, sdk_worker_main, watchdog
 from pipeline.activity import ACTIVITY
 from pipeline.heartbeat import Beat
 from pipeline.infer import infer_tiles
@@ -166,6 +166,14 @@ def test_a_run_says_again_and_again_that_its_workers_finish_nothing(tmp_path):
     assert all("no tile, read or write was finished for" in line for line in said)
     assert "(the longest so far took 1 s)" in said[0]
     assert said[0].rstrip().endswith("Ctrl-C ends it (hope)")
+
+
+def test_what_ends_a_worker_from_within_is_an_error_whatever_its_status(monkeypatch):
+    from apache_beam.runners.worker import sdk_worker_main as harness
+
+    monkeypatch.setattr(harness, "main", lambda _: sys.exit(0))
+    with pytest.raises(RuntimeError, match="the worker process was to end with status 0"):
+        sdk_worker_main.main([])
 
 
 def test_a_worker_that_computes_without_a_beat_is_alive(tmp_path, monkeypatch):
