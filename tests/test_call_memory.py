@@ -140,16 +140,21 @@ def test_networks_whose_measuring_ends_are_refused_in_a_sentence(tmp_path, monke
         assert why in str(refused.value)
 
 
-def test_a_network_is_measured_from_small_chips_to_large_ones(tmp_path, monkeypatch, capsys):
-    chip = keras.Input((None, None, 3))
-    keras.Model(chip, layers.Conv2D(64, 3, padding="same")(chip)).save(tmp_path / "network.keras")
-    sides = ["64", "256", "512"]
-    monkeypatch.setattr(sys, "argv", ["", str(tmp_path / "network.keras"), "model.keras", "3", "3", *sides])
+def test_chips_are_measured_from_small_to_large(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["", "network.keras", "model.keras", "3", "3", "64", "512", "1024"])
+    monkeypatch.setattr(measured_run, "runner", lambda *_: lambda chips: np.ones(chips.size * 20))
     measured_run.main()
     words = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [word for word, *_ in words] == ["peak"] * 3 and [side for _, side, _ in words] == sides
-    first, _, last = (int(peak) for *_, peak in words)
-    assert last - first > 512 * 512 * 64 * 4 / 2, "the features of the largest chip alone are 67 MB"
+    assert [word[:2] for word in words] == [["peak", side] for side in ("64", "512", "1024")]
+    _, second, third = (int(peak) for *_, peak in words)
+    assert third - second == pytest.approx((1024**2 - 512**2) * 3 * (20 * 8 + 4), rel=0.2)
+
+
+def test_the_network_that_is_measured_is_that_of_the_file(tmp_path):
+    network, chips = small_unet(), np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype(np.float32)
+    network.save(tmp_path / "network.keras")
+    run = measured_run.runner(str(tmp_path / "network.keras"), "model.keras")
+    assert np.array_equal(run(chips), network(chips))
 
 
 def test_sides_of_chips_are_different_multiples_of_the_stride():
