@@ -57,6 +57,7 @@ def test_files_of_the_same_stem_may_belong_to_a_raster(bucket, scene, beside, al
     assert not stands_alone(f"{bucket.root}/{folder}/a.vrt")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bucket")
 def test_of_paths_and_servers_without_listings_it_is_not_known(scene):
     assert not stands_alone(str(scene))
@@ -111,6 +112,7 @@ def test_a_world_file_places_a_raster(bucket, tmp_path):
     assert inspect_raster(path, known=known(path)).georef.transform[:3] == (2, 0, 500_000)
 
 
+@pytest.mark.slow
 def test_label_rasters_alone_take_few_requests_and_give_the_same_polygons(bucket, tmp_path):
     here = write_labels(tmp_path / "map.tif", patches(150, 211))
     there = put(bucket, "maps/map.tif", here.read_bytes())

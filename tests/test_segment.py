@@ -332,6 +332,7 @@ def test_sheets_of_equal_pixels_are_inferred_once(make_raster, bundle, tmp_path)
     assert (counts["sheets"], counts["sheets_inferred"], counts["sheets_reused"]) == (8, 1, 7)
 
 
+@pytest.mark.slow
 def test_a_truncated_raster_ends_the_run_on_request_with_a_sentence_and_nothing_published(
     make_raster, bundle, tmp_path, capsys
 ):

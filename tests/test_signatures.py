@@ -151,6 +151,7 @@ def test_a_signed_raster_is_known_however_it_is_signed_and_no_signature_is_writt
     assert b"hush" not in written(out) and "hush" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--on-error", "fail")])
 def test_what_cannot_be_read_is_told_without_its_signature(scene, call, tmp_path, capsys, more):
     scene.write_bytes(scene.read_bytes()[: scene.stat().st_size // 2])

@@ -9,6 +9,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 import servers
+from tiers import some
 from vectorize_cases import patches, write_labels
 
 from pipeline.cli import main
@@ -101,14 +102,17 @@ def test_a_server_that_does_not_say_what_lies_beside_a_source_is_told(site, loca
 @pytest.mark.parametrize("which", ["local", "outer"])
 @pytest.mark.parametrize(
     ("pattern", "action"),
-    [
-        ("msk$", 500),
-        ("msk$", 404),
-        ("GET .*msk$", 500),
-        ("GET .*msk$", 403),
-        ("GET .*msk$", "cut"),
-        ("HEAD .*msk$", 404),
-    ],
+    some(
+        [
+            ("msk$", 404),
+            ("GET .*msk$", 500),
+            ("msk$", 500),
+            ("GET .*msk$", 403),
+            ("GET .*msk$", "cut"),
+            ("HEAD .*msk$", 404),
+        ],
+        2,
+    ),
 )
 def test_a_mask_of_a_source_that_fails_after_planning_fails_the_window(site, local, which, pattern, action):
     """And once the server answers again, so does the mask: GDAL remembers what was not there."""
