@@ -49,7 +49,7 @@ def build(pipeline: beam.Pipeline, folder: RunFolder, *, plan: Plan, workers: in
     join = join_instances if plan.card.task == "instances" else join_regions
     vectorized, joined = join(kept, plan, folder)
     rasters = PublishRasters(
-        plan.polygons(), folder, LabelFiles(plan, folder), DoneLedger(plan), RasterWatch(plan)
+        plan.polygons, folder, LabelFiles(plan, folder), DoneLedger(plan), RasterWatch(plan)
     )
     ended = publish(vectorized, joined, rasters, EndRun(partial(end_segment, plan, folder, started=started)))
     if not plan.options.runs_here:
@@ -65,7 +65,7 @@ def join_regions(
         | "Surroundings" >> beam.FlatMap(surroundings)
         | "SpreadSurroundings" >> beam.Reshuffle()
     )
-    return make_polygons(sheets, plan.polygons(), folder, StoredLabels(prediction_store(plan)))
+    return make_polygons(sheets, plan.polygons, folder, StoredLabels(prediction_store(plan)))
 
 
 def make_polygons(

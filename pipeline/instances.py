@@ -152,7 +152,7 @@ class StoredInstances:
         return replace(found, instances=tuple(one for one in found.instances if one.ref.tile in seeing))
 
     def _tiles(self, raster: int) -> frozenset[tuple[int, int]] | None:
-        area = self._plan.polygons().area(raster)
+        area = self._plan.polygons.area(raster)
         return None if area is None else frozenset(tiles_that_see(area, self._plan.lattice(raster)))
 
 
@@ -214,7 +214,7 @@ class Settling:
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
         self._store = StoredInstances(plan)
-        self.made = MadeBefore(folder.made, plan.polygons())
+        self.made = MadeBefore(folder.made, plan.polygons)
 
     def things(self, element: Settlement) -> list[Thing]:
         """Settle the things of a sheet, in the order of their views."""
@@ -343,7 +343,7 @@ class DescribeInstances(beam.DoFn):
     def _features(self, raster: int, things: list[Thing]) -> dict[int, Made]:
         lattice, georef = self._plan.lattice(raster), self._plan.rasters[raster].georef
         wanted = set(self._plan.polygon_labels())
-        polygons = self._plan.polygons()
+        polygons = self._plan.polygons
         chosen = [
             left
             for thing in things
@@ -383,7 +383,7 @@ class PaintSheets(beam.DoFn):
             files.write_bytes(
                 self._folder.painted(raster, row, col), encode(label_map, painted_key((raster, row, col)))
             )
-            polygons = self._plan.polygons()
+            polygons = self._plan.polygons
             shown = clipped(label_map.labels, polygons, raster, window)
             pixels = Tally.of(CodedLabels.plain(shown))
             outside = polygons.outside(raster, window)

@@ -27,7 +27,7 @@ class LabelFiles:
         """Write the label map of a raster."""
         plan = self._plan
         lattice, label_map = plan.lattice(raster), label_maps(plan, self._run_folder)
-        polygons = plan.polygons()
+        polygons = plan.polygons
 
         def stored() -> Iterator[tuple[Window, np.ndarray]]:
             for record in sheets:

@@ -107,7 +107,7 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
         "pruned": plan.options.prune,
         "profiles": profiles,
         "tiling": _tiling(plan),
-        "polygons": polygon_settings(plan.polygons()),
+        "polygons": polygon_settings(plan.polygons),
         "notes": plan.notes,
         "counts": {
             "rasters": len(rasters),
@@ -242,7 +242,7 @@ def raster_entry(plan: Plan, published: Published) -> dict[str, Any]:
     return {
         "bands": planned.bands,
         "resampled_from": resampled_from(planned),
-        **polygons_entry(plan.polygons(), published),
+        **polygons_entry(plan.polygons, published),
         "kept": False,
         "full_tiles": sum(record.full_tiles for record in published.sheets),
         "sheets": [sheet_entry(record) for record in records],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -193,8 +194,9 @@ class Plan:
         """What of bundles and options changes scores, for content keys."""
         return {"cards": [card.score_fields() for card in self.cards], "augment": self.options.augment}
 
+    @functools.cached_property
     def polygons(self) -> PolygonPlan:
-        """What the second half does."""
+        """What the second half does; it is asked for with every sheet, and holds every raster."""
         return PolygonPlan(
             options=self.options.polygons,
             rasters=tuple(

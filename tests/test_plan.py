@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -338,17 +339,23 @@ def test_another_gsd_is_refused_unless_it_is_taken_as_it_is(plan_of, bundle, tmp
     assert plan_of(model=str(edited_card(bundle, tmp_path / "near", gsd=0.45))).exact
 
 
+def test_what_is_asked_for_with_every_sheet_is_made_once(plan_of):
+    plan = plan_of()
+    assert plan.polygons is plan.polygons
+    assert pickle.loads(pickle.dumps(plan)).polygons == plan.polygons
+
+
 def test_lines_simplified_by_more_than_raster_or_sheet_are_refused(plan_of, make_raster):
-    assert plan_of(simplify=18).polygons().tolerance(0).pixels == 37 - 1
+    assert plan_of(simplify=18).polygons.tolerance(0).pixels == 37 - 1
     (reason,) = reasons(plan_of, simplify=19)
     assert reason.startswith("--simplify 19 is 38 pixels of ")
     assert (
         "scene.tif, which is 37 px on its smaller side: nothing would be left; pass a smaller one" in reason
     )
     large = make_raster(2000, 3000, bands=3, name="large.tif")
-    assert plan_of(large, simplify=120, sheet=512, tile=512).polygons().tolerance(0).reach <= 511
+    assert plan_of(large, simplify=120, sheet=512, tile=512).polygons.tolerance(0).reach <= 511
     assert "more than half a sheet of 512 px" in reasons(plan_of, large, simplify=130, sheet=512, tile=512)[0]
-    assert plan_of(large, simplify=130, sheet=2048, tile=512).polygons().tolerance(0).reach > 512
+    assert plan_of(large, simplify=130, sheet=2048, tile=512).polygons.tolerance(0).reach > 512
 
 
 def test_bundles_that_are_not_whole_are_refused(plan_of, bundle, tmp_path):
