@@ -114,7 +114,7 @@ def option_hint(name: str, known: Collection[str]) -> str:
     meant = next((options for options in MEANT if options.meant_by(name) and options.name in known), None)
     if meant is not None:
         return meant.hint
-    return did_you_mean(name, [option for option in known if not _removes(option)])
+    return did_you_mean(name, [option for option in known if not removes(option)])
 
 
 class Meant(NamedTuple):
@@ -150,8 +150,9 @@ MEANT = (
 _REMOVING = re.compile("prune|remove|force|older-than|down-to|delete|purge|overwrite")
 
 
-def _removes(option: str) -> bool:
-    return _REMOVING.search(option) is not None
+def removes(name: str) -> bool:
+    """Whether an option or a command of this name deletes something; none is ever proposed."""
+    return _REMOVING.search(name) is not None
 
 
 def _is_option(arg: str) -> bool:

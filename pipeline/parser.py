@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from pipeline.argument_values import LIST_MARK, Value, text
-from pipeline.beam_options import UnknownOptionError, option_hint, split_arguments
-from pipeline.errors import ArgumentError
+from pipeline.beam_options import UnknownOptionError, option_hint, removes, split_arguments
+from pipeline.errors import ArgumentError, did_you_mean
 
 LOOK: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
 """How parsers of subcommands with an epilog are made."""
@@ -21,6 +21,15 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and leaving."""
         raise ArgumentError(f"{message} (see {self.prog} --help)")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of an argument's choices, and ask for the one that was meant; never for one that deletes."""
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            kept = [choice for choice in map(str, action.choices or ()) if not removes(choice)]
+            hint = did_you_mean(str(value), kept, "; {}")
+            raise argparse.ArgumentError(action, f"{error.message}{hint}") from None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse arguments; values of a list that is given several times add up, and all must be known."""

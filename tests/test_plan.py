@@ -528,6 +528,8 @@ def test_the_plan_is_printed_for_people_and_programs(make_raster, bundle, tmp_pa
     ("arguments", "words"),
     [
         (["plann"], "invalid choice: 'plann'"),
+        (["segmnt", "a.tif"], "'evaluate'); did you mean segment?"),
+        (["plan", "a.tif", "--stitch", "blnd"], "; did you mean blend?"),
         (["plan", "a.tif"], "give --model, --output, on the command line or in a job file"),
         (
             ["plan", "a.tif", "--modle", "x"],

@@ -88,7 +88,11 @@ def test_entries_in_use_and_fresh_drafts_stay(job, capsys):
         (("prune", "{}"), "say what may go"),
         (("prune", "{}", "--older-than", "30"), "'30' is not a span such as 12h"),
         (("prune", "{}", "--down-to", "lots"), "'lots' is not a size such as 500MB"),
-        (("lost", "{}"), "invalid choice"),
+        (
+            ("lost", "{}"),
+            "invalid choice: 'lost' (choose from 'list', 'verify', 'prune'); did you mean list? (see",
+        ),
+        (("prun", "{}"), "invalid choice: 'prun' (choose from 'list', 'verify', 'prune') (see"),
         ((), "VERB"),
     ],
 )
