@@ -89,8 +89,8 @@ def test_entries_in_use_and_fresh_drafts_stay(job, capsys):
         (("prune", "{}", "--older-than", "30"), "'30' is not a span such as 12h"),
         (("prune", "{}", "--down-to", "lots"), "'lots' is not a size such as 500MB"),
         (
-            ("lost", "{}"),
-            "invalid choice: 'lost' (choose from 'list', 'verify', 'prune'); did you mean list? (see",
+            ("lst", "{}"),
+            "invalid choice: 'lst' (choose from 'list', 'verify', 'prune'); did you mean list? (see",
         ),
         (("prun", "{}"), "invalid choice: 'prun' (choose from 'list', 'verify', 'prune') (see"),
         ((), "VERB"),
