@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,10 @@ LONGER = 20
 
 BUSY_S = 1.0
 """Processor time, in seconds, that a process takes alone to be known to work; one that is stuck takes hardly any."""
+
+
+_CLOSING_S = 0.5
+"""For how long a process may still be there, in seconds, once its connections are closed."""
 
 
 @dataclass(frozen=True)
@@ -211,11 +216,23 @@ class Watchdog:
         self._thread.start()
         try:
             yield
+        except Exception:
+            self._wait_for_lost_worker()
+            raise
         finally:
             self._over.set()
             threading.excepthook = hook
             self._thread.join()
             self._remove_heartbeats()
+
+    def _wait_for_lost_worker(self) -> None:
+        """Wait where a worker has ended, which the watch says and ends: the runner may see its closed connection first."""
+        until = time.monotonic() + _CLOSING_S
+        while self._files is not None and time.monotonic() < until:
+            if any(_processor_time(int(file.name)) is None for file in self._files.heartbeats.iterdir()):
+                time.sleep(self._pace.gone + 3 * self._pace.look)
+                return
+            time.sleep(0.02)
 
     def _watch(self) -> None:
         while not self._over.wait(self._pace.look):

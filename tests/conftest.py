@@ -90,7 +90,7 @@ class Memory:
     of a training; nothing needs it once the test that trained is over.
     """
 
-    grown_mb = 150
+    grown_mb = 60
     swept_mb = 0.0
 
     @staticmethod

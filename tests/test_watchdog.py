@@ -49,6 +49,9 @@ def run():
         worker = subprocess.Popen([sys.executable, "-c", child, str(files.heartbeats)])
         print(worker.pid, flush=True)
         try:
+            if seconds == "until it ends":
+                worker.wait()
+                raise ConnectionError("its channel is closed")
             time.sleep(float(seconds))
         finally:
             worker.wait()
@@ -127,6 +130,20 @@ def test_a_worker_that_ends_with_status_0_in_the_middle_ends_the_run(tmp_path):
         assert driver.stderr.read() == (
             "terraseam: a worker process died (it ended with status 0 in the middle of its work)\n"
         )
+
+
+def test_a_worker_that_ends_is_told_where_the_runner_sees_its_closed_channel_first(tmp_path):
+    with driving(tmp_path, "time.sleep(0.3); os._exit(0)", "until it ends") as (driver, _):
+        assert driver.wait(30) == 1
+        assert driver.stderr.read() == (
+            "terraseam: a worker process died (it ended with status 0 in the middle of its work)\n"
+        )
+
+
+def test_an_error_beside_workers_that_are_well_is_told_as_it_is(tmp_path):
+    with driving(tmp_path, "time.sleep(0.3)", "until it ends") as (driver, _):
+        assert driver.wait(30) == 1
+        assert "ConnectionError: its channel is closed" in driver.stderr.read()
 
 
 def test_a_worker_that_ends_as_it_should_ends_nothing(tmp_path):
