@@ -22,4 +22,4 @@ def test_random_rasters_with_random_options_give_what_other_libraries_expect(tmp
 def test_random_rasters_on_all_grids_with_all_options_give_what_other_libraries_expect(seed, tmp_path):
     found = fuzzing.fuzz(200, seed, tmp_path, 10)
     assert not found.wrong
-    assert found.runs >= len(fuzzing.OPTIONS)
+    assert found.rasters == 200 and found.runs >= len(fuzzing.OPTIONS)

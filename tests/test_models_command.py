@@ -16,6 +16,7 @@ from foreign_networks import export, pyramid, small
 from nets import make_bundle, small_unet
 from onnx import TensorProto
 from places import ROOT
+from tiers import some
 
 from models.bundle import load_model
 from models.card import SHIPPED, Card, Reach, Scaling
@@ -385,9 +386,7 @@ def labels_of(path, pixels, halo):
     return labels[halo:-halo, halo:-halo]
 
 
-@pytest.mark.parametrize(
-    "answer", ["logits", *(pytest.param(end, marks=pytest.mark.slow) for end in ENDS if end != "logits")]
-)
+@pytest.mark.parametrize("answer", some(ENDS, 1))
 def test_a_run_with_an_imported_network_gives_its_labels(tmp_path, make_raster, answer):
     graph, kind, classes = ENDS[answer]
     path = graph().save(tmp_path / "foreign.onnx", **kind)

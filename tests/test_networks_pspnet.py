@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from nets import exported, make_bundle, tiny_network
+from tiers import some
 
 from models.graph import GraphError
 from models.networks.bilinear import EnlargeLike2D
@@ -80,9 +81,7 @@ def test_features_have_the_output_stride_and_all_go_into_the_pyramid(encoder, ou
     assert levels == [features // 4] * 4
 
 
-@pytest.mark.parametrize(
-    "encoder", ["vgg16", *(pytest.param(one, marks=pytest.mark.slow) for one in ("mobilenet", "resnet50"))]
-)
+@pytest.mark.parametrize("encoder", some(["vgg16", "mobilenet", "resnet50"], 1))
 def test_the_auxiliary_head_learns_beside_the_logits_and_is_dropped_after_training(encoder, tmp_path):
     model = tiny_network("pspnet", encoder, auxiliary=True)
     images = np.random.default_rng(0).normal(size=(2, 48, 72, 3)).astype(np.float32)

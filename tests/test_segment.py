@@ -32,6 +32,7 @@ from segment_cases import (
     results,
     segment,
 )
+from tiers import some
 
 from pipeline.activity import ACTIVITY
 from pipeline.cli import main
@@ -109,7 +110,7 @@ def test_polygons_equal_one_pass_over_the_label_map(scene, bundle, tmp_path):
     assert np.allclose([area for _, area in got], [area for _, area in want], rtol=1e-3)
 
 
-@pytest.mark.parametrize("stitch", ["crop", pytest.param("blend", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stitch", some(["crop", "blend"], 1))
 def test_sheets_replays_and_order_change_no_byte(scene, bundle, tmp_path, monkeypatch, stitch):
     assert_ways_change_no_byte(scene, bundle, tmp_path, monkeypatch, "--stitch", stitch)
 

@@ -14,6 +14,7 @@ from mosaics import mosaic
 from segment_cases import blocky, labels, manifest, results, segment
 from test_plan import edited_card
 from test_regrid import encodings, smooth
+from tiers import some
 
 from pipeline.cli import main
 from pipeline.options import SegmentOptions
@@ -226,7 +227,7 @@ def test_rasters_of_all_kinds_run_together_as_they_do_alone(make_raster, bundle,
         assert raster["gsd_m"] == pytest.approx(2, rel=1e-3)
 
 
-@pytest.mark.parametrize("gsd", ["--resample", pytest.param("--any-gsd", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("gsd", some(["--resample", "--any-gsd"], 1))
 def test_a_mosaic_is_the_raster_that_it_is_made_of(make_raster, bundle, tmp_path, gsd):
     """Parts meet off the lattice, and a corner of the mosaic is missing."""
     pixels = blocky(900, 1300)

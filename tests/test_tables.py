@@ -16,7 +16,6 @@ import shapely
 from georefs import GEOREFS
 from label_maps import keeping, random_labels, random_scores, whole_map
 from places import ROOT
-from tiers import some
 
 from tiles.features import FeatureOptions, features
 from tiles.geojson import write_geojson_lines
@@ -93,7 +92,8 @@ TABLES["gpkg"](pathlib.Path(sys.argv[1]), [], Table(GEOREFS["utm"], "Polygon"))
 """
 
 
-@pytest.mark.parametrize(("first", "status"), some([("pipeline.segment", 0), ("numpy", 1)], 0))
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "status"), [("pipeline.segment", 0), ("numpy", 1)])
 def test_geopackages_have_an_index_though_tensorflow_has_an_sqlite_of_its_own(first, status, tmp_path):
     code, path = CODE.format(first=first), str(tmp_path / "polygons.gpkg")
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
