@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import nets
 import numpy as np
@@ -14,8 +15,16 @@ from tiers import some
 from vectorize_cases import vectorize, write_labels
 
 from pipeline.cli import main
+from pipeline.training.labelled import Labelled
+from pipeline.training.values import Values, values_of
 from tiles.earth import find_off_earth
 from tiles.georef import Georef
+from tiles.inspect import inspect_raster
+from tiles.source import RasterSource
+from tiles.truth.label_raster import RasterTruth
+from tiles.truth.polygons import Classes, PolygonTruth
+from tiles.truth.scene import IGNORED, Scene
+from tiles.truth.view import View
 from tiles.window import Window
 
 
@@ -122,3 +131,72 @@ def test_networks_are_trained_and_measured_on_rasters_at_the_limb(name, tmp_path
         assert by_pixels["classes"][kind]["pixels"] == expected
         if label:
             assert by_outlines["classes"][kind]["pixels"] == pytest.approx(expected, rel=0.015)
+
+
+@pytest.mark.parametrize("name", ["mollweide", "geostationary"])
+def test_pixels_off_the_earth_teach_nothing_and_are_read_as_they_are(name, tmp_path):
+    georef = world(name)
+    known = checkers(georef)
+    off = known == 255
+    path = write_scene(tmp_path / "space.tif", georef, known, off=1)
+    nothing = PolygonTruth(np.empty(0, object), [], Classes(2, 0), (georef.height, georef.width))
+    scene = Scene("space", RasterSource(str(path), (1, 2, 3), (7.0, 8.0, 9.0)), georef, nothing)
+    whole = View(0, 0, 1, 1, georef.height, georef.width)
+    chip = scene.chip(whole)
+    assert np.array_equal(chip.labels, np.where(off, IGNORED, 0))
+    assert (chip.pixels[off] == [40, 200, 40]).all()
+    assert np.array_equal(replace(scene, blind=True).chip(whole).pixels, chip.pixels)
+    for steps in ((0.7, 1.3), (2, 3)):
+        view = View(-2, 1, *steps, int(georef.height / steps[0]) + 2, int(georef.width / steps[1]) - 1)
+        rows, cols = np.floor(view.rows).astype(int), np.floor(view.cols).astype(int)
+        inside = (rows >= 0) & (rows < georef.height)
+        expected = np.where(inside[:, None], off[np.ix_(rows.clip(0, georef.height - 1), cols)], True)
+        assert np.array_equal(scene.labels(view) == IGNORED, expected)
+
+
+def test_chips_are_drawn_around_no_place_off_the_earth(tmp_path):
+    georef = world("mollweide")
+    known = checkers(georef)
+    place = {"crs": georef.crs, "transform": rasterio.Affine(*georef.transform), "nodata": None}
+    path = write_labels(tmp_path / "truth.tif", np.where(known == 255, 2, 0).astype(np.uint8), **place)
+    assert RasterTruth(str(path), georef, (0, 1, 2), 0).counts().tolist() == [0, 0, 0]
+    write_labels(tmp_path / "truth.tif", np.where(known == 255, 2, known).astype(np.uint8), **place)
+    counts = RasterTruth(str(path), georef, (0, 1, 2), 0).counts()
+    assert counts.tolist() == [0, (known == 1).sum(), (known == 2).sum()]
+
+
+def test_values_are_measured_on_the_earth_alone(tmp_path):
+    georef = world("geostationary")
+    known = checkers(georef)
+    pixels = np.where(known == 255, 60_000, 1000 + 100 * known.astype(np.uint16)).astype(np.uint16)
+    path = tmp_path / "scene.tif"
+    shape = {"height": georef.height, "width": georef.width, "count": 1, "dtype": "uint16"}
+    place = {"crs": georef.crs, "transform": rasterio.Affine(*georef.transform)}
+    with rasterio.open(path, "w", driver="GTiff", **shape, **place) as file:
+        file.write(pixels, 1)
+    info = inspect_raster(str(path))
+    truth = PolygonTruth(np.empty(0, object), [], Classes(2, 0), (georef.height, georef.width))
+    assert values_of([Labelled("scene", info, georef.gsd(), truth)], (1,)) == Values(
+        (1000.0,), (1200.0,), True
+    )
+
+
+@pytest.mark.parametrize("kind", ["labels", "polygons"])
+def test_predictions_off_the_earth_are_not_measured(kind, tmp_path, capsys):
+    georef = world("mollweide")
+    known = checkers(georef)
+    place = {"crs": georef.crs, "transform": rasterio.Affine(*georef.transform), "nodata": None}
+    names = ("land", "water", "lake")
+    everywhere = np.where(known == 255, 0, known).astype(np.uint8)
+    predicted = write_labels(tmp_path / "map.tif", everywhere, names=names, **place)
+    if kind == "labels":
+        truth = write_labels(tmp_path / "truth" / "map.tif", everywhere, names=names, **place)
+        given = ["--truth", truth, "--label-values", "0,1,2"]
+    else:
+        assert vectorize(predicted, tmp_path, "--classes", "water,lake") == 0
+        given = ["--truth", tmp_path / "map" / "polygons.geojson", "--class-property", "class"]
+    capsys.readouterr()
+    assert main(list(map(str, ["evaluate", "--predicted", predicted, *given, "--json"]))) == 0
+    pixels = json.loads(capsys.readouterr().out)["pixels"]
+    assert pixels["pixels"] == (known != 255).sum()
+    assert pixels["classes"]["land"]["pixels"] == pytest.approx((known == 0).sum(), rel=0.02)

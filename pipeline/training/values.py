@@ -11,8 +11,11 @@ from rasterio.enums import Resampling
 
 from models.card_values import Scaling
 from pipeline.training.labelled import Labelled
+from tiles.inspect import RasterInfo
 from tiles.remote import open_raster
 from tiles.source import measured_samples
+from tiles.truth.scene import on_ground
+from tiles.truth.view import View
 
 WHITE = 255.0
 MIDDLE = 127.5
@@ -69,7 +72,7 @@ def values_of(labelled: Sequence[Labelled], bands: tuple[int, ...]) -> Values:
     dtype = np.dtype(labelled[0].info.dtype)
     if dtype == np.uint8:
         return Values((0.0,) * len(bands), (WHITE,) * len(bands), True)
-    samples = np.concatenate([_sample(one.info.path, bands) for one in labelled])
+    samples = np.concatenate([_sample(one.info, bands) for one in labelled])
     if not len(samples):
         return Values((0.0,) * len(bands), (1.0,) * len(bands), dtype.kind != "f")
     low, high = np.percentile(samples, PERCENTILES, axis=0)
@@ -82,9 +85,9 @@ def values_of(labelled: Sequence[Labelled], bands: tuple[int, ...]) -> Values:
     )
 
 
-def _sample(path: str, bands: tuple[int, ...]) -> np.ndarray:
-    """Measured values of a raster, ``(n, bands)``."""
-    with open_raster(path) as dataset:
+def _sample(info: RasterInfo, bands: tuple[int, ...]) -> np.ndarray:
+    """Values of a raster that were measured on the Earth, ``(n, bands)``."""
+    with open_raster(info.path) as dataset:
         shape = tuple(min(SAMPLE, size) for size in dataset.shape)
         read = dataset.read(bands, out_shape=(len(bands), *shape), resampling=Resampling.nearest)
         pixels = np.moveaxis(read, 0, -1)
@@ -93,4 +96,6 @@ def _sample(path: str, bands: tuple[int, ...]) -> np.ndarray:
             whole = rasterio.windows.Window(0, 0, dataset.width, dataset.height)
             measured = measured_samples(dataset, bands, whole, pixels)
             valid = np.ones(shape, bool) if measured is None else measured.all(axis=-1)
+    steps = info.georef.height / shape[0], info.georef.width / shape[1]
+    valid &= on_ground(View(0, 0, *steps, *shape), info.georef)
     return pixels[valid & np.isfinite(pixels).all(axis=-1)].astype(np.float64)

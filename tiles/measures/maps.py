@@ -11,7 +11,7 @@ from tiles.georef import Georef
 from tiles.measures.boundary import BoundaryCounts, boundary_counts
 from tiles.measures.confusion import confusion
 from tiles.truth.polygons import PolygonTruth
-from tiles.truth.scene import IGNORED, Inside, Truth, on_raster
+from tiles.truth.scene import IGNORED, Inside, Truth, on_ground
 from tiles.truth.view import View
 
 
@@ -38,7 +38,7 @@ class Maps:
     def read(self, view: View) -> tuple[np.ndarray, np.ndarray]:
         """True and predicted labels of a view; where they are not to be counted, the true ones are `IGNORED`."""
         truth, predicted = self.truth.labels(view).copy(), self.predicted.labels(view)
-        on = on_raster(view, self.georef)
+        on = on_ground(view, self.georef)
         truth[~(on if self.area is None else on & self.area.inside(view))] = IGNORED
         return truth, predicted
 
@@ -50,7 +50,8 @@ class PixelCounts:
     Attributes:
         matrix: Confusion matrix, rows the truth, int64 ``(classes, classes)``.
         boundary: Pixels of boundaries.
-        without_truth: Pixels that were left out because nothing is known of them, or they lie outside the area.
+        without_truth: Pixels that were left out because nothing is known of them, or they lie outside the area or off
+            the Earth.
         without_prediction: Pixels of known truth that were left out because they were not predicted.
     """
 

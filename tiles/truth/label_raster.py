@@ -22,7 +22,7 @@ from tiles.remote import all_files, open_raster
 from tiles.source import damaged
 from tiles.sources import SourcesError
 from tiles.truth.placing import footprint, place_polygons
-from tiles.truth.scene import IGNORED, nearest
+from tiles.truth.scene import IGNORED, nearest, on_ground
 from tiles.truth.view import View
 from tiles.window import Window
 
@@ -97,7 +97,7 @@ class RasterTruth:
         return nearest(view, self.georef, self._read)
 
     def counts(self) -> np.ndarray:
-        """How many places are known of each label that is a thing, int64 ``(labels,)``."""
+        """How many places on the Earth are known of each label that is a thing, int64 ``(labels,)``."""
         return np.array([len(places) for places in self._known_places()], np.int64)
 
     def place(self, label: int, rng: np.random.Generator) -> tuple[float, float]:
@@ -126,7 +126,7 @@ class RasterTruth:
         return self._places
 
     def _striped(self, view: View) -> np.ndarray:
-        """`labels` of a large view, read in stripes of bounded height."""
+        """`labels` of a large view where it is on the Earth, read in stripes of bounded height."""
         high = max(1, int(_LOOK_AT_MOST / view.row_step / 4))
         stripes = [
             View(
@@ -139,7 +139,9 @@ class RasterTruth:
             )
             for first in range(0, view.height, high)
         ]
-        return np.concatenate([self.labels(stripe) for stripe in stripes])
+        return np.concatenate(
+            [np.where(on_ground(stripe, self.georef), self.labels(stripe), IGNORED) for stripe in stripes]
+        )
 
     def _read(self, window: Window) -> np.ndarray:
         """Labels of a window of the raster, uint8."""

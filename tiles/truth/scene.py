@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from tiles.georef import Georef
+from tiles.earth import OnEarth
+from tiles.georef import Georef, reaches_off_the_earth
 from tiles.mirror import mirror_index
 from tiles.source import RasterSource
 from tiles.truth.resample import resample
@@ -17,6 +18,10 @@ from tiles.window import Window
 
 IGNORED = 255
 """Label of pixels of which nothing is known: training and measures leave them out."""
+
+_FINE_PX = 2.0
+"""Pixels of a view so large, in pixels of the raster, are asked one by one whether they lie on the Earth: all pixels of the
+raster beneath would take longer."""
 
 
 class Truth(Protocol):
@@ -40,7 +45,7 @@ class LabelledChip:
     Attributes:
         pixels: Shape ``(height, width, bands)``, float32, in units of the raster; the fill value where nothing
             was measured.
-        labels: Shape ``(height, width)``, uint8; `IGNORED` where nothing is known or was measured.
+        labels: Shape ``(height, width)``, uint8; `IGNORED` where nothing is known or was measured, and off the Earth.
     """
 
     pixels: np.ndarray
@@ -122,7 +127,7 @@ class Scene:
     def labels(self, view: View) -> np.ndarray:
         """Labels of a view as far as they are known without its pixels, uint8 ``(height, width)``."""
         labels = self.truth.labels(view).copy()
-        labels[~self._trusted(view)] = IGNORED
+        labels[~(self._trusted(view) & on_ground(view, self.georef))] = IGNORED
         return labels
 
     def _trusted(self, view: View) -> np.ndarray:
@@ -141,8 +146,20 @@ def on_raster(view: View, georef: Georef) -> np.ndarray:
     return rows[:, None] & cols[None]
 
 
+def on_ground(view: View, georef: Georef) -> np.ndarray:
+    """Which pixels of a view have their centre in pixels of a raster that lie on the Earth, bool ``(height, width)``."""
+    on = on_raster(view, georef)
+    if not reaches_off_the_earth(georef):
+        return on
+    if max(view.row_step, view.col_step) <= _FINE_PX:
+        return nearest(view, georef, OnEarth(georef).mask) == 1
+    cols, rows = np.meshgrid(np.floor(view.cols) + 0.5, np.floor(view.rows) + 0.5)
+    lonlat = georef.lonlat_or_nan(np.stack([cols.ravel(), rows.ravel()], axis=1))
+    return on & np.isfinite(lonlat[:, 0]).reshape(on.shape)
+
+
 def nearest(view: View, georef: Georef, read: Callable[[Window], np.ndarray]) -> np.ndarray:
-    """Labels of the raster's pixels that a view's centres lie in, uint8; `IGNORED` off the raster.
+    """Labels of the raster's pixels that a view's centres lie in, uint8; `IGNORED` beyond its edges.
 
     Args:
         view: What is seen.
