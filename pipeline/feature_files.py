@@ -149,9 +149,10 @@ def features_as_bytes(features: Iterable[Feature]) -> bytes:
 
 def _write(file: BinaryIO, features: Iterable[Feature]) -> None:
     with zstandard.ZstdCompressor(level=1).stream_writer(file, closefd=False) as packed:
-        for feature in features:
-            data = pack(feature)
-            packed.write(_LENGTH.pack(len(data)) + data)
+        for parts in map(pack, features):
+            packed.write(_LENGTH.pack(sum(map(len, parts))))
+            for part in parts:
+                packed.write(part)
 
 
 def read_features(path: str) -> Iterator[Feature]:

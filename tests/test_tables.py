@@ -161,7 +161,7 @@ def test_more_features_than_are_held_at_once_are_all_written(ending, tmp_path):
 def test_features_survive_packing():
     _, found, _ = made("utm")
     for feature in found:
-        assert unpack(pack(feature)) == feature
+        assert unpack(b"".join(pack(feature))) == feature
 
 
 def test_geojson_lines_have_a_feature_each(tmp_path):

@@ -16,7 +16,7 @@ from tiles.features import FeatureOptions, features
 from tiles.georef import Georef
 from tiles.ground import PixelPlane
 from tiles.tolerance import Tolerance
-from tiles.written import valid_shapes
+from tiles.written import grouped_polygons, valid_shapes
 
 SIDE = 60
 WEST_OF_180 = 166_021.443
@@ -120,3 +120,17 @@ def test_shapes_that_cross_themselves_become_what_they_cover():
     found = valid_shapes(np.array([bow, twice, right], dtype=object))
     assert shapely.is_valid(found).all() and found[2] is right
     assert shapely.area(found).tolist() == [2, 6, 1] and found[1].geom_type == "MultiPolygon"
+
+
+def test_multipolygons_of_groups_are_those_of_their_polygons():
+    labels = blobs(3, classes=3)
+    regions, groups = whole_map(labels, labels, keeping(), by_corners=True).by_group()
+    made = grouped_polygons(
+        regions.coords.astype(np.float64), regions.ring_offsets, regions.region_offsets, groups
+    )
+    polygons = regions.polygons()
+    spans = zip(groups[:-1].tolist(), groups[1:].tolist(), strict=True)
+    assert [shape.wkb for shape in made] == [
+        shapely.MultiPolygon(polygons[start:end].tolist()).wkb for start, end in spans
+    ]
+    assert len(made) < len(regions) and any(part.interiors for shape in made for part in shape.geoms)

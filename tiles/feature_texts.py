@@ -79,7 +79,7 @@ class FeatureTexts:
         if len(polygons) == 1:
             return _feature(identity, properties, "Polygon", self._bounds[own.start], polygons[0])
         bounds = orjson.dumps(self._bounds_of(regions))
-        return _feature(identity, properties, "MultiPolygon", bounds, b"[" + b",".join(polygons) + b"]")
+        return _feature(identity, properties, "MultiPolygon", bounds, b"[", b",".join(polygons), b"]")
 
     def _bounds_around(self, regions: Sequence[int], parts: list[list[np.ndarray]]) -> Sequence[float]:
         """West, south, east and north of parts that take the place of regions."""
@@ -100,8 +100,9 @@ def _json(numbers: object) -> bytes:
 
 
 def _feature(
-    identity: str, properties: Mapping[str, Any], kind: str, bounds: bytes, coordinates: bytes
+    identity: str, properties: Mapping[str, Any], kind: str, bounds: bytes, *coordinates: bytes
 ) -> bytes:
+    """A feature of the pieces of its texts, which are copied once: they may be of hundreds of megabytes."""
     return b"".join(
         (
             b'{"type":"Feature","id":',
@@ -113,7 +114,7 @@ def _feature(
             b',"geometry":{"type":"',
             kind.encode(),
             b'","coordinates":',
-            coordinates,
+            *coordinates,
             b"}}",
         )
     )

@@ -18,7 +18,7 @@ from tiles.outlines import fill_small_holes, outline
 from tiles.regions import Regions, ragged_take
 from tiles.regularize import Regularized, regularize
 from tiles.validity import keep_valid
-from tiles.written import doubtful_groups, in_groups, repaired_features, valid_shapes
+from tiles.written import doubtful_groups, grouped_polygons, repaired_features, valid_shapes
 
 _DIGITS = 7
 
@@ -135,8 +135,8 @@ def features(
     firsts = list(map(tuple, regions.first[heads].tolist()))
     kept = np.array([i for i in range(len(heads)) if options.keeps(areas[i], scores[i])], np.int64)
     chosen, parts = ragged_take(groups, kept)
-    texts = FeatureTexts(outlines, chosen) if options.text else None
     repaired = repaired_features(regions, groups, outlines, kept) if options.text else {}
+    texts = FeatureTexts(outlines, chosen) if options.text else None
     shapes = (
         group_wkb(regions.take(chosen), parts, georef, in_parts=options.in_parts) if options.wkb else None
     )
@@ -192,9 +192,13 @@ def group_wkb(regions: Regions, groups: np.ndarray, georef: Ground, *, in_parts:
         georef: Where the raster lies.
         in_parts: Whether all are MultiPolygons; else every group is of one region.
     """
-    shapes = shapely.orient_polygons(shapely.transform(regions.polygons(), georef.to_map))
     if in_parts:
-        shapes = in_groups(shapes, groups)
+        shapes = grouped_polygons(
+            georef.to_map(regions.coords), regions.ring_offsets, regions.region_offsets, groups
+        )
+    else:
+        shapes = shapely.transform(regions.polygons(), georef.to_map)
+    shapes = shapely.orient_polygons(shapes)
     doubtful = doubtful_groups(regions, groups)
     shapes[doubtful] = valid_shapes(shapes[doubtful])
     return shapely.to_wkb(shapes, byte_order=1)

@@ -11,15 +11,15 @@ from tiles.features import Feature
 _HEAD = struct.Struct("<QQII")
 
 
-def pack(feature: Feature) -> bytes:
-    """A feature as bytes; `unpack` gives it back."""
+def pack(feature: Feature) -> tuple[bytes, ...]:
+    """A feature as pieces of bytes, in order, of which the large ones are no copies; `unpack` gives it back."""
     attributes = orjson.dumps([feature.identity, feature.properties])
     head = _HEAD.pack(*feature.first, len(attributes), len(feature.wkb))
-    return b"".join((head, attributes, feature.wkb, feature.text))
+    return head, attributes, feature.wkb, feature.text
 
 
 def unpack(packed: bytes) -> Feature:
-    """The feature that `pack` made bytes of."""
+    """The feature that `pack` made pieces of, which are joined here."""
     row, col, attributes_end, wkb_length = _HEAD.unpack_from(packed)
     attributes_end += _HEAD.size
     identity, properties = orjson.loads(packed[_HEAD.size : attributes_end])

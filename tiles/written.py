@@ -53,20 +53,28 @@ def repaired_features(
     """
     doubtful = doubtful_groups(regions, groups, list(outlines.cut))
     doubtful = doubtful if kept is None else np.intersect1d(doubtful, kept)
-    members, ends = ragged_take(groups, doubtful)
-    shapes = in_groups(_polygons(outlines, members), ends)
+    shapes = _multipolygons(outlines, *ragged_take(groups, doubtful))
     wrong = np.flatnonzero(~shapely.is_valid(shapes))
     return {int(doubtful[i]): _repaired(shapes[i], outlines.decimals) for i in wrong}
 
 
-def in_groups(shapes: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return MultiPolygons of the polygons of each group, whose first and end are given: shape ``(groups,)``."""
-    if not len(shapes):
+def grouped_polygons(
+    coords: np.ndarray, ring_offsets: np.ndarray, region_offsets: np.ndarray, groups: np.ndarray
+) -> np.ndarray:
+    """Return MultiPolygons of the polygons of each group: object array of shape ``(groups,)``.
+
+    They are made at once: polygons put together afterwards would be copied, and a group may be of millions.
+
+    Args:
+        coords: Vertices of all rings, float64, shape ``(vertices, 2)``.
+        ring_offsets: First vertex of each ring and the end of the last, shape ``(rings + 1,)``.
+        region_offsets: First ring of each polygon and the end of the last, shape ``(polygons + 1,)``.
+        groups: First polygon of each group and the end of the last, shape ``(groups + 1,)``.
+    """
+    if len(groups) < 2:
         return np.empty(0, dtype=object)
-    parts, owners = shapely.get_parts(shapes, return_index=True)
-    return shapely.multipolygons(
-        parts, indices=np.repeat(np.arange(len(groups) - 1), np.diff(groups))[owners]
-    )
+    offsets = ring_offsets, region_offsets, groups
+    return shapely.from_ragged_array(shapely.GeometryType.MULTIPOLYGON, coords, offsets).astype(object)
 
 
 def valid_shapes(shapes: np.ndarray) -> np.ndarray:
@@ -83,16 +91,24 @@ def valid_shapes(shapes: np.ndarray) -> np.ndarray:
     return shapes
 
 
-def _polygons(outlines: Outlines, chosen: np.ndarray) -> np.ndarray:
-    """The shapes of some outlines, object array of shape ``(n,)``."""
+def _multipolygons(outlines: Outlines, chosen: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """MultiPolygons of groups of some outlines, whose first and end are given: object array of shape ``(groups,)``."""
+    if not len(chosen):
+        return np.empty(0, dtype=object)
     rings, region_offsets = ragged_take(outlines.region_offsets, chosen)
     vertices, ring_offsets = ragged_take(outlines.ring_offsets, rings)
     coords = outlines.lonlat[vertices].astype(np.float64)
+    cut = np.flatnonzero(np.isin(chosen, list(outlines.cut)))
+    if not len(cut):
+        return grouped_polygons(coords, ring_offsets, region_offsets, groups)
     kind = shapely.GeometryType.POLYGON
     shapes = shapely.from_ragged_array(kind, coords, (ring_offsets, region_offsets)).astype(object)
-    for place in np.flatnonzero(np.isin(chosen, list(outlines.cut))):
+    for place in cut:
         shapes[place] = _shape_of(outlines.cut[int(chosen[place])])
-    return shapes
+    parts, owners = shapely.get_parts(shapes, return_index=True)
+    return shapely.multipolygons(
+        parts, indices=np.repeat(np.arange(len(groups) - 1), np.diff(groups))[owners]
+    )
 
 
 def _shape_of(parts: Parts) -> shapely.MultiPolygon:
