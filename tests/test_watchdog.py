@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from vectorize_cases import patches, vectorize, write_labels
 
 from pipeline import files, sdk_worker_main, watchdog
 from pipeline.activity import ACTIVITY
+from pipeline.cli import main
 from pipeline.heartbeat import Beat
 from pipeline.infer import infer_tiles
 from pipeline.polygon_plan import LabelledRaster
@@ -26,6 +28,7 @@ from pipeline.vectorizing.labels import RasterLabels, RasterSheet
 from pipeline.watchdog import Pace, Stall, Watchdog, Worker, WorkerFiles, death_words, stall_words
 from tiles.label_raster import LabelRaster
 from tiles.lattice import Halo, Lattice
+from tiles.measures.label_map import LabelMapFile
 from tiles.source import Chip
 from tiles.window import Window
 
@@ -314,15 +317,15 @@ def test_an_operation_counts_with_the_time_that_it_took():
     assert ACTIVITY.longest >= 0.02
 
 
-def slowly(monkeypatch, seconds):
+def slowly(monkeypatch, seconds, kind=LabelRaster, name="read"):
     """Let reading label rasters take long, as on a disk that hardly answers."""
-    read = LabelRaster.read
+    read = getattr(kind, name)
 
     def slow(self, window):
         time.sleep(seconds)
         return read(self, window)
 
-    monkeypatch.setattr(LabelRaster, "read", slow)
+    monkeypatch.setattr(kind, name, slow)
     monkeypatch.setattr(ACTIVITY, "longest", 0.0)
     monkeypatch.setattr(watchdog, "PACE", Pace(look=0.05, stalled=0.3))
 
@@ -335,6 +338,20 @@ def test_a_run_that_waits_for_a_disk_says_so_and_goes_on(tmp_path, monkeypatch, 
     assert 2 <= len(said) <= 4
     assert all("no tile, read or write was finished for" in line for line in said)
     assert all("the same command begins anew" in line for line in said)
+
+
+def test_an_evaluation_that_waits_for_a_disk_says_so_and_goes_on(tmp_path, monkeypatch, capsys):
+    slowly(monkeypatch, 1.0, LabelMapFile, "_read")
+    truth, predicted = (
+        write_labels(tmp_path / name / "map.tif", patches(60, 70)) for name in ("truth", "predicted")
+    )
+    files = ["--truth", str(truth), "--predicted", str(predicted), "--classes", "a,b,c,d"]
+    assert main(["evaluate", *files, "--label-values", "0,1,2,3", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["pixels"]["mean_iou"] == 1
+    waits = [line for line in said.err.splitlines() if "no file, block or class was finished for" in line]
+    assert 2 <= len(waits) <= 4
+    assert all("Ctrl-C ends it (the same command begins anew)" in line for line in waits)
 
 
 def test_a_run_that_finishes_something_now_and_then_says_nothing(tmp_path, monkeypatch, capsys):

@@ -68,10 +68,12 @@ def _evaluate(options: EvaluateOptions) -> int:
     from pipeline.evaluation.figures import evaluation_json
     from pipeline.evaluation.plan import plan_evaluation
     from pipeline.evaluation.words import evaluation_words
+    from pipeline.watchdog import Watchdog
     from pipeline.watched_files import moved_notes
 
     plan = plan_evaluation(options)
-    measured, unmeasured = _measured(plan, options)
+    with Watchdog("the same command begins anew", "file, block or class").watching():
+        measured, unmeasured = _measured(plan, options)
     left_out = [*plan.left_out, *unmeasured]
     watched = [files for one in measured for files in one.subject.watched]
     moved = moved_notes(watched, "measured", "run the same command again")

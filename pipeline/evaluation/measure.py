@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
+from pipeline.activity import ACTIVITY
 from pipeline.errors import EvaluateError
 from pipeline.evaluation.classes import ClassList, values_of
 from pipeline.evaluation.options import EvaluateOptions
@@ -30,6 +31,7 @@ from tiles.truth.burn import edges_of
 from tiles.truth.label_raster import RasterTruth
 from tiles.truth.polygons import Classes, PolygonTruth
 from tiles.truth.scene import IGNORED, Truth
+from tiles.truth.view import View
 
 LEAST_LEFT_PX = 1.0
 """What is left of a polygon that an edge cuts counts from this area on, in square pixels."""
@@ -67,6 +69,15 @@ class Measured:
     picture: np.ndarray | None = None
 
 
+class CountedMaps(Maps):
+    """Maps of which every block that was read counts as activity."""
+
+    def read(self, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """Read a view of both maps."""
+        with ACTIVITY.operation():
+            return super().read(view)
+
+
 def measure(
     subject: Subject, classes: ClassList, options: EvaluateOptions, picture_size: int | None = None
 ) -> Measured:
@@ -88,7 +99,7 @@ def measure(
     true = _true_polygons(subject, classes, options)
     predicted = _predicted_polygons(subject, classes)
     inside = None if area is None else Area(edges_of(area))
-    maps = Maps(
+    maps = CountedMaps(
         georef,
         subject.labels or _drawn(predicted, classes, shape),
         _drawn(true, classes, shape) if true is not None else _raster_truth(subject, classes, options),
@@ -166,6 +177,7 @@ def _cut(
     return cut.some(kept), int(np.count_nonzero(~kept))
 
 
+@ACTIVITY.operation()
 def _compare(predicted: PlacedPolygons, true: PlacedPolygons, label: int, most: int | None) -> PolygonCounts:
     """Compare the polygons of one class; true ones of no class are regions in which predictions are ignored."""
     some = predicted.some(predicted.labels == label)

@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 import shapely
 
+from pipeline.activity import ACTIVITY
 from pipeline.evaluation.classes import NO_CLASS, ClassList
 from tiles.georef import Georef
 from tiles.truth.placing import place_polygons
@@ -52,6 +53,7 @@ def with_property(path: str, name: str) -> tuple[PolygonFile, bool]:
         return read_file(path), False
 
 
+@ACTIVITY.operation()
 def place_truth(
     paths: Sequence[str], georef: Georef, classes: ClassList, class_property: str | None
 ) -> PlacedPolygons:
@@ -73,6 +75,7 @@ def place_truth(
     )
 
 
+@ACTIVITY.operation()
 def place_predicted(path: str, georef: Georef, classes: ClassList) -> PlacedPolygons:
     """Lay predicted polygons onto a grid; those without a score have 1.
 
@@ -101,6 +104,7 @@ def _place(file: PolygonFile, georef: Georef, labels: np.ndarray, scores: np.nda
     return found.some(found.labels != NO_CLASS)
 
 
+@ACTIVITY.operation()
 def place_area(path: str, georef: Georef) -> np.ndarray:
     """The polygons of an area of interest on a grid, object ``(n,)``.
 
