@@ -6,13 +6,18 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from train_cases import planned, reasons, true_labels, write
+import rasterio
+import shapely
+from train_cases import HOME, NORTH, planned, reasons, true_labels, write
 from train_town import SIDE, make_town
 
 from pipeline.training import label_values
 from pipeline.training.label_values import count_values
 from tiles.georef import Georef
 from tiles.source import RasterReadError
+from tiles.truth.area import Area
+from tiles.truth.burn import edges_of
+from tiles.truth.label_raster import RasterTruth
 
 WITHOUT = ("class-property",)
 
@@ -27,13 +32,19 @@ def with_labels(site, labels, **profile):
     return ["--labels", str(site / "labels" / "town.tif"), "--classes", "ground,roof,pool"]
 
 
+def counted(path, *values, area=None):
+    with rasterio.open(path) as file:
+        georef = Georef(file.crs.to_wkt(), tuple(file.transform)[:6], *file.shape)
+    return count_values(RasterTruth(str(path), georef, values or (0,)), area)
+
+
 def notes(site, labels, *more, **profile):
     found = planned(site, *with_labels(site, labels, **profile), *more, without=WITHOUT).findings.notes
     return [note for note in found if "label raster" in note]
 
 
-def refused(site, labels, **profile):
-    return reasons(site, *with_labels(site, labels, **profile), without=WITHOUT)
+def refused(site, labels, *more, **profile):
+    return reasons(site, *with_labels(site, labels, **profile), *more, without=WITHOUT)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32"])
@@ -48,12 +59,10 @@ def test_each_pixel_is_counted_once_whatever_the_type_and_the_squares(tmp_path, 
     labels[10:20] = 100
     path = write(tmp_path / "labels.tif", labels[..., None], nodata=100)
     wanted = Counter(labels[labels != 100].tolist())
-    assert count_values(str(path), ()) == wanted
+    assert counted(path) == wanted
     if dtype == "int32":
         labels[1, 1] = 2_000_000_000
-        assert count_values(str(write(path, labels[..., None], nodata=100)), ()) == Counter(
-            labels[labels != 100].tolist()
-        )
+        assert counted(write(path, labels[..., None], nodata=100)) == Counter(labels[labels != 100].tolist())
 
 
 def test_many_values_take_bounded_memory_and_those_of_classes_are_never_lost(tmp_path, monkeypatch):
@@ -61,7 +70,7 @@ def test_many_values_take_bounded_memory_and_those_of_classes_are_never_lost(tmp
     monkeypatch.setattr(label_values, "SIDE", 32)
     numbers = np.arange(128 * 128, dtype=np.int32).reshape(128, 128) + 1000
     numbers[0, 0], numbers[64:, 64:] = 1, 2
-    found = count_values(str(write(tmp_path / "labels.tif", numbers[..., None])), (1, 2))
+    found = counted(write(tmp_path / "labels.tif", numbers[..., None]), 1, 2)
     assert found[1] == 1 and found[2] == 64 * 64 and len(found) < 64 + 32 * 32
 
 
@@ -70,15 +79,15 @@ def test_a_label_raster_with_a_damaged_block_is_refused(tmp_path):
     path = write(tmp_path / "labels.tif", labels, compress="deflate")
     path.write_bytes(path.read_bytes()[:-600])
     with pytest.raises(RasterReadError, match="cannot be read at"):
-        count_values(str(path), ())
+        counted(path)
 
 
 def test_a_value_of_a_single_pixel_is_told(site):
     place = Georef("EPSG:32632", (0.05, 0, 500_000, 0, -0.05, 5_600_000), 1920, 1920)
     labels = true_labels().repeat(10, 0).repeat(10, 1)
-    labels[1001, 333] = 9
+    labels[1004:1006, 334:336] = 9
     (note,) = notes(site, labels, place=place, compress="deflate")
-    assert "values of no class, which are ignored: 9 (2.7e-05 %); see --classes" in note
+    assert "values of no class, which are ignored: 9 (0.0027 %); see --classes" in note
 
 
 def test_most_pixels_without_a_class_are_noted_with_their_share(site):
@@ -109,6 +118,34 @@ def test_where_nothing_can_be_learned_is_refused_with_the_values(site):
         "every pixel of label rasters that has a class is roof, so there is nothing to tell apart; they hold 1, 50"
         in alone
     )
+
+
+@pytest.mark.parametrize("side", [37, 4096])
+def test_pixels_are_counted_inside_the_area_and_on_the_raster(tmp_path, monkeypatch, side):
+    monkeypatch.setattr(label_values, "SIDE", side)
+    rng = np.random.default_rng(5)
+    labels = rng.choice([0, 1, 7, 100], (SIDE, SIDE)).astype(np.uint8)
+    path = write(tmp_path / "labels.tif", labels[..., None], nodata=100)
+    area = Area(edges_of(np.array([shapely.box(20, 11, 90, 150)], object)))
+    inside = labels[11:150, 20:90]
+    assert counted(path, area=area) == Counter(inside[inside != 100].tolist())
+    part = Georef(HOME.crs, (0.5, 0, 500_010, 0, -0.5, NORTH - 5.5), 139, 70)
+    assert count_values(RasterTruth(str(path), part, (0,))) == counted(path, area=area)
+
+
+def test_what_labels_hold_outside_the_area_is_not_told_and_lets_nothing_be_learned(site):
+    labels = true_labels()
+    labels[:, 100:] = 2
+    labels[:, :100][labels[:, :100] == 2] = 1
+    area = ["--aoi", site / "west.geojson"]
+    (told,) = refused(site, labels, *area)
+    assert "no pixel of a label raster inside --aoi has the value 2 (pool); they hold 0, 1: see" in told
+    labels = true_labels()
+    labels[:, 100:] = 77
+    assert notes(site, labels, *area) == []
+    labels[::2, :100] = 78
+    (note,) = notes(site, labels, *area)
+    assert "values of no class, which are ignored: 78 (50.0 %); see" in note
 
 
 def test_a_class_that_is_too_rare_to_be_drawn_around_is_noted_and_not_refused(site, monkeypatch):

@@ -165,7 +165,7 @@ def class_reasons(
 ) -> list[str]:
     """Classes that were named and do not occur."""
     if not isinstance(train[0].truth, PolygonTruth):
-        return value_reasons(classes, _pixels(train))
+        return value_reasons(classes, _pixels(train), " inside --aoi" if options.truths.aoi else "")
     counts = np.sum([one.truth.counts() for one in train], axis=0)
     missing = [name for name in classes.things if not counts[classes.names.index(name)]]
     if not missing:
@@ -178,7 +178,7 @@ def class_reasons(
 
 
 def _pixels(labelled: Sequence[Labelled]) -> Counter[float]:
-    """How many pixels all label rasters together have of each value."""
+    """How many pixels all label rasters together have of each value, where something is learned of them."""
     return sum((Counter(one.values) for one in labelled), Counter())
 
 

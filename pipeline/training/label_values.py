@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-import rasterio
-from rasterio.windows import Window as RasterioWindow
 
 from pipeline.training.classes import Classes
 from pipeline.units import count, listed
-from tiles.remote import open_raster
-from tiles.source import damaged
+from tiles.georef import Georef
+from tiles.truth.label_raster import RasterTruth
+from tiles.truth.scene import Inside, on_ground
+from tiles.truth.view import View
 from tiles.window import Window
 
 SIDE = 2048
@@ -25,37 +25,41 @@ TOLD = 8
 """Values that are told, at most."""
 
 
-def count_values(path: str, wanted: Sequence[int]) -> Counter[float]:
-    """Count the pixels of each value of a label raster that are neither nodata nor masked.
+def count_values(truth: RasterTruth, area: Inside | None = None) -> Counter[float]:
+    """Count the pixels of each value that a label raster has where something is learned of it.
 
     Args:
-        path: The raster; its first band is read.
-        wanted: Values that are remembered, however rare they are.
+        truth: The label raster, on the grid of the raster that it is of; values of its labels are remembered, however rare
+            they are.
+        area: Where it is learned; None for everywhere on the raster.
+
+    Returns:
+        Pixels on the Earth that are neither nodata nor masked, by value.
 
     Raises:
         RasterReadError: If it cannot be read.
     """
     found: Counter[float] = Counter()
-    with open_raster(path) as dataset:
-        for window in _squares(dataset.height, dataset.width):
-            where = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-            try:
-                read = dataset.read(1, window=where)
-                known = dataset.read_masks(1, window=where) > 0
-            except rasterio.errors.RasterioError as error:
-                raise damaged(path, window, error) from error
-            found.update(_counted(read[known]))
-            if len(found) > MOST_VALUES:
-                kept: dict[float, int] = dict(found.most_common(MOST_VALUES // 2))
-                kept |= {value: found[value] for value in wanted if value in found}
-                found = Counter(kept)
+    for window in _squares(truth.georef):
+        view = View(window.row_off, window.col_off, 1, 1, window.height, window.width)
+        learned = on_ground(view, truth.georef)
+        if area is not None:
+            learned &= area.inside(view)
+        if not learned.any():
+            continue
+        values, known = truth.read_values(window)
+        found.update(_counted(values[known & learned]))
+        if len(found) > MOST_VALUES:
+            kept: dict[float, int] = dict(found.most_common(MOST_VALUES // 2))
+            kept |= {value: found[value] for value in truth.values if value in found}
+            found = Counter(kept)
     return found
 
 
-def _squares(height: int, width: int) -> Iterator[Window]:
-    for row in range(0, height, SIDE):
-        for col in range(0, width, SIDE):
-            yield Window(row, col, min(SIDE, height - row), min(SIDE, width - col))
+def _squares(georef: Georef) -> Iterator[Window]:
+    for row in range(0, georef.height, SIDE):
+        for col in range(0, georef.width, SIDE):
+            yield Window(row, col, min(SIDE, georef.height - row), min(SIDE, georef.width - col))
 
 
 def _counted(values: np.ndarray) -> dict[float, int]:
@@ -73,24 +77,27 @@ def _counted(values: np.ndarray) -> dict[float, int]:
     return dict(zip(found.tolist(), numbers.tolist(), strict=True))
 
 
-def value_reasons(classes: Classes, pixels: Mapping[float, int]) -> list[str]:
+def value_reasons(classes: Classes, pixels: Mapping[float, int], where: str = "") -> list[str]:
     """Say why nothing can be learned from label rasters.
 
     Args:
         classes: The classes.
         pixels: How many pixels all of them together have of each value.
+        where: Where they were counted, as `` inside --aoi``; nothing for everywhere.
     """
     held = listed((f"{value:g}" for value in sorted(pixels)), TOLD) or "nodata alone"
     known = {name: pixels.get(value, 0) for name, value in zip(classes.names, classes.values, strict=True)}
     missing = [name for name in classes.things if not known[name]]
     if missing:
         values = ", ".join(f"{classes.values[classes.names.index(name)]} ({name})" for name in missing)
-        return [f"no pixel of a label raster has the value {values}; they hold {held}: see --label-values"]
+        return [
+            f"no pixel of a label raster{where} has the value {values}; they hold {held}: see --label-values"
+        ]
     present = [name for name, number in known.items() if number]
     if len(present) == 1:
         return [
-            f"every pixel of label rasters that has a class is {present[0]}, so there is nothing to tell apart; they hold "
-            f"{held}: see --label-values"
+            f"every pixel of label rasters{where} that has a class is {present[0]}, so there is nothing to tell apart; "
+            f"they hold {held}: see --label-values"
         ]
     return []
 

@@ -52,7 +52,7 @@ class Labelled:
         truth: What is true of it.
         area: Where that can be trusted; None for everywhere.
         watched: The files that pixels and labels are read of again and again.
-        values: How many pixels a label raster has of each value; nothing of polygons.
+        values: How many pixels a label raster has of each value in the area; nothing of polygons.
     """
 
     name: str
@@ -219,8 +219,9 @@ class Reader:
             watched = [(info.path, info.files)]
             watched += [(truth.path, truth.files)] if isinstance(truth, RasterTruth) else []
             seen = tuple(WatchedFiles.now(*one) for one in watched)
-            values = count_values(truth.path, truth.values) if isinstance(truth, RasterTruth) else {}
-            return Labelled(name, info, info.georef.gsd(), truth, self._area_of(info, aoi), seen, values)
+            area = self._area_of(info, aoi)
+            values = count_values(truth, area) if isinstance(truth, RasterTruth) else {}
+            return Labelled(name, info, info.georef.gsd(), truth, area, seen, values)
 
         return self._tried(info.path, read)
 

@@ -145,6 +145,17 @@ class RasterTruth:
 
     def _read(self, window: Window) -> np.ndarray:
         """Labels of a window of the raster, uint8."""
+        values, known = self.read_values(window)
+        place = np.minimum(np.searchsorted(self._sorted, values), len(self._sorted) - 1)
+        named = known & (self._sorted[place] == values)
+        return np.where(named, self._order[place], IGNORED).astype(np.uint8)
+
+    def read_values(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Read the values of a window of the raster as the file has them, and which are neither nodata nor masked, bool.
+
+        Raises:
+            RasterReadError: If the file cannot be read there.
+        """
         where = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
         try:
             dataset = self._dataset()
@@ -157,9 +168,7 @@ class RasterTruth:
         except (rasterio.errors.RasterioError, BesideError) as error:
             close(self)
             raise damaged(self.path, window, error) from error
-        place = np.minimum(np.searchsorted(self._sorted, values), len(self._sorted) - 1)
-        named = known & (self._sorted[place] == values)
-        return np.where(named, self._order[place], IGNORED).astype(np.uint8)
+        return values, known
 
     def _verify_warped(self) -> None:
         """Verify all of a label raster of another grid: which of its blocks are read for a window is GDAL's to say."""
