@@ -7,7 +7,7 @@ from setuptools import setup
 AWS = ["apache-beam[aws]>=2.77"]
 GCP = ["apache-beam[gcp]>=2.77"]
 ONNX = ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"]
-OPENVINO = ["openvino>=2025.0"]
+OPENVINO = ["onnx>=1.17", "openvino>=2025.0"]
 PILLOW = ["pillow>=10"]
 REFERENCES = ["antimeridian>=0.4", "pycocotools>=2.0.8", "scikit-learn>=1.5"]
 TENSORBOARD = ["tensorboard>=2.19"]

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import re
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 from engine_bundles import onnx_bundle
 from foreign_networks import Graph
 from nets import brightest_band, make_bundle
+from places import ROOT
 
 from models.card import Card, CardError, network_sha256
 from models.engines.building import building
@@ -61,6 +65,35 @@ def test_a_network_that_cannot_be_built_is_named_in_a_sentence(tmp_path, engine,
         Engine(bundle, execution_profile(engine=engine)).logits(np.zeros((1, 16, 16, 3), np.uint8))
     said = str(refused.value)
     assert "\n" not in said and len(said) < 600 and "make the bundle again" in said
+
+
+LOGITS = """
+import sys
+import numpy as np
+from pathlib import Path
+from models.engines.engine import Engine
+from models.engines.profile import EngineError, execution_profile
+for bundle in sys.argv[1:]:
+    try:
+        Engine(Path(bundle), execution_profile(engine="openvino")).logits(np.zeros((1, 16, 16, 3), np.uint8))
+    except EngineError as error:
+        print(error, flush=True)
+"""
+
+
+def test_nodes_without_their_inputs_are_refused_before_openvino_reads_them(tmp_path):
+    """A segmentation fault otherwise, at least of a Conv without weights and of a Pad without widths."""
+    operators = ("Conv", "Pad", "BatchNormalization")
+    bundles = [str(of_onnx(name)(tmp_path / name)) for name in operators]
+    run = subprocess.run(
+        [sys.executable, "-c", LOGITS, *bundles], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    for line, name in zip(run.stdout.splitlines(), operators, strict=True):
+        assert re.fullmatch(
+            rf"the network of tiny is not a valid ONNX file \(.*{name}.* has input size 1 .*\); make the bundle again",
+            line,
+        )
 
 
 def test_what_engines_raise_while_they_build_becomes_a_sentence(tmp_path):

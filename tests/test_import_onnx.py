@@ -642,3 +642,11 @@ def test_resizing_reads_the_elements_that_onnxruntime_reads(tmp_path, place, how
             seen = np.flatnonzero(read[:, element])
             assert taps[0] <= seen.min() and seen.max() <= taps[-1], (factor, element, taps, seen)
             assert how != "linear" or set(seen) == set(range(taps[0], taps[-1] + 1)) or len(seen) == 1
+
+
+@pytest.mark.parametrize("operator", ["Conv", "Pad", "ConvTranspose", "Add"])
+def test_nodes_without_the_inputs_that_they_need_are_refused(tmp_path, operator):
+    path = Graph().conv(3, 1).then(operator).save(tmp_path / "lacking.onnx")
+    words = rf"lacking.onnx is not a valid ONNX file: .*{operator}.* has input size 1 .*; export the network again"
+    with pytest.raises(RefusedError, match=words):
+        read_onnx(path)

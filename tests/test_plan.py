@@ -222,6 +222,14 @@ def test_an_engine_that_is_not_installed_is_refused(plan_of, monkeypatch, engine
     assert plan_of(engine=engine, beam=("--runner", "FlinkRunner")).engine == engine
 
 
+def test_onnx_files_are_checked_before_openvino_reads_them(plan_of, bundle, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert reasons(plan_of, model=with_file(bundle, tmp_path / "onnx", "model.onnx"), engine="openvino") == (
+        "the engine openvino needs onnx, which is not installed here; install with pip install 'terraseam[openvino]'",
+    )
+    assert plan_of(engine="openvino").engine == "openvino"
+
+
 def test_onnx_files_need_no_converter(plan_of, bundle, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     assert plan_of(model=with_file(bundle, tmp_path / "onnx", "model.onnx")).engine == "onnx"

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 ENGINES = ("tensorflow", "openvino", "onnx")
 PRECISIONS = ("float32", "bfloat16", "float16")
 RUNTIMES = {"tensorflow": "tensorflow", "openvino": "openvino", "onnx": "onnxruntime"}
+CHECKERS = {"tensorflow": (), "openvino": ("onnx",), "onnx": ()}
+"""What looks at ONNX files before an engine does that would not survive some of them."""
 CONVERTERS = {"tensorflow": (), "openvino": ("tensorflow",), "onnx": ("tensorflow", "onnx", "tf2onnx")}
 ONNX_FILE = "model.onnx"
 
@@ -27,5 +29,10 @@ def chosen_engine(wanted: str | None, files: Iterable[str]) -> str:
 def missing_packages(engine: str, files: Sequence[str]) -> list[str]:
     """The packages that are not installed here, of those that an engine needs to run networks of such files."""
     converts = any(file != ONNX_FILE for file in files)
-    needed = [RUNTIMES[engine], *(CONVERTERS[engine] if converts else ())]
+    checks = ONNX_FILE in files
+    needed = [
+        RUNTIMES[engine],
+        *(CHECKERS[engine] if checks else ()),
+        *(CONVERTERS[engine] if converts else ()),
+    ]
     return [name for name in needed if importlib.util.find_spec(name) is None]

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from models.card import Card, check_weights
-from models.engines.building import building
+from models.engines.building import MOST, building
+from models.engines.choice import ONNX_FILE
 from models.engines.conversion import Conversion, converted_network
 from models.engines.precision import as_taken
 from models.engines.profile import EngineError, Profile
@@ -29,7 +30,7 @@ class OpenvinoNetwork:
 
     Raises:
         CardError: If the bundle's network is not that of its card.
-        EngineError: If OpenVINO is not installed.
+        EngineError: If OpenVINO is not installed, or the bundle's ONNX file is not valid.
     """
 
     def __init__(self, bundle: Path, card: Card, profile: Profile, workplace: Workplace) -> None:
@@ -40,6 +41,8 @@ class OpenvinoNetwork:
                 "OpenVINO is not installed here; install it with pip install 'terraseam[openvino]'"
             ) from error
         check_weights(bundle, card)
+        if card.network.name == ONNX_FILE:
+            _check_onnx(bundle / ONNX_FILE, card)
         self._core = shared_core()
         self._bundle, self._card, self._profile, self._workplace = bundle, card, profile, workplace
         self._lock = threading.Lock()
@@ -79,7 +82,7 @@ class OpenvinoNetwork:
 
     def _read(self, shape: tuple[int, ...]) -> Any:
         """Read the network for chips of one shape; an ONNX file as it is, others converted."""
-        if self._card.network.name != "model.onnx":
+        if self._card.network.name != ONNX_FILE:
             conversion = Conversion.of(self._bundle, self._card, self._profile, shape)
             return self._core.read_model(str(converted_network(conversion, self._workplace.converted)))
         chips = import_openvino().PartialShape(list(shape))
@@ -96,6 +99,28 @@ class OpenvinoNetwork:
                 "--tile, or make the bundle again"
             ) from error
         return model
+
+
+def _check_onnx(path: Path, card: Card) -> None:
+    """Check an ONNX file: nodes that lack an input that they need, as a Conv its weights, end OpenVINO's process.
+
+    Raises:
+        EngineError: If it is not valid, or onnx is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise EngineError(
+            "onnx, which checks ONNX files for OpenVINO, is not installed here; install it with pip install "
+            "'terraseam[openvino]'"
+        ) from error
+    try:
+        onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        reason = " ".join(str(error).split())[:MOST]
+        raise EngineError(
+            f"the network of {card.name} is not a valid ONNX file ({reason}); make the bundle again"
+        ) from error
 
 
 @functools.cache
