@@ -25,11 +25,13 @@ SEEN: list[tuple[str, str, str]] = []
 RULE: dict[str, Any] = {}
 
 
-def verdict(method: str, path: str) -> str | int | None:
+def verdict(method: str, path: str, ranged: bool) -> str | int | None:
     """What becomes of a request: None for what the server does, ``cut`` for half an answer, a status, a path whose file is
     the answer, or an address that it is redirected to."""
     with LOCK:
         if not re.search(RULE.get("pattern", ""), f"{method} {path}") or not RULE:
+            return None
+        if RULE.get("ranged", ranged) != ranged:
             return None
         RULE["met"] = RULE.get("met", 0) + 1
         turn, rest = divmod(RULE["met"], RULE.get("every", 1))
@@ -55,7 +57,7 @@ class Door(BaseHTTPRequestHandler):
             return
         with LOCK:
             SEEN.append((self.command, self.path, self.headers.get("Range", "")))
-        action = verdict(self.command, self.path)
+        action = verdict(self.command, self.path, "Range" in self.headers)
         if isinstance(action, int):
             code = CODES.get(action, "Odd")
             self.send(

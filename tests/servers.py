@@ -31,7 +31,8 @@ class Door:
         """Disturb requests from now on; none where nothing is said.
 
         Every `every`-th whose method and path match `pattern` gets the next of `actions`: a status, ``cut``, the path of
-        a file that is the answer, an address to go to, or None to pass; the process `kill` is killed then.
+        a file that is the answer, an address to go to, or None to pass; the process `kill` is killed then. `ranged` says
+        whether only requests for ranges of bytes are meant, or only those for whole files.
         """
         request = urllib.request.Request(f"{self.url}/-door-/rule", json.dumps(rule).encode(), method="POST")
         urllib.request.urlopen(request).close()

@@ -1,4 +1,4 @@
-"""Calls into the GDAL library that rasterio has loaded, for what it offers no function of its own."""
+"""Calls into the GDAL libraries that rasterio and pyogrio have loaded, for what they offer no functions of their own."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import contextlib
 import ctypes
 import functools
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 import rasterio._env
 
+IN_THIS_THREAD = {"VRT_NUM_THREADS": "1", "GTI_NUM_THREADS": "1"}
+"""Settings by which GDAL reads in the thread that asks it to: threads of its own know nothing of settings of that one."""
+BUCKETS = ("s3", "gs", "az", "adls", "oss", "swift")
+
 
 @functools.cache
-def _library() -> Any:
-    """The library: symbols are looked for in all that rasterio's own module is linked with."""
-    library = ctypes.CDLL(rasterio._env.__file__)
+def _library(module: ModuleType = rasterio._env) -> Any:
+    """The library: symbols are looked for in all that a module of rasterio's or pyogrio's is linked with."""
+    library = ctypes.CDLL(module.__file__)
     texts = [ctypes.c_char_p] * 3
     library.CPLGetThreadLocalConfigOption.argtypes = texts[:2]
     library.CPLGetThreadLocalConfigOption.restype = ctypes.c_char_p
@@ -28,9 +33,14 @@ def _library() -> Any:
 
 
 @contextlib.contextmanager
-def thread_settings(settings: Mapping[str, str]) -> Iterator[None]:
-    """Set options of GDAL's for this thread alone within the block; those of ``rasterio.Env`` may be of the process."""
-    library = _library()
+def thread_settings(settings: Mapping[str, str], module: ModuleType = rasterio._env) -> Iterator[None]:
+    """Set options of GDAL's for this thread alone within the block; those of ``rasterio.Env`` may be of the process.
+
+    Args:
+        settings: The options.
+        module: A module that is linked with the library; pyogrio has one of its own.
+    """
+    library = _library(module)
     names = [name.encode() for name in settings]
     before = [library.CPLGetThreadLocalConfigOption(name, None) for name in names]
     for name, value in zip(names, settings.values(), strict=True):
@@ -42,9 +52,32 @@ def thread_settings(settings: Mapping[str, str]) -> Iterator[None]:
             library.CPLSetThreadLocalConfigOption(name, was)
 
 
-def set_below(prefix: str, option: str, value: str) -> None:
-    """Set an option of GDAL's for all files whose names begin alike, in the whole process."""
-    _library().VSISetPathSpecificOption(prefix.encode(), option.encode(), value.encode())
+@contextlib.contextmanager
+def proxied(proxy: str | None, module: ModuleType = rasterio._env) -> Iterator[None]:
+    """Let GDAL ask servers through a proxy within the block, in this thread; buckets are asked without one.
+
+    Args:
+        proxy: Its address; None for none.
+        module: See `thread_settings`.
+    """
+    if proxy is None:
+        yield
+        return
+    _ask_buckets_directly(module)
+    with thread_settings({"GDAL_HTTP_PROXY": proxy, **IN_THIS_THREAD}, module):
+        yield
+
+
+@functools.cache
+def _ask_buckets_directly(module: ModuleType) -> None:
+    for name in BUCKETS:
+        for prefix in (f"/vsi{name}/", f"/vsi{name}_streaming/"):
+            set_below(prefix, "GDAL_HTTP_PROXY", "", module)
+
+
+def set_below(prefix: str, option: str, value: str, module: ModuleType = rasterio._env) -> None:
+    """Set an option of GDAL's for all files whose names begin alike, in the whole process; it outranks a thread's."""
+    _library(module).VSISetPathSpecificOption(prefix.encode(), option.encode(), value.encode())
 
 
 def forget_answers() -> None:

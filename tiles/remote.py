@@ -22,7 +22,7 @@ from tiles.remote_sources import (
     allowed_names,
     remote_sources,
 )
-from tiles.sources import SourcesError, allowed_sources, check_name, gdal_name, sources_of
+from tiles.sources import SourcesError, allowed_sources, check_name, find_sources, gdal_name, sources_of
 
 NO_SIDECARS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 """Nothing lies beside a raster: of some 80 requests for what might, none is made."""
@@ -85,7 +85,7 @@ def _open_any(
     options: dict[str, Any],
 ) -> Any:
     """Open a raster that may name others; see `open_raster`."""
-    sources = remote_sources(path, sources_of(path), known, files)
+    sources = remote_sources(path, find_sources(path), known, files)
     with sources.reading():
         return _checked(path, _open(path, drivers, **options), None, files, sources)
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tiles.beside import BEHIND, beside
-from tiles.gate import admit
-from tiles.gdal_library import thread_settings
+from tiles.gate import admit, proxy_of
+from tiles.gdal_library import proxied, thread_settings
 from tiles.places import is_of_this_machine
 from tiles.requests import no_failed_requests
-from tiles.sources import gdal_name
+from tiles.sources import Sources, allowed_hosts, gdal_name
 
 SIDECARS_ONE_BY_ONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 """Masks, overviews and metadata beside a raster are asked for by name: a bucket may hold a million other objects, and to
@@ -34,11 +34,13 @@ class RemoteSources:
         names: What GDAL calls the sources.
         beside: The same of masks and metadata beside them; None where that is not known, and GDAL looks itself.
         hidden: Addresses of which their servers do not say whether they are there.
+        proxy: What GDAL asks servers through in its own way; None where it asks none.
     """
 
     names: tuple[str, ...] = ()
     beside: tuple[str, ...] | None = None
     hidden: tuple[str, ...] = ()
+    proxy: str | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -53,43 +55,46 @@ class RemoteSources:
             RequestError: Behind the block, if a file of a server could not be read.
         """
         if not self.names:
-            yield
+            with proxied(self.proxy):
+                yield
             return
         allowed = None if self.beside is None else allowed_names(self.names, self.beside)
         settings = {**SIDECARS_ONE_BY_ONE, **(allowed or {})}
-        with no_failed_requests(strict=allowed is not None), thread_settings(settings):
+        strict = allowed is not None
+        with no_failed_requests(strict=strict), thread_settings(settings), proxied(self.proxy):
             yield
 
 
 def remote_sources(
-    path: str, sources: Sequence[str], known: Sequence[str] | None, files: Sequence[str] | None
+    path: str, sources: Sources, known: Sequence[str] | None, files: Sequence[str] | None
 ) -> RemoteSources:
     """Find what is there of the sources of a raster that lie on servers, and beside them.
 
     Args:
         path: What is opened.
-        sources: All that it is read from, itself first, see `tiles.sources.sources_of`.
+        sources: All that it is read from.
         known: What is there of the raster itself and beside it; None where that is not known.
         files: All files that were read for it when it was looked at; None where it was not: then servers are asked.
 
     Raises:
         BesideError: If a server does not say what is there.
     """
-    away = [name for name in sources if not is_of_this_machine(name)]
+    away = [name for name in sources.files if not is_of_this_machine(name)]
     names = tuple(map(gdal_name, away))
-    admit(names)
+    admit([*names, *sources.asked])
+    proxy = proxy_of(path, sources.asked, allowed_hosts())
     if not all(map(_WEB.match, away)):
-        return RemoteSources(names)
+        return RemoteSources(names, proxy=proxy)
     if files is not None:
         there = set(map(gdal_name, files)) - set(names)
-        return RemoteSources(names, tuple(sorted(name for name in there if _WEB.match(name))))
+        return RemoteSources(names, tuple(sorted(name for name in there if _WEB.match(name))), proxy=proxy)
     own = [name for name in known or () if name != path]
     asked = [_WEB.sub("", name) for name in away if name != path]
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="beside") as pool:
         answers = list(pool.map(lambda url: beside(url, BEHIND), asked))
     found = [*own, *(name for one in answers for name in one.files[1:])]
     hidden = tuple(name for one in answers for name in one.hidden)
-    return RemoteSources(names, tuple(map(gdal_name, found)), hidden)
+    return RemoteSources(names, tuple(map(gdal_name, found)), hidden, proxy)
 
 
 def allowed_names(names: Sequence[str], beside_them: Sequence[str]) -> dict[str, str] | None:

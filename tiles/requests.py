@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import rasterio
 
 from tiles.gate import refusal
-from tiles.gdal_library import forget_answers, thread_settings
+from tiles.gdal_library import IN_THIS_THREAD, forget_answers, thread_settings
 from tiles.gdal_warnings import hearing
 
-_TOLD = {"CPL_DEBUG": "VSICURL,S3,GS,AZURE", "VRT_NUM_THREADS": "1"}
+_TOLD = {"CPL_DEBUG": "VSICURL,S3,GS,AZURE", **IN_THIS_THREAD}
 """Settings by which GDAL tells of each of its requests, in the thread that reads."""
 _PHRASES = ("VSICURL: ", "S3: ", "GS: ", "AZURE: ", "HTTP error code: ", "HTTP response code on ")
 _SIZE = re.compile(

@@ -7,6 +7,7 @@ bucket, and everything else needs the user's leave (`allow_sources`).
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 import stat
@@ -21,7 +22,8 @@ from xml.sax.saxutils import escape
 import rasterio
 from rasterio.io import DatasetReader
 
-from tiles.places import addresses_in, is_allowed, is_of_this_machine, joined, place_of
+from tiles.gate import admit, refusal
+from tiles.places import PORTS, addresses_in, is_allowed, is_of_this_machine, joined, place_of
 from tiles.references import (
     HEAD_BYTES,
     MOST_BYTES,
@@ -75,6 +77,7 @@ PRODUCTS = re.compile(
     rb"<(\w+:)?(Dimap_Document|XFDU|level1Product|Level-\w+|Product_Observational|product)\b"
 )
 """Products whose descriptions name files beside them alone."""
+_PLAIN = re.compile(r"(https?|ftp)://", re.IGNORECASE)
 _LOOKED_AT = 1 << 16
 _NAMED_FIRST = re.compile(r"""^([A-Za-z][\w+.-]+):(?!//)""")
 
@@ -97,6 +100,15 @@ def allowed_sources() -> tuple[str, ...]:
     return _allowed
 
 
+def allowed_hosts() -> tuple[str, ...]:
+    """Addresses of the web servers that the user allows by name, and not by a pattern of names."""
+    split = (pattern.rpartition("://") for pattern in _allowed)
+    hosts = (
+        rest.partition("/")[0] for scheme, _, rest in split if fnmatch.filter(PORTS, scheme.lower() or "*")
+    )
+    return tuple(f"http://{host}" for host in hosts if not set(host) & set("*?["))
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A file to look into.
@@ -107,6 +119,7 @@ class Source:
         level: How many files lead to it.
         beside: Whether it lies beside a raster that GDAL opens, and is no raster itself.
         vectors: Whether it is a file of polygons.
+        asked: Whether it is the address of a server that GDAL asks in its own way, and no file to look into.
     """
 
     name: str
@@ -114,39 +127,48 @@ class Source:
     level: int = 0
     beside: bool = False
     vectors: bool = False
+    asked: bool = False
 
 
-def check_vectors(path: str) -> None:
-    """Check that a vector file names nothing that it may not.
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a raster or a file of polygons is read from.
 
-    Args:
-        path: Path or URL that GDAL opens.
-
-    Raises:
-        SourcesError: If it does.
+    Attributes:
+        files: Its files, itself first.
+        asked: Addresses of servers that GDAL asks in its own way: services, and files that are named without ``/vsicurl/``.
     """
-    sources_of(path, vectors=True)
+
+    files: tuple[str, ...]
+    asked: tuple[str, ...] = ()
 
 
 def sources_of(path: str, *, vectors: bool = False) -> tuple[str, ...]:
-    """The files that a raster is read from beside its own sidecars, itself first.
+    """Return the files that a raster is read from beside its own sidecars, itself first; see `find_sources`."""
+    return find_sources(path, vectors=vectors).files
+
+
+def find_sources(path: str, *, vectors: bool = False) -> Sources:
+    """Find what a raster is read from beside its own sidecars.
 
     Args:
         path: Path or URL that GDAL opens.
         vectors: Whether it is a file of polygons.
 
     Raises:
-        SourcesError: If one of them names what may not be opened.
+        SourcesError: If one of its files names what may not be opened.
     """
     found: dict[str, None] = {}
+    asked: dict[str, None] = {}
     wave = [Source(path, path, vectors=vectors)]
     while wave:
-        named = [one for ones in _looked_into(wave) for one in ones]
+        named = dict.fromkeys(one for ones in _looked_into(wave) for one in ones)
         found.update(dict.fromkeys(one.name for one in wave if not _is_text(one.name)))
-        wave = [one for one in dict.fromkeys(named) if one.name not in found]
+        asked.update(dict.fromkeys(one.name for one in named if one.asked or _PLAIN.match(one.name)))
+        wave = [one for one in named if not one.asked and one.name not in found]
         if wave and wave[0].level > MOST_LEVELS:
             raise SourcesError(f"{path} names files that name files, more than {MOST_LEVELS} times")
-    return tuple(found)
+    return Sources(tuple(found), tuple(asked))
 
 
 def _looked_into(wave: Sequence[Source]) -> Iterable[list[Source]]:
@@ -193,15 +215,15 @@ def _head(source: Source) -> bytes:
     except (OSError, rasterio.errors.RasterioError) as error:
         if is_of_this_machine(source.name) and not source.name.startswith("/vsi"):
             return b""
-        raise SourcesError(f"{source.name} cannot be looked into ({str(error).rstrip('.')})") from error
+        reason = refusal(source.name) or str(error).rstrip(".")
+        raise SourcesError(f"{source.name} cannot be looked into ({reason})") from error
     return b""
 
 
 def _named(source: Source, kind: Kind, text: bytes | None) -> list[Source]:
     """What a text names."""
     if kind is Kind.SERVICE:
-        _check_service(source, text)
-        return []
+        return _asked(source, _check_service(source, text))
     text = _whole(source.name) if text is None else text
     if kind is Kind.METADATA:
         return _of_metadata(source, text)
@@ -226,6 +248,13 @@ def _judged(source: Source, reference: Reference) -> Iterator[Source]:
     check_name(source.base, name)
     if reference.opened:
         yield Source(name, name, source.level + 1, vectors=source.vectors)
+    else:
+        yield from _asked(source, addresses_in(name))
+
+
+def _asked(source: Source, addresses: Iterable[str]) -> list[Source]:
+    """Servers that a file lets GDAL ask."""
+    return [Source(address, source.base, asked=True) for address in addresses]
 
 
 def check_name(base: str, name: str) -> None:
@@ -260,8 +289,8 @@ def _refuse(base: str, name: str, pattern: str) -> None:
     )
 
 
-def _check_service(source: Source, text: bytes | None) -> None:
-    """Check that the user allows the servers that the description of a service names."""
+def _check_service(source: Source, text: bytes | None) -> tuple[str, ...]:
+    """Check that the user allows the servers that the description of a service names, and return their addresses."""
     text = _whole(source.name) if text is None else text
     said = re.sub(r"""\sxmlns(:\w+)?=("[^"]*"|'[^']*')""", " ", text.decode("utf-8", "replace"))
     said = re.sub(r"""https?://(www\.)?(opengis\.net|w3\.org)/[^\s"'<>]*""", " ", said, flags=re.IGNORECASE)
@@ -274,6 +303,7 @@ def _check_service(source: Source, text: bytes | None) -> None:
             f"{_shown(source.name)} describes a service{what} instead of holding pixels; pass --allow-sources "
             f"'{pattern}' if you trust it"
         )
+    return addresses
 
 
 _FEATURES = re.compile(
@@ -312,7 +342,11 @@ def _contained(source: Source, prefix: str) -> list[Source]:
         addresses = addresses_in(name) or (name,)
         if not all(is_allowed(address, _allowed) for address in addresses):
             _refuse(source.base, name, f"{place_of(addresses[0])}/*" if addresses_in(name) else name)
-        return []
+        if prefix == "netcdf" and not re.match(r'\w+:"?/vsi', name, re.IGNORECASE):
+            raise SourcesError(
+                f"{name} is asked for by the netCDF library itself, which follows servers wherever they send; download it"
+            )
+        return _asked(source, addresses_in(name))
     quoted = re.search(r'"([^"]+)"', name)
     parts = [quoted[1]] if quoted else name.split(":")[1:]
     files = [part for part in parts if _is_there(part)]
@@ -489,6 +523,7 @@ def _raw(name: str, size: int) -> bytes:
         f"<ImageOffset>0</ImageOffset><PixelOffset>1</PixelOffset><LineOffset>{_LINE}</LineOffset></VRTRasterBand></VRTDataset>"
     )
     found = bytearray()
+    admit([name])
     with warnings.catch_warnings(), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         with rasterio.open(raw, driver="VRT", sharing=False) as dataset:

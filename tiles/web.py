@@ -71,10 +71,10 @@ def check_redirect(asked: str, sent_to: str) -> None:
 
 def kinds_of(url: str) -> set[str]:
     """Which kinds of addresses the host of a URL has: ``public``, ``private``, ``loopback``, ``link-local``."""
-    host = urlsplit(url).hostname or ""
     try:
+        host = urlsplit(url).hostname or ""
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):
         return {"public"}  # Nobody is reached under such a name from here, unless a proxy knows better.
     return {kind_of_address(address) for address in found} or {"public"}
 

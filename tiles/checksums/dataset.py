@@ -15,6 +15,7 @@ from rasterio.enums import ColorInterp
 from tiles.checksums.png import SIGNATURE, png_fault
 from tiles.checksums.tiff import Directory, read_directories
 from tiles.checksums.vrt import SourceWindow, VirtualRaster
+from tiles.gdal_library import proxied
 from tiles.gdal_warnings import JPEG_DAMAGE, LOST_TAGS, hearing
 from tiles.remote_sources import NOTHING_REMOTE, RemoteSources
 from tiles.tiff import LocalBytes, NotTiffError, local_bytes
@@ -177,7 +178,8 @@ class VerifiedRaster:
         self._virtual = _virtual_words(dataset, path)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.dataset, name)
+        with proxied(self.sources.proxy):
+            return getattr(self.dataset, name)
 
     def __enter__(self) -> VerifiedRaster:
         self.dataset.__enter__()

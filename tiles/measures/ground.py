@@ -52,15 +52,18 @@ def _reduced(georef: Georef, shape: tuple[int, int]) -> Georef:
 
 def _warped(dataset: Any, bands: list[int], grid: Georef, paper: Colour) -> np.ndarray:
     dataset.verify_all()  # Which of its blocks are read is GDAL's to say.
-    with WarpedVRT(
-        dataset.dataset,
-        crs=grid.crs,
-        transform=rasterio.Affine(*grid.transform),
-        height=grid.height,
-        width=grid.width,
-        resampling=Resampling.average,
-        add_alpha=dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp,
-    ) as warped:
+    with (
+        dataset.reading(),
+        WarpedVRT(
+            dataset.dataset,
+            crs=grid.crs,
+            transform=rasterio.Affine(*grid.transform),
+            height=grid.height,
+            width=grid.width,
+            resampling=Resampling.average,
+            add_alpha=dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp,
+        ) as warped,
+    ):
         pixels = np.moveaxis(warped.read(bands), 0, -1)
         reached = warped.dataset_mask() > 0
     if pixels.dtype != np.uint8:
