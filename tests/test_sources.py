@@ -279,6 +279,26 @@ def test_an_index_without_a_text_names_no_strangers(kind, through, make_raster, 
     assert not web[1].seen()
 
 
+@pytest.mark.parametrize("through", ["mosaic.gti.gpkg", "mosaic.gti"])
+def test_an_index_that_is_the_text_of_another_file_asks_nobody(through, tmp_path, web):
+    address = f"{web[1].url}/index.geojson"
+    text = "<OGRVRTDataSource><OGRVRTLayer name='a'><SrcDataSource>{}</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>"
+    index = tmp_path / "mosaic.gti.gpkg"
+    (tmp_path / "mosaic.gti").write_text(
+        f"<GDALTileIndexDataset><IndexDataset>{index.name}</IndexDataset></GDALTileIndexDataset>"
+    )
+    web[1].seen()
+    index.write_text(text.format(address))
+    with pytest.raises(RasterError, match=rf"names {address}, which lies elsewhere; pass --allow-sources"):
+        inspect_raster(str(tmp_path / through))
+    assert not web[1].seen()
+    index.write_text(text.format(write_index(tmp_path / "other.fgb", ["a.tif"], "FlatGeobuf")))
+    with pytest.raises(
+        RasterError, match=r"tiles that are in another file; write it as \.gti\.gpkg with ogr2ogr"
+    ):
+        inspect_raster(str(tmp_path / through))
+
+
 def test_an_index_that_cannot_be_read_is_refused_with_a_way_out(make_raster, tmp_path, web):
     folder, door = web
     scene = make_raster()

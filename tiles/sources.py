@@ -391,6 +391,11 @@ def _indexed(source: Source, path: str, field: str | None = None) -> list[Source
     """
     import pyogrio
 
+    named = find_sources(path, vectors=True)
+    if named.asked or named.files[1:]:
+        raise SourcesError(
+            f"{path} is an index of tiles that are in another file; write it as .gti.gpkg with ogr2ogr"
+        )
     try:
         names = [name for layer in pyogrio.list_layers(path)[:, 0] for name in _names_in(path, layer, field)]
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
