@@ -277,6 +277,18 @@ def test_archives_on_servers_are_sent_nowhere_else(folder, here, there, tmp_path
     assert not here.seen()
 
 
+def test_parts_of_files_on_servers_are_sent_nowhere_else(folder, here, there, tmp_path):
+    path = tmp_path / "part.vrt"
+    path.write_text(plain(folder, "").replace("/scene.tif", f'HDF5:"/vsicurl/{there.url}/part.h5"://band'))
+    allow_sources([f"{there.url}/*"])
+    info = inspect_raster(str(path))
+    there.rule(pattern=r"part\.h5$", actions=[f"{here.url}/part.h5"])
+    here.seen()
+    with pytest.raises(RasterReadError, match=STOPPED):
+        RasterSource(info.path, (1,), (0,), files=info.files).read(WHOLE)
+    assert there.seen() and not here.seen()
+
+
 @pytest.mark.parametrize(
     "name", ['NETCDF:"{}/a.nc":band', "NETCDF:{}/a.nc#mode=bytes", 'NETCDF:"{}//vsi/a.nc":b']
 )

@@ -37,6 +37,7 @@ class _Gate:
         self._process: subprocess.Popen[str] | None = None
         self._address = ""
         self._names: list[str] = []
+        self._asked: dict[str, Collection[str]] = {}
         self._refused: dict[str, tuple[str, str]] = {}
 
     def admit(self, places: Iterable[str]) -> None:
@@ -56,13 +57,15 @@ class _Gate:
             self._start_once()
             for known in (name, *places):
                 self._refused.pop(known, None)
+            self._asked[name] = places
             return self._proxy(name, _followed(places))
 
     def refused(self, name: str) -> tuple[str, str] | None:
         """The host that a server has sent GDAL to and that was not reached, and its part of the network."""
-        if name in self._names and name not in self._refused:
+        known = (name, *self._asked.get(name, ()))
+        if name in self._names and self._refused.keys().isdisjoint(known):
             time.sleep(TOLD_S)  # The process says so before GDAL knows, but to another thread.
-        return self._refused.get(name)
+        return next((self._refused[one] for one in known if one in self._refused), None)
 
     def _start_once(self) -> None:
         if self._process is None or self._process.poll() is not None or self._owner != os.getpid():
