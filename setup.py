@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 AWS = ["apache-beam[aws]>=2.77"]
 GCP = ["apache-beam[gcp]>=2.77"]
@@ -54,28 +54,8 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=[
-        "models",
-        "models.detection",
-        "models.engines",
-        "models.importing",
-        "models.networks",
-        "models.training",
-        "pipeline",
-        "pipeline.evaluation",
-        "pipeline.storing",
-        "pipeline.training",
-        "pipeline.vectorizing",
-        "tiles",
-        "tiles.checksums",
-        "tiles.measures",
-        "tiles.truth",
-    ],
-    package_data={
-        "models": ["py.typed", "shipped/*/*"],
-        "pipeline": ["py.typed"],
-        "tiles": ["py.typed"],
-    },
+    packages=find_packages(include=["terraseam", "terraseam.*"]),
+    package_data={"terraseam": ["py.typed"], "terraseam.models": ["shipped/*/*"]},
     install_requires=[
         "apache-beam>=2.77",
         "h5py>=3.10",
@@ -107,5 +87,5 @@ setup(
         "test": TEST,
         "dev": [*TEST, "coverage>=7.10", "mypy>=1.11", "ruff>=0.6"],
     },
-    entry_points={"console_scripts": ["terraseam=pipeline.cli:main"]},
+    entry_points={"console_scripts": ["terraseam=terraseam.pipeline.cli:main"]},
 )

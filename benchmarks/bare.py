@@ -12,15 +12,15 @@ import sys
 import time
 from pathlib import Path
 
-from models.engines.ensemble import shared_ensemble
-from models.engines.profile import execution_profile
-from models.engines.workplace import Workplace
-from pipeline.arguments import parse
-from pipeline.bundles import bundle_folder
-from pipeline.infer import calls_at_once, infer_tiles
-from pipeline.plan import make_plan
-from pipeline.version import version
-from tiles.source import RasterSource
+from terraseam.models.engines.ensemble import shared_ensemble
+from terraseam.models.engines.profile import execution_profile
+from terraseam.models.engines.workplace import Workplace
+from terraseam.pipeline.arguments import parse
+from terraseam.pipeline.bundles import bundle_folder
+from terraseam.pipeline.infer import calls_at_once, infer_tiles
+from terraseam.pipeline.plan import make_plan
+from terraseam.pipeline.version import version
+from terraseam.tiles.source import RasterSource
 
 
 def main() -> None:

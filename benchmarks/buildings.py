@@ -25,10 +25,10 @@ def measure_chips(answer: Callable[[np.ndarray], np.ndarray], validation: Any, c
 
     Args:
         answer: From pixels ``(1, height, width, bands)`` of 0 to 255 to logits ``(1, height, width, classes)``.
-        validation: `pipeline.training.chips.ValidationChips`.
+        validation: `terraseam.pipeline.training.chips.ValidationChips`.
         classes: Number of classes.
     """
-    from models.training.pixels import confusion, overlaps
+    from terraseam.models.training.pixels import confusion, overlaps
 
     counts: dict[str, np.ndarray] = {}
     for number, (site, _) in enumerate(validation.views):
@@ -72,8 +72,8 @@ def plan_buildings(arguments: argparse.Namespace, words: Sequence[str], seed: in
         words: Further options of `terraseam train`: network and recipe.
         seed: Seed of weights and chips.
     """
-    from pipeline.training.arguments import parse_train
-    from pipeline.training.plan import plan_training
+    from terraseam.pipeline.training.arguments import parse_train
+    from terraseam.pipeline.training.plan import plan_training
 
     data = arguments.data or data_folder() / "buildings"
     area = [] if arguments.data else ["--aoi", str(ROOT / "examples" / "buildings" / "area.geojson")]
@@ -103,7 +103,7 @@ class Made:
 
     def measured(self) -> Result:
         """Measure it; see `measure_chips`."""
-        from models.training.batches import scaled
+        from terraseam.models.training.batches import scaled
 
         def answer(pixels: np.ndarray) -> np.ndarray:
             return self.model.predict_on_batch(scaled(pixels, self.data.scaling))
@@ -113,13 +113,13 @@ class Made:
 
 def made(plan: Any) -> Made:
     """Build the network of a plan, by the seed of its recipe."""
-    from models.engines.quiet import import_tensorflow
+    from terraseam.models.engines.quiet import import_tensorflow
 
     import_tensorflow()
-    from models.engines.determinism import be_deterministic
-    from models.training.making import new_network
-    from models.zoo import input_scaling
-    from pipeline.training.run import training_data
+    from terraseam.models.engines.determinism import be_deterministic
+    from terraseam.models.training.making import new_network
+    from terraseam.models.zoo import input_scaling
+    from terraseam.pipeline.training.run import training_data
 
     be_deterministic()
     weights = plan.options.encoder_weights
@@ -130,7 +130,7 @@ def made(plan: Any) -> Made:
 
 
 def take_steps(network: Made, recipe: Any, budget: float = float("inf")) -> tuple[int, float]:
-    """Train a network for the steps of a recipe, as `models.training.fit` takes them.
+    """Train a network for the steps of a recipe, as `terraseam.models.training.fit` takes them.
 
     Args:
         network: The network.
@@ -140,9 +140,9 @@ def take_steps(network: Made, recipe: Any, budget: float = float("inf")) -> tupl
     Returns:
         How many steps were counted, and the CPU seconds that they took.
     """
-    from models.training.learner import jit, learn, make_learner, prepare_norms, reseed
-    from models.training.making import task_of
-    from models.training.optimizers import make_optimizer
+    from terraseam.models.training.learner import jit, learn, make_learner, prepare_norms, reseed
+    from terraseam.models.training.making import task_of
+    from terraseam.models.training.optimizers import make_optimizer
 
     plan = network.plan
     task = task_of(plan.row, plan.classes.names, plan.options.settings, recipe.seed)
@@ -157,7 +157,7 @@ def take_each(
     step: Callable[[Any], Any], data: Any, recipe: Any, budget: float = float("inf")
 ) -> tuple[int, float]:
     """Take a step with each batch of an epoch; arguments and answer are as of `take_steps`."""
-    from models.training.batches import Batches
+    from terraseam.models.training.batches import Batches
 
     start, taken = time.process_time(), -1
     with closing(Batches(data, recipe).epoch(0)) as batches:

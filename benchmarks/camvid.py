@@ -142,7 +142,7 @@ class ChipMaker:
 
     def __call__(self, numbers: Sequence[int]) -> Any:
         """Make the images of some numbers."""
-        from models.training.batches import ChipBatch
+        from terraseam.models.training.batches import ChipBatch
 
         pixels, labels = zip(*(self._chip(number) for number in numbers), strict=True)
         return ChipBatch(np.stack(pixels).astype(np.float32), np.stack(labels))
@@ -157,13 +157,13 @@ class ChipMaker:
 
 def measure(name: str, arguments: Namespace, runs: comparing.Runs) -> dict[str, Any]:
     """Train a network, and measure it on the test images."""
-    from models.training.augment import Looks
-    from models.training.batches import TrainingData
-    from models.training.fit import Place, train
-    from models.training.learner import Task
-    from models.training.making import new_network
-    from models.training.recipe import Recipe
-    from models.zoo import find, input_scaling
+    from terraseam.models.training.augment import Looks
+    from terraseam.models.training.batches import TrainingData
+    from terraseam.models.training.fit import Place, train
+    from terraseam.models.training.learner import Task
+    from terraseam.models.training.making import new_network
+    from terraseam.models.training.recipe import Recipe
+    from terraseam.models.zoo import find, input_scaling
 
     folder = comparing.data_folder() / "camvid"
     training, choosing, test = (
@@ -208,8 +208,8 @@ def network_options(name: str, arguments: Namespace) -> dict[str, Any]:
 
 def test_figures(network: Any, scaling: Any, test: Images) -> dict[str, Any]:
     """Global accuracy, class average and mean IoU over all test images, as the paper has them, and each class's."""
-    from models.training.batches import scaled
-    from models.training.pixels import confusion
+    from terraseam.models.training.batches import scaled
+    from terraseam.models.training.pixels import confusion
 
     counts = np.zeros((len(CLASSES),) * 2, np.int64)
     for pixels, labels in test.pairs():
@@ -220,7 +220,7 @@ def test_figures(network: Any, scaling: Any, test: Images) -> dict[str, Any]:
 
 def figures(counts: np.ndarray) -> dict[str, Any]:
     """What a confusion matrix says, rows the truth; classes that no label has are left out of means."""
-    from models.training.pixels import overlaps
+    from terraseam.models.training.pixels import overlaps
 
     right, truth = np.diag(counts), counts.sum(axis=1)
     there = truth > 0

@@ -191,7 +191,7 @@ def now() -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON to a file that appears whole or not at all."""
-    from models.card import write_whole
+    from terraseam.models.card import write_whole
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, f"{json.dumps(value, indent=2, default=str)}\n".encode())
@@ -223,7 +223,7 @@ def machine() -> dict[str, Any]:
 
 def teller() -> Any:
     """A watcher that tells of each epoch on the standard error stream."""
-    from models.training.watch import EpochDone, Watcher
+    from terraseam.models.training.watch import EpochDone, Watcher
 
     class Teller(Watcher):
         """Tells of each epoch."""

@@ -14,8 +14,8 @@ from mosaics import mosaic
 from scenes import write_scene
 from telling import table
 
-from tiles.source import RasterReadError, RasterSource
-from tiles.window import Window
+from terraseam.tiles.source import RasterReadError, RasterSource
+from terraseam.tiles.window import Window
 
 SHEET = 512
 DAMAGED = 1, 2
@@ -156,7 +156,7 @@ def _damage_and_read(place: Path, bundle: Path, options: dict[str, Any], damage:
 
 def _segment(scene: Path, bundle: Path, out: Path) -> tuple[np.ndarray, int]:
     """The label map of a raster, and the exit status."""
-    from pipeline.cli import main
+    from terraseam.pipeline.cli import main
 
     size = str(SHEET)
     job = ["segment", scene, "--model", bundle, "--output", out, "--tile", size, "--sheet", size, "--any-gsd"]

@@ -34,8 +34,8 @@ from scenes import cut
 from spawning import Spent, spent_by, spent_in
 from telling import table
 
-from models.card import find_bundle
-from tiles.lattice import Lattice
+from terraseam.models.card import find_bundle
+from terraseam.tiles.lattice import Lattice
 
 HERE = Path(__file__).parent
 KINDS = ("ours", "bare", "naive", "worker")
@@ -120,9 +120,9 @@ class Job:
 
     def lattice(self) -> Lattice:
         """Its tiles and sheets, as the run planned them."""
-        from pipeline.arguments import parse
-        from pipeline.plan import make_plan
-        from pipeline.version import version
+        from terraseam.pipeline.arguments import parse
+        from terraseam.pipeline.plan import make_plan
+        from terraseam.pipeline.version import version
 
         return make_plan(parse(self.command(), version())[1]).lattice(0)
 

@@ -25,9 +25,9 @@ import numpy as np
 import rasterio
 from comparing import data_folder
 
-from models.card import Card, find_bundle
-from models.engines.choice import ENGINES
-from models.zoo import ZOO, Row, find
+from terraseam.models.card import Card, find_bundle
+from terraseam.models.engines.choice import ENGINES
+from terraseam.models.zoo import ZOO, Row, find
 
 CLASSES = 5
 PREDICT = "predict"
@@ -127,9 +127,9 @@ def agreement(answer: Any, other: Any) -> float | None:
 
 def engines(bundle: Path, threads: int, converted: str) -> dict[str, Callable[[np.ndarray], Any]]:
     """What is measured: every engine, and Keras' own `predict`."""
-    from models.engines.engine import Engine
-    from models.engines.profile import execution_profile
-    from models.engines.workplace import Workplace
+    from terraseam.models.engines.engine import Engine
+    from terraseam.models.engines.profile import execution_profile
+    from terraseam.models.engines.workplace import Workplace
 
     workplace = Workplace(converted, calls=1)
     made = {}
@@ -141,8 +141,8 @@ def engines(bundle: Path, threads: int, converted: str) -> dict[str, Callable[[n
 
 def predict(bundle: Path) -> Callable[[np.ndarray], Any]:
     """Keras' own way to run a network, with the same scaling."""
-    from models.bundle import load_model
-    from models.scaling import scale
+    from terraseam.models.bundle import load_model
+    from terraseam.models.scaling import scale
 
     model, scaling = load_model(bundle), Card.read(bundle).scaling
     return lambda chip: model.predict(scale(chip, scaling), batch_size=1, verbose=0)
@@ -172,9 +172,9 @@ def write_bundle(row: Row, target: Path) -> None:
     """Make a network, with statistics that spread its logits as training does, and its bundle."""
     import keras
 
-    from models.bundle import save_bundle
-    from models.card import ClassInfo
-    from models.zoo import build, input_scaling
+    from terraseam.models.bundle import save_bundle
+    from terraseam.models.card import ClassInfo
+    from terraseam.models.zoo import build, input_scaling
 
     keras.utils.set_random_seed(7)
     model = build(row.architecture, row.encoder, 3, CLASSES)

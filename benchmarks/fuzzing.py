@@ -30,7 +30,7 @@ import scipy.ndimage
 import shapely
 from rasterio import Affine
 
-from pipeline.cli import main as terraseam
+from terraseam.pipeline.cli import main as terraseam
 
 GEOSTATIONARY = "+proj=geos +h=35786023 +lon_0=-75 +sweep=x +ellps=GRS80"
 

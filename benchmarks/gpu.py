@@ -29,8 +29,8 @@ import gpu_labels
 import telling
 from jitted import MODES
 
-from models.card import shipped_bundles
-from models.zoo import ZOO
+from terraseam.models.card import shipped_bundles
+from terraseam.models.zoo import ZOO
 
 SEMANTIC = ("coast", "buildings")
 

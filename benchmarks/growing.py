@@ -53,7 +53,7 @@ def _at(east: float) -> rasterio.Affine:
 def peak_of(paths: list[Path], folder: Path, options: list[str]) -> float:
     """Peak memory of ``terraseam vectorize`` on some rasters, in megabytes."""
     argv = ["vectorize", str(paths[0].parent), "--output", str(folder / "out"), *options]
-    program = f"import sys; from pipeline.cli import main; sys.exit(main({argv!r}))"
+    program = f"import sys; from terraseam.pipeline.cli import main; sys.exit(main({argv!r}))"
     return spawning.spent_in(["-c", program]).peak_bytes / 1e6
 
 

@@ -20,7 +20,7 @@ import rasterio
 import shapely
 from telling import table
 
-from pipeline.cli import main as terraseam
+from terraseam.pipeline.cli import main as terraseam
 
 SAME, ALIKE, RIM_PX, UNSURE = 0.5, 0.2, 8, 0.1
 

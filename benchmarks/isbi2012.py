@@ -148,14 +148,14 @@ class ChipMaker:
 
     def __call__(self, numbers: Sequence[int]) -> Any:
         """Make the chips of some numbers."""
-        from models.training.batches import ChipBatch
+        from terraseam.models.training.batches import ChipBatch
 
         pixels, labels = (np.stack(part) for part in zip(*map(self._chip, numbers), strict=True))
         weights = np.stack([border_map(one) for one in labels]) if self.borders else None
         return ChipBatch(pixels[..., None], labels, weights)
 
     def _chip(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        from tiles.truth.scene import turned
+        from terraseam.tiles.truth.scene import turned
 
         rng = np.random.default_rng([self.seed, number])
         count, height, width = self.sections.labels.shape
@@ -202,7 +202,7 @@ def border_map(labels: np.ndarray) -> np.ndarray:
     """The paper's map of border weights; cells are connected pixels that are no membrane."""
     from scipy import ndimage
 
-    from tiles.truth.borders import border_weights
+    from terraseam.tiles.truth.borders import border_weights
 
     cells, _ = ndimage.label(labels == 0)
     return border_weights(cells)
@@ -212,16 +212,16 @@ def measure(run: str, arguments: Namespace, runs: comparing.Runs) -> dict[str, A
     """Train on all but a fold, and measure that."""
     fold = int(run.removeprefix("fold"))
     sections = read_sections(comparing.data_folder() / "isbi2012")
-    from models.engines.quiet import import_tensorflow
+    from terraseam.models.engines.quiet import import_tensorflow
 
     import_tensorflow()
-    from models.training.augment import Looks
-    from models.training.batches import TrainingData, scaled
-    from models.training.fit import Place, train
-    from models.training.learner import Task
-    from models.training.making import new_network
-    from models.training.recipe import Recipe
-    from models.zoo import find, input_scaling
+    from terraseam.models.training.augment import Looks
+    from terraseam.models.training.batches import TrainingData, scaled
+    from terraseam.models.training.fit import Place, train
+    from terraseam.models.training.learner import Task
+    from terraseam.models.training.making import new_network
+    from terraseam.models.training.recipe import Recipe
+    from terraseam.models.zoo import find, input_scaling
 
     parts = parted(len(sections.labels), arguments.folds, fold)
     training, choosing, measured = (sections.some(part) for part in parts)

@@ -51,7 +51,7 @@ def lowered(model: keras.Model, mode: str, weights: Any, shape: Sequence[int]) -
     import jax
     import jax.numpy as jnp
 
-    from models.engines.precision import compute_in
+    from terraseam.models.engines.precision import compute_in
 
     precision, products = MODES[mode]
     compute_in(model, precision)

@@ -147,8 +147,8 @@ class Peer:
         import segmentation_models_pytorch as smp
         import torch
 
-        from models.zoo import input_scaling
-        from pipeline.training.run import training_data
+        from terraseam.models.zoo import input_scaling
+        from terraseam.pipeline.training.run import training_data
 
         torch.manual_seed(recipe.seed)
         self.plan, self.recipe = plan, recipe
@@ -165,8 +165,8 @@ class Peer:
         """Take the steps of the recipe; the first is not counted, as for ours."""
         import torch
 
-        from models.training.losses import make_loss
-        from models.training.optimizers import make_schedule
+        from terraseam.models.training.losses import make_loss
+        from terraseam.models.training.optimizers import make_schedule
 
         loss_of, rate_of = make_loss(self.recipe.loss), make_schedule(self.recipe)
         rates = (float(rate_of(step)) for step in range(self.recipe.total_steps))
@@ -187,7 +187,7 @@ class Peer:
         """Measure it as ours is."""
         import torch
 
-        from models.training.batches import scaled
+        from terraseam.models.training.batches import scaled
 
         def answer(pixels: np.ndarray) -> np.ndarray:
             with torch.no_grad():
@@ -216,7 +216,7 @@ def take_keras_weights(encoder: Any, weights: str) -> float:
     """
     import torch
 
-    from models.networks.encoders import EncoderOptions, cut_encoder
+    from terraseam.models.networks.encoders import EncoderOptions, cut_encoder
 
     ours = cut_encoder("vgg16", 3, 16, EncoderOptions(encoder_weights=weights))
     kernels = [layer.get_weights() for layer in ours.layers if layer.get_weights()]

@@ -32,14 +32,14 @@ import scipy.ndimage
 import shapely
 from telling import table
 
-from tiles.close import close_regions
-from tiles.features import FeatureOptions, features
-from tiles.geojson import write_geojson
-from tiles.georef import Georef
-from tiles.regions import Regions
-from tiles.seams import unite
-from tiles.tolerance import Tolerance
-from tiles.trace import frame, simplify_sheet, trace_sheet
+from terraseam.tiles.close import close_regions
+from terraseam.tiles.features import FeatureOptions, features
+from terraseam.tiles.geojson import write_geojson
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.regions import Regions
+from terraseam.tiles.seams import unite
+from terraseam.tiles.tolerance import Tolerance
+from terraseam.tiles.trace import frame, simplify_sheet, trace_sheet
 
 SHEET = 2048
 KEEP = np.isin(np.arange(256), (1, 2, 3, 4))

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import argparse
 
-from models.card_values import Reach
-from models.zoo import ZOO
-from pipeline.plan import UNBOUNDED_HALO
-from tiles.lattice import Halo
+from terraseam.models.card_values import Reach
+from terraseam.models.zoo import ZOO
+from terraseam.pipeline.plan import UNBOUNDED_HALO
+from terraseam.tiles.lattice import Halo
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ def try_bad_inputs(folder: Path) -> dict[str, Any]:
 
 def _try(case: bad_inputs.Bad, folder: Path) -> dict[str, Any]:
     environment = {**os.environ, **bad_inputs.ENVIRONMENT, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "pipeline", *case.command.split()]
+    command = [sys.executable, "-m", "terraseam", *case.command.split()]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     ended = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace", check=False

@@ -13,8 +13,8 @@ from telling import table
 
 SHUFFLED = """
 import random, sys
-from pipeline import graph
-from pipeline.cli import main
+from terraseam.pipeline import graph
+from terraseam.pipeline.cli import main
 
 in_order = graph.raster_sheets
 

@@ -21,11 +21,11 @@ import shapely
 from rasterio.warp import transform_geom
 from telling import table
 
-from tiles.georef import Georef
-from tiles.neighbours import Neighbourhood, border_pixels
-from tiles.outlines import outline
-from tiles.regularize import regularize
-from tiles.trace import frame, trace_sheet
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.neighbours import Neighbourhood, border_pixels
+from terraseam.tiles.outlines import outline
+from terraseam.tiles.regularize import regularize
+from terraseam.tiles.trace import frame, trace_sheet
 
 KEEP = np.arange(256) == 1
 RIGHT_DEGREES = 5.0

@@ -36,7 +36,7 @@ def two_scenes(folder: Path) -> list[Path]:
 def segment_command(scenes: Sequence[Path], out: Path, *more: str) -> list[str]:
     """The command that segments rasters with `coast`, in sheets of one tile."""
     job = [*scenes, "--model", "coast", "--output", out, *TILING, *more]
-    return [sys.executable, "-m", "pipeline", "segment", *map(str, job)]
+    return [sys.executable, "-m", "terraseam", "segment", *map(str, job)]
 
 
 def cut(raster: Path, side: int, folder: Path) -> Path:

@@ -39,7 +39,7 @@ class Spent(NamedTuple):
 
 def spent_by(arguments: Sequence[str]) -> Spent:
     """Run a command line of Terraseam to its end."""
-    return spent_in(["-m", "pipeline", *arguments])
+    return spent_in(["-m", "terraseam", *arguments])
 
 
 def spent_in(arguments: Sequence[str]) -> Spent:

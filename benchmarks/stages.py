@@ -22,39 +22,44 @@ from pathlib import Path
 from typing import Any
 
 STAGES = {
-    "load the network": ["models.engines.engine:Engine.__init__"],
-    "read": ["tiles.source:RasterSource.read"],
-    "hash": ["pipeline.keys:sheet_key"],
-    "stitch": ["tiles.stitch:CropStitcher.add", "tiles.stitch:CropStitcher.label_map"],
+    "load the network": ["terraseam.models.engines.engine:Engine.__init__"],
+    "read": ["terraseam.tiles.source:RasterSource.read"],
+    "hash": ["terraseam.pipeline.keys:sheet_key"],
+    "stitch": ["terraseam.tiles.stitch:CropStitcher.add", "terraseam.tiles.stitch:CropStitcher.label_map"],
     "store": [
-        "pipeline.store:PredictionStore.put",
-        "pipeline.store:PredictionStore.load",
-        "pipeline.store:PredictionStore.intact",
+        "terraseam.pipeline.store:PredictionStore.put",
+        "terraseam.pipeline.store:PredictionStore.load",
+        "terraseam.pipeline.store:PredictionStore.intact",
     ],
-    "trace": ["tiles.trace:number_regions", "tiles.trace:trace_open", "tiles.trace:trace_closed"],
-    "vectorize, the rest": ["pipeline.vectorize:VectorizeSheets.process"],
+    "trace": [f"terraseam.tiles.trace:{name}" for name in ("number_regions", "trace_open", "trace_closed")],
+    "vectorize, the rest": ["terraseam.pipeline.vectorize:VectorizeSheets.process"],
     "close": [
-        "pipeline.close:unite_seams",
-        "pipeline.close:send_fragments",
-        "pipeline.close:CloseRegions.process",
+        "terraseam.pipeline.close:unite_seams",
+        "terraseam.pipeline.close:send_fragments",
+        "terraseam.pipeline.close:CloseRegions.process",
     ],
-    "features": ["tiles.features:features"],
-    "features, packed": ["pipeline.made:make_features"],
-    "segment, the rest": ["pipeline.segment:SegmentSheets.process", "pipeline.segment:SegmentSheets._done"],
+    "features": ["terraseam.tiles.features:features"],
+    "features, packed": ["terraseam.pipeline.made:make_features"],
+    "segment, the rest": [
+        f"terraseam.pipeline.segment:SegmentSheets.{name}" for name in ("process", "_done")
+    ],
 }
 """What each stage is made of, by the modules that define it; of generators every step counts."""
 
 ALONE = {
-    "publish labels": ["pipeline.label_files:LabelFiles.__call__"],
-    "publish polygons": ["pipeline.polygon_files:write_polygons"],
-    "compare with the run before": ["pipeline.changes:compare_polygons"],
-    "checksums": ["pipeline.publish:describe_file"],
-    "publish, the rest": ["pipeline.publish:PublishRasters.process", "pipeline.manifest:end_segment"],
-    "plan": ["pipeline.plan:make_plan", "pipeline.done:looked_at"],
+    "publish labels": ["terraseam.pipeline.label_files:LabelFiles.__call__"],
+    "publish polygons": ["terraseam.pipeline.polygon_files:write_polygons"],
+    "compare with the run before": ["terraseam.pipeline.changes:compare_polygons"],
+    "checksums": ["terraseam.pipeline.publish:describe_file"],
+    "publish, the rest": [
+        "terraseam.pipeline.publish:PublishRasters.process",
+        "terraseam.pipeline.manifest:end_segment",
+    ],
+    "plan": ["terraseam.pipeline.plan:make_plan", "terraseam.pipeline.done:looked_at"],
 }
 """The same, of what runs while nothing else does: libraries may use threads of their own."""
 
-OURS = ("models", "pipeline", "tiles")
+OURS = "terraseam"
 
 
 class Stages:
@@ -140,7 +145,7 @@ class Stages:
 def wrap(stages: Stages) -> None:
     """Put clocks on all that stages are made of."""
     for name in ("segment_command", "run"):
-        importlib.import_module(f"pipeline.{name}")
+        importlib.import_module(f"terraseam.pipeline.{name}")
     tables = ((STAGES, time.thread_time, helper_time), (ALONE, time.process_time, other_threads))
     for table, clock, elsewhere in tables:
         for stage, places in table.items():
@@ -168,7 +173,7 @@ def replace(place: str, make: Callable[[Any], Any]) -> None:
         return
     old = getattr(importlib.import_module(module), name)
     new = make(old)
-    for known in [one for one in sys.modules.values() if one.__name__.split(".")[0] in OURS]:
+    for known in [one for one in sys.modules.values() if one.__name__.split(".")[0] == OURS]:
         if vars(known).get(name) is old:
             setattr(known, name, new)
 
@@ -178,7 +183,7 @@ def main() -> None:
     stages = Stages()
     wrap(stages)
     stages.add("start and imports", time.process_time(), other_threads())
-    from pipeline.cli import main as command
+    from terraseam.pipeline.cli import main as command
 
     status = command(argv)
     total, main_thread = time.process_time(), time.thread_time()

@@ -12,7 +12,7 @@ import kills
 from scenes import ROOT, segment_command, two_scenes
 from telling import table
 
-from pipeline.units import count as counted
+from terraseam.pipeline.units import count as counted
 
 
 def survive_kills(folder: Path, count: int, at_once: int) -> dict[str, Any]:

@@ -15,14 +15,22 @@ import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
 
-from models.call_memory import CallMemory
-from models.card import CARD_FORMAT, MODEL_FILE, OPTIONAL, Card, CardError, check_weights, write_whole
-from models.card_values import NetworkFile, Reach
-from models.detection.measures import detector_classes, detector_measures
-from models.keras_endings import scored
-from models.keras_files import CONFIG, METADATA, read_keras
-from models.memory import call_memory
-from models.reach import network_reach
+from terraseam.models.call_memory import CallMemory
+from terraseam.models.card import (
+    CARD_FORMAT,
+    MODEL_FILE,
+    OPTIONAL,
+    Card,
+    CardError,
+    check_weights,
+    write_whole,
+)
+from terraseam.models.card_values import NetworkFile, Reach
+from terraseam.models.detection.measures import detector_classes, detector_measures
+from terraseam.models.keras_endings import scored
+from terraseam.models.keras_files import CONFIG, METADATA, read_keras
+from terraseam.models.memory import call_memory
+from terraseam.models.reach import network_reach
 
 DEFAULTS: dict[str, Any] = {
     "format": CARD_FORMAT,
@@ -99,7 +107,7 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
     if card.network.name != MODEL_FILE:
         raise CardError(
             f"bundle {bundle} holds {card.network.name}, not {MODEL_FILE}, so it is no Keras network; "
-            "run it with an engine (models.engines.engine)"
+            "run it with an engine (terraseam.models.engines.engine)"
         )
     check_weights(bundle, card)
     model = read_keras(bundle / MODEL_FILE, f"{MODEL_FILE} of bundle {bundle}")

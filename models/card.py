@@ -16,9 +16,9 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from models.card_checks import CardError, check_card
-from models.card_values import ClassInfo, NetworkFile, Reach, Scaling
-from models.names import nearest_name
+from terraseam.models.card_checks import CardError, check_card
+from terraseam.models.card_values import ClassInfo, NetworkFile, Reach, Scaling
+from terraseam.models.names import nearest_name
 
 CARD_FORMAT = 2
 CARD_FILE = "card.json"

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from models.names import nearest_name
-from models.texts import steering_characters
+from terraseam.models.names import nearest_name
+from terraseam.models.texts import steering_characters
 
 FORMATS = (1, 2)
 TASKS = ("semantic", "instances")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from models.card_checks import CardError
-from models.texts import steering_characters
+from terraseam.models.card_checks import CardError
+from terraseam.models.texts import steering_characters
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import astuple, replace
 
-from models.card import Card
-from models.card_values import NetworkFile, Reach
+from terraseam.models.card import Card
+from terraseam.models.card_values import NetworkFile, Reach
 
 MEAN_BYTES = 12
 """Bytes for each class and pixel of the chip that averaging takes: logits, scores and their sum, float32."""

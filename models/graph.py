@@ -20,7 +20,7 @@ class UnknownLayerError(GraphError):
     def __init__(self, layer: Any, why: str = "it is not known how far it looks") -> None:
         super().__init__(
             f"layer {layer.name!r} is a {type(layer).__name__}: {why}; "
-            "use a layer that models.layer_rules knows, or teach it this one"
+            "use a layer that terraseam.models.layer_rules knows, or teach it this one"
         )
 
 

@@ -17,9 +17,9 @@ import h5py  # type: ignore[import-untyped]
 import keras
 from keras.src.backend.common import global_state
 
-from models.call_memory import value_bytes
-from models.card import CardError
-from models.own_layers import import_own_layers, is_own_layer
+from terraseam.models.call_memory import value_bytes
+from terraseam.models.card import CardError
+from terraseam.models.own_layers import import_own_layers, is_own_layer
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 ROOM, PACKED = 64_000_000, 20

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import keras
 
-from models.axis import Enlarge, Frame, Rule, Slide, Spread
-from models.graph import GraphError, Step, UnknownLayerError
-from models.networks.bilinear import EnlargeLike2D
-from models.networks.pooling import BinMean2D, IndexedMaxPooling2D, Unpooling2D
+from terraseam.models.axis import Enlarge, Frame, Rule, Slide, Spread
+from terraseam.models.graph import GraphError, Step, UnknownLayerError
+from terraseam.models.networks.bilinear import EnlargeLike2D
+from terraseam.models.networks.pooling import BinMean2D, IndexedMaxPooling2D, Unpooling2D
 
 layers = keras.layers
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import keras
 
-from models.call_memory import (
+from terraseam.models.call_memory import (
     ATTENTION_COPIES,
     FLOAT_BYTES,
     LARGE_CHIP,
@@ -16,9 +16,9 @@ from models.call_memory import (
     round_up,
     value_bytes,
 )
-from models.graph import Graph, Step, read_graph
-from models.layer_rules import effect_of
-from models.reach import Ratio, follow
+from terraseam.models.graph import Graph, Step, read_graph
+from terraseam.models.layer_rules import effect_of
+from terraseam.models.reach import Ratio, follow
 
 ATTENTIONS = ("MultiHeadAttention", "Attention", "AdditiveAttention")
 Pair = tuple[Ratio, Ratio]

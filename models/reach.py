@@ -9,10 +9,10 @@ from typing import Protocol, Self, TypeVar
 
 import keras
 
-from models.axis import Axis, Rule
-from models.card import Reach
-from models.graph import Graph, GraphError, Step, read_graph
-from models.layer_rules import Effect, effect_of
+from terraseam.models.axis import Axis, Rule
+from terraseam.models.card import Reach
+from terraseam.models.graph import Graph, GraphError, Step, read_graph
+from terraseam.models.layer_rules import Effect, effect_of
 
 
 class Extent(Protocol):

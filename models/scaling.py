@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.card import Scaling
+from terraseam.models.card import Scaling
 
 
 def scale(chips: np.ndarray, scaling: Scaling) -> np.ndarray:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.card import Card, CardError
-from models.card_values import ClassInfo
-from models.importing.writing import check_target, replace_folder
-from models.zoo import Row, build, option_names
+from terraseam.models.card import Card, CardError
+from terraseam.models.card_values import ClassInfo
+from terraseam.models.importing.writing import check_target, replace_folder
+from terraseam.models.zoo import Row, build, option_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def write_untrained(request: UntrainedRequest) -> Card:
     check_background(row, words["classes"])
     import keras
 
-    from models.bundle import save_bundle
+    from terraseam.models.bundle import save_bundle
 
     unknown = sorted(set(request.options) - set(option_names(row)))
     if unknown:

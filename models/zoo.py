@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from models.card_values import Reach, Scaling
+from terraseam.models.card_values import Reach, Scaling
 
 if TYPE_CHECKING:
     import keras
@@ -71,11 +71,11 @@ PSPNET = Paper("Pyramid Scene Parsing Network", "https://arxiv.org/abs/1612.0110
 MASK_RCNN = Paper("Mask R-CNN", "https://arxiv.org/abs/1703.06870")
 
 _FCN, _SEGNET, _UNET, _PSPNET, _MASK_RCNN = (
-    "models.networks.fcn:fcn",
-    "models.networks.segnet:segnet",
-    "models.networks.unet:unet",
-    "models.networks.pspnet:pspnet",
-    "models.detection.mask_rcnn:mask_rcnn",
+    "terraseam.models.networks.fcn:fcn",
+    "terraseam.models.networks.segnet:segnet",
+    "terraseam.models.networks.unet:unet",
+    "terraseam.models.networks.pspnet:pspnet",
+    "terraseam.models.detection.mask_rcnn:mask_rcnn",
 )
 _FCN_VGG16 = Reach(218, 218, 218, 218)
 _FCN_RESNET50 = Reach(369, 338, 369, 338)
@@ -102,7 +102,7 @@ ZOO: tuple[Row, ...] = (
         1_417_749,
         16,
         Reach(93, 93, 93, 93),
-        "models.networks.segnet:segnet_basic",
+        "terraseam.models.networks.segnet:segnet_basic",
     ),
     Row(
         "unet",
@@ -112,7 +112,7 @@ ZOO: tuple[Row, ...] = (
         31_033_045,
         16,
         Reach(94, 94, 94, 94),
-        "models.networks.plain_unet:plain_unet",
+        "terraseam.models.networks.plain_unet:plain_unet",
     ),
     Row("unet", "vgg16", "semantic", UNET, 14_952_929, 16, Reach(106, 106, 106, 106), _UNET),
     Row("unet", "resnet50", "semantic", UNET, 8_874_517, 16, Reach(161, 146, 161, 146), _UNET),
@@ -182,7 +182,7 @@ def build(architecture: str, encoder: str | None, bands: int, classes: int, **op
 
 def option_names(row: Row) -> tuple[str, ...]:
     """Return the names of the options that `build` takes for a network; each is a number or a text."""
-    from models.networks.encoders import EncoderOptions
+    from terraseam.models.networks.encoders import EncoderOptions
 
     taken = inspect.signature(_builder(row)).parameters.values()
     own = [parameter.name for parameter in taken if parameter.kind is parameter.KEYWORD_ONLY]
@@ -206,7 +206,7 @@ def input_scaling(encoder: str | None, bands: int) -> Scaling:
     """
     if encoder is None:
         return Scaling((PLAIN_SCALE,) * bands, (PLAIN_OFFSET,) * bands)
-    from models.networks.encoders import encoder_row
+    from terraseam.models.networks.encoders import encoder_row
 
     return Scaling(*encoder_row(encoder.removesuffix("_fpn")).scaling(bands))
 

@@ -1,15 +1,15 @@
-"""``--aoi``: which sheets are worked on; `pipeline.clip` says what of them is published."""
+"""``--aoi``: which sheets are worked on; `terraseam.pipeline.clip` says what of them is published."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
 
-from pipeline.units import count
-from tiles.aoi import AreaOfInterest, area_on
-from tiles.georef import Georef
-from tiles.truth.vectors import PolygonFile, VectorError, is_vector, listed_reasons, read_polygons
-from tiles.window import Window
+from terraseam.pipeline.units import count
+from terraseam.tiles.aoi import AreaOfInterest, area_on
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.truth.vectors import PolygonFile, VectorError, is_vector, listed_reasons, read_polygons
+from terraseam.tiles.window import Window
 
 area_of = lru_cache(16)(area_on)
 """The polygons of a file on a raster, of the last ones that were asked for."""

@@ -3,8 +3,8 @@
 Regular expressions refuse what can be seen to be wrong without a context; the parser's own checks come behind them.
 """
 
-from pipeline.machines import ACCELERATORS, NO_ACCELERATOR
-from pipeline.options import FORMATS
+from terraseam.pipeline.machines import ACCELERATORS, NO_ACCELERATOR
+from terraseam.pipeline.options import FORMATS
 
 _WHOLE = "[1-9][0-9]*"
 _NUMBER = r"[0-9]+(\.[0-9]+)?"

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from models.texts import steering_characters
-from pipeline.errors import did_you_mean
-from pipeline.options import FORMATS
+from terraseam.models.texts import steering_characters
+from terraseam.pipeline.errors import did_you_mean
+from terraseam.pipeline.options import FORMATS
 
 LIST_MARK = ","
 """What parts the values of a list; given several times, such lists add up."""

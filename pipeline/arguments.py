@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from models.engines.choice import ENGINES, PRECISIONS
-from pipeline.argument_values import (
+from terraseam.models.engines.choice import ENGINES, PRECISIONS
+from terraseam.pipeline.argument_values import (
     Value,
     bands,
     formats,
@@ -20,9 +20,16 @@ from pipeline.argument_values import (
     text,
     whole,
 )
-from pipeline.machines import DEFAULT_ACCELERATOR
-from pipeline.options import COMPRESSIONS, DEFAULT_SHEET, DEFAULT_TILE, FORMATS, ON_ERROR, SegmentOptions
-from pipeline.parser import LOOK, Parser, add_config, read_arguments
+from terraseam.pipeline.machines import DEFAULT_ACCELERATOR
+from terraseam.pipeline.options import (
+    COMPRESSIONS,
+    DEFAULT_SHEET,
+    DEFAULT_TILE,
+    FORMATS,
+    ON_ERROR,
+    SegmentOptions,
+)
+from terraseam.pipeline.parser import LOOK, Parser, add_config, read_arguments
 
 EPILOG = """\
 Any option of Apache Beam may be added: --runner, --project, --region, --temp_location, ...

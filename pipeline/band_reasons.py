@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from models.card import Card
-from pipeline.units import count
-from tiles.band_order import PALETTE, colour_of, order_bands
-from tiles.inspect import RasterInfo
+from terraseam.models.card import Card
+from terraseam.pipeline.units import count
+from terraseam.tiles.band_order import PALETTE, colour_of, order_bands
+from terraseam.tiles.inspect import RasterInfo
 
 
 def band_reasons(

@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.errors import did_you_mean
+from terraseam.pipeline.errors import did_you_mean
 
 
 class UnknownOptionError(ValueError):

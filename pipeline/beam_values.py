@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Sequence
 
-from pipeline.beam_options import declarations, declared_names, options_source
-from pipeline.errors import did_you_mean
+from terraseam.pipeline.beam_options import declarations, declared_names, options_source
+from terraseam.pipeline.errors import did_you_mean
 
 NUMBERS: dict[str, tuple[Callable[[str], float], str]] = {
     "int": (int, "a whole number"),

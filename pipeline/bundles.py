@@ -9,12 +9,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from models.card import CARD_FILE, Card, CardError, bundle_name, check_weights, find_bundle
-from pipeline import files
-from pipeline.remote import missing_extra
-from pipeline.remote_errors import is_web
-from pipeline.web import fetch
-from tiles.inspect import is_local
+from terraseam.models.card import CARD_FILE, Card, CardError, bundle_name, check_weights, find_bundle
+from terraseam.pipeline import files
+from terraseam.pipeline.remote import missing_extra
+from terraseam.pipeline.remote_errors import is_web
+from terraseam.pipeline.web import fetch
+from terraseam.tiles.inspect import is_local
 
 CACHE = "TERRASEAM_CACHE"
 """The variable that names the folder of what was fetched."""

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import files
-from pipeline.layout import POLYGONS
+from terraseam.pipeline import files
+from terraseam.pipeline.layout import POLYGONS
 
 _ID = re.compile(rb'"id":"([^"\\]*)"')
 _PROPERTIES = b'"properties":{'

@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TextIO
 
-from pipeline.arguments import parse
-from pipeline.disk_errors import DiskError
-from pipeline.errors import ArgumentError, PlanError
-from pipeline.exits import AGAIN, DONE, FAILED, IMPOSSIBLE, INTERRUPTED, fail, show
-from pipeline.interrupts import listening
-from pipeline.options import SegmentOptions
-from pipeline.remote_errors import RemoteFileError
-from pipeline.version import version
+from terraseam.pipeline.arguments import parse
+from terraseam.pipeline.disk_errors import DiskError
+from terraseam.pipeline.errors import ArgumentError, PlanError
+from terraseam.pipeline.exits import AGAIN, DONE, FAILED, IMPOSSIBLE, INTERRUPTED, fail, show
+from terraseam.pipeline.interrupts import listening
+from terraseam.pipeline.options import SegmentOptions
+from terraseam.pipeline.remote_errors import RemoteFileError
+from terraseam.pipeline.version import version
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,31 +69,31 @@ def _silence(*streams: TextIO) -> None:
 
 
 def _models(arguments: Sequence[str]) -> int:
-    from pipeline.models_command import run_models
+    from terraseam.pipeline.models_command import run_models
 
     return run_models(arguments)
 
 
 def _store(arguments: Sequence[str]) -> int:
-    from pipeline.storing.command import run_store
+    from terraseam.pipeline.storing.command import run_store
 
     return run_store(arguments)
 
 
 def _train(arguments: Sequence[str]) -> int:
-    from pipeline.training.command import run_train
+    from terraseam.pipeline.training.command import run_train
 
     return run_train(arguments)
 
 
 def _evaluate(arguments: Sequence[str]) -> int:
-    from pipeline.evaluation.command import run_evaluate
+    from terraseam.pipeline.evaluation.command import run_evaluate
 
     return run_evaluate(arguments)
 
 
 def _vectorize(arguments: Sequence[str]) -> int:
-    from pipeline.vectorizing.command import vectorize
+    from terraseam.pipeline.vectorizing.command import vectorize
 
     return vectorize(arguments)
 
@@ -109,9 +109,9 @@ COMMANDS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
 
 
 def _plan(options: SegmentOptions, as_json: bool) -> int:
-    from pipeline.describe import describe_plan, plan_json
-    from pipeline.done import foresee, obstacles_left, seen_now
-    from pipeline.plan import make_plan
+    from terraseam.pipeline.describe import describe_plan, plan_json
+    from terraseam.pipeline.done import foresee, obstacles_left, seen_now
+    from terraseam.pipeline.plan import make_plan
 
     try:
         plan = make_plan(options, writes=False)
@@ -132,6 +132,6 @@ def _impossible(error: PlanError, as_json: bool) -> int:
 
 
 def _segment(options: SegmentOptions) -> int:
-    from pipeline.segment_command import segment
+    from terraseam.pipeline.segment_command import segment
 
     return segment(options)

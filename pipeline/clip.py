@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tiles.aoi import clip_thing
-from tiles.codes import CodedLabels
-from tiles.earth import OnEarth, find_off_earth
-from tiles.georef import Georef, reaches_off_the_earth
-from tiles.stitch import NODATA
-from tiles.window import Window
+from terraseam.tiles.aoi import clip_thing
+from terraseam.tiles.codes import CodedLabels
+from terraseam.tiles.earth import OnEarth, find_off_earth
+from terraseam.tiles.georef import Georef, reaches_off_the_earth
+from terraseam.tiles.stitch import NODATA
+from terraseam.tiles.window import Window
 
 if TYPE_CHECKING:
-    from pipeline.polygon_plan import PolygonPlan
-    from pipeline.vectorize import LabelSource
-    from tiles.things import Thing
+    from terraseam.pipeline.polygon_plan import PolygonPlan
+    from terraseam.pipeline.vectorize import LabelSource
+    from terraseam.tiles.things import Thing
 
 
 def clips(plan: PolygonPlan) -> bool:

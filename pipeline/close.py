@@ -15,19 +15,19 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
-from pipeline import files
-from pipeline.feature_files import FeatureRecord
-from pipeline.layout import RunFolder
-from pipeline.made import Made, MadeBefore, make_regions
-from pipeline.polygon_plan import PolygonPlan
-from tiles.close import close_regions
-from tiles.corners import Corners
-from tiles.fragments import Fragments
-from tiles.handed_on import pack_sent, unpack_sent
-from tiles.neighbours import Neighbourhood
-from tiles.regions import Regions, ragged_runs
-from tiles.seams import Homes, SeamSummary, unite
-from tiles.simplify import simplify
+from terraseam.pipeline import files
+from terraseam.pipeline.feature_files import FeatureRecord
+from terraseam.pipeline.layout import RunFolder
+from terraseam.pipeline.made import Made, MadeBefore, make_regions
+from terraseam.pipeline.polygon_plan import PolygonPlan
+from terraseam.tiles.close import close_regions
+from terraseam.tiles.corners import Corners
+from terraseam.tiles.fragments import Fragments
+from terraseam.tiles.handed_on import pack_sent, unpack_sent
+from terraseam.tiles.neighbours import Neighbourhood
+from terraseam.tiles.regions import Regions, ragged_runs
+from terraseam.tiles.seams import Homes, SeamSummary, unite
+from terraseam.tiles.simplify import simplify
 
 RUN_VERTICES = 1 << 18
 """About how many vertices have the regions that features are made of at once."""

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.beam_options import given
-from pipeline.machines import (
+from terraseam.pipeline.beam_options import given
+from terraseam.pipeline.machines import (
     ACCELERATORS,
     DEFAULT_ACCELERATOR,
     GB,
@@ -20,12 +20,12 @@ from pipeline.machines import (
     fits,
     smallest,
 )
-from pipeline.runner_reasons import SETUP_FILE, has_image, is_dataflow
-from pipeline.units import format_bytes
-from pipeline.version import version
+from terraseam.pipeline.runner_reasons import SETUP_FILE, has_image, is_dataflow
+from terraseam.pipeline.units import format_bytes
+from terraseam.pipeline.version import version
 
 if TYPE_CHECKING:
-    from pipeline.plan import Plan
+    from terraseam.pipeline.plan import Plan
 
 GPU_MEMORY = 4 * GB
 """Memory that TensorFlow with CUDA, Beam and GDAL take beside the pixels of sheets, in bytes."""

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from models.engines.profile import CPU_SAMPLES, GPU_SAMPLES
-from pipeline.dataflow import infer_kind, infer_machine, infer_memory
-from pipeline.done import Foreseen
-from pipeline.infer import calls_at_once
-from pipeline.left_out import left_out_notes
-from pipeline.plan import Plan, reach_of
-from pipeline.raster_plan import RasterPlan
-from pipeline.reasons import process_memory, run_memory
-from pipeline.runner_reasons import is_dataflow
-from pipeline.tally import MOST_LISTED
-from pipeline.units import count, format_area, format_bytes, format_gsd, format_pixels
-from tiles.cog import BLOCK
-from tiles.georef import Georef
-from tiles.lattice import Halo
+from terraseam.models.engines.profile import CPU_SAMPLES, GPU_SAMPLES
+from terraseam.pipeline.dataflow import infer_kind, infer_machine, infer_memory
+from terraseam.pipeline.done import Foreseen
+from terraseam.pipeline.infer import calls_at_once
+from terraseam.pipeline.left_out import left_out_notes
+from terraseam.pipeline.plan import Plan, reach_of
+from terraseam.pipeline.raster_plan import RasterPlan
+from terraseam.pipeline.reasons import process_memory, run_memory
+from terraseam.pipeline.runner_reasons import is_dataflow
+from terraseam.pipeline.tally import MOST_LISTED
+from terraseam.pipeline.units import count, format_area, format_bytes, format_gsd, format_pixels
+from terraseam.tiles.cog import BLOCK
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.lattice import Halo
 
 SHOWN = 10
 """Rasters that are named before the rest is counted."""

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.units import format_bytes
+from terraseam.pipeline.units import format_bytes
 
 CAUSES = {
     errno.ENOSPC: "no space left on device",

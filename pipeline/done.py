@@ -15,18 +15,25 @@ from typing import Any
 
 import orjson
 
-from models.engines.profile import EngineError, Profile, execution_profile
-from pipeline import files
-from pipeline.fingerprint import fingerprint, look_at
-from pipeline.keys import LABELS_VERSION, plan_recipe
-from pipeline.known_sheets import KnownSheets
-from pipeline.layout import LABELS, POLYGONS, done_folder, done_path, prediction_store, result_folder
-from pipeline.plan import Plan, RasterPlan
-from pipeline.reasons import obstacles
-from pipeline.remote import at_once
-from pipeline.store import StoreError
-from pipeline.version import version
-from tiles.inspect import is_local
+from terraseam.models.engines.profile import EngineError, Profile, execution_profile
+from terraseam.pipeline import files
+from terraseam.pipeline.fingerprint import fingerprint, look_at
+from terraseam.pipeline.keys import LABELS_VERSION, plan_recipe
+from terraseam.pipeline.known_sheets import KnownSheets
+from terraseam.pipeline.layout import (
+    LABELS,
+    POLYGONS,
+    done_folder,
+    done_path,
+    prediction_store,
+    result_folder,
+)
+from terraseam.pipeline.plan import Plan, RasterPlan
+from terraseam.pipeline.reasons import obstacles
+from terraseam.pipeline.remote import at_once
+from terraseam.pipeline.store import StoreError
+from terraseam.pipeline.version import version
+from terraseam.tiles.inspect import is_local
 
 RESULTS_VERSION = 2
 """Raised by hand when the published files of unchanged labels can change."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from models.names import nearest_name
+from terraseam.models.names import nearest_name
 
 
 class ArgumentError(ValueError):

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.disk_errors import DiskError, fullest, writes_to
-from pipeline.left_out import left_out_words
-from pipeline.signatures import without_secrets
-from pipeline.texts import printable
-from pipeline.units import count
+from terraseam.pipeline.disk_errors import DiskError, fullest, writes_to
+from terraseam.pipeline.left_out import left_out_words
+from terraseam.pipeline.signatures import without_secrets
+from terraseam.pipeline.texts import printable
+from terraseam.pipeline.units import count
 
 DONE, FAILED, IMPOSSIBLE, QUARANTINED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -51,7 +51,7 @@ def tell_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Mappi
     """
     # Beam warns of what it was installed without, and repeats our sentences with their tracebacks.
     logging.basicConfig(level=logging.CRITICAL)
-    from pipeline.run import BeamOptionError, RunError
+    from terraseam.pipeline.run import BeamOptionError, RunError
 
     try:
         manifest = run()
@@ -88,7 +88,7 @@ def one_at_a_time(locks: Sequence[str], run: Callable[[], int]) -> int:
         locks: The locks that lie there meanwhile.
         run: Runs it; everything that what others do could change belongs in it.
     """
-    from pipeline.lock import Lock, LockError
+    from terraseam.pipeline.lock import Lock, LockError
 
     try:
         with contextlib.ExitStack() as held:

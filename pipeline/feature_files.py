@@ -19,14 +19,14 @@ from typing import Any, BinaryIO
 
 import zstandard
 
-from pipeline import files
-from pipeline.activity import ACTIVITY
-from pipeline.options import LONLAT
-from pipeline.polygon_plan import PolygonPlan
-from pipeline.tally import MOST_LISTED
-from tiles.arrays import ArraysError
-from tiles.features import Feature, FeatureOptions
-from tiles.packed import pack, unpack
+from terraseam.pipeline import files
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.options import LONLAT
+from terraseam.pipeline.polygon_plan import PolygonPlan
+from terraseam.pipeline.tally import MOST_LISTED
+from terraseam.tiles.arrays import ArraysError
+from terraseam.tiles.features import Feature, FeatureOptions
+from terraseam.tiles.packed import pack, unpack
 
 CUT = "a file of features ends in the middle of a feature"
 

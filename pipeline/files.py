@@ -16,10 +16,10 @@ from typing import Any, BinaryIO
 import orjson
 import zstandard
 
-from pipeline.activity import ACTIVITY
-from pipeline.disk_errors import writes_to
-from pipeline.signatures import without_secrets
-from tiles.inspect import is_local
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.disk_errors import writes_to
+from terraseam.pipeline.signatures import without_secrets
+from terraseam.tiles.inspect import is_local
 
 UMASK = os.umask(0)
 """What files of this process are not allowed; it can only be read by setting it, which threads must not do."""
@@ -31,7 +31,7 @@ _DRAFT_BEGINS = 200
 
 def _remote() -> ModuleType:
     """Files of other machines, imported where a path is one of them: Beam is behind it."""
-    from pipeline import remote_files
+    from terraseam.pipeline import remote_files
 
     return remote_files
 

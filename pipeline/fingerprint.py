@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.remote import EXTRAS
-from pipeline.remote_errors import is_web, scheme_of
-from pipeline.signatures import unsigned
-from pipeline.web import FAILURES, headers_of
-from tiles.inspect import is_local
+from terraseam.pipeline.remote import EXTRAS
+from terraseam.pipeline.remote_errors import is_web, scheme_of
+from terraseam.pipeline.signatures import unsigned
+from terraseam.pipeline.web import FAILURES, headers_of
+from terraseam.tiles.inspect import is_local
 
 BESIDE = (".msk", ".aux.xml", ".ovr")
 """Ends of the names of files that GDAL reads with a raster as soon as they are there."""
@@ -122,7 +122,7 @@ def _remote_state(file: str) -> tuple[str, ...] | None:
             url = scheme + file.removeprefix(prefix)
     if scheme_of(url) not in EXTRAS:
         return None
-    from pipeline.remote_files import version
+    from terraseam.pipeline.remote_files import version
 
     try:
         return version(url)

@@ -11,22 +11,22 @@ from functools import partial
 
 import apache_beam as beam
 
-from pipeline.clip import ClippedLabels, clips
-from pipeline.close import close_seams
-from pipeline.dataflow import infer_hints
-from pipeline.instances import join_instances
-from pipeline.label_files import LabelFiles
-from pipeline.layout import RunFolder, prediction_store
-from pipeline.manifest import DoneLedger, end_segment
-from pipeline.plan import Plan
-from pipeline.polygon_plan import PolygonPlan
-from pipeline.publish import EndRun, PublishRasters, clean_up, publish
-from pipeline.segment import SegmentSheets
-from pipeline.sheets import Sheet
-from pipeline.sieve import sieve
-from pipeline.stored_labels import StoredLabels, by_raster, surroundings
-from pipeline.vectorize import OPEN, LabelSource, VectorizeSheets
-from pipeline.watch import RasterWatch
+from terraseam.pipeline.clip import ClippedLabels, clips
+from terraseam.pipeline.close import close_seams
+from terraseam.pipeline.dataflow import infer_hints
+from terraseam.pipeline.instances import join_instances
+from terraseam.pipeline.label_files import LabelFiles
+from terraseam.pipeline.layout import RunFolder, prediction_store
+from terraseam.pipeline.manifest import DoneLedger, end_segment
+from terraseam.pipeline.plan import Plan
+from terraseam.pipeline.polygon_plan import PolygonPlan
+from terraseam.pipeline.publish import EndRun, PublishRasters, clean_up, publish
+from terraseam.pipeline.segment import SegmentSheets
+from terraseam.pipeline.sheets import Sheet
+from terraseam.pipeline.sieve import sieve
+from terraseam.pipeline.stored_labels import StoredLabels, by_raster, surroundings
+from terraseam.pipeline.vectorize import OPEN, LabelSource, VectorizeSheets
+from terraseam.pipeline.watch import RasterWatch
 
 
 def build(pipeline: beam.Pipeline, folder: RunFolder, *, plan: Plan, workers: int, started: float) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.activity import ACTIVITY
+from terraseam.pipeline.activity import ACTIVITY
 
 _RECORD = struct.Struct("<QQd")
 

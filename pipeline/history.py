@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from pipeline import files
-from pipeline.changes import PolygonChanges, describe_changes
-from tiles.geojson import write_geojson
+from terraseam.pipeline import files
+from terraseam.pipeline.changes import PolygonChanges, describe_changes
+from terraseam.tiles.geojson import write_geojson
 
 FOLDER = "history"
 

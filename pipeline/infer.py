@@ -13,9 +13,9 @@ from typing import TypeVar
 import numpy as np
 import psutil
 
-from pipeline.activity import ACTIVITY
-from tiles.lattice import Lattice
-from tiles.source import Chip
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.tiles.lattice import Lattice
+from terraseam.tiles.source import Chip
 
 MEMORY_SHARE = 0.5
 """The share of the machine's memory that tiles in flight may take."""

@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from models.engines.engine import Engine
-from models.engines.ensemble import Ensemble, shared_ensemble
-from models.engines.profile import Profile
-from models.engines.workplace import Workplace
-from pipeline.bundles import bundle_folder
-from pipeline.infer import Tile, calls_at_once, infer_tiles
-from pipeline.layout import converted_folder
-from pipeline.plan import Plan
-from pipeline.sheets import Clock, Sheet
-from pipeline.store import Entry
-from pipeline.troubles import NotANumberError, OutdatedError
-from tiles.instances import SheetInstances, TileInstance, tile_instances
-from tiles.source import Chip
-from tiles.stitch import LabelMap, stitch_ring, stitcher
+from terraseam.models.engines.engine import Engine
+from terraseam.models.engines.ensemble import Ensemble, shared_ensemble
+from terraseam.models.engines.profile import Profile
+from terraseam.models.engines.workplace import Workplace
+from terraseam.pipeline.bundles import bundle_folder
+from terraseam.pipeline.infer import Tile, calls_at_once, infer_tiles
+from terraseam.pipeline.layout import converted_folder
+from terraseam.pipeline.plan import Plan
+from terraseam.pipeline.sheets import Clock, Sheet
+from terraseam.pipeline.store import Entry
+from terraseam.pipeline.troubles import NotANumberError, OutdatedError
+from terraseam.tiles.instances import SheetInstances, TileInstance, tile_instances
+from terraseam.tiles.source import Chip
+from terraseam.tiles.stitch import LabelMap, stitch_ring, stitcher
 
 GPU_CALLS = 2
 """Calls in flight on a GPU: one that runs, and one that waits with its chips ready."""

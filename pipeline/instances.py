@@ -18,21 +18,21 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from pipeline import files
-from pipeline.clip import clipped, clipped_thing, off_earth
-from pipeline.feature_files import FeatureRecord, feature_options
-from pipeline.layout import RunFolder, prediction_store
-from pipeline.made import InstanceFeatures, Made, MadeBefore, SettledPatches, make_features
-from pipeline.plan import Plan
-from pipeline.raster_plan import Place
-from pipeline.sheets import Sheet, SheetRecord
-from pipeline.store import decode, encode
-from pipeline.stored_labels import by_raster
-from pipeline.tally import Tally
-from pipeline.vectorize import VectorRecord
-from tiles.aoi import tiles_that_see
-from tiles.codes import CodedLabels
-from tiles.handed_on import (
+from terraseam.pipeline import files
+from terraseam.pipeline.clip import clipped, clipped_thing, off_earth
+from terraseam.pipeline.feature_files import FeatureRecord, feature_options
+from terraseam.pipeline.layout import RunFolder, prediction_store
+from terraseam.pipeline.made import InstanceFeatures, Made, MadeBefore, SettledPatches, make_features
+from terraseam.pipeline.plan import Plan
+from terraseam.pipeline.raster_plan import Place
+from terraseam.pipeline.sheets import Sheet, SheetRecord
+from terraseam.pipeline.store import decode, encode
+from terraseam.pipeline.stored_labels import by_raster
+from terraseam.pipeline.tally import Tally
+from terraseam.pipeline.vectorize import VectorRecord
+from terraseam.tiles.aoi import tiles_that_see
+from terraseam.tiles.codes import CodedLabels
+from terraseam.tiles.handed_on import (
     pack_links,
     pack_overlaps,
     pack_patches,
@@ -40,13 +40,13 @@ from tiles.handed_on import (
     unpack_overlaps,
     unpack_patches,
 )
-from tiles.instances import Ref, SheetInstances, TileInstance
-from tiles.links import later_neighbours, link_sheet
-from tiles.paint import Patch, paint, patches
-from tiles.stitch import LabelMap
-from tiles.suppress import overlaps, suppress
-from tiles.thing_features import thing_features
-from tiles.things import Thing, gather_views, settle
+from terraseam.tiles.instances import Ref, SheetInstances, TileInstance
+from terraseam.tiles.links import later_neighbours, link_sheet
+from terraseam.tiles.paint import Patch, paint, patches
+from terraseam.tiles.stitch import LabelMap
+from terraseam.tiles.suppress import overlaps, suppress
+from terraseam.tiles.thing_features import thing_features
+from terraseam.tiles.things import Thing, gather_views, settle
 
 
 @dataclass(frozen=True)

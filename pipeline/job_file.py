@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.beam_options import beam_options
-from pipeline.errors import ArgumentError
-from pipeline.job_schema import (
+from terraseam.pipeline.beam_options import beam_options
+from terraseam.pipeline.errors import ArgumentError
+from terraseam.pipeline.job_schema import (
     REFUSED,
     Reader,
     field_of,
@@ -25,9 +25,9 @@ from pipeline.job_schema import (
     unknown_to_beam,
     wanted,
 )
-from pipeline.placeholders import Surroundings
-from tiles.inspect import is_local
-from tiles.special_files import special_reason
+from terraseam.pipeline.placeholders import Surroundings
+from terraseam.tiles.inspect import is_local
+from terraseam.tiles.special_files import special_reason
 
 SHOWN = 60
 """Characters of a wrong value that are shown."""

@@ -29,10 +29,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from pipeline.argument_values import Value
-from pipeline.errors import did_you_mean
-from pipeline.placeholders import PlaceholderError, Surroundings
-from tiles.inspect import is_local
+from terraseam.pipeline.argument_values import Value
+from terraseam.pipeline.errors import did_you_mean
+from terraseam.pipeline.placeholders import PlaceholderError, Surroundings
+from terraseam.tiles.inspect import is_local
 
 OF_ONE_CALL = frozenset({"help", "config", "json"})
 """Options of a call, not of what is done: a job file has none of them."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from models.engines.profile import Profile
-from pipeline.plan import Plan
-from tiles.lattice import Halo, Lattice
-from tiles.source import Chip
-from tiles.stitch import StitchMethod, stitch_ring
+from terraseam.models.engines.profile import Profile
+from terraseam.pipeline.plan import Plan
+from terraseam.tiles.lattice import Halo, Lattice
+from terraseam.tiles.source import Chip
+from terraseam.tiles.stitch import StitchMethod, stitch_ring
 
 LABELS_VERSION = 1
 """Raised by hand when the labels of an unchanged sheet can change; a golden test guards it."""

@@ -8,10 +8,10 @@ import re
 from collections.abc import Collection
 from dataclasses import asdict
 
-from pipeline import files
-from pipeline.layout import known_folder
-from pipeline.plan import Plan
-from pipeline.remote import at_once
+from terraseam.pipeline import files
+from terraseam.pipeline.layout import known_folder
+from terraseam.pipeline.plan import Plan
+from terraseam.pipeline.remote import at_once
 
 FORMAT = 2
 """The format of new records; those of format 1 do not say which sheet they are of, and stay valid."""

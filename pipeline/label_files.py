@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.clip import clipped
-from pipeline.instances import label_maps
-from pipeline.layout import LABELS, RunFolder
-from pipeline.plan import Plan
-from pipeline.vectorize import VectorRecord
-from tiles.cog import parse_colour, write_label_cog
-from tiles.window import Window
+from terraseam.pipeline.clip import clipped
+from terraseam.pipeline.instances import label_maps
+from terraseam.pipeline.layout import LABELS, RunFolder
+from terraseam.pipeline.plan import Plan
+from terraseam.pipeline.vectorize import VectorRecord
+from terraseam.tiles.cog import parse_colour, write_label_cog
+from terraseam.tiles.window import Window
 
 
 class LabelFiles:

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import files
-from pipeline.options import FORMATS
-from pipeline.owner import Owner
-from pipeline.plan import Plan
-from pipeline.store import PredictionStore
-from tiles.inspect import is_local
+from terraseam.pipeline import files
+from terraseam.pipeline.options import FORMATS
+from terraseam.pipeline.owner import Owner
+from terraseam.pipeline.plan import Plan
+from terraseam.pipeline.store import PredictionStore
+from terraseam.tiles.inspect import is_local
 
 STORE = "store"
 """The folder of the prediction store, in that of intermediate files."""

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.signatures import unsigned, without_secrets
-from pipeline.units import count
+from terraseam.pipeline.signatures import unsigned, without_secrets
+from terraseam.pipeline.units import count
 
 if TYPE_CHECKING:
-    from tiles.georef import Georef
+    from terraseam.tiles.georef import Georef
 
 SHOWN = 10
 """Rasters whose reasons are said before the rest is counted."""

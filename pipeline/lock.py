@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
-from pipeline.interrupts import interrupt_main_thread
-from pipeline.lock_files import PATIENCE, LockFile
-from pipeline.owner import Owner
-from pipeline.units import format_time
+from terraseam.pipeline.interrupts import interrupt_main_thread
+from terraseam.pipeline.lock_files import PATIENCE, LockFile
+from terraseam.pipeline.owner import Owner
+from terraseam.pipeline.units import format_time
 
 WATCHED = 2.5
 """How long a heart is watched that seems to have stopped, in periods of a beat."""

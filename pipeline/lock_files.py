@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline import files
-from tiles.inspect import is_local
+from terraseam.pipeline import files
+from terraseam.tiles.inspect import is_local
 
 PATIENCE = 10.0
 """Seconds to wait for other processes that look at the same lock; each takes some milliseconds."""

@@ -15,15 +15,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline import files
-from pipeline.feature_files import FeatureCount, FeatureRecord, feature_options, features_as_bytes
-from pipeline.polygon_plan import PolygonPlan
-from pipeline.store import FORMAT, StoreError, seal, unsealed
-from pipeline.version import version
-from tiles.arrays import ArraysError
-from tiles.features import Feature, features
-from tiles.ground import Ground
-from tiles.handed_on import (
+from terraseam.pipeline import files
+from terraseam.pipeline.feature_files import FeatureCount, FeatureRecord, feature_options, features_as_bytes
+from terraseam.pipeline.polygon_plan import PolygonPlan
+from terraseam.pipeline.store import FORMAT, StoreError, seal, unsealed
+from terraseam.pipeline.version import version
+from terraseam.tiles.arrays import ArraysError
+from terraseam.tiles.features import Feature, features
+from terraseam.tiles.ground import Ground
+from terraseam.tiles.handed_on import (
     pack_parts,
     pack_patches,
     pack_summary,
@@ -31,10 +31,10 @@ from tiles.handed_on import (
     unpack_patches,
     unpack_summary,
 )
-from tiles.neighbours import Neighbourhood
-from tiles.paint import Patch
-from tiles.regions import Regions
-from tiles.seams import SeamSummary
+from terraseam.tiles.neighbours import Neighbourhood
+from terraseam.tiles.paint import Patch
+from terraseam.tiles.regions import Regions
+from terraseam.tiles.seams import SeamSummary
 
 MADE_VERSION = 5
 """Raised by hand when other features or fragments can be made of the same label maps, or are kept in another form."""
@@ -167,7 +167,7 @@ def _unpack_list(kind: str, packed: bytes, numbers: int) -> tuple[list[tuple[int
 def make_regions(
     row: int, parts: Iterable[tuple[Regions, Neighbourhood]], plan: PolygonPlan, raster: int
 ) -> Made:
-    """Make features of regions, without those that the user does not want; see `tiles.features.features`.
+    """Make features of regions, without those that the user does not want; see `terraseam.tiles.features.features`.
 
     Args:
         row: Row of the sheets that their first pixels lie in.

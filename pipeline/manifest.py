@@ -12,25 +12,25 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from pipeline import files
-from pipeline.describe import exactness, resampled_from
-from pipeline.done import forget_done, gone_rasters, kept_entry, prune, stands, write_done
-from pipeline.history import keep_run
-from pipeline.layout import RunFolder, manifest_path, quarantine_path, result_folder
-from pipeline.options import SegmentOptions
-from pipeline.plan import Plan
-from pipeline.polygon_plan import PolygonPlan
-from pipeline.quarantine import write_quarantine
-from pipeline.sheets import STAGES
-from pipeline.signatures import unsigned, without_secrets
-from pipeline.tally import Tally
-from tiles.ground import PixelPlane
+from terraseam.pipeline import files
+from terraseam.pipeline.describe import exactness, resampled_from
+from terraseam.pipeline.done import forget_done, gone_rasters, kept_entry, prune, stands, write_done
+from terraseam.pipeline.history import keep_run
+from terraseam.pipeline.layout import RunFolder, manifest_path, quarantine_path, result_folder
+from terraseam.pipeline.options import SegmentOptions
+from terraseam.pipeline.plan import Plan
+from terraseam.pipeline.polygon_plan import PolygonPlan
+from terraseam.pipeline.quarantine import write_quarantine
+from terraseam.pipeline.sheets import STAGES
+from terraseam.pipeline.signatures import unsigned, without_secrets
+from terraseam.pipeline.tally import Tally
+from terraseam.tiles.ground import PixelPlane
 
 if TYPE_CHECKING:
-    from pipeline.feature_files import FeatureRecord
-    from pipeline.publish import Published
-    from pipeline.sheets import SheetRecord
-    from pipeline.vectorizing.options import VectorizeOptions
+    from terraseam.pipeline.feature_files import FeatureRecord
+    from terraseam.pipeline.publish import Published
+    from terraseam.pipeline.sheets import SheetRecord
+    from terraseam.pipeline.vectorizing.options import VectorizeOptions
 
 PACKAGES = (
     "terraseam",

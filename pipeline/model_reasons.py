@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from models.card import Card
-from models.engines.choice import ONNX_FILE, missing_packages
-from models.engines.profile import may_have_gpu
-from models.ensemble import mismatches
-from pipeline.band_reasons import order_mismatches
-from pipeline.machines import NO_ACCELERATOR
-from pipeline.options import SegmentOptions
+from terraseam.models.card import Card
+from terraseam.models.engines.choice import ONNX_FILE, missing_packages
+from terraseam.models.engines.profile import may_have_gpu
+from terraseam.models.ensemble import mismatches
+from terraseam.pipeline.band_reasons import order_mismatches
+from terraseam.pipeline.machines import NO_ACCELERATOR
+from terraseam.pipeline.options import SegmentOptions
 
 
 def model_reasons(options: SegmentOptions, cards: Sequence[Card], engine: str) -> list[str]:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from models.card_checks import NETWORK
-from pipeline.argument_values import LIST_MARK, Value, fraction, names, setting, text, whole
-from pipeline.parser import LOOK, Parser
+from terraseam.models.card_checks import NETWORK
+from terraseam.pipeline.argument_values import LIST_MARK, Value, fraction, names, setting, text, whole
+from terraseam.pipeline.parser import LOOK, Parser
 
 SIGNED = ("--scale", "--offset", "--fill")
 """Options whose values may begin with a minus."""

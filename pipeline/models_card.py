@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models.card_values import ClassInfo, Scaling
-from pipeline.errors import ArgumentError
+from terraseam.models.card_values import ClassInfo, Scaling
+from terraseam.pipeline.errors import ArgumentError
 
 PALETTE = (
     "#c9b48a", "#2b6cb0", "#d1495b", "#3c9d5f", "#edae49", "#8e5ea2",

@@ -8,23 +8,23 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from models.card import CARD_FILE, Card, CardError, find_bundle, shipped_bundles
-from models.card_values import Scaling
-from models.importing.foreign import RefusedError
-from models.zoo import ZOO, Row, ZooError
-from pipeline.errors import ArgumentError, did_you_mean
-from pipeline.exits import DONE, IMPOSSIBLE, fail, fail_on_file, note_to_user, show
-from pipeline.models_arguments import parse_models
-from pipeline.models_card import card_words, check_said
-from pipeline.models_words import (
+from terraseam.models.card import CARD_FILE, Card, CardError, find_bundle, shipped_bundles
+from terraseam.models.card_values import Scaling
+from terraseam.models.importing.foreign import RefusedError
+from terraseam.models.zoo import ZOO, Row, ZooError
+from terraseam.pipeline.errors import ArgumentError, did_you_mean
+from terraseam.pipeline.exits import DONE, IMPOSSIBLE, fail, fail_on_file, note_to_user, show
+from terraseam.pipeline.models_arguments import parse_models
+from terraseam.pipeline.models_card import card_words, check_said
+from terraseam.pipeline.models_words import (
     architecture_words,
     bundle_table,
     rows_json,
     shipped_cards,
     zoo_table,
 )
-from pipeline.models_words import card_words as describe_card
-from pipeline.networks import find_row
+from terraseam.pipeline.models_words import card_words as describe_card
+from terraseam.pipeline.networks import find_row
 
 
 def run_models(argv: Sequence[str]) -> int:
@@ -87,11 +87,11 @@ def _new(said: argparse.Namespace) -> int:
         if value is not None
     }
     _check_new(said, row)
-    from models.engines.quiet import import_tensorflow
+    from terraseam.models.engines.quiet import import_tensorflow
 
     import_tensorflow()
-    from models.untrained import UntrainedRequest, write_untrained
-    from models.zoo import input_scaling
+    from terraseam.models.untrained import UntrainedRequest, write_untrained
+    from terraseam.models.zoo import input_scaling
 
     words = card_words(said, input_scaling(row.encoder, len(said.bands)))
     request = UntrainedRequest(row, Path(said.output), words, options, seed=said.seed, force=said.force)
@@ -108,8 +108,8 @@ def _new(said: argparse.Namespace) -> int:
 
 def _check_new(said: argparse.Namespace, row: Row) -> None:
     """Check what can be checked before Keras is imported, which takes seconds."""
-    from models.importing.writing import check_target
-    from models.untrained import check_background
+    from terraseam.models.importing.writing import check_target
+    from terraseam.models.untrained import check_background
 
     any_scaling = Scaling((1.0,) * len(said.bands), (0.0,) * len(said.bands))
     check_background(row, card_words(said, any_scaling)["classes"])
@@ -120,7 +120,7 @@ def _check_new(said: argparse.Namespace, row: Row) -> None:
 
 def _import(said: argparse.Namespace) -> int:
     check_said(said, ("bands", "classes", "gsd", "scale", "output"))
-    from models.importing.importer import ImportRequest, import_network
+    from terraseam.models.importing.importer import ImportRequest, import_network
 
     request = ImportRequest(
         file=Path(said.file),

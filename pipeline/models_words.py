@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from models.card import Card, shipped_bundles
-from models.card_values import Reach
-from models.zoo import Row
-from pipeline.units import format_bytes, format_gsd
+from terraseam.models.card import Card, shipped_bundles
+from terraseam.models.card_values import Reach
+from terraseam.models.zoo import Row
+from terraseam.pipeline.units import format_bytes, format_gsd
 
 SOURCES = {
     "graph": "read from its graph",
@@ -92,7 +92,7 @@ def rows_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 def shipped_cards() -> list[tuple[str, Card]]:
     """Names and cards of the bundles that ship."""
-    from models.card import SHIPPED
+    from terraseam.models.card import SHIPPED
 
     return [(name, Card.read(SHIPPED / name)) for name in shipped_bundles()]
 

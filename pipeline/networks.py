@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from models.zoo import ZOO, Row, find
-from pipeline.errors import ArgumentError, did_you_mean
+from terraseam.models.zoo import ZOO, Row, find
+from terraseam.pipeline.errors import ArgumentError, did_you_mean
 
 
 def find_row(architecture: str, encoder: str | None) -> Row:

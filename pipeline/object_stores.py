@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, BinaryIO, Protocol
 
-from pipeline.files import Listed
-from pipeline.remote import filesystems
-from pipeline.remote_errors import is_absent, scheme_of, status_of
+from terraseam.pipeline.files import Listed
+from terraseam.pipeline.remote import filesystems
+from terraseam.pipeline.remote_errors import is_absent, scheme_of, status_of
 
 TIMEOUT_S = 60.0
 """How long a request may hang."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from pipeline.beam_options import given
+from terraseam.pipeline.beam_options import given
 
 if TYPE_CHECKING:
-    from tiles.stitch import StitchMethod
+    from terraseam.tiles.stitch import StitchMethod
 
 DEFAULT_TILE = 1024
 DEFAULT_SHEET = 2048
@@ -82,7 +82,7 @@ class SegmentOptions(PolygonOptions):
         any_gsd: Whether rasters may have another GSD than the network was trained at.
         resample: Whether rasters of another GSD than the network's are read at the network's.
         aoi: File of polygons outside which nothing is done; None for everywhere.
-        allow_sources: Patterns of servers that files may name, see `tiles.places.is_allowed`.
+        allow_sources: Patterns of servers that files may name, see `terraseam.tiles.places.is_allowed`.
         verify: Whether checksums of blocks are compared before pixels are read.
         compress: How label maps are compressed.
         on_error: What becomes of rasters and sheets that cannot be segmented: ``quarantine``, or ``fail`` to end the run.

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from pipeline.argument_values import LIST_MARK, Value, text
-from pipeline.beam_options import UnknownOptionError, option_hint, removes, split_arguments
-from pipeline.errors import ArgumentError, did_you_mean
+from terraseam.pipeline.argument_values import LIST_MARK, Value, text
+from terraseam.pipeline.beam_options import UnknownOptionError, option_hint, removes, split_arguments
+from terraseam.pipeline.errors import ArgumentError, did_you_mean
 
 LOOK: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
 """How parsers of subcommands with an epilog are made."""
@@ -104,7 +104,7 @@ def read_arguments(
     named: frozenset[str] = frozenset()
     reasons: list[str] = []
     if said.get("config") is not None:
-        from pipeline.job_file import read_job
+        from terraseam.pipeline.job_file import read_job
 
         job = read_job(said["config"], parser, beam=beam)
         found, named, reasons, beams = dict(job.values), job.named, list(job.reasons), [*job.beam, *beams]
@@ -115,7 +115,7 @@ def read_arguments(
             f"give {', '.join(missing)}, on the command line or in a job file (see {parser.prog} --help)"
         )
     if beams:
-        from pipeline.beam_values import value_reasons
+        from terraseam.pipeline.beam_values import value_reasons
 
         reasons += value_reasons(beams)
     if reasons:

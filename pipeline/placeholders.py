@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from pipeline.errors import did_you_mean
+from terraseam.pipeline.errors import did_you_mean
 
 DAYS_AGO = {"today": 0, "yesterday": 1, "now": 0}
 FORMATS = {"today": "%Y-%m-%d", "yesterday": "%Y-%m-%d", "now": "%Y-%m-%dT%H-%M-%S"}

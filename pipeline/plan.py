@@ -9,21 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.card import Card, CardError, check_weights
-from models.engines.choice import chosen_engine
-from models.ensemble import combined_card
-from models.importing.foreign import RefusedError
-from models.importing.saved_facts import SAVED_MODEL, check_saved_model
-from pipeline import files
-from pipeline.bundles import bundle_folder, known_as
-from pipeline.errors import PlanError
-from pipeline.left_out import LeftOut, all_reasons
-from pipeline.model_reasons import model_notes, model_reasons
-from pipeline.options import SegmentOptions
-from pipeline.polygon_plan import LabelledRaster, PolygonPlan
-from pipeline.raster_plan import Inputs, Place, RasterPlan, inspect_rasters, plan_inputs
-from pipeline.rasters import expand
-from pipeline.reasons import (
+from terraseam.models.card import Card, CardError, check_weights
+from terraseam.models.engines.choice import chosen_engine
+from terraseam.models.ensemble import combined_card
+from terraseam.models.importing.foreign import RefusedError
+from terraseam.models.importing.saved_facts import SAVED_MODEL, check_saved_model
+from terraseam.pipeline import files
+from terraseam.pipeline.bundles import bundle_folder, known_as
+from terraseam.pipeline.errors import PlanError
+from terraseam.pipeline.left_out import LeftOut, all_reasons
+from terraseam.pipeline.model_reasons import model_notes, model_reasons
+from terraseam.pipeline.options import SegmentOptions
+from terraseam.pipeline.polygon_plan import LabelledRaster, PolygonPlan
+from terraseam.pipeline.raster_plan import Inputs, Place, RasterPlan, inspect_rasters, plan_inputs
+from terraseam.pipeline.rasters import expand
+from terraseam.pipeline.reasons import (
     border_reasons,
     disk_reasons,
     network_reasons,
@@ -33,16 +33,16 @@ from pipeline.reasons import (
     sample_notes,
     unwritable_reasons,
 )
-from pipeline.remote import prepare
-from pipeline.runner_reasons import remote_notes, segment_reasons
-from tiles.checksums.dataset import verify_blocks
-from tiles.georef import Georef
-from tiles.lattice import Halo, Lattice
-from tiles.sources import allow_sources
-from tiles.stitch import StitchMethod, stitch_ring
+from terraseam.pipeline.remote import prepare
+from terraseam.pipeline.runner_reasons import remote_notes, segment_reasons
+from terraseam.tiles.checksums.dataset import verify_blocks
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.lattice import Halo, Lattice
+from terraseam.tiles.sources import allow_sources
+from terraseam.tiles.stitch import StitchMethod, stitch_ring
 
 if TYPE_CHECKING:
-    from tiles.truth.vectors import PolygonFile
+    from terraseam.tiles.truth.vectors import PolygonFile
 
 WORK_DISK = 0.55
 """Bytes of disk for each pixel in the work folder while a run works; see benchmarks/README.md."""
@@ -87,7 +87,7 @@ class Plan:
         stitch: How tiles are put together.
         exact: Whether the label map equals inference on the whole mirrored raster.
         notes: What the user should know before the run, one sentence each.
-        kept: Numbers of the rasters that need no work, as an earlier run did it, see `pipeline.done`.
+        kept: Numbers of the rasters that need no work, as an earlier run did it, see `terraseam.pipeline.done`.
         aoi: Polygons outside which nothing is done; None for everywhere.
         obstacles: Why nothing can be written, one sentence each; they count where something is to be done.
         left_out: Rasters that cannot be used.

@@ -8,13 +8,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pipeline.feature_files import FeatureRecord, merge_features
-from pipeline.layout import POLYGONS
-from pipeline.polygon_plan import PolygonPlan
-from tiles.geojson import write_geojson, write_geojson_lines
-from tiles.ground import PixelPlane
-from tiles.tables import TABLES, Table
-from tiles.vector_tiles import write_pmtiles
+from terraseam.pipeline.feature_files import FeatureRecord, merge_features
+from terraseam.pipeline.layout import POLYGONS
+from terraseam.pipeline.polygon_plan import PolygonPlan
+from terraseam.tiles.geojson import write_geojson, write_geojson_lines
+from terraseam.tiles.ground import PixelPlane
+from terraseam.tiles.tables import TABLES, Table
+from terraseam.tiles.vector_tiles import write_pmtiles
 
 
 def write_polygons(

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.options import PolygonOptions
-from pipeline.units import count
-from tiles.codes import NOTHING
-from tiles.georef import Georef, OffEarthError
-from tiles.ground import Ground, PixelPlane
-from tiles.lattice import Halo, Lattice
-from tiles.plane import near_px
-from tiles.tolerance import Tolerance
-from tiles.window import Window
+from terraseam.pipeline.options import PolygonOptions
+from terraseam.pipeline.units import count
+from terraseam.tiles.codes import NOTHING
+from terraseam.tiles.georef import Georef, OffEarthError
+from terraseam.tiles.ground import Ground, PixelPlane
+from terraseam.tiles.lattice import Halo, Lattice
+from terraseam.tiles.plane import near_px
+from terraseam.tiles.tolerance import Tolerance
+from terraseam.tiles.window import Window
 
 if TYPE_CHECKING:
-    from tiles.aoi import AreaOfInterest
-    from tiles.truth.vectors import PolygonFile
+    from terraseam.tiles.aoi import AreaOfInterest
+    from terraseam.tiles.truth.vectors import PolygonFile
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class PolygonPlan:
         """The area of interest on a raster; None for everywhere."""
         if self.aoi is None:
             return None
-        from pipeline.aoi import area_of
+        from terraseam.pipeline.aoi import area_of
 
         ground = self.rasters[raster].ground
         if isinstance(ground, PixelPlane):

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline import terminal
-from pipeline.layout import RunFolder
-from pipeline.units import format_time
-from tiles.inspect import is_local
+from terraseam.pipeline import terminal
+from terraseam.pipeline.layout import RunFolder
+from terraseam.pipeline.units import format_time
+from terraseam.tiles.inspect import is_local
 
 
 @contextlib.contextmanager

@@ -13,14 +13,14 @@ from typing import Any, Protocol
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from pipeline import files
-from pipeline.changes import PolygonChanges, compare_polygons
-from pipeline.feature_files import FeatureRecord
-from pipeline.layout import POLYGONS, RunFolder, manifest_path, result_folder
-from pipeline.polygon_files import write_polygons
-from pipeline.polygon_plan import PolygonPlan
-from pipeline.remote_errors import RemoteFileError
-from pipeline.vectorize import VectorRecord
+from terraseam.pipeline import files
+from terraseam.pipeline.changes import PolygonChanges, compare_polygons
+from terraseam.pipeline.feature_files import FeatureRecord
+from terraseam.pipeline.layout import POLYGONS, RunFolder, manifest_path, result_folder
+from terraseam.pipeline.polygon_files import write_polygons
+from terraseam.pipeline.polygon_plan import PolygonPlan
+from terraseam.pipeline.remote_errors import RemoteFileError
+from terraseam.pipeline.vectorize import VectorRecord
 
 MoreFiles = Callable[[Path, int, tuple[VectorRecord, ...]], None]
 """Writes what else there is of a raster into a folder: gets the folder, the raster and the records of its sheets."""

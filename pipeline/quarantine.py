@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import files
-from pipeline.layout import quarantine_path
-from pipeline.left_out import LeftOut
-from pipeline.plan import Plan
-from tiles.earth import on_earth
-from tiles.feature_texts import FeatureTexts
-from tiles.geojson import write_geojson
-from tiles.outlines import outline
-from tiles.regions import Regions
-from tiles.window import Window
+from terraseam.pipeline import files
+from terraseam.pipeline.layout import quarantine_path
+from terraseam.pipeline.left_out import LeftOut
+from terraseam.pipeline.plan import Plan
+from terraseam.tiles.earth import on_earth
+from terraseam.tiles.feature_texts import FeatureTexts
+from terraseam.tiles.geojson import write_geojson
+from terraseam.tiles.outlines import outline
+from terraseam.tiles.regions import Regions
+from terraseam.tiles.window import Window
 
 
 def write_quarantine(plan: Plan, rasters: Iterable[Mapping[str, Any]]) -> bool:

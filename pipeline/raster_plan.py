@@ -6,24 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from models.card import Card
-from pipeline.band_reasons import band_reasons, number_reason, order_notes
-from pipeline.fingerprint import FilesSeen
-from pipeline.left_out import LeftOut
-from pipeline.options import SegmentOptions
-from pipeline.rasters import names_in, raster_ids
-from pipeline.reasons import gsd_reasons
-from pipeline.remote_rasters import hidden_notes, inspect_all
-from pipeline.resampling import regrid_of, regrid_reasons, resample_notes
-from tiles.band_order import order_bands
-from tiles.georef import Georef
-from tiles.inspect import RasterInfo, inspect_raster
-from tiles.lattice import Lattice
-from tiles.regrid import Regrid
+from terraseam.models.card import Card
+from terraseam.pipeline.band_reasons import band_reasons, number_reason, order_notes
+from terraseam.pipeline.fingerprint import FilesSeen
+from terraseam.pipeline.left_out import LeftOut
+from terraseam.pipeline.options import SegmentOptions
+from terraseam.pipeline.rasters import names_in, raster_ids
+from terraseam.pipeline.reasons import gsd_reasons
+from terraseam.pipeline.remote_rasters import hidden_notes, inspect_all
+from terraseam.pipeline.resampling import regrid_of, regrid_reasons, resample_notes
+from terraseam.tiles.band_order import order_bands
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.inspect import RasterInfo, inspect_raster
+from terraseam.tiles.lattice import Lattice
+from terraseam.tiles.regrid import Regrid
 
 if TYPE_CHECKING:
-    from tiles.aoi import AreaOfInterest
-    from tiles.truth.vectors import PolygonFile
+    from terraseam.tiles.aoi import AreaOfInterest
+    from terraseam.tiles.truth.vectors import PolygonFile
 
 Place = tuple[int, int]
 """Row and column of a sheet."""
@@ -42,7 +42,8 @@ class RasterPlan:
         sheets: The sheets that are worked on, row by row; None for all.
         area: Digest of the area of interest on it; None for everywhere.
         files: All files that GDAL reads for it.
-        fingerprint: What they were like when the run began, see `pipeline.fingerprint`; None where that is not known.
+        fingerprint: What they were like when the run began, see `terraseam.pipeline.fingerprint`; None where
+            that is not known.
         seen: What the local ones among them were like then; None where none is local.
     """
 
@@ -89,7 +90,7 @@ class Inputs:
         """
         if self.aoi is None:
             return tuple(self.rasters)
-        from tiles.aoi import sheets_in, sheets_that_see
+        from terraseam.tiles.aoi import sheets_in, sheets_that_see
 
         chosen = sheets_that_see if in_parts else sheets_in
         return tuple(
@@ -161,7 +162,7 @@ def _raster(name: str, info: RasterInfo, cards: Sequence[Card], options: Segment
 
 def _within(path: str, planned: Sequence[RasterPlan], found: Inputs) -> list[bool]:
     """Which rasters an area of interest meets; all where it cannot be read."""
-    from pipeline.aoi import areas_on, read_aoi
+    from terraseam.pipeline.aoi import areas_on, read_aoi
 
     found.aoi = read_aoi(path, found.reasons, found.notes)
     if found.aoi is None or not planned:

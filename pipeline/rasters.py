@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.left_out import LeftOut
-from pipeline.remote_errors import file_name
-from pipeline.remote_rasters import UnreadError, expand_remote
-from pipeline.signatures import unsigned
-from tiles.inspect import SUFFIXES, RasterError, is_local
+from terraseam.pipeline.left_out import LeftOut
+from terraseam.pipeline.remote_errors import file_name
+from terraseam.pipeline.remote_rasters import UnreadError, expand_remote
+from terraseam.pipeline.signatures import unsigned
+from terraseam.tiles.inspect import SUFFIXES, RasterError, is_local
 
 VECTORS = frozenset({".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".geoparquet"})
 """Endings of the files of polygons that are taken from a folder."""

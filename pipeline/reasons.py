@@ -12,21 +12,26 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from models.card import Card
-from pipeline import files
-from pipeline.dataflow import machine_reasons
-from pipeline.disk_errors import nearest_existing
-from pipeline.options import SegmentOptions
-from pipeline.polygon_plan import sight_reasons, simplify_reasons, thing_reasons, unknown_class_reasons
-from pipeline.remote_reasons import unfit, writing_reasons
-from pipeline.sheets import SHEETS_AT_ONCE
-from pipeline.units import format_bytes, format_gsd
-from tiles.cog import BLOCK
-from tiles.georef import Georef
-from tiles.inspect import RasterInfo, is_local
+from terraseam.models.card import Card
+from terraseam.pipeline import files
+from terraseam.pipeline.dataflow import machine_reasons
+from terraseam.pipeline.disk_errors import nearest_existing
+from terraseam.pipeline.options import SegmentOptions
+from terraseam.pipeline.polygon_plan import (
+    sight_reasons,
+    simplify_reasons,
+    thing_reasons,
+    unknown_class_reasons,
+)
+from terraseam.pipeline.remote_reasons import unfit, writing_reasons
+from terraseam.pipeline.sheets import SHEETS_AT_ONCE
+from terraseam.pipeline.units import format_bytes, format_gsd
+from terraseam.tiles.cog import BLOCK
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.inspect import RasterInfo, is_local
 
 if TYPE_CHECKING:
-    from pipeline.plan import Plan
+    from terraseam.pipeline.plan import Plan
 
 BYTE_RANGE = 255
 

@@ -12,8 +12,8 @@ from itertools import pairwise
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from pipeline.remote_errors import scheme_of
-from tiles.inspect import is_local
+from terraseam.pipeline.remote_errors import scheme_of
+from terraseam.tiles.inspect import is_local
 
 EXTRAS = {"gs": ("gcp", "google.cloud.storage"), "s3": ("aws", "boto3")}
 """The extra that a scheme needs, and the package that shows that it is installed."""

@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, TypeVar, cast
 
-from pipeline.files import Listed
-from pipeline.object_stores import HASTY, matching, object_store
-from pipeline.remote_errors import RemoteFileError, is_absent, may_pass, sentence
-from pipeline.retries import GaveUpError, persistently
+from terraseam.pipeline.files import Listed
+from terraseam.pipeline.object_stores import HASTY, matching, object_store
+from terraseam.pipeline.remote_errors import RemoteFileError, is_absent, may_pass, sentence
+from terraseam.pipeline.retries import GaveUpError, persistently
 
 T = TypeVar("T")
 

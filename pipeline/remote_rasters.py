@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, Protocol, TypeVar
 
-from pipeline import files
-from pipeline.left_out import LeftOut
-from pipeline.object_stores import object_store
-from pipeline.remote import EXTRAS, at_once, missing_extra
-from pipeline.remote_errors import (
+from terraseam.pipeline import files
+from terraseam.pipeline.left_out import LeftOut
+from terraseam.pipeline.object_stores import object_store
+from terraseam.pipeline.remote import EXTRAS, at_once, missing_extra
+from terraseam.pipeline.remote_errors import (
     RemoteFileError,
     bucket_of,
     is_web,
@@ -22,10 +22,10 @@ from pipeline.remote_errors import (
     scheme_of,
     status_of,
 )
-from pipeline.units import count
-from pipeline.web import absence
-from tiles.beside import HIDDEN, Answer, Beside, BesideError, beside
-from tiles.inspect import SUFFIXES, RasterError
+from terraseam.pipeline.units import count
+from terraseam.pipeline.web import absence
+from terraseam.tiles.beside import HIDDEN, Answer, Beside, BesideError, beside
+from terraseam.tiles.inspect import SUFFIXES, RasterError
 
 Info_co = TypeVar("Info_co", covariant=True)
 """What is known of a raster, of whatever kind."""
@@ -52,7 +52,7 @@ def expand_remote(argument: str) -> list[str]:
     problem = missing_extra(argument)
     if problem:
         raise RasterError(problem)
-    from pipeline.remote_files import hastily
+    from terraseam.pipeline.remote_files import hastily
 
     try:
         with hastily():
@@ -81,7 +81,7 @@ def what_is_there(path: str) -> Beside | None:
     stem, suffix = os.path.splitext(path)  # noqa: PTH122 - an address is no path
     if scheme_of(path) not in EXTRAS or suffix.lower() not in (".tif", ".tiff") or glob.has_magic(path):
         return None
-    from pipeline.remote_files import hastily
+    from terraseam.pipeline.remote_files import hastily
 
     try:
         with hastily():
@@ -109,7 +109,7 @@ def _check_that_it_may_be_public(error: RemoteFileError) -> None:
 
 def _start(path: str) -> Answer:
     """Whether an object is there, by its checksum and size."""
-    from pipeline.remote_files import hastily, version
+    from terraseam.pipeline.remote_files import hastily, version
 
     try:
         with hastily():

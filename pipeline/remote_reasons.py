@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 
-from pipeline import files
-from pipeline.remote import EXTRAS, filesystems, missing_extra
-from pipeline.remote_errors import RemoteFileError, bucket_of, is_web, scheme_of
-from tiles.inspect import is_local
+from terraseam.pipeline import files
+from terraseam.pipeline.remote import EXTRAS, filesystems, missing_extra
+from terraseam.pipeline.remote_errors import RemoteFileError, bucket_of, is_web, scheme_of
+from terraseam.tiles.inspect import is_local
 
 
 def unfit(what: str, folder: str) -> str | None:
@@ -30,7 +30,7 @@ def writing_reasons(output: str, work: str | None) -> list[str]:
 
 
 def _refusal(what: str, folder: str) -> str | None:
-    from pipeline.remote_files import hastily
+    from terraseam.pipeline.remote_files import hastily
 
     probe = files.join(folder, f".writable-{uuid.uuid4().hex}")
     try:

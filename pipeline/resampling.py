@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from models.card import Card
-from pipeline.units import count, format_gsd
-from tiles.inspect import RasterInfo
-from tiles.regrid import Regrid
+from terraseam.models.card import Card
+from terraseam.pipeline.units import count, format_gsd
+from terraseam.tiles.inspect import RasterInfo
+from terraseam.tiles.regrid import Regrid
 
 NEARLY = 1.01
 """Factor between two GSDs that are taken for the same: resampling would only blur."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
 from typing import Generic, TypeVar
 
-from tiles.apron import Rim, Way, rim_of, with_apron
-from tiles.codes import CodedLabels
+from terraseam.tiles.apron import Rim, Way, rim_of, with_apron
+from terraseam.tiles.codes import CodedLabels
 
 KEPT = 64
 """Rims that a worker keeps: with sheets of 2048 px, 8 kB for each pixel of their depth where labels are of uint8."""
@@ -27,7 +27,7 @@ class Rims(Generic[K]):
         self._rim = lru_cache(KEPT)(self._read_rim)
 
     def with_apron(self, labels: CodedLabels, around: Mapping[Way, K], depth: int) -> CodedLabels:
-        """Labels of a sheet and of `depth` pixels around it; see `tiles.apron.with_apron`."""
+        """Labels of a sheet and of `depth` pixels around it; see `terraseam.tiles.apron.with_apron`."""
         return with_apron(labels, {way: self._rim(name, depth) for way, name in around.items()}, depth)
 
     def _read_rim(self, name: K, depth: int) -> Rim:

@@ -18,24 +18,24 @@ from typing import Any, Protocol
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline import files
-from pipeline.dataflow import segment_arguments
-from pipeline.disk_errors import size_of
-from pipeline.exits import AGAIN, FAILED, INTERRUPTED, say_to_user
-from pipeline.graph import build
-from pipeline.interrupts import was_interrupted
-from pipeline.layout import RunFolder, beating, manifest_path, remove_left_behind
-from pipeline.lock import release_all
-from pipeline.options import is_direct, runner_name
-from pipeline.plan import Plan
-from pipeline.progress import progress
-from pipeline.remote_errors import RemoteFileError
-from pipeline.runner import beam_pipeline, is_local_run, worker_processes
-from pipeline.runner_reasons import is_dataflow
-from pipeline.signatures import without_secrets
-from pipeline.units import format_bytes
-from pipeline.watchdog import Watchdog, WorkerFiles
-from tiles.inspect import is_local
+from terraseam.pipeline import files
+from terraseam.pipeline.dataflow import segment_arguments
+from terraseam.pipeline.disk_errors import size_of
+from terraseam.pipeline.exits import AGAIN, FAILED, INTERRUPTED, say_to_user
+from terraseam.pipeline.graph import build
+from terraseam.pipeline.interrupts import was_interrupted
+from terraseam.pipeline.layout import RunFolder, beating, manifest_path, remove_left_behind
+from terraseam.pipeline.lock import release_all
+from terraseam.pipeline.options import is_direct, runner_name
+from terraseam.pipeline.plan import Plan
+from terraseam.pipeline.progress import progress
+from terraseam.pipeline.remote_errors import RemoteFileError
+from terraseam.pipeline.runner import beam_pipeline, is_local_run, worker_processes
+from terraseam.pipeline.runner_reasons import is_dataflow
+from terraseam.pipeline.signatures import without_secrets
+from terraseam.pipeline.units import format_bytes
+from terraseam.pipeline.watchdog import Watchdog, WorkerFiles
+from terraseam.tiles.inspect import is_local
 
 CONTINUE = f"what was inferred is kept: {AGAIN}"
 

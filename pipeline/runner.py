@@ -14,8 +14,8 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.transforms import environments
 
-from pipeline.options import is_direct
-from pipeline.watchdog import PACE
+from terraseam.pipeline.options import is_direct
+from terraseam.pipeline.watchdog import PACE
 
 
 def beam_pipeline(
@@ -82,7 +82,7 @@ def worker_command(log: Path, heartbeats: Path | None) -> str:
 
     Its heartbeat is there before it, so that one that is stopped at once is missed, too.
     """
-    program = f"exec {shlex.quote(sys.executable)} -m pipeline.sdk_worker_main"
+    program = f"exec {shlex.quote(sys.executable)} -m terraseam.pipeline.sdk_worker_main"
     errors = f"2>>{shlex.quote(str(log))}"
     if heartbeats is None:
         return f"trap '' INT HUP; {program} {errors}"

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from models.card import SHIPPED, CardError, find_bundle
-from pipeline.beam_options import given
-from pipeline.credentials import credentials_reason
-from pipeline.errors import did_you_mean
-from pipeline.machines import ACCELERATORS, NO_ACCELERATOR
-from pipeline.options import SegmentOptions, is_direct, runner_name
-from tiles.inspect import is_local
+import terraseam
+from terraseam.models.card import SHIPPED, CardError, find_bundle
+from terraseam.pipeline.beam_options import given
+from terraseam.pipeline.credentials import credentials_reason
+from terraseam.pipeline.errors import did_you_mean
+from terraseam.pipeline.machines import ACCELERATORS, NO_ACCELERATOR
+from terraseam.pipeline.options import SegmentOptions, is_direct, runner_name
+from terraseam.tiles.inspect import is_local
 
-SETUP_FILE = Path(__file__).parent.parent / "setup.py"
+SETUP_FILE = Path(terraseam.__file__).parents[1] / "setup.py"
 """What workers install Terraseam from; it is there where Terraseam is used from its source."""
 
 IMAGE = ("--sdk_container_image", "--worker_harness_container_image")

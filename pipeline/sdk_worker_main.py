@@ -1,6 +1,6 @@
 """A worker process of the local runner: Beam's harness, with a heartbeat that the driver looks at.
 
-``python -m pipeline.sdk_worker_main [FOLDER PERIOD]``; without arguments nobody looks.
+``python -m terraseam.pipeline.sdk_worker_main [FOLDER PERIOD]``; without arguments nobody looks.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.heartbeat import heartbeat
+from terraseam.pipeline.heartbeat import heartbeat
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -20,21 +20,21 @@ import pyogrio  # noqa: F401
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindows
 
-from models.engines.profile import Profile, execution_profile
-from pipeline import files
-from pipeline.activity import ACTIVITY
-from pipeline.ahead import Ahead, OneEach
-from pipeline.inference import ReadSheet, SheetInference
-from pipeline.keys import plan_recipe, sheet_key
-from pipeline.known_sheets import KnownSheets
-from pipeline.layout import RunFolder, prediction_store
-from pipeline.plan import Plan
-from pipeline.remote import prepare
-from pipeline.retries import GaveUpError, persistently
-from pipeline.sheets import SHEETS_AT_ONCE, STAGES, Clock, Sheet, SheetRecord
-from pipeline.signatures import without_secrets
-from pipeline.store import entry_key, nothing_measured
-from pipeline.troubles import (
+from terraseam.models.engines.profile import Profile, execution_profile
+from terraseam.pipeline import files
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.ahead import Ahead, OneEach
+from terraseam.pipeline.inference import ReadSheet, SheetInference
+from terraseam.pipeline.keys import plan_recipe, sheet_key
+from terraseam.pipeline.known_sheets import KnownSheets
+from terraseam.pipeline.layout import RunFolder, prediction_store
+from terraseam.pipeline.plan import Plan
+from terraseam.pipeline.remote import prepare
+from terraseam.pipeline.retries import GaveUpError, persistently
+from terraseam.pipeline.sheets import SHEETS_AT_ONCE, STAGES, Clock, Sheet, SheetRecord
+from terraseam.pipeline.signatures import without_secrets
+from terraseam.pipeline.store import entry_key, nothing_measured
+from terraseam.pipeline.troubles import (
     OutdatedError,
     RasterChangedError,
     StoppedError,
@@ -43,11 +43,11 @@ from pipeline.troubles import (
     is_worth_another_call,
     one_line,
 )
-from pipeline.watched_files import RasterState, changed_words, state_after_sheet
-from tiles.checksums.dataset import verify_blocks
-from tiles.source import Chip, RasterReadError, RasterSource
-from tiles.sources import allow_sources
-from tiles.stitch import stitch_ring
+from terraseam.pipeline.watched_files import RasterState, changed_words, state_after_sheet
+from terraseam.tiles.checksums.dataset import verify_blocks
+from terraseam.tiles.source import Chip, RasterReadError, RasterSource
+from terraseam.tiles.sources import allow_sources
+from terraseam.tiles.stitch import stitch_ring
 
 
 @dataclass(frozen=True)

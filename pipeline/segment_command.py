@@ -6,15 +6,15 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.describe import describe_results
-from pipeline.done import is_to_do, obstacles_left, seen_now
-from pipeline.errors import PlanError
-from pipeline.exits import IMPOSSIBLE, end_run, fail, note_to_user, one_at_a_time, tell_run
-from pipeline.left_out import left_out_notes
-from pipeline.lock import lock_in
-from pipeline.manifest import end_segment, idle_record
-from pipeline.options import SegmentOptions
-from pipeline.plan import Plan, make_plan
+from terraseam.pipeline.describe import describe_results
+from terraseam.pipeline.done import is_to_do, obstacles_left, seen_now
+from terraseam.pipeline.errors import PlanError
+from terraseam.pipeline.exits import IMPOSSIBLE, end_run, fail, note_to_user, one_at_a_time, tell_run
+from terraseam.pipeline.left_out import left_out_notes
+from terraseam.pipeline.lock import lock_in
+from terraseam.pipeline.manifest import end_segment, idle_record
+from terraseam.pipeline.options import SegmentOptions
+from terraseam.pipeline.plan import Plan, make_plan
 
 
 def segment(options: SegmentOptions) -> int:
@@ -42,7 +42,7 @@ def _run(plan: Plan) -> int:
         return end_run(end_segment(plan, None, [], started=time.time()), describe_results)
 
     def run() -> Mapping[str, Any] | None:
-        from pipeline.run import run_plan
+        from terraseam.pipeline.run import run_plan
 
         return run_plan(plan)
 

@@ -1,4 +1,4 @@
-"""Small regions are dissolved before polygons are made: sheets -> seams -> sheets; see `tiles.sieve`."""
+"""Small regions are dissolved before polygons are made: sheets -> seams -> sheets; see `terraseam.tiles.sieve`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
-from pipeline import files
-from pipeline.layout import RunFolder
-from pipeline.polygon_plan import PolygonPlan
-from pipeline.rims import Rims
-from pipeline.tally import Tally
-from pipeline.vectorize import LabelSheet, LabelSource
-from tiles.apron import WAYS
-from tiles.codes import CodedLabels
-from tiles.handed_on import pack_labels, pack_sieve, unpack_labels, unpack_sieve
-from tiles.pixel_sizes import pixel_sizes
-from tiles.sieve import PixelSizes, SieveSummary, apply_sieve, sieve_seams, sieve_sheet
+from terraseam.pipeline import files
+from terraseam.pipeline.layout import RunFolder
+from terraseam.pipeline.polygon_plan import PolygonPlan
+from terraseam.pipeline.rims import Rims
+from terraseam.pipeline.tally import Tally
+from terraseam.pipeline.vectorize import LabelSheet, LabelSource
+from terraseam.tiles.apron import WAYS
+from terraseam.tiles.codes import CodedLabels
+from terraseam.tiles.handed_on import pack_labels, pack_sieve, unpack_labels, unpack_sieve
+from terraseam.tiles.pixel_sizes import pixel_sizes
+from terraseam.tiles.sieve import PixelSizes, SieveSummary, apply_sieve, sieve_seams, sieve_sheet
 
 if TYPE_CHECKING:
-    from pipeline.sheets import SheetRecord
+    from terraseam.pipeline.sheets import SheetRecord
 
 
 @dataclass(frozen=True)

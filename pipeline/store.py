@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 import zstandard
 
-from pipeline import files
-from tiles.instances import SheetInstances
-from tiles.stitch import NODATA, LabelMap
+from terraseam.pipeline import files
+from terraseam.tiles.instances import SheetInstances
+from terraseam.tiles.stitch import NODATA, LabelMap
 
 FORMAT = 2
 """The format of new entries; those of format 1 do not say which key they are of, and stay valid."""

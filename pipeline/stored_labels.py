@@ -10,12 +10,12 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from pipeline.rims import Rims
-from pipeline.sheets import SheetRecord
-from pipeline.store import PredictionStore
-from tiles.apron import WAYS, Way
-from tiles.codes import CodedLabels
-from tiles.stitch import LabelMap
+from terraseam.pipeline.rims import Rims
+from terraseam.pipeline.sheets import SheetRecord
+from terraseam.pipeline.store import PredictionStore
+from terraseam.tiles.apron import WAYS, Way
+from terraseam.tiles.codes import CodedLabels
+from terraseam.tiles.stitch import LabelMap
 
 
 @dataclass(frozen=True)

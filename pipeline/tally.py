@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiles.codes import NOTHING, CodedLabels
+from terraseam.tiles.codes import NOTHING, CodedLabels
 
 MOST_LISTED = 1000
 """Labels that are listed one by one; where a raster has more, only their sum is kept."""

@@ -14,11 +14,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.argument_patterns import PATTERNS
-from pipeline.arguments import parsers
-from pipeline.cli import main
-from pipeline.exits import IMPOSSIBLE, fail, show
-from pipeline.job_schema import job_actions, repeats
+from terraseam.pipeline.argument_patterns import PATTERNS
+from terraseam.pipeline.arguments import parsers
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.exits import IMPOSSIBLE, fail, show
+from terraseam.pipeline.job_schema import job_actions, repeats
 
 OF_ONE_MACHINE = frozenset({"workers"})
 """Options of runs on the machine of the user."""

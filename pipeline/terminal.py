@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.texts import printable
+from terraseam.pipeline.texts import printable
 
 PERIOD = 1.0
 """Seconds between two of them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from models.texts import STEERING
+from terraseam.models.texts import STEERING
 
 _IN_WORDS = re.compile(f"(?!\n)[{STEERING}]")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from models.card import CardError
-from models.engines.profile import EngineError
-from tiles.source import RasterReadError
+from terraseam.models.card import CardError
+from terraseam.models.engines.profile import EngineError
+from terraseam.tiles.source import RasterReadError
 
 
 class RasterChangedError(RuntimeError):

@@ -11,25 +11,25 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
-from pipeline import files
-from pipeline.feature_files import FeatureRecord
-from pipeline.layout import RunFolder
-from pipeline.made import Made, MadeBefore, make_regions
-from pipeline.polygon_plan import PolygonPlan
-from pipeline.tally import Tally
-from tiles.cells import cut_into_cells
-from tiles.codes import CodedLabels
-from tiles.corners import Corners, find_corners
-from tiles.fragments import Fragments
-from tiles.neighbours import Neighbourhood, border_pixels
-from tiles.regions import Regions
-from tiles.seams import SeamSummary
-from tiles.simplify import CornerTables, simplify
-from tiles.tolerance import Tolerance
-from tiles.trace import SheetRegions, decoded, number_regions, trace_closed, trace_open
+from terraseam.pipeline import files
+from terraseam.pipeline.feature_files import FeatureRecord
+from terraseam.pipeline.layout import RunFolder
+from terraseam.pipeline.made import Made, MadeBefore, make_regions
+from terraseam.pipeline.polygon_plan import PolygonPlan
+from terraseam.pipeline.tally import Tally
+from terraseam.tiles.cells import cut_into_cells
+from terraseam.tiles.codes import CodedLabels
+from terraseam.tiles.corners import Corners, find_corners
+from terraseam.tiles.fragments import Fragments
+from terraseam.tiles.neighbours import Neighbourhood, border_pixels
+from terraseam.tiles.regions import Regions
+from terraseam.tiles.seams import SeamSummary
+from terraseam.tiles.simplify import CornerTables, simplify
+from terraseam.tiles.tolerance import Tolerance
+from terraseam.tiles.trace import SheetRegions, decoded, number_regions, trace_closed, trace_open
 
 if TYPE_CHECKING:
-    from pipeline.sheets import SheetRecord
+    from terraseam.pipeline.sheets import SheetRecord
 
 OPEN = "open"
 """Tag of the output with the seams of sheets that have open regions."""

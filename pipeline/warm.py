@@ -1,4 +1,4 @@
-"""Compile ahead: ``python -m pipeline.warm`` fills numba's cache with what the main job compiles.
+"""Compile ahead: ``python -m terraseam.pipeline.warm`` fills numba's cache with what the main job compiles.
 
 An image whose workers must not compile sets ``NUMBA_CACHE_DIR`` to a folder that stays in it, and
 ``NUMBA_CPU_NAME=generic``: what is compiled for one processor is not used on another. Small rasters are run
@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.cli import main
-from pipeline.exits import DONE, show
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.exits import DONE, show
 
 SIDES = (530, 700)
 """Height and width of the rasters, in pixels: two of the smallest sheets each way."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.fingerprint import look_at
-from pipeline.keys import recipe_digest, sheet_key
-from pipeline.known_sheets import KnownSheets
-from pipeline.plan import Plan
-from pipeline.sheets import SheetRecord
-from pipeline.troubles import RasterChangedError
-from pipeline.vectorize import VectorRecord
-from pipeline.watched_files import MOST_PER_SHEET, changed_words, watched
-from tiles.checksums.dataset import verify_blocks
-from tiles.source import RasterReadError, RasterSource
-from tiles.sources import allow_sources
-from tiles.stitch import stitch_ring
+from terraseam.pipeline.fingerprint import look_at
+from terraseam.pipeline.keys import recipe_digest, sheet_key
+from terraseam.pipeline.known_sheets import KnownSheets
+from terraseam.pipeline.plan import Plan
+from terraseam.pipeline.sheets import SheetRecord
+from terraseam.pipeline.troubles import RasterChangedError
+from terraseam.pipeline.vectorize import VectorRecord
+from terraseam.pipeline.watched_files import MOST_PER_SHEET, changed_words, watched
+from terraseam.tiles.checksums.dataset import verify_blocks
+from terraseam.tiles.source import RasterReadError, RasterSource
+from terraseam.tiles.sources import allow_sources
+from terraseam.tiles.stitch import stitch_ring
 
 
 class RasterWatch:

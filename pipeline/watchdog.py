@@ -23,12 +23,12 @@ from typing import Any
 
 import psutil
 
-from pipeline import terminal
-from pipeline.activity import ACTIVITY
-from pipeline.exits import FAILED, fail, say_to_user
-from pipeline.heartbeat import Beat
-from pipeline.interrupts import was_interrupted
-from pipeline.units import format_time
+from terraseam.pipeline import terminal
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.exits import FAILED, fail, say_to_user
+from terraseam.pipeline.heartbeat import Beat
+from terraseam.pipeline.interrupts import was_interrupted
+from terraseam.pipeline.units import format_time
 
 LONGER = 20
 """How many times as long as the longest operation before nothing may be finished, without a word of it."""

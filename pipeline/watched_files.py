@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.fingerprint import FilesSeen, fingerprint, local_files, look_at
-from pipeline.raster_plan import RasterPlan
-from pipeline.signatures import unsigned
-from pipeline.troubles import RasterChangedError
+from terraseam.pipeline.fingerprint import FilesSeen, fingerprint, local_files, look_at
+from terraseam.pipeline.raster_plan import RasterPlan
+from terraseam.pipeline.signatures import unsigned
+from terraseam.pipeline.troubles import RasterChangedError
 
 MOST_PER_SHEET = 100
 """Files of a raster that are looked at after each sheet; of more, once all sheets have been read."""
@@ -46,7 +46,7 @@ class WatchedFiles:
     Attributes:
         path: What GDAL opens.
         files: All files that GDAL reads for it.
-        fingerprint: See `pipeline.fingerprint.fingerprint`; None where it is not known.
+        fingerprint: See `terraseam.pipeline.fingerprint.fingerprint`; None where it is not known.
         seen: What the local ones were like; None where none is local.
     """
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any, BinaryIO, TypeVar
 
-from pipeline.remote_errors import host_of
-from pipeline.retries import WAITS_S, GaveUpError, persistently
-from tiles import web
-from tiles.web import FAILURES, RedirectError, may_pass
+from terraseam.pipeline.remote_errors import host_of
+from terraseam.pipeline.retries import WAITS_S, GaveUpError, persistently
+from terraseam.tiles import web
+from terraseam.tiles.web import FAILURES, RedirectError, may_pass
 
 GONE = (404, 410)
 """What servers answer where there is no such file."""

@@ -7,10 +7,10 @@ import pyproj
 import shapely
 from truth_cases import as_file, in_crs, write_geoparquet, write_vector
 
-from pipeline.cli import main
-from tiles.aoi import area_on
-from tiles.inspect import inspect_raster
-from tiles.window import Window
+from terraseam.pipeline.cli import main
+from terraseam.tiles.aoi import area_on
+from terraseam.tiles.inspect import inspect_raster
+from terraseam.tiles.window import Window
 
 STAR = shapely.Polygon([(90, 30), (760, 330), (900, 1080), (470, 640), (250, 1090), (300, 500)])
 """In pixels: of the sheets of 512 px it leaves out the last two columns, and crosses all the lines between others."""

@@ -15,8 +15,8 @@ import pyogrio
 import rasterio
 import shapely
 
-from models.card import SHIPPED
-from pipeline.lock import Lock, lock_in
+from terraseam.models.card import SHIPPED
+from terraseam.pipeline.lock import Lock, lock_in
 
 NORTH_UP = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_600_000)
 

@@ -117,7 +117,7 @@ class Box:
         for name, url in staged.items():
             (self.folder / name).write_bytes(fetch(url))
         root = Path(__file__).parent.parent
-        outside = [path for path in sys.path if path and (Path(path) / "pipeline").is_dir()]
+        outside = [path for path in sys.path if path and (Path(path) / "terraseam").is_dir()]
         (self.folder / "sitecustomize.py").write_text(PATHS.format(outside=[*outside, str(root)]))
         if PACKAGE in staged:
             pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]

@@ -114,8 +114,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if "keras" not in sys.modules or "tensorflow" not in sys.modules:
         return
     if nextitem is None or nextitem.path != item.path:
-        if "models.engines.engine" in sys.modules:
-            sys.modules["models.engines.engine"]._engines.clear()
+        if "terraseam.models.engines.engine" in sys.modules:
+            sys.modules["terraseam.models.engines.engine"]._engines.clear()
         sys.modules["keras"].backend.clear_session()
     if Memory.held_mb() > Memory.swept_mb + Memory.grown_mb:
         Memory.sweep()

@@ -8,9 +8,9 @@ from typing import Any
 
 from places import ROOT
 
-from pipeline.arguments import parse
-from pipeline.options import SegmentOptions
-from pipeline.template import launch
+from terraseam.pipeline.arguments import parse
+from terraseam.pipeline.options import SegmentOptions
+from terraseam.pipeline.template import launch
 
 DEPLOY = ROOT / "deploy"
 IMAGE = "europe-west1-docker.pkg.dev/project/images/terraseam:0.1.0"

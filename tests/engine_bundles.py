@@ -10,8 +10,8 @@ from keras import layers
 from nets import card_fields
 from onnx import TensorProto, helper, numpy_helper
 
-from models.card import Card, network_sha256
-from models.card_values import NetworkFile, Reach
+from terraseam.models.card import Card, network_sha256
+from terraseam.models.card_values import NetworkFile, Reach
 
 
 def write_card(folder: Path, network: NetworkFile, classes: int, stride: int, **changes: object) -> Path:

@@ -12,7 +12,7 @@ import rasterio
 import shapely
 from rasterio import features
 
-from tiles.georef import Georef
+from terraseam.tiles.georef import Georef
 
 HEIGHT, WIDTH = 211, 307
 CLASSES = ("background", "roof", "road")

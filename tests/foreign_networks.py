@@ -10,8 +10,8 @@ import onnx
 from keras import layers
 from onnx import helper, numpy_helper
 
-from models.card import ClassInfo, Scaling
-from models.importing.importer import ImportRequest
+from terraseam.models.card import ClassInfo, Scaling
+from terraseam.models.importing.importer import ImportRequest
 
 NAMES = ("land", "water", "lake", "ice", "sand", "rock")
 BANDS = ("red", "green", "blue", "nir")

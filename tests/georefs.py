@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tiles.georef import Georef
+from terraseam.tiles.georef import Georef
 
 HALF_WORLD = 20037508.342789244
 COS, SIN = math.cos(math.radians(30)), math.sin(math.radians(30))

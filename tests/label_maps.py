@@ -4,11 +4,11 @@ import numpy as np
 import rasterio.features
 import shapely
 
-from tiles.cells import cut_into_cells
-from tiles.close import close_regions
-from tiles.regions import Regions
-from tiles.seams import unite
-from tiles.trace import frame, simplify_sheet, trace_sheet
+from terraseam.tiles.cells import cut_into_cells
+from terraseam.tiles.close import close_regions
+from terraseam.tiles.regions import Regions
+from terraseam.tiles.seams import unite
+from terraseam.tiles.trace import frame, simplify_sheet, trace_sheet
 
 NODATA = 255
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from models import zoo
-from models.bundle import save_bundle
-from models.card import ClassInfo, Scaling
-from models.engines.openvino import shared_core
+from terraseam.models import zoo
+from terraseam.models.bundle import save_bundle
+from terraseam.models.card import ClassInfo, Scaling
+from terraseam.models.engines.openvino import shared_core
 
 COLOURS = ("#c8b45a", "#1e5ac8", "#00ffff", "#ff0000")
 

@@ -8,14 +8,14 @@ import keras
 import numpy as np
 from keras import layers
 
-from models.bundle import save_bundle
-from models.card import ClassInfo, Scaling
-from models.detection.mask_rcnn import detector
-from models.detection.paste import chip_instances
-from models.detection.settings import Anchors, Choice, Detector, Training
-from models.detection.training import training_network
-from models.detection.truth import pad_truth
-from models.instances import ChipInstance
+from terraseam.models.bundle import save_bundle
+from terraseam.models.card import ClassInfo, Scaling
+from terraseam.models.detection.mask_rcnn import detector
+from terraseam.models.detection.paste import chip_instances
+from terraseam.models.detection.settings import Anchors, Choice, Detector, Training
+from terraseam.models.detection.training import training_network
+from terraseam.models.detection.truth import pad_truth
+from terraseam.models.instances import ChipInstance
 
 CLASSES = (
     ClassInfo("land", "#c8b45a", True),

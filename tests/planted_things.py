@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.instances import ChipInstance
-from tiles.components import find_components
-from tiles.instances import SheetInstances, tile_instances
-from tiles.links import link_sheet
-from tiles.mirror import mirror_index
-from tiles.things import gather_views, settle
+from terraseam.models.instances import ChipInstance
+from terraseam.tiles.components import find_components
+from terraseam.tiles.instances import SheetInstances, tile_instances
+from terraseam.tiles.links import link_sheet
+from terraseam.tiles.mirror import mirror_index
+from terraseam.tiles.things import gather_views, settle
 
 
 def disk(height, width, row, col, radius):

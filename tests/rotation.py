@@ -9,7 +9,7 @@ from pathlib import Path
 
 COMMITS = 20
 """How many of the last commits count as recent."""
-PACKAGES = ("models", "pipeline", "tiles")
+PACKAGE = "terraseam"
 
 
 def rotated(slow: Iterable[str], recent: Collection[str], count: int) -> list[str]:
@@ -59,8 +59,9 @@ def _direct_imports(root: Path, file: str) -> set[str]:
 
 
 def _candidates(name: str) -> list[str]:
-    path = name.replace(".", "/")
-    if name.split(".", maxsplit=1)[0] in PACKAGES:
+    first, _, rest = name.partition(".")
+    path = (rest if first == PACKAGE else name).replace(".", "/")
+    if first == PACKAGE:
         return [f"{path}.py", f"{path}/__init__.py"]
     return [f"tests/{path}.py", f"benchmarks/{path}.py"]
 

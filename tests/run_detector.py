@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from planted import TRAINING, batch_of_scenes
 
-from models.bundle import load_model
-from models.detection.training import training_network
+from terraseam.models.bundle import load_model
+from terraseam.models.detection.training import training_network
 
 
 def main() -> None:

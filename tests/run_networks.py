@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from nets import tiny_options
 
-from models import zoo
+from terraseam.models import zoo
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import rasterio
 
-import pipeline.graph
-from pipeline.cli import main
+import terraseam.pipeline.graph
+from terraseam.pipeline.cli import main
 
 RESULTS = ("labels.tif", "polygons.geojson")
 
@@ -39,7 +39,7 @@ def command(raster, bundle, output, *options):
     return [
         sys.executable,
         "-m",
-        "pipeline",
+        "terraseam",
         "segment",
         *said(raster, bundle, output, "--sheet", "512", *options),
     ]
@@ -66,14 +66,14 @@ def assert_ways_change_no_byte(raster, bundle, folder, monkeypatch, *options):
     """Run in small sheets, in large ones, and in others whose order is another and whose bundles are replayed."""
     assert segment(raster, bundle, folder / "small", *options, "--sheet", "512") == 0
     assert segment(raster, bundle, folder / "large", *options, "--sheet", "2048") == 0
-    in_order = pipeline.graph.raster_sheets
+    in_order = terraseam.pipeline.graph.raster_sheets
 
     def shuffled(number, plan):
         sheets = list(in_order(number, plan))
         return random.Random(7).sample(sheets, len(sheets))
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline.graph, "raster_sheets", shuffled)
+        patched.setattr(terraseam.pipeline.graph, "raster_sheets", shuffled)
         more = ("--sheet", "1024", "--direct_runner_bundle_repeat=1")
         assert segment(raster, bundle, folder / "shuffled", *options, *more) == 0
     expected = results(folder / "small")

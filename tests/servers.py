@@ -62,7 +62,7 @@ class Bucket:
 
     def put_folder(self, folder: Path, name: str) -> str:
         """Write the files of a folder; returns the address of the copy."""
-        from pipeline import files
+        from terraseam.pipeline import files
 
         for path in sorted(folder.rglob("*")):
             if path.is_file():
@@ -72,7 +72,7 @@ class Bucket:
 
     def objects(self, name: str) -> dict[str, bytes]:
         """The objects below a name, by what follows it."""
-        from pipeline import files
+        from terraseam.pipeline import files
 
         start = f"{self.root}/{name}"
         return {

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from pipeline.ahead import Ahead, OneEach
+from terraseam.pipeline.ahead import Ahead, OneEach
 
 
 def all_of(ahead, things):

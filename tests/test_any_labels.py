@@ -22,15 +22,15 @@ from test_sieve import even
 from tiers import some
 from vectorize_cases import collection, patches, vectorize, write_labels
 
-from pipeline.tally import MOST_LISTED, Tally
-from tiles.cells import cut_into_cells
-from tiles.close import close_regions
-from tiles.codes import NOTHING, CodedLabels
-from tiles.regions import Regions
-from tiles.seams import unite
-from tiles.sieve import apply_sieve, sieve_seams, sieve_sheet
-from tiles.tolerance import Tolerance
-from tiles.trace import simplify_sheet, trace_sheet
+from terraseam.pipeline.tally import MOST_LISTED, Tally
+from terraseam.tiles.cells import cut_into_cells
+from terraseam.tiles.close import close_regions
+from terraseam.tiles.codes import NOTHING, CodedLabels
+from terraseam.tiles.regions import Regions
+from terraseam.tiles.seams import unite
+from terraseam.tiles.sieve import apply_sieve, sieve_seams, sieve_sheet
+from terraseam.tiles.tolerance import Tolerance
+from terraseam.tiles.trace import simplify_sheet, trace_sheet
 
 TOLERANCE = Tolerance(1.3, ((1.0, 0.0), (0.0, -1.0)))
 

@@ -8,11 +8,18 @@ import rasterio.features
 import shapely
 from truth_cases import SMALL, as_file, blobs, in_crs
 
-from tiles.aoi import AreaOfInterest, area_on, clip_thing, sheets_in, sheets_that_see, tiles_that_see
-from tiles.instances import Ref
-from tiles.lattice import Halo, Lattice
-from tiles.things import Thing
-from tiles.window import Window
+from terraseam.tiles.aoi import (
+    AreaOfInterest,
+    area_on,
+    clip_thing,
+    sheets_in,
+    sheets_that_see,
+    tiles_that_see,
+)
+from terraseam.tiles.instances import Ref
+from terraseam.tiles.lattice import Halo, Lattice
+from terraseam.tiles.things import Thing
+from terraseam.tiles.window import Window
 
 
 def whole(georef):

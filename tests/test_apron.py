@@ -3,9 +3,9 @@ import pytest
 from label_maps import random_labels
 from tiers import some
 
-from tiles.apron import rim_of, with_apron
-from tiles.codes import NOTHING, CodedLabels
-from tiles.stitch import NODATA
+from terraseam.tiles.apron import rim_of, with_apron
+from terraseam.tiles.codes import NOTHING, CodedLabels
+from terraseam.tiles.stitch import NODATA
 
 
 @pytest.mark.parametrize("seed", some(range(20), 5))

@@ -61,7 +61,13 @@ def test_functions_stay_short(package):
 
 
 @pytest.mark.parametrize(
-    "module", ["pipeline.cli", "pipeline.plan", "pipeline.describe", "pipeline.arguments"]
+    "module",
+    [
+        "terraseam.pipeline.cli",
+        "terraseam.pipeline.plan",
+        "terraseam.pipeline.describe",
+        "terraseam.pipeline.arguments",
+    ],
 )
 def test_planning_imports_neither_tensorflow_nor_beam(module):
     code = f"import sys, {module}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
@@ -70,7 +76,7 @@ def test_planning_imports_neither_tensorflow_nor_beam(module):
 
 
 def test_gdals_cache_is_bounded_before_gdal_loads():
-    code = "import os, pipeline.plan, sys; print(os.environ['GDAL_CACHEMAX'], 'rasterio' in sys.modules)"
+    code = "import os, terraseam.pipeline.plan, sys; print(os.environ['GDAL_CACHEMAX'], 'rasterio' in sys.modules)"
     environment = {"PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=environment

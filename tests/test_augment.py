@@ -12,15 +12,15 @@ import pytest
 from keras import layers
 from test_exactness import assert_exact, random_scene, reach_of, tiled, whole_logits
 
-from models.card_values import NetworkFile
-from models.engines.answers import scores_of
-from models.engines.engine import Engine
-from models.engines.ensemble import Ensemble, shared_ensemble
-from models.engines.profile import EngineError, execution_profile
-from models.engines.workplace import Workplace
-from models.ensemble import combined_card
-from models.symmetry import SYMMETRIES, Symmetry
-from tiles.lattice import Halo, Lattice
+from terraseam.models.card_values import NetworkFile
+from terraseam.models.engines.answers import scores_of
+from terraseam.models.engines.engine import Engine
+from terraseam.models.engines.ensemble import Ensemble, shared_ensemble
+from terraseam.models.engines.profile import EngineError, execution_profile
+from terraseam.models.engines.workplace import Workplace
+from terraseam.models.ensemble import combined_card
+from terraseam.models.symmetry import SYMMETRIES, Symmetry
+from terraseam.tiles.lattice import Halo, Lattice
 
 
 def lopsided(seed=0, padding=((0, 4), (6, 0)), step=2):

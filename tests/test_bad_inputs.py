@@ -5,7 +5,7 @@ from __future__ import annotations
 import bad_inputs
 import pytest
 
-from pipeline.cli import main
+from terraseam.pipeline.cli import main
 
 
 @pytest.fixture(scope="module")

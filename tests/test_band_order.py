@@ -10,9 +10,9 @@ from train_cases import planned
 from train_cases import reasons as train_reasons
 from train_town import make_town
 
-from tiles.band_order import BandWords, colour_of, colours_of_bands, order_bands
-from tiles.source import RasterSource
-from tiles.window import Window
+from terraseam.tiles.band_order import BandWords, colour_of, colours_of_bands, order_bands
+from terraseam.tiles.source import RasterSource
+from terraseam.tiles.window import Window
 
 RGB = ("red", "green", "blue")
 

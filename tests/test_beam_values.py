@@ -8,7 +8,7 @@ import sys
 import pytest
 from apache_beam.options.pipeline_options import StandardOptions
 
-from pipeline.beam_values import value_reasons
+from terraseam.pipeline.beam_values import value_reasons
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_what_beam_does_not_take_is_refused(arguments, words):
 
 
 def test_beam_is_not_imported_for_it():
-    check = "import sys; from pipeline.beam_values import value_reasons as v; v(['--runner=x']); "
+    check = "import sys; from terraseam.pipeline.beam_values import value_reasons as v; v(['--runner=x']); "
     check += "print('apache_beam' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert said.stdout == "False\n"

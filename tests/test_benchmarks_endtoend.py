@@ -13,9 +13,9 @@ import pytest
 import rasterio
 from places import ROOT
 
-from tiles.lattice import Halo, Lattice
-from tiles.source import RasterSource
-from tiles.window import Window
+from terraseam.tiles.lattice import Halo, Lattice
+from terraseam.tiles.source import RasterSource
+from terraseam.tiles.window import Window
 
 sys.path.append(str(ROOT / "benchmarks"))
 
@@ -144,10 +144,10 @@ def test_a_failure_is_counted_and_raised():
 @pytest.mark.slow
 def test_all_that_has_a_clock_is_there_wherever_it_was_imported_to():
     program = (
-        "import stages, pipeline.vectorize, tiles.trace, pipeline.segment; stages.wrap(stages.Stages()); "
-        "assert pipeline.vectorize.trace_open is tiles.trace.trace_open; "
-        "assert hasattr(tiles.trace.trace_open, '__wrapped__'); "
-        "assert hasattr(pipeline.segment.SegmentSheets.process, '__wrapped__')"
+        "import stages; from terraseam.pipeline import segment, vectorize; from terraseam.tiles import trace; "
+        "stages.wrap(stages.Stages()); assert vectorize.trace_open is trace.trace_open; "
+        "assert hasattr(trace.trace_open, '__wrapped__'); "
+        "assert hasattr(segment.SegmentSheets.process, '__wrapped__')"
     )
     spawning.spent_in(
         ["-c", f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'benchmarks')]}; {program}"]

@@ -19,7 +19,7 @@ from evaluate_scenes import write_geojson
 from nets import QUICK_JAX
 from places import ROOT
 
-from tiles.georef import Georef
+from terraseam.tiles.georef import Georef
 
 sys.path.append(str(ROOT / "benchmarks"))
 

@@ -13,12 +13,12 @@ import onnx
 import pytest
 from foreign_networks import Graph, request
 
-from models.bundle import archive_of
-from models.importing.foreign import RefusedError
-from models.importing.importer import import_network
-from models.importing.keras_network import free_size, read_network
-from models.training.errors import TrainingError
-from models.training.state import Progress, load_best, save_state
+from terraseam.models.bundle import archive_of
+from terraseam.models.importing.foreign import RefusedError
+from terraseam.models.importing.importer import import_network
+from terraseam.models.importing.keras_network import free_size, read_network
+from terraseam.models.training.errors import TrainingError
+from terraseam.models.training.state import Progress, load_best, save_state
 
 layers = keras.layers
 MOST = 400_000_000

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from nets import card_fields, make_bundle, small_unet
 
-from models.bundle import load_model, round_to_half, save_bundle
-from models.card import Card, CardError, Reach
-from models.card_values import NetworkFile
-from models.graph import UnknownLayerError
+from terraseam.models.bundle import load_model, round_to_half, save_bundle
+from terraseam.models.card import Card, CardError, Reach
+from terraseam.models.card_values import NetworkFile
+from terraseam.models.graph import UnknownLayerError
 
 layers = keras.layers
 

@@ -9,12 +9,12 @@ import pytest
 from foreign_networks import Graph, request
 from nets import make_bundle, small_unet
 
-from models.call_memory import LARGE_CHIP, excess_of, fit_memory, growth_terms, round_up
-from models.card import Card
-from models.importing import measure, measured_run
-from models.importing.foreign import RefusedError
-from models.importing.importer import import_network
-from models.memory import call_memory
+from terraseam.models.call_memory import LARGE_CHIP, excess_of, fit_memory, growth_terms, round_up
+from terraseam.models.card import Card
+from terraseam.models.importing import measure, measured_run
+from terraseam.models.importing.foreign import RefusedError
+from terraseam.models.importing.importer import import_network
+from terraseam.models.memory import call_memory
 
 layers = keras.layers
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
-import models.card
-from models.card import (
+import terraseam.models.card
+from terraseam.models.card import (
     Card,
     CardError,
     ClassInfo,
@@ -293,7 +293,7 @@ def test_score_fields_are_those_that_change_scores():
     for name, value in NO_SCORES.items():
         assert json.dumps(make_card(**{name: value}).score_fields()) == before, name
     assert json.loads(before)["task"] == "semantic"
-    assert {*SCORES, *NO_SCORES, "task", "format"} == set(models.card.FIELDS)
+    assert {*SCORES, *NO_SCORES, "task", "format"} == set(terraseam.models.card.FIELDS)
 
 
 def test_background_is_a_label_or_nothing():
@@ -318,7 +318,7 @@ def test_gsd_matches_within_a_fifth(gsd, inside, outside):
 def test_bundles_are_found_by_path_and_by_name(bundle, tmp_path, monkeypatch):
     shipped = tmp_path / "shipped"
     make_card().write(shipped / "roofs")
-    monkeypatch.setattr(models.card, "SHIPPED", shipped)
+    monkeypatch.setattr(terraseam.models.card, "SHIPPED", shipped)
     monkeypatch.chdir(tmp_path)
     assert find_bundle(str(bundle)) == bundle
     assert find_bundle("coast") == Path("coast")
@@ -333,6 +333,6 @@ def test_bundles_are_found_by_path_and_by_name(bundle, tmp_path, monkeypatch):
 
 
 def test_reading_cards_imports_no_heavy_module():
-    code = "import sys, models.card; print(*{m.split('.')[0] for m in sys.modules})"
+    code = "import sys, terraseam.models.card; print(*{m.split('.')[0] for m in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"numpy", "keras", "tensorflow", "h5py"} & set(done.stdout.split())

@@ -3,8 +3,8 @@ import pytest
 import shapely
 from label_maps import assert_same_regions, by_sheets, keeping, random_labels, random_scores, whole_map
 
-from tiles.cells import cut_into_cells
-from tiles.tolerance import Tolerance
+from terraseam.tiles.cells import cut_into_cells
+from terraseam.tiles.tolerance import Tolerance
 
 
 @pytest.mark.parametrize("seed", range(0, 60, 2))

@@ -14,14 +14,14 @@ from train_cases import read, write
 from train_town import make_town, words
 from vectorize_cases import collection, patches, vectorize, write_labels
 
-import pipeline.training.run
-from pipeline import retries
-from pipeline.cli import main
-from pipeline.training.arguments import parse_train
-from pipeline.training.data import data_marks
-from pipeline.training.plan import plan_training
-from pipeline.training.watching import Teller
-from tiles.label_raster import LabelRaster
+import terraseam.pipeline.training.run
+from terraseam.pipeline import retries
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.training.arguments import parse_train
+from terraseam.pipeline.training.data import data_marks
+from terraseam.pipeline.training.plan import plan_training
+from terraseam.pipeline.training.watching import Teller
+from terraseam.tiles.label_raster import LabelRaster
 
 THEN = 1_700_000_000
 CHANGED = "or a file that is read with it was changed or replaced while it was"
@@ -124,7 +124,7 @@ def in_second_epoch(monkeypatch, what):
             if (done.epoch, done.step) == (2, 1):
                 what()
 
-    monkeypatch.setattr(pipeline.training.run, "Teller", Meanwhile)
+    monkeypatch.setattr(terraseam.pipeline.training.run, "Teller", Meanwhile)
 
 
 def brighter(path):

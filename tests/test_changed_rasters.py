@@ -15,10 +15,10 @@ from mosaics import mosaic
 from segment_cases import blocky, labels, manifest, segment
 from tiers import some
 
-from pipeline import files, retries
-from pipeline.fingerprint import look_at
-from pipeline.watched_files import MOST_PER_SHEET, WatchedFiles
-from tiles.source import RasterSource
+from terraseam.pipeline import files, retries
+from terraseam.pipeline.fingerprint import look_at
+from terraseam.pipeline.watched_files import MOST_PER_SHEET, WatchedFiles
+from terraseam.tiles.source import RasterSource
 
 SHEETS = ("--sheet", "512", "--tile", "512")
 THEN = 1_700_000_000

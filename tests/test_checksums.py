@@ -15,12 +15,12 @@ import rasterio.vrt
 import zstandard
 from damages import break_checksum, break_streams, flip, plain_pixels
 
-from tiles.checksums.dataset import verify_blocks
-from tiles.checksums.streams import deflate_fault, xz_fault, zstd_fault
-from tiles.checksums.tiff import FAULTS
-from tiles.remote import open_raster
-from tiles.source import RasterReadError, RasterSource
-from tiles.window import Window
+from terraseam.tiles.checksums.dataset import verify_blocks
+from terraseam.tiles.checksums.streams import deflate_fault, xz_fault, zstd_fault
+from terraseam.tiles.checksums.tiff import FAULTS
+from terraseam.tiles.remote import open_raster
+from terraseam.tiles.source import RasterReadError, RasterSource
+from terraseam.tiles.window import Window
 
 TILES = {"compress": "deflate", "zlevel": 1, "tiled": True, "blockxsize": 64, "blockysize": 64}
 LAYOUTS = {

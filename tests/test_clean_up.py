@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline import graph
-from pipeline.arguments import parse
-from pipeline.layout import RunFolder
-from pipeline.plan import make_plan
-from pipeline.runner import beam_pipeline
-from pipeline.vectorizing import run as vectorizing
-from pipeline.vectorizing.arguments import parse_vectorize
-from pipeline.vectorizing.plan import plan_vectorize
+from terraseam.pipeline import graph
+from terraseam.pipeline.arguments import parse
+from terraseam.pipeline.layout import RunFolder
+from terraseam.pipeline.plan import make_plan
+from terraseam.pipeline.runner import beam_pipeline
+from terraseam.pipeline.vectorizing import run as vectorizing
+from terraseam.pipeline.vectorizing.arguments import parse_vectorize
+from terraseam.pipeline.vectorizing.plan import plan_vectorize
 
 
 def segment_plan(site):

@@ -11,10 +11,10 @@ import shapely
 from georefs import GEOREFS
 from vectorize_cases import patches, vectorize, write_labels
 
-from pipeline.options import COMPRESSIONS, FORMATS
-from tiles.cog import write_label_cog
-from tiles.georef import Georef
-from tiles.window import Window
+from terraseam.pipeline.options import COMPRESSIONS, FORMATS
+from terraseam.tiles.cog import write_label_cog
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.window import Window
 
 CLASSES = {"sea": (10, 20, 200), "land": (30, 200, 40), "lake": (90, 100, 255), "ice": (250, 250, 250)}
 

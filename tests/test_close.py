@@ -10,10 +10,10 @@ from label_maps import (
     whole_map,
 )
 
-from tiles.close import close_regions
-from tiles.fragments import Fragments
-from tiles.regions import Regions
-from tiles.seams import unite
+from terraseam.tiles.close import close_regions
+from terraseam.tiles.fragments import Fragments
+from terraseam.tiles.regions import Regions
+from terraseam.tiles.seams import unite
 
 
 def spiral(size):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tiles.codes import MOST, NOTHING, PLAIN, CodedLabels, in_one_table
-from tiles.stitch import NODATA
+from terraseam.tiles.codes import MOST, NOTHING, PLAIN, CodedLabels, in_one_table
+from terraseam.tiles.stitch import NODATA
 
 RANGES = {
     "few of uint8": (np.uint8, 0, 9),

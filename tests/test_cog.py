@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from pipeline.options import COMPRESSIONS
-from tiles.cog import parse_colour, write_label_cog
-from tiles.georef import Georef
-from tiles.lattice import Halo, Lattice
+from terraseam.pipeline.options import COMPRESSIONS
+from terraseam.tiles.cog import parse_colour, write_label_cog
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.lattice import Halo, Lattice
 
 CLASSES = {"land": (200, 180, 90), "water": (30, 90, 200), "lake": (0, 255, 255)}
 

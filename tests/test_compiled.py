@@ -12,7 +12,7 @@ import pytest
 from places import ROOT
 from vectorize_cases import patches, vectorize, write_labels
 
-from tiles.truth.borders import border_weights
+from terraseam.tiles.truth.borders import border_weights
 
 OPTIONS = {
     "plain": (),
@@ -74,7 +74,7 @@ print(double(21), double.stats.cache_hits)
 def doubled(tmp_path, before="", folder="cache"):
     """What a process prints that runs a compiled function, and the files of the cache afterwards."""
     (tmp_path / "cached.py").write_text(
-        "from tiles.compiled import njit\n\n\n@njit(cache=True)\ndef double(number):\n    return 2 * number\n"
+        "from terraseam.tiles.compiled import njit\n\n\n@njit(cache=True)\ndef double(number):\n    return 2 * number\n"
     )
     counted = {name for name in os.environ if name.startswith("COVERAGE")}
     environment = {name: value for name, value in os.environ.items() if name not in counted}
@@ -102,6 +102,6 @@ def test_a_disk_that_takes_nothing_leaves_functions_without_a_cache(tmp_path):
 
 
 def test_functions_are_compiled_where_there_is_no_place_for_a_cache():
-    code = "from tiles.compiled import njit\nprint(njit(cache=True)(lambda number: 2 * number)(21))"
+    code = "from terraseam.tiles.compiled import njit\nprint(njit(cache=True)(lambda number: 2 * number)(21))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("42\n", "")

@@ -18,9 +18,9 @@ from label_maps import (
 )
 from scipy import ndimage
 
-from tiles.features import FeatureOptions, features
-from tiles.georef import Georef
-from tiles.tolerance import Tolerance
+from terraseam.tiles.features import FeatureOptions, features
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.tolerance import Tolerance
 
 OPTIONS = FeatureOptions("scene", dict(enumerate("abcdef")), in_parts=True, wkb=True)
 CORNERS = np.array(

@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from pipeline import credentials
-from pipeline.credentials import credentials_reason
+from terraseam.pipeline import credentials
+from terraseam.pipeline.credentials import credentials_reason
 
 
 @contextmanager

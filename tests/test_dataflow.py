@@ -13,14 +13,14 @@ import pytest
 import servers
 from places import ROOT
 
-import pipeline.runner_reasons
-from pipeline.beam_options import given
-from pipeline.cli import main
-from pipeline.dataflow import infer_machine, infer_memory, job_name, segment_arguments
-from pipeline.errors import PlanError
-from pipeline.machines import ACCELERATORS, DEFAULT_ACCELERATOR, PLAIN, fits
-from pipeline.options import SegmentOptions
-from pipeline.plan import make_plan
+import terraseam.pipeline.runner_reasons
+from terraseam.pipeline.beam_options import given
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.dataflow import infer_machine, infer_memory, job_name, segment_arguments
+from terraseam.pipeline.errors import PlanError
+from terraseam.pipeline.machines import ACCELERATORS, DEFAULT_ACCELERATOR, PLAIN, fits
+from terraseam.pipeline.options import SegmentOptions
+from terraseam.pipeline.plan import make_plan
 
 IMAGE = "europe-west1-docker.pkg.dev/project/images/terraseam:0.1.0"
 HERE = "--dataflow_endpoint=http://localhost:9"
@@ -263,7 +263,7 @@ def test_what_ships_with_terraseam_goes_with_it(refused):
 
 def test_bundles_may_lie_in_the_image(make_raster, bundle, monkeypatch):
     monkeypatch.setattr(
-        pipeline.runner_reasons, "is_local", lambda path: "scene" not in path and "://" not in path
+        terraseam.pipeline.runner_reasons, "is_local", lambda path: "scene" not in path and "://" not in path
     )
     image = f"--sdk_container_image={IMAGE}"
     beam = ("--runner=DataflowRunner", *NEEDED, "--no_auth", image)
@@ -309,7 +309,7 @@ def test_engines_of_the_cpu_take_no_accelerator(refused):
 
 
 def test_workers_without_a_source_to_install_from_are_told_how(refused, monkeypatch):
-    monkeypatch.setattr(pipeline.runner_reasons, "SETUP_FILE", Path("/gone/setup.py"))
+    monkeypatch.setattr(terraseam.pipeline.runner_reasons, "SETUP_FILE", Path("/gone/setup.py"))
     assert any("have nothing to install Terraseam from" in reason for reason in refused(*NEEDED))
 
 
@@ -335,7 +335,7 @@ def test_refusals_import_no_beam(make_raster, bundle, tmp_path):
         "-X",
         "importtime",
         "-m",
-        "pipeline",
+        "terraseam",
         *map(str, arguments),
         "--runner=DataflowRunner",
     ]
@@ -385,7 +385,7 @@ def test_every_accelerator_has_machines_by_memory():
 def test_label_rasters_are_vectorized_on_dataflow_by_the_same_rules(
     make_raster, tmp_path, capsys, monkeypatch
 ):
-    from pipeline.dataflow import vectorize_arguments
+    from terraseam.pipeline.dataflow import vectorize_arguments
 
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", __file__)
     labels = make_raster(bands=1, name="labels.tif")
@@ -401,8 +401,8 @@ def test_label_rasters_are_vectorized_on_dataflow_by_the_same_rules(
 def test_workers_are_processes_of_the_local_runner(make_raster, bundle, tmp_path):
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from pipeline.run import beam_arguments
-    from pipeline.runner import worker_processes
+    from terraseam.pipeline.run import beam_arguments
+    from terraseam.pipeline.runner import worker_processes
 
     def processes(workers):
         plan = make_plan(

@@ -31,7 +31,7 @@ from boxed import (
 from fake_dataflow import FakeDataflow, serving
 from places import ROOT
 
-from pipeline.cli import main
+from terraseam.pipeline.cli import main
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +76,7 @@ def rasters(tmp_path_factory):
 
 def submit(*arguments):
     """The command, as a user calls it."""
-    command = [sys.executable, "-m", "pipeline", "segment", *map(str, arguments)]
+    command = [sys.executable, "-m", "terraseam", "segment", *map(str, arguments)]
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, env=dict(os.environ)
     )
@@ -114,10 +114,10 @@ def test_the_staged_job_gives_the_bytes_of_a_local_run(job, rasters, tmp_path):
 @pytest.mark.usefixtures("job")
 def test_workers_have_only_what_was_staged(cloud):
     box = Box(cloud[2] / "box-1")
-    where = "import pipeline, models, tiles; print(pipeline.__file__, models.__file__, tiles.__file__)"
+    where = "from terraseam import models, pipeline, tiles; print(pipeline.__file__, models.__file__, tiles.__file__)"
     assert all(path.startswith(str(box.site)) for path in box.python(where).split())
     shutil.move(box.site, cloud[2] / "gone")
-    assert "No module named 'pipeline'" in box.python(where)
+    assert "No module named 'terraseam'" in box.python(where)
 
 
 def test_what_is_staged_is_the_project_as_setup_py_packs_it_and_no_main_session(job):
@@ -126,12 +126,12 @@ def test_what_is_staged_is_the_project_as_setup_py_packs_it_and_no_main_session(
     with tarfile.open(fileobj=BytesIO(fetch(files[PACKAGE]))) as packed:
         inside = {name.partition("/")[2] for name in packed.getnames()}
     modules = {
-        path.relative_to(ROOT).as_posix()
+        f"terraseam/{path.relative_to(ROOT).as_posix()}"
         for top in ("pipeline", "models", "tiles")
         for path in (ROOT / top).rglob("*.py")
     }
     assert modules <= inside
-    assert {"models/shipped/coast/card.json", "models/shipped/coast/model.keras"} <= inside
+    assert {f"terraseam/models/shipped/coast/{name}" for name in ("card.json", "model.keras")} <= inside
 
 
 def test_the_job_says_what_its_user_did_not(job):
@@ -168,7 +168,17 @@ def call(cloud, rasters, tmp_path):  # noqa: ARG001 - the bucket is there
             endpoint = f"--dataflow_endpoint=http://localhost:{port}"
             places = [f"gs://{BUCKET}/{place}", "--output", f"gs://{BUCKET}/{tmp_path.name}"]
             image = ["--temp_location", f"gs://{BUCKET}/temp", f"--sdk_container_image={IMAGE}"]
-            command = [sys.executable, "-m", "pipeline", "segment", *places, *TILES, *WORDS, *image, endpoint]
+            command = [
+                sys.executable,
+                "-m",
+                "terraseam",
+                "segment",
+                *places,
+                *TILES,
+                *WORDS,
+                *image,
+                endpoint,
+            ]
             pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
             run = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), **pipes)
             try:

@@ -4,8 +4,8 @@ import numpy as np
 import orjson
 import pytest
 
-from tiles import degree_texts
-from tiles.degree_texts import polygons_as_json, rows_as_json
+from terraseam.tiles import degree_texts
+from terraseam.tiles.degree_texts import polygons_as_json, rows_as_json
 
 NUMPY = orjson.OPT_SERIALIZE_NUMPY
 

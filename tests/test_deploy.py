@@ -17,8 +17,8 @@ from croniter import croniter
 from deploy_cases import DEPLOY, IMAGE, ROOT, instructions, options_of, run
 from packaging.requirements import Requirement
 
-from pipeline.arguments import parse
-from pipeline.template import metadata
+from terraseam.pipeline.arguments import parse
+from terraseam.pipeline.template import metadata
 
 SCRIPTS = sorted(DEPLOY.glob("*.sh"))
 

@@ -36,7 +36,7 @@ def settings() -> dict[str, str]:
 
 RUN_ALL = """
 import sys
-from pipeline.cli import main
+from terraseam.pipeline.cli import main
 image, labels, output = sys.argv[1:]
 small = ["--tile", "512", "--sheet", "512"]
 lines, crumbs, cut, corners = ["--simplify", "9000"], ["--sieve", "2e9"], ["--max-region", "700"], ["--connectivity", "8"]
@@ -51,11 +51,11 @@ assert main(["segment", image, *detector, "--output", f"{output}/instances", *sm
 
 
 def test_the_image_compiles_all_that_the_main_job_needs_for_any_processor(tmp_path):
-    """After `pipeline.warm` nothing is compiled; generic code says the same as that for this processor."""
+    """After `terraseam.pipeline.warm` nothing is compiled; generic code says the same as that for this processor."""
     assert set(settings()) == {"NUMBA_CACHE_DIR", "NUMBA_CPU_NAME"}
     cache = tmp_path / "compiled"
     ours = {**settings(), "NUMBA_CACHE_DIR": str(cache)}
-    succeed(sys.executable, "-m", "pipeline.warm", cwd=ROOT, **ours)
+    succeed(sys.executable, "-m", "terraseam.pipeline.warm", cwd=ROOT, **ours)
     before = compiled(cache)
     assert len(before) > 30
     sample = ROOT / "examples" / "coast" / "sample.tif"
@@ -69,7 +69,7 @@ def test_the_image_compiles_all_that_the_main_job_needs_for_any_processor(tmp_pa
     assert {path.name for path in compiled(cache) - before} == set()
     options = ("--simplify", "9000", "--output", tmp_path / "native", "--sheet", "512")
     native = {"NUMBA_CACHE_DIR": str(tmp_path / "native-cache")}
-    succeed(sys.executable, "-m", "pipeline", "vectorize", labels, *options, cwd=ROOT, **native)
+    succeed(sys.executable, "-m", "terraseam", "vectorize", labels, *options, cwd=ROOT, **native)
     made = [tmp_path / name / "classes" / "polygons.geojson" for name in ("native", "vectorized1")]
     assert made[0].read_bytes() == made[1].read_bytes()
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from models.detection import boxes as b
-from models.detection.settings import STRIDES, Anchors, Choice, Detector, Training
+from terraseam.models.detection import boxes as b
+from terraseam.models.detection.settings import STRIDES, Anchors, Choice, Detector, Training
 
 
 def some_boxes(count: int, seed: int = 0, size: float = 200.0) -> np.ndarray:

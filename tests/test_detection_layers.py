@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from detection_references import clipped, decode, greedy, has_area
 
-from models.detection.boxes import level_anchors
-from models.detection.layers import Detections, MaskScores, Proposals
-from models.detection.settings import STRIDES, Anchors, Choice
+from terraseam.models.detection.boxes import level_anchors
+from terraseam.models.detection.layers import Detections, MaskScores, Proposals
+from terraseam.models.detection.settings import STRIDES, Anchors, Choice
 
 HEIGHT, WIDTH = 96, 160
 

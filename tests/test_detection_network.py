@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from planted import CLASSES, SETTINGS, save_planted, spread_weights, tiny_detector, tiny_encoder
 
-from models.bundle import load_model
-from models.card import Card, CardError
-from models.detection.dispatch import portable
-from models.detection.mask_rcnn import detector, mask_rcnn
-from models.detection.measures import detector_measures
-from models.detection.settings import SLIM, Anchors, Choice, Detector, with_room
-from models.graph import GraphError
+from terraseam.models.bundle import load_model
+from terraseam.models.card import Card, CardError
+from terraseam.models.detection.dispatch import portable
+from terraseam.models.detection.mask_rcnn import detector, mask_rcnn
+from terraseam.models.detection.measures import detector_measures
+from terraseam.models.detection.settings import SLIM, Anchors, Choice, Detector, with_room
+from terraseam.models.graph import GraphError
 
 ROWS = SETTINGS.detections.kept
 
@@ -172,7 +172,7 @@ def test_a_layer_that_only_resembles_ours_is_refused(bundle: Path, tmp_path: Pat
     target.mkdir()
     with zipfile.ZipFile(bundle / "model.keras") as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    foreign = members["config.json"].replace(b"models.detection.layers", b"os.path")
+    foreign = members["config.json"].replace(b"terraseam.models.detection.layers", b"os.path")
     assert foreign != members["config.json"]
     with zipfile.ZipFile(target / "model.keras", "w") as archive:
         for name, data in {**members, "config.json": foreign}.items():

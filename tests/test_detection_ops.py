@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from detection_references import align, greedy
 
-from models.detection.dispatch import portable, uses_tensorflow
-from models.detection.roi_align import pyramid_roi_align
-from models.detection.suppression import suppress
+from terraseam.models.detection.dispatch import portable, uses_tensorflow
+from terraseam.models.detection.roi_align import pyramid_roi_align
+from terraseam.models.detection.suppression import suppress
 
 BOTH = pytest.mark.parametrize("ways", [portable, contextlib.nullcontext], ids=["portable", "own"])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.detection.paste import chip_instances, paste
+from terraseam.models.detection.paste import chip_instances, paste
 
 
 def cell_value(mask: np.ndarray, row: int, col: int) -> float:
@@ -102,7 +102,9 @@ def test_instances_stay_in_their_order_with_label_and_score() -> None:
 
 
 def test_pasting_needs_neither_keras_nor_tensorflow() -> None:
-    code = "import sys, models.detection.paste; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    code = (
+        "import sys, terraseam.models.detection.paste; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=Path(__file__).parent.parent,

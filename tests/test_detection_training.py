@@ -17,15 +17,15 @@ from planted import (
     train,
 )
 
-from models.detection.boxes import BOX_VARIANCE, RPN_VARIANCE, encode, level_anchors
-from models.detection.losses import BoxLosses, MaskLoss, ProposalLosses, SampledBoxes, smooth_l1
-from models.detection.paste import paste
-from models.detection.sampling import mask_targets, match_anchors, overlaps, sample
-from models.detection.settings import STRIDES, Anchors, Training
-from models.detection.training import LOSSES, training_network
-from models.detection.truth import pad_truth, shrink
-from models.graph import GraphError
-from models.instances import ChipInstance
+from terraseam.models.detection.boxes import BOX_VARIANCE, RPN_VARIANCE, encode, level_anchors
+from terraseam.models.detection.losses import BoxLosses, MaskLoss, ProposalLosses, SampledBoxes, smooth_l1
+from terraseam.models.detection.paste import paste
+from terraseam.models.detection.sampling import mask_targets, match_anchors, overlaps, sample
+from terraseam.models.detection.settings import STRIDES, Anchors, Training
+from terraseam.models.detection.training import LOSSES, training_network
+from terraseam.models.detection.truth import pad_truth, shrink
+from terraseam.models.graph import GraphError
+from terraseam.models.instances import ChipInstance
 
 
 def array(tensor: object) -> np.ndarray:

@@ -13,7 +13,7 @@ import pytest
 from nets import settled
 from places import ROOT
 
-from models.networks.encoders import (
+from terraseam.models.networks.encoders import (
     ENCODERS,
     Encoder,
     EncoderOptions,
@@ -21,7 +21,7 @@ from models.networks.encoders import (
     load_encoder_weights,
     whole_encoder,
 )
-from models.networks.rewrite import dilated
+from terraseam.models.networks.rewrite import dilated
 
 WEIGHTS = Path(os.environ.get("TERRASEAM_DATA", "/")).parent / "weights"
 REFERENCES = {
@@ -110,7 +110,7 @@ def test_imagenet_weights_give_the_features_of_the_application(name):
 @pytest.mark.slow
 def test_imagenet_weights_that_cannot_be_fetched_are_one_sentence(tmp_path):
     code = (
-        "from models.networks.encoders import encoder\n"
+        "from terraseam.models.networks.encoders import encoder\n"
         "try:\n    encoder('vgg16', 3, 16, 'imagenet')\n"
         "except ValueError as error:\n    print('said:', error)"
     )

@@ -8,10 +8,10 @@ from evaluate_scenes import boxes, drawn, georef
 from evaluate_scenes import write_labels as write_truth
 from vectorize_cases import collection, patches, vectorize, write_labels
 
-from pipeline.cli import main
-from tiles.inspect import RasterError, inspect_raster
-from tiles.remote import open_raster
-from tiles.sources import SourcesError
+from terraseam.pipeline.cli import main
+from terraseam.tiles.inspect import RasterError, inspect_raster
+from terraseam.tiles.remote import open_raster
+from terraseam.tiles.sources import SourcesError
 
 NAMES = ("ground", "water-body", "trees", "roofs")
 

@@ -12,11 +12,11 @@ import pytest
 from nets import make_bundle, small_unet
 from places import ROOT
 
-from models.bundle import load_model
-from models.card import Scaling
-from models.engines.engine import Engine, shared_engine
-from models.engines.profile import EngineError, Profile, execution_profile
-from models.scaling import scale
+from terraseam.models.bundle import load_model
+from terraseam.models.card import Scaling
+from terraseam.models.engines.engine import Engine, shared_engine
+from terraseam.models.engines.profile import EngineError, Profile, execution_profile
+from terraseam.models.scaling import scale
 
 PROFILE = execution_profile()
 
@@ -155,7 +155,7 @@ def run_python(code, *arguments):
 
 def test_a_profile_is_made_without_tensorflow():
     code = (
-        "import sys, models.engines.engine, models.engines.profile as profile; profile.execution_profile();"
+        "import sys; from terraseam.models.engines import engine, profile; profile.execution_profile();"
         "print({'tensorflow', 'keras'} & {*sys.modules})"
     )
     assert run_python(code).stdout.strip() == "set()"
@@ -165,7 +165,8 @@ def test_a_profile_is_made_without_tensorflow():
 def test_a_context_with_other_threads_is_refused(bundle):
     code = (
         "import sys, tensorflow as tf; tf.config.threading.set_intra_op_parallelism_threads(2); tf.constant(1);"
-        "from models.engines.engine import *; from models.engines.profile import *; Engine(sys.argv[1], execution_profile())"
+        "from terraseam.models.engines.engine import *; from terraseam.models.engines.profile import *; "
+        "Engine(sys.argv[1], execution_profile())"
     )
     done = run_python(code, str(bundle))
     assert (

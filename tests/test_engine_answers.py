@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from nets import card_fields
 
-from models.card import Card
-from models.card_values import NetworkFile
-from models.engines.answers import logits_of, logits_of_scores, scores_of
-from models.engines.profile import EngineError
+from terraseam.models.card import Card
+from terraseam.models.card_values import NetworkFile
+from terraseam.models.engines.answers import logits_of, logits_of_scores, scores_of
+from terraseam.models.engines.profile import EngineError
 
 HEIGHT, WIDTH = 5, 7
 

@@ -14,10 +14,10 @@ from foreign_networks import Graph
 from nets import brightest_band, make_bundle
 from places import ROOT
 
-from models.card import Card, CardError, network_sha256
-from models.engines.building import building
-from models.engines.engine import Engine
-from models.engines.profile import EngineError, execution_profile
+from terraseam.models.card import Card, CardError, network_sha256
+from terraseam.models.engines.building import building
+from terraseam.models.engines.engine import Engine
+from terraseam.models.engines.profile import EngineError, execution_profile
 
 
 def of_keras(folder):
@@ -71,8 +71,8 @@ LOGITS = """
 import sys
 import numpy as np
 from pathlib import Path
-from models.engines.engine import Engine
-from models.engines.profile import EngineError, execution_profile
+from terraseam.models.engines.engine import Engine
+from terraseam.models.engines.profile import EngineError, execution_profile
 for bundle in sys.argv[1:]:
     try:
         Engine(Path(bundle), execution_profile(engine="openvino")).logits(np.zeros((1, 16, 16, 3), np.uint8))

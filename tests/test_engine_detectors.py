@@ -9,13 +9,13 @@ import numpy as np
 import planted
 import pytest
 
-from models.bundle import save_bundle
-from models.detection.settings import Choice
-from models.engines.engine import Engine, shared_engine
-from models.engines.ensemble import Ensemble
-from models.engines.profile import EngineError, execution_profile
-from models.engines.workplace import Workplace
-from models.instances import ChipInstance
+from terraseam.models.bundle import save_bundle
+from terraseam.models.detection.settings import Choice
+from terraseam.models.engines.engine import Engine, shared_engine
+from terraseam.models.engines.ensemble import Ensemble
+from terraseam.models.engines.profile import EngineError, execution_profile
+from terraseam.models.engines.workplace import Workplace
+from terraseam.models.instances import ChipInstance
 
 SIZE = (128, 160)
 

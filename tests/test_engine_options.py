@@ -11,8 +11,8 @@ import pytest
 import rasterio
 from segment_cases import blocky, manifest, segment
 
-from pipeline.cli import main
-from tiles.stitch import NODATA
+from terraseam.pipeline.cli import main
+from terraseam.tiles.stitch import NODATA
 
 
 @pytest.fixture(scope="module")

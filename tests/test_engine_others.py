@@ -21,13 +21,13 @@ from engine_bundles import brightest_onnx, onnx_bundle, saved_model_bundle, step
 from onnx import TensorProto
 from places import ROOT
 
-from models.card import Card, CardError, network_sha256
-from models.engines.conversion import Conversion, converted_network
-from models.engines.convert import LARGE, check_room
-from models.engines.engine import Engine, shared_engine
-from models.engines.profile import EngineError, execution_profile
-from models.engines.workplace import Workplace
-from models.networks.pooling import IndexedMaxPooling2D, Unpooling2D
+from terraseam.models.card import Card, CardError, network_sha256
+from terraseam.models.engines.conversion import Conversion, converted_network
+from terraseam.models.engines.convert import LARGE, check_room
+from terraseam.models.engines.engine import Engine, shared_engine
+from terraseam.models.engines.profile import EngineError, execution_profile
+from terraseam.models.engines.workplace import Workplace
+from terraseam.models.networks.pooling import IndexedMaxPooling2D, Unpooling2D
 
 OTHERS = ("openvino", "onnx")
 CONVERTED = ("openvino", pytest.param("onnx", marks=pytest.mark.slow))
@@ -121,7 +121,9 @@ def run_python(code, *arguments):
 
 ENDED = """
 import gc, signal, sys, numpy as np
-from models.engines.engine import *; from models.engines.profile import *; from models.engines.workplace import *
+from terraseam.models.engines.engine import Engine
+from terraseam.models.engines.profile import execution_profile
+from terraseam.models.engines.workplace import Workplace
 engines = [Engine(sys.argv[1], execution_profile(engine="openvino"), Workplace(sys.argv[2])) for _ in range(2)]
 for engine in engines:
     engine.logits(np.zeros((1, 36, 52, 3), "uint8"))
@@ -145,7 +147,9 @@ def test_a_run_can_be_interrupted_after_its_openvino_networks_have_ended(tmp_pat
 
 LOADED = """
 import sys, numpy as np
-from models.engines.engine import *; from models.engines.profile import *; from models.engines.workplace import *
+from terraseam.models.engines.engine import Engine
+from terraseam.models.engines.profile import execution_profile
+from terraseam.models.engines.workplace import Workplace
 engine = Engine(sys.argv[1], execution_profile(engine=sys.argv[2]), Workplace(sys.argv[3]))
 engine.logits(np.zeros((1, 36, 52, 3), "uint8"))
 print(*sorted({"tensorflow", "keras", "openvino", "onnxruntime"} & {*sys.modules}))
@@ -164,7 +168,7 @@ def test_tensorflow_stays_out_of_the_process_that_infers(bundle, workplace, name
 TOLD = """
 import sys, tensorflow as tf
 from pathlib import Path
-from models.engines.convert import CONVERTERS
+from terraseam.models.engines.convert import CONVERTERS
 CONVERTERS["openvino"](lambda x: [x * 2], [], tf.TensorSpec((1, 4)), Path(sys.argv[1]))
 from openvino.tools.ovc import telemetry_utils
 print(telemetry_utils.tm.__name__)
@@ -203,7 +207,7 @@ def test_a_conversion_is_kept_and_made_again_where_it_is_damaged(bundle, workpla
 
 CONVERT = """
 import sys, json
-from models.engines.conversion import *
+from terraseam.models.engines.conversion import *
 values = json.loads(sys.argv[1])
 network = converted_network(Conversion(**{**values, "versions": tuple(values["versions"])}), sys.argv[2])
 print(network.stat().st_ino)

@@ -11,9 +11,9 @@ from engine_bundles import saved_model_bundle
 from keras import layers
 from test_exactness import random_scene
 
-from models.card import find_bundle
-from models.engines.engine import Engine
-from models.engines.profile import EngineError, execution_profile
+from terraseam.models.card import find_bundle
+from terraseam.models.engines.engine import Engine
+from terraseam.models.engines.profile import EngineError, execution_profile
 
 HALVES = ("bfloat16", "float16")
 CLOSE = {"bfloat16": 2e-2, "float16": 3e-3}

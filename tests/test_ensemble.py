@@ -10,14 +10,14 @@ from nets import card_fields, make_bundle, small_unet
 from test_augment import lopsided
 from test_exactness import assert_exact, random_scene, reach_of
 
-from models.card import Card
-from models.card_values import ClassInfo, NetworkFile, Reach, Scaling
-from models.engines.answers import scores_of
-from models.engines.engine import Engine
-from models.engines.ensemble import Ensemble
-from models.engines.profile import EngineError, execution_profile
-from models.ensemble import combined_card, mismatches
-from tiles.lattice import Halo, Lattice
+from terraseam.models.card import Card
+from terraseam.models.card_values import ClassInfo, NetworkFile, Reach, Scaling
+from terraseam.models.engines.answers import scores_of
+from terraseam.models.engines.engine import Engine
+from terraseam.models.engines.ensemble import Ensemble
+from terraseam.models.engines.profile import EngineError, execution_profile
+from terraseam.models.ensemble import combined_card, mismatches
+from terraseam.tiles.lattice import Halo, Lattice
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from places import ROOT
 from rasterio.vrt import WarpedVRT
 from sklearn import metrics
 
-from pipeline.cli import main
+from terraseam.pipeline.cli import main
 
 PLACE = georef()
 
@@ -448,7 +448,7 @@ def test_the_table_says_what_was_measured(run, capsys):
 @pytest.mark.parametrize("words", [["--help"], ["--predicted", "x", "--truth", "y"], ["--truth"]])
 def test_what_measures_nothing_imports_neither_keras_nor_beam(words):
     code = (
-        f"import sys; from pipeline.cli import main\ntry: main(['evaluate', *{words}])\nexcept SystemExit: pass\n"
+        f"import sys; from terraseam.pipeline.cli import main\ntry: main(['evaluate', *{words}])\nexcept SystemExit: pass\n"
         "print(*sorted({'keras', 'tensorflow', 'apache_beam'} & {m.split('.')[0] for m in sys.modules}), sep='!')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from evaluate_scenes import boxes, drawn, georef, write_geojson, write_gpkg, write_labels
 
-from pipeline.cli import main
+from terraseam.pipeline.cli import main
 
 PLACE = georef()
 

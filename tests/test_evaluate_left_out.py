@@ -12,8 +12,8 @@ import rasterio.shutil
 from damages import overwrite_block
 from evaluate_scenes import boxes, drawn, georef, moved, write_geojson, write_labels
 
-import pipeline.evaluation.measure
-from pipeline.cli import main
+import terraseam.pipeline.evaluation.measure
+from terraseam.pipeline.cli import main
 
 NAMES = ("background", "roof")
 TILED = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
@@ -151,7 +151,7 @@ def test_on_error_fail_refuses_before_any_work(files, capsys, monkeypatch, file,
     more = {"truth": "polygons/*.geojson"} if file.startswith("polygons") else {}
     more |= {"images": "images/*.tif"} if file.startswith("images") else {}
     harm(files / file)
-    monkeypatch.delattr("pipeline.evaluation.measure.measure")
+    monkeypatch.delattr("terraseam.pipeline.evaluation.measure.measure")
     status, found, said = evaluate(capsys, files, "--classes", "roof", "--on-error", "fail", **more)
     assert status == 2 and reason in said and reason in found["reasons"][0]
 
@@ -217,7 +217,7 @@ def while_b_is_measured(monkeypatch):
     """Let something happen when the second raster is measured."""
 
     def happen(what):
-        original, seen = pipeline.evaluation.measure.measure_maps, []
+        original, seen = terraseam.pipeline.evaluation.measure.measure_maps, []
 
         def measuring(*arguments):
             seen.append(arguments)
@@ -225,7 +225,7 @@ def while_b_is_measured(monkeypatch):
                 what()
             return original(*arguments)
 
-        monkeypatch.setattr(pipeline.evaluation.measure, "measure_maps", measuring)
+        monkeypatch.setattr(terraseam.pipeline.evaluation.measure, "measure_maps", measuring)
 
     return happen
 

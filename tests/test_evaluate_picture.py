@@ -12,11 +12,11 @@ import rasterio.shutil
 import rasterio.vrt
 from evaluate_scenes import boxes, drawn, georef, moved, write_geojson, write_labels
 
-from pipeline.cli import main
-from tiles.georef import Georef
-from tiles.measures.errors import COLOURS, Kind, error_picture, kinds
-from tiles.measures.label_map import LabelMapFile
-from tiles.measures.maps import Maps
+from terraseam.pipeline.cli import main
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.measures.errors import COLOURS, Kind, error_picture, kinds
+from terraseam.tiles.measures.label_map import LabelMapFile
+from terraseam.tiles.measures.maps import Maps
 
 # How colours look without one kind of cones, and to full eyes: Machado, Oliveira and Fernandes 2009, severity 1.
 EYES = {
@@ -81,7 +81,7 @@ def test_a_large_one_is_drawn_by_the_mean_of_its_pixels_whatever_the_strips(maps
     colours = np.array([COLOURS[kind] for kind in Kind], float)[kinds(*maps[1:], 0)]
     wanted = colours.reshape(30, 3, 47, 3, 3).mean(axis=(1, 3))
     assert np.abs(picture - wanted).max() <= 0.51
-    monkeypatch.setattr("tiles.measures.errors._READ_PIXELS", 1000)
+    monkeypatch.setattr("terraseam.tiles.measures.errors._READ_PIXELS", 1000)
     assert np.array_equal(error_picture(maps[0], 0, 47), picture)
 
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from keras import layers
 
-from models import zoo
-from models.engines.engine import Engine
-from models.engines.profile import execution_profile
-from models.networks.unet import unet
-from pipeline.infer import infer_tiles
-from tiles.lattice import Halo, Lattice
-from tiles.mirror import mirror_index
-from tiles.source import Chip
-from tiles.stitch import stitcher
-from tiles.window import Window
+from terraseam.models import zoo
+from terraseam.models.engines.engine import Engine
+from terraseam.models.engines.profile import execution_profile
+from terraseam.models.networks.unet import unet
+from terraseam.pipeline.infer import infer_tiles
+from terraseam.tiles.lattice import Halo, Lattice
+from terraseam.tiles.mirror import mirror_index
+from terraseam.tiles.source import Chip
+from terraseam.tiles.stitch import stitcher
+from terraseam.tiles.window import Window
 
 FLOAT_NOISE = 1e-4
 """Share of the logits' scale below which the two best are not told apart."""
@@ -97,7 +97,7 @@ def random_unet(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def coast():
-    from models.card import find_bundle
+    from terraseam.models.card import find_bundle
 
     return Engine(find_bundle("coast"), execution_profile())
 

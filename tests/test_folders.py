@@ -17,11 +17,11 @@ import rasterio
 from tiers import some
 from vectorize_cases import patches, vectorize, write_labels
 
-from pipeline import layout
-from pipeline.disk_errors import DiskError, writes_to
-from pipeline.layout import RunFolder, beating, remove_left_behind
-from pipeline.owner import Owner, _began
-from pipeline.reasons import folder_reason
+from terraseam.pipeline import layout
+from terraseam.pipeline.disk_errors import DiskError, writes_to
+from terraseam.pipeline.layout import RunFolder, beating, remove_left_behind
+from terraseam.pipeline.owner import Owner, _began
+from terraseam.pipeline.reasons import folder_reason
 
 
 def link(place, target):

@@ -14,15 +14,15 @@ import pytest
 import rasterio
 import servers
 
-from tiles import web as tiles_web
-from tiles.gate import PROXIES, admit
-from tiles.gdal_library import forget_answers
-from tiles.inspect import RasterError, inspect_raster
-from tiles.network_kinds import kind_of_address
-from tiles.source import RasterReadError, RasterSource
-from tiles.sources import allow_sources
-from tiles.truth.vectors import VectorError, read_bounds, read_polygons
-from tiles.window import Window
+from terraseam.tiles import web as tiles_web
+from terraseam.tiles.gate import PROXIES, admit
+from terraseam.tiles.gdal_library import forget_answers
+from terraseam.tiles.inspect import RasterError, inspect_raster
+from terraseam.tiles.network_kinds import kind_of_address
+from terraseam.tiles.source import RasterReadError, RasterSource
+from terraseam.tiles.sources import allow_sources
+from terraseam.tiles.truth.vectors import VectorError, read_bounds, read_polygons
+from terraseam.tiles.window import Window
 
 WHOLE = Window(0, 0, 60, 70)
 LINK = "http://169.254.169.254/latest/meta-data.tif"
@@ -151,18 +151,16 @@ def test_gdal_asks_a_redirected_raster_of_its_plan_for_nothing_more(here, there)
 
 PROGRAM = """
 import sys
-from tiles.inspect import inspect_raster
-from tiles.gate import _gate
+from terraseam.tiles.inspect import inspect_raster
+from terraseam.tiles.gate import _gate
 inspect_raster(sys.argv[1])
 print(_gate._process is not None)
 """
 
 
 def test_the_gate_ends_with_the_process_that_started_it(here):
-    program = (
-        "import os\nfrom tiles.gate import _gate, admit\nadmit([%r])\nprint(_gate._process.pid, flush=True)\n"
-    )
-    program += "os._exit(0)"
+    program = "import os\nfrom terraseam.tiles.gate import _gate, admit\nadmit([%r])\n"
+    program += "print(_gate._process.pid, flush=True)\nos._exit(0)"
     done = subprocess.run(
         [sys.executable, "-c", program % f"{here.url}/scene.tif"], capture_output=True, text=True, check=True
     )
@@ -195,7 +193,7 @@ def test_a_proxy_of_the_user_decides_what_is_reached(here, proxy, gate):
 
 REDIRECTED = """
 import os, sys
-from tiles.inspect import RasterError, inspect_raster
+from terraseam.tiles.inspect import RasterError, inspect_raster
 try:
     inspect_raster(sys.argv[1])
 except RasterError as error:

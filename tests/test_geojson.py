@@ -15,12 +15,12 @@ from affine import Affine
 from georefs import GEOREFS
 from label_maps import by_sheets, keeping, random_labels, random_scores, whole_map
 
-from tiles import outlines
-from tiles.features import FeatureOptions, features, significant
-from tiles.geojson import write_geojson
-from tiles.georef import Georef
-from tiles.lonlat import densify_step, lonlat_rings
-from tiles.rings import densify
+from terraseam.tiles import outlines
+from terraseam.tiles.features import FeatureOptions, features, significant
+from terraseam.tiles.geojson import write_geojson
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.lonlat import densify_step, lonlat_rings
+from terraseam.tiles.rings import densify
 
 GEOD = pyproj.Geod(ellps="WGS84")
 CLASSES = ("sea", "land", "lake", "ice", "sand")

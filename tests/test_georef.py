@@ -8,7 +8,7 @@ import rasterio.warp
 from affine import Affine
 from georefs import GEOREFS, HALF_WORLD, random_positions
 
-from tiles.georef import Georef
+from terraseam.tiles.georef import Georef
 
 GEOD = pyproj.Geod(ellps="WGS84")
 IDENTITY = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)

@@ -15,20 +15,20 @@ from label_maps import keeping, random_labels, random_scores, trace_sheets
 from places import ROOT
 from vectorize_cases import patches, vectorize, write_labels
 
-from pipeline.feature_files import FeatureRecord
-from pipeline.made import InstanceFeatures, Made, SettledPatches
-from tiles import handed_on
-from tiles.arrays import ArraysError, pack_arrays, unpack_arrays
-from tiles.codes import CodedLabels
-from tiles.fragments import Fragments
-from tiles.instances import Ref
-from tiles.links import Link
-from tiles.paint import Patch
-from tiles.seams import unite
-from tiles.sieve import sieve_sheet
-from tiles.suppress import Candidate, Overlap
-from tiles.trace import frame
-from tiles.window import Window
+from terraseam.pipeline.feature_files import FeatureRecord
+from terraseam.pipeline.made import InstanceFeatures, Made, SettledPatches
+from terraseam.tiles import handed_on
+from terraseam.tiles.arrays import ArraysError, pack_arrays, unpack_arrays
+from terraseam.tiles.codes import CodedLabels
+from terraseam.tiles.fragments import Fragments
+from terraseam.tiles.instances import Ref
+from terraseam.tiles.links import Link
+from terraseam.tiles.paint import Patch
+from terraseam.tiles.seams import unite
+from terraseam.tiles.sieve import sieve_sheet
+from terraseam.tiles.suppress import Candidate, Overlap
+from terraseam.tiles.trace import frame
+from terraseam.tiles.window import Window
 
 
 def traced(seed=6):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from pipeline.cli import main
+from terraseam.pipeline.cli import main
 
 
 @pytest.fixture(scope="module")

@@ -15,19 +15,19 @@ import tensorflow as tf
 from foreign_networks import export, pyramid, request, small
 from places import ROOT
 
-from models.bundle import load_model
-from models.card import Card, CardError, Reach
-from models.engines.engine import Engine
-from models.engines.profile import execution_profile
-from models.importing.foreign import RefusedError
-from models.importing.importer import import_network
-from models.importing.operations import ALLOWED, CHECKPOINT
-from models.importing.saved_facts import check_saved_model, graph_facts
-from models.importing.saved_graph import calls_of, read_graph, refuse_operations
-from models.importing.saved_model import copy_saved_model
-from models.importing.writing import write_bundle
-from models.reach import network_reach
-from models.scaling import scale
+from terraseam.models.bundle import load_model
+from terraseam.models.card import Card, CardError, Reach
+from terraseam.models.engines.engine import Engine
+from terraseam.models.engines.profile import execution_profile
+from terraseam.models.importing.foreign import RefusedError
+from terraseam.models.importing.importer import import_network
+from terraseam.models.importing.operations import ALLOWED, CHECKPOINT
+from terraseam.models.importing.saved_facts import check_saved_model, graph_facts
+from terraseam.models.importing.saved_graph import calls_of, read_graph, refuse_operations
+from terraseam.models.importing.saved_model import copy_saved_model
+from terraseam.models.importing.writing import write_bundle
+from terraseam.models.reach import network_reach
+from terraseam.models.scaling import scale
 
 layers = keras.layers
 
@@ -477,8 +477,9 @@ def test_folders_that_hold_other_things_are_left_alone(tmp_path):
 def test_onnx_files_are_imported_without_keras_and_tensorflow(tmp_path):
     path = small(3).save(tmp_path / "foreign.onnx")
     code = (
-        "import sys; sys.path[:0] = ['tests/..']; from pathlib import Path; from models.card import Scaling, ClassInfo; "
-        "from models.importing.importer import ImportRequest, import_network; "
+        "import sys; sys.path[:0] = ['tests/..']; from pathlib import Path; "
+        "from terraseam.models.card import Scaling, ClassInfo; "
+        "from terraseam.models.importing.importer import ImportRequest, import_network; "
         f"words = dict(name='x', version='1', license='x', gsd='any', fill=(0, 0, 0), bands=('r', 'g', 'b'), "
         "scaling=Scaling((1,) * 3, (0,) * 3), classes=tuple(ClassInfo(c, '#000000') for c in 'abc')); "
         f"import_network(ImportRequest(Path({str(path)!r}), Path({str(tmp_path / 'bundle')!r}), words)); "

@@ -8,12 +8,12 @@ import tensorflow as tf
 from foreign_networks import request
 from onnx import helper
 
-from models.card_values import Scaling
-from models.engines.engine import Engine
-from models.engines.profile import EngineError, execution_profile
-from models.importing.foreign import RefusedError
-from models.importing.importer import import_network
-from models.importing.onnx_network import open_onnx
+from terraseam.models.card_values import Scaling
+from terraseam.models.engines.engine import Engine
+from terraseam.models.engines.profile import EngineError, execution_profile
+from terraseam.models.importing.foreign import RefusedError
+from terraseam.models.importing.importer import import_network
+from terraseam.models.importing.onnx_network import open_onnx
 
 layers = keras.layers
 

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from models.importing.foreign import RefusedError
-from models.importing.keras2 import modern_network
-from models.importing.keras_network import free_size, read_network
+from terraseam.models.importing.foreign import RefusedError
+from terraseam.models.importing.keras2 import modern_network
+from terraseam.models.importing.keras_network import free_size, read_network
 
 layers = keras.layers
 

@@ -12,19 +12,19 @@ import random_networks
 from foreign_networks import Graph, export, pyramid, request, small
 from onnx import TensorProto, helper
 
-from models.card import Card, CardError, Reach
-from models.engines.engine import Engine
-from models.engines.profile import execution_profile
-from models.importing.foreign import NotUnderstoodError, RefusedError
-from models.importing.importer import import_network
-from models.importing.onnx_file import Session, free_sizes, read_onnx
-from models.importing.onnx_graph import read_reach
-from models.importing.onnx_network import WORKING_COPIES
-from models.importing.onnx_sizes import measure_sizes
-from models.importing.probe import probe_reach
-from models.importing.resample import Resample
-from models.reach import network_reach
-from models.scaling import scale
+from terraseam.models.card import Card, CardError, Reach
+from terraseam.models.engines.engine import Engine
+from terraseam.models.engines.profile import execution_profile
+from terraseam.models.importing.foreign import NotUnderstoodError, RefusedError
+from terraseam.models.importing.importer import import_network
+from terraseam.models.importing.onnx_file import Session, free_sizes, read_onnx
+from terraseam.models.importing.onnx_graph import read_reach
+from terraseam.models.importing.onnx_network import WORKING_COPIES
+from terraseam.models.importing.onnx_sizes import measure_sizes
+from terraseam.models.importing.probe import probe_reach
+from terraseam.models.importing.resample import Resample
+from terraseam.models.reach import network_reach
+from terraseam.models.scaling import scale
 
 
 def graph_facts(path, layout="channels_first", bands=3):

@@ -7,10 +7,10 @@ import tensorflow as tf
 from nets import small_unet
 from random_networks import random_network
 
-from models.bundle import load_model
-from models.card import SHIPPED, Reach
-from models.importing.probe import Measured, find_stride, probe_reach
-from models.reach import network_reach
+from terraseam.models.bundle import load_model
+from terraseam.models.card import SHIPPED, Reach
+from terraseam.models.importing.probe import Measured, find_stride, probe_reach
+from terraseam.models.reach import network_reach
 
 layers = keras.layers
 

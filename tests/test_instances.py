@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from planted_things import Detector, bar, disk, find_things, mask_of, overlaps, plant, random_scene
 
-from models.instances import ChipInstance
-from tiles.instances import Ref, SheetInstances, TileInstance, tile_instances
-from tiles.lattice import Halo, Lattice
-from tiles.links import Link, agreement, later_neighbours, link_tiles
-from tiles.things import gather_views, settle
-from tiles.window import Window
+from terraseam.models.instances import ChipInstance
+from terraseam.tiles.instances import Ref, SheetInstances, TileInstance, tile_instances
+from terraseam.tiles.lattice import Halo, Lattice
+from terraseam.tiles.links import Link, agreement, later_neighbours, link_tiles
+from terraseam.tiles.things import gather_views, settle
+from terraseam.tiles.window import Window
 
 
 def lattice_of(scene, core=32, halo=(16, 16, 16, 16), sheet_cores=2):

@@ -10,10 +10,10 @@ from functools import partial
 import pytest
 from places import ROOT
 
-from pipeline.cli import _ended
-from pipeline.exits import FAILED, INTERRUPTED
-from pipeline.interrupts import SIGNALS, listening, was_interrupted
-from pipeline.run import CONTINUE, tell_end
+from terraseam.pipeline.cli import _ended
+from terraseam.pipeline.exits import FAILED, INTERRUPTED
+from terraseam.pipeline.interrupts import SIGNALS, listening, was_interrupted
+from terraseam.pipeline.run import CONTINUE, tell_end
 
 
 class Finalized:
@@ -35,7 +35,7 @@ def test_an_interruption_that_a_finalizer_drops_is_raised_again():
 
 def test_an_interruption_is_not_raised_again_where_it_would_be_dropped_for_good(monkeypatch):
     """On a busy machine the main thread may still take what was dropped when the time is over."""
-    monkeypatch.setattr("pipeline.interrupts._AGAIN", 0)
+    monkeypatch.setattr("terraseam.pipeline.interrupts._AGAIN", 0)
     for _ in range(20):
         with pytest.raises(KeyboardInterrupt), listening():
             Finalized()
@@ -80,7 +80,7 @@ def test_handlers_are_as_they_were_after_a_command():
 def test_a_command_in_the_background_goes_on_where_others_are_interrupted(name):
     code = (
         f"import signal; signal.signal(signal.{name}, signal.SIG_IGN)\n"
-        "from pipeline.interrupts import listening\n"
+        "from terraseam.pipeline.interrupts import listening\n"
         f"with listening(): signal.raise_signal(signal.{name})\n"
         "print('goes on')"
     )
@@ -97,7 +97,7 @@ def test_each_signal_that_ends_a_command_interrupts_it(number, capsys):
 def test_a_command_whose_terminal_is_closed_ends_as_one_that_is_interrupted(tmp_path):
     code = (
         "import pathlib, sys, time\n"
-        "from pipeline.cli import _ended\n"
+        "from terraseam.pipeline.cli import _ended\n"
         "def work(): print('works', flush=True); time.sleep(60)\n"
         "status = _ended(work, 'interrupted')\n"
         f"pathlib.Path({str(tmp_path / 'status')!r}).write_text(str(status))\n"
@@ -115,7 +115,7 @@ def test_a_command_whose_terminal_is_closed_ends_as_one_that_is_interrupted(tmp_
 
 
 def test_an_interruption_that_is_dropped_at_the_very_end_is_none_of_what_comes_after(monkeypatch):
-    monkeypatch.setattr("pipeline.interrupts._AGAIN", 0.5)
+    monkeypatch.setattr("terraseam.pipeline.interrupts._AGAIN", 0.5)
     with pytest.raises(KeyboardInterrupt), listening():
         Finalized()
     time.sleep(0.7)

@@ -18,16 +18,16 @@ import nets
 import pytest
 from places import ROOT
 
-from pipeline.arguments import parse, parsers
-from pipeline.beam_options import beam_options
-from pipeline.cli import main
-from pipeline.errors import ArgumentError
-from pipeline.job_schema import job_schema, value_of
-from pipeline.options import SegmentOptions
-from pipeline.placeholders import PlaceholderError, Surroundings
-from pipeline.training.arguments import parse_train, train_parser
-from pipeline.vectorizing.arguments import parse_vectorize, vectorize_parser
-from pipeline.vectorizing.options import VectorizeOptions
+from terraseam.pipeline.arguments import parse, parsers
+from terraseam.pipeline.beam_options import beam_options
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.errors import ArgumentError
+from terraseam.pipeline.job_schema import job_schema, value_of
+from terraseam.pipeline.options import SegmentOptions
+from terraseam.pipeline.placeholders import PlaceholderError, Surroundings
+from terraseam.pipeline.training.arguments import parse_train, train_parser
+from terraseam.pipeline.vectorizing.arguments import parse_vectorize, vectorize_parser
+from terraseam.pipeline.vectorizing.options import VectorizeOptions
 
 
 @dataclass(frozen=True)
@@ -393,7 +393,7 @@ def test_planning_with_a_file_imports_neither_tensorflow_nor_beam(tmp_path, make
     file = tmp_path / "job.toml"
     file.write_text('rasters = "scene.tif"\nmodel = "tiny"\noutput = "out"\n[beam]\ndirect_num_workers = 2')
     code = (
-        "import sys; from pipeline.cli import main; status = main(sys.argv[1:]);"
+        "import sys; from terraseam.pipeline.cli import main; status = main(sys.argv[1:]);"
         "print(status, *sorted({m.split('.')[0] for m in sys.modules}))"
     )
     done = subprocess.run(
@@ -405,7 +405,7 @@ def test_planning_with_a_file_imports_neither_tensorflow_nor_beam(tmp_path, make
 
 
 def test_without_a_file_pydantic_is_not_imported():
-    code = "import sys; from pipeline.cli import main; main(sys.argv[1:]); print(*sys.modules)"
+    code = "import sys; from terraseam.pipeline.cli import main; main(sys.argv[1:]); print(*sys.modules)"
     said = [sys.executable, "-c", code, "plan", "x.tif", "--model", "y", "--output", "z"]
     done = subprocess.run(said, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "pydantic" not in done.stdout.split()

@@ -27,7 +27,7 @@ def test_kills_in_every_stage_change_no_byte_and_lose_no_sheet(make_raster, tmp_
     def command(out):
         tiling = ["--tile", "512", "--sheet", "512", "--format", "geojson,gpkg"]
         job = [*scenes, "--model", bundle, "--output", out, *tiling]
-        return [sys.executable, "-m", "pipeline", "segment", *map(str, job)]
+        return [sys.executable, "-m", "terraseam", "segment", *map(str, job)]
 
     calm = tmp_path / "calm"
     job = kills.Job(command, ROOT, kills.run_whole(command(calm), ROOT))

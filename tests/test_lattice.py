@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from tiles.lattice import Halo, Lattice
-from tiles.mirror import mirror_index
-from tiles.window import Window, hull
+from terraseam.tiles.lattice import Halo, Lattice
+from terraseam.tiles.mirror import mirror_index
+from terraseam.tiles.window import Window, hull
 
 SHAPES = [(1, 1), (1, 100), (37, 53), (64, 64), (65, 127), (200, 3)]
 

@@ -13,8 +13,8 @@ from damages import overwrite_block
 from segment_cases import blocky, manifest
 from vectorize_cases import patches, write_labels
 
-from pipeline import retries
-from pipeline.cli import main
+from terraseam.pipeline import retries
+from terraseam.pipeline.cli import main
 
 EAST = rasterio.Affine(0.5, 0, 501_000, 0, -0.5, 5_600_000)
 

@@ -13,13 +13,13 @@ from label_maps import keeping, whole_map
 from test_regularize import neighbourhood
 from vectorize_cases import collection, write_labels
 
-from pipeline.cli import main
-from tiles.earth import OnEarth, find_off_earth, on_earth
-from tiles.features import FeatureOptions, features
-from tiles.georef import Georef, OffEarthError
-from tiles.truth.placing import footprint, place_polygons
-from tiles.truth.vectors import PolygonFile
-from tiles.window import Window
+from terraseam.pipeline.cli import main
+from terraseam.tiles.earth import OnEarth, find_off_earth, on_earth
+from terraseam.tiles.features import FeatureOptions, features
+from terraseam.tiles.georef import Georef, OffEarthError
+from terraseam.tiles.truth.placing import footprint, place_polygons
+from terraseam.tiles.truth.vectors import PolygonFile
+from terraseam.tiles.window import Window
 
 EARTH_M2 = 510065621724088.4
 GEOS = "+proj=geos +h=35786023 +lon_0=-75 +sweep=x +ellps=GRS80"

@@ -14,18 +14,18 @@ from test_limb import checkers, world
 from tiers import some
 from vectorize_cases import vectorize, write_labels
 
-from pipeline.cli import main
-from pipeline.training.labelled import Labelled
-from pipeline.training.values import Values, values_of
-from tiles.earth import find_off_earth
-from tiles.georef import Georef
-from tiles.inspect import inspect_raster
-from tiles.source import RasterSource
-from tiles.truth.label_raster import RasterTruth
-from tiles.truth.polygons import Classes, PolygonTruth
-from tiles.truth.scene import IGNORED, Scene
-from tiles.truth.view import View
-from tiles.window import Window
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.training.labelled import Labelled
+from terraseam.pipeline.training.values import Values, values_of
+from terraseam.tiles.earth import find_off_earth
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.inspect import inspect_raster
+from terraseam.tiles.source import RasterSource
+from terraseam.tiles.truth.label_raster import RasterTruth
+from terraseam.tiles.truth.polygons import Classes, PolygonTruth
+from terraseam.tiles.truth.scene import IGNORED, Scene
+from terraseam.tiles.truth.view import View
+from terraseam.tiles.window import Window
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,12 @@
 
 import pytest
 
-from pipeline.arguments import parse
-from pipeline.errors import ArgumentError
-from pipeline.evaluation.arguments import parse_evaluate
-from pipeline.models_arguments import parse_models
-from pipeline.training.arguments import parse_train
-from pipeline.vectorizing.arguments import parse_vectorize
+from terraseam.pipeline.arguments import parse
+from terraseam.pipeline.errors import ArgumentError
+from terraseam.pipeline.evaluation.arguments import parse_evaluate
+from terraseam.pipeline.models_arguments import parse_models
+from terraseam.pipeline.training.arguments import parse_train
+from terraseam.pipeline.vectorizing.arguments import parse_vectorize
 
 
 def segment(*arguments):

@@ -20,18 +20,18 @@ import numpy as np
 import pytest
 from places import ROOT
 
-from pipeline.cli import main
-from pipeline.lock import Holder, Lock, LockError, Pace, lock_beside, lock_in
-from pipeline.lock_files import LockFile
-from pipeline.owner import Owner
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.lock import Holder, Lock, LockError, Pace, lock_beside, lock_in
+from terraseam.pipeline.lock_files import LockFile
+from terraseam.pipeline.owner import Owner
 
 QUICK = Pace(period=0.05, stale=0.5, settle=0.1)
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline.cli import main
-from pipeline.lock import Lock, LockError, Pace, lock_in
-from pipeline.lock_files import LockFile
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.lock import Lock, LockError, Pace, lock_in
+from terraseam.pipeline.lock_files import LockFile
 read = LockFile.read
 LockFile.read = lambda self: (read(self), time.sleep(0.03))[0]  # time for others between looking and writing
 say = lambda words: print(words, flush=True)
@@ -314,7 +314,7 @@ def job(tmp_path, make_raster):
 
 
 def run(job: Path) -> subprocess.Popen[str]:
-    said = [sys.executable, "-m", "pipeline", "segment", "--config", str(job)]
+    said = [sys.executable, "-m", "terraseam", "segment", "--config", str(job)]
     return subprocess.Popen(said, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -17,14 +17,14 @@ from train_cases import true_labels, write
 from train_town import make_town
 from train_town import words as train_words
 
-from pipeline.cli import main
-from tiles import web as tiles_web
-from tiles.beside import beside, candidates
-from tiles.inspect import RasterError, inspect_raster
-from tiles.remote import open_raster
-from tiles.source import RasterReadError, RasterSource
-from tiles.web import RedirectError, check_redirect, kinds_of
-from tiles.window import Window
+from terraseam.pipeline.cli import main
+from terraseam.tiles import web as tiles_web
+from terraseam.tiles.beside import beside, candidates
+from terraseam.tiles.inspect import RasterError, inspect_raster
+from terraseam.tiles.remote import open_raster
+from terraseam.tiles.source import RasterReadError, RasterSource
+from terraseam.tiles.web import RedirectError, check_redirect, kinds_of
+from terraseam.tiles.window import Window
 
 HEIGHT, WIDTH = 60, 70
 WHOLE = Window(0, 0, HEIGHT, WIDTH)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from tiles.picture import as_rgb, outlines, overlay, sheet_of_chips, write_png
+from terraseam.tiles.picture import as_rgb, outlines, overlay, sheet_of_chips, write_png
 
 
 def read(path):

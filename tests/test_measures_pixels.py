@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from tiles.measures.boundary import BoundaryCounts, boundary_counts, disk
-from tiles.measures.confusion import confusion, mean_of_known, pixel_figures
+from terraseam.tiles.measures.boundary import BoundaryCounts, boundary_counts, disk
+from terraseam.tiles.measures.confusion import confusion, mean_of_known, pixel_figures
 
 IGNORED = 255
 

@@ -12,10 +12,10 @@ import shapely
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from tiles.measures.average_precision import SIZES, THRESHOLDS, average_precision, match
-from tiles.measures.clip import clip
-from tiles.measures.overlaps import overlaps
-from tiles.measures.spacenet import Found, find
+from terraseam.tiles.measures.average_precision import SIZES, THRESHOLDS, average_precision, match
+from terraseam.tiles.measures.clip import clip
+from terraseam.tiles.measures.overlaps import overlaps
+from terraseam.tiles.measures.spacenet import Found, find
 
 
 def scene(seed, count=40, side=500.0):
@@ -201,7 +201,7 @@ def test_pairs_are_those_of_all_pairs(seed):
 def test_pairs_do_not_depend_on_how_many_are_computed_at_once(monkeypatch):
     truth, predicted, _ = scene(3, 200)
     whole = overlaps(predicted, truth)
-    monkeypatch.setattr("tiles.measures.overlaps.AT_ONCE", 7)
+    monkeypatch.setattr("terraseam.tiles.measures.overlaps.AT_ONCE", 7)
     parts = overlaps(predicted, truth)
     for name in ("predicted", "truth", "iou"):
         assert np.array_equal(getattr(whole, name), getattr(parts, name))

@@ -18,11 +18,11 @@ from onnx import TensorProto
 from places import ROOT
 from tiers import some
 
-from models.bundle import load_model
-from models.card import SHIPPED, Card, Reach, Scaling
-from models.card_values import ClassInfo
-from models.zoo import ZOO
-from pipeline.cli import main
+from terraseam.models.bundle import load_model
+from terraseam.models.card import SHIPPED, Card, Reach, Scaling
+from terraseam.models.card_values import ClassInfo
+from terraseam.models.zoo import ZOO
+from terraseam.pipeline.cli import main
 
 SAID = {
     "bands": "red,green,blue",
@@ -157,7 +157,7 @@ def test_unknown_names_list_the_known_ones(capsys, name, words):
 )
 def test_what_builds_nothing_imports_neither_keras_nor_beam_and_is_quick(command):
     code = (
-        f"import sys; from pipeline.cli import main\ntry: main(['models', *{command}])\nexcept SystemExit: pass\n"
+        f"import sys; from terraseam.pipeline.cli import main\ntry: main(['models', *{command}])\nexcept SystemExit: pass\n"
         "print(*sorted({'keras', 'tensorflow', 'apache_beam', 'onnx'} & {m.split('.')[0] for m in sys.modules}), sep='!')"
     )
     started = time.monotonic()
@@ -339,7 +339,7 @@ def test_import_says_what_is_no_network(tmp_path, capsys):
 
 def test_a_missing_package_is_named(tmp_path, onnx_file):
     code = (
-        "import sys; sys.modules['onnx'] = None; from pipeline.cli import main; "
+        "import sys; sys.modules['onnx'] = None; from terraseam.pipeline.cli import main; "
         f"sys.exit(main({['models', 'import', str(onnx_file), '--output', str(tmp_path / 'bundle')]} + "
         f"{[word for name, value in SAID.items() for word in ('--' + name, value)]}))"
     )

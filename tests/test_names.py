@@ -2,9 +2,9 @@
 
 import pytest
 
-from models.names import nearest_name
-from pipeline.beam_options import UnknownOptionError, beam_options, option_hint, split_arguments
-from pipeline.cli import main
+from terraseam.models.names import nearest_name
+from terraseam.pipeline.beam_options import UnknownOptionError, beam_options, option_hint, split_arguments
+from terraseam.pipeline.cli import main
 
 OWN = ("--model", "--prune", "--augment", "--sieve", "--accelerator", "--halo", "--tile", "--batch-size", "--force",
        "--min-area", "--resample", "--stitch", "--sheet", "--workers", "--format", "--output", "--engine")  # fmt: skip

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from nets import ON_OTHER_BACKENDS, SEMANTIC, make_bundle, tiny_network
 
-from models import zoo
-from models.bundle import load_model
-from models.card import Card
+from terraseam.models import zoo
+from terraseam.models.bundle import load_model
+from terraseam.models.card import Card
 
 
 def some(networks: list[tuple[str, str | None]]) -> pytest.MarkDecorator:

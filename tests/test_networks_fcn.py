@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from nets import tiny_network
 
-from models.networks.bilinear import BilinearKernel
-from models.networks.fcn import fcn
+from terraseam.models.networks.bilinear import BilinearKernel
+from terraseam.models.networks.fcn import fcn
 
 layers = keras.layers
 

@@ -18,11 +18,11 @@ import pytest
 from nets import make_bundle
 from places import ROOT
 
-from models.bundle import load_model
-from models.card import CardError
-from models.networks.bilinear import BilinearKernel, EnlargeLike2D
-from models.networks.pooling import BinMean2D, IndexedMaxPooling2D, Unpooling2D
-from models.own_layers import OWN_LAYERS, import_own_layers
+from terraseam.models.bundle import load_model
+from terraseam.models.card import CardError
+from terraseam.models.networks.bilinear import BilinearKernel, EnlargeLike2D
+from terraseam.models.networks.pooling import BinMean2D, IndexedMaxPooling2D, Unpooling2D
+from terraseam.models.own_layers import OWN_LAYERS, import_own_layers
 
 layers = keras.layers
 
@@ -56,7 +56,7 @@ def config_of(bundle: Path, change: Callable[[dict], None]) -> None:
 
 @pytest.mark.parametrize("registered", OWN_LAYERS)
 def test_every_row_names_a_class_that_keras_knows_by_that_name(registered: str) -> None:
-    module = importlib.import_module(OWN_LAYERS[registered])
+    module = importlib.import_module(OWN_LAYERS[registered].module)
     own = getattr(module, registered.removeprefix("terraseam>"))
     assert keras.saving.get_registered_object(registered) is own
     assert issubclass(own, keras.layers.Layer | keras.initializers.Initializer)
@@ -69,7 +69,7 @@ def test_bundles_of_own_layers_are_loaded_where_nothing_was_imported_before(tmp_
     chips = np.random.default_rng(0).normal(size=(1, 10, 14, 2)).astype("f4")
     np.save(tmp_path / "chips.npy", chips)
     code = (
-        "import sys, numpy as np; from models.bundle import load_model; "
+        "import sys, numpy as np; from terraseam.models.bundle import load_model; "
         f"made = load_model({str(bundle)!r})(np.load({str(tmp_path / 'chips.npy')!r})); "
         f"np.save({str(tmp_path / 'made.npy')!r}, np.asarray(made))"
     )

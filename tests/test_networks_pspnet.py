@@ -8,10 +8,10 @@ import pytest
 from nets import exported, make_bundle, tiny_network
 from tiers import some
 
-from models.graph import GraphError
-from models.networks.bilinear import EnlargeLike2D
-from models.networks.pooling import BinMean2D
-from models.networks.pspnet import PYRAMID, pspnet, without_auxiliary
+from terraseam.models.graph import GraphError
+from terraseam.models.networks.bilinear import EnlargeLike2D
+from terraseam.models.networks.pooling import BinMean2D
+from terraseam.models.networks.pspnet import PYRAMID, pspnet, without_auxiliary
 
 layers = keras.layers
 

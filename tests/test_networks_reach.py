@@ -9,12 +9,12 @@ from nets import SEMANTIC, tiny_options
 from random_networks import whole_weights
 from test_reach import Raster, sides, up
 
-from models import zoo
-from models.graph import GraphError
-from models.networks.bilinear import EnlargeLike2D
-from models.networks.pooling import BinMean2D, IndexedMaxPooling2D, Unpooling2D
-from models.networks.pspnet import pspnet, without_auxiliary
-from models.reach import network_reach
+from terraseam.models import zoo
+from terraseam.models.graph import GraphError
+from terraseam.models.networks.bilinear import EnlargeLike2D
+from terraseam.models.networks.pooling import BinMean2D, IndexedMaxPooling2D, Unpooling2D
+from terraseam.models.networks.pspnet import pspnet, without_auxiliary
+from terraseam.models.reach import network_reach
 
 layers = keras.layers
 FINITE = [names for names in SEMANTIC if zoo.find(*names).reach is not None]

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 from nets import exported, tiny_network
 
-from models.networks.encoders import EncoderOptions, whole_encoder
-from models.networks.pooling import IndexedMaxPooling2D, Unpooling2D
-from models.networks.segnet import segnet, segnet_basic
+from terraseam.models.networks.encoders import EncoderOptions, whole_encoder
+from terraseam.models.networks.pooling import IndexedMaxPooling2D, Unpooling2D
+from terraseam.models.networks.segnet import segnet, segnet_basic
 
 layers = keras.layers
 

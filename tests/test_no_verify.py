@@ -14,13 +14,13 @@ from evaluate_scenes import write_labels as write_truth
 from train_town import make_town
 from vectorize_cases import collection, patches, vectorize, write_labels
 
-from pipeline.cli import main
-from pipeline.vectorizing.arguments import parse_vectorize
-from pipeline.vectorizing.labels import RasterLabels, RasterSheet
-from pipeline.vectorizing.plan import plan_vectorize
-from tiles.checksums.dataset import verify_blocks
-from tiles.source import RasterReadError
-from tiles.window import Window
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.vectorizing.arguments import parse_vectorize
+from terraseam.pipeline.vectorizing.labels import RasterLabels, RasterSheet
+from terraseam.pipeline.vectorizing.plan import plan_vectorize
+from terraseam.tiles.checksums.dataset import verify_blocks
+from terraseam.tiles.source import RasterReadError
+from terraseam.tiles.window import Window
 
 DAMAGE = "is not as it was written: its checksum is wrong"
 PACKED = {"compress": "deflate", "zlevel": 1}

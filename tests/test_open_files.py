@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tiles.georef import Georef
-from tiles.open_files import MOST_OPEN
-from tiles.source import RasterSource
-from tiles.truth.label_raster import RasterTruth
-from tiles.truth.view import View
-from tiles.window import Window
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.open_files import MOST_OPEN
+from terraseam.tiles.source import RasterSource
+from terraseam.tiles.truth.label_raster import RasterTruth
+from terraseam.tiles.truth.view import View
+from terraseam.tiles.window import Window
 
 FILES = Path("/proc/self/fd")
 COUNT = MOST_OPEN + 36

@@ -16,11 +16,11 @@ from georefs import COS, SIN
 from label_maps import keeping, shapes_of, shapes_of_rasterio, whole_map
 from vectorize_cases import collection, patches, vectorize, write_labels
 
-from tiles.features import FeatureOptions, features
-from tiles.geojson import write_geojson
-from tiles.ground import PixelPlane
-from tiles.tables import Table
-from tiles.vector_tiles import write_pmtiles
+from terraseam.tiles.features import FeatureOptions, features
+from terraseam.tiles.geojson import write_geojson
+from terraseam.tiles.ground import PixelPlane
+from terraseam.tiles.tables import Table
+from terraseam.tiles.vector_tiles import write_pmtiles
 
 PIXELS = "--pixel-coordinates"
 

@@ -13,12 +13,12 @@ import rasterio
 from places import ROOT
 from saved_models import node, saved_model
 
-from models.card import network_sha256
-from pipeline.cli import main
-from pipeline.describe import describe_plan
-from pipeline.options import SegmentOptions
-from pipeline.plan import PlanError, make_plan
-from tiles.lattice import Halo
+from terraseam.models.card import network_sha256
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.describe import describe_plan
+from terraseam.pipeline.options import SegmentOptions
+from terraseam.pipeline.plan import PlanError, make_plan
+from terraseam.tiles.lattice import Halo
 
 
 @pytest.fixture(scope="module")
@@ -572,7 +572,7 @@ def test_wrong_arguments_get_one_sentence_and_status_2(arguments, words, capsys)
 
 
 def test_beams_options_are_passed_through(make_raster, bundle, tmp_path):
-    from pipeline.arguments import parse
+    from terraseam.pipeline.arguments import parse
 
     rest = [str(make_raster()), "--model", str(bundle), "--output", str(tmp_path)]
     _, options, _ = parse(
@@ -586,7 +586,7 @@ def test_beams_options_are_passed_through(make_raster, bundle, tmp_path):
     "arguments", [["--help"], ["segment", "--help"], ["segment", "gone.tif", "--model", "x"]]
 )
 def test_help_and_argument_errors_answer_at_once(arguments):
-    command = [sys.executable, "-X", "importtime", "-m", "pipeline", *arguments]
+    command = [sys.executable, "-X", "importtime", "-m", "terraseam", *arguments]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, env=dict(os.environ)
     )

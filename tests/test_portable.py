@@ -12,7 +12,7 @@ import nets
 import pytest
 from places import ROOT
 
-from pipeline.cli import main
+from terraseam.pipeline.cli import main
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_job_service_gives_the_bytes_of_a_local_run(job_service, make_raster, 
     words = ["segment", str(make_raster(600, 700)), "--model", str(bundle), "--tile", "512", "--sheet", "512"]
     assert main([*words, "--output", str(tmp_path / "here")]) == 0
     portable = ["--runner=PortableRunner", f"--job_endpoint={job_service}", "--environment_type=LOOPBACK"]
-    command = [sys.executable, "-m", "pipeline", *words, "--output", str(tmp_path / "there"), *portable]
+    command = [sys.executable, "-m", "terraseam", *words, "--output", str(tmp_path / "there"), *portable]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, env=dict(os.environ)
     )

@@ -12,12 +12,12 @@ import rasterio
 import shapely
 from damages import break_checksum, plain_pixels
 
-from models.engines.engine import Engine
-from models.engines.profile import EngineError
-from pipeline import retries
-from pipeline.cli import main
-from pipeline.retries import GaveUpError, persistently
-from tiles.source import RasterSource
+from terraseam.models.engines.engine import Engine
+from terraseam.models.engines.profile import EngineError
+from terraseam.pipeline import retries
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.retries import GaveUpError, persistently
+from terraseam.tiles.source import RasterSource
 
 SIDE = 512
 
@@ -136,7 +136,7 @@ def test_a_failure_that_passes_is_no_failure(scene, bundle, tmp_path, monkeypatc
             raise rasterio.errors.RasterioIOError("timed out")
         return original(source, window)
 
-    from tiles import source as sources
+    from terraseam.tiles import source as sources
 
     def flaky(source, window):
         try:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from vectorize_cases import patches, vectorize, write_labels
 
-from pipeline.cli import main
-from pipeline.rasters import LONGEST_ID, names_in, raster_ids
-from pipeline.reasons import folder_reason, result_reasons
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.rasters import LONGEST_ID, names_in, raster_ids
+from terraseam.pipeline.reasons import folder_reason, result_reasons
 
 EARTH = "\u5730"
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from random_networks import KINDS, LINEAR, Builder, random_network, whole_weights
 
-from models.card import Reach
-from models.graph import GraphError, UnknownLayerError
-from models.memory import WORKING_COPIES, memory_per_pixel
-from models.reach import network_reach
+from terraseam.models.card import Reach
+from terraseam.models.graph import GraphError, UnknownLayerError
+from terraseam.models.memory import WORKING_COPIES, memory_per_pixel
+from terraseam.models.reach import network_reach
 
 layers = keras.layers
 

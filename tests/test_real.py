@@ -13,7 +13,7 @@ import rasterio.features
 import shapely
 from rasterio.warp import transform_geom
 
-from pipeline.cli import main
+from terraseam.pipeline.cli import main
 
 
 def crop(source, path, window):

@@ -13,11 +13,11 @@ from rasterio.enums import Resampling
 from test_source import hole_mask
 from tiers import some
 
-from tiles.georef import Georef
-from tiles.inspect import inspect_raster
-from tiles.regrid import Regrid
-from tiles.source import RasterSource
-from tiles.window import Window
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.inspect import inspect_raster
+from terraseam.tiles.regrid import Regrid
+from terraseam.tiles.source import RasterSource
+from terraseam.tiles.window import Window
 
 FILL = (7.0, 8.0, 9.0)
 STEPS = (1.003, 2.0, 2.7, 9.3, 0.6, 0.19)

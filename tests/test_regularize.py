@@ -13,21 +13,21 @@ from georefs import GEOREFS
 from label_maps import keeping, random_labels, whole_map
 from tiers import some
 
-from tiles.cells import cut_into_cells
-from tiles.close import close_regions
-from tiles.corners import Corners
-from tiles.edge_fit import Bounds
-from tiles.features import FeatureOptions, features
-from tiles.fragments import Fragments
-from tiles.georef import Georef
-from tiles.neighbours import Neighbourhood, border_pixels, see_neighbours
-from tiles.plane import near_px
-from tiles.regions import Regions
-from tiles.regularize import regularize
-from tiles.seams import unite
-from tiles.tables import TABLES, Table
-from tiles.tolerance import Tolerance
-from tiles.trace import trace_sheet
+from terraseam.tiles.cells import cut_into_cells
+from terraseam.tiles.close import close_regions
+from terraseam.tiles.corners import Corners
+from terraseam.tiles.edge_fit import Bounds
+from terraseam.tiles.features import FeatureOptions, features
+from terraseam.tiles.fragments import Fragments
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.neighbours import Neighbourhood, border_pixels, see_neighbours
+from terraseam.tiles.plane import near_px
+from terraseam.tiles.regions import Regions
+from terraseam.tiles.regularize import regularize
+from terraseam.tiles.seams import unite
+from terraseam.tiles.tables import TABLES, Table
+from terraseam.tiles.tolerance import Tolerance
+from terraseam.tiles.trace import trace_sheet
 
 SQUARE = ((1.0, 0.0), (0.0, -1.0))
 BAR = shapely.box(35, 47, 85, 73)

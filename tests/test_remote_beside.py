@@ -7,12 +7,12 @@ import pytest
 import rasterio
 from vectorize_cases import collection, patches, vectorize, write_labels
 
-from pipeline import files
-from pipeline.remote import prepare
-from pipeline.remote_rasters import what_is_there
-from tiles.inspect import RasterError, inspect_raster
-from tiles.source import RasterSource
-from tiles.window import Window
+from terraseam.pipeline import files
+from terraseam.pipeline.remote import prepare
+from terraseam.pipeline.remote_rasters import what_is_there
+from terraseam.tiles.inspect import RasterError, inspect_raster
+from terraseam.tiles.source import RasterSource
+from terraseam.tiles.window import Window
 
 WHOLE = Window(0, 0, 60, 70)
 

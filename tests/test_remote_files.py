@@ -6,10 +6,10 @@ import io
 
 import pytest
 
-from pipeline import files, remote_files
-from pipeline.fingerprint import fingerprint
-from pipeline.remote import prepare, share_settings
-from pipeline.remote_errors import RemoteFileError
+from terraseam.pipeline import files, remote_files
+from terraseam.pipeline.fingerprint import fingerprint
+from terraseam.pipeline.remote import prepare, share_settings
+from terraseam.pipeline.remote_errors import RemoteFileError
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,7 @@ def test_what_files_are_known_by_changes_with_their_content(bucket):
 
 def test_other_filesystems_of_beams_are_taken_as_they_are(tmp_path):
     """Beam's own filesystem of this machine stands for them: it has folders."""
-    from pipeline.object_stores import BeamStore
+    from terraseam.pipeline.object_stores import BeamStore
 
     store, path = BeamStore(None), str(tmp_path / "file.bin")
     store.upload(io.BytesIO(b"one"), 3, path)

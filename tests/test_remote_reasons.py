@@ -8,8 +8,8 @@ import nets
 import pytest
 import servers
 
-from pipeline import remote, remote_files
-from pipeline.cli import main
+from terraseam.pipeline import remote, remote_files
+from terraseam.pipeline.cli import main
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ def test_bundles_that_are_not_there_or_not_whole(bucket, bundle, make_raster, tm
     remote_files.delete([f"{where}/model.keras"])
     assert f"{where}/model.keras does not exist" in refused(capsys, make_raster(), where, tmp_path / "out")
     bucket.put_folder(bundle, "tiny")
-    from pipeline import files
+    from terraseam.pipeline import files
 
     files.write_bytes(f"{where}/model.keras", b"another network")
     said = refused(capsys, make_raster(), where, tmp_path / "out")
@@ -101,7 +101,7 @@ def test_credentials_that_are_missing(bundle, make_raster, tmp_path, monkeypatch
 
 def test_web_servers_that_are_gone_or_do_not_serve_parts(bundle, make_raster, tmp_path, monkeypatch, capsys):
     servers.forget_servers(monkeypatch)
-    monkeypatch.setattr("pipeline.web.WAITS_S", (0.01,))
+    monkeypatch.setattr("terraseam.pipeline.web.WAITS_S", (0.01,))
     scene = make_raster(name="whole.tif")
     out = tmp_path / "out"
     with servers.server(str(tmp_path)) as door:

@@ -17,10 +17,10 @@ import servers
 from places import ROOT
 from train_town import make_town, words
 
-from pipeline.arguments import parse
-from pipeline.cli import main
-from pipeline.done import foresee
-from pipeline.plan import make_plan
+from terraseam.pipeline.arguments import parse
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.done import foresee
+from terraseam.pipeline.plan import make_plan
 
 RESULTS = ("labels.tif", "polygons.geojson", "polygons.gpkg")
 pytestmark = pytest.mark.slow
@@ -200,7 +200,7 @@ def test_a_run_that_is_killed_while_it_publishes_leaves_no_manifest_that_lies(
     bucket.put_folder(scene.parent, "scenes")
     assert not set(before.values()) & set(want.values())
 
-    command = [sys.executable, "-m", "pipeline", "segment", arguments[0], "--model", str(bundle)]
+    command = [sys.executable, "-m", "terraseam", "segment", arguments[0], "--model", str(bundle)]
     running = subprocess.Popen(
         [*command, "--output", arguments[2], *TILING], cwd=ROOT, stderr=subprocess.DEVNULL
     )

@@ -14,13 +14,13 @@ import pytest
 import rasterio
 import rasterio.shutil
 
-from pipeline import close, vectorize
-from pipeline import fingerprint as fingerprints
-from pipeline.cli import main
-from pipeline.fingerprint import fingerprint
-from pipeline.lock import Lock, lock_in
-from tiles.inspect import inspect_raster
-from tiles.source import RasterSource
+from terraseam.pipeline import close, vectorize
+from terraseam.pipeline import fingerprint as fingerprints
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.fingerprint import fingerprint
+from terraseam.pipeline.lock import Lock, lock_in
+from terraseam.tiles.inspect import inspect_raster
+from terraseam.tiles.source import RasterSource
 
 PIXELS = np.kron(np.random.default_rng(0).integers(1, 255, (24, 36, 3)), np.ones((50, 50, 1))).astype("uint8")
 
@@ -103,7 +103,7 @@ def test_an_unchanged_raster_is_not_read_and_its_results_stay(scene, bundle, tmp
 def test_nothing_is_started_where_nothing_changed(scene, bundle, tmp_path, monkeypatch):
     out = tmp_path / "out"
     assert segment(scene, bundle, out) == 0
-    monkeypatch.setattr("pipeline.run.run_plan", None)
+    monkeypatch.setattr("terraseam.pipeline.run.run_plan", None)
     assert segment(scene, bundle, out) == 0
     assert counts(out) == (1, 12, 0, 12)
 

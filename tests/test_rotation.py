@@ -44,20 +44,20 @@ def project(tmp_path: Path) -> Path:
     """A history of two commits: a test of `tiles` through a helper, and one of `models`."""
     files = {
         "tiles/__init__.py": "",
-        "tiles/shape.py": "import tiles.deep",
+        "tiles/shape.py": "import terraseam.tiles.deep",
         "tiles/deep.py": "",
         "models/__init__.py": "",
         "models/net.py": "",
-        "tests/helper.py": "def make():\n    from tiles import shape\n    return shape",
+        "tests/helper.py": "def make():\n    from terraseam.tiles import shape\n    return shape",
         "tests/test_a.py": "import os\nfrom helper import make",
-        "tests/test_b.py": "import models.net",
+        "tests/test_b.py": "import terraseam.models.net",
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     git(tmp_path, "init", "-q")
     commit(tmp_path)
-    (tmp_path / "tiles/shape.py").write_text("import tiles.deep  # changed")
+    (tmp_path / "tiles/shape.py").write_text("import terraseam.tiles.deep  # changed")
     commit(tmp_path)
     return tmp_path
 

@@ -1,11 +1,11 @@
 import pytest
 
-from pipeline.beam_options import UnknownOptionError, beam_options, split_arguments
-from pipeline.infer import calls_at_once
-from pipeline.progress import progress_line
-from pipeline.run import root_cause
-from pipeline.units import count, format_area, format_bytes, format_gsd, format_pixels
-from tiles.source import RasterReadError
+from terraseam.pipeline.beam_options import UnknownOptionError, beam_options, split_arguments
+from terraseam.pipeline.infer import calls_at_once
+from terraseam.pipeline.progress import progress_line
+from terraseam.pipeline.run import root_cause
+from terraseam.pipeline.units import count, format_area, format_bytes, format_gsd, format_pixels
+from terraseam.tiles.source import RasterReadError
 
 
 def test_the_cause_of_a_failure_is_found_in_what_beam_makes_of_it():
@@ -14,11 +14,11 @@ def test_the_cause_of_a_failure_is_found_in_what_beam_makes_of_it():
     remote = RuntimeError(
         "Error received from SDK harness for instruction bundle_3: Traceback (most recent call last):\n"
         '  File "tiles/source.py", line 80, in read\n'
-        "tiles.source.RasterReadError: scene.tif cannot be read: copy it again [while running 'Segment']\n\n"
+        "terraseam.tiles.source.RasterReadError: scene.tif cannot be read: copy it again [while running 'Segment']\n\n"
         "During handling of the above exception, another exception occurred:\n\n"
         "Traceback (most recent call last):\n"
         '  File "x.py", line 1, in y\n'
-        "tiles.source.RasterReadError: scene.tif cannot be read: copy it again [while running 'Segment']\n"
+        "terraseam.tiles.source.RasterReadError: scene.tif cannot be read: copy it again [while running 'Segment']\n"
     )
     assert root_cause(remote) == ("RasterReadError", "scene.tif cannot be read: copy it again")
     assert root_cause(KeyError("lake"))[1] == "KeyError: 'lake'"

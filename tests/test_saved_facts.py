@@ -3,8 +3,8 @@
 import pytest
 from saved_models import field, function, node, saved_model
 
-from models.importing.foreign import RefusedError
-from models.importing.saved_facts import check_saved_model
+from terraseam.models.importing.foreign import RefusedError
+from terraseam.models.importing.saved_facts import check_saved_model
 
 ADD = node("sum", "AddV2")
 

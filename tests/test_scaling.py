@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.card import Scaling
-from models.scaling import scale
+from terraseam.models.card import Scaling
+from terraseam.models.scaling import scale
 
 SCALING = Scaling(scale=(0.1, 2.0, 1 / 255), offset=(-1.0, 0.0, 0.25))
 

@@ -34,8 +34,8 @@ from segment_cases import (
 )
 from tiers import some
 
-from pipeline.activity import ACTIVITY
-from pipeline.cli import main
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -444,11 +444,11 @@ def test_worker_processes_fail_with_the_same_sentence(make_raster, bundle, tmp_p
 def test_every_stage_counts_and_times(scene, bundle, tmp_path):
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from pipeline.graph import build
-    from pipeline.layout import RunFolder
-    from pipeline.options import SegmentOptions
-    from pipeline.plan import make_plan
-    from pipeline.runner import beam_pipeline
+    from terraseam.pipeline.graph import build
+    from terraseam.pipeline.layout import RunFolder
+    from terraseam.pipeline.options import SegmentOptions
+    from terraseam.pipeline.plan import make_plan
+    from terraseam.pipeline.runner import beam_pipeline
 
     options = SegmentOptions((str(scene),), (str(bundle),), str(tmp_path / "out"), sheet=512, tile=512)
     plan = make_plan(options)

@@ -22,7 +22,7 @@ from segment_cases import (
     segment,
 )
 
-from pipeline.cli import main
+from terraseam.pipeline.cli import main
 
 
 @pytest.fixture(scope="module")

@@ -20,14 +20,14 @@ from planted import planted_scene
 from planted_things import Detector, bar, disk, plant
 from segment_cases import assert_ways_change_no_byte, features, labels, manifest, results, segment
 
-import pipeline.inference
-import pipeline.instances
-from models.card import Card, ClassInfo, NetworkFile
-from models.engines.engine import Engine
-from models.instances import ChipAnswer
-from pipeline.describe import describe_plan
-from pipeline.options import SegmentOptions
-from pipeline.plan import PlanError, make_plan
+import terraseam.pipeline.inference
+import terraseam.pipeline.instances
+from terraseam.models.card import Card, ClassInfo, NetworkFile
+from terraseam.models.engines.engine import Engine
+from terraseam.models.instances import ChipAnswer
+from terraseam.pipeline.describe import describe_plan
+from terraseam.pipeline.options import SegmentOptions
+from terraseam.pipeline.plan import PlanError, make_plan
 
 SHAPE = (1300, 1750)
 CLASSES = (
@@ -103,7 +103,7 @@ def bundle(tmp_path_factory):
 @pytest.fixture
 def detector(monkeypatch):
     planted = PlantedDetector()
-    monkeypatch.setattr(pipeline.inference, "shared_ensemble", lambda *_: planted)
+    monkeypatch.setattr(terraseam.pipeline.inference, "shared_ensemble", lambda *_: planted)
     return planted
 
 
@@ -170,7 +170,7 @@ def test_every_thing_is_one_polygon_on_its_pixels(scene, bundle, things, tmp_pat
 @pytest.mark.usefixtures("detector")
 def test_things_that_are_found_twice_are_published_once(scene, bundle, tmp_path, monkeypatch):
     assert segment(scene, bundle, tmp_path / "plain") == 0
-    monkeypatch.setattr(pipeline.inference, "shared_ensemble", lambda *_: StutteringDetector())
+    monkeypatch.setattr(terraseam.pipeline.inference, "shared_ensemble", lambda *_: StutteringDetector())
     for sheet in ("512", "2048"):
         assert segment(scene, bundle, tmp_path / sheet, "--sheet", sheet) == 0
         assert results(tmp_path / sheet) == results(tmp_path / "plain")
@@ -226,9 +226,11 @@ def test_a_finished_run_called_again_calls_no_network(scene, bundle, tmp_path, d
 @pytest.mark.parametrize("options", [(), ("--simplify", "1", "--min-area", "9")])
 def test_of_a_changed_raster_only_what_changed_is_settled(scene, bundle, tmp_path, monkeypatch, options):
     settled = []
-    settle = pipeline.instances.settle
+    settle = terraseam.pipeline.instances.settle
     monkeypatch.setattr(
-        pipeline.instances, "settle", lambda views, lattice: settled.append(views) or settle(views, lattice)
+        terraseam.pipeline.instances,
+        "settle",
+        lambda views, lattice: settled.append(views) or settle(views, lattice),
     )
     out, cold = tmp_path / "out", tmp_path / "cold"
     assert segment(scene, bundle, out, "--sheet", "512", *options) == 0
@@ -356,7 +358,7 @@ class UnsureDetector(PlantedDetector):
     ],
 )
 def test_sheets_change_nothing_of_cut_things(scene, bundle, tmp_path, monkeypatch, box, sheets):
-    monkeypatch.setattr(pipeline.inference, "shared_ensemble", lambda *_: UnsureDetector())
+    monkeypatch.setattr(terraseam.pipeline.inference, "shared_ensemble", lambda *_: UnsureDetector())
     aoi = write_area(tmp_path / "area.geojson", scene, [shapely.box(*box)])
     for name, sheet in (("one", "512"), ("two", "1024"), ("four", "2048")):
         assert segment(scene, bundle, tmp_path / name, "--sheet", sheet, "--aoi", aoi) == 0

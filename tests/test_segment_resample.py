@@ -16,11 +16,11 @@ from test_plan import edited_card
 from test_regrid import encodings, smooth
 from tiers import some
 
-from pipeline.cli import main
-from pipeline.options import SegmentOptions
-from pipeline.plan import make_plan
-from tiles.source import RasterSource
-from tiles.window import Window
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.options import SegmentOptions
+from terraseam.pipeline.plan import make_plan
+from terraseam.tiles.source import RasterSource
+from terraseam.tiles.window import Window
 
 METRE = rasterio.Affine(1, 0, 500_000, 0, -1, 5_600_000)
 

@@ -8,10 +8,10 @@ from georefs import GEOREFS
 from label_maps import random_labels
 from tiers import some
 
-from tiles.codes import CodedLabels
-from tiles.pixel_sizes import pixel_areas, pixel_sizes
-from tiles.sieve import LARGE, apply_sieve, sieve_seams, sieve_sheet
-from tiles.trace import frame
+from terraseam.tiles.codes import CodedLabels
+from terraseam.tiles.pixel_sizes import pixel_areas, pixel_sizes
+from terraseam.tiles.sieve import LARGE, apply_sieve, sieve_seams, sieve_sheet
+from terraseam.tiles.trace import frame
 
 NODATA = 255
 
@@ -154,7 +154,7 @@ def test_sizes_of_pixels_do_not_depend_on_how_many_are_measured_at_once(monkeypa
     pixels = np.stack([np.arange(40), 3 * np.arange(40)], axis=1)
     sizes = pixel_sizes(GEOREFS["degrees"], 1e6)
     expected = sizes(pixels)
-    monkeypatch.setattr("tiles.pixel_sizes.AT_ONCE", 7)
+    monkeypatch.setattr("terraseam.tiles.pixel_sizes.AT_ONCE", 7)
     assert len(np.unique(expected)) > 9 and np.array_equal(sizes(pixels), expected)
 
 

@@ -6,10 +6,10 @@ import pytest
 import servers
 from segment_cases import manifest
 
-from pipeline.cli import main
-from pipeline.rasters import expand, raster_ids
-from pipeline.remote_errors import file_name, host_of
-from pipeline.signatures import unsigned, without_secrets
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.rasters import expand, raster_ids
+from terraseam.pipeline.remote_errors import file_name, host_of
+from terraseam.pipeline.signatures import unsigned, without_secrets
 
 HOST = "https://host.example/scenes/a.tif"
 AMAZON = (

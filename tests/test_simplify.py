@@ -4,10 +4,10 @@ import shapely
 from label_maps import assert_same_regions, by_sheets, keeping, random_labels, random_scores, whole_map
 from tiers import some
 
-from tiles.corners import Corners, find_corners
-from tiles.regions import NODE, PINNED
-from tiles.simplify import simplify
-from tiles.tolerance import Tolerance
+from terraseam.tiles.corners import Corners, find_corners
+from terraseam.tiles.regions import NODE, PINNED
+from terraseam.tiles.simplify import simplify
+from terraseam.tiles.tolerance import Tolerance
 
 SQUARE = ((1.0, 0.0), (0.0, -1.0))
 

@@ -10,9 +10,9 @@ from mosaics import mosaic
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
-from tiles.inspect import RasterError, inspect_raster
-from tiles.source import RasterReadError, RasterSource, as_sample
-from tiles.window import Window
+from terraseam.tiles.inspect import RasterError, inspect_raster
+from terraseam.tiles.source import RasterReadError, RasterSource, as_sample
+from terraseam.tiles.window import Window
 
 HOLE = np.s_[5:12, 8:20]
 FILL = (7.0, 8.0, 9.0)

@@ -12,11 +12,11 @@ import pytest
 import rasterio
 import shapely
 
-from tiles.inspect import RasterError, inspect_raster
-from tiles.places import Place, addresses_in, is_allowed, place_of
-from tiles.references import TextError, kind_of, references_in
-from tiles.remote import open_raster
-from tiles.sources import allow_sources, sources_of, start_of
+from terraseam.tiles.inspect import RasterError, inspect_raster
+from terraseam.tiles.places import Place, addresses_in, is_allowed, place_of
+from terraseam.tiles.references import TextError, kind_of, references_in
+from terraseam.tiles.remote import open_raster
+from terraseam.tiles.sources import allow_sources, sources_of, start_of
 
 HEAD = (
     '<VRTDataset rasterXSize="53" rasterYSize="37"><SRS>EPSG:32632</SRS>'
@@ -240,8 +240,8 @@ def test_the_tiles_of_an_index_are_among_its_sources(make_raster, tmp_path, web)
 READ = """
 import sys
 import numpy as np
-from tiles.inspect import inspect_raster
-from tiles.remote import open_raster
+from terraseam.tiles.inspect import inspect_raster
+from terraseam.tiles.remote import open_raster
 path, own = sys.argv[1:]
 print(*inspect_raster(path).files)
 with open_raster(path) as dataset, open_raster(own) as other:

@@ -16,13 +16,13 @@ from train_cases import said
 from train_town import make_town
 from vectorize_cases import collection, patches, vectorize, write_labels
 
-from pipeline.cli import main
-from pipeline.vectorizing.arguments import parse_vectorize
-from pipeline.vectorizing.labels import RasterLabels, RasterSheet
-from pipeline.vectorizing.plan import plan_vectorize
-from tiles.sources import SourcesError, allow_sources
-from tiles.truth.vectors import VectorError, read_polygons
-from tiles.window import Window
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.vectorizing.arguments import parse_vectorize
+from terraseam.pipeline.vectorizing.labels import RasterLabels, RasterSheet
+from terraseam.pipeline.vectorizing.plan import plan_vectorize
+from terraseam.tiles.sources import SourcesError, allow_sources
+from terraseam.tiles.truth.vectors import VectorError, read_polygons
+from terraseam.tiles.window import Window
 
 STRANGER = "http://127.0.0.1:9"
 
@@ -89,7 +89,7 @@ def test_workers_of_segment_know_what_is_allowed(web, make_raster, tmp_path):
     path, door = virtual(tmp_path / "scene.vrt", make_raster(200, 200), web), web[1]
     words = ["segment", path, "--model", "coast", "--any-gsd", "--output", tmp_path / "out", "--workers", 2]
     subprocess.run(
-        [sys.executable, "-m", "pipeline", *map(str, words), "--allow-sources", f"{door.url}/*"], check=True
+        [sys.executable, "-m", "terraseam", *map(str, words), "--allow-sources", f"{door.url}/*"], check=True
     )
 
 

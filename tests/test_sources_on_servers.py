@@ -12,16 +12,16 @@ import servers
 from tiers import some
 from vectorize_cases import patches, write_labels
 
-from pipeline.cli import main
-from tiles import web as tiles_web
-from tiles.gdal_library import forget_answers
-from tiles.inspect import RasterError, inspect_raster
-from tiles.label_raster import LabelRaster, inspect_label_raster
-from tiles.remote import open_raster
-from tiles.remote_sources import MOST_NAMES, allowed_names
-from tiles.source import RasterReadError, RasterSource
-from tiles.sources import allow_sources
-from tiles.window import Window
+from terraseam.pipeline.cli import main
+from terraseam.tiles import web as tiles_web
+from terraseam.tiles.gdal_library import forget_answers
+from terraseam.tiles.inspect import RasterError, inspect_raster
+from terraseam.tiles.label_raster import LabelRaster, inspect_label_raster
+from terraseam.tiles.remote import open_raster
+from terraseam.tiles.remote_sources import MOST_NAMES, allowed_names
+from terraseam.tiles.source import RasterReadError, RasterSource
+from terraseam.tiles.sources import allow_sources
+from terraseam.tiles.window import Window
 
 SHAPE = HEIGHT, WIDTH = 60, 70
 WHOLE = Window(0, 0, HEIGHT, WIDTH)

@@ -14,11 +14,11 @@ import rasterio.shutil
 from evaluate_scenes import boxes, drawn, georef, write_geojson, write_labels
 from rasterio.vrt import WarpedVRT
 
-from pipeline.arguments import parsers
-from pipeline.cli import main
-from pipeline.evaluation.arguments import evaluate_parser
-from pipeline.training.arguments import train_parser
-from pipeline.vectorizing.arguments import vectorize_parser
+from terraseam.pipeline.arguments import parsers
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.evaluation.arguments import evaluate_parser
+from terraseam.pipeline.training.arguments import train_parser
+from terraseam.pipeline.vectorizing.arguments import vectorize_parser
 
 WAITS_S = 20
 SEGMENT = "segment scene.tif --model bundle --output out"

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tiles.lattice import Halo, Lattice
-from tiles.stitch import (
+from terraseam.tiles.lattice import Halo, Lattice
+from terraseam.tiles.stitch import (
     NODATA,
     UNIT,
     BlendStitcher,

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import zstandard
 
-from pipeline.feature_files import merge_features, read_features, write_features
-from pipeline.keys import recipe_digest, sheet_key
-from pipeline.store import PredictionStore, StoreError, decode, encode
-from tiles.features import Feature
-from tiles.instances import Ref, SheetInstances, TileInstance
-from tiles.lattice import Halo, Lattice
-from tiles.source import Chip
-from tiles.stitch import LabelMap, stitcher
-from tiles.window import Window
+from terraseam.pipeline.feature_files import merge_features, read_features, write_features
+from terraseam.pipeline.keys import recipe_digest, sheet_key
+from terraseam.pipeline.store import PredictionStore, StoreError, decode, encode
+from terraseam.tiles.features import Feature
+from terraseam.tiles.instances import Ref, SheetInstances, TileInstance
+from terraseam.tiles.lattice import Halo, Lattice
+from terraseam.tiles.source import Chip
+from terraseam.tiles.stitch import LabelMap, stitcher
+from terraseam.tiles.window import Window
 
 
 def random_map(height=37, width=53, seed=0):
@@ -148,7 +148,7 @@ def test_the_labels_of_version_1_stay_what_they_are(method):
     """Where this fails, labels of unchanged sheets have changed: raise LABELS_VERSION, and take the new digest."""
     import hashlib
 
-    from pipeline.keys import LABELS_VERSION
+    from terraseam.pipeline.keys import LABELS_VERSION
 
     lattice = Lattice(70, 90, 32, Halo(16, 16, 16, 16), 3)
     stitch = stitcher(method, lattice, (0, 0), 3)

@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from pipeline.cli import main
-from pipeline.store import PredictionStore
-from tiles.stitch import LabelMap
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.store import PredictionStore
+from terraseam.tiles.stitch import LabelMap
 
 DAY = 86_400
 

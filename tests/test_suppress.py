@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from planted_things import disk
 
-from tiles.instances import Ref, tighten
-from tiles.paint import patches
-from tiles.suppress import overlaps, suppress
-from tiles.things import Thing
-from tiles.window import Window
+from terraseam.tiles.instances import Ref, tighten
+from terraseam.tiles.paint import patches
+from terraseam.tiles.suppress import overlaps, suppress
+from terraseam.tiles.things import Thing
+from terraseam.tiles.window import Window
 
 HEIGHT, WIDTH = 150, 170
 

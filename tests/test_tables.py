@@ -17,12 +17,12 @@ from georefs import GEOREFS
 from label_maps import keeping, random_labels, random_scores, whole_map
 from places import ROOT
 
-from tiles.features import FeatureOptions, features
-from tiles.geojson import write_geojson_lines
-from tiles.packed import pack, unpack
-from tiles.tables import BATCH, TABLES, Table
-from tiles.truth import geoparquet
-from tiles.vector_tiles import write_pmtiles
+from terraseam.tiles.features import FeatureOptions, features
+from terraseam.tiles.geojson import write_geojson_lines
+from terraseam.tiles.packed import pack, unpack
+from terraseam.tiles.tables import BATCH, TABLES, Table
+from terraseam.tiles.truth import geoparquet
+from terraseam.tiles.vector_tiles import write_pmtiles
 
 OPTIONS = FeatureOptions("scene", dict(enumerate(("sea", "land", "lake", "ice", "rock"))), wkb=True)
 TRUE_FORMATS = ("fgb", "gpkg", "parquet")
@@ -87,13 +87,13 @@ import tensorflow
 import pathlib, sys
 from dataclasses import replace
 from georefs import GEOREFS
-from tiles.tables import TABLES, Table
+from terraseam.tiles.tables import TABLES, Table
 TABLES["gpkg"](pathlib.Path(sys.argv[1]), [], Table(GEOREFS["utm"], "Polygon"))
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("first", "status"), [("pipeline.segment", 0), ("numpy", 1)])
+@pytest.mark.parametrize(("first", "status"), [("terraseam.pipeline.segment", 0), ("numpy", 1)])
 def test_geopackages_have_an_index_though_tensorflow_has_an_sqlite_of_its_own(first, status, tmp_path):
     code, path = CODE.format(first=first), str(tmp_path / "polygons.gpkg")
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}

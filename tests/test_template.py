@@ -14,11 +14,11 @@ import pytest
 from deploy_cases import DEPLOY, IMAGE, NEEDED, ROOT, options_of, run
 from tiers import some
 
-from pipeline.argument_patterns import PATTERNS
-from pipeline.arguments import parse, parsers
-from pipeline.errors import ArgumentError
-from pipeline.options import SegmentOptions
-from pipeline.template import ParameterError, launch, metadata, run_launcher
+from terraseam.pipeline.argument_patterns import PATTERNS
+from terraseam.pipeline.arguments import parse, parsers
+from terraseam.pipeline.errors import ArgumentError
+from terraseam.pipeline.options import SegmentOptions
+from terraseam.pipeline.template import ParameterError, launch, metadata, run_launcher
 
 EXAMPLES = {
     "rasters": (
@@ -77,8 +77,8 @@ def test_every_argument_of_segment_is_a_parameter_of_the_template_and_the_other_
 
 
 def test_metadata_is_what_the_arguments_say():
-    told = run(sys.executable, "-m", "pipeline.template", cwd=ROOT)
-    message = "renew it: python -m pipeline.template > deploy/metadata.json"
+    told = run(sys.executable, "-m", "terraseam.pipeline.template", cwd=ROOT)
+    message = "renew it: python -m terraseam.pipeline.template > deploy/metadata.json"
     assert told.stdout == (DEPLOY / "metadata.json").read_text(), message
 
 

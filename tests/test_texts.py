@@ -11,10 +11,10 @@ import pytest
 from evaluate_scenes import boxes, drawn, georef, write_geojson, write_labels
 from places import ROOT
 
-from models.texts import steering_characters
-from pipeline import terminal
-from pipeline.cli import main
-from pipeline.texts import printable
+from terraseam.models.texts import steering_characters
+from terraseam.pipeline import terminal
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.texts import printable
 
 STEERS = "\x00\x07\x1b\x7f\x85\x9b\u061c\u200e\u2028\u202e\u2066\ud800"
 

@@ -14,15 +14,15 @@ from affine import Affine
 from georefs import GEOREFS
 from planted_things import Detector, disk, find_things, mask_of, plant, random_scene
 
-from tiles.features import FeatureOptions
-from tiles.georef import Georef
-from tiles.instances import Ref, tighten
-from tiles.lattice import Halo, Lattice
-from tiles.paint import paint, patches
-from tiles.stitch import NODATA
-from tiles.thing_features import thing_features, trace_thing
-from tiles.things import Thing
-from tiles.window import Window
+from terraseam.tiles.features import FeatureOptions
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.instances import Ref, tighten
+from terraseam.tiles.lattice import Halo, Lattice
+from terraseam.tiles.paint import paint, patches
+from terraseam.tiles.stitch import NODATA
+from terraseam.tiles.thing_features import thing_features, trace_thing
+from terraseam.tiles.things import Thing
+from terraseam.tiles.window import Window
 
 OPTIONS = FeatureOptions("scene", dict(enumerate(("nothing", "roof", "tank"))))
 ALL = Window(0, 0, 150, 170)

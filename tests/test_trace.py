@@ -14,8 +14,8 @@ from label_maps import (
     whole_map,
 )
 
-from tiles.regions import NODE, PINNED, Regions
-from tiles.trace import frame, trace_sheet
+from terraseam.tiles.regions import NODE, PINNED, Regions
+from terraseam.tiles.trace import frame, trace_sheet
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -13,10 +13,10 @@ from planted import batch_of_scenes, tiny_detector
 from train_cases import card_of, planned
 from train_town import make_town, words
 
-from models.training.making import answer_from
-from models.zoo import ZooError, build
-from pipeline.cli import main
-from pipeline.training.data import data_words
+from terraseam.models.training.making import answer_from
+from terraseam.models.zoo import ZooError, build
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.training.data import data_words
 
 
 @pytest.fixture

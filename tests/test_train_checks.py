@@ -12,8 +12,8 @@ import rasterio
 from train_cases import card_of, planned, reasons
 from train_town import make_town, words
 
-from pipeline.cli import main
-from pipeline.errors import TrainError
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.errors import TrainError
 
 
 @pytest.fixture

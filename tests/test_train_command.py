@@ -11,19 +11,19 @@ import rasterio
 from train_cases import card_of, planned, said, write_outlines
 from train_town import SIDE, make_town, words
 
-import pipeline.training.run
-from models.bundle import load_model
-from models.card import Card
-from models.card_values import Scaling
-from models.training.batches import Batches, TrainingData
-from models.training.making import new_network
-from models.training.recipe import Recipe
-from models.training.watch import EpochBegan, StepDone
-from models.zoo import find
-from pipeline import watchdog
-from pipeline.activity import ACTIVITY
-from pipeline.cli import main
-from pipeline.training.watching import Teller
+import terraseam.pipeline.training.run
+from terraseam.models.bundle import load_model
+from terraseam.models.card import Card
+from terraseam.models.card_values import Scaling
+from terraseam.models.training.batches import Batches, TrainingData
+from terraseam.models.training.making import new_network
+from terraseam.models.training.recipe import Recipe
+from terraseam.models.training.watch import EpochBegan, StepDone
+from terraseam.models.zoo import find
+from terraseam.pipeline import watchdog
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.training.watching import Teller
 
 MORE = [
     "--epochs", "2", "--steps", "20", "--pictures", "3", "--val-share", "0.4", "--rate", "0.005", "--set", "dropout=0.1",
@@ -74,7 +74,7 @@ def interrupt_at(monkeypatch, epoch: int, step: int) -> None:
             if (done.epoch, done.step) == (epoch, step):
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline.training.run, "Teller", Stopped)
+    monkeypatch.setattr(terraseam.pipeline.training.run, "Teller", Stopped)
 
 
 @pytest.mark.slow
@@ -219,7 +219,7 @@ def test_a_loss_that_is_no_number_ends_with_advice(site, capsys):
 
 @pytest.mark.slow
 def test_an_encoder_starts_from_a_file_and_rests_while_it_is_frozen(site):
-    from models.networks.encoders import EncoderOptions, whole_encoder
+    from terraseam.models.networks.encoders import EncoderOptions, whole_encoder
 
     file = site / "encoder.weights.h5"
     encoder = whole_encoder("mobilenet", 3, EncoderOptions(encoder_width=0.25))

@@ -11,13 +11,13 @@ import shapely
 from train_cases import HOME, NORTH, planned, reasons, true_labels, write
 from train_town import SIDE, make_town
 
-from pipeline.training import label_values
-from pipeline.training.label_values import count_values
-from tiles.georef import Georef
-from tiles.source import RasterReadError
-from tiles.truth.area import Area
-from tiles.truth.burn import edges_of
-from tiles.truth.label_raster import RasterTruth
+from terraseam.pipeline.training import label_values
+from terraseam.pipeline.training.label_values import count_values
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.source import RasterReadError
+from terraseam.tiles.truth.area import Area
+from terraseam.tiles.truth.burn import edges_of
+from terraseam.tiles.truth.label_raster import RasterTruth
 
 WITHOUT = ("class-property",)
 
@@ -149,7 +149,7 @@ def test_what_labels_hold_outside_the_area_is_not_told_and_lets_nothing_be_learn
 
 
 def test_a_class_that_is_too_rare_to_be_drawn_around_is_noted_and_not_refused(site, monkeypatch):
-    monkeypatch.setattr("tiles.truth.label_raster._LOOK_AT_MOST", 48)
+    monkeypatch.setattr("terraseam.tiles.truth.label_raster._LOOK_AT_MOST", 48)
     labels = true_labels()
     labels[labels == 2] = 0
     labels[151, 33] = 2

@@ -18,9 +18,9 @@ from rasterio.vrt import WarpedVRT
 from train_cases import card_of, true_labels
 from train_town import make_town, words
 
-from pipeline.cli import main
-from pipeline.training.arguments import parse_train
-from pipeline.training.plan import plan_training
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.training.arguments import parse_train
+from terraseam.pipeline.training.plan import plan_training
 
 SMALL = [
     "--encoder", "mobilenet", "--set", "encoder_width=0.25", "--set", "decoder_width=4", "--chip", "64", "--loss",
@@ -43,7 +43,7 @@ def trained(site: Path, *more: object) -> dict:
 
 def segmented(site: Path, raster: Path) -> np.ndarray:
     # A process of its own: engines set the threads of TensorFlow before anything else uses it.
-    command = [sys.executable, "-m", "pipeline", "segment", str(raster), "--model", str(site / "bundle")]
+    command = [sys.executable, "-m", "terraseam", "segment", str(raster), "--model", str(site / "bundle")]
     subprocess.run([*command, "--output", str(site / "out")], cwd=ROOT, check=True, capture_output=True)
     with rasterio.open(site / "out" / raster.stem / "labels.tif") as dataset:
         return dataset.read(1)

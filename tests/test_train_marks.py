@@ -18,12 +18,12 @@ from places import ROOT
 from train_cases import card_of, planned
 from train_town import SIDE, make_town, words, write_polygons
 
-from pipeline.cli import main
-from pipeline.errors import TrainError
-from pipeline.training.arguments import parse_train
-from pipeline.training.data import data_marks
-from pipeline.training.plan import plan_training
-from tiles.georef import Georef
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.errors import TrainError
+from terraseam.pipeline.training.arguments import parse_train
+from terraseam.pipeline.training.data import data_marks
+from terraseam.pipeline.training.plan import plan_training
+from terraseam.tiles.georef import Georef
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_a_detector_without_a_thing_to_validate_on_is_refused_before_it_is_train
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 @pytest.mark.slow
 def test_a_signal_ends_with_a_sentence_and_the_same_command_goes_on(site, name):
-    command = [sys.executable, "-m", "pipeline", "train", *words(site, "--epochs", "400")]
+    command = [sys.executable, "-m", "terraseam", "train", *words(site, "--epochs", "400")]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

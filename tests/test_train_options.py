@@ -9,13 +9,13 @@ import pytest
 from train_cases import card_of, planned
 from train_town import make_town, words
 
-from models.bundle import load_model
-from pipeline.cli import main
-from pipeline.errors import ArgumentError
-from pipeline.training.arguments import RECIPE, parse_train
-from pipeline.training.plan import TrainPlan
-from pipeline.training.run import training_data
-from tiles.truth.scene import IGNORED
+from terraseam.models.bundle import load_model
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.errors import ArgumentError
+from terraseam.pipeline.training.arguments import RECIPE, parse_train
+from terraseam.pipeline.training.plan import TrainPlan
+from terraseam.pipeline.training.run import training_data
+from terraseam.tiles.truth.scene import IGNORED
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_symmetries_turn_pixels_and_labels_alike(site):
 
 
 def test_looks_are_as_strong_as_asked_for(site):
-    from models.card_values import Scaling
+    from terraseam.models.card_values import Scaling
 
     own = Scaling((1.0,) * 3, (0.0,) * 3)
     none, usual, strong = (training_data(planned(site, "--looks", x), own).looks for x in (0, 1, 2))

@@ -25,9 +25,9 @@ from train_cases import (
 )
 from train_town import SIDE, make_town, write_polygons
 
-from models.card_values import Scaling
-from tiles.truth.scene import IGNORED
-from tiles.truth.view import View
+from terraseam.models.card_values import Scaling
+from terraseam.tiles.truth.scene import IGNORED
+from terraseam.tiles.truth.view import View
 
 WHOLE = View(0, 0, 1, 1, SIDE, SIDE)
 FILL = 127

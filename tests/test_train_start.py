@@ -7,8 +7,8 @@ import pytest
 from train_cases import elsewhere, planned, read, reasons, write, write_outlines
 from train_town import SIDE, make_town
 
-from pipeline.training.options import BLOCK_CHIPS
-from pipeline.training.words import plan_words
+from terraseam.pipeline.training.options import BLOCK_CHIPS
+from terraseam.pipeline.training.words import plan_words
 
 GSD = 0.5
 

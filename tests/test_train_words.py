@@ -15,11 +15,11 @@ from places import ROOT
 from train_cases import make_towns, planned, said
 from train_town import make_town, words
 
-from models.training.watch import EpochDone
-from pipeline.cli import main
-from pipeline.training.arguments import parse_train
-from pipeline.training.watching import epoch_line, painted
-from pipeline.training.words import notes, plan_words
+from terraseam.models.training.watch import EpochDone
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.training.arguments import parse_train
+from terraseam.pipeline.training.watching import epoch_line, painted
+from terraseam.pipeline.training.words import notes, plan_words
 
 SLOW_TO_IMPORT = ("tensorflow", "keras", "apache_beam", "jax")
 
@@ -32,7 +32,7 @@ def site(tmp_path: Path, make_raster) -> Path:
 def in_a_new_process(*arguments: str) -> tuple[int, str, set[str], float]:
     """Run the command; returns its status, what it says, the slow modules it imported, and the seconds it took."""
     code = (
-        "import sys\nfrom pipeline.cli import main\n"
+        "import sys\nfrom terraseam.pipeline.cli import main\n"
         f"try:\n    status = main({['train', *arguments]!r})\n"
         "except SystemExit as error:\n    status = error.code\n"
         f"print('IMPORTED', *(set({SLOW_TO_IMPORT!r}) & sys.modules.keys()))\n"
@@ -144,7 +144,7 @@ def test_an_epoch_is_one_line():
 
 
 def test_the_surest_thing_is_drawn_on_top():
-    from models.instances import ChipInstance
+    from terraseam.models.instances import ChipInstance
 
     things = [
         ChipInstance(0, 0, np.ones((2, 2), bool), 1, 0.9),

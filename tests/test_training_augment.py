@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from models.training.augment import UNCHANGED, Looks, change
+from terraseam.models.training.augment import UNCHANGED, Looks, change
 
 ALWAYS = replace(Looks(), share=1.0)
 STRONG = Looks(0.9, 0.9, 0.9, 0.5, 2.0, 0.5, 1.0, 0.5, 1.0)

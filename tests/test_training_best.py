@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from models.training.errors import TrainingError
-from models.training.state import BEST_FILE, Progress, load_best, save_best, save_state
+from terraseam.models.training.errors import TrainingError
+from terraseam.models.training.state import BEST_FILE, Progress, load_best, save_best, save_state
 
 MARKS = {"rate": 0.1, "epochs": 2, "data": {"labels": "a"}}
 

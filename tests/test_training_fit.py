@@ -32,17 +32,17 @@ from training_cases import (
     tiny_network,
 )
 
-from models.networks.pspnet import pspnet
-from models.training.batches import Batches, ChipBatch, scaled
-from models.training.errors import TrainingError
-from models.training.fit import Place, train
-from models.training.learner import Task, all_layers, encoder_layers, is_norm
-from models.training.optimizers import SCHEDULES, averages, make_optimizer, make_schedule
-from models.training.pixels import confusion, overlaps, validate_pixels
-from models.training.recipe import Recipe
-from models.training.state import check_same, load_best, read_state
-from models.training.watch import Watcher
-from tiles.measures.confusion import mean_of_known, pixel_figures
+from terraseam.models.networks.pspnet import pspnet
+from terraseam.models.training.batches import Batches, ChipBatch, scaled
+from terraseam.models.training.errors import TrainingError
+from terraseam.models.training.fit import Place, train
+from terraseam.models.training.learner import Task, all_layers, encoder_layers, is_norm
+from terraseam.models.training.optimizers import SCHEDULES, averages, make_optimizer, make_schedule
+from terraseam.models.training.pixels import confusion, overlaps, validate_pixels
+from terraseam.models.training.recipe import Recipe
+from terraseam.models.training.state import check_same, load_best, read_state
+from terraseam.models.training.watch import Watcher
+from terraseam.tiles.measures.confusion import mean_of_known, pixel_figures
 
 VARIANTS = {
     "plain": RECIPE,
@@ -475,7 +475,7 @@ def test_measures_are_those_of_all_chips_together():
     def answer(pixels):
         return np.eye(3, dtype=np.float32)[by_pixels[int(pixels)]]
 
-    from models.training.losses import make_loss
+    from terraseam.models.training.losses import make_loss
 
     measured = validate_pixels(
         answer, [(np.array(0), labels[0]), (np.array(1), labels[1])], ("a", "b", "c"), make_loss("dice")

@@ -10,16 +10,16 @@ import pytest
 from planted import CLASSES, SCALING, SETTINGS, TRAINING, planted_scene, tiny_detector
 from training_cases import Note, digest, last_state
 
-from models.detection.mask_rcnn import mask_rcnn
-from models.detection.truth import pad_truth
-from models.instances import ChipInstance
-from models.training.batches import ChipBatch, TrainingData
-from models.training.errors import TrainingError
-from models.training.fit import Place, train
-from models.training.instances import match, overlap, validate_instances
-from models.training.learner import Task, encoder_layers, is_norm
-from models.training.recipe import Recipe
-from models.training.watch import Watcher
+from terraseam.models.detection.mask_rcnn import mask_rcnn
+from terraseam.models.detection.truth import pad_truth
+from terraseam.models.instances import ChipInstance
+from terraseam.models.training.batches import ChipBatch, TrainingData
+from terraseam.models.training.errors import TrainingError
+from terraseam.models.training.fit import Place, train
+from terraseam.models.training.instances import match, overlap, validate_instances
+from terraseam.models.training.learner import Task, encoder_layers, is_norm
+from terraseam.models.training.recipe import Recipe
+from terraseam.models.training.watch import Watcher
 
 RECIPE = Recipe(epochs=2, steps=2, batch=2, rate=2e-3, clip=5.0, seed=1)
 TASK = Task(tuple(one.name for one in CLASSES), None, TRAINING)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.training.losses import IGNORED, SMOOTH, make_loss
+from terraseam.models.training.losses import IGNORED, SMOOTH, make_loss
 
 SHAPE = (2, 7, 5)
 CLASSES = 3

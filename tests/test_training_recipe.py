@@ -8,7 +8,7 @@ import sys
 import pytest
 from places import ROOT
 
-from models.training.recipe import Recipe, RecipeError, Term, parse_loss
+from terraseam.models.training.recipe import Recipe, RecipeError, Term, parse_loss
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,6 @@ def test_borders_are_wanted_where_a_term_weighs_them():
 
 
 def test_recipes_need_no_keras():
-    code = "import sys, models.training.recipe; print(*{m.split('.')[0] for m in sys.modules})"
+    code = "import sys, terraseam.models.training.recipe; print(*{m.split('.')[0] for m in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"keras", "tensorflow", "jax"} & set(done.stdout.split())

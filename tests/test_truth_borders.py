@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
 
-from tiles.truth.borders import border_weights, nearest_two
+from terraseam.tiles.truth.borders import border_weights, nearest_two
 
 
 def random_ids(seed):

@@ -10,12 +10,12 @@ import pytest
 import rasterio
 from truth_cases import SMALL
 
-from tiles.georef import Georef
-from tiles.inspect import inspect_raster
-from tiles.source import RasterReadError
-from tiles.truth.label_raster import LabelRasterError, RasterTruth
-from tiles.truth.scene import IGNORED
-from tiles.truth.view import View
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.inspect import inspect_raster
+from terraseam.tiles.source import RasterReadError
+from terraseam.tiles.truth.label_raster import LabelRasterError, RasterTruth
+from terraseam.tiles.truth.scene import IGNORED
+from terraseam.tiles.truth.view import View
 
 UTM = Georef("EPSG:32632", (0.5, 0.0, 500_000.0, 0.0, -0.5, 5_600_000.0), 61, 83)
 

@@ -8,8 +8,8 @@ import rasterio
 import shapely
 from truth_cases import SMALL, in_crs, write_vector
 
-from tiles.inspect import inspect_raster
-from tiles.truth.pairs import pair
+from terraseam.tiles.inspect import inspect_raster
+from terraseam.tiles.truth.pairs import pair
 
 
 def test_names_decide_where_any_is_the_same():

@@ -10,8 +10,8 @@ import pytest
 import shapely
 from truth_cases import SMALL, as_file, blobs, in_crs
 
-from tiles.georef import Georef
-from tiles.truth.placing import place_polygons
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.truth.placing import place_polygons
 
 RASTERS = pytest.mark.parametrize("name", SMALL)
 PLANE = ("utm", "southern_utm", "web_mercator", "degrees", "polar", "south_up", "rotated", "dateline_utm")

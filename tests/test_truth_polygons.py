@@ -10,12 +10,12 @@ import rasterio.features
 import shapely
 from truth_cases import SMALL, as_file, blobs, in_crs
 
-from tiles.truth.area import area_of
-from tiles.truth.placing import place_polygons
-from tiles.truth.polygons import Classes, PolygonTruth, polygon_truth
-from tiles.truth.scene import IGNORED
-from tiles.truth.vectors import read_polygons
-from tiles.truth.view import View
+from terraseam.tiles.truth.area import area_of
+from terraseam.tiles.truth.placing import place_polygons
+from terraseam.tiles.truth.polygons import Classes, PolygonTruth, polygon_truth
+from terraseam.tiles.truth.scene import IGNORED
+from terraseam.tiles.truth.vectors import read_polygons
+from terraseam.tiles.truth.view import View
 
 CLASSES = Classes(4)
 

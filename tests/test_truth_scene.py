@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import rasterio
 
-from tiles.georef import Georef
-from tiles.mirror import mirror_index
-from tiles.source import RasterSource
-from tiles.truth.blocks import Blocks, choose_blocks
-from tiles.truth.resample import resample
-from tiles.truth.sampling import Sampler, SamplingRule, Site, grid_views
-from tiles.truth.scene import IGNORED, Scene, turned, turned_corner
-from tiles.truth.view import View
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.mirror import mirror_index
+from terraseam.tiles.source import RasterSource
+from terraseam.tiles.truth.blocks import Blocks, choose_blocks
+from terraseam.tiles.truth.resample import resample
+from terraseam.tiles.truth.sampling import Sampler, SamplingRule, Site, grid_views
+from terraseam.tiles.truth.scene import IGNORED, Scene, turned, turned_corner
+from terraseam.tiles.truth.view import View
 
 HEIGHT, WIDTH = 61, 83
 

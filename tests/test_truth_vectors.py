@@ -11,7 +11,7 @@ import shapely
 import truth_cases
 from truth_cases import write_vector
 
-from tiles.truth.vectors import VectorError, is_vector, read_bounds, read_polygons
+from terraseam.tiles.truth.vectors import VectorError, is_vector, read_bounds, read_polygons
 
 SQUARE = shapely.box(10, 50, 11, 51)
 TWO = shapely.MultiPolygon([shapely.box(12, 50, 13, 51), shapely.box(14, 50, 15, 50.5)])

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.networks.encoders import ENCODERS, Encoder, encoder
-from models.networks.plain_unet import plain_unet
-from models.networks.unet import unet
-from models.reach import network_reach
+from terraseam.models.networks.encoders import ENCODERS, Encoder, encoder
+from terraseam.models.networks.plain_unet import plain_unet
+from terraseam.models.networks.unet import unet
+from terraseam.models.reach import network_reach
 
 IMAGENET = Path(os.environ.get("TERRASEAM_DATA", "/")).parent / "weights/mobilenet_imagenet_notop.weights.h5"
 

@@ -11,12 +11,12 @@ from label_maps import keeping, whole_map
 from test_regularize import neighbourhood
 from test_things import lattice_of, thing_of
 
-from tiles.features import FeatureOptions, features
-from tiles.georef import Georef
-from tiles.ground import PixelPlane
-from tiles.neighbours import Neighbourhood
-from tiles.regularize import regularize
-from tiles.thing_features import thing_features
+from terraseam.tiles.features import FeatureOptions, features
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.ground import PixelPlane
+from terraseam.tiles.neighbours import Neighbourhood
+from terraseam.tiles.regularize import regularize
+from terraseam.tiles.thing_features import thing_features
 
 OPTIONS = FeatureOptions("scene", {}, in_parts=True, wkb=True, regularized=True)
 

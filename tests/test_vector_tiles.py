@@ -15,12 +15,12 @@ from pmtiles.reader import MmapSource, Reader, all_tiles
 from pmtiles.tile import tileid_to_zxy
 from vectorize_cases import vectorize, write_labels
 
-from tiles import vector_tiles
-from tiles.features import FeatureOptions, features
-from tiles.georef import Georef
-from tiles.pmtiles import Archive, Tile, View
-from tiles.tables import Table
-from tiles.vector_tiles import HIGHEST_LATITUDE, finest_zoom, to_mercator, write_pmtiles
+from terraseam.tiles import vector_tiles
+from terraseam.tiles.features import FeatureOptions, features
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.pmtiles import Archive, Tile, View
+from terraseam.tiles.tables import Table
+from terraseam.tiles.vector_tiles import HIGHEST_LATITUDE, finest_zoom, to_mercator, write_pmtiles
 
 OPTIONS = FeatureOptions("scene", {})
 WORLD = 2 * math.pi * 6378137.0

@@ -19,9 +19,9 @@ from places import ROOT
 from tiers import some
 from vectorize_cases import collection, patches, vectorize, write_labels
 
-from pipeline.cli import main
-from tiles.features import FeatureOptions, features
-from tiles.georef import Georef
+from terraseam.pipeline.cli import main
+from terraseam.tiles.features import FeatureOptions, features
+from terraseam.tiles.georef import Georef
 
 
 @pytest.mark.parametrize("place", some(["utm", "polar", "south_up"], 1))
@@ -216,7 +216,7 @@ def test_more_than_65535_regions_on_a_sheet(tmp_path):
 
 def test_help_and_wrong_arguments_import_no_beam():
     code = (
-        "import sys; from pipeline.cli import main\n"
+        "import sys; from terraseam.pipeline.cli import main\n"
         "status = main(['vectorize', 'missing.tif', '--output', 'out'])\n"
         "assert status == 2, status\n"
         "assert not {'apache_beam', 'tensorflow', 'keras', 'numba'} & set(sys.modules)\n"

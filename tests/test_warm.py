@@ -1,12 +1,12 @@
-"""Compiling ahead: the commands that `pipeline.warm` runs; `test_deploy_installs.py` holds what they compile."""
+"""Compiling ahead: the commands that `terraseam.pipeline.warm` runs; `test_deploy_installs.py` holds what they compile."""
 
 from __future__ import annotations
 
 import pytest
 import rasterio
 
-from pipeline import cli, warm
-from pipeline.exits import DONE, FAILED
+from terraseam.pipeline import cli, warm
+from terraseam.pipeline.exits import DONE, FAILED
 
 
 def test_each_variant_is_a_command_that_can_succeed(tmp_path, capsys):

@@ -18,19 +18,19 @@ import pytest
 from places import ROOT
 from vectorize_cases import patches, vectorize, write_labels
 
-from pipeline import files, sdk_worker_main, watchdog
-from pipeline.activity import ACTIVITY
-from pipeline.cli import main
-from pipeline.heartbeat import Beat
-from pipeline.infer import infer_tiles
-from pipeline.polygon_plan import LabelledRaster
-from pipeline.vectorizing.labels import RasterLabels, RasterSheet
-from pipeline.watchdog import Pace, Stall, Watchdog, Worker, WorkerFiles, death_words, stall_words
-from tiles.label_raster import LabelRaster
-from tiles.lattice import Halo, Lattice
-from tiles.measures.label_map import LabelMapFile
-from tiles.source import Chip
-from tiles.window import Window
+from terraseam.pipeline import files, sdk_worker_main, watchdog
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.heartbeat import Beat
+from terraseam.pipeline.infer import infer_tiles
+from terraseam.pipeline.polygon_plan import LabelledRaster
+from terraseam.pipeline.vectorizing.labels import RasterLabels, RasterSheet
+from terraseam.pipeline.watchdog import Pace, Stall, Watchdog, Worker, WorkerFiles, death_words, stall_words
+from terraseam.tiles.label_raster import LabelRaster
+from terraseam.tiles.lattice import Halo, Lattice
+from terraseam.tiles.measures.label_map import LabelMapFile
+from terraseam.tiles.source import Chip
+from terraseam.tiles.window import Window
 
 FAST = "look=0.05, beat=0.05, silent=1.0, interrupted=0.3, gone=0.2, stalled=60"
 """A pace for tests."""
@@ -39,9 +39,9 @@ DRIVER = """
 import signal, subprocess, sys, time
 from functools import partial
 from pathlib import Path
-from pipeline import watchdog
-from pipeline.cli import _ended
-from pipeline.exits import fail
+from terraseam.pipeline import watchdog
+from terraseam.pipeline.cli import _ended
+from terraseam.pipeline.exits import fail
 folder, child, pace, seconds = sys.argv[1:]
 watchdog.PACE = eval(f"watchdog.Pace({pace})")
 files = watchdog.WorkerFiles(Path(folder) / "log", Path(folder) / "heartbeats")
@@ -66,8 +66,8 @@ sys.exit(_ended(run, "interrupted"))
 CHILD = """
 import os, sys, time
 from pathlib import Path
-from pipeline.activity import ACTIVITY
-from pipeline.heartbeat import heartbeat
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.heartbeat import heartbeat
 with heartbeat(Path(sys.argv[1]), 0.05):
     {work}
 """
@@ -363,8 +363,8 @@ def test_a_run_that_finishes_something_now_and_then_says_nothing(tmp_path, monke
 
 COMMAND = """
 import sys
-from pipeline import watchdog
-from pipeline.cli import main
+from terraseam.pipeline import watchdog
+from terraseam.pipeline.cli import main
 watchdog.PACE = watchdog.Pace(silent=8, stalled=1e9)
 sys.exit(main(sys.argv[1:]))
 """

@@ -11,12 +11,12 @@ from label_maps import keeping, whole_map
 from scipy import ndimage
 from tiers import some
 
-from tiles.decimals import decimals
-from tiles.features import FeatureOptions, features
-from tiles.georef import Georef
-from tiles.ground import PixelPlane
-from tiles.tolerance import Tolerance
-from tiles.written import grouped_polygons, valid_shapes
+from terraseam.tiles.decimals import decimals
+from terraseam.tiles.features import FeatureOptions, features
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.ground import PixelPlane
+from terraseam.tiles.tolerance import Tolerance
+from terraseam.tiles.written import grouped_polygons, valid_shapes
 
 SIDE = 60
 WEST_OF_180 = 166_021.443

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from places import ROOT
 
-from models import zoo
-from models.card_values import Scaling
-from models.detection.measures import detector_measures
-from models.networks.encoders import ENCODERS
-from models.reach import network_reach
+from terraseam.models import zoo
+from terraseam.models.card_values import Scaling
+from terraseam.models.detection.measures import detector_measures
+from terraseam.models.networks.encoders import ENCODERS
+from terraseam.models.reach import network_reach
 
 pytestmark = pytest.mark.usefixtures("no_weights")
 SEMANTIC = [row for row in zoo.ZOO if row.task == "semantic"]
@@ -99,9 +99,7 @@ def test_every_row_is_one_of_its_kind_and_names_its_paper():
 
 
 def test_the_table_is_read_without_keras():
-    code = (
-        "import sys, models.zoo; print(len(models.zoo.ZOO), 'keras' in sys.modules, 'numpy' in sys.modules)"
-    )
+    code = "import sys; from terraseam.models import zoo; print(len(zoo.ZOO), 'keras' in sys.modules, 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(len(zoo.ZOO)), "False", "False"]
 

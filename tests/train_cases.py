@@ -10,10 +10,10 @@ import numpy as np
 import rasterio
 from train_town import POOLS, ROOFS, SIDE, words, write_polygons
 
-from pipeline.errors import TrainError
-from pipeline.training.arguments import parse_train
-from pipeline.training.plan import TrainPlan, plan_training
-from tiles.georef import Georef
+from terraseam.pipeline.errors import TrainError
+from terraseam.pipeline.training.arguments import parse_train
+from terraseam.pipeline.training.plan import TrainPlan, plan_training
+from terraseam.tiles.georef import Georef
 
 NORTH = 5_600_000.0
 HOME = Georef("EPSG:32632", (0.5, 0, 500_000, 0, -0.5, NORTH), SIDE, SIDE)

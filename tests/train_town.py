@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tiles.georef import Georef
+from terraseam.tiles.georef import Georef
 
 SIDE = 192
 ROOFS = [(10, 20, 40, 60), (90, 12, 120, 40), (60, 70, 88, 100), (130, 120, 170, 170), (20, 130, 60, 180)]

@@ -12,14 +12,14 @@ import keras
 import numpy as np
 from keras import layers
 
-from models.card_values import Scaling
-from models.training.augment import Looks
-from models.training.batches import ChipBatch, TrainingData
-from models.training.fit import Place, Trained, train
-from models.training.learner import Task
-from models.training.recipe import Recipe
-from models.training.state import read_state
-from models.training.watch import EpochBegan, EpochDone, Predict, StepDone, Watcher
+from terraseam.models.card_values import Scaling
+from terraseam.models.training.augment import Looks
+from terraseam.models.training.batches import ChipBatch, TrainingData
+from terraseam.models.training.fit import Place, Trained, train
+from terraseam.models.training.learner import Task
+from terraseam.models.training.recipe import Recipe
+from terraseam.models.training.state import read_state
+from terraseam.models.training.watch import EpochBegan, EpochDone, Predict, StepDone, Watcher
 
 SCALING = Scaling((1 / 127.5,) * 3, (-1.0,) * 3)
 CLASSES = ("ground", "field")

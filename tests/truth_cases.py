@@ -11,8 +11,8 @@ import shapely
 from georefs import GEOREFS, HALF_WORLD
 from pyarrow import parquet
 
-from tiles.georef import Georef
-from tiles.truth.vectors import PolygonFile
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.truth.vectors import PolygonFile
 
 SMALL = {
     name: replace(georef, height=min(georef.height, 301), width=min(georef.width, 433))

@@ -6,7 +6,7 @@ import numpy as np
 import rasterio
 from georefs import GEOREFS
 
-from pipeline.cli import main
+from terraseam.pipeline.cli import main
 
 
 def write_labels(path, labels, place="utm", nodata=255, names=(), **profile):

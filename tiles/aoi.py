@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import shapely
 
-from tiles.georef import Georef
-from tiles.instances import tighten, view_of
-from tiles.lattice import Lattice
-from tiles.things import Thing
-from tiles.truth.placing import place_polygons
-from tiles.truth.vectors import PolygonFile
-from tiles.window import Window
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.instances import tighten, view_of
+from terraseam.tiles.lattice import Lattice
+from terraseam.tiles.things import Thing
+from terraseam.tiles.truth.placing import place_polygons
+from terraseam.tiles.truth.vectors import PolygonFile
+from terraseam.tiles.window import Window
 
 if TYPE_CHECKING:
-    from tiles.truth.burn import Edges
+    from terraseam.tiles.truth.burn import Edges
 
 INSET = 0.25
 """Windows are asked for what lies this far inside them, in pixels: less than half a pixel, so that no centre is missed,
@@ -49,7 +49,7 @@ class AreaOfInterest:
         A centre on an edge belongs to what is right of the edge, or below it where it is level. Windows of any size
         agree on every pixel.
         """
-        from tiles.truth.burn import covered  # compiled code, which planning does without
+        from terraseam.tiles.truth.burn import covered  # compiled code, which planning does without
 
         return covered(self._edges, window)
 
@@ -92,7 +92,7 @@ class AreaOfInterest:
 
     @cached_property
     def _edges(self) -> Edges:
-        from tiles.truth.burn import edges_of
+        from terraseam.tiles.truth.burn import edges_of
 
         return edges_of(self.polygons)
 

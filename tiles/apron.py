@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiles.codes import CodedLabels, in_one_table
-from tiles.stitch import NODATA
+from terraseam.tiles.codes import CodedLabels, in_one_table
+from terraseam.tiles.stitch import NODATA
 
 Way = tuple[int, int]
 """From a sheet to one beside it: rows and columns of sheets, each -1, 0 or 1."""

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tiles.compiled import njit
+from terraseam.tiles.compiled import njit
 
 _SEMI_MAJOR_M = 6378137.0
 _FLATTENING = 1 / 298.257223563

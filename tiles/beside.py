@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlsplit
 
-from tiles.web import FAILURES, RedirectError, first_bytes
+from terraseam.tiles.web import FAILURES, RedirectError, first_bytes
 
 LOOKED_AT = 1024
 """Bytes by which answers are told apart."""

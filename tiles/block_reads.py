@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tiles.window import Window
+from terraseam.tiles.window import Window
 
 VRT_BLOCK = 512
 """Side of the blocks in which virtual rasters are read, in pixels."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiles.stitch import NODATA
+from terraseam.tiles.stitch import NODATA
 
 TOLD_APART = 4
 """Kinds of cells: neighbours, also across a corner, are of unlike ones."""

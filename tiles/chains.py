@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiles.compiled import njit
+from terraseam.tiles.compiled import njit
 
 FINE_PX = 0.75
 """How far an outline may leave the line between two places where it may be cut."""

@@ -12,20 +12,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiles.compiled import njit
-from tiles.fragments import Fragments
-from tiles.regions import RELINK, Regions
-from tiles.rings import canonical_rings
-from tiles.seams import Homes
-from tiles.simplify import simplify
-from tiles.tolerance import Tolerance
+from terraseam.tiles.compiled import njit
+from terraseam.tiles.fragments import Fragments
+from terraseam.tiles.regions import RELINK, Regions
+from terraseam.tiles.rings import canonical_rings
+from terraseam.tiles.seams import Homes
+from terraseam.tiles.simplify import simplify
+from terraseam.tiles.tolerance import Tolerance
 
 
 def close_regions(parts: Iterable[tuple[Fragments, Homes]], tolerance: Tolerance | None = None) -> Regions:
     """Join fragments into whole regions, the same as tracing the whole label map at once gives.
 
     Args:
-        parts: Fragments, each time with the regions and groups that they belong to, as `tiles.seams.unite` finds
+        parts: Fragments, each time with the regions and groups that they belong to, as `terraseam.tiles.seams.unite` finds
             them. All fragments of a region must be among them; any number of regions, in any order.
         tolerance: How rings are simplified; then fragments must have the corners near them. None: not at all.
 

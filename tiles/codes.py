@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiles.stitch import NODATA
+from terraseam.tiles.stitch import NODATA
 
 MOST = 1 << 60
 """The greatest label; the least is -MOST."""

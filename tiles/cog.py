@@ -10,9 +10,9 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window as RasterioWindow
 
-from tiles.georef import Georef
-from tiles.stitch import NODATA
-from tiles.window import Window
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.stitch import NODATA
+from terraseam.tiles.window import Window
 
 BLOCK = 512
 """Side of the blocks of every raster that is written, in pixels."""

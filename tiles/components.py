@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiles.compiled import njit
+from terraseam.tiles.compiled import njit
 
 
 @dataclass(frozen=True, slots=True, eq=False)

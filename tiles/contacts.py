@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiles.compiled import njit
-from tiles.components import Components
-from tiles.seams import roots
+from terraseam.tiles.compiled import njit
+from terraseam.tiles.components import Components
+from terraseam.tiles.seams import roots
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiles.compiled import njit
-from tiles.rings import densify
+from terraseam.tiles.compiled import njit
+from terraseam.tiles.rings import densify
 
 _NONE = np.zeros((0, 2), np.int32)
 _LEAST_CELL = 16

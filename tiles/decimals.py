@@ -8,8 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from tiles.georef import Georef
-from tiles.poles import pole_positions
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.poles import pole_positions
 
 LEAST = 7
 """Decimals of the degrees of ordinary rasters: steps of a centimetre."""

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from tiles.compiled import njit
-from tiles.decimals import LEAST, MOST
-from tiles.regions import ragged_runs, ragged_take
+from terraseam.tiles.compiled import njit
+from terraseam.tiles.decimals import LEAST, MOST
+from terraseam.tiles.regions import ragged_runs, ragged_take
 
 _BATCH = 1 << 15
 """Vertices that are written at once: few enough to stay in a processor's cache."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiles.compiled import njit
-from tiles.components import find_root
+from terraseam.tiles.compiled import njit
+from terraseam.tiles.components import find_root
 
 _NONE = -1
 
@@ -23,7 +23,7 @@ def dissolve(
     is_large: np.ndarray,
     large: int,
 ) -> np.ndarray:
-    """Dissolve small regions one after the other; see `tiles.sieve` for the rule.
+    """Dissolve small regions one after the other; see `terraseam.tiles.sieve` for the rule.
 
     Args:
         labels: Label of each region, int64, shape ``(regions,)``.

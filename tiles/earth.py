@@ -9,8 +9,8 @@ import numpy as np
 import rasterio.features
 import shapely
 
-from tiles.georef import Georef, OffEarthError, reaches_off_the_earth
-from tiles.window import Window
+from terraseam.tiles.georef import Georef, OffEarthError, reaches_off_the_earth
+from terraseam.tiles.window import Window
 
 _RAYS = 1440
 _HALVINGS = 48

@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from tiles.chains import TRIMMED, Chain, moments
-from tiles.compiled import njit
+from terraseam.tiles.chains import TRIMMED, Chain, moments
+from terraseam.tiles.compiled import njit
 
 WINDOW = 64
 """How many candidates an edge may pass; a longer one is made of several, which are merged."""

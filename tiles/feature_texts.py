@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from tiles.decimals import LEAST
-from tiles.degree_texts import polygons_as_json, rows_as_json
-from tiles.geojson import Extent
-from tiles.outlines import Outlines
+from terraseam.tiles.decimals import LEAST
+from terraseam.tiles.degree_texts import polygons_as_json, rows_as_json
+from terraseam.tiles.geojson import Extent
+from terraseam.tiles.outlines import Outlines
 
 
 def feature_json(

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import shapely
 
-from tiles.feature_texts import FeatureTexts
-from tiles.ground import Ground
-from tiles.neighbours import Neighbourhood
-from tiles.outlines import fill_small_holes, outline
-from tiles.regions import Regions, ragged_take
-from tiles.regularize import Regularized, regularize
-from tiles.validity import keep_valid
-from tiles.written import doubtful_groups, grouped_polygons, repaired_features, valid_shapes
+from terraseam.tiles.feature_texts import FeatureTexts
+from terraseam.tiles.ground import Ground
+from terraseam.tiles.neighbours import Neighbourhood
+from terraseam.tiles.outlines import fill_small_holes, outline
+from terraseam.tiles.regions import Regions, ragged_take
+from terraseam.tiles.regularize import Regularized, regularize
+from terraseam.tiles.validity import keep_valid
+from terraseam.tiles.written import doubtful_groups, grouped_polygons, repaired_features, valid_shapes
 
 _DIGITS = 7
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tiles.arrays import ArraysError
-from tiles.corners import Corners
-from tiles.regions import Regions
+from terraseam.tiles.arrays import ArraysError
+from terraseam.tiles.corners import Corners
+from terraseam.tiles.regions import Regions
 
 _HEADER = struct.Struct("<5q")
 
@@ -25,7 +25,7 @@ class Fragments:
             along a seam. ``marks`` have `RELINK` on seams, and where two pieces of equal label meet
             diagonally. ``first``, ``pixels`` and ``score_sum`` are those of the piece, and each is a group by itself.
         corners: Corners of the label map near their rings, where these are to be simplified.
-        borders: Border pixels near them, of `tiles.neighbours`, where they are to be regularized.
+        borders: Border pixels near them, of `terraseam.tiles.neighbours`, where they are to be regularized.
     """
 
     parts: Regions

@@ -16,10 +16,10 @@ import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from tiles.gdal_library import forget_answers, set_below
-from tiles.network_kinds import FOLLOWED
-from tiles.places import addresses_in
-from tiles.web import kinds_of
+from terraseam.tiles.gdal_library import forget_answers, set_below
+from terraseam.tiles.network_kinds import FOLLOWED
+from terraseam.tiles.places import addresses_in
+from terraseam.tiles.web import kinds_of
 
 TOLD_S = 0.05
 PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "gdal_http_proxy", "gdal_https_proxy"})
@@ -132,7 +132,7 @@ def admit(names: Iterable[str]) -> None:
 
 
 def proxy_of(name: str, addresses: Iterable[str], trusted: Iterable[str] = ()) -> str | None:
-    """Return the proxy for what GDAL asks in its own way when it reads a file, see `tiles.gdal_library.proxied`.
+    """Return the proxy for what GDAL asks in its own way when it reads a file, see `terraseam.tiles.gdal_library.proxied`.
 
     Args:
         name: The file.

@@ -16,8 +16,8 @@ import sys
 import threading
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tiles.network_kinds import kind_of_address
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from terraseam.tiles.network_kinds import kind_of_address
 
 CONNECT_S = 30.0
 PIECE = 1 << 17

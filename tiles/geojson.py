@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import orjson
 
-from tiles.decimals import MOST
+from terraseam.tiles.decimals import MOST
 
 Bounds = tuple[float, float, float, float]
 _EARLY_BBOX = re.compile(rb'^\{"type":"Feature","id":"[^"\\]*","bbox":(\[[^\],]*(?:,[^\],]*){3}\])')

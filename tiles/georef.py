@@ -11,8 +11,8 @@ from typing import ClassVar
 import numpy as np
 import pyproj
 
-from tiles.limb import onto_limb
-from tiles.turn import turn_of
+from terraseam.tiles.limb import onto_limb
+from terraseam.tiles.turn import turn_of
 
 
 class OffEarthError(ValueError):
@@ -89,7 +89,7 @@ class Georef:
 
         Longitudes outside -180..180 (rasters of 0..360, or that reach over the antimeridian) are brought into
         it; -180 and 180 both stay what they are. Latitudes a hair beyond a pole are set on it. Positions less than
-        `tiles.limb.REACH_PX` pixels off the Earth, as corners of its outermost pixels are, are set on its limb.
+        `terraseam.tiles.limb.REACH_PX` pixels off the Earth, as corners of its outermost pixels are, are set on its limb.
 
         Args:
             xy_px: Pixel positions ``(col, row)``, shape ``(n, 2)``.

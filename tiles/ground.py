@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tiles.georef import Georef
+from terraseam.tiles.georef import Georef
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from tiles.arrays import ArraysError, Form, pack_arrays, unpack_arrays
-from tiles.codes import CodedLabels
-from tiles.fragments import Fragments
-from tiles.instances import Ref
-from tiles.links import Link
-from tiles.paint import Patch
-from tiles.seams import Homes, SeamSummary
-from tiles.sieve import Patches, SheetSieve, SieveSummary
-from tiles.suppress import Candidate, Overlap
-from tiles.window import Window
+from terraseam.tiles.arrays import ArraysError, Form, pack_arrays, unpack_arrays
+from terraseam.tiles.codes import CodedLabels
+from terraseam.tiles.fragments import Fragments
+from terraseam.tiles.instances import Ref
+from terraseam.tiles.links import Link
+from terraseam.tiles.paint import Patch
+from terraseam.tiles.seams import Homes, SeamSummary
+from terraseam.tiles.sieve import Patches, SheetSieve, SieveSummary
+from terraseam.tiles.suppress import Candidate, Overlap
+from terraseam.tiles.window import Window
 
 _CODES = "u1,u2,u4"
 _LINES = ("top", "bottom", "left", "right")

@@ -11,13 +11,13 @@ from typing import Any
 import rasterio
 from rasterio.enums import ColorInterp
 
-from tiles.band_order import BandWords
-from tiles.beside import BesideError
-from tiles.gate import refusal
-from tiles.georef import Georef
-from tiles.remote import all_files, is_local, open_raster, what_is_there
-from tiles.sources import INDEXES, SourcesError
-from tiles.special_files import special_reason
+from terraseam.tiles.band_order import BandWords
+from terraseam.tiles.beside import BesideError
+from terraseam.tiles.gate import refusal
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.remote import all_files, is_local, open_raster, what_is_there
+from terraseam.tiles.sources import INDEXES, SourcesError
+from terraseam.tiles.special_files import special_reason
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 """Sample types that are read."""

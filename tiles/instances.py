@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from tiles.lattice import Lattice
-from tiles.window import Window
+from terraseam.tiles.lattice import Lattice
+from terraseam.tiles.window import Window
 
 OPEN_SIDE = 1 << 30
 """The room of instances that lie beside no line behind which the raster goes on, in pixels."""
@@ -27,7 +27,7 @@ its image are found as one, half of which lies inside."""
 
 
 class Found(Protocol):
-    """What a network found on one chip; `models.instances.ChipInstance` says it in full."""
+    """What a network found on one chip; `terraseam.models.instances.ChipInstance` says it in full."""
 
     row: int
     col: int

@@ -13,19 +13,19 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window as RasterioWindow
 
-from tiles.beside import BesideError
-from tiles.block_reads import Samples, read_as_one
-from tiles.codes import MOST, CodedLabels
-from tiles.gdal_warnings import tags_of
-from tiles.georef import OffEarthError
-from tiles.ground import Ground, PixelPlane
-from tiles.inspect import RasterError, check_file, check_placed, unreadable
-from tiles.open_files import close, keep_open
-from tiles.remote import all_files, open_raster, what_is_there
-from tiles.source import RasterReadError, damaged
-from tiles.sources import SourcesError
-from tiles.stitch import NODATA
-from tiles.window import Window
+from terraseam.tiles.beside import BesideError
+from terraseam.tiles.block_reads import Samples, read_as_one
+from terraseam.tiles.codes import MOST, CodedLabels
+from terraseam.tiles.gdal_warnings import tags_of
+from terraseam.tiles.georef import OffEarthError
+from terraseam.tiles.ground import Ground, PixelPlane
+from terraseam.tiles.inspect import RasterError, check_file, check_placed, unreadable
+from terraseam.tiles.open_files import close, keep_open
+from terraseam.tiles.remote import all_files, open_raster, what_is_there
+from terraseam.tiles.source import RasterReadError, damaged
+from terraseam.tiles.sources import SourcesError
+from terraseam.tiles.stitch import NODATA
+from terraseam.tiles.window import Window
 
 _NAME = re.compile(r"class_(-?\d+)", re.IGNORECASE | re.ASCII)
 

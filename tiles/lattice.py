@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tiles.window import Window, hull
+from terraseam.tiles.window import Window, hull
 
 
 @dataclass(frozen=True, slots=True)

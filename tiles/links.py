@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tiles.instances import Ref, TileInstance, view_of
-from tiles.lattice import Lattice
-from tiles.window import Window, hull
+from terraseam.tiles.instances import Ref, TileInstance, view_of
+from terraseam.tiles.lattice import Lattice
+from terraseam.tiles.window import Window, hull
 
 LEAST_AGREEMENT = 0.5
 """The share of pixels on which two views must agree, of those that either of them takes for the thing."""

@@ -7,10 +7,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from tiles.georef import Georef, reaches_off_the_earth
-from tiles.poles import go_over_limb_poles, pole_positions, refine_near_poles
-from tiles.regions import Regions
-from tiles.rings import densify
+from terraseam.tiles.georef import Georef, reaches_off_the_earth
+from terraseam.tiles.poles import go_over_limb_poles, pole_positions, refine_near_poles
+from terraseam.tiles.regions import Regions
+from terraseam.tiles.rings import densify
 
 TOLERANCE_PX = 0.1
 _SAMPLED_TOLERANCE_PX = 0.75 * TOLERANCE_PX

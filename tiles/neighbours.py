@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tiles.cells import TOLD_APART
-from tiles.corners import Corners
-from tiles.fragments import Fragments
-from tiles.regions import Regions
-from tiles.trace import SheetTrace
+from terraseam.tiles.cells import TOLD_APART
+from terraseam.tiles.corners import Corners
+from terraseam.tiles.fragments import Fragments
+from terraseam.tiles.regions import Regions
+from terraseam.tiles.trace import SheetTrace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,8 +34,8 @@ def see_neighbours(
 
     Args:
         trace: What was traced.
-        labels: Label map of the sheet and of more than `reach` pixels around it, or its codes, as `tiles.trace` takes
-            them; shape ``(height, width)``; nodata where the raster ends.
+        labels: Label map of the sheet and of more than `reach` pixels around it, or its codes, as
+            `terraseam.tiles.trace` takes them; shape ``(height, width)``; nodata where the raster ends.
         offset: First pixel ``(row, col)`` of that map in the raster.
         keep: Labels or codes that become regions, bool, shape ``(codes,)``.
         reach: How far around regions to look, in columns or rows.

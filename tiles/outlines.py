@@ -9,13 +9,13 @@ from itertools import pairwise
 import numpy as np
 import shapely
 
-from tiles.area import ring_areas, ring_lengths
-from tiles.dateline import cut_at_antimeridian, polygons_of, sound
-from tiles.decimals import LEAST, decimals, tolerance_degrees
-from tiles.georef import Georef
-from tiles.ground import Ground, PixelPlane
-from tiles.lonlat import lonlat_rings
-from tiles.regions import Regions, ragged_join, ragged_runs, ragged_take
+from terraseam.tiles.area import ring_areas, ring_lengths
+from terraseam.tiles.dateline import cut_at_antimeridian, polygons_of, sound
+from terraseam.tiles.decimals import LEAST, decimals, tolerance_degrees
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.ground import Ground, PixelPlane
+from terraseam.tiles.lonlat import lonlat_rings
+from terraseam.tiles.regions import Regions, ragged_join, ragged_runs, ragged_take
 
 _OVERHANG_DEGREES = 1e-6
 """How far longitudes may lie beyond 180 degrees without being cut there, unless that is a tenth of a pixel."""

@@ -6,7 +6,7 @@ import struct
 
 import orjson
 
-from tiles.features import Feature
+from terraseam.tiles.features import Feature
 
 _HEAD = struct.Struct("<QQII")
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tiles.instances import Ref
-from tiles.stitch import LabelMap, masked
-from tiles.things import Part, Thing
-from tiles.window import Window
+from terraseam.tiles.instances import Ref
+from terraseam.tiles.stitch import LabelMap, masked
+from terraseam.tiles.things import Part, Thing
+from terraseam.tiles.window import Window
 
 
 class Patch(NamedTuple):

@@ -6,9 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from tiles.area import ring_areas
-from tiles.ground import Ground, PixelPlane
-from tiles.sieve import LARGE, PixelSizes
+from terraseam.tiles.area import ring_areas
+from terraseam.tiles.ground import Ground, PixelPlane
+from terraseam.tiles.sieve import LARGE, PixelSizes
 
 AT_ONCE = 1 << 15
 """Pixels whose corners are in memory at once."""

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tiles.georef import Georef
+from terraseam.tiles.georef import Georef
 
 _NEAR_POLE_PX = 2.5
 _PIECES_NEAR_POLE = 64

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 from xml.parsers import expat
 
-from tiles.tiff import Bytes, NotTiffError, read_tags
+from terraseam.tiles.tiff import Bytes, NotTiffError, read_tags
 
 HEAD_BYTES = 4096
 """What tells the kind of a file; GDAL looks at its first 1024 bytes."""

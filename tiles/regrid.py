@@ -12,9 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
-from tiles.block_reads import Samples, read_in_blocks
-from tiles.georef import Georef
-from tiles.window import Window
+from terraseam.tiles.block_reads import Samples, read_in_blocks
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.window import Window
 
 LARGEST_BLOCK = 256
 """Side of the blocks in which new pixels are computed, where they are not much larger than the old ones."""
@@ -93,11 +93,11 @@ def resampled(
     rows: tuple[float, float, int],
     cols: tuple[float, float, int],
 ) -> Samples:
-    """Samples on another grid, float32: as chips are in training, see `tiles.truth.resample.resample`.
+    """Samples on another grid, float32: as chips are in training, see `terraseam.tiles.truth.resample.resample`.
 
     Samples that were not measured take no part, each band by itself.
     """
-    from tiles.truth.resample import resample  # compiled code, which planning does without
+    from terraseam.tiles.truth.resample import resample  # compiled code, which planning does without
 
     pixels = pixels.astype(np.float32)
     if measured is None:

@@ -15,13 +15,13 @@ from itertools import pairwise
 import numpy as np
 import shapely
 
-from tiles.chains import Chain, is_round, outline_chain
-from tiles.corners import Corners
-from tiles.edge_fit import Bounds
-from tiles.neighbours import Neighbourhood
-from tiles.plane import NEAR_PX, GroundSteps, plane_of
-from tiles.regions import PINNED, Regions
-from tiles.right_angles import best_edges, directions_of, ring_of
+from terraseam.tiles.chains import Chain, is_round, outline_chain
+from terraseam.tiles.corners import Corners
+from terraseam.tiles.edge_fit import Bounds
+from terraseam.tiles.neighbours import Neighbourhood
+from terraseam.tiles.plane import NEAR_PX, GroundSteps, plane_of
+from terraseam.tiles.regions import PINNED, Regions
+from terraseam.tiles.right_angles import best_edges, directions_of, ring_of
 
 FREE_PX = 3.0
 """How far the outline of a region may move, in pixels; corners as far as lines that lie so far outside meet."""

@@ -10,19 +10,26 @@ from rasterio._path import _parse_path
 from rasterio.env import ensure_env_with_credentials
 from rasterio.io import DatasetReader
 
-from tiles.beside import BEHIND, beside
-from tiles.checksums.dataset import VerifiedRaster
-from tiles.gate import admit
-from tiles.gdal_library import forget_answers, thread_settings
-from tiles.gdal_warnings import all_tags, tags_of
-from tiles.remote_sources import (
+from terraseam.tiles.beside import BEHIND, beside
+from terraseam.tiles.checksums.dataset import VerifiedRaster
+from terraseam.tiles.gate import admit
+from terraseam.tiles.gdal_library import forget_answers, thread_settings
+from terraseam.tiles.gdal_warnings import all_tags, tags_of
+from terraseam.tiles.remote_sources import (
     NOTHING_REMOTE,
     SIDECARS_ONE_BY_ONE,
     RemoteSources,
     allowed_names,
     remote_sources,
 )
-from tiles.sources import SourcesError, allowed_sources, check_name, find_sources, gdal_name, sources_of
+from terraseam.tiles.sources import (
+    SourcesError,
+    allowed_sources,
+    check_name,
+    find_sources,
+    gdal_name,
+    sources_of,
+)
 
 NO_SIDECARS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 """Nothing lies beside a raster: of some 80 requests for what might, none is made."""
@@ -59,7 +66,7 @@ def open_raster(
         options: For ``rasterio.open``.
 
     Raises:
-        SourcesError: If it names files or servers that it may not, see `tiles.sources`.
+        SourcesError: If it names files or servers that it may not, see `terraseam.tiles.sources`.
         BesideError: If its web server does not say what lies beside it.
         rasterio.errors.RasterioIOError: If it cannot be opened, or other files than `files` are read for it now.
     """

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tiles.beside import BEHIND, beside
-from tiles.gate import admit, proxy_of
-from tiles.gdal_library import proxied, thread_settings
-from tiles.places import is_of_this_machine
-from tiles.requests import no_failed_requests
-from tiles.sources import Sources, allowed_hosts, gdal_name
+from terraseam.tiles.beside import BEHIND, beside
+from terraseam.tiles.gate import admit, proxy_of
+from terraseam.tiles.gdal_library import proxied, thread_settings
+from terraseam.tiles.places import is_of_this_machine
+from terraseam.tiles.requests import no_failed_requests
+from terraseam.tiles.sources import Sources, allowed_hosts, gdal_name
 
 SIDECARS_ONE_BY_ONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 """Masks, overviews and metadata beside a raster are asked for by name: a bucket may hold a million other objects, and to

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import rasterio
 
-from tiles.gate import refusal
-from tiles.gdal_library import IN_THIS_THREAD, forget_answers, thread_settings
-from tiles.gdal_warnings import hearing
+from terraseam.tiles.gate import refusal
+from terraseam.tiles.gdal_library import IN_THIS_THREAD, forget_answers, thread_settings
+from terraseam.tiles.gdal_warnings import hearing
 
 _TOLD = {"CPL_DEBUG": "VSICURL,S3,GS,AZURE", **IN_THIS_THREAD}
 """Settings by which GDAL tells of each of its requests, in the thread that reads."""

@@ -1,16 +1,16 @@
 """Rings with right angles where their outlines support them.
 
 Works in a plane in which a pixel has the area 1. Long straight pieces of an outline show the directions of a building, which
-may have two pairs of them; `tiles.edge_fit` tells the outline by the fewest edges, which are cheaper along these directions
-than along others; neighbouring edges are made to meet.
+may have two pairs of them; `terraseam.tiles.edge_fit` tells the outline by the fewest edges, which are cheaper along these
+directions than along others; neighbouring edges are made to meet.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tiles.chains import Chain, moments, thinned, trimmed
-from tiles.edge_fit import JOG_PX, LEAST_SINE, Bounds, Edges, fit_edges
+from terraseam.tiles.chains import Chain, moments, thinned, trimmed
+from terraseam.tiles.edge_fit import JOG_PX, LEAST_SINE, Bounds, Edges, fit_edges
 
 ROUGH_PX = 1.5
 """How far an outline may leave the pieces that show directions."""

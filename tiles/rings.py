@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from tiles.compiled import njit
-from tiles.regions import NODE, RELINK, ragged_take
+from terraseam.tiles.compiled import njit
+from terraseam.tiles.regions import NODE, RELINK, ragged_take
 
 
 def canonical_rings(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiles.compiled import njit
-from tiles.components import find_root, join
+from terraseam.tiles.compiled import njit
+from terraseam.tiles.components import find_root, join
 
 Key = tuple[int, int]
 Side = tuple[Key, str]

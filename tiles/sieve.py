@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tiles.codes import NOTHING, CodedLabels, in_one_table
-from tiles.components import find_components
-from tiles.dissolve import dissolve
-from tiles.seams import Key, roots, runs, sides, spread
-from tiles.stitch import NODATA
+from terraseam.tiles.codes import NOTHING, CodedLabels, in_one_table
+from terraseam.tiles.components import find_components
+from terraseam.tiles.dissolve import dissolve
+from terraseam.tiles.seams import Key, roots, runs, sides, spread
+from terraseam.tiles.stitch import NODATA
 
 LARGE = 1 << 32
 """The size from which on a region stays."""

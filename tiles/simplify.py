@@ -21,11 +21,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tiles.compiled import njit
-from tiles.corners import Corners
-from tiles.regions import NODE, PINNED, Regions
-from tiles.rings import canonical_rings
-from tiles.tolerance import Tolerance
+from terraseam.tiles.compiled import njit
+from terraseam.tiles.corners import Corners
+from terraseam.tiles.regions import NODE, PINNED, Regions
+from terraseam.tiles.rings import canonical_rings
+from terraseam.tiles.tolerance import Tolerance
 
 FIXED = NODE | PINNED
 """Marks of the ends of arcs."""

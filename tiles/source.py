@@ -12,15 +12,15 @@ import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
-from tiles.beside import BesideError
-from tiles.block_reads import Samples, read_as_one
-from tiles.checksums.dataset import DamagedBlockError
-from tiles.gate import refusal
-from tiles.mirror import mirror_index
-from tiles.open_files import close, keep_open
-from tiles.regrid import Regrid
-from tiles.remote import is_local, open_raster
-from tiles.window import Window
+from terraseam.tiles.beside import BesideError
+from terraseam.tiles.block_reads import Samples, read_as_one
+from terraseam.tiles.checksums.dataset import DamagedBlockError
+from terraseam.tiles.gate import refusal
+from terraseam.tiles.mirror import mirror_index
+from terraseam.tiles.open_files import close, keep_open
+from terraseam.tiles.regrid import Regrid
+from terraseam.tiles.remote import is_local, open_raster
+from terraseam.tiles.window import Window
 
 
 class RasterReadError(RuntimeError):
@@ -71,7 +71,7 @@ class RasterSource:
     """A raster to read windows from; it pickles as its path, bands and fill values.
 
     Every thread keeps a dataset of its own open, so that GDAL's block cache lives between windows; of many rasters
-    the last ones, see `tiles.open_files`.
+    the last ones, see `terraseam.tiles.open_files`.
 
     Args:
         path: Path or URL that GDAL opens.

@@ -22,9 +22,9 @@ from xml.sax.saxutils import escape
 import rasterio
 from rasterio.io import DatasetReader
 
-from tiles.gate import admit, refusal
-from tiles.places import PORTS, addresses_in, is_allowed, is_of_this_machine, joined, place_of
-from tiles.references import (
+from terraseam.tiles.gate import admit, refusal
+from terraseam.tiles.places import PORTS, addresses_in, is_allowed, is_of_this_machine, joined, place_of
+from terraseam.tiles.references import (
     HEAD_BYTES,
     MOST_BYTES,
     Kind,
@@ -35,9 +35,9 @@ from tiles.references import (
     tiff_metadata,
     value_of,
 )
-from tiles.special_files import special_reason
-from tiles.tiff import local_bytes
-from tiles.web import first_bytes
+from terraseam.tiles.special_files import special_reason
+from terraseam.tiles.tiff import local_bytes
+from terraseam.tiles.web import first_bytes
 
 MOST_LEVELS = 32
 """Virtual rasters of virtual rasters, at most."""
@@ -90,7 +90,7 @@ _allowed: tuple[str, ...] = ()
 
 
 def allow_sources(patterns: Iterable[str]) -> None:
-    """Let files name servers that match a pattern, see `tiles.places.is_allowed`, from now on in this process."""
+    """Let files name servers that match a pattern, see `terraseam.tiles.places.is_allowed`, from now on in this process."""
     global _allowed  # noqa: PLW0603 - GDAL opens files for a process, whoever asks
     _allowed = tuple(patterns)
 

@@ -12,8 +12,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from tiles.lattice import Lattice
-from tiles.window import Window, hull
+from terraseam.tiles.lattice import Lattice
+from terraseam.tiles.window import Window, hull
 
 NODATA = 255
 """The label of pixels that were not measured."""

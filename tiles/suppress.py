@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tiles.instances import Ref
-from tiles.paint import Patch
-from tiles.window import Window
+from terraseam.tiles.instances import Ref
+from terraseam.tiles.paint import Patch
+from terraseam.tiles.window import Window
 
 
 class Candidate(NamedTuple):

@@ -20,8 +20,8 @@ import pyproj
 import shapely
 from pyarrow import parquet
 
-from tiles.features import Feature
-from tiles.ground import Ground
+from terraseam.tiles.features import Feature
+from terraseam.tiles.ground import Ground
 
 BATCH = 4096
 """Features that are held at once."""

@@ -9,31 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from tiles.close import close_regions
-from tiles.corners import Corners
-from tiles.feature_texts import FeatureTexts
-from tiles.features import (
-    Feature,
-    FeatureOptions,
-    feature_id,
-    group_wkb,
-    significant,
-    touches_edge,
-)
-from tiles.georef import Georef
-from tiles.lattice import Lattice
-from tiles.neighbours import Neighbourhood
-from tiles.outlines import fill_small_holes, outline
-from tiles.regions import Regions
-from tiles.regularize import Regularized, regularize
-from tiles.seams import unite
-from tiles.simplify import simplify
-from tiles.things import Part, Thing
-from tiles.tolerance import Tolerance
-from tiles.trace import SheetTrace, trace_sheet
-from tiles.validity import keep_valid
-from tiles.window import Window
-from tiles.written import repaired_features
+from terraseam.tiles.close import close_regions
+from terraseam.tiles.corners import Corners
+from terraseam.tiles.feature_texts import FeatureTexts
+from terraseam.tiles.features import Feature, FeatureOptions, feature_id, group_wkb, significant, touches_edge
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.lattice import Lattice
+from terraseam.tiles.neighbours import Neighbourhood
+from terraseam.tiles.outlines import fill_small_holes, outline
+from terraseam.tiles.regions import Regions
+from terraseam.tiles.regularize import Regularized, regularize
+from terraseam.tiles.seams import unite
+from terraseam.tiles.simplify import simplify
+from terraseam.tiles.things import Part, Thing
+from terraseam.tiles.tolerance import Tolerance
+from terraseam.tiles.trace import SheetTrace, trace_sheet
+from terraseam.tiles.validity import keep_valid
+from terraseam.tiles.window import Window
+from terraseam.tiles.written import repaired_features
 
 INSIDE = 1
 """The label that stands for a thing while it is traced."""
@@ -84,7 +77,7 @@ def thing_features(
 ) -> list[Feature]:
     """One GeoJSON feature for each thing that is large enough, in the order of their first pixels.
 
-    Geometry and properties are those of `tiles.features.features`; a thing of several regions is a MultiPolygon.
+    Geometry and properties are those of `terraseam.tiles.features.features`; a thing of several regions is a MultiPolygon.
     Things may overlap, so each is simplified by itself, where a tolerance is given.
 
     Raises:

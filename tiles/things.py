@@ -8,10 +8,10 @@ from functools import reduce
 
 import numpy as np
 
-from tiles.instances import Ref, TileInstance, tighten
-from tiles.lattice import Lattice
-from tiles.links import LEAST_AGREEMENT, Link
-from tiles.window import Window, hull
+from terraseam.tiles.instances import Ref, TileInstance, tighten
+from terraseam.tiles.lattice import Lattice
+from terraseam.tiles.links import LEAST_AGREEMENT, Link
+from terraseam.tiles.window import Window, hull
 
 Part = tuple[Window, np.ndarray]
 """A window of the raster, and which of its pixels belong to a thing: bool, of the window's shape."""

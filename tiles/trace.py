@@ -1,7 +1,7 @@
 """Trace the regions of one sheet of a label map along the cracks between its pixels.
 
 Regions that do not go on in a neighbouring sheet come out whole. The others stay open: their rings get a vertex
-at every pixel step along a seam, so that `tiles.close` can take out the steps that two sheets share.
+at every pixel step along a seam, so that `terraseam.tiles.close` can take out the steps that two sheets share.
 
 The sheet is seen with a frame of its neighbours' pixels, one pixel wide. So every corner knows all four pixels
 around it, wherever the raster was cut: where three cracks or more meet in it, it is a node of every ring that
@@ -16,18 +16,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from tiles.cells import TOLD_APART
-from tiles.compiled import njit
-from tiles.components import Components, find_components
-from tiles.contacts import find_groups, no_groups
-from tiles.corners import Corners, find_corners
-from tiles.fragments import Fragments
-from tiles.regions import NODE, PINNED, RELINK, Regions, ragged_take
-from tiles.rings import canonical_rings
-from tiles.seams import SeamSummary, crossing_lines, sides, summarize_seams
-from tiles.simplify import simplify
-from tiles.stitch import NODATA
-from tiles.tolerance import Tolerance
+from terraseam.tiles.cells import TOLD_APART
+from terraseam.tiles.compiled import njit
+from terraseam.tiles.components import Components, find_components
+from terraseam.tiles.contacts import find_groups, no_groups
+from terraseam.tiles.corners import Corners, find_corners
+from terraseam.tiles.fragments import Fragments
+from terraseam.tiles.regions import NODE, PINNED, RELINK, Regions, ragged_take
+from terraseam.tiles.rings import canonical_rings
+from terraseam.tiles.seams import SeamSummary, crossing_lines, sides, summarize_seams
+from terraseam.tiles.simplify import simplify
+from terraseam.tiles.stitch import NODATA
+from terraseam.tiles.tolerance import Tolerance
 
 RUN_PX = 1 << 19
 """About how many pixels have the regions that are traced at once."""
@@ -53,7 +53,7 @@ class SheetTrace:
         closed: Regions that go on in no neighbouring sheet, finished.
         fragments: The pieces of those that do.
         summary: What neighbouring sheets need to know of the fragments.
-        borders: Border pixels near the closed regions, of `tiles.neighbours`, where they are to be regularized.
+        borders: Border pixels near the closed regions, of `terraseam.tiles.neighbours`, where they are to be regularized.
     """
 
     closed: Regions
@@ -62,13 +62,13 @@ class SheetTrace:
     borders: Corners = field(default_factory=Corners.of)
 
     def decoded(self, table: np.ndarray) -> SheetTrace:
-        """The same with labels for codes; `table` is that of `tiles.codes.CodedLabels`."""
+        """The same with labels for codes; `table` is that of `terraseam.tiles.codes.CodedLabels`."""
         closed = replace(self.closed, labels=table[self.closed.labels])
         return SheetTrace(closed, *decoded(self.fragments, self.summary, table))
 
 
 def decoded(fragments: Fragments, summary: SeamSummary, table: np.ndarray) -> tuple[Fragments, SeamSummary]:
-    """The same with labels for codes, which other sheets understand; `table` is that of `tiles.codes.CodedLabels`."""
+    """The same with labels for codes, which other sheets understand; `table` is that of `CodedLabels`."""
     cells, codes = np.divmod(summary.labels.astype(np.int64), len(table))
     parts = replace(fragments.parts, labels=table[fragments.parts.labels])
     return replace(fragments, parts=parts), replace(summary, labels=TOLD_APART * table[codes] + cells)
@@ -88,7 +88,7 @@ class SheetRegions:
         framed: The label map or codes that they are of, with one pixel around it.
         offset: First pixel ``(row, col)`` of the sheet in the raster.
         span: Codes of each kind of cells are below this.
-        crossings: Where regions go on behind the sides, see `tiles.seams.crossing_lines`.
+        crossings: Where regions go on behind the sides, see `terraseam.tiles.seams.crossing_lines`.
         is_open: Which regions, from 0, do so, or are in a group with one that does; bool.
         leader: The first region of each one's group, from 0.
     """
@@ -177,9 +177,9 @@ def trace_sheet(
     """Trace the 4-connected regions of one sheet, all at once.
 
     Args:
-        framed: Label map of the sheet and of one pixel around it, or its codes, as `tiles.codes` finds them and
-            `tiles.cells` may have cut them; uint8, uint16 or uint32, shape ``(height + 2, width + 2)``; nodata where the
-            raster ends.
+        framed: Label map of the sheet and of one pixel around it, or its codes, as `terraseam.tiles.codes` finds them and
+            `terraseam.tiles.cells` may have cut them; uint8, uint16 or uint32, shape ``(height + 2, width + 2)``;
+            nodata where the raster ends.
         scores: Score of each pixel of the sheet, uint8, shape ``(height, width)``.
         offset: First pixel ``(row, col)`` of the sheet in the raster.
         keep: Labels or codes to trace, bool, shape ``(codes,)``, 256 or more; the others and nodata are nothing.

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import shapely
 
-from tiles.georef import Georef, reaches_off_the_earth
-from tiles.ground import Ground
-from tiles.limb import onto_limb
-from tiles.outlines import outline
-from tiles.regions import Regions
-from tiles.regularize import Regularized
+from terraseam.tiles.georef import Georef, reaches_off_the_earth
+from terraseam.tiles.ground import Ground
+from terraseam.tiles.limb import onto_limb
+from terraseam.tiles.outlines import outline
+from terraseam.tiles.regions import Regions
+from terraseam.tiles.regularize import Regularized
 
 
 def keep_valid(squared: Regularized, shown: Regions, groups: np.ndarray, ground: Ground) -> Regularized:

@@ -17,13 +17,13 @@ import pyarrow.compute
 import shapely
 from pyarrow import ipc
 
-from tiles.decimals import narrowest_pixel
-from tiles.features import Feature
-from tiles.geojson import Extent
-from tiles.georef import Georef
-from tiles.ground import PixelPlane
-from tiles.pmtiles import Archive, Tile, View
-from tiles.tables import BATCH, LAYER, WKB, Table, attribute_columns, batches, write_with_gdal
+from terraseam.tiles.decimals import narrowest_pixel
+from terraseam.tiles.features import Feature
+from terraseam.tiles.geojson import Extent
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.ground import PixelPlane
+from terraseam.tiles.pmtiles import Archive, Tile, View
+from terraseam.tiles.tables import BATCH, LAYER, WKB, Table, attribute_columns, batches, write_with_gdal
 
 MOST_POLYGONS = 1 << 16
 """Polygons of a tile below the finest zoom level from which on small ones are left out there."""

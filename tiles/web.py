@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from tiles.network_kinds import FOLLOWED, kind_of_address
+from terraseam.tiles.network_kinds import FOLLOWED, kind_of_address
 
 TIMEOUT_S = 15.0
 WAITS_S = (0.5, 2.0)

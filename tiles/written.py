@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 
-from tiles.decimals import MOST
-from tiles.outlines import Outlines, rings_of
-from tiles.regions import Regions, ragged_take
+from terraseam.tiles.decimals import MOST
+from terraseam.tiles.outlines import Outlines, rings_of
+from terraseam.tiles.regions import Regions, ragged_take
 
 Parts = list[list[np.ndarray]]
 """Rings of the polygons that make up a feature, shells first."""

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from tiles.georef import Georef
-from tiles.inspect import inspect_raster
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.inspect import inspect_raster
 
 UNTRUSTED = {
     "nepal_a": (

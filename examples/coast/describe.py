@@ -6,8 +6,8 @@ from typing import Any
 
 from blue_marble import HELD_OUT_DEGREES, MARGIN
 
-from models.card import ClassInfo, Scaling
-from models.networks.encoders import ENCODERS
+from terraseam.models.card import ClassInfo, Scaling
+from terraseam.models.networks.encoders import ENCODERS
 
 LICENSE = (
     "Weights: Apache-2.0. Trained on NASA Blue Marble Next Generation (NASA Earth Observatory, public domain), "

@@ -7,7 +7,7 @@ import numpy as np
 from blue_marble import HELD_OUT, MARGIN, TRUTH_PER_PIXEL, Box
 from chips import View, cut
 
-from models.networks.encoders import ENCODERS
+from terraseam.models.networks.encoders import ENCODERS
 
 STRIDE = 16
 ROWS_AT_ONCE = 1024

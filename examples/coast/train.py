@@ -23,9 +23,9 @@ from chips import ChipMaker, Mix
 from describe import card_fields
 from evaluate import held_out_scores, label_held_out, share_that_differs, table
 
-from models.bundle import load_model, save_bundle
-from models.networks.encoders import ENCODERS
-from models.networks.unet import unet
+from terraseam.models.bundle import load_model, save_bundle
+from terraseam.models.networks.encoders import ENCODERS
+from terraseam.models.networks.unet import unet
 
 ENCODER = "mobilenet"
 RECORDED = ("steps", "batch", "size", "rate", "seed", "coast", "lake", "restyled")

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.detection.settings import STRIDES, Anchors
+from terraseam.models.detection.settings import STRIDES, Anchors
 
 RPN_VARIANCE = (1.0, 1.0, 1.0, 1.0)
 BOX_VARIANCE = (0.1, 0.1, 0.2, 0.2)

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.detection.boxes import (
+from terraseam.models.detection.boxes import (
     BOX_VARIANCE,
     NEVER,
     RPN_VARIANCE,
@@ -21,9 +21,9 @@ from models.detection.boxes import (
     map_size,
     take_rows,
 )
-from models.detection.roi_align import pyramid_roi_align
-from models.detection.settings import Anchors, Choice, anchors_from
-from models.detection.suppression import suppress
+from terraseam.models.detection.roi_align import pyramid_roi_align
+from terraseam.models.detection.settings import Anchors, Choice, anchors_from
+from terraseam.models.detection.suppression import suppress
 
 Tensor = Any
 
@@ -115,7 +115,7 @@ class Proposals(PlainLayer):
 
 @keras.saving.register_keras_serializable("terraseam")
 class PyramidRoiAlign(PlainLayer):
-    """Read the features of boxes from the pyramid; see `models.detection.roi_align`.
+    """Read the features of boxes from the pyramid; see `terraseam.models.detection.roi_align`.
 
     Args:
         size: Bins along each axis.

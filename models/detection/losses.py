@@ -9,10 +9,17 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.detection.boxes import BOX_VARIANCE, RPN_VARIANCE, encode, level_anchors, map_size, take_rows
-from models.detection.layers import PlainLayer
-from models.detection.sampling import mask_targets, match_anchors, overlaps, sample
-from models.detection.settings import Anchors, Choice, Training, anchors_from
+from terraseam.models.detection.boxes import (
+    BOX_VARIANCE,
+    RPN_VARIANCE,
+    encode,
+    level_anchors,
+    map_size,
+    take_rows,
+)
+from terraseam.models.detection.layers import PlainLayer
+from terraseam.models.detection.sampling import mask_targets, match_anchors, overlaps, sample
+from terraseam.models.detection.settings import Anchors, Choice, Training, anchors_from
 
 Tensor = Any
 
@@ -80,7 +87,7 @@ class ProposalLosses(TrainingLayer):
     def call(
         self, scores: Sequence[Tensor], deltas: Sequence[Tensor], boxes: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the losses of scores and of deltas; see `models.detection.layers.Proposals` for what is read.
+        """Return the losses of scores and of deltas; see `terraseam.models.detection.layers.Proposals` for what is read.
 
         Both are divided by the number of anchors that were drawn.
         """

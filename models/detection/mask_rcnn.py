@@ -8,10 +8,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from models.detection.layers import Detections, MaskScores, Proposals, PyramidRoiAlign
-from models.detection.settings import SLIM, STRIDES, Detector, with_room
-from models.networks.blocks import check_chip, decayed
-from models.networks.encoders import EncoderOptions, cut_encoder
+from terraseam.models.detection.layers import Detections, MaskScores, Proposals, PyramidRoiAlign
+from terraseam.models.detection.settings import SLIM, STRIDES, Detector, with_room
+from terraseam.models.networks.blocks import check_chip, decayed
+from terraseam.models.networks.encoders import EncoderOptions, cut_encoder
 
 BOX_BINS, MASK_BINS = 7, 14
 MASK_CONVOLUTIONS = 4
@@ -34,12 +34,12 @@ def mask_rcnn(  # noqa: PLR0913 - each is an option of its own, by which users b
     Args:
         bands: Bands of the input, 1 or more.
         classes: Classes, 2 or more; class 0 is the background.
-        encoder: A key of `models.networks.encoders.ENCODERS`, with ``_fpn`` behind it or not.
+        encoder: A key of `terraseam.models.networks.encoders.ENCODERS`, with ``_fpn`` behind it or not.
         settings: Its numbers; those of the papers where left out.
         width: Channels of the pyramid and of the mask head; those of `settings` where left out.
-        slim: Whether the numbers are those of `models.detection.settings.SLIM` where `settings` are left out.
+        slim: Whether the numbers are those of `terraseam.models.detection.settings.SLIM` where `settings` are left out.
         room: Instances that it answers at most; more proposals are looked at where it is larger.
-        **options: Weights of the encoder and more; see `models.networks.encoders.EncoderOptions`.
+        **options: Weights of the encoder and more; see `terraseam.models.networks.encoders.EncoderOptions`.
 
     Returns:
         A model from ``(n, height, width, bands)``, float32, scaled as the encoder wants it, to

@@ -7,11 +7,11 @@ import math
 import keras
 from keras import layers
 
-from models.detection.layers import Detections, Proposals
-from models.detection.mask_rcnn import BOX_BINS, MASK_BINS, PARTS
-from models.graph import GraphError, read_graph
-from models.memory import FLOAT_BYTES, WORKING_COPIES, memory_per_pixel
-from models.reach import graph_stride
+from terraseam.models.detection.layers import Detections, Proposals
+from terraseam.models.detection.mask_rcnn import BOX_BINS, MASK_BINS, PARTS
+from terraseam.models.graph import GraphError, read_graph
+from terraseam.models.memory import FLOAT_BYTES, WORKING_COPIES, memory_per_pixel
+from terraseam.models.reach import graph_stride
 
 COPIES = 3
 """Features of boxes that live at once: a sample of every bin, their sum, and what is put into order."""
@@ -25,7 +25,7 @@ def detector_measures(model: keras.Model) -> tuple[int, int]:
     The coarsest level of the pyramid does not count for the stride: it is every second cell of the one before.
 
     Args:
-        model: What `models.detection.mask_rcnn.detector` builds, new or loaded.
+        model: What `terraseam.models.detection.mask_rcnn.detector` builds, new or loaded.
 
     Returns:
         The least by which chips may grow, in pixels; and the peak of memory for one call, in bytes per pixel of a
@@ -64,7 +64,7 @@ def check_detector(model: keras.Model) -> None:
             f"it lacks {', '.join(missing)}" if missing else "it does not answer boxes, labels, scores, masks"
         )
         raise GraphError(
-            f"network {model.name!r} is not a detector of models.detection.mask_rcnn: {lacks}; build it with mask_rcnn"
+            f"network {model.name!r} is not a detector: {lacks}; build it with terraseam.models.detection.mask_rcnn"
         )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from keras import ops
 
-from models.detection.boxes import levels, map_size
-from models.detection.dispatch import uses_tensorflow
+from terraseam.models.detection.boxes import levels, map_size
+from terraseam.models.detection.dispatch import uses_tensorflow
 
 SAMPLES = 2
 """Samples a bin takes along each axis."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from models.detection.boxes import NEVER, best, iou
+from terraseam.models.detection.boxes import NEVER, best, iou
 
 Tensor = Any
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from keras import ops
 
-from models.detection.boxes import NEVER, best, iou, take_rows
-from models.detection.dispatch import uses_tensorflow
+from terraseam.models.detection.boxes import NEVER, best, iou, take_rows
+from terraseam.models.detection.dispatch import uses_tensorflow
 
 Tensor = Any
 
@@ -19,7 +19,7 @@ def suppress(
     """Choose boxes greedily: the best that is left, then away with all that overlap it.
 
     Of equal scores the one that stands first is the better. TensorFlow's own kernel is used where it may be
-    (see `models.detection.dispatch`); it answers the same.
+    (see `terraseam.models.detection.dispatch`); it answers the same.
 
     Args:
         boxes: ``row0, col0, row1, col1``, shape ``(n, k, 4)``.

@@ -7,12 +7,18 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from models.detection.layers import Proposals, PyramidRoiAlign
-from models.detection.losses import BoxLosses, MaskLoss, ProposalLosses, SampledBoxes, things_at_most
-from models.detection.mask_rcnn import BOX_BINS, MASK_BINS
-from models.detection.measures import check_detector
-from models.detection.settings import STRIDES, Training
-from models.detection.truth import SIDE
+from terraseam.models.detection.layers import Proposals, PyramidRoiAlign
+from terraseam.models.detection.losses import (
+    BoxLosses,
+    MaskLoss,
+    ProposalLosses,
+    SampledBoxes,
+    things_at_most,
+)
+from terraseam.models.detection.mask_rcnn import BOX_BINS, MASK_BINS
+from terraseam.models.detection.measures import check_detector
+from terraseam.models.detection.settings import STRIDES, Training
+from terraseam.models.detection.truth import SIDE
 
 LOSSES = ("proposal_class", "proposal_box", "class", "box", "mask")
 
@@ -40,10 +46,10 @@ def training_network(
 
     It is trained as any Keras model, on any backend: ``compile(optimizer)``, then ``fit(data)``, where each batch
     is a dict of ``chips`` ``(n, height, width, bands)``, scaled, and the ``boxes``, ``labels`` and ``masks`` of
-    `models.detection.truth.pad_truth`. The papers train with SGD of momentum 0.9 and weight decay 1e-4.
+    `terraseam.models.detection.truth.pad_truth`. The papers train with SGD of momentum 0.9 and weight decay 1e-4.
 
     Args:
-        network: What `models.detection.mask_rcnn.detector` builds, new or loaded.
+        network: What `terraseam.models.detection.mask_rcnn.detector` builds, new or loaded.
         settings: The numbers of training; those of the papers where left out.
         side: Cells of the masks of the ground truth along each axis.
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from models.card import Card
-from models.engines.profile import EngineError
+from terraseam.models.card import Card
+from terraseam.models.engines.profile import EngineError
 
 SCORE_FLOOR = np.float32(1e-30)
 """The least score of which the logarithm is taken; below it lie only numbers that float32 rounds to nothing."""

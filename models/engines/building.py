@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from models.card import Card, CardError
-from models.engines.profile import EngineError
+from terraseam.models.card import Card, CardError
+from terraseam.models.engines.profile import EngineError
 
 MOST = 300
 """Characters of an engine's own words that are shown."""

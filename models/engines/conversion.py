@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.card import Card, network_sha256
-from models.engines.profile import EngineError, Profile
+import terraseam
+from terraseam.models.card import Card, network_sha256
+from terraseam.models.engines.profile import EngineError, Profile
 
 CONVERSION_VERSION = 1
 """Raised by hand when the same network is converted in another way."""
@@ -29,7 +30,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says of disks that take no more."""
 LONGEST = 300
 """Characters of what a converter says that are repeated."""
-PACKAGE_ROOT = Path(__file__).parents[2]
+PACKAGE_ROOT = Path(terraseam.__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _run_converter(conversion: Conversion, target: Path) -> None:
         "target": str(target),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "models.engines.convert", json.dumps(order)],
+        [sys.executable, "-m", "terraseam.models.engines.convert", json.dumps(order)],
         env={**os.environ, **settings},
         capture_output=True,
         text=True,

@@ -1,6 +1,6 @@
-"""The process that converts a network of TensorFlow for another engine; `models.engines.conversion` starts it.
+"""The process that converts a network of TensorFlow for another engine; `terraseam.models.engines.conversion` starts it.
 
-    python -m models.engines.convert '{"bundle": ..., "engine": ..., "shape": [...], "target": ...}'
+    python -m terraseam.models.engines.convert '{"bundle": ..., "engine": ..., "shape": [...], "target": ...}'
 
 Chips have a whole shape: a run has one, Keras' bilinear upsampling has no graph for chips of unknown size, and
 engines choose faster kernels for sizes that they know.
@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from models.card import Card, CardError
-from models.engines.conversion import FULL, no_room, size_of
-from models.engines.profile import EngineError
-from models.engines.quiet import import_openvino, import_tensorflow
-from models.engines.tensorflow import load_network
+from terraseam.models.card import Card, CardError
+from terraseam.models.engines.conversion import FULL, no_room, size_of
+from terraseam.models.engines.profile import EngineError
+from terraseam.models.engines.quiet import import_openvino, import_tensorflow
+from terraseam.models.engines.tensorflow import load_network
 
 OPSET = 18
 LARGE = 1 << 18
@@ -41,7 +41,7 @@ def convert(bundle: Path, engine: str, shape: Sequence[int], target: Path) -> No
         target: The file to write; OpenVINO puts its weights beside it.
     """
     tf = import_tensorflow()
-    from models.detection.dispatch import portable
+    from terraseam.models.detection.dispatch import portable
 
     network = load_network(bundle, Card.read(bundle), tf)
 

@@ -11,13 +11,13 @@ from typing import Protocol
 
 import numpy as np
 
-from models.card import Card
-from models.engines.answers import logits_of
-from models.engines.building import building
-from models.engines.profile import EngineError, Profile
-from models.engines.workplace import Workplace
-from models.instances import ChipAnswer
-from models.scaling import scale
+from terraseam.models.card import Card
+from terraseam.models.engines.answers import logits_of
+from terraseam.models.engines.building import building
+from terraseam.models.engines.profile import EngineError, Profile
+from terraseam.models.engines.workplace import Workplace
+from terraseam.models.instances import ChipAnswer
+from terraseam.models.scaling import scale
 
 
 class Network(Protocol):
@@ -95,7 +95,7 @@ class Engine:
             ValueError: If there are no chips, or they do not fit the network.
             EngineError: If the network labels pixels, or does not answer as its card says.
         """
-        from models.detection.paste import chip_instances
+        from terraseam.models.detection.paste import chip_instances
 
         self._check(chips, "instances")
         height, width = chips.shape[1:3]
@@ -148,14 +148,14 @@ class Engine:
 def _network(bundle: Path, card: Card, profile: Profile, workplace: Workplace) -> Network:
     """Load the network of a bundle on the engine of a profile."""
     if profile.engine == "openvino":
-        from models.engines.openvino import OpenvinoNetwork
+        from terraseam.models.engines.openvino import OpenvinoNetwork
 
         return OpenvinoNetwork(bundle, card, profile, workplace)
     if profile.engine == "onnx":
-        from models.engines.onnx import OnnxNetwork
+        from terraseam.models.engines.onnx import OnnxNetwork
 
         return OnnxNetwork(bundle, card, profile, workplace)
-    from models.engines.tensorflow import TensorflowNetwork
+    from terraseam.models.engines.tensorflow import TensorflowNetwork
 
     return TensorflowNetwork(bundle, card, profile)
 

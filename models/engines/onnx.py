@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from models.card import Card, check_weights
-from models.engines.conversion import Conversion, converted_network
-from models.engines.precision import as_taken
-from models.engines.profile import EngineError, Profile
-from models.engines.workplace import Workplace
+from terraseam.models.card import Card, check_weights
+from terraseam.models.engines.conversion import Conversion, converted_network
+from terraseam.models.engines.precision import as_taken
+from terraseam.models.engines.profile import EngineError, Profile
+from terraseam.models.engines.workplace import Workplace
 
 TYPES: dict[str, Any] = {
     "tensor(float)": np.float32,

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from models.card import Card, check_weights
-from models.engines.building import MOST, building
-from models.engines.choice import ONNX_FILE
-from models.engines.conversion import Conversion, converted_network
-from models.engines.precision import as_taken
-from models.engines.profile import EngineError, Profile
-from models.engines.quiet import import_openvino
-from models.engines.workplace import Workplace
+from terraseam.models.card import Card, check_weights
+from terraseam.models.engines.building import MOST, building
+from terraseam.models.engines.choice import ONNX_FILE
+from terraseam.models.engines.conversion import Conversion, converted_network
+from terraseam.models.engines.precision import as_taken
+from terraseam.models.engines.profile import EngineError, Profile
+from terraseam.models.engines.quiet import import_openvino
+from terraseam.models.engines.workplace import Workplace
 
 
 class OpenvinoNetwork:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.card import Card
-from models.engines.profile import EngineError
+from terraseam.models.card import Card
+from terraseam.models.engines.profile import EngineError
 
 if TYPE_CHECKING:
     import keras
@@ -46,5 +46,5 @@ def compute_in(model: keras.Model, precision: str) -> None:
     """
     policy = precision if precision == "float32" else f"mixed_{precision}"
     for layer in model._flatten_layers(include_self=False):
-        if not type(layer).__module__.startswith("models.detection"):
+        if not type(layer).__module__.startswith("terraseam.models.detection"):
             layer.dtype_policy = policy

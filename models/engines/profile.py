@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from models.engines.choice import PRECISIONS
+from terraseam.models.engines.choice import PRECISIONS
 
 CPU_SAMPLES = 1
 GPU_SAMPLES = 4
@@ -114,7 +114,7 @@ def _has_gpu() -> bool:
     """Whether there is a GPU; without device nodes of one TensorFlow is not asked."""
     if not may_have_gpu():
         return False
-    from models.engines.quiet import import_tensorflow
+    from terraseam.models.engines.quiet import import_tensorflow
 
     return bool(import_tensorflow().config.list_physical_devices("GPU"))
 

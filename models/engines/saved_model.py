@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from models.engines.profile import EngineError
-from models.importing.foreign import RefusedError
-from models.importing.saved_facts import SIGNATURE, missing_signature
-from models.importing.saved_graph import read_graph, refuse_operations
+from terraseam.models.engines.profile import EngineError
+from terraseam.models.importing.foreign import RefusedError
+from terraseam.models.importing.saved_facts import SIGNATURE, missing_signature
+from terraseam.models.importing.saved_graph import read_graph, refuse_operations
 
 
 def load_saved_model(folder: Path, tf: Any) -> Callable[[Any], Any]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from models.card import Card, check_weights
-from models.engines.building import building
-from models.engines.profile import EngineError, Profile
-from models.engines.quiet import import_tensorflow
-from models.engines.saved_model import load_saved_model
+from terraseam.models.card import Card, check_weights
+from terraseam.models.engines.building import building
+from terraseam.models.engines.profile import EngineError, Profile
+from terraseam.models.engines.quiet import import_tensorflow
+from terraseam.models.engines.saved_model import load_saved_model
 
 
 class TensorflowNetwork:
@@ -135,8 +135,8 @@ def _load_keras(bundle: Path, precision: str) -> Callable[[Any], Any]:
             f"Keras runs on {keras.backend.backend()} here, the profile says tensorflow; "
             "set KERAS_BACKEND=tensorflow or leave it unset"
         )
-    from models.bundle import load_model
-    from models.engines.precision import compute_in
+    from terraseam.models.bundle import load_model
+    from terraseam.models.engines.precision import compute_in
 
     model = load_model(bundle)
     if precision != "float32":

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.importing.foreign import Foreign, RefusedError
-from models.importing.shapes import CHANNEL
+from terraseam.models.importing.foreign import Foreign, RefusedError
+from terraseam.models.importing.shapes import CHANNEL
 
 ONE_CHANNEL = ("labels", "binary_logits", "binary_scores")
 CLOSE = 1e-3

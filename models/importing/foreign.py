@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.call_memory import CallMemory
-from models.card import Reach
+from terraseam.models.call_memory import CallMemory
+from terraseam.models.card import Reach
 
 Shape = tuple[int | None, ...]
 """Sizes of a tensor's axes, None where any is taken."""

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from models.call_memory import CallMemory
-from models.card import Card
-from models.card_values import NetworkFile, Scaling
-from models.importing.answers import decide_answer, in_layout
-from models.importing.foreign import Foreign, RefusedError, short
-from models.importing.reaching import find_reach
-from models.importing.writing import check_target, write_bundle
+from terraseam.models.call_memory import CallMemory
+from terraseam.models.card import Card
+from terraseam.models.card_values import NetworkFile, Scaling
+from terraseam.models.importing.answers import decide_answer, in_layout
+from terraseam.models.importing.foreign import Foreign, RefusedError, short
+from terraseam.models.importing.reaching import find_reach
+from terraseam.models.importing.writing import check_target, write_bundle
 
 KERAS, ONNX, SAVED_MODEL = "Keras file", "ONNX file", "SavedModel"
 SAMPLE = 64
@@ -129,17 +129,17 @@ def import_network(request: ImportRequest) -> Imported:
 
 def _open(kind: str, request: ImportRequest, bands: int) -> Foreign:
     if kind == ONNX:
-        from models.importing.onnx_network import open_onnx
+        from terraseam.models.importing.onnx_network import open_onnx
 
         return open_onnx(request.file, bands, request.layout, request.stride)
-    from models.engines.quiet import import_tensorflow
+    from terraseam.models.engines.quiet import import_tensorflow
 
     import_tensorflow()
     if kind == SAVED_MODEL:
-        from models.importing.saved_model import open_saved_model
+        from terraseam.models.importing.saved_model import open_saved_model
 
         return open_saved_model(request.file, bands, request.layout)
-    from models.importing.keras_network import open_keras
+    from terraseam.models.importing.keras_network import open_keras
 
     return open_keras(request.file, bands, request.layout)
 

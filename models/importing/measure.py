@@ -7,15 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from models.call_memory import CallMemory, fit_memory, round_up
-from models.importing.foreign import RefusedError, short
-from models.importing.probe import up
+import terraseam
+from terraseam.models.call_memory import CallMemory, fit_memory, round_up
+from terraseam.models.importing.foreign import RefusedError, short
+from terraseam.models.importing.probe import up
 
 MARGIN = 1.3
 """Memory to reckon with, for each byte that was measured."""
 SIDES = (256, 512, 1024, 1536)
 """Sides of chips, in pixels, before they are rounded up to multiples of the stride; the last three that fit count."""
-PROGRAM = ("-m", "models.importing.measured_run")
+PROGRAM = ("-m", "terraseam.models.importing.measured_run")
 FLOOR = 64
 """Least memory that is believed, in bytes per pixel."""
 
@@ -56,7 +57,9 @@ def chip_sides(stride: int) -> list[int]:
 def _peaks(words: list[str]) -> list[tuple[int, int]]:
     """Sides of chips, and the highest resident memory of a process while it ran a network on each, in bytes."""
     command = [sys.executable, *PROGRAM, *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=Path(terraseam.__file__).parents[1]
+    )
     lines = [line.split() for line in done.stdout.splitlines()]
     found = [(int(line[1]), int(line[2])) for line in lines if len(line) == 3 and line[0] == "peak"]
     if done.returncode == 0 and len(found) >= 3:

@@ -1,6 +1,6 @@
-"""The process in which a network is measured; `models.importing.measure` starts it.
+"""The process in which a network is measured; `terraseam.models.importing.measure` starts it.
 
-python -m models.importing.measured_run PATH NAME BANDS AXIS SIDE...
+python -m terraseam.models.importing.measured_run PATH NAME BANDS AXIS SIDE...
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ def forget_peak() -> None:
 
 def runner(path: str, name: str) -> Callable[[np.ndarray], object]:
     """Load a network in a process that measures it."""
-    from models.engines.quiet import import_tensorflow
+    from terraseam.models.engines.quiet import import_tensorflow
 
     tf = import_tensorflow()
     if name == "saved_model":
-        from models.engines.saved_model import load_saved_model
+        from terraseam.models.engines.saved_model import load_saved_model
 
         call = load_saved_model(Path(path), tf)
         return lambda chips: call(tf.constant(chips))
-    from models.importing.keras_network import read_network
+    from terraseam.models.importing.keras_network import read_network
 
     network = read_network(Path(path))
     return lambda chips: network(chips, training=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from models.importing.foreign import RefusedError
+from terraseam.models.importing.foreign import RefusedError
 
 LARGEST = 2_000_000_000
 """Bytes that one ONNX file can hold; larger networks keep their weights in files beside it."""

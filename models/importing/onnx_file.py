@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from models.importing.foreign import RefusedError, Shape, short
-from models.importing.onnx_claims import LARGEST, refuse_claims, refuse_large_file, refuse_outside
-from models.importing.shapes import CHANNEL
+from terraseam.models.importing.foreign import RefusedError, Shape, short
+from terraseam.models.importing.onnx_claims import LARGEST, refuse_claims, refuse_large_file, refuse_outside
+from terraseam.models.importing.shapes import CHANNEL
 
 DOMAINS = ("", "ai.onnx")
 

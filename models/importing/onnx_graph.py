@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from models.axis import EVERYWHERE, Axis
-from models.card import Reach
-from models.importing.foreign import GraphFacts, NotUnderstoodError
-from models.importing.onnx_file import inputs_of
-from models.importing.onnx_node import Node, read_node
-from models.importing.onnx_rules import Effect, effect_of
-from models.importing.onnx_sizes import Sizes
-from models.importing.onnx_watch import pixel_tensors
+from terraseam.models.axis import EVERYWHERE, Axis
+from terraseam.models.card import Reach
+from terraseam.models.importing.foreign import GraphFacts, NotUnderstoodError
+from terraseam.models.importing.onnx_file import inputs_of
+from terraseam.models.importing.onnx_node import Node, read_node
+from terraseam.models.importing.onnx_rules import Effect, effect_of
+from terraseam.models.importing.onnx_sizes import Sizes
+from terraseam.models.importing.onnx_watch import pixel_tensors
 
 Extents = tuple[Axis, Axis]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from models.call_memory import (
+from terraseam.models.call_memory import (
     ATTENTION_COPIES,
     FLOAT_BYTES,
     CallMemory,
@@ -17,13 +17,21 @@ from models.call_memory import (
     round_up,
     value_bytes,
 )
-from models.importing.foreign import Foreign, RefusedError, Shape
-from models.importing.onnx_claims import refuse_made
-from models.importing.onnx_file import Port, Session, free_sizes, import_onnx, inputs_of, ports, read_onnx
-from models.importing.onnx_graph import read_reach
-from models.importing.onnx_sizes import Sizes, measure_sizes
-from models.importing.onnx_watch import pixel_tensors
-from models.importing.shapes import CHANNEL, check_taken, find_layout, fixed_sides, one_of_each
+from terraseam.models.importing.foreign import Foreign, RefusedError, Shape
+from terraseam.models.importing.onnx_claims import refuse_made
+from terraseam.models.importing.onnx_file import (
+    Port,
+    Session,
+    free_sizes,
+    import_onnx,
+    inputs_of,
+    ports,
+    read_onnx,
+)
+from terraseam.models.importing.onnx_graph import read_reach
+from terraseam.models.importing.onnx_sizes import Sizes, measure_sizes
+from terraseam.models.importing.onnx_watch import pixel_tensors
+from terraseam.models.importing.shapes import CHANNEL, check_taken, find_layout, fixed_sides, one_of_each
 
 NAME = "model.onnx"
 WORKING_COPIES = 2.2

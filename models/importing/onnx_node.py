@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from models.importing.foreign import NotUnderstoodError
-from models.importing.onnx_file import import_onnx
-from models.importing.onnx_sizes import Sizes
+from terraseam.models.importing.foreign import NotUnderstoodError
+from terraseam.models.importing.onnx_file import import_onnx
+from terraseam.models.importing.onnx_sizes import Sizes
 
 
 @dataclass(frozen=True)

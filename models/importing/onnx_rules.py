@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from models.axis import Enlarge, Frame, Rule, Slide, Spread
-from models.importing.foreign import NotUnderstoodError
-from models.importing.onnx_node import Node
-from models.importing.onnx_shape_rules import reshape, slicing
-from models.importing.resample import COORDINATES, NEAREST, Resample
+from terraseam.models.axis import Enlarge, Frame, Rule, Slide, Spread
+from terraseam.models.importing.foreign import NotUnderstoodError
+from terraseam.models.importing.onnx_node import Node
+from terraseam.models.importing.onnx_shape_rules import reshape, slicing
+from terraseam.models.importing.resample import COORDINATES, NEAREST, Resample
 
 Effect = tuple[Sequence[Rule], Sequence[Rule]] | Literal["pointwise", "blur", "whole"]
 """Rules for rows and columns, one after another; or ``pointwise``: each element reads its own place; ``blur``: each

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.axis import Enlarge, Frame, Rule, Slide
-from models.importing.foreign import NotUnderstoodError
-from models.importing.onnx_node import Node
+from terraseam.models.axis import Enlarge, Frame, Rule, Slide
+from terraseam.models.importing.foreign import NotUnderstoodError
+from terraseam.models.importing.onnx_node import Node
 
 Rules = tuple[Sequence[Rule], Sequence[Rule]]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from models.call_memory import excess_of
-from models.importing.foreign import NotUnderstoodError, RefusedError, short
-from models.importing.onnx_watch import observe
-from models.importing.shapes import CHANNEL, SIDES
+from terraseam.models.call_memory import excess_of
+from terraseam.models.importing.foreign import NotUnderstoodError, RefusedError, short
+from terraseam.models.importing.onnx_watch import observe
+from terraseam.models.importing.shapes import CHANNEL, SIDES
 
 UNITS = (192, 64, 80, 112, 256)
 """Chips are tried on multiples of these many pixels, one after the other: first on one that has many divisors."""

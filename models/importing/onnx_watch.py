@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from models.importing.onnx_file import Session, import_onnx, inputs_of
+from terraseam.models.importing.onnx_file import Session, import_onnx, inputs_of
 
 PARAMETERS = {
     "Pad": (1, 3),
@@ -26,7 +26,7 @@ SIZE_ALONE = ("Shape", "Size")
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of a network; see `models.importing.onnx_sizes.Sizes`."""
+    """What was seen of a network; see `terraseam.models.importing.onnx_sizes.Sizes`."""
 
     shapes: dict[str, tuple[tuple[int, ...], ...]]
     values: dict[str, tuple[np.ndarray, ...]]

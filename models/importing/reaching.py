@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.card import Reach
-from models.importing.answers import channels_last, in_layout
-from models.importing.foreign import Foreign, GraphFacts, NotUnderstoodError, RefusedError, short
-from models.importing.probe import LONGEST, Measured, Run, find_stride, probe_reach
+from terraseam.models.card import Reach
+from terraseam.models.importing.answers import channels_last, in_layout
+from terraseam.models.importing.foreign import Foreign, GraphFacts, NotUnderstoodError, RefusedError, short
+from terraseam.models.importing.probe import LONGEST, Measured, Run, find_stride, probe_reach
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from models.axis import Axis
-from models.importing.foreign import NotUnderstoodError
+from terraseam.models.axis import Axis
+from terraseam.models.importing.foreign import NotUnderstoodError
 
 HALF = Fraction(1, 2)
 

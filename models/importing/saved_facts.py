@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.importing.foreign import RefusedError, short
-from models.importing.operations import ALLOWED, CHECKPOINT
+from terraseam.models.importing.foreign import RefusedError, short
+from terraseam.models.importing.operations import ALLOWED, CHECKPOINT
 
 SIGNATURE = "serving_default"
 SAVED_MODEL, FILE = "saved_model", "saved_model.pb"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from models.importing.foreign import RefusedError, short
-from models.importing.saved_facts import GraphFacts, graph_facts, refuse_forbidden, the_graph
+from terraseam.models.importing.foreign import RefusedError, short
+from terraseam.models.importing.saved_facts import GraphFacts, graph_facts, refuse_forbidden, the_graph
 
 
 def read_graph(path: Path) -> Any:

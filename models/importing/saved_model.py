@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from models.importing.foreign import Foreign, NotUnderstoodError, RefusedError, Shape, short
-from models.importing.measure import measured_memory
-from models.importing.saved_facts import SIGNATURE, missing_signature
-from models.importing.saved_graph import calls_of, read_graph, refuse_operations
-from models.importing.shapes import check_taken, find_layout, fixed_sides, one_of_each, show
+from terraseam.models.importing.foreign import Foreign, NotUnderstoodError, RefusedError, Shape, short
+from terraseam.models.importing.measure import measured_memory
+from terraseam.models.importing.saved_facts import SIGNATURE, missing_signature
+from terraseam.models.importing.saved_graph import calls_of, read_graph, refuse_operations
+from terraseam.models.importing.shapes import check_taken, find_layout, fixed_sides, one_of_each, show
 
 NAME = "saved_model"
 PARTS = ("saved_model.pb", "fingerprint.pb", "variables", "assets")
@@ -42,9 +42,9 @@ def open_saved_model(path: Path, bands: int, layout: str | None) -> Foreign:
     Raises:
         RefusedError: If it cannot become the network of a bundle.
     """
-    from models.engines.profile import EngineError
-    from models.engines.quiet import import_tensorflow
-    from models.engines.saved_model import load_saved_model
+    from terraseam.models.engines.profile import EngineError
+    from terraseam.models.engines.quiet import import_tensorflow
+    from terraseam.models.engines.saved_model import load_saved_model
 
     tf = import_tensorflow()
     graph = read_graph(path)
@@ -133,7 +133,7 @@ def _shape(info: Any) -> Shape | None:
 
 
 def _dtype(info: Any) -> str:
-    from models.engines.quiet import import_tensorflow
+    from terraseam.models.engines.quiet import import_tensorflow
 
     return str(import_tensorflow().dtypes.as_dtype(info.dtype).name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.importing.foreign import RefusedError, Shape
+from terraseam.models.importing.foreign import RefusedError, Shape
 
 CHANNEL = {"channels_last": 3, "channels_first": 1}
 FLOATS = ("float16", "float32", "float64")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from models.card import CARD_FILE, CARD_FORMAT, Card, CardError, network_sha256
+from terraseam.models.card import CARD_FILE, CARD_FORMAT, Card, CardError, network_sha256
 
 
 def check_target(folder: Path, force: bool) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import keras
 
-from models.networks.rewrite import narrowed
-from models.networks.weights import copy_weights, fetch_imagenet, read_weights
+from terraseam.models.networks.rewrite import narrowed
+from terraseam.models.networks.weights import copy_weights, fetch_imagenet, read_weights
 
 
 @dataclass(frozen=True, slots=True)

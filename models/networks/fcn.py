@@ -8,9 +8,9 @@ from typing import Any
 import keras
 from keras import layers
 
-from models.networks.bilinear import BilinearKernel
-from models.networks.blocks import check_chip, check_dropout, decayed
-from models.networks.encoders import EncoderOptions, encoder_row, whole_encoder
+from terraseam.models.networks.bilinear import BilinearKernel
+from terraseam.models.networks.blocks import check_chip, check_dropout, decayed
+from terraseam.models.networks.encoders import EncoderOptions, encoder_row, whole_encoder
 
 STRIDES = (32, 16, 8)
 VGG16_HEAD, OTHER_HEAD = 4096, 512
@@ -41,12 +41,12 @@ def fcn(
     Args:
         bands: Bands of the input, 1 or more.
         classes: Classes of the output, 2 or more.
-        encoder: A key of `models.networks.encoders.ENCODERS`.
+        encoder: A key of `terraseam.models.networks.encoders.ENCODERS`.
         stride: Stride of the finest features that are scored, in pixels: 32, 16 or 8.
         head_width: Channels of fc6 and fc7. None for the paper's 4096 on VGG16, whose classifier these layers were,
             and for 512 on the others, which never had one.
         dropout: Share of the features of fc6 and fc7 that training drops.
-        **options: See `models.networks.encoders.EncoderOptions`. The paper's `weight_decay` is 5e-4.
+        **options: See `terraseam.models.networks.encoders.EncoderOptions`. The paper's `weight_decay` is 5e-4.
 
     Returns:
         A model from ``(batch, height, width, bands)``, float32, scaled as the encoder wants it, to logits

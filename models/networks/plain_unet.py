@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from models.networks.blocks import check_chip, check_dropout, decayed
+from terraseam.models.networks.blocks import check_chip, check_dropout, decayed
 
 LEVELS = 4
 

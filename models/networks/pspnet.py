@@ -9,11 +9,11 @@ from typing import Any
 import keras
 from keras import layers
 
-from models.networks.bilinear import EnlargeLike2D
-from models.networks.blocks import check_chip, check_dropout, convolved, decayed
-from models.networks.encoders import EncoderOptions, encoder_row, whole_encoder
-from models.networks.pooling import BinMean2D
-from models.networks.rewrite import dilated
+from terraseam.models.networks.bilinear import EnlargeLike2D
+from terraseam.models.networks.blocks import check_chip, check_dropout, convolved, decayed
+from terraseam.models.networks.encoders import EncoderOptions, encoder_row, whole_encoder
+from terraseam.models.networks.pooling import BinMean2D
+from terraseam.models.networks.rewrite import dilated
 
 PYRAMID = (1, 2, 3, 6)
 OUTPUT_STRIDES = (8, 16)
@@ -55,12 +55,12 @@ def pspnet(
     Args:
         bands: Bands of the input, 1 or more.
         classes: Classes of the output, 2 or more.
-        encoder: A key of `models.networks.encoders.ENCODERS`.
+        encoder: A key of `terraseam.models.networks.encoders.ENCODERS`.
         output_stride: Stride of the features, in pixels: 8, as in the paper, or 16.
         auxiliary: Whether the model has a second output for training, the logits of an auxiliary head on features
             from before the last stage. Its loss counts `AUXILIARY_WEIGHT`; `without_auxiliary` drops it.
         dropout: Share of the features before each classification that training drops.
-        **options: See `models.networks.encoders.EncoderOptions`. The paper's `weight_decay` is 1e-4.
+        **options: See `terraseam.models.networks.encoders.EncoderOptions`. The paper's `weight_decay` is 1e-4.
 
     Returns:
         A model from ``(batch, height, width, bands)``, float32, scaled as the encoder wants it, to logits

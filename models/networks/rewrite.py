@@ -9,8 +9,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from models.graph import Graph, Step, read_graph
-from models.reach import Ratio, follow
+from terraseam.models.graph import Graph, Step, read_graph
+from terraseam.models.reach import Ratio, follow
 
 
 def rewritten(network: keras.Model, change: Callable[[Any], dict[str, Any]]) -> keras.Model:

@@ -12,10 +12,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from models.networks.blocks import check_chip, convolved, decayed, normalized
-from models.networks.encoders import ENCODERS, EncoderOptions, load_encoder_weights, whole_encoder
-from models.networks.pooling import IndexedMaxPooling2D, Unpooling2D
-from models.networks.rewrite import narrow
+from terraseam.models.networks.blocks import check_chip, convolved, decayed, normalized
+from terraseam.models.networks.encoders import ENCODERS, EncoderOptions, load_encoder_weights, whole_encoder
+from terraseam.models.networks.pooling import IndexedMaxPooling2D, Unpooling2D
+from terraseam.models.networks.rewrite import narrow
 
 VGG16_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Channels and convolutions of each block of VGG16."""
@@ -36,7 +36,7 @@ def segnet(bands: int, classes: int, *, encoder: str = "vgg16", **options: Any) 
         bands: Bands of the input, 1 or more.
         classes: Classes of the output, 2 or more.
         encoder: ``vgg16``, ``resnet50`` or ``mobilenet``.
-        **options: See `models.networks.encoders.EncoderOptions`. The paper names no weight decay.
+        **options: See `terraseam.models.networks.encoders.EncoderOptions`. The paper names no weight decay.
 
     Returns:
         A model from ``(batch, height, width, bands)``, float32, scaled as the encoder wants it, to logits

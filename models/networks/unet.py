@@ -8,8 +8,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from models.networks.blocks import check_chip, decayed, normalized
-from models.networks.encoders import ENCODERS, EncoderOptions, cut_encoder
+from terraseam.models.networks.blocks import check_chip, decayed, normalized
+from terraseam.models.networks.encoders import ENCODERS, EncoderOptions, cut_encoder
 
 
 def unet(
@@ -31,10 +31,10 @@ def unet(
     Args:
         bands: Bands of the input, 1 or more.
         classes: Classes of the output, 2 or more.
-        encoder: A key of `models.networks.encoders.ENCODERS`.
+        encoder: A key of `terraseam.models.networks.encoders.ENCODERS`.
         cut: Stride of the coarsest features, in pixels, 4 or more.
         decoder_width: Channels of the decoder at stride 2; twice as many at each coarser stride.
-        encoder_weights: Where the encoder's weights come from; see `models.networks.encoders.EncoderOptions`.
+        encoder_weights: Where the encoder's weights come from; see `terraseam.models.networks.encoders.EncoderOptions`.
         **options: See there, too.
 
     Returns:

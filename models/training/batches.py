@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from models.card_values import Scaling
-from models.training.augment import UNCHANGED, Looks, change
-from models.training.errors import TrainingError
-from models.training.recipe import Recipe
+from terraseam.models.card_values import Scaling
+from terraseam.models.training.augment import UNCHANGED, Looks, change
+from terraseam.models.training.errors import TrainingError
+from terraseam.models.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +24,7 @@ class ChipBatch:
         pixels: Values 0 to 255, float32, ``(n, height, width, bands)``.
         labels: Uint8, 255 where there is none, ``(n, height, width)``; None for detectors.
         weights: Border weights, float32, ``(n, height, width)``, where the recipe wants them.
-        truth: What `models.detection.truth.pad_truth` makes, for detectors.
+        truth: What `terraseam.models.detection.truth.pad_truth` makes, for detectors.
     """
 
     pixels: np.ndarray

@@ -13,12 +13,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from models.engines.determinism import be_deterministic
-from models.training import state
-from models.training.batches import Batch, Batches, TrainingData, scaled
-from models.training.errors import TrainingError, out_of_memory
-from models.training.instances import found_on
-from models.training.learner import (
+from terraseam.models.engines.determinism import be_deterministic
+from terraseam.models.training import state
+from terraseam.models.training.batches import Batch, Batches, TrainingData, scaled
+from terraseam.models.training.errors import TrainingError, out_of_memory
+from terraseam.models.training.instances import found_on
+from terraseam.models.training.learner import (
     Task,
     encoder_layers,
     jit,
@@ -29,12 +29,12 @@ from models.training.learner import (
     restored_layers,
     validate,
 )
-from models.training.logs import Board, write_history
-from models.training.optimizers import averages, make_optimizer
-from models.training.pixels import Measured
-from models.training.recipe import Recipe
-from models.training.state import Progress
-from models.training.watch import EpochBegan, EpochDone, StepDone, Watcher
+from terraseam.models.training.logs import Board, write_history
+from terraseam.models.training.optimizers import averages, make_optimizer
+from terraseam.models.training.pixels import Measured
+from terraseam.models.training.recipe import Recipe
+from terraseam.models.training.state import Progress
+from terraseam.models.training.watch import EpochBegan, EpochDone, StepDone, Watcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def train(
 
     Raises:
         TrainingError: If the training in that folder is another one, the loss is no number any more, or memory
-            runs out. The best weights so far stay in the folder; see `models.training.state.load_best`.
+            runs out. The best weights so far stay in the folder; see `terraseam.models.training.state.load_best`.
     """
     be_deterministic()
     place.folder.mkdir(parents=True, exist_ok=True)
@@ -264,7 +264,7 @@ class _Run:
         return self.answerer.predict_on_batch(scaled(pixels, self.data.scaling))
 
     def predict(self, pixels: np.ndarray) -> Any:
-        """Return labels, or the instances of each chip; see `models.training.watch.Predict`."""
+        """Return labels, or the instances of each chip; see `terraseam.models.training.watch.Predict`."""
         if self.task.instances is not None:
             return found_on(self.answer(pixels), pixels.shape[1:3])
         return self.answer(pixels).argmax(axis=-1).astype(np.uint8)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from models.detection.paste import chip_instances
-from models.instances import ChipInstance
-from models.training.errors import TrainingError
-from models.training.pixels import Measured
+from terraseam.models.detection.paste import chip_instances
+from terraseam.models.instances import ChipInstance
+from terraseam.models.training.errors import TrainingError
+from terraseam.models.training.pixels import Measured
 
 IOU = 0.5
 """Overlap from which a thing was found, as in SpaceNet's building challenges (https://arxiv.org/abs/1807.01232)."""

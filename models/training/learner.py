@@ -12,15 +12,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from models.detection.settings import Training
-from models.networks.encoders import EncoderOptions, whole_encoder
-from models.networks.pspnet import AUXILIARY_WEIGHT
-from models.training.batches import Batch
-from models.training.errors import TrainingError
-from models.training.instances import validate_instances
-from models.training.losses import SegmentationLoss
-from models.training.pixels import Measured, validate_pixels
-from models.training.recipe import Recipe
+from terraseam.models.detection.settings import Training
+from terraseam.models.networks.encoders import EncoderOptions, whole_encoder
+from terraseam.models.networks.pspnet import AUXILIARY_WEIGHT
+from terraseam.models.training.batches import Batch
+from terraseam.models.training.errors import TrainingError
+from terraseam.models.training.instances import validate_instances
+from terraseam.models.training.losses import SegmentationLoss
+from terraseam.models.training.pixels import Measured, validate_pixels
+from terraseam.models.training.recipe import Recipe
 
 SEED_STATE = "seed_generator_state"
 """Name of the variable that each of Keras' seed generators has."""
@@ -32,7 +32,7 @@ class Task:
 
     Attributes:
         classes: Names of its classes, the background among them.
-        encoder: Name of the encoder in `models.networks.encoders.ENCODERS`, with ``_fpn`` behind it or not; None
+        encoder: Name of the encoder in `terraseam.models.networks.encoders.ENCODERS`, with ``_fpn`` behind it or not; None
             where the network has none of these.
         instances: The numbers of a detector's training; None for a semantic network.
     """
@@ -62,7 +62,7 @@ class SemanticLearner(keras.Model):
 def make_learner(network: keras.Model, task: Task, recipe: Recipe) -> keras.Model:
     """Build what trains a network; both share all weights."""
     if task.instances is not None:
-        from models.detection.training import training_network
+        from terraseam.models.detection.training import training_network
 
         return training_network(network, task.instances)
     loss = _loss(recipe)

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.card import write_whole
-from models.training.errors import TrainingError
+from terraseam.models.card import write_whole
+from terraseam.models.training.errors import TrainingError
 
 HISTORY_FILE = "history.csv"
 BOARD_FOLDER = "tensorboard"

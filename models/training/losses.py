@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.training.recipe import Term, parse_loss
+from terraseam.models.training.recipe import Term, parse_loss
 
 Tensor = Any
 
@@ -46,7 +46,7 @@ def make_loss(text: str, class_weights: Sequence[float] | None = None) -> Segmen
     """Make the loss that a text names.
 
     Args:
-        text: See `models.training.recipe.parse_loss`.
+        text: See `terraseam.models.training.recipe.parse_loss`.
         class_weights: Factor of each class, None for 1.
 
     Raises:

@@ -11,18 +11,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from models.bundle import load_model
-from models.card_values import Scaling
-from models.detection.settings import SLIM_TRAINING, Training
-from models.networks.pspnet import without_auxiliary
-from models.reach import network_reach
-from models.training.batches import scaled
-from models.training.errors import NoStartError
-from models.training.instances import validate_instances
-from models.training.learner import Task, all_layers, validate
-from models.training.pixels import Measured
-from models.training.recipe import Recipe
-from models.zoo import Row, build
+from terraseam.models.bundle import load_model
+from terraseam.models.card_values import Scaling
+from terraseam.models.detection.settings import SLIM_TRAINING, Training
+from terraseam.models.networks.pspnet import without_auxiliary
+from terraseam.models.reach import network_reach
+from terraseam.models.training.batches import scaled
+from terraseam.models.training.errors import NoStartError
+from terraseam.models.training.instances import validate_instances
+from terraseam.models.training.learner import Task, all_layers, validate
+from terraseam.models.training.pixels import Measured
+from terraseam.models.training.recipe import Recipe
+from terraseam.models.zoo import Row, build
 
 
 def new_network(row: Row, bands: int, classes: int, options: Mapping[str, Any], seed: int) -> keras.Model:

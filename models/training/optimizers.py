@@ -9,7 +9,7 @@ import keras
 from keras import ops
 from keras.optimizers import schedules
 
-from models.training.recipe import Recipe
+from terraseam.models.training.recipe import Recipe
 
 MOMENTUM = 0.9
 POWER = 0.9

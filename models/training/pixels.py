@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from models.training.errors import TrainingError
-from models.training.losses import IGNORED, SegmentationLoss
+from terraseam.models.training.errors import TrainingError
+from terraseam.models.training.losses import IGNORED, SegmentationLoss
 
 Answer = Callable[[np.ndarray], np.ndarray]
 """From pixels ``(n, height, width, bands)`` of 0 to 255 to logits ``(n, height, width, classes)``."""

@@ -15,11 +15,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from models.card import whole_file
-from models.training.batches import TrainingData
-from models.training.errors import TrainingError
-from models.training.learner import Task
-from models.training.recipe import FREE, Recipe
+from terraseam.models.card import whole_file
+from terraseam.models.training.batches import TrainingData
+from terraseam.models.training.errors import TrainingError
+from terraseam.models.training.learner import Task
+from terraseam.models.training.recipe import FREE, Recipe
 
 STATE_FILE = "state.npz"
 BEST_FILE = "best-{epoch:05d}.npz"

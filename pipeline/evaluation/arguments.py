@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.argument_values import checked, label_values, names, text, whole
-from pipeline.arguments import add_sources_argument, add_verify_argument
-from pipeline.evaluation.options import (
+from terraseam.pipeline.argument_values import checked, label_values, names, text, whole
+from terraseam.pipeline.arguments import add_sources_argument, add_verify_argument
+from terraseam.pipeline.evaluation.options import (
     DEFAULT_BLOCK,
     DEFAULT_PICTURE,
     DEFAULT_TOLERANCE,
     EvaluateOptions,
 )
-from pipeline.options import ON_ERROR
-from pipeline.parser import LOOK, Parser
+from terraseam.pipeline.options import ON_ERROR
+from terraseam.pipeline.parser import LOOK, Parser
 
 MOST_TOLERANCE = 64
 EPILOG = """\

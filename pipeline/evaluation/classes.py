@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.errors import EvaluateError, did_you_mean
-from pipeline.evaluation.options import EvaluateOptions
-from pipeline.units import listed
-from tiles.truth.scene import IGNORED
-from tiles.truth.vectors import PolygonFile
+from terraseam.pipeline.errors import EvaluateError, did_you_mean
+from terraseam.pipeline.evaluation.options import EvaluateOptions
+from terraseam.pipeline.units import listed
+from terraseam.tiles.truth.scene import IGNORED
+from terraseam.tiles.truth.vectors import PolygonFile
 
 BACKGROUND = "background"
 NO_CLASS = -1

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import ArgumentError, EvaluateError
-from pipeline.evaluation.arguments import parse_evaluate
-from pipeline.evaluation.options import EvaluateOptions
-from pipeline.exits import (
+from terraseam.pipeline.errors import ArgumentError, EvaluateError
+from terraseam.pipeline.evaluation.arguments import parse_evaluate
+from terraseam.pipeline.evaluation.options import EvaluateOptions
+from terraseam.pipeline.exits import (
     DONE,
     IMPOSSIBLE,
     QUARANTINED,
@@ -22,15 +22,15 @@ from pipeline.exits import (
     say_to_user,
     show,
 )
-from pipeline.left_out import LeftOut, all_reasons, left_out_words
-from tiles.special_files import special_reason
+from terraseam.pipeline.left_out import LeftOut, all_reasons, left_out_words
+from terraseam.tiles.special_files import special_reason
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipeline.evaluation.measure import Measured
-    from pipeline.evaluation.plan import Evaluation
-    from pipeline.evaluation.subjects import Subject
+    from terraseam.pipeline.evaluation.measure import Measured
+    from terraseam.pipeline.evaluation.plan import Evaluation
+    from terraseam.pipeline.evaluation.subjects import Subject
 
 
 def run_evaluate(argv: Sequence[str]) -> int:
@@ -65,11 +65,11 @@ def check_picture(options: EvaluateOptions) -> None:
 
 
 def _evaluate(options: EvaluateOptions) -> int:
-    from pipeline.evaluation.figures import evaluation_json
-    from pipeline.evaluation.plan import plan_evaluation
-    from pipeline.evaluation.words import evaluation_words
-    from pipeline.watchdog import Watchdog
-    from pipeline.watched_files import moved_notes
+    from terraseam.pipeline.evaluation.figures import evaluation_json
+    from terraseam.pipeline.evaluation.plan import plan_evaluation
+    from terraseam.pipeline.evaluation.words import evaluation_words
+    from terraseam.pipeline.watchdog import Watchdog
+    from terraseam.pipeline.watched_files import moved_notes
 
     plan = plan_evaluation(options)
     with Watchdog("the same command begins anew", "file, block or class").watching():
@@ -94,8 +94,8 @@ def _measured(plan: Evaluation, options: EvaluateOptions) -> tuple[list[Measured
     Raises:
         EvaluateError: If none could be, or one could not and that ends the command.
     """
-    from pipeline.evaluation.measure import measure
-    from pipeline.evaluation.plan import UNUSABLE
+    from terraseam.pipeline.evaluation.measure import measure
+    from terraseam.pipeline.evaluation.plan import UNUSABLE
 
     size = _picture_size(options, len(plan.subjects)) if options.picture is not None else None
     measured, left_out = [], []
@@ -117,7 +117,7 @@ def _measured_whole(subject: Subject, measure: Callable[[], Measured]) -> Measur
     Raises:
         RasterChangedError: If one does.
     """
-    from pipeline.watched_files import THEN_AGAIN, check_unchanged
+    from terraseam.pipeline.watched_files import THEN_AGAIN, check_unchanged
 
     check = partial(check_unchanged, subject.watched, "measured", THEN_AGAIN)
     try:
@@ -131,7 +131,7 @@ def _measured_whole(subject: Subject, measure: Callable[[], Measured]) -> Measur
 
 def _picture_size(options: EvaluateOptions, rasters: int) -> int:
     """Return the longest side of the picture of each of several rasters, in pixels."""
-    from tiles.picture import GAP
+    from terraseam.tiles.picture import GAP
 
     columns = math.ceil(math.sqrt(rasters))
     gaps = GAP * (columns + 1) if columns > 1 else 0
@@ -157,8 +157,8 @@ def _remarks(measured: Sequence[Measured]) -> list[str]:
 
 def _draw(chips: Sequence[np.ndarray], path: str) -> None:
     """Write the picture of errors: of several rasters, one beside the other."""
-    from tiles.measures.errors import WORDS
-    from tiles.picture import sheet_of_chips, write_png
+    from terraseam.tiles.measures.errors import WORDS
+    from terraseam.tiles.picture import sheet_of_chips, write_png
 
     columns = math.ceil(math.sqrt(len(chips)))
     rows = [chips[start : start + columns] for start in range(0, len(chips), columns)]

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation.classes import ClassList
-from pipeline.evaluation.measure import Measured
-from pipeline.evaluation.options import EvaluateOptions
-from pipeline.left_out import LeftOut
-from tiles.measures.average_precision import SIZES, Precision, average_precision
-from tiles.measures.confusion import mean_of_known, pixel_figures
-from tiles.measures.maps import PixelCounts
-from tiles.measures.spacenet import Found
+from terraseam.pipeline.evaluation.classes import ClassList
+from terraseam.pipeline.evaluation.measure import Measured
+from terraseam.pipeline.evaluation.options import EvaluateOptions
+from terraseam.pipeline.left_out import LeftOut
+from terraseam.tiles.measures.average_precision import SIZES, Precision, average_precision
+from terraseam.tiles.measures.confusion import mean_of_known, pixel_figures
+from terraseam.tiles.measures.maps import PixelCounts
+from terraseam.tiles.measures.spacenet import Found
 
 FORMAT = 1
 AP50, AP75 = 0, 5

@@ -7,31 +7,31 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from pipeline.activity import ACTIVITY
-from pipeline.errors import EvaluateError
-from pipeline.evaluation.classes import ClassList, values_of
-from pipeline.evaluation.options import EvaluateOptions
-from pipeline.evaluation.polygons import (
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.errors import EvaluateError
+from terraseam.pipeline.evaluation.classes import ClassList, values_of
+from terraseam.pipeline.evaluation.options import EvaluateOptions
+from terraseam.pipeline.evaluation.polygons import (
     PlacedPolygons,
     place_area,
     place_predicted,
     place_truth,
     region_of,
 )
-from pipeline.evaluation.subjects import Subject
-from tiles.measures.average_precision import Matches, match
-from tiles.measures.clip import clip
-from tiles.measures.errors import error_picture
-from tiles.measures.label_map import LabelMapFile
-from tiles.measures.maps import LabelError, Maps, MapSettings, PixelCounts, measure_maps
-from tiles.measures.overlaps import overlaps
-from tiles.measures.spacenet import Found, find
-from tiles.truth.area import Area
-from tiles.truth.burn import edges_of
-from tiles.truth.label_raster import RasterTruth
-from tiles.truth.polygons import Classes, PolygonTruth
-from tiles.truth.scene import IGNORED, Truth
-from tiles.truth.view import View
+from terraseam.pipeline.evaluation.subjects import Subject
+from terraseam.tiles.measures.average_precision import Matches, match
+from terraseam.tiles.measures.clip import clip
+from terraseam.tiles.measures.errors import error_picture
+from terraseam.tiles.measures.label_map import LabelMapFile
+from terraseam.tiles.measures.maps import LabelError, Maps, MapSettings, PixelCounts, measure_maps
+from terraseam.tiles.measures.overlaps import overlaps
+from terraseam.tiles.measures.spacenet import Found, find
+from terraseam.tiles.truth.area import Area
+from terraseam.tiles.truth.burn import edges_of
+from terraseam.tiles.truth.label_raster import RasterTruth
+from terraseam.tiles.truth.polygons import Classes, PolygonTruth
+from terraseam.tiles.truth.scene import IGNORED, Truth
+from terraseam.tiles.truth.view import View
 
 LEAST_LEFT_PX = 1.0
 """What is left of a polygon that an edge cuts counts from this area on, in square pixels."""

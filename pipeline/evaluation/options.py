@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.options import ON_ERROR
+from terraseam.pipeline.options import ON_ERROR
 
 DEFAULT_TOLERANCE = 3
 DEFAULT_BLOCK = 1024
@@ -20,7 +20,7 @@ class EvaluateOptions:
         truth: Paths and globs of true polygons or label rasters.
         images: Paths and globs of the rasters that were segmented: grids for polygons, grounds for the picture.
         aoi: File of polygons outside which nothing is measured; None for everywhere.
-        allow_sources: Patterns of servers that files may name, see `tiles.places.is_allowed`.
+        allow_sources: Patterns of servers that files may name, see `terraseam.tiles.places.is_allowed`.
         verify: Whether checksums of blocks are compared before pixels are read.
         classes: Names of the classes that are measured; None for all.
         background: Name of the class that is nothing, ``none`` where there is none; None for the default.

@@ -9,11 +9,11 @@ from functools import lru_cache
 import numpy as np
 import shapely
 
-from pipeline.activity import ACTIVITY
-from pipeline.evaluation.classes import NO_CLASS, ClassList
-from tiles.georef import Georef
-from tiles.truth.placing import place_polygons
-from tiles.truth.vectors import PolygonFile, VectorError, read_polygons
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.evaluation.classes import NO_CLASS, ClassList
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.truth.placing import place_polygons
+from terraseam.tiles.truth.vectors import PolygonFile, VectorError, read_polygons
 
 CLASS, SCORE = "class", "score"
 """Properties of the polygons that Terraseam writes."""

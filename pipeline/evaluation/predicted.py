@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import EvaluateError
-from pipeline.left_out import LeftOut
-from pipeline.rasters import VECTORS
-from pipeline.units import listed
-from tiles.inspect import SUFFIXES
-from tiles.truth.vectors import is_vector
+from terraseam.pipeline.errors import EvaluateError
+from terraseam.pipeline.left_out import LeftOut
+from terraseam.pipeline.rasters import VECTORS
+from terraseam.pipeline.units import listed
+from terraseam.tiles.inspect import SUFFIXES
+from terraseam.tiles.truth.vectors import is_vector
 
 LABELS, POLYGONS, MANIFEST = "labels.tif", "polygons.geojson", "manifest.json"
 

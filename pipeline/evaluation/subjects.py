@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipeline.errors import EvaluateError
-from pipeline.evaluation.plane import plane_of
-from pipeline.evaluation.polygons import CLASS, read_file, with_property
-from pipeline.evaluation.predicted import Predicted
-from pipeline.left_out import LeftOut
-from pipeline.watched_files import WatchedFiles
-from tiles.georef import Georef
-from tiles.inspect import RasterError, inspect_raster
-from tiles.measures.label_map import LabelMapFile
-from tiles.truth.pairs import overlapping
-from tiles.truth.vectors import PolygonFile, is_vector
+from terraseam.pipeline.errors import EvaluateError
+from terraseam.pipeline.evaluation.plane import plane_of
+from terraseam.pipeline.evaluation.polygons import CLASS, read_file, with_property
+from terraseam.pipeline.evaluation.predicted import Predicted
+from terraseam.pipeline.left_out import LeftOut
+from terraseam.pipeline.watched_files import WatchedFiles
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.inspect import RasterError, inspect_raster
+from terraseam.tiles.measures.label_map import LabelMapFile
+from terraseam.tiles.truth.pairs import overlapping
+from terraseam.tiles.truth.vectors import PolygonFile, is_vector
 
 
 @dataclass(frozen=True)

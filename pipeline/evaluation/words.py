@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.models_words import table
+from terraseam.pipeline.models_words import table
 
 PIXEL_COLUMNS = {
     "IoU": "iou",

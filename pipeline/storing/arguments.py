@@ -8,8 +8,8 @@ from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.argument_values import text
-from pipeline.parser import Parser
+from terraseam.pipeline.argument_values import text
+from terraseam.pipeline.parser import Parser
 
 UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 SPANS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}

@@ -7,17 +7,17 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline import files
-from pipeline.errors import ArgumentError
-from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, show
-from pipeline.files import Listed
-from pipeline.layout import MADE, STORE, manifest_path
-from pipeline.made import SUFFIX as MADE_SUFFIX
-from pipeline.remote import prepare
-from pipeline.remote_errors import RemoteFileError
-from pipeline.store import SUFFIX, StoreError, key_of, unsealed
-from pipeline.storing.arguments import parse_store
-from pipeline.units import count, format_bytes, format_span
+from terraseam.pipeline import files
+from terraseam.pipeline.errors import ArgumentError
+from terraseam.pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, show
+from terraseam.pipeline.files import Listed
+from terraseam.pipeline.layout import MADE, STORE, manifest_path
+from terraseam.pipeline.made import SUFFIX as MADE_SUFFIX
+from terraseam.pipeline.remote import prepare
+from terraseam.pipeline.remote_errors import RemoteFileError
+from terraseam.pipeline.store import SUFFIX, StoreError, key_of, unsealed
+from terraseam.pipeline.storing.arguments import parse_store
+from terraseam.pipeline.units import count, format_bytes, format_span
 
 DRAFT_S = 86_400.0
 """Drafts of killed runs go at this age; younger ones may be of a run that goes on."""

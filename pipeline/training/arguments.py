@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from models.training.recipe import LOSSES, OPTIMIZERS, SCHEDULES, Recipe
-from pipeline.argument_values import (
+from terraseam.models.training.recipe import LOSSES, OPTIMIZERS, SCHEDULES, Recipe
+from terraseam.pipeline.argument_values import (
     LIST_MARK,
     bands,
     checked,
@@ -20,10 +20,10 @@ from pipeline.argument_values import (
     text,
     whole,
 )
-from pipeline.arguments import add_sources_argument, add_verify_argument
-from pipeline.errors import ArgumentError
-from pipeline.parser import LOOK, Parser, add_config, read_arguments
-from pipeline.training.options import BLOCK_CHIPS, DEFAULT_CHIP, Chips, TrainOptions, Truths
+from terraseam.pipeline.arguments import add_sources_argument, add_verify_argument
+from terraseam.pipeline.errors import ArgumentError
+from terraseam.pipeline.parser import LOOK, Parser, add_config, read_arguments
+from terraseam.pipeline.training.options import BLOCK_CHIPS, DEFAULT_CHIP, Chips, TrainOptions, Truths
 
 EPILOG = """\
 Labels are polygons (GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet) or label rasters, in any CRS; they are

@@ -10,23 +10,23 @@ from pathlib import Path
 import numpy as np
 from rasterio.enums import ColorInterp
 
-from models.card import Card, CardError, find_bundle
-from models.importing.writing import check_target
-from models.training.recipe import Recipe
-from models.zoo import Row
-from pipeline.errors import TrainError
-from pipeline.reasons import folder_reason
-from pipeline.training.classes import Classes
-from pipeline.training.label_values import value_notes, value_reasons
-from pipeline.training.labelled import Findings, Labelled
-from pipeline.training.options import TrainOptions, Truths
-from pipeline.units import count, format_gsd, listed
-from tiles.band_order import colours_of_bands, order_bands
-from tiles.inspect import RasterInfo
-from tiles.remote import open_raster
-from tiles.truth.label_raster import RasterTruth
-from tiles.truth.placing import footprint, place_polygons
-from tiles.truth.polygons import PolygonTruth
+from terraseam.models.card import Card, CardError, find_bundle
+from terraseam.models.importing.writing import check_target
+from terraseam.models.training.recipe import Recipe
+from terraseam.models.zoo import Row
+from terraseam.pipeline.errors import TrainError
+from terraseam.pipeline.reasons import folder_reason
+from terraseam.pipeline.training.classes import Classes
+from terraseam.pipeline.training.label_values import value_notes, value_reasons
+from terraseam.pipeline.training.labelled import Findings, Labelled
+from terraseam.pipeline.training.options import TrainOptions, Truths
+from terraseam.pipeline.units import count, format_gsd, listed
+from terraseam.tiles.band_order import colours_of_bands, order_bands
+from terraseam.tiles.inspect import RasterInfo
+from terraseam.tiles.remote import open_raster
+from terraseam.tiles.truth.label_raster import RasterTruth
+from terraseam.tiles.truth.placing import footprint, place_polygons
+from terraseam.tiles.truth.polygons import PolygonTruth
 
 FAR = 4.0
 """Factor between the GSD of a raster and that of the chips from which the user is warned."""

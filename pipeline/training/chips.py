@@ -1,4 +1,4 @@
-"""Chips to train on and to validate on, as `models.training` takes them."""
+"""Chips to train on and to validate on, as `terraseam.models.training` takes them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from models.instances import ChipInstance
-from pipeline.activity import ACTIVITY
-from pipeline.training.values import Values
-from tiles.truth.borders import border_weights
-from tiles.truth.polygons import PolygonTruth
-from tiles.truth.sampling import Draw, Sampler
-from tiles.truth.scene import IGNORED, Scene, turned, turned_corner
-from tiles.truth.view import View
+from terraseam.models.instances import ChipInstance
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.training.values import Values
+from terraseam.tiles.truth.borders import border_weights
+from terraseam.tiles.truth.polygons import PolygonTruth
+from terraseam.tiles.truth.sampling import Draw, Sampler
+from terraseam.tiles.truth.scene import IGNORED, Scene, turned, turned_corner
+from terraseam.tiles.truth.view import View
 
 if TYPE_CHECKING:
-    from models.training.batches import ChipBatch
+    from terraseam.models.training.batches import ChipBatch
 
 TRIES = 8
 """Draws after which a chip without any label is taken as it is."""
@@ -53,8 +53,8 @@ class ChipMaker:
 
     def __call__(self, numbers: Sequence[int]) -> ChipBatch:
         """Make the chips of some numbers."""
-        from models.detection.truth import pad_truth
-        from models.training.batches import ChipBatch
+        from terraseam.models.detection.truth import pad_truth
+        from terraseam.models.training.batches import ChipBatch
 
         with ACTIVITY.operation():
             made = [self._chip(number) for number in numbers]

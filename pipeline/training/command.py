@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from models.card import CardError
-from pipeline.errors import ArgumentError, TrainError
-from pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, fail_on_write, note_to_user, one_at_a_time, show
-from pipeline.lock import lock_beside, lock_in
-from pipeline.training.arguments import parse_train
-from pipeline.troubles import RasterChangedError
+from terraseam.models.card import CardError
+from terraseam.pipeline.errors import ArgumentError, TrainError
+from terraseam.pipeline.exits import (
+    DONE,
+    FAILED,
+    IMPOSSIBLE,
+    fail,
+    fail_on_write,
+    note_to_user,
+    one_at_a_time,
+    show,
+)
+from terraseam.pipeline.lock import lock_beside, lock_in
+from terraseam.pipeline.training.arguments import parse_train
+from terraseam.pipeline.troubles import RasterChangedError
 
 if TYPE_CHECKING:
-    from pipeline.training.plan import TrainPlan
+    from terraseam.pipeline.training.plan import TrainPlan
 
 
 def run_train(argv: Sequence[str]) -> int:
@@ -22,8 +31,8 @@ def run_train(argv: Sequence[str]) -> int:
         options = parse_train(argv)
     except ArgumentError as error:
         return fail(str(error), IMPOSSIBLE)
-    from pipeline.training.plan import plan_training
-    from pipeline.training.words import notes, plan_words
+    from terraseam.pipeline.training.plan import plan_training
+    from terraseam.pipeline.training.words import notes, plan_words
 
     try:
         plan = plan_training(options)
@@ -40,11 +49,11 @@ def run_train(argv: Sequence[str]) -> int:
 
 def _run(plan: TrainPlan) -> int:
     """Train as it was planned; returns the exit status."""
-    from models.training.errors import NoStartError, TrainingError
-    from pipeline.training.run import run_training
-    from pipeline.training.words import result_words
-    from pipeline.watched_files import moved_notes
-    from tiles.source import RasterReadError
+    from terraseam.models.training.errors import NoStartError, TrainingError
+    from terraseam.pipeline.training.run import run_training
+    from terraseam.pipeline.training.words import result_words
+    from terraseam.pipeline.watched_files import moved_notes
+    from terraseam.tiles.source import RasterReadError
 
     try:
         card = run_training(plan)
@@ -61,7 +70,7 @@ def _run(plan: TrainPlan) -> int:
 
 def raster_words(plan: TrainPlan, error: Exception) -> str:
     """Say why a training ended with a raster: one that is being written to may not be readable."""
-    from pipeline.training.data import check_data
+    from terraseam.pipeline.training.data import check_data
 
     try:
         check_data(plan)

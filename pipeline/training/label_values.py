@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from pipeline.training.classes import Classes
-from pipeline.units import count, listed
-from tiles.georef import Georef
-from tiles.truth.label_raster import RasterTruth
-from tiles.truth.scene import Inside, on_ground
-from tiles.truth.view import View
-from tiles.window import Window
+from terraseam.pipeline.training.classes import Classes
+from terraseam.pipeline.units import count, listed
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.truth.label_raster import RasterTruth
+from terraseam.tiles.truth.scene import Inside, on_ground
+from terraseam.tiles.truth.view import View
+from terraseam.tiles.window import Window
 
 SIDE = 2048
 """Side of the squares in which label rasters are read, in pixels."""

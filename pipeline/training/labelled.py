@@ -12,28 +12,28 @@ from typing import TypeVar
 import numpy as np
 import shapely
 
-from pipeline.errors import TrainError
-from pipeline.left_out import all_reasons
-from pipeline.rasters import VECTORS, expand, expand_files, label_files, raster_ids
-from pipeline.remote_errors import file_name
-from pipeline.remote_rasters import look_at, what_is_there
-from pipeline.training.classes import Classes, classes_of_polygons, classes_of_rasters
-from pipeline.training.label_values import count_values
-from pipeline.training.options import Truths
-from pipeline.units import count, listed
-from pipeline.watched_files import WatchedFiles
-from tiles.inspect import RasterError, RasterInfo, inspect_raster
-from tiles.source import RasterReadError, RasterSource
-from tiles.truth.area import Area, area_of
-from tiles.truth.label_raster import LabelRasterError, RasterTruth
-from tiles.truth.pairs import Pairs, pair
-from tiles.truth.placing import place_polygons
-from tiles.truth.polygons import Classes as PolygonClasses
-from tiles.truth.polygons import PolygonTruth
-from tiles.truth.scene import IGNORED
-from tiles.truth.vectors import PolygonFile, VectorError, is_vector, read_bounds, read_polygons
-from tiles.truth.view import View
-from tiles.window import Window
+from terraseam.pipeline.errors import TrainError
+from terraseam.pipeline.left_out import all_reasons
+from terraseam.pipeline.rasters import VECTORS, expand, expand_files, label_files, raster_ids
+from terraseam.pipeline.remote_errors import file_name
+from terraseam.pipeline.remote_rasters import look_at, what_is_there
+from terraseam.pipeline.training.classes import Classes, classes_of_polygons, classes_of_rasters
+from terraseam.pipeline.training.label_values import count_values
+from terraseam.pipeline.training.options import Truths
+from terraseam.pipeline.units import count, listed
+from terraseam.pipeline.watched_files import WatchedFiles
+from terraseam.tiles.inspect import RasterError, RasterInfo, inspect_raster
+from terraseam.tiles.source import RasterReadError, RasterSource
+from terraseam.tiles.truth.area import Area, area_of
+from terraseam.tiles.truth.label_raster import LabelRasterError, RasterTruth
+from terraseam.tiles.truth.pairs import Pairs, pair
+from terraseam.tiles.truth.placing import place_polygons
+from terraseam.tiles.truth.polygons import Classes as PolygonClasses
+from terraseam.tiles.truth.polygons import PolygonTruth
+from terraseam.tiles.truth.scene import IGNORED
+from terraseam.tiles.truth.vectors import PolygonFile, VectorError, is_vector, read_bounds, read_polygons
+from terraseam.tiles.truth.view import View
+from terraseam.tiles.window import Window
 
 T = TypeVar("T")
 READ = 2048

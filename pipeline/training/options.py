@@ -22,7 +22,7 @@ class Truths:
         background: Name of the class that is nothing; ``none`` for none, None for the usual one.
         label_values: Values of label rasters in the order of the classes; None for 0, 1, 2, ...
         aoi: Polygons on `images` outside which nothing is known; None for everywhere.
-        allow_sources: Patterns of servers that files may name, see `tiles.places.is_allowed`.
+        allow_sources: Patterns of servers that files may name, see `terraseam.tiles.places.is_allowed`.
         verify: Whether checksums of blocks are compared before pixels are read.
         val_images: Rasters to validate on; empty where some are set apart.
         val_labels: What is true of them.
@@ -85,7 +85,7 @@ class TrainOptions:
     Attributes:
         truths: What is true, and where.
         chips: Which chips are drawn.
-        recipe: Fields of `models.training.recipe.Recipe` that were said; ``class_weights`` may be ``balanced``.
+        recipe: Fields of `terraseam.models.training.recipe.Recipe` that were said; ``class_weights`` may be ``balanced``.
         architecture: Name of the network.
         encoder: Name of its encoder; None where it has one alone.
         output: Folder of the bundle.

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.training.recipe import Recipe, RecipeError
-from models.zoo import Row, ZooError
-from pipeline.errors import ArgumentError, TrainError
-from pipeline.networks import find_row
-from pipeline.remote import prepare
-from pipeline.remote_rasters import hidden_notes
-from pipeline.training.checks import (
+from terraseam.models.training.recipe import Recipe, RecipeError
+from terraseam.models.zoo import Row, ZooError
+from terraseam.pipeline.errors import ArgumentError, TrainError
+from terraseam.pipeline.networks import find_row
+from terraseam.pipeline.remote import prepare
+from terraseam.pipeline.remote_rasters import hidden_notes
+from terraseam.pipeline.training.checks import (
     band_name_reasons,
     class_reasons,
     file_reasons,
@@ -27,18 +27,18 @@ from pipeline.training.checks import (
     same_bands,
     twice_reasons,
 )
-from pipeline.training.chips import ChipMaker, ValidationChips, middle_alone, things_of
-from pipeline.training.classes import Classes
-from pipeline.training.labelled import Findings, Labelled, Reader
-from pipeline.training.options import TrainOptions
-from pipeline.training.split import Parts, Reading, set_apart, validation_chips
-from pipeline.training.values import Values, values_of
-from pipeline.watched_files import WatchedFiles
-from tiles.band_order import colours_of_bands
-from tiles.checksums.dataset import verify_blocks
-from tiles.sources import allow_sources
-from tiles.truth.sampling import Sampler, SamplingRule, Site
-from tiles.truth.scene import IGNORED
+from terraseam.pipeline.training.chips import ChipMaker, ValidationChips, middle_alone, things_of
+from terraseam.pipeline.training.classes import Classes
+from terraseam.pipeline.training.labelled import Findings, Labelled, Reader
+from terraseam.pipeline.training.options import TrainOptions
+from terraseam.pipeline.training.split import Parts, Reading, set_apart, validation_chips
+from terraseam.pipeline.training.values import Values, values_of
+from terraseam.pipeline.watched_files import WatchedFiles
+from terraseam.tiles.band_order import colours_of_bands
+from terraseam.tiles.checksums.dataset import verify_blocks
+from terraseam.tiles.sources import allow_sources
+from terraseam.tiles.truth.sampling import Sampler, SamplingRule, Site
+from terraseam.tiles.truth.scene import IGNORED
 
 USUAL_BANDS = {1: ("grey",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "infrared")}
 """What bands are called that nobody named, by their number."""

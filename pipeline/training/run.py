@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.card import Card, find_bundle
-from models.card_values import Scaling
-from pipeline.exits import show
-from pipeline.remote_errors import file_name
-from pipeline.training.data import CheckedChips, check_data, data_marks, data_words
-from pipeline.training.plan import TrainPlan
-from pipeline.training.watching import Teller
-from pipeline.watchdog import Watchdog
+from terraseam.models.card import Card, find_bundle
+from terraseam.models.card_values import Scaling
+from terraseam.pipeline.exits import show
+from terraseam.pipeline.remote_errors import file_name
+from terraseam.pipeline.training.data import CheckedChips, check_data, data_marks, data_words
+from terraseam.pipeline.training.plan import TrainPlan
+from terraseam.pipeline.training.watching import Teller
+from terraseam.pipeline.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from models.training.batches import TrainingData
-    from models.training.fit import Trained
-    from models.training.learner import Task
+    from terraseam.models.training.batches import TrainingData
+    from terraseam.models.training.fit import Trained
+    from terraseam.models.training.learner import Task
 
 GOES_ON = "the same command goes on from the last whole epoch"
 """What is said of the same command where a training waits for something."""
@@ -37,7 +37,7 @@ def run_training(plan: TrainPlan) -> Card:
         TrainingError: If the training fails, with advice; its best weights so far stay in the work folder.
         RasterChangedError: If a raster was changed meanwhile.
     """
-    from models.engines.quiet import import_tensorflow
+    from terraseam.models.engines.quiet import import_tensorflow
 
     import_tensorflow()
     with Watchdog(GOES_ON, "chip or step").watching(), warnings.catch_warnings():
@@ -47,9 +47,9 @@ def run_training(plan: TrainPlan) -> Card:
 
 
 def _train(plan: TrainPlan) -> Card:
-    from models.training.fit import Place, train
-    from models.training.making import check_chip, finished, new_network, take_weights, task_of
-    from models.zoo import input_scaling
+    from terraseam.models.training.fit import Place, train
+    from terraseam.models.training.making import check_chip, finished, new_network, take_weights, task_of
+    from terraseam.models.zoo import input_scaling
 
     options, classes = plan.options, plan.classes.names
     settings = dict(options.settings)
@@ -83,8 +83,8 @@ def training_data(plan: TrainPlan, scaling: Scaling) -> TrainingData:
         plan: The training.
         scaling: How values of 0 to 255 become the network's input.
     """
-    from models.training.augment import UNCHANGED, Looks
-    from models.training.batches import TrainingData
+    from terraseam.models.training.augment import UNCHANGED, Looks
+    from terraseam.models.training.batches import TrainingData
 
     strength = plan.options.chips.looks
     looks = Looks().times(strength) if strength else UNCHANGED
@@ -112,9 +112,9 @@ class _Made:
 
 def _write(plan: TrainPlan, made: _Made, trained: Trained) -> Card:
     """Write the bundle, whole or not at all; what is measured is the network as it was written."""
-    from models.bundle import save_bundle
-    from models.importing.writing import replace_folder
-    from models.training.making import answer_from
+    from terraseam.models.bundle import save_bundle
+    from terraseam.models.importing.writing import replace_folder
+    from terraseam.models.training.making import answer_from
 
     options = plan.options
     fields: dict[str, Any] = {
@@ -149,7 +149,7 @@ def _write(plan: TrainPlan, made: _Made, trained: Trained) -> Card:
 
 def _by_raster(plan: TrainPlan, made: _Made) -> dict[str, Any]:
     """Figures of each raster that was validated on, where there are several."""
-    from models.training.making import figures
+    from terraseam.models.training.making import figures
 
     parts = plan.validation.by_raster()
     if len(parts) < 2:
@@ -168,8 +168,8 @@ def _rounding_words(plan: TrainPlan, made: _Made, fields: Mapping[str, Any]) -> 
     """What rounding the weights changes, measured on all validation chips."""
     import tempfile
 
-    from models.bundle import load_model, save_bundle
-    from models.training.making import change_by_rounding
+    from terraseam.models.bundle import load_model, save_bundle
+    from terraseam.models.training.making import change_by_rounding
 
     with tempfile.TemporaryDirectory() as folder:
         save_bundle(made.network, folder, half=True, **fields)
@@ -178,7 +178,7 @@ def _rounding_words(plan: TrainPlan, made: _Made, fields: Mapping[str, Any]) -> 
 
 
 def _training_words(plan: TrainPlan, trained: Trained, start: str) -> dict[str, Any]:
-    from models.training.making import versions
+    from terraseam.models.training.making import versions
 
     said = {name: value for name, value in asdict(plan.recipe).items() if name != "workers"}
     chips = {name: value for name, value in asdict(plan.options.chips).items() if value is not None}

@@ -6,20 +6,20 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.errors import TrainError
-from pipeline.training.chips import ValidationChips, middle_alone
-from pipeline.training.labelled import Labelled
-from pipeline.training.options import BLOCK_CHIPS, Chips
-from pipeline.training.values import Values
-from tiles.remote import is_local
-from tiles.source import RasterSource
-from tiles.truth.area import area_of
-from tiles.truth.blocks import choose_blocks
-from tiles.truth.placing import footprint, parts_of, place_polygons
-from tiles.truth.sampling import grid_views
-from tiles.truth.scene import IGNORED, Scene, Within
-from tiles.truth.vectors import PolygonFile
-from tiles.truth.view import View
+from terraseam.pipeline.errors import TrainError
+from terraseam.pipeline.training.chips import ValidationChips, middle_alone
+from terraseam.pipeline.training.labelled import Labelled
+from terraseam.pipeline.training.options import BLOCK_CHIPS, Chips
+from terraseam.pipeline.training.values import Values
+from terraseam.tiles.remote import is_local
+from terraseam.tiles.source import RasterSource
+from terraseam.tiles.truth.area import area_of
+from terraseam.tiles.truth.blocks import choose_blocks
+from terraseam.tiles.truth.placing import footprint, parts_of, place_polygons
+from terraseam.tiles.truth.sampling import grid_views
+from terraseam.tiles.truth.scene import IGNORED, Scene, Within
+from terraseam.tiles.truth.vectors import PolygonFile
+from terraseam.tiles.truth.view import View
 
 MARGIN = 64
 """Context around what is validated, in pixels, at most."""

@@ -9,13 +9,13 @@ import numpy as np
 import rasterio
 from rasterio.enums import Resampling
 
-from models.card_values import Scaling
-from pipeline.training.labelled import Labelled
-from tiles.inspect import RasterInfo
-from tiles.remote import open_raster
-from tiles.source import measured_samples
-from tiles.truth.scene import on_ground
-from tiles.truth.view import View
+from terraseam.models.card_values import Scaling
+from terraseam.pipeline.training.labelled import Labelled
+from terraseam.tiles.inspect import RasterInfo
+from terraseam.tiles.remote import open_raster
+from terraseam.tiles.source import measured_samples
+from terraseam.tiles.truth.scene import on_ground
+from terraseam.tiles.truth.view import View
 
 WHITE = 255.0
 MIDDLE = 127.5

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from models.card_values import ClassInfo
-from models.training.watch import EpochBegan, EpochDone, Predict, StepDone, Watcher
-from pipeline import terminal
-from pipeline.activity import ACTIVITY
-from pipeline.exits import show
-from pipeline.training.chips import ValidationChips
-from pipeline.units import format_time
-from tiles.picture import as_rgb, overlay, sheet_of_chips, write_png
-from tiles.truth.scene import IGNORED
+from terraseam.models.card_values import ClassInfo
+from terraseam.models.training.watch import EpochBegan, EpochDone, Predict, StepDone, Watcher
+from terraseam.pipeline import terminal
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.exits import show
+from terraseam.pipeline.training.chips import ValidationChips
+from terraseam.pipeline.units import format_time
+from terraseam.tiles.picture import as_rgb, overlay, sheet_of_chips, write_png
+from terraseam.tiles.truth.scene import IGNORED
 
 COLOURS = 250
 """Colours of things, over and over."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.card import Card
-from pipeline.training.data import things
-from pipeline.training.plan import TrainPlan
-from pipeline.units import count, format_gsd, format_pixels, listed
-from tiles.truth.vectors import listed_reasons
+from terraseam.models.card import Card
+from terraseam.pipeline.training.data import things
+from terraseam.pipeline.training.plan import TrainPlan
+from terraseam.pipeline.units import count, format_gsd, format_pixels, listed
+from terraseam.tiles.truth.vectors import listed_reasons
 
 
 def plan_words(plan: TrainPlan) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.argument_values import label_names, names, path, whole
-from pipeline.arguments import (
+from terraseam.pipeline.argument_values import label_names, names, path, whole
+from terraseam.pipeline.arguments import (
     add_aoi_argument,
     add_polygon_arguments,
     add_sources_argument,
     add_verify_argument,
 )
-from pipeline.options import DEFAULT_SHEET, ON_ERROR
-from pipeline.parser import LOOK, Parser, add_config, read_arguments
-from pipeline.vectorizing.options import VectorizeOptions
+from terraseam.pipeline.options import DEFAULT_SHEET, ON_ERROR
+from terraseam.pipeline.parser import LOOK, Parser, add_config, read_arguments
+from terraseam.pipeline.vectorizing.options import VectorizeOptions
 
 EPILOG = """\
 Writes OUTPUT/<raster>/polygons.*, and OUTPUT/manifest.json. Any option of Apache Beam may be added.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.errors import ArgumentError, PlanError
-from pipeline.exits import IMPOSSIBLE, fail, note_to_user, one_at_a_time, tell_run
-from pipeline.left_out import left_out_notes
-from pipeline.lock import lock_in
-from pipeline.vectorizing.arguments import parse_vectorize
+from terraseam.pipeline.errors import ArgumentError, PlanError
+from terraseam.pipeline.exits import IMPOSSIBLE, fail, note_to_user, one_at_a_time, tell_run
+from terraseam.pipeline.left_out import left_out_notes
+from terraseam.pipeline.lock import lock_in
+from terraseam.pipeline.vectorizing.arguments import parse_vectorize
 
 
 def vectorize(argv: Sequence[str]) -> int:
@@ -18,17 +18,17 @@ def vectorize(argv: Sequence[str]) -> int:
         options = parse_vectorize(argv)
     except ArgumentError as error:
         return fail(str(error), IMPOSSIBLE)
-    from pipeline.vectorizing.plan import plan_vectorize
+    from terraseam.pipeline.vectorizing.plan import plan_vectorize
 
     try:
         plan = plan_vectorize(options)
     except PlanError as error:
         return fail(str(error), IMPOSSIBLE)
     note_to_user([*plan.notes, *left_out_notes(plan.left_out)])
-    from pipeline.describe import off_earth_notes, results_table
+    from terraseam.pipeline.describe import off_earth_notes, results_table
 
     def run() -> Mapping[str, Any] | None:
-        from pipeline.vectorizing.run import run_vectorize
+        from terraseam.pipeline.vectorizing.run import run_vectorize
 
         return run_vectorize(plan)
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline import files
-from pipeline.activity import ACTIVITY
-from pipeline.layout import RunFolder
-from pipeline.polygon_plan import LabelledRaster, PolygonPlan
-from pipeline.retries import GaveUpError, persistently
-from pipeline.troubles import is_unreadable, one_line
-from tiles.checksums.dataset import verify_blocks
-from tiles.codes import CodedLabels
-from tiles.label_raster import LabelRaster
-from tiles.sources import allow_sources
-from tiles.stitch import NODATA
-from tiles.window import Window
+from terraseam.pipeline import files
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.layout import RunFolder
+from terraseam.pipeline.polygon_plan import LabelledRaster, PolygonPlan
+from terraseam.pipeline.retries import GaveUpError, persistently
+from terraseam.pipeline.troubles import is_unreadable, one_line
+from terraseam.tiles.checksums.dataset import verify_blocks
+from terraseam.tiles.codes import CodedLabels
+from terraseam.tiles.label_raster import LabelRaster
+from terraseam.tiles.sources import allow_sources
+from terraseam.tiles.stitch import NODATA
+from terraseam.tiles.window import Window
 
 
 @dataclass(frozen=True)

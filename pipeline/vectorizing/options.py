@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.options import DEFAULT_SHEET, ON_ERROR, PolygonOptions
+from terraseam.pipeline.options import DEFAULT_SHEET, ON_ERROR, PolygonOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class VectorizeOptions(PolygonOptions):
         class_names: Labels and their names; None for those in the file. Other labels are called by their number.
         classes: Names of the classes to make polygons of; None for all.
         aoi: File of polygons outside which there are no polygons; None for everywhere.
-        allow_sources: Patterns of servers that files may name, see `tiles.places.is_allowed`.
+        allow_sources: Patterns of servers that files may name, see `terraseam.tiles.places.is_allowed`.
         verify: Whether checksums of blocks are compared before pixels are read.
         pixel_coordinates: Whether polygons are in pixels, wherever the rasters lie.
         sheet: Side of a sheet, in pixels.

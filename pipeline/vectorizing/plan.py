@@ -10,31 +10,31 @@ from pathlib import Path
 
 import numpy as np
 
-from models.texts import steering_characters
-from pipeline.errors import PlanError
-from pipeline.left_out import LeftOut, all_reasons
-from pipeline.options import DEFAULT_SHEET
-from pipeline.polygon_plan import (
+from terraseam.models.texts import steering_characters
+from terraseam.pipeline.errors import PlanError
+from terraseam.pipeline.left_out import LeftOut, all_reasons
+from terraseam.pipeline.options import DEFAULT_SHEET
+from terraseam.pipeline.polygon_plan import (
     LabelledRaster,
     PolygonPlan,
     sight_reasons,
     simplify_reasons,
     unknown_class_reasons,
 )
-from pipeline.rasters import expand, names_in, raster_ids
-from pipeline.reasons import folder_reason, result_reasons
-from pipeline.remote import prepare
-from pipeline.remote_rasters import hidden_notes, inspect_all
-from pipeline.remote_reasons import writing_reasons
-from pipeline.runner_reasons import remote_reasons
-from pipeline.units import listed
-from pipeline.vectorizing.options import VectorizeOptions
-from tiles.checksums.dataset import verify_blocks
-from tiles.georef import Georef
-from tiles.label_raster import LabelRaster, LabelRasterInfo, inspect_label_raster
-from tiles.source import RasterReadError
-from tiles.sources import allow_sources
-from tiles.window import Window
+from terraseam.pipeline.rasters import expand, names_in, raster_ids
+from terraseam.pipeline.reasons import folder_reason, result_reasons
+from terraseam.pipeline.remote import prepare
+from terraseam.pipeline.remote_rasters import hidden_notes, inspect_all
+from terraseam.pipeline.remote_reasons import writing_reasons
+from terraseam.pipeline.runner_reasons import remote_reasons
+from terraseam.pipeline.units import listed
+from terraseam.pipeline.vectorizing.options import VectorizeOptions
+from terraseam.tiles.checksums.dataset import verify_blocks
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.label_raster import LabelRaster, LabelRasterInfo, inspect_label_raster
+from terraseam.tiles.source import RasterReadError
+from terraseam.tiles.sources import allow_sources
+from terraseam.tiles.window import Window
 
 OURS = "labels"
 """Stem of the label maps that Terraseam writes, each into a folder that is called like its raster."""
@@ -119,8 +119,8 @@ def _pixel_reasons(options: VectorizeOptions) -> list[str]:
 
 def _within(plan: PolygonPlan, path: str, reasons: list[str], notes: list[str]) -> PolygonPlan:
     """A plan of the sheets that lie in an area of interest alone; as it was where that cannot be read."""
-    from pipeline.aoi import areas_on, read_aoi
-    from tiles.aoi import sheets_in
+    from terraseam.pipeline.aoi import areas_on, read_aoi
+    from terraseam.tiles.aoi import sheets_in
 
     aoi = read_aoi(path, reasons, notes)
     if aoi is None or not plan.rasters:

@@ -10,20 +10,20 @@ from typing import Any
 
 import apache_beam as beam
 
-from pipeline.dataflow import vectorize_arguments
-from pipeline.graph import make_polygons
-from pipeline.layout import RunFolder, quarantine_path
-from pipeline.left_out import LeftOut
-from pipeline.made import MadeBefore
-from pipeline.manifest import polygon_settings, polygons_entry, run_entry, write_manifest
-from pipeline.options import is_direct, runner_name
-from pipeline.publish import EndRun, Published, PublishRasters, clean_up, publish
-from pipeline.quarantine import left_out_features, write_places
-from pipeline.run import run_job
-from pipeline.vectorizing.labels import RasterLabels, raster_sheets
-from pipeline.vectorizing.plan import VectorizePlan
-from pipeline.vectorizing.watch import LabelWatch
-from tiles.georef import Georef
+from terraseam.pipeline.dataflow import vectorize_arguments
+from terraseam.pipeline.graph import make_polygons
+from terraseam.pipeline.layout import RunFolder, quarantine_path
+from terraseam.pipeline.left_out import LeftOut
+from terraseam.pipeline.made import MadeBefore
+from terraseam.pipeline.manifest import polygon_settings, polygons_entry, run_entry, write_manifest
+from terraseam.pipeline.options import is_direct, runner_name
+from terraseam.pipeline.publish import EndRun, Published, PublishRasters, clean_up, publish
+from terraseam.pipeline.quarantine import left_out_features, write_places
+from terraseam.pipeline.run import run_job
+from terraseam.pipeline.vectorizing.labels import RasterLabels, raster_sheets
+from terraseam.pipeline.vectorizing.plan import VectorizePlan
+from terraseam.pipeline.vectorizing.watch import LabelWatch
+from terraseam.tiles.georef import Georef
 
 PACKAGES = ("terraseam", "apache-beam", "numpy", "rasterio", "shapely", "numba", "pyproj")
 
@@ -51,7 +51,7 @@ def build(
     workers: int,  # noqa: ARG001 - every job is told
     started: float,
 ) -> None:
-    """Add the stages to an empty pipeline; see `pipeline.run.Build`."""
+    """Add the stages to an empty pipeline; see `terraseam.pipeline.run.Build`."""
     polygons = plan.polygons
     options = plan.options
     kept = folder if options.on_error == "quarantine" else None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.fingerprint import look_at
-from pipeline.made import MadeBefore
-from pipeline.polygon_plan import PolygonPlan
-from pipeline.remote import at_once
-from pipeline.troubles import RasterChangedError
-from pipeline.vectorize import VectorRecord, content_key, read_sheet
-from pipeline.vectorizing.labels import RasterLabels, RasterSheet
-from pipeline.watched_files import WatchedFiles, changed_words
-from tiles.source import RasterReadError
+from terraseam.pipeline.fingerprint import look_at
+from terraseam.pipeline.made import MadeBefore
+from terraseam.pipeline.polygon_plan import PolygonPlan
+from terraseam.pipeline.remote import at_once
+from terraseam.pipeline.troubles import RasterChangedError
+from terraseam.pipeline.vectorize import VectorRecord, content_key, read_sheet
+from terraseam.pipeline.vectorizing.labels import RasterLabels, RasterSheet
+from terraseam.pipeline.watched_files import WatchedFiles, changed_words
+from terraseam.tiles.source import RasterReadError
 
 
 class LabelWatch:

@@ -6,10 +6,10 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
-from tiles.checksums.streams import PIECE
+from terraseam.tiles.checksums.streams import PIECE
 
 if TYPE_CHECKING:
-    from tiles.checksums.tiff import Bytes
+    from terraseam.tiles.checksums.tiff import Bytes
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})

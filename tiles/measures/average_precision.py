@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiles.compiled import njit
-from tiles.measures.overlaps import Overlaps
+from terraseam.tiles.compiled import njit
+from terraseam.tiles.measures.overlaps import Overlaps
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """IoU from which on a prediction is a hit."""

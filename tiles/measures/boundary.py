@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiles.picture import outlines
-from tiles.truth.scene import IGNORED
+from terraseam.tiles.picture import outlines
+from terraseam.tiles.truth.scene import IGNORED
 
 
 @dataclass(frozen=True, slots=True, eq=False)

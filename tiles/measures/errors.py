@@ -7,11 +7,11 @@ from enum import IntEnum
 
 import numpy as np
 
-from tiles.measures.ground import read_ground
-from tiles.measures.maps import Maps
-from tiles.picture import Colour
-from tiles.truth.scene import IGNORED
-from tiles.truth.view import View
+from terraseam.tiles.measures.ground import read_ground
+from terraseam.tiles.measures.maps import Maps
+from terraseam.tiles.picture import Colour
+from terraseam.tiles.truth.scene import IGNORED
+from terraseam.tiles.truth.view import View
 
 
 class Kind(IntEnum):

@@ -9,12 +9,12 @@ import rasterio
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 
-from tiles.georef import Georef
-from tiles.picture import Colour, as_rgb
-from tiles.remote import open_raster
-from tiles.source import damaged
-from tiles.truth.label_raster import lies_on
-from tiles.window import Window
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.picture import Colour, as_rgb
+from terraseam.tiles.remote import open_raster
+from terraseam.tiles.source import damaged
+from terraseam.tiles.truth.label_raster import lies_on
+from terraseam.tiles.window import Window
 
 
 def read_ground(image: str, georef: Georef, shape: tuple[int, int], paper: Colour) -> np.ndarray:

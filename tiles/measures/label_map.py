@@ -9,16 +9,16 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window as RasterioWindow
 
-from tiles.beside import BesideError
-from tiles.gdal_warnings import tags_of
-from tiles.georef import Georef
-from tiles.inspect import RasterError, inspect_raster
-from tiles.open_files import close, keep_open
-from tiles.remote import open_raster
-from tiles.source import RasterReadError, damaged
-from tiles.truth.scene import IGNORED, nearest
-from tiles.truth.view import View
-from tiles.window import Window
+from terraseam.tiles.beside import BesideError
+from terraseam.tiles.gdal_warnings import tags_of
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.inspect import RasterError, inspect_raster
+from terraseam.tiles.open_files import close, keep_open
+from terraseam.tiles.remote import open_raster
+from terraseam.tiles.source import RasterReadError, damaged
+from terraseam.tiles.truth.scene import IGNORED, nearest
+from terraseam.tiles.truth.view import View
+from terraseam.tiles.window import Window
 
 CLASS_TAG = "class_"
 """How the tags of a band begin that name its classes: ``class_0`` is the name of label 0."""

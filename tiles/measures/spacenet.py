@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tiles.measures.overlaps import Overlaps
+from terraseam.tiles.measures.overlaps import Overlaps
 
 
 @dataclass(frozen=True)

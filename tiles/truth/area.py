@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiles.georef import Georef
-from tiles.truth.burn import Edges, burn, edges_of
-from tiles.truth.placing import place_polygons
-from tiles.truth.vectors import PolygonFile
-from tiles.truth.view import View
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.truth.burn import Edges, burn, edges_of
+from terraseam.tiles.truth.placing import place_polygons
+from terraseam.tiles.truth.vectors import PolygonFile
+from terraseam.tiles.truth.view import View
 
 
 @dataclass(frozen=True)

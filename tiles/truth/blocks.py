@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from tiles.georef import Georef
-from tiles.mirror import folded
-from tiles.truth.view import View
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.mirror import folded
+from terraseam.tiles.truth.view import View
 
 
 @dataclass(frozen=True, slots=True)

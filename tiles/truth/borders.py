@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tiles.compiled import njit
+from terraseam.tiles.compiled import njit
 
 _REACH_SIGMAS = 5.0
 

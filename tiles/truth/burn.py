@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from tiles.compiled import njit
-from tiles.truth.view import View
-from tiles.window import Window
+from terraseam.tiles.compiled import njit
+from terraseam.tiles.truth.view import View
+from terraseam.tiles.window import Window
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,8 @@ import pyproj
 import shapely
 from pyarrow import parquet
 
-from tiles.inspect import check_file
-from tiles.truth.vector_checks import Features, VectorError, as_text, check_property
+from terraseam.tiles.inspect import check_file
+from terraseam.tiles.truth.vector_checks import Features, VectorError, as_text, check_property
 
 _LONLAT = "OGC:CRS84"
 

@@ -11,11 +11,11 @@ import pyogrio
 from pyogrio import _io, raw
 from pyogrio.errors import DataLayerError, DataSourceError
 
-from tiles.gate import proxy_of, refusal
-from tiles.gdal_library import proxied
-from tiles.inspect import check_file, is_local
-from tiles.sources import SourcesError, allowed_hosts, find_sources
-from tiles.truth.vector_checks import Features, VectorError, as_text, check_property
+from terraseam.tiles.gate import proxy_of, refusal
+from terraseam.tiles.gdal_library import proxied
+from terraseam.tiles.inspect import check_file, is_local
+from terraseam.tiles.sources import SourcesError, allowed_hosts, find_sources
+from terraseam.tiles.truth.vector_checks import Features, VectorError, as_text, check_property
 
 # GDAL gives up on large polygons of GeoJSON unless it is told not to; a coastline is one.
 pyogrio.set_gdal_config_options({"OGR_GEOJSON_MAX_OBJ_SIZE": "0"})

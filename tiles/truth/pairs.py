@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from tiles.georef import Georef
-from tiles.inspect import RasterError, inspect_raster
-from tiles.truth.placing import footprint, place_polygons
-from tiles.truth.vectors import PolygonFile, VectorError, is_vector, read_bounds
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.inspect import RasterError, inspect_raster
+from terraseam.tiles.truth.placing import footprint, place_polygons
+from terraseam.tiles.truth.vectors import PolygonFile, VectorError, is_vector, read_bounds
 
 
 @dataclass(frozen=True, slots=True)

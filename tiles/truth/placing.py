@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from tiles.earth import pieces_on_earth
-from tiles.georef import Georef, reaches_off_the_earth
-from tiles.poles import pole_positions
-from tiles.truth.straight import Lines, densified
-from tiles.truth.vectors import PolygonFile, mended, polygonal
-from tiles.truth.way import Way
+from terraseam.tiles.earth import pieces_on_earth
+from terraseam.tiles.georef import Georef, reaches_off_the_earth
+from terraseam.tiles.poles import pole_positions
+from terraseam.tiles.truth.straight import Lines, densified
+from terraseam.tiles.truth.vectors import PolygonFile, mended, polygonal
+from terraseam.tiles.truth.way import Way
 
 _LATTICE = 33
 _COPIES = (-2, -1, 0, 1, 2)
@@ -123,10 +123,8 @@ def _seen(polygons: np.ndarray, way: Way) -> np.ndarray:
 
 
 def _in_degrees(pieces: Sequence[shapely.Polygon], georef: Georef) -> shapely.Geometry:
-    from tiles.outlines import (
-        outline as lay_on_the_earth,  # compiled code, which planning does without where it can
-    )
-    from tiles.regions import Regions
+    from terraseam.tiles.outlines import outline as lay_on_the_earth
+    from terraseam.tiles.regions import Regions
 
     laid = lay_on_the_earth(Regions.of_shells(pieces), georef)
     parts = [shapely.Polygon(shell, holes) for n in range(len(pieces)) for shell, *holes in laid.parts(n)]

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 
-from tiles.georef import Georef
-from tiles.truth.burn import burn, edges_of, masks, pixel_boxes
-from tiles.truth.placing import place_polygons
-from tiles.truth.scene import IGNORED
-from tiles.truth.vectors import PolygonFile
-from tiles.truth.view import View
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.truth.burn import burn, edges_of, masks, pixel_boxes
+from terraseam.tiles.truth.placing import place_polygons
+from terraseam.tiles.truth.scene import IGNORED
+from terraseam.tiles.truth.vectors import PolygonFile
+from terraseam.tiles.truth.view import View
 
 _TRIES = 32
 

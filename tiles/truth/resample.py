@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiles.compiled import njit
+from terraseam.tiles.compiled import njit
 
 
 def resample(

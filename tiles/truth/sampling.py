@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from tiles.georef import Georef
-from tiles.truth.view import View
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.truth.view import View
 
 
 class Places(Protocol):

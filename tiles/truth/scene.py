@@ -8,13 +8,13 @@ from typing import Protocol
 
 import numpy as np
 
-from tiles.earth import OnEarth
-from tiles.georef import Georef, reaches_off_the_earth
-from tiles.mirror import mirror_index
-from tiles.source import RasterSource
-from tiles.truth.resample import resample
-from tiles.truth.view import View
-from tiles.window import Window
+from terraseam.tiles.earth import OnEarth
+from terraseam.tiles.georef import Georef, reaches_off_the_earth
+from terraseam.tiles.mirror import mirror_index
+from terraseam.tiles.source import RasterSource
+from terraseam.tiles.truth.resample import resample
+from terraseam.tiles.truth.view import View
+from terraseam.tiles.window import Window
 
 IGNORED = 255
 """Label of pixels of which nothing is known: training and measures leave them out."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from tiles.truth.way import Way
+    from terraseam.tiles.truth.way import Way
 
 TOLERANCE_PX = 0.1
 """How far a drawn edge may lie from the straight edge in the CRS of its file."""

@@ -12,9 +12,9 @@ from types import ModuleType
 import numpy as np
 import shapely
 
-from tiles.inspect import SUFFIXES
-from tiles.truth import geoparquet, ogr
-from tiles.truth.vector_checks import VectorError, check_crs
+from terraseam.tiles.inspect import SUFFIXES
+from terraseam.tiles.truth import geoparquet, ogr
+from terraseam.tiles.truth.vector_checks import VectorError, check_crs
 
 __all__ = [
     "PolygonFile",

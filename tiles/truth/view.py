@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiles.window import Window
+from terraseam.tiles.window import Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 import pyproj
 
-from tiles.georef import Georef
-from tiles.truth.straight import Lines
-from tiles.turn import turn_of
+from terraseam.tiles.georef import Georef
+from terraseam.tiles.truth.straight import Lines
+from terraseam.tiles.turn import turn_of
 
 _local = threading.local()
 

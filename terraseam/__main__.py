@@ -1,0 +1,7 @@
+"""``python -m terraseam`` is the console script ``terraseam``."""
+
+import sys
+
+from terraseam.pipeline.cli import main
+
+sys.exit(main())
