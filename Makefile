@@ -24,7 +24,7 @@ coverage: .venv/installed-dev
 	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage run -m pytest $(PARALLEL) -m 'not slow'
 	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage combine -q
 	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage json -q -o build/coverage/lines.json
-	$(BIN)/python tests/coverage_floor.py build/coverage/lines.json
+	$(BIN)/python tests/project/coverage_floor.py build/coverage/lines.json
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

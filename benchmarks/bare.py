@@ -15,12 +15,13 @@ from pathlib import Path
 from terraseam.models.engines.ensemble import shared_ensemble
 from terraseam.models.engines.profile import execution_profile
 from terraseam.models.engines.workplace import Workplace
-from terraseam.pipeline.arguments import parse
-from terraseam.pipeline.bundles import bundle_folder
-from terraseam.pipeline.infer import calls_at_once, infer_tiles
-from terraseam.pipeline.plan import make_plan
+from terraseam.pipeline.inputs.bundles import bundle_folder
+from terraseam.pipeline.options.segment_arguments import parse
+from terraseam.pipeline.plan.make import make_plan
+from terraseam.pipeline.plan.memory import calls_at_once
+from terraseam.pipeline.segment.infer import infer_tiles
 from terraseam.pipeline.version import version
-from terraseam.tiles.source import RasterSource
+from terraseam.tiles.raster.source import RasterSource
 
 
 def main() -> None:

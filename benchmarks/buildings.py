@@ -72,7 +72,7 @@ def plan_buildings(arguments: argparse.Namespace, words: Sequence[str], seed: in
         words: Further options of `terraseam train`: network and recipe.
         seed: Seed of weights and chips.
     """
-    from terraseam.pipeline.training.arguments import parse_train
+    from terraseam.pipeline.options.train_arguments import parse_train
     from terraseam.pipeline.training.plan import plan_training
 
     data = arguments.data or data_folder() / "buildings"

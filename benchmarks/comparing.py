@@ -191,7 +191,7 @@ def now() -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON to a file that appears whole or not at all."""
-    from terraseam.models.card import write_whole
+    from terraseam.models.bundle.card import write_whole
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, f"{json.dumps(value, indent=2, default=str)}\n".encode())

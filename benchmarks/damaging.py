@@ -14,8 +14,8 @@ from mosaics import mosaic
 from scenes import write_scene
 from telling import table
 
-from terraseam.tiles.source import RasterReadError, RasterSource
-from terraseam.tiles.window import Window
+from terraseam.tiles.grid.window import Window
+from terraseam.tiles.raster.source import RasterReadError, RasterSource
 
 SHEET = 512
 DAMAGED = 1, 2

@@ -34,8 +34,8 @@ from scenes import cut
 from spawning import Spent, spent_by, spent_in
 from telling import table
 
-from terraseam.models.card import find_bundle
-from terraseam.tiles.lattice import Lattice
+from terraseam.models.bundle.card import find_bundle
+from terraseam.tiles.grid.lattice import Lattice
 
 HERE = Path(__file__).parent
 KINDS = ("ours", "bare", "naive", "worker")
@@ -120,8 +120,8 @@ class Job:
 
     def lattice(self) -> Lattice:
         """Its tiles and sheets, as the run planned them."""
-        from terraseam.pipeline.arguments import parse
-        from terraseam.pipeline.plan import make_plan
+        from terraseam.pipeline.options.segment_arguments import parse
+        from terraseam.pipeline.plan.make import make_plan
         from terraseam.pipeline.version import version
 
         return make_plan(parse(self.command(), version())[1]).lattice(0)

@@ -25,7 +25,7 @@ import numpy as np
 import rasterio
 from comparing import data_folder
 
-from terraseam.models.card import Card, find_bundle
+from terraseam.models.bundle.card import Card, find_bundle
 from terraseam.models.engines.choice import ENGINES
 from terraseam.models.zoo import ZOO, Row, find
 
@@ -141,8 +141,8 @@ def engines(bundle: Path, threads: int, converted: str) -> dict[str, Callable[[n
 
 def predict(bundle: Path) -> Callable[[np.ndarray], Any]:
     """Keras' own way to run a network, with the same scaling."""
-    from terraseam.models.bundle import load_model
-    from terraseam.models.scaling import scale
+    from terraseam.models.bundle.archive import load_model
+    from terraseam.models.engines.scaling import scale
 
     model, scaling = load_model(bundle), Card.read(bundle).scaling
     return lambda chip: model.predict(scale(chip, scaling), batch_size=1, verbose=0)
@@ -172,8 +172,8 @@ def write_bundle(row: Row, target: Path) -> None:
     """Make a network, with statistics that spread its logits as training does, and its bundle."""
     import keras
 
-    from terraseam.models.bundle import save_bundle
-    from terraseam.models.card import ClassInfo
+    from terraseam.models.bundle.archive import save_bundle
+    from terraseam.models.bundle.values import ClassInfo
     from terraseam.models.zoo import build, input_scaling
 
     keras.utils.set_random_seed(7)

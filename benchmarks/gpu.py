@@ -29,7 +29,7 @@ import gpu_labels
 import telling
 from jitted import MODES
 
-from terraseam.models.card import shipped_bundles
+from terraseam.models.bundle.card import shipped_bundles
 from terraseam.models.zoo import ZOO
 
 SEMANTIC = ("coast", "buildings")

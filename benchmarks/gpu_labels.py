@@ -24,11 +24,11 @@ import comparing
 import numpy as np
 from jitted import MODES, lowered, weights_of
 
-from terraseam.models.card import Card, find_bundle
-from terraseam.models.scaling import scale
-from terraseam.tiles.lattice import Halo, Lattice
-from terraseam.tiles.mirror import mirror_index
-from terraseam.tiles.window import Window
+from terraseam.models.bundle.card import Card, find_bundle
+from terraseam.models.engines.scaling import scale
+from terraseam.tiles.grid.lattice import Halo, Lattice
+from terraseam.tiles.grid.mirror import mirror_index
+from terraseam.tiles.grid.window import Window
 
 Call = Callable[[np.ndarray], np.ndarray]
 FLAGS = {"deterministic": "--xla_gpu_deterministic_ops=true", "fastest": ""}
@@ -80,7 +80,7 @@ class Subject:
     model: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        from terraseam.models.bundle import load_model
+        from terraseam.models.bundle.archive import load_model
 
         self.card = Card.read(find_bundle(self.name))
         self.model = load_model(find_bundle(self.name))

@@ -22,7 +22,7 @@ from unittest import mock
 import numpy as np
 from jitted import MODES, flops, lowered, seconds_a_call, weights_of
 
-from terraseam.models.card import find_bundle
+from terraseam.models.bundle.card import find_bundle
 from terraseam.models.zoo import build
 
 Result = dict[str, Any]
@@ -47,7 +47,7 @@ def network_of(name: str, classes: int) -> Any:
     """A bundle's network, or one of the zoo with random weights; it is made on the CPU."""
     import jax
 
-    from terraseam.models.bundle import load_model
+    from terraseam.models.bundle.archive import load_model
 
     with jax.default_device(jax.devices("cpu")[0]):
         if ":" not in name:

@@ -32,14 +32,14 @@ import scipy.ndimage
 import shapely
 from telling import table
 
-from terraseam.tiles.close import close_regions
-from terraseam.tiles.features import FeatureOptions, features
-from terraseam.tiles.geojson import write_geojson
-from terraseam.tiles.georef import Georef
-from terraseam.tiles.regions import Regions
-from terraseam.tiles.seams import unite
-from terraseam.tiles.tolerance import Tolerance
-from terraseam.tiles.trace import frame, simplify_sheet, trace_sheet
+from terraseam.tiles.features.features import FeatureOptions, features
+from terraseam.tiles.features.geojson import write_geojson
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.regions.close import close_regions
+from terraseam.tiles.regions.regions import Regions
+from terraseam.tiles.regions.seams import unite
+from terraseam.tiles.regions.tolerance import Tolerance
+from terraseam.tiles.regions.trace import frame, simplify_sheet, trace_sheet
 
 SHEET = 2048
 KEEP = np.isin(np.arange(256), (1, 2, 3, 4))

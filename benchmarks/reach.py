@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import argparse
 
-from terraseam.models.card_values import Reach
+from terraseam.models.reach.reach import Reach
 from terraseam.models.zoo import ZOO
-from terraseam.pipeline.plan import UNBOUNDED_HALO
-from terraseam.tiles.lattice import Halo
+from terraseam.pipeline.plan.make import UNBOUNDED_HALO
+from terraseam.tiles.grid.lattice import Halo
 
 
 def main() -> None:

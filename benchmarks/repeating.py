@@ -13,7 +13,7 @@ from telling import table
 
 SHUFFLED = """
 import random, sys
-from terraseam.pipeline import graph
+from terraseam.pipeline.run import graph
 from terraseam.pipeline.cli import main
 
 in_order = graph.raster_sheets

@@ -21,11 +21,11 @@ import shapely
 from rasterio.warp import transform_geom
 from telling import table
 
-from terraseam.tiles.georef import Georef
-from terraseam.tiles.neighbours import Neighbourhood, border_pixels
-from terraseam.tiles.outlines import outline
-from terraseam.tiles.regularize import regularize
-from terraseam.tiles.trace import frame, trace_sheet
+from terraseam.tiles.features.outlines import outline
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.regions.neighbours import Neighbourhood, border_pixels
+from terraseam.tiles.regions.regularize import regularize
+from terraseam.tiles.regions.trace import frame, trace_sheet
 
 KEEP = np.arange(256) == 1
 RIGHT_DEGREES = 5.0

@@ -23,39 +23,44 @@ from typing import Any
 
 STAGES = {
     "load the network": ["terraseam.models.engines.engine:Engine.__init__"],
-    "read": ["terraseam.tiles.source:RasterSource.read"],
-    "hash": ["terraseam.pipeline.keys:sheet_key"],
-    "stitch": ["terraseam.tiles.stitch:CropStitcher.add", "terraseam.tiles.stitch:CropStitcher.label_map"],
+    "read": ["terraseam.tiles.raster.source:RasterSource.read"],
+    "hash": ["terraseam.pipeline.segment.content_keys:sheet_key"],
+    "stitch": [
+        "terraseam.tiles.labels.stitch:CropStitcher.add",
+        "terraseam.tiles.labels.stitch:CropStitcher.label_map",
+    ],
     "store": [
-        "terraseam.pipeline.store:PredictionStore.put",
-        "terraseam.pipeline.store:PredictionStore.load",
-        "terraseam.pipeline.store:PredictionStore.intact",
+        "terraseam.pipeline.segment.prediction_store:PredictionStore.put",
+        "terraseam.pipeline.segment.prediction_store:PredictionStore.load",
+        "terraseam.pipeline.segment.prediction_store:PredictionStore.intact",
     ],
-    "trace": [f"terraseam.tiles.trace:{name}" for name in ("number_regions", "trace_open", "trace_closed")],
-    "vectorize, the rest": ["terraseam.pipeline.vectorize:VectorizeSheets.process"],
+    "trace": [
+        f"terraseam.tiles.regions.trace:{name}" for name in ("number_regions", "trace_open", "trace_closed")
+    ],
+    "vectorize, the rest": ["terraseam.pipeline.vectorize.stage:VectorizeSheets.process"],
     "close": [
-        "terraseam.pipeline.close:unite_seams",
-        "terraseam.pipeline.close:send_fragments",
-        "terraseam.pipeline.close:CloseRegions.process",
+        "terraseam.pipeline.vectorize.close:unite_seams",
+        "terraseam.pipeline.vectorize.close:send_fragments",
+        "terraseam.pipeline.vectorize.close:CloseRegions.process",
     ],
-    "features": ["terraseam.tiles.features:features"],
-    "features, packed": ["terraseam.pipeline.made:make_features"],
+    "features": ["terraseam.tiles.features.features:features"],
+    "features, packed": ["terraseam.pipeline.vectorize.cache:make_features"],
     "segment, the rest": [
-        f"terraseam.pipeline.segment:SegmentSheets.{name}" for name in ("process", "_done")
+        f"terraseam.pipeline.segment.stage:SegmentSheets.{name}" for name in ("process", "_done")
     ],
 }
 """What each stage is made of, by the modules that define it; of generators every step counts."""
 
 ALONE = {
-    "publish labels": ["terraseam.pipeline.label_files:LabelFiles.__call__"],
-    "publish polygons": ["terraseam.pipeline.polygon_files:write_polygons"],
-    "compare with the run before": ["terraseam.pipeline.changes:compare_polygons"],
-    "checksums": ["terraseam.pipeline.publish:describe_file"],
+    "publish labels": ["terraseam.pipeline.publish.label_map:LabelFiles.__call__"],
+    "publish polygons": ["terraseam.pipeline.publish.polygons:write_polygons"],
+    "compare with the run before": ["terraseam.pipeline.publish.changes:compare_polygons"],
+    "checksums": ["terraseam.pipeline.publish.stage:describe_file"],
     "publish, the rest": [
-        "terraseam.pipeline.publish:PublishRasters.process",
-        "terraseam.pipeline.manifest:end_segment",
+        "terraseam.pipeline.publish.stage:PublishRasters.process",
+        "terraseam.pipeline.publish.manifest:end_segment",
     ],
-    "plan": ["terraseam.pipeline.plan:make_plan", "terraseam.pipeline.done:looked_at"],
+    "plan": ["terraseam.pipeline.plan.make:make_plan", "terraseam.pipeline.publish.unchanged:looked_at"],
 }
 """The same, of what runs while nothing else does: libraries may use threads of their own."""
 
@@ -144,7 +149,7 @@ class Stages:
 
 def wrap(stages: Stages) -> None:
     """Put clocks on all that stages are made of."""
-    for name in ("segment_command", "run"):
+    for name in ("commands.segment", "run.job"):
         importlib.import_module(f"terraseam.pipeline.{name}")
     tables = ((STAGES, time.thread_time, helper_time), (ALONE, time.process_time, other_threads))
     for table, clock, elsewhere in tables:

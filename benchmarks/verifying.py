@@ -70,8 +70,8 @@ def deflated(raster: Path, path: Path) -> Path:
 def read_by_turns(side: int) -> dict[str, float]:
     """Median of the CPU seconds that reading the windows of all sheets takes, with and without checksums."""
     from terraseam.tiles.checksums.dataset import verify_blocks
-    from terraseam.tiles.source import RasterSource
-    from terraseam.tiles.window import Window
+    from terraseam.tiles.grid.window import Window
+    from terraseam.tiles.raster.source import RasterSource
 
     found: dict[str, list[float]] = {"verified": [], "unverified": []}
     with tempfile.TemporaryDirectory() as folder:

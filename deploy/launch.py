@@ -2,6 +2,6 @@
 
 import sys
 
-from terraseam.pipeline.template import run_launcher
+from terraseam.pipeline.deploy.flex_template import run_launcher
 
 sys.exit(run_launcher())

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from terraseam.models.card import Card, CardError
-from terraseam.models.card_values import ClassInfo
-from terraseam.models.importing.writing import check_target, replace_folder
+from terraseam.models.bundle.card import Card
+from terraseam.models.bundle.values import ClassInfo
+from terraseam.models.bundle.writing import check_target, replace_folder
+from terraseam.models.errors import CardError
 from terraseam.models.zoo import Row, build, option_names
 
 
@@ -46,7 +47,7 @@ def write_untrained(request: UntrainedRequest) -> Card:
     check_background(row, words["classes"])
     import keras
 
-    from terraseam.models.bundle import save_bundle
+    from terraseam.models.bundle.archive import save_bundle
 
     unknown = sorted(set(request.options) - set(option_names(row)))
     if unknown:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from terraseam.models.card_values import Reach, Scaling
+from terraseam.models.bundle.values import Scaling
+from terraseam.models.reach.reach import Reach
 
 if TYPE_CHECKING:
     import keras

@@ -1,5 +1,8 @@
 """The batch pipeline and its command line. Composes tiles and models on Apache Beam."""
 
+if __name__ != "terraseam.pipeline":
+    raise ImportError("import terraseam.pipeline, not pipeline: a class that has two names exists twice")
+
 import os
 
 # GDAL's default cache is 5 % of the machine's memory in every process; it must be bounded before GDAL loads.

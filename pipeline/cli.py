@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TextIO
 
-from terraseam.pipeline.arguments import parse
-from terraseam.pipeline.disk_errors import DiskError
 from terraseam.pipeline.errors import ArgumentError, PlanError
 from terraseam.pipeline.exits import AGAIN, DONE, FAILED, IMPOSSIBLE, INTERRUPTED, fail, show
 from terraseam.pipeline.interrupts import listening
-from terraseam.pipeline.options import SegmentOptions
-from terraseam.pipeline.remote_errors import RemoteFileError
+from terraseam.pipeline.options.segment import SegmentOptions
+from terraseam.pipeline.options.segment_arguments import parse
+from terraseam.pipeline.storage.disk_errors import DiskError
+from terraseam.pipeline.storage.errors import RemoteFileError
 from terraseam.pipeline.version import version
 
 
@@ -69,31 +69,31 @@ def _silence(*streams: TextIO) -> None:
 
 
 def _models(arguments: Sequence[str]) -> int:
-    from terraseam.pipeline.models_command import run_models
+    from terraseam.pipeline.commands.models import run_models
 
     return run_models(arguments)
 
 
 def _store(arguments: Sequence[str]) -> int:
-    from terraseam.pipeline.storing.command import run_store
+    from terraseam.pipeline.commands.store import run_store
 
     return run_store(arguments)
 
 
 def _train(arguments: Sequence[str]) -> int:
-    from terraseam.pipeline.training.command import run_train
+    from terraseam.pipeline.commands.train import run_train
 
     return run_train(arguments)
 
 
 def _evaluate(arguments: Sequence[str]) -> int:
-    from terraseam.pipeline.evaluation.command import run_evaluate
+    from terraseam.pipeline.commands.evaluate import run_evaluate
 
     return run_evaluate(arguments)
 
 
 def _vectorize(arguments: Sequence[str]) -> int:
-    from terraseam.pipeline.vectorizing.command import vectorize
+    from terraseam.pipeline.commands.vectorize import vectorize
 
     return vectorize(arguments)
 
@@ -109,9 +109,9 @@ COMMANDS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
 
 
 def _plan(options: SegmentOptions, as_json: bool) -> int:
-    from terraseam.pipeline.describe import describe_plan, plan_json
-    from terraseam.pipeline.done import foresee, obstacles_left, seen_now
-    from terraseam.pipeline.plan import make_plan
+    from terraseam.pipeline.plan.describe import describe_plan, plan_json
+    from terraseam.pipeline.plan.make import make_plan
+    from terraseam.pipeline.publish.unchanged import foresee, obstacles_left, seen_now
 
     try:
         plan = make_plan(options, writes=False)
@@ -132,6 +132,6 @@ def _impossible(error: PlanError, as_json: bool) -> int:
 
 
 def _segment(options: SegmentOptions) -> int:
-    from terraseam.pipeline.segment_command import segment
+    from terraseam.pipeline.commands.segment import segment
 
     return segment(options)

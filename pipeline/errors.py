@@ -59,3 +59,15 @@ def did_you_mean(name: str, known: Iterable[str], around: str = "{}") -> str:
     """
     near = nearest_name(name, known)
     return around.format(f"did you mean {near}?") if near else ""
+
+
+class RunError(RuntimeError):
+    """A run that failed, in one sentence."""
+
+
+class BeamOptionError(ValueError):
+    """Options that Beam cannot use, in one sentence."""
+
+
+class RasterChangedError(RuntimeError):
+    """A raster is no longer the one that the run began with."""

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from terraseam.pipeline.disk_errors import DiskError, fullest, writes_to
-from terraseam.pipeline.left_out import left_out_words
-from terraseam.pipeline.signatures import without_secrets
+from terraseam.pipeline.inputs.left_out import left_out_words
+from terraseam.pipeline.secrets import without_secrets
+from terraseam.pipeline.storage.disk_errors import DiskError, fullest, writes_to
 from terraseam.pipeline.texts import printable
 from terraseam.pipeline.units import count
 
@@ -51,7 +51,7 @@ def tell_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Mappi
     """
     # Beam warns of what it was installed without, and repeats our sentences with their tracebacks.
     logging.basicConfig(level=logging.CRITICAL)
-    from terraseam.pipeline.run import BeamOptionError, RunError
+    from terraseam.pipeline.errors import BeamOptionError, RunError
 
     try:
         manifest = run()
@@ -88,7 +88,7 @@ def one_at_a_time(locks: Sequence[str], run: Callable[[], int]) -> int:
         locks: The locks that lie there meanwhile.
         run: Runs it; everything that what others do could change belongs in it.
     """
-    from terraseam.pipeline.lock import Lock, LockError
+    from terraseam.pipeline.storage.lock import Lock, LockError
 
     try:
         with contextlib.ExitStack() as held:

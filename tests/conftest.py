@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-import pyogrio  # noqa: F401 - before TensorFlow, as pipeline/segment.py says
+import pyogrio  # noqa: F401 - before TensorFlow, as pipeline/segment/stage.py says
 import pytest
 import rasterio
 from beam_caches import keep_once_imported

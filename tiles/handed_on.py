@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from terraseam.tiles.arrays import ArraysError, Form, pack_arrays, unpack_arrays
-from terraseam.tiles.codes import CodedLabels
-from terraseam.tiles.fragments import Fragments
-from terraseam.tiles.instances import Ref
-from terraseam.tiles.links import Link
-from terraseam.tiles.paint import Patch
-from terraseam.tiles.seams import Homes, SeamSummary
-from terraseam.tiles.sieve import Patches, SheetSieve, SieveSummary
-from terraseam.tiles.suppress import Candidate, Overlap
-from terraseam.tiles.window import Window
+from terraseam.tiles.grid.window import Window
+from terraseam.tiles.instances.instances import Ref
+from terraseam.tiles.instances.links import Link
+from terraseam.tiles.instances.paint import Patch
+from terraseam.tiles.instances.suppress import Candidate, Overlap
+from terraseam.tiles.labels.codes import CodedLabels
+from terraseam.tiles.regions.fragments import Fragments
+from terraseam.tiles.regions.seams import Homes, SeamSummary
+from terraseam.tiles.regions.sieve import Patches, SheetSieve, SieveSummary
 
 _CODES = "u1,u2,u4"
 _LINES = ("top", "bottom", "left", "right")

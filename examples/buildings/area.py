@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from terraseam.tiles.georef import Georef
-from terraseam.tiles.inspect import inspect_raster
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.inspect import inspect_raster
 
 UNTRUSTED = {
     "nepal_a": (

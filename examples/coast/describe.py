@@ -6,7 +6,7 @@ from typing import Any
 
 from blue_marble import HELD_OUT_DEGREES, MARGIN
 
-from terraseam.models.card import ClassInfo, Scaling
+from terraseam.models.bundle.values import ClassInfo, Scaling
 from terraseam.models.networks.encoders import ENCODERS
 
 LICENSE = (

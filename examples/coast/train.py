@@ -23,7 +23,7 @@ from chips import ChipMaker, Mix
 from describe import card_fields
 from evaluate import held_out_scores, label_held_out, share_that_differs, table
 
-from terraseam.models.bundle import load_model, save_bundle
+from terraseam.models.bundle.archive import load_model, save_bundle
 from terraseam.models.networks.encoders import ENCODERS
 from terraseam.models.networks.unet import unet
 

@@ -9,9 +9,9 @@ from keras import layers
 
 from terraseam.models.detection.layers import Detections, Proposals
 from terraseam.models.detection.mask_rcnn import BOX_BINS, MASK_BINS, PARTS
-from terraseam.models.graph import GraphError, read_graph
-from terraseam.models.memory import FLOAT_BYTES, WORKING_COPIES, memory_per_pixel
-from terraseam.models.reach import graph_stride
+from terraseam.models.reach.graph import GraphError, read_graph
+from terraseam.models.reach.memory import FLOAT_BYTES, WORKING_COPIES, memory_per_pixel
+from terraseam.models.reach.network import graph_stride
 
 COPIES = 3
 """Features of boxes that live at once: a sample of every bin, their sum, and what is put into order."""
@@ -64,7 +64,7 @@ def check_detector(model: keras.Model) -> None:
             f"it lacks {', '.join(missing)}" if missing else "it does not answer boxes, labels, scores, masks"
         )
         raise GraphError(
-            f"network {model.name!r} is not a detector: {lacks}; build it with terraseam.models.detection.mask_rcnn"
+            f"network {model.name!r} is not a detector: {lacks}; build it with mask_rcnn of terraseam.models.detection"
         )
 
 

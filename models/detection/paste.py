@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from terraseam.models.instances import ChipInstance
+from terraseam.models.detection.instances import ChipInstance
 
 THRESHOLD = 0.5
 """Score at which a pixel belongs to a mask, as in Mask R-CNN (https://arxiv.org/abs/1703.06870)."""

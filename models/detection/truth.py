@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from terraseam.models.instances import ChipInstance
+from terraseam.models.detection.instances import ChipInstance
 
 SIDE = 56
 """Cells of a mask along each axis: twice those that the network answers."""

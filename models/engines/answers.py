@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from terraseam.models.card import Card
+from terraseam.models.bundle.card import Card
 from terraseam.models.engines.profile import EngineError
 
 SCORE_FLOOR = np.float32(1e-30)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from terraseam.models.card import Card, CardError
+from terraseam.models.bundle.card import Card
 from terraseam.models.engines.profile import EngineError
+from terraseam.models.errors import CardError
 
 MOST = 300
 """Characters of an engine's own words that are shown."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import terraseam
-from terraseam.models.card import Card, network_sha256
+from terraseam.models.bundle.card import Card, network_sha256
 from terraseam.models.engines.profile import EngineError, Profile
 
 CONVERSION_VERSION = 1

@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from terraseam.models.card import Card, CardError
+from terraseam.models.bundle.card import Card
 from terraseam.models.engines.conversion import FULL, no_room, size_of
 from terraseam.models.engines.profile import EngineError
 from terraseam.models.engines.quiet import import_openvino, import_tensorflow
 from terraseam.models.engines.tensorflow import load_network
+from terraseam.models.errors import CardError
 
 OPSET = 18
 LARGE = 1 << 18

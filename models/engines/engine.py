@@ -11,13 +11,13 @@ from typing import Protocol
 
 import numpy as np
 
-from terraseam.models.card import Card
+from terraseam.models.bundle.card import Card
+from terraseam.models.detection.instances import ChipAnswer
 from terraseam.models.engines.answers import logits_of
 from terraseam.models.engines.building import building
 from terraseam.models.engines.profile import EngineError, Profile
+from terraseam.models.engines.scaling import scale
 from terraseam.models.engines.workplace import Workplace
-from terraseam.models.instances import ChipAnswer
-from terraseam.models.scaling import scale
 
 
 class Network(Protocol):

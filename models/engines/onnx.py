@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from terraseam.models.card import Card, check_weights
+from terraseam.models.bundle.card import Card, check_weights
 from terraseam.models.engines.conversion import Conversion, converted_network
 from terraseam.models.engines.precision import as_taken
 from terraseam.models.engines.profile import EngineError, Profile

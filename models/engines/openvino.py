@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from terraseam.models.card import Card, check_weights
+from terraseam.models.bundle.card import Card, check_weights
 from terraseam.models.engines.building import MOST, building
 from terraseam.models.engines.choice import ONNX_FILE
 from terraseam.models.engines.conversion import Conversion, converted_network

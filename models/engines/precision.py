@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from terraseam.models.card import Card
+from terraseam.models.bundle.card import Card
 from terraseam.models.engines.profile import EngineError
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from terraseam.models.engines.profile import EngineError
-from terraseam.models.importing.foreign import RefusedError
-from terraseam.models.importing.saved_facts import SIGNATURE, missing_signature
-from terraseam.models.importing.saved_graph import read_graph, refuse_operations
+from terraseam.models.errors import RefusedError
+from terraseam.models.saved_models.facts import SIGNATURE, missing_signature
+from terraseam.models.saved_models.graph import read_graph, refuse_operations
 
 
 def load_saved_model(folder: Path, tf: Any) -> Callable[[Any], Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from terraseam.models.card import Card, check_weights
+from terraseam.models.bundle.card import Card, check_weights
 from terraseam.models.engines.building import building
 from terraseam.models.engines.profile import EngineError, Profile
 from terraseam.models.engines.quiet import import_tensorflow
@@ -135,7 +135,7 @@ def _load_keras(bundle: Path, precision: str) -> Callable[[Any], Any]:
             f"Keras runs on {keras.backend.backend()} here, the profile says tensorflow; "
             "set KERAS_BACKEND=tensorflow or leave it unset"
         )
-    from terraseam.models.bundle import load_model
+    from terraseam.models.bundle.archive import load_model
     from terraseam.models.engines.precision import compute_in
 
     model = load_model(bundle)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from terraseam.models.importing.foreign import Foreign, RefusedError
-from terraseam.models.importing.shapes import CHANNEL
+from terraseam.models.errors import RefusedError
+from terraseam.models.importing.common.foreign import Foreign
+from terraseam.models.importing.common.shapes import CHANNEL
 
 ONE_CHANNEL = ("labels", "binary_logits", "binary_scores")
 CLOSE = 1e-3

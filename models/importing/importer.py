@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from terraseam.models.call_memory import CallMemory
-from terraseam.models.card import Card
-from terraseam.models.card_values import NetworkFile, Scaling
+from terraseam.models.bundle.card import Card
+from terraseam.models.bundle.values import NetworkFile, Scaling
+from terraseam.models.bundle.writing import check_target, write_bundle
+from terraseam.models.errors import RefusedError, short
 from terraseam.models.importing.answers import decide_answer, in_layout
-from terraseam.models.importing.foreign import Foreign, RefusedError, short
+from terraseam.models.importing.common.foreign import Foreign
 from terraseam.models.importing.reaching import find_reach
-from terraseam.models.importing.writing import check_target, write_bundle
+from terraseam.models.reach.call_memory import CallMemory
 
 KERAS, ONNX, SAVED_MODEL = "Keras file", "ONNX file", "SavedModel"
 SAMPLE = 64
@@ -129,7 +130,7 @@ def import_network(request: ImportRequest) -> Imported:
 
 def _open(kind: str, request: ImportRequest, bands: int) -> Foreign:
     if kind == ONNX:
-        from terraseam.models.importing.onnx_network import open_onnx
+        from terraseam.models.importing.onnx.network import open_onnx
 
         return open_onnx(request.file, bands, request.layout, request.stride)
     from terraseam.models.engines.quiet import import_tensorflow

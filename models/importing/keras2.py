@@ -15,7 +15,7 @@ import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
 
-from terraseam.models.card import CardError
+from terraseam.models.errors import CardError
 
 WAY_OUT = (
     "where it still loads, write it as a SavedModel (model.export('folder')) or to ONNX, with height and width free, and "

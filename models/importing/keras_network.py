@@ -17,16 +17,9 @@ import keras
 import numpy as np
 from keras.src.legacy.saving.saving_utils import model_from_config
 
-from terraseam.models.bundle import archive_of
-from terraseam.models.call_memory import CallMemory
-from terraseam.models.card import CardError
-from terraseam.models.graph import GraphError, UnknownLayerError
-from terraseam.models.importing.foreign import Foreign, GraphFacts, NotUnderstoodError, RefusedError, short
-from terraseam.models.importing.keras2 import WAY_OUT, check_archive, check_loaded, is_keras2, modern_network
-from terraseam.models.importing.measure import measured_memory
-from terraseam.models.importing.shapes import check_taken, find_layout, fixed_sides, one_of_each
-from terraseam.models.keras_endings import ending_of, scored
-from terraseam.models.keras_files import (
+from terraseam.models.bundle.archive import archive_of
+from terraseam.models.bundle.keras_endings import ending_of, scored
+from terraseam.models.bundle.keras_files import (
     CONFIG,
     METADATA,
     WEIGHTS,
@@ -40,8 +33,15 @@ from terraseam.models.keras_files import (
     room_of,
     short_cause,
 )
-from terraseam.models.memory import call_memory
-from terraseam.models.reach import network_reach
+from terraseam.models.errors import CardError, NotUnderstoodError, RefusedError, short
+from terraseam.models.importing.common.foreign import Foreign, GraphFacts
+from terraseam.models.importing.common.shapes import check_taken, find_layout, fixed_sides, one_of_each
+from terraseam.models.importing.keras2 import WAY_OUT, check_archive, check_loaded, is_keras2, modern_network
+from terraseam.models.importing.measure import measured_memory
+from terraseam.models.reach.call_memory import CallMemory
+from terraseam.models.reach.graph import GraphError, UnknownLayerError
+from terraseam.models.reach.memory import call_memory
+from terraseam.models.reach.network import network_reach
 
 NAME = "model.keras"
 PLACES = ("layers", "initializers", "regularizers", "constraints", "models")

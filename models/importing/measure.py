@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import terraseam
-from terraseam.models.call_memory import CallMemory, fit_memory, round_up
-from terraseam.models.importing.foreign import RefusedError, short
+from terraseam.models.errors import RefusedError, short
 from terraseam.models.importing.probe import up
+from terraseam.models.reach.call_memory import CallMemory, fit_memory, round_up
 
 MARGIN = 1.3
 """Memory to reckon with, for each byte that was measured."""

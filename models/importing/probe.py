@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from terraseam.models.card import Reach
+from terraseam.models.reach.reach import Reach
 
 Run = Callable[[np.ndarray], np.ndarray]
 """From scaled chips ``(samples, height, width, bands)``, float32, to answers ``(samples, height, width, channels)``."""

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from terraseam.models.card import Reach
+from terraseam.models.errors import NotUnderstoodError, RefusedError, short
 from terraseam.models.importing.answers import channels_last, in_layout
-from terraseam.models.importing.foreign import Foreign, GraphFacts, NotUnderstoodError, RefusedError, short
+from terraseam.models.importing.common.foreign import Foreign, GraphFacts
 from terraseam.models.importing.probe import LONGEST, Measured, Run, find_stride, probe_reach
+from terraseam.models.reach.reach import Reach
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from terraseam.models.importing.foreign import Foreign, NotUnderstoodError, RefusedError, Shape, short
+from terraseam.models.errors import NotUnderstoodError, RefusedError, short
+from terraseam.models.importing.common.foreign import Foreign, Shape
+from terraseam.models.importing.common.shapes import check_taken, find_layout, fixed_sides, one_of_each, show
 from terraseam.models.importing.measure import measured_memory
-from terraseam.models.importing.saved_facts import SIGNATURE, missing_signature
-from terraseam.models.importing.saved_graph import calls_of, read_graph, refuse_operations
-from terraseam.models.importing.shapes import check_taken, find_layout, fixed_sides, one_of_each, show
+from terraseam.models.saved_models.facts import SIGNATURE, missing_signature
+from terraseam.models.saved_models.graph import calls_of, read_graph, refuse_operations
 
 NAME = "saved_model"
 PARTS = ("saved_model.pb", "fingerprint.pb", "variables", "assets")

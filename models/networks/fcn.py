@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from terraseam.models.networks.bilinear import BilinearKernel
+from terraseam.models.layers.bilinear import BilinearKernel
 from terraseam.models.networks.blocks import check_chip, check_dropout, decayed
 from terraseam.models.networks.encoders import EncoderOptions, encoder_row, whole_encoder
 

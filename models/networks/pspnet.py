@@ -9,10 +9,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from terraseam.models.networks.bilinear import EnlargeLike2D
+from terraseam.models.layers.bilinear import EnlargeLike2D
+from terraseam.models.layers.pooling import BinMean2D
 from terraseam.models.networks.blocks import check_chip, check_dropout, convolved, decayed
 from terraseam.models.networks.encoders import EncoderOptions, encoder_row, whole_encoder
-from terraseam.models.networks.pooling import BinMean2D
 from terraseam.models.networks.rewrite import dilated
 
 PYRAMID = (1, 2, 3, 6)

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from terraseam.models.graph import Graph, Step, read_graph
-from terraseam.models.reach import Ratio, follow
+from terraseam.models.reach.graph import Graph, Step, read_graph
+from terraseam.models.reach.network import Ratio, follow
 
 
 def rewritten(network: keras.Model, change: Callable[[Any], dict[str, Any]]) -> keras.Model:

@@ -12,9 +12,9 @@ from typing import Any
 import keras
 from keras import layers
 
+from terraseam.models.layers.pooling import IndexedMaxPooling2D, Unpooling2D
 from terraseam.models.networks.blocks import check_chip, convolved, decayed, normalized
 from terraseam.models.networks.encoders import ENCODERS, EncoderOptions, load_encoder_weights, whole_encoder
-from terraseam.models.networks.pooling import IndexedMaxPooling2D, Unpooling2D
 from terraseam.models.networks.rewrite import narrow
 
 VGG16_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from terraseam.models.card_values import Scaling
+from terraseam.models.bundle.values import Scaling
 from terraseam.models.training.augment import UNCHANGED, Looks, change
 from terraseam.models.training.errors import TrainingError
 from terraseam.models.training.recipe import Recipe

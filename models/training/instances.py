@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from terraseam.models.detection.instances import ChipInstance
 from terraseam.models.detection.paste import chip_instances
-from terraseam.models.instances import ChipInstance
 from terraseam.models.training.errors import TrainingError
 from terraseam.models.training.pixels import Measured
 

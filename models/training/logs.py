@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from terraseam.models.card import write_whole
+from terraseam.models.bundle.card import write_whole
 from terraseam.models.training.errors import TrainingError
 
 HISTORY_FILE = "history.csv"

@@ -11,11 +11,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from terraseam.models.bundle import load_model
-from terraseam.models.card_values import Scaling
+from terraseam.models.bundle.archive import load_model
+from terraseam.models.bundle.values import Scaling
 from terraseam.models.detection.settings import SLIM_TRAINING, Training
 from terraseam.models.networks.pspnet import without_auxiliary
-from terraseam.models.reach import network_reach
+from terraseam.models.reach.network import network_reach
 from terraseam.models.training.batches import scaled
 from terraseam.models.training.errors import NoStartError
 from terraseam.models.training.instances import validate_instances

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from terraseam.models.card import whole_file
+from terraseam.models.bundle.card import whole_file
 from terraseam.models.training.batches import TrainingData
 from terraseam.models.training.errors import TrainingError
 from terraseam.models.training.learner import Task

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from terraseam.pipeline.errors import EvaluateError, did_you_mean
-from terraseam.pipeline.evaluation.options import EvaluateOptions
+from terraseam.pipeline.options.evaluate import EvaluateOptions
 from terraseam.pipeline.units import listed
 from terraseam.tiles.truth.scene import IGNORED
-from terraseam.tiles.truth.vectors import PolygonFile
+from terraseam.tiles.vectors.read import PolygonFile
 
 BACKGROUND = "background"
 NO_CLASS = -1

@@ -12,8 +12,8 @@ import numpy as np
 
 from terraseam.pipeline.evaluation.classes import ClassList
 from terraseam.pipeline.evaluation.measure import Measured
-from terraseam.pipeline.evaluation.options import EvaluateOptions
-from terraseam.pipeline.left_out import LeftOut
+from terraseam.pipeline.inputs.left_out import LeftOut
+from terraseam.pipeline.options.evaluate import EvaluateOptions
 from terraseam.tiles.measures.average_precision import SIZES, Precision, average_precision
 from terraseam.tiles.measures.confusion import mean_of_known, pixel_figures
 from terraseam.tiles.measures.maps import PixelCounts

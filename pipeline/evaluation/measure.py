@@ -10,7 +10,6 @@ import shapely
 from terraseam.pipeline.activity import ACTIVITY
 from terraseam.pipeline.errors import EvaluateError
 from terraseam.pipeline.evaluation.classes import ClassList, values_of
-from terraseam.pipeline.evaluation.options import EvaluateOptions
 from terraseam.pipeline.evaluation.polygons import (
     PlacedPolygons,
     place_area,
@@ -19,6 +18,7 @@ from terraseam.pipeline.evaluation.polygons import (
     region_of,
 )
 from terraseam.pipeline.evaluation.subjects import Subject
+from terraseam.pipeline.options.evaluate import EvaluateOptions
 from terraseam.tiles.measures.average_precision import Matches, match
 from terraseam.tiles.measures.clip import clip
 from terraseam.tiles.measures.errors import error_picture
@@ -26,12 +26,12 @@ from terraseam.tiles.measures.label_map import LabelMapFile
 from terraseam.tiles.measures.maps import LabelError, Maps, MapSettings, PixelCounts, measure_maps
 from terraseam.tiles.measures.overlaps import overlaps
 from terraseam.tiles.measures.spacenet import Found, find
-from terraseam.tiles.truth.area import Area
-from terraseam.tiles.truth.burn import edges_of
+from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.label_raster import RasterTruth
 from terraseam.tiles.truth.polygons import Classes, PolygonTruth
 from terraseam.tiles.truth.scene import IGNORED, Truth
-from terraseam.tiles.truth.view import View
+from terraseam.tiles.vectors.area import Area
+from terraseam.tiles.vectors.burn import edges_of
 
 LEAST_LEFT_PX = 1.0
 """What is left of a polygon that an edge cuts counts from this area on, in square pixels."""

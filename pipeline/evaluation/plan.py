@@ -7,26 +7,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from terraseam.pipeline.errors import EvaluateError
+from terraseam.pipeline.errors import EvaluateError, RasterChangedError
 from terraseam.pipeline.evaluation.classes import ClassList, are_values, class_list, names_of_polygons
-from terraseam.pipeline.evaluation.options import EvaluateOptions
 from terraseam.pipeline.evaluation.polygons import CLASS, place_area, read_file, with_property
 from terraseam.pipeline.evaluation.predicted import earlier_notes, find_predicted
 from terraseam.pipeline.evaluation.subjects import Draft, Inputs, Subject, make_subjects, reasons_of
-from terraseam.pipeline.left_out import LeftOut, all_reasons
-from terraseam.pipeline.rasters import expand_files
-from terraseam.pipeline.remote import prepare
-from terraseam.pipeline.remote_rasters import hidden_notes, look_at
-from terraseam.pipeline.troubles import RasterChangedError
+from terraseam.pipeline.inputs.expand import expand_files
+from terraseam.pipeline.inputs.left_out import LeftOut, all_reasons
+from terraseam.pipeline.inputs.remote_rasters import hidden_notes, look_at
+from terraseam.pipeline.options.evaluate import EvaluateOptions
+from terraseam.pipeline.storage.servers import prepare
 from terraseam.pipeline.units import count
+from terraseam.tiles.access.sources import allow_sources
 from terraseam.tiles.checksums.dataset import verify_blocks
-from terraseam.tiles.inspect import RasterError, inspect_raster
 from terraseam.tiles.measures.label_map import LabelMapFile
-from terraseam.tiles.source import RasterReadError
-from terraseam.tiles.sources import allow_sources
+from terraseam.tiles.raster.inspect import RasterError, inspect_raster
+from terraseam.tiles.raster.source import RasterReadError
 from terraseam.tiles.truth.label_raster import LabelRasterError
 from terraseam.tiles.truth.pairs import outline_of
-from terraseam.tiles.truth.vectors import PolygonFile, VectorError, is_vector, listed_reasons
+from terraseam.tiles.vectors.read import PolygonFile, VectorError, is_vector, listed_reasons
 
 T = TypeVar("T")
 UNUSABLE = (

@@ -8,8 +8,8 @@ import numpy as np
 import pyproj
 import shapely
 
-from terraseam.tiles.georef import Georef
-from terraseam.tiles.truth.vectors import PolygonFile
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.vectors.read import PolygonFile
 
 PIXELS = 1 << 16
 """Longest side of the plane, in its pixels: edges that bend are followed to a tenth of one."""

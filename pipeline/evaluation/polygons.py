@@ -11,9 +11,9 @@ import shapely
 
 from terraseam.pipeline.activity import ACTIVITY
 from terraseam.pipeline.evaluation.classes import NO_CLASS, ClassList
-from terraseam.tiles.georef import Georef
-from terraseam.tiles.truth.placing import place_polygons
-from terraseam.tiles.truth.vectors import PolygonFile, VectorError, read_polygons
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.vectors.placing import place_polygons
+from terraseam.tiles.vectors.read import PolygonFile, VectorError, read_polygons
 
 CLASS, SCORE = "class", "score"
 """Properties of the polygons that Terraseam writes."""

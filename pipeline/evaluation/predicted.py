@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from terraseam.pipeline.errors import EvaluateError
-from terraseam.pipeline.left_out import LeftOut
-from terraseam.pipeline.rasters import VECTORS
+from terraseam.pipeline.inputs.expand import VECTORS
+from terraseam.pipeline.inputs.left_out import LeftOut
 from terraseam.pipeline.units import listed
-from terraseam.tiles.inspect import SUFFIXES
-from terraseam.tiles.truth.vectors import is_vector
+from terraseam.tiles.raster.inspect import SUFFIXES
+from terraseam.tiles.vectors.read import is_vector
 
 LABELS, POLYGONS, MANIFEST = "labels.tif", "polygons.geojson", "manifest.json"
 

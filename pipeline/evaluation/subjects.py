@@ -10,13 +10,13 @@ from terraseam.pipeline.errors import EvaluateError
 from terraseam.pipeline.evaluation.plane import plane_of
 from terraseam.pipeline.evaluation.polygons import CLASS, read_file, with_property
 from terraseam.pipeline.evaluation.predicted import Predicted
-from terraseam.pipeline.left_out import LeftOut
-from terraseam.pipeline.watched_files import WatchedFiles
-from terraseam.tiles.georef import Georef
-from terraseam.tiles.inspect import RasterError, inspect_raster
+from terraseam.pipeline.inputs.left_out import LeftOut
+from terraseam.pipeline.storage.watched_files import WatchedFiles
 from terraseam.tiles.measures.label_map import LabelMapFile
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.inspect import RasterError, inspect_raster
 from terraseam.tiles.truth.pairs import overlapping
-from terraseam.tiles.truth.vectors import PolygonFile, is_vector
+from terraseam.tiles.vectors.read import PolygonFile, is_vector
 
 
 @dataclass(frozen=True)

@@ -10,23 +10,24 @@ from pathlib import Path
 import numpy as np
 from rasterio.enums import ColorInterp
 
-from terraseam.models.card import Card, CardError, find_bundle
-from terraseam.models.importing.writing import check_target
+from terraseam.models.bundle.card import Card, find_bundle
+from terraseam.models.bundle.writing import check_target
+from terraseam.models.errors import CardError
 from terraseam.models.training.recipe import Recipe
 from terraseam.models.zoo import Row
 from terraseam.pipeline.errors import TrainError
-from terraseam.pipeline.reasons import folder_reason
+from terraseam.pipeline.options.train import TrainOptions, Truths
+from terraseam.pipeline.plan.reasons import folder_reason
 from terraseam.pipeline.training.classes import Classes
 from terraseam.pipeline.training.label_values import value_notes, value_reasons
 from terraseam.pipeline.training.labelled import Findings, Labelled
-from terraseam.pipeline.training.options import TrainOptions, Truths
 from terraseam.pipeline.units import count, format_gsd, listed
-from terraseam.tiles.band_order import colours_of_bands, order_bands
-from terraseam.tiles.inspect import RasterInfo
-from terraseam.tiles.remote import open_raster
+from terraseam.tiles.raster.band_order import colours_of_bands, order_bands
+from terraseam.tiles.raster.inspect import RasterInfo
+from terraseam.tiles.raster.opening import open_raster
 from terraseam.tiles.truth.label_raster import RasterTruth
-from terraseam.tiles.truth.placing import footprint, place_polygons
 from terraseam.tiles.truth.polygons import PolygonTruth
+from terraseam.tiles.vectors.placing import footprint, place_polygons
 
 FAR = 4.0
 """Factor between the GSD of a raster and that of the chips from which the user is warned."""

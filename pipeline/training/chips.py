@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from terraseam.models.instances import ChipInstance
+from terraseam.models.detection.instances import ChipInstance
 from terraseam.pipeline.activity import ACTIVITY
-from terraseam.pipeline.training.values import Values
+from terraseam.pipeline.training.value_range import Values
+from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.borders import border_weights
 from terraseam.tiles.truth.polygons import PolygonTruth
 from terraseam.tiles.truth.sampling import Draw, Sampler
 from terraseam.tiles.truth.scene import IGNORED, Scene, turned, turned_corner
-from terraseam.tiles.truth.view import View
 
 if TYPE_CHECKING:
     from terraseam.models.training.batches import ChipBatch

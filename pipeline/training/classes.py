@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from terraseam.models.card_values import ClassInfo
+from terraseam.models.bundle.values import ClassInfo
 from terraseam.pipeline.errors import TrainError, did_you_mean
-from terraseam.pipeline.models_card import PALETTE
-from terraseam.pipeline.training.options import Truths
+from terraseam.pipeline.options.train import Truths
+from terraseam.pipeline.palette import PALETTE
 from terraseam.tiles.truth.polygons import IGNORED
-from terraseam.tiles.truth.vectors import PolygonFile
+from terraseam.tiles.vectors.read import PolygonFile
 
 BACKGROUND = "background"
 BACKGROUND_COLOR = "#d9d4c7"

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from terraseam.pipeline.remote_errors import file_name
+from terraseam.pipeline.storage.errors import file_name
+from terraseam.pipeline.storage.watched_files import check_unchanged
 from terraseam.pipeline.training.plan import TrainPlan
-from terraseam.pipeline.watched_files import check_unchanged
+from terraseam.tiles.grid.window import Window
 from terraseam.tiles.truth.polygons import PolygonTruth
-from terraseam.tiles.window import Window
 
 MARKED = 32
 """Chips by whose labels a training is told from others."""

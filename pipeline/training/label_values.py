@@ -9,11 +9,11 @@ import numpy as np
 
 from terraseam.pipeline.training.classes import Classes
 from terraseam.pipeline.units import count, listed
-from terraseam.tiles.georef import Georef
+from terraseam.tiles.grid.window import Window
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.label_raster import RasterTruth
 from terraseam.tiles.truth.scene import Inside, on_ground
-from terraseam.tiles.truth.view import View
-from terraseam.tiles.window import Window
 
 SIDE = 2048
 """Side of the squares in which label rasters are read, in pixels."""

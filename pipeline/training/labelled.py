@@ -13,27 +13,27 @@ import numpy as np
 import shapely
 
 from terraseam.pipeline.errors import TrainError
-from terraseam.pipeline.left_out import all_reasons
-from terraseam.pipeline.rasters import VECTORS, expand, expand_files, label_files, raster_ids
-from terraseam.pipeline.remote_errors import file_name
-from terraseam.pipeline.remote_rasters import look_at, what_is_there
+from terraseam.pipeline.inputs.expand import VECTORS, expand, expand_files, label_files, raster_ids
+from terraseam.pipeline.inputs.left_out import all_reasons
+from terraseam.pipeline.inputs.remote_rasters import look_at, what_is_there
+from terraseam.pipeline.options.train import Truths
+from terraseam.pipeline.storage.errors import file_name
+from terraseam.pipeline.storage.watched_files import WatchedFiles
 from terraseam.pipeline.training.classes import Classes, classes_of_polygons, classes_of_rasters
 from terraseam.pipeline.training.label_values import count_values
-from terraseam.pipeline.training.options import Truths
 from terraseam.pipeline.units import count, listed
-from terraseam.pipeline.watched_files import WatchedFiles
-from terraseam.tiles.inspect import RasterError, RasterInfo, inspect_raster
-from terraseam.tiles.source import RasterReadError, RasterSource
-from terraseam.tiles.truth.area import Area, area_of
+from terraseam.tiles.grid.window import Window
+from terraseam.tiles.raster.inspect import RasterError, RasterInfo, inspect_raster
+from terraseam.tiles.raster.source import RasterReadError, RasterSource
+from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.label_raster import LabelRasterError, RasterTruth
 from terraseam.tiles.truth.pairs import Pairs, pair
-from terraseam.tiles.truth.placing import place_polygons
 from terraseam.tiles.truth.polygons import Classes as PolygonClasses
 from terraseam.tiles.truth.polygons import PolygonTruth
 from terraseam.tiles.truth.scene import IGNORED
-from terraseam.tiles.truth.vectors import PolygonFile, VectorError, is_vector, read_bounds, read_polygons
-from terraseam.tiles.truth.view import View
-from terraseam.tiles.window import Window
+from terraseam.tiles.vectors.area import Area, area_of
+from terraseam.tiles.vectors.placing import place_polygons
+from terraseam.tiles.vectors.read import PolygonFile, VectorError, is_vector, read_bounds, read_polygons
 
 T = TypeVar("T")
 READ = 2048

@@ -9,9 +9,11 @@ import numpy as np
 from terraseam.models.training.recipe import Recipe, RecipeError
 from terraseam.models.zoo import Row, ZooError
 from terraseam.pipeline.errors import ArgumentError, TrainError
-from terraseam.pipeline.networks import find_row
-from terraseam.pipeline.remote import prepare
-from terraseam.pipeline.remote_rasters import hidden_notes
+from terraseam.pipeline.inputs.networks import find_row
+from terraseam.pipeline.inputs.remote_rasters import hidden_notes
+from terraseam.pipeline.options.train import TrainOptions
+from terraseam.pipeline.storage.servers import prepare
+from terraseam.pipeline.storage.watched_files import WatchedFiles
 from terraseam.pipeline.training.checks import (
     band_name_reasons,
     class_reasons,
@@ -30,13 +32,11 @@ from terraseam.pipeline.training.checks import (
 from terraseam.pipeline.training.chips import ChipMaker, ValidationChips, middle_alone, things_of
 from terraseam.pipeline.training.classes import Classes
 from terraseam.pipeline.training.labelled import Findings, Labelled, Reader
-from terraseam.pipeline.training.options import TrainOptions
 from terraseam.pipeline.training.split import Parts, Reading, set_apart, validation_chips
-from terraseam.pipeline.training.values import Values, values_of
-from terraseam.pipeline.watched_files import WatchedFiles
-from terraseam.tiles.band_order import colours_of_bands
+from terraseam.pipeline.training.value_range import Values, values_of
+from terraseam.tiles.access.sources import allow_sources
 from terraseam.tiles.checksums.dataset import verify_blocks
-from terraseam.tiles.sources import allow_sources
+from terraseam.tiles.raster.band_order import colours_of_bands
 from terraseam.tiles.truth.sampling import Sampler, SamplingRule, Site
 from terraseam.tiles.truth.scene import IGNORED
 

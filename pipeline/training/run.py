@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from terraseam.models.card import Card, find_bundle
-from terraseam.models.card_values import Scaling
+from terraseam.models.bundle.card import Card, find_bundle
+from terraseam.models.bundle.values import Scaling
 from terraseam.pipeline.exits import show
-from terraseam.pipeline.remote_errors import file_name
+from terraseam.pipeline.run.watchdog import Watchdog
+from terraseam.pipeline.storage.errors import file_name
 from terraseam.pipeline.training.data import CheckedChips, check_data, data_marks, data_words
 from terraseam.pipeline.training.plan import TrainPlan
-from terraseam.pipeline.training.watching import Teller
-from terraseam.pipeline.watchdog import Watchdog
+from terraseam.pipeline.training.progress import Teller
 
 if TYPE_CHECKING:
     from terraseam.models.training.batches import TrainingData
@@ -112,8 +112,8 @@ class _Made:
 
 def _write(plan: TrainPlan, made: _Made, trained: Trained) -> Card:
     """Write the bundle, whole or not at all; what is measured is the network as it was written."""
-    from terraseam.models.bundle import save_bundle
-    from terraseam.models.importing.writing import replace_folder
+    from terraseam.models.bundle.archive import save_bundle
+    from terraseam.models.bundle.writing import replace_folder
     from terraseam.models.training.making import answer_from
 
     options = plan.options
@@ -168,7 +168,7 @@ def _rounding_words(plan: TrainPlan, made: _Made, fields: Mapping[str, Any]) -> 
     """What rounding the weights changes, measured on all validation chips."""
     import tempfile
 
-    from terraseam.models.bundle import load_model, save_bundle
+    from terraseam.models.bundle.archive import load_model, save_bundle
     from terraseam.models.training.making import change_by_rounding
 
     with tempfile.TemporaryDirectory() as folder:

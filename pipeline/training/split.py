@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from terraseam.pipeline.errors import TrainError
+from terraseam.pipeline.options.train import BLOCK_CHIPS, Chips
 from terraseam.pipeline.training.chips import ValidationChips, middle_alone
 from terraseam.pipeline.training.labelled import Labelled
-from terraseam.pipeline.training.options import BLOCK_CHIPS, Chips
-from terraseam.pipeline.training.values import Values
-from terraseam.tiles.remote import is_local
-from terraseam.tiles.source import RasterSource
-from terraseam.tiles.truth.area import area_of
+from terraseam.pipeline.training.value_range import Values
+from terraseam.tiles.raster.opening import is_local
+from terraseam.tiles.raster.source import RasterSource
+from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.blocks import choose_blocks
-from terraseam.tiles.truth.placing import footprint, parts_of, place_polygons
 from terraseam.tiles.truth.sampling import grid_views
 from terraseam.tiles.truth.scene import IGNORED, Scene, Within
-from terraseam.tiles.truth.vectors import PolygonFile
-from terraseam.tiles.truth.view import View
+from terraseam.tiles.vectors.area import area_of
+from terraseam.tiles.vectors.placing import footprint, parts_of, place_polygons
+from terraseam.tiles.vectors.read import PolygonFile
 
 MARGIN = 64
 """Context around what is validated, in pixels, at most."""

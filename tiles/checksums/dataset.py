@@ -12,14 +12,14 @@ from typing import Any
 import rasterio
 from rasterio.enums import ColorInterp
 
+from terraseam.tiles.access.gdal_library import proxied
+from terraseam.tiles.access.gdal_warnings import JPEG_DAMAGE, LOST_TAGS, hearing
+from terraseam.tiles.access.remote_sources import NOTHING_REMOTE, RemoteSources
+from terraseam.tiles.access.tiff import LocalBytes, NotTiffError, local_bytes
 from terraseam.tiles.checksums.png import SIGNATURE, png_fault
 from terraseam.tiles.checksums.tiff import Directory, read_directories
 from terraseam.tiles.checksums.vrt import SourceWindow, VirtualRaster
-from terraseam.tiles.gdal_library import proxied
-from terraseam.tiles.gdal_warnings import JPEG_DAMAGE, LOST_TAGS, hearing
-from terraseam.tiles.remote_sources import NOTHING_REMOTE, RemoteSources
-from terraseam.tiles.tiff import LocalBytes, NotTiffError, local_bytes
-from terraseam.tiles.window import Window
+from terraseam.tiles.grid.window import Window
 
 MOST_FILES = 64
 """Sources of a virtual raster whose layout is remembered, with the blocks of them that were verified."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from terraseam.tiles.access.tiff import Bytes, Numbers, read_tags
 from terraseam.tiles.checksums.streams import PIECE, Fault, deflate_fault, xz_fault, zstd_fault
-from terraseam.tiles.tiff import Bytes, Numbers, read_tags
-from terraseam.tiles.window import Window
+from terraseam.tiles.grid.window import Window
 
 FAULTS: Mapping[int, Callable[[Iterable[bytes], int], Fault]] = {
     8: deflate_fault,

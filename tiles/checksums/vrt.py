@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from terraseam.tiles.window import Window
+from terraseam.tiles.grid.window import Window
 
 SCALED = 1.2
 """From how many pixels of a source to one of the virtual raster on GDAL may read overviews instead."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from terraseam.tiles.picture import outlines
+from terraseam.tiles.raster.picture import outlines
 from terraseam.tiles.truth.scene import IGNORED
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import shapely
 
-from terraseam.tiles.truth.vectors import polygonal
+from terraseam.tiles.vectors.read import polygonal
 
 
 def clip(polygons: np.ndarray, region: shapely.Geometry, least: float) -> tuple[np.ndarray, np.ndarray]:

@@ -9,9 +9,9 @@ import numpy as np
 
 from terraseam.tiles.measures.ground import read_ground
 from terraseam.tiles.measures.maps import Maps
-from terraseam.tiles.picture import Colour
+from terraseam.tiles.raster.picture import Colour
+from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.scene import IGNORED
-from terraseam.tiles.truth.view import View
 
 
 class Kind(IntEnum):

@@ -9,12 +9,12 @@ import rasterio
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 
-from terraseam.tiles.georef import Georef
-from terraseam.tiles.picture import Colour, as_rgb
-from terraseam.tiles.remote import open_raster
-from terraseam.tiles.source import damaged
+from terraseam.tiles.grid.window import Window
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.opening import open_raster
+from terraseam.tiles.raster.picture import Colour, as_rgb
+from terraseam.tiles.raster.source import damaged
 from terraseam.tiles.truth.label_raster import lies_on
-from terraseam.tiles.window import Window
 
 
 def read_ground(image: str, georef: Georef, shape: tuple[int, int], paper: Colour) -> np.ndarray:

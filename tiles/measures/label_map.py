@@ -9,16 +9,16 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window as RasterioWindow
 
-from terraseam.tiles.beside import BesideError
-from terraseam.tiles.gdal_warnings import tags_of
-from terraseam.tiles.georef import Georef
-from terraseam.tiles.inspect import RasterError, inspect_raster
-from terraseam.tiles.open_files import close, keep_open
-from terraseam.tiles.remote import open_raster
-from terraseam.tiles.source import RasterReadError, damaged
+from terraseam.tiles.access.beside import BesideError
+from terraseam.tiles.access.gdal_warnings import tags_of
+from terraseam.tiles.access.open_files import close, keep_open
+from terraseam.tiles.grid.window import Window
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.inspect import RasterError, inspect_raster
+from terraseam.tiles.raster.opening import open_raster
+from terraseam.tiles.raster.source import RasterReadError, damaged
+from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.scene import IGNORED, nearest
-from terraseam.tiles.truth.view import View
-from terraseam.tiles.window import Window
 
 CLASS_TAG = "class_"
 """How the tags of a band begin that name its classes: ``class_0`` is the name of label 0."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from terraseam.tiles.georef import Georef
 from terraseam.tiles.measures.boundary import BoundaryCounts, boundary_counts
 from terraseam.tiles.measures.confusion import confusion
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.polygons import PolygonTruth
 from terraseam.tiles.truth.scene import IGNORED, Inside, Truth, on_ground
-from terraseam.tiles.truth.view import View
 
 
 class LabelError(ValueError):

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from terraseam.tiles.georef import Georef
-from terraseam.tiles.mirror import folded
-from terraseam.tiles.truth.view import View
+from terraseam.tiles.grid.mirror import folded
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.view import View
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,17 +14,17 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
 
-from terraseam.tiles.beside import BesideError
-from terraseam.tiles.georef import Georef
-from terraseam.tiles.inspect import crs_advice
-from terraseam.tiles.open_files import close, keep_open
-from terraseam.tiles.remote import all_files, open_raster
-from terraseam.tiles.source import damaged
-from terraseam.tiles.sources import SourcesError
-from terraseam.tiles.truth.placing import footprint, place_polygons
+from terraseam.tiles.access.beside import BesideError
+from terraseam.tiles.access.open_files import close, keep_open
+from terraseam.tiles.access.sources import SourcesError
+from terraseam.tiles.grid.window import Window
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.inspect import crs_advice
+from terraseam.tiles.raster.opening import all_files, open_raster
+from terraseam.tiles.raster.source import damaged
+from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.scene import IGNORED, nearest, on_ground
-from terraseam.tiles.truth.view import View
-from terraseam.tiles.window import Window
+from terraseam.tiles.vectors.placing import footprint, place_polygons
 
 _WARP_TOLERANCE_PX = 0.01
 _SAME_GRID_PX = 1e-3

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from terraseam.tiles.georef import Georef
-from terraseam.tiles.inspect import RasterError, inspect_raster
-from terraseam.tiles.truth.placing import footprint, place_polygons
-from terraseam.tiles.truth.vectors import PolygonFile, VectorError, is_vector, read_bounds
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.inspect import RasterError, inspect_raster
+from terraseam.tiles.vectors.placing import footprint, place_polygons
+from terraseam.tiles.vectors.read import PolygonFile, VectorError, is_vector, read_bounds
 
 
 @dataclass(frozen=True, slots=True)

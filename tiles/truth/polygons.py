@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 
-from terraseam.tiles.georef import Georef
-from terraseam.tiles.truth.burn import burn, edges_of, masks, pixel_boxes
-from terraseam.tiles.truth.placing import place_polygons
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.scene import IGNORED
-from terraseam.tiles.truth.vectors import PolygonFile
-from terraseam.tiles.truth.view import View
+from terraseam.tiles.vectors.burn import burn, edges_of, masks, pixel_boxes
+from terraseam.tiles.vectors.placing import place_polygons
+from terraseam.tiles.vectors.read import PolygonFile
 
 _TRIES = 32
 

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from terraseam.tiles.georef import Georef
-from terraseam.tiles.truth.view import View
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.view import View
 
 
 class Places(Protocol):

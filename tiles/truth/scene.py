@@ -8,13 +8,13 @@ from typing import Protocol
 
 import numpy as np
 
-from terraseam.tiles.earth import OnEarth
-from terraseam.tiles.georef import Georef, reaches_off_the_earth
-from terraseam.tiles.mirror import mirror_index
-from terraseam.tiles.source import RasterSource
-from terraseam.tiles.truth.resample import resample
-from terraseam.tiles.truth.view import View
-from terraseam.tiles.window import Window
+from terraseam.tiles.grid.mirror import mirror_index
+from terraseam.tiles.grid.window import Window
+from terraseam.tiles.raster.earth import OnEarth
+from terraseam.tiles.raster.georef import Georef, reaches_off_the_earth
+from terraseam.tiles.raster.resample import resample
+from terraseam.tiles.raster.source import RasterSource
+from terraseam.tiles.raster.view import View
 
 IGNORED = 255
 """Label of pixels of which nothing is known: training and measures leave them out."""

@@ -1,0 +1,1 @@
+"""Bundles: a network and its card in a folder, checked before anything is loaded."""

@@ -1,0 +1,244 @@
+"""Bundles: trained networks on disk, written once and verified wherever they are loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py  # type: ignore[import-untyped]
+import keras
+import numpy as np
+
+from terraseam.models.bundle.card import (
+    CARD_FORMAT,
+    MODEL_FILE,
+    OPTIONAL,
+    Card,
+    CardError,
+    check_weights,
+    write_whole,
+)
+from terraseam.models.bundle.keras_endings import scored
+from terraseam.models.bundle.keras_files import CONFIG, METADATA, read_keras
+from terraseam.models.bundle.values import NetworkFile
+from terraseam.models.detection.measures import detector_classes, detector_measures
+from terraseam.models.reach.call_memory import CallMemory
+from terraseam.models.reach.memory import call_memory
+from terraseam.models.reach.network import network_reach
+from terraseam.models.reach.reach import Reach
+
+DEFAULTS: dict[str, Any] = {
+    "format": CARD_FORMAT,
+    "encoder": None,
+    "task": "semantic",
+    "network": NetworkFile(),
+    "reach_source": "graph",
+    "halo": None,
+    "training": {},
+    "metrics": {},
+}
+COMPUTED = ("stride", "reach", "memory_per_pixel", "memory_per_pixel_squared", "weights_sha256")
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def save_bundle(
+    model: keras.Model, folder: str | os.PathLike[str], *, half: bool = False, **fields: Any
+) -> Card:
+    """Write a network and its card; the same network gives the same bytes.
+
+    Args:
+        model: Functional or sequential network for chips of any size, with logits as output, or
+            a detector where ``task`` is ``instances``; not written to.
+        folder: The bundle's folder, made where it does not exist.
+        half: Round weights to the 11 significant bits of float16, so that the file is about half as big. They
+            stay float32.
+        **fields: The card's fields but for those that are read from the network: stride, reach, memory per
+            pixel and checksum. ``encoder``, ``task``, ``network``, ``reach_source``, ``halo``, ``training`` and
+            ``metrics`` may be left out.
+
+    Returns:
+        The card as written.
+
+    Raises:
+        CardError: If a field is missing or wrong, or does not fit the network.
+        GraphError: If the reach cannot be read from the network.
+    """
+    target = Path(folder)
+    wrong = sorted(set(fields) & set(COMPUTED))
+    if wrong:
+        raise CardError(
+            f"bundle {target} was given {', '.join(wrong)}; leave out what is read from the network"
+        )
+    task = fields.get("task", DEFAULTS["task"])
+    stride, reach, memory = _measure(model, task)
+    archive = archive_of(model, half)
+    values = {
+        **DEFAULTS,
+        **({"network": NetworkFile(answer="instances")} if task == "instances" else {}),
+        **fields,
+        "stride": stride,
+        "reach": reach,
+        "memory_per_pixel": memory.per_pixel,
+        "memory_per_pixel_squared": memory.per_pixel_squared,
+        "weights_sha256": hashlib.sha256(archive).hexdigest(),
+    }
+    card = _make_card(values, target)
+    _check_fit(model, card, target)
+    target.mkdir(parents=True, exist_ok=True)
+    write_whole(target / MODEL_FILE, archive)
+    card.write(target)
+    return card
+
+
+def load_model(folder: str | os.PathLike[str]) -> keras.Model:
+    """Load the network of a bundle, and verify that it is the one that its card describes.
+
+    Raises:
+        CardError: If the card is wrong, if ``model.keras`` is another file than the card's or would run code
+            of its own, or if stride or reach are not those of its graph.
+    """
+    bundle = Path(folder)
+    card = Card.read(bundle)
+    if card.network.name != MODEL_FILE:
+        raise CardError(
+            f"bundle {bundle} holds {card.network.name}, not {MODEL_FILE}, so it is no Keras network; "
+            "run it with an engine (terraseam.models.engines.engine)"
+        )
+    check_weights(bundle, card)
+    model = read_keras(bundle / MODEL_FILE, f"{MODEL_FILE} of bundle {bundle}")
+    _check_fit(model, card, bundle)
+    known = card.task == "instances" or card.reach_source == "graph"
+    measures = _measure(model, card.task)[:2] if known else (card.stride, card.reach)
+    for name, found in zip(("stride", "reach"), measures, strict=True):
+        stated = getattr(card, name)
+        if found != stated:
+            raise CardError(
+                f"the card of bundle {bundle} has {stated} as {name!r}, but its network has {found}; "
+                "make the bundle again"
+            )
+    return model
+
+
+def _make_card(values: dict[str, Any], folder: Path) -> Card:
+    """Make a card of keyword arguments, with an error that says which are missing or unknown."""
+    known = Card.__dataclass_fields__
+    missing = [name for name in known if name not in values and name not in OPTIONAL]
+    unknown = [name for name in values if name not in known]
+    if missing or unknown:
+        problem = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has no {', '.join(unknown)}"] * bool(
+            unknown
+        )
+        raise CardError(
+            f"the card of bundle {folder} {' and '.join(problem)}; its fields are {', '.join(known)}"
+        )
+    return Card(**values)
+
+
+def _measure(model: keras.Model, task: str) -> tuple[int, Reach | None, CallMemory]:
+    """Return stride, reach and memory of a network; a detector sees the whole chip."""
+    if task == "instances":
+        stride, memory = detector_measures(model)
+        return stride, None, CallMemory(memory)
+    whole = scored(model)
+    return *network_reach(whole), call_memory(whole)
+
+
+def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:
+    """Check that a network takes chips of any size, and has the card's numbers of bands and classes."""
+    taken = tuple(model.inputs[0].shape)
+    classes = detector_classes(model) if card.task == "instances" else _answered_classes(model, card)
+    if taken[1:3] != (None, None):
+        raise CardError(
+            f"the network of bundle {folder} takes chips of {taken[1]} x {taken[2]} px alone; "
+            "build it with Input((None, None, bands))"
+        )
+    for field, wanted, found in (
+        ("bands", len(card.bands), taken[-1]),
+        ("classes", len(card.classes), classes),
+    ):
+        if wanted != found:
+            raise CardError(
+                f"the card of bundle {folder} has {wanted} {field!r}, but its network has {found}; "
+                "make the card fit the network"
+            )
+
+
+def _answered_classes(model: keras.Model, card: Card) -> int | None:
+    """How many classes a network answers; labels and single channels speak of as many as the card says."""
+    made = tuple(model.outputs[0].shape)
+    one = card.network.answer in ("labels", "binary_logits", "binary_scores")
+    return len(card.classes) if one and (len(made) == 3 or made[-1] == 1) else made[-1]
+
+
+def archive_of(model: keras.Model, half: bool = False) -> bytes:
+    """Return the bytes of ``model.keras``: inference alone, no dates, deflated."""
+    bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / MODEL_FILE
+        bare.save(path)
+        with zipfile.ZipFile(path) as written:
+            members = {name: written.read(name) for name in written.namelist()}
+    members[CONFIG] = json.dumps(_numbered(json.loads(members[CONFIG]), {})).encode()
+    members[METADATA] = json.dumps({"keras_version": keras.__version__}).encode()
+    if half:
+        members = {
+            name: _round_weights(data) if name.endswith(".h5") else data for name, data in members.items()
+        }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(members):
+            info = zipfile.ZipInfo(name, EPOCH)
+            info.create_system, info.external_attr = 3, 0o644 << 16
+            archive.writestr(info, members[name], zipfile.ZIP_DEFLATED, 9)
+    return buffer.getvalue()
+
+
+def _numbered(config: Any, numbers: dict[int, int]) -> Any:
+    """Number the shared objects of a Keras config from 0; Keras calls them by where they lie in memory."""
+    if isinstance(config, list):
+        return [_numbered(item, numbers) for item in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        name: numbers.setdefault(value, len(numbers))
+        if name == "shared_object_id"
+        else _numbered(value, numbers)
+        for name, value in config.items()
+    }
+
+
+def _round_weights(data: bytes) -> bytes:
+    """Round every float32 array of an HDF5 file, and pack them: bytes of like meaning together, then deflated."""
+    packed = io.BytesIO()
+    with h5py.File(io.BytesIO(data), "r") as source, h5py.File(packed, "w") as target:
+
+        def copy(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset):
+                values = round_to_half(item[...]) if item.dtype == np.float32 else item[...]
+                options = (
+                    {"compression": "gzip", "compression_opts": 9, "shuffle": True} if item.shape else {}
+                )
+                made = target.create_dataset(name, data=values, track_times=False, **options)
+            else:
+                made = target.require_group(name)
+            made.attrs.update(item.attrs)
+
+        target.attrs.update(source.attrs)
+        source.visititems(copy)
+    return packed.getvalue()
+
+
+def round_to_half(values: np.ndarray) -> np.ndarray:
+    """Round float32 values to the 11 significant bits of float16, to the nearest and ties to even.
+
+    Exponents stay those of float32, so that small variances keep their precision and nothing overflows.
+    """
+    bits = np.asarray(values, np.float32).view(np.uint32)
+    rounded = (bits + 0xFFF + ((bits >> 13) & 1)) & np.uint32(0xFFFFE000)
+    return np.where(np.isfinite(values), rounded.view(np.float32), values)

@@ -1,0 +1,53 @@
+"""The Keras layers and initializers that are Terraseam's own: all that a bundle may hold beyond those of Keras."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a layer lies.
+
+    Attributes:
+        module: Its module.
+        former: Modules that it lay in before, which older bundles name.
+    """
+
+    module: str
+    former: tuple[str, ...]
+
+
+_BILINEAR = Home("terraseam.models.layers.bilinear", ("models.networks.bilinear",))
+_POOLING = Home("terraseam.models.layers.pooling", ("models.networks.pooling",))
+_DETECTION = Home("terraseam.models.detection.layers", ("models.detection.layers",))
+
+OWN_LAYERS: Mapping[str, Home] = {
+    "terraseam>BilinearKernel": _BILINEAR,
+    "terraseam>EnlargeLike2D": _BILINEAR,
+    "terraseam>BinMean2D": _POOLING,
+    "terraseam>IndexedMaxPooling2D": _POOLING,
+    "terraseam>Unpooling2D": _POOLING,
+    "terraseam>Detections": _DETECTION,
+    "terraseam>MaskScores": _DETECTION,
+    "terraseam>Proposals": _DETECTION,
+    "terraseam>PyramidRoiAlign": _DETECTION,
+}
+"""Home by registered name. Each is decorated with ``@keras.saving.register_keras_serializable("terraseam")``."""
+
+
+def is_own_layer(registered: object, module: object, class_name: object) -> bool:
+    """Whether what a Keras config says of an object is what it says, or said once, of one of `OWN_LAYERS`."""
+    home = OWN_LAYERS.get(registered) if isinstance(registered, str) else None
+    return (
+        home is not None and module in (home.module, *home.former) and registered == f"terraseam>{class_name}"
+    )
+
+
+def import_own_layers(registered: Iterable[object]) -> None:
+    """Import the modules of those names that are in `OWN_LAYERS`, so that Keras finds what they name."""
+    names = {name for name in registered if isinstance(name, str)}
+    for module in sorted({OWN_LAYERS[name].module for name in names & OWN_LAYERS.keys()}):
+        importlib.import_module(module)

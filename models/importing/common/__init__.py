@@ -1,0 +1,1 @@
+"""What all imported networks share, whatever format they come in."""

@@ -1,0 +1,73 @@
+"""Resizing along one axis, in the ways that ONNX knows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from terraseam.models.errors import NotUnderstoodError
+from terraseam.models.reach.axis import Axis
+
+HALF = Fraction(1, 2)
+
+COORDINATES: dict[str, Callable[[int, Fraction], Fraction]] = {
+    "half_pixel": lambda element, scale: (element + HALF) / scale - HALF,
+    "pytorch_half_pixel": lambda element, scale: (element + HALF) / scale - HALF,
+    "half_pixel_symmetric": lambda element, scale: (element + HALF) / scale - HALF,
+    "tf_half_pixel_for_nn": lambda element, scale: (element + HALF) / scale,
+    "asymmetric": lambda element, scale: element / scale,
+}
+"""Where in the map that is read an element of the map that is made lies."""
+
+NEAREST: dict[str, Callable[[Fraction], int]] = {
+    "round_prefer_floor": lambda place: math.ceil(place - HALF),
+    "round_prefer_ceil": lambda place: math.floor(place + HALF),
+    "floor": math.floor,
+    "ceil": math.ceil,
+}
+
+AROUND = {"linear": (0, 1), "cubic": (-1, 2)}
+"""First and last element that is read, counted from the one before the place."""
+
+
+@dataclass(frozen=True)
+class Resample:
+    """Resizing by a factor: element ``i`` reads what lies around its place in the map that is read.
+
+    Attributes:
+        scale: Elements made per element read.
+        place: A key of `COORDINATES`.
+        how: ``linear``, ``cubic``, or a key of `NEAREST`.
+    """
+
+    scale: Fraction
+    place: str
+    how: str
+
+    @property
+    def ratio(self) -> Fraction:
+        """Elements made per element read."""
+        return self.scale
+
+    def apply(self, axis: Axis) -> Axis:
+        """Return the axis of the resized map."""
+        made = axis.period * self.scale
+        if made.denominator != 1:
+            raise NotUnderstoodError(f"it makes {made} elements of each {axis.stride} px")
+        taps = np.array([self._taps(element) for element in range(int(made))])
+        return axis.gather(taps, math.floor(axis.surplus * self.scale))
+
+    def _taps(self, element: int) -> list[int]:
+        """The first and the last element that is read."""
+        place = COORDINATES[self.place](element, self.scale)
+        if self.how in NEAREST:
+            return [NEAREST[self.how](place)] * 2
+        before = math.floor(place)
+        if place == before:
+            return [before] * 2
+        first, last = AROUND[self.how]
+        return [before + first, before + last]

@@ -1,0 +1,97 @@
+"""Shapes of what a network takes and makes, against what the user says of its bands."""
+
+from __future__ import annotations
+
+from terraseam.models.errors import RefusedError
+from terraseam.models.importing.common.foreign import Shape
+
+CHANNEL = {"channels_last": 3, "channels_first": 1}
+FLOATS = ("float16", "float32", "float64")
+"""What scaled chips are fed as."""
+MOST_PIXELS = 4096**2
+"""Pixels of a call that is tried because a network takes no other."""
+SIDES = {"channels_last": (1, 2), "channels_first": (2, 3)}
+
+
+def one_of_each(taken: list[str], made: list[str]) -> None:
+    """Check that a network takes one chip and gives one answer.
+
+    Raises:
+        RefusedError: If it has several inputs or outputs, or none.
+    """
+    for what, names in (("inputs", taken), ("outputs", made)):
+        if len(names) != 1:
+            raise RefusedError(
+                f"the network has {len(names)} {what} ({', '.join(names) or 'none'}); "
+                "a bundle's network has one input and one output: export it with those alone"
+            )
+
+
+def check_taken(shape: Shape | None, dtype: str) -> Shape:
+    """Check rank and type of what a network takes.
+
+    Raises:
+        RefusedError: If it does not take chips of floats of four axes.
+    """
+    if shape is None or len(shape) != 4:
+        said = "an unknown shape" if shape is None else show(shape)
+        raise RefusedError(
+            f"the network takes {said}; it must take chips of four axes: samples, height, width and bands"
+        )
+    if dtype not in FLOATS:
+        raise RefusedError(
+            f"the network takes {dtype}, and Terraseam feeds scaled float32; export it with a float32 input"
+        )
+    return shape
+
+
+def find_layout(shape: Shape, bands: int, stated: str | None) -> str:
+    """Find where a network has its bands.
+
+    Args:
+        shape: Shape of what it takes.
+        bands: Bands that the user names.
+        stated: The layout that the user states, or None.
+
+    Returns:
+        ``channels_last`` or ``channels_first``.
+
+    Raises:
+        RefusedError: If the shape does not fit the bands, or does not say where they are.
+    """
+    layouts = [stated] if stated else list(CHANNEL)
+    fitting = [name for name in layouts if shape[CHANNEL[name]] == bands]
+    if len(fitting) == 1:
+        return fitting[0]
+    if len(fitting) == 2 or all(shape[CHANNEL[name]] is None for name in layouts):
+        if stated:
+            return stated
+        raise RefusedError(
+            f"give --layout channels_last or channels_first: the network takes {show(shape)}, "
+            "which does not say where its bands are"
+        )
+    counts = [size for name in layouts if (size := shape[CHANNEL[name]]) is not None]
+    raise RefusedError(
+        f"the network takes {min(counts)} bands (shape {show(shape)}), but {bands} were given with --bands; "
+        "name as many bands as it takes, in its order"
+    )
+
+
+def fixed_sides(shape: Shape, layout: str) -> tuple[int | None, int | None]:
+    """Height and width that a network takes alone, None where it takes any.
+
+    Raises:
+        RefusedError: If a call with chips of that size would take far more memory than tiles do.
+    """
+    rows, columns = (shape[axis] for axis in SIDES[layout])
+    if (shape[0] or 1) * (rows or 1) * (columns or 1) > MOST_PIXELS:
+        raise RefusedError(
+            f"the network takes chips of {show(shape)} alone, and a call has {MOST_PIXELS:,} px at most here; export it "
+            "with samples, height and width free"
+        )
+    return rows, columns
+
+
+def show(shape: Shape) -> str:
+    """A shape in words, such as ``1 x 3 x ? x ?``."""
+    return " x ".join("?" if size is None else str(size) for size in shape) or "single numbers"

@@ -1,0 +1,160 @@
+"""What an ONNX file says of its own size, held against its bytes before anything takes the memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from terraseam.models.errors import RefusedError
+
+LARGEST = 2_000_000_000
+"""Bytes that one ONNX file can hold; larger networks keep their weights in files beside it."""
+MOST_MADE = 500_000_000
+"""Bytes that nodes may make without looking at a pixel."""
+PACKED = 8
+"""Bytes of a value for each byte of the file: small whole numbers take one byte of eight."""
+
+
+def refuse_large_file(path: Path) -> None:
+    """Refuse a file that is larger than an ONNX file can be; it is not read.
+
+    Raises:
+        RefusedError: If it is.
+    """
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise RefusedError(
+            f"{path} has {size / 1e9:,.1f} GB, and one ONNX file holds 2 GB at most; export the network again, with its "
+            "weights in files beside it"
+        )
+
+
+def refuse_outside(tensors: Sequence[Any], path: Path) -> None:
+    """Refuse weights in files that lie outside of the network's folder, or that are larger than a bundle holds.
+
+    Args:
+        tensors: Those whose values lie in other files.
+        path: The network.
+
+    Raises:
+        RefusedError: If some do; nothing is read.
+    """
+    folder = path.resolve().parent
+    outside, sizes = [], {}
+    for tensor in tensors:
+        said = {entry.key: entry.value for entry in tensor.external_data}
+        location = said.get("location", "")
+        file = (folder / location).resolve()
+        if not file.is_relative_to(folder) or not file.is_file():
+            outside.append(location or "a file without a name")
+            continue
+        sizes[tensor.name] = _part(said, file, f"{tensor.name!r} of {path}")
+        _refuse_claim(tensor, sizes[tensor.name], path)
+    if outside:
+        names = ", ".join(sorted(set(outside)))
+        raise RefusedError(
+            f"{path} keeps weights in {names}, and no such file lies in its folder; put them beside it, "
+            "or export it as one file"
+        )
+    if sum(sizes.values()) > LARGEST:
+        raise RefusedError(
+            f"the weights beside {path} have {sum(sizes.values()) / 1e9:,.1f} GB, and a bundle holds 2 GB at most; make the "
+            "network smaller"
+        )
+
+
+def _part(said: dict[str, str], file: Path, what: str) -> int:
+    """Bytes that are read of a file for one tensor."""
+    size = file.stat().st_size
+    try:
+        offset, length = int(said.get("offset", 0)), int(said.get("length", -1))
+    except ValueError:
+        offset = length = -1
+    length = size - offset if "length" not in said else length
+    if offset < 0 or length < 0 or offset + length > size:
+        raise RefusedError(
+            f"the weights {what} are not whole: {file.name} has {size:,} bytes, and they lie elsewhere; export it again"
+        )
+    return length
+
+
+def refuse_claims(tensors: Sequence[Any], path: Path) -> None:
+    """Refuse weights that say that they are far larger than the bytes that they have.
+
+    Raises:
+        RefusedError: If there are such.
+    """
+    for tensor in tensors:
+        if tensor.data_type:
+            _refuse_claim(tensor, tensor.ByteSize(), path)
+
+
+def refuse_made(model: Any, pixels: Collection[str], path: Path) -> None:
+    """Refuse a network that makes huge arrays of a few numbers, such as sparse weights or a constant of some shape.
+
+    Args:
+        model: The network, with all weights in it.
+        pixels: Names of the tensors that depend on the chip.
+        path: Its file.
+
+    Raises:
+        RefusedError: If it makes some before it looks at a pixel.
+    """
+    room = MOST_MADE + PACKED * model.ByteSize()
+    sparse = sum(math.prod(one.dims) * _width(one.values.data_type) for one in _sparse(model.graph))
+    made = {"sparse weights": sparse, **_made(model, pixels)}
+    whole, most = sum(made.values()), max(made, key=lambda name: made[name])
+    if whole > room:
+        raise RefusedError(
+            f"{path} makes {whole / 1e6:,.0f} MB before it looks at a pixel, most of it as {most!r}, and "
+            f"{room / 1e6:,.0f} MB are the most for a file of its size; export the network again"
+        )
+
+
+def _made(model: Any, pixels: Collection[str]) -> dict[str, float]:
+    """Bytes of what nodes make of weights and numbers alone, by name, as far as the graph says how large it is."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info
+    constants = {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
+    found = {}
+    for value in inferred:
+        kind = value.type.tensor_type
+        known = kind.HasField("shape") and all(size.HasField("dim_value") for size in kind.shape.dim)
+        if known and value.name not in pixels and value.name not in constants:
+            found[value.name] = math.prod(size.dim_value for size in kind.shape.dim) * _width(kind.elem_type)
+    return found
+
+
+def _refuse_claim(tensor: Any, held: int, path: Path) -> None:
+    size = math.prod(tensor.dims) * _width(tensor.data_type)
+    if min(tensor.dims, default=0) < 0 or size > PACKED * held:
+        raise RefusedError(
+            f"{path} says that its weights {tensor.name!r} have {size / 1e6:,.0f} MB, and holds {held / 1e6:,.1f} MB of "
+            "them; export it again"
+        )
+
+
+def _width(kind: int) -> float:
+    """Bytes of a value."""
+    import onnx
+
+    try:
+        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)).itemsize
+    except (KeyError, TypeError):
+        return 1
+
+
+def _sparse(graph: Any) -> Iterator[Any]:
+    """Yield sparse weights and constants of a graph."""
+    yield from graph.sparse_initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("sparse_tensor"):
+                yield attribute.sparse_tensor
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _sparse(inner)

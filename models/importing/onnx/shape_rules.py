@@ -1,0 +1,120 @@
+"""What cutting and reshaping do to rows and columns of ONNX tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from terraseam.models.errors import NotUnderstoodError
+from terraseam.models.importing.onnx.node import Node
+from terraseam.models.reach.axis import Enlarge, Frame, Rule, Slide
+
+Rules = tuple[Sequence[Rule], Sequence[Rule]]
+
+
+def slicing(node: Node) -> Rules:
+    """Frame and step of a Slice along rows and columns.
+
+    Raises:
+        NotUnderstoodError: If it turns them round, or cuts at a place that depends on the size of the chip.
+    """
+    cuts = [_cuts(node, number) for number in range(len(node.sizes.chips))]
+    rows, columns = (_one_cut([cut.get(side, (0, 0, 1)) for cut in cuts]) for side in node.sides())
+    return rows, columns
+
+
+def _one_cut(found: list[tuple[int, int, int]]) -> list[Rule]:
+    before, after, step = found[0]
+    if any(other != found[0] for other in found[1:]) or step < 1:
+        raise NotUnderstoodError("it cuts at a place that depends on the size of the chip, or backwards")
+    return [Frame(-before, -after), Slide(1, step)] if step > 1 else [Frame(-before, -after)]
+
+
+def _cuts(node: Node, number: int) -> dict[int, tuple[int, int, int]]:
+    """Elements cut off before and after, and the step, by axis, for the chip of one size."""
+    shape = node.sizes.shapes[node.read][number]
+    starts, ends = (_value(node, name, place, number) for place, name in ((1, "starts"), (2, "ends")))
+    if starts is None or ends is None:
+        raise NotUnderstoodError("it does not say where it cuts")
+    axes = _value(node, "axes", 3, number)
+    steps = _value(node, "steps", 4, number)
+    axes = np.arange(len(starts)) if axes is None else np.atleast_1d(axes)
+    steps = np.ones(len(starts), np.int64) if steps is None else np.atleast_1d(steps)
+    cuts = {}
+    for axis, start, end, step in zip(node.axes(axes), starts, ends, steps, strict=True):
+        size = shape[axis]
+        first, last = (int(place + size if place < 0 else place) for place in (int(start), int(end)))
+        first, last = min(max(first, 0), size), min(max(last, 0), size)
+        cuts[axis] = (first, size - last, int(step))
+    return cuts
+
+
+def _value(node: Node, name: str, place: int, number: int) -> np.ndarray | None:
+    """An attribute (older files) or the value that an input has for the chip of one size."""
+    if name in node.attributes:
+        return np.asarray(node.attributes[name])
+    if place >= len(node.inputs) or not node.inputs[place]:
+        return None
+    if node.inputs[place] in node.pixels:
+        raise NotUnderstoodError("where it cuts depends on the pixels")
+    return np.atleast_1d(node.sizes.values[node.inputs[place]][number])
+
+
+def reshape(node: Node) -> Rules:
+    """Rows and columns that are split into blocks, or put together of blocks that lie behind them.
+
+    Raises:
+        NotUnderstoodError: If elements do not keep their order along rows and columns.
+    """
+    made = node.sizes.sides(node.made)
+    if made is None:
+        raise NotUnderstoodError("it makes one axis of rows, columns or channels")
+    found = [
+        _blocks(_parts(node.sizes.shapes[node.read][number], node.sides()),
+                _parts(node.sizes.shapes[node.made][number], made))
+        for number in range(len(node.sizes.chips))
+    ]  # fmt: skip
+    if any(other != found[0] for other in found):
+        raise NotUnderstoodError("how it folds rows or columns depends on the size of the chip")
+    rows, columns = found[0]
+    return _fold(*rows), _fold(*columns)
+
+
+def _parts(shape: Sequence[int], sides: tuple[int, int]) -> tuple[int, int, int, int, int]:
+    """Elements before the rows, rows, elements between, columns, elements behind."""
+    rows, columns = sides
+    if rows > columns:
+        raise NotUnderstoodError("its columns stand before its rows")
+    return (
+        math.prod(shape[:rows]),
+        shape[rows],
+        math.prod(shape[rows + 1 : columns]),
+        shape[columns],
+        math.prod(shape[columns + 1 :]),
+    )
+
+
+def _blocks(read: Sequence[int], made: Sequence[int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How many elements behind each row become rows, and how many rows become elements behind; and columns."""
+    before, rows, between, columns, behind = read
+    before_made, rows_made, between_made, columns_made, behind_made = made
+    if before != before_made or rows * between != rows_made * between_made:
+        raise NotUnderstoodError("it mixes rows with what stands before them")
+    if columns * behind != columns_made * behind_made:
+        raise NotUnderstoodError("it mixes rows with columns")
+    return _factor(rows, rows_made), _factor(columns, columns_made)
+
+
+def _factor(read: int, made: int) -> tuple[int, int]:
+    """Whole factors by which elements grow, and shrink, in number."""
+    if made % read and read % made:
+        raise NotUnderstoodError("it folds rows or columns by no whole factor")
+    return max(made // read, 1), max(read // made, 1)
+
+
+def _fold(grown: int, shrunk: int) -> list[Rule]:
+    if shrunk > 1:
+        return [Slide(shrunk, shrunk)]
+    return [Enlarge(grown)] if grown > 1 else []

@@ -1,0 +1,164 @@
+"""The sizes of all maps of an ONNX network, seen by running it on chips of three sizes.
+
+Exporters compute sizes in the graph itself, over dozens of nodes. They need not be followed: how the shape of a
+tensor changes with that of the chip says all that they compute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from terraseam.models.errors import NotUnderstoodError, RefusedError, short
+from terraseam.models.importing.common.shapes import CHANNEL, SIDES
+from terraseam.models.importing.onnx.watch import observe
+from terraseam.models.reach.call_memory import excess_of
+
+UNITS = (192, 64, 80, 112, 256)
+"""Chips are tried on multiples of these many pixels, one after the other: first on one that has many divisors."""
+
+OTHER = {"channels_last": "channels_first", "channels_first": "channels_last"}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What running a network on chips of three sizes has shown.
+
+    Attributes:
+        unit: Chips were multiples of this many pixels: `chips`.
+        chips: Height and width of the three chips; the second is higher, the third wider than the first.
+        shapes: Shape of each tensor for each of them, by name.
+        values: Parameters of nodes for each of them, by name of the tensor.
+        uniform: Names of tensors that do not depend on pixels and have one value everywhere, such as zeros.
+    """
+
+    unit: int
+    chips: tuple[tuple[int, int], ...]
+    shapes: dict[str, tuple[tuple[int, ...], ...]]
+    values: dict[str, tuple[np.ndarray, ...]]
+    uniform: frozenset[str]
+
+    def sides(self, name: str) -> tuple[int, int] | None:
+        """Which axes of a tensor are its rows and columns; None where it has none.
+
+        Raises:
+            NotUnderstoodError: If it has rows alone, or an axis that is both.
+        """
+        shapes = self.shapes[name]
+        rank = len(shapes[0])
+        rows = [axis for axis in range(rank) if shapes[1][axis] != shapes[0][axis]]
+        columns = [axis for axis in range(rank) if shapes[2][axis] != shapes[0][axis]]
+        if not rows and not columns:
+            return None
+        if len(rows) != 1 or len(columns) != 1 or rows == columns:
+            raise NotUnderstoodError(
+                f"its shape {_plain(shapes[0])} has not one axis of rows and one of columns"
+            )
+        return rows[0], columns[0]
+
+    def ratios(self, name: str) -> tuple[Fraction, Fraction] | None:
+        """Rows and columns of a tensor per pixel of the chip; None where it has none."""
+        sides = self.sides(name)
+        if sides is None:
+            return None
+        first, higher, wider = self.shapes[name]
+        rows, columns = sides
+        return (
+            Fraction(higher[rows] - first[rows], self.chips[1][0] - self.chips[0][0]),
+            Fraction(wider[columns] - first[columns], self.chips[2][1] - self.chips[0][1]),
+        )
+
+    def excess(self, name: str) -> float:
+        """By how much a tensor grows faster than the pixels of a chip: 0 for maps and tokens, 1 for pairs of tokens."""
+        try:
+            self.sides(name)
+        except NotUnderstoodError:
+            first, higher, wider = map(math.prod, self.shapes[name])
+            (height, width), (more, _), (_, broad) = self.chips
+            if not min(first, higher, wider):
+                return 0.0
+            return excess_of(
+                math.log(higher / first) / math.log(more / height),
+                math.log(wider / first) / math.log(broad / width),
+            )
+        return 0.0
+
+    def stride(self) -> int:
+        """By how many pixels a chip must grow for all maps to grow by whole elements."""
+        found = [1]
+        for name in self.shapes:
+            try:
+                found += [ratio.denominator for ratio in self.ratios(name) or ()]
+            except NotUnderstoodError:
+                continue
+        return math.lcm(*found)
+
+    def constant(self, name: str) -> np.ndarray:
+        """The value of a parameter that does not depend on the size of the chip.
+
+        Raises:
+            NotUnderstoodError: If it does.
+        """
+        first, *others = self.values[name]
+        if any(not np.array_equal(first, other) for other in others):
+            raise NotUnderstoodError("what it does depends on the size of the chip")
+        return first
+
+
+def measure_sizes(model: Any, bands: int, layout: str, stride: int | None) -> Sizes:
+    """Run a network on chips of three sizes, and see that it answers each pixel.
+
+    Args:
+        model: The network, with its sizes free.
+        bands: Bands of a chip.
+        layout: Where they are.
+        stride: Stride that the user states, or None.
+
+    Raises:
+        RefusedError: If it runs on none of the sizes that are tried, or answers other sizes than it is given.
+    """
+    stated = () if stride is None else (stride * math.ceil(UNITS[0] / stride),)
+    problem = ""
+    for unit in (*stated, *UNITS):
+        chips = ((2 * unit, 3 * unit), (3 * unit, 3 * unit), (2 * unit, 4 * unit))
+        try:
+            inputs = [np.zeros(_chip_shape(size, bands, layout), np.float32) for size in chips]
+            seen = observe(model, inputs)
+        except Exception as error:
+            problem = f"on chips of {chips[0][0]} x {chips[0][1]} px it fails: {short(error)}"
+            continue
+        made = seen.shapes[model.graph.output[0].name]
+        wrong = [
+            (chip, shape) for chip, shape in zip(chips, made, strict=True) if _answered(shape, layout) != chip
+        ]
+        if not wrong:
+            return Sizes(unit, chips, seen.shapes, seen.values, seen.uniform)
+        (height, width), shape = wrong[0]
+        problem = f"for a chip of {height} x {width} px it answers {_plain(shape)}"
+        if _answered(shape, OTHER[layout]) == (height, width):
+            problem += ", the other way round than it takes chips; export it with one layout for both"
+            break
+    raise RefusedError(problem)
+
+
+def _answered(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
+    """Height and width of an answer; labels may come without an axis of channels."""
+    if len(shape) == 4:
+        rows, columns = SIDES[layout]
+        return shape[rows], shape[columns]
+    return shape[1:3] if len(shape) == 3 else ()
+
+
+def _chip_shape(size: tuple[int, int], bands: int, layout: str) -> tuple[int, ...]:
+    shape = [1, *size]
+    shape.insert(CHANNEL[layout], bands)
+    return tuple(shape)
+
+
+def _plain(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,103 @@
+"""An ONNX network watched at work: the shapes of all its tensors, and the values that say what its nodes do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from terraseam.models.importing.onnx.file import Session, import_onnx, inputs_of
+
+PARAMETERS = {
+    "Pad": (1, 3),
+    "Slice": (1, 2, 3, 4),
+    "Resize": (2, 3),
+    "Upsample": (1,),
+    "Tile": (1,),
+    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd"), (1,)),
+}
+"""Which inputs of nodes say what they do along which axis."""
+
+SIZE_ALONE = ("Shape", "Size")
+"""Operators of which nothing but the size of what they read goes on."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a network; see `terraseam.models.importing.onnx.sizes.Sizes`."""
+
+    shapes: dict[str, tuple[tuple[int, ...], ...]]
+    values: dict[str, tuple[np.ndarray, ...]]
+    uniform: frozenset[str]
+
+
+def observe(model: Any, inputs: Sequence[np.ndarray]) -> Seen:
+    """Run a network on several chips with the shapes of all its tensors, and more, as its answers."""
+    onnx, _ = import_onnx()
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    del watched.graph.output[:]
+    tensors = [name for node in model.graph.node for name in node.output if name]
+    asked = {
+        **{("shape", name): ["Shape"] for name in tensors},
+        **{("value", name): ["Identity"] for name in _parameters(model)},
+        **{("most", name): ["Cast", "ReduceMax"] for name in _fixed(model)},
+        **{("least", name): ["Cast", "ReduceMin"] for name in _fixed(model)},
+    }
+    for number, ((_, name), operators) in enumerate(asked.items()):
+        _ask(watched.graph, name, operators, f"terraseam_{number}")
+    session = Session(watched)
+    answers = [dict(zip(asked, session.all(chip), strict=True)) for chip in inputs]
+    shapes = {name: tuple(tuple(map(int, one["shape", name])) for one in answers) for name in tensors}
+    shapes[inputs_of(model)[0].name] = tuple(chip.shape for chip in inputs)
+    shapes.update((weights.name, (tuple(weights.dims),) * len(inputs)) for weights in model.graph.initializer)
+    values = {name: tuple(one["value", name] for one in answers) for name in _parameters(model)}
+    uniform = {
+        name for name in _fixed(model) if all(one["most", name] == one["least", name] for one in answers)
+    }
+    return Seen(shapes, values, frozenset(uniform))
+
+
+def pixel_tensors(model: Any) -> frozenset[str]:
+    """Names of the tensors that depend on the pixels of the chip, not on its size alone."""
+    found = {inputs_of(model)[0].name}
+    for node in model.graph.node:
+        inner = any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
+        if inner or (not found.isdisjoint(node.input) and node.op_type not in SIZE_ALONE):
+            found.update(node.output)
+    return frozenset(found)
+
+
+def _ask(graph: Any, name: str, operators: list[str], answer: str) -> None:
+    """Append nodes that make an answer of a tensor."""
+    onnx, _ = import_onnx()
+    for number, operator in enumerate(operators):
+        made = answer if number == len(operators) - 1 else f"{answer}_{number}"
+        settings = {
+            "Cast": {"to": onnx.TensorProto.FLOAT},
+            "ReduceMax": {"keepdims": 0},
+            "ReduceMin": {"keepdims": 0},
+        }
+        graph.node.append(onnx.helper.make_node(operator, [name], [made], **settings.get(operator, {})))
+        name = made
+    graph.output.append(onnx.ValueInfoProto(name=answer))
+
+
+def _parameters(model: Any) -> list[str]:
+    named = {
+        node.input[place]
+        for node in model.graph.node
+        for place in PARAMETERS.get(node.op_type, ())
+        if place < len(node.input) and node.input[place]
+    }
+    return sorted(named)
+
+
+def _fixed(model: Any) -> list[str]:
+    """Tensors that are made without the pixels, and are joined with what is made of them."""
+    pixels = pixel_tensors(model)
+    made = {name for node in model.graph.node for name in node.output if name} - pixels
+    read = {name for node in model.graph.node if not pixels.isdisjoint(node.output) for name in node.input}
+    return sorted(made & read)

@@ -1,0 +1,1 @@
+"""Reach (the receptive field) and memory of networks, read from their graphs."""

@@ -1,0 +1,149 @@
+"""The reach of a network, read from its Keras graph."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol, Self, TypeVar
+
+import keras
+
+from terraseam.models.reach.axis import Axis, Rule
+from terraseam.models.reach.graph import Graph, GraphError, Step, read_graph
+from terraseam.models.reach.layer_rules import Effect, effect_of
+from terraseam.models.reach.reach import Reach
+
+
+class Extent(Protocol):
+    """What is followed through the graph along one axis."""
+
+    def through(self, rule: Rule) -> Self:
+        """Return the extent of what a layer makes."""
+
+    def merge(self, other: Self) -> Self:
+        """Return the extent of a map that reads two of one size."""
+
+    def blurred(self) -> Self:
+        """Return the extent of a map of which each element reads the whole chip."""
+
+    def size(self) -> str:
+        """Return how many elements there are, in words that are equal where the sizes are."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Elements of a map per pixel of the chip."""
+
+    value: Fraction
+
+    def through(self, rule: Rule) -> Ratio:
+        """Return the ratio of what a layer makes."""
+        return Ratio(self.value * rule.ratio)
+
+    def merge(self, _: Ratio) -> Ratio:
+        """Return the ratio of a map that reads two."""
+        return self
+
+    def blurred(self) -> Ratio:
+        """Return the same ratio."""
+        return self
+
+    def size(self) -> str:
+        """Return nothing: sizes are not compared by ratios, which know no frame."""
+        return ""
+
+
+E = TypeVar("E", bound=Extent)
+
+
+def network_reach(model: keras.Model) -> tuple[int, Reach | None]:
+    """Read the stride and the reach of a network from its graph.
+
+    Args:
+        model: A functional or sequential network that takes chips ``(batch, height, width, bands)`` to maps
+            of the same height and width.
+
+    Returns:
+        The stride, in pixels: the least by which chips may grow; and how far outputs look beyond a core that
+        begins and ends on multiples of it, None where they depend on the whole chip.
+
+    Raises:
+        UnknownLayerError: If a layer is not known.
+        GraphError: If the network has not one input and one output of the same size.
+    """
+    graph = read_graph(model)
+    stride = graph_stride(graph)
+    axes = follow(graph, Axis.of_input(stride))[graph.output]
+    if axes is None:
+        _check_fixed_size(graph)
+        return stride, None
+    for axis in axes:
+        if axis.size() != Axis.of_input(stride).size():
+            raise GraphError(
+                f"network {model.name!r} makes {axis.size()} elements from chips of {stride}*k px; "
+                "its logits must have the size of the chip"
+            )
+    rows, columns = (axis.reach() for axis in axes)
+    if rows is None or columns is None:
+        return stride, None
+    return stride, Reach(*rows, *columns)
+
+
+def graph_stride(graph: Graph) -> int:
+    """Return by how many pixels a chip must grow, at least, for every map to grow by whole elements."""
+    ratios = [ratio.value for pair in follow(graph, Ratio(Fraction(1))).values() for ratio in pair or ()]
+    return math.lcm(*(ratio.denominator for ratio in ratios))
+
+
+def follow(graph: Graph, chip: E) -> dict[int, tuple[E, E] | None]:
+    """Follow an extent along rows and columns from the chip to every tensor of a graph.
+
+    Returns:
+        Extents of rows and columns by number of the tensor; None for tensors that have none and depend on the
+        whole chip, such as what global pooling makes.
+    """
+    found: dict[int, tuple[E, E] | None] = {0: (chip, chip)}
+    for step in graph.steps:
+        effect = effect_of(step)
+        sized = step.inputs[-1:] if effect == "like" else step.inputs
+        made = _apply(effect, _join([found[number] for number in sized], step))
+        found.update(dict.fromkeys(step.outputs, made))
+    return found
+
+
+def _join(read: list[tuple[E, E] | None], step: Step) -> tuple[E, E] | None:
+    """Return the extents of a map that reads the same place of all maps that a step reads."""
+    spatial = [pair for pair in read if pair is not None]
+    if not spatial:
+        return None
+    rows, columns = spatial[0]
+    for others in spatial[1:]:
+        for mine, other in zip((rows, columns), others, strict=True):
+            if mine.size() != other.size():
+                raise GraphError(
+                    f"layer {step.layer.name!r} joins maps of {mine.size()} and {other.size()} elements; "
+                    "it can only join maps of one size"
+                )
+        rows, columns = rows.merge(others[0]), columns.merge(others[1])
+    return (rows, columns) if len(spatial) == len(read) else (rows.blurred(), columns.blurred())
+
+
+def _apply(effect: Effect, extents: tuple[E, E] | None) -> tuple[E, E] | None:
+    if extents is None or effect == "whole":
+        return None
+    if effect == "pointwise":
+        return extents
+    rows, columns = extents
+    if isinstance(effect, str):
+        return rows.blurred(), columns.blurred()
+    return rows.through(effect[0]), columns.through(effect[1])
+
+
+def _check_fixed_size(graph: Graph) -> None:
+    """Check the size of logits that no rule could follow; it is known where the chip has a fixed size."""
+    taken, made = graph.input_shape[1:3], graph.output_shape[1:3]
+    if None in taken or taken != made:
+        raise GraphError(
+            f"the network makes logits of shape {made} from chips of shape {taken}; they must be equal"
+        )

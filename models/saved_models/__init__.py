@@ -1,0 +1,1 @@
+"""SavedModels of TensorFlow, read before TensorFlow loads them."""

@@ -1,0 +1,227 @@
+"""What a SavedModel would do, read from its file by ourselves: a plan must know it, and imports no TensorFlow.
+
+Messages of protocol buffers are fields of a number, a type and a value, one after the other. The few that say which
+operations there are lie a fixed number of messages deep; everything else is skipped.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from terraseam.models.errors import RefusedError, short
+from terraseam.models.saved_models.operations import ALLOWED, CHECKPOINT
+
+SIGNATURE = "serving_default"
+SAVED_MODEL, FILE = "saved_model", "saved_model.pb"
+MOST_NAMED = 5
+"""Operations that a refusal names."""
+
+
+class _DamagedError(ValueError):
+    """Bytes that are no message."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A node of a graph: its name, its operation, and the functions that it calls."""
+
+    name: str
+    operation: str
+    functions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GraphFacts:
+    """What of a graph says what it would do.
+
+    Attributes:
+        tags: What it is for.
+        signatures: Names of what it serves.
+        nodes: Its nodes.
+        functions: The nodes of each function, by name; several of one name are one after the other.
+        saver: Nodes that save and restore variables.
+        concrete: Functions that may be called from outside.
+        has_objects: Whether it is of TensorFlow 2.
+    """
+
+    tags: tuple[str, ...]
+    signatures: tuple[str, ...]
+    nodes: tuple[Call, ...]
+    functions: tuple[tuple[str, tuple[Call, ...]], ...]
+    saver: frozenset[str]
+    concrete: frozenset[str]
+    has_objects: bool
+
+
+def check_saved_model(folder: Path) -> None:
+    """Check that a SavedModel can be loaded and does nothing but compute; TensorFlow is not imported.
+
+    Raises:
+        RefusedError: If it is none, has not one graph for serving, no signature, or operations that are not allowed.
+    """
+    facts = the_graph(_read_file(folder), folder)
+    if SIGNATURE not in facts.signatures:
+        raise RefusedError(missing_signature(facts.signatures, folder))
+    refuse_forbidden(facts, folder)
+
+
+def the_graph(graphs: list[GraphFacts], path: Path) -> GraphFacts:
+    """Return the one graph of a SavedModel.
+
+    Raises:
+        RefusedError: If it has several, or one that is not for serving, or of TensorFlow 1.
+    """
+    serving = [graph for graph in graphs if "serve" in graph.tags]
+    if len(serving) != 1 or len(graphs) != 1:
+        raise RefusedError(f"{path} has {len(serving)} graphs for serving; export it with one")
+    if not serving[0].has_objects:
+        raise RefusedError(f"{path} is a SavedModel of TensorFlow 1; export the network with TensorFlow 2")
+    return serving[0]
+
+
+def missing_signature(signatures: tuple[str, ...], path: Path) -> str:
+    """Return what is said of a SavedModel that does not serve chips."""
+    names = ", ".join(short(name, 60) for name in sorted(signatures) if not name.startswith("__")) or "none"
+    return f"{path} has no signature {SIGNATURE!r} (its signatures: {names}); export it with one, as model.export does"
+
+
+def refuse_forbidden(graph: GraphFacts, path: Path) -> None:
+    """Refuse a SavedModel with operations that do more than compute.
+
+    Functions that save and restore variables may touch checkpoints, as long as nothing but TensorFlow's saver calls
+    them: loading a SavedModel does not.
+
+    Raises:
+        RefusedError: If it has one; the message names it.
+    """
+    savers = {name for node in graph.nodes if node.name in graph.saver for name in node.functions}
+    inner = [node for _, nodes in graph.functions for node in nodes]
+    outer = [node for node in graph.nodes if node.name not in graph.saver]
+    called = {name for node in (*outer, *inner) for name in node.functions} | graph.concrete
+    own = {name for name, _ in graph.functions if name.startswith("__")}
+    found = {node.operation for node in graph.nodes} - ALLOWED - own
+    for name, nodes in graph.functions:
+        saves = name in savers - called
+        found |= {node.operation for node in nodes} - ALLOWED - own - (CHECKPOINT if saves else set())
+    if found:
+        raise RefusedError(
+            f"{path} has the operation{'s' * (len(found) > 1)} {_named(found)}, and a SavedModel may only have operations "
+            "that compute on tensors; export the network without, or to ONNX"
+        )
+
+
+def _named(operations: set[str]) -> str:
+    """The first few operations by name."""
+    names = sorted(operations)
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(short(name, 60) for name in names[:MOST_NAMED]) + more
+
+
+def _read_file(folder: Path) -> list[GraphFacts]:
+    """Read the graphs of a SavedModel; its file is mapped, not read into memory."""
+    try:
+        with (folder / FILE).open("rb") as file:
+            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return [graph_facts(graph) for graph in _messages(data, 2)]
+    except (OSError, ValueError) as error:
+        raise RefusedError(
+            f"{folder} is not a SavedModel ({short(error)}); export the network again"
+        ) from error
+
+
+def graph_facts(data: memoryview) -> GraphFacts:
+    """Read what a ``MetaGraphDef`` says of what it would do.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    graphs = _messages(data, 2)
+    functions = [one for graph in graphs for library in _messages(graph, 2) for one in _messages(library, 1)]
+    saver = [text for part in _messages(data, 3) for number in (2, 3) for text in _texts(part, number)]
+    objects = _messages(data, 7)
+    return GraphFacts(
+        tags=tuple(tag for about in _messages(data, 1) for tag in _texts(about, 4)),
+        signatures=tuple(name for one in _messages(data, 5) for name in _texts(one, 1)),
+        nodes=tuple(_call(node) for graph in graphs for node in _messages(graph, 1)),
+        functions=tuple((_function_name(one), tuple(map(_call, _messages(one, 3)))) for one in functions),
+        saver=frozenset(text.split(":")[0] for text in saver),
+        concrete=frozenset(
+            name for one in objects for entry in _messages(one, 2) for name in _texts(entry, 1)
+        ),
+        has_objects=bool(objects),
+    )
+
+
+def _function_name(function: memoryview) -> str:
+    names = [name for signature in _messages(function, 1) for name in _texts(signature, 1)]
+    return names[-1] if names else ""
+
+
+def _call(node: memoryview) -> Call:
+    """Read a ``NodeDef``; an operation may be a function itself."""
+    name = operation = ""
+    functions: list[str] = []
+    for number, value in _fields(node):
+        if number == 1:
+            name = _text(value)
+        elif number == 2:
+            operation = _text(value)
+        elif number == 5:
+            for attribute in _messages(value, 2):
+                several = [one for values in _messages(attribute, 1) for one in _messages(values, 9)]
+                functions += [
+                    text for one in (*_messages(attribute, 10), *several) for text in _texts(one, 1)
+                ]
+    return Call(name, operation, (operation, *functions))
+
+
+def _messages(data: memoryview, number: int) -> list[memoryview]:
+    """Return the fields of a number that hold bytes, in order."""
+    return [value for found, value in _fields(data) if found == number]
+
+
+def _texts(data: memoryview, number: int) -> list[str]:
+    return [_text(value) for value in _messages(data, number)]
+
+
+def _text(value: memoryview) -> str:
+    return bytes(value).decode(errors="replace")
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield number and value of the fields of a message that hold bytes; others are passed over."""
+    place, end = 0, len(data)
+    while place < end:
+        tag, place = _varint(data, place, end)
+        kind = tag & 7
+        if kind == 0:
+            _, place = _varint(data, place, end)
+        elif kind in (1, 5):
+            place += 8 if kind == 1 else 4
+        elif kind == 2:
+            size, place = _varint(data, place, end)
+            if size > end - place:
+                raise _DamagedError("a part of it is cut off")
+            yield tag >> 3, data[place : place + size]
+            place += size
+        else:
+            raise _DamagedError("it has fields of no known kind")
+    if place > end:
+        raise _DamagedError("a part of it is cut off")
+
+
+def _varint(data: memoryview, place: int, end: int) -> tuple[int, int]:
+    """Read a whole number of seven bits a byte; returns it and the place behind it."""
+    number = 0
+    for shift in range(0, 70, 7):
+        if place >= end:
+            raise _DamagedError("it ends too early")
+        byte = data[place]
+        place += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, place
+    raise _DamagedError("it has a number of more than ten bytes")

@@ -1,0 +1,1 @@
+"""The commands of terraseam: each parses its options, plans, runs, and says what came of it."""

@@ -1,0 +1,146 @@
+"""``terraseam models``: list, show, new, import. Keras and TensorFlow are imported by new and import alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from terraseam.models.bundle.card import CARD_FILE, Card, find_bundle, shipped_bundles
+from terraseam.models.bundle.values import Scaling
+from terraseam.models.errors import CardError, RefusedError
+from terraseam.models.zoo import ZOO, Row, ZooError
+from terraseam.pipeline.commands.models_card import card_words, check_said
+from terraseam.pipeline.commands.models_text import (
+    architecture_words,
+    bundle_table,
+    rows_json,
+    shipped_cards,
+    zoo_table,
+)
+from terraseam.pipeline.commands.models_text import card_words as describe_card
+from terraseam.pipeline.errors import ArgumentError, did_you_mean
+from terraseam.pipeline.exits import DONE, IMPOSSIBLE, fail, fail_on_file, note_to_user, show
+from terraseam.pipeline.inputs.networks import find_row
+from terraseam.pipeline.options.models_arguments import parse_models
+
+
+def run_models(argv: Sequence[str]) -> int:
+    """Run ``terraseam models``; returns the exit status."""
+    try:
+        said = parse_models(argv)
+        return VERBS[said.verb](said)
+    except (ArgumentError, CardError, RefusedError, ZooError) as error:
+        return fail(str(error), IMPOSSIBLE)
+    except OSError as error:
+        return fail_on_file(error)
+
+
+def _list(said: argparse.Namespace) -> int:
+    shipped = shipped_cards()
+    if said.json:
+        bundles = [{"bundle": name, **card.to_json()} for name, card in shipped]
+        show(json.dumps({"networks": rows_json(ZOO), "bundles": bundles}, indent=2))
+        return DONE
+    show(zoo_table(ZOO))
+    show("\nparameters with three bands and 21 classes (91 for instances); reach up, down, left, right\n")
+    show(bundle_table(shipped))
+    return DONE
+
+
+def _show(said: argparse.Namespace) -> int:
+    rows = [row for row in ZOO if row.architecture == said.name]
+    if rows and not (Path(said.name) / CARD_FILE).is_file():
+        show(json.dumps(rows_json(rows), indent=2) if said.json else architecture_words(rows))
+        return DONE
+    _check_known(said.name)
+    bundle = find_bundle(said.name)
+    card = Card.read(bundle)
+    show(
+        json.dumps(card.to_json(), indent=2, ensure_ascii=False) if said.json else describe_card(card, bundle)
+    )
+    return DONE
+
+
+def _check_known(name: str) -> None:
+    """Check that a name is one of a bundle."""
+    if Path(name).exists() or name in shipped_bundles():
+        return
+    architectures = list(dict.fromkeys(row.architecture for row in ZOO))
+    bundles = shipped_bundles()
+    raise ArgumentError(
+        f"nothing is called {name!r}; {did_you_mean(name, [*architectures, *bundles], '{} ')}"
+        f"name the folder of a bundle, a shipped bundle ({', '.join(bundles)}) or an architecture "
+        f"({', '.join(architectures)})"
+    )
+
+
+def _new(said: argparse.Namespace) -> int:
+    check_said(said, ("architecture", "bands", "classes", "gsd", "output"))
+    row = find_row(said.architecture, said.encoder)
+    options = dict(said.settings)
+    options |= {
+        name: value
+        for name, value in (("encoder_weights", said.weights), ("cut", said.cut))
+        if value is not None
+    }
+    _check_new(said, row)
+    from terraseam.models.engines.quiet import import_tensorflow
+
+    import_tensorflow()
+    from terraseam.models.untrained import UntrainedRequest, write_untrained
+    from terraseam.models.zoo import input_scaling
+
+    words = card_words(said, input_scaling(row.encoder, len(said.bands)))
+    request = UntrainedRequest(row, Path(said.output), words, options, seed=said.seed, force=said.force)
+    try:
+        with warnings.catch_warnings():
+            # Keras wonders about bands that are not three, and lists every layer that weights do not fit.
+            warnings.simplefilter("ignore", UserWarning)
+            card = write_untrained(request)
+    except ValueError as error:
+        raise ArgumentError(str(error)) from error
+    show(describe_card(card, request.output))
+    return DONE
+
+
+def _check_new(said: argparse.Namespace, row: Row) -> None:
+    """Check what can be checked before Keras is imported, which takes seconds."""
+    from terraseam.models.bundle.writing import check_target
+    from terraseam.models.untrained import check_background
+
+    any_scaling = Scaling((1.0,) * len(said.bands), (0.0,) * len(said.bands))
+    check_background(row, card_words(said, any_scaling)["classes"])
+    check_target(Path(said.output), said.force)
+    if said.weights is not None and said.weights != "imagenet" and not Path(said.weights).is_file():
+        raise ArgumentError(f"--weights {said.weights} is not a file; encoder weights are a Keras .h5 file")
+
+
+def _import(said: argparse.Namespace) -> int:
+    check_said(said, ("bands", "classes", "gsd", "scale", "output"))
+    from terraseam.models.importing.importer import ImportRequest, import_network
+
+    request = ImportRequest(
+        file=Path(said.file),
+        output=Path(said.output),
+        words=card_words(said),
+        answer=said.answer,
+        layout=said.layout,
+        reach=said.reach,
+        stride=said.stride,
+        force=said.force,
+    )
+    made = import_network(request)
+    note_to_user(made.notes)
+    show(describe_card(made.card, request.output))
+    return DONE
+
+
+VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "list": _list,
+    "show": _show,
+    "new": _new,
+    "import": _import,
+}

@@ -1,0 +1,106 @@
+"""Fields of a card, of what the user says on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from terraseam.models.bundle.values import ClassInfo, Scaling
+from terraseam.pipeline.errors import ArgumentError
+from terraseam.pipeline.palette import PALETTE
+
+ASKED = {
+    "architecture": "the network to build",
+    "bands": "names of its bands, in its order",
+    "classes": "its classes, in the order of its channels or labels",
+    "gsd": "metres a pixel that it was trained at, or any",
+    "scale": "network input = raw value * scale + offset",
+    "output": "folder of the bundle",
+}
+"""What must be said, and what it is."""
+
+
+def check_said(said: argparse.Namespace, needed: Sequence[str]) -> None:
+    """Check that all is said that only the user knows.
+
+    Raises:
+        ArgumentError: If something is missing; one sentence that asks for all of it by name.
+    """
+    missing = [name for name in needed if getattr(said, name) is None]
+    if missing:
+        names = ", ".join(f"--{name}" for name in missing)
+        meant = "; ".join(f"--{name} is {ASKED[name]}" for name in missing)
+        raise ArgumentError(f"give {names}: {meant}")
+
+
+def card_words(said: argparse.Namespace, scaling: Scaling | None = None) -> dict[str, Any]:
+    """Return the fields of a card that only the user knows.
+
+    Args:
+        said: The arguments.
+        scaling: Scaling where the user gives none.
+
+    Raises:
+        ArgumentError: If classes, colours or numbers do not fit each other.
+    """
+    bands = len(said.bands)
+    if said.scale is not None:
+        offset = said.offset or (0.0,)
+        scaling = Scaling(_each(said.scale, bands, "--scale"), _each(offset, bands, "--offset"))
+    elif said.offset is not None:
+        raise ArgumentError("--offset is given without --scale; give both")
+    if scaling is None:
+        raise ArgumentError(f"give --scale: {ASKED['scale']}")
+    return {
+        "name": said.name or Path(said.output).resolve().name,
+        "version": said.version,
+        "classes": _classes(said),
+        "bands": said.bands,
+        "gsd": said.gsd,
+        "scaling": scaling,
+        "fill": _each(said.fill, bands, "--fill") if said.fill else _zeros(scaling),
+        "license": said.license,
+        "halo": said.halo,
+    }
+
+
+def _classes(said: argparse.Namespace) -> tuple[ClassInfo, ...]:
+    names, colors = said.classes, said.colors
+    if len(names) < 2:
+        raise ArgumentError(
+            f"--classes names {', '.join(names)} alone; name two or more, the background among them"
+        )
+    if colors is not None and len(colors) != len(names):
+        raise ArgumentError(f"--colors has {len(colors)} colours for {len(names)} classes; give one for each")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ArgumentError(f"--classes names {', '.join(twice)} twice; give each class a name of its own")
+    wrong = [color for color in colors or () if not re.fullmatch(r"#[0-9a-fA-F]{6}", color)]
+    if wrong:
+        raise ArgumentError(f"--colors has {', '.join(wrong)}; write colours as #rrggbb, such as #2b6cb0")
+    if said.background is not None and said.background not in names:
+        raise ArgumentError(f"--background {said.background} is not one of --classes {','.join(names)}")
+    colors = colors or [PALETTE[number % len(PALETTE)] for number in range(len(names))]
+    return tuple(
+        ClassInfo(name, color, name == said.background) for name, color in zip(names, colors, strict=True)
+    )
+
+
+def _each(numbers: tuple[float, ...], bands: int, option: str) -> tuple[float, ...]:
+    """One number a band."""
+    if len(numbers) not in (1, bands):
+        raise ArgumentError(
+            f"{option} has {len(numbers)} numbers for {bands} bands; give one, or one for each"
+        )
+    return numbers * bands if len(numbers) == 1 else numbers
+
+
+def _zeros(scaling: Scaling) -> tuple[float, ...]:
+    """Raw values that are scaled to 0, whole where values are counted in more than a few."""
+    pairs = zip(scaling.scale, scaling.offset, strict=True)
+    zeros = (-offset / scale + 0.0 if scale else 0.0 for scale, offset in pairs)
+    return tuple(float(math.floor(zero + 1e-9)) if abs(zero) > 10 else round(zero, 6) for zero in zeros)

@@ -1,0 +1,157 @@
+"""Listing, verifying and pruning a prediction store."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from terraseam.pipeline.errors import ArgumentError
+from terraseam.pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, show
+from terraseam.pipeline.options.store_arguments import parse_store
+from terraseam.pipeline.segment.prediction_store import SUFFIX, StoreError, key_of, unsealed
+from terraseam.pipeline.storage import files
+from terraseam.pipeline.storage.errors import RemoteFileError
+from terraseam.pipeline.storage.layout import MADE, STORE, manifest_path
+from terraseam.pipeline.storage.listed import Listed
+from terraseam.pipeline.storage.servers import prepare
+from terraseam.pipeline.units import count, format_bytes, format_span
+from terraseam.pipeline.vectorize.cache import SUFFIX as MADE_SUFFIX
+
+DRAFT_S = 86_400.0
+"""Drafts of killed runs go at this age; younger ones may be of a run that goes on."""
+
+
+def run_store(argv: Sequence[str]) -> int:
+    """Run ``terraseam store``; returns the exit status."""
+    try:
+        options = parse_store(argv)
+    except ArgumentError as error:
+        return fail(str(error), IMPOSSIBLE)
+    prepare((), [options.folder])
+    folder = _work_of(options.folder)
+    if folder is None:
+        return fail(_nothing_words(options.folder), IMPOSSIBLE)
+    entries = [entry for name in (STORE, MADE) for entry in files.listing(files.join(folder, name))]
+    if options.verb == "prune":
+        return _prune(entries, options)
+    if options.verb == "verify":
+        return _verify(entries, options)
+    return _tell(_summary(entries), _summary_words(entries, folder), options)
+
+
+def _work_of(folder: str) -> str | None:
+    """The folder of intermediate files: a folder itself, or the one of a folder of results."""
+    for work in (folder, files.join(folder, ".work"), *_told(folder)):
+        if files.listing(files.join(work, STORE)):
+            return work
+    return None
+
+
+def _nothing_words(folder: str) -> str:
+    """That there is no store, and where it may be."""
+    told = _told(folder)
+    if told:
+        return (
+            f"there is no prediction store in {folder}, nor in {told[0]}, the --work folder that its results were made "
+            "with, as seen from here; name that folder"
+        )
+    return f"there is no prediction store in {folder}; name the --output or the --work folder of a job"
+
+
+def _told(folder: str) -> list[str]:
+    """The folder of intermediate files that the manifest of a folder of results names."""
+    try:
+        options = json.loads(files.read_bytes(manifest_path(folder)))["options"]
+        work = options["work"]
+    except (OSError, RemoteFileError, ValueError, KeyError, TypeError):
+        return []
+    return [work] if isinstance(work, str) else []
+
+
+def _tell(record: Mapping[str, Any], words: str, options: Any, status: int = DONE) -> int:
+    show(json.dumps(record, indent=2) if options.json else words)
+    return status
+
+
+def _whole(entries: Sequence[Listed]) -> list[Listed]:
+    """Entries, oldest first, without drafts."""
+    return sorted(
+        (entry for entry in entries if not entry.draft and entry.path.endswith((SUFFIX, MADE_SUFFIX))),
+        key=lambda e: e.changed,
+    )
+
+
+def _summary(entries: Sequence[Listed]) -> dict[str, Any]:
+    whole = _whole(entries)
+    return {
+        "sheets": sum(entry.path.endswith(SUFFIX) for entry in whole),
+        "made": sum(entry.path.endswith(MADE_SUFFIX) for entry in whole),
+        "bytes": sum(entry.size for entry in whole),
+        "oldest": whole[0].changed if whole else None,
+        "newest": whole[-1].changed if whole else None,
+        "drafts": sum(entry.draft for entry in entries),
+    }
+
+
+def _summary_words(entries: Sequence[Listed], folder: str) -> str:
+    found = _summary(entries)
+    ages = ""
+    if found["newest"] is not None:
+        now = time.time()
+        ages = f", {format_span(now - found['newest'])} to {format_span(now - found['oldest'])} old"
+    drafts = (
+        f"; {count(found['drafts'], 'draft')} of runs that go on or were killed" if found["drafts"] else ""
+    )
+    what = f"{count(found['sheets'], 'sheet')}, polygons of {found['made']:,}"
+    return f"{folder}: {what}, {format_bytes(found['bytes'])}{ages}{drafts}"
+
+
+def _verify(entries: Sequence[Listed], options: Any) -> int:
+    """Check all entries; damaged ones are told, and removed on request."""
+    damaged, whole = [], _whole(entries)
+    for entry in whole:
+        try:
+            unsealed(files.read_bytes(entry.path), key_of(entry.path))
+        except (StoreError, OSError):
+            damaged.append(entry.path)
+            if options.remove:
+                files.remove(entry.path)
+    what = "removed" if options.remove else "the next run computes them again"
+    words = "\n".join(
+        [
+            f"{count(len(whole), 'file')}, {len(damaged)} damaged{f' ({what})' if damaged else ''}",
+            *damaged,
+        ]
+    )
+    record = {"entries": len(whole), "damaged": damaged, "removed": bool(options.remove)}
+    return _tell(record, words, options, FAILED if damaged and not options.remove else DONE)
+
+
+def _prune(entries: Sequence[Listed], options: Any) -> int:
+    """Remove what is too old or too much, and drafts that nobody finishes."""
+    if options.older_than is None and options.down_to is None:
+        return fail("say what may go: --older-than AGE, --down-to SIZE, or both", IMPOSSIBLE)
+    now, whole = time.time(), _whole(entries)
+    gone = [
+        entry
+        for entry in whole
+        if options.older_than is not None and now - entry.changed > options.older_than
+    ]
+    rest = whole[len(gone) :]
+    left = sum(entry.size for entry in rest)
+    while rest and options.down_to is not None and left > options.down_to:
+        oldest = rest.pop(0)
+        left -= oldest.size
+        gone.append(oldest)
+    gone += [entry for entry in entries if entry.draft and now - entry.changed > DRAFT_S]
+    for entry in gone:
+        files.remove(entry.path)
+    freed = sum(entry.size for entry in gone)
+    record = {"removed": len(gone), "freed_bytes": freed, "entries": len(rest), "bytes": left}
+    words = (
+        f"{count(len(gone), 'file')} removed, {format_bytes(freed)} freed; "
+        f"{count(len(rest), 'file')} left, {format_bytes(left)}"
+    )
+    return _tell(record, words, options)

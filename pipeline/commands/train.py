@@ -1,0 +1,83 @@
+"""``terraseam train``: a bundle is made of rasters with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from terraseam.models.errors import CardError
+from terraseam.pipeline.errors import ArgumentError, RasterChangedError, TrainError
+from terraseam.pipeline.exits import (
+    DONE,
+    FAILED,
+    IMPOSSIBLE,
+    fail,
+    fail_on_write,
+    note_to_user,
+    one_at_a_time,
+    show,
+)
+from terraseam.pipeline.options.train_arguments import parse_train
+from terraseam.pipeline.storage.lock import lock_beside, lock_in
+
+if TYPE_CHECKING:
+    from terraseam.pipeline.training.plan import TrainPlan
+
+
+def run_train(argv: Sequence[str]) -> int:
+    """Run ``terraseam train``; returns the exit status."""
+    try:
+        options = parse_train(argv)
+    except ArgumentError as error:
+        return fail(str(error), IMPOSSIBLE)
+    from terraseam.pipeline.training.plan import plan_training
+    from terraseam.pipeline.training.report import notes, plan_words
+
+    try:
+        plan = plan_training(options)
+    except TrainError as error:
+        return fail(str(error), IMPOSSIBLE)
+    note_to_user(notes(plan))
+    show(plan_words(plan))
+    if options.dry_run:
+        return DONE
+    # The state of a training is written all the time, its bundle in the end.
+    locks = (lock_in(options.work_folder), lock_beside(options.output))
+    return one_at_a_time(locks, lambda: _run(plan))
+
+
+def _run(plan: TrainPlan) -> int:
+    """Train as it was planned; returns the exit status."""
+    from terraseam.models.training.errors import NoStartError, TrainingError
+    from terraseam.pipeline.storage.watched_files import moved_notes
+    from terraseam.pipeline.training.report import result_words
+    from terraseam.pipeline.training.run import run_training
+    from terraseam.tiles.raster.source import RasterReadError
+
+    try:
+        card = run_training(plan)
+    except (RasterChangedError, RasterReadError) as error:
+        return fail(raster_words(plan, error), FAILED)
+    except (TrainingError, CardError) as error:
+        return fail(str(error), IMPOSSIBLE if isinstance(error, NoStartError) else FAILED)
+    except OSError as error:
+        return fail_on_write(error, (plan.options.work_folder, plan.options.output))
+    note_to_user(moved_notes(plan.watched, "trained on", "train anew with --restart"))
+    show(result_words(plan, card))
+    return DONE
+
+
+def raster_words(plan: TrainPlan, error: Exception) -> str:
+    """Say why a training ended with a raster: one that is being written to may not be readable."""
+    from terraseam.pipeline.training.data import check_data
+
+    try:
+        check_data(plan)
+    except RasterChangedError as changed:
+        return str(changed)
+    if isinstance(error, RasterChangedError):
+        return str(error)
+    return (
+        f"{error}; what was trained is kept in {plan.options.work_folder}: the same command goes on from it, "
+        "and with --on-error skip it is left out of a training that begins anew (--restart)"
+    )

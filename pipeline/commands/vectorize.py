@@ -1,0 +1,40 @@
+"""``terraseam vectorize``: label rasters in, polygons out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from terraseam.pipeline.errors import ArgumentError, PlanError
+from terraseam.pipeline.exits import IMPOSSIBLE, fail, note_to_user, one_at_a_time, tell_run
+from terraseam.pipeline.inputs.left_out import left_out_notes
+from terraseam.pipeline.options.vectorize_arguments import parse_vectorize
+from terraseam.pipeline.storage.lock import lock_in
+
+
+def vectorize(argv: Sequence[str]) -> int:
+    """Run ``terraseam vectorize``; returns the exit status."""
+    try:
+        options = parse_vectorize(argv)
+    except ArgumentError as error:
+        return fail(str(error), IMPOSSIBLE)
+    from terraseam.pipeline.plan.label_rasters import plan_vectorize
+
+    try:
+        plan = plan_vectorize(options)
+    except PlanError as error:
+        return fail(str(error), IMPOSSIBLE)
+    note_to_user([*plan.notes, *left_out_notes(plan.left_out)])
+    from terraseam.pipeline.publish.summary import off_earth_notes, results_table
+
+    def run() -> Mapping[str, Any] | None:
+        from terraseam.pipeline.run.vectorize import run_vectorize
+
+        return run_vectorize(plan)
+
+    return one_at_a_time(
+        [lock_in(options.output)],
+        lambda: tell_run(
+            run, lambda manifest: "\n".join([*results_table(manifest), *off_earth_notes(manifest)])
+        ),
+    )

@@ -1,0 +1,1 @@
+"""What images and templates for Dataflow are made with."""

@@ -1,0 +1,92 @@
+"""Compile ahead: ``python -m terraseam.pipeline.deploy.compile_ahead`` fills numba's cache with what the main job compiles.
+
+An image whose workers must not compile sets ``NUMBA_CACHE_DIR`` to a folder that stays in it, and
+``NUMBA_CPU_NAME=generic``: what is compiled for one processor is not used on another. Small rasters are run
+through the real commands, for numba compiles a function anew for every combination of types that it is called with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.exits import DONE, show
+
+SIDES = (530, 700)
+"""Height and width of the rasters, in pixels: two of the smallest sheets each way."""
+
+SMOOTH = ("--simplify", "1", "--sieve", "20", "--regularize", "--fill-holes", "30")
+"""Options that work on polygons of label maps, at a GSD of 1 m."""
+
+CUT = ("--max-region", "256")
+"""An option with which label maps are traced as codes, which are of another type."""
+
+CORNERS = ("--connectivity", "8")
+"""An option with which corners of regions are looked at, too."""
+
+VARIANTS = [sum(chosen, ()) for chosen in product(((), SMOOTH), ((), CUT), ((), CORNERS))]
+"""All choices of these: types that one function hands to the next depend on them."""
+
+
+def warm() -> int:
+    """Run the main job on small rasters; returns its exit status."""
+    with tempfile.TemporaryDirectory() as folder:
+        for command in commands(Path(folder)):
+            with contextlib.redirect_stdout(io.StringIO()):
+                status = main(command)
+            if status != DONE:
+                return status
+    place = os.environ.get("NUMBA_CACHE_DIR")
+    show(f"compiled ahead, into {place or 'the __pycache__ folders beside the modules'}")
+    return DONE
+
+
+def commands(folder: Path) -> Iterator[list[str]]:
+    """The commands to run, with their rasters in `folder`."""
+    image, labels = folder / "image.tif", folder / "labels.tif"
+    write_raster(image, np.stack([patches(16) * 36] * 3))
+    write_raster(labels, patches(12)[None] // 2)
+    small = ("--tile", "512", "--halo", "0", "--sheet", "512", "--any-gsd")
+    segment = ["segment", str(image), *small, "--output"]
+    vectorize = ["vectorize", str(labels), "--sheet", "512", "--output"]
+    yield [*segment, str(folder / "instances"), "--model", "buildings-instances"]
+    for number, options in enumerate(VARIANTS):
+        yield [*segment, str(folder / "regions"), "--model", "coast", *options]
+        yield [*vectorize, str(folder / str(number)), *options]
+
+
+def patches(side: int) -> np.ndarray:
+    """Squares of `side` pixels with values from 0 to 7, without a pattern, uint8."""
+    height, width = SIDES
+    values = np.random.default_rng(0).integers(0, 8, (height // side + 1, width // side + 1), np.uint8)
+    return np.kron(values, np.ones((side, side), np.uint8))[:height, :width]
+
+
+def write_raster(path: Path, values: np.ndarray) -> None:
+    """Write values, shape (bands, height, width), as a raster with a GSD of 1 m."""
+    import rasterio
+
+    bands, height, width = values.shape
+    place = rasterio.transform.from_origin(500_000, 5_000_000, 1, 1)
+    profile = {
+        "driver": "GTiff",
+        "count": bands,
+        "height": height,
+        "width": width,
+        "dtype": values.dtype.name,
+    }
+    with rasterio.open(path, "w", crs="EPSG:32633", transform=place, **profile) as raster:
+        raster.write(values)
+
+
+if __name__ == "__main__":
+    sys.exit(warm())

@@ -1,0 +1,135 @@
+"""The main job as a Dataflow Flex Template: ``metadata.json``, and what the template's launcher runs.
+
+A template's parameters are names with texts. Each argument of ``terraseam segment`` is one of that name: those that
+may be given several times hold their values separated by commas, those without a value hold ``true`` or
+``false``. What else the launcher says is for Beam.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from terraseam.pipeline.cli import main
+from terraseam.pipeline.exits import IMPOSSIBLE, fail, show
+from terraseam.pipeline.options.job_schema import job_actions, repeats
+from terraseam.pipeline.options.patterns import PATTERNS
+from terraseam.pipeline.options.segment_arguments import parsers
+
+OF_ONE_MACHINE = frozenset({"workers"})
+"""Options of runs on the machine of the user."""
+
+IMAGE_VARIABLE = "TERRASEAM_IMAGE"
+"""The environment variable in which an image holds its own name."""
+
+FLAGS = {"true": True, "false": False}
+
+
+class ParameterError(ValueError):
+    """Parameters of a template that cannot be understood, with what to do."""
+
+
+def parameters() -> dict[str, argparse.Action]:
+    """What ``terraseam segment`` takes, and job files, too, for other machines: name of the parameter -> its declaration."""
+    _, commands = parsers("")
+    fields = job_actions(commands["segment"])
+    return {name.replace("_", "-"): fields[name] for name in fields if name not in OF_ONE_MACHINE}
+
+
+def metadata() -> dict[str, Any]:
+    """What Dataflow is told of the template: the text of ``metadata.json``."""
+    return {
+        "name": "Terraseam",
+        "description": "Segments georeferenced rasters with Keras networks into label maps and polygons.",
+        "parameters": [_parameter(name, action) for name, action in parameters().items()],
+    }
+
+
+def _parameter(name: str, action: argparse.Action) -> dict[str, Any]:
+    help_text = str(action.help)
+    if repeats(action):
+        help_text += "; several are separated by commas"
+    if _is_flag(action):
+        help_text += " (true or false)"
+    label = name.replace("-", " ")
+    return {
+        "name": name,
+        "label": label[0].upper() + label[1:],
+        "helpText": help_text[0].upper() + help_text[1:],
+        "isOptional": not action.required,
+        "regexes": [_pattern(name, action)],
+    }
+
+
+def _pattern(name: str, action: argparse.Action) -> str:
+    if _is_flag(action):
+        return "^(true|false)$"
+    if action.choices:
+        return f"^({'|'.join(map(str, action.choices))})$"
+    return PATTERNS[name]
+
+
+def _is_flag(action: argparse.Action) -> bool:
+    return action.nargs == 0
+
+
+def launch(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """The command line that parameters of a template stand for.
+
+    Workers get the image that the launcher runs in, unless another is asked for, and install nothing.
+
+    Args:
+        argv: ``--name=value`` for every parameter, and arguments for Beam.
+        environment: The environment variables.
+
+    Raises:
+        ParameterError: If a flag is neither ``true`` nor ``false``, or no image is known.
+    """
+    known = parameters()
+    rasters: list[str] = []
+    options: list[str] = []
+    for argument in argv:
+        name, given, value = argument.removeprefix("--").partition("=")
+        action = known.get(name)
+        if action is None or not given or not argument.startswith("--"):
+            options.append(argument)
+        elif not action.option_strings:
+            rasters += value.split(",")
+        elif _is_flag(action):
+            if value not in FLAGS:
+                raise ParameterError(f"the parameter {name} is true or false, not {value!r}")
+            options += [f"--{name}"] if FLAGS[value] else []
+        else:
+            values = value.split(",") if repeats(action) else [value]
+            options += [f"--{name}={one}" for one in values]
+    return ["segment", *rasters, *options, *_image_options(argv, environment)]
+
+
+def _image_options(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    installed = ["--sdk_location=container"]
+    if any(argument.startswith("--sdk_container_image=") for argument in argv):
+        return installed
+    image = environment.get(IMAGE_VARIABLE)
+    if not image:
+        raise ParameterError(
+            "this image does not know its own name, so workers cannot get it; build it with --build-arg IMAGE=NAME, "
+            "as build.sh does, or give the parameter sdk_container_image"
+        )
+    return [f"--sdk_container_image={image}", *installed]
+
+
+def run_launcher() -> int:
+    """Run what the launcher's arguments stand for; returns the exit status."""
+    try:
+        command = launch(sys.argv[1:], os.environ)
+    except ParameterError as error:
+        return fail(str(error), IMPOSSIBLE)
+    return main(command)
+
+
+if __name__ == "__main__":
+    show(json.dumps(metadata(), indent=2, ensure_ascii=False))

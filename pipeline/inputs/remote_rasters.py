@@ -1,0 +1,208 @@
+"""Rasters on servers: what an address, a pattern or a folder of one stands for."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any, Protocol, TypeVar
+
+from terraseam.pipeline.inputs.left_out import LeftOut
+from terraseam.pipeline.storage import files
+from terraseam.pipeline.storage.errors import (
+    RemoteFileError,
+    bucket_of,
+    is_web,
+    lacks_credentials,
+    scheme_of,
+    status_of,
+)
+from terraseam.pipeline.storage.object_stores import object_store
+from terraseam.pipeline.storage.servers import EXTRAS, at_once, missing_extra
+from terraseam.pipeline.storage.web import absence
+from terraseam.pipeline.units import count
+from terraseam.tiles.access.beside import HIDDEN, Answer, Beside, BesideError, beside
+from terraseam.tiles.raster.inspect import SUFFIXES, RasterError
+
+Info_co = TypeVar("Info_co", covariant=True)
+"""What is known of a raster, of whatever kind."""
+
+
+class UnreadError(RasterError):
+    """A raster that an address names could not be looked at; other rasters need not care."""
+
+
+UNSIGNED = "AWS_NO_SIGN_REQUEST"
+"""The variable by which GDAL is told to read public objects of S3 without credentials, which boto3 does not know."""
+
+
+def expand_remote(argument: str) -> list[str]:
+    """The rasters of an address: one, those in a folder of a bucket, or those that match a pattern.
+
+    Raises:
+        RasterError: If there is none, or the server cannot be asked; one sentence.
+    """
+    if is_web(argument):
+        return [_web_raster(argument)]
+    if scheme_of(argument) not in EXTRAS:
+        return [argument]
+    problem = missing_extra(argument)
+    if problem:
+        raise RasterError(problem)
+    from terraseam.pipeline.storage.remote_files import hastily
+
+    try:
+        with hastily():
+            found = _listed(argument)
+    except RemoteFileError as error:
+        if scheme_of(argument) == "s3" and os.environ.get(UNSIGNED) and not glob.has_magic(argument):
+            return [argument]
+        one = PurePosixPath(argument).suffix.lower() in SUFFIXES and not glob.has_magic(argument)
+        raise (UnreadError if one else RasterError)(str(error)) from error
+    if not found:
+        raise RasterError(_absent(argument))
+    return found
+
+
+def what_is_there(path: str) -> Beside | None:
+    """What is there of a raster on a server, and beside it; None where GDAL finds out by itself.
+
+    Of a GeoTIFF in a bucket one listing tells; GDAL would ask for masks, world files and metadata of a dozen kinds one by
+    one, and take a server that fails for one that has none.
+
+    Raises:
+        RasterError: If the server cannot be asked; one sentence.
+    """
+    if is_web(path):
+        return _answered(lambda: beside(path))
+    stem, suffix = os.path.splitext(path)  # noqa: PTH122 - an address is no path
+    if scheme_of(path) not in EXTRAS or suffix.lower() not in (".tif", ".tiff") or glob.has_magic(path):
+        return None
+    from terraseam.pipeline.storage.remote_files import hastily
+
+    try:
+        with hastily():
+            return Beside((path, *(one.path for one in files.matching(f"{stem}.*") if one.path != path)))
+    except RemoteFileError as error:
+        if status_of(error.__cause__ or error) not in (401, 403):
+            _check_that_it_may_be_public(error)
+            return None
+    # Who may read it need not be allowed to list what is there.
+    return _answered(lambda: beside(path, ask=_start))
+
+
+def _answered(ask: Callable[[], Beside]) -> Beside:
+    try:
+        return ask()
+    except BesideError as error:
+        raise RasterError(str(error)) from error
+
+
+def _check_that_it_may_be_public(error: RemoteFileError) -> None:
+    """Check that a listing failed for want of credentials, without which GDAL reads public objects."""
+    if not (os.environ.get(UNSIGNED) or lacks_credentials(error.__cause__ or error)):
+        raise RasterError(str(error)) from error
+
+
+def _start(path: str) -> Answer:
+    """Whether an object is there, by its checksum and size."""
+    from terraseam.pipeline.storage.remote_files import hastily, version
+
+    try:
+        with hastily():
+            return repr(version(path)).encode()
+    except FileNotFoundError:
+        return None
+    except RemoteFileError as error:
+        return HIDDEN if status_of(error.__cause__ or error) in (401, 403) else error
+
+
+class Inspect(Protocol[Info_co]):
+    """Finds out about a raster what can be known without its pixels."""
+
+    def __call__(self, path: str, *, known: Sequence[str] | None) -> Info_co:
+        """What is known of it.
+
+        Args:
+            path: Path or URL that GDAL opens.
+            known: What is there of it and beside it, so that nothing else is looked for; None where that is not known.
+
+        Raises:
+            RasterError: If it cannot be used.
+        """
+
+
+def look_at(path: str, inspect: Inspect[Any]) -> Any:
+    """Inspect a raster, and know what lies beside it, and of what that is not known.
+
+    Raises:
+        RasterError: If it cannot be used.
+    """
+    there = what_is_there(path)
+    info = inspect(path, known=there.files if there else None)
+    return replace(info, hidden=(*there.hidden, *info.hidden)) if there and there.hidden else info
+
+
+def inspect_all(paths: Sequence[str], inspect: Inspect[Info_co]) -> tuple[list[Info_co], list[LeftOut]]:
+    """What is known of rasters without their pixels, and those that cannot be used."""
+
+    def inspected(path: str) -> Any:
+        try:
+            return look_at(path, inspect)
+        except RasterError as error:
+            return error
+
+    found = at_once(inspected, paths, paths)
+    broken = [
+        LeftOut(path, (str(one),), one.georef)
+        for path, one in zip(paths, found, strict=True)
+        if isinstance(one, RasterError)
+    ]
+    return [one for one in found if not isinstance(one, RasterError)], broken
+
+
+def hidden_notes(infos: Iterable[Any]) -> list[str]:
+    """A word on masks and metadata of which servers do not say whether they are there."""
+    hidden = [name for info in infos for name in info.hidden]
+    if not hidden:
+        return []
+    others = f" and {count(len(hidden) - 1, 'other name')}" if len(hidden) > 1 else ""
+    return [
+        f"the server does not say whether {hidden[0]}{others} is there: masks and metadata that may not be read are "
+        "taken for ones that are not there"
+    ]
+
+
+def _web_raster(url: str) -> str:
+    if "*" in url.partition("?")[0]:
+        raise RasterError(f"{url} is a pattern, and web servers do not say what they have; name each raster")
+    problem = absence(url)
+    if problem is not None:
+        raise RasterError(str(problem)) if problem.is_gone else UnreadError(str(problem))
+    return url
+
+
+def _listed(argument: str) -> list[str]:
+    named = "/" in argument.partition("://")[2].rstrip("/")
+    if named and not argument.endswith("/") and files.exists(argument):
+        return [argument]
+    if glob.has_magic(argument):
+        return sorted(listed.path for listed in files.matching(argument))
+    below = files.names(argument)
+    return [files.join(argument, name) for name in below if PurePosixPath(name).suffix.lower() in SUFFIXES]
+
+
+def _absent(argument: str) -> str:
+    """Why an address stands for no raster."""
+    store = object_store(argument)
+    with contextlib.suppress(Exception):  # Whoever may not ask for it still learns the rest.
+        if not store.has_bucket(argument):
+            return f"{argument} cannot be read: the bucket {bucket_of(argument)} does not exist"
+    if glob.has_magic(argument):
+        return f"no file matches {argument}"
+    if files.names(argument):
+        return f"{argument} is a folder without rasters ({', '.join(sorted(SUFFIXES))})"
+    return f"{argument} does not exist"

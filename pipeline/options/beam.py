@@ -1,0 +1,200 @@
+"""Which arguments are Beam's, known without importing Beam.
+
+Beam's options are read from the source of its installed package: importing it would take seconds,
+and an argument that nobody knows must be refused at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import terraseam
+from terraseam.pipeline.errors import did_you_mean
+
+
+class UnknownOptionError(ValueError):
+    """An argument that neither Terraseam nor Beam knows."""
+
+
+def beam_options() -> dict[str, str]:
+    """All options of the installed Beam: name with dashes -> ``many`` or ``one`` value that it takes, or nothing."""
+    found: dict[str, str] = {}
+    for node in declarations():
+        action = next((k.value for k in node.keywords if k.arg == "action"), None)
+        takes = _TAKES.get(getattr(action, "value", None), "many" if isinstance(action, ast.Name) else "one")
+        found.update((name, takes) for name in declared_names(node))
+    return found
+
+
+@lru_cache(1)
+def options_source() -> ast.Module:
+    """The module of the installed Beam that declares its options; empty where there is no Beam."""
+    spec = importlib.util.find_spec("apache_beam")
+    if spec is None or not spec.submodule_search_locations:
+        return ast.Module([], [])
+    source = Path(spec.submodule_search_locations[0], "options", "pipeline_options.py").read_text("utf-8")
+    return ast.parse(source)
+
+
+def declarations() -> list[ast.Call]:
+    """The calls by which Beam declares its options."""
+    nodes = ast.walk(options_source())
+    return [
+        node for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in _DECLARE
+    ]
+
+
+def declared_names(call: ast.Call) -> list[str]:
+    """The names of a declared option, with dashes."""
+    names = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    return [name for name in names if name.startswith("--")]
+
+
+_DECLARE = ("add_argument", "add_value_provider_argument", "_add_argument")
+_TAKES: dict[object, str] = {"store_true": "", "store_false": "", "append": "many"}
+"""What options take by their action; those with an action of Beam's own gather values."""
+
+
+def given(arguments: Sequence[str], *names: str) -> list[str]:
+    """What arguments say for an option of Beam, in order.
+
+    Args:
+        arguments: Arguments for Beam.
+        names: The names of the option, with dashes.
+
+    Returns:
+        Its values; an empty text for each time that it stands without one.
+    """
+    said = []
+    for argument, following in pairwise((*arguments, "")):
+        name, equals, value = argument.partition("=")
+        if name in names:
+            said.append(value if equals or following.startswith("--") else following)
+    return said
+
+
+def split_arguments(argv: Sequence[str], own: Collection[str]) -> tuple[list[str], list[str]]:
+    """Part a command line into Terraseam's arguments and Beam's.
+
+    Args:
+        argv: The arguments behind the subcommand.
+        own: Terraseam's option names, with dashes.
+
+    Raises:
+        UnknownOptionError: If an option is neither's; it names the nearest that exists.
+    """
+    if not any(_is_option(arg) and _name(arg) not in own for arg in argv):
+        return list(argv), []
+    known = beam_options()
+    mine: list[str] = []
+    beams: list[str] = []
+    rest = list(argv)
+    while rest:
+        arg = rest.pop(0)
+        if not _is_option(arg) or _name(arg) in own:
+            mine.append(arg)
+            continue
+        beams.append(arg)
+        if _check_known(_name(arg), own, known) and "=" not in arg and rest and not _is_option(rest[0]):
+            beams.append(rest.pop(0))
+    return mine, beams
+
+
+def option_hint(name: str, known: Collection[str]) -> str:
+    """Say what may have been meant by an option that is not known; nothing where that cannot be guessed.
+
+    Options that remove something are never proposed.
+    """
+    meant = next((options for options in MEANT if options.meant_by(name) and options.name in known), None)
+    if meant is not None:
+        return meant.hint
+    return did_you_mean(name, [option for option in known if not removes(option)])
+
+
+class Meant(NamedTuple):
+    """What other programs call an option.
+
+    Attributes:
+        name: The option.
+        others: What others call it, without dashes.
+        hint: What is said of it.
+    """
+
+    name: str
+    others: frozenset[str]
+    hint: str
+
+    def meant_by(self, name: str) -> bool:
+        """Return whether an unknown option is called so elsewhere."""
+        return name.strip("-").replace("_", "-").casefold() in self.others
+
+
+MEANT = (
+    Meant(
+        "--accelerator",
+        frozenset({"gpu", "gpus", "use-gpu", "device", "devices", "cuda"}),
+        "a GPU of this machine is used without being asked for; --accelerator chooses that of Dataflow's workers",
+    ),
+    Meant("--halo", frozenset({"overlap", "padding", "buffer"}), "did you mean --halo?"),
+    Meant("--workers", frozenset({"jobs", "processes", "threads", "num-workers"}), "did you mean --workers?"),
+    Meant("--augment", frozenset({"tta", "test-time-augmentation"}), "did you mean --augment?"),
+)
+"""Options that users of other programs call otherwise."""
+
+_REMOVING = re.compile("prune|remove|force|older-than|down-to|delete|purge|overwrite")
+
+
+def removes(name: str) -> bool:
+    """Whether an option or a command of this name deletes something; none is ever proposed."""
+    return _REMOVING.search(name) is not None
+
+
+def _is_option(arg: str) -> bool:
+    return arg.startswith("--") and len(arg) > 2
+
+
+def _name(arg: str) -> str:
+    return arg.partition("=")[0]
+
+
+def _check_known(name: str, own: Collection[str], known: Mapping[str, str]) -> bool:
+    """Whether Beam's option takes a value."""
+    if name not in known:
+        hint = option_hint(name, [*own, *known]) or "see --help"
+        raise UnknownOptionError(f"{name} is not an option of Terraseam or of Apache Beam; {hint}")
+    return bool(known[name])
+
+
+SETUP_FILE = Path(terraseam.__file__).parents[1] / "setup.py"
+"""What workers install Terraseam from; it is there where Terraseam is used from its source."""
+
+
+IMAGE = ("--sdk_container_image", "--worker_harness_container_image")
+"""Beam's names of the option that says which image workers run in."""
+
+
+def is_dataflow(beam: Sequence[str]) -> bool:
+    """Whether arguments for Beam name Google's Dataflow."""
+    return (runner_name(beam) or "").rpartition(".")[2].lower() in ("dataflow", "dataflowrunner")
+
+
+def has_image(beam: Sequence[str]) -> bool:
+    """Whether arguments for Beam name an image that workers run in."""
+    return bool(given(beam, *IMAGE))
+
+
+def runner_name(beam: Sequence[str]) -> str | None:
+    """The runner that arguments for Beam name, in their spelling; None where they name none."""
+    return next(reversed(given(beam, "--runner")), None)
+
+
+def is_direct(runner: str | None) -> bool:
+    """Whether a name of a runner, in any spelling that Beam takes, is that of the local one."""
+    return runner is None or runner.lower() in ("direct", "directrunner")

@@ -1,0 +1,81 @@
+"""What is wrong with the values of Beam's options, known without importing Beam and before anything is done."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Sequence
+
+from terraseam.pipeline.errors import did_you_mean
+from terraseam.pipeline.options.beam import declarations, declared_names, options_source
+
+NUMBERS: dict[str, tuple[Callable[[str], float], str]] = {
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+}
+"""Types of values, and what they are called, by what Beam's declarations call them."""
+
+WORKERS = "--direct_num_workers"
+
+
+def value_reasons(arguments: Sequence[str]) -> list[str]:
+    """Values that Beam would not take, one sentence each.
+
+    Args:
+        arguments: Arguments for Beam, as given.
+    """
+    said = list(_pairs(arguments))
+    declared = {name: call for call in declarations() for name in declared_names(call)} if said else {}
+    reasons = [
+        _runner_reason(value) if name == "--runner" else _value_reason(declared.get(name), name, value)
+        for name, value in said
+    ]
+    return [reason for reason in reasons if reason]
+
+
+def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Options that have a value, and their values."""
+    for argument, following in zip(arguments, (*arguments[1:], "--"), strict=True):
+        name, equals, value = argument.partition("=")
+        if name.startswith("--") and (equals or not following.startswith("--")):
+            yield name, value if equals else following
+
+
+def _value_reason(call: ast.Call | None, name: str, value: str) -> str | None:
+    """Why a value is none for an option; None where it may be one."""
+    given = {keyword.arg: keyword.value for keyword in call.keywords} if call else {}
+    kind, choices = given.get("type"), given.get("choices")
+    if isinstance(kind, ast.Name) and kind.id in NUMBERS:
+        return _number_reason(name, value, *NUMBERS[kind.id])
+    if isinstance(choices, ast.List) and all(isinstance(item, ast.Constant) for item in choices.elts):
+        known = [str(item.value) for item in choices.elts if isinstance(item, ast.Constant)]
+        if value not in known:
+            return f"{name} is {value!r}; Apache Beam takes one of {', '.join(known)}"
+    return None
+
+
+def _number_reason(name: str, value: str, number: Callable[[str], float], words: str) -> str | None:
+    """Why a value is no number for an option; None where it is one."""
+    try:
+        found = number(value)
+    except ValueError:
+        return f"{name} is {value!r}; Apache Beam takes {words}"
+    return f"{name} is {value}; it takes {words} of 0 or more" if name == WORKERS and found < 0 else None
+
+
+def _runner_reason(value: str) -> str | None:
+    """Why a runner is none; None where it may be one: any class is, by its full name."""
+    known = _runners()
+    spelled = {name.lower() for name in known}
+    if not known or "." in value or spelled & {value.lower(), f"{value.lower()}runner"}:
+        return None
+    near = did_you_mean(value, known) or f"name one of {', '.join(known)}, or a class with its module"
+    return f"--runner {value} is no runner of Apache Beam; {near}"
+
+
+def _runners() -> list[str]:
+    """Names of the runners that Beam knows."""
+    for node in ast.walk(options_source()):
+        names = [getattr(target, "id", "") for target in node.targets] if isinstance(node, ast.Assign) else []
+        if "ALL_KNOWN_RUNNERS" in names and isinstance(node, ast.Assign):
+            return [str(path).rpartition(".")[2] for path in ast.literal_eval(node.value)]
+    return []

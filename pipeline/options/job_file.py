@@ -1,0 +1,171 @@
+"""Job files: the options of a command in TOML, which a scheduler calls again and again."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from terraseam.pipeline.errors import ArgumentError
+from terraseam.pipeline.options.beam import beam_options
+from terraseam.pipeline.options.job_schema import (
+    REFUSED,
+    Reader,
+    field_of,
+    job_actions,
+    job_schema,
+    unknown,
+    unknown_to_beam,
+    wanted,
+)
+from terraseam.pipeline.options.placeholders import Surroundings
+from terraseam.tiles.access.special_files import special_reason
+from terraseam.tiles.raster.inspect import is_local
+
+SHOWN = 60
+"""Characters of a wrong value that are shown."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job file says.
+
+    Attributes:
+        values: Values of options by destination, as the command line would give them.
+        beam: Arguments for Beam.
+        named: Destinations of the options that it names, right or wrong.
+        reasons: What is wrong, one sentence a field.
+    """
+
+    values: Mapping[str, Any]
+    beam: tuple[str, ...]
+    named: frozenset[str]
+    reasons: tuple[str, ...]
+
+
+def read_job(path: str, parser: argparse.ArgumentParser, *, beam: bool) -> Job:
+    """Read a job file.
+
+    Args:
+        path: The file.
+        parser: Declares the options that are its fields.
+        beam: Whether it may have a table of Beam's options.
+
+    Raises:
+        ArgumentError: If it cannot be read, or is not TOML.
+    """
+    table, reasons = _with_field_names(_read_toml(path))
+    actions = job_actions(parser)
+    known = None
+    if beam:
+        # Beam has six times the options of a command: they are only looked at where there may be some.
+        known = beam_options() if set(table) - set(actions) else {}
+    surroundings = Surroundings(datetime.now().astimezone(), os.environ)
+    reader = Reader(surroundings, os.path.dirname(path))  # noqa: PTH120
+    values, wrong = _validated(job_schema(parser, known), table, reader)
+    reasons += [_reason(found, table, parser, known) for found in wrong]
+    said = values.pop("beam", {})
+    words = [word for name in (table["beam"] if said else ()) for word in said[name]]
+    return Job(
+        {actions[name].dest: value for name, value in values.items() if value is not None},
+        tuple(words),
+        frozenset(actions[name].dest for name in table if name in actions),
+        tuple(f"{path}: {reason}" for reason in dict.fromkeys(reasons)),
+    )
+
+
+def _read_toml(path: str) -> dict[str, Any]:
+    if not is_local(path):
+        raise ArgumentError(f"--config {path} is not on this machine, where job files are read; copy it here")
+    if special := special_reason(path):
+        raise ArgumentError(f"--config {special}")
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8-sig"))
+    except OSError as error:
+        raise ArgumentError(f"--config {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ArgumentError(f"--config {path} is not TOML: it is not UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ArgumentError(f"--config {path} is not TOML: {error}") from error
+    except RecursionError as error:
+        raise ArgumentError(f"--config {path} is not a job file: it is nested too deeply") from error
+
+
+def _with_field_names(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A file with the names of fields, which may also be written with dashes, and those that are said twice."""
+    found: dict[str, Any] = {}
+    twice = []
+    for name, value in table.items():
+        if field_of(name) in found:
+            twice.append(f"{name} is said twice, once with dashes and once without; say it once")
+        found[field_of(name)] = value
+    if isinstance(found.get("beam"), dict):
+        found["beam"], inner = _with_field_names(found["beam"])
+        twice += [f"beam.{one}" for one in inner]
+    return found, twice
+
+
+def _validated(
+    schema: TypeAdapter[Any], table: Mapping[str, Any], reader: Reader
+) -> tuple[dict[str, Any], list[Any]]:
+    """What a table says, and what is wrong with it, one error a field; then it says nothing."""
+    try:
+        return schema.validate_python(table, context=reader), []
+    except ValidationError as error:
+        first: dict[tuple[Any, ...], Any] = {}
+        for found in error.errors(include_url=False):
+            first.setdefault(_place(found), found)
+        return {}, list(first.values())
+
+
+def _place(error: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Names of a field that is wrong: one, or ``beam`` and that of an option of Beam."""
+    return tuple(error["loc"][: 2 if error["loc"][0] == "beam" else 1])
+
+
+def _reason(
+    error: Any, table: Mapping[str, Any], parser: argparse.ArgumentParser, beam: Mapping[str, str] | None
+) -> str:
+    """Why a field is refused, in a sentence."""
+    place = _place(error)
+    name, inner = ".".join(place), place[-1]
+    if error["type"] == "extra_forbidden":
+        return (
+            unknown(name, parser, beam)
+            if len(place) == 1 or beam is None
+            else unknown_to_beam(inner, parser, beam)
+        )
+    if error["type"] == REFUSED:
+        return f"{name}: {error['msg']}"
+    value = table[inner] if len(place) == 1 else table["beam"][inner]
+    if value == []:
+        return f"{name} is an empty list; leave it out, or fill it"
+    if place[0] != "beam":
+        return f"{name} is {shown(value)}; it takes {wanted(job_actions(parser)[name])}"
+    if len(place) == 1:
+        return f"beam is {shown(value)}; it takes a table: a line [beam], and options of Apache Beam below it"
+    takes = {"": "true or false", "one": "one value", "many": "a value, or a list of them"}
+    option = next(option for option in beam or {} if field_of(option) == inner)
+    return f"{name} is {shown(value)}; it takes {takes[(beam or {})[option]]}"
+
+
+def shown(value: Any) -> str:
+    """A value of a TOML file as a sentence shows it."""
+    if isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, dict):
+        text = "a table"
+    elif isinstance(value, list):
+        text = f"[{', '.join(map(shown, value))}]"
+    elif isinstance(value, date):
+        text = f"the date {value}"
+    else:
+        text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -1,0 +1,188 @@
+"""Values of arguments, understood or refused: what argparse takes as ``type``."""
+
+from __future__ import annotations
+
+import math
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from terraseam.models.texts import steering_characters
+from terraseam.pipeline.errors import did_you_mean
+from terraseam.pipeline.options.segment import FORMATS
+
+LIST_MARK = ","
+"""What parts the values of a list; given several times, such lists add up."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """How a value is said: what argparse takes as ``type``, and what a job file may hold in place of the text.
+
+    Attributes:
+        read: From the text to the value; an ArgumentTypeError or a ValueError where it is none.
+        holds: What a job file may hold: `str`, or also `int`, or also `float`.
+        mark: What parts the values of a list from each other; None where there is no list.
+        named: Whether it is a name and a value, of which a job file may hold a table.
+        place: Whether it is a path, or a path or a name; relative ones in a job file are relative to that.
+    """
+
+    read: Callable[[str], Any]
+    holds: type = str
+    mark: str | None = None
+    named: bool = False
+    place: Literal["path", "path or name"] | None = None
+
+    def __call__(self, said: str) -> Any:
+        """Understand a text."""
+        return self.read(said)
+
+
+def checked(
+    kind: Callable[[str], Any],
+    good: Callable[[Any], bool],
+    words: str,
+    *,
+    holds: type | None = None,
+    mark: str | None = None,
+) -> Value:
+    """Make a value whose texts must be good.
+
+    Args:
+        kind: From the text to its value, or a ValueError.
+        good: Whether the value can be meant.
+        words: What was wanted, such as ``a number above 0``.
+        holds: What a job file may hold; None for what `kind` makes, where that is numbers.
+        mark: What parts the values of a list.
+    """
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not good(value):
+            raise ArgumentTypeError(f"{text!r} is not {words}")
+        return value
+
+    usual = kind if kind in (int, float) and isinstance(kind, type) else str
+    return Value(parse, holds or usual, mark)
+
+
+def whole(least: int) -> Value:
+    """Make a parser of whole numbers."""
+    return checked(int, lambda value: value >= least, f"a whole number of {least} or more")
+
+
+def number(least: float) -> Value:
+    """Make a parser of finite numbers."""
+    return checked(float, lambda value: least <= value < math.inf, f"a number of {least} or more")
+
+
+positive = checked(float, lambda value: 0 < value < math.inf, "a number above 0")
+
+
+share = checked(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def text(said: str) -> str:
+    """Take a text as it is, if there is any."""
+    if not said.strip():
+        raise ArgumentTypeError("it is empty; is a variable of the shell not set?")
+    if "\0" in said:
+        raise ArgumentTypeError(f"{said!r} has a zero byte in it, which no name may have")
+    return said
+
+
+path = Value(text, place="path")
+
+
+path_or_name = Value(text, place="path or name")
+
+
+def _names(said: str) -> tuple[str, ...]:
+    found = tuple(name.strip() for name in said.split(","))
+    if not all(found):
+        raise ArgumentTypeError(f"{said!r} has an empty name in it; names are separated by commas")
+    return found
+
+
+names = Value(_names, mark=LIST_MARK)
+"""Names, separated by commas; an empty one is a mistake, since places often mean something."""
+
+
+def _label_names(said: str) -> tuple[tuple[int, str], ...]:
+    found = _names(said)
+    for name in found:
+        if steering := steering_characters(name):
+            raise ArgumentTypeError(f"{name!r} has {', '.join(steering)} in it, which no name may have")
+    numbered = [re.fullmatch(r"(-?\d+)\s*=\s*(.+)", name) for name in found]
+    if not any(numbered):
+        return tuple(enumerate(found))
+    labels = [int(match[1]) for match in numbered if match]
+    if len(labels) < len(found):
+        raise ArgumentTypeError(
+            f"{said!r} names some labels by their number and others not; number all or none"
+        )
+    if len(set(labels)) < len(labels):
+        raise ArgumentTypeError(f"{said!r} names a label twice")
+    return tuple((int(match[1]), match[2]) for match in numbered if match)
+
+
+label_names = Value(_label_names, mark=LIST_MARK)
+"""Labels and their names: of 0, 1, 2, ..., or of those that stand before them, as in ``10=trees,20=shrubs``."""
+
+
+def _formats(said: str) -> tuple[str, ...]:
+    chosen = _names(said)
+    unknown = [name for name in chosen if name not in FORMATS]
+    if unknown:
+        hint = did_you_mean(unknown[0], FORMATS, "; {}")
+        raise ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(FORMATS)}{hint}")
+    return tuple(name for name in FORMATS if name in chosen)
+
+
+formats = Value(_formats, mark=LIST_MARK)
+"""Formats of polygons, each once, in the order in which Terraseam lists them."""
+
+
+def _wholes(said: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in said.split(","))
+
+
+bands = checked(_wholes, bool, "a list of band numbers such as 1,2,3", holds=int, mark=LIST_MARK)
+
+
+_values = checked(_wholes, bool, "a list of values such as 0,1,2")
+
+
+def _label_values(said: str) -> tuple[int, ...]:
+    values = _values(said)
+    if len(set(values)) < len(values):
+        raise ArgumentTypeError(f"{said!r} names a value twice")
+    return values
+
+
+label_values = Value(_label_values, holds=int, mark=LIST_MARK)
+"""Values of label rasters, in the order of the classes."""
+
+
+def _quotient(said: str) -> float:
+    above, _, below = said.partition("/")
+    return float(above) / (float(below or 1) or math.nan)
+
+
+fraction = checked(_quotient, math.isfinite, "a number such as 0.5 or 1/255")
+
+
+def _setting(said: str) -> tuple[str, int | float]:
+    name, found, value = said.partition("=")
+    if not found or not name:
+        raise ArgumentTypeError(f"{said!r} is not NAME=VALUE, such as head_width=512")
+    return name, int(value) if re.fullmatch(r"-?\d+", value) else fraction(value)
+
+
+setting = Value(_setting, named=True)
+"""An argument of a network's builder."""

@@ -1,0 +1,71 @@
+"""``--aoi``: which sheets are worked on; `terraseam.pipeline.vectorize.clipped_labels` says what of them is published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from terraseam.pipeline.units import count
+from terraseam.tiles.grid.window import Window
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.vectors.aoi import AreaOfInterest, area_on
+from terraseam.tiles.vectors.read import PolygonFile, VectorError, is_vector, listed_reasons, read_polygons
+
+area_of = lru_cache(16)(area_on)
+"""The polygons of a file on a raster, of the last ones that were asked for."""
+
+
+def read_aoi(path: str, reasons: list[str], notes: list[str]) -> PolygonFile | None:
+    """Read an area of interest; None and a reason where it cannot be used, and a note where not all of it is."""
+    if not is_vector(path):
+        reasons.append(f"--aoi {path} is a raster; give a file of polygons")
+        return None
+    try:
+        file = read_polygons(path)
+    except (VectorError, OSError) as error:
+        reasons.append(f"--aoi cannot be used: {error}")
+        return None
+    if not len(file.polygons):
+        reasons.append(f"--aoi {path} holds no polygon; give a file of polygons")
+        return None
+    if file.mended:
+        notes.append(f"--aoi {path}: {count(file.mended, 'invalid polygon')} mended")
+    if file.skipped:
+        notes.append(f"--aoi {path}: left out {listed_reasons(file.reasons)}")
+    return file
+
+
+def areas_on(
+    file: PolygonFile, rasters: Sequence[tuple[str, Georef]], reasons: list[str], notes: list[str]
+) -> list[AreaOfInterest | None]:
+    """The area on each raster; None for those that it misses, and a reason where it misses all.
+
+    Args:
+        file: The area.
+        rasters: Path and grid of each raster.
+        reasons: Where the reason goes.
+        notes: Where it is said what is left out.
+    """
+    areas: list[AreaOfInterest | None] = []
+    missed = []
+    for path, georef in rasters:
+        area = area_on(file, georef)
+        if area.lost:
+            notes.append(
+                f"--aoi {file.path}: {count(area.lost, 'polygon')} left out on {path}: they have no place in its CRS"
+            )
+        areas.append(area if area.holds_pixel(Window(0, 0, georef.height, georef.width)) else None)
+        missed += [] if areas[-1] else [path]
+    if missed and len(missed) == len(rasters):
+        reasons.append(
+            f"--aoi {file.path} misses every raster: no pixel of them has its centre inside; check the CRS of both"
+        )
+    elif missed:
+        notes.append(_missed_note(missed))
+    return areas
+
+
+def _missed_note(missed: Sequence[str]) -> str:
+    rest = f" and {count(len(missed) - 3, 'other raster')}" if len(missed) > 3 else ""
+    verb = "lies" if len(missed) == 1 else "lie"
+    return f"{', '.join(missed[:3])}{rest} {verb} outside --aoi and will have no results"

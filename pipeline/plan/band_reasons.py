@@ -1,0 +1,89 @@
+"""Which bands are read: why they cannot be those that a network wants, and what the user should know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from terraseam.models.bundle.card import Card
+from terraseam.pipeline.units import count
+from terraseam.tiles.raster.band_order import PALETTE, colour_of, order_bands
+from terraseam.tiles.raster.inspect import RasterInfo
+
+
+def band_reasons(
+    info: RasterInfo, bands: tuple[int, ...], cards: Sequence[Card], chosen: tuple[int, ...] | None
+) -> list[str]:
+    """Return why bands of a raster are not those that networks want; all want the same number of them.
+
+    Args:
+        info: The raster.
+        bands: The bands that would be read.
+        cards: Cards of the networks.
+        chosen: The bands that the user chose; None where the file's own words count.
+    """
+    absent = [band for band in bands if not 1 <= band <= info.bands]
+    if absent:
+        missing = ", ".join(map(str, absent))
+        return [f"{info.path} has no band {missing}: it has {count(info.bands, 'band')}, numbered from 1"]
+    card = cards[0]
+    if len(bands) != len(card.bands):
+        return [] if chosen is not None else [_too_few_or_many(info, bands, card)]
+    order = order_bands(info.words, card.bands)
+    if chosen is not None or not order.wrong:
+        return []
+    if any(word.interpretation == PALETTE for word in info.words):
+        return [
+            f"{info.path} holds numbers of colours in a table, and {_wants(card)}; expand it with {EXPAND}, or pass "
+            "--bands 1 to take the numbers as they are"
+        ]
+    return [
+        f"the bands of {info.path} are {', '.join(order.said)}, by their {order.source}, and {_wants(card)}; say with "
+        f"--bands which are meant, such as --bands {','.join(map(str, bands))} for these as they lie"
+    ]
+
+
+def order_notes(infos: Iterable[RasterInfo], card: Card) -> list[str]:
+    """Return what is said of rasters whose bands are put in another order, or chosen from more."""
+    read: dict[tuple[tuple[int, ...], str], list[str]] = {}
+    for info in infos:
+        order = order_bands(info.words, card.bands)
+        if order.said and not order.wrong and len(order.bands) == len(card.bands):
+            read.setdefault((order.bands, order.source), []).append(info.path)
+    return [
+        f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: bands {', '.join(map(str, bands))} are "
+        f"read as {', '.join(card.bands)}, by their {source}; --bands chooses others"
+        for (bands, source), paths in read.items()
+    ]
+
+
+def order_mismatches(cards: Sequence[Card]) -> list[str]:
+    """Return why networks that want other colours at the same place cannot be fed the same bands."""
+    first = cards[0]
+    return [
+        f"{first.name} {first.version} and {card.name} {card.version} cannot be averaged: the one wants the bands "
+        f"{', '.join(first.bands)}, the other {', '.join(card.bands)}"
+        for card in cards[1:]
+        if any(
+            None not in (one, other) and one != other
+            for one, other in zip(map(colour_of, first.bands), map(colour_of, card.bands), strict=False)
+        )
+    ]
+
+
+EXPAND = "gdal_translate -expand rgb (rgba where colours may be transparent, gray where all are grey)"
+
+
+def number_reason(chosen: Sequence[int], card: Card) -> str:
+    """Return why bands that the user chose are too few or too many for any raster."""
+    return f"{_wants(card)}; --bands {','.join(map(str, chosen))} names {len(chosen)}"
+
+
+def _too_few_or_many(info: RasterInfo, bands: Sequence[int], card: Card) -> str:
+    found = f"{_wants(card)}, and {info.path} has {len(bands)}"
+    if any(word.interpretation == PALETTE for word in info.words):
+        return f"{found} with a table of colours; expand it with {EXPAND}"
+    return f"{found}; choose with --bands" if len(bands) > len(card.bands) else found
+
+
+def _wants(card: Card) -> str:
+    return f"{card.name} wants {count(len(card.bands), 'band')} ({', '.join(card.bands)})"

@@ -1,0 +1,207 @@
+"""Plans and results in words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from terraseam.pipeline.inputs.left_out import left_out_notes
+from terraseam.pipeline.options.beam import is_dataflow
+from terraseam.pipeline.plan.memory import calls_at_once, process_memory, run_memory
+from terraseam.pipeline.plan.plan import Foreseen, Plan, reach_of
+from terraseam.pipeline.plan.rasters import RasterPlan
+from terraseam.pipeline.plan.workers import infer_kind, infer_machine, infer_memory
+from terraseam.pipeline.units import count, format_bytes, format_gsd, format_pixels
+from terraseam.tiles.grid.lattice import Halo
+from terraseam.tiles.raster.georef import Georef
+
+SHOWN = 10
+"""Rasters that are named before the rest is counted."""
+
+
+def describe_plan(plan: Plan, ahead: Foreseen | None = None) -> str:
+    """The plan for people to read."""
+    lattice = plan.lattice(0)
+    height, width = lattice.chip_shape
+    lines = [
+        f"{raster.id}: {_raster_line(plan, number)}" for number, raster in enumerate(plan.rasters[:SHOWN])
+    ]
+    if len(plan.rasters) > SHOWN:
+        lines.append(f"and {count(len(plan.rasters) - SHOWN, 'more raster')}")
+    lines += left_out_notes(plan.left_out)
+    lines += [
+        "",
+        f"network   {plan.card.name} {plan.card.version} ({_architecture(plan)}), "
+        f"classes {', '.join(info.name for info in plan.card.classes)}",
+        f"engine    {_engine(plan)}",
+        f"work      {format_pixels(plan.pixels())} in {count(plan.sheet_count(), 'sheet')}, "
+        f"{count(plan.tile_count(), 'tile')}",
+        *([f"sheets    {_ahead(ahead)}"] if ahead else []),
+        f"tiles     core {plan.core} px, halo {plan.halo}, read {height} x {width} px: "
+        f"{plan.computed_share():,.2f} pixels computed for each pixel of the rasters",
+        f"exact     {exactness(plan)}",
+    ]
+    cheaper = _cheaper(plan)
+    if cheaper:
+        lines.append(f"cheaper   {cheaper}")
+    lines += [
+        f"memory    {_memory(plan)}",
+        f"disk      about {format_bytes(plan.disk())} in {plan.options.work_folder} and {plan.options.output}; "
+        "polygons of noisy label maps take more",
+    ]
+    return "\n".join([*lines, *_notes(plan)])
+
+
+def _memory(plan: Plan) -> str:
+    """What the run takes of this machine's memory, or of that of workers elsewhere."""
+    if is_dataflow(plan.options.beam):
+        need = format_bytes(infer_memory(plan, infer_machine(plan)))
+        return f"about {need} a worker that infers, which runs on {infer_kind(plan)}"
+    processes = plan.options.processes
+    at_once = calls_at_once(plan.call_memory(), processes)
+    here, each = plan.options.runs_here, format_bytes(_bytes_a_process(plan))
+    calls = f"with {count(at_once, 'call')} of {format_bytes(plan.call_memory())} at once"
+    if processes == 1 or not here:
+        return f"about {each} a process on this machine, {calls}"
+    whole = format_bytes(run_memory(plan, processes, at_once))
+    return f"about {each} for each of {processes} workers, {calls}: {whole} with the process that drives them"
+
+
+def _bytes_a_process(plan: Plan) -> float:
+    """Memory of each process that calls the network, were the run on this machine, in bytes."""
+    processes = plan.options.processes
+    return process_memory(plan, processes, calls_at_once(plan.call_memory(), processes))
+
+
+def _ahead(ahead: Foreseen) -> str:
+    """What an earlier run has left to do."""
+    return f"{ahead.known} known, not read again; {ahead.changed} changed; {ahead.new} new"
+
+
+def exactness(plan: Plan) -> str:
+    """How the label map relates to inference on the whole raster, in a sentence."""
+    if plan.exact:
+        sure = SURE[plan.card.reach_source]
+        return f"yes: labels equal inference on the whole mirrored raster, whatever tile and sheet size{sure}"
+    if plan.card.task == "instances":
+        return "no: instances depend on --tile and --halo, never on sheets or workers; each appears once and whole"
+    if plan.card.reach is None:
+        return "no: the network has no finite reach; labels depend on --tile and --halo, never on sheets or workers"
+    return "no: labels depend on --tile and --halo, never on sheets or workers"
+
+
+SURE = {
+    "graph": "",
+    "measured": ", as far as the network's reach is true: it was measured from outside",
+    "declared": ", as far as the network's reach is true: it was declared, and not read from a graph",
+}
+"""What an exact result hangs on, by where the reach is known from."""
+
+
+def plan_json(plan: Plan, ahead: Foreseen | None = None) -> dict[str, Any]:
+    """The plan for programs to read."""
+    return {
+        "model": {"name": plan.card.name, "version": plan.card.version, "bundles": plan.bundles},
+        "engine": plan.engine,
+        "precision": plan.options.precision,
+        "augment": plan.options.augment,
+        "aoi": plan.options.aoi,
+        "resample": plan.options.resample,
+        "rasters": [
+            {
+                "id": raster.id,
+                "path": raster.path,
+                "height": raster.georef.height,
+                "width": raster.georef.width,
+                "gsd_m": raster.georef.gsd(),
+                "resampled_from": resampled_from(raster),
+                "bands": raster.bands,
+                "sheets": list(plan.lattice(number).sheet_shape),
+                "sheets_in_aoi": None if raster.sheets is None else len(raster.sheets),
+                "tiles": list(plan.lattice(number).shape),
+            }
+            for number, raster in enumerate(plan.rasters)
+        ],
+        "left_out": [one.to_json() for one in plan.left_out],
+        "pixels": plan.pixels(),
+        "sheets": plan.sheet_count(),
+        "sheets_ahead": asdict(ahead) if ahead else None,
+        "tiles": plan.tile_count(),
+        "core_px": plan.core,
+        "halo_px": dict(zip(("top", "bottom", "left", "right"), plan.halo.sides, strict=True)),
+        "sheet_px": plan.lattice(0).sheet_side,
+        "stitch": plan.stitch,
+        "exact": plan.exact,
+        "exactness": exactness(plan),
+        "reach_px": asdict(plan.card.reach) if plan.card.reach else None,
+        "reach_source": plan.card.reach_source,
+        "computed_share": plan.computed_share(),
+        "tile_memory_bytes": plan.chip_memory(),
+        "memory_bytes": round(_bytes_a_process(plan)),
+        "workers": plan.options.processes if plan.options.runs_here else None,
+        "disk_bytes": plan.disk(),
+        "notes": list(plan.notes),
+    }
+
+
+def _raster_line(plan: Plan, number: int) -> str:
+    raster = plan.rasters[number]
+    rows, cols = plan.lattice(number).sheet_shape
+    bands = ", ".join(map(str, raster.bands))
+    sheets = count(rows * cols, "sheet")
+    if raster.sheets is not None:
+        sheets = f"{len(raster.sheets):,} of {sheets} in --aoi"
+    came_from = f"resampled from {_grid(raster.regrid.old)}, " if raster.regrid else ""
+    return f"{_grid(raster.georef)}, {came_from}bands {bands}, {sheets} ({raster.path})"
+
+
+def _grid(georef: Georef) -> str:
+    return f"{georef.width} x {georef.height} px, {format_gsd(georef.gsd())}"
+
+
+def resampled_from(raster: RasterPlan) -> dict[str, Any] | None:
+    """The grid that a raster had before it was resampled; None where it was not."""
+    if raster.regrid is None:
+        return None
+    old = raster.regrid.old
+    return {"height": old.height, "width": old.width, "gsd_m": old.gsd()}
+
+
+def _architecture(plan: Plan) -> str:
+    encoder = f" on {plan.card.encoder}" if plan.card.encoder else ""
+    return f"{plan.card.architecture}{encoder}, stride {plan.card.stride}"
+
+
+def _engine(plan: Plan) -> str:
+    """What runs the networks, and what their scores are averaged over."""
+    averaged = [count(len(plan.cards), "network")] * (len(plan.cards) > 1)
+    averaged += ["the 8 symmetries of each tile"] * plan.options.augment
+    mean = f"; scores averaged over {' and '.join(averaged)}" if averaged else ""
+    return f"{plan.engine}, {plan.options.precision}{mean}"
+
+
+def _cheaper(plan: Plan) -> str | None:
+    """The cheaper choice, where there is one: as exact where the halo is larger than it must be, else inexact."""
+    reach = reach_of(plan.card)
+    if not plan.exact or reach is None:
+        return None
+    needed = reach.rounded_up(plan.card.stride)
+    if needed != plan.halo:
+        return f"--halo auto computes {_share(plan, needed):,.2f} pixels for each, and is as exact"
+    side = max(plan.halo.sides) // 2 // plan.card.stride * plan.card.stride
+    smaller = Halo(side, side, side, side)
+    if _share(plan, smaller) > 0.98 * plan.computed_share():
+        return None
+    return (
+        f"--halo {side} computes {_share(plan, smaller):,.2f} pixels for each, "
+        "but labels near the lines between tiles may differ from the whole raster's"
+    )
+
+
+def _share(plan: Plan, halo: Halo) -> float:
+    """Pixels that would be computed for each pixel of the rasters with another halo."""
+    return replace(plan, halo=halo).computed_share()
+
+
+def _notes(plan: Plan) -> list[str]:
+    return [""] * bool(plan.notes) + list(plan.notes)

@@ -1,0 +1,152 @@
+"""The rasters of a run: which are read, on which grid, and which of their sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from terraseam.models.bundle.card import Card
+from terraseam.pipeline.inputs.expand import names_in, raster_ids
+from terraseam.pipeline.inputs.left_out import LeftOut
+from terraseam.pipeline.inputs.remote_rasters import hidden_notes, inspect_all
+from terraseam.pipeline.options.segment import SegmentOptions
+from terraseam.pipeline.plan.band_reasons import band_reasons, number_reason, order_notes
+from terraseam.pipeline.plan.rasters import RasterPlan
+from terraseam.pipeline.plan.reasons import gsd_reasons
+from terraseam.pipeline.plan.resampling import regrid_of, regrid_reasons, resample_notes
+from terraseam.tiles.grid.lattice import Lattice
+from terraseam.tiles.raster.band_order import order_bands
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.inspect import RasterInfo, inspect_raster
+
+if TYPE_CHECKING:
+    from terraseam.tiles.vectors.aoi import AreaOfInterest
+    from terraseam.tiles.vectors.read import PolygonFile
+
+
+@dataclass
+class Inputs:
+    """What is read.
+
+    Attributes:
+        rasters: The rasters, in order, without those that the area of interest misses.
+        infos: What is known of them without their pixels.
+        aoi: The area of interest; None for everywhere.
+        areas: That area on each raster; empty where there is none.
+        reasons: Why it cannot be.
+        notes: What the user should know.
+        left_out: Rasters that cannot be used.
+    """
+
+    rasters: list[RasterPlan] = field(default_factory=list)
+    infos: list[RasterInfo] = field(default_factory=list)
+    aoi: PolygonFile | None = None
+    areas: list[AreaOfInterest] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def with_sheets(self, lattice: Callable[[Georef], Lattice], *, in_parts: bool) -> tuple[RasterPlan, ...]:
+        """The rasters with the sheets that are worked on.
+
+        Args:
+            lattice: The tiles of a raster on some grid.
+            in_parts: Whether what tiles found is put together: then tiles count that see the area.
+        """
+        if self.aoi is None:
+            return tuple(self.rasters)
+        from terraseam.tiles.vectors.aoi import sheets_in, sheets_that_see
+
+        chosen = sheets_that_see if in_parts else sheets_in
+        return tuple(
+            replace(raster, sheets=tuple(chosen(area, lattice(raster.georef))), area=area.digest())
+            for raster, area in zip(self.rasters, self.areas, strict=True)
+        )
+
+
+def inspect_rasters(paths: Sequence[str]) -> tuple[list[RasterInfo], list[LeftOut]]:
+    """What is known of rasters without their pixels, and those that cannot be segmented."""
+    return inspect_all(paths, inspect_raster)
+
+
+def plan_inputs(
+    named: Sequence[str],
+    infos: Sequence[RasterInfo],
+    broken: Sequence[LeftOut],
+    cards: Sequence[Card],
+    options: SegmentOptions,
+) -> Inputs:
+    """Choose the grid of each raster, and leave out those that the area of interest misses or that cannot be used.
+
+    Args:
+        named: All rasters that were given: the id of one does not hang on whether another can be used.
+        infos: What is known of those that can be looked at.
+        broken: The others.
+        cards: Cards of the networks.
+        options: What was asked for.
+    """
+    found = Inputs()
+    if options.resample and options.any_gsd:
+        found.reasons.append(
+            "--resample reads rasters at the network's GSD, and --any-gsd at their own; leave one out"
+        )
+    if options.bands is not None and len(options.bands) != len(cards[0].bands):
+        found.reasons.append(number_reason(options.bands, cards[0]))
+    ids = dict(zip(named, raster_ids(named, taken=names_in(options.output, options.work)), strict=True))
+    found.left_out += [replace(one, id=ids[one.path]) for one in broken]
+    planned = [_raster(ids[info.path], info, cards, options) for info in infos]
+    inside = [True] * len(planned) if options.aoi is None else _within(options.aoi, planned, found)
+    areas = iter(found.areas)
+    found.areas = []
+    for info, raster, wanted in zip(infos, planned, inside, strict=True):
+        area = next(areas, None) if wanted else None
+        reasons = _reasons(info, raster, cards, options) if wanted else []
+        if reasons:
+            found.left_out.append(LeftOut(info.path, tuple(reasons), info.georef, raster.id))
+        elif wanted:
+            found.rasters.append(raster)
+            found.infos.append(info)
+            found.areas += [area] if area is not None else []
+    if options.bands is None:
+        found.notes += order_notes(found.infos, cards[0])
+    found.notes += hidden_notes(found.infos)
+    if options.resample and found.rasters and not found.reasons:
+        found.notes += resample_notes([(raster.path, raster.regrid) for raster in found.rasters])
+    return found
+
+
+def _raster(name: str, info: RasterInfo, cards: Sequence[Card], options: SegmentOptions) -> RasterPlan:
+    bands = options.bands or order_bands(info.words, cards[0].bands).bands
+    try:
+        regrid = regrid_of(info, cards) if options.resample else None
+    except ValueError:  # which `_reasons` will say
+        regrid = None
+    georef = regrid.new if regrid else info.georef
+    return RasterPlan(name, info.path, georef, bands, regrid, files=info.files)
+
+
+def _within(path: str, planned: Sequence[RasterPlan], found: Inputs) -> list[bool]:
+    """Which rasters an area of interest meets; all where it cannot be read."""
+    from terraseam.pipeline.plan.aoi import areas_on, read_aoi
+
+    found.aoi = read_aoi(path, found.reasons, found.notes)
+    if found.aoi is None or not planned:
+        return [True] * len(planned)
+    grids = [(raster.path, raster.georef) for raster in planned]
+    areas = areas_on(found.aoi, grids, found.reasons, found.notes)
+    found.areas = [area for area in areas if area is not None]
+    return [area is not None for area in areas]
+
+
+def _reasons(
+    info: RasterInfo, raster: RasterPlan, cards: Sequence[Card], options: SegmentOptions
+) -> list[str]:
+    reasons = band_reasons(info, raster.bands, cards, options.bands)
+    try:
+        gsd = raster.georef.gsd()
+    except ValueError as error:
+        return [*reasons, f"{info.path} cannot be placed on the Earth: {error}"]
+    if raster.regrid is not None:
+        reasons += regrid_reasons(info.path, raster.regrid)
+    return reasons if options.any_gsd else reasons + gsd_reasons(info.path, gsd, cards, options.resample)

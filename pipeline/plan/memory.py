@@ -1,0 +1,73 @@
+"""Memory that a run takes, forecast from its plan."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING
+
+import psutil
+
+from terraseam.pipeline.units import format_bytes
+
+if TYPE_CHECKING:
+    from terraseam.pipeline.plan.plan import Plan
+
+
+MEMORY_SHARE = 0.5
+"""The share of the machine's memory that tiles in flight may take."""
+
+
+def calls_at_once(call_memory: int, workers: int) -> int:
+    """How many calls of the network run at the same time in a process, each with one thread.
+
+    Args:
+        call_memory: Memory of one call, in bytes.
+        workers: Processes that share the machine.
+    """
+    cores = len(os.sched_getaffinity(0))
+    room = int(psutil.virtual_memory().total * MEMORY_SHARE / max(1, call_memory))
+    return max(1, min(cores, room) // max(1, workers))
+
+
+SHEETS_AT_ONCE = 2
+"""Sheets that a process of this machine works on: while the network is on one, the last is kept, or the next is read."""
+
+
+DRIVER_MEMORY = 0.4e9
+"""Bytes of memory of a driver whose workers are processes of their own; see benchmarks/README.md."""
+
+
+WORKER_MEMORY = 0.1e9
+"""Bytes of memory that such a worker takes beside what a process that does all takes; see benchmarks/README.md."""
+
+
+def memory_reasons(plan: Plan) -> list[str]:
+    """Memory that this machine does not have for its part of a run."""
+    total, processes = psutil.virtual_memory().total, plan.options.processes
+    need = run_memory(plan, processes, 1)
+    if not plan.options.runs_here or need <= total:
+        return []
+    room = max(1, math.floor((total - DRIVER_MEMORY) / process_memory(plan, processes, 1)))
+    needs = f"the run needs about {format_bytes(need)} of memory"
+    has = f"this machine has {format_bytes(total)}"
+    if processes == 1 or run_memory(plan, room, 1) > total:
+        return [f"{needs}, and {has}; pass a smaller --tile or --halo"]
+    return [f"{needs} for {processes} workers, and {has}; pass --workers {room}"]
+
+
+def process_memory(plan: Plan, processes: int, at_once: int) -> float:
+    """Memory of each process that calls the network on this machine, in bytes; see `run_memory`."""
+    ahead = (SHEETS_AT_ONCE - 1) * plan.sheet_memory()
+    return plan.memory(at_once) + ahead + (WORKER_MEMORY if processes > 1 else 0)
+
+
+def run_memory(plan: Plan, processes: int, at_once: int) -> float:
+    """Memory of a run on this machine, in bytes.
+
+    Args:
+        plan: The run.
+        processes: Processes that call the network.
+        at_once: Calls of each at the same time.
+    """
+    return processes * process_memory(plan, processes, at_once) + (DRIVER_MEMORY if processes > 1 else 0)

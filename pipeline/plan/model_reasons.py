@@ -1,0 +1,98 @@
+"""Why bundles and engines do not go together, one sentence a reason; and what the user should know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from terraseam.models.bundle.card import Card
+from terraseam.models.bundle.combined import mismatches
+from terraseam.models.engines.choice import ONNX_FILE, missing_packages
+from terraseam.models.engines.profile import may_have_gpu
+from terraseam.pipeline.machines import NO_ACCELERATOR
+from terraseam.pipeline.options.segment import SegmentOptions
+from terraseam.pipeline.plan.band_reasons import order_mismatches
+
+
+def model_reasons(options: SegmentOptions, cards: Sequence[Card], engine: str) -> list[str]:
+    """What of bundles, engine and options cannot be together."""
+    return [
+        *mismatches(cards),
+        *order_mismatches(cards),
+        *_augment_reasons(options, cards),
+        *_stitch_reasons(options, cards),
+        *_engine_reasons(options, cards, engine),
+        *_precision_reasons(options, cards, engine),
+        *_accelerator_reasons(options, engine),
+    ]
+
+
+def model_notes(options: SegmentOptions, cards: Sequence[Card]) -> list[str]:
+    """What the user should know of precision and members."""
+    notes = []
+    if options.precision != "float32" and options.runs_here and not may_have_gpu():
+        notes.append(
+            f"--precision {options.precision} is meant for GPUs: on a CPU it is slower than float32, and less precise"
+        )
+    if len({card.fill for card in cards}) > 1:
+        fill = ", ".join(f"{value:g}" for value in cards[0].fill)
+        notes.append(
+            f"pixels that are not measured are fed to all networks as {cards[0].name} wants them: {fill}"
+        )
+    return notes
+
+
+def _augment_reasons(options: SegmentOptions, cards: Sequence[Card]) -> list[str]:
+    return [
+        f"--augment averages scores of pixels, and {card.name} finds instances; leave it out"
+        for card in cards
+        if options.augment and card.task != "semantic"
+    ]
+
+
+def _stitch_reasons(options: SegmentOptions, cards: Sequence[Card]) -> list[str]:
+    return [
+        f"--stitch blend averages scores of pixels, and {card.name} finds instances; leave it out"
+        for card in cards
+        if options.stitch == "blend" and card.task != "semantic"
+    ]
+
+
+def _engine_reasons(options: SegmentOptions, cards: Sequence[Card], engine: str) -> list[str]:
+    """Networks that an engine does not run, and packages that it lacks where the run is on this machine."""
+    if engine == "tensorflow":
+        return [
+            f"{card.name} is a {ONNX_FILE}, which TensorFlow does not run; pass --engine onnx or --engine openvino"
+            for card in cards
+            if card.network.name == ONNX_FILE
+        ]
+    missing = missing_packages(engine, [card.network.name for card in cards]) if options.runs_here else []
+    if not missing:
+        return []
+    lacks = f"the engine {engine} needs {' and '.join(missing)}, which {_is(missing)} not installed here"
+    return [f"{lacks}; install with pip install 'terraseam[{engine}]'"]
+
+
+def _accelerator_reasons(options: SegmentOptions, engine: str) -> list[str]:
+    """An accelerator for what runs on none."""
+    if engine == "tensorflow" or options.accelerator in (None, NO_ACCELERATOR):
+        return []
+    return [f"--engine {engine} runs on the CPU; leave --accelerator out"]
+
+
+def _is(things: Sequence[str]) -> str:
+    return "is" if len(things) == 1 else "are"
+
+
+def _precision_reasons(options: SegmentOptions, cards: Sequence[Card], engine: str) -> list[str]:
+    asked = f"--precision {options.precision}"
+    if options.precision == "float32":
+        return []
+    if engine != "tensorflow":
+        return [
+            f"{asked} is for the engine tensorflow, and {engine} computes in float32; leave one of them out"
+        ]
+    return [
+        f"{asked} is for Keras networks, and {card.name} is a SavedModel, which computes in its own; leave it out"
+        for card in cards
+        if card.network.name == "saved_model"
+    ]

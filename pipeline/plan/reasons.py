@@ -1,0 +1,282 @@
+"""Why a run cannot succeed, one sentence a reason; and what the user should know of its rasters."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from terraseam.models.bundle.card import Card
+from terraseam.pipeline.options.segment import SegmentOptions
+from terraseam.pipeline.plan.memory import memory_reasons
+from terraseam.pipeline.plan.polygons import (
+    sight_reasons,
+    simplify_reasons,
+    thing_reasons,
+    unknown_class_reasons,
+)
+from terraseam.pipeline.plan.storage_reasons import unfit, writing_reasons
+from terraseam.pipeline.plan.workers import machine_reasons
+from terraseam.pipeline.storage import files
+from terraseam.pipeline.storage.disk_errors import nearest_existing
+from terraseam.pipeline.units import format_bytes, format_gsd
+from terraseam.tiles.labels.cog import BLOCK
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.inspect import RasterInfo, is_local
+
+if TYPE_CHECKING:
+    from terraseam.pipeline.plan.plan import Plan
+
+BYTE_RANGE = 255
+
+NAME_ROOM = 39
+"""Bytes that files take in their names beside that of the raster that they are of."""
+
+PATH_ROOM = 300
+"""Bytes that the names of files take beside that of the folder they are in."""
+
+
+def border_reasons(options: SegmentOptions, rasters: Sequence[tuple[str, Georef]]) -> list[str]:
+    """Sheets that see too little of those beside them for what is done with borders."""
+    side = options.core * options.sheet_cores
+    return simplify_reasons(options.simplify, rasters, side) + sight_reasons(options, rasters, side)
+
+
+def network_reasons(options: SegmentOptions, card: Card) -> list[str]:
+    """What of the options does not fit what runs."""
+    reasons = unknown_class_reasons(options.classes, [info.name for info in card.classes], card.name)
+    reasons += geometry_reasons(options, card)
+    return reasons + (thing_reasons(options) if card.task == "instances" else [])
+
+
+def geometry_reasons(options: SegmentOptions, card: Card) -> list[str]:
+    """A core that fits neither blocks nor stride."""
+    core = options.core
+    step = math.lcm(BLOCK, card.stride)
+    if core % step == 0:
+        return []
+    below, above = core // step * step, -(-core // step) * step
+    choice = f"{below} or {above}" if below else f"{above}"
+    return [
+        f"--tile {core} is not a multiple of {step} px (blocks of {BLOCK} px, and a stride of {card.stride} px "
+        f"of {card.name}); pass --tile {choice}"
+    ]
+
+
+def gsd_reasons(path: str, gsd: float, cards: Sequence[Card], resampled: bool) -> list[str]:
+    """Networks that were trained at another GSD than a raster has, or is resampled to for all of them together."""
+    remedy = (
+        "--resample brings it to that of all networks together, which lie too far apart"
+        if resampled
+        else "pass --resample to read it at that GSD, or --any-gsd to take it as it is"
+    )
+    has = "would have" if resampled else "has"
+    return [
+        f"{path} {has} a GSD of {format_gsd(gsd)}, but {card.name} {card.version} was trained at "
+        f"{_trained_at(card)}; {remedy}"
+        for card in cards
+        if not card.gsd_matches(gsd)
+    ]
+
+
+def _trained_at(card: Card) -> str:
+    return " to ".join(format_gsd(end) for end in _gsd_ends(card))
+
+
+def _gsd_ends(card: Card) -> tuple[float, ...]:
+    """The GSD that a card names, or the least and the greatest."""
+    return tuple(map(float, card.gsd)) if isinstance(card.gsd, tuple) else (float(card.gsd),)
+
+
+def place_reasons(options: SegmentOptions, results: Iterable[str]) -> list[str]:
+    """Folders that cannot be where they are said to be.
+
+    Args:
+        options: What the user asked for.
+        results: Folders of results.
+    """
+    reasons = [place_reason(what, folder) for what, folder in _named(options)]
+    if not any(reasons):
+        reasons += [_name_reason(folder) or _there(place_reason, folder) for folder in results]
+    return [reason for reason in reasons if reason]
+
+
+def unwritable_reasons(options: SegmentOptions, results: Iterable[str]) -> list[str]:
+    """Folders of this machine that cannot be written; see `place_reasons`."""
+    reasons = [unwritable_reason(what, folder) for what, folder in _named(options)]
+    if not any(reasons):
+        reasons += [_there(unwritable_reason, folder) for folder in results]
+    return [reason for reason in reasons if reason]
+
+
+def _named(options: SegmentOptions) -> list[tuple[str, str]]:
+    """The folders that the user names, with their options."""
+    named = (("--output", options.output), ("--work", options.work))
+    return [(what, folder) for what, folder in named if folder is not None]
+
+
+def _there(reason: Callable[[str, str], str | None], folder: str) -> str | None:
+    """A reason of a folder of results, if that is there, be it as a link to what is not there."""
+    return reason("the results folder", folder) if os.path.lexists(folder) else None
+
+
+def result_reasons(folders: Iterable[str]) -> list[str]:
+    """Folders of results that cannot be written."""
+    reasons = (_name_reason(folder) or _there(folder_reason, folder) for folder in folders)
+    return [reason for reason in reasons if reason]
+
+
+def _name_reason(folder: str) -> str | None:
+    """Why a filesystem does not take the name of a folder of results; None where it does."""
+    if not is_local(folder):
+        return None
+    try:
+        most = os.pathconf(nearest_existing(Path(folder).parent), "PC_NAME_MAX") - NAME_ROOM
+    except (OSError, ValueError):
+        return None
+    name = os.fsencode(Path(folder).name)
+    if len(name) <= most:
+        return None
+    return (
+        f"the results folder {folder} cannot be made: its name takes {len(name)} bytes, and there {most} can be used; "
+        "give the raster a shorter name"
+    )
+
+
+def folder_reason(what: str, folder: str) -> str | None:
+    """Why a folder cannot be made or written; None where it can."""
+    return place_reason(what, folder) or unwritable_reason(what, folder)
+
+
+def place_reason(what: str, folder: str) -> str | None:
+    """Why a folder cannot be where it is said to be; None where it can."""
+    if not is_local(folder):
+        return unfit(what, folder)
+    path = Path(folder).absolute()
+    try:
+        lost = next((place for place in (path, *path.parents) if is_lost_link(place)), None)
+        if lost is not None:
+            return (
+                f"{what} {folder} cannot be a folder: {lost} is a link to {lost.readlink()}, which is not there; make "
+                "that folder, or remove the link"
+            )
+        nearest = nearest_existing(path)
+        length, most = len(os.fsencode(path)), os.pathconf(nearest, "PC_PATH_MAX")
+    except OSError as error:
+        return f"{what} {folder} cannot be a folder: {error.strerror}"
+    if length + PATH_ROOM > most:
+        return (
+            f"{what} {folder} is too long for a path: it takes {length} bytes, and {most - PATH_ROOM} can be used; "
+            "choose a shorter one"
+        )
+    if not nearest.is_dir():
+        kind = "a link to a file" if nearest.is_symlink() else "a file"
+        return f"{what} {folder} cannot be a folder: {nearest} is {kind}"
+    return None
+
+
+def is_lost_link(path: Path) -> bool:
+    """Whether a path is a link to what is not there, or that leads back to itself."""
+    return path.is_symlink() and not path.exists()
+
+
+def unwritable_reason(what: str, folder: str) -> str | None:
+    """Why nothing can be written to a folder of this machine that can be where it is, and need not be there yet."""
+    if not is_local(folder) or place_reason(what, folder):
+        return None
+    nearest = nearest_existing(Path(folder))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        cause = (
+            "no permission in" if not os.statvfs(nearest).f_flag & os.ST_RDONLY else "read-only filesystem at"
+        )
+        return f"{what} {folder} cannot be written: {cause} {nearest}"
+    if os.statvfs(nearest).f_blocks == 0:
+        return _refused(what, folder, nearest)
+    return None
+
+
+def _refused(what: str, folder: str, nearest: Path) -> str | None:
+    """Why a filesystem without size, such as that of processes, refuses a folder; only trying tells."""
+    try:
+        Path(tempfile.mkdtemp(dir=nearest)).rmdir()
+    except OSError as error:
+        return f"{what} {folder} cannot be written: {nearest} takes no folders ({error.strerror})"
+    return None
+
+
+def resource_reasons(plan: Plan) -> list[str]:
+    """Memory and machines that are not there."""
+    return [*memory_reasons(plan), *machine_reasons(plan)]
+
+
+def obstacles(plan: Plan) -> list[str]:
+    """Why what needs work cannot be written: folders, and disk that is not there."""
+    options = plan.options
+    folders = [files.join(options.output, raster.id) for raster in plan.rasters]
+    reasons = unwritable_reasons(options, folders) or writing_reasons(options.output, options.work)
+    return reasons or disk_reasons(plan)
+
+
+def disk_reasons(plan: Plan) -> list[str]:
+    """Disks that have too little room; folders on one disk share it."""
+    needs: dict[int, tuple[Path, int]] = {}
+    for folder, need in (
+        (plan.options.output, plan.output_disk()),
+        (plan.options.work_folder, plan.work_disk()),
+    ):
+        if is_local(folder):
+            nearest = nearest_existing(Path(folder))
+            place, more = needs.get(nearest.stat().st_dev, (nearest, 0))
+            needs[nearest.stat().st_dev] = place, more + need
+    reasons = []
+    for place, need in needs.values():
+        total, _, free = shutil.disk_usage(place)
+        if total and need > free:
+            reasons.append(
+                f"the run needs about {format_bytes(need)} of disk{_most_of_it(plan, need)}, and {format_bytes(free)} "
+                f"are free at {place}; make room, or choose other disks with --output and --work"
+            )
+    return reasons
+
+
+def _most_of_it(plan: Plan, need: int) -> str:
+    """Which raster takes the most of some disk, in words for brackets: one whose size is wrong hides in a sum."""
+    raster, share = plan.largest_share()
+    grid = raster.georef
+    size = f"{grid.height:,} x {grid.width:,} px"
+    if raster.regrid is not None:
+        size = f"{size} as it is resampled"
+    takes = "" if len(plan.open_rasters()) == 1 else f" takes {format_bytes(share * need)} of it:"
+    return f" ({raster.path}{takes} {size})"
+
+
+def sample_notes(infos: Sequence[RasterInfo], cards: Iterable[Card]) -> list[str]:
+    """A word on rasters whose samples may be of another range than a network was made for."""
+    return [note for card in cards for note in _sample_notes(infos, card)]
+
+
+def _sample_notes(infos: Iterable[RasterInfo], card: Card) -> list[str]:
+    scaling = card.scaling
+    ends = [
+        (side - offset) / scale
+        for scale, offset in zip(scaling.scale, scaling.offset, strict=True)
+        if scale
+        for side in (-1, 1)
+    ]
+    if not ends:
+        return []
+    low, high = min(ends), max(ends)
+    by_type: dict[str, list[str]] = {}
+    for info in infos:
+        if info.dtype != "uint8" or high > 2 * BYTE_RANGE:
+            by_type.setdefault(info.dtype, []).append(info.path)
+    return [
+        f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: samples are {dtype}, and {card.name} "
+        f"was made for values of about {low:.4g} to {high:.4g}; if they lie elsewhere, scale them first "
+        "(gdal_translate -scale)"
+        for dtype, paths in by_type.items()
+    ]

@@ -1,0 +1,1 @@
+"""Results: files of each raster, the manifest, and what is kept of earlier runs."""

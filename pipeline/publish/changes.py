@@ -1,0 +1,156 @@
+"""What a run changed: polygons added, removed and changed by their ids, and areas by class."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from terraseam.pipeline.storage import files
+from terraseam.pipeline.storage.layout import POLYGONS
+
+_ID = re.compile(rb'"id":"([^"\\]*)"')
+_PROPERTIES = b'"properties":{'
+
+TEXT_FILES = (POLYGONS["geojson"], POLYGONS["geojsonl"])
+
+
+@dataclass(frozen=True, slots=True)
+class PolygonChanges:
+    """How many polygons of a raster a run added, removed and changed.
+
+    Attributes:
+        added: Those whose id is new.
+        removed: Those whose id is no more.
+        changed: Those of which geometry or properties are others now.
+    """
+
+    added: int
+    removed: int
+    changed: int
+
+
+def compare_polygons(before: str, after: Path, target: str, scratch: Path) -> PolygonChanges | None:
+    """Compare the polygons of a raster with those of the run before; memory does not grow with them.
+
+    Args:
+        before: Folder of the results of the run before.
+        after: Folder of the new ones.
+        target: File of the features that differ, each with a property ``change``; none where nothing differs.
+        scratch: Folder for a file that is needed meanwhile.
+
+    Returns:
+        How many differ; None where one of the runs wrote no GeoJSON.
+    """
+    old = next((path for name in TEXT_FILES if files.exists(path := files.join(before, name))), None)
+    new = next((str(after / name) for name in TEXT_FILES if (after / name).exists()), None)
+    if old is None or new is None:
+        return None
+    seen = scratch / "seen.sqlite"
+    counts = dict.fromkeys(("added", "removed", "changed"), 0)
+    try:
+        with contextlib.closing(sqlite3.connect(seen)) as database, files.writing(target) as file:
+            for change, text in _differences(database, old, new):
+                counts[change] += 1
+                said = b'"properties":{"change":"' + change.encode() + b'",'
+                file.write(text.replace(_PROPERTIES, said, 1) + b"\n")
+    finally:
+        seen.unlink(missing_ok=True)
+    return PolygonChanges(**counts)
+
+
+def _differences(database: sqlite3.Connection, old: str, new: str) -> Iterator[tuple[str, bytes]]:
+    """What happened to each feature that differs, and its text."""
+    database.execute("CREATE TABLE old (id BLOB PRIMARY KEY, digest BLOB) WITHOUT ROWID")
+    rows = ((_identity(text), _digest(text)) for text in read_features(old))
+    database.executemany("INSERT OR REPLACE INTO old VALUES (?, ?)", rows)
+    for text in read_features(new):
+        found = database.execute(
+            "DELETE FROM old WHERE id = ? RETURNING digest", (_identity(text),)
+        ).fetchall()
+        if not found:
+            yield "added", text
+        elif found[0][0] != _digest(text):
+            yield "changed", text
+    for text in read_features(old):
+        if database.execute("SELECT 1 FROM old WHERE id = ?", (_identity(text),)).fetchone():
+            yield "removed", text
+
+
+def read_features(path: str) -> Iterator[bytes]:
+    """The features of a file that Terraseam wrote, GeoJSON or a feature a line, as text."""
+    with files.open_bytes(path) as file:
+        for line in file:
+            if line.startswith(b'{"type":"Feature",'):
+                yield line.rstrip(b"\r\n,")
+
+
+def _identity(text: bytes) -> bytes:
+    found = _ID.search(text)
+    return found.group(1) if found else b""
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def describe_changes(
+    before: Mapping[str, Any] | None, now: Mapping[str, Any], polygons: Mapping[str, PolygonChanges | None]
+) -> dict[str, Any]:
+    """What a run changed against the one before.
+
+    Args:
+        before: The manifest of the run before; None where there was none.
+        now: The manifest of the run.
+        polygons: What happened to the polygons of rasters that were published again, by their ids.
+    """
+    earlier = {raster["id"]: raster for raster in before["rasters"]} if before else {}
+    present = {raster["id"] for raster in now["rasters"]}
+    return {
+        "format": 1,
+        "started": now["started"],
+        "since": before["started"] if before else None,
+        "new_rasters": [raster["id"] for raster in now["rasters"] if raster["id"] not in earlier],
+        "gone_rasters": [name for name in earlier if name not in present],
+        "rasters": [
+            {
+                "id": raster["id"],
+                "sheets": _fates(raster["sheets"]),
+                "classes": _areas(earlier[raster["id"]]["classes"], raster["classes"]),
+                "polygons": _polygons(raster, polygons),
+            }
+            for raster in now["rasters"]
+            if raster["id"] in earlier
+        ],
+    }
+
+
+def _polygons(raster: Mapping[str, Any], found: Mapping[str, PolygonChanges | None]) -> dict[str, int] | None:
+    """What happened to the polygons of a raster; None where that is not known."""
+    if raster["kept"] or not raster["published"]:
+        return asdict(PolygonChanges(0, 0, 0))
+    changes = found.get(raster["id"])
+    return asdict(changes) if changes else None
+
+
+def _fates(sheets: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for sheet in sheets:
+        counted[sheet["fate"]] = counted.get(sheet["fate"], 0) + 1
+    return counted
+
+
+def _areas(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Pixels and area of polygons of each class, before and now."""
+    return {
+        name: {
+            key: [before.get(name, {}).get(key), now.get(name, {}).get(key)]
+            for key in ("pixels", "polygons", "polygon_area_m2")
+        }
+        for name in [*now, *(name for name in before if name not in now)]
+    }

@@ -1,0 +1,329 @@
+"""The record of a run: what ran on what, with which versions, and what came of it."""
+
+from __future__ import annotations
+
+import math
+import platform
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from terraseam.pipeline.options.segment import SegmentOptions
+from terraseam.pipeline.plan.describe import exactness, resampled_from
+from terraseam.pipeline.plan.plan import Plan
+from terraseam.pipeline.plan.polygons import PolygonPlan
+from terraseam.pipeline.publish.history import keep_run
+from terraseam.pipeline.publish.quarantine import write_quarantine
+from terraseam.pipeline.publish.unchanged import (
+    forget_done,
+    gone_rasters,
+    kept_entry,
+    prune,
+    stands,
+    write_done,
+)
+from terraseam.pipeline.secrets import unsigned, without_secrets
+from terraseam.pipeline.segment.sheets import STAGES
+from terraseam.pipeline.storage import files
+from terraseam.pipeline.storage.layout import RunFolder, manifest_path, quarantine_path, result_folder
+from terraseam.pipeline.vectorize.label_counts import Tally
+from terraseam.tiles.raster.ground import PixelPlane
+
+if TYPE_CHECKING:
+    from terraseam.pipeline.options.vectorize import VectorizeOptions
+    from terraseam.pipeline.publish.stage import Published
+    from terraseam.pipeline.segment.sheets import SheetRecord
+    from terraseam.pipeline.vectorize.feature_files import FeatureRecord
+
+PACKAGES = (
+    "terraseam",
+    "apache-beam",
+    "keras",
+    "tensorflow",
+    "numpy",
+    "rasterio",
+    "shapely",
+    "numba",
+    "pyproj",
+)
+
+
+FATES = ("inferred", "reused", "skipped", "quarantined")
+"""What may become of a sheet."""
+
+SECRET = re.compile("secret|token|password|credential|connection_string|access_key")
+"""What is in the names of Beam's options that give access to something."""
+HIDDEN = "(hidden)"
+ENGINE_PACKAGES = {"tensorflow": (), "openvino": ("openvino",), "onnx": ("onnxruntime", "tf2onnx")}
+
+
+class DoneLedger:
+    """Keeps the records of published rasters in the folder of intermediate files."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def stands(self, raster: int, described: Mapping[str, Any]) -> bool:
+        """Whether an earlier run has published just these files of a raster, and they are there."""
+        return stands(self._plan, raster, described)
+
+    def forget(self, raster: int) -> None:
+        """The files of a raster are about to be replaced."""
+        forget_done(self._plan, raster)
+
+    def write(self, published: Published) -> None:
+        """The files of a raster have appeared; what is in quarantine is to be tried again."""
+        if any(record.segmented.failure for record in published.sheets):
+            return
+        write_done(self._plan, published.raster, published.files, raster_entry(self._plan, published))
+
+
+def segment_manifest(plan: Plan, published: Sequence[Published], started: float) -> dict[str, Any]:
+    """The manifest of a run that has ended.
+
+    Args:
+        plan: The run.
+        published: What became of each raster that needed work.
+        started: When the run started, in seconds since the epoch.
+    """
+    # The profile of sheets moves to the top.
+    entries = {one.raster: raster_entry(plan, one) for one in published}
+    entries |= {number: kept_entry(plan, number) for number in plan.kept}
+    rasters = [entries[number] for number in sorted(entries)]
+    sheets = [sheet for raster in rasters for sheet in raster["sheets"]]
+    profiles: list[dict[str, Any]] = []
+    for sheet in sheets:
+        profile = sheet.pop("profile")
+        if profile not in profiles:
+            profiles.append(profile)
+    stages = {stage: sum(sheet["seconds"][stage] for sheet in sheets) for stage in STAGES}
+    return {
+        **run_entry(started, (*PACKAGES, *ENGINE_PACKAGES[plan.engine]), plan.options),
+        "model": _model(plan),
+        "inputs": {"aoi": plan.options.aoi, "resample": plan.options.resample},
+        "inference": {
+            "engine": plan.engine,
+            "precision": plan.options.precision,
+            "augment": plan.options.augment,
+            "batch_size": plan.options.batch_size,
+        },
+        "pruned": plan.options.prune,
+        "profiles": profiles,
+        "tiling": _tiling(plan),
+        "polygons": polygon_settings(plan.polygons),
+        "notes": plan.notes,
+        "counts": {
+            "rasters": len(rasters),
+            "rasters_kept": len(plan.kept),
+            "rasters_left_out": len(plan.left_out),
+            "sheets": len(sheets),
+            **{f"sheets_{fate}": sum(sheet["fate"] == fate for sheet in sheets) for fate in FATES},
+            "tiles_inferred": sum(sheet["tiles"] for sheet in sheets),
+        },
+        "left_out": [one.to_json() for one in plan.left_out],
+        "quarantine": None,
+        "seconds": {"total": time.time() - started, **stages},
+        "rasters": list(rasters),
+    }
+
+
+def idle_record(plan: Plan, *, started: float) -> dict[str, Any]:
+    """What is said of a run that had nothing to do and could write nothing."""
+    gone = [result_folder(plan.options.output, name) for name in gone_rasters(plan)]
+    return {**segment_manifest(plan, [], started), "gone": gone}
+
+
+def end_segment(
+    plan: Plan, folder: RunFolder | None, published: Sequence[Published], *, started: float
+) -> dict[str, Any]:
+    """Write what is said of a run as a whole, the manifest last; returns the manifest.
+
+    Args:
+        plan: The run.
+        folder: Where its intermediate files are; None for none.
+        published: What became of each raster that needed work.
+        started: When the run started, in seconds since the epoch.
+    """
+    record = segment_manifest(plan, published, started)
+    if write_quarantine(plan, record["rasters"]):
+        record["quarantine"] = quarantine_path(plan.options.output)
+    gone = gone_rasters(plan)
+    record["gone"] = [result_folder(plan.options.output, name) for name in gone]
+    if plan.options.prune:
+        prune(plan, gone)
+    changes = {plan.rasters[one.raster].id: one.changes for one in published}
+    texts = [folder.changes(one.raster) for one in published if folder and one.changes]
+    keep_run(plan.options.output, record, changes, texts)
+    write_manifest(plan.options.output, record)
+    return record
+
+
+def write_manifest(output: str, record: Mapping[str, Any]) -> None:
+    """Write the record of a run that has ended."""
+    files.write_json(manifest_path(output), record)
+
+
+def _model(plan: Plan) -> dict[str, Any]:
+    """What ran: all networks together, and each of them."""
+    return {
+        "name": plan.card.name,
+        "version": plan.card.version,
+        "weights_sha256": plan.card.weights_sha256,
+        "license": plan.card.license,
+        "members": [
+            {
+                "name": card.name,
+                "version": card.version,
+                "bundle": bundle,
+                "weights_sha256": card.weights_sha256,
+                "license": card.license,
+            }
+            for bundle, card in zip(plan.bundles, plan.cards, strict=True)
+        ],
+    }
+
+
+def _tiling(plan: Plan) -> dict[str, Any]:
+    return {
+        "core_px": plan.core,
+        "halo_px": plan.halo.sides,
+        "sheet_px": plan.lattice(0).sheet_side,
+        "stitch": plan.stitch,
+        "reach_source": plan.card.reach_source,
+        "exact": plan.exact,
+        "exactness": exactness(plan),
+    }
+
+
+def run_entry(
+    started: float, packages: Sequence[str], options: SegmentOptions | VectorizeOptions
+) -> dict[str, Any]:
+    """When a run was, with which versions of some packages, and what was asked for."""
+    return {
+        "format": 1,
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version(), **_versions(packages)},
+        "options": {**asdict(options), "beam": _without_secrets(options.beam)},
+    }
+
+
+def _without_secrets(arguments: Sequence[str]) -> list[str]:
+    """Arguments for Beam, in which the values of those that give access to something are hidden."""
+    shown, hide = [], False
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        if name.startswith("--"):
+            hide = SECRET.search(name) is not None
+            shown.append(f"{name}={HIDDEN}" if hide and equals else argument)
+        else:
+            shown.append(HIDDEN if hide else argument)
+    return shown
+
+
+def polygon_settings(plan: PolygonPlan) -> dict[str, Any]:
+    """Which polygons were made, and how; the classes are null where they are all."""
+    area, length = ("px", "px") if plan.in_pixels else ("m2", "m")
+    return {
+        "classes": None if plan.labels is None else [plan.name_of(label) for label in plan.labels],
+        "formats": plan.options.formats,
+        f"min_area_{area}": plan.options.min_area,
+        f"fill_holes_{area}": plan.options.fill_holes,
+        "min_score": plan.options.min_score,
+        f"sieve_{area}": plan.options.sieve,
+        f"simplify_{length}": plan.options.simplify,
+        "regularize": plan.options.regularize,
+        "max_region_px": plan.options.max_region,
+        "connectivity": plan.options.connectivity,
+    }
+
+
+def raster_entry(plan: Plan, published: Published) -> dict[str, Any]:
+    """What became of one raster."""
+    planned = plan.rasters[published.raster]
+    records = [record.segmented for record in published.sheets]
+    return {
+        "bands": planned.bands,
+        "resampled_from": resampled_from(planned),
+        **polygons_entry(plan.polygons, published),
+        "kept": False,
+        "full_tiles": sum(record.full_tiles for record in published.sheets),
+        "sheets": [sheet_entry(record) for record in records],
+    }
+
+
+def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
+    """What is said of a raster, its classes and its files, whatever its label map is of."""
+    planned = plan.rasters[published.raster]
+    ground = planned.ground
+    tally = Tally.sum(record.pixels for record in published.sheets)
+    nothing = tally.nothing - sum(record.outside for record in published.sheets)
+    seen = tally.measured + nothing
+    return {
+        "id": planned.id,
+        "path": without_secrets(unsigned(planned.path)),
+        "folder": result_folder(plan.output, planned.id),
+        "published": bool(published.files),
+        "height": ground.height,
+        "width": ground.width,
+        "gsd_m": None if isinstance(ground, PixelPlane) else ground.gsd(),
+        "aoi_share": seen / (ground.height * ground.width),
+        "nodata_share": nothing / seen if seen else 0.0,
+        "off_earth_px": sum(record.off_earth for record in published.sheets),
+        "polygons": sum(record.count for record in published.features),
+        f"polygon_{ground.area_attribute}": round(math.fsum(record.area for record in published.features), 1),
+        "classes": _classes(plan, published.raster, tally, seen, published.features),
+        "files": published.files,
+        "publish_seconds": published.seconds,
+    }
+
+
+def _classes(
+    plan: PolygonPlan, raster: int, tally: Tally, seen: int, features: Sequence[FeatureRecord]
+) -> dict[str, Any] | None:
+    """Share and polygons of each class among so many pixels that were seen; None where there are too many to list."""
+    if tally.by_label is None:
+        return None
+    area_key = f"polygon_{plan.rasters[raster].ground.area_attribute}"
+    found = {}
+    for label in sorted({*plan.class_names, *tally.by_label}):
+        name, traced = plan.name_of(label), plan.is_wanted(label)
+        pixels = tally.by_label.get(label, 0)
+        area = math.fsum(record.areas.get(name, 0.0) for record in features)
+        found[name] = {
+            "label": label,
+            "pixels": pixels,
+            "share": pixels / seen if seen else 0.0,
+            "polygons": sum((record.counts or {}).get(name, 0) for record in features) if traced else None,
+            area_key: round(area, 1) if traced else None,
+        }
+    return found
+
+
+def sheet_entry(sheet: SheetRecord) -> dict[str, Any]:
+    """A sheet as the manifest lists it."""
+    return {
+        "row": sheet.row,
+        "col": sheet.col,
+        "key": sheet.key,
+        "fate": sheet.fate,
+        "tiles": sheet.tiles,
+        "attempts": sheet.attempts,
+        "failure": sheet.failure,
+        "seconds": sheet.seconds,
+        "profile": sheet.profile,
+    }
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

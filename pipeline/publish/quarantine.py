@@ -1,0 +1,100 @@
+"""Sheets that could not be segmented: what is said of them, and where they lie, as a file for GIS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from terraseam.pipeline.inputs.left_out import LeftOut
+from terraseam.pipeline.plan.plan import Plan
+from terraseam.pipeline.storage import files
+from terraseam.pipeline.storage.layout import quarantine_path
+from terraseam.tiles.features.feature_texts import FeatureTexts
+from terraseam.tiles.features.geojson import write_geojson
+from terraseam.tiles.features.outlines import outline
+from terraseam.tiles.grid.window import Window
+from terraseam.tiles.raster.earth import on_earth
+from terraseam.tiles.regions.regions import Regions
+
+
+def write_quarantine(plan: Plan, rasters: Iterable[Mapping[str, Any]]) -> bool:
+    """Write the windows of all sheets in quarantine, and the rasters left out, as far as it is known where they lie.
+
+    Args:
+        plan: The run.
+        rasters: What the manifest says of its rasters.
+
+    Returns:
+        Whether there are any; else a file of an earlier run is removed.
+    """
+    found = [feature for raster in rasters for feature in _features(plan, raster)]
+    return write_places(plan.options.output, [*found, *left_out_features(plan.left_out)])
+
+
+def write_places(output: str, features: Sequence[bytes]) -> bool:
+    """Write features of what could not be worked on, or remove the file of an earlier run; returns whether there are any."""
+    path = quarantine_path(output)
+    if features:
+        with files.writing(path) as file:
+            write_geojson(file, features)
+    else:
+        files.remove(path)
+    return bool(features)
+
+
+def left_out_features(left_out: Iterable[LeftOut]) -> Iterator[bytes]:
+    """Yield a GeoJSON feature for each raster that was left out and whose place is known."""
+    for one in left_out:
+        if one.georef is None:
+            continue
+        window = Window(0, 0, one.georef.height, one.georef.width)
+        try:
+            place = on_earth(one.georef, window)
+            if place is None:
+                continue
+            texts = FeatureTexts(outline(Regions.of_shells([place]), one.georef), np.arange(1))
+        except ValueError:  # It has no place on the Earth.
+            continue
+        said = one.to_json()
+        properties = {
+            "raster": one.id,
+            "path": said["path"],
+            "row_off": 0,
+            "col_off": 0,
+            "height": window.height,
+            "width": window.width,
+            "cause": " ".join(said["reasons"]),
+            "attempts": 1,
+        }
+        yield texts.feature(range(1), one.id, properties)
+
+
+def _features(plan: Plan, entry: Mapping[str, Any]) -> Iterator[bytes]:
+    """A GeoJSON feature for each sheet of a raster that is in quarantine."""
+    failed = [sheet for sheet in entry["sheets"] if sheet["failure"]]
+    if not failed:
+        return
+    number = next(i for i, raster in enumerate(plan.rasters) if raster.id == entry["id"])
+    lattice = plan.lattice(number)
+    georef = plan.rasters[number].georef
+    windows = [lattice.sheet_window(sheet["row"], sheet["col"]) for sheet in failed]
+    outlines = [on_earth(georef, window) for window in windows]
+    places = {n: outline for n, outline in enumerate(outlines) if outline is not None}
+    texts = FeatureTexts(outline(Regions.of_shells(list(places.values())), georef), np.arange(len(places)))
+    for place, n in enumerate(places):
+        sheet, window = failed[n], windows[n]
+        properties = {
+            "raster": entry["id"],
+            "path": entry["path"],
+            "row_off": window.row_off,
+            "col_off": window.col_off,
+            "height": window.height,
+            "width": window.width,
+            "cause": sheet["failure"],
+            "attempts": sheet["attempts"],
+        }
+        yield texts.feature(
+            range(place, place + 1), f"{entry['id']}_{sheet['row']}_{sheet['col']}", properties
+        )

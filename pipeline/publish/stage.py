@@ -1,0 +1,208 @@
+"""Results appear: the files of each raster, and last of all the manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from terraseam.pipeline.plan.polygons import PolygonPlan
+from terraseam.pipeline.publish.changes import PolygonChanges, compare_polygons
+from terraseam.pipeline.publish.polygons import write_polygons
+from terraseam.pipeline.storage import files
+from terraseam.pipeline.storage.errors import RemoteFileError
+from terraseam.pipeline.storage.layout import POLYGONS, RunFolder, manifest_path, result_folder
+from terraseam.pipeline.vectorize.feature_files import FeatureRecord
+from terraseam.pipeline.vectorize.stage import VectorRecord
+
+MoreFiles = Callable[[Path, int, tuple[VectorRecord, ...]], None]
+"""Writes what else there is of a raster into a folder: gets the folder, the raster and the records of its sheets."""
+
+Watch = Callable[[int, tuple[VectorRecord, ...]], str]
+"""Says why nothing of a raster may be published, with the records of its sheets; nothing where it may."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of one raster.
+
+    Attributes:
+        raster: Number of the raster in the plan.
+        sheets: Records of its sheets, in order.
+        features: Records of its features.
+        files: SHA-256 and size of each file that was written, and what else is said of it, by name.
+        seconds: Time that publishing took.
+        changes: How its polygons differ from those of the run before; None where that is not known.
+        failure: Why it could not be read, in a sentence; then nothing of it is published. Empty where it could.
+    """
+
+    raster: int
+    sheets: tuple[VectorRecord, ...]
+    features: tuple[FeatureRecord, ...]
+    files: dict[str, dict[str, Any]]
+    seconds: float
+    changes: PolygonChanges | None = None
+    failure: str = ""
+
+
+class Ledger(Protocol):
+    """Keeps account of the rasters whose results are published, for the runs to come."""
+
+    def stands(self, raster: int, described: Mapping[str, Any]) -> bool:
+        """Whether an earlier run has published just these files of a raster, and they are there."""
+
+    def forget(self, raster: int) -> None:
+        """The files of a raster are about to be replaced."""
+
+    def write(self, published: Published) -> None:
+        """The files of a raster have appeared."""
+
+
+class PublishRasters(beam.DoFn):
+    """Writes the results of a raster when all its sheets are done.
+
+    Args:
+        plan: The second half of the run.
+        run_folder: Where its intermediate files are.
+        more: Writes what there is beside polygons; None for nothing.
+        ledger: Keeps account of them; None for none.
+        watch: Looks whether it is still the raster that the run began with; None for nothing.
+    """
+
+    def __init__(
+        self,
+        plan: PolygonPlan,
+        run_folder: RunFolder,
+        more: MoreFiles | None = None,
+        ledger: Ledger | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self._plan = plan
+        self._run_folder = run_folder
+        self._more = more
+        self._ledger = ledger
+        self._watch = watch
+        self._timer = Metrics.distribution("terraseam", "publish_ms")
+
+    def process(self, element: tuple[int, Mapping[str, Iterable[Any]]]) -> Iterator[Published]:
+        """Write the files of one raster."""
+        start = time.perf_counter()
+        raster, records = element
+        sheets = tuple(sorted(records["sheets"], key=lambda record: record.place))
+        features = [*records["joined"], *(record.written for record in sheets if record.written is not None)]
+        if all(record.record is not None and record.record.failure for record in sheets):
+            # Nothing is known of it now: what an earlier run knew stays.
+            yield Published(raster, sheets, (), {}, 0.0)
+            return
+        failure = self._run_folder.failure(raster)
+        if files.exists(failure):
+            yield Published(raster, sheets, (), {}, 0.0, failure=files.read_bytes(failure).decode())
+            return
+        changed = self._watch(raster, sheets) if self._watch is not None else ""
+        if changed:
+            yield Published(raster, _with_failure(sheets, changed), (), {}, 0.0, failure=changed)
+            return
+        folder = result_folder(self._plan.output, self._plan.rasters[raster].id)
+        with files.staging(self._run_folder.staging) as staged:
+            if self._more is not None:
+                self._more(staged, raster, sheets)
+            said = write_polygons(staged, self._plan, raster, features)
+            described = {
+                path.name: describe_file(path) | said.get(path.name, {}) for path in sorted(staged.iterdir())
+            }
+            changes = None
+            if self._ledger is not None:
+                changes = compare_polygons(folder, staged, self._run_folder.changes(raster), staged)
+            if self._ledger is None or not self._ledger.stands(raster, described):
+                self._replace(raster, staged, tuple(described))
+        seconds = time.perf_counter() - start
+        self._timer.update(round(seconds * 1000))
+        published = Published(raster, sheets, tuple(features), described, seconds, changes)
+        if self._ledger is not None:
+            self._ledger.write(published)
+        yield published
+
+    def _replace(self, raster: int, staged: Path, names: Sequence[str]) -> None:
+        """Let new files of a raster appear where those of an earlier run are."""
+        folder = result_folder(self._plan.output, self._plan.rasters[raster].id)
+        drafts = files.ready([staged / name for name in names], self._run_folder.staging)
+        # The record of an earlier run is no longer true from here on, nor are its polygons in other formats.
+        files.remove(manifest_path(self._plan.output))
+        if self._ledger is not None:
+            self._ledger.forget(raster)
+        for name in set(POLYGONS.values()) - set(names):
+            files.remove(files.join(folder, name))
+        for name, draft in zip(names, drafts, strict=True):
+            files.appear(draft, files.join(folder, name))
+
+
+def _with_failure(sheets: Iterable[VectorRecord], cause: str) -> tuple[VectorRecord, ...]:
+    """Records of sheets that were segmented, as those of sheets that could not be."""
+    return tuple(
+        sheet if sheet.record is None else replace(sheet, record=replace(sheet.record, failure=cause))
+        for sheet in sheets
+    )
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """SHA-256 and size of a file."""
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+class EndRun(beam.DoFn):
+    """Ends the run when all rasters are published.
+
+    Args:
+        end: Writes what is said of the run as a whole; gets what became of each raster, in order.
+    """
+
+    def __init__(self, end: Callable[[list[Published]], Any]) -> None:
+        self._end = end
+
+    def process(self, element: tuple[int, Iterable[Published]]) -> Iterator[int]:
+        """Write manifest.json and what stands beside it; gives how many rasters were worked on."""
+        published = sorted(element[1], key=lambda one: one.raster)
+        self._end(published)
+        yield len(published)
+
+
+def publish(
+    sheets: beam.PCollection, joined: beam.PCollection, rasters: PublishRasters, end: EndRun
+) -> beam.PCollection:
+    """Publish every raster, and then the manifest.
+
+    Args:
+        sheets: raster -> `VectorRecord`.
+        joined: raster -> `FeatureRecord`.
+        rasters: What publishes a raster.
+        end: What ends the run.
+
+    Returns:
+        How many rasters were worked on, once the manifest is there.
+    """
+    return (
+        {"sheets": sheets, "joined": joined}
+        | "ByRaster" >> beam.CoGroupByKey()
+        | "Publish" >> beam.ParDo(rasters)
+        | "OneKey" >> beam.WithKeys(0)
+        | "AllRasters" >> beam.GroupByKey()
+        | "EndRun" >> beam.ParDo(end)
+    )
+
+
+def clean_up(ended: beam.PCollection, folder: RunFolder) -> None:
+    """Remove a run's intermediate files when it has ended, where nobody else may be left to do it."""
+
+    def remove(_: int) -> None:
+        with contextlib.suppress(RemoteFileError):  # What is left there changes nothing.
+            folder.remove()
+
+    _ = ended | "NoWayBack" >> beam.Reshuffle() | "CleanUp" >> beam.Map(remove)

@@ -1,0 +1,135 @@
+"""Results in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from terraseam.models.engines.profile import CPU_SAMPLES, GPU_SAMPLES
+from terraseam.pipeline.plan.describe import SHOWN
+from terraseam.pipeline.units import count, format_area
+from terraseam.pipeline.vectorize.label_counts import MOST_LISTED
+from terraseam.tiles.labels.cog import BLOCK
+
+
+def describe_results(manifest: Mapping[str, Any]) -> str:
+    """What a run found and where it is, as a short table."""
+    table, *where = results_table(manifest)
+    totals = manifest["counts"]
+    work = (
+        f"{count(totals['sheets'], 'sheet')}: {totals['sheets_inferred']} inferred, {totals['sheets_reused']} from the "
+        f"store{_left_out(totals)}; {count(totals['tiles_inferred'], 'tile')}; {manifest['seconds']['total']:.1f} s"
+        + _kept_words(totals["rasters_kept"])
+    )
+    notes = [
+        *off_earth_notes(manifest),
+        *_full_notes(manifest),
+        *_batch_notes(manifest),
+        *_gone_notes(manifest),
+    ]
+    return "\n".join([table, *notes, "", work, *where])
+
+
+def _left_out(totals: Mapping[str, int]) -> str:
+    """Sheets that were neither inferred nor taken from the store."""
+    words = {"skipped": "without any measurement", "quarantined": "in quarantine"}
+    return "".join(
+        f", {totals[f'sheets_{fate}']} {said}" for fate, said in words.items() if totals[f"sheets_{fate}"]
+    )
+
+
+def _kept_words(kept: int) -> str:
+    """That rasters were left as they were."""
+    return f"; {count(kept, 'raster')} unchanged" if kept else ""
+
+
+def results_table(manifest: Mapping[str, Any]) -> list[str]:
+    """What was found in each raster, as a table; and, line by line, where it is."""
+    rows: list[Sequence[str]] = [("raster", "class", "share", "polygons", "area")]
+    for raster in manifest["rasters"]:
+        rows += [(raster["id"], *_class_cells(name, found)) for name, found in _classes_of(raster).items()]
+        if raster["nodata_share"]:
+            rows.append((raster["id"], "(not measured)", f"{raster['nodata_share']:.1%}", "-", "-"))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    table = ["  ".join(_cell(row, i, widths) for i in range(len(row))).rstrip() for row in rows]
+    shown = [raster for raster in manifest["rasters"] if raster["published"]]
+    names = ", ".join(shown[0]["files"]) if shown else ""
+    folders = [raster["folder"] for raster in shown]
+    where = [f"  {folder}/{{{names}}}" for folder in folders[:SHOWN]]
+    if len(folders) > SHOWN:
+        where.append(f"  and {count(len(folders) - SHOWN, 'more folder')} beside them")
+    return ["\n".join(table), *where]
+
+
+def _classes_of(raster: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The classes of a raster, or all together where there are too many to list."""
+    if raster["classes"] is not None:
+        return raster["classes"]
+    return {f"(more than {MOST_LISTED:,} labels)": {**raster, "share": 1 - raster["nodata_share"]}}
+
+
+def _class_cells(name: str, found: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """A row of the table: class, share, polygons and their area."""
+    share = f"{found['share']:.1%}"
+    if found["polygons"] is None:
+        return name, share, "-", "-"
+    in_pixels = found.get("polygon_area_px")
+    area = format_area(found["polygon_area_m2"]) if in_pixels is None else f"{in_pixels:,.0f} px"
+    return name, share, f"{found['polygons']:,}", area
+
+
+def off_earth_notes(manifest: Mapping[str, Any]) -> list[str]:
+    """Rasters with pixels that were measured where there is no Earth."""
+    return [
+        f"{raster['id']}: {count(pixels, 'measured pixel')} {'has' if pixels == 1 else 'have'} no place on the Earth and "
+        f"count{'s' if pixels == 1 else ''} as nodata"
+        for raster in manifest["rasters"]
+        if (pixels := raster.get("off_earth_px", 0))  # manifests of earlier versions do not say it
+    ]
+
+
+def _full_notes(manifest: Mapping[str, Any]) -> list[str]:
+    """Rasters of which a detector may have missed things."""
+    return [
+        f"{raster['id']}: on {count(raster['full_tiles'], 'tile')} {manifest['model']['name']} found as many instances "
+        f"as it has room for, and others may be missing; {_more_room(manifest)}"
+        for raster in manifest["rasters"]
+        if raster["full_tiles"]
+    ]
+
+
+def _batch_notes(manifest: Mapping[str, Any]) -> list[str]:
+    """That an accelerator had no room for as many tiles a call as were wanted."""
+    default = {"cpu": CPU_SAMPLES, "gpu": GPU_SAMPLES}
+    notes = []
+    for profile in manifest["profiles"]:
+        wanted = manifest["inference"]["batch_size"] or default[profile["device"]]
+        if profile["samples"] < wanted:
+            notes.append(
+                f"the {profile['device'].upper()} ran out of memory with {wanted} tiles a call; some sheets were run "
+                f"with {profile['samples']}: pass --batch-size {profile['samples']}, or a smaller --tile"
+            )
+    return notes
+
+
+def _gone_notes(manifest: Mapping[str, Any]) -> list[str]:
+    """That rasters of earlier runs were not among those of this one."""
+    gone = manifest["gone"]
+    if not gone:
+        return []
+    which = f"{', '.join(gone[:SHOWN])}{', ...' * (len(gone) > SHOWN)}"
+    what = "were removed" if manifest["pruned"] else "stay (--prune removes them)"
+    outside = ", or outside --aoi" if manifest["inputs"]["aoi"] else ""
+    given = f"{count(len(gone), 'raster')} of earlier runs not among those given{outside}"
+    return [f"{given}; results {what}: {which}"]
+
+
+def _more_room(manifest: Mapping[str, Any]) -> str:
+    """What makes room for more instances."""
+    if manifest["tiling"]["core_px"] > BLOCK:
+        return "pass a smaller --tile"
+    return "make the bundle with room for more a tile"
+
+
+def _cell(row: Sequence[str], column: int, widths: Sequence[int]) -> str:
+    return row[column].ljust(widths[column]) if column < 2 else row[column].rjust(widths[column])

@@ -1,0 +1,250 @@
+"""Executing a plan."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import re
+import tempfile
+import time
+import uuid
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from terraseam.pipeline.errors import BeamOptionError, RunError
+from terraseam.pipeline.exits import AGAIN, FAILED, INTERRUPTED, say_to_user
+from terraseam.pipeline.interrupts import was_interrupted
+from terraseam.pipeline.options.beam import is_dataflow, is_direct, runner_name
+from terraseam.pipeline.plan.plan import Plan
+from terraseam.pipeline.run.beam_runner import beam_pipeline, is_local_run, worker_processes
+from terraseam.pipeline.run.dataflow import segment_arguments
+from terraseam.pipeline.run.graph import build
+from terraseam.pipeline.run.progress import progress
+from terraseam.pipeline.run.watchdog import Watchdog, WorkerFiles
+from terraseam.pipeline.secrets import without_secrets
+from terraseam.pipeline.storage import files
+from terraseam.pipeline.storage.disk_errors import size_of
+from terraseam.pipeline.storage.errors import RemoteFileError
+from terraseam.pipeline.storage.layout import RunFolder, beating, manifest_path, remove_left_behind
+from terraseam.pipeline.storage.lock import release_all
+from terraseam.pipeline.units import format_bytes
+from terraseam.tiles.raster.inspect import is_local
+
+CONTINUE = f"what was inferred is kept: {AGAIN}"
+
+GOES_ON = "the job goes on where it runs; on Dataflow, gcloud dataflow jobs cancel JOB_ID ends it"
+"""What is said where the driver of a remote job is interrupted."""
+
+HOPELESS = ("CardError", "EngineError", "OffEarthError")
+"""Errors that the same command would meet again."""
+
+
+class Job(Protocol):
+    """What is run."""
+
+    @property
+    def output(self) -> str:
+        """Folder of the results."""
+
+    @property
+    def work_folder(self) -> str:
+        """Folder of intermediate files."""
+
+    @property
+    def beam(self) -> tuple[str, ...]:
+        """Arguments for Beam, as given."""
+
+
+class Build(Protocol):
+    """Adds the stages of a job to an empty pipeline."""
+
+    def __call__(self, pipeline: beam.Pipeline, folder: RunFolder, *, workers: int, started: float) -> None:
+        """Add them.
+
+        Args:
+            pipeline: An empty pipeline.
+            folder: Where stages leave what the next ones read.
+            workers: Processes that share a machine.
+            started: When the run started, in seconds since the epoch.
+        """
+
+
+def run_plan(plan: Plan) -> dict[str, Any] | None:
+    """Run a plan to the end; see `run_job`."""
+    job = replace(plan.options, beam=beam_arguments(plan))
+    return run_job(job, partial(build, plan=plan), plan.sheet_count(), hope=CONTINUE)
+
+
+def beam_arguments(plan: Plan) -> tuple[str, ...]:
+    """What Beam is told: what the user says, and what follows from the plan."""
+    options = plan.options
+    if is_dataflow(options.beam):
+        return segment_arguments(plan)
+    return (*options.beam, *([f"--direct_num_workers={options.workers}"] if options.workers else []))
+
+
+def run_job(job: Job, build: Build, sheets: int = 0, *, hope: str) -> dict[str, Any] | None:
+    """Run a job to the end.
+
+    Args:
+        job: Where it works, and on what runner.
+        build: Adds its stages.
+        sheets: Sheets of which it reports that they are done; 0 for none.
+        hope: What is said of the same command where a run fails.
+
+    Returns:
+        The manifest; None where a remote runner was only handed the job.
+
+    Raises:
+        BeamOptionError: If Beam cannot use the options that are meant for it; nothing has been done then.
+        RunError: If the run failed, with the cause in a sentence.
+    """
+    # Beam logs the tracebacks of our own sentences; they come back as exceptions all the same.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    folder = RunFolder.of(job.output, job.work_folder, here=is_direct(runner_name(job.beam)))
+    log = worker_log(folder)
+    worker_files = WorkerFiles(log, heartbeat_folder(log))
+    options, pipeline, workers = make_pipeline(job, worker_files)
+    local = is_local_run(options)
+    build(pipeline, folder, workers=max(1, workers), started=time.time())
+    remove_left_behind(job.output, job.work_folder)
+    if local:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    tell = partial(tell_end, hope=hope, log=log)
+    watchdog = Watchdog(hope, tell=tell, files=worker_files if workers else None)
+    try:
+        with (
+            watchdog.watching() if local else contextlib.nullcontext(),
+            beating(folder),
+            progress(folder, sheets, shown=local and sheets > 0),
+        ):
+            result = pipeline.run()
+            if not local and is_handed_over(options):
+                return None
+            result.wait_until_finish()
+    except KeyboardInterrupt:
+        if not local:
+            say_to_user(GOES_ON)
+        raise
+    except Exception as error:
+        if was_interrupted() or "KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from error
+        details = f" (details in {log})" if log.exists() and log.stat().st_size else ""
+        name, cause = root_cause(error)
+        if name == "DiskError" and is_local(job.work_folder):
+            taken = format_bytes(size_of([job.work_folder, folder.staging, folder.path]))
+            cause = f"{cause}; what the job has written takes {taken}, and more is needed"
+        after = "" if name in HOPELESS else f"; {hope}"
+        raise RunError(f"{cause}{after}{details}") from error
+    finally:
+        hide_secrets(log)
+        with contextlib.suppress(RemoteFileError):  # What is left there changes nothing.
+            files.remove_tree(folder.staging)
+    files.remove_tree(folder.path)
+    return json.loads(files.read_bytes(manifest_path(job.output)))
+
+
+def is_handed_over(options: PipelineOptions) -> bool:
+    """Whether a remote runner only gets a description of the job, so that there is nothing to wait for."""
+    given = options.get_all_options()
+    return bool(given.get("dry_run") or given.get("template_location"))
+
+
+def make_pipeline(job: Job, worker_files: WorkerFiles) -> tuple[PipelineOptions, beam.Pipeline, int]:
+    """Beam's options, an empty pipeline for them, and how many worker processes it has on this machine.
+
+    Raises:
+        BeamOptionError: If Beam cannot use them.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            options = PipelineOptions(list(job.beam))
+            workers = worker_processes(options)
+            pipeline = beam_pipeline(options, worker_files.log, worker_files.heartbeats)
+    except SystemExit as error:
+        cause = said.getvalue().strip().rpartition("error: ")[2]
+        raise BeamOptionError(f"Apache Beam cannot use its options: {cause}") from error
+    except (ValueError, ImportError) as error:
+        cause = " ".join(str(error).split())
+        raise BeamOptionError(f"Apache Beam cannot use its options: {cause}") from error
+    return options, pipeline, workers
+
+
+def worker_log(folder: RunFolder) -> Path:
+    """Where worker processes of the local runner write what they say; it stays behind when a run fails."""
+    if is_local(folder.path):
+        return Path(folder.path) / "workers.log"
+    return Path(tempfile.gettempdir()) / f"terraseam-{folder.path.rpartition('/')[2]}-workers.log"
+
+
+def heartbeat_folder(log: Path) -> Path:
+    """Return where worker processes leave their heartbeats: on a disk of this machine, since others may hang."""
+    try:
+        parent = Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        parent = log.parent
+    return parent / f"terraseam-{uuid.uuid4().hex}"
+
+
+def hide_secrets(log: Path) -> None:
+    """Take out of what workers said what lets in of addresses; their libraries know nothing of that."""
+    with contextlib.suppress(OSError):
+        said = log.read_text(errors="replace")
+        hidden = without_secrets(said)
+        if hidden != said:
+            log.write_text(hidden)
+
+
+def tell_end(sentence: str, hope: str, log: Path) -> int:
+    """Tell the user that a run ends with this process, for the sake of a worker process that is lost.
+
+    Args:
+        sentence: What has become of it.
+        hope: What is said of the same command.
+        log: What workers have said.
+
+    Returns:
+        The exit status: workers also die of a run that was interrupted.
+    """
+    release_all()
+    hide_secrets(log)
+    words, status = (
+        (f"interrupted; {AGAIN}", INTERRUPTED) if was_interrupted() else (f"{sentence}; {hope}", FAILED)
+    )
+    with contextlib.suppress(OSError):  # The terminal may be closed.
+        say_to_user(words)
+    return status
+
+
+def root_cause(error: BaseException) -> tuple[str, str]:
+    """The kind of error that one of our stages raised, and its sentence, without Beam's wrapping."""
+    name, text = type(error).__name__, str(error).strip()
+    if "Traceback" in text:
+        # Worker processes send tracebacks as text: the last line that names an exception is the cause.
+        raised = re.findall(r"^(?:\w+\.)*(\w+(?:Error|Exception|Interrupt)): (.*)", text, flags=re.M)
+        name, text = raised[-1] if raised else (name, text.splitlines()[-1])
+    text = re.sub(r"\s*\[while running .*", "", text, flags=re.S)
+    text = " ".join(text.split()).rstrip(".")
+    return name, text if name in OWN_ERRORS and text else f"{name}: {text}"
+
+
+OWN_ERRORS = (
+    "DiskError",
+    "OffEarthError",
+    "RasterChangedError",
+    "RasterReadError",
+    "StoreError",
+    "CardError",
+    "EngineError",
+    "RemoteFileError",
+    "RuntimeError",
+)
+"""Errors whose message is a whole sentence."""

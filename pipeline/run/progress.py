@@ -1,0 +1,50 @@
+"""How far a run is, counted from what its workers have finished."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from terraseam.pipeline import terminal
+from terraseam.pipeline.storage.layout import RunFolder
+from terraseam.pipeline.units import format_time
+from terraseam.tiles.raster.inspect import is_local
+
+
+@contextlib.contextmanager
+def progress(folder: RunFolder, sheets: int, shown: bool) -> Iterator[None]:
+    """Show on a terminal how many sheets are done and how long the rest will take."""
+    records = Path(folder.sheet_done(0, 0, 0)).parent
+    if not shown or not terminal.watched() or not is_local(folder.path):
+        yield
+        return
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(records, sheets, ended), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+        terminal.show()
+
+
+def _watch(records: Path, sheets: int, ended: threading.Event) -> None:
+    start = time.monotonic()
+    while not ended.wait(terminal.PERIOD):
+        done = sum(1 for _ in records.glob("*.json")) if records.exists() else 0
+        terminal.show(progress_line(done, sheets, time.monotonic() - start))
+
+
+def progress_line(done: int, sheets: int, seconds: float) -> str:
+    """A line such as ``segmenting: 12 of 64 sheets, about 3 min left``."""
+    if done >= sheets:
+        return f"polygons and files of {sheets} sheets"
+    line = f"segmenting: {done} of {sheets} sheets"
+    if done == 0:
+        return line
+    left = seconds / done * (sheets - done)
+    return f"{line}, about {format_time(left)} left"

@@ -1,0 +1,79 @@
+"""Whether a raster is still the one that a run began with: what is read of two is a mixture of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from terraseam.pipeline.errors import RasterChangedError
+from terraseam.pipeline.plan.plan import Plan
+from terraseam.pipeline.plan.rasters import watched
+from terraseam.pipeline.segment.content_keys import recipe_digest, sheet_key
+from terraseam.pipeline.segment.known_sheets import KnownSheets
+from terraseam.pipeline.segment.sheets import SheetRecord
+from terraseam.pipeline.storage.fingerprint import look_at
+from terraseam.pipeline.storage.watched_files import MOST_PER_SHEET, changed_words
+from terraseam.pipeline.vectorize.stage import VectorRecord
+from terraseam.tiles.access.sources import allow_sources
+from terraseam.tiles.checksums.dataset import verify_blocks
+from terraseam.tiles.labels.stitch import stitch_ring
+from terraseam.tiles.raster.source import RasterReadError, RasterSource
+
+
+class RasterWatch:
+    """Looks at the files of a raster again when all of its sheets have been read.
+
+    Args:
+        plan: The run.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def __call__(self, raster: int, sheets: Iterable[VectorRecord]) -> str:
+        """Say why nothing of a raster may be published; nothing where it is the one that the run began with.
+
+        Raises:
+            RasterChangedError: If it is another one, and the run ends with that.
+        """
+        records = [sheet.segmented for sheet in sheets]
+        planned = self._plan.rasters[raster]
+        if not any(record.changed for record in records):
+            files = watched(planned)
+            seen_by_sheets = len(planned.files) <= MOST_PER_SHEET
+            state = files.remote_state() if seen_by_sheets else files.state()
+            moved = state.moved or any(record.moved for record in records)
+            if not state.changed and not (moved and self._other_pixels(raster, records)):
+                return ""
+        for profile in {str(record.profile): record.profile for record in records}.values():
+            KnownSheets(self._plan, raster, self._recipe(profile)).forget()
+        if self._plan.options.on_error == "fail":
+            raise RasterChangedError(changed_words(planned.path))
+        return changed_words(planned.path)
+
+    def _other_pixels(self, raster: int, records: Iterable[SheetRecord]) -> bool:
+        """Whether any sheet has other pixels than those that its labels are of: all are read again."""
+        plan, planned, lattice = self._plan, self._plan.rasters[raster], self._plan.lattice(raster)
+        allow_sources(plan.options.allow_sources)
+        verify_blocks(plan.options.verify)
+        before = look_at(planned.path, planned.files)
+        source = RasterSource(
+            planned.path, planned.bands, plan.card.fill, planned.regrid, files=planned.files or None
+        )
+        for record in records:
+            if record.failure:
+                continue
+            window = lattice.sheet_read_window(record.row, record.col, stitch_ring(plan.stitch))
+            try:
+                chip = source.read(window)
+            except RasterReadError:
+                return True
+            placed = plan.card.task == "instances"
+            place = record.row, record.col
+            key = sheet_key(self._recipe(record.profile), chip, lattice, place, plan.stitch, placed=placed)
+            if key != record.key:
+                return True
+        return look_at(planned.path, planned.files) != before
+
+    def _recipe(self, profile: dict[str, object]) -> str:
+        plan = self._plan
+        return recipe_digest(plan.score_fields(), profile, plan.core, plan.halo, plan.stitch)

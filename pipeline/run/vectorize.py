@@ -1,0 +1,125 @@
+"""The graph of ``terraseam vectorize``: sheets of label rasters -> polygons -> files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import apache_beam as beam
+
+from terraseam.pipeline.inputs.left_out import LeftOut
+from terraseam.pipeline.options.beam import is_direct, runner_name
+from terraseam.pipeline.plan.label_rasters import VectorizePlan
+from terraseam.pipeline.publish.manifest import polygon_settings, polygons_entry, run_entry, write_manifest
+from terraseam.pipeline.publish.quarantine import left_out_features, write_places
+from terraseam.pipeline.publish.stage import EndRun, Published, PublishRasters, clean_up, publish
+from terraseam.pipeline.run.dataflow import vectorize_arguments
+from terraseam.pipeline.run.graph import make_polygons
+from terraseam.pipeline.run.job import run_job
+from terraseam.pipeline.storage.layout import RunFolder, quarantine_path
+from terraseam.pipeline.vectorize.cache import MadeBefore
+from terraseam.pipeline.vectorize.label_rasters import RasterLabels, raster_sheets
+from terraseam.pipeline.vectorize.label_watch import LabelWatch
+from terraseam.tiles.raster.georef import Georef
+
+PACKAGES = ("terraseam", "apache-beam", "numpy", "rasterio", "shapely", "numba", "pyproj")
+
+
+def run_vectorize(plan: VectorizePlan) -> dict[str, Any] | None:
+    """Run a plan to the end.
+
+    Returns:
+        The manifest; None where a remote runner was only handed the job.
+
+    Raises:
+        BeamOptionError: If Beam cannot use the options that are meant for it.
+        RunError: If the run failed, with the cause in a sentence.
+    """
+    options = plan.options
+    job = replace(options, beam=vectorize_arguments(options.beam, options.output))
+    return run_job(job, partial(build, plan=plan), hope="the same command begins anew")
+
+
+def build(
+    pipeline: beam.Pipeline,
+    folder: RunFolder,
+    *,
+    plan: VectorizePlan,
+    workers: int,  # noqa: ARG001 - every job is told
+    started: float,
+) -> None:
+    """Add the stages to an empty pipeline; see `terraseam.pipeline.run.job.Build`."""
+    polygons = plan.polygons
+    options = plan.options
+    kept = folder if options.on_error == "quarantine" else None
+    source = RasterLabels(polygons.rasters, options.allow_sources, options.verify, kept)
+    sheets = (
+        pipeline
+        | "Rasters" >> beam.Create(range(len(polygons.rasters)))
+        | "Sheets" >> beam.FlatMap(raster_sheets, polygons)
+        | "SpreadSheets" >> beam.Reshuffle()
+    )
+    vectorized, joined = make_polygons(sheets, polygons, folder, source)
+    end = EndRun(partial(end_vectorize, plan, started=started))
+    again = RasterLabels(polygons.rasters, options.allow_sources, options.verify)
+    watch = LabelWatch(polygons, again, MadeBefore(folder.made, polygons), fail=kept is None)
+    ended = publish(vectorized, joined, PublishRasters(polygons, folder, watch=watch), end)
+    if not is_direct(runner_name(plan.options.beam)):
+        clean_up(ended, folder)
+
+
+def end_vectorize(plan: VectorizePlan, published: Sequence[Published], started: float) -> None:
+    """Write the manifest of a run that has ended, and where the rasters lie that were left out."""
+    output, left_out = plan.options.output, left_out_of(plan, published)
+    record = vectorize_manifest(plan, [one for one in published if not one.failure], started)
+    record["left_out"] = [one.to_json() for one in left_out]
+    record["counts"]["rasters_left_out"] = len(left_out)
+    placed = write_places(output, list(left_out_features(left_out)))
+    record["quarantine"] = quarantine_path(output) if placed else None
+    write_manifest(output, record)
+
+
+def left_out_of(plan: VectorizePlan, published: Sequence[Published]) -> list[LeftOut]:
+    """The rasters of a run that could not be used, or not be read."""
+    rasters = plan.polygons.rasters
+    unread = [
+        LeftOut(
+            rasters[one.raster].path,
+            (one.failure,),
+            ground if isinstance(ground := rasters[one.raster].ground, Georef) else None,
+            rasters[one.raster].id,
+        )
+        for one in published
+        if one.failure
+    ]
+    return [*plan.left_out, *unread]
+
+
+def vectorize_manifest(plan: VectorizePlan, published: Sequence[Published], started: float) -> dict[str, Any]:
+    """The manifest of a run that has ended; of classes, it lists those that occur, if they are not too many."""
+    polygons = plan.polygons
+    rasters = [polygons_entry(polygons, one) for one in published]
+    for raster in rasters:
+        if raster["classes"] is not None:
+            raster["classes"] = {name: found for name, found in raster["classes"].items() if found["pixels"]}
+    settings = polygon_settings(polygons)
+    if all(raster["classes"] is not None for raster in rasters):
+        entries = [found for raster in rasters for found in raster["classes"].values()]
+        traced = {found["label"] for found in entries if found["polygons"] is not None}
+        settings["classes"] = [polygons.name_of(label) for label in sorted(traced)]
+    area = f"polygon_{polygons.rasters[0].ground.area_attribute}"
+    return {
+        **run_entry(started, PACKAGES, plan.options),
+        "inputs": {"aoi": plan.polygons.aoi.path if plan.polygons.aoi else None},
+        "polygons": settings,
+        "counts": {
+            "rasters": len(rasters),
+            "sheets": sum(len(one.sheets) for one in published),
+            "polygons": sum(raster["polygons"] for raster in rasters),
+            area: math.fsum(raster[area] for raster in rasters),
+        },
+        "rasters": rasters,
+    }

@@ -1,0 +1,1 @@
+"""From rasters to label maps in the prediction store: read, infer, stitch."""

@@ -1,0 +1,91 @@
+"""Which entries of the prediction store an unchanged raster has, so that it need not be read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection
+from dataclasses import asdict
+
+from terraseam.pipeline.plan.plan import Plan
+from terraseam.pipeline.storage import files
+from terraseam.pipeline.storage.servers import at_once
+
+FORMAT = 2
+"""The format of new records; those of format 1 do not say which sheet they are of, and stay valid."""
+
+
+class KnownSheets:
+    """The content keys of a raster's sheets as earlier runs found them, each in a small file.
+
+    Args:
+        plan: The run.
+        raster: Number of the raster in the plan.
+        recipe: Digest of all but pixels that labels depend on.
+    """
+
+    def __init__(self, plan: Plan, raster: int, recipe: str) -> None:
+        planned = plan.rasters[raster]
+        self._folder: str | None = None
+        if planned.fingerprint is not None:
+            seen = [
+                recipe,
+                planned.fingerprint,
+                planned.bands,
+                plan.card.fill,
+                asdict(planned.georef),
+                plan.sheet_cores,
+                *([planned.seen.marks] if planned.seen is not None else []),
+            ]
+            digest = hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+            self._folder = files.join(known_folder(plan), digest[:32])
+
+    def get(self, row: int, col: int) -> str | None:
+        """The content key of a sheet; None where it is not known."""
+        if self._folder is None or not files.exists(self._path(row, col)):
+            return None
+        return _key_in(files.read_bytes(self._path(row, col)), self._name(row, col))
+
+    def put(self, row: int, col: int, key: str) -> None:
+        """Remember the content key of a sheet."""
+        if self._folder is not None:
+            record = {"format": FORMAT, "of": self._name(row, col), "key": key}
+            files.write_bytes(self._path(row, col), json.dumps(record).encode())
+
+    def forget(self) -> None:
+        """Forget all sheets of the raster."""
+        if self._folder is not None:
+            files.remove_tree(self._folder)
+
+    def keys(self, places: Collection[tuple[int, int]]) -> list[str]:
+        """The content keys of those of some sheets, by row and column, that are known."""
+        names = [] if self._folder is None else files.names(self._folder)
+        known = ((int(row), int(col)) for row, _, col in (name.partition("_") for name in names))
+        wanted = [place for place in known if place in places]
+        found = at_once(lambda place: self.get(*place), wanted, [self._folder or ""])
+        return [key for key in found if key is not None]
+
+    def _path(self, row: int, col: int) -> str:
+        return files.join(self._folder or "", f"{row}_{col}")
+
+    def _name(self, row: int, col: int) -> str:
+        """What the record of a sheet says it is of."""
+        return "/".join(self._path(row, col).rsplit("/", 2)[1:])
+
+
+def _key_in(record: bytes, name: str) -> str | None:
+    """The key in a record, which must say that it is of a sheet; those of format 1 are a key and say nothing."""
+    if re.fullmatch(rb"[0-9a-f]{64}", record):
+        return record.decode()
+    try:
+        said = json.loads(record)
+        key = said["key"] if (said["format"], said["of"]) == (FORMAT, name) else ""
+    except (ValueError, KeyError, TypeError):
+        return None
+    return key if isinstance(key, str) and re.fullmatch(r"[0-9a-f]{64}", key) else None
+
+
+def known_folder(plan: Plan) -> str:
+    """Where it is kept which entries of the store the sheets of unchanged rasters have."""
+    return files.join(plan.options.work_folder, "known")

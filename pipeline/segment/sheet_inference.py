@@ -1,0 +1,153 @@
+"""The network on sheets: from the pixels of one to what the prediction store keeps of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from terraseam.models.engines.engine import Engine
+from terraseam.models.engines.ensemble import Ensemble, shared_ensemble
+from terraseam.models.engines.profile import Profile
+from terraseam.models.engines.workplace import Workplace
+from terraseam.pipeline.inputs.bundles import bundle_folder
+from terraseam.pipeline.plan.memory import calls_at_once
+from terraseam.pipeline.plan.plan import Plan
+from terraseam.pipeline.segment.failures import NotANumberError, OutdatedError
+from terraseam.pipeline.segment.infer import Tile, infer_tiles
+from terraseam.pipeline.segment.prediction_store import Entry
+from terraseam.pipeline.segment.sheets import Clock, Sheet
+from terraseam.pipeline.storage import files
+from terraseam.tiles.instances.instances import SheetInstances, TileInstance, tile_instances
+from terraseam.tiles.labels.stitch import LabelMap, stitch_ring, stitcher
+from terraseam.tiles.raster.inspect import is_local
+from terraseam.tiles.raster.source import Chip
+
+GPU_CALLS = 2
+"""Calls in flight on a GPU: one that runs, and one that waits with its chips ready."""
+
+
+@dataclass(frozen=True)
+class ReadSheet:
+    """A sheet that was read, and is inferred.
+
+    Attributes:
+        sheet: Which one.
+        chip: Its read window.
+        profile: How the network is called.
+        clock: Counts the time that it takes.
+    """
+
+    sheet: Sheet
+    chip: Chip
+    profile: Profile
+    clock: Clock
+
+
+class SheetInference:
+    """Runs the network on sheets; several threads may ask, and the network works on the tiles of one after another.
+
+    Args:
+        plan: The run.
+        workers: Processes that share this machine.
+        is_at_hand: Whether sheets are to be inferred with a profile still; asked before every tile. It may raise an
+            error that ends what it is asked for.
+    """
+
+    def __init__(self, plan: Plan, workers: int, is_at_hand: Callable[[Profile], bool]) -> None:
+        self._plan = plan
+        self._workers = workers
+        self._is_at_hand = is_at_hand
+        self._turn = threading.Lock()
+
+    def entry(self, read: ReadSheet) -> tuple[Entry, int]:
+        """What the store keeps of a sheet, and how many tiles it took.
+
+        Raises:
+            NotANumberError: If the network answers NaN.
+            OutdatedError: If sheets are to be inferred with another profile now.
+        """
+        return self._find(read) if self._plan.card.task == "instances" else self._label(read)
+
+    def _label(self, read: ReadSheet) -> tuple[LabelMap, int]:
+        """The label map of a sheet, and how many tiles it took."""
+        raster, row, col = read.sheet
+        lattice = self._plan.lattice(raster)
+        stitch = stitcher(self._plan.stitch, lattice, (row, col), len(self._plan.card.classes))
+        valid = read.chip.valid[lattice.sheet_window(row, col).within(read.chip.window)]
+        ring = stitch_ring(self._plan.stitch)
+        tiles = [tile for tile in lattice.sheet_tiles(row, col, ring) if stitch.needs(tile, valid)]
+        if tiles:
+            with closing(self._answers(self._engine(read.profile).logits, read, tiles)) as answers:
+                for tile, logits in answers:
+                    if np.isnan(logits).any():
+                        raise NotANumberError(f"{self._plan.card.name} answers NaN for tile {tile}")
+                    with read.clock.time("stitch"):
+                        stitch.add(tile, logits)
+        with read.clock.time("stitch"):
+            return stitch.label_map(np.ascontiguousarray(valid)), len(tiles)
+
+    def _find(self, read: ReadSheet) -> tuple[SheetInstances, int]:
+        """What the tiles of a sheet find, and how many tiles it took."""
+        raster, row, col = read.sheet
+        lattice, chip = self._plan.lattice(raster), read.chip
+        instances: list[TileInstance] = []
+        full = 0
+        tiles = [
+            tile
+            for tile in lattice.sheet_tiles(row, col)
+            if chip.valid[lattice.core_window(*tile).within(chip.window)].any()
+        ]
+        if tiles:
+            with closing(self._answers(self._detector(read.profile).instances, read, tiles)) as answers:
+                for tile, answer in answers:
+                    with read.clock.time("stitch"):
+                        valid = chip.valid[lattice.read_window(*tile).within(chip.window)]
+                        instances.extend(tile_instances(answer.instances, lattice, tile, valid))
+                        full += answer.full
+        valid = chip.valid[lattice.sheet_window(row, col).within(chip.window)]
+        return SheetInstances(np.ascontiguousarray(valid), tuple(instances), full), len(tiles)
+
+    def _answers(
+        self, ask: Callable[[np.ndarray], Iterable[Any]], read: ReadSheet, tiles: list[Tile]
+    ) -> Generator[tuple[Tile, Any], None, None]:
+        """What the network says of tiles, one after another; the generator must be closed for others to have their turn."""
+        samples = read.profile.samples
+        at_once = GPU_CALLS if read.profile.device == "gpu" else self._calls(read.profile)
+        lattice = self._plan.lattice(read.sheet[0])
+        # Of two sheets that take turns tile by tile both would end late, and none be read meanwhile.
+        with self._turn:
+            answers = infer_tiles(ask, read.chip, lattice, tiles, samples, at_once)
+            while True:
+                if not self._is_at_hand(read.profile):
+                    raise OutdatedError("sheets are inferred in another way now")
+                with read.clock.time("infer"):
+                    answer = next(answers, None)
+                if answer is None:
+                    return
+                yield answer
+
+    def _calls(self, profile: Profile) -> int:
+        return calls_at_once(self._plan.chip_memory() * profile.samples, self._workers)
+
+    def _engine(self, profile: Profile) -> Engine | Ensemble:
+        plan = self._plan
+        workplace = Workplace(converted_folder(plan), self._calls(profile))
+        bundles = [bundle_folder(*each) for each in zip(plan.bundles, plan.cards, strict=True)]
+        return shared_ensemble(bundles, profile, workplace, plan.options.augment)
+
+    def _detector(self, profile: Profile) -> Engine:
+        engine = self._engine(profile)
+        if not isinstance(engine, Engine):
+            raise TypeError("what detectors find cannot be averaged; the plan refuses that")
+        return engine
+
+
+def converted_folder(plan: Plan) -> str | None:
+    """Where networks are kept that were converted for an engine; None where the store is not on this machine."""
+    work = plan.options.work_folder
+    return files.join(work, "converted") if is_local(work) else None

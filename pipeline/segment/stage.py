@@ -1,0 +1,269 @@
+"""Read, infer and stitch: the half of the pipeline that runs on accelerators.
+
+One DoFn does all three for a sheet, so that pixels and logits never leave it on any runner; what
+leaves it is the key under which the prediction store has the sheet's label map.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import apache_beam as beam
+
+# TensorFlow brings an SQLite without R-trees, and GDAL uses whichever is loaded first: GeoPackages would lack their index.
+import pyogrio  # noqa: F401
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import GlobalWindows
+
+from terraseam.models.engines.profile import Profile, execution_profile
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.errors import RasterChangedError
+from terraseam.pipeline.plan.memory import SHEETS_AT_ONCE
+from terraseam.pipeline.plan.plan import Plan
+from terraseam.pipeline.plan.rasters import watched
+from terraseam.pipeline.secrets import without_secrets
+from terraseam.pipeline.segment.content_keys import plan_recipe, sheet_key
+from terraseam.pipeline.segment.failures import (
+    OutdatedError,
+    StoppedError,
+    is_out_of_memory,
+    is_unreadable,
+    is_worth_another_call,
+    one_line,
+)
+from terraseam.pipeline.segment.known_sheets import KnownSheets
+from terraseam.pipeline.segment.lookahead import Ahead, OneEach
+from terraseam.pipeline.segment.prediction_store import entry_key, nothing_measured, prediction_store
+from terraseam.pipeline.segment.sheet_inference import ReadSheet, SheetInference
+from terraseam.pipeline.segment.sheets import STAGES, Clock, Sheet, SheetRecord
+from terraseam.pipeline.storage import files
+from terraseam.pipeline.storage.layout import RunFolder
+from terraseam.pipeline.storage.retries import GaveUpError, persistently
+from terraseam.pipeline.storage.servers import prepare
+from terraseam.pipeline.storage.watched_files import RasterState, changed_words, state_after_sheet
+from terraseam.tiles.access.sources import allow_sources
+from terraseam.tiles.checksums.dataset import verify_blocks
+from terraseam.tiles.labels.stitch import stitch_ring
+from terraseam.tiles.raster.source import Chip, RasterReadError, RasterSource
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How sheets are inferred.
+
+    Attributes:
+        profile: How the network is called.
+        recipe: Digest of all but pixels that labels depend on.
+    """
+
+    profile: Profile
+    recipe: str
+
+
+class SegmentSheets(beam.DoFn):
+    """Sheets in, records out; the label maps go to the prediction store.
+
+    Args:
+        plan: The run.
+        run_folder: Where records of finished sheets are left, for progress.
+        workers: Processes that share this machine.
+    """
+
+    def __init__(self, plan: Plan, run_folder: RunFolder, workers: int) -> None:
+        self._plan = plan
+        self._run_folder = run_folder
+        self._workers = workers
+        self._timers = {stage: Metrics.distribution("terraseam", f"{stage}_ms") for stage in STAGES}
+
+    def setup(self) -> None:
+        """Open nothing yet: rasters and network are opened by the first sheet that needs them."""
+        plan, options = self._plan, self._plan.options
+        allow_sources(options.allow_sources)
+        verify_blocks(options.verify)
+        prepare(options.beam, (*plan.bundles, *(raster.path for raster in plan.rasters), options.work_folder))
+        self._execution = self._execution_of(
+            execution_profile(options.batch_size, plan.engine, options.precision)
+        )
+        self._changing = threading.Lock()
+        self._keys = OneEach()
+        self._store = prediction_store(plan)
+        self._sources: dict[int, RasterSource] = {}
+        # One thread reads, for all: what it has decoded of a raster serves the next sheet.
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
+        # Workers on other machines have a thread a core from Beam, each with sheets of its own.
+        self._ahead = Ahead(self._done, SHEETS_AT_ONCE if options.runs_here else 1)
+        self._inference = SheetInference(plan, self._workers, self._is_at_hand)
+
+    def process(self, element: Sheet) -> Iterator[SheetRecord]:
+        """Segment one sheet, unless the store has it; records come in order, the last of them in the end."""
+        for record in self._ahead.put(element):
+            self._count(record)
+            yield record
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """What has come of the last sheets."""
+        for record in self._ahead.rest():
+            self._count(record)
+            yield GlobalWindows.windowed_value(record)
+
+    def teardown(self) -> None:
+        """End the threads."""
+        self._reader.shutdown(wait=False)
+        self._ahead.end()
+
+    def _done(self, element: Sheet) -> SheetRecord:
+        """What becomes of a sheet."""
+        clock = Clock()
+        try:
+            record = self._known_record(element) or self._segment(element, clock)
+        except RasterChangedError as error:
+            if self._plan.options.on_error == "fail":
+                raise
+            record = replace(self._leave_out(element, clock, error), changed=True)
+        except GaveUpError as given_up:
+            if self._plan.options.on_error == "fail":
+                raise (given_up.__cause__ or given_up) from given_up
+            record = self._leave_out(element, clock, given_up.__cause__ or given_up, given_up.attempts)
+        files.write_bytes(self._run_folder.sheet_done(*element), json.dumps(asdict(record)).encode())
+        return record
+
+    def _is_at_hand(self, profile: Profile) -> bool:
+        """Whether sheets are inferred with a profile now; another one has found too little memory for it otherwise.
+
+        Raises:
+            StoppedError: If the run has failed at another sheet.
+        """
+        if self._ahead.stopped.is_set():
+            raise StoppedError("another sheet has ended the run")
+        return profile == self._execution.profile
+
+    def _execution_of(self, profile: Profile) -> Execution:
+        return Execution(profile, plan_recipe(self._plan, profile))
+
+    def _known_record(self, element: Sheet) -> SheetRecord | None:
+        """The record of a sheet of an unchanged raster that the store has; None for others."""
+        execution = self._execution
+        key = None if self._plan.options.force else self._known(element[0], execution).get(*element[1:])
+        if key is None or not self._store.intact(key, self._shape(element)):
+            return None
+        return SheetRecord(*element, key, True, 0, Clock().seconds, execution.profile.to_json())
+
+    def _segment(self, element: Sheet, clock: Clock) -> SheetRecord:
+        """Read a sheet, and run the network on it unless the store has what it would say.
+
+        Raises:
+            GaveUpError: If that failed again and again.
+            RasterChangedError: If the raster was changed meanwhile.
+        """
+        chip, reads = persistently(
+            lambda: self._read(element, clock), is_unreadable, between=self._sources.clear
+        )
+        state = self._state(element)
+        (record, execution), calls = persistently(
+            lambda: self._predict(chip, element, clock), is_worth_another_call
+        )
+        if not state.moved:
+            self._known(element[0], execution).put(*element[1:], record.key)
+        return replace(record, attempts=max(reads, calls), moved=state.moved)
+
+    def _state(self, element: Sheet) -> RasterState:
+        """What the raster of a sheet is against the one of the plan.
+
+        Raises:
+            RasterChangedError: If it was changed.
+        """
+        planned = self._plan.rasters[element[0]]
+        state = state_after_sheet(watched(planned))
+        if state.changed:
+            self._sources.pop(element[0], None)
+            raise RasterChangedError(changed_words(planned.path))
+        return state
+
+    def _read(self, element: Sheet, clock: Clock) -> Chip:
+        def read() -> Chip:
+            with clock.time("read"), ACTIVITY.operation():
+                try:
+                    return self._source(element[0]).read(self._read_window(element))
+                except RasterReadError:
+                    self._state(element)  # A raster that is being written to may not be readable.
+                    raise
+
+        return self._reader.submit(read).result()
+
+    def _predict(self, chip: Chip, element: Sheet, clock: Clock) -> tuple[SheetRecord, Execution]:
+        """What becomes of a sheet whose pixels are known, and how it was inferred."""
+        execution, lattice = self._execution, self._plan.lattice(element[0])
+        things = self._plan.card.task == "instances"
+        key = sheet_key(execution.recipe, chip, lattice, element[1:], self._plan.stitch, placed=things)
+        profile = execution.profile.to_json()
+        # A sheet of the same pixels waits, and finds it in the store.
+        with self._keys.alone(key):
+            if not self._plan.options.force and self._store.intact(key, self._shape(element)):
+                return SheetRecord(*element, key, True, 0, clock.seconds, profile), execution
+            try:
+                entry, tiles = self._inference.entry(ReadSheet(element, chip, execution.profile, clock))
+            except OutdatedError:
+                return self._predict(chip, element, clock)
+            except Exception as error:
+                if not is_out_of_memory(error) or execution.profile.samples == 1:
+                    raise
+                self._ask_for_less(execution)
+                return self._predict(chip, element, clock)
+            self._store.put(key, entry)
+        return SheetRecord(*element, key, False, tiles, clock.seconds, profile), execution
+
+    def _ask_for_less(self, execution: Execution) -> None:
+        """Halve the tiles a call, unless another sheet has done so; results of other profiles are kept under other keys."""
+        with self._changing:
+            if self._execution is execution:
+                self._execution = self._execution_of(
+                    replace(execution.profile, samples=execution.profile.samples // 2)
+                )
+
+    def _leave_out(
+        self, element: Sheet, clock: Clock, error: BaseException, attempts: int = 1
+    ) -> SheetRecord:
+        """Let a sheet be nodata."""
+        entry = nothing_measured(self._shape(element), things=self._plan.card.task == "instances")
+        key = entry_key(entry)
+        self._store.put(key, entry)
+        profile = self._execution.profile.to_json()
+        cause = without_secrets(one_line(error))
+        return SheetRecord(*element, key, False, 0, clock.seconds, profile, attempts, cause)
+
+    def _shape(self, element: Sheet) -> tuple[int, int]:
+        """Height and width of a sheet, in pixels."""
+        raster, row, col = element
+        return self._plan.lattice(raster).sheet_window(row, col).shape
+
+    def _known(self, raster: int, execution: Execution) -> KnownSheets:
+        return KnownSheets(self._plan, raster, execution.recipe)
+
+    def _read_window(self, element: Sheet) -> Any:
+        raster, row, col = element
+        return self._plan.lattice(raster).sheet_read_window(row, col, stitch_ring(self._plan.stitch))
+
+    def _source(self, raster: int) -> RasterSource:
+        source = self._sources.get(raster)
+        if source is None:
+            # One raster at a time keeps the number of open files bounded over thousands of rasters.
+            self._sources.clear()
+            planned = self._plan.rasters[raster]
+            source = RasterSource(
+                planned.path, planned.bands, self._plan.card.fill, planned.regrid, files=planned.files or None
+            )
+            self._sources[raster] = source
+        return source
+
+    def _count(self, record: SheetRecord) -> None:
+        Metrics.counter("terraseam", f"sheets_{record.fate}").inc()
+        if record.attempts > 1:
+            Metrics.counter("terraseam", "retries").inc(record.attempts - 1)
+        Metrics.counter("terraseam", "tiles_inferred").inc(record.tiles)
+        for stage, seconds in record.seconds.items():
+            self._timers[stage].update(round(seconds * 1000))

@@ -1,0 +1,126 @@
+"""Files on web servers: what a server says of one, and fetching it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any, BinaryIO, TypeVar
+
+from terraseam.pipeline.storage.errors import host_of
+from terraseam.pipeline.storage.retries import WAITS_S, GaveUpError, persistently
+from terraseam.tiles.access import web
+from terraseam.tiles.access.web import FAILURES, RedirectError, may_pass
+
+GONE = (404, 410)
+"""What servers answer where there is no such file."""
+
+T = TypeVar("T")
+
+
+def headers_of(url: str) -> Message:
+    """The header of a file, of which nothing else is fetched.
+
+    Raises:
+        OSError: If the server does not answer with it.
+    """
+    return _again(lambda: _headers(urllib.request.Request(url, method="HEAD")))
+
+
+def _headers(request: urllib.request.Request) -> Message:
+    with web.opened(request) as answer:
+        headers: Message = answer.headers
+        return headers
+
+
+@dataclass(frozen=True)
+class Absence:
+    """Why a file cannot be read.
+
+    Attributes:
+        words: A sentence.
+        is_gone: Whether the server says that there is no such file.
+    """
+
+    words: str
+    is_gone: bool = False
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def absence(url: str) -> Absence | None:
+    """Why GDAL could not read windows of a file; None where it could."""
+    try:
+        status = _again(lambda: _status_of_part(url))
+    except FAILURES as error:
+        return Absence(web_sentence(url, error), getattr(error, "code", None) in GONE)
+    if status != 206:
+        return Absence(
+            f"{url} cannot be read in parts: the server does not answer requests for ranges of bytes; download the file, or "
+            "serve it otherwise"
+        )
+    return None
+
+
+def _status_of_part(url: str) -> int:
+    request = urllib.request.Request(url, headers={"Range": "bytes=0-0"})
+    with web.opened(request) as answer:
+        return int(answer.status)
+
+
+def web_sentence(url: str, error: BaseException) -> str:
+    """Why a file of a web server cannot be had, in a sentence."""
+    if isinstance(error, urllib.error.HTTPError):
+        if error.code in GONE:
+            return f"{url} does not exist ({error.code})"
+        if error.code in (401, 403):
+            return f"{url} may not be read ({error.code} {error.reason}); use an address that is signed or public"
+        return f"{url} cannot be read: the server answers {error.code} {error.reason}"
+    if isinstance(error, RedirectError):
+        return f"{url} {error}"
+    cause = getattr(error, "reason", None) or error
+    said = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return f"{url} cannot be read: the server {host_of(url)} does not answer ({said})"
+
+
+@contextlib.contextmanager
+def opened(url: str) -> Iterator[Any]:
+    """A file of a web server, open for reading."""
+    with web.opened(url) as answer:
+        yield answer
+
+
+def fetch(url: str, target: BinaryIO) -> None:
+    """Copy a file of a web server, whole.
+
+    Raises:
+        OSError: If it cannot be had; one sentence.
+    """
+
+    def copied() -> None:
+        target.seek(0)
+        target.truncate()
+        with opened(url) as answer:
+            shutil.copyfileobj(answer, target)
+            size = answer.headers.get("Content-Length")
+        if size is not None and target.tell() != int(size):
+            raise http.client.IncompleteRead(b"", int(size) - target.tell())
+
+    try:
+        _again(copied)
+    except FAILURES as error:
+        raise OSError(web_sentence(url, error)) from error
+
+
+def _again(work: Callable[[], T]) -> T:
+    """Do something, again where the server may answer otherwise a moment later."""
+    try:
+        return persistently(work, may_pass, waits=WAITS_S)[0]
+    except GaveUpError as given_up:
+        raise (given_up.__cause__ or given_up) from None

@@ -1,0 +1,132 @@
+"""What is seen of a training while it runs: a line an epoch, and a picture of predictions."""
+
+from __future__ import annotations
+
+import time
+from colorsys import hsv_to_rgb
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from terraseam.models.bundle.values import ClassInfo
+from terraseam.models.training.watch import EpochBegan, EpochDone, Predict, StepDone, Watcher
+from terraseam.pipeline import terminal
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.exits import show
+from terraseam.pipeline.training.chips import ValidationChips
+from terraseam.pipeline.units import format_time
+from terraseam.tiles.raster.picture import as_rgb, overlay, sheet_of_chips, write_png
+from terraseam.tiles.truth.scene import IGNORED
+
+COLOURS = 250
+"""Colours of things, over and over."""
+GOLDEN = 0.618034
+"""Turn of the hue from one thing to the next, which keeps the colours of all of them apart."""
+
+
+class Teller(Watcher):
+    """Tells the user on the terminal, and draws.
+
+    Args:
+        validation: What is drawn.
+        classes: The classes, with their colours.
+        folder: Where pictures go.
+        pictures: How many chips are drawn; 0 for none.
+        epochs: Epochs of the whole training.
+    """
+
+    def __init__(
+        self,
+        validation: ValidationChips,
+        classes: tuple[ClassInfo, ...],
+        folder: Path,
+        pictures: int,
+        epochs: int,
+    ) -> None:
+        self._validation, self._folder, self._epochs = validation, folder, epochs
+        self._colours = {
+            label: None if info.background else _rgb(info.color) for label, info in enumerate(classes)
+        }
+        count = min(pictures, len(validation.views))
+        self._drawn = np.linspace(0, len(validation.views) - 1, count).round().astype(int).tolist()
+        self._began = self._told = self._stepped = time.monotonic()
+
+    def resumed(self, epochs_done: int) -> None:
+        """Say from where a training that was interrupted goes on."""
+        show(f"going on after epoch {epochs_done} of {self._epochs}")
+
+    def epoch_began(self, began: EpochBegan) -> None:  # noqa: ARG002
+        """Remember when."""
+        self._began = self._stepped = time.monotonic()
+
+    def step(self, done: StepDone) -> None:
+        """Count a step, and show on a terminal how far the epoch is."""
+        stepped, self._stepped = self._stepped, time.monotonic()
+        ACTIVITY.add(self._stepped - stepped)
+        if terminal.watched() and time.monotonic() - self._told >= terminal.PERIOD:
+            self._told = time.monotonic()
+            line = f"epoch {done.epoch} of {self._epochs}: step {done.step} of {done.steps}, loss {done.loss:.4f}"
+            terminal.show(f"{line}, {format_time(done.seconds_left)} left")
+
+    def validated(self, done: EpochDone) -> None:
+        """Print the line of an epoch."""
+        if terminal.watched():
+            terminal.show()
+        show(epoch_line(done, self._epochs, time.monotonic() - self._began))
+
+    def pictures(self, epoch: int, predict: Predict) -> None:
+        """Draw chip, truth and prediction, a row each."""
+        if not self._drawn:
+            return
+        rows = [self._row(number, predict) for number in self._drawn]
+        write_png(self._folder / f"epoch-{epoch:04d}.png", sheet_of_chips(rows))
+
+    def _row(self, number: int, predict: Predict) -> list[np.ndarray]:
+        pixels, labels, things = self._validation.chip(number)
+        answer = predict(pixels[None])[0]
+        picture = as_rgb(np.clip(pixels, 0, 255).astype(np.uint8))
+        if self._validation.instances:
+            true, found = (painted(one, labels.shape) for one in (things, answer))
+            return [picture, *(overlay(picture, ids % COLOURS, _many_colours()) for ids in (true, found))]
+        found = np.where(labels == IGNORED, IGNORED, answer).astype(np.uint8)
+        return [picture, *(overlay(picture, one, self._colours) for one in (labels, found))]
+
+
+def painted(things: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Which thing is seen in each pixel, counted from 1; the surest lies on top."""
+    ids = np.zeros(shape, np.int64)
+    for number, thing in reversed(list(enumerate(things, start=1))):
+        height, width = thing.mask.shape
+        ids[thing.row : thing.row + height, thing.col : thing.col + width][thing.mask] = number
+    return ids
+
+
+def _many_colours() -> dict[int, tuple[int, int, int] | None]:
+    """Colours that tell neighbouring numbers apart; 0 has none."""
+    hues = {number: hsv_to_rgb(number * GOLDEN % 1, 1, 1) for number in range(1, COLOURS)}
+    shades = {number: (int(255 * r), int(255 * g), int(255 * b)) for number, (r, g, b) in hues.items()}
+    return {0: None, **shades}
+
+
+def epoch_line(done: EpochDone, epochs: int, seconds: float) -> str:
+    """A line such as ``epoch 3 of 30: loss 0.2311, IoU 0.712 (roof 0.712), 41 s, about 19 min left, best``."""
+    measures = done.measures
+    classes = ", ".join(
+        f"{name.removeprefix('iou_')} {value:.3f}"
+        for name, value in measures.items()
+        if name.startswith("iou_") and np.isfinite(value)
+    )
+    if classes:
+        figure = f"mean IoU {done.figure:.3f} ({classes})"
+    else:
+        figure = (
+            f"F1 {done.figure:.3f} (precision {measures['precision']:.3f}, recall {measures['recall']:.3f})"
+        )
+    end = f", about {format_time(done.seconds_left)} left" if done.epoch < epochs else ""
+    best = ", best" if done.better else ""
+    return f"epoch {done.epoch} of {epochs}: loss {done.loss:.4f}, {figure}, {seconds:.0f} s{end}{best}"
+
+
+def _rgb(color: str) -> tuple[int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)

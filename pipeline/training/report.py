@@ -1,0 +1,96 @@
+"""A training in words: what will be done, and what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from terraseam.models.bundle.card import Card
+from terraseam.pipeline.training.data import things
+from terraseam.pipeline.training.plan import TrainPlan
+from terraseam.pipeline.units import count, format_gsd, format_pixels, listed
+from terraseam.tiles.vectors.read import listed_reasons
+
+
+def plan_words(plan: TrainPlan) -> str:
+    """What a training will do, a line each."""
+    recipe, options, chips = plan.recipe, plan.options, plan.options.chips
+    pixels = sum(
+        one.info.georef.height * one.info.georef.width * (one.gsd / plan.gsd) ** 2 for one in plan.train
+    )
+    encoder = f" on {plan.row.encoder}" if plan.row.encoder else ""
+    lines = [
+        f"rasters     {count(len(plan.train), 'raster')}, {format_pixels(round(pixels))} at {format_gsd(plan.gsd)}",
+        f"labels      {_labels(plan)}",
+        f"validation  {count(len(plan.validation.views), 'chip')} of {_validated(plan)}",
+        f"bands       {', '.join(plan.band_names)}{'' if options.band_names else ' as usual; --band-names names others'}",
+        f"network     {plan.row.architecture}{encoder}",
+        f"start       {_start(plan)}",
+        f"training    {count(recipe.epochs, 'epoch')} of {count(recipe.steps, 'step')} of "
+        f"{count(recipe.batch, 'chip')} of {chips.chip} px; {recipe.optimizer}, rate {recipe.rate:g}, {recipe.schedule}",
+        f"bundle      {options.output}; state, logs and pictures in {options.work_folder}",
+    ]
+    return "\n".join(lines)
+
+
+def notes(plan: TrainPlan) -> list[str]:
+    """What the user should know before it begins."""
+    found = plan.findings
+    told = list(found.notes)
+    if found.mended:
+        told.append(f"{count(found.mended, 'invalid polygon')} mended")
+    if found.left_out:
+        told.append(f"features left out: {listed_reasons(found.left_out)}")
+    if found.unnamed:
+        told.append(f"{count(found.unnamed, 'polygon')} of no class: what they cover teaches nothing")
+    if found.others:
+        names = ", ".join(f"{name} ({number})" for name, number in found.others.most_common(5))
+        told.append(f"polygons of classes that were not named count as {plan.classes.names[0]}: {names}")
+    return [*told, *(f"skipped: {sentence}" for sentence in found.skipped)]
+
+
+def result_words(plan: TrainPlan, card: Card) -> str:
+    """What came of it, and what to do with it."""
+    reached = card.metrics["validation"]
+    figures = [
+        f"{name.removeprefix('iou_')} IoU {value:.3f}"
+        for name, value in reached.items()
+        if name.startswith("iou_")
+    ]
+    if len(figures) > 1:
+        figures.insert(0, f"mean IoU {reached['mean_iou']:.3f}")
+    figures = figures or [
+        f"{name} {reached[name]:.3f}" for name in ("f1", "precision", "recall") if name in reached
+    ]
+    output = Path(plan.options.output)
+    size = sum(file.stat().st_size for file in output.iterdir())
+    return "\n".join(
+        [
+            "",
+            f"best epoch {card.training['best epoch']} of {card.training['epochs']}: {', '.join(figures)}",
+            f"{output}: {size / 1e6:.1f} MB, GSD {format_gsd(plan.gsd)}",
+            f"use it: terraseam segment RASTER --model {output} --output out",
+        ]
+    )
+
+
+def _labels(plan: TrainPlan) -> str:
+    names = plan.classes.names
+    named = [f"{number:,} {name}" for name, number in things(plan).items()]
+    return f"{', '.join(named)}; the rest is {names[0]}" if named else f"label rasters of {', '.join(names)}"
+
+
+def _start(plan: TrainPlan) -> str:
+    """What the weights are before the first step."""
+    options = plan.options
+    first = [f"encoder of {options.encoder_weights}"] if options.encoder_weights else []
+    first += [f"{options.start} where layers agree"] if options.start else []
+    if first:
+        return f"{', then '.join(first)}; random weights for the rest"
+    hint = "; --encoder-weights imagenet or --start BUNDLE take others" if plan.row.encoder else ""
+    return f"random weights{hint or '; --start BUNDLE takes others'}"
+
+
+def _validated(plan: TrainPlan) -> str:
+    names = sorted({plan.validation.scenes[site].name for site, _ in plan.validation.views})
+    apart = "" if plan.options.truths.val_images else f", set apart by {plan.options.chips.split}"
+    return f"{listed(names, 4)}{apart}"

@@ -1,0 +1,101 @@
+"""How values of rasters become 0 to 255, which networks are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+
+from terraseam.models.bundle.values import Scaling
+from terraseam.pipeline.training.labelled import Labelled
+from terraseam.tiles.raster.inspect import RasterInfo
+from terraseam.tiles.raster.opening import open_raster
+from terraseam.tiles.raster.source import measured_samples
+from terraseam.tiles.raster.view import View
+from terraseam.tiles.truth.scene import on_ground
+
+WHITE = 255.0
+MIDDLE = 127.5
+SAMPLE = 512
+"""Side of the reduced picture of a raster whose values are looked at, in pixels."""
+PERCENTILES = (1, 99)
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Linear maps from raster values to 0 to 255, one a band.
+
+    Attributes:
+        low: Raster value that becomes 0.
+        high: Raster value that becomes 255.
+        whole: Whether raster values are whole numbers.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    whole: bool
+
+    def to_bytes(self, pixels: np.ndarray) -> np.ndarray:
+        """Map pixels ``(..., bands)``, float32; few of them lie outside 0 to 255."""
+        low, high = (np.asarray(ends, np.float32) for ends in (self.low, self.high))
+        return ((pixels - low) * (WHITE / (high - low))).astype(np.float32)
+
+    @property
+    def fill(self) -> tuple[float, ...]:
+        """What stands for pixels that were not measured, in raster values: the middle."""
+        middles = [low + (high - low) * MIDDLE / WHITE for low, high in zip(self.low, self.high, strict=True)]
+        return tuple(float(np.floor(value)) if self.whole else float(np.float32(value)) for value in middles)
+
+    def scaling(self, network: Scaling) -> Scaling:
+        """The scaling of raster values, for a network that takes 0 to 255 with a scaling of its own."""
+        factors = [WHITE / (high - low) for low, high in zip(self.low, self.high, strict=True)]
+        return Scaling(
+            tuple(scale * factor for scale, factor in zip(network.scale, factors, strict=True)),
+            tuple(
+                offset - low * factor * scale
+                for scale, offset, low, factor in zip(
+                    network.scale, network.offset, self.low, factors, strict=True
+                )
+            ),
+        )
+
+
+def values_of(labelled: Sequence[Labelled], bands: tuple[int, ...]) -> Values:
+    """Which values become 0 and 255: bytes stay as they are, others are measured over all rasters.
+
+    Of other types the 1st and 99th percentile of each band become 0 and 255, over all rasters
+    together, each seen at `SAMPLE` px; blocks that are set apart to validate on among them.
+    """
+    dtype = np.dtype(labelled[0].info.dtype)
+    if dtype == np.uint8:
+        return Values((0.0,) * len(bands), (WHITE,) * len(bands), True)
+    samples = np.concatenate([_sample(one.info, bands) for one in labelled])
+    if not len(samples):
+        return Values((0.0,) * len(bands), (1.0,) * len(bands), dtype.kind != "f")
+    low, high = np.percentile(samples, PERCENTILES, axis=0)
+    high = np.maximum(high, low + (1 if dtype.kind != "f" else 1e-6 * np.maximum(1, np.abs(low))))
+    digits = 0 if dtype.kind != "f" else 6
+    return Values(
+        tuple(round(float(value), digits) for value in low),
+        tuple(round(float(value), digits) for value in high),
+        dtype.kind != "f",
+    )
+
+
+def _sample(info: RasterInfo, bands: tuple[int, ...]) -> np.ndarray:
+    """Values of a raster that were measured on the Earth, ``(n, bands)``."""
+    with open_raster(info.path) as dataset:
+        shape = tuple(min(SAMPLE, size) for size in dataset.shape)
+        read = dataset.read(bands, out_shape=(len(bands), *shape), resampling=Resampling.nearest)
+        pixels = np.moveaxis(read, 0, -1)
+        valid = dataset.read_masks(bands, out_shape=(len(bands), *shape)).min(axis=0) > 0
+        if shape == dataset.shape:
+            whole = rasterio.windows.Window(0, 0, dataset.width, dataset.height)
+            measured = measured_samples(dataset, bands, whole, pixels)
+            valid = np.ones(shape, bool) if measured is None else measured.all(axis=-1)
+    steps = info.georef.height / shape[0], info.georef.width / shape[1]
+    valid &= on_ground(View(0, 0, *steps, *shape), info.georef)
+    return pixels[valid & np.isfinite(pixels).all(axis=-1)].astype(np.float64)

@@ -1,0 +1,1 @@
+"""From label maps to features: trace, close, sieve, settle instances."""

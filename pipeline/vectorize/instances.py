@@ -1,0 +1,420 @@
+"""The second half for detectors: what single tiles found becomes things, their polygons and the label map.
+
+Neighbouring sheets compare what their tiles found; the links of a raster say which views are of one thing; each
+thing is settled in the sheet of its first view; things of which another one has most of the pixels are left out;
+every sheet is painted from the things that it shows. Masks stay in the store and in files; links, overlaps and
+records travel.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import groupby, product
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from terraseam.pipeline.plan.plan import Plan
+from terraseam.pipeline.plan.rasters import Place
+from terraseam.pipeline.segment.prediction_store import decode, encode, prediction_store
+from terraseam.pipeline.segment.sheets import Sheet, SheetRecord
+from terraseam.pipeline.storage import files
+from terraseam.pipeline.storage.layout import RunFolder
+from terraseam.pipeline.vectorize.cache import (
+    InstanceFeatures,
+    Made,
+    MadeBefore,
+    SettledPatches,
+    make_features,
+)
+from terraseam.pipeline.vectorize.clipped_labels import clipped, clipped_thing, off_earth
+from terraseam.pipeline.vectorize.feature_files import FeatureRecord, feature_options
+from terraseam.pipeline.vectorize.label_counts import Tally
+from terraseam.pipeline.vectorize.stage import VectorRecord
+from terraseam.pipeline.vectorize.stored_labels import by_raster
+from terraseam.tiles.features.instance_features import thing_features
+from terraseam.tiles.handed_on import (
+    pack_links,
+    pack_overlaps,
+    pack_patches,
+    unpack_links,
+    unpack_overlaps,
+    unpack_patches,
+)
+from terraseam.tiles.instances.instances import Ref, SheetInstances, TileInstance
+from terraseam.tiles.instances.links import later_neighbours, link_sheet
+from terraseam.tiles.instances.paint import Patch, paint, patches
+from terraseam.tiles.instances.suppress import overlaps, suppress
+from terraseam.tiles.instances.things import Thing, gather_views, settle
+from terraseam.tiles.labels.codes import CodedLabels
+from terraseam.tiles.labels.stitch import LabelMap
+from terraseam.tiles.vectors.aoi import tiles_that_see
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """A sheet and those whose instances it compares its own with.
+
+    Attributes:
+        sheet: Raster, row and column of the sheet.
+        keys: Content key of each sheet, this one among them, by row and column.
+    """
+
+    sheet: Sheet
+    keys: dict[Place, str]
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What one sheet has to settle.
+
+    Attributes:
+        sheet: Raster, row and column of the sheet.
+        groups: Views of one thing each, of this and other sheets, whose first view is of this sheet.
+        elsewhere: Views of this sheet that other sheets settle.
+        keys: Content key of each sheet that holds one of the views, and of this one.
+    """
+
+    sheet: Sheet
+    groups: tuple[tuple[Ref, ...], ...]
+    elsewhere: frozenset[Ref]
+    keys: dict[Place, str]
+
+
+def join_instances(
+    segmented: beam.PCollection, plan: Plan, folder: RunFolder
+) -> tuple[beam.PCollection, beam.PCollection]:
+    """Join what tiles found: `SheetRecord` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
+    settled = (
+        by_raster(segmented)
+        | "Neighbourhoods" >> beam.FlatMap(neighbourhoods, plan)
+        | "SpreadNeighbourhoods" >> beam.Reshuffle()
+        | "Link" >> beam.ParDo(LinkSheets(plan, folder))
+        | "LinksOfRaster" >> beam.GroupByKey()
+        | "GatherViews" >> beam.FlatMap(settlements, plan)
+        | "SpreadSettlements" >> beam.Reshuffle()
+    )
+    shown = settled | "Settle" >> beam.ParDo(SettleSheets(plan, folder))
+    left_out = (
+        shown
+        | "PatchesOfSheet" >> beam.GroupByKey()
+        | "Overlap" >> beam.ParDo(OverlapSheets(folder))
+        | "OverlapsOfRaster" >> beam.GroupByKey()
+        | "Suppress" >> beam.FlatMap(suppressed, plan)
+    )
+    features = (
+        {
+            "settlement": settled | "KeyOfSettlement" >> beam.Map(lambda one: (one.sheet, one)),
+            "left_out": left_out,
+        }
+        | "InstancesOfSheet" >> beam.CoGroupByKey()
+        | "Describe" >> beam.ParDo(DescribeInstances(plan, folder))
+    )
+    sheets = segmented | "KeyOfSheet" >> beam.Map(
+        lambda record: ((record.raster, record.row, record.col), record)
+    )
+    painted = (
+        {"record": sheets, "patches": shown, "left_out": left_out}
+        | "LayersOfSheet" >> beam.CoGroupByKey()
+        | "Paint" >> beam.ParDo(PaintSheets(plan, folder))
+    )
+    return painted, features
+
+
+def neighbourhoods(element: tuple[int, Iterable[SheetRecord]], plan: Plan) -> Iterator[Neighbourhood]:
+    """For each sheet of a raster, the sheets that hold tiles whose views overlap with those of its own."""
+    raster, records = element
+    keys = {(record.row, record.col): record.key for record in records}
+    lattice = plan.lattice(raster)
+    for row, col in sorted(keys):
+        near = {(row, col)}
+        for tile in lattice.sheet_tiles(row, col):
+            near.update(lattice.sheet_of(other) for other in later_neighbours(lattice, tile))
+        worked_on = sorted(place for place in near if place in keys)
+        yield Neighbourhood((raster, row, col), {place: keys[place] for place in worked_on})
+
+
+class StoredInstances:
+    """What tiles found, from the prediction store; with an area of interest, the tiles that see some of it alone.
+
+    So which things there are depends on the area and on tiles, and not on the sheets that they are worked on in.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._store = prediction_store(plan)
+        self._seeing = lru_cache(1)(self._tiles)
+
+    def load(self, raster: int, key: str) -> SheetInstances:
+        """What the tiles of a sheet found."""
+        found = self._store.load(key, SheetInstances)
+        seeing = self._seeing(raster)
+        if seeing is None:
+            return found
+        return replace(found, instances=tuple(one for one in found.instances if one.ref.tile in seeing))
+
+    def _tiles(self, raster: int) -> frozenset[tuple[int, int]] | None:
+        area = self._plan.polygons.area(raster)
+        return None if area is None else frozenset(tiles_that_see(area, self._plan.lattice(raster)))
+
+
+class LinkSheets(beam.DoFn):
+    """Compares the instances of a sheet's tiles: `Neighbourhood` -> raster -> (row, col, key, file of links)."""
+
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._timer = Metrics.distribution("terraseam", "link_ms")
+
+    def setup(self) -> None:
+        """Find the store."""
+        self._store = StoredInstances(self._plan)
+
+    def process(self, element: Neighbourhood) -> Iterator[tuple[int, tuple[int, int, str, str | None]]]:
+        """Link one sheet."""
+        start = time.perf_counter()
+        raster, row, col = element.sheet
+        lattice = self._plan.lattice(raster)
+        by_tile: dict[tuple[int, int], list[TileInstance]] = {}
+        for key in element.keys.values():
+            by_tile.update(self._store.load(raster, key).by_tile())
+        links = link_sheet(lattice.sheet_tiles(row, col), by_tile, lattice)
+        path = self._folder.links(raster, row, col) if links else None
+        if path:
+            files.write_bytes(path, pack_links(links))
+        yield raster, (row, col, element.keys[row, col], path)
+        self._timer.update(round((time.perf_counter() - start) * 1000))
+
+
+def settlements(
+    element: tuple[int, Iterable[tuple[int, int, str, str | None]]], plan: Plan
+) -> Iterator[Settlement]:
+    """Say which views are of one thing, and which sheet settles it."""
+    raster, linked = element
+    records = sorted(linked)
+    keys = {(row, col): key for row, col, key, _ in records}
+    links = [link for *_, path in records if path for link in unpack_links(files.read_bytes(path))]
+    sheet_of = plan.lattice(raster).sheet_of
+    groups: dict[Place, list[tuple[Ref, ...]]] = {}
+    elsewhere: dict[Place, set[Ref]] = {}
+    for group in gather_views(links):
+        home = sheet_of(group[0].tile)
+        groups.setdefault(home, []).append(group)
+        for ref in group:
+            if sheet_of(ref.tile) != home:
+                elsewhere.setdefault(sheet_of(ref.tile), set()).add(ref)
+    for place in keys:
+        own = tuple(groups.get(place, ()))
+        needed = sorted({place, *(sheet_of(ref.tile) for group in own for ref in group)})
+        away = frozenset(elsewhere.get(place, ()))
+        yield Settlement((raster, *place), own, away, {near: keys[near] for near in needed})
+
+
+class Settling:
+    """Makes things of the views of one sheet's settlement, and names what is made of them."""
+
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+        self._plan = plan
+        self._store = StoredInstances(plan)
+        self.made = MadeBefore(folder.made, plan.polygons)
+
+    def things(self, element: Settlement) -> list[Thing]:
+        """Settle the things of a sheet, in the order of their views."""
+        raster, row, col = element.sheet
+        lattice = self._plan.lattice(raster)
+        stored = {place: self._store.load(raster, key) for place, key in element.keys.items()}
+        views = {view.ref: view for found in stored.values() for view in found.instances}
+        grouped = {ref for group in element.groups for ref in group} | element.elsewhere
+        alone = [(view.ref,) for view in stored[row, col].instances if view.ref not in grouped]
+        return [settle([views[ref] for ref in group], lattice) for group in sorted([*element.groups, *alone])]
+
+    def key(self, element: Settlement, *parts: object) -> str:
+        """Name what is made of a settlement and other parts: by what the tiles have found, and the area of interest."""
+        raster, *place = element.sheet
+        area = self._plan.rasters[raster].area
+        found = (element.groups, sorted(element.elsewhere), sorted(element.keys.items()), area)
+        return self.made.key(raster, place, [repr((found, parts)).encode()])
+
+
+class SettleSheets(beam.DoFn):
+    """Makes things of views: `Settlement` -> sheet -> file of patches of the things that one sheet settles."""
+
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._timer = Metrics.distribution("terraseam", "settle_ms")
+
+    def setup(self) -> None:
+        """Find the store, and what was settled before."""
+        self._settling = Settling(self._plan, self._folder)
+
+    def process(self, element: Settlement) -> Iterator[tuple[Sheet, str]]:
+        """Settle the things of one sheet, unless that was done before."""
+        start = time.perf_counter()
+        raster, row, col = element.sheet
+        key = self._settling.key(element, "patches")
+        settled = self._settling.made.get(key, SettledPatches)
+        if settled is None:
+            settled = SettledPatches(self._patches(raster, self._settling.things(element)))
+            self._settling.made.put(key, settled)
+        for place, pieces in settled.patches.items():
+            path = self._folder.patches(raster, row, col, place)
+            files.write_bytes(path, pack_patches(pieces))
+            yield (raster, *place), path
+        self._timer.update(round((time.perf_counter() - start) * 1000))
+
+    def _patches(self, raster: int, things: list[Thing]) -> dict[Place, list[Patch]]:
+        side = self._plan.lattice(raster).sheet_side
+        shown: dict[Place, list[Patch]] = {}
+        for thing in things:
+            for place, patch in patches(thing, side):
+                shown.setdefault(place, []).append(patch)
+        return shown
+
+
+class OverlapSheets(beam.DoFn):
+    """Compares instances pixel by pixel: sheet -> files of patches becomes raster -> file of overlaps."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._timer = Metrics.distribution("terraseam", "overlap_ms")
+
+    def process(self, element: tuple[Sheet, Iterable[str]]) -> Iterator[tuple[int, str]]:
+        """Compare the instances on one sheet."""
+        start = time.perf_counter()
+        sheet, paths = element
+        found = overlaps(_patches_in(paths))
+        if found:
+            path = self._folder.overlaps(*sheet)
+            files.write_bytes(path, pack_overlaps(found))
+            yield sheet[0], path
+        self._timer.update(round((time.perf_counter() - start) * 1000))
+
+
+def _patches_in(paths: Iterable[str]) -> list[Patch]:
+    return [patch for path in paths for patch in unpack_patches(files.read_bytes(path))]
+
+
+def suppressed(element: tuple[int, Iterable[str]], plan: Plan) -> Iterator[tuple[Sheet, Ref]]:
+    """Name the instances of a raster that show again what others show, for each sheet that has to do with them."""
+    raster, paths = element
+    lattice = plan.lattice(raster)
+    side = lattice.sheet_side
+    for one in suppress(
+        [found for path in sorted(paths) for found in unpack_overlaps(files.read_bytes(path))]
+    ):
+        rows = range(one.bounds.row_off // side, (one.bounds.row_end - 1) // side + 1)
+        cols = range(one.bounds.col_off // side, (one.bounds.col_end - 1) // side + 1)
+        for place in sorted({*product(rows, cols), lattice.sheet_of(one.ref.tile)}):
+            yield (raster, *place), one.ref
+
+
+class DescribeInstances(beam.DoFn):
+    """Makes features of things: sheet -> (`Settlement`, things to leave out) becomes raster -> `FeatureRecord`."""
+
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._timer = Metrics.distribution("terraseam", "describe_ms")
+
+    def setup(self) -> None:
+        """Find the store, and what was made before."""
+        self._settling = Settling(self._plan, self._folder)
+
+    def process(
+        self, element: tuple[Sheet, Mapping[str, Iterable[Any]]]
+    ) -> Iterator[tuple[int, FeatureRecord]]:
+        """Describe the things that one sheet settles, unless that was done before."""
+        start = time.perf_counter()
+        (raster, row, col), parts = element
+        sheet_of = self._plan.lattice(raster).sheet_of
+        left_out = {ref for ref in parts["left_out"] if sheet_of(ref.tile) == (row, col)}
+        for settlement in parts["settlement"]:  # none where what is left out only reaches into the sheet
+            key = self._settling.key(settlement, "features", sorted(left_out))
+            described = self._settling.made.get(key, InstanceFeatures)
+            if described is None:
+                things = [one for one in self._settling.things(settlement) if one.ref not in left_out]
+                described = InstanceFeatures(self._features(raster, things))
+                self._settling.made.put(key, described)
+            for first_row, made in described.features.items():
+                record = made.at(self._folder.thing_features(raster, row, col, first_row))
+                if record is not None:
+                    yield raster, record
+        self._timer.update(round((time.perf_counter() - start) * 1000))
+
+    def _features(self, raster: int, things: list[Thing]) -> dict[int, Made]:
+        lattice, georef = self._plan.lattice(raster), self._plan.rasters[raster].georef
+        wanted = set(self._plan.polygon_labels())
+        polygons = self._plan.polygons
+        chosen = [
+            left
+            for thing in things
+            if thing.label in wanted and (left := clipped_thing(thing, polygons, raster)) is not None
+        ]
+        options, tolerance = feature_options(polygons, raster), polygons.tolerance(raster)
+        with polygons.naming(raster):
+            made = thing_features(chosen, lattice, georef, options, tolerance)
+        rows = groupby(made, key=lambda feature: feature.first[0] // lattice.sheet_side)
+        return {first_row: make_features(first_row, list(group), georef) for first_row, group in rows}
+
+
+class PaintSheets(beam.DoFn):
+    """Paints label maps: sheet -> (`SheetRecord`, files of patches, things left out) becomes raster -> `VectorRecord`."""
+
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._timer = Metrics.distribution("terraseam", "paint_ms")
+
+    def setup(self) -> None:
+        """Find the store."""
+        self._store = StoredInstances(self._plan)
+
+    def process(
+        self, element: tuple[Sheet, Mapping[str, Iterable[Any]]]
+    ) -> Iterator[tuple[int, VectorRecord]]:
+        """Paint one sheet."""
+        start = time.perf_counter()
+        (raster, row, col), parts = element
+        for record in parts["record"]:  # none where a thing hangs over into a sheet that is not worked on
+            left_out = set(parts["left_out"])
+            pieces = [piece for piece in _patches_in(parts["patches"]) if piece.ref not in left_out]
+            window = self._plan.lattice(raster).sheet_window(row, col)
+            stored = self._store.load(raster, record.key)
+            label_map = paint(window, pieces, stored.valid, self._plan.card.background or 0)
+            files.write_bytes(
+                self._folder.painted(raster, row, col), encode(label_map, painted_key((raster, row, col)))
+            )
+            polygons = self._plan.polygons
+            shown = clipped(label_map.labels, polygons, raster, window)
+            pixels = Tally.of(CodedLabels.plain(shown))
+            outside = polygons.outside(raster, window)
+            lost = off_earth(label_map.labels, polygons, raster, window)
+            yield (
+                raster,
+                VectorRecord((raster, row, col), pixels, None, record, stored.full_tiles, outside, lost),
+            )
+        self._timer.update(round((time.perf_counter() - start) * 1000))
+
+
+def painted_key(place: tuple[int, int, int]) -> str:
+    """What the label map of a sheet is called that was painted in this run."""
+    return "painted {} {} {}".format(*place)
+
+
+def label_maps(plan: Plan, folder: RunFolder) -> Callable[[SheetRecord], LabelMap]:
+    """Where the label map of a sheet is found: painted from things in this run, or in the store."""
+    store = prediction_store(plan)
+
+    def painted(record: SheetRecord) -> LabelMap:
+        place = (record.raster, record.row, record.col)
+        label_map = decode(files.read_bytes(folder.painted(*place)), painted_key(place))
+        if not isinstance(label_map, LabelMap):
+            raise TypeError(f"sheet {record.row}, {record.col} of raster {record.raster} is not painted")
+        return label_map
+
+    return painted if plan.card.task == "instances" else lambda record: store.load(record.key, LabelMap)

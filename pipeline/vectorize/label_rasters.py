@@ -1,0 +1,103 @@
+"""Label rasters as sheets that are made into polygons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from terraseam.pipeline.activity import ACTIVITY
+from terraseam.pipeline.plan.polygons import LabelledRaster, PolygonPlan
+from terraseam.pipeline.segment.failures import is_unreadable, one_line
+from terraseam.pipeline.storage import files
+from terraseam.pipeline.storage.layout import RunFolder
+from terraseam.pipeline.storage.retries import GaveUpError, persistently
+from terraseam.tiles.access.sources import allow_sources
+from terraseam.tiles.checksums.dataset import verify_blocks
+from terraseam.tiles.grid.window import Window
+from terraseam.tiles.labels.codes import CodedLabels
+from terraseam.tiles.labels.label_raster import LabelRaster
+from terraseam.tiles.labels.stitch import NODATA
+
+
+@dataclass(frozen=True)
+class RasterSheet:
+    """A sheet of a label raster.
+
+    Attributes:
+        place: Raster, and row and column of the sheet.
+        window: Its pixels.
+    """
+
+    place: tuple[int, int, int]
+    window: Window
+    record: None = None
+    counts: None = None
+
+
+def raster_sheets(raster: int, plan: PolygonPlan) -> Iterator[RasterSheet]:
+    """The sheets of a raster that are worked on."""
+    lattice = plan.lattice(raster)
+    return (
+        RasterSheet((raster, row, col), lattice.sheet_window(row, col)) for row, col in plan.sheets(raster)
+    )
+
+
+class RasterLabels:
+    """The label rasters of a plan; it pickles as their paths.
+
+    Args:
+        rasters: The rasters.
+        allowed: Patterns of servers that they may name.
+        verify: Whether checksums of blocks are compared.
+        folder: Where it is left that a raster cannot be read, of which nothing is known then; None to end the run.
+    """
+
+    def __init__(
+        self,
+        rasters: Sequence[LabelledRaster],
+        allowed: tuple[str, ...],
+        verify: bool = True,
+        folder: RunFolder | None = None,
+    ) -> None:
+        self._allowed, self._verify = allowed, verify
+        self._rasters = [LabelRaster(raster.path, raster.files) for raster in rasters]
+        self._folder = folder
+        self._failed: set[int] = set()
+
+    def read(self, sheet: RasterSheet, depth: int) -> CodedLabels:
+        """Labels of a sheet and of `depth` pixels around it; none where the raster cannot be read.
+
+        Raises:
+            RasterReadError: If it cannot be read, and the run ends with that.
+        """
+        allow_sources(self._allowed)
+        verify_blocks(self._verify)
+        window = sheet.window
+        around = Window(
+            window.row_off - depth,
+            window.col_off - depth,
+            window.height + 2 * depth,
+            window.width + 2 * depth,
+        )
+        number = sheet.place[0]
+        if number not in self._failed:
+            try:
+                with ACTIVITY.operation():
+                    return persistently(lambda: self._rasters[number].read(around), is_unreadable)[0]
+            except GaveUpError as given_up:
+                cause = given_up.__cause__ or given_up
+                if self._folder is None:
+                    raise cause from given_up
+                files.write_bytes(self._folder.failure(number), one_line(cause).encode())
+                self._failed.add(number)
+        return CodedLabels.plain(np.full(around.shape, NODATA, np.uint8))
+
+    def scores(self, sheet: RasterSheet) -> np.ndarray:
+        """Nothing is known of scores: 0 everywhere, uint8."""
+        return np.zeros(sheet.window.shape, np.uint8)
+
+    def off_earth(self, sheet: RasterSheet) -> int:  # noqa: ARG002 - `LabelSource` asks all
+        """None: pixels are published as they are."""
+        return 0

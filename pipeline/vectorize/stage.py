@@ -1,0 +1,215 @@
+"""Label maps of sheets become features; regions that go on in another sheet stay open."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.metrics import Metrics
+
+from terraseam.pipeline.plan.polygons import PolygonPlan
+from terraseam.pipeline.storage import files
+from terraseam.pipeline.storage.layout import RunFolder
+from terraseam.pipeline.vectorize.cache import Made, MadeBefore, make_regions
+from terraseam.pipeline.vectorize.feature_files import FeatureRecord
+from terraseam.pipeline.vectorize.label_counts import Tally
+from terraseam.tiles.labels.cells import cut_into_cells
+from terraseam.tiles.labels.codes import CodedLabels
+from terraseam.tiles.regions.corners import Corners, find_corners
+from terraseam.tiles.regions.fragments import Fragments
+from terraseam.tiles.regions.neighbours import Neighbourhood, border_pixels
+from terraseam.tiles.regions.regions import Regions
+from terraseam.tiles.regions.seams import SeamSummary
+from terraseam.tiles.regions.simplify import CornerTables, simplify
+from terraseam.tiles.regions.tolerance import Tolerance
+from terraseam.tiles.regions.trace import SheetRegions, decoded, number_regions, trace_closed, trace_open
+
+if TYPE_CHECKING:
+    from terraseam.pipeline.segment.sheets import SheetRecord
+
+OPEN = "open"
+"""Tag of the output with the seams of sheets that have open regions."""
+
+
+class LabelSheet(Protocol):
+    """A sheet whose label map can be read."""
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Raster, and row and column of the sheet."""
+
+    @property
+    def record(self) -> SheetRecord | None:
+        """What the first half said of it, where there was one."""
+
+    @property
+    def counts(self) -> Tally | None:
+        """Its pixels by label as they are published; None for those of the labels that are read."""
+
+
+class LabelSource(Protocol):
+    """Where the label maps of sheets are."""
+
+    def read(self, sheet: Any, depth: int) -> CodedLabels:
+        """Labels of a sheet and of `depth` pixels around it."""
+
+    def scores(self, sheet: Any) -> np.ndarray:
+        """Scores of the pixels of a sheet, uint8."""
+
+    def off_earth(self, sheet: Any) -> int:
+        """How many pixels of a sheet were measured, but off the Earth, and count as nodata."""
+
+
+@dataclass(frozen=True)
+class VectorRecord:
+    """What became of one sheet in the second half.
+
+    Attributes:
+        place: Raster, and row and column of the sheet.
+        pixels: Pixels by label.
+        written: Its closed features; None where it has none.
+        record: What the first half said of it; None where there was none.
+        full_tiles: Tiles on which a detector had no room for more.
+        outside: Pixels outside the area of interest, which are counted as nodata.
+        off_earth: Pixels that were measured, but off the Earth, which are counted as nodata, too.
+        content: What the labels that were traced, and all that is made of them, are known by; empty where that is not.
+    """
+
+    place: tuple[int, int, int]
+    pixels: Tally
+    written: FeatureRecord | None
+    record: SheetRecord | None = None
+    full_tiles: int = 0
+    outside: int = 0
+    off_earth: int = 0
+    content: str = ""
+
+    @property
+    def segmented(self) -> SheetRecord:
+        """What the first half said of it.
+
+        Raises:
+            ValueError: If there was no first half.
+        """
+        if self.record is None:
+            raise ValueError(f"sheet {self.place} was not segmented in this run")
+        return self.record
+
+
+def read_sheet(source: LabelSource, sheet: LabelSheet, plan: PolygonPlan) -> tuple[CodedLabels, np.ndarray]:
+    """Read the labels of a sheet and of as much around it as is needed, and its scores."""
+    return source.read(sheet, plan.depth(sheet.place[0])), source.scores(sheet)
+
+
+def content_key(made: MadeBefore, sheet: LabelSheet, labels: CodedLabels, scores: np.ndarray) -> str:
+    """Return the name of what is made of the labels and scores of a sheet."""
+    return made.key(sheet.place[0], sheet.place[1:], (labels.codes, labels.table, scores))
+
+
+class VectorizeSheets(beam.DoFn):
+    """Traces label maps: `LabelSheet` -> raster -> `VectorRecord`, and under `OPEN` raster -> (row, col, summary)."""
+
+    def __init__(self, plan: PolygonPlan, folder: RunFolder, source: LabelSource) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._source = source
+        self._made = MadeBefore(folder.made, plan)
+        self._timer = Metrics.distribution("terraseam", "vectorize_ms")
+
+    def process(self, element: LabelSheet) -> Iterator[Any]:
+        """Trace one sheet; closed regions are written as features, open ones as fragments."""
+        start = time.perf_counter()
+        raster, row, col = element.place
+        labels, scores = read_sheet(self._source, element, self._plan)
+        key = content_key(self._made, element, labels, scores)
+        made = self._made.get(key, Made)
+        if made is None:
+            made = self._make(element.place, labels, scores)
+            self._made.put(key, made)
+        written = made.at(self._folder.closed_features(raster, row, col))
+        pixels = element.counts or Tally.of(labels.inner(self._plan.depth(raster)))
+        outside = self._plan.outside(raster, self._plan.sheet_window(raster, row, col))
+        off_earth = self._source.off_earth(element)
+        found = VectorRecord(element.place, pixels, written, element.record, outside=outside)
+        yield raster, replace(found, off_earth=off_earth, content=key)
+        if made.summary is not None:
+            files.write_bytes(self._folder.fragments(raster, row, col), made.fragments)
+            yield beam.pvalue.TaggedOutput(OPEN, (raster, (row, col, made.summary)))
+        self._timer.update(round((time.perf_counter() - start) * 1000))
+
+    def _make(self, place: tuple[int, int, int], labels: CodedLabels, scores: np.ndarray) -> Made:
+        """Make features of the closed regions of a sheet, a few at once, and fragments of the open ones."""
+        raster, row, _ = place
+        sight = self._sight(place, labels)
+        sheet = number_regions(
+            sight.framed,
+            scores,
+            sight.offset,
+            self._plan.kept(labels.table),
+            by_corners=self._plan.options.by_corners,
+        )
+        fragments, summary = self._open(sheet, sight)
+        made = make_regions(row, self._closed(sheet, sight), self._plan, raster)
+        if not len(summary.labels):
+            return made
+        return replace(made, fragments=fragments.to_bytes(), summary=summary)
+
+    def _sight(self, place: tuple[int, int, int], labels: CodedLabels) -> Sight:
+        """See a sheet with as much of the sheets around it as its borders need."""
+        raster = place[0]
+        window, tolerance = self._plan.sheet_window(*place), self._plan.tolerance(raster)
+        depth, near = self._plan.depth(raster), self._plan.near(raster)
+        codes, table = labels.codes, labels.table
+        side = self._plan.options.max_region
+        if side is not None:
+            codes = cut_into_cells(codes, (window.row_off - depth, window.col_off - depth), side, len(table))
+        height, width = codes.shape
+        framed = codes[depth - 1 : height - depth + 1, depth - 1 : width - depth + 1]
+        corner = window.row_off - depth, window.col_off - depth
+        borders = border_pixels(codes, corner, self._plan.kept(table)) if near else Corners.of()
+        corners = find_corners(codes, corner) if tolerance else Corners.of()
+        return Sight(framed, (window.row_off, window.col_off), table, (borders, near), (corners, tolerance))
+
+    def _open(self, sheet: SheetRegions, sight: Sight) -> tuple[Fragments, SeamSummary]:
+        """Trace what goes on in other sheets."""
+        fragments, summary = trace_open(sheet)
+        parts, (borders, near), (corners, tolerance) = fragments.parts, sight.borders, sight.corners
+        around = [
+            found.near(parts.coords, parts.ring_offsets, reach) if reach else Corners.of()
+            for found, reach in ((corners, tolerance.reach if tolerance else 0), (borders, near))
+        ]
+        return decoded(Fragments(parts, *around), summary, sight.table)
+
+    def _closed(self, sheet: SheetRegions, sight: Sight) -> Iterator[tuple[Regions, Neighbourhood]]:
+        """Trace what goes on in no other sheet: simplified, and as it was before with what lies near it."""
+        (borders, near), (corners, tolerance) = sight.borders, sight.corners
+        tables = CornerTables.of(corners) if tolerance else None
+        for chosen in sheet.closed_runs():
+            regions = trace_closed(sheet, chosen)
+            regions = replace(regions, labels=sight.table[regions.labels])
+            around = borders.near(regions.coords, regions.ring_offsets, near) if near else Corners.of()
+            shown = simplify(regions, tables, tolerance) if tables and tolerance else regions
+            yield shown, Neighbourhood(regions, around)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """A sheet and what is seen around it.
+
+    Attributes:
+        framed: Its codes and those of one pixel around it.
+        offset: Its first pixel.
+        table: The label of each code.
+        borders: Border pixels of regions, and how far from these they matter, 0 for nothing.
+        corners: Corners of borders, and how far lines may be simplified, None for not at all.
+    """
+
+    framed: np.ndarray
+    offset: tuple[int, int]
+    table: np.ndarray
+    borders: tuple[Corners, int]
+    corners: tuple[Corners, Tolerance | None]

@@ -1,0 +1,90 @@
+"""Label maps of sheets from the prediction store, each seen with the sheets around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+
+from terraseam.pipeline.segment.prediction_store import PredictionStore
+from terraseam.pipeline.segment.sheets import SheetRecord
+from terraseam.pipeline.vectorize.rims import Rims
+from terraseam.tiles.labels.codes import CodedLabels
+from terraseam.tiles.labels.stitch import LabelMap
+from terraseam.tiles.labels.surroundings import WAYS, Way
+
+
+@dataclass(frozen=True)
+class Surrounded:
+    """A sheet and the keys of the sheets around it.
+
+    Attributes:
+        record: What the first half said of the sheet.
+        around: Content keys of the sheets beside it, by the way to them.
+    """
+
+    record: SheetRecord
+    around: dict[Way, str]
+    counts: None = None
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Raster, and row and column of the sheet."""
+        return self.record.raster, self.record.row, self.record.col
+
+
+def by_raster(segmented: beam.PCollection) -> beam.PCollection:
+    """The sheets of each raster: `SheetRecord` -> (raster, records)."""
+    return (
+        segmented
+        | "RasterOfSheet" >> beam.Map(lambda record: (record.raster, record))
+        | "SheetsOfRaster" >> beam.GroupByKey()
+    )
+
+
+def surroundings(element: tuple[int, Iterable[SheetRecord]]) -> Iterator[Surrounded]:
+    """For each sheet of a raster, the sheets around it."""
+    _, records = element
+    placed = {(record.row, record.col): record for record in records}
+    for (row, col), record in sorted(placed.items()):
+        around = {
+            way: placed[row + way[0], col + way[1]].key
+            for way in WAYS
+            if (row + way[0], col + way[1]) in placed
+        }
+        yield Surrounded(record, around)
+
+
+class StoredLabels:
+    """The label maps of a prediction store; it pickles as the store's folder."""
+
+    def __init__(self, store: PredictionStore) -> None:
+        self._store = store
+        self._rims = Rims[str](self._labels)
+        self._own = lru_cache(1)(self._load)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StoredLabels, (self._store,)
+
+    def read(self, sheet: Surrounded, depth: int) -> CodedLabels:
+        """Labels of a sheet and of `depth` pixels around it."""
+        own = CodedLabels.plain(self._own(sheet.record.key).labels)
+        return self._rims.with_apron(own, sheet.around, depth)
+
+    def scores(self, sheet: Surrounded) -> np.ndarray:
+        """Scores of the pixels of a sheet, uint8."""
+        return self._own(sheet.record.key).scores
+
+    def off_earth(self, sheet: Surrounded) -> int:  # noqa: ARG002 - `LabelSource` asks all
+        """None: pixels are published as they are."""
+        return 0
+
+    def _labels(self, key: str) -> CodedLabels:
+        return CodedLabels.plain(self._load(key).labels)
+
+    def _load(self, key: str) -> LabelMap:
+        return self._store.load(key, LabelMap)

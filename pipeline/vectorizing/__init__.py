@@ -1,1 +1,0 @@
-"""``terraseam vectorize``: polygons of label rasters that somebody else made."""

@@ -1,0 +1,92 @@
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from terraseam.pipeline.segment.lookahead import Ahead, OneEach
+
+
+def all_of(ahead, things):
+    return [result for thing in things for result in ahead.put(thing)] + list(ahead.rest())
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_what_comes_of_things_keeps_their_order(at_once):
+    def work(number):
+        time.sleep(0.01 * (number % 3))
+        return number * number
+
+    assert all_of(Ahead(work, at_once), range(12)) == [number * number for number in range(12)]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_so_many_are_worked_on_at_once_and_no_more(at_once):
+    lock, working, most = threading.Lock(), [], []
+
+    def work(number):
+        with lock:
+            working.append(number)
+            most.append(len(working))
+        time.sleep(0.02)
+        with lock:
+            working.remove(number)
+
+    all_of(Ahead(work, at_once), range(9))
+    assert max(most) == at_once
+
+
+def test_the_next_is_begun_before_the_last_is_done():
+    begun = [threading.Event() for _ in range(3)]
+
+    def work(number):
+        begun[number].set()
+        return number == 2 or begun[number + 1].wait(10)
+
+    assert all_of(Ahead(work, 2), range(3)) == [True, True, True]
+
+
+def test_a_failure_is_raised_in_its_place_and_the_rest_is_given_up():
+    ahead, done = None, []
+
+    def work(number):
+        if number == 1:
+            raise ValueError("no such thing")
+        if number == 2:
+            done.append(ahead.stopped.wait(10))
+        return number
+
+    ahead = Ahead(work, 3)
+    assert list(ahead.put(0)) == [] == list(ahead.put(1))
+    assert list(ahead.put(2)) == [0]
+    with pytest.raises(ValueError, match="no such thing"):
+        list(ahead.rest())
+    assert list(ahead.rest()) == []
+    deadline = time.monotonic() + 10
+    while not done and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert done == [True]
+    ahead.end()
+
+
+def test_of_a_name_one_is_let_in_at_a_time_however_many_wait():
+    each, lock = OneEach(), threading.Lock()
+    inside, most = Counter(), Counter()
+
+    def work(name):
+        with each.alone(name):
+            with lock:
+                inside[name] += 1
+                most[name] = max(most[name], inside[name])
+                most["all"] = max(most["all"], inside.total())
+            time.sleep(0.005)
+            with lock:
+                inside[name] -= 1
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "ab" * 12]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == {"a": 1, "b": 1, "all": 2}
+    assert not each._names

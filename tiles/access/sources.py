@@ -1,0 +1,557 @@
+"""Which files a raster is read from: its own, and those that virtual rasters name, however deep.
+
+They are found by reading the texts that name them before GDAL opens any, so that no file makes this machine ask a server
+that the user has not named: files of this machine may name others of it, files of a server those of the same server or
+bucket, and everything else needs the user's leave (`allow_sources`).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import stat
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import rasterio
+from rasterio.io import DatasetReader
+
+from terraseam.tiles.access.gate import admit, refusal
+from terraseam.tiles.access.places import (
+    PORTS,
+    addresses_in,
+    is_allowed,
+    is_of_this_machine,
+    joined,
+    place_of,
+)
+from terraseam.tiles.access.references import (
+    HEAD_BYTES,
+    MOST_BYTES,
+    Kind,
+    Reference,
+    TextError,
+    kind_of,
+    references_in,
+    tiff_metadata,
+    value_of,
+)
+from terraseam.tiles.access.special_files import special_reason
+from terraseam.tiles.access.tiff import local_bytes
+from terraseam.tiles.access.web import first_bytes
+
+MOST_LEVELS = 32
+"""Virtual rasters of virtual rasters, at most."""
+AT_ONCE = 16
+"""Files of servers that are looked into at the same time."""
+SIDECARS = (".msk", ".ovr", ".aux.xml", ".msk.ovr", ".ovr.msk")
+"""What GDAL reads beside a raster, behind its whole name."""
+SIDECARS_OF_STEM = (
+    ".aux",
+    ".hdr",
+    ".ige",
+    ".rrd",
+    ".tfw",
+    ".tifw",
+    ".wld",
+    ".pgw",
+    ".jgw",
+    ".j2w",
+    ".prj",
+    ".tab",
+)
+"""The same beside a source of a virtual raster, behind its name without the ending; of others GDAL tells."""
+SIDECARS_OF_VECTORS = (".dbf", ".shx", ".prj", ".cpg", ".qix", ".xsd", ".gfs", ".gml.gfs")
+"""What GDAL reads beside a file of polygons, behind its name without the ending."""
+CONTAINERS = frozenset(
+    """
+    netcdf hdf4_sds hdf4_eos hdf5 bag gtiff_dir gtiff_raw gpkg nitf_im derived_subdataset sentinel2_l1b sentinel2_l1c
+    sentinel2_l2a mbtiles
+    """.split()  # noqa: SIM905 - a list to read
+)
+"""What stands, in small letters, before the name of a file and of one of the rasters in it."""
+INDEXES = (".gti.gpkg", ".gti.fgb", ".gti.parquet")
+"""Endings, in small letters, of vector files that GDAL takes for rasters of the tiles that their features name."""
+LOCATION = "location"
+"""The field of an index that names tiles where nothing else is said."""
+PRODUCTS = re.compile(
+    rb"<(\w+:)?(Dimap_Document|XFDU|level1Product|Level-\w+|Product_Observational|product)\b"
+)
+"""Products whose descriptions name files beside them alone."""
+_PLAIN = re.compile(r"(https?|ftp)://", re.IGNORECASE)
+_LOOKED_AT = 1 << 16
+_NAMED_FIRST = re.compile(r"""^([A-Za-z][\w+.-]+):(?!//)""")
+
+
+class SourcesError(rasterio.errors.RasterioIOError):
+    """A file names what may not be opened; the message is one sentence that says what to do."""
+
+
+_allowed: tuple[str, ...] = ()
+
+
+def allow_sources(patterns: Iterable[str]) -> None:
+    """Let files name servers that match a pattern, from now on in this process; see `is_allowed`."""
+    global _allowed  # noqa: PLW0603 - GDAL opens files for a process, whoever asks
+    _allowed = tuple(patterns)
+
+
+def allowed_sources() -> tuple[str, ...]:
+    """The patterns of servers that files may name."""
+    return _allowed
+
+
+def allowed_hosts() -> tuple[str, ...]:
+    """Addresses of the web servers that the user allows by name, and not by a pattern of names."""
+    split = (pattern.rpartition("://") for pattern in _allowed)
+    hosts = (
+        rest.partition("/")[0] for scheme, _, rest in split if fnmatch.filter(PORTS, scheme.lower() or "*")
+    )
+    return tuple(f"http://{host}" for host in hosts if not set(host) & set("*?["))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file to look into.
+
+    Attributes:
+        name: What GDAL opens, or the text itself where one stands in place of a name.
+        base: The file that its relative names are seen from.
+        level: How many files lead to it.
+        beside: Whether it lies beside a raster that GDAL opens, and is no raster itself.
+        vectors: Whether it is a file of polygons.
+        asked: Whether it is the address of a server that GDAL asks in its own way, and no file to look into.
+    """
+
+    name: str
+    base: str
+    level: int = 0
+    beside: bool = False
+    vectors: bool = False
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a raster or a file of polygons is read from.
+
+    Attributes:
+        files: Its files, itself first.
+        asked: Addresses of servers that GDAL asks in its own way: services, and files that are named without ``/vsicurl/``.
+    """
+
+    files: tuple[str, ...]
+    asked: tuple[str, ...] = ()
+
+
+def sources_of(path: str, *, vectors: bool = False) -> tuple[str, ...]:
+    """Return the files that a raster is read from beside its own sidecars, itself first; see `find_sources`."""
+    return find_sources(path, vectors=vectors).files
+
+
+def find_sources(path: str, *, vectors: bool = False) -> Sources:
+    """Find what a raster is read from beside its own sidecars.
+
+    Args:
+        path: Path or URL that GDAL opens.
+        vectors: Whether it is a file of polygons.
+
+    Raises:
+        SourcesError: If one of its files names what may not be opened.
+    """
+    found: dict[str, None] = {}
+    asked: dict[str, None] = {}
+    wave = [Source(path, path, vectors=vectors)]
+    while wave:
+        named = dict.fromkeys(one for ones in _looked_into(wave) for one in ones)
+        found.update(dict.fromkeys(one.name for one in wave if not _is_text(one.name)))
+        asked.update(dict.fromkeys(one.name for one in named if one.asked or _PLAIN.match(one.name)))
+        wave = [one for one in named if not one.asked and one.name not in found]
+        if wave and wave[0].level > MOST_LEVELS:
+            raise SourcesError(f"{path} names files that name files, more than {MOST_LEVELS} times")
+    return Sources(tuple(found), tuple(asked))
+
+
+def _looked_into(wave: Sequence[Source]) -> Iterable[list[Source]]:
+    if all(is_of_this_machine(one.name) for one in wave):
+        return map(_look_into, wave)
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="look") as pool:
+        return list(pool.map(_look_into, wave))
+
+
+def _look_into(source: Source) -> list[Source]:
+    """The files that a file names, and those beside it."""
+    name = source.name
+    if _is_text(name):
+        text = name.lstrip().encode()
+        return _named(source, kind_of(text[:HEAD_BYTES]), text)
+    if is_of_this_machine(name) and (special := special_reason(name)):
+        raise SourcesError(special)
+    container = _NAMED_FIRST.match(name)
+    if container and not Path(name).exists():
+        return _contained(source, container[1].lower())
+    if name.lower().startswith("vrt://"):
+        return [Source(name[6:].partition("?")[0], source.base, source.level + 1, vectors=source.vectors)]
+    beside = [] if source.beside else _beside(source)
+    if name.lower().endswith(INDEXES) and not (source.beside or source.vectors):
+        _check_here(source)
+        return beside + _indexed(source, name)
+    head = _head(source)
+    kind = kind_of(head)
+    if source.vectors and kind in (Kind.SERVICE, Kind.OTHER) and not head.lstrip().startswith(b"<"):
+        _check_json(source, head)
+        return beside
+    return beside + (_in_metadata(source, head) if kind is Kind.OTHER else _named(source, kind, None))
+
+
+def _head(source: Source) -> bytes:
+    """The first bytes of a file; none where it cannot be read, which those will say who read it."""
+    try:
+        return start_of(source.name, HEAD_BYTES)
+    except IsADirectoryError as error:
+        if source.level:
+            raise SourcesError(
+                f"{source.name} is a folder, and virtual rasters are read of files alone"
+            ) from error
+    except (OSError, rasterio.errors.RasterioError) as error:
+        if is_of_this_machine(source.name) and not source.name.startswith("/vsi"):
+            return b""
+        reason = refusal(source.name) or str(error).rstrip(".")
+        raise SourcesError(f"{source.name} cannot be looked into ({reason})") from error
+    return b""
+
+
+def _named(source: Source, kind: Kind, text: bytes | None) -> list[Source]:
+    """What a text names."""
+    if kind is Kind.SERVICE:
+        return _asked(source, _check_service(source, text))
+    text = _whole(source.name) if text is None else text
+    if kind is Kind.METADATA:
+        return _of_metadata(source, text)
+    if kind is Kind.BESIDE:
+        return [one for reference in _overviews(text) for one in _judged(source, reference)]
+    try:
+        references = references_in(text)
+    except TextError as error:
+        raise SourcesError(f"{_shown(source.name)} {error}") from error
+    found = [one for reference in references for one in _judged(source, reference)]
+    return found + (_of_index(source, text) if kind is Kind.INDEX else [])
+
+
+def _judged(source: Source, reference: Reference) -> Iterator[Source]:
+    """A file that another one names, where it may be opened."""
+    name = reference.name
+    if reference.opened and _is_text(name):
+        yield Source(name, source.base, source.level + 1, vectors=source.vectors)
+        return
+    if reference.relative and not _NAMED_FIRST.match(name):
+        name = joined(source.base, name)
+    check_name(source.base, name)
+    if reference.opened:
+        yield Source(name, name, source.level + 1, vectors=source.vectors)
+    else:
+        yield from _asked(source, addresses_in(name))
+
+
+def _asked(source: Source, addresses: Iterable[str]) -> list[Source]:
+    """Servers that a file lets GDAL ask."""
+    return [Source(address, source.base, asked=True) for address in addresses]
+
+
+def check_name(base: str, name: str) -> None:
+    """Check that a file may name another one.
+
+    Args:
+        base: The file.
+        name: The other one, as GDAL opens it.
+
+    Raises:
+        SourcesError: If it lies where the first does not, and the user has not allowed it.
+    """
+    home = {place_of(address) for address in addresses_in(base)}
+    addresses = addresses_in(name)
+    if not addresses:
+        if home:
+            raise SourcesError(
+                f"{_shown(base)} names {_shown(name)}, a file of this machine, and files of a server may name files of that "
+                "server alone"
+            )
+        if not is_of_this_machine(name):
+            _refuse(base, name, name)
+        return
+    for address in addresses:
+        if place_of(address) not in home and not is_allowed(address, _allowed):
+            _refuse(base, name, f"{place_of(address)}/*")
+
+
+def _refuse(base: str, name: str, pattern: str) -> None:
+    raise SourcesError(
+        f"{_shown(base)} names {_shown(name)}, which lies elsewhere; pass --allow-sources '{pattern}' if you trust it"
+    )
+
+
+def _check_service(source: Source, text: bytes | None) -> tuple[str, ...]:
+    """Check that the user allows the servers that the description of a service names, and return their addresses."""
+    text = _whole(source.name) if text is None else text
+    said = re.sub(r"""\sxmlns(:\w+)?=("[^"]*"|'[^']*')""", " ", text.decode("utf-8", "replace"))
+    said = re.sub(r"""https?://(www\.)?(opengis\.net|w3\.org)/[^\s"'<>]*""", " ", said, flags=re.IGNORECASE)
+    addresses = addresses_in(said)
+    strange = [address for address in addresses if not is_allowed(address, _allowed)]
+    if strange or not addresses:
+        what = f" of {place_of(strange[0])}" if strange else ""
+        pattern = f"{place_of(strange[0])}/*" if strange else "HOST"
+        raise SourcesError(
+            f"{_shown(source.name)} describes a service{what} instead of holding pixels; pass --allow-sources "
+            f"'{pattern}' if you trust it"
+        )
+    return addresses
+
+
+_FEATURES = re.compile(
+    rb'"type"\s*:\s*"(Feature|FeatureCollection|Topology|(Multi)?(Point|LineString|Polygon)|GeometryCollection)"'
+    rb'|"(features|geometryType)"\s*:'
+)
+
+
+def _check_json(source: Source, head: bytes) -> None:
+    """Check that a file of JSON holds features, instead of saying where some are."""
+    if b"\0" in head or not head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"{", b"[")):
+        return
+    start = start_of(source.name, _LOOKED_AT)
+    if b"gdal_streamed_alg" in start or not _FEATURES.search(start):
+        raise SourcesError(
+            f"{_shown(source.name)} is JSON without features, which may say where to look for some"
+        )
+
+
+def _of_metadata(source: Source, text: bytes) -> list[Source]:
+    """What other XML names: descriptions of products name files beside them, by names that GDAL makes paths of."""
+    strange = (
+        source.level and not source.beside and not source.vectors and not PRODUCTS.search(text[:HEAD_BYTES])
+    )
+    if strange or b"/vsi" in text.lower():
+        raise SourcesError(
+            f"{_shown(source.name)} is an XML file of a kind that is not read; convert it with gdal_translate"
+        )
+    return []
+
+
+def _contained(source: Source, prefix: str) -> list[Source]:
+    """The file of a name such as ``NETCDF:"file.nc":band``."""
+    name = source.name
+    if prefix not in CONTAINERS or addresses_in(name):
+        addresses = addresses_in(name) or (name,)
+        if not all(is_allowed(address, _allowed) for address in addresses):
+            _refuse(source.base, name, f"{place_of(addresses[0])}/*" if addresses_in(name) else name)
+        if prefix == "netcdf" and not re.match(r'\w+:"?/vsi', name, re.IGNORECASE):
+            raise SourcesError(
+                f"{name} is asked for by the netCDF library itself, which follows servers wherever they send; download it"
+            )
+        return _asked(source, addresses_in(name))
+    quoted = re.search(r'"([^"]+)"', name)
+    parts = [quoted[1]] if quoted else name.split(":")[1:]
+    files = [part for part in parts if _is_there(part)]
+    return [Source(file, file, source.level + 1, vectors=source.vectors) for file in files]
+
+
+def _of_index(source: Source, text: bytes) -> list[Source]:
+    """The rasters that the features of an index of tiles name."""
+    index = value_of(text, "IndexDataset")
+    if not index:
+        return []
+    _check_here(source)
+    path = joined(source.base, index)
+    check_name(source.base, path)
+    if addresses_in(path):
+        raise SourcesError(
+            f"{_shown(source.name)} is of an index of tiles on a server, which is not read; download it"
+        )
+    found = _indexed(source, path, value_of(text, "LocationField"))
+    return [Source(path, path, source.level + 1, beside=True), *found]
+
+
+def _check_here(source: Source) -> None:
+    """Check that an index of tiles is a file of this machine."""
+    if not is_of_this_machine(source.base) or not is_of_this_machine(source.name):
+        raise SourcesError(
+            f"{_shown(source.name)} is an index of tiles on a server, which is not read; download it, or use a virtual "
+            "raster (gdalbuildvrt) instead"
+        )
+
+
+def _indexed(source: Source, path: str, field: str | None = None) -> list[Source]:
+    """The rasters that a vector file names as an index of tiles, in whichever of its layers.
+
+    Args:
+        source: What GDAL opens: the file, or a text that names it.
+        path: The file.
+        field: The field that names tiles, where the text says so.
+
+    Raises:
+        SourcesError: If they cannot be read, or lie where they may not.
+    """
+    import pyogrio
+
+    named = find_sources(path, vectors=True)
+    if named.asked or named.files[1:]:
+        raise SourcesError(
+            f"{path} is an index of tiles that are in another file; write it as .gti.gpkg with ogr2ogr"
+        )
+    try:
+        names = [name for layer in pyogrio.list_layers(path)[:, 0] for name in _names_in(path, layer, field)]
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise SourcesError(f"{path} is not an index of tiles that can be read ({error})") from error
+    if not names:
+        raise SourcesError(
+            f"{path} is an index that names no tiles in a field {field or LOCATION!r}; make it with gdaltindex, or name "
+            "the field with LocationField"
+        )
+    # GDAL sees names from the folder of what it opens, where they are there.
+    return [
+        one
+        for name in dict.fromkeys(names)
+        for one in _judged(source, Reference(name, relative=_is_there(joined(source.base, name))))
+    ]
+
+
+def _names_in(path: str, layer: str, field: str | None) -> Iterator[str]:
+    """The names of tiles and overviews in a layer of an index, whose own metadata GDAL takes, too."""
+    import pyogrio
+    from pyogrio import raw
+
+    info = pyogrio.read_info(path, layer=layer)
+    said = {key.upper(): value for key, value in (info["layer_metadata"] or {}).items()}
+    yield from (
+        value for key, value in said.items() if key.startswith("OVERVIEW_") and key.endswith("_DATASET")
+    )
+    wanted = field or said.get("LOCATION_FIELD") or LOCATION
+    known = {name.lower(): name for name in info["fields"]}
+    if wanted.lower() in known:
+        columns = [known[wanted.lower()]]
+        values = raw.read(path, layer=layer, columns=columns, read_geometry=False)[3][0]
+        yield from (str(value) for value in values if value)
+
+
+def _in_metadata(source: Source, head: bytes) -> list[Source]:
+    """What the metadata of a local TIFF names."""
+    if head[:2] not in (b"II", b"MM") or not Path(source.name).is_file():
+        return []
+    with local_bytes(source.name) as file:
+        texts = list(tiff_metadata(file))
+    return [one for text in texts for reference in _overviews(text) for one in _judged(source, reference)]
+
+
+def _overviews(text: bytes) -> tuple[Reference, ...]:
+    """What the metadata of a raster names.
+
+    Raises:
+        SourcesError: If that cannot be read, and may be something.
+    """
+    try:
+        return references_in(text)
+    except TextError as error:
+        if b"overview" not in text.lower():
+            return ()
+        raise SourcesError(f"the metadata of a raster cannot be read: it {error}") from error
+
+
+def _beside(source: Source) -> list[Source]:
+    """The files beside a local file that GDAL reads with it, as far as they must be looked into."""
+    name = source.name
+    if not is_of_this_machine(name) or name.startswith("/vsi"):
+        return []
+    stem = os.path.splitext(name)[0]  # noqa: PTH122 - names may be of archives
+    # A pipe is never looked into, and who opens it waits.
+    pipes = [stem + suffix for suffix in (SIDECARS_OF_VECTORS if source.vectors else SIDECARS_OF_STEM)]
+    names = [] if source.vectors else [name + suffix for suffix in SIDECARS]
+    names += pipes if source.level and not source.vectors else filter(special_reason, pipes)
+    return [Source(one, one, source.level, beside=True) for one in names if one != name and _is_there(one)]
+
+
+def _is_there(name: str) -> bool:
+    """Whether there is something but a folder of a name, which may be longer than the filesystem takes."""
+    try:
+        return not stat.S_ISDIR(os.stat(name).st_mode)  # noqa: PTH116 - mosaics have thousands, of which each is asked for
+    except (OSError, ValueError):
+        return False
+
+
+def _is_text(name: str) -> bool:
+    """Whether what stands for a name is the text of a file itself."""
+    return name.lstrip().startswith(("<", "{"))
+
+
+def _shown(name: str) -> str:
+    return "the text of a raster" if _is_text(name) else name
+
+
+def _whole(name: str) -> bytes:
+    text = start_of(name, MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise SourcesError(f"{name} is a text of more than {MOST_BYTES >> 20} MiB, which is not read")
+    return text
+
+
+def start_of(name: str, size: int) -> bytes:
+    """The first bytes of a file, wherever it lies.
+
+    Raises:
+        OSError: If it cannot be read.
+        rasterio.errors.RasterioError: The same, of one in a bucket or an archive.
+    """
+    if is_of_this_machine(name) and not name.startswith("/vsi"):
+        with Path(name).open("rb") as file:
+            return file.read(size)
+    url = name.removeprefix("/vsicurl/")
+    return first_bytes(url, size) if url.lower().startswith(("http://", "https://")) else _raw(name, size)
+
+
+def gdal_name(path: str) -> str:
+    """What GDAL calls a path or address."""
+    low = path.lower()
+    if low.startswith(("http://", "https://", "ftp://")):
+        return f"/vsicurl/{path}"
+    for scheme, handler in (("s3://", "/vsis3/"), ("gs://", "/vsigs/"), ("az://", "/vsiaz/")):
+        if low.startswith(scheme):
+            return handler + path[len(scheme) :]
+    return path
+
+
+_LINE = 1 << 12
+
+
+def _raw(name: str, size: int) -> bytes:
+    """The first bytes of a file that GDAL reaches and Python does not, as samples of a raster of bytes."""
+    lines = -(-size // _LINE)
+    raw = (
+        f'<VRTDataset rasterXSize="{_LINE}" rasterYSize="{lines}"><VRTRasterBand dataType="Byte" band="1" '
+        f'subClass="VRTRawRasterBand"><SourceFilename relativetoVRT="0">{escape(gdal_name(name))}</SourceFilename>'
+        f"<ImageOffset>0</ImageOffset><PixelOffset>1</PixelOffset><LineOffset>{_LINE}</LineOffset></VRTRasterBand></VRTDataset>"
+    )
+    found = bytearray()
+    admit([name])
+    with warnings.catch_warnings(), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(raw, driver="VRT", sharing=False) as dataset:
+            for line in range(lines):
+                part = _line(dataset, line)
+                found += part
+                if not part or not part.rstrip(b"\0"):
+                    break
+    return bytes(found[:size])
+
+
+def _line(dataset: DatasetReader, line: int) -> bytes:
+    try:
+        samples: Any = dataset.read(1, window=((line, line + 1), (0, _LINE)))
+    except rasterio.errors.RasterioError:
+        if not line:
+            raise
+        return b""
+    return bytes(samples.ravel())

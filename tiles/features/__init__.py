@@ -1,0 +1,1 @@
+"""Features: outlines on the Earth, and the formats that hold them."""

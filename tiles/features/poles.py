@@ -1,0 +1,104 @@
+"""Rings that come near the poles, where longitude means little."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from terraseam.tiles.raster.georef import Georef
+
+_NEAR_POLE_PX = 2.5
+_PIECES_NEAR_POLE = 64
+_ON_POLE_PX = 1e-6
+
+
+def pole_positions(georef: Georef) -> np.ndarray:
+    """Pixel positions ``(col, row)`` of the poles that are points in the raster's CRS, not lines.
+
+    Returns:
+        Shape ``(poles, 2)``, 0 to 2 poles.
+    """
+    positions = georef.from_lonlat(np.array([[0.0, -90.0], [0.0, 90.0]]))
+    elsewhere = georef.from_lonlat(np.array([[90.0, -90.0], [90.0, 90.0]]))
+    with np.errstate(invalid="ignore"):
+        is_point = np.abs(positions - elsewhere).max(axis=1) < _ON_POLE_PX
+    return positions[is_point]
+
+
+def refine_near_poles(
+    coords: np.ndarray, ring_offsets: np.ndarray, georef: Georef
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the edges around a pole into pieces of a fraction of a pixel, and where they run over it.
+
+    Nearer to a pole than this no edge of a whole pixel follows its chord. Positions are binary fractions, so
+    that they are exact and the same from both sides. A vertex on a pole has whatever longitude the CRS gives
+    it: from a neighbour so near, every way to it is short enough.
+    """
+    poles, size = pole_positions(georef), np.array([georef.width, georef.height])
+    poles = poles[((poles > -_NEAR_POLE_PX) & (poles < size + _NEAR_POLE_PX)).all(axis=1)]
+    if not len(poles):
+        return coords, ring_offsets
+    middle = (coords[:-1] + coords[1:]) / 2
+    near = (np.abs(middle[:, None] - poles).max(axis=2) < _NEAR_POLE_PX).any(axis=1)
+    near[ring_offsets[1:-1] - 1] = False
+    if not near.any():
+        return coords, ring_offsets
+    counts = np.append(np.where(near, _PIECES_NEAR_POLE, 1), 1)
+    place = np.concatenate([[0], np.cumsum(counts)])
+    edge = np.repeat(np.arange(len(counts)), counts)
+    share = (np.arange(place[-1]) - place[edge]) / _PIECES_NEAR_POLE
+    way = np.diff(coords, axis=0, append=coords[-1:])[edge]
+    coords, ring_offsets = coords[edge] + share[:, None] * way, place[ring_offsets]
+    for pole in poles:
+        start, end = coords[:-1] - pole, coords[1:] - pole
+        across = (start * end < 0) & (np.abs(start[:, ::-1]) < _ON_POLE_PX)
+        crossed = np.flatnonzero(across.any(axis=1) & (np.abs(end - start).max(axis=1) <= 1)) + 1
+        crossed = np.setdiff1d(crossed, ring_offsets)
+        coords = np.insert(coords, crossed, pole, axis=0)
+        ring_offsets = ring_offsets + np.searchsorted(crossed, ring_offsets)
+    return coords, ring_offsets
+
+
+def go_over_limb_poles(
+    coords: np.ndarray, ring_offsets: np.ndarray, lonlat: np.ndarray, georef: Georef
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lead rings round poles that lie on the limb, where all longitudes meet in a point of the raster's CRS.
+
+    Such a ring passes the pole off the Earth, where there is no place between: on the Earth it goes along the meridian
+    to the pole, there from longitude to longitude, and back along another.
+
+    Args:
+        coords: Pixel positions of closed rings that were cut near the poles, shape ``(vertices, 2)``.
+        ring_offsets: First vertex of each ring and the end of the last.
+        lonlat: Their longitudes and latitudes, same shape.
+        georef: The raster.
+
+    Returns:
+        Longitudes and latitudes with more vertices, and ring offsets.
+    """
+    for pole in pole_positions(georef):
+        ways = np.array([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]])
+        around = georef.lonlat_or_nan(pole + ways / 2)
+        known = np.isfinite(around[:, 0])
+        if known.all() or not known.any():
+            continue
+        inward = ways[known.argmax()] if known.sum() == 1 else ways[known].mean(axis=0)
+        aside = np.array([inward[1], -inward[0]])
+        # Half a pixel inward, a quarter to one side, none, and a quarter to the other.
+        shares = np.array([[-0.25], [0.0], [0.25]])
+        inside = georef.to_lonlat(pole + inward / 2 + shares * aside)
+        from_pole = coords - pole
+        across = np.sign(from_pole @ aside)
+        beyond = (from_pole @ inward <= 0) & (np.abs(from_pole).max(axis=1) < _NEAR_POLE_PX)
+        passes = beyond[:-1] & beyond[1:] & (across[:-1] != across[1:])
+        passes[ring_offsets[1:-1] - 1] = False
+        at = np.flatnonzero(passes)
+        way = np.stack([across[at], np.zeros(len(at)), across[at + 1]], axis=1).astype(np.int64) + 1
+        longitudes = np.concatenate([lonlat[at, :1], inside[way, 0], lonlat[at + 1, :1]], axis=1)
+        added = np.stack([longitudes, np.full(longitudes.shape, math.copysign(90.0, inside[1, 1]))], axis=2)
+        count = longitudes.shape[1]
+        lonlat = np.insert(lonlat, np.repeat(at + 1, count), added.reshape(-1, 2), axis=0)
+        coords = np.insert(coords, np.repeat(at + 1, count), coords[np.repeat(at, count)], axis=0)
+        ring_offsets = ring_offsets + count * np.searchsorted(at + 1, ring_offsets)
+    return lonlat, ring_offsets

@@ -1,0 +1,155 @@
+"""The one lattice of tiles over a raster, and the sheets that group its cores.
+
+A tile is a core and the halo read around it. Cores have one size and partition the raster; those
+of the last row and column may be cut by its edge. All read windows have one shape and start on
+multiples of the network's stride, so a pixel's answer depends on the lattice alone. A sheet is a
+square of whole cores: it groups the work and changes no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from terraseam.tiles.grid.window import Window, hull
+
+
+@dataclass(frozen=True, slots=True)
+class Halo:
+    """Context read around a core, in pixels, for each side."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def __post_init__(self) -> None:
+        if min(self.sides) < 0:
+            raise ValueError(f"a halo has 0 px or more on each side, got {self.sides}")
+
+    @property
+    def sides(self) -> tuple[int, int, int, int]:
+        """Top, bottom, left and right."""
+        return self.top, self.bottom, self.left, self.right
+
+    def rounded_up(self, stride: int) -> Halo:
+        """The smallest halo of whole strides that holds this one."""
+        return Halo(*(-(-side // stride) * stride for side in self.sides))
+
+    def covers(self, other: Halo) -> bool:
+        """Whether no side of this halo is smaller than the same side of `other`."""
+        return all(mine >= theirs for mine, theirs in zip(self.sides, other.sides, strict=True))
+
+    def __str__(self) -> str:
+        if len(set(self.sides)) == 1:
+            return f"{self.top} px"
+        return f"{self.top}/{self.bottom}/{self.left}/{self.right} px (top/bottom/left/right)"
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """The tiles of one raster, and its sheets.
+
+    Attributes:
+        height: Raster height, in pixels.
+        width: Raster width, in pixels.
+        core: Side of a core, in pixels.
+        halo: Context read around each core.
+        sheet_cores: Cores along one side of a sheet.
+    """
+
+    height: int
+    width: int
+    core: int
+    halo: Halo
+    sheet_cores: int
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width", "core", "sheet_cores"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+
+    @property
+    def raster(self) -> Window:
+        """The whole raster."""
+        return Window(0, 0, self.height, self.width)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of cores."""
+        return -(-self.height // self.core), -(-self.width // self.core)
+
+    @property
+    def sheet_shape(self) -> tuple[int, int]:
+        """Rows and columns of sheets."""
+        rows, cols = self.shape
+        return -(-rows // self.sheet_cores), -(-cols // self.sheet_cores)
+
+    @property
+    def chip_shape(self) -> tuple[int, int]:
+        """Height and width of every read window, in pixels."""
+        halo = self.halo
+        return self.core + halo.top + halo.bottom, self.core + halo.left + halo.right
+
+    @property
+    def sheet_side(self) -> int:
+        """Side of a sheet, in pixels; those of the last row and column may be smaller."""
+        return self.sheet_cores * self.core
+
+    def sheet_of(self, tile: tuple[int, int]) -> tuple[int, int]:
+        """Row and column of the sheet that a tile belongs to."""
+        return tile[0] // self.sheet_cores, tile[1] // self.sheet_cores
+
+    def core_window(self, row: int, col: int) -> Window:
+        """The pixels that tile (`row`, `col`) answers for."""
+        self._check(row, col, self.shape, "tile")
+        row_off, col_off = row * self.core, col * self.core
+        height, width = min(self.core, self.height - row_off), min(self.core, self.width - col_off)
+        return Window(row_off, col_off, height, width)
+
+    def read_window(self, row: int, col: int) -> Window:
+        """The pixels that tile (`row`, `col`) is computed from; it may hang over the raster."""
+        self._check(row, col, self.shape, "tile")
+        top, left = row * self.core - self.halo.top, col * self.core - self.halo.left
+        return Window(top, left, *self.chip_shape)
+
+    def sheets(self) -> Iterator[tuple[int, int]]:
+        """All sheets, row by row."""
+        rows, cols = self.sheet_shape
+        return ((row, col) for row in range(rows) for col in range(cols))
+
+    def sheet_window(self, row: int, col: int) -> Window:
+        """The pixels of sheet (`row`, `col`)."""
+        self._check(row, col, self.sheet_shape, "sheet")
+        side = self.sheet_side
+        row_off, col_off = row * side, col * side
+        return Window(row_off, col_off, min(side, self.height - row_off), min(side, self.width - col_off))
+
+    def sheet_tiles(self, row: int, col: int, ring: int = 0) -> list[tuple[int, int]]:
+        """The tiles of a sheet, row by row.
+
+        Args:
+            row: Sheet row.
+            col: Sheet column.
+            ring: Tiles of neighbouring sheets to add on each side: 1 where tiles are blended.
+        """
+        self._check(row, col, self.sheet_shape, "sheet")
+        rows, cols = self.shape
+        count = self.sheet_cores
+        return [
+            (r, c)
+            for r in range(max(0, row * count - ring), min(rows, (row + 1) * count + ring))
+            for c in range(max(0, col * count - ring), min(cols, (col + 1) * count + ring))
+        ]
+
+    def sheet_read_window(self, row: int, col: int, ring: int = 0) -> Window:
+        """The smallest window that holds the read windows of a sheet's tiles."""
+        tiles = self.sheet_tiles(row, col, ring)
+        return hull(self.read_window(*tiles[0]), self.read_window(*tiles[-1]))
+
+    @staticmethod
+    def _check(row: int, col: int, shape: tuple[int, int], what: str) -> None:
+        if not (0 <= row < shape[0] and 0 <= col < shape[1]):
+            raise ValueError(
+                f"{what} ({row}, {col}) is outside the {shape[0]} x {shape[1]} {what}s of the raster"
+            )

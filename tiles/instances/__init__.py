@@ -1,0 +1,1 @@
+"""Instances of detectors: linked across tiles, settled, painted."""

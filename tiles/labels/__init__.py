@@ -1,0 +1,1 @@
+"""Label maps: stitched from tiles, coded, and written."""

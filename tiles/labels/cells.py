@@ -1,0 +1,30 @@
+"""Cut regions along a fixed lattice of the raster, so that none is larger than a cell."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from terraseam.tiles.labels.stitch import NODATA
+
+TOLD_APART = 4
+"""Kinds of cells: neighbours, also across a corner, are of unlike ones."""
+
+
+def cut_into_cells(labels: np.ndarray, offset: tuple[int, int], side: int, span: int = 256) -> np.ndarray:
+    """Codes that are equal where pixels have one label and lie in one cell, or in cells that do not touch.
+
+    Args:
+        labels: Labels or codes below `span`, shape ``(height, width)``; nodata keeps its value.
+        offset: First pixel ``(row, col)`` of the map in the raster.
+        side: Side of a cell, in pixels, counted from the raster's corner.
+        span: How many labels there can be.
+
+    Returns:
+        The label, and so many times `span` as tells whether row and column of the cell are odd; uint16, or uint32 where
+        that is too narrow.
+    """
+    height, width = labels.shape
+    rows, cols = offset[0] + np.arange(height), offset[1] + np.arange(width)
+    odd = 2 * (rows // side & 1)[:, None] + (cols // side & 1)
+    wide = np.uint16 if TOLD_APART * span <= 1 << 16 else np.uint32
+    return np.where(labels == NODATA, NODATA, labels + (span * odd).astype(wide)).astype(wide)

@@ -1,0 +1,136 @@
+"""Label maps of any whole numbers, told by small codes that a table translates.
+
+What traces and sieves label maps works on codes, which are as narrow as labels are few. A table holds the labels of one
+piece of a raster, so memory is bounded by the piece, however many labels the raster has. Codes have the order of
+their labels: nothing that compares them depends on how the raster was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from terraseam.tiles.labels.stitch import NODATA
+
+MOST = 1 << 60
+"""The greatest label; the least is -MOST."""
+
+NOTHING = np.iinfo(np.int64).min
+"""What stands in a table for a code that is no label."""
+
+PLAIN = np.append(np.arange(NODATA), NOTHING)
+"""The table of label maps of uint8, whose codes are the labels themselves."""
+PLAIN.flags.writeable = False
+
+_TYPES = (np.uint8, np.uint16, np.uint32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedLabels:
+    """A label map, or a part of one.
+
+    Attributes:
+        codes: uint8, uint16 or uint32, any shape; `NODATA` where nothing was measured.
+        table: The label of each code, int64, shape ``(codes,)``, 256 of them or more; in ascending order, but for
+            `NOTHING` at `NODATA` and behind the last label.
+    """
+
+    codes: np.ndarray
+    table: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.codes.dtype not in _TYPES:
+            raise ValueError(f"codes must be unsigned integers of up to 32 bits, got {self.codes.dtype}")
+        if len(self.table) <= NODATA or self.table[NODATA] != NOTHING:
+            raise ValueError(f"a table has no label at {NODATA}, got one of {len(self.table)} codes")
+
+    @staticmethod
+    def plain(labels: np.ndarray) -> CodedLabels:
+        """A label map of uint8, `NODATA` where nothing was measured, as it is."""
+        return CodedLabels(labels, PLAIN)
+
+    @staticmethod
+    def encode(labels: np.ndarray, known: np.ndarray) -> CodedLabels:
+        """Find codes for labels.
+
+        Args:
+            labels: Integers of any type, -`MOST` to `MOST` where they are known.
+            known: Where something was measured, bool, same shape.
+        """
+        there = labels[known].astype(np.int64, copy=False)
+        # Labels come in runs: of each, one is sorted.
+        starts = np.flatnonzero(np.append(True, there[1:] != there[:-1])[: len(there)])
+        distinct, place = np.unique(there[starts], return_inverse=True)
+        table = _table(distinct)
+        codes = np.full(labels.shape, NODATA, _code_type(table))
+        codes[known] = np.repeat(_code_of(table, distinct)[place], np.diff(np.append(starts, len(there))))
+        return CodedLabels(codes, table)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels, int64, `NOTHING` where nothing was measured."""
+        return self.table[self.codes]
+
+    def part(self, rows: slice, cols: slice) -> CodedLabels:
+        """Some rows and columns, as a view."""
+        return CodedLabels(self.codes[rows, cols], self.table)
+
+    def inner(self, depth: int) -> CodedLabels:
+        """All but the outermost `depth` pixels on each side, as a view."""
+        height, width = self.codes.shape
+        return self.part(slice(depth, height - depth), slice(depth, width - depth))
+
+    def compact(self) -> CodedLabels:
+        """A copy whose table holds no more labels than there are."""
+        if _is_plain(self.table):
+            return CodedLabels(self.codes.copy(), PLAIN)
+        distinct = self.table[np.setdiff1d(self.codes, [NODATA])]
+        return _translated(self, _table(distinct))
+
+
+def in_one_table(maps: Sequence[CodedLabels]) -> tuple[list[np.ndarray], np.ndarray]:
+    """The codes of several label maps in one table, and that table."""
+    if all(_is_plain(one.table) for one in maps):
+        return [one.codes for one in maps], PLAIN
+    tables = [one.table[one.table != NOTHING] for one in maps]
+    table = _table(np.unique(np.concatenate(tables)))
+    return [_translated(one, table).codes for one in maps], table
+
+
+def _is_plain(table: np.ndarray) -> bool:
+    return table is PLAIN or np.array_equal(table, PLAIN)
+
+
+def _table(distinct: np.ndarray) -> np.ndarray:
+    """The table of some labels, which are in ascending order: that of uint8 where it has them all."""
+    if not len(distinct) or (distinct[0] >= 0 and distinct[-1] < NODATA):
+        return PLAIN
+    table = np.full(max(len(distinct), NODATA) + 1, NOTHING)
+    table[_codes(len(distinct))] = distinct
+    return table
+
+
+def _codes(count: int) -> np.ndarray:
+    """The first codes that may be of labels."""
+    codes = np.arange(count)
+    return codes + (codes >= NODATA)
+
+
+def _code_of(table: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The codes of labels that are in a table."""
+    distinct = table[table != NOTHING]
+    return _codes(len(distinct))[np.searchsorted(distinct, labels)].astype(_code_type(table))
+
+
+def _code_type(table: np.ndarray) -> type[np.unsignedinteger]:
+    return next(kind for kind in _TYPES if len(table) <= np.iinfo(kind).max + 1)
+
+
+def _translated(one: CodedLabels, table: np.ndarray) -> CodedLabels:
+    """The same labels in codes of another table; those that it does not have must not occur."""
+    shared = np.flatnonzero(np.isin(one.table, table[table != NOTHING]))
+    new = np.full(len(one.table), NODATA, _code_type(table))
+    new[shared] = _code_of(table, one.table[shared])
+    return CodedLabels(new[one.codes], table)

@@ -1,0 +1,77 @@
+"""What a sheet sees of the sheets around it: strips of their labels, as wide as is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from terraseam.tiles.labels.codes import CodedLabels, in_one_table
+from terraseam.tiles.labels.stitch import NODATA
+
+Way = tuple[int, int]
+"""From a sheet to one beside it: rows and columns of sheets, each -1, 0 or 1."""
+
+WAYS: tuple[Way, ...] = tuple((row, col) for row in (-1, 0, 1) for col in (-1, 0, 1) if row or col)
+"""The ways to all eight sheets around one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rim:
+    """The outermost labels of a sheet, as its neighbours see them.
+
+    Attributes:
+        top: The topmost rows, shape ``(depth, width)``; fewer rows where the sheet is smaller.
+        bottom: The lowest rows.
+        left: The leftmost columns, shape ``(height, depth)``.
+        right: The rightmost columns.
+    """
+
+    top: CodedLabels
+    bottom: CodedLabels
+    left: CodedLabels
+    right: CodedLabels
+
+
+def rim_of(labels: CodedLabels, depth: int) -> Rim:
+    """The outermost labels of a sheet, `depth` pixels deep; copies, so that the sheet itself need not stay."""
+    first, last, every = slice(depth), slice(-depth, None), slice(None)
+    parts = ((first, every), (last, every), (every, first), (every, last))
+    return Rim(*(labels.part(rows, cols).compact() for rows, cols in parts))
+
+
+def with_apron(labels: CodedLabels, around: Mapping[Way, Rim], depth: int) -> CodedLabels:
+    """A sheet's labels and those around it.
+
+    Args:
+        labels: Label map of the sheet, shape ``(height, width)``.
+        around: Rims of the sheets beside it, at least `depth` deep where they are as large as that, by the way
+            to them; nothing where the raster ends.
+        depth: Width of the apron, in pixels.
+
+    Returns:
+        Shape ``(height + 2 * depth, width + 2 * depth)``; nodata where the raster ends.
+    """
+    parts = [_seen(rim, way, depth) for way, rim in around.items()]
+    (own, *others), table = in_one_table([labels, *parts])
+    wide = np.pad(own, depth, constant_values=NODATA)
+    for way, seen in zip(around, others, strict=True):
+        rows, cols = (_place(*axis) for axis in zip(way, own.shape, seen.shape, (depth, depth), strict=True))
+        wide[rows, cols] = seen
+    return CodedLabels(wide, table)
+
+
+def _seen(rim: Rim, way: Way, depth: int) -> CodedLabels:
+    """What is seen of a sheet that lies that way: at most `depth` of its rows, of its columns, or of both."""
+    row, col = way
+    ends = {1: slice(depth), 0: slice(None), -1: slice(-depth, None)}
+    if row == 0:
+        return (rim.left if col > 0 else rim.right).part(ends[0], ends[col])
+    return (rim.top if row > 0 else rim.bottom).part(ends[row], ends[col])
+
+
+def _place(way: int, length: int, seen: int, depth: int) -> slice:
+    """Where `seen` pixels of a sheet that lies that way stand along one axis of the apron."""
+    start = (depth - seen, depth, depth + length)[way + 1]
+    return slice(start, start + seen)

@@ -1,0 +1,164 @@
+"""What of a raster lies on the Earth: as a polygon, and pixel by pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import rasterio.features
+import shapely
+
+from terraseam.tiles.grid.window import Window
+from terraseam.tiles.raster.georef import Georef, OffEarthError, reaches_off_the_earth
+
+_RAYS = 1440
+_HALVINGS = 48
+_PLACES = 33
+_ALONG = 4096
+"""Places along an outline at which it is looked whether it is on the Earth."""
+
+_SQUARES = 512
+"""Squares along each side of a window, where what is on the Earth is put together of them."""
+
+_STEP_PX = 4
+"""Squares so wide with all corners on the Earth are taken to lie on it: what lies between shapes that the Earth is shown
+in, as in interrupted projections, is nearer to one of them than corners are brought onto the limb."""
+
+_INSIDE_PX = 0.01
+"""How far inside the limb outlines stay: on it, places lead back to none once they are rounded."""
+
+
+def on_earth(georef: Georef, window: Window | None = None) -> shapely.Polygon | None:
+    """Return what of a raster, or of a window of it, lies on the Earth, in pixels ``(col, row)``; None for nothing.
+
+    Of several pieces, as interrupted projections show them, it is the largest.
+    """
+    return max(pieces_on_earth(georef, window), key=lambda piece: piece.area, default=None)
+
+
+def pieces_on_earth(georef: Georef, window: Window | None = None) -> tuple[shapely.Polygon, ...]:
+    """Return the pieces of a raster, or of a window of it, that lie on the Earth, in pixels ``(col, row)``, without holes.
+
+    Where all of it does, that is a rectangle. Else rays from a place on the Earth are followed to the limb, which bulges
+    outward in CRSs that show the Earth in one piece; in others, squares that are on the Earth are put together.
+    """
+    return _pieces(georef, window or Window(0, 0, georef.height, georef.width))
+
+
+@lru_cache(maxsize=256)
+def _pieces(georef: Georef, window: Window) -> tuple[shapely.Polygon, ...]:
+    box = shapely.box(window.col_off, window.row_off, window.col_end, window.row_end)
+    if not reaches_off_the_earth(georef):
+        return (box,)
+    centre = _place_in(georef, window)
+    if centre is None:
+        return ()
+    corners = shapely.get_coordinates(box)[:4]
+    # Rays to the corners are among them, so that they are cut off nowhere.
+    angles = np.arctan2(*(corners - centre).T[::-1])
+    angles = np.unique(np.concatenate([angles, 2 * np.pi * np.arange(_RAYS) / _RAYS - np.pi]))
+    ways = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    with np.errstate(divide="ignore"):
+        length = np.where(ways > 0, (high - centre) / ways, np.where(ways < 0, (low - centre) / ways, np.inf))
+    far = np.clip(centre + length.min(axis=1)[:, None] * ways, low, high)
+    near = np.broadcast_to(centre, far.shape)
+    lit = np.isfinite(georef.lonlat_or_nan(far)[:, :1])
+    ends = far
+    for _ in range(_HALVINGS):
+        middle = (near + far) / 2
+        known = np.isfinite(georef.lonlat_or_nan(middle)[:, :1])
+        near, far = np.where(known, middle, near), np.where(known, far, middle)
+    found = shapely.Polygon(np.where(lit, ends, near - _INSIDE_PX * ways))
+    if not (found.is_valid and found.area > 0):
+        return ()
+    return (found,) if _stays_on_earth(found, georef) else _squares(georef, window)
+
+
+def _stays_on_earth(outline: shapely.Polygon, georef: Georef) -> bool:
+    """Whether all of an outline has a place on the Earth, or is next to one."""
+    along = shapely.get_coordinates(shapely.segmentize(outline.exterior, outline.length / _ALONG))
+    try:
+        georef.to_lonlat(along)
+    except OffEarthError:
+        return False
+    return True
+
+
+def _squares(georef: Georef, window: Window) -> tuple[shapely.Polygon, ...]:
+    """The squares of a window all corners of which are on the Earth, put together where they share a side."""
+    rows, cols = (np.linspace(0, size, _SQUARES + 1) for size in window.shape)
+    places = np.stack(np.meshgrid(window.col_off + cols, window.row_off + rows), axis=-1).reshape(-1, 2)
+    known = np.isfinite(georef.lonlat_or_nan(places)[:, 0]).reshape(len(rows), len(cols))
+    square = known[:-1, :-1] & known[:-1, 1:] & known[1:, :-1] & known[1:, 1:]
+    step = np.array([window.width, window.height]) / _SQUARES
+    start = np.array([window.col_off, window.row_off])
+    return tuple(
+        shapely.Polygon(start + step * np.array(shape["coordinates"][0]))
+        for shape, _ in rasterio.features.shapes(square.astype(np.uint8), square)
+    )
+
+
+def _place_in(georef: Georef, window: Window) -> np.ndarray | None:
+    """A place on the Earth in the middle of those in a window."""
+    if window.shape == (georef.height, georef.width):
+        try:
+            return np.array(georef.middle())
+        except OffEarthError:
+            return None
+    share = (np.arange(_PLACES) + 0.5) / _PLACES
+    cols, rows = np.meshgrid(window.col_off + share * window.width, window.row_off + share * window.height)
+    places = np.stack([cols.ravel(), rows.ravel()], axis=1)
+    places = places[np.isfinite(georef.lonlat_or_nan(places)[:, 0])]
+    if not len(places):
+        return None
+    return np.asarray(places[np.hypot(*(places - places.mean(axis=0)).T).argmin()])
+
+
+def find_off_earth(georef: Georef, window: Window, measured: np.ndarray) -> np.ndarray:
+    """Find the measured pixels of a window whose centre has no place on the Earth; gaps of less than 4 px are none.
+
+    What is said of a pixel depends on nothing but its place in the raster, whatever the window.
+
+    Args:
+        georef: The raster.
+        window: Pixels of it; it may hang over its edges.
+        measured: Which of them were measured, bool, shape ``(height, width)``.
+
+    Returns:
+        Bool, same shape.
+    """
+    off = np.zeros(window.shape, bool)
+    if not reaches_off_the_earth(georef) or not measured.any():
+        return off
+    rows, cols = np.nonzero(measured & ~_amid_the_earth(georef, window))
+    centres = np.stack([cols + window.col_off + 0.5, rows + window.row_off + 0.5], axis=1)
+    off[rows, cols] = np.isnan(georef.lonlat_or_nan(centres)[:, 0])
+    return off
+
+
+def _amid_the_earth(georef: Georef, window: Window) -> np.ndarray:
+    """Pixels that lie in squares of the raster, `_STEP_PX` wide, all corners of which are on the Earth; bool."""
+    (top, bottom), (left, right) = (
+        (start // _STEP_PX, -(-end // _STEP_PX))
+        for start, end in ((window.row_off, window.row_end), (window.col_off, window.col_end))
+    )
+    cols, rows = np.meshgrid(np.arange(left, right + 1), np.arange(top, bottom + 1))
+    places = _STEP_PX * np.stack([cols.ravel(), rows.ravel()], axis=1).astype(np.float64)
+    known = np.isfinite(georef.lonlat_or_nan(places)[:, 0]).reshape(cols.shape)
+    square = known[:-1, :-1] & known[:-1, 1:] & known[1:, :-1] & known[1:, 1:]
+    pixels = square.repeat(_STEP_PX, axis=0).repeat(_STEP_PX, axis=1)
+    row, col = window.row_off - _STEP_PX * top, window.col_off - _STEP_PX * left
+    return pixels[row : row + window.height, col : col + window.width]
+
+
+@dataclass(frozen=True)
+class OnEarth:
+    """The pixels of a raster whose centre has a place on the Earth."""
+
+    georef: Georef
+
+    def mask(self, window: Window) -> np.ndarray:
+        """Which pixels of a window belong to it, bool ``(height, width)``."""
+        return ~find_off_earth(self.georef, window, np.ones(window.shape, bool))

@@ -1,0 +1,214 @@
+"""What can be known of a raster before any of its pixels is read."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio.enums import ColorInterp
+
+from terraseam.tiles.access.beside import BesideError
+from terraseam.tiles.access.gate import refusal
+from terraseam.tiles.access.sources import INDEXES, SourcesError
+from terraseam.tiles.access.special_files import special_reason
+from terraseam.tiles.raster.band_order import BandWords
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.opening import all_files, is_local, open_raster, what_is_there
+
+DTYPES = ("uint8", "uint16", "int16", "float32")
+"""Sample types that are read."""
+
+SUFFIXES = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".img", ".png", ".jpg", ".jpeg"})
+"""Endings of the files that are taken from a directory."""
+
+
+class RasterError(ValueError):
+    """A raster cannot be segmented; the message is one sentence that says why.
+
+    Attributes:
+        georef: Where it lies; None where that is not known.
+    """
+
+    def __init__(self, message: str, georef: Georef | None = None) -> None:
+        super().__init__(message)
+        self.georef = georef
+
+
+@dataclass(frozen=True, slots=True)
+class RasterInfo:
+    """A raster, without its pixels.
+
+    Attributes:
+        path: What GDAL opens.
+        georef: Shape, CRS and transform.
+        bands: Number of bands, alpha among them.
+        colour_bands: The bands that are not alpha, numbered from 1.
+        dtype: Sample type of all bands.
+        files: All files that GDAL reads for it, sidecars and sources of VRTs among them.
+        words: What the file says of each band.
+        hidden: Addresses beside it of which their server does not say whether they are there.
+    """
+
+    path: str
+    georef: Georef
+    bands: int
+    colour_bands: tuple[int, ...]
+    dtype: str
+    files: tuple[str, ...]
+    words: tuple[BandWords, ...]
+    hidden: tuple[str, ...] = ()
+
+
+def check_file(path: str, error: type[ValueError]) -> None:
+    """Check that a local file is there, is a file and holds something; raises an error of the given type if not."""
+    if is_local(path):
+        if not Path(path).exists():
+            raise error(_absent(path))
+        if special := special_reason(path):
+            raise error(special)
+        if Path(path).stat().st_size == 0:
+            raise error(f"{path} is empty: 0 bytes")
+
+
+def _absent(path: str) -> str:
+    """Say that a file does not exist, or where a link leads to nothing."""
+    link = Path(path)
+    return (
+        f"{path} is a link to {link.readlink()}, which does not exist"
+        if link.is_symlink()
+        else f"{path} does not exist"
+    )
+
+
+def inspect_raster(path: str, *, known: Sequence[str] | None = None) -> RasterInfo:
+    """Open a raster and check that it can be segmented.
+
+    Args:
+        path: Path or URL that GDAL opens.
+        known: What is there of it and beside it, see `open_raster`; None where that is not known.
+
+    Raises:
+        RasterError: If it is missing, not a raster, not georeferenced or of an unsupported type.
+    """
+    try:
+        check_file(path, RasterError)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            known = known or what_is_there(path)
+            with open_raster(path, known=known) as dataset:
+                return _inspect(path, dataset, known)
+    except (rasterio.errors.RasterioIOError, OSError, UnicodeError) as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: str, error: Exception) -> RasterError:
+    """Why a raster cannot be opened."""
+    if isinstance(error, (SourcesError, BesideError)):
+        return RasterError(str(error))
+    if isinstance(error, UnicodeDecodeError):
+        return RasterError(
+            f"{path} describes a band in an encoding that is not UTF-8 ({error.object!r}); write it as a virtual raster "
+            "with gdal_translate -of VRT, mend the description in that text, and give that"
+        )
+    if isinstance(error, UnicodeError):
+        name = path.encode("utf-8", "replace").decode()
+        return RasterError(f"{name} has a name that is not UTF-8, which GDAL cannot open; rename it")
+    if isinstance(error, OSError) and not isinstance(error, rasterio.errors.RasterioIOError):
+        return RasterError(f"{path} cannot be looked at: {error.strerror}")
+    return RasterError(_refused_by_gdal(path, str(error)))
+
+
+def _refused_by_gdal(path: str, words: str) -> str:
+    """Say why GDAL does not open a raster."""
+    if redirected := refusal(path):
+        return f"{path} cannot be opened: {redirected}"
+    if path.lower().endswith(INDEXES) and "not recognized" in words:
+        return (
+            f"{path} is an index of tiles in a format that this GDAL does not read; write it as .gti.gpkg with ogr2ogr, or "
+            "use a virtual raster (gdalbuildvrt) instead"
+        )
+    reason = words.removeprefix(f"'{path}' ").removeprefix(f"{path}: ").rstrip(".")
+    return f"{path} is not a raster that GDAL can open ({reason})"
+
+
+def _inspect(path: str, dataset: Any, known: Sequence[str] | None) -> RasterInfo:
+    dtypes = sorted(set(dataset.dtypes))
+    if not dtypes:
+        raise RasterError(
+            f"{path} holds no bands; name one of its subdatasets: {', '.join(dataset.subdatasets[:3])}"
+            if dataset.subdatasets
+            else f"{path} holds no bands: it is no raster"
+        )
+    georef = check_placed(path, dataset)
+    colour = tuple(band for band in dataset.indexes if dataset.colorinterp[band - 1] != ColorInterp.alpha)
+    unsupported = [dtype for dtype in dtypes if dtype not in DTYPES]
+    if unsupported or len(dtypes) > 1:
+        raise RasterError(
+            f"{path} has samples of type {', '.join(dtypes)}; rasters of one of {', '.join(DTYPES)} are read: "
+            "convert it with gdal_translate -ot Float32",
+            georef,
+        )
+    words = tuple(
+        BandWords(description or "", interpretation.name)
+        for description, interpretation in zip(dataset.descriptions, dataset.colorinterp, strict=True)
+    )
+    files = tuple(sorted(all_files(path, dataset, known, dataset.sources)))
+    hidden = dataset.sources.hidden
+    return RasterInfo(path, georef, dataset.count, colour, dtypes[0], files, words, hidden)
+
+
+def crs_advice(more: str = "") -> str:
+    """Say how a raster gets a CRS; what writes a copy works for files of every driver, also those on servers.
+
+    Args:
+        more: Other options that are needed.
+    """
+    return f"assign one with gdal_translate -a_srs EPSG:...{more}, which writes a copy"
+
+
+def _gcp_warp(dataset: Any) -> str:
+    """The command that warps a raster by its control points."""
+    known = dataset.gcps[1] is not None
+    return (
+        "gdalwarp -t_srs EPSG:..." if known else "gdalwarp -s_srs EPSG:... -t_srs EPSG:... (they have no CRS)"
+    )
+
+
+def check_placed(path: str, dataset: Any) -> Georef:
+    """Where a raster lies.
+
+    Raises:
+        RasterError: If that is not known, or not on the Earth.
+    """
+    unplaced = dataset.transform.is_identity
+    if dataset.gcps[0] and (dataset.crs is None or unplaced):
+        raise RasterError(
+            f"{path} is placed by {len(dataset.gcps[0])} control points only; warp it by them with {_gcp_warp(dataset)}"
+        )
+    if dataset.rpcs is not None and unplaced:
+        raise RasterError(
+            f"{path} is placed by rational polynomials (RPC) only; warp it by them with gdalwarp -rpc -t_srs EPSG:... "
+            "(and -to RPC_DEM=FILE for heights)"
+        )
+    if dataset.crs is None:
+        bounds = " -a_ullr LEFT TOP RIGHT BOTTOM" if unplaced else ""
+        raise RasterError(f"{path} has no CRS; {crs_advice(bounds)}")
+    if unplaced:
+        raise RasterError(
+            f"{path} is not georeferenced (it has no geotransform); assign its bounds with "
+            "gdal_translate -a_ullr LEFT TOP RIGHT BOTTOM"
+        )
+    if dataset.transform.is_degenerate:
+        raise RasterError(
+            f"{path} has a geotransform that maps all pixels onto a line: {dataset.transform[:6]}"
+        )
+    try:
+        georef = Georef(dataset.crs.to_wkt(), tuple(dataset.transform)[:6], dataset.height, dataset.width)
+        georef.check_latitudes()
+    except ValueError as error:
+        raise RasterError(f"{path} cannot be placed on the Earth: {error}") from error
+    return georef

@@ -1,0 +1,203 @@
+"""Opening rasters, also those on servers: by drivers that read pixels, and after what they name was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import rasterio
+from rasterio._path import _parse_path
+from rasterio.env import ensure_env_with_credentials
+from rasterio.io import DatasetReader
+
+from terraseam.tiles.access.beside import BEHIND, beside
+from terraseam.tiles.access.gate import admit
+from terraseam.tiles.access.gdal_library import forget_answers, thread_settings
+from terraseam.tiles.access.gdal_warnings import all_tags, tags_of
+from terraseam.tiles.access.remote_sources import (
+    NOTHING_REMOTE,
+    SIDECARS_ONE_BY_ONE,
+    RemoteSources,
+    allowed_names,
+    remote_sources,
+)
+from terraseam.tiles.access.sources import (
+    SourcesError,
+    allowed_sources,
+    check_name,
+    find_sources,
+    gdal_name,
+    sources_of,
+)
+from terraseam.tiles.checksums.dataset import VerifiedRaster
+
+NO_SIDECARS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+"""Nothing lies beside a raster: of some 80 requests for what might, none is made."""
+
+PIXELS = tuple(
+    """
+    GTiff COG HFA PNG JPEG JP2OpenJPEG JP2KAK JP2ECW JP2MrSID JPEGXL ECW MrSID WEBP GIF BIGGIF BMP AAIGrid GSAG GSBG GS7BG
+    GRASSASCIIGrid ENVI EHdr EIR ERS GenBin NITF netCDF HDF4 HDF4Image HDF5 HDF5Image BAG GRIB PCIDSK RST SAGA SRTMHGT DTED
+    USGSDEM XYZ ZMap BT SGI PNM ILWIS RMF MFF MFF2 LAN PAux GPKG MBTiles KEA NWT_GRD NWT_GRC HF2 Terragen Leveller SNODAS
+    DOQ1 DOQ2 FAST NDF BSB CALS XPM TGA FIT AIG SDTS L1B MSGN CEOS SAR_CEOS ESAT VICAR ISIS2 ISIS3 PDS
+    """.split()  # noqa: SIM905 - a list to read
+)
+"""Drivers of files that hold pixels and name no servers."""
+TEXTS = ("VRT", "GTI", "DIMAP", "SENTINEL2", "SAFE", "TSX", "RS2", "PDS4")
+"""Drivers of texts that name files of pixels; what they name is looked at before."""
+SERVICES = ("WMS", "WMTS", "WCS", "STACIT", "STACTA", "Zarr", "MRF")
+"""Drivers that ask servers, for those whom the user allows some."""
+
+
+def is_local(path: str) -> bool:
+    """Whether a path is on this machine's filesystem."""
+    return "://" not in path and not path.startswith("/vsi")
+
+
+def open_raster(
+    path: str, *, known: Sequence[str] | None = None, files: Sequence[str] | None = None, **options: Any
+) -> Any:
+    """Open a raster for reading, by its path or address, as ``rasterio.open`` does.
+
+    Args:
+        path: Its path or address.
+        known: What is there of it and beside it, itself among it; nothing else is looked for. None where that is not known.
+        files: All files that were read for it when it was looked at, see `all_files`; None where it was not.
+        options: For ``rasterio.open``.
+
+    Raises:
+        SourcesError: If it names files or servers that it may not, see `terraseam.tiles.access.sources`.
+        BesideError: If its web server does not say what lies beside it.
+        rasterio.errors.RasterioIOError: If it cannot be opened, or other files than `files` are read for it now.
+    """
+    if is_local(path):
+        return _open_any(path, _drivers(), None, files, options)
+    known = files or known or what_is_there(path)
+    admit([path])
+    beside_it = [gdal_name(path + suffix) for suffix in BEHIND if path + suffix in (known or ())]
+    with rasterio.Env(), thread_settings(_settings(known)):
+        try:
+            return _checked(path, _open(path, PIXELS, **options), beside_it, files)
+        except rasterio.errors.RasterioIOError as error:
+            if "not recognized" not in str(error):
+                raise
+    return _open_any(path, _drivers()[len(PIXELS) :], known, files, options)
+
+
+def _open_any(
+    path: str,
+    drivers: tuple[str, ...],
+    known: Sequence[str] | None,
+    files: Sequence[str] | None,
+    options: dict[str, Any],
+) -> Any:
+    """Open a raster that may name others; see `open_raster`."""
+    sources = remote_sources(path, find_sources(path), known, files)
+    with sources.reading():
+        return _checked(path, _open(path, drivers, **options), None, files, sources)
+
+
+def what_is_there(path: str) -> tuple[str, ...] | None:
+    """What is there of a raster of a web server, and beside it; None of others.
+
+    Raises:
+        BesideError: If its server does not say.
+    """
+    return beside(path).files if is_web(path) else None
+
+
+def is_web(path: str) -> bool:
+    """Whether a path is the address of a file of a web server."""
+    return path.lower().startswith(("http://", "https://"))
+
+
+def all_files(
+    path: str, dataset: Any, known: Sequence[str] | None = None, sources: RemoteSources = NOTHING_REMOTE
+) -> set[str]:
+    """All files that are read for an open dataset: sidecars, and the sources of virtual rasters, however deep.
+
+    Args:
+        path: What was opened.
+        dataset: What is open.
+        known: What was known to be there when it was opened, see `open_raster`.
+        sources: What is there of its sources on servers.
+    """
+    found = set(dataset.files)
+    if known is not None and dataset.driver not in TEXTS:
+        # GDAL lists what it was told not to read, too, where a server has a file of any name.
+        found &= set(map(gdal_name, known))
+    if dataset.driver in TEXTS:
+        found.update(gdal_name(name) for name in sources_of(path))
+        found.update(sources.files)
+    return found
+
+
+def _settings(known: Sequence[str] | None) -> dict[str, str]:
+    """Settings of GDAL by which it looks for what is there of a raster, and for nothing else."""
+    if known is None:
+        return SIDECARS_ONE_BY_ONE
+    settings = NO_SIDECARS if len(known) == 1 else SIDECARS_ONE_BY_ONE
+    return {**settings, **(allowed_names(known, ()) or {})}
+
+
+def _drivers() -> tuple[str, ...]:
+    return (*PIXELS, *TEXTS, *(SERVICES if allowed_sources() else ()))
+
+
+@ensure_env_with_credentials
+def _open(path: str, drivers: tuple[str, ...], **options: Any) -> Any:
+    """Open by one of some drivers; ``rasterio.open`` takes one alone."""
+    with all_tags():
+        return DatasetReader(_parse_path(path), driver=list(drivers), **options)
+
+
+def _checked(
+    path: str,
+    dataset: Any,
+    beside_it: Sequence[str] | None,
+    files: Sequence[str] | None,
+    sources: RemoteSources = NOTHING_REMOTE,
+) -> Any:
+    """An open dataset that names no overviews elsewhere, and is read of the files that it should be read of.
+
+    Args:
+        path: What was opened.
+        dataset: What is open.
+        beside_it: What must be read with it; None where GDAL looks for that itself.
+        files: All that is read for it, as `all_files` has it; None where that is not known.
+        sources: What is there of its sources on servers.
+    """
+    try:
+        # GDAL asks for overviews that metadata name when it lists files.
+        overviews, undecoded = tags_of(dataset, ns="OVERVIEWS")
+        if undecoded:
+            raise SourcesError(f"{path} names overviews in an encoding that is not UTF-8, which are not read")
+        for value in overviews.values():
+            check_name(path, value)
+        with all_tags():
+            # Masks are opened now, while GDAL is told what is there.
+            _ = dataset.mask_flag_enums, dataset.files
+            _ = dataset.overviews(1) if dataset.count and beside_it is not None else []
+        seen = (
+            set(dataset.files)
+            if files is None
+            else all_files(path, dataset, None if is_local(path) else files, sources)
+        )
+        missing = sorted((set(beside_it or ()) if files is None else set(files)) - seen)
+        if missing:
+            forget_answers()
+            raise rasterio.errors.RasterioIOError(
+                f"{_address(missing[0])} lies beside it, and cannot be read"
+            )
+        if files is not None and is_local(path) and seen - set(files):
+            raise rasterio.errors.RasterioIOError(
+                f"{_address(min(seen - set(files)))} is read with it now, and was not there when it was looked at"
+            )
+    except BaseException:
+        dataset.close()
+        raise
+    return VerifiedRaster(dataset, path, sources)
+
+
+def _address(name: str) -> str:
+    return name.removeprefix("/vsicurl/")

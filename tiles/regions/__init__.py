@@ -1,0 +1,1 @@
+"""Regions of label maps: traced, closed across sheets, sieved, simplified, regularized."""

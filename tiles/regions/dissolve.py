@@ -1,0 +1,203 @@
+"""Regions that are dissolved into their neighbours, the smallest first; compiled, on a hundred bytes a region.
+
+Regions are nodes, and so are the labels of large regions beside them. Each node has a chain of halves of edges, two for
+each pair that shares a border. What has become of their ends is looked up when a region is dissolved, and its chain is
+put in order then: of halves that lead to one region by now a single one is left.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from terraseam.tiles.compiled import njit
+from terraseam.tiles.labels.components import find_root
+
+_NONE = -1
+
+
+def dissolve(
+    labels: np.ndarray,
+    size: np.ndarray,
+    order: np.ndarray,
+    near: tuple[np.ndarray, np.ndarray],
+    is_large: np.ndarray,
+    large: int,
+) -> np.ndarray:
+    """Dissolve small regions one after the other; see `terraseam.tiles.regions.sieve` for the rule.
+
+    Args:
+        labels: Label of each region, int64, shape ``(regions,)``.
+        size: Size of each, int64.
+        order: The regions in the order of their first pixels.
+        near: Two regions and the pixel edges that they share, shape ``(pairs, 3)``; and a region, the label of large ones
+            beside it, and the edges it shares with them, shape ``(borders, 3)``; int64.
+        is_large: Which of them stay whatever their size, bool.
+        large: The size from which on a region stays.
+
+    Returns:
+        The label that each ends with, int64, shape ``(regions,)``.
+    """
+    pairs, borders = near
+    count = len(labels)
+    # A node for each label that large regions have, and numbers for labels, in their order.
+    beside, node = np.unique(borders[:, 1], return_inverse=True)
+    names, number = np.unique(np.concatenate([labels, beside]), return_inverse=True)
+    rank = np.empty(count, np.int32)
+    rank[order] = np.arange(count, dtype=np.int32)
+    hard = np.concatenate([is_large | (size >= large), np.ones(len(beside), bool)])
+    queue = order[np.argsort(size[order], kind="stable")].astype(np.int32)
+    nodes = number.astype(np.int32), hard
+    settled = _dissolve_all(
+        queue,
+        nodes,
+        (size.copy(), rank),
+        _chains(pairs, borders, node + count, len(hard)),
+        (len(names), large),
+    )
+    return np.asarray(names[settled[:count]])
+
+
+@njit(cache=True, nogil=True)
+def _chains(pairs, borders, beside, nodes):  # type: ignore[no-untyped-def]
+    """Hang halves of edges on their nodes: first and last half of each node; end, edges and next half of each half.
+
+    Labels have no chains: nothing becomes of them.
+    """
+    halves = 2 * len(pairs) + len(borders)
+    first, last = np.full(nodes, _NONE, np.int32), np.full(nodes, _NONE, np.int32)
+    to, edges, behind = np.empty((3, halves), np.int32)
+    for half in range(halves):
+        k = half // 2
+        if k < len(pairs):
+            node, to[half], edges[half] = pairs[k, half % 2], pairs[k, 1 - half % 2], pairs[k, 2]
+        else:
+            k = half - 2 * len(pairs)
+            node, to[half], edges[half] = borders[k, 0], beside[k], borders[k, 2]
+        behind[half] = first[node]
+        if first[node] == _NONE:
+            last[node] = half
+        first[node] = half
+    return first, last, to, edges, behind
+
+
+@njit(cache=True, nogil=True)
+def _dissolve_all(heap, nodes, keys, chains, limits):  # type: ignore[no-untyped-def]
+    """Dissolve the smallest region until none is left; gives the label of each node, by its number."""
+    labels, hard = nodes
+    size, _ = keys
+    kinds, large = limits
+    count = len(size)
+    parents = np.arange(len(labels))
+    sums, slot = np.zeros(kinds, np.int64), np.full(len(labels), _NONE, np.int32)
+    left = count
+    while left:
+        one = heap[0]
+        left -= 1
+        heap[0] = heap[left]
+        _sink(heap, left, keys)
+        if parents[one] != one or hard[one]:
+            continue
+        label = _most_shared(one, parents, labels, chains, (sums, slot))
+        if label == _NONE:
+            continue
+        labels[one] = label
+        hard[one] = _unite(one, parents, (labels, hard), keys, chains) or size[one] >= large
+        if not hard[one]:
+            heap[left] = one
+            _rise(heap, left, keys)
+            left += 1
+    for i in range(count):
+        labels[i] = labels[find_root(parents, i)]
+    return labels
+
+
+@njit(cache=True, nogil=True)
+def _most_shared(one, parents, labels, chains, scratch):  # type: ignore[no-untyped-def]
+    """The label that a region shares most with, of equals the lowest; its chain has one half for each neighbour then."""
+    first, last, to, edges, behind = chains
+    sums, slot = scratch
+    half, kept, best = first[one], _NONE, _NONE
+    while half != _NONE:
+        after = behind[half]
+        other = find_root(parents, to[half])
+        if other != one:
+            sums[labels[other]] += edges[half]
+            if slot[other] != _NONE:
+                edges[slot[other]] += edges[half]
+            else:
+                slot[other], to[half] = half, other
+                if kept == _NONE:
+                    first[one] = half
+                else:
+                    behind[kept] = half
+                kept = half
+        half = after
+    if kept == _NONE:
+        first[one] = last[one] = _NONE
+        return best
+    behind[kept], last[one] = _NONE, kept
+    half = first[one]
+    while half != _NONE:
+        label = labels[to[half]]
+        if best == _NONE or sums[label] > sums[best] or (sums[label] == sums[best] and label < best):
+            best = label
+        slot[to[half]] = _NONE
+        half = behind[half]
+    half = first[one]
+    while half != _NONE:
+        sums[labels[to[half]]] = 0
+        half = behind[half]
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _unite(one, parents, nodes, keys, chains):  # type: ignore[no-untyped-def]
+    """Make one region of it and all small neighbours of its label; gives whether a large one has that label, too."""
+    labels, hard = nodes
+    size, rank = keys
+    first, last, to, _, behind = chains
+    half, end, beside_large = first[one], last[one], False
+    while half != _NONE:
+        other = to[half]
+        if labels[other] == labels[one]:
+            if hard[other]:
+                beside_large = True
+            else:
+                parents[other] = one
+                size[one] += size[other]
+                rank[one] = min(rank[one], rank[other])
+                if first[other] != _NONE:
+                    behind[last[one]], last[one] = first[other], last[other]
+        if half == end:
+            break
+        half = behind[half]
+    return beside_large
+
+
+@njit(cache=True, nogil=True)
+def _before(one, other, keys):  # type: ignore[no-untyped-def]
+    size, rank = keys
+    return size[one] < size[other] or (size[one] == size[other] and rank[one] < rank[other])
+
+
+@njit(cache=True, nogil=True)
+def _sink(heap, count, keys):  # type: ignore[no-untyped-def]
+    """Bring the first of a heap of so many to its place."""
+    place = 0
+    while 2 * place + 1 < count:
+        child = 2 * place + 1
+        if child + 1 < count and _before(heap[child + 1], heap[child], keys):
+            child += 1
+        if not _before(heap[child], heap[place], keys):
+            return
+        heap[place], heap[child] = heap[child], heap[place]
+        place = child
+
+
+@njit(cache=True, nogil=True)
+def _rise(heap, place, keys):  # type: ignore[no-untyped-def]
+    """Bring the last of a heap, at `place`, to its place."""
+    while place and _before(heap[place], heap[(place - 1) // 2], keys):
+        parent = (place - 1) // 2
+        heap[place], heap[parent] = heap[parent], heap[place]
+        place = parent

@@ -1,0 +1,147 @@
+"""Rings with right angles where their outlines support them.
+
+Works in a plane in which a pixel has the area 1. Long straight pieces of an outline show the directions of a building, which
+may have two pairs of them; `edge_fit` tells the outline by the fewest edges, which are cheaper along these directions than
+along others; neighbouring edges are made to meet.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from terraseam.tiles.regions.edge_fit import JOG_PX, LEAST_SINE, Bounds, Edges, fit_edges
+from terraseam.tiles.regions.outline_chains import Chain, moments, thinned, trimmed
+
+ROUGH_PX = 1.5
+"""How far an outline may leave the pieces that show directions."""
+
+SECOND_PX = 12.0
+"""The least length of an edge that shows a second pair of directions."""
+
+SECOND_SHARE = 0.15
+"""The least share of an outline that runs along a second pair of directions."""
+
+NEAR_DEGREES = 8.0
+"""A second pair of directions differs by more than this from the first."""
+
+_REFINED = 3
+_AGREES = np.cos(4 * np.radians(15))
+
+
+def main_direction(chain: Chain) -> float:
+    """The direction that most of an outline runs along or across, from 0 to a quarter turn, in radians."""
+    points = chain.points
+    places = thinned(points, np.array([0, len(points) - 1]), ROUGH_PX)
+    lengths = np.hypot(*np.diff(points[places], axis=0).T)
+    # Long pieces know their direction best: the error of a fitted slope falls with the third power of their length.
+    return _mean_direction(_slopes(points, places), lengths**3)[0]
+
+
+def _slopes(points: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Angles of the lines that lie nearest to pieces of a chain, in radians."""
+    firsts, lasts = trimmed(places[:-1], places[1:])
+    sums = moments(points)
+    weight, x, y, xx, xy, yy = (sums[lasts] - sums[firsts]).T
+    xx, xy, yy = xx - x * x / weight, xy - x * y / weight, yy - y * y / weight
+    return np.arctan2(2 * xy, xx - yy) / 2
+
+
+def _mean_direction(slopes: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """The mean of most slopes, up to quarter turns, and which of them are near to it."""
+    turns = np.exp(4j * slopes)
+    mean = turns[np.argmax(weights)]
+    near = np.ones(len(turns), bool)
+    for _ in range(_REFINED):
+        # What is slanted to these directions says nothing of them.
+        near = (turns * np.exp(-1j * np.angle(mean))).real > _AGREES
+        mean = (weights * turns * near).sum()
+    return float(np.angle(mean) / 4 % (np.pi / 2)), near
+
+
+def directions_of(chain: Chain, bounds: Bounds) -> np.ndarray:
+    """Directions of the edges of a building: two, or four where it stands in two ways; radians."""
+    first = main_direction(chain)
+    own = np.array([first, first + np.pi / 2])
+    edges = best_edges(chain, own, bounds)
+    if edges is None:
+        return own
+    lengths = _lengths(edges)
+    free = (edges.kinds == len(own)) & (lengths >= SECOND_PX)
+    if not free.any():
+        return own
+    slopes = np.arctan2(edges.lines[free, 0], -edges.lines[free, 1])
+    second, near = _mean_direction(slopes, lengths[free] ** 3)
+    apart = abs((second - first + np.pi / 4) % (np.pi / 2) - np.pi / 4)
+    if (
+        near.sum() < 2
+        or lengths[free][near].sum() < SECOND_SHARE * lengths.sum()
+        or apart < np.radians(NEAR_DEGREES)
+    ):
+        return own
+    return np.concatenate([own, [second, second + np.pi / 2]])
+
+
+def best_edges(chain: Chain, directions: np.ndarray, bounds: Bounds) -> Edges | None:
+    """Edges of a closed chain, cut where it is best."""
+    edges = fit_edges(chain, directions, bounds)
+    if edges is None or len(edges.kinds) < 3:
+        return edges
+    # The chain was cut at its first point in any case: cut it at one that was chosen instead.
+    return fit_edges(chain.rolled(int(edges.starts[len(edges.starts) // 2])), directions, bounds)
+
+
+def ring_of(edges: Edges) -> np.ndarray | None:
+    """The ring of some edges.
+
+    Returns:
+        Vertices of a closed ring, shape ``(vertices, 2)``; None where there are fewer than three.
+    """
+    lines, cuts = _merged(edges)
+    corners: list[np.ndarray] = []
+    for i in range(len(lines)):
+        corners += _joint(lines[i - 1], lines[i], cuts[i])
+    return np.array([*corners, corners[0]]) if len(corners) >= 3 else None
+
+
+def _merged(edges: Edges) -> tuple[np.ndarray, np.ndarray]:
+    """Lines and cuts of edges of which no two neighbours are nearly the same line."""
+    lines, lengths, limits = edges.lines.copy(), _lengths(edges), edges.limits.copy()
+    chosen: list[int] = []
+    for i in range(len(lines)):
+        if chosen and _same(lines[chosen[-1]], lines[i]):
+            _unite(lines, lengths, limits, (chosen[-1], i))
+        else:
+            chosen.append(i)
+    if len(chosen) > 1 and _same(lines[chosen[-1]], lines[chosen[0]]):
+        _unite(lines, lengths, limits, (chosen[-1], chosen[0]))
+        chosen = chosen[1:]
+    return lines[chosen], edges.cuts[chosen]
+
+
+def _lengths(edges: Edges) -> np.ndarray:
+    return np.hypot(*np.diff(np.concatenate([edges.cuts, edges.cuts[:1]]), axis=0).T)
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two lines run in one direction, nearly in the same place."""
+    sine, cosine = one[0] * other[1] - one[1] * other[0], one[:2] @ other[:2]
+    return bool(abs(sine) < 1e-9 and cosine > 0 and abs(one[2] - other[2]) < JOG_PX)
+
+
+def _unite(lines: np.ndarray, lengths: np.ndarray, limits: np.ndarray, pair: tuple[int, int]) -> None:
+    """Move the first of two lines to the mean place of both, as far out as there is room for both."""
+    own = list(pair)
+    limits[pair[0]] = limits[own].min()
+    lines[pair[0], 2] = min(np.average(lines[own, 2], weights=lengths[own]), limits[pair[0]])
+    lengths[pair[0]] = lengths[own].sum()
+
+
+def _joint(before: np.ndarray, after: np.ndarray, cut: np.ndarray) -> list[np.ndarray]:
+    """The vertices between two edges: where they meet, or a step where they run side by side."""
+    sine = before[0] * after[1] - before[1] * after[0]
+    if abs(sine) < LEAST_SINE:
+        ends = [cut + (line[2] - line[:2] @ cut) * line[:2] for line in (before, after)]
+        return [(ends[0] + ends[1]) / 2] if np.hypot(*(ends[1] - ends[0])) < 1 else ends
+    x = (before[2] * after[1] - after[2] * before[1]) / sine
+    y = (before[0] * after[2] - after[0] * before[2]) / sine
+    return [np.array([x, y])]

@@ -1,0 +1,278 @@
+"""Dissolve small regions into their neighbours, so that the regions go on covering the raster.
+
+The smallest region goes first, of equals the one whose first pixel comes first. It takes the label that it shares the
+longest border with (of equals the lowest), and is one region from then on with its neighbours of that label. So on
+until no region is small but those that have no neighbour. What becomes of a region depends on nothing but the small
+regions that it hangs together with, and the labels of the large ones around: clusters of small regions are settled each
+by itself, on their sheet where they touch no seam, and else where the sheets' summaries meet.
+
+Sizes are whole numbers, so that sums do not depend on their order: 2**32 is the size that regions must have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from terraseam.tiles.labels.codes import NOTHING, CodedLabels, in_one_table
+from terraseam.tiles.labels.components import find_components
+from terraseam.tiles.labels.stitch import NODATA
+from terraseam.tiles.regions.dissolve import dissolve
+from terraseam.tiles.regions.seams import Key, roots, runs, sides, spread
+
+LARGE = 1 << 32
+"""The size from which on a region stays."""
+
+PixelSizes = Callable[[np.ndarray], np.ndarray]
+"""Sizes of pixels ``(row, col)``, integers of shape ``(n, 2)``: int64, shape ``(n,)``."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patches:
+    """Regions that may be small, or what a sheet has of them, and what they border on.
+
+    Attributes:
+        labels: Label of each, int64, shape ``(patches,)``.
+        pixels: Its pixels, int64.
+        first: Its first pixel ``(row, col)``, int64, shape ``(patches, 2)``.
+        pairs: Two patches and the pixel edges that they share, int64, shape ``(pairs, 3)``.
+        borders: A patch, the label of large regions beside it, and the edges it shares with them, int64, ``(borders, 3)``.
+    """
+
+    labels: np.ndarray
+    pixels: np.ndarray
+    first: np.ndarray
+    pairs: np.ndarray
+    borders: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SieveSummary:
+    """What must be known of a sheet to settle the small regions on its seams.
+
+    Attributes:
+        patches: Its patches that hang together with one on a seam.
+        lines: Top, bottom, left and right: runs ``(length, patch, label)`` along the outermost pixels, patch -1 where there
+            is none, label `NOTHING` where nothing was measured; int64, each of shape ``(runs, 3)``.
+    """
+
+    patches: Patches
+    lines: Sequence[np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SheetSieve:
+    """A sheet on which all is settled but what its seams decide on.
+
+    Attributes:
+        labels: Its label map, shape ``(height, width)``.
+        numbers: The open patch of each pixel, from 1; 0 where there is none; int32, same shape.
+        summary: What must be known of it elsewhere.
+    """
+
+    labels: CodedLabels
+    numbers: np.ndarray
+    summary: SieveSummary
+
+
+def sieve_sheet(framed: CodedLabels, offset: tuple[int, int], sizes: PixelSizes) -> SheetSieve:
+    """Settle the small regions of one sheet that have nothing to do with its seams.
+
+    Args:
+        framed: Label map of the sheet and of one pixel around it, shape ``(height + 2, width + 2)``; nodata where the
+            raster ends.
+        offset: First pixel ``(row, col)`` of the sheet in the raster.
+        sizes: Sizes of pixels.
+    """
+    codes, table = np.ascontiguousarray(framed.inner(1).codes), framed.table
+    found = find_components(codes, np.zeros(codes.shape, np.uint8), table != NOTHING)
+    numbers = np.ascontiguousarray(found.numbers[1:-1, 1:-1])
+    own = codes[tuple(found.first.T)]
+    of_number = np.append(NODATA, own)
+    beyond = [line[1:-1] != NODATA for line in sides(framed.codes)]
+    at_seam, goes_on = np.zeros((2, len(own) + 1), bool)
+    for line, there, label in zip(sides(numbers), beyond, sides(framed.codes), strict=True):
+        at_seam[line[there]] = True
+        goes_on[line[(label[1:-1] == of_number[line]) & there]] = True
+    at_seam, goes_on = at_seam[1:], goes_on[1:]
+    first = found.first + np.array(offset)
+    size = found.pixels * sizes(first)
+    # What goes on elsewhere is measured there, by another first pixel; only what is large by far is so for certain.
+    small = np.where(goes_on, size < 2 * LARGE, size < LARGE)
+    place = np.cumsum(small, dtype=np.int32) - 1
+    chosen = np.flatnonzero(small)
+    pairs, borders = _edges(numbers, own, small, place)
+    # Codes are in the order of labels, so both are settled alike; other sheets know labels alone.
+    patches = Patches(own[chosen].astype(np.int64), found.pixels[chosen], first[chosen], pairs, borders)
+    is_open = _spread_over_clusters(pairs, at_seam[chosen])
+    settled = _settle(_take(patches, np.flatnonzero(~is_open)), sizes)
+    new = own.copy()
+    new[chosen[~is_open]] = settled
+    new_codes = np.append(NODATA, new).astype(codes.dtype)[numbers]
+    left = np.zeros(len(own) + 1, np.int32)
+    left[1 + chosen[is_open]] = np.arange(1, int(is_open.sum()) + 1)
+    lines = [
+        runs(np.stack([left[line] - 1, table[code]], axis=1))
+        for line, code in zip(sides(numbers), sides(codes), strict=True)
+    ]
+    summary = SieveSummary(_decoded(_take(patches, np.flatnonzero(is_open)), table), lines)
+    return SheetSieve(CodedLabels(new_codes, table), left[numbers], summary)
+
+
+def _decoded(patches: Patches, table: np.ndarray) -> Patches:
+    """The same with labels for codes."""
+    borders = patches.borders.copy()
+    borders[:, 1] = table[borders[:, 1]]
+    return replace(patches, labels=table[patches.labels], borders=borders)
+
+
+def sieve_seams(summaries: Mapping[Key, SieveSummary], sizes: PixelSizes) -> dict[Key, np.ndarray]:
+    """Settle what the sheets of one raster have left open.
+
+    Args:
+        summaries: Summary of each sheet, by ``(sheet row, sheet column)``, in any order.
+        sizes: Sizes of pixels.
+
+    Returns:
+        New label of each open patch of each sheet, int64, shape ``(patches,)``.
+    """
+    keys = sorted(summaries)
+    counts = [len(summaries[key].patches.labels) for key in keys]
+    ends = np.cumsum(counts, dtype=np.int64).tolist()
+    base = {key: end - count for key, end, count in zip(keys, ends, counts, strict=True)}
+    patches = [summaries[key].patches for key in keys]
+    labels = np.concatenate([np.zeros(0, np.int64), *(part.labels for part in patches)])
+    same, pairs, borders, large = _across(summaries, base)
+    home = roots(len(labels), same)
+    regions, region = np.unique(home, return_inverse=True)
+    pixels = np.zeros(len(regions), np.int64)
+    np.add.at(pixels, region, np.concatenate([[], *(part.pixels for part in patches)]).astype(np.int64))
+    first = np.concatenate([np.zeros((0, 2), np.int64), *(part.first for part in patches)])
+    order = np.lexsort((first[:, 1], first[:, 0], region))
+    first = first[order][np.searchsorted(region[order], np.arange(len(regions)))]
+    is_large = np.zeros(len(regions), bool)
+    is_large[region[large]] = True
+    shift = [base[key] for key in keys]
+    pairs += [part.pairs + np.array([start, start, 0]) for part, start in zip(patches, shift, strict=True)]
+    borders += [part.borders + np.array([start, 0, 0]) for part, start in zip(patches, shift, strict=True)]
+    pairs_of_regions = np.concatenate(pairs).astype(np.int64)
+    pairs_of_regions[:, :2] = region[pairs_of_regions[:, :2]]
+    borders_of_regions = np.concatenate(borders).astype(np.int64)
+    borders_of_regions[:, 0] = region[borders_of_regions[:, 0]]
+    merged = Patches(labels[regions], pixels, first, pairs_of_regions, borders_of_regions)
+    settled = _settle(merged, sizes, is_large)[region]
+    return {key: settled[base[key] : end] for key, end in zip(keys, ends, strict=True)}
+
+
+def apply_sieve(sheet: SheetSieve, settled: np.ndarray) -> CodedLabels:
+    """The label map of a sheet with the new labels of its open patches."""
+    if not len(settled):
+        return sheet.labels
+    patches = CodedLabels.encode(settled, np.ones(len(settled), bool))
+    (codes, of_patches), table = in_one_table([sheet.labels, patches])
+    of_pixels = np.append(0, of_patches).astype(codes.dtype)[sheet.numbers]
+    return CodedLabels(np.where(sheet.numbers > 0, of_pixels, codes), table)
+
+
+def _edges(
+    numbers: np.ndarray, own: np.ndarray, small: np.ndarray, place: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of patches, and borders of patches with large regions; see `Patches`."""
+    one, other = (
+        np.concatenate([part.ravel() for part in parts]) - 1
+        for parts in ((numbers[:, :-1], numbers[:-1]), (numbers[:, 1:], numbers[1:]))
+    )
+    kept = (one != other) & (one >= 0) & (other >= 0)
+    one, other = one[kept], other[kept]
+    both, first = small[one] & small[other], small[one]
+    pairs = _counted(place[one[both]], place[other[both]])
+    mixed = first != small[other]
+    ours, theirs = np.where(first, one, other)[mixed], np.where(first, other, one)[mixed]
+    return pairs, _counted(place[ours], own[theirs].astype(np.int64))
+
+
+def _counted(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Rows ``(a, b, how often)`` of pairs of a patch and something else, in order; int64."""
+    if not len(one):
+        return np.zeros((0, 3), np.int64)
+    least, most = int(other.min()), int(other.max())
+    kinds = None if most - least < 1 << 31 else np.unique(other)
+    number, span = (
+        (other - least, most - least + 1) if kinds is None else (np.searchsorted(kinds, other), len(kinds))
+    )
+    keys = np.sort(one * np.int64(span) + number)
+    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    found = np.empty((len(starts), 3), np.int64)
+    found[:, 0], number = np.divmod(keys[starts], span)
+    found[:, 1] = number + least if kinds is None else kinds[number]
+    found[:, 2] = np.diff(starts, append=len(keys))
+    return found
+
+
+def _spread_over_clusters(pairs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Which patches hang together with a chosen one; bool."""
+    cluster = roots(len(chosen), pairs[:, :2])
+    return np.isin(cluster, cluster[chosen])
+
+
+def _take(patches: Patches, chosen: np.ndarray) -> Patches:
+    """Some patches, of whose clusters there must be all."""
+    if len(chosen) == len(patches.labels):
+        return patches
+    place = np.full(len(patches.labels), -1)
+    place[chosen] = np.arange(len(chosen))
+    pairs, borders = (rows[place[rows[:, 0]] >= 0] for rows in (patches.pairs, patches.borders))
+    pairs[:, :2], borders[:, 0] = place[pairs[:, :2]], place[borders[:, 0]]
+    return Patches(
+        patches.labels[chosen],
+        patches.pixels[chosen],
+        patches.first[chosen],
+        pairs,
+        borders,
+    )
+
+
+def _across(
+    summaries: Mapping[Key, SieveSummary], base: Mapping[Key, int]
+) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray], np.ndarray]:
+    """What the seams say: patches that are one region, pairs and borders, and patches of regions that are large."""
+    same, pairs, borders, large = [], [], [], []
+    for (row, col), summary in sorted(summaries.items()):
+        for other, side, opposite in (((row, col + 1), 3, 2), ((row + 1, col), 1, 0)):
+            if other not in summaries:
+                continue
+            near = _global(summary.lines[side], base[row, col])
+            far = _global(summaries[other].lines[opposite], base[other])
+            known = (near[:, 1] != NOTHING) & (far[:, 1] != NOTHING)
+            near, far = near[known], far[known]
+            both = (near[:, 0] >= 0) & (far[:, 0] >= 0)
+            equal = near[:, 1] == far[:, 1]
+            same.append(np.stack([near[both & equal, 0], far[both & equal, 0]], axis=1))
+            pairs.append(_counted(near[both & ~equal, 0], far[both & ~equal, 0]))
+            for ours, theirs in ((near, far), (far, near)):
+                alone = (ours[:, 0] >= 0) & (theirs[:, 0] < 0)
+                large.append(ours[alone & equal, 0])
+                borders.append(_counted(ours[alone & ~equal, 0], theirs[alone & ~equal, 1]))
+    none, nothing = np.zeros((0, 2), np.int64), np.zeros((0, 3), np.int64)
+    return (
+        np.concatenate([none, *same]),
+        [nothing, *pairs],
+        [nothing, *borders],
+        np.concatenate([none[:, 0], *large]),
+    )
+
+
+def _global(line: np.ndarray, base: int) -> np.ndarray:
+    """Pixels ``(patch, label)`` of runs along a side, patches numbered in the whole raster; int64."""
+    pixels = spread(line)
+    return np.stack([np.where(pixels[:, 0] >= 0, pixels[:, 0] + base, -1), pixels[:, 1]], axis=1)
+
+
+def _settle(patches: Patches, sizes: PixelSizes, is_large: np.ndarray | None = None) -> np.ndarray:
+    """The label that each patch ends with, int64. Patches are whole regions here."""
+    size = patches.pixels * sizes(patches.first)
+    large = np.zeros(len(size), bool) if is_large is None else is_large
+    order = np.lexsort((patches.first[:, 1], patches.first[:, 0]))
+    return dissolve(patches.labels, size, order, (patches.pairs, patches.borders), large, LARGE)

@@ -1,0 +1,35 @@
+"""The part of a raster of which something is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.view import View
+from terraseam.tiles.vectors.burn import Edges, burn, edges_of
+from terraseam.tiles.vectors.placing import place_polygons
+from terraseam.tiles.vectors.read import PolygonFile
+
+
+@dataclass(frozen=True)
+class Area:
+    """An area of interest on a raster.
+
+    Attributes:
+        edges: Edges of its polygons, in pixels of the raster.
+    """
+
+    edges: Edges
+
+    def inside(self, view: View) -> np.ndarray:
+        """Which pixels of a view have their centre in the area, bool ``(height, width)``."""
+        drawn = np.zeros((view.height, view.width), np.uint8)
+        burn(self.edges, self.edges.seen(view), np.ones(self.edges.count, np.uint8), view, drawn)
+        return drawn > 0
+
+
+def area_of(file: PolygonFile, georef: Georef) -> Area:
+    """The polygons of a file as an area of a raster; they may touch and overlap."""
+    return Area(edges_of(place_polygons(file, georef).polygons))

@@ -1,0 +1,93 @@
+"""Features of GeoParquet files (https://geoparquet.org/releases/v1.1.0)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyproj
+import shapely
+from pyarrow import parquet
+
+from terraseam.tiles.raster.inspect import check_file
+from terraseam.tiles.vectors.checks import Features, VectorError, as_text, check_property
+
+_LONLAT = "OGC:CRS84"
+
+
+def features(path: str, class_property: str | None) -> Features:
+    """Read the features of a file.
+
+    Raises:
+        VectorError: If it cannot be read, is no GeoParquet, or lacks the property.
+    """
+    table, name, column = _open(path)
+    names = [other for other in table.schema_arrow.names if other != name]
+    if table.metadata.num_rows:
+        check_property(path, class_property, names)
+    wanted = [class_property] if class_property in names else []
+    try:
+        read = table.read(columns=[name, *wanted])
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+    shapes = np.array([None, *read[name].to_pylist()], object)[1:]
+    texts = [as_text(value) for value in read[wanted[0]].to_pylist()] if wanted else [None] * len(shapes)
+    return Features(_crs(column), shapes, texts)
+
+
+def bounds(path: str) -> tuple[str | None, Any]:
+    """CRS and bounds of a file, from its metadata where they are given.
+
+    Raises:
+        VectorError: If it cannot be read or is no GeoParquet.
+    """
+    table, name, column = _open(path)
+    box = column.get("bbox")
+    if box is None:
+        try:
+            shapes = table.read(columns=[name])[name].to_pylist()
+        except (pyarrow.ArrowException, OSError) as error:
+            raise _unreadable(path, error) from error
+        known = shapely.from_wkb(shapes, on_invalid="ignore")
+        return _crs(column), shapely.total_bounds(known) if len(known) else None
+    half = len(box) // 2
+    return _crs(column), [box[0], box[1], box[half], box[half + 1]]
+
+
+def _open(path: str) -> tuple[parquet.ParquetFile, str, dict[str, Any]]:
+    """The file, the name of its geometry column, and what is said of that."""
+    check_file(path, VectorError)
+    try:
+        table = parquet.ParquetFile(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+    said = (table.schema_arrow.metadata or {}).get(b"geo")
+    if said is None:
+        raise VectorError(f"{path} is a Parquet file without the geo metadata of GeoParquet")
+    geo = json.loads(said)
+    name = geo.get("primary_column", "geometry")
+    column = geo.get("columns", {}).get(name, {})
+    if column.get("encoding", "WKB") != "WKB":
+        raise VectorError(
+            f"{path} holds geometries encoded as {column['encoding']}; write it with the encoding WKB"
+        )
+    return table, name, column
+
+
+def _crs(column: dict[str, Any]) -> str | None:
+    """The CRS as WKT; absent means longitude and latitude, null means that it is not known."""
+    said = column.get("crs", _LONLAT)
+    if said is None or isinstance(said, str):
+        return said
+    try:
+        return str(pyproj.CRS.from_json_dict(said).to_wkt())
+    except pyproj.exceptions.CRSError:
+        return json.dumps(said)
+
+
+def _unreadable(path: str, error: Exception) -> VectorError:
+    return VectorError(
+        f"{path} is not a Parquet file that can be read ({str(error).splitlines()[0].rstrip('.')})"
+    )

@@ -1,0 +1,116 @@
+"""Features of the vector files that GDAL reads."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyogrio
+from pyogrio import _io, raw
+from pyogrio.errors import DataLayerError, DataSourceError
+
+from terraseam.tiles.access.gate import proxy_of, refusal
+from terraseam.tiles.access.gdal_library import proxied
+from terraseam.tiles.access.sources import SourcesError, allowed_hosts, find_sources
+from terraseam.tiles.raster.inspect import check_file, is_local
+from terraseam.tiles.vectors.checks import Features, VectorError, as_text, check_property
+
+# GDAL gives up on large polygons of GeoJSON unless it is told not to; a coastline is one.
+pyogrio.set_gdal_config_options({"OGR_GEOJSON_MAX_OBJ_SIZE": "0"})
+# Schemas that a file names are on other servers.
+pyogrio.set_gdal_config_options({"GML_DOWNLOAD_SCHEMA": "NO", "GML_SKIP_RESOLVE_ELEMS": "ALL"})
+
+
+def features(path: str, class_property: str | None) -> Features:
+    """Read the features of a file.
+
+    Raises:
+        VectorError: If it cannot be read, has several layers, or lacks the property.
+    """
+    file, wanted = _named(path)
+    with _reading(file):
+        layer = _layer(file, wanted)
+        names = list(pyogrio.read_info(file, layer=layer)["fields"])
+        columns = [class_property] if class_property in names else []
+        meta, _, shapes, fields = raw.read(
+            file, layer=layer, columns=columns, force_2d=True, datetime_as_string=True
+        )
+    if shapes is None:
+        raise VectorError(f"{path} is a table without geometries; labels are polygons")
+    if len(shapes):
+        check_property(path, class_property, names)
+    values = [None] * len(shapes) if not fields else [as_text(value) for value in fields[0].tolist()]
+    return Features(meta["crs"], shapes, values)
+
+
+def bounds(path: str) -> tuple[str | None, Any]:
+    """CRS and bounds of a file, from its index where it has one.
+
+    Raises:
+        VectorError: If it cannot be read or has several layers.
+    """
+    file, wanted = _named(path)
+    with _reading(file):
+        info = pyogrio.read_info(file, layer=_layer(file, wanted), force_total_bounds=True)
+    return info["crs"], info["total_bounds"]
+
+
+def _named(path: str) -> tuple[str, str]:
+    """The file, and the layer of it that is named behind the colon, if any."""
+    file, _, wanted = path.rpartition(":")
+    if not (is_local(path) and not Path(path).exists() and file and Path(file).exists()):
+        file, wanted = path, ""
+    check_file(file, VectorError)
+    return file, wanted
+
+
+@contextlib.contextmanager
+def _reading(file: str) -> Iterator[None]:
+    """Read a file within the block, after what it names was looked at; its servers are followed to where they may send."""
+    try:
+        sources = find_sources(file, vectors=True)
+    except SourcesError as error:
+        raise VectorError(str(error)) from error
+    proxy = proxy_of(file, (*sources.files, *sources.asked), allowed_hosts())
+    try:
+        with proxied(proxy, _io):
+            yield
+    except (DataSourceError, DataLayerError, VectorError) as error:
+        _check_redirections(file)
+        if isinstance(error, VectorError):
+            raise
+        raise _unreadable(file, error) from error
+    _check_redirections(file)
+
+
+def _check_redirections(file: str) -> None:
+    """Raise an error if a server has sent GDAL to where it may not, which GDAL may take for a file without features."""
+    if redirected := refusal(file):
+        raise VectorError(f"{file} cannot be read: {redirected}")
+
+
+def _layer(file: str, wanted: str) -> str:
+    """The layer of a file that is meant: the one that is named, or the only one with polygons."""
+    layers = pyogrio.list_layers(file)
+    names = [str(name) for name, _ in layers]
+    if wanted:
+        if wanted not in names:
+            raise VectorError(f"{file} has no layer {wanted!r}, only {', '.join(names)}")
+        return wanted
+    shown = [str(name) for name, kind in layers if kind is not None]
+    if not shown:
+        raise VectorError(f"{file} is a table without geometries; labels are polygons")
+    with_polygons = [str(name) for name, kind in layers if kind and "Polygon" in kind] or shown
+    if len(with_polygons) > 1:
+        raise VectorError(
+            f"{file} has {len(with_polygons)} layers ({', '.join(with_polygons)}); "
+            f"name one, as in {file}:{with_polygons[0]}"
+        )
+    return with_polygons[0]
+
+
+def _unreadable(path: str, error: Exception) -> VectorError:
+    reason = str(error).split(";")[0].removeprefix(f"'{path}' ").removeprefix(f"{path}: ").rstrip(".")
+    return VectorError(f"{path} is not a vector file that GDAL can read ({reason})")

@@ -1,0 +1,204 @@
+"""Polygons of any CRS are laid onto a raster: map coordinates become pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+
+from terraseam.tiles.features.poles import pole_positions
+from terraseam.tiles.raster.earth import pieces_on_earth
+from terraseam.tiles.raster.georef import Georef, reaches_off_the_earth
+from terraseam.tiles.vectors.projection import Lines, Way, densified
+from terraseam.tiles.vectors.read import PolygonFile, mended, polygonal
+
+_LATTICE = 33
+_COPIES = (-2, -1, 0, 1, 2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """Polygons on a raster.
+
+    Attributes:
+        polygons: Those that share some area with the raster, in pixels ``(col, row)``, object ``(n,)``.
+        numbers: Which polygons of the file they are, rising, int64 ``(n,)``.
+        outside: How many of the file do not touch the raster.
+        lost: How many have no place in the CRS of the raster.
+    """
+
+    polygons: np.ndarray
+    numbers: np.ndarray
+    outside: int
+    lost: int
+
+
+def place_polygons(file: PolygonFile, georef: Georef) -> Placed:
+    """Lay the polygons of a file onto a raster.
+
+    Edges are straight in the CRS of the file; where that of the raster differs, they are halved until the drawn
+    edge lies within 0.1 px of the straight one, wherever it is near the raster. Polygons larger than the raster
+    and its surroundings (its own size on each side) are cut to them first. In a CRS that goes round the Earth,
+    polygons are found on the raster whole turns away as well.
+
+    Args:
+        file: The polygons.
+        georef: The raster.
+    """
+    way = Way(file.crs, georef)
+    numbers, polygons = np.arange(len(file.polygons)), file.polygons
+    over_the_limb = way.from_degrees and reaches_off_the_earth(georef)
+    region = None if over_the_limb else _surroundings(way)
+    if region is not None:
+        numbers = _near(polygons, region)
+        polygons = _cut(polygons[numbers], region)
+    elif over_the_limb:
+        polygons = _seen(polygons, way)
+    placed, lost = _on_raster(polygons, way)
+    raster = shapely.box(0, 0, georef.width, georef.height)
+    shapely.prepare(raster)
+    touching = np.flatnonzero(shapely.intersects(raster, placed) & ~shapely.touches(raster, placed))
+    outside = len(file.polygons) - lost - len(touching)
+    return Placed(placed[touching], numbers[touching].astype(np.int64), outside, lost)
+
+
+def parts_of(path: str, georef: Georef, boxes: np.ndarray) -> PolygonFile:
+    """Parts of a raster as polygons in its CRS.
+
+    Args:
+        path: The raster.
+        georef: Where it lies.
+        boxes: Polygons in its pixels ``(col, row)``, object ``(n,)``.
+    """
+    return PolygonFile(path, georef.crs, shapely.transform(boxes, georef.to_map), (None,) * len(boxes))
+
+
+def footprint(path: str, georef: Georef) -> PolygonFile:
+    """The outline of a raster, or of what of it is on the Earth, in one polygon or several; without one for nothing."""
+    return parts_of(path, georef, np.array(pieces_on_earth(georef), object))
+
+
+def _surroundings(way: Way) -> shapely.Geometry | None:
+    """What lies within a raster's size of it, in the CRS of the file; None where that cannot be told.
+
+    Longitudes are meant whole turns away as well.
+    """
+    georef = way.georef
+    size = np.array([georef.width, georef.height], np.float64)
+    lattice = np.stack(np.meshgrid(*[np.linspace(-1, 2, _LATTICE)] * 2), axis=-1).reshape(-1, 2) * size
+    found = way.back(lattice)
+    if not np.isfinite(found).all():
+        return None
+    low, high = found.min(axis=0), found.max(axis=0)
+    low, high = low - (high - low) / (_LATTICE - 1), high + (high - low) / (_LATTICE - 1)
+    if not way.from_degrees:
+        return shapely.box(*low, *high)
+    poles = pole_positions(georef)
+    holds_pole = bool(((poles >= -size) & (poles <= 2 * size)).all(axis=1).any())
+    if holds_pole or high[0] - low[0] > 180:
+        low[0], high[0] = min(low[0], -180.0), max(high[0], 180.0)
+    if holds_pole:
+        low[1], high[1] = (-90.0, high[1]) if low[1] + high[1] < 0 else (low[1], 90.0)
+    shifts = [np.array([turn * 360.0, 0.0]) for turn in _COPIES]
+    return shapely.union_all([shapely.box(*(low + shift), *(high + shift)) for shift in shifts])
+
+
+def _seen(polygons: np.ndarray, way: Way) -> np.ndarray:
+    """Cut the polygons in degrees that reach over the limb of the Earth to what of the raster is on it."""
+    pieces = pieces_on_earth(way.georef)
+    if not pieces:
+        return polygons
+    lonlat = _in_degrees(pieces, way.georef)
+    polygons = polygons.copy()
+    points, owner = shapely.get_coordinates(polygons, return_index=True)
+    hidden = np.unique(owner[~np.isfinite(way.to_map(points)).all(axis=1)])
+    hidden = np.union1d(hidden, np.flatnonzero(shapely.intersects(polygons, lonlat.boundary)))
+    for number in hidden:
+        # What is hidden as a whole stays, to be counted as lost.
+        polygons[number] = polygonal(shapely.intersection(polygons[number], lonlat)) or polygons[number]
+    return polygons
+
+
+def _in_degrees(pieces: Sequence[shapely.Polygon], georef: Georef) -> shapely.Geometry:
+    from terraseam.tiles.features.outlines import outline as lay_on_the_earth
+    from terraseam.tiles.regions.regions import Regions
+
+    laid = lay_on_the_earth(Regions.of_shells(pieces), georef)
+    parts = [shapely.Polygon(shell, holes) for n in range(len(pieces)) for shell, *holes in laid.parts(n)]
+    return parts[0] if len(parts) == 1 else shapely.union_all(parts)
+
+
+def _near(polygons: np.ndarray, region: shapely.Geometry) -> np.ndarray:
+    """Numbers of the polygons whose bounds meet a region of boxes."""
+    left, bottom, right, top = shapely.bounds(polygons).reshape(-1, 4).T
+    near = np.zeros(len(polygons), bool)
+    for part in shapely.get_parts(region):
+        x0, y0, x1, y1 = part.bounds
+        near |= (left <= x1) & (right >= x0) & (bottom <= y1) & (top >= y0)
+    return np.flatnonzero(near)
+
+
+def _cut(polygons: np.ndarray, region: shapely.Geometry) -> np.ndarray:
+    """Cut the polygons that are larger than a box of a region to the region; None where nothing is left."""
+    first = shapely.bounds(shapely.get_parts(region)[0])
+    sides = shapely.bounds(polygons).reshape(-1, 4)
+    large = ((sides[:, 2:] - sides[:, :2]) > (first[2:] - first[:2])).any(axis=1)
+    if not large.any():
+        return polygons
+    polygons = polygons.copy()
+    for number in np.flatnonzero(large):
+        polygons[number] = polygonal(shapely.intersection(polygons[number], region))
+    return polygons
+
+
+def _on_raster(polygons: np.ndarray, way: Way) -> tuple[np.ndarray, int]:
+    """Polygons in pixels, None for those that are not to be had, and how many have no place in the CRS."""
+    parts, owner = shapely.get_parts(polygons, return_index=True)
+    rings, part = shapely.get_rings(parts, return_index=True)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    lines = densified(Lines(points, ring), way)
+    pixels, broken = way.rings(lines)
+    bad = np.zeros(len(parts), bool)
+    bad[part[broken]] = True
+    lost = len(np.setdiff1d(owner[bad], owner[~bad]))
+    good = ~bad[part[lines.ring]]
+    placed = np.full(len(polygons), None, object)
+    if not good.any():
+        return placed, lost
+    kept, ring_number = np.unique(lines.ring[good], return_inverse=True)
+    drawn = shapely.linearrings(pixels[good], indices=ring_number)
+    kept_parts, part_number = np.unique(part[kept], return_inverse=True)
+    shapes = shapely.polygons(drawn, indices=part_number)
+    shapes, owners = _copies(shapes, owner[kept_parts], way)
+    for owned, group in _groups(shapes, owners):
+        placed[owned] = group[0] if len(group) == 1 else shapely.MultiPolygon(list(group))
+    for number in np.flatnonzero(~shapely.is_valid(placed) & ~shapely.is_missing(placed)):
+        placed[number] = mended(placed[number])
+    return placed, lost
+
+
+def _copies(shapes: np.ndarray, owners: np.ndarray, way: Way) -> tuple[np.ndarray, np.ndarray]:
+    """The parts that meet the raster, each as often as it does where the CRS goes round the Earth."""
+    turn = way.turn_px
+    if turn is None:
+        return shapes, owners
+    low, high = shapely.bounds(shapes).reshape(-1, 2, 2).transpose(1, 0, 2)
+    size = np.array([way.georef.width, way.georef.height])
+    copies, whose = [], []
+    for times in _COPIES:
+        shift = times * turn
+        meets = ((low + shift < size) & (high + shift > 0)).all(axis=1)
+        copies.append(shapely.transform(shapes[meets], lambda xy, by=shift: xy + by))
+        whose.append(owners[meets])
+    order = np.argsort(np.concatenate(whose), kind="stable")
+    return np.concatenate(copies)[order], np.concatenate(whose)[order]
+
+
+def _groups(shapes: np.ndarray, owners: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Parts of each polygon; `owners` rises."""
+    if not len(owners):
+        return []
+    numbers, starts = np.unique(owners, return_index=True)
+    return list(zip(numbers.tolist(), np.split(shapes, starts[1:]), strict=True))

@@ -1,0 +1,160 @@
+"""Polygons from files: GeoJSON, GeoPackage, FlatGeobuf, Shapefile and whatever else GDAL reads, and GeoParquet."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import shapely
+
+from terraseam.tiles.raster.inspect import SUFFIXES
+from terraseam.tiles.vectors import geoparquet, ogr
+from terraseam.tiles.vectors.checks import VectorError, check_crs
+
+__all__ = [
+    "PolygonFile",
+    "VectorError",
+    "is_vector",
+    "listed_reasons",
+    "polygonal",
+    "read_bounds",
+    "read_polygons",
+]
+
+GEOPARQUET = frozenset({".parquet", ".geoparquet"})
+"""Endings of the files that are read as GeoParquet."""
+_POLYGONAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PolygonFile:
+    """The polygons of a file.
+
+    Attributes:
+        path: The file.
+        crs: CRS of the coordinates, WKT or authority string; they are in the order x, y or longitude, latitude.
+        polygons: Valid polygons and multipolygons without heights, object ``(polygons,)``.
+        values: What the class property says of each, as text; None where it says nothing or none was asked for.
+        mended: How many were invalid and have been made valid.
+        reasons: Why features were left out, and how many for each reason.
+    """
+
+    path: str
+    crs: str
+    polygons: np.ndarray
+    values: tuple[str | None, ...]
+    mended: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> int:
+        """How many features were left out."""
+        return sum(self.reasons.values())
+
+
+def read_polygons(path: str, class_property: str | None = None) -> PolygonFile:
+    """Read the polygons of a file.
+
+    Of a file with several layers of polygons one is named behind a colon: ``file.gpkg:layer``. Lines, points and
+    features without geometry are left out and counted; of collections the polygons are kept; invalid polygons are
+    mended: rings that overlap are one area, and what has no area vanishes.
+
+    Args:
+        path: File, or URL that GDAL opens.
+        class_property: Property that says what each feature is; None to read none.
+
+    Raises:
+        VectorError: If the file is missing, empty, not a vector file, without a CRS or with one that PROJ does not
+            know, has several layers, lacks the property, or has features of which none is a polygon.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pyogrio")
+        features = _reader(path).features(path, class_property)
+    crs = check_crs(path, features.crs)
+    polygons, kept, count, reasons = _polygons(features.shapes)
+    if reasons and not len(kept):
+        raise VectorError(f"{path} holds no polygon, but {listed_reasons(reasons)}; give a file of polygons")
+    values = tuple(features.values[number] for number in kept)
+    return PolygonFile(path, crs, polygons, values, count, reasons)
+
+
+def listed_reasons(reasons: Mapping[str, int]) -> str:
+    """Why features were left out, such as ``2 a Point, not a polygon``."""
+    return ", ".join(f"{number} {reason}" for reason, number in reasons.items())
+
+
+def read_bounds(path: str) -> tuple[str, tuple[float, float, float, float] | None]:
+    """CRS and bounds ``left, bottom, right, top`` of the features of a file; no bounds where it has none.
+
+    Raises:
+        VectorError: As `read_polygons`.
+    """
+    crs, bounds = _reader(path).bounds(path)
+    if bounds is None or not np.isfinite(bounds).all():
+        return check_crs(path, crs), None
+    left, bottom, right, top = map(float, bounds)
+    return check_crs(path, crs), (left, bottom, right, top)
+
+
+def is_vector(path: str) -> bool:
+    """Whether a path looks like one of a file of polygons, by its ending."""
+    return Path(path).suffix.lower() not in SUFFIXES
+
+
+def _reader(path: str) -> ModuleType:
+    """The module that reads a file; both have ``features`` and ``bounds``."""
+    return geoparquet if Path(path).suffix.lower() in GEOPARQUET else ogr
+
+
+def polygonal(shape: shapely.Geometry) -> shapely.Geometry | None:
+    """The polygons of a geometry as one polygon or multipolygon; None where it has none."""
+    if shape.geom_type in ("Polygon", "MultiPolygon"):
+        return None if shape.is_empty else shape
+    if shape.geom_type != "GeometryCollection":
+        return None
+    parts = [polygonal(part) for part in shape.geoms]
+    pieces = [piece for part in parts if part is not None for piece in shapely.get_parts(part)]
+    if not pieces:
+        return None
+    return pieces[0] if len(pieces) == 1 else shapely.MultiPolygon(pieces)
+
+
+def mended(shape: shapely.Geometry) -> shapely.Geometry | None:
+    """A valid geometry of an invalid one: rings that overlap are one area; None where nothing has an area."""
+    return polygonal(shapely.make_valid(shape, method="structure", keep_collapsed=False))
+
+
+def _polygons(wkb: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, dict[str, int]]:
+    """Valid polygons, which features they are of, how many were mended, and why others were left out."""
+    shapes = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="fix"))
+    kinds = shapely.get_type_id(shapes)
+    reasons: Counter[str] = Counter()
+    for number in np.flatnonzero(kinds == shapely.GeometryType.GEOMETRYCOLLECTION):
+        shapes[number] = polygonal(shapes[number]) or shapes[number]
+    kinds = shapely.get_type_id(shapes)
+    finite = np.isfinite(shapely.bounds(shapes)).all(axis=1)
+    for number in np.flatnonzero(~(np.isin(kinds, _POLYGONAL) & finite)):
+        reasons[_why_not(shapes[number], wkb[number])] += 1
+        shapes[number] = None
+    broken = np.flatnonzero(~shapely.is_valid(shapes) & ~shapely.is_missing(shapes))
+    count = 0
+    for number in broken:
+        shapes[number] = mended(shapes[number])
+        count += shapes[number] is not None
+        reasons["no area"] += shapes[number] is None
+    kept = np.flatnonzero(~shapely.is_missing(shapes))
+    return shapes[kept], kept, count, dict(+reasons)
+
+
+def _why_not(shape: shapely.Geometry | None, wkb: bytes | None) -> str:
+    if shape is None:
+        return "no geometry" if wkb is None else "a broken geometry"
+    if shape.is_empty:
+        return "an empty geometry"
+    name = shape.geom_type
+    return "coordinates that are no numbers" if name.endswith("Polygon") else f"a {name}, not a polygon"
