@@ -19,6 +19,7 @@ from nets import make_bundle
 from places import ROOT
 
 from terraseam.models.bundle.archive import load_model
+from terraseam.models.bundle.card import SHIPPED
 from terraseam.models.bundle.own_layers import OWN_LAYERS, import_own_layers
 from terraseam.models.errors import CardError
 from terraseam.models.layers.bilinear import BilinearKernel, EnlargeLike2D
@@ -97,3 +98,28 @@ def test_what_only_resembles_an_own_layer_is_refused(tmp_path: Path, change: dic
 
 def test_names_that_are_not_of_the_table_import_nothing() -> None:
     import_own_layers(["os>system", None, {}, "terraseam>Nothing"])
+
+
+@pytest.mark.parametrize("name", ["segnet", "pspnet"])
+def test_bundles_of_the_time_when_layers_lay_elsewhere_answer_as_they_did(name: str) -> None:
+    bundle = Path(__file__).with_name("bundles") / name
+    with zipfile.ZipFile(bundle / "model.keras") as archive:
+        assert b'"models.networks.pooling"' in archive.read("config.json")
+    chips = np.random.default_rng(5).normal(size=(1, 64, 96, 3)).astype("f4")
+    assert np.asarray(load_model(bundle)(chips)) == pytest.approx(np.load(bundle / "logits.npy"), abs=1e-3)
+
+
+def test_the_shipped_detector_names_its_layers_by_a_former_module() -> None:
+    with zipfile.ZipFile(SHIPPED / "buildings-instances" / "model.keras") as archive:
+        assert b'"models.detection.layers"' in archive.read("config.json")
+    assert load_model(SHIPPED / "buildings-instances").outputs
+
+
+@pytest.mark.parametrize(
+    "module", ["models.networks", "models.networks.pooling.x", "pooling", "terraseam.models.layers"]
+)
+def test_a_former_module_is_no_prefix(tmp_path: Path, module: str) -> None:
+    bundle = make_bundle(tmp_path / "own", with_own_layers())
+    config_of(bundle, lambda layer: layer.update(module=module))
+    with pytest.raises(CardError, match="which runs code from outside Keras"):
+        load_model(bundle)
