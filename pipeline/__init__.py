@@ -10,8 +10,10 @@ os.environ.setdefault("GDAL_CACHEMAX", "64")
 # TensorFlow writes what it found of the machine to the terminal otherwise, before anyone can ask it not to.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Rasters on servers: a request that fails is made again, and one that hangs ends; nothing of a file is kept when it is
-# closed, so that a later run in this process does not see an old one. The cache of a file stays small for many files.
+# closed, so that a later run in this process does not see an old one. The cache of a file stays small for many files; that
+# of all files holds what the threads of a process verify and read at a time, see `terraseam.tiles.checksums.remote`.
 for name, value in {
+    "CPL_VSIL_CURL_CACHE_SIZE": str(64 << 20),
     "CPL_VSIL_CURL_NON_CACHED": "/vsigs/:/vsis3/:/vsicurl/",
     "GDAL_HTTP_CONNECTTIMEOUT": "15",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import os
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
@@ -29,6 +30,14 @@ def _library(module: ModuleType = rasterio._env) -> Any:
     library.VSISetPathSpecificOption.restype = None
     library.VSICurlClearCache.argtypes = []
     library.VSICurlClearCache.restype = None
+    library.VSIFOpenL.argtypes = texts[:2]
+    library.VSIFOpenL.restype = ctypes.c_void_p
+    library.VSIFSeekL.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int]
+    library.VSIFTellL.argtypes = [ctypes.c_void_p]
+    library.VSIFTellL.restype = ctypes.c_uint64
+    library.VSIFReadL.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_void_p]
+    library.VSIFReadL.restype = ctypes.c_size_t
+    library.VSIFCloseL.argtypes = [ctypes.c_void_p]
     return library
 
 
@@ -83,3 +92,35 @@ def set_below(prefix: str, option: str, value: str, module: ModuleType = rasteri
 def forget_answers() -> None:
     """Forget what servers have said: GDAL remembers that a file is not there, also where a server only failed."""
     _library().VSICurlClearCache()
+
+
+def open_file(name: str) -> int:
+    """Open a file for reading as GDAL does, by what GDAL calls it.
+
+    Raises:
+        OSError: If it cannot be opened.
+    """
+    handle = _library().VSIFOpenL(name.encode(), b"rb")
+    if not handle:
+        raise OSError(f"{name} cannot be opened")
+    return int(handle)
+
+
+def file_size(handle: int) -> int:
+    """Return how many bytes an open file has."""
+    library = _library()
+    library.VSIFSeekL(handle, 0, os.SEEK_END)
+    return int(library.VSIFTellL(handle))
+
+
+def read_file(handle: int, offset: int, size: int) -> bytes:
+    """Read some bytes of an open file; fewer where it ends before, or a request fails."""
+    library, buffer = _library(), bytearray(size)
+    library.VSIFSeekL(handle, offset, os.SEEK_SET)
+    count = library.VSIFReadL((ctypes.c_char * size).from_buffer(buffer), 1, size, handle) if size else 0
+    return bytes(memoryview(buffer)[:count])
+
+
+def close_file(handle: int) -> None:
+    """Close a file."""
+    _library().VSIFCloseL(handle)

@@ -61,6 +61,14 @@ def addresses_in(name: str) -> tuple[str, ...]:
     return tuple(_ADDRESS.findall(text))
 
 
+def address_of(name: str) -> str:
+    """Return the address of a file on a server, by what GDAL calls it; other names stay."""
+    for handler, scheme in HANDLERS.items():
+        if name.startswith(handler):
+            return scheme + name.removeprefix(handler)
+    return name
+
+
 def place_of(address: str) -> Place:
     """The server or bucket of an address."""
     scheme, _, rest = address.partition("://")

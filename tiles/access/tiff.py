@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +33,7 @@ class LocalBytes:
 
     def __init__(self, path: str) -> None:
         self._number = os.open(path, os.O_RDONLY)
+        self.size = os.fstat(self._number).st_size
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Read some bytes; fewer where the file ends before."""
@@ -40,6 +41,10 @@ class LocalBytes:
             return os.pread(self._number, size, offset)
         except OverflowError:
             return b""
+
+    def holding(self, offset: int, size: int) -> AbstractContextManager[bool]:  # noqa: ARG002 - as `RemoteBytes`
+        """Get bytes ready that are read within the block; see `terraseam.tiles.checksums.remote.RemoteBytes`."""
+        return nullcontext(True)
 
     def close(self) -> None:
         """Close it."""

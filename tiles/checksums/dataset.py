@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp
+from rasterio.windows import Window as RasterioWindow
 
-from terraseam.tiles.access.gdal_library import proxied
+from terraseam.tiles.access.gdal_library import proxied, thread_settings
 from terraseam.tiles.access.gdal_warnings import JPEG_DAMAGE, LOST_TAGS, hearing
+from terraseam.tiles.access.places import address_of
 from terraseam.tiles.access.remote_sources import NOTHING_REMOTE, RemoteSources
-from terraseam.tiles.access.tiff import LocalBytes, NotTiffError, local_bytes
+from terraseam.tiles.access.sources import gdal_name
+from terraseam.tiles.access.tiff import NotTiffError, local_bytes
 from terraseam.tiles.checksums.png import SIGNATURE, png_fault
-from terraseam.tiles.checksums.tiff import Directory, read_directories
+from terraseam.tiles.checksums.remote import FROM_CACHE, MOST_HELD, RemoteBytes, is_on_server
+from terraseam.tiles.checksums.tiff import BlockBytes, Directory, read_directories
 from terraseam.tiles.checksums.vrt import SourceWindow, VirtualRaster
 from terraseam.tiles.grid.window import Window
 
@@ -39,8 +44,9 @@ class _Tiff:
         alike = [one for one in directories[1:] if one.shape == directories[0].shape]
         self._masks = [one for one in alike if one.is_mask]
         self._reduced = [one for one in directories[1:] if one.is_reduced]
+        self.is_checked = any(one.is_checked for one in (*self._main, *self._masks))
 
-    def fault(self, file: LocalBytes, wanted: SourceWindow) -> str | None:
+    def fault(self, file: BlockBytes, wanted: SourceWindow) -> str | None:
         """Look for damage of what is read."""
         chosen = [*self._main]
         chosen += self._masks if wanted.masked else []
@@ -68,12 +74,17 @@ def _scaled(window: Window | None, shape: tuple[int, int], other: tuple[int, int
 class _Png:
     """A PNG, all of which is verified at once."""
 
+    is_checked = True
+
     def __init__(self) -> None:
         self._verified = False
 
-    def fault(self, file: LocalBytes, wanted: SourceWindow) -> str | None:  # noqa: ARG002 - as `_Tiff.fault`
+    def fault(self, file: BlockBytes, wanted: SourceWindow) -> str | None:  # noqa: ARG002 - as `_Tiff.fault`
         """Look for damage of the file, once."""
-        found = None if self._verified else png_fault(file)
+        if self._verified:
+            return None
+        with file.holding(0, file.size) as ready:
+            found = png_fault(file) if ready else None
         self._verified = found is None
         return found
 
@@ -81,11 +92,24 @@ class _Png:
 class FileChecks:
     """Verifies what is read of files, each block once; files are told by their paths.
 
-    Only files on this machine are; of others nothing is known.
+    Args:
+        remote: Files on servers that may be asked for, as GDAL calls them. They are verified where a window of them is
+            read that is not drawn smaller; of all else it is GDAL's to say which blocks it asks for.
+
+    Attributes:
+        fetched: Whether blocks of files on servers were verified.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, remote: Collection[str] = ()) -> None:
+        self._remote = frozenset(filter(is_on_server, remote))
+        self._open: dict[str, RemoteBytes] = {}
         self._known: OrderedDict[str, _Tiff | _Png | VirtualRaster | None] = OrderedDict()
+        self.fetched = False
+
+    def close(self) -> None:
+        """Close files of servers."""
+        for path in list(self._open):
+            self._open.pop(path).close()
 
     def verify(self, wanted: SourceWindow, depth: int = 0) -> None:
         """Raise an error if what is read of a file is damaged.
@@ -93,7 +117,8 @@ class FileChecks:
         Raises:
             DamagedBlockError: If it is; it names block and file.
         """
-        if not _is_here(wanted.path) or depth > DEEPEST:
+        away = wanted.path in self._remote and wanted.window is not None and not wanted.reduced
+        if not (away or _is_here(wanted.path)) or depth > DEEPEST:
             return
         try:
             self._verify(wanted, depth)
@@ -103,11 +128,17 @@ class FileChecks:
             # What GDAL makes of it, it says itself.
             return
 
+    def fetches(self, path: str) -> bool:
+        """Return whether blocks of a file on a server are verified."""
+        known = self._layout(path) if path in self._remote else None
+        return isinstance(known, _Tiff | _Png) and known.is_checked
+
     def verify_virtual(self, virtual: VirtualRaster, wanted: SourceWindow, depth: int = 0) -> None:
         """Raise an error if what a virtual raster reads of its sources is damaged; see `verify`."""
         window = wanted.window or Window(0, 0, *virtual.shape)
         for source in virtual.under(window, wanted.bands or virtual.bands, masked=wanted.masked):
-            self.verify(source, depth + 1)
+            if _is_here(source.path) or not (wanted.window is None or wanted.reduced):
+                self.verify(source, depth + 1)
 
     def _verify(self, wanted: SourceWindow, depth: int) -> None:
         beside = [f"{wanted.path}.msk"] * wanted.masked + [f"{wanted.path}.ovr"] * wanted.reduced
@@ -115,12 +146,12 @@ class FileChecks:
         if isinstance(known, VirtualRaster):
             self.verify_virtual(known, wanted, depth)
         elif known is not None:
-            with local_bytes(wanted.path) as file:
+            with self._bytes(wanted.path) as file:
                 found = known.fault(file, wanted)
             if found is not None:
-                raise DamagedBlockError(f"{found} ({wanted.path})")
+                raise DamagedBlockError(f"{found} ({address_of(wanted.path)})")
         for path in beside:
-            if Path(path).is_file():
+            if path in self._remote or Path(path).is_file():
                 whole = path.endswith(".ovr")
                 self.verify(SourceWindow(path, None if whole else wanted.window, reduced=whole), depth + 1)
 
@@ -129,26 +160,47 @@ class FileChecks:
         if path in self._known:
             self._known.move_to_end(path)
             return self._known[path]
-        found = _layout(path)
+        found = self._look(path)
         self._known[path] = found
+        self.fetched |= self.fetches(path)
         if len(self._known) > MOST_FILES:
             self._known.popitem(last=False)
         return found
 
+    def _look(self, path: str) -> _Tiff | _Png | VirtualRaster | None:
+        if path.lstrip().startswith("<VRTDataset"):
+            return VirtualRaster(path, "")
+        try:
+            with self._bytes(path) as file:
+                return _layout(path, file)
+        except (OSError, NotTiffError):
+            if path in self._remote:
+                return None  # It is not asked for again and again.
+            raise
 
-def _layout(path: str) -> _Tiff | _Png | VirtualRaster | None:
-    if path.lstrip().startswith("<VRTDataset"):
-        return VirtualRaster(path, "")
-    with local_bytes(path) as file:
-        head = file.read_at(0, 1024)
-        if head[:2] in (b"II", b"MM"):
-            directories = read_directories(file)
-            return _Tiff(directories) if directories else None
+    @contextmanager
+    def _bytes(self, path: str) -> Iterator[BlockBytes]:
+        """Open a file; those of servers stay open."""
+        if path not in self._remote:
+            with local_bytes(path) as file:
+                yield file
+            return
+        if path not in self._open:
+            self._open[path] = RemoteBytes(path)
+        yield self._open[path]
+
+
+def _layout(path: str, file: BlockBytes) -> _Tiff | _Png | VirtualRaster | None:
+    head = file.read_at(0, 1024)
+    if head[:2] in (b"II", b"MM"):
+        directories = read_directories(file)
+        return _Tiff(directories) if directories else None
     if head.startswith(SIGNATURE):
         return _Png()
     if b"<VRTDataset" in head:
         try:
-            return VirtualRaster(Path(path).read_text("utf-8", "replace"), str(Path(path).parent))
+            text = file.read_at(0, file.size).decode("utf-8", "replace")
+            return VirtualRaster(text, path.rpartition("/")[0])
         except ValueError:
             return None
     return None
@@ -168,13 +220,20 @@ class VerifiedRaster:
         dataset: What GDAL has opened.
         path: What was opened.
         sources: What is there of its sources on servers.
+        files: The files that are read for it.
     """
 
-    def __init__(self, dataset: Any, path: str, sources: RemoteSources = NOTHING_REMOTE) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        path: str,
+        sources: RemoteSources = NOTHING_REMOTE,
+        files: Collection[str] = (),
+    ) -> None:
         self.dataset = dataset
         self.sources = sources
-        self._path = path
-        self._checks = FileChecks()
+        self._path = gdal_name(path)
+        self._checks = FileChecks({self._path, *files, *sources.files})
         self._virtual = _virtual_words(dataset, path)
 
     def __getattr__(self, name: str) -> Any:
@@ -187,6 +246,12 @@ class VerifiedRaster:
 
     def __exit__(self, *error: object) -> None:
         self.dataset.__exit__(*error)
+        self._checks.close()
+
+    def close(self) -> None:
+        """Close it."""
+        self.dataset.close()
+        self._checks.close()
 
     def read(self, indexes: Any = None, **options: Any) -> Any:
         """Read pixels, as ``rasterio`` does.
@@ -195,15 +260,19 @@ class VerifiedRaster:
             DamagedBlockError: If a block of them is not as it was written.
             rasterio.errors.RasterioIOError: If they cannot be read, or GDAL only warns of what it has made up.
         """
-        self._verify(indexes, options, masked=bool(options.get("masked")))
-        with self.reading():
-            return self.dataset.read(indexes, **options)
+        for some in self._parts(options):
+            with self.reading():
+                self._verify(indexes, some, masked=bool(options.get("masked")))
+                with self._from_cache():
+                    found = self.dataset.read(indexes, **some)
+        return options.get("out", found)
 
     def read_masks(self, indexes: Any = None, **options: Any) -> Any:
         """Read masks, as ``rasterio`` does; see `read`."""
-        self._verify(indexes, options, masked=True)
         with self.reading():
-            return self.dataset.read_masks(indexes, **options)
+            self._verify(indexes, options, masked=True)
+            with self._from_cache():
+                return self.dataset.read_masks(indexes, **options)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -213,6 +282,30 @@ class VerifiedRaster:
         if warnings:
             raise rasterio.errors.RasterioIOError(warnings[0].partition(";")[0])
 
+    def _from_cache(self) -> AbstractContextManager[None]:
+        """Read what was verified from GDAL's cache, where files on servers were."""
+        return thread_settings(FROM_CACHE) if is_verified() and self._checks.fetched else nullcontext()
+
+    def _parts(self, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield options that read a window of a file on a server in parts, each of few enough bytes for GDAL's cache."""
+        if set(options) != {"window", "out"} or not is_verified() or not self._checks.fetches(self._path):
+            yield options
+            return
+        where, out = _window(options["window"]), options["out"]
+        rows, start = self._rows_at_once(where), where.row_off
+        while start < where.row_end:
+            end = min(where.row_end, start - start % self.dataset.block_shapes[0][0] + rows)
+            part = RasterioWindow(where.col_off, start, where.width, end - start)
+            yield {"window": part, "out": out[..., start - where.row_off : end - where.row_off, :]}
+            start = end
+
+    def _rows_at_once(self, window: Window) -> int:
+        """Return how many rows, of whole blocks, hold few enough bytes for GDAL's cache."""
+        height, width = self.dataset.block_shapes[0]
+        across = -(-window.col_end // width) - window.col_off // width
+        size = height * width * across * self.dataset.count * np.dtype(self.dataset.dtypes[0]).itemsize
+        return int(height * max(1, MOST_HELD // size))
+
     def verify_all(self) -> None:
         """Verify all of the file; see `read`."""
         self._verify(None, {}, masked=True)
@@ -221,10 +314,7 @@ class VerifiedRaster:
         if not is_verified():
             return
         where = options.get("window")
-        window = None
-        if where is not None:
-            row, col = int(where.row_off), int(where.col_off)
-            window = Window(row, col, int(where.height), int(where.width))
+        window = None if where is None else _window(where)
         bands = (indexes,) if isinstance(indexes, int) else tuple(indexes or ())
         if masked and bands:
             # A mask may be made of them.
@@ -237,13 +327,19 @@ class VerifiedRaster:
             self._checks.verify(wanted)
 
 
+def _window(where: Any) -> Window:
+    """The window that is one of ``rasterio``."""
+    return Window(int(where.row_off), int(where.col_off), int(where.height), int(where.width))
+
+
 def _virtual_words(dataset: Any, path: str) -> VirtualRaster | None:
     """The virtual raster that GDAL has made of a text that is no file, such as a ``vrt://`` address."""
     if dataset.driver != "VRT" or _is_here(path):
         return None
     words = dataset.tags(ns="xml:VRT").get("xml:VRT")
+    folder = gdal_name(path).rpartition("/")[0] if is_on_server(gdal_name(path)) else ""
     try:
-        return VirtualRaster(words, "") if words else None
+        return VirtualRaster(words, folder) if words else None
     except ValueError:
         return None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from terraseam.tiles.checksums.streams import PIECE
 
 if TYPE_CHECKING:
-    from terraseam.tiles.checksums.tiff import Bytes
+    from terraseam.tiles.access.tiff import Bytes
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 from terraseam.tiles.access.tiff import Bytes, Numbers, read_tags
+from terraseam.tiles.checksums.remote import MOST_HELD
 from terraseam.tiles.checksums.streams import PIECE, Fault, deflate_fault, xz_fault, zstd_fault
 from terraseam.tiles.grid.window import Window
 
@@ -23,6 +26,34 @@ _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_COUNTS = 322, 323, 324, 325
 _REDUCED, _MASK = 1, 4
 _MOST_NUMBERS = 4096
 """Numbers of blocks that are read at once."""
+_GAP = 16 << 10
+"""Bytes between two blocks that are read with them rather than asked for apart."""
+
+
+class BlockBytes(Bytes, Protocol):
+    """A file whose blocks are verified.
+
+    Attributes:
+        size: How many bytes it has.
+    """
+
+    size: int
+
+    def holding(self, offset: int, size: int) -> AbstractContextManager[bool]:
+        """Get bytes ready that are read within the block, if they are not too many; see `RemoteBytes`."""
+
+
+class Block(NamedTuple):
+    """A block of a picture: its number, and where its bytes lie in the file."""
+
+    number: int
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The byte behind its last one."""
+        return self.offset + self.size
 
 
 class NumberSet:
@@ -67,6 +98,11 @@ class Directory:
     verified: NumberSet = field(default_factory=NumberSet)
 
     @property
+    def is_checked(self) -> bool:
+        """Whether its blocks may carry checksums that are known here."""
+        return self.compression in FAULTS
+
+    @property
     def is_mask(self) -> bool:
         """Whether it says where the main picture is valid."""
         return self.subfile & _MASK != 0 and not self.is_reduced
@@ -76,7 +112,7 @@ class Directory:
         """Whether it is a smaller picture of the same."""
         return self.subfile & _REDUCED != 0
 
-    def verify(self, file: Bytes, window: Window, bands: Iterable[int]) -> str | None:
+    def verify(self, file: BlockBytes, window: Window, bands: Iterable[int]) -> str | None:
         """Look for damage of the blocks that meet a window, each once.
 
         Args:
@@ -92,18 +128,25 @@ class Directory:
             return None
         planes = sorted({min(band, self.planes) - 1 for band in bands})
         for run in self._runs(window, planes):
-            numbers = [number for number in run if not self.verified.has(number)]
-            if not numbers:
-                continue
-            first, count = numbers[0], numbers[-1] + 1 - numbers[0]
-            offsets, sizes = self.offsets.some(file, first, count), self.counts.some(file, first, count)
-            for number in numbers:
-                offset, size = offsets[number - first], sizes[number - first]
-                fault = look(_pieces(file, offset, size), self._block_size) if offset and size else None
-                if fault is not None:
-                    return f"{self._place(number)} is not as it was written: {fault}"
-                self.verified.add(number)
+            for blocks in _adjacent(self._unverified(file, run)):
+                first, last = blocks[0], blocks[-1]
+                with file.holding(first.offset, last.end - first.offset) as ready:
+                    for block in blocks if ready else ():
+                        fault = look(_pieces(file, block.offset, block.size), self._block_size)
+                        if fault is not None:
+                            return f"{self._place(block.number)} is not as it was written: {fault}"
+                        self.verified.add(block.number)
         return None
+
+    def _unverified(self, file: Bytes, run: range) -> list[Block]:
+        """Return the blocks of some numbers that are in the file and were not verified before."""
+        numbers = [number for number in run if not self.verified.has(number)]
+        if not numbers:
+            return []
+        first, count = numbers[0], numbers[-1] + 1 - numbers[0]
+        offsets, sizes = self.offsets.some(file, first, count), self.counts.some(file, first, count)
+        blocks = [Block(number, offsets[number - first], sizes[number - first]) for number in numbers]
+        return [block for block in blocks if block.offset and block.size]
 
     @property
     def _block_size(self) -> int:
@@ -140,6 +183,20 @@ def _pieces(file: Bytes, offset: int, count: int) -> Iterator[bytes]:
     """The bytes of a block, some at once."""
     for at in range(0, count, PIECE):
         yield file.read_at(offset + at, min(PIECE, count - at))
+
+
+def _adjacent(blocks: Iterable[Block]) -> Iterator[list[Block]]:
+    """Yield blocks that lie behind each other together, as many as are held at once."""
+    some: list[Block] = []
+    for block in blocks:
+        if some and not (
+            some[-1].end <= block.offset <= some[-1].end + _GAP and block.end - some[0].offset <= MOST_HELD
+        ):
+            yield some
+            some = []
+        some.append(block)
+    if some:
+        yield some
 
 
 def read_directories(file: Bytes) -> list[Directory]:

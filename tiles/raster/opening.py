@@ -196,7 +196,7 @@ def _checked(
     except BaseException:
         dataset.close()
         raise
-    return VerifiedRaster(dataset, path, sources)
+    return VerifiedRaster(dataset, path, sources, seen)
 
 
 def _address(name: str) -> str:

@@ -32,14 +32,14 @@ def damaged(path: str, window: Window, error: Exception) -> RasterReadError:
     cause = str(error.__cause__ or error).rstrip(".")
     if redirected := refusal(path):
         return RasterReadError(f"{path} cannot be read at {window}: {redirected}")
-    if not is_local(path):
-        return RasterReadError(
-            f"{path} cannot be read at {window} ({cause}); its server does not answer as it should, or the file is damaged"
-        )
     if isinstance(error, DamagedBlockError):
         return RasterReadError(
             f"{path} cannot be read at {window} ({cause}); the file is truncated or damaged: copy it again, or "
             "pass --no-verify to read it as it is"
+        )
+    if not is_local(path):
+        return RasterReadError(
+            f"{path} cannot be read at {window} ({cause}); its server does not answer as it should, or the file is damaged"
         )
     return RasterReadError(
         f"{path} cannot be read at {window} ({cause}); the file is truncated or damaged: copy it again, or repair it "

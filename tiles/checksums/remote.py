@@ -1,0 +1,91 @@
+"""Bytes of files on servers, which GDAL asks for once: its own reading of the same blocks is answered by its cache."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Iterator
+
+from rasterio.env import ensure_env_with_credentials
+
+from terraseam.tiles.access.gdal_library import (
+    close_file,
+    file_size,
+    forget_answers,
+    open_file,
+    read_file,
+    thread_settings,
+)
+from terraseam.tiles.access.sources import gdal_name
+
+MOST_HELD = 8 << 20
+"""Bytes that are asked for at once, and held while they are verified. GDAL keeps some times as many, so that it need not
+ask again; see ``CPL_VSIL_CURL_CACHE_SIZE`` in `pipeline`."""
+FROM_CACHE = {"GDAL_HTTP_MULTIRANGE": "SERIAL", "CPL_VSIL_CURL_NON_CACHED": ""}
+"""Else blocks that were verified would be asked for again: requests for several ranges at once go around GDAL's cache, and
+when GDAL opens a source of a virtual raster, it also closes it once and forgets what it has of it."""
+_ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+_SERVERS = ("/vsicurl/", "/vsis3/", "/vsigs/", "/vsiaz/")
+
+
+def is_on_server(name: str) -> bool:
+    """Return whether a name of GDAL's is that of a file on a server or in a bucket."""
+    return name.startswith(_SERVERS)
+
+
+class RemoteBytes:
+    """A file on a server, open for as long as a raster is read from it: GDAL forgets what it has of it when it is closed.
+
+    Args:
+        path: Its address, or what GDAL calls it.
+
+    Raises:
+        OSError: If it cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._handle = _open(path)
+        self.close = weakref.finalize(self, close_file, self._handle)
+        self.size = file_size(self._handle)
+        self._start, self._held = 0, b""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Read some bytes; fewer where the file ends before.
+
+        Raises:
+            OSError: If its server does not answer.
+        """
+        start = offset - self._start
+        if start >= 0 and start + size <= len(self._held):
+            return self._held[start : start + size]
+        wanted = max(0, min(size, self.size - offset))
+        found = read_file(self._handle, offset, wanted)
+        if len(found) < wanted:
+            raise OSError("its server does not answer")
+        return found
+
+    @contextlib.contextmanager
+    def holding(self, offset: int, size: int) -> Iterator[bool]:
+        """Get bytes ready that are read within the block, by one request.
+
+        Yields:
+            Whether they are; not where they are so many that they would be asked for twice.
+        """
+        if size > MOST_HELD:
+            yield False
+            return
+        self._held, self._start = self.read_at(offset, size), offset
+        try:
+            yield True
+        finally:
+            self._held = b""
+
+
+@ensure_env_with_credentials
+def _open(path: str) -> int:
+    try:
+        with thread_settings(_ALONE):
+            return open_file(gdal_name(path))
+    except OSError:
+        forget_answers()  # Else GDAL would take it for a file that is not there.
+        raise
