@@ -29,6 +29,7 @@ import pytest
 import rasterio
 from beam_caches import keep_once_imported
 from rasterio.enums import ColorInterp
+from renewal import pytest_sessionfinish, pytest_testnodedown, pytest_xdist_make_scheduler  # noqa: F401 - hooks
 from rotation import slow_order
 
 # A shell that starts tests in the background makes them ignore Ctrl-C, and nohup that a terminal is closed; commands started

@@ -20,6 +20,7 @@ import tensorflow as tf
 from engine_bundles import brightest_onnx, onnx_bundle, saved_model_bundle, stepped
 from onnx import TensorProto
 from places import ROOT
+from tiers import some
 
 from terraseam.models.bundle.card import Card, network_sha256
 from terraseam.models.engines.conversion import Conversion, converted_network
@@ -31,7 +32,7 @@ from terraseam.models.errors import CardError
 from terraseam.models.layers.pooling import IndexedMaxPooling2D, Unpooling2D
 
 OTHERS = ("openvino", "onnx")
-CONVERTED = ("openvino", pytest.param("onnx", marks=pytest.mark.slow))
+CONVERTED = some(OTHERS, quick=1)
 """Engines of which each conversion starts TensorFlow once more: five seconds of a processor."""
 
 
@@ -158,8 +159,7 @@ print(*sorted({"tensorflow", "keras", "openvino", "onnxruntime"} & {*sys.modules
 
 
 @pytest.mark.parametrize(
-    ("name", "module"),
-    [("openvino", "openvino"), pytest.param("onnx", "onnxruntime", marks=pytest.mark.slow)],
+    ("name", "module"), some([("openvino", "openvino"), ("onnx", "onnxruntime")], quick=1)
 )
 def test_tensorflow_stays_out_of_the_process_that_infers(bundle, workplace, name, module):
     engine_of(bundle, name, workplace).logits(chips())

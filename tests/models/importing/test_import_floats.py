@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from foreign_networks import request
 from onnx import helper
+from tiers import some
 
 from terraseam.models.bundle.values import Scaling
 from terraseam.models.engines.engine import Engine
@@ -63,7 +64,7 @@ def network_of(dtype, path):
     return path
 
 
-@pytest.mark.parametrize("name", ["network.keras", pytest.param("saved", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", some(["network.keras", "saved"], quick=1))
 def test_halves_and_doubles_of_tensorflow_answer_as_float32(tmp_path, name):
     chips = np.random.default_rng(1).integers(0, 256, (1, 24, 40, 3), dtype=np.uint8)
     answers = {}

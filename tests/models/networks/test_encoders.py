@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from nets import settled
 from places import ROOT
+from tiers import some
 
 from terraseam.models.networks.encoders import (
     ENCODERS,
@@ -74,7 +75,7 @@ def test_raw_red_green_blue_give_the_features_of_the_application(trained):
     assert not close(run(whole, scaled(name, raw[..., ::-1]))[0], theirs)
 
 
-@pytest.mark.parametrize("bands", [pytest.param(1, marks=pytest.mark.slow), 5])
+@pytest.mark.parametrize("bands", some([5, 1], quick=1))
 def test_grey_images_give_the_same_features_with_any_number_of_bands(bands, tmp_path):
     whole_encoder("vgg16", 3, NARROW).save_weights(tmp_path / "narrow.weights.h5")
     options = EncoderOptions(encoder_weights=tmp_path / "narrow.weights.h5", encoder_width=1 / 16)
@@ -167,7 +168,7 @@ def last_layers(whole: keras.Model) -> dict[int, str]:
     return {64 // array.shape[1]: name for name, array in zip(names, made, strict=True)}
 
 
-@pytest.mark.parametrize("width", [0.25, pytest.param(0.5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("width", some([0.25, 0.5], quick=1))
 def test_a_narrow_mobilenet_is_that_of_keras(width):
     theirs = keras.applications.MobileNet(
         input_shape=(None, None, 3), alpha=width, include_top=False, weights=None

@@ -66,7 +66,7 @@ def test_shapes_are_known_before_anything_runs():
     assert EnlargeLike2D()([means, features]).shape == (None, None, 24, 8)
 
 
-ENCODERS = ["vgg16", "mobilenet", pytest.param("resnet50", marks=pytest.mark.slow)]
+ENCODERS = some(["vgg16", "mobilenet", "resnet50"], quick=2)
 
 
 @pytest.mark.usefixtures("no_weights")
@@ -132,7 +132,7 @@ def test_exported_networks_take_chips_of_any_size_and_give_the_same_logits(kind,
         np.testing.assert_allclose(made, want, atol=1e-4 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("output_stride", [8, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("output_stride", some([8, 16], quick=1))
 def test_logits_are_the_scores_enlarged_to_the_chip(output_stride):
     model = tiny_network("pspnet", "mobilenet", output_stride=output_stride)
     chips = np.random.default_rng(4).normal(size=(1, 64, 96, 3)).astype(np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from nets import exported, tiny_network
+from tiers import some
 
 from terraseam.models.layers.pooling import IndexedMaxPooling2D, Unpooling2D
 from terraseam.models.networks.encoders import EncoderOptions, whole_encoder
@@ -73,7 +74,7 @@ def test_shapes_are_known_before_anything_runs():
 @pytest.mark.usefixtures("no_weights")
 @pytest.mark.parametrize(
     ("encoder", "pools"),
-    [("vgg16", 5), pytest.param("resnet50", 1, marks=pytest.mark.slow), ("mobilenet", 0), (None, 4)],
+    some([("vgg16", 5), ("mobilenet", 0), (None, 4), ("resnet50", 1)], quick=3),
 )
 def test_decoders_unpool_once_for_each_pool_of_the_encoder(encoder, pools):
     model = tiny_network("segnet" if encoder else "segnet_basic", encoder)
@@ -81,7 +82,7 @@ def test_decoders_unpool_once_for_each_pool_of_the_encoder(encoder, pools):
     assert sum(isinstance(layer, IndexedMaxPooling2D) for layer in model.layers) == pools
 
 
-@pytest.mark.parametrize("level", [1, 2, *(pytest.param(one, marks=pytest.mark.slow) for one in (3, 4)), 5])
+@pytest.mark.parametrize("level", some([1, 2, 5, 3, 4], quick=3))
 def test_every_level_of_places_reaches_the_logits(level):
     model = tiny_network("segnet", "vgg16")
     images = np.random.default_rng(1).normal(size=(1, 64, 64, 3)).astype(np.float32)

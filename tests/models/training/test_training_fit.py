@@ -17,6 +17,7 @@ import pytest
 from nets import QUICK_JAX
 from places import ROOT, python_path
 from sklearn import metrics
+from tiers import some
 from training_cases import (
     CLASSES,
     HELD_OUT,
@@ -74,9 +75,7 @@ OTHER_STOPS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "stop"), [*STOPS, *(pytest.param(*one, marks=pytest.mark.slow) for one in OTHER_STOPS)]
-)
+@pytest.mark.parametrize(("name", "stop"), some([*STOPS, *OTHER_STOPS], quick=len(STOPS)))
 def test_an_interrupted_training_ends_with_the_same_weights(name, stop, finished, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, VARIANTS[name], Note(stop))

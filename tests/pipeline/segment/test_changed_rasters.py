@@ -183,7 +183,7 @@ def test_a_raster_that_changes_on_a_web_server_is_not_published(scenes, bundle, 
     assert np.array_equal(labels(tmp_path / "out"), other_labels(scene, bundle, tmp_path / "fresh"))
 
 
-@pytest.mark.parametrize("kind", [pytest.param("gs"), pytest.param("s3", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", some(["gs", "s3"], quick=1))
 def test_a_raster_that_changes_in_a_bucket_is_not_published(
     scenes, bundle, tmp_path, while_read, monkeypatch, kind
 ):

@@ -21,6 +21,7 @@ from segment_cases import (
     results,
     segment,
 )
+from tiers import some
 
 from terraseam.pipeline.cli import main
 
@@ -122,13 +123,7 @@ def test_sheets_outside_are_not_even_read(make_raster, bundle, tmp_path):
     assert segment(whole, bundle, tmp_path / "all", "--sheet", "512", "--on-error", "fail") == 1
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("area.gpkg", "area.fgb", "area.parquet")),
-        "area.shp",
-    ],
-)
+@pytest.mark.parametrize("name", some(["area.shp", "area.gpkg", "area.fgb", "area.parquet"], quick=1))
 def test_any_format_in_any_crs_gives_the_same_results(scene, bundle, tmp_path, name):
     """Two polygons, one of two parts, with corners on whole pixels: small errors of coordinates change no pixel."""
     two = [shapely.MultiPolygon([shapely.box(100, 90, 300, 400), shapely.box(500, 40, 700, 140)])]

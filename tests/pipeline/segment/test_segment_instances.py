@@ -19,6 +19,7 @@ from area_cases import mask_of, write_area
 from planted import planted_scene
 from planted_things import Detector, bar, disk, plant
 from segment_cases import assert_ways_change_no_byte, features, labels, manifest, results, segment
+from tiers import some
 
 import terraseam.pipeline.segment.sheet_inference
 import terraseam.pipeline.vectorize.instances
@@ -354,12 +355,17 @@ class UnsureDetector(PlantedDetector):
 
 @pytest.mark.parametrize(
     ("box", "sheets"),
-    [
-        ((460, 450, 505, 505), [4, 1, 1]),  # of one tile, but three others see it, and the disk on it
-        # The end of a bar that goes on through tiles that do not see it.
-        pytest.param((830, 700, 900, 790), [1, 1, 1], marks=pytest.mark.slow),
-        pytest.param((460, 450, 600, 600), [4, 1, 1], marks=pytest.mark.slow),
-    ],
+    some(
+        [
+            ((460, 450, 505, 505), [4, 1, 1]),  # of one tile, but three others see it, and the disk on it
+            (
+                (830, 700, 900, 790),
+                [1, 1, 1],
+            ),  # the end of a bar that goes on through tiles that do not see it
+            ((460, 450, 600, 600), [4, 1, 1]),
+        ],
+        quick=1,
+    ),
 )
 def test_sheets_change_nothing_of_cut_things(scene, bundle, tmp_path, monkeypatch, box, sheets):
     monkeypatch.setattr(
