@@ -64,7 +64,7 @@ def check_detector(model: keras.Model) -> None:
             f"it lacks {', '.join(missing)}" if missing else "it does not answer boxes, labels, scores, masks"
         )
         raise GraphError(
-            f"network {model.name!r} is not a detector: {lacks}; build it with mask_rcnn of terraseam.models.detection"
+            f"network {model.name!r} is not a detector of ours: {lacks}; build it with terraseam.models.detection.mask_rcnn"
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from places import ROOT
+from places import python_path
 from tiers import some
 
 RECORD = """
@@ -46,7 +46,7 @@ def run_files(folder: Path, files: dict[str, str], limit_mb: float) -> Run:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options.split()],
         cwd=folder,
-        env=environment | {"PYTHONPATH": str(ROOT / "tests"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env=environment | {"PYTHONPATH": python_path(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=300,
