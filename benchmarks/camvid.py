@@ -157,9 +157,9 @@ class ChipMaker:
 
 def measure(name: str, arguments: Namespace, runs: comparing.Runs) -> dict[str, Any]:
     """Train a network, and measure it on the test images."""
-    from terraseam.models.training.augment import Looks
+    from terraseam.models.training.augment import Augmentation
     from terraseam.models.training.batches import TrainingData
-    from terraseam.models.training.fit import Place, train
+    from terraseam.models.training.fit import TrainingFolder, train
     from terraseam.models.training.learner import Task
     from terraseam.models.training.making import new_network
     from terraseam.models.training.recipe import Recipe
@@ -177,10 +177,12 @@ def measure(name: str, arguments: Namespace, runs: comparing.Runs) -> dict[str, 
     )  # fmt: skip
     options = network_options(name, arguments)
     network = new_network(find(name, "vgg16"), 3, len(CLASSES), options, recipe.seed)
-    looks = Looks(hue=0, blur=0, noise=0, contrast=0.1, gamma=0.1)
+    looks = Augmentation(hue=0, blur=0, noise=0, contrast=0.1, gamma=0.1)
     data = TrainingData(ChipMaker(training, recipe.seed), choosing.pairs(), input_scaling("vgg16", 3), looks,
                         runs.settings)  # fmt: skip
-    done = train(network, Task(CLASSES, "vgg16"), recipe, data, Place(runs.state(name)), comparing.teller())
+    done = train(
+        network, Task(CLASSES, "vgg16"), recipe, data, TrainingFolder(runs.state(name)), comparing.teller()
+    )
     weights = Path(str(options["encoder_weights"])).name if "encoder_weights" in options else "random weights"
     return {
         "network": name,

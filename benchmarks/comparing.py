@@ -223,12 +223,12 @@ def machine() -> dict[str, Any]:
 
 def teller() -> Any:
     """A watcher that tells of each epoch on the standard error stream."""
-    from terraseam.models.training.watch import EpochDone, Watcher
+    from terraseam.models.training.watch import EpochEnd, Watcher
 
     class Teller(Watcher):
         """Tells of each epoch."""
 
-        def validated(self, done: EpochDone) -> None:
+        def validated(self, done: EpochEnd) -> None:
             """Tell how an epoch ended."""
             told = f"epoch {done.epoch}: loss {done.loss:.4f}, mean IoU {done.figure:.4f}"
             print(f"{now()} {told}", file=sys.stderr, flush=True)

@@ -215,9 +215,9 @@ def measure(run: str, arguments: Namespace, runs: comparing.Runs) -> dict[str, A
     from terraseam.models.engines.quiet import import_tensorflow
 
     import_tensorflow()
-    from terraseam.models.training.augment import Looks
+    from terraseam.models.training.augment import Augmentation
     from terraseam.models.training.batches import TrainingData, scaled
-    from terraseam.models.training.fit import Place, train
+    from terraseam.models.training.fit import TrainingFolder, train
     from terraseam.models.training.learner import Task
     from terraseam.models.training.making import new_network
     from terraseam.models.training.recipe import Recipe
@@ -229,11 +229,11 @@ def measure(run: str, arguments: Namespace, runs: comparing.Runs) -> dict[str, A
     recipe = Recipe(arguments.epochs, arguments.steps, arguments.batch, arguments.rate, clip=1.0,
                     loss=loss, seed=arguments.seed)  # fmt: skip
     chips = ChipMaker(training, arguments.chip, not arguments.no_elastic, recipe.wants_borders, recipe.seed)
-    data = TrainingData(chips, choosing.pairs(), input_scaling(None, 1), Looks(hue=0, saturation=0, blur=0),
+    data = TrainingData(chips, choosing.pairs(), input_scaling(None, 1), Augmentation(hue=0, saturation=0, blur=0),
                         {"fold": fold, **runs.settings})  # fmt: skip
     network = new_network(find("unet"), 1, len(CLASSES), {"width": arguments.width}, recipe.seed)
     start = time.process_time()
-    done = train(network, Task(CLASSES), recipe, data, Place(runs.state(run)), comparing.teller())
+    done = train(network, Task(CLASSES), recipe, data, TrainingFolder(runs.state(run)), comparing.teller())
     scores = [membrane_scores(network.predict_on_batch(scaled(one, data.scaling)))
               for one, _ in measured.pairs()]  # fmt: skip
     return {

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers"), str(ROOT / "tests" / "networks")]
+sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / name) for name in ("helpers", "networks", "rasters"))]
 
 from comparing import write_json  # noqa: E402
 from damaging import blocks_words, read_damaged  # noqa: E402

@@ -44,7 +44,7 @@ STAGES = {
         "terraseam.pipeline.vectorize.close:CloseRegions.process",
     ],
     "features": ["terraseam.tiles.features.features:features"],
-    "features, packed": ["terraseam.pipeline.vectorize.cache:make_features"],
+    "features, packed": ["terraseam.pipeline.vectorize.trace_cache:make_features"],
     "segment, the rest": [
         f"terraseam.pipeline.segment.stage:SegmentSheets.{name}" for name in ("process", "_done")
     ],
@@ -60,7 +60,10 @@ ALONE = {
         "terraseam.pipeline.publish.stage:PublishRasters.process",
         "terraseam.pipeline.publish.manifest:end_segment",
     ],
-    "plan": ["terraseam.pipeline.plan.make:make_plan", "terraseam.pipeline.publish.unchanged:looked_at"],
+    "plan": [
+        "terraseam.pipeline.plan.make:make_plan",
+        "terraseam.pipeline.publish.unchanged:with_fingerprints",
+    ],
 }
 """The same, of what runs while nothing else does: libraries may use threads of their own."""
 

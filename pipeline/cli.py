@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from typing import TextIO
 
 from terraseam.pipeline.errors import ArgumentError, PlanError
-from terraseam.pipeline.exits import AGAIN, DONE, FAILED, IMPOSSIBLE, INTERRUPTED, fail, show
+from terraseam.pipeline.exit_status import AGAIN, DONE, FAILED, IMPOSSIBLE, INTERRUPTED, fail, show
 from terraseam.pipeline.interrupts import listening
 from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.options.segment_arguments import parse
@@ -44,7 +44,7 @@ def _ended(run: Callable[[], int], interrupted: str) -> int:
         with listening() if in_main_thread else nullcontext():
             return run()
     except KeyboardInterrupt:
-        return _say_interrupted(interrupted)
+        return _report_interruption(interrupted)
     except (RemoteFileError, DiskError) as error:
         return fail(str(error), FAILED)
     except BrokenPipeError:
@@ -52,7 +52,7 @@ def _ended(run: Callable[[], int], interrupted: str) -> int:
         return DONE
 
 
-def _say_interrupted(words: str) -> int:
+def _report_interruption(words: str) -> int:
     """Tell the user, whose terminal may be closed, and return the exit status."""
     try:
         return fail(words, INTERRUPTED)
@@ -111,13 +111,13 @@ COMMANDS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
 def _plan(options: SegmentOptions, as_json: bool) -> int:
     from terraseam.pipeline.plan.describe import describe_plan, plan_json
     from terraseam.pipeline.plan.make import make_plan
-    from terraseam.pipeline.publish.unchanged import foresee, obstacles_left, seen_now
+    from terraseam.pipeline.publish.unchanged import fingerprints_now, foresee, obstacles_left
 
     try:
         plan = make_plan(options, writes=False)
     except PlanError as error:
         return _impossible(error, as_json)
-    reasons = obstacles_left(seen_now(plan, ask=False)) if plan.obstacles else []
+    reasons = obstacles_left(fingerprints_now(plan, ask=False)) if plan.obstacles else []
     if reasons:
         return _impossible(PlanError(reasons), as_json)
     ahead = foresee(plan)

@@ -156,7 +156,7 @@ class SampledBoxes(TrainingLayer):
         holds = ops.logical_and(present, ops.max(shares, axis=-1) >= numbers.roi_iou)
         ground = ops.logical_and(present, ops.logical_not(holds))
         noise = keras.random.uniform(ops.shape(holds), seed=self.seeds)
-        places, things, drawn = sample(holds, ground, noise, numbers.rois, things_at_most(numbers))
+        places, things, drawn = sample(holds, ground, noise, numbers.rois, most_instances(numbers))
         matched = take_rows(ops.cast(ops.argmax(shares, axis=-1), "int32")[..., None], places)[..., 0]
         found = take_rows(ops.cast(labels, "int32")[..., None], matched)[..., 0]
         return take_rows(candidates, places), ops.where(things, found, 0), matched, drawn
@@ -170,7 +170,7 @@ class SampledBoxes(TrainingLayer):
         )
 
 
-def things_at_most(training: Training) -> int:
+def most_instances(training: Training) -> int:
     """Return how many of the drawn boxes hold a thing at most."""
     return max(1, round(training.rois * training.roi_share))
 

@@ -13,7 +13,7 @@ from terraseam.models.detection.losses import (
     MaskLoss,
     ProposalLosses,
     SampledBoxes,
-    things_at_most,
+    most_instances,
 )
 from terraseam.models.detection.mask_rcnn import BOX_BINS, MASK_BINS
 from terraseam.models.detection.measures import check_detector
@@ -78,7 +78,7 @@ def training_network(
     features = PyramidRoiAlign(BOX_BINS, strides, name="training_box_features")(drawn[0], maps[:4])
     logits, box_deltas = network.get_layer("box_head")(features)
     class_loss, box_loss = BoxLosses(settings, name="box_losses")(logits, box_deltas, drawn, boxes)
-    things = [part[:, : things_at_most(settings)] for part in drawn]
+    things = [part[:, : most_instances(settings)] for part in drawn]
     features = PyramidRoiAlign(MASK_BINS, strides, name="training_mask_features")(things[0], maps[:4])
     mask_loss = MaskLoss(settings, name="mask_loss")(
         network.get_layer("mask_head")(features), things, boxes, masks

@@ -34,7 +34,7 @@ NOISE = 1e-5
 
 
 @dataclass(frozen=True)
-class Measured:
+class ProbeResult:
     """What the probe saw.
 
     Attributes:
@@ -55,7 +55,7 @@ class Measured:
         return Reach(*(side + self.margin for side in sides))
 
 
-def probe_reach(run: Run, bands: int, stride: int, longest: int = LONGEST) -> Measured:
+def probe_reach(run: Run, bands: int, stride: int, longest: int = LONGEST) -> ProbeResult:
     """Measure how far a network looks, on each side of a core on multiples of its stride.
 
     Args:
@@ -68,11 +68,11 @@ def probe_reach(run: Run, bands: int, stride: int, longest: int = LONGEST) -> Me
     for axis in (1, 2):
         seen = _probe_axis(run, bands, stride, axis, longest)
         if seen is None:
-            return Measured(None, stride)
+            return ProbeResult(None, stride)
         found.append(seen)
     reach = Reach(*found[0], *found[1])
-    tried = (Measured(reach, strides * stride) for strides in MARGINS)
-    return next((one for one in tried if _holds(run, bands, stride, one)), Measured(None, stride))
+    tried = (ProbeResult(reach, strides * stride) for strides in MARGINS)
+    return next((one for one in tried if _holds(run, bands, stride, one)), ProbeResult(None, stride))
 
 
 def find_stride(run: Run, bands: int) -> int:
@@ -135,7 +135,7 @@ def _changed(answers: np.ndarray, others: np.ndarray, axis: int) -> np.ndarray:
     return np.flatnonzero(~same.all(axis=tuple(number for number in range(answers.ndim) if number != axis)))
 
 
-def _holds(run: Run, bands: int, stride: int, measured: Measured) -> bool:
+def _holds(run: Run, bands: int, stride: int, measured: ProbeResult) -> bool:
     """Whether cores have the answers of a long chip when they are read with the measured reach around them alone."""
     reach = measured.with_margin()
     if reach is None:

@@ -9,12 +9,12 @@ import numpy as np
 from terraseam.models.errors import NotUnderstoodError, RefusedError, short
 from terraseam.models.importing.answers import channels_last, in_layout
 from terraseam.models.importing.common.foreign import Foreign, GraphFacts
-from terraseam.models.importing.probe import LONGEST, Measured, Run, find_stride, probe_reach
+from terraseam.models.importing.probe import LONGEST, ProbeResult, Run, find_stride, probe_reach
 from terraseam.models.reach.reach import Reach
 
 
 @dataclass(frozen=True)
-class Looks:
+class KnownReach:
     """How far a network looks, and how that is known.
 
     Attributes:
@@ -30,7 +30,7 @@ class Looks:
     notes: tuple[str, ...]
 
 
-def find_reach(foreign: Foreign, bands: int, *, stride: int | None, declared: int | None) -> Looks:
+def find_reach(foreign: Foreign, bands: int, *, stride: int | None, declared: int | None) -> KnownReach:
     """Find how far a network looks.
 
     Args:
@@ -48,7 +48,7 @@ def find_reach(foreign: Foreign, bands: int, *, stride: int | None, declared: in
             f"--stride {stride} is not the stride of the network: its graph has {facts.stride} px; leave --stride out"
         )
     if facts is not None and declared is None:
-        return Looks(facts.stride, facts.reach, "graph", (*notes, *_infinite(facts.reach)))
+        return KnownReach(facts.stride, facts.reach, "graph", (*notes, *_infinite(facts.reach)))
     run = _probed(foreign, declared)
     step = facts.stride if facts is not None else stride or foreign.stride_hint or _stride(run, bands)
     return (
@@ -92,7 +92,7 @@ def _stride(run: Run, bands: int) -> int:
         raise RefusedError(f"no stride was found: {error}; give --stride") from error
 
 
-def _probe(run: Run, bands: int, stride: int) -> Measured:
+def _probe(run: Run, bands: int, stride: int) -> ProbeResult:
     try:
         return probe_reach(run, bands, stride)
     except Exception as error:
@@ -102,19 +102,19 @@ def _probe(run: Run, bands: int, stride: int) -> Measured:
         ) from error
 
 
-def _measure(run: Run, bands: int, stride: int, notes: tuple[str, ...]) -> Looks:
+def _measure(run: Run, bands: int, stride: int, notes: tuple[str, ...]) -> KnownReach:
     measured = _probe(run, bands, stride)
     reach = measured.with_margin()
     if measured.seen is None or reach is None:
-        return Looks(stride, None, "measured", (*notes, *_infinite(None)))
+        return KnownReach(stride, None, "measured", (*notes, *_infinite(None)))
     said = (
         f"its reach was measured, not proven: answers were seen to change with pixels {_sides(measured.seen)} px away "
         f"(top, bottom, left, right); with {measured.margin} px of margin it is {_sides(reach)} px"
     )
-    return Looks(stride, reach, "measured", (*notes, said))
+    return KnownReach(stride, reach, "measured", (*notes, said))
 
 
-def _declare(run: Run, bands: int, stride: int, declared: int, notes: tuple[str, ...]) -> Looks:
+def _declare(run: Run, bands: int, stride: int, declared: int, notes: tuple[str, ...]) -> KnownReach:
     """Take a declared reach, if nothing is seen to look farther."""
     seen = _probe(run, bands, stride).seen
     if seen is None:
@@ -129,7 +129,7 @@ def _declare(run: Run, bands: int, stride: int, declared: int, notes: tuple[str,
             f"give --reach {farthest + stride}, or leave it out"
         )
     said = f"its reach is {declared} px, as declared; answers were seen to change with pixels {farthest} px away at most"
-    return Looks(stride, Reach(*(declared,) * 4), "declared", (*notes, said))
+    return KnownReach(stride, Reach(*(declared,) * 4), "declared", (*notes, said))
 
 
 def _infinite(reach: Reach | None) -> tuple[str, ...]:

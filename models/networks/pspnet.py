@@ -22,17 +22,17 @@ AUXILIARY_WEIGHT = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class EncoderTaps:
     """Layers of an encoder that a PSPNet reads: those of the pyramid, and those of the auxiliary head."""
 
     features: str
     auxiliary: str
 
 
-SOURCES: Mapping[str, Sources] = {
-    "vgg16": Sources("block5_conv3", "block4_conv3"),
-    "resnet50": Sources("conv5_block3_out", "conv4_block6_out"),
-    "mobilenet": Sources("conv_pw_13_relu", "conv_pw_11_relu"),
+SOURCES: Mapping[str, EncoderTaps] = {
+    "vgg16": EncoderTaps("block5_conv3", "block4_conv3"),
+    "resnet50": EncoderTaps("conv5_block3_out", "conv4_block6_out"),
+    "mobilenet": EncoderTaps("conv_pw_13_relu", "conv_pw_11_relu"),
 }
 
 

@@ -34,7 +34,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class GraphFacts:
+class SavedGraphFacts:
     """What of a graph says what it would do.
 
     Attributes:
@@ -68,7 +68,7 @@ def check_saved_model(folder: Path) -> None:
     refuse_forbidden(facts, folder)
 
 
-def the_graph(graphs: list[GraphFacts], path: Path) -> GraphFacts:
+def the_graph(graphs: list[SavedGraphFacts], path: Path) -> SavedGraphFacts:
     """Return the one graph of a SavedModel.
 
     Raises:
@@ -88,7 +88,7 @@ def missing_signature(signatures: tuple[str, ...], path: Path) -> str:
     return f"{path} has no signature {SIGNATURE!r} (its signatures: {names}); export it with one, as model.export does"
 
 
-def refuse_forbidden(graph: GraphFacts, path: Path) -> None:
+def refuse_forbidden(graph: SavedGraphFacts, path: Path) -> None:
     """Refuse a SavedModel with operations that do more than compute.
 
     Functions that save and restore variables may touch checkpoints, as long as nothing but TensorFlow's saver calls
@@ -120,7 +120,7 @@ def _named(operations: set[str]) -> str:
     return ", ".join(short(name, 60) for name in names[:MOST_NAMED]) + more
 
 
-def _read_file(folder: Path) -> list[GraphFacts]:
+def _read_file(folder: Path) -> list[SavedGraphFacts]:
     """Read the graphs of a SavedModel; its file is mapped, not read into memory."""
     try:
         with (folder / FILE).open("rb") as file:
@@ -132,7 +132,7 @@ def _read_file(folder: Path) -> list[GraphFacts]:
         ) from error
 
 
-def graph_facts(data: memoryview) -> GraphFacts:
+def graph_facts(data: memoryview) -> SavedGraphFacts:
     """Read what a ``MetaGraphDef`` says of what it would do.
 
     Raises:
@@ -142,7 +142,7 @@ def graph_facts(data: memoryview) -> GraphFacts:
     functions = [one for graph in graphs for library in _messages(graph, 2) for one in _messages(library, 1)]
     saver = [text for part in _messages(data, 3) for number in (2, 3) for text in _texts(part, number)]
     objects = _messages(data, 7)
-    return GraphFacts(
+    return SavedGraphFacts(
         tags=tuple(tag for about in _messages(data, 1) for tag in _texts(about, 4)),
         signatures=tuple(name for one in _messages(data, 5) for name in _texts(one, 1)),
         nodes=tuple(_call(node) for graph in graphs for node in _messages(graph, 1)),

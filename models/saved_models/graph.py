@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from terraseam.models.errors import RefusedError, short
-from terraseam.models.saved_models.facts import GraphFacts, graph_facts, refuse_forbidden, the_graph
+from terraseam.models.saved_models.facts import SavedGraphFacts, graph_facts, refuse_forbidden, the_graph
 
 
 def read_graph(path: Path) -> Any:
@@ -40,7 +40,7 @@ def refuse_operations(graph: Any, path: Path) -> None:
     refuse_forbidden(_facts(graph), path)
 
 
-def _facts(graph: Any) -> GraphFacts:
+def _facts(graph: Any) -> SavedGraphFacts:
     return graph_facts(memoryview(graph.SerializeToString()))
 
 

@@ -23,7 +23,7 @@ SALT = 0x5EED
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class Augmentation:
     """How much chips are changed; each number bounds what is drawn evenly for every chip, and 0 changes nothing.
 
     Attributes:
@@ -55,7 +55,7 @@ class Looks:
             if not 0 <= value <= most:
                 raise ValueError(f"{field.name} of chips' looks must be 0 to {most:g}, got {value}")
 
-    def times(self, strength: float) -> Looks:
+    def times(self, strength: float) -> Augmentation:
         """Looks that change chips more or less; the share of the chips that are changed stays."""
         numbers = {field.name: getattr(self, field.name) for field in fields(self)}
         stronger = {
@@ -68,11 +68,11 @@ class Looks:
 
 MOST = {"hue": 0.5, "blur": 10.0, "gamma": 2.0}
 """Greatest number of each field where it is not 1."""
-UNCHANGED = Looks(**{field.name: 0.0 for field in fields(Looks)})
+UNCHANGED = Augmentation(**{field.name: 0.0 for field in fields(Augmentation)})
 """Chips as they are."""
 
 
-def change(chips: np.ndarray, looks: Looks, seeds: int | Sequence[int]) -> np.ndarray:
+def change(chips: np.ndarray, looks: Augmentation, seeds: int | Sequence[int]) -> np.ndarray:
     """Change the looks of chips; the same seed gives the same change.
 
     Args:
@@ -101,7 +101,7 @@ def change(chips: np.ndarray, looks: Looks, seeds: int | Sequence[int]) -> np.nd
     return made
 
 
-def _changed(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:
+def _changed(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
     """Change one chip ``(height, width, bands)``: light first, then the camera's lens and sensor."""
     low, high = np.minimum(chip.min(), np.float32(0)), np.maximum(chip.max(), np.float32(WHITE))
     steps = (
@@ -118,7 +118,7 @@ def _changed(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.nd
     return chip
 
 
-def _recoloured(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:
+def _recoloured(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
     """Turn hue and scale saturation, of red, green and blue."""
     if chip.shape[-1] != 3:
         return chip.copy()
@@ -131,7 +131,7 @@ def _recoloured(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np
     return ops.convert_to_numpy(ops.image.hsv_to_rgb(colours)) * np.float32(WHITE) + low
 
 
-def _relit(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:
+def _relit(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
     """Change contrast, brightness and the gain of each band, in one step: all three are lines."""
     contrast = 1 + draw.uniform(-looks.contrast, looks.contrast)
     brightness = draw.uniform(-looks.brightness, looks.brightness) * WHITE
@@ -145,21 +145,21 @@ def _relit(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndar
     return made
 
 
-def _bent(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:
+def _bent(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
     """Bend the response of the camera; values below 0 by the mirrored curve."""
     exponent = math.exp(draw.uniform(-looks.gamma, looks.gamma))
     bent = np.power(np.abs(chip) / np.float32(WHITE), np.float32(exponent)) * np.float32(WHITE)
     return np.copysign(bent, chip)
 
 
-def _blurred(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:
+def _blurred(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
     """Blur by a Gaussian; chips are mirrored at their edges, so that these get no darker."""
     sigma = draw.uniform(0, looks.blur)
     blurred: np.ndarray = gaussian_filter(chip, sigma, axes=(0, 1), mode="mirror", truncate=3.0)
     return blurred
 
 
-def _noisy(chip: np.ndarray, looks: Looks, draw: np.random.Generator) -> np.ndarray:
+def _noisy(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
     """Add noise of the sensor."""
     deviation = np.float32(draw.uniform(0, looks.noise) * WHITE)
     noise = draw.standard_normal(chip.shape, dtype=np.float32)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from terraseam.models.bundle.values import Scaling
-from terraseam.models.training.augment import UNCHANGED, Looks, change
+from terraseam.models.training.augment import UNCHANGED, Augmentation, change
 from terraseam.models.training.errors import TrainingError
 from terraseam.models.training.recipe import Recipe
 
@@ -51,7 +51,7 @@ class TrainingData:
     chips: Callable[[Sequence[int]], ChipBatch]
     validation: Iterable[tuple[np.ndarray, Any]]
     scaling: Scaling
-    looks: Looks = UNCHANGED
+    looks: Augmentation = UNCHANGED
     description: Mapping[str, Any] = field(default_factory=dict)
 
 

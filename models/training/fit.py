@@ -31,14 +31,14 @@ from terraseam.models.training.learner import (
 )
 from terraseam.models.training.logs import Board, write_history
 from terraseam.models.training.optimizers import averages, make_optimizer
-from terraseam.models.training.pixels import Measured
+from terraseam.models.training.pixels import PixelMeasures
 from terraseam.models.training.recipe import Recipe
 from terraseam.models.training.state import Progress
-from terraseam.models.training.watch import EpochBegan, EpochDone, StepDone, Watcher
+from terraseam.models.training.watch import EpochBegan, EpochEnd, StepEnd, Watcher
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TrainingFolder:
     """Where a training keeps its state and its logs.
 
     Attributes:
@@ -70,7 +70,12 @@ class Trained:
 
 
 def train(
-    network: keras.Model, task: Task, recipe: Recipe, data: TrainingData, place: Place, watcher: Watcher
+    network: keras.Model,
+    task: Task,
+    recipe: Recipe,
+    data: TrainingData,
+    place: TrainingFolder,
+    watcher: Watcher,
 ) -> Trained:
     """Train a network; it ends with the weights that did best in validation.
 
@@ -125,7 +130,7 @@ class _Run:
         task: Task,
         recipe: Recipe,
         data: TrainingData,
-        place: Place,
+        place: TrainingFolder,
         watcher: Watcher,
     ) -> None:
         self.network, self.task, self.recipe, self.data = network, task, recipe, data
@@ -205,7 +210,7 @@ class _Run:
                 start = now
                 remaining = recipe.total_steps - epoch * recipe.steps - step
                 left = self.clock.left(remaining, recipe.epochs - epoch)
-                done = StepDone(epoch + 1, step, recipe.steps, float(np.mean(losses)), rate, left)
+                done = StepEnd(epoch + 1, step, recipe.steps, float(np.mean(losses)), rate, left)
                 self.watcher.step(done)
         return float(np.mean(losses)), rate
 
@@ -245,12 +250,12 @@ class _Run:
         left = self.recipe.epochs - number
         seconds = self.clock.left(left * self.recipe.steps, left)
         self.watcher.validated(
-            EpochDone(number, loss, rate, measured.figure, better, seconds, measured.measures)
+            EpochEnd(number, loss, rate, measured.figure, better, seconds, measured.measures)
         )
         with self._averaged():
             self.watcher.pictures(number, self.predict)
 
-    def _check_weights(self, number: int, measured: Measured) -> None:
+    def _check_weights(self, number: int, measured: PixelMeasures) -> None:
         """Check that the last step left a network that can be kept."""
         broken = any(not np.isfinite(weights.sum()) for weights in self.network.get_weights())
         if broken or not math.isfinite(measured.measures.get("val_loss", 0.0)):

@@ -10,7 +10,7 @@ import numpy as np
 from terraseam.models.detection.instances import ChipInstance
 from terraseam.models.detection.paste import chip_instances
 from terraseam.models.training.errors import TrainingError
-from terraseam.models.training.pixels import Measured
+from terraseam.models.training.pixels import PixelMeasures
 
 IOU = 0.5
 """Overlap from which a thing was found, as in SpaceNet's building challenges (https://arxiv.org/abs/1807.01232)."""
@@ -29,7 +29,7 @@ def found_on(answer: Sequence[np.ndarray], size: tuple[int, int]) -> list[list[C
 
 def validate_instances(
     answer: Answer, validation: Iterable[tuple[np.ndarray, Sequence[Sequence[ChipInstance]]]]
-) -> Measured:
+) -> PixelMeasures:
     """Measure a detector on all validation chips.
 
     Args:
@@ -93,7 +93,7 @@ def overlap(one: ChipInstance, other: ChipInstance) -> float:
     return both / (np.count_nonzero(one.mask) + np.count_nonzero(other.mask) - both)
 
 
-def _measured(scores: np.ndarray, hits: np.ndarray, true: int) -> Measured:
+def _measured(scores: np.ndarray, hits: np.ndarray, true: int) -> PixelMeasures:
     """Return F1 at the best threshold; a threshold takes all instances of one score, or none of them."""
     order = np.argsort(-scores, kind="stable")
     ranked, good = scores[order], np.cumsum(hits[order])
@@ -102,9 +102,9 @@ def _measured(scores: np.ndarray, hits: np.ndarray, true: int) -> Measured:
     last_of_score = np.append(ranked[1:] < ranked[:-1], True) if len(ranked) else np.zeros(0, bool)
     if not len(ranked):
         nothing = {"threshold": float("nan"), "precision": float("nan"), "recall": 0.0, "f1_all": 0.0}
-        return Measured(0.0, nothing)
+        return PixelMeasures(0.0, nothing)
     best = int(np.argmax(np.where(last_of_score, f1, -1.0)))
-    return Measured(
+    return PixelMeasures(
         float(f1[best]),
         {
             "threshold": float(ranked[best : best + 2].mean()),

@@ -19,7 +19,7 @@ from terraseam.models.training.batches import Batch
 from terraseam.models.training.errors import TrainingError
 from terraseam.models.training.instances import validate_instances
 from terraseam.models.training.losses import SegmentationLoss
-from terraseam.models.training.pixels import Measured, validate_pixels
+from terraseam.models.training.pixels import PixelMeasures, validate_pixels
 from terraseam.models.training.recipe import Recipe
 
 SEED_STATE = "seed_generator_state"
@@ -74,7 +74,9 @@ def _loss(recipe: Recipe) -> SegmentationLoss:
     return SegmentationLoss(recipe.terms, recipe.class_weights)
 
 
-def validate(answer: Callable[[np.ndarray], Any], task: Task, recipe: Recipe, validation: Any) -> Measured:
+def validate(
+    answer: Callable[[np.ndarray], Any], task: Task, recipe: Recipe, validation: Any
+) -> PixelMeasures:
     """Measure a network on validation chips.
 
     Args:

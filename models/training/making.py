@@ -20,7 +20,7 @@ from terraseam.models.training.batches import scaled
 from terraseam.models.training.errors import NoStartError
 from terraseam.models.training.instances import validate_instances
 from terraseam.models.training.learner import Task, all_layers, validate
-from terraseam.models.training.pixels import Measured
+from terraseam.models.training.pixels import PixelMeasures
 from terraseam.models.training.recipe import Recipe
 from terraseam.models.zoo import Row, build
 
@@ -111,7 +111,9 @@ def answer_from(network: keras.Model, score: float) -> None:
     layer.choice = replace(layer.choice, score=float(np.nextafter(np.float32(score), np.float32(0))))
 
 
-def figures(network: keras.Model, task: Task, recipe: Recipe, validation: Any, scaling: Scaling) -> Measured:
+def figures(
+    network: keras.Model, task: Task, recipe: Recipe, validation: Any, scaling: Scaling
+) -> PixelMeasures:
     """Measure a network on some validation chips.
 
     Args:

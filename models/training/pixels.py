@@ -16,7 +16,7 @@ Answer = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class PixelMeasures:
     """How a network did.
 
     Attributes:
@@ -60,7 +60,7 @@ def validate_pixels(
     validation: Iterable[tuple[np.ndarray, np.ndarray]],
     classes: tuple[str, ...],
     loss: SegmentationLoss,
-) -> Measured:
+) -> PixelMeasures:
     """Measure a network on all validation chips.
 
     Args:
@@ -90,6 +90,6 @@ def validate_pixels(
     each = overlaps(counts)
     named = {f"iou_{name}": float(value) for name, value in zip(classes, each, strict=True)}
     accuracy = float(np.diag(counts).sum() / counts.sum())
-    return Measured(
+    return PixelMeasures(
         float(np.nanmean(each)), {"val_loss": total / int(counts.sum()), "accuracy": accuracy, **named}
     )

@@ -31,7 +31,7 @@ class EpochBegan:
 
 
 @dataclass(frozen=True, slots=True)
-class StepDone:
+class StepEnd:
     """A step was taken.
 
     Attributes:
@@ -52,7 +52,7 @@ class StepDone:
 
 
 @dataclass(frozen=True, slots=True)
-class EpochDone:
+class EpochEnd:
     """An epoch ended with its validation; this is a line of the history.
 
     Attributes:
@@ -83,10 +83,10 @@ class Watcher:
     def epoch_began(self, began: EpochBegan) -> None:
         """See that an epoch begins."""
 
-    def step(self, done: StepDone) -> None:
+    def step(self, done: StepEnd) -> None:
         """See that a step was taken."""
 
-    def validated(self, done: EpochDone) -> None:
+    def validated(self, done: EpochEnd) -> None:
         """See how an epoch ended; its state is saved by then."""
 
     def pictures(self, epoch: int, predict: Predict) -> None:

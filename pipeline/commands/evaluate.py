@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from terraseam.pipeline.errors import ArgumentError, EvaluateError
-from terraseam.pipeline.exits import (
+from terraseam.pipeline.exit_status import (
     DONE,
     IMPOSSIBLE,
     QUARANTINED,
     fail,
     fail_on_file,
-    note_to_user,
-    say_to_user,
+    report_error,
+    report_note,
     show,
 )
-from terraseam.pipeline.inputs.left_out import LeftOut, all_reasons, left_out_words
+from terraseam.pipeline.inputs.left_out import LeftOut, all_reasons, describe_left_out
 from terraseam.pipeline.options.evaluate import EvaluateOptions
 from terraseam.pipeline.options.evaluate_arguments import parse_evaluate
 from terraseam.tiles.access.special_files import special_reason
@@ -28,7 +28,7 @@ from terraseam.tiles.access.special_files import special_reason
 if TYPE_CHECKING:
     import numpy as np
 
-    from terraseam.pipeline.evaluation.measure import Measured
+    from terraseam.pipeline.evaluation.measure import RasterCounts
     from terraseam.pipeline.evaluation.plan import Evaluation
     from terraseam.pipeline.evaluation.subjects import Subject
 
@@ -67,7 +67,7 @@ def check_picture(options: EvaluateOptions) -> None:
 def _evaluate(options: EvaluateOptions) -> int:
     from terraseam.pipeline.evaluation.figures import evaluation_json
     from terraseam.pipeline.evaluation.plan import plan_evaluation
-    from terraseam.pipeline.evaluation.report import evaluation_words
+    from terraseam.pipeline.evaluation.report import describe_evaluation
     from terraseam.pipeline.run.watchdog import Watchdog
     from terraseam.pipeline.storage.watched_files import moved_notes
 
@@ -81,14 +81,14 @@ def _evaluate(options: EvaluateOptions) -> int:
     result = evaluation_json(measured, plan.classes, options, notes, left_out)
     if options.picture is not None:
         _draw([one.picture for one in measured if one.picture is not None], options.picture)
-    note_to_user(notes)
-    show(json.dumps(result, indent=2, ensure_ascii=False) if options.json else evaluation_words(result))
+    report_note(notes)
+    show(json.dumps(result, indent=2, ensure_ascii=False) if options.json else describe_evaluation(result))
     if left_out:
-        say_to_user(left_out_words([one.to_json() for one in left_out]))
+        report_error(describe_left_out([one.to_json() for one in left_out]))
     return QUARANTINED if left_out else DONE
 
 
-def _measured(plan: Evaluation, options: EvaluateOptions) -> tuple[list[Measured], list[LeftOut]]:
+def _measured(plan: Evaluation, options: EvaluateOptions) -> tuple[list[RasterCounts], list[LeftOut]]:
     """Measure the rasters of a plan, and say which could not be.
 
     Raises:
@@ -111,7 +111,7 @@ def _measured(plan: Evaluation, options: EvaluateOptions) -> tuple[list[Measured
     return measured, left_out
 
 
-def _measured_whole(subject: Subject, measure: Callable[[], Measured]) -> Measured:
+def _measured_whole(subject: Subject, measure: Callable[[], RasterCounts]) -> RasterCounts:
     """Measure a raster of which no file changes meanwhile.
 
     Raises:
@@ -138,7 +138,7 @@ def _picture_size(options: EvaluateOptions, rasters: int) -> int:
     return max(1, (options.picture_size - gaps) // columns)
 
 
-def _remarks(measured: Sequence[Measured]) -> list[str]:
+def _remarks(measured: Sequence[RasterCounts]) -> list[str]:
     """What was not measured, and why."""
     remarks = []
     if all(one.polygons is None for one in measured):
@@ -163,4 +163,4 @@ def _draw(chips: Sequence[np.ndarray], path: str) -> None:
     columns = math.ceil(math.sqrt(len(chips)))
     rows = [chips[start : start + columns] for start in range(0, len(chips), columns)]
     write_png(Path(path), chips[0] if len(chips) == 1 else sheet_of_chips(rows))
-    note_to_user([f"{path}: {WORDS}"])
+    report_note([f"{path}: {WORDS}"])

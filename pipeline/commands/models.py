@@ -12,17 +12,17 @@ from terraseam.models.bundle.card import CARD_FILE, Card, find_bundle, shipped_b
 from terraseam.models.bundle.values import Scaling
 from terraseam.models.errors import CardError, RefusedError
 from terraseam.models.zoo import ZOO, Row, ZooError
-from terraseam.pipeline.commands.models_card import card_words, check_said
+from terraseam.pipeline.commands.models_card import card_fields_of, check_fields
 from terraseam.pipeline.commands.models_text import (
-    architecture_words,
     bundle_table,
+    describe_architecture,
+    describe_card,
     rows_json,
     shipped_cards,
     zoo_table,
 )
-from terraseam.pipeline.commands.models_text import card_words as describe_card
 from terraseam.pipeline.errors import ArgumentError, did_you_mean
-from terraseam.pipeline.exits import DONE, IMPOSSIBLE, fail, fail_on_file, note_to_user, show
+from terraseam.pipeline.exit_status import DONE, IMPOSSIBLE, fail, fail_on_file, report_note, show
 from terraseam.pipeline.inputs.networks import find_row
 from terraseam.pipeline.options.models_arguments import parse_models
 
@@ -53,7 +53,7 @@ def _list(said: argparse.Namespace) -> int:
 def _show(said: argparse.Namespace) -> int:
     rows = [row for row in ZOO if row.architecture == said.name]
     if rows and not (Path(said.name) / CARD_FILE).is_file():
-        show(json.dumps(rows_json(rows), indent=2) if said.json else architecture_words(rows))
+        show(json.dumps(rows_json(rows), indent=2) if said.json else describe_architecture(rows))
         return DONE
     _check_known(said.name)
     bundle = find_bundle(said.name)
@@ -78,7 +78,7 @@ def _check_known(name: str) -> None:
 
 
 def _new(said: argparse.Namespace) -> int:
-    check_said(said, ("architecture", "bands", "classes", "gsd", "output"))
+    check_fields(said, ("architecture", "bands", "classes", "gsd", "output"))
     row = find_row(said.architecture, said.encoder)
     options = dict(said.settings)
     options |= {
@@ -93,7 +93,7 @@ def _new(said: argparse.Namespace) -> int:
     from terraseam.models.untrained import UntrainedRequest, write_untrained
     from terraseam.models.zoo import input_scaling
 
-    words = card_words(said, input_scaling(row.encoder, len(said.bands)))
+    words = card_fields_of(said, input_scaling(row.encoder, len(said.bands)))
     request = UntrainedRequest(row, Path(said.output), words, options, seed=said.seed, force=said.force)
     try:
         with warnings.catch_warnings():
@@ -112,20 +112,20 @@ def _check_new(said: argparse.Namespace, row: Row) -> None:
     from terraseam.models.untrained import check_background
 
     any_scaling = Scaling((1.0,) * len(said.bands), (0.0,) * len(said.bands))
-    check_background(row, card_words(said, any_scaling)["classes"])
+    check_background(row, card_fields_of(said, any_scaling)["classes"])
     check_target(Path(said.output), said.force)
     if said.weights is not None and said.weights != "imagenet" and not Path(said.weights).is_file():
         raise ArgumentError(f"--weights {said.weights} is not a file; encoder weights are a Keras .h5 file")
 
 
 def _import(said: argparse.Namespace) -> int:
-    check_said(said, ("bands", "classes", "gsd", "scale", "output"))
+    check_fields(said, ("bands", "classes", "gsd", "scale", "output"))
     from terraseam.models.importing.importer import ImportRequest, import_network
 
     request = ImportRequest(
         file=Path(said.file),
         output=Path(said.output),
-        words=card_words(said),
+        words=card_fields_of(said),
         answer=said.answer,
         layout=said.layout,
         reach=said.reach,
@@ -133,7 +133,7 @@ def _import(said: argparse.Namespace) -> int:
         force=said.force,
     )
     made = import_network(request)
-    note_to_user(made.notes)
+    report_note(made.notes)
     show(describe_card(made.card, request.output))
     return DONE
 

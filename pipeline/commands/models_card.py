@@ -24,7 +24,7 @@ ASKED = {
 """What must be said, and what it is."""
 
 
-def check_said(said: argparse.Namespace, needed: Sequence[str]) -> None:
+def check_fields(said: argparse.Namespace, needed: Sequence[str]) -> None:
     """Check that all is said that only the user knows.
 
     Raises:
@@ -37,7 +37,7 @@ def check_said(said: argparse.Namespace, needed: Sequence[str]) -> None:
         raise ArgumentError(f"give {names}: {meant}")
 
 
-def card_words(said: argparse.Namespace, scaling: Scaling | None = None) -> dict[str, Any]:
+def card_fields_of(said: argparse.Namespace, scaling: Scaling | None = None) -> dict[str, Any]:
     """Return the fields of a card that only the user knows.
 
     Args:

@@ -84,7 +84,7 @@ def shipped_cards() -> list[tuple[str, Card]]:
     return [(name, Card.read(SHIPPED / name)) for name in shipped_bundles()]
 
 
-def architecture_words(rows: Sequence[Row]) -> str:
+def describe_architecture(rows: Sequence[Row]) -> str:
     """An architecture, with all its encoders."""
     first = rows[0]
     finds = "single things, each with a mask" if first.task == "instances" else "one label for each pixel"
@@ -98,7 +98,7 @@ def architecture_words(rows: Sequence[Row]) -> str:
     )
 
 
-def card_words(card: Card, bundle: Path) -> str:
+def describe_card(card: Card, bundle: Path) -> str:
     """A card for people to read."""
     network = card.network
     lines = [
@@ -110,7 +110,7 @@ def card_words(card: Card, bundle: Path) -> str:
         f"fill      {', '.join(f'{value:g}' for value in card.fill)} for pixels that are not measured",
         f"GSD       {_gsd(card)}",
         f"stride    {card.stride} px",
-        f"reach     {_reach_words(card)}",
+        f"reach     {_describe_reach(card)}",
         f"memory    about {card.memory_per_pixel} bytes for each pixel of a chip{_squared(card)}",
         *_record("training", card.training),
         *_record("metrics", card.metrics),
@@ -151,7 +151,7 @@ def _reach(reach: Reach | None) -> str:
     return f"{sides[0]} px" if len(set(sides)) == 1 else f"{', '.join(map(str, sides))} px"
 
 
-def _reach_words(card: Card) -> str:
+def _describe_reach(card: Card) -> str:
     source = SOURCES[card.reach_source]
     if card.reach is None:
         halo = f", and wants a halo of {card.halo} px" if card.halo is not None else ""

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from terraseam.pipeline.errors import PlanError
-from terraseam.pipeline.exits import IMPOSSIBLE, end_run, fail, note_to_user, one_at_a_time, tell_run
+from terraseam.pipeline.exit_status import IMPOSSIBLE, end_run, fail, one_at_a_time, report_note, report_run
 from terraseam.pipeline.inputs.left_out import left_out_notes
 from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.plan.make import make_plan
 from terraseam.pipeline.plan.plan import Plan
 from terraseam.pipeline.publish.manifest import end_segment, idle_record
 from terraseam.pipeline.publish.summary import describe_results
-from terraseam.pipeline.publish.unchanged import is_to_do, obstacles_left, seen_now
+from terraseam.pipeline.publish.unchanged import fingerprints_now, is_to_do, obstacles_left
 from terraseam.pipeline.storage.lock import lock_in
 
 
@@ -24,9 +24,9 @@ def segment(options: SegmentOptions) -> int:
         plan = make_plan(options, writes=False)
     except PlanError as error:
         return fail(str(error), IMPOSSIBLE)
-    note_to_user([*plan.notes, *left_out_notes(plan.left_out)])
+    report_note([*plan.notes, *left_out_notes(plan.left_out)])
     if plan.obstacles:
-        plan = seen_now(plan)
+        plan = fingerprints_now(plan)
         reasons = obstacles_left(plan)
         if reasons:
             return fail(str(PlanError(reasons)), IMPOSSIBLE)
@@ -38,7 +38,7 @@ def segment(options: SegmentOptions) -> int:
 
 def _run(plan: Plan) -> int:
     """Run what is not done already; returns the exit status."""
-    plan = seen_now(plan)
+    plan = fingerprints_now(plan)
     if not plan.open_rasters():
         return end_run(end_segment(plan, None, [], started=time.time()), describe_results)
 
@@ -47,4 +47,4 @@ def _run(plan: Plan) -> int:
 
         return run_plan(plan)
 
-    return tell_run(run, describe_results)
+    return report_run(run, describe_results)

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from terraseam.pipeline.errors import ArgumentError
-from terraseam.pipeline.exits import DONE, FAILED, IMPOSSIBLE, fail, show
+from terraseam.pipeline.exit_status import DONE, FAILED, IMPOSSIBLE, fail, show
 from terraseam.pipeline.options.store_arguments import parse_store
 from terraseam.pipeline.segment.prediction_store import SUFFIX, StoreError, key_of, unsealed
 from terraseam.pipeline.storage import files
 from terraseam.pipeline.storage.errors import RemoteFileError
-from terraseam.pipeline.storage.layout import MADE, STORE, manifest_path
 from terraseam.pipeline.storage.listed import Listed
+from terraseam.pipeline.storage.run_paths import MADE, STORE, manifest_path
 from terraseam.pipeline.storage.servers import prepare
 from terraseam.pipeline.units import count, format_bytes, format_span
-from terraseam.pipeline.vectorize.cache import SUFFIX as MADE_SUFFIX
+from terraseam.pipeline.vectorize.trace_cache import SUFFIX as MADE_SUFFIX
 
 DRAFT_S = 86_400.0
 """Drafts of killed runs go at this age; younger ones may be of a run that goes on."""
@@ -32,13 +32,13 @@ def run_store(argv: Sequence[str]) -> int:
     prepare((), [options.folder])
     folder = _work_of(options.folder)
     if folder is None:
-        return fail(_nothing_words(options.folder), IMPOSSIBLE)
+        return fail(_describe_nothing(options.folder), IMPOSSIBLE)
     entries = [entry for name in (STORE, MADE) for entry in files.listing(files.join(folder, name))]
     if options.verb == "prune":
         return _prune(entries, options)
     if options.verb == "verify":
         return _verify(entries, options)
-    return _tell(_summary(entries), _summary_words(entries, folder), options)
+    return _tell(_summary(entries), _describe_summary(entries, folder), options)
 
 
 def _work_of(folder: str) -> str | None:
@@ -49,7 +49,7 @@ def _work_of(folder: str) -> str | None:
     return None
 
 
-def _nothing_words(folder: str) -> str:
+def _describe_nothing(folder: str) -> str:
     """That there is no store, and where it may be."""
     told = _told(folder)
     if told:
@@ -95,7 +95,7 @@ def _summary(entries: Sequence[Listed]) -> dict[str, Any]:
     }
 
 
-def _summary_words(entries: Sequence[Listed], folder: str) -> str:
+def _describe_summary(entries: Sequence[Listed], folder: str) -> str:
     found = _summary(entries)
     ages = ""
     if found["newest"] is not None:

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from terraseam.models.errors import CardError
 from terraseam.pipeline.errors import ArgumentError, RasterChangedError, TrainError
-from terraseam.pipeline.exits import (
+from terraseam.pipeline.exit_status import (
     DONE,
     FAILED,
     IMPOSSIBLE,
     fail,
     fail_on_write,
-    note_to_user,
     one_at_a_time,
+    report_note,
     show,
 )
 from terraseam.pipeline.options.train_arguments import parse_train
-from terraseam.pipeline.storage.lock import lock_beside, lock_in
+from terraseam.pipeline.storage.lock import lock_in, lock_next_to
 
 if TYPE_CHECKING:
     from terraseam.pipeline.training.plan import TrainPlan
@@ -31,18 +31,18 @@ def run_train(argv: Sequence[str]) -> int:
     except ArgumentError as error:
         return fail(str(error), IMPOSSIBLE)
     from terraseam.pipeline.training.plan import plan_training
-    from terraseam.pipeline.training.report import notes, plan_words
+    from terraseam.pipeline.training.report import describe_training, notes
 
     try:
         plan = plan_training(options)
     except TrainError as error:
         return fail(str(error), IMPOSSIBLE)
-    note_to_user(notes(plan))
-    show(plan_words(plan))
+    report_note(notes(plan))
+    show(describe_training(plan))
     if options.dry_run:
         return DONE
     # The state of a training is written all the time, its bundle in the end.
-    locks = (lock_in(options.work_folder), lock_beside(options.output))
+    locks = (lock_in(options.work_folder), lock_next_to(options.output))
     return one_at_a_time(locks, lambda: _run(plan))
 
 
@@ -50,24 +50,24 @@ def _run(plan: TrainPlan) -> int:
     """Train as it was planned; returns the exit status."""
     from terraseam.models.training.errors import NoStartError, TrainingError
     from terraseam.pipeline.storage.watched_files import moved_notes
-    from terraseam.pipeline.training.report import result_words
+    from terraseam.pipeline.training.report import describe_training_result
     from terraseam.pipeline.training.run import run_training
     from terraseam.tiles.raster.source import RasterReadError
 
     try:
         card = run_training(plan)
     except (RasterChangedError, RasterReadError) as error:
-        return fail(raster_words(plan, error), FAILED)
+        return fail(describe_raster_order(plan, error), FAILED)
     except (TrainingError, CardError) as error:
         return fail(str(error), IMPOSSIBLE if isinstance(error, NoStartError) else FAILED)
     except OSError as error:
         return fail_on_write(error, (plan.options.work_folder, plan.options.output))
-    note_to_user(moved_notes(plan.watched, "trained on", "train anew with --restart"))
-    show(result_words(plan, card))
+    report_note(moved_notes(plan.watched, "trained on", "train anew with --restart"))
+    show(describe_training_result(plan, card))
     return DONE
 
 
-def raster_words(plan: TrainPlan, error: Exception) -> str:
+def describe_raster_order(plan: TrainPlan, error: Exception) -> str:
     """Say why a training ended with a raster: one that is being written to may not be readable."""
     from terraseam.pipeline.training.data import check_data
 

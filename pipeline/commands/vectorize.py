@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from terraseam.pipeline.errors import ArgumentError, PlanError
-from terraseam.pipeline.exits import IMPOSSIBLE, fail, note_to_user, one_at_a_time, tell_run
+from terraseam.pipeline.exit_status import IMPOSSIBLE, fail, one_at_a_time, report_note, report_run
 from terraseam.pipeline.inputs.left_out import left_out_notes
 from terraseam.pipeline.options.vectorize_arguments import parse_vectorize
 from terraseam.pipeline.storage.lock import lock_in
@@ -24,7 +24,7 @@ def vectorize(argv: Sequence[str]) -> int:
         plan = plan_vectorize(options)
     except PlanError as error:
         return fail(str(error), IMPOSSIBLE)
-    note_to_user([*plan.notes, *left_out_notes(plan.left_out)])
+    report_note([*plan.notes, *left_out_notes(plan.left_out)])
     from terraseam.pipeline.publish.summary import off_earth_notes, results_table
 
     def run() -> Mapping[str, Any] | None:
@@ -34,7 +34,7 @@ def vectorize(argv: Sequence[str]) -> int:
 
     return one_at_a_time(
         [lock_in(options.output)],
-        lambda: tell_run(
+        lambda: report_run(
             run, lambda manifest: "\n".join([*results_table(manifest), *off_earth_notes(manifest)])
         ),
     )

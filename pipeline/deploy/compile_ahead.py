@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from terraseam.pipeline.cli import main
-from terraseam.pipeline.exits import DONE, show
+from terraseam.pipeline.exit_status import DONE, show
 
 SIDES = (530, 700)
 """Height and width of the rasters, in pixels: two of the smallest sheets each way."""

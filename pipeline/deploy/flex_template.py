@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from terraseam.pipeline.cli import main
-from terraseam.pipeline.exits import IMPOSSIBLE, fail, show
+from terraseam.pipeline.exit_status import IMPOSSIBLE, fail, show
 from terraseam.pipeline.options.job_schema import job_actions, repeats
 from terraseam.pipeline.options.patterns import PATTERNS
 from terraseam.pipeline.options.segment_arguments import parsers

@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 
 from terraseam.pipeline.evaluation.classes import ClassList
-from terraseam.pipeline.evaluation.measure import Measured
+from terraseam.pipeline.evaluation.measure import RasterCounts
 from terraseam.pipeline.inputs.left_out import LeftOut
 from terraseam.pipeline.options.evaluate import EvaluateOptions
 from terraseam.tiles.measures.average_precision import SIZES, Precision, average_precision
 from terraseam.tiles.measures.confusion import mean_of_known, pixel_figures
 from terraseam.tiles.measures.maps import PixelCounts
-from terraseam.tiles.measures.spacenet import Found
+from terraseam.tiles.measures.spacenet import PolygonMatches
 
 FORMAT = 1
 AP50, AP75 = 0, 5
 
 
 def evaluation_json(
-    measured: Sequence[Measured],
+    measured: Sequence[RasterCounts],
     classes: ClassList,
     options: EvaluateOptions,
     notes: Sequence[str],
@@ -58,7 +58,7 @@ def evaluation_json(
     }
 
 
-def _figures(measured: Sequence[Measured], classes: ClassList) -> dict[str, Any]:
+def _figures(measured: Sequence[RasterCounts], classes: ClassList) -> dict[str, Any]:
     pixels = [one.pixels for one in measured if one.pixels is not None]
     polygons = [one for one in measured if one.polygons is not None]
     return {
@@ -100,7 +100,7 @@ def pixels_json(counts: PixelCounts, classes: ClassList) -> dict[str, Any]:
     }
 
 
-def polygons_json(measured: Sequence[Measured], classes: ClassList) -> dict[str, Any]:
+def polygons_json(measured: Sequence[RasterCounts], classes: ClassList) -> dict[str, Any]:
     """Figures of polygons. AP and AR are means over the measured classes that have true polygons."""
     sized = all(one.subject.in_pixels for one in measured)
     parts = {
@@ -108,9 +108,11 @@ def polygons_json(measured: Sequence[Measured], classes: ClassList) -> dict[str,
         for label in classes.things
     }
     precisions = {label: average_precision([part.matches for part in some]) for label, some in parts.items()}
-    found = {label: sum((part.found for part in some), Found(0, 0, 0)) for label, some in parts.items()}
+    found = {
+        label: sum((part.found for part in some), PolygonMatches(0, 0, 0)) for label, some in parts.items()
+    }
     return {
-        **_polygon_figures(list(precisions.values()), sum(found.values(), Found(0, 0, 0)), sized),
+        **_polygon_figures(list(precisions.values()), sum(found.values(), PolygonMatches(0, 0, 0)), sized),
         "left_out": sum(one.left_out for one in measured),
         "classes": {
             classes.names[label]: _polygon_figures([precisions[label]], found[label], sized)
@@ -119,7 +121,7 @@ def polygons_json(measured: Sequence[Measured], classes: ClassList) -> dict[str,
     }
 
 
-def _polygon_figures(precisions: Sequence[Precision], found: Found, sized: bool) -> dict[str, Any]:
+def _polygon_figures(precisions: Sequence[Precision], found: PolygonMatches, sized: bool) -> dict[str, Any]:
     """Figures of some classes together; those by size only where there are pixels to measure it in."""
     figures: dict[str, Any] = {
         "ap": _mean([one.precision[0] for one in precisions]),

@@ -25,12 +25,12 @@ from terraseam.tiles.measures.errors import error_picture
 from terraseam.tiles.measures.label_map import LabelMapFile
 from terraseam.tiles.measures.maps import LabelError, Maps, MapSettings, PixelCounts, measure_maps
 from terraseam.tiles.measures.overlaps import overlaps
-from terraseam.tiles.measures.spacenet import Found, find
+from terraseam.tiles.measures.spacenet import PolygonMatches, find
 from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.label_raster import RasterTruth
-from terraseam.tiles.truth.polygons import Classes, PolygonTruth
+from terraseam.tiles.truth.polygons import PolygonClasses, PolygonTruth
 from terraseam.tiles.truth.scene import IGNORED, Truth
-from terraseam.tiles.vectors.area import Area
+from terraseam.tiles.vectors.area import AreaOfInterest
 from terraseam.tiles.vectors.burn import edges_of
 
 LEAST_LEFT_PX = 1.0
@@ -47,11 +47,11 @@ class PolygonCounts:
     """
 
     matches: Matches
-    found: Found
+    found: PolygonMatches
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measured:
+class RasterCounts:
     """What was counted on one raster.
 
     Attributes:
@@ -80,7 +80,7 @@ class CountedMaps(Maps):
 
 def measure(
     subject: Subject, classes: ClassList, options: EvaluateOptions, picture_size: int | None = None
-) -> Measured:
+) -> RasterCounts:
     """Measure one raster.
 
     Args:
@@ -98,7 +98,7 @@ def measure(
     area = None if options.aoi is None else place_area(options.aoi, georef)
     true = _true_polygons(subject, classes, options)
     predicted = _predicted_polygons(subject, classes)
-    inside = None if area is None else Area(edges_of(area))
+    inside = None if area is None else AreaOfInterest(edges_of(area))
     maps = CountedMaps(
         georef,
         subject.labels or _drawn(predicted, classes, shape),
@@ -117,13 +117,13 @@ def measure(
         None if picture_size is None else error_picture(maps, classes.background, picture_size, subject.image)
     )
     if true is None or predicted is None:
-        return Measured(subject, pixels, None, 0, picture)
+        return RasterCounts(subject, pixels, None, 0, picture)
     region = region_of(georef, area)
     true, left_out = _cut(true, region, unseen)
     predicted, _ = _cut(predicted, region, None)
     predicted = predicted.some(predicted.labels != IGNORED)
     polygons = {label: _compare(predicted, true, label, options.max_detections) for label in classes.things}
-    return Measured(subject, pixels, polygons, left_out, picture)
+    return RasterCounts(subject, pixels, polygons, left_out, picture)
 
 
 def _true_polygons(subject: Subject, classes: ClassList, options: EvaluateOptions) -> PlacedPolygons | None:
@@ -145,7 +145,7 @@ def _drawn(placed: PlacedPolygons | None, classes: ClassList, shape: tuple[int, 
     if placed is None:
         raise ValueError("there are neither labels nor polygons")
     background = IGNORED if classes.background is None else classes.background
-    meaning = Classes(len(classes.names), background)
+    meaning = PolygonClasses(len(classes.names), background)
     return PolygonTruth(placed.polygons, placed.labels, meaning, shape)
 
 

@@ -11,7 +11,7 @@ from terraseam.pipeline.errors import EvaluateError, RasterChangedError
 from terraseam.pipeline.evaluation.classes import ClassList, are_values, class_list, names_of_polygons
 from terraseam.pipeline.evaluation.polygons import CLASS, place_area, read_file, with_property
 from terraseam.pipeline.evaluation.predicted import earlier_notes, find_predicted
-from terraseam.pipeline.evaluation.subjects import Draft, Inputs, Subject, make_subjects, reasons_of
+from terraseam.pipeline.evaluation.subjects import ComparedFiles, Draft, Subject, make_subjects, reasons_of
 from terraseam.pipeline.inputs.expand import expand_files
 from terraseam.pipeline.inputs.left_out import LeftOut, all_reasons
 from terraseam.pipeline.inputs.remote_rasters import hidden_notes, look_at
@@ -114,7 +114,7 @@ def _paired(options: EvaluateOptions) -> Draft:
     if refused or not predicted:
         empty = [] if refused or missing else [f"--predicted {options.predicted} names no raster"]
         raise EvaluateError([*refused, *empty, *all_reasons(missing), *broken])
-    draft = make_subjects(Inputs(predicted, labels, outlines, grounds, looks.broken))
+    draft = make_subjects(ComparedFiles(predicted, labels, outlines, grounds, looks.broken))
     draft.left_out[:0] = missing
     named = [one.name for one in predicted] + [one.id for one in missing]
     draft.notes[:0] = [*looks.notes, *earlier_notes(options.predicted, named)]

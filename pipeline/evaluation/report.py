@@ -29,19 +29,19 @@ POLYGON_COLUMNS = {
 COUNTS = ("true", "false", "missed")
 
 
-def evaluation_words(result: Mapping[str, Any]) -> str:
+def describe_evaluation(result: Mapping[str, Any]) -> str:
     """All figures in words: pooled, and one line a raster where there are several."""
     parts = []
     if result["pixels"] is not None:
-        parts.append(_pixel_words(result))
+        parts.append(_describe_pixels(result))
     if result["polygons"] is not None:
-        parts.append(_polygon_words(result))
+        parts.append(_describe_polygons(result))
     if len(result["rasters"]) > 1:
-        parts.append(_raster_words(result["rasters"]))
+        parts.append(_describe_raster(result["rasters"]))
     return "\n\n".join(parts)
 
 
-def _pixel_words(result: Mapping[str, Any]) -> str:
+def _describe_pixels(result: Mapping[str, Any]) -> str:
     pixels = result["pixels"]
     rows = [["class", "pixels", *PIXEL_COLUMNS]]
     for name, figures in pixels["classes"].items():
@@ -74,7 +74,7 @@ def _pixel_words(result: Mapping[str, Any]) -> str:
     return "\n".join([head, "", _numbers(rows), foot, "", "confusion, in pixels", _numbers(matrix)])
 
 
-def _polygon_words(result: Mapping[str, Any]) -> str:
+def _describe_polygons(result: Mapping[str, Any]) -> str:
     polygons = result["polygons"]
     rows = [["class", *POLYGON_COLUMNS, *COUNTS]]
     lines = dict(polygons["classes"])
@@ -91,7 +91,7 @@ def _polygon_words(result: Mapping[str, Any]) -> str:
     return "\n".join(["polygons", "", _numbers(rows), foot])
 
 
-def _raster_words(rasters: Sequence[Mapping[str, Any]]) -> str:
+def _describe_raster(rasters: Sequence[Mapping[str, Any]]) -> str:
     rows = [["raster", "accuracy", "mean IoU", "AP", "AP50", "F1"]]
     for raster in rasters:
         pixels, polygons = raster["pixels"] or {}, raster["polygons"] or {}

@@ -66,7 +66,7 @@ def reasons_of(error: Exception) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ComparedFiles:
     """Files that are compared, as far as they were looked at.
 
     Attributes:
@@ -104,7 +104,7 @@ class Draft:
         self.left_out.append(subject.left_out(error))
 
 
-def make_subjects(inputs: Inputs) -> Draft:
+def make_subjects(inputs: ComparedFiles) -> Draft:
     """Pair predictions with their truth and their rasters.
 
     Rasters of which a file cannot be read, or whose files do not fit, are left out.
@@ -141,11 +141,11 @@ def make_subjects(inputs: Inputs) -> Draft:
                 draft.subjects.append(replace(subject, watched=watched))
             except (EvaluateError, RasterError) as error:
                 draft.left_out.append(LeftOut(one.path, reasons_of(error), grids[one.name], one.name))
-    _tell_unpaired(inputs, draft, unused, idle)
+    _report_unpaired(inputs, draft, unused, idle)
     return draft
 
 
-def _tell_unpaired(inputs: Inputs, draft: Draft, unused: Sequence[str], idle: Sequence[str]) -> None:
+def _report_unpaired(inputs: ComparedFiles, draft: Draft, unused: Sequence[str], idle: Sequence[str]) -> None:
     """Tell which files are of nothing that was predicted.
 
     Raises:

@@ -48,7 +48,7 @@ def left_out_notes(left_out: Sequence[LeftOut]) -> list[str]:
     return [f"left out: {reason}" for reason in all_reasons(left_out)]
 
 
-def left_out_words(left_out: Sequence[Mapping[str, Any]]) -> str:
+def describe_left_out(left_out: Sequence[Mapping[str, Any]]) -> str:
     """Return the sentence at the end of a run that rasters were left out.
 
     Args:

@@ -24,7 +24,7 @@ from terraseam.pipeline.storage.object_stores import object_store
 from terraseam.pipeline.storage.servers import EXTRAS, at_once, missing_extra
 from terraseam.pipeline.storage.web import absence
 from terraseam.pipeline.units import count
-from terraseam.tiles.access.beside import HIDDEN, Answer, Beside, BesideError, beside
+from terraseam.tiles.access.sidecars import HIDDEN, Answer, SidecarError, Sidecars, beside
 from terraseam.tiles.raster.inspect import SUFFIXES, RasterError
 
 Info_co = TypeVar("Info_co", covariant=True)
@@ -52,10 +52,10 @@ def expand_remote(argument: str) -> list[str]:
     problem = missing_extra(argument)
     if problem:
         raise RasterError(problem)
-    from terraseam.pipeline.storage.remote_files import hastily
+    from terraseam.pipeline.storage.remote_files import failing_fast
 
     try:
-        with hastily():
+        with failing_fast():
             found = _listed(argument)
     except RemoteFileError as error:
         if scheme_of(argument) == "s3" and os.environ.get(UNSIGNED) and not glob.has_magic(argument):
@@ -67,7 +67,7 @@ def expand_remote(argument: str) -> list[str]:
     return found
 
 
-def what_is_there(path: str) -> Beside | None:
+def existing_files(path: str) -> Sidecars | None:
     """What is there of a raster on a server, and beside it; None where GDAL finds out by itself.
 
     Of a GeoTIFF in a bucket one listing tells; GDAL would ask for masks, world files and metadata of a dozen kinds one by
@@ -81,11 +81,11 @@ def what_is_there(path: str) -> Beside | None:
     stem, suffix = os.path.splitext(path)  # noqa: PTH122 - an address is no path
     if scheme_of(path) not in EXTRAS or suffix.lower() not in (".tif", ".tiff") or glob.has_magic(path):
         return None
-    from terraseam.pipeline.storage.remote_files import hastily
+    from terraseam.pipeline.storage.remote_files import failing_fast
 
     try:
-        with hastily():
-            return Beside((path, *(one.path for one in files.matching(f"{stem}.*") if one.path != path)))
+        with failing_fast():
+            return Sidecars((path, *(one.path for one in files.matching(f"{stem}.*") if one.path != path)))
     except RemoteFileError as error:
         if status_of(error.__cause__ or error) not in (401, 403):
             _check_that_it_may_be_public(error)
@@ -94,10 +94,10 @@ def what_is_there(path: str) -> Beside | None:
     return _answered(lambda: beside(path, ask=_start))
 
 
-def _answered(ask: Callable[[], Beside]) -> Beside:
+def _answered(ask: Callable[[], Sidecars]) -> Sidecars:
     try:
         return ask()
-    except BesideError as error:
+    except SidecarError as error:
         raise RasterError(str(error)) from error
 
 
@@ -109,10 +109,10 @@ def _check_that_it_may_be_public(error: RemoteFileError) -> None:
 
 def _start(path: str) -> Answer:
     """Whether an object is there, by its checksum and size."""
-    from terraseam.pipeline.storage.remote_files import hastily, version
+    from terraseam.pipeline.storage.remote_files import failing_fast, version
 
     try:
-        with hastily():
+        with failing_fast():
             return repr(version(path)).encode()
     except FileNotFoundError:
         return None
@@ -141,7 +141,7 @@ def look_at(path: str, inspect: Inspect[Any]) -> Any:
     Raises:
         RasterError: If it cannot be used.
     """
-    there = what_is_there(path)
+    there = existing_files(path)
     info = inspect(path, known=there.files if there else None)
     return replace(info, hidden=(*there.hidden, *info.hidden)) if there and there.hidden else info
 
@@ -181,7 +181,7 @@ def _web_raster(url: str) -> str:
         raise RasterError(f"{url} is a pattern, and web servers do not say what they have; name each raster")
     problem = absence(url)
     if problem is not None:
-        raise RasterError(str(problem)) if problem.is_gone else UnreadError(str(problem))
+        raise RasterError(str(problem)) if problem.has_exited else UnreadError(str(problem))
     return url
 
 

@@ -17,7 +17,7 @@ from terraseam.pipeline.errors import ArgumentError
 from terraseam.pipeline.options.beam import beam_options
 from terraseam.pipeline.options.job_schema import (
     REFUSED,
-    Reader,
+    FieldReader,
     field_of,
     job_actions,
     job_schema,
@@ -34,7 +34,7 @@ SHOWN = 60
 
 
 @dataclass(frozen=True)
-class Job:
+class JobFile:
     """What a job file says.
 
     Attributes:
@@ -50,7 +50,7 @@ class Job:
     reasons: tuple[str, ...]
 
 
-def read_job(path: str, parser: argparse.ArgumentParser, *, beam: bool) -> Job:
+def read_job(path: str, parser: argparse.ArgumentParser, *, beam: bool) -> JobFile:
     """Read a job file.
 
     Args:
@@ -68,12 +68,12 @@ def read_job(path: str, parser: argparse.ArgumentParser, *, beam: bool) -> Job:
         # Beam has six times the options of a command: they are only looked at where there may be some.
         known = beam_options() if set(table) - set(actions) else {}
     surroundings = Surroundings(datetime.now().astimezone(), os.environ)
-    reader = Reader(surroundings, os.path.dirname(path))  # noqa: PTH120
+    reader = FieldReader(surroundings, os.path.dirname(path))  # noqa: PTH120
     values, wrong = _validated(job_schema(parser, known), table, reader)
     reasons += [_reason(found, table, parser, known) for found in wrong]
     said = values.pop("beam", {})
     words = [word for name in (table["beam"] if said else ()) for word in said[name]]
-    return Job(
+    return JobFile(
         {actions[name].dest: value for name, value in values.items() if value is not None},
         tuple(words),
         frozenset(actions[name].dest for name in table if name in actions),
@@ -113,7 +113,7 @@ def _with_field_names(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
 
 
 def _validated(
-    schema: TypeAdapter[Any], table: Mapping[str, Any], reader: Reader
+    schema: TypeAdapter[Any], table: Mapping[str, Any], reader: FieldReader
 ) -> tuple[dict[str, Any], list[Any]]:
     """What a table says, and what is wrong with it, one error a field; then it says nothing."""
     try:

@@ -48,7 +48,7 @@ REFUSED = "refused"
 
 
 @dataclass(frozen=True)
-class Reader:
+class FieldReader:
     """What fields need to be understood.
 
     Attributes:
@@ -76,7 +76,7 @@ def field_of(option: str) -> str:
 
 
 def job_schema(parser: argparse.ArgumentParser, beam: Mapping[str, str] | None = None) -> TypeAdapter[Any]:
-    """The schema of a command's job files; what it validates needs a `Reader` as context.
+    """The schema of a command's job files; what it validates needs a `FieldReader` as context.
 
     Args:
         parser: Declares the options.

@@ -8,7 +8,7 @@ from typing import Any
 from terraseam.pipeline.inputs.left_out import left_out_notes
 from terraseam.pipeline.options.beam import is_dataflow
 from terraseam.pipeline.plan.memory import calls_at_once, process_memory, run_memory
-from terraseam.pipeline.plan.plan import Foreseen, Plan, reach_of
+from terraseam.pipeline.plan.plan import Plan, SheetForecast, reach_of
 from terraseam.pipeline.plan.rasters import RasterPlan
 from terraseam.pipeline.plan.workers import infer_kind, infer_machine, infer_memory
 from terraseam.pipeline.units import count, format_bytes, format_gsd, format_pixels
@@ -19,7 +19,7 @@ SHOWN = 10
 """Rasters that are named before the rest is counted."""
 
 
-def describe_plan(plan: Plan, ahead: Foreseen | None = None) -> str:
+def describe_plan(plan: Plan, ahead: SheetForecast | None = None) -> str:
     """The plan for people to read."""
     lattice = plan.lattice(0)
     height, width = lattice.chip_shape
@@ -73,7 +73,7 @@ def _bytes_a_process(plan: Plan) -> float:
     return process_memory(plan, processes, calls_at_once(plan.call_memory(), processes))
 
 
-def _ahead(ahead: Foreseen) -> str:
+def _ahead(ahead: SheetForecast) -> str:
     """What an earlier run has left to do."""
     return f"{ahead.known} known, not read again; {ahead.changed} changed; {ahead.new} new"
 
@@ -98,7 +98,7 @@ SURE = {
 """What an exact result hangs on, by where the reach is known from."""
 
 
-def plan_json(plan: Plan, ahead: Foreseen | None = None) -> dict[str, Any]:
+def plan_json(plan: Plan, ahead: SheetForecast | None = None) -> dict[str, Any]:
     """The plan for programs to read."""
     return {
         "model": {"name": plan.card.name, "version": plan.card.version, "bundles": plan.bundles},

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Inputs:
+class PlannedRasters:
     """What is read.
 
     Attributes:
@@ -76,7 +76,7 @@ def plan_inputs(
     broken: Sequence[LeftOut],
     cards: Sequence[Card],
     options: SegmentOptions,
-) -> Inputs:
+) -> PlannedRasters:
     """Choose the grid of each raster, and leave out those that the area of interest misses or that cannot be used.
 
     Args:
@@ -86,7 +86,7 @@ def plan_inputs(
         cards: Cards of the networks.
         options: What was asked for.
     """
-    found = Inputs()
+    found = PlannedRasters()
     if options.resample and options.any_gsd:
         found.reasons.append(
             "--resample reads rasters at the network's GSD, and --any-gsd at their own; leave one out"
@@ -126,7 +126,7 @@ def _raster(name: str, info: RasterInfo, cards: Sequence[Card], options: Segment
     return RasterPlan(name, info.path, georef, bands, regrid, files=info.files)
 
 
-def _within(path: str, planned: Sequence[RasterPlan], found: Inputs) -> list[bool]:
+def _within(path: str, planned: Sequence[RasterPlan], found: PlannedRasters) -> list[bool]:
     """Which rasters an area of interest meets; all where it cannot be read."""
     from terraseam.pipeline.plan.aoi import areas_on, read_aoi
 

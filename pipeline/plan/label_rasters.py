@@ -79,7 +79,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     names = class_names(options, infos)
     reasons += [] if options.class_names else _name_reasons(infos)
     reasons += _twice_reasons(names) or _number_reasons(names, infos)
-    labels = wanted_labels(options.classes, names)
+    labels = selected_labels(options.classes, names)
     unknown = [name for name, label in labels.items() if label is None]
     known = [*names.values(), "the numbers of other labels"] if names else ["numbers alone, and no names"]
     reasons += unknown_class_reasons(unknown, known, infos[0].path) if infos else []
@@ -157,7 +157,7 @@ def _undecoded_notes(infos: Sequence[LabelRasterInfo], names: Mapping[int, str])
     return notes
 
 
-def wanted_labels(classes: Sequence[str] | None, names: Mapping[int, str]) -> dict[str, int | None]:
+def selected_labels(classes: Sequence[str] | None, names: Mapping[int, str]) -> dict[str, int | None]:
     """The label of each class that was asked for, by its name, or its number where it has none; None if there is no such."""
     by_name = {name: label for label, name in names.items()}
     found = {}

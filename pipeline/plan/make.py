@@ -15,7 +15,7 @@ from terraseam.pipeline.inputs.bundles import bundle_folder, known_as
 from terraseam.pipeline.inputs.expand import expand
 from terraseam.pipeline.inputs.left_out import all_reasons
 from terraseam.pipeline.options.segment import SegmentOptions
-from terraseam.pipeline.plan.inputs import Inputs, inspect_rasters, plan_inputs
+from terraseam.pipeline.plan.inputs import PlannedRasters, inspect_rasters, plan_inputs
 from terraseam.pipeline.plan.model_reasons import model_notes, model_reasons
 from terraseam.pipeline.plan.plan import Plan, reach_of
 from terraseam.pipeline.plan.reasons import (
@@ -129,7 +129,7 @@ def _read_networks(options: SegmentOptions, reasons: list[str]) -> _Networks:
     return _Networks(tuple(bundles), tuple(cards), combined_card(cards, options.augment), engine)
 
 
-def _lay_out(options: SegmentOptions, networks: _Networks, inputs: Inputs, notes: list[str]) -> Plan:
+def _lay_out(options: SegmentOptions, networks: _Networks, inputs: PlannedRasters, notes: list[str]) -> Plan:
     """Choose core, halo, sheet and stitching, and say what follows from them."""
     card = networks.card
     core, sheet_cores = options.core, options.sheet_cores

@@ -201,7 +201,7 @@ def reach_of(card: Card) -> Halo | None:
 
 
 @dataclass(frozen=True)
-class Foreseen:
+class SheetForecast:
     """The sheets of a run, by what an earlier one has left of them.
 
     Attributes:

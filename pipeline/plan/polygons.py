@@ -13,7 +13,7 @@ from terraseam.pipeline.options.segment import PolygonOptions
 from terraseam.pipeline.units import count
 from terraseam.tiles.grid.lattice import Halo, Lattice
 from terraseam.tiles.grid.window import Window
-from terraseam.tiles.labels.codes import NOTHING
+from terraseam.tiles.labels.label_codes import NOTHING
 from terraseam.tiles.raster.georef import Georef, OffEarthError
 from terraseam.tiles.raster.ground import Ground, PixelPlane
 from terraseam.tiles.regions.ground_plane import near_px
@@ -128,7 +128,7 @@ class PolygonPlan:
         """What a label is called."""
         return self.class_names.get(label, str(label))
 
-    def is_wanted(self, label: int) -> bool:
+    def is_selected(self, label: int) -> bool:
         """Whether a label becomes polygons."""
         return self.labels is None or label in self.labels
 
@@ -152,7 +152,7 @@ class PolygonPlan:
         return max(tolerance.reach if tolerance else 0, self.near(raster)) + 1
 
 
-def thing_reasons(options: PolygonOptions) -> list[str]:
+def instance_reasons(options: PolygonOptions) -> list[str]:
     """Options that have no meaning for what a detector finds."""
     chosen = (
         ("--max-region", options.max_region is not None),

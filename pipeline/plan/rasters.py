@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from terraseam.pipeline.storage.fingerprint import FilesSeen
+from terraseam.pipeline.storage.fingerprint import FileStates
 from terraseam.pipeline.storage.watched_files import WatchedFiles
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.regrid import Regrid
@@ -40,7 +40,7 @@ class RasterPlan:
     area: str | None = None
     files: tuple[str, ...] = ()
     fingerprint: str | None = None
-    seen: FilesSeen | None = None
+    seen: FileStates | None = None
 
 
 def watched(planned: RasterPlan) -> WatchedFiles:

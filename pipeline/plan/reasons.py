@@ -14,9 +14,9 @@ from terraseam.models.bundle.card import Card
 from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.plan.memory import memory_reasons
 from terraseam.pipeline.plan.polygons import (
+    instance_reasons,
     sight_reasons,
     simplify_reasons,
-    thing_reasons,
     unknown_class_reasons,
 )
 from terraseam.pipeline.plan.storage_reasons import unfit, writing_reasons
@@ -50,7 +50,7 @@ def network_reasons(options: SegmentOptions, card: Card) -> list[str]:
     """What of the options does not fit what runs."""
     reasons = unknown_class_reasons(options.classes, [info.name for info in card.classes], card.name)
     reasons += geometry_reasons(options, card)
-    return reasons + (thing_reasons(options) if card.task == "instances" else [])
+    return reasons + (instance_reasons(options) if card.task == "instances" else [])
 
 
 def geometry_reasons(options: SegmentOptions, card: Card) -> list[str]:

@@ -20,7 +20,7 @@ FAR_FINER = 50.0
 """How many times finer than it was measured a raster is never read: its pixels would be too many for nothing."""
 
 
-def wanted_gsd(cards: Iterable[Card]) -> tuple[float, float] | None:
+def target_gsd(cards: Iterable[Card]) -> tuple[float, float] | None:
     """The least and the greatest GSD that suits all networks, in metres; None where any does.
 
     Networks that have none in common meet in the middle.
@@ -40,7 +40,7 @@ def regrid_of(info: RasterInfo, cards: Sequence[Card]) -> Regrid | None:
     Raises:
         ValueError: If the raster cannot be placed on the Earth.
     """
-    wanted = wanted_gsd(cards)
+    wanted = target_gsd(cards)
     gsd = info.georef.gsd()
     if wanted is None or wanted[0] / NEARLY <= gsd <= wanted[1] * NEARLY:
         return None

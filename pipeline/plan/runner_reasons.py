@@ -48,7 +48,7 @@ class RemoteJob(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class NeededPlace:
     """A file or folder that workers need.
 
     Attributes:
@@ -66,7 +66,7 @@ def segment_reasons(options: SegmentOptions) -> list[str]:
     return [*remote_reasons(options, bundles), *_accelerator_reasons(options), *_worker_reasons(options)]
 
 
-def remote_reasons(job: RemoteJob, more: Iterable[Place] = ()) -> list[str]:
+def remote_reasons(job: RemoteJob, more: Iterable[NeededPlace] = ()) -> list[str]:
     """Why a job cannot run where it is asked to.
 
     Args:
@@ -111,22 +111,26 @@ def remote_notes(options: SegmentOptions) -> list[str]:
     ]
 
 
-def _local_places(job: RemoteJob) -> list[Place]:
+def _local_places(job: RemoteJob) -> list[NeededPlace]:
     """Rasters and folders on this machine."""
-    rasters = [Place(raster, "copy it to a bucket: gs://...") for raster in job.rasters if is_local(raster)]
+    rasters = [
+        NeededPlace(raster, "copy it to a bucket: gs://...") for raster in job.rasters if is_local(raster)
+    ]
     named = {"--output": job.output, "--work": job.work}
     folders = [
-        Place(f"{option} {folder}", "name a folder in a bucket: gs://...")
+        NeededPlace(f"{option} {folder}", "name a folder in a bucket: gs://...")
         for option, folder in named.items()
         if folder is not None and is_local(folder)
     ]
     return [*rasters, *folders]
 
 
-def _local_bundles(options: SegmentOptions) -> list[Place]:
+def _local_bundles(options: SegmentOptions) -> list[NeededPlace]:
     """Bundles on this machine; those that ship with Terraseam go where it goes."""
     return [
-        Place(f"--model {name}", "copy it to a bucket, or into an image that --sdk_container_image names")
+        NeededPlace(
+            f"--model {name}", "copy it to a bucket, or into an image that --sdk_container_image names"
+        )
         for name in options.models
         if is_local(name) and not _ships(name)
     ]

@@ -30,11 +30,11 @@ def writing_reasons(output: str, work: str | None) -> list[str]:
 
 
 def _refusal(what: str, folder: str) -> str | None:
-    from terraseam.pipeline.storage.remote_files import hastily
+    from terraseam.pipeline.storage.remote_files import failing_fast
 
     probe = files.join(folder, f".writable-{uuid.uuid4().hex}")
     try:
-        with hastily():
+        with failing_fast():
             files.write_bytes(probe, b"Terraseam asks whether it may write here, and removes this file.")
             files.remove(probe)
     except FileNotFoundError:

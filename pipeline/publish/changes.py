@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from terraseam.pipeline.storage import files
-from terraseam.pipeline.storage.layout import POLYGONS
+from terraseam.pipeline.storage.run_paths import POLYGONS
 
 _ID = re.compile(rb'"id":"([^"\\]*)"')
 _PROPERTIES = b'"properties":{'

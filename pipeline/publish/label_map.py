@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from terraseam.pipeline.plan.plan import Plan
-from terraseam.pipeline.storage.layout import LABELS, RunFolder
+from terraseam.pipeline.storage.run_paths import LABELS, RunFolder
 from terraseam.pipeline.vectorize.clipped_labels import clipped
 from terraseam.pipeline.vectorize.instances import label_maps
 from terraseam.pipeline.vectorize.stage import VectorRecord

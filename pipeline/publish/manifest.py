@@ -19,18 +19,18 @@ from terraseam.pipeline.plan.polygons import PolygonPlan
 from terraseam.pipeline.publish.history import keep_run
 from terraseam.pipeline.publish.quarantine import write_quarantine
 from terraseam.pipeline.publish.unchanged import (
-    forget_done,
-    gone_rasters,
-    kept_entry,
+    forget_publish_record,
     prune,
+    removed_rasters,
     stands,
-    write_done,
+    unchanged_entry,
+    write_publish_record,
 )
 from terraseam.pipeline.secrets import unsigned, without_secrets
 from terraseam.pipeline.segment.sheets import STAGES
 from terraseam.pipeline.storage import files
-from terraseam.pipeline.storage.layout import RunFolder, manifest_path, quarantine_path, result_folder
-from terraseam.pipeline.vectorize.label_counts import Tally
+from terraseam.pipeline.storage.run_paths import RunFolder, manifest_path, quarantine_path, result_folder
+from terraseam.pipeline.vectorize.label_counts import LabelCounts
 from terraseam.tiles.raster.ground import PixelPlane
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ HIDDEN = "(hidden)"
 ENGINE_PACKAGES = {"tensorflow": (), "openvino": ("openvino",), "onnx": ("onnxruntime", "tf2onnx")}
 
 
-class DoneLedger:
+class PublishedLedger:
     """Keeps the records of published rasters in the folder of intermediate files."""
 
     def __init__(self, plan: Plan) -> None:
@@ -73,13 +73,15 @@ class DoneLedger:
 
     def forget(self, raster: int) -> None:
         """The files of a raster are about to be replaced."""
-        forget_done(self._plan, raster)
+        forget_publish_record(self._plan, raster)
 
     def write(self, published: Published) -> None:
         """The files of a raster have appeared; what is in quarantine is to be tried again."""
         if any(record.segmented.failure for record in published.sheets):
             return
-        write_done(self._plan, published.raster, published.files, raster_entry(self._plan, published))
+        write_publish_record(
+            self._plan, published.raster, published.files, raster_entry(self._plan, published)
+        )
 
 
 def segment_manifest(plan: Plan, published: Sequence[Published], started: float) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
     """
     # The profile of sheets moves to the top.
     entries = {one.raster: raster_entry(plan, one) for one in published}
-    entries |= {number: kept_entry(plan, number) for number in plan.kept}
+    entries |= {number: unchanged_entry(plan, number) for number in plan.kept}
     rasters = [entries[number] for number in sorted(entries)]
     sheets = [sheet for raster in rasters for sheet in raster["sheets"]]
     profiles: list[dict[str, Any]] = []
@@ -133,7 +135,7 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
 
 def idle_record(plan: Plan, *, started: float) -> dict[str, Any]:
     """What is said of a run that had nothing to do and could write nothing."""
-    gone = [result_folder(plan.options.output, name) for name in gone_rasters(plan)]
+    gone = [result_folder(plan.options.output, name) for name in removed_rasters(plan)]
     return {**segment_manifest(plan, [], started), "gone": gone}
 
 
@@ -151,7 +153,7 @@ def end_segment(
     record = segment_manifest(plan, published, started)
     if write_quarantine(plan, record["rasters"]):
         record["quarantine"] = quarantine_path(plan.options.output)
-    gone = gone_rasters(plan)
+    gone = removed_rasters(plan)
     record["gone"] = [result_folder(plan.options.output, name) for name in gone]
     if plan.options.prune:
         prune(plan, gone)
@@ -260,7 +262,7 @@ def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
     """What is said of a raster, its classes and its files, whatever its label map is of."""
     planned = plan.rasters[published.raster]
     ground = planned.ground
-    tally = Tally.sum(record.pixels for record in published.sheets)
+    tally = LabelCounts.sum(record.pixels for record in published.sheets)
     nothing = tally.nothing - sum(record.outside for record in published.sheets)
     seen = tally.measured + nothing
     return {
@@ -283,7 +285,7 @@ def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
 
 
 def _classes(
-    plan: PolygonPlan, raster: int, tally: Tally, seen: int, features: Sequence[FeatureRecord]
+    plan: PolygonPlan, raster: int, tally: LabelCounts, seen: int, features: Sequence[FeatureRecord]
 ) -> dict[str, Any] | None:
     """Share and polygons of each class among so many pixels that were seen; None where there are too many to list."""
     if tally.by_label is None:
@@ -291,7 +293,7 @@ def _classes(
     area_key = f"polygon_{plan.rasters[raster].ground.area_attribute}"
     found = {}
     for label in sorted({*plan.class_names, *tally.by_label}):
-        name, traced = plan.name_of(label), plan.is_wanted(label)
+        name, traced = plan.name_of(label), plan.is_selected(label)
         pixels = tally.by_label.get(label, 0)
         area = math.fsum(record.areas.get(name, 0.0) for record in features)
         found[name] = {

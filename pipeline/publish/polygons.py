@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from terraseam.pipeline.plan.polygons import PolygonPlan
-from terraseam.pipeline.storage.layout import POLYGONS
+from terraseam.pipeline.storage.run_paths import POLYGONS
 from terraseam.pipeline.vectorize.feature_files import FeatureRecord, merge_features
 from terraseam.tiles.features.geojson import write_geojson, write_geojson_lines
 from terraseam.tiles.features.gis_formats import TABLES, Table

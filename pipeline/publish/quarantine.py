@@ -10,7 +10,7 @@ import numpy as np
 from terraseam.pipeline.inputs.left_out import LeftOut
 from terraseam.pipeline.plan.plan import Plan
 from terraseam.pipeline.storage import files
-from terraseam.pipeline.storage.layout import quarantine_path
+from terraseam.pipeline.storage.run_paths import quarantine_path
 from terraseam.tiles.features.feature_texts import FeatureTexts
 from terraseam.tiles.features.geojson import write_geojson
 from terraseam.tiles.features.outlines import outline

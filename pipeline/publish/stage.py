@@ -18,7 +18,7 @@ from terraseam.pipeline.publish.changes import PolygonChanges, compare_polygons
 from terraseam.pipeline.publish.polygons import write_polygons
 from terraseam.pipeline.storage import files
 from terraseam.pipeline.storage.errors import RemoteFileError
-from terraseam.pipeline.storage.layout import POLYGONS, RunFolder, manifest_path, result_folder
+from terraseam.pipeline.storage.run_paths import POLYGONS, RunFolder, manifest_path, result_folder
 from terraseam.pipeline.vectorize.feature_files import FeatureRecord
 from terraseam.pipeline.vectorize.stage import VectorRecord
 

@@ -19,13 +19,13 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
     work = (
         f"{count(totals['sheets'], 'sheet')}: {totals['sheets_inferred']} inferred, {totals['sheets_reused']} from the "
         f"store{_left_out(totals)}; {count(totals['tiles_inferred'], 'tile')}; {manifest['seconds']['total']:.1f} s"
-        + _kept_words(totals["rasters_kept"])
+        + _describe_kept(totals["rasters_kept"])
     )
     notes = [
         *off_earth_notes(manifest),
         *_full_notes(manifest),
         *_batch_notes(manifest),
-        *_gone_notes(manifest),
+        *_removed_notes(manifest),
     ]
     return "\n".join([table, *notes, "", work, *where])
 
@@ -38,7 +38,7 @@ def _left_out(totals: Mapping[str, int]) -> str:
     )
 
 
-def _kept_words(kept: int) -> str:
+def _describe_kept(kept: int) -> str:
     """That rasters were left as they were."""
     return f"; {count(kept, 'raster')} unchanged" if kept else ""
 
@@ -112,7 +112,7 @@ def _batch_notes(manifest: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _gone_notes(manifest: Mapping[str, Any]) -> list[str]:
+def _removed_notes(manifest: Mapping[str, Any]) -> list[str]:
     """That rasters of earlier runs were not among those of this one."""
     gone = manifest["gone"]
     if not gone:

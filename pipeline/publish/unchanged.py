@@ -16,14 +16,14 @@ from typing import Any
 import orjson
 
 from terraseam.models.engines.profile import EngineError, Profile, execution_profile
-from terraseam.pipeline.plan.plan import Foreseen, Plan, RasterPlan
+from terraseam.pipeline.plan.plan import Plan, RasterPlan, SheetForecast
 from terraseam.pipeline.plan.reasons import obstacles
 from terraseam.pipeline.segment.content_keys import LABELS_VERSION, plan_recipe
 from terraseam.pipeline.segment.known_sheets import KnownSheets
 from terraseam.pipeline.segment.prediction_store import StoreError, prediction_store
 from terraseam.pipeline.storage import files
 from terraseam.pipeline.storage.fingerprint import fingerprint, look_at
-from terraseam.pipeline.storage.layout import LABELS, POLYGONS, result_folder
+from terraseam.pipeline.storage.run_paths import LABELS, POLYGONS, result_folder
 from terraseam.pipeline.storage.servers import at_once
 from terraseam.pipeline.version import version
 from terraseam.tiles.raster.inspect import is_local
@@ -32,22 +32,22 @@ RESULTS_VERSION = 2
 """Raised by hand when the published files of unchanged labels can change."""
 
 
-def foresee(plan: Plan) -> Foreseen | None:
+def foresee(plan: Plan) -> SheetForecast | None:
     """What a run would find done; None where other machines run it. TensorFlow is not asked."""
     profile = local_profile(plan, ask=False)
     if profile is None or not plan.options.runs_here:
         return None
-    plan = looked_at(plan, profile)
+    plan = with_fingerprints(plan, profile)
     known = changed = new = 0
     for number in range(len(plan.rasters)):
         sheets = sum(1 for _ in plan.sheets(number))
         found = sheets if number in plan.kept else min(sheets, _known(plan, number, profile))
         known += found
-        if read_done(plan, number) is None:
+        if read_publish_record(plan, number) is None:
             new += sheets - found
         else:
             changed += sheets - found
-    return Foreseen(known, changed, new)
+    return SheetForecast(known, changed, new)
 
 
 def _known(plan: Plan, raster: int, profile: Profile) -> int:
@@ -59,7 +59,7 @@ def _known(plan: Plan, raster: int, profile: Profile) -> int:
     return sum(at_once(lambda key: files.exists(store.path(key)), keys, [plan.options.work_folder]))
 
 
-def looked_at(plan: Plan, profile: Profile | None) -> Plan:
+def with_fingerprints(plan: Plan, profile: Profile | None) -> Plan:
     """The plan with what the files of its rasters are like now, and those that need no work.
 
     Args:
@@ -73,17 +73,19 @@ def looked_at(plan: Plan, profile: Profile | None) -> Plan:
 
     plan = replace(plan, rasters=tuple(at_once(seen, plan.rasters, [raster.path for raster in plan.rasters])))
     numbers = range(len(plan.rasters)) if not plan.options.force else ()
-    return replace(plan, kept=frozenset(number for number in numbers if _is_done(plan, number, profile)))
+    return replace(
+        plan, kept=frozenset(number for number in numbers if _is_published_as_planned(plan, number, profile))
+    )
 
 
-def seen_now(plan: Plan, *, ask: bool = True) -> Plan:
+def fingerprints_now(plan: Plan, *, ask: bool = True) -> Plan:
     """The plan with what its rasters are like now, and those that need no work where it is run; see `local_profile`."""
-    return looked_at(plan, local_profile(plan, ask=ask) if plan.options.runs_here else None)
+    return with_fingerprints(plan, local_profile(plan, ask=ask) if plan.options.runs_here else None)
 
 
 def is_to_do(plan: Plan) -> bool:
     """Whether anything is to be written, or removed, of a plan that was looked at."""
-    return bool(plan.open_rasters() or (plan.options.prune and gone_rasters(plan)))
+    return bool(plan.open_rasters() or (plan.options.prune and removed_rasters(plan)))
 
 
 def obstacles_left(plan: Plan) -> list[str]:
@@ -123,7 +125,9 @@ def settings_digest(plan: Plan, raster: int) -> str | None:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def write_done(plan: Plan, raster: int, described: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
+def write_publish_record(
+    plan: Plan, raster: int, described: Mapping[str, Any], entry: Mapping[str, Any]
+) -> None:
     """Record that a raster's results are published.
 
     Args:
@@ -136,17 +140,17 @@ def write_done(plan: Plan, raster: int, described: Mapping[str, Any], entry: Map
     if settings is not None:
         marks = _marks(plan.rasters[raster])
         record = {"settings": settings, "marks": marks, "files": described, "entry": entry}
-        files.write_json(done_path(plan, plan.rasters[raster].id), record)
+        files.write_json(publish_record_path(plan, plan.rasters[raster].id), record)
 
 
-def forget_done(plan: Plan, raster: int) -> None:
+def forget_publish_record(plan: Plan, raster: int) -> None:
     """Remove the record of a raster, whose files are about to be replaced."""
-    files.remove(done_path(plan, plan.rasters[raster].id))
+    files.remove(publish_record_path(plan, plan.rasters[raster].id))
 
 
-def read_done(plan: Plan, raster: int) -> dict[str, Any] | None:
+def read_publish_record(plan: Plan, raster: int) -> dict[str, Any] | None:
     """The record of a raster; None where there is none that can be read."""
-    return read_record(done_path(plan, plan.rasters[raster].id))
+    return read_record(publish_record_path(plan, plan.rasters[raster].id))
 
 
 def read_record(path: str) -> dict[str, Any] | None:
@@ -157,9 +161,9 @@ def read_record(path: str) -> dict[str, Any] | None:
         return None
 
 
-def _is_done(plan: Plan, raster: int, profile: Profile | None) -> bool:
+def _is_published_as_planned(plan: Plan, raster: int, profile: Profile | None) -> bool:
     """Whether all that an earlier run published of a raster is there, and is what this one would publish."""
-    record, settings = read_done(plan, raster), settings_digest(plan, raster)
+    record, settings = read_publish_record(plan, raster), settings_digest(plan, raster)
     if record is None or settings is None or record["settings"] != settings:
         return False
     # Records that are older than marks have none: such rasters are read once more.
@@ -179,19 +183,19 @@ def _marks(planned: RasterPlan) -> list[str] | None:
 
 def stands(plan: Plan, raster: int, described: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether an earlier run has published just these files of a raster, by SHA-256 and size, and they are there."""
-    record = read_done(plan, raster)
+    record = read_publish_record(plan, raster)
     folder = result_folder(plan.options.output, plan.rasters[raster].id)
     if record is None or record["files"] != described or record["entry"]["folder"] != folder:
         return False
     return _published(folder, record["files"])
 
 
-def gone_rasters(plan: Plan) -> dict[str, dict[str, Any]]:
+def removed_rasters(plan: Plan) -> dict[str, dict[str, Any]]:
     """Rasters of earlier runs that are not among those of this one: their records, by their ids."""
     present = {*(raster.id for raster in plan.rasters), *(raster.id for raster in plan.left_out)}
-    names = (name.removesuffix(".json") for name in files.names(done_folder(plan)))
+    names = (name.removesuffix(".json") for name in files.names(publish_record_folder(plan)))
     found = {
-        name: read_record(files.join(done_folder(plan), f"{name}.json"))
+        name: read_record(files.join(publish_record_folder(plan), f"{name}.json"))
         for name in names
         if name not in {*present, "", ".", ".."}
     }
@@ -205,18 +209,20 @@ def prune(plan: Plan, gone: Mapping[str, Mapping[str, Any]]) -> None:
         for file in sorted({LABELS, *POLYGONS.values()} & set(record.get("files", ()))):
             files.remove(files.join(folder, file))
         files.remove_empty(folder)
-        files.remove(done_path(plan, name))
+        files.remove(publish_record_path(plan, name))
 
 
-def kept_entry(plan: Plan, raster: int) -> dict[str, Any]:
+def unchanged_entry(plan: Plan, raster: int) -> dict[str, Any]:
     """What the manifest says of a raster that a run leaves as it is.
 
     Raises:
         StoreError: If its record has gone since the run began.
     """
-    record = read_done(plan, raster)
+    record = read_publish_record(plan, raster)
     if record is None:
-        raise StoreError(f"{done_path(plan, plan.rasters[raster].id)} is missing; run the same command again")
+        raise StoreError(
+            f"{publish_record_path(plan, plan.rasters[raster].id)} is missing; run the same command again"
+        )
     entry = record["entry"]
     idle = {"fate": "reused", "tiles": 0, "attempts": 1}
     sheets = [{**sheet, **idle, "seconds": dict.fromkeys(sheet["seconds"], 0.0)} for sheet in entry["sheets"]]
@@ -238,11 +244,11 @@ def _published(folder: str, described: Mapping[str, Mapping[str, Any]]) -> bool:
     return True
 
 
-def done_path(plan: Plan, raster_id: str) -> str:
+def publish_record_path(plan: Plan, raster_id: str) -> str:
     """The record of a raster whose results are published."""
-    return files.join(done_folder(plan), f"{raster_id}.json")
+    return files.join(publish_record_folder(plan), f"{raster_id}.json")
 
 
-def done_folder(plan: Plan) -> str:
+def publish_record_folder(plan: Plan) -> str:
     """Where the records of published rasters are: beside the results, since they tell of them."""
     return files.join(plan.options.output, ".done")

@@ -15,13 +15,13 @@ from terraseam.pipeline.plan.plan import Plan
 from terraseam.pipeline.plan.polygons import PolygonPlan
 from terraseam.pipeline.plan.workers import infer_hints
 from terraseam.pipeline.publish.label_map import LabelFiles
-from terraseam.pipeline.publish.manifest import DoneLedger, end_segment
+from terraseam.pipeline.publish.manifest import PublishedLedger, end_segment
 from terraseam.pipeline.publish.stage import EndRun, PublishRasters, clean_up, publish
 from terraseam.pipeline.run.raster_watch import RasterWatch
 from terraseam.pipeline.segment.prediction_store import prediction_store
 from terraseam.pipeline.segment.sheets import Sheet
 from terraseam.pipeline.segment.stage import SegmentSheets
-from terraseam.pipeline.storage.layout import RunFolder
+from terraseam.pipeline.storage.run_paths import RunFolder
 from terraseam.pipeline.vectorize.clipped_labels import ClippedLabels, clips
 from terraseam.pipeline.vectorize.close import close_seams
 from terraseam.pipeline.vectorize.instances import join_instances
@@ -50,7 +50,7 @@ def build(pipeline: beam.Pipeline, folder: RunFolder, *, plan: Plan, workers: in
     join = join_instances if plan.card.task == "instances" else join_regions
     vectorized, joined = join(kept, plan, folder)
     rasters = PublishRasters(
-        plan.polygons, folder, LabelFiles(plan, folder), DoneLedger(plan), RasterWatch(plan)
+        plan.polygons, folder, LabelFiles(plan, folder), PublishedLedger(plan), RasterWatch(plan)
     )
     ended = publish(vectorized, joined, rasters, EndRun(partial(end_segment, plan, folder, started=started)))
     if not plan.options.runs_here:

@@ -19,7 +19,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from terraseam.pipeline.errors import BeamOptionError, RunError
-from terraseam.pipeline.exits import AGAIN, FAILED, INTERRUPTED, say_to_user
+from terraseam.pipeline.exit_status import AGAIN, FAILED, INTERRUPTED, report_error
 from terraseam.pipeline.interrupts import was_interrupted
 from terraseam.pipeline.options.beam import is_dataflow, is_direct, runner_name
 from terraseam.pipeline.plan.plan import Plan
@@ -32,8 +32,8 @@ from terraseam.pipeline.secrets import without_secrets
 from terraseam.pipeline.storage import files
 from terraseam.pipeline.storage.disk_errors import size_of
 from terraseam.pipeline.storage.errors import RemoteFileError
-from terraseam.pipeline.storage.layout import RunFolder, beating, manifest_path, remove_left_behind
 from terraseam.pipeline.storage.lock import release_all
+from terraseam.pipeline.storage.run_paths import RunFolder, beating, manifest_path, remove_left_behind
 from terraseam.pipeline.units import format_bytes
 from terraseam.tiles.raster.inspect import is_local
 
@@ -117,7 +117,7 @@ def run_job(job: Job, build: Build, sheets: int = 0, *, hope: str) -> dict[str, 
     remove_left_behind(job.output, job.work_folder)
     if local:
         log.parent.mkdir(parents=True, exist_ok=True)
-    tell = partial(tell_end, hope=hope, log=log)
+    tell = partial(report_end, hope=hope, log=log)
     watchdog = Watchdog(hope, tell=tell, files=worker_files if workers else None)
     try:
         with (
@@ -131,7 +131,7 @@ def run_job(job: Job, build: Build, sheets: int = 0, *, hope: str) -> dict[str, 
             result.wait_until_finish()
     except KeyboardInterrupt:
         if not local:
-            say_to_user(GOES_ON)
+            report_error(GOES_ON)
         raise
     except Exception as error:
         if was_interrupted() or "KeyboardInterrupt" in str(error):
@@ -203,7 +203,7 @@ def hide_secrets(log: Path) -> None:
             log.write_text(hidden)
 
 
-def tell_end(sentence: str, hope: str, log: Path) -> int:
+def report_end(sentence: str, hope: str, log: Path) -> int:
     """Tell the user that a run ends with this process, for the sake of a worker process that is lost.
 
     Args:
@@ -220,7 +220,7 @@ def tell_end(sentence: str, hope: str, log: Path) -> int:
         (f"interrupted; {AGAIN}", INTERRUPTED) if was_interrupted() else (f"{sentence}; {hope}", FAILED)
     )
     with contextlib.suppress(OSError):  # The terminal may be closed.
-        say_to_user(words)
+        report_error(words)
     return status
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from terraseam.pipeline import terminal
-from terraseam.pipeline.storage.layout import RunFolder
+from terraseam.pipeline.storage.run_paths import RunFolder
 from terraseam.pipeline.units import format_time
 from terraseam.tiles.raster.inspect import is_local
 

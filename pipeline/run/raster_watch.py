@@ -11,7 +11,7 @@ from terraseam.pipeline.segment.content_keys import recipe_digest, sheet_key
 from terraseam.pipeline.segment.known_sheets import KnownSheets
 from terraseam.pipeline.segment.sheets import SheetRecord
 from terraseam.pipeline.storage.fingerprint import look_at
-from terraseam.pipeline.storage.watched_files import MOST_PER_SHEET, changed_words
+from terraseam.pipeline.storage.watched_files import MOST_PER_SHEET, describe_change
 from terraseam.pipeline.vectorize.stage import VectorRecord
 from terraseam.tiles.access.sources import allow_sources
 from terraseam.tiles.checksums.dataset import verify_blocks
@@ -47,8 +47,8 @@ class RasterWatch:
         for profile in {str(record.profile): record.profile for record in records}.values():
             KnownSheets(self._plan, raster, self._recipe(profile)).forget()
         if self._plan.options.on_error == "fail":
-            raise RasterChangedError(changed_words(planned.path))
-        return changed_words(planned.path)
+            raise RasterChangedError(describe_change(planned.path))
+        return describe_change(planned.path)
 
     def _other_pixels(self, raster: int, records: Iterable[SheetRecord]) -> bool:
         """Whether any sheet has other pixels than those that its labels are of: all are read again."""

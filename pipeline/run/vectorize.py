@@ -19,10 +19,10 @@ from terraseam.pipeline.publish.stage import EndRun, Published, PublishRasters, 
 from terraseam.pipeline.run.dataflow import vectorize_arguments
 from terraseam.pipeline.run.graph import make_polygons
 from terraseam.pipeline.run.job import run_job
-from terraseam.pipeline.storage.layout import RunFolder, quarantine_path
-from terraseam.pipeline.vectorize.cache import MadeBefore
+from terraseam.pipeline.storage.run_paths import RunFolder, quarantine_path
 from terraseam.pipeline.vectorize.label_rasters import RasterLabels, raster_sheets
 from terraseam.pipeline.vectorize.label_watch import LabelWatch
+from terraseam.pipeline.vectorize.trace_cache import TraceCache
 from terraseam.tiles.raster.georef import Georef
 
 PACKAGES = ("terraseam", "apache-beam", "numpy", "rasterio", "shapely", "numba", "pyproj")
@@ -65,7 +65,7 @@ def build(
     vectorized, joined = make_polygons(sheets, polygons, folder, source)
     end = EndRun(partial(end_vectorize, plan, started=started))
     again = RasterLabels(polygons.rasters, options.allow_sources, options.verify)
-    watch = LabelWatch(polygons, again, MadeBefore(folder.made, polygons), fail=kept is None)
+    watch = LabelWatch(polygons, again, TraceCache(folder.made, polygons), fail=kept is None)
     ended = publish(vectorized, joined, PublishRasters(polygons, folder, watch=watch), end)
     if not is_direct(runner_name(plan.options.beam)):
         clean_up(ended, folder)

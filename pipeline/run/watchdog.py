@@ -25,7 +25,7 @@ import psutil
 
 from terraseam.pipeline import terminal
 from terraseam.pipeline.activity import ACTIVITY
-from terraseam.pipeline.exits import FAILED, fail, say_to_user
+from terraseam.pipeline.exit_status import FAILED, fail, report_error
 from terraseam.pipeline.interrupts import was_interrupted
 from terraseam.pipeline.run.heartbeat import Beat
 from terraseam.pipeline.units import format_time
@@ -42,7 +42,7 @@ _CLOSING_S = 0.5
 
 
 @dataclass(frozen=True)
-class Pace:
+class WatchIntervals:
     """How often the driver looks, and how long it waits; all in seconds.
 
     Attributes:
@@ -62,7 +62,7 @@ class Pace:
     stalled: float = 300.0
 
 
-PACE = Pace()
+PACE = WatchIntervals()
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Worker:
             self.silent += seconds
         return False
 
-    def trouble(self, pace: Pace) -> str | None:
+    def trouble(self, pace: WatchIntervals) -> str | None:
         """Return what is wrong with it, in a sentence; None while nothing is."""
         if self.gone > 0:
             ended = "a worker process died (it ended with status 0 in the middle of its work)"
@@ -133,7 +133,7 @@ class Stall:
         pace: How long is too long.
     """
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: WatchIntervals) -> None:
         self._pace = pace
         self._finished = 0
         self._idle = self._next = 0.0
@@ -156,7 +156,7 @@ class Stall:
         return self._idle
 
 
-def stall_words(idle: float, longest: float, operation: str, hope: str) -> str:
+def describe_stall(idle: float, longest: float, operation: str, hope: str) -> str:
     """Return a sentence that says that nothing was finished for a while.
 
     Args:
@@ -194,7 +194,7 @@ class Watchdog:
         tell: Callable[[str], int] = _fail,
         files: WorkerFiles | None = None,
     ) -> None:
-        self._words = partial(stall_words, operation=operation, hope=hope)
+        self._words = partial(describe_stall, operation=operation, hope=hope)
         self._tell, self._files = tell, files
         self._pace = PACE
         self._workers: dict[Path, Worker] = {}
@@ -258,7 +258,7 @@ class Watchdog:
     def _on_thread_error(self, args: Any) -> None:
         """Take the exception of a thread: one of the runner's waits for each worker process, others talk with them."""
         if args.thread is not None and args.thread.name == "run_worker":
-            self._end(death_words(str(args.exc_value)))
+            self._end(describe_death(str(args.exc_value)))
         elif self._files is not None and _is_of_grpc(args.exc_value):
             with contextlib.suppress(OSError), self._files.log.open("a") as log:
                 traceback.print_exception(args.exc_value, file=log)
@@ -283,7 +283,7 @@ class Watchdog:
             shutil.rmtree(self._files.heartbeats, ignore_errors=True)
 
 
-def death_words(cause: str) -> str:
+def describe_death(cause: str) -> str:
     """Return a sentence that says how a worker process has ended, from what the runner says of it."""
     found = re.search(r"return code (-?\d+)", cause)
     if found is None:
@@ -303,7 +303,7 @@ def _say(sentence: str) -> None:
     with contextlib.suppress(OSError):
         if terminal.watched():
             terminal.show()
-        say_to_user(sentence)
+        report_error(sentence)
 
 
 def _is_of_grpc(error: BaseException | None) -> bool:

@@ -16,7 +16,7 @@ import zstandard
 
 from terraseam.pipeline.plan.plan import Plan
 from terraseam.pipeline.storage import files
-from terraseam.pipeline.storage.layout import STORE
+from terraseam.pipeline.storage.run_paths import STORE
 from terraseam.tiles.instances.instances import SheetInstances
 from terraseam.tiles.labels.stitch import NODATA, LabelMap
 

@@ -37,15 +37,15 @@ from terraseam.pipeline.segment.failures import (
     one_line,
 )
 from terraseam.pipeline.segment.known_sheets import KnownSheets
-from terraseam.pipeline.segment.lookahead import Ahead, OneEach
 from terraseam.pipeline.segment.prediction_store import entry_key, nothing_measured, prediction_store
+from terraseam.pipeline.segment.prefetch import KeyedLock, OrderedPool
 from terraseam.pipeline.segment.sheet_inference import ReadSheet, SheetInference
 from terraseam.pipeline.segment.sheets import STAGES, Clock, Sheet, SheetRecord
 from terraseam.pipeline.storage import files
-from terraseam.pipeline.storage.layout import RunFolder
-from terraseam.pipeline.storage.retries import GaveUpError, persistently
+from terraseam.pipeline.storage.retries import GaveUpError, with_retries
+from terraseam.pipeline.storage.run_paths import RunFolder
 from terraseam.pipeline.storage.servers import prepare
-from terraseam.pipeline.storage.watched_files import RasterState, changed_words, state_after_sheet
+from terraseam.pipeline.storage.watched_files import RasterState, describe_change, state_after_sheet
 from terraseam.tiles.access.sources import allow_sources
 from terraseam.tiles.checksums.dataset import verify_blocks
 from terraseam.tiles.labels.stitch import stitch_ring
@@ -90,13 +90,13 @@ class SegmentSheets(beam.DoFn):
             execution_profile(options.batch_size, plan.engine, options.precision)
         )
         self._changing = threading.Lock()
-        self._keys = OneEach()
+        self._keys = KeyedLock()
         self._store = prediction_store(plan)
         self._sources: dict[int, RasterSource] = {}
         # One thread reads, for all: what it has decoded of a raster serves the next sheet.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
         # Workers on other machines have a thread a core from Beam, each with sheets of its own.
-        self._ahead = Ahead(self._done, SHEETS_AT_ONCE if options.runs_here else 1)
+        self._ahead = OrderedPool(self._done, SHEETS_AT_ONCE if options.runs_here else 1)
         self._inference = SheetInference(plan, self._workers, self._is_at_hand)
 
     def process(self, element: Sheet) -> Iterator[SheetRecord]:
@@ -160,11 +160,11 @@ class SegmentSheets(beam.DoFn):
             GaveUpError: If that failed again and again.
             RasterChangedError: If the raster was changed meanwhile.
         """
-        chip, reads = persistently(
+        chip, reads = with_retries(
             lambda: self._read(element, clock), is_unreadable, between=self._sources.clear
         )
         state = self._state(element)
-        (record, execution), calls = persistently(
+        (record, execution), calls = with_retries(
             lambda: self._predict(chip, element, clock), is_worth_another_call
         )
         if not state.moved:
@@ -181,7 +181,7 @@ class SegmentSheets(beam.DoFn):
         state = state_after_sheet(watched(planned))
         if state.changed:
             self._sources.pop(element[0], None)
-            raise RasterChangedError(changed_words(planned.path))
+            raise RasterChangedError(describe_change(planned.path))
         return state
 
     def _read(self, element: Sheet, clock: Clock) -> Chip:

@@ -43,7 +43,7 @@ def fingerprint(path: str, files: Sequence[str]) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class FilesSeen:
+class FileStates:
     """What local files of a raster were like at a moment.
 
     Attributes:
@@ -63,7 +63,7 @@ class FilesSeen:
         return self.entries, self.devices
 
 
-def look_at(path: str, files: Sequence[str]) -> FilesSeen | None:
+def look_at(path: str, files: Sequence[str]) -> FileStates | None:
     """Look at the local files of a raster; None where it has none.
 
     Args:
@@ -82,7 +82,7 @@ def look_at(path: str, files: Sequence[str]) -> FilesSeen | None:
         contents.append([_name(file, path), found.st_size, found.st_mtime_ns])
         entries.append([found.st_ino, found.st_ctime_ns])
         devices.append(found.st_dev)
-    return FilesSeen(_digest(contents), _digest(entries), _digest(devices)) if local else None
+    return FileStates(_digest(contents), _digest(entries), _digest(devices)) if local else None
 
 
 def local_files(path: str, files: Sequence[str]) -> set[str]:

@@ -1,9 +1,10 @@
 """One run at a time for each folder of results: a lock in it, kept fresh by a heartbeat.
 
-A lock is a small JSON file that names its holder. A second run sees it and does nothing. It is taken over where its holder
-is known to have ended, or its heart has stopped: no beat for `Pace.stale`, by the clocks of both machines, and none while
-the second run watches, whatever clocks say. On this machine a lock is looked at and changed by one process at a time.
-Elsewhere nothing is exclusive: there a lock counts that is still there a while after it was written.
+A lock is a small JSON file that names its holder. A second run sees it and does nothing. It is taken over where its
+holder is known to have ended, or its heart has stopped: no beat for `HeartbeatIntervals.stale`, by the clocks of both
+machines, and none while the second run watches, whatever clocks say. On this machine a lock is looked at and changed
+by one process at a time. Elsewhere nothing is exclusive: there a lock counts that is still there a while after it was
+written.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class LockError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Pace:
+class HeartbeatIntervals:
     """How fast hearts beat.
 
     Attributes:
@@ -45,13 +46,13 @@ class Pace:
     settle: float = 2.0
 
 
-PACE = Pace()
+PACE = HeartbeatIntervals()
 HELD: set[Lock] = set()
 """The locks of this process."""
 
 
 @dataclass(frozen=True)
-class Holder:
+class LockHolder:
     """Who holds a lock.
 
     Attributes:
@@ -71,7 +72,7 @@ class Holder:
         return json.dumps(asdict(self), indent=2).encode()
 
     @classmethod
-    def from_bytes(cls, data: bytes | None) -> Holder | None:
+    def from_bytes(cls, data: bytes | None) -> LockHolder | None:
         """Who stands in the file; None where that cannot be read."""
         try:
             fields = json.loads(data or b"")
@@ -91,15 +92,15 @@ class Lock:
     """The lock of a folder, for one run.
 
     Args:
-        path: The file of the lock, see `lock_in` and `lock_beside`.
+        path: The file of the lock, see `lock_in` and `lock_next_to`.
         pace: How fast hearts beat.
     """
 
-    def __init__(self, path: str, pace: Pace = PACE) -> None:
+    def __init__(self, path: str, pace: HeartbeatIntervals = PACE) -> None:
         self.file = LockFile(path)
         self.pace = pace
         now = time.time()
-        self._mine = Holder(Owner.here(), now, now, uuid.uuid4().hex)
+        self._mine = LockHolder(Owner.here(), now, now, uuid.uuid4().hex)
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._lost: str | None = None
@@ -159,7 +160,7 @@ class Lock:
         """
         with self.file.alone() as exclusive:
             found = self.file.read()
-            gone = None if found is None else self._why_gone(found, watched)
+            gone = None if found is None else self._reason_for_loss(found, watched)
             if found is not None and gone is None:
                 if watched is None and self._seems_stopped(found):
                     return found
@@ -179,15 +180,15 @@ class Lock:
             say(f"took over {self._whose(found)}: {gone}")
         return None
 
-    def _why_gone(self, found: bytes, watched: bytes | None) -> str | None:
+    def _reason_for_loss(self, found: bytes, watched: bytes | None) -> str | None:
         """Why the holder of a lock is known to be gone; None where it is not."""
-        holder = Holder.from_bytes(found)
-        if holder is not None and holder.owner.is_gone():
+        holder = LockHolder.from_bytes(found)
+        if holder is not None and holder.owner.has_exited():
             return "that process is no more"
         return "its heart has stopped" if found == watched else None
 
     def _seems_stopped(self, found: bytes) -> bool:
-        holder = Holder.from_bytes(found)
+        holder = LockHolder.from_bytes(found)
         return holder is None or time.time() - holder.heartbeat > self.pace.stale
 
     def _beat(self) -> None:
@@ -197,7 +198,7 @@ class Lock:
                 found = self.file.read()
                 if self._ended.is_set():
                     return
-                if Holder.from_bytes(found) is not None and not self._is_mine(found):
+                if LockHolder.from_bytes(found) is not None and not self._is_mine(found):
                     self._lost = f"this run was ended, for {self._whose(found)}"
                     interrupt_main_thread()
                     return
@@ -205,11 +206,11 @@ class Lock:
                 self.file.write(self._mine.to_bytes(), new=found is None)
 
     def _is_mine(self, found: bytes | None) -> bool:
-        holder = Holder.from_bytes(found)
+        holder = LockHolder.from_bytes(found)
         return holder is not None and holder.token == self._mine.token
 
     def _whose(self, found: bytes | None) -> str:
-        holder = Holder.from_bytes(found)
+        holder = LockHolder.from_bytes(found)
         return (
             f"the lock {self.file.path} of {holder}"
             if holder
@@ -217,7 +218,7 @@ class Lock:
         )
 
     def _refusal(self, found: bytes) -> str:
-        holder = Holder.from_bytes(found)
+        holder = LockHolder.from_bytes(found)
         return (
             f"another run works on this job: {holder or 'its lock cannot be read'}; wait until it ends (its lock "
             f"{self.file.path} is taken over when it has ended, or {format_time(self.pace.stale)} after its last heartbeat)"
@@ -229,7 +230,7 @@ def lock_in(folder: str) -> str:
     return f"{folder.rstrip('/')}/.lock.json"
 
 
-def lock_beside(folder: str) -> str:
+def lock_next_to(folder: str) -> str:
     """The lock of a folder that appears as a whole."""
     parent, slash, name = folder.rstrip("/").rpartition("/")
     return f"{parent}{slash}.{name}.lock.json"

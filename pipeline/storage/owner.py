@@ -52,7 +52,7 @@ class Owner:
             return None
         return cls(found[4], _machine(), int(found[1]), float(found[2]))
 
-    def is_gone(self) -> bool:
+    def has_exited(self) -> bool:
         """Whether it is known to have ended; nothing is known of processes elsewhere."""
         if not self.machine and sys.platform == "linux":
             return False  # A container that does not say which it is.

@@ -12,7 +12,7 @@ from typing import BinaryIO, TypeVar, cast
 from terraseam.pipeline.storage.errors import RemoteFileError, is_absent, may_pass, sentence
 from terraseam.pipeline.storage.listed import Listed
 from terraseam.pipeline.storage.object_stores import HASTY, matching, object_store
-from terraseam.pipeline.storage.retries import GaveUpError, persistently
+from terraseam.pipeline.storage.retries import GaveUpError, with_retries
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ HASTY_WAITS = 2
 """How many of them there are while a run is planned."""
 
 
-def insistently(path: str, what: str, work: Callable[[], T]) -> T:
+def with_remote_retries(path: str, what: str, work: Callable[[], T]) -> T:
     """Do something with a file, again where that may help, and count how often it was tried again.
 
     Args:
@@ -40,7 +40,7 @@ def insistently(path: str, what: str, work: Callable[[], T]) -> T:
     """
     try:
         waits = WAITS_S[:HASTY_WAITS] if HASTY.get() else WAITS_S
-        return persistently(work, may_pass, between=_count_retry, waits=waits)[0]
+        return with_retries(work, may_pass, between=_count_retry, waits=waits)[0]
     except (FileNotFoundError, RemoteFileError):
         raise
     except GaveUpError as given_up:
@@ -53,7 +53,7 @@ def insistently(path: str, what: str, work: Callable[[], T]) -> T:
 
 
 @contextlib.contextmanager
-def hastily() -> Iterator[None]:
+def failing_fast() -> Iterator[None]:
     """A block in which somebody waits for an answer: little is tried again."""
     token = HASTY.set(True)
     try:
@@ -82,7 +82,7 @@ def match(pattern: str) -> list[Listed]:
     start = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
     try:
         return matching(
-            pattern, insistently(pattern, "listed", lambda: list(object_store(start).below(start)))
+            pattern, with_remote_retries(pattern, "listed", lambda: list(object_store(start).below(start)))
         )
     except FileNotFoundError:
         return []
@@ -98,7 +98,7 @@ def open_whole(path: str) -> BinaryIO:
         object_store(path).read(path, copy)
 
     try:
-        insistently(path, "read", fetch)
+        with_remote_retries(path, "read", fetch)
     except BaseException:
         copy.close()
         raise
@@ -117,7 +117,7 @@ def writing(path: str) -> Iterator[BinaryIO]:
 def upload(file: BinaryIO, path: str) -> None:
     """Let a file appear whole, in place of one that may be there."""
     size = file.seek(0, os.SEEK_END)
-    insistently(path, "written", lambda: object_store(path).upload(file, size, path))
+    with_remote_retries(path, "written", lambda: object_store(path).upload(file, size, path))
 
 
 def check_size(path: str, size: int) -> None:
@@ -126,24 +126,24 @@ def check_size(path: str, size: int) -> None:
     Raises:
         RemoteFileError: If it has another size.
     """
-    found = insistently(path, "looked at", lambda: object_store(path).version(path))[1]
+    found = with_remote_retries(path, "looked at", lambda: object_store(path).version(path))[1]
     if found != size:
         raise RemoteFileError(f"{path} has {found} bytes instead of {size}; run the same command again")
 
 
 def copy(source: str, target: str) -> None:
     """Copy a file within a filesystem; it appears whole, in place of one that may be there."""
-    insistently(target, "written", lambda: object_store(source).copy(source, target))
+    with_remote_retries(target, "written", lambda: object_store(source).copy(source, target))
 
 
 def delete(paths: Sequence[str]) -> None:
     """Remove files; those that are not there do no harm."""
     if paths:
         with contextlib.suppress(FileNotFoundError):
-            insistently(paths[0], "removed", lambda: object_store(paths[0]).delete(paths))
+            with_remote_retries(paths[0], "removed", lambda: object_store(paths[0]).delete(paths))
 
 
 def version(path: str) -> tuple[str, ...] | None:
     """What a file's content is known by without reading it: checksum, or time of change, and size; None for nothing."""
-    known, size = insistently(path, "looked at", lambda: object_store(path).version(path))
+    known, size = with_remote_retries(path, "looked at", lambda: object_store(path).version(path))
     return (known, str(size)) if known else None

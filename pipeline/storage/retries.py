@@ -24,7 +24,7 @@ class GaveUpError(RuntimeError):
         self.attempts = attempts
 
 
-def persistently(
+def with_retries(
     work: Callable[[], T],
     worth_it: Callable[[Exception], bool],
     between: Callable[[], None] = lambda: None,

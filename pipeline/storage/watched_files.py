@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from terraseam.pipeline.errors import RasterChangedError
 from terraseam.pipeline.secrets import unsigned
-from terraseam.pipeline.storage.fingerprint import FilesSeen, fingerprint, local_files, look_at
+from terraseam.pipeline.storage.fingerprint import FileStates, fingerprint, local_files, look_at
 
 MOST_PER_SHEET = 100
 """Files of a raster that are looked at after each sheet; of more, once all sheets have been read."""
@@ -15,7 +15,7 @@ MOST_PER_SHEET = 100
 THEN_AGAIN = "run the same command again when it is no longer written to"
 
 
-def changed_words(
+def describe_change(
     path: str, doing: str = "read", consequence: str = f"nothing of it is published: {THEN_AGAIN}"
 ) -> str:
     """Say that a raster was changed while something was done with it, and what comes of that."""
@@ -52,7 +52,7 @@ class WatchedFiles:
     path: str
     files: tuple[str, ...]
     fingerprint: str | None
-    seen: FilesSeen | None
+    seen: FileStates | None
 
     @classmethod
     def now(cls, path: str, files: Iterable[str] | None) -> WatchedFiles:
@@ -84,14 +84,14 @@ class WatchedFiles:
 
 
 def check_unchanged(files: Iterable[WatchedFiles], doing: str, consequence: str) -> None:
-    """Raise an error if a raster was changed while something was done with it; see `changed_words`.
+    """Raise an error if a raster was changed while something was done with it; see `describe_change`.
 
     Raises:
         RasterChangedError: If so; it names the first.
     """
     for one in files:
         if one.state().changed:
-            raise RasterChangedError(changed_words(one.path, doing, consequence))
+            raise RasterChangedError(describe_change(one.path, doing, consequence))
 
 
 def moved_notes(files: Iterable[WatchedFiles], doing: str, advice: str) -> list[str]:

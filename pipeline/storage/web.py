@@ -13,7 +13,7 @@ from email.message import Message
 from typing import Any, BinaryIO, TypeVar
 
 from terraseam.pipeline.storage.errors import host_of
-from terraseam.pipeline.storage.retries import WAITS_S, GaveUpError, persistently
+from terraseam.pipeline.storage.retries import WAITS_S, GaveUpError, with_retries
 from terraseam.tiles.access import web
 from terraseam.tiles.access.web import FAILURES, RedirectError, may_pass
 
@@ -48,7 +48,7 @@ class Absence:
     """
 
     words: str
-    is_gone: bool = False
+    has_exited: bool = False
 
     def __str__(self) -> str:
         return self.words
@@ -121,6 +121,6 @@ def fetch(url: str, target: BinaryIO) -> None:
 def _again(work: Callable[[], T]) -> T:
     """Do something, again where the server may answer otherwise a moment later."""
     try:
-        return persistently(work, may_pass, waits=WAITS_S)[0]
+        return with_retries(work, may_pass, waits=WAITS_S)[0]
     except GaveUpError as given_up:
         raise (given_up.__cause__ or given_up) from None

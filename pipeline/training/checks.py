@@ -18,7 +18,7 @@ from terraseam.models.zoo import Row
 from terraseam.pipeline.errors import TrainError
 from terraseam.pipeline.options.train import TrainOptions, Truths
 from terraseam.pipeline.plan.reasons import folder_reason
-from terraseam.pipeline.training.classes import Classes
+from terraseam.pipeline.training.classes import TrainingClasses
 from terraseam.pipeline.training.label_values import value_notes, value_reasons
 from terraseam.pipeline.training.labelled import Findings, Labelled
 from terraseam.pipeline.units import count, format_gsd, listed
@@ -59,7 +59,7 @@ def file_reasons(options: TrainOptions) -> list[str]:
     return [reason for reason in reasons if reason]
 
 
-def recipe_reasons(row: Row | None, recipe: Recipe | None, classes: Classes | None) -> list[str]:
+def recipe_reasons(row: Row | None, recipe: Recipe | None, classes: TrainingClasses | None) -> list[str]:
     """Numbers of a recipe that do not fit network or classes."""
     reasons = []
     if row and recipe and not row.encoder and (recipe.freeze_epochs or recipe.freeze_norm):
@@ -162,7 +162,7 @@ def gsd_notes(gsd: float, rasters: Sequence[Labelled]) -> list[str]:
 
 
 def class_reasons(
-    classes: Classes, train: Sequence[Labelled], findings: Findings, options: TrainOptions
+    classes: TrainingClasses, train: Sequence[Labelled], findings: Findings, options: TrainOptions
 ) -> list[str]:
     """Classes that were named and do not occur."""
     if not isinstance(train[0].truth, PolygonTruth):
@@ -183,7 +183,7 @@ def _pixels(labelled: Sequence[Labelled]) -> Counter[float]:
     return sum((Counter(one.values) for one in labelled), Counter())
 
 
-def label_value_notes(classes: Classes, labelled: Sequence[Labelled]) -> list[str]:
+def label_value_notes(classes: TrainingClasses, labelled: Sequence[Labelled]) -> list[str]:
     """What the values of label rasters should make the user look at; nothing of polygons."""
     if not isinstance(labelled[0].truth, RasterTruth):
         return []

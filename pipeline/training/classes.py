@@ -19,7 +19,7 @@ COLORS = ("#d1495b", *(color for color in PALETTE if color not in ("#c9b48a", "#
 
 
 @dataclass(frozen=True, slots=True)
-class Classes:
+class TrainingClasses:
     """The classes of a training, in the order of their labels.
 
     Attributes:
@@ -55,7 +55,7 @@ class Classes:
         return np.array([table.get(value, -1) if value else IGNORED for value in file.values], np.int64)
 
 
-def classes_of_polygons(options: Truths) -> Classes:
+def classes_of_polygons(options: Truths) -> TrainingClasses:
     """The classes of polygons: the background, and those that were named.
 
     Raises:
@@ -77,10 +77,10 @@ def classes_of_polygons(options: Truths) -> Classes:
             ]
         )
     names = (background, *things)
-    return Classes(names, 0, tuple(range(len(names))))
+    return TrainingClasses(names, 0, tuple(range(len(names))))
 
 
-def classes_of_rasters(options: Truths) -> Classes:
+def classes_of_rasters(options: Truths) -> TrainingClasses:
     """The classes of label rasters: those that were named, in the order of their values.
 
     Raises:
@@ -98,4 +98,4 @@ def classes_of_rasters(options: Truths) -> Classes:
         reasons.append(f"--background {background} is none of the classes {', '.join(names)}; {hint}")
     if reasons:
         raise TrainError(reasons)
-    return Classes(names, None if background == "none" else names.index(background), values)
+    return TrainingClasses(names, None if background == "none" else names.index(background), values)

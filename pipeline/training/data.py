@@ -88,7 +88,7 @@ def _middles(plan: TrainPlan) -> str:
     return digest.hexdigest()
 
 
-def data_words(plan: TrainPlan) -> dict[str, Any]:
+def describe_data(plan: TrainPlan) -> dict[str, Any]:
     """The data of a training, for its card and to tell it from others."""
     return {
         "rasters": [one.name for one in plan.train],

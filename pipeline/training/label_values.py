@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from terraseam.pipeline.training.classes import Classes
+from terraseam.pipeline.training.classes import TrainingClasses
 from terraseam.pipeline.units import count, listed
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.raster.georef import Georef
@@ -77,7 +77,7 @@ def _counted(values: np.ndarray) -> dict[float, int]:
     return dict(zip(found.tolist(), numbers.tolist(), strict=True))
 
 
-def value_reasons(classes: Classes, pixels: Mapping[float, int], where: str = "") -> list[str]:
+def value_reasons(classes: TrainingClasses, pixels: Mapping[float, int], where: str = "") -> list[str]:
     """Say why nothing can be learned from label rasters.
 
     Args:
@@ -102,7 +102,7 @@ def value_reasons(classes: Classes, pixels: Mapping[float, int], where: str = ""
     return []
 
 
-def value_notes(classes: Classes, pixels: Mapping[float, int], seen: np.ndarray) -> list[str]:
+def value_notes(classes: TrainingClasses, pixels: Mapping[float, int], seen: np.ndarray) -> list[str]:
     """Say which values of label rasters teach nothing, and which are hardly there.
 
     Args:

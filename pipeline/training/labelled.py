@@ -15,11 +15,11 @@ import shapely
 from terraseam.pipeline.errors import TrainError
 from terraseam.pipeline.inputs.expand import VECTORS, expand, expand_files, label_files, raster_ids
 from terraseam.pipeline.inputs.left_out import all_reasons
-from terraseam.pipeline.inputs.remote_rasters import look_at, what_is_there
+from terraseam.pipeline.inputs.remote_rasters import existing_files, look_at
 from terraseam.pipeline.options.train import Truths
 from terraseam.pipeline.storage.errors import file_name
 from terraseam.pipeline.storage.watched_files import WatchedFiles
-from terraseam.pipeline.training.classes import Classes, classes_of_polygons, classes_of_rasters
+from terraseam.pipeline.training.classes import TrainingClasses, classes_of_polygons, classes_of_rasters
 from terraseam.pipeline.training.label_values import count_values
 from terraseam.pipeline.units import count, listed
 from terraseam.tiles.grid.window import Window
@@ -28,10 +28,9 @@ from terraseam.tiles.raster.source import RasterReadError, RasterSource
 from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.label_raster import LabelRasterError, RasterTruth
 from terraseam.tiles.truth.pairs import Pairs, pair
-from terraseam.tiles.truth.polygons import Classes as PolygonClasses
-from terraseam.tiles.truth.polygons import PolygonTruth
+from terraseam.tiles.truth.polygons import PolygonClasses, PolygonTruth
 from terraseam.tiles.truth.scene import IGNORED
-from terraseam.tiles.vectors.area import Area, area_of
+from terraseam.tiles.vectors.area import AreaOfInterest, area_of
 from terraseam.tiles.vectors.placing import place_polygons
 from terraseam.tiles.vectors.read import PolygonFile, VectorError, is_vector, read_bounds, read_polygons
 
@@ -59,7 +58,7 @@ class Labelled:
     info: RasterInfo
     gsd: float
     truth: PolygonTruth | RasterTruth
-    area: Area | None = None
+    area: AreaOfInterest | None = None
     watched: tuple[WatchedFiles, ...] = ()
     values: Mapping[float, int] = field(default_factory=dict)
 
@@ -113,12 +112,12 @@ class Findings:
             self.reasons.append(f"{sentence}; mend or remove it, or pass --on-error skip")
 
 
-class Reader:
+class LabelReader:
     """Reads files of labels, each once."""
 
     def __init__(self, options: Truths, findings: Findings) -> None:
         self.options, self.findings = options, findings
-        self.classes: Classes | None = None
+        self.classes: TrainingClasses | None = None
         self._files: dict[str, PolygonFile] = {}
         self._areas: dict[str, PolygonFile | None] = {}
         self._kinds: set[bool] = set()
@@ -144,7 +143,7 @@ class Reader:
             self.findings.broken(path, sentence, self._skip)
         broken = len(infos) < len(found) or pairs.broken
         if pairs.pairs or not broken:
-            self._tell_pairs(pairs, what)
+            self._report_pairs(pairs, what)
         names = dict(zip(found, raster_ids(found), strict=True))
         made = [self._one(names[image], infos[image], paths, what) for image, paths in pairs.pairs]
         return [one for one in made if one is not None]
@@ -186,7 +185,7 @@ class Reader:
             self.findings.broken(path, str(error), self._skip)
             return None
 
-    def _tell_pairs(self, pairs: Pairs, what: str) -> None:
+    def _report_pairs(self, pairs: Pairs, what: str) -> None:
         """Tell which files have no partner."""
         empty = [path for path in pairs.labels if is_vector(path) and self._is_empty(path)]
         if not pairs.pairs and empty and len(empty) == len(pairs.labels):
@@ -225,7 +224,7 @@ class Reader:
 
         return self._tried(info.path, read)
 
-    def _area_of(self, info: RasterInfo, path: str | None) -> Area | None:
+    def _area_of(self, info: RasterInfo, path: str | None) -> AreaOfInterest | None:
         if path is None:
             return None
         if path not in self._areas:
@@ -248,7 +247,7 @@ class Reader:
                 f"{info.path} has several label rasters, {listed(paths)}; give one, or a mosaic"
             )
         classes = self._classes()
-        there = what_is_there(paths[0])
+        there = existing_files(paths[0])
         self.findings.hidden += there.hidden if there else ()
         known = there.files if there else None
         truth = RasterTruth(paths[0], info.georef, classes.values, classes.background, known=known)
@@ -281,7 +280,7 @@ class Reader:
             self._files[path] = file
         return self._files[path]
 
-    def _classes(self) -> Classes:
+    def _classes(self) -> TrainingClasses:
         assert self.classes is not None
         return self.classes
 

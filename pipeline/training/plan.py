@@ -30,8 +30,8 @@ from terraseam.pipeline.training.checks import (
     twice_reasons,
 )
 from terraseam.pipeline.training.chips import ChipMaker, ValidationChips, middle_alone, things_of
-from terraseam.pipeline.training.classes import Classes
-from terraseam.pipeline.training.labelled import Findings, Labelled, Reader
+from terraseam.pipeline.training.classes import TrainingClasses
+from terraseam.pipeline.training.labelled import Findings, Labelled, LabelReader
 from terraseam.pipeline.training.split import Parts, Reading, set_apart, validation_chips
 from terraseam.pipeline.training.value_range import Values, values_of
 from terraseam.tiles.access.sources import allow_sources
@@ -68,7 +68,7 @@ class TrainPlan:
     options: TrainOptions
     row: Row
     recipe: Recipe
-    classes: Classes
+    classes: TrainingClasses
     bands: tuple[int, ...]
     gsd: float
     values: Values
@@ -106,7 +106,7 @@ def plan_training(options: TrainOptions) -> TrainPlan:
     allow_sources(truths.allow_sources)
     verify_blocks(truths.verify)
     prepare((), (*named, truths.aoi, truths.val_aoi))
-    reader = Reader(truths, findings)
+    reader = LabelReader(truths, findings)
     train = reader.labelled(truths.images, truths.labels, "")
     val = reader.labelled(truths.val_images, truths.val_labels, "val-") if truths.val_images else []
     reasons += findings.reasons
@@ -137,7 +137,7 @@ class _Said:
     options: TrainOptions
     row: Row
     recipe: Recipe
-    classes: Classes
+    classes: TrainingClasses
 
 
 def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings: Findings) -> TrainPlan:
@@ -171,7 +171,7 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
         seen = {validation.scenes[site].name for site, _ in validation.views}
         findings.notes += left_out_notes(train, seen)
     _check_labels(chips, options)
-    _check_things(validation)
+    _check_instances(validation)
     unseen = ", ".join(_unseen(validation, said.classes))
     if unseen:
         findings.notes.append(
@@ -229,7 +229,7 @@ def _check_labels(chips: ChipMaker, options: TrainOptions) -> None:
     raise TrainError([f"nothing {where} has a label, so there is nothing to learn from"])
 
 
-def _check_things(validation: ValidationChips) -> None:
+def _check_instances(validation: ValidationChips) -> None:
     """Look whether a detector has a thing to be measured by.
 
     Raises:
@@ -248,7 +248,7 @@ def _check_things(validation: ValidationChips) -> None:
     )
 
 
-def _unseen(validation: ValidationChips, classes: Classes) -> list[str]:
+def _unseen(validation: ValidationChips, classes: TrainingClasses) -> list[str]:
     """Names of the classes that no validation chip has; for label maps alone."""
     left = set() if validation.instances else set(range(len(classes.names)))
     for site, view in validation.views:

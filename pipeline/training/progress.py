@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from terraseam.models.bundle.values import ClassInfo
-from terraseam.models.training.watch import EpochBegan, EpochDone, Predict, StepDone, Watcher
+from terraseam.models.training.watch import EpochBegan, EpochEnd, Predict, StepEnd, Watcher
 from terraseam.pipeline import terminal
 from terraseam.pipeline.activity import ACTIVITY
-from terraseam.pipeline.exits import show
+from terraseam.pipeline.exit_status import show
 from terraseam.pipeline.training.chips import ValidationChips
 from terraseam.pipeline.units import format_time
 from terraseam.tiles.raster.picture import as_rgb, overlay, sheet_of_chips, write_png
@@ -60,7 +60,7 @@ class Teller(Watcher):
         """Remember when."""
         self._began = self._stepped = time.monotonic()
 
-    def step(self, done: StepDone) -> None:
+    def step(self, done: StepEnd) -> None:
         """Count a step, and show on a terminal how far the epoch is."""
         stepped, self._stepped = self._stepped, time.monotonic()
         ACTIVITY.add(self._stepped - stepped)
@@ -69,7 +69,7 @@ class Teller(Watcher):
             line = f"epoch {done.epoch} of {self._epochs}: step {done.step} of {done.steps}, loss {done.loss:.4f}"
             terminal.show(f"{line}, {format_time(done.seconds_left)} left")
 
-    def validated(self, done: EpochDone) -> None:
+    def validated(self, done: EpochEnd) -> None:
         """Print the line of an epoch."""
         if terminal.watched():
             terminal.show()
@@ -109,7 +109,7 @@ def _many_colours() -> dict[int, tuple[int, int, int] | None]:
     return {0: None, **shades}
 
 
-def epoch_line(done: EpochDone, epochs: int, seconds: float) -> str:
+def epoch_line(done: EpochEnd, epochs: int, seconds: float) -> str:
     """A line such as ``epoch 3 of 30: loss 0.2311, IoU 0.712 (roof 0.712), 41 s, about 19 min left, best``."""
     measures = done.measures
     classes = ", ".join(

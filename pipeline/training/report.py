@@ -11,7 +11,7 @@ from terraseam.pipeline.units import count, format_gsd, format_pixels, listed
 from terraseam.tiles.vectors.read import listed_reasons
 
 
-def plan_words(plan: TrainPlan) -> str:
+def describe_training(plan: TrainPlan) -> str:
     """What a training will do, a line each."""
     recipe, options, chips = plan.recipe, plan.options, plan.options.chips
     pixels = sum(
@@ -48,7 +48,7 @@ def notes(plan: TrainPlan) -> list[str]:
     return [*told, *(f"skipped: {sentence}" for sentence in found.skipped)]
 
 
-def result_words(plan: TrainPlan, card: Card) -> str:
+def describe_training_result(plan: TrainPlan, card: Card) -> str:
     """What came of it, and what to do with it."""
     reached = card.metrics["validation"]
     figures = [

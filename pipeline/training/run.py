@@ -13,10 +13,10 @@ import numpy as np
 
 from terraseam.models.bundle.card import Card, find_bundle
 from terraseam.models.bundle.values import Scaling
-from terraseam.pipeline.exits import show
+from terraseam.pipeline.exit_status import show
 from terraseam.pipeline.run.watchdog import Watchdog
 from terraseam.pipeline.storage.errors import file_name
-from terraseam.pipeline.training.data import CheckedChips, check_data, data_marks, data_words
+from terraseam.pipeline.training.data import CheckedChips, check_data, data_marks, describe_data
 from terraseam.pipeline.training.plan import TrainPlan
 from terraseam.pipeline.training.progress import Teller
 
@@ -47,7 +47,7 @@ def run_training(plan: TrainPlan) -> Card:
 
 
 def _train(plan: TrainPlan) -> Card:
-    from terraseam.models.training.fit import Place, train
+    from terraseam.models.training.fit import TrainingFolder, train
     from terraseam.models.training.making import check_chip, finished, new_network, take_weights, task_of
     from terraseam.models.zoo import input_scaling
 
@@ -70,7 +70,7 @@ def _train(plan: TrainPlan) -> Card:
     show(f"parameters  {network.count_params():,}")
     infos = plan.classes.infos()
     teller = Teller(plan.validation, infos, folder / "pictures", options.pictures, plan.recipe.epochs)
-    place = Place(folder, options.restart, options.tensorboard)
+    place = TrainingFolder(folder, options.restart, options.tensorboard)
     task = task_of(plan.row, classes, settings, plan.recipe.seed)
     trained = train(network, task, plan.recipe, data, place, teller)
     return _write(plan, _Made(finished(network), task, own, start), trained)
@@ -83,13 +83,13 @@ def training_data(plan: TrainPlan, scaling: Scaling) -> TrainingData:
         plan: The training.
         scaling: How values of 0 to 255 become the network's input.
     """
-    from terraseam.models.training.augment import UNCHANGED, Looks
+    from terraseam.models.training.augment import UNCHANGED, Augmentation
     from terraseam.models.training.batches import TrainingData
 
     strength = plan.options.chips.looks
-    looks = Looks().times(strength) if strength else UNCHANGED
+    looks = Augmentation().times(strength) if strength else UNCHANGED
     chips = {name: value for name, value in asdict(plan.options.chips).items() if name != "looks"}
-    description = {**data_words(plan), **chips, **data_marks(plan)}
+    description = {**describe_data(plan), **chips, **data_marks(plan)}
     return TrainingData(plan.chips, CheckedChips(plan), scaling, looks, description)
 
 
@@ -129,7 +129,7 @@ def _write(plan: TrainPlan, made: _Made, trained: Trained) -> Card:
         "scaling": plan.values.scaling(made.scaling),
         "fill": plan.values.fill,
         "license": options.license,
-        "training": _training_words(plan, trained, made.start),
+        "training": _describe_data_of(plan, trained, made.start),
     }
     if plan.instances:
         fields["halo"] = options.chips.chip // 2
@@ -138,7 +138,7 @@ def _write(plan: TrainPlan, made: _Made, trained: Trained) -> Card:
     if plan.instances and np.isfinite(trained.measures["threshold"]):
         answer_from(made.network, trained.measures["threshold"])
     if options.half:
-        metrics |= _rounding_words(plan, made, fields)
+        metrics |= _describe_rounding(plan, made, fields)
     check_data(plan)
     return replace_folder(
         Path(options.output),
@@ -164,7 +164,7 @@ def _by_raster(plan: TrainPlan, made: _Made) -> dict[str, Any]:
     }
 
 
-def _rounding_words(plan: TrainPlan, made: _Made, fields: Mapping[str, Any]) -> dict[str, float]:
+def _describe_rounding(plan: TrainPlan, made: _Made, fields: Mapping[str, Any]) -> dict[str, float]:
     """What rounding the weights changes, measured on all validation chips."""
     import tempfile
 
@@ -177,13 +177,13 @@ def _rounding_words(plan: TrainPlan, made: _Made, fields: Mapping[str, Any]) -> 
     return change_by_rounding(made.network, rounded, plan.validation, made.scaling)
 
 
-def _training_words(plan: TrainPlan, trained: Trained, start: str) -> dict[str, Any]:
+def _describe_data_of(plan: TrainPlan, trained: Trained, start: str) -> dict[str, Any]:
     from terraseam.models.training.making import versions
 
     said = {name: value for name, value in asdict(plan.recipe).items() if name != "workers"}
     chips = {name: value for name, value in asdict(plan.options.chips).items() if value is not None}
     return {
-        "data": data_words(plan),
+        "data": describe_data(plan),
         "start": start,
         "epochs": trained.epochs,
         "best epoch": trained.best_epoch,

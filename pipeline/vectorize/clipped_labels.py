@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from terraseam.tiles.grid.window import Window
-from terraseam.tiles.labels.codes import CodedLabels
+from terraseam.tiles.labels.label_codes import CodedLabels
 from terraseam.tiles.labels.stitch import NODATA
 from terraseam.tiles.raster.earth import OnEarth, find_off_earth
 from terraseam.tiles.raster.georef import Georef, reaches_off_the_earth
-from terraseam.tiles.vectors.aoi import clip_thing
+from terraseam.tiles.vectors.aoi import clip_instance
 
 if TYPE_CHECKING:
     from terraseam.pipeline.plan.polygons import PolygonPlan
     from terraseam.pipeline.vectorize.stage import LabelSource
-    from terraseam.tiles.instances.things import Thing
+    from terraseam.tiles.instances.resolve import ResolvedInstance
 
 
 def clips(plan: PolygonPlan) -> bool:
@@ -46,13 +46,13 @@ def off_earth(labels: np.ndarray, plan: PolygonPlan, raster: int, window: Window
     return int(np.count_nonzero(find_off_earth(georef, window, measured)))
 
 
-def clipped_thing(thing: Thing, plan: PolygonPlan, raster: int) -> Thing | None:
+def clipped_instance(thing: ResolvedInstance, plan: PolygonPlan, raster: int) -> ResolvedInstance | None:
     """The pixels of a thing inside the area of interest and on the Earth; None where it has none."""
     area, georef = plan.area(raster), plan.georef(raster)
-    left = thing if area is None else clip_thing(thing, area)
+    left = thing if area is None else clip_instance(thing, area)
     if left is None or georef is None or not _limited(georef):
         return left
-    return clip_thing(left, OnEarth(georef))
+    return clip_instance(left, OnEarth(georef))
 
 
 def _in_area(labels: np.ndarray, plan: PolygonPlan, raster: int, window: Window) -> np.ndarray:

@@ -17,10 +17,9 @@ from apache_beam.metrics import Metrics
 
 from terraseam.pipeline.plan.polygons import PolygonPlan
 from terraseam.pipeline.storage import files
-from terraseam.pipeline.storage.layout import RunFolder
-from terraseam.pipeline.vectorize.cache import Made, MadeBefore, make_regions
+from terraseam.pipeline.storage.run_paths import RunFolder
 from terraseam.pipeline.vectorize.feature_files import FeatureRecord
-from terraseam.tiles.handed_on import pack_sent, unpack_sent
+from terraseam.pipeline.vectorize.trace_cache import CachedParts, TraceCache, make_regions
 from terraseam.tiles.regions.close import close_regions
 from terraseam.tiles.regions.corners import Corners
 from terraseam.tiles.regions.fragments import Fragments
@@ -28,6 +27,7 @@ from terraseam.tiles.regions.neighbours import Neighbourhood
 from terraseam.tiles.regions.regions import Regions, ragged_runs
 from terraseam.tiles.regions.seams import Homes, SeamSummary, unite
 from terraseam.tiles.regions.simplify import simplify
+from terraseam.tiles.stage_files import pack_sent, unpack_sent
 
 RUN_VERTICES = 1 << 18
 """About how many vertices have the regions that features are made of at once."""
@@ -80,7 +80,7 @@ class CloseRegions(beam.DoFn):
     def __init__(self, plan: PolygonPlan, folder: RunFolder) -> None:
         self._plan = plan
         self._folder = folder
-        self._made = MadeBefore(folder.made, plan)
+        self._made = TraceCache(folder.made, plan)
         self._timer = Metrics.distribution("terraseam", "close_ms")
 
     def process(self, element: tuple[Home, Iterable[str]]) -> Iterator[Any]:
@@ -89,7 +89,7 @@ class CloseRegions(beam.DoFn):
         (raster, row, col), paths = element
         contents = [files.read_bytes(path) for path in sorted(paths)]
         key = self._made.key(raster, (row, col), contents)
-        made = self._made.get(key, Made)
+        made = self._made.get(key, CachedParts)
         if made is None:
             made = self._make((raster, row, col), contents)
             self._made.put(key, made)
@@ -98,7 +98,7 @@ class CloseRegions(beam.DoFn):
             yield raster, written
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
-    def _make(self, home: Home, contents: list[bytes]) -> Made:
+    def _make(self, home: Home, contents: list[bytes]) -> CachedParts:
         """Close regions, and make features of them."""
         raster, row, _ = home
         parts = [unpack_sent(content) for content in contents]

@@ -23,21 +23,28 @@ from terraseam.pipeline.plan.rasters import Place
 from terraseam.pipeline.segment.prediction_store import decode, encode, prediction_store
 from terraseam.pipeline.segment.sheets import Sheet, SheetRecord
 from terraseam.pipeline.storage import files
-from terraseam.pipeline.storage.layout import RunFolder
-from terraseam.pipeline.vectorize.cache import (
-    InstanceFeatures,
-    Made,
-    MadeBefore,
-    SettledPatches,
-    make_features,
-)
-from terraseam.pipeline.vectorize.clipped_labels import clipped, clipped_thing, off_earth
+from terraseam.pipeline.storage.run_paths import RunFolder
+from terraseam.pipeline.vectorize.clipped_labels import clipped, clipped_instance, off_earth
 from terraseam.pipeline.vectorize.feature_files import FeatureRecord, feature_options
-from terraseam.pipeline.vectorize.label_counts import Tally
+from terraseam.pipeline.vectorize.label_counts import LabelCounts
 from terraseam.pipeline.vectorize.stage import VectorRecord
 from terraseam.pipeline.vectorize.stored_labels import by_raster
-from terraseam.tiles.features.instance_features import thing_features
-from terraseam.tiles.handed_on import (
+from terraseam.pipeline.vectorize.trace_cache import (
+    CachedParts,
+    InstanceFeatures,
+    ResolvedPatches,
+    TraceCache,
+    make_features,
+)
+from terraseam.tiles.features.instance_features import instance_features
+from terraseam.tiles.instances.instances import Ref, SheetInstances, TileInstance
+from terraseam.tiles.instances.links import later_neighbours, link_sheet
+from terraseam.tiles.instances.paint import Patch, paint, patches
+from terraseam.tiles.instances.resolve import ResolvedInstance, gather_views, settle
+from terraseam.tiles.instances.suppress import overlaps, suppress
+from terraseam.tiles.labels.label_codes import CodedLabels
+from terraseam.tiles.labels.stitch import LabelMap
+from terraseam.tiles.stage_files import (
     pack_links,
     pack_overlaps,
     pack_patches,
@@ -45,18 +52,11 @@ from terraseam.tiles.handed_on import (
     unpack_overlaps,
     unpack_patches,
 )
-from terraseam.tiles.instances.instances import Ref, SheetInstances, TileInstance
-from terraseam.tiles.instances.links import later_neighbours, link_sheet
-from terraseam.tiles.instances.paint import Patch, paint, patches
-from terraseam.tiles.instances.suppress import overlaps, suppress
-from terraseam.tiles.instances.things import Thing, gather_views, settle
-from terraseam.tiles.labels.codes import CodedLabels
-from terraseam.tiles.labels.stitch import LabelMap
 from terraseam.tiles.vectors.aoi import tiles_that_see
 
 
 @dataclass(frozen=True)
-class Neighbourhood:
+class SheetNeighbourhood:
     """A sheet and those whose instances it compares its own with.
 
     Attributes:
@@ -98,7 +98,7 @@ def join_instances(
         | "GatherViews" >> beam.FlatMap(settlements, plan)
         | "SpreadSettlements" >> beam.Reshuffle()
     )
-    shown = settled | "Settle" >> beam.ParDo(SettleSheets(plan, folder))
+    shown = settled | "Settle" >> beam.ParDo(ResolveSheets(plan, folder))
     left_out = (
         shown
         | "PatchesOfSheet" >> beam.GroupByKey()
@@ -125,7 +125,7 @@ def join_instances(
     return painted, features
 
 
-def neighbourhoods(element: tuple[int, Iterable[SheetRecord]], plan: Plan) -> Iterator[Neighbourhood]:
+def neighbourhoods(element: tuple[int, Iterable[SheetRecord]], plan: Plan) -> Iterator[SheetNeighbourhood]:
     """For each sheet of a raster, the sheets that hold tiles whose views overlap with those of its own."""
     raster, records = element
     keys = {(record.row, record.col): record.key for record in records}
@@ -135,7 +135,7 @@ def neighbourhoods(element: tuple[int, Iterable[SheetRecord]], plan: Plan) -> It
         for tile in lattice.sheet_tiles(row, col):
             near.update(lattice.sheet_of(other) for other in later_neighbours(lattice, tile))
         worked_on = sorted(place for place in near if place in keys)
-        yield Neighbourhood((raster, row, col), {place: keys[place] for place in worked_on})
+        yield SheetNeighbourhood((raster, row, col), {place: keys[place] for place in worked_on})
 
 
 class StoredInstances:
@@ -163,7 +163,7 @@ class StoredInstances:
 
 
 class LinkSheets(beam.DoFn):
-    """Compares the instances of a sheet's tiles: `Neighbourhood` -> raster -> (row, col, key, file of links)."""
+    """Compares the instances of a sheet's tiles: `SheetNeighbourhood` -> raster -> (row, col, key, file of links)."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
@@ -174,7 +174,7 @@ class LinkSheets(beam.DoFn):
         """Find the store."""
         self._store = StoredInstances(self._plan)
 
-    def process(self, element: Neighbourhood) -> Iterator[tuple[int, tuple[int, int, str, str | None]]]:
+    def process(self, element: SheetNeighbourhood) -> Iterator[tuple[int, tuple[int, int, str, str | None]]]:
         """Link one sheet."""
         start = time.perf_counter()
         raster, row, col = element.sheet
@@ -220,9 +220,9 @@ class Settling:
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
         self._store = StoredInstances(plan)
-        self.made = MadeBefore(folder.made, plan.polygons)
+        self.made = TraceCache(folder.made, plan.polygons)
 
-    def things(self, element: Settlement) -> list[Thing]:
+    def things(self, element: Settlement) -> list[ResolvedInstance]:
         """Settle the things of a sheet, in the order of their views."""
         raster, row, col = element.sheet
         lattice = self._plan.lattice(raster)
@@ -240,7 +240,7 @@ class Settling:
         return self.made.key(raster, place, [repr((found, parts)).encode()])
 
 
-class SettleSheets(beam.DoFn):
+class ResolveSheets(beam.DoFn):
     """Makes things of views: `Settlement` -> sheet -> file of patches of the things that one sheet settles."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
@@ -257,9 +257,9 @@ class SettleSheets(beam.DoFn):
         start = time.perf_counter()
         raster, row, col = element.sheet
         key = self._settling.key(element, "patches")
-        settled = self._settling.made.get(key, SettledPatches)
+        settled = self._settling.made.get(key, ResolvedPatches)
         if settled is None:
-            settled = SettledPatches(self._patches(raster, self._settling.things(element)))
+            settled = ResolvedPatches(self._patches(raster, self._settling.things(element)))
             self._settling.made.put(key, settled)
         for place, pieces in settled.patches.items():
             path = self._folder.patches(raster, row, col, place)
@@ -267,7 +267,7 @@ class SettleSheets(beam.DoFn):
             yield (raster, *place), path
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
-    def _patches(self, raster: int, things: list[Thing]) -> dict[Place, list[Patch]]:
+    def _patches(self, raster: int, things: list[ResolvedInstance]) -> dict[Place, list[Patch]]:
         side = self._plan.lattice(raster).sheet_side
         shown: dict[Place, list[Patch]] = {}
         for thing in things:
@@ -341,23 +341,23 @@ class DescribeInstances(beam.DoFn):
                 described = InstanceFeatures(self._features(raster, things))
                 self._settling.made.put(key, described)
             for first_row, made in described.features.items():
-                record = made.at(self._folder.thing_features(raster, row, col, first_row))
+                record = made.at(self._folder.instance_features(raster, row, col, first_row))
                 if record is not None:
                     yield raster, record
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
-    def _features(self, raster: int, things: list[Thing]) -> dict[int, Made]:
+    def _features(self, raster: int, things: list[ResolvedInstance]) -> dict[int, CachedParts]:
         lattice, georef = self._plan.lattice(raster), self._plan.rasters[raster].georef
         wanted = set(self._plan.polygon_labels())
         polygons = self._plan.polygons
         chosen = [
             left
             for thing in things
-            if thing.label in wanted and (left := clipped_thing(thing, polygons, raster)) is not None
+            if thing.label in wanted and (left := clipped_instance(thing, polygons, raster)) is not None
         ]
         options, tolerance = feature_options(polygons, raster), polygons.tolerance(raster)
         with polygons.naming(raster):
-            made = thing_features(chosen, lattice, georef, options, tolerance)
+            made = instance_features(chosen, lattice, georef, options, tolerance)
         rows = groupby(made, key=lambda feature: feature.first[0] // lattice.sheet_side)
         return {first_row: make_features(first_row, list(group), georef) for first_row, group in rows}
 
@@ -391,7 +391,7 @@ class PaintSheets(beam.DoFn):
             )
             polygons = self._plan.polygons
             shown = clipped(label_map.labels, polygons, raster, window)
-            pixels = Tally.of(CodedLabels.plain(shown))
+            pixels = LabelCounts.of(CodedLabels.plain(shown))
             outside = polygons.outside(raster, window)
             lost = off_earth(label_map.labels, polygons, raster, window)
             yield (

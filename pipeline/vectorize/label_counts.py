@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from terraseam.tiles.labels.codes import NOTHING, CodedLabels
+from terraseam.tiles.labels.label_codes import NOTHING, CodedLabels
 
 MOST_LISTED = 1000
 """Labels that are listed one by one; where a raster has more, only their sum is kept."""
 
 
 @dataclass(frozen=True)
-class Tally:
+class LabelCounts:
     """How many pixels have which label.
 
     The sum of tallies lists labels if all of them together have no more than `MOST_LISTED`: whatever was counted first.
@@ -30,16 +30,18 @@ class Tally:
     by_label: dict[int, int] | None
 
     @staticmethod
-    def of(labels: CodedLabels) -> Tally:
+    def of(labels: CodedLabels) -> LabelCounts:
         """Count the pixels of a label map."""
         counts = np.bincount(labels.codes.ravel(), minlength=len(labels.table))
         known = (counts > 0) & (labels.table != NOTHING)
         measured = int(counts[known].sum())
         listed = dict(zip(labels.table[known].tolist(), counts[known].tolist(), strict=True))
-        return Tally(measured, labels.codes.size - measured, listed if len(listed) <= MOST_LISTED else None)
+        return LabelCounts(
+            measured, labels.codes.size - measured, listed if len(listed) <= MOST_LISTED else None
+        )
 
     @staticmethod
-    def sum(tallies: Iterable[Tally]) -> Tally:
+    def sum(tallies: Iterable[LabelCounts]) -> LabelCounts:
         """All pixels of several tallies."""
         measured = nothing = 0
         listed: dict[int, int] | None = {}
@@ -51,4 +53,4 @@ class Tally:
             for label, pixels in tally.by_label.items():
                 listed[label] = listed.get(label, 0) + pixels
             listed = listed if len(listed) <= MOST_LISTED else None
-        return Tally(measured, nothing, listed)
+        return LabelCounts(measured, nothing, listed)

@@ -11,12 +11,12 @@ from terraseam.pipeline.activity import ACTIVITY
 from terraseam.pipeline.plan.polygons import LabelledRaster, PolygonPlan
 from terraseam.pipeline.segment.failures import is_unreadable, one_line
 from terraseam.pipeline.storage import files
-from terraseam.pipeline.storage.layout import RunFolder
-from terraseam.pipeline.storage.retries import GaveUpError, persistently
+from terraseam.pipeline.storage.retries import GaveUpError, with_retries
+from terraseam.pipeline.storage.run_paths import RunFolder
 from terraseam.tiles.access.sources import allow_sources
 from terraseam.tiles.checksums.dataset import verify_blocks
 from terraseam.tiles.grid.window import Window
-from terraseam.tiles.labels.codes import CodedLabels
+from terraseam.tiles.labels.label_codes import CodedLabels
 from terraseam.tiles.labels.label_raster import LabelRaster
 from terraseam.tiles.labels.stitch import NODATA
 
@@ -85,7 +85,7 @@ class RasterLabels:
         if number not in self._failed:
             try:
                 with ACTIVITY.operation():
-                    return persistently(lambda: self._rasters[number].read(around), is_unreadable)[0]
+                    return with_retries(lambda: self._rasters[number].read(around), is_unreadable)[0]
             except GaveUpError as given_up:
                 cause = given_up.__cause__ or given_up
                 if self._folder is None:

@@ -8,10 +8,10 @@ from terraseam.pipeline.errors import RasterChangedError
 from terraseam.pipeline.plan.polygons import PolygonPlan
 from terraseam.pipeline.storage.fingerprint import look_at
 from terraseam.pipeline.storage.servers import at_once
-from terraseam.pipeline.storage.watched_files import WatchedFiles, changed_words
-from terraseam.pipeline.vectorize.cache import MadeBefore
+from terraseam.pipeline.storage.watched_files import WatchedFiles, describe_change
 from terraseam.pipeline.vectorize.label_rasters import RasterLabels, RasterSheet
 from terraseam.pipeline.vectorize.stage import VectorRecord, content_key, read_sheet
+from terraseam.pipeline.vectorize.trace_cache import TraceCache
 from terraseam.tiles.raster.source import RasterReadError
 
 
@@ -25,7 +25,7 @@ class LabelWatch:
         fail: Whether the run ends with a raster that has changed.
     """
 
-    def __init__(self, plan: PolygonPlan, labels: RasterLabels, made: MadeBefore, *, fail: bool) -> None:
+    def __init__(self, plan: PolygonPlan, labels: RasterLabels, made: TraceCache, *, fail: bool) -> None:
         self._plan = plan
         self._labels = labels
         self._made = made
@@ -48,8 +48,8 @@ class LabelWatch:
         if not state.changed and not (state.moved and self._other_labels(watched, sheets)):
             return ""
         if self._fail:
-            raise RasterChangedError(changed_words(watched.path))
-        return changed_words(watched.path)
+            raise RasterChangedError(describe_change(watched.path))
+        return describe_change(watched.path)
 
     def _other_labels(self, watched: WatchedFiles, sheets: Iterable[VectorRecord]) -> bool:
         """Whether any sheet has other labels than those that were traced: all are read again."""

@@ -14,15 +14,15 @@ from apache_beam.metrics import Metrics
 
 from terraseam.pipeline.plan.polygons import PolygonPlan
 from terraseam.pipeline.storage import files
-from terraseam.pipeline.storage.layout import RunFolder
-from terraseam.pipeline.vectorize.label_counts import Tally
-from terraseam.pipeline.vectorize.rims import Rims
+from terraseam.pipeline.storage.run_paths import RunFolder
+from terraseam.pipeline.vectorize.edge_strips import EdgeStrips
+from terraseam.pipeline.vectorize.label_counts import LabelCounts
 from terraseam.pipeline.vectorize.stage import LabelSheet, LabelSource
-from terraseam.tiles.handed_on import pack_labels, pack_sieve, unpack_labels, unpack_sieve
-from terraseam.tiles.labels.codes import CodedLabels
-from terraseam.tiles.labels.surroundings import WAYS
+from terraseam.tiles.labels.label_codes import CodedLabels
+from terraseam.tiles.labels.neighbour_context import WAYS
 from terraseam.tiles.regions.pixel_sizes import pixel_sizes
 from terraseam.tiles.regions.sieve import PixelSizes, SieveSummary, apply_sieve, sieve_seams, sieve_sheet
+from terraseam.tiles.stage_files import pack_labels, pack_sieve, unpack_labels, unpack_sieve
 
 if TYPE_CHECKING:
     from terraseam.pipeline.segment.sheets import SheetRecord
@@ -38,7 +38,7 @@ class SievedSheet:
     """
 
     sheet: LabelSheet
-    counts: Tally
+    counts: LabelCounts
 
     @property
     def place(self) -> tuple[int, int, int]:
@@ -59,7 +59,7 @@ def sieve(
         sheets
         | "Sieve" >> beam.ParDo(SieveSheets(plan, folder, source))
         | "SievedOfRaster" >> beam.GroupByKey()
-        | "SieveSeams" >> beam.FlatMap(settle_seams, plan)
+        | "SieveSeams" >> beam.FlatMap(resolve_seams, plan)
         | "SpreadSettled" >> beam.Reshuffle()
         | "ApplySieve" >> beam.ParDo(ApplySieve(folder))
         | "AllSieved" >> beam.GroupByKey()
@@ -92,11 +92,11 @@ class SieveSheets(beam.DoFn):
         with self._plan.naming(raster):
             found = sieve_sheet(framed, (window.row_off, window.col_off), sizes_of(self._plan, raster))
         files.write_packed(self._folder.sieving(raster, row, col), pack_sieve(found))
-        yield raster, (SievedSheet(element, Tally.of(framed.inner(1))), found.summary)
+        yield raster, (SievedSheet(element, LabelCounts.of(framed.inner(1))), found.summary)
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
 
-def settle_seams(
+def resolve_seams(
     element: tuple[int, Iterable[tuple[SievedSheet, SieveSummary]]], plan: PolygonPlan
 ) -> Iterator[tuple[SievedSheet, np.ndarray]]:
     """For each sheet of a raster, the labels of what its seams decide on."""
@@ -132,7 +132,7 @@ class SievedLabels:
         self._plan = plan
         self._folder = folder
         self._source = source
-        self._rims = Rims[tuple[int, int, int]](self._read)
+        self._rims = EdgeStrips[tuple[int, int, int]](self._read)
         self._sheets = lru_cache(1)(lambda raster: frozenset(plan.sheets(raster)))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -147,7 +147,7 @@ class SievedLabels:
             for down, right in WAYS
             if (row + down, col + right) in sheets
         }
-        return self._rims.with_apron(self._read(sheet.place), around, depth)
+        return self._rims.with_neighbour_context(self._read(sheet.place), around, depth)
 
     def scores(self, sheet: SievedSheet) -> np.ndarray:
         """Scores of the pixels of a sheet, uint8."""

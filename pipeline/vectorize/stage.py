@@ -13,12 +13,12 @@ from apache_beam.metrics import Metrics
 
 from terraseam.pipeline.plan.polygons import PolygonPlan
 from terraseam.pipeline.storage import files
-from terraseam.pipeline.storage.layout import RunFolder
-from terraseam.pipeline.vectorize.cache import Made, MadeBefore, make_regions
+from terraseam.pipeline.storage.run_paths import RunFolder
 from terraseam.pipeline.vectorize.feature_files import FeatureRecord
-from terraseam.pipeline.vectorize.label_counts import Tally
+from terraseam.pipeline.vectorize.label_counts import LabelCounts
+from terraseam.pipeline.vectorize.trace_cache import CachedParts, TraceCache, make_regions
 from terraseam.tiles.labels.cells import cut_into_cells
-from terraseam.tiles.labels.codes import CodedLabels
+from terraseam.tiles.labels.label_codes import CodedLabels
 from terraseam.tiles.regions.corners import Corners, find_corners
 from terraseam.tiles.regions.fragments import Fragments
 from terraseam.tiles.regions.neighbours import Neighbourhood, border_pixels
@@ -47,7 +47,7 @@ class LabelSheet(Protocol):
         """What the first half said of it, where there was one."""
 
     @property
-    def counts(self) -> Tally | None:
+    def counts(self) -> LabelCounts | None:
         """Its pixels by label as they are published; None for those of the labels that are read."""
 
 
@@ -80,7 +80,7 @@ class VectorRecord:
     """
 
     place: tuple[int, int, int]
-    pixels: Tally
+    pixels: LabelCounts
     written: FeatureRecord | None
     record: SheetRecord | None = None
     full_tiles: int = 0
@@ -105,7 +105,7 @@ def read_sheet(source: LabelSource, sheet: LabelSheet, plan: PolygonPlan) -> tup
     return source.read(sheet, plan.depth(sheet.place[0])), source.scores(sheet)
 
 
-def content_key(made: MadeBefore, sheet: LabelSheet, labels: CodedLabels, scores: np.ndarray) -> str:
+def content_key(made: TraceCache, sheet: LabelSheet, labels: CodedLabels, scores: np.ndarray) -> str:
     """Return the name of what is made of the labels and scores of a sheet."""
     return made.key(sheet.place[0], sheet.place[1:], (labels.codes, labels.table, scores))
 
@@ -117,7 +117,7 @@ class VectorizeSheets(beam.DoFn):
         self._plan = plan
         self._folder = folder
         self._source = source
-        self._made = MadeBefore(folder.made, plan)
+        self._made = TraceCache(folder.made, plan)
         self._timer = Metrics.distribution("terraseam", "vectorize_ms")
 
     def process(self, element: LabelSheet) -> Iterator[Any]:
@@ -126,12 +126,12 @@ class VectorizeSheets(beam.DoFn):
         raster, row, col = element.place
         labels, scores = read_sheet(self._source, element, self._plan)
         key = content_key(self._made, element, labels, scores)
-        made = self._made.get(key, Made)
+        made = self._made.get(key, CachedParts)
         if made is None:
             made = self._make(element.place, labels, scores)
             self._made.put(key, made)
         written = made.at(self._folder.closed_features(raster, row, col))
-        pixels = element.counts or Tally.of(labels.inner(self._plan.depth(raster)))
+        pixels = element.counts or LabelCounts.of(labels.inner(self._plan.depth(raster)))
         outside = self._plan.outside(raster, self._plan.sheet_window(raster, row, col))
         off_earth = self._source.off_earth(element)
         found = VectorRecord(element.place, pixels, written, element.record, outside=outside)
@@ -141,7 +141,7 @@ class VectorizeSheets(beam.DoFn):
             yield beam.pvalue.TaggedOutput(OPEN, (raster, (row, col, made.summary)))
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
-    def _make(self, place: tuple[int, int, int], labels: CodedLabels, scores: np.ndarray) -> Made:
+    def _make(self, place: tuple[int, int, int], labels: CodedLabels, scores: np.ndarray) -> CachedParts:
         """Make features of the closed regions of a sheet, a few at once, and fragments of the open ones."""
         raster, row, _ = place
         sight = self._sight(place, labels)

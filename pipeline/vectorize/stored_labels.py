@@ -12,10 +12,10 @@ import numpy as np
 
 from terraseam.pipeline.segment.prediction_store import PredictionStore
 from terraseam.pipeline.segment.sheets import SheetRecord
-from terraseam.pipeline.vectorize.rims import Rims
-from terraseam.tiles.labels.codes import CodedLabels
+from terraseam.pipeline.vectorize.edge_strips import EdgeStrips
+from terraseam.tiles.labels.label_codes import CodedLabels
+from terraseam.tiles.labels.neighbour_context import WAYS, Way
 from terraseam.tiles.labels.stitch import LabelMap
-from terraseam.tiles.labels.surroundings import WAYS, Way
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class StoredLabels:
 
     def __init__(self, store: PredictionStore) -> None:
         self._store = store
-        self._rims = Rims[str](self._labels)
+        self._rims = EdgeStrips[str](self._labels)
         self._own = lru_cache(1)(self._load)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -73,7 +73,7 @@ class StoredLabels:
     def read(self, sheet: Surrounded, depth: int) -> CodedLabels:
         """Labels of a sheet and of `depth` pixels around it."""
         own = CodedLabels.plain(self._own(sheet.record.key).labels)
-        return self._rims.with_apron(own, sheet.around, depth)
+        return self._rims.with_neighbour_context(own, sheet.around, depth)
 
     def scores(self, sheet: Surrounded) -> np.ndarray:
         """Scores of the pixels of a sheet, uint8."""

@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 """The repository."""
 
-HELPERS = (ROOT / "tests" / "helpers", ROOT / "tests" / "networks")
+HELPERS = tuple(ROOT / "tests" / name for name in ("helpers", "networks", "rasters"))
 """Folders of what tests share, which they import by its name alone."""
 
 

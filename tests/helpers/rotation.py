@@ -10,7 +10,7 @@ from pathlib import Path
 COMMITS = 20
 """How many of the last commits count as recent."""
 PACKAGE = "terraseam"
-SHARED = ("tests/helpers", "tests/networks", "benchmarks")
+SHARED = ("tests/helpers", "tests/networks", "tests/rasters", "benchmarks")
 """Folders of modules that tests import by their name alone, as they do those beside them."""
 
 

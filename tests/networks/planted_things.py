@@ -8,7 +8,7 @@ from terraseam.models.detection.instances import ChipInstance
 from terraseam.tiles.grid.mirror import mirror_index
 from terraseam.tiles.instances.instances import SheetInstances, tile_instances
 from terraseam.tiles.instances.links import link_sheet
-from terraseam.tiles.instances.things import gather_views, settle
+from terraseam.tiles.instances.resolve import gather_views, settle
 from terraseam.tiles.labels.components import find_components
 
 

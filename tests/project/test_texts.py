@@ -71,4 +71,4 @@ def test_nothing_is_printed_but_by_those_who_write_it_out():
         "models/importing/measured_run.py": 1,
         "tiles/access/gate_process.py": 2,
     }
-    assert found == {"pipeline/exits.py": 3, "pipeline/terminal.py": 1, **children}
+    assert found == {"pipeline/exit_status.py": 3, "pipeline/terminal.py": 1, **children}

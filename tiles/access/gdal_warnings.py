@@ -43,7 +43,7 @@ for _name in WARNED_BY:
 
 
 @contextlib.contextmanager
-def hearing(*phrases: str, heard: list[str] | None = None) -> Iterator[list[str]]:
+def collected_warnings(*phrases: str, heard: list[str] | None = None) -> Iterator[list[str]]:
     """Collect what GDAL says in this thread within the block, from one of some phrases on; it is logged no more.
 
     Args:
@@ -66,7 +66,7 @@ def all_tags() -> Iterator[None]:
     Raises:
         rasterio.errors.RasterioIOError: Behind the block, if tags were lost.
     """
-    with hearing(LOST_TAGS) as lost:
+    with collected_warnings(LOST_TAGS) as lost:
         yield
     if lost:
         raise rasterio.errors.RasterioIOError(f"{lost[0].partition(';')[0]} failed")
@@ -78,7 +78,7 @@ def tags_of(dataset: Any, band: int = 0, *, ns: str | None = None) -> tuple[dict
     Returns:
         The items, and the names of those whose text is not UTF-8.
     """
-    with hearing(UNDECODED) as undecoded:
+    with collected_warnings(UNDECODED) as undecoded:
         tags: dict[str, str] = dataset.tags(band, ns=ns)
     items = (ast.literal_eval(words.partition("item=")[2]) for words in undecoded)
     return tags, tuple(item.partition(b"=")[0].decode("utf-8", "replace") for item in items)

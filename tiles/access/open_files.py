@@ -12,13 +12,13 @@ MOST_OPEN = 64
 _local = threading.local()
 
 
-class Holder(Protocol):
+class DatasetHolder(Protocol):
     """Something that keeps a dataset open for each thread, as ``_local.dataset``."""
 
     _local: threading.local
 
 
-def close(holder: Holder) -> None:
+def close(holder: DatasetHolder) -> None:
     """Close the dataset of this thread, of which something cannot be read.
 
     GDAL says so once: blocks that a decoder has made up, and mosaics of which a part is missing, would be read without
@@ -33,7 +33,7 @@ def close(holder: Holder) -> None:
             held.remove(one)
 
 
-def keep_open(holder: Holder, dataset: Any) -> Any:
+def keep_open(holder: DatasetHolder, dataset: Any) -> Any:
     """Keep a dataset open for this thread, and close the one that it opened `MOST_OPEN` datasets ago."""
     held = _held()
     holder._local.dataset = dataset

@@ -23,7 +23,7 @@ class TextError(ValueError):
     """A text cannot be read safely; the message goes on after the name of its file."""
 
 
-class Kind(Enum):
+class FileKind(Enum):
     """What a file is, by how it begins."""
 
     VRT = "a virtual raster"
@@ -51,10 +51,10 @@ class Reference:
 
 
 _ROOTS = {
-    b"<VRTDataset": Kind.VRT,
-    b"<GDALTileIndexDataset": Kind.INDEX,
-    b"<OGRVRTDataSource": Kind.VECTORS,
-    b"<PAMDataset": Kind.BESIDE,
+    b"<VRTDataset": FileKind.VRT,
+    b"<GDALTileIndexDataset": FileKind.INDEX,
+    b"<OGRVRTDataSource": FileKind.VECTORS,
+    b"<PAMDataset": FileKind.BESIDE,
 }
 _SERVICES = re.compile(
     rb"<(GDAL_WMS|GDAL_WMTS|WMS_Tile_Service|WMT_MS_Capabilities|WMS_Capabilities|WMTS_Capabilities|TileMap|TileMapService"
@@ -66,14 +66,14 @@ _JSON = re.compile(rb"^(\xef\xbb\xbf)?\s*[{\[]")
 _LOOKS_LIKE_XML = re.compile(rb"^(\xef\xbb\xbf)?\s*<[?!\w]")
 
 
-def kind_of(head: bytes) -> Kind:
+def kind_of(head: bytes) -> FileKind:
     """What a file is, by its first bytes, wherever in them GDAL would find its mark."""
     for mark, kind in _ROOTS.items():
         if mark.lower() in head.lower():
             return kind
     if _LOOKS_LIKE_XML.match(head) or (b"<" in head[:64] and b"\0" not in head):
-        return Kind.SERVICE if _SERVICES.search(head) else Kind.METADATA
-    return Kind.SERVICE if b"\0" not in head and _JSON.match(head) else Kind.OTHER
+        return FileKind.SERVICE if _SERVICES.search(head) else FileKind.METADATA
+    return FileKind.SERVICE if b"\0" not in head and _JSON.match(head) else FileKind.OTHER
 
 
 NAMES = frozenset({"sourcefilename", "sourcedataset", "dataset", "dempath", "srcdatasource"})

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from terraseam.tiles.access.beside import BEHIND, beside
 from terraseam.tiles.access.gate import admit, proxy_of
 from terraseam.tiles.access.gdal_library import proxied, thread_settings
 from terraseam.tiles.access.places import is_of_this_machine
 from terraseam.tiles.access.requests import no_failed_requests
+from terraseam.tiles.access.sidecars import BEHIND, beside
 from terraseam.tiles.access.sources import Sources, allowed_hosts, gdal_name
 
 SIDECARS_ONE_BY_ONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}

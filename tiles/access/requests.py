@@ -11,7 +11,7 @@ import rasterio
 
 from terraseam.tiles.access.gate import refusal
 from terraseam.tiles.access.gdal_library import IN_THIS_THREAD, forget_answers, thread_settings
-from terraseam.tiles.access.gdal_warnings import hearing
+from terraseam.tiles.access.gdal_warnings import collected_warnings
 
 _TOLD = {"CPL_DEBUG": "VSICURL,S3,GS,AZURE", **IN_THIS_THREAD}
 """Settings by which GDAL tells of each of its requests, in the thread that reads."""
@@ -115,7 +115,7 @@ def no_failed_requests(*, strict: bool) -> Iterator[None]:
     before = _failures.forget()
     requests = _Requests(strict)
     try:
-        with rasterio.Env(), thread_settings(_TOLD), hearing(*_PHRASES, heard=requests):
+        with rasterio.Env(), thread_settings(_TOLD), collected_warnings(*_PHRASES, heard=requests):
             yield
     finally:
         requests.settle()

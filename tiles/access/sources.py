@@ -34,7 +34,7 @@ from terraseam.tiles.access.places import (
 from terraseam.tiles.access.references import (
     HEAD_BYTES,
     MOST_BYTES,
-    Kind,
+    FileKind,
     Reference,
     TextError,
     kind_of,
@@ -204,10 +204,10 @@ def _look_into(source: Source) -> list[Source]:
         return beside + _indexed(source, name)
     head = _head(source)
     kind = kind_of(head)
-    if source.vectors and kind in (Kind.SERVICE, Kind.OTHER) and not head.lstrip().startswith(b"<"):
+    if source.vectors and kind in (FileKind.SERVICE, FileKind.OTHER) and not head.lstrip().startswith(b"<"):
         _check_json(source, head)
         return beside
-    return beside + (_in_metadata(source, head) if kind is Kind.OTHER else _named(source, kind, None))
+    return beside + (_in_metadata(source, head) if kind is FileKind.OTHER else _named(source, kind, None))
 
 
 def _head(source: Source) -> bytes:
@@ -227,21 +227,21 @@ def _head(source: Source) -> bytes:
     return b""
 
 
-def _named(source: Source, kind: Kind, text: bytes | None) -> list[Source]:
+def _named(source: Source, kind: FileKind, text: bytes | None) -> list[Source]:
     """What a text names."""
-    if kind is Kind.SERVICE:
+    if kind is FileKind.SERVICE:
         return _asked(source, _check_service(source, text))
     text = _whole(source.name) if text is None else text
-    if kind is Kind.METADATA:
+    if kind is FileKind.METADATA:
         return _of_metadata(source, text)
-    if kind is Kind.BESIDE:
+    if kind is FileKind.BESIDE:
         return [one for reference in _overviews(text) for one in _judged(source, reference)]
     try:
         references = references_in(text)
     except TextError as error:
         raise SourcesError(f"{_shown(source.name)} {error}") from error
     found = [one for reference in references for one in _judged(source, reference)]
-    return found + (_of_index(source, text) if kind is Kind.INDEX else [])
+    return found + (_of_index(source, text) if kind is FileKind.INDEX else [])
 
 
 def _judged(source: Source, reference: Reference) -> Iterator[Source]:

@@ -15,7 +15,7 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window as RasterioWindow
 
 from terraseam.tiles.access.gdal_library import proxied, thread_settings
-from terraseam.tiles.access.gdal_warnings import JPEG_DAMAGE, LOST_TAGS, hearing
+from terraseam.tiles.access.gdal_warnings import JPEG_DAMAGE, LOST_TAGS, collected_warnings
 from terraseam.tiles.access.places import address_of
 from terraseam.tiles.access.remote_sources import NOTHING_REMOTE, RemoteSources
 from terraseam.tiles.access.sources import gdal_name
@@ -234,7 +234,7 @@ class VerifiedRaster:
         self.sources = sources
         self._path = gdal_name(path)
         self._checks = FileChecks({self._path, *files, *sources.files})
-        self._virtual = _virtual_words(dataset, path)
+        self._virtual = _virtual_raster_of(dataset, path)
 
     def __getattr__(self, name: str) -> Any:
         with proxied(self.sources.proxy):
@@ -277,7 +277,7 @@ class VerifiedRaster:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Read what is open within the block, and raise an error if something of it could not be read; see `read`."""
-        with self.sources.reading(), hearing(JPEG_DAMAGE, LOST_TAGS) as warnings:
+        with self.sources.reading(), collected_warnings(JPEG_DAMAGE, LOST_TAGS) as warnings:
             yield
         if warnings:
             raise rasterio.errors.RasterioIOError(warnings[0].partition(";")[0])
@@ -332,7 +332,7 @@ def _window(where: Any) -> Window:
     return Window(int(where.row_off), int(where.col_off), int(where.height), int(where.width))
 
 
-def _virtual_words(dataset: Any, path: str) -> VirtualRaster | None:
+def _virtual_raster_of(dataset: Any, path: str) -> VirtualRaster | None:
     """The virtual raster that GDAL has made of a text that is no file, such as a ``vrt://`` address."""
     if dataset.driver != "VRT" or _is_here(path):
         return None

@@ -10,7 +10,7 @@ import orjson
 
 from terraseam.tiles.features.decimals import LEAST
 from terraseam.tiles.features.degree_texts import polygons_as_json, rows_as_json
-from terraseam.tiles.features.geojson import Extent
+from terraseam.tiles.features.geojson import CollectionBounds
 from terraseam.tiles.features.outlines import Outlines
 
 
@@ -90,7 +90,7 @@ class FeatureTexts:
 
     def _bounds_of(self, regions: Sequence[int]) -> Sequence[float]:
         """West, south, east and north of several regions."""
-        extent = Extent(turning=not self._outlines.in_pixels)
+        extent = CollectionBounds(turning=not self._outlines.in_pixels)
         extent.add(self._outlines.bounds[list(regions)])
         return extent.bounds() or ()
 

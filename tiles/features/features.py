@@ -13,13 +13,13 @@ import shapely
 
 from terraseam.tiles.features.feature_texts import FeatureTexts
 from terraseam.tiles.features.outlines import fill_small_holes, outline
-from terraseam.tiles.features.validity import keep_valid
-from terraseam.tiles.features.written import (
+from terraseam.tiles.features.valid_output import (
     doubtful_groups,
     grouped_polygons,
     repaired_features,
     valid_shapes,
 )
+from terraseam.tiles.features.validity import keep_valid
 from terraseam.tiles.raster.ground import Ground
 from terraseam.tiles.regions.neighbours import Neighbourhood
 from terraseam.tiles.regions.regions import Regions, ragged_take

@@ -88,7 +88,7 @@ def _head(name: str | None, crs: str | None) -> bytes:
 
 def _write(file: BinaryIO, features: Iterable[bytes], name: str | None, crs: str | None) -> Written:
     file.write(_head(name, crs))
-    extent, separator, boxes = Extent(turning=crs is None), b"\n", list[bytes]()
+    extent, separator, boxes = CollectionBounds(turning=crs is None), b"\n", list[bytes]()
     for feature in features:
         file.write(separator)
         file.write(feature)
@@ -118,7 +118,7 @@ def _numbers(boxes: list[bytes]) -> np.ndarray:
     return np.array(orjson.loads(b"[" + b",".join(boxes) + b"]"), np.float64).reshape(-1, 4)
 
 
-class Extent:
+class CollectionBounds:
     """The bounds of all boxes so far, whatever their order.
 
     West and east are kept twice, cut at 180 and at 0 degrees of longitude: the narrower one counts, so that

@@ -19,11 +19,11 @@ from terraseam.tiles.features.features import (
     touches_edge,
 )
 from terraseam.tiles.features.outlines import fill_small_holes, outline
+from terraseam.tiles.features.valid_output import repaired_features
 from terraseam.tiles.features.validity import keep_valid
-from terraseam.tiles.features.written import repaired_features
 from terraseam.tiles.grid.lattice import Lattice
 from terraseam.tiles.grid.window import Window
-from terraseam.tiles.instances.things import Part, Thing
+from terraseam.tiles.instances.resolve import Part, ResolvedInstance
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.regions.close import close_regions
 from terraseam.tiles.regions.corners import Corners
@@ -41,7 +41,7 @@ INSIDE = 1
 _KEEP = np.arange(256) == INSIDE
 
 
-def trace_thing(thing: Thing, lattice: Lattice) -> Regions:
+def trace_instance(thing: ResolvedInstance, lattice: Lattice) -> Regions:
     """The 4-connected regions of a thing, in the order of their first pixels; one core is in memory at a time."""
     if len(thing.parts) == 1:
         ((window, mask),) = thing.parts
@@ -75,8 +75,8 @@ def _trace(framed: np.ndarray, window: Window) -> SheetTrace:
     return trace_sheet(labels, np.zeros(window.shape, np.uint8), (window.row_off, window.col_off), _KEEP)
 
 
-def thing_features(
-    things: Sequence[Thing],
+def instance_features(
+    things: Sequence[ResolvedInstance],
     lattice: Lattice,
     georef: Georef,
     options: FeatureOptions,
@@ -90,7 +90,7 @@ def thing_features(
     Raises:
         ValueError: If a vertex lies outside the area of the raster's CRS.
     """
-    exact = [trace_thing(thing, lattice) for thing in things]
+    exact = [trace_instance(thing, lattice) for thing in things]
     traced = exact
     if tolerance is not None:
         traced = [simplify(regions, Corners.of(regions.coords), tolerance) for regions in exact]

@@ -56,7 +56,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class MapView:
     """What a map shows first.
 
     Attributes:
@@ -103,7 +103,7 @@ class Archive:
         if tile.zoom not in self.zooms:
             self.zooms.append(tile.zoom)
 
-    def finish(self, path: Path, view: View, metadata: Mapping[str, Any]) -> None:
+    def finish(self, path: Path, view: MapView, metadata: Mapping[str, Any]) -> None:
         """Write the archive; there must be a tile in it."""
         self._file.close()
         root, leaves = _directories(self._entries)
@@ -115,7 +115,7 @@ class Archive:
             with self._path.open("rb") as data:
                 shutil.copyfileobj(data, archive)
 
-    def _header(self, view: View, sizes: tuple[int, int, int]) -> bytes:
+    def _header(self, view: MapView, sizes: tuple[int, int, int]) -> bytes:
         parts, start = list[int](), _HEADER.size
         for size in (*sizes, self._size):
             parts += [start, size]

@@ -19,7 +19,7 @@ from pyarrow import ipc
 
 from terraseam.tiles.features.decimals import narrowest_pixel
 from terraseam.tiles.features.features import Feature
-from terraseam.tiles.features.geojson import Extent
+from terraseam.tiles.features.geojson import CollectionBounds
 from terraseam.tiles.features.gis_formats import (
     BATCH,
     LAYER,
@@ -29,7 +29,7 @@ from terraseam.tiles.features.gis_formats import (
     batches,
     write_with_gdal,
 )
-from terraseam.tiles.features.pmtiles import Archive, Tile, View
+from terraseam.tiles.features.pmtiles import Archive, MapView, Tile
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.ground import PixelPlane
 
@@ -166,7 +166,7 @@ class Spool:
         self._finest = finest
         self._schema = table.attributes.append(WKB).append(pyarrow.field(_AREA, pyarrow.float64()))
         self._sizes: dict[tuple[int, int], np.ndarray] = {}
-        self._extent = Extent()
+        self._extent = CollectionBounds()
         self._largest = (0.0, (0.0, 0.0))
         self.beyond = 0
 
@@ -257,7 +257,7 @@ class Spool:
                 if batch.num_rows:
                     yield batch
 
-    def view(self, shown: set[Tile], zooms: list[int]) -> View:
+    def view(self, shown: set[Tile], zooms: list[int]) -> MapView:
         """Choose what the map shows first: all of it, unless there is nothing in its middle."""
         west, south, east, north = self._extent.bounds() or (0.0, 0.0, 0.0, 0.0)
         width = east - west + (360 if west > east else 0)
@@ -269,9 +269,9 @@ class Spool:
         for nearer in range(zoom, zooms[-1] + 1):
             for centre in (middle, self._largest[1]):
                 if _tile_of(centre, nearer) in shown:
-                    return View(bounds, centre, nearer)
+                    return MapView(bounds, centre, nearer)
         tile = min(shown, key=lambda tile: tile.number)
-        return View(bounds, _middle_of(tile), tile.zoom)
+        return MapView(bounds, _middle_of(tile), tile.zoom)
 
 
 def _on_the_map(some: list[Feature]) -> np.ndarray:

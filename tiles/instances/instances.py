@@ -26,7 +26,7 @@ its height or width is the mirror image of something, whose mask strayed over th
 its image are found as one, half of which lies inside."""
 
 
-class Found(Protocol):
+class TileDetections(Protocol):
     """What a network found on one chip; `terraseam.models.detection.instances.ChipInstance` says it in full."""
 
     row: int
@@ -89,7 +89,7 @@ def view_of(lattice: Lattice, tile: tuple[int, int]) -> Window:
 
 
 def tile_instances(
-    found: Iterable[Found], lattice: Lattice, tile: tuple[int, int], valid: np.ndarray
+    found: Iterable[TileDetections], lattice: Lattice, tile: tuple[int, int], valid: np.ndarray
 ) -> list[TileInstance]:
     """What a tile has to say: the things found on its chip that it answers for.
 

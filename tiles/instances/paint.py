@@ -9,7 +9,7 @@ import numpy as np
 
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.instances.instances import Ref
-from terraseam.tiles.instances.things import Part, Thing
+from terraseam.tiles.instances.resolve import Part, ResolvedInstance
 from terraseam.tiles.labels.stitch import LabelMap, masked
 
 
@@ -40,7 +40,7 @@ class Patch(NamedTuple):
         return np.unpackbits(packed, count=self.window.pixels).astype(bool).reshape(self.window.shape)
 
 
-def patches(thing: Thing, side: int) -> Iterator[tuple[tuple[int, int], Patch]]:
+def patches(thing: ResolvedInstance, side: int) -> Iterator[tuple[tuple[int, int], Patch]]:
     """Cut a thing at the lines between sheets.
 
     Args:

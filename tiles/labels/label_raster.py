@@ -13,18 +13,18 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window as RasterioWindow
 
-from terraseam.tiles.access.beside import BesideError
 from terraseam.tiles.access.gdal_warnings import tags_of
 from terraseam.tiles.access.open_files import close, keep_open
+from terraseam.tiles.access.sidecars import SidecarError
 from terraseam.tiles.access.sources import SourcesError
 from terraseam.tiles.grid.block_reads import Samples, read_as_one
 from terraseam.tiles.grid.window import Window
-from terraseam.tiles.labels.codes import MOST, CodedLabels
+from terraseam.tiles.labels.label_codes import MOST, CodedLabels
 from terraseam.tiles.labels.stitch import NODATA
 from terraseam.tiles.raster.georef import OffEarthError
 from terraseam.tiles.raster.ground import Ground, PixelPlane
 from terraseam.tiles.raster.inspect import RasterError, check_file, check_placed, unreadable
-from terraseam.tiles.raster.opening import all_files, open_raster, what_is_there
+from terraseam.tiles.raster.opening import all_files, existing_files, open_raster
 from terraseam.tiles.raster.source import RasterReadError, damaged
 
 _NAME = re.compile(r"class_(-?\d+)", re.IGNORECASE | re.ASCII)
@@ -68,7 +68,7 @@ def inspect_label_raster(
         check_file(path, RasterError)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            known = known or what_is_there(path)
+            known = known or existing_files(path)
             with open_raster(path, known=known) as dataset:
                 _check_samples(path, dataset)
                 ground = PixelPlane(dataset.height, dataset.width) if in_pixels else _placed(path, dataset)
@@ -146,7 +146,7 @@ class LabelRaster:
             dataset = self._dataset()
         except SourcesError:
             raise
-        except (rasterio.errors.RasterioError, BesideError) as error:
+        except (rasterio.errors.RasterioError, SidecarError) as error:
             raise damaged(self.path, window, error) from error
         inside = window.intersection(Window(0, 0, dataset.height, dataset.width))
         if inside is None:

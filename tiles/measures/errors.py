@@ -14,7 +14,7 @@ from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.scene import IGNORED
 
 
-class Kind(IntEnum):
+class ErrorKind(IntEnum):
     """What a pixel is."""
 
     NOTHING = 0
@@ -25,13 +25,13 @@ class Kind(IntEnum):
     UNKNOWN = 5
 
 
-COLOURS: dict[Kind, Colour] = {
-    Kind.NOTHING: (250, 250, 250),
-    Kind.TRUE: (0, 158, 115),
-    Kind.MISSED: (240, 200, 0),
-    Kind.FALSE: (150, 20, 120),
-    Kind.OTHER: (120, 190, 255),
-    Kind.UNKNOWN: (50, 50, 50),
+COLOURS: dict[ErrorKind, Colour] = {
+    ErrorKind.NOTHING: (250, 250, 250),
+    ErrorKind.TRUE: (0, 158, 115),
+    ErrorKind.MISSED: (240, 200, 0),
+    ErrorKind.FALSE: (150, 20, 120),
+    ErrorKind.OTHER: (120, 190, 255),
+    ErrorKind.UNKNOWN: (50, 50, 50),
 }
 """Colours that people who see no red, green or blue can tell apart, in hue or in brightness."""
 WORDS = "green true, yellow missed, purple false, blue another class, dark grey not compared"
@@ -42,19 +42,19 @@ _MIX = 0.7
 
 
 def kinds(truth: np.ndarray, predicted: np.ndarray, background: int | None) -> np.ndarray:
-    """What each pixel is, as a `Kind`, uint8.
+    """What each pixel is, as a `ErrorKind`, uint8.
 
     Args:
         truth: True labels, uint8.
         predicted: Predicted labels of the same pixels.
         background: Label of what is nothing; None where every label is something.
     """
-    found = np.where(truth == predicted, np.uint8(Kind.TRUE), np.uint8(Kind.OTHER))
+    found = np.where(truth == predicted, np.uint8(ErrorKind.TRUE), np.uint8(ErrorKind.OTHER))
     if background is not None:
-        found[(truth == background) & (predicted == background)] = Kind.NOTHING
-        found[(truth != background) & (predicted == background)] = Kind.MISSED
-        found[(truth == background) & (predicted != background)] = Kind.FALSE
-    found[(truth == IGNORED) | (predicted == IGNORED)] = Kind.UNKNOWN
+        found[(truth == background) & (predicted == background)] = ErrorKind.NOTHING
+        found[(truth != background) & (predicted == background)] = ErrorKind.MISSED
+        found[(truth == background) & (predicted != background)] = ErrorKind.FALSE
+    found[(truth == IGNORED) | (predicted == IGNORED)] = ErrorKind.UNKNOWN
     return found
 
 
@@ -80,7 +80,9 @@ def error_picture(maps: Maps, background: int | None, size: int, image: str | No
     row_step, col_step = georef.height / height, georef.width / width
     picture = np.empty((height, width, 3), np.uint8)
     strip = max(1, int(_READ_PIXELS / (georef.width * row_step)))
-    ground = None if image is None else read_ground(image, georef, (height, width), COLOURS[Kind.NOTHING])
+    ground = (
+        None if image is None else read_ground(image, georef, (height, width), COLOURS[ErrorKind.NOTHING])
+    )
     for row in range(0, height, strip):
         rows = slice(row, min(row + strip, height))
         count = rows.stop - rows.start
@@ -94,10 +96,10 @@ def error_picture(maps: Maps, background: int | None, size: int, image: str | No
 
 def _mixed(found: np.ndarray, ground: np.ndarray | None) -> np.ndarray:
     """Colours of pixels, each the mean of its samples ``(rows, samples, columns, samples)``."""
-    shares = np.stack([(found == kind).mean(axis=(1, 3)) for kind in Kind], axis=-1)
-    colours = np.array([COLOURS[kind] for kind in Kind], np.float64)
+    shares = np.stack([(found == kind).mean(axis=(1, 3)) for kind in ErrorKind], axis=-1)
+    colours = np.array([COLOURS[kind] for kind in ErrorKind], np.float64)
     if ground is None:
         return np.rint(shares @ colours).astype(np.uint8)
-    clear = shares[..., [Kind.NOTHING]]
-    drawn = shares @ np.where(np.arange(len(Kind))[:, None] == Kind.NOTHING, 0, colours)
+    clear = shares[..., [ErrorKind.NOTHING]]
+    drawn = shares @ np.where(np.arange(len(ErrorKind))[:, None] == ErrorKind.NOTHING, 0, colours)
     return np.rint(ground * (clear + (1 - clear) * (1 - _MIX)) + drawn * _MIX).astype(np.uint8)

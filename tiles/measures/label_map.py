@@ -9,9 +9,9 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window as RasterioWindow
 
-from terraseam.tiles.access.beside import BesideError
 from terraseam.tiles.access.gdal_warnings import tags_of
 from terraseam.tiles.access.open_files import close, keep_open
+from terraseam.tiles.access.sidecars import SidecarError
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.inspect import RasterError, inspect_raster
@@ -83,7 +83,7 @@ class LabelMapFile:
             dataset = self._opened()
             read = dataset.read(1, window=where)
             unknown = dataset.read_masks(1, window=where) == 0
-        except (rasterio.errors.RasterioError, BesideError) as error:
+        except (rasterio.errors.RasterioError, SidecarError) as error:
             close(self)
             raise damaged(self.path, window, error) from error
         wrong = (read < 0) | (read > IGNORED)

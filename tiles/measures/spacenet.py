@@ -11,7 +11,7 @@ from terraseam.tiles.measures.overlaps import Overlaps
 
 
 @dataclass(frozen=True)
-class Found:
+class PolygonMatches:
     """Polygons that were found; those of several rasters may be added.
 
     Attributes:
@@ -24,9 +24,9 @@ class Found:
     false: int
     missed: int
 
-    def __add__(self, other: Found) -> Found:
+    def __add__(self, other: PolygonMatches) -> PolygonMatches:
         """Those of both."""
-        return Found(self.true + other.true, self.false + other.false, self.missed + other.missed)
+        return PolygonMatches(self.true + other.true, self.false + other.false, self.missed + other.missed)
 
     @cached_property
     def precision(self) -> float:
@@ -48,7 +48,7 @@ class Found:
         return part / whole if whole else float("nan")
 
 
-def find(pairs: Overlaps, scores: np.ndarray) -> Found:
+def find(pairs: Overlaps, scores: np.ndarray) -> PolygonMatches:
     """Count the polygons of one class on one raster that were found.
 
     In falling order of scores (equal ones in their own order) each prediction takes the free true polygon with
@@ -72,4 +72,4 @@ def find(pairs: Overlaps, scores: np.ndarray) -> Found:
             taken.add(other)
     ignored = set(pairs.predicted[~real].tolist()) - done
     false = len(scores) - len(taken) - len(ignored)
-    return Found(len(taken), false, int(np.count_nonzero(~pairs.ignored)) - len(taken))
+    return PolygonMatches(len(taken), false, int(np.count_nonzero(~pairs.ignored)) - len(taken))

@@ -47,7 +47,7 @@ _LONG_IR = re.compile(r"thermal[\W_]*infra[\W_]*red")
 
 
 @dataclass(frozen=True, slots=True)
-class BandWords:
+class BandDescription:
     """What a file says of one band.
 
     Attributes:
@@ -88,7 +88,7 @@ def colour_of(text: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def order_bands(words: Sequence[BandWords], wanted: Sequence[str]) -> BandOrder:
+def order_bands(words: Sequence[BandDescription], wanted: Sequence[str]) -> BandOrder:
     """Choose the bands that are wanted, in their order, by what a file says of its own.
 
     Args:
@@ -123,13 +123,13 @@ def _contradicts(names: Sequence[str | None], plain: Sequence[int], colours: Seq
     return "palette" in found or any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
 
-def colours_of_bands(words: Sequence[BandWords]) -> tuple[str | None, ...]:
+def colours_of_bands(words: Sequence[BandDescription]) -> tuple[str | None, ...]:
     """Return the colour that a file says each band has; None where it says none, or none for sure."""
     readings = _readings(words, [])
     return readings[0] if len(readings) == 1 else (None,) * len(words)
 
 
-def _readings(words: Sequence[BandWords], keys: Sequence[str]) -> list[tuple[str | None, ...]]:
+def _readings(words: Sequence[BandDescription], keys: Sequence[str]) -> list[tuple[str | None, ...]]:
     """What the bands may be called: once, or for each satellite that has all of their numbers."""
     names = [_name(word, keys) for word in words]
     numbers = [_NUMBERED.fullmatch(word.description.strip()) for word in words]
@@ -152,7 +152,7 @@ def _readings(words: Sequence[BandWords], keys: Sequence[str]) -> list[tuple[str
     ]
 
 
-def _name(word: BandWords, keys: Sequence[str]) -> str | None:
+def _name(word: BandDescription, keys: Sequence[str]) -> str | None:
     """What a band is called: as it is wanted, or by its colour."""
     written = word.description.casefold().strip()
     if written in keys:

@@ -11,13 +11,13 @@ from typing import Any
 import rasterio
 from rasterio.enums import ColorInterp
 
-from terraseam.tiles.access.beside import BesideError
 from terraseam.tiles.access.gate import refusal
+from terraseam.tiles.access.sidecars import SidecarError
 from terraseam.tiles.access.sources import INDEXES, SourcesError
 from terraseam.tiles.access.special_files import special_reason
-from terraseam.tiles.raster.band_order import BandWords
+from terraseam.tiles.raster.band_order import BandDescription
 from terraseam.tiles.raster.georef import Georef
-from terraseam.tiles.raster.opening import all_files, is_local, open_raster, what_is_there
+from terraseam.tiles.raster.opening import all_files, existing_files, is_local, open_raster
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 """Sample types that are read."""
@@ -59,7 +59,7 @@ class RasterInfo:
     colour_bands: tuple[int, ...]
     dtype: str
     files: tuple[str, ...]
-    words: tuple[BandWords, ...]
+    words: tuple[BandDescription, ...]
     hidden: tuple[str, ...] = ()
 
 
@@ -98,7 +98,7 @@ def inspect_raster(path: str, *, known: Sequence[str] | None = None) -> RasterIn
         check_file(path, RasterError)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            known = known or what_is_there(path)
+            known = known or existing_files(path)
             with open_raster(path, known=known) as dataset:
                 return _inspect(path, dataset, known)
     except (rasterio.errors.RasterioIOError, OSError, UnicodeError) as error:
@@ -107,7 +107,7 @@ def inspect_raster(path: str, *, known: Sequence[str] | None = None) -> RasterIn
 
 def unreadable(path: str, error: Exception) -> RasterError:
     """Why a raster cannot be opened."""
-    if isinstance(error, (SourcesError, BesideError)):
+    if isinstance(error, (SourcesError, SidecarError)):
         return RasterError(str(error))
     if isinstance(error, UnicodeDecodeError):
         return RasterError(
@@ -153,7 +153,7 @@ def _inspect(path: str, dataset: Any, known: Sequence[str] | None) -> RasterInfo
             georef,
         )
     words = tuple(
-        BandWords(description or "", interpretation.name)
+        BandDescription(description or "", interpretation.name)
         for description, interpretation in zip(dataset.descriptions, dataset.colorinterp, strict=True)
     )
     files = tuple(sorted(all_files(path, dataset, known, dataset.sources)))

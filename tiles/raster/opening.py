@@ -10,7 +10,6 @@ from rasterio._path import _parse_path
 from rasterio.env import ensure_env_with_credentials
 from rasterio.io import DatasetReader
 
-from terraseam.tiles.access.beside import BEHIND, beside
 from terraseam.tiles.access.gate import admit
 from terraseam.tiles.access.gdal_library import forget_answers, thread_settings
 from terraseam.tiles.access.gdal_warnings import all_tags, tags_of
@@ -21,6 +20,7 @@ from terraseam.tiles.access.remote_sources import (
     allowed_names,
     remote_sources,
 )
+from terraseam.tiles.access.sidecars import BEHIND, beside
 from terraseam.tiles.access.sources import (
     SourcesError,
     allowed_sources,
@@ -72,7 +72,7 @@ def open_raster(
     """
     if is_local(path):
         return _open_any(path, _drivers(), None, files, options)
-    known = files or known or what_is_there(path)
+    known = files or known or existing_files(path)
     admit([path])
     beside_it = [gdal_name(path + suffix) for suffix in BEHIND if path + suffix in (known or ())]
     with rasterio.Env(), thread_settings(_settings(known)):
@@ -97,7 +97,7 @@ def _open_any(
         return _checked(path, _open(path, drivers, **options), None, files, sources)
 
 
-def what_is_there(path: str) -> tuple[str, ...] | None:
+def existing_files(path: str) -> tuple[str, ...] | None:
     """What is there of a raster of a web server, and beside it; None of others.
 
     Raises:

@@ -12,9 +12,9 @@ import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
-from terraseam.tiles.access.beside import BesideError
 from terraseam.tiles.access.gate import refusal
 from terraseam.tiles.access.open_files import close, keep_open
+from terraseam.tiles.access.sidecars import SidecarError
 from terraseam.tiles.checksums.dataset import DamagedBlockError
 from terraseam.tiles.grid.block_reads import Samples, read_as_one
 from terraseam.tiles.grid.mirror import mirror_index
@@ -117,7 +117,7 @@ class RasterSource:
             row0, col0 = int(rows.min()), int(cols.min())
             inner = Window(row0, col0, int(rows.max()) + 1 - row0, int(cols.max()) + 1 - col0)
             pixels, valid = self._read_inside(dataset, inner)
-        except (rasterio.errors.RasterioError, BesideError) as error:
+        except (rasterio.errors.RasterioError, SidecarError) as error:
             close(self)
             raise damaged(self.path, window, error) from error
         if inner != window:

@@ -54,7 +54,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Edges:
+class FittedEdges:
     """Edges of a ring in their order.
 
     Attributes:
@@ -72,7 +72,7 @@ class Edges:
     limits: np.ndarray
 
 
-def fit_edges(chain: Chain, directions: np.ndarray, bounds: Bounds) -> Edges | None:
+def fit_edges(chain: Chain, directions: np.ndarray, bounds: Bounds) -> FittedEdges | None:
     """Cut a chain into edges.
 
     Args:
@@ -95,7 +95,7 @@ def fit_edges(chain: Chain, directions: np.ndarray, bounds: Bounds) -> Edges | N
         (places[first : last + 1] @ line[:2] + chain.room[first : last + 1]).min()
         for line, (first, last) in zip(lines, pairwise([*starts, len(places) - 1]), strict=True)
     ]
-    return Edges(kinds, lines, starts, places[starts], np.array(ends))
+    return FittedEdges(kinds, lines, starts, places[starts], np.array(ends))
 
 
 @njit(cache=True, nogil=True)

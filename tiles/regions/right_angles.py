@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from terraseam.tiles.regions.edge_fit import JOG_PX, LEAST_SINE, Bounds, Edges, fit_edges
+from terraseam.tiles.regions.edge_fit import JOG_PX, LEAST_SINE, Bounds, FittedEdges, fit_edges
 from terraseam.tiles.regions.outline_chains import Chain, moments, thinned, trimmed
 
 ROUGH_PX = 1.5
@@ -81,7 +81,7 @@ def directions_of(chain: Chain, bounds: Bounds) -> np.ndarray:
     return np.concatenate([own, [second, second + np.pi / 2]])
 
 
-def best_edges(chain: Chain, directions: np.ndarray, bounds: Bounds) -> Edges | None:
+def best_edges(chain: Chain, directions: np.ndarray, bounds: Bounds) -> FittedEdges | None:
     """Edges of a closed chain, cut where it is best."""
     edges = fit_edges(chain, directions, bounds)
     if edges is None or len(edges.kinds) < 3:
@@ -90,7 +90,7 @@ def best_edges(chain: Chain, directions: np.ndarray, bounds: Bounds) -> Edges | 
     return fit_edges(chain.rolled(int(edges.starts[len(edges.starts) // 2])), directions, bounds)
 
 
-def ring_of(edges: Edges) -> np.ndarray | None:
+def ring_of(edges: FittedEdges) -> np.ndarray | None:
     """The ring of some edges.
 
     Returns:
@@ -103,7 +103,7 @@ def ring_of(edges: Edges) -> np.ndarray | None:
     return np.array([*corners, corners[0]]) if len(corners) >= 3 else None
 
 
-def _merged(edges: Edges) -> tuple[np.ndarray, np.ndarray]:
+def _merged(edges: FittedEdges) -> tuple[np.ndarray, np.ndarray]:
     """Lines and cuts of edges of which no two neighbours are nearly the same line."""
     lines, lengths, limits = edges.lines.copy(), _lengths(edges), edges.limits.copy()
     chosen: list[int] = []
@@ -118,7 +118,7 @@ def _merged(edges: Edges) -> tuple[np.ndarray, np.ndarray]:
     return lines[chosen], edges.cuts[chosen]
 
 
-def _lengths(edges: Edges) -> np.ndarray:
+def _lengths(edges: FittedEdges) -> np.ndarray:
     return np.hypot(*np.diff(np.concatenate([edges.cuts, edges.cuts[:1]]), axis=0).T)
 
 

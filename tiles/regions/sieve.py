@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from terraseam.tiles.labels.codes import NOTHING, CodedLabels, in_one_table
 from terraseam.tiles.labels.components import find_components
+from terraseam.tiles.labels.label_codes import NOTHING, CodedLabels, in_one_table
 from terraseam.tiles.labels.stitch import NODATA
 from terraseam.tiles.regions.dissolve import dissolve
 from terraseam.tiles.regions.seams import Key, roots, runs, sides, spread

@@ -62,7 +62,7 @@ class SheetTrace:
     borders: Corners = field(default_factory=Corners.of)
 
     def decoded(self, table: np.ndarray) -> SheetTrace:
-        """The same with labels for codes; `table` is that of `terraseam.tiles.labels.codes.CodedLabels`."""
+        """The same with labels for codes; `table` is that of `terraseam.tiles.labels.label_codes.CodedLabels`."""
         closed = replace(self.closed, labels=table[self.closed.labels])
         return SheetTrace(closed, *decoded(self.fragments, self.summary, table))
 
@@ -178,7 +178,7 @@ def trace_sheet(
 
     Args:
         framed: Label map of the sheet and of one pixel around it, or its codes, as
-            `terraseam.tiles.labels.codes` finds them and `terraseam.tiles.labels.cells` may have cut them; uint8,
+            `terraseam.tiles.labels.label_codes` finds them and `terraseam.tiles.labels.cells` may have cut them; uint8,
             uint16 or uint32, shape ``(height + 2, width + 2)``; nodata where the raster ends.
         scores: Score of each pixel of the sheet, uint8, shape ``(height, width)``.
         offset: First pixel ``(row, col)`` of the sheet in the raster.

@@ -14,8 +14,8 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
 
-from terraseam.tiles.access.beside import BesideError
 from terraseam.tiles.access.open_files import close, keep_open
+from terraseam.tiles.access.sidecars import SidecarError
 from terraseam.tiles.access.sources import SourcesError
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.raster.georef import Georef
@@ -79,7 +79,7 @@ class RasterTruth:
         self.files: tuple[str, ...] = ()
         try:
             self._dataset()
-        except (SourcesError, BesideError) as error:
+        except (SourcesError, SidecarError) as error:
             raise LabelRasterError(str(error)) from error
         except rasterio.errors.RasterioError as error:
             raise LabelRasterError(f"{path} is not a raster that GDAL can open") from error
@@ -165,7 +165,7 @@ class RasterTruth:
                 known = dataset.read_masks(1, window=where) > 0
         except SourcesError:
             raise
-        except (rasterio.errors.RasterioError, BesideError) as error:
+        except (rasterio.errors.RasterioError, SidecarError) as error:
             close(self)
             raise damaged(self.path, window, error) from error
         return values, known

@@ -19,7 +19,7 @@ from terraseam.tiles.vectors.read import PolygonFile
 _TRIES = 32
 
 
-class Thing(NamedTuple):
+class TrueInstance(NamedTuple):
     """One polygon as a view sees it.
 
     Attributes:
@@ -40,7 +40,7 @@ class Thing(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Classes:
+class PolygonClasses:
     """What the labels of polygons mean.
 
     Attributes:
@@ -66,7 +66,7 @@ class PolygonTruth:
         self,
         polygons: np.ndarray,
         labels: Sequence[int] | np.ndarray,
-        classes: Classes,
+        classes: PolygonClasses,
         shape: tuple[int, int] | None = None,
     ) -> None:
         self.labels_of = np.asarray(labels, np.int64).astype(np.uint8)
@@ -96,7 +96,7 @@ class PolygonTruth:
         burn(self._edges, self._edges.seen(view), numbers, view, drawn)
         return drawn
 
-    def things(self, view: View, min_pixels: int = 16) -> list[Thing]:
+    def things(self, view: View, min_pixels: int = 16) -> list[TrueInstance]:
         """The polygons that a view sees, each with all its pixels there, also those that others cover.
 
         Args:
@@ -113,7 +113,9 @@ class PolygonTruth:
         ):
             if np.count_nonzero(mask) >= max(1, min_pixels):
                 top, left, cut = _trimmed(mask)
-                thing = Thing(row + top, col + left, cut, int(self.labels_of[number]), complete, number)
+                thing = TrueInstance(
+                    row + top, col + left, cut, int(self.labels_of[number]), complete, number
+                )
                 found.append(thing)
         return found
 
@@ -156,7 +158,7 @@ def _trimmed(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
 
 
 def polygon_truth(
-    file: PolygonFile, georef: Georef, labels: Sequence[int] | np.ndarray, classes: Classes
+    file: PolygonFile, georef: Georef, labels: Sequence[int] | np.ndarray, classes: PolygonClasses
 ) -> PolygonTruth:
     """Lay the polygons of a file onto a raster as its truth; those that do not touch it are left out.
 

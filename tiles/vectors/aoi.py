@@ -14,13 +14,13 @@ import shapely
 from terraseam.tiles.grid.lattice import Lattice
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.instances.instances import tighten, view_of
-from terraseam.tiles.instances.things import Thing
+from terraseam.tiles.instances.resolve import ResolvedInstance
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.vectors.placing import place_polygons
 from terraseam.tiles.vectors.read import PolygonFile
 
 if TYPE_CHECKING:
-    from terraseam.tiles.vectors.burn import Edges
+    from terraseam.tiles.vectors.burn import PolygonEdges
 
 INSET = 0.25
 """Windows are asked for what lies this far inside them, in pixels: less than half a pixel, so that no centre is missed,
@@ -91,7 +91,7 @@ class AreaOfInterest:
         return any(shapely.intersects_xy(polygon, cols, rows).any() for polygon in self.polygons[near])
 
     @cached_property
-    def _edges(self) -> Edges:
+    def _edges(self) -> PolygonEdges:
         from terraseam.tiles.vectors.burn import edges_of
 
         return edges_of(self.polygons)
@@ -134,14 +134,14 @@ def sheets_that_see(area: AreaOfInterest, lattice: Lattice) -> list[tuple[int, i
     return sorted({lattice.sheet_of(tile) for tile in tiles_that_see(area, lattice)})
 
 
-class Area(Protocol):
+class PixelArea(Protocol):
     """Some of the pixels of a raster."""
 
     def mask(self, window: Window) -> np.ndarray:
         """Which pixels of a window belong to it, bool ``(height, width)``."""
 
 
-def clip_thing(thing: Thing, area: Area) -> Thing | None:
+def clip_instance(thing: ResolvedInstance, area: PixelArea) -> ResolvedInstance | None:
     """The pixels of a thing in an area; None where it has none."""
     cores = thing.cores or (None,) * len(thing.parts)
     kept = []

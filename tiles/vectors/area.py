@@ -8,20 +8,20 @@ import numpy as np
 
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.view import View
-from terraseam.tiles.vectors.burn import Edges, burn, edges_of
+from terraseam.tiles.vectors.burn import PolygonEdges, burn, edges_of
 from terraseam.tiles.vectors.placing import place_polygons
 from terraseam.tiles.vectors.read import PolygonFile
 
 
 @dataclass(frozen=True)
-class Area:
+class AreaOfInterest:
     """An area of interest on a raster.
 
     Attributes:
         edges: Edges of its polygons, in pixels of the raster.
     """
 
-    edges: Edges
+    edges: PolygonEdges
 
     def inside(self, view: View) -> np.ndarray:
         """Which pixels of a view have their centre in the area, bool ``(height, width)``."""
@@ -30,6 +30,6 @@ class Area:
         return drawn > 0
 
 
-def area_of(file: PolygonFile, georef: Georef) -> Area:
+def area_of(file: PolygonFile, georef: Georef) -> AreaOfInterest:
     """The polygons of a file as an area of a raster; they may touch and overlap."""
-    return Area(edges_of(place_polygons(file, georef).polygons))
+    return AreaOfInterest(edges_of(place_polygons(file, georef).polygons))

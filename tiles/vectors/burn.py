@@ -14,7 +14,7 @@ from terraseam.tiles.raster.view import View
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Edges:
+class PolygonEdges:
     """The edges of polygons.
 
     Attributes:
@@ -40,7 +40,7 @@ class Edges:
         return np.sort(self.tree.query(box)).astype(np.int64)
 
 
-def edges_of(polygons: np.ndarray) -> Edges:
+def edges_of(polygons: np.ndarray) -> PolygonEdges:
     """Take polygons apart.
 
     Args:
@@ -55,10 +55,10 @@ def edges_of(polygons: np.ndarray) -> Edges:
     owner = part_of[ring_of[point_of[:-1][same]]] if len(points) else np.zeros(0, np.int64)
     first = np.searchsorted(owner, np.arange(len(polygons) + 1)).astype(np.int64)
     boxes = shapely.bounds(polygons).reshape(-1, 4)
-    return Edges(np.ascontiguousarray(lines), first, boxes, shapely.STRtree(shapely.box(*boxes.T)))
+    return PolygonEdges(np.ascontiguousarray(lines), first, boxes, shapely.STRtree(shapely.box(*boxes.T)))
 
 
-def burn(edges: Edges, numbers: np.ndarray, values: np.ndarray, view: View, drawn: np.ndarray) -> None:
+def burn(edges: PolygonEdges, numbers: np.ndarray, values: np.ndarray, view: View, drawn: np.ndarray) -> None:
     """Draw polygons on an array, later ones on top of earlier ones.
 
     A centre that lies on an edge belongs to what is right of it, or below where the edge is level: of polygons
@@ -75,7 +75,7 @@ def burn(edges: Edges, numbers: np.ndarray, values: np.ndarray, view: View, draw
     _burn(lines, first, pixel_boxes(edges.boxes[numbers], view), numbers, values, drawn)
 
 
-def masks(edges: Edges, numbers: np.ndarray, view: View) -> list[tuple[int, int, np.ndarray]]:
+def masks(edges: PolygonEdges, numbers: np.ndarray, view: View) -> list[tuple[int, int, np.ndarray]]:
     """Draw each polygon on an array of its own.
 
     Args:
@@ -100,7 +100,7 @@ def masks(edges: Edges, numbers: np.ndarray, view: View) -> list[tuple[int, int,
     return drawn
 
 
-def covered(edges: Edges, window: Window) -> np.ndarray:
+def covered(edges: PolygonEdges, window: Window) -> np.ndarray:
     """Which pixels of a window have their centre in any of the polygons, bool ``(height, width)``.
 
     Every sum is over whole-number offsets in pixels of the raster, so that windows of any size agree to the pixel.
@@ -123,7 +123,7 @@ def covered(edges: Edges, window: Window) -> np.ndarray:
     return inside
 
 
-def _in_view(edges: Edges, numbers: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
+def _in_view(edges: PolygonEdges, numbers: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
     """Edges of some polygons beside a view, in its pixels, and the first of each and the end of the last."""
     lines, first = _level_with(edges.lines, edges.first, numbers, view.row, view.row_end)
     corner = np.array([view.col, view.row] * 2)

@@ -93,7 +93,7 @@ def refuse_claims(tensors: Sequence[Any], path: Path) -> None:
             _refuse_claim(tensor, tensor.ByteSize(), path)
 
 
-def refuse_made(model: Any, pixels: Collection[str], path: Path) -> None:
+def refuse_computed(model: Any, pixels: Collection[str], path: Path) -> None:
     """Refuse a network that makes huge arrays of a few numbers, such as sparse weights or a constant of some shape.
 
     Args:

@@ -18,7 +18,7 @@ from terraseam.models.importing.common.shapes import (
     fixed_sides,
     one_of_each,
 )
-from terraseam.models.importing.onnx.claims import refuse_made
+from terraseam.models.importing.onnx.claims import refuse_computed
 from terraseam.models.importing.onnx.file import (
     Port,
     Session,
@@ -63,7 +63,7 @@ def open_onnx(path: Path, bands: int, layout: str | None, stride: int | None) ->
         RefusedError: If it cannot become the network of a bundle.
     """
     model = read_onnx(path)
-    refuse_made(model, pixel_tensors(model), path)
+    refuse_computed(model, pixel_tensors(model), path)
     taken, made = inputs_of(model), ports(model.graph.output)
     one_of_each([port.name for port in taken], [port.name for port in made])
     shape = check_taken(taken[0].shape, taken[0].dtype)

@@ -25,7 +25,7 @@ SIZE_ALONE = ("Shape", "Size")
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedTensors:
     """What was seen of a network; see `terraseam.models.importing.onnx.sizes.Sizes`."""
 
     shapes: dict[str, tuple[tuple[int, ...], ...]]
@@ -33,7 +33,7 @@ class Seen:
     uniform: frozenset[str]
 
 
-def observe(model: Any, inputs: Sequence[np.ndarray]) -> Seen:
+def observe(model: Any, inputs: Sequence[np.ndarray]) -> ObservedTensors:
     """Run a network on several chips with the shapes of all its tensors, and more, as its answers."""
     onnx, _ = import_onnx()
     watched = onnx.ModelProto()
@@ -57,7 +57,7 @@ def observe(model: Any, inputs: Sequence[np.ndarray]) -> Seen:
     uniform = {
         name for name in _fixed(model) if all(one["most", name] == one["least", name] for one in answers)
     }
-    return Seen(shapes, values, frozenset(uniform))
+    return ObservedTensors(shapes, values, frozenset(uniform))
 
 
 def pixel_tensors(model: Any) -> frozenset[str]:

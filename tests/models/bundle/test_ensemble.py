@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from exact_tiles import assert_exact, random_scene, reach_of
+from lopsided_network import lopsided
 from nets import card_fields, make_bundle, small_unet
-from test_augment import lopsided
-from test_exactness import assert_exact, random_scene, reach_of
 
 from terraseam.models.bundle.card import Card
 from terraseam.models.bundle.combined import combined_card, mismatches

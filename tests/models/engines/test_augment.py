@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
-import keras
 import nets
 import numpy as np
 import pytest
-from keras import layers
-from test_exactness import assert_exact, random_scene, reach_of, tiled, whole_logits
+from exact_tiles import assert_exact, random_scene, reach_of, tiled, whole_logits
+from lopsided_network import lopsided
 
 from terraseam.models.bundle.combined import combined_card
 from terraseam.models.bundle.values import NetworkFile
@@ -21,19 +20,6 @@ from terraseam.models.engines.profile import EngineError, execution_profile
 from terraseam.models.engines.symmetry import SYMMETRIES, Symmetry
 from terraseam.models.engines.workplace import Workplace
 from terraseam.tiles.grid.lattice import Halo, Lattice
-
-
-def lopsided(seed=0, padding=((0, 4), (6, 0)), step=2):
-    """A network of stride 2 * `step` that looks further to some sides: by default to the bottom and to the left."""
-    keras.utils.set_random_seed(seed)
-    chip = keras.Input((None, None, 3))
-    x = layers.ZeroPadding2D(padding)(chip)
-    x = layers.Conv2D(6, (5, 7), activation="relu")(x)
-    x = layers.Conv2D(6, 3, strides=2, padding="same", activation="relu")(x)
-    x = layers.Conv2D(6, 3, strides=step, padding="same", activation="relu")(x)
-    x = layers.UpSampling2D(2 * step, interpolation="bilinear")(x)
-    logits = layers.Conv2D(3, 3, padding="same")(layers.Concatenate()([x, chip]))
-    return keras.Model(chip, logits, name="lopsided")
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import nets
 import numpy as np
 import pytest
 from engine_bundles import saved_model_bundle
+from exact_tiles import random_scene
 from keras import layers
-from test_exactness import random_scene
 
 from terraseam.models.bundle.card import find_bundle
 from terraseam.models.engines.engine import Engine

@@ -9,7 +9,7 @@ from random_networks import random_network
 
 from terraseam.models.bundle.archive import load_model
 from terraseam.models.bundle.card import SHIPPED
-from terraseam.models.importing.probe import Measured, find_stride, probe_reach
+from terraseam.models.importing.probe import ProbeResult, find_stride, probe_reach
 from terraseam.models.reach.network import network_reach
 from terraseam.models.reach.reach import Reach
 
@@ -89,8 +89,8 @@ def test_networks_that_cut_and_pad_get_the_margin_that_they_need():
 
 
 def test_margin_is_added_on_each_side():
-    assert Measured(Reach(1, 2, 3, 0), 8).with_margin() == Reach(9, 10, 11, 8)
-    assert Measured(None, 8).with_margin() is None
+    assert ProbeResult(Reach(1, 2, 3, 0), 8).with_margin() == Reach(9, 10, 11, 8)
+    assert ProbeResult(None, 8).with_margin() is None
 
 
 def test_far_pixels_are_seen_with_nothing_in_between():

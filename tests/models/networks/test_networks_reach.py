@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from nets import SEMANTIC, tiny_options
 from random_networks import whole_weights
-from test_reach import Raster, sides, up
+from reach_cases import Raster, sides, up
 
 from terraseam.models import zoo
 from terraseam.models.layers.bilinear import EnlargeLike2D

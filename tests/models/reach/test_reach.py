@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from random_networks import KINDS, LINEAR, Builder, random_network, whole_weights
+from reach_cases import Raster, run, sides, up
 
 from terraseam.models.reach.graph import GraphError, UnknownLayerError
 from terraseam.models.reach.memory import WORKING_COPIES, memory_per_pixel
@@ -23,18 +24,6 @@ def _exact_sums():
     keras.config.set_dtype_policy(before)
 
 
-def sides(reach):
-    return np.array([reach.top, reach.bottom, reach.left, reach.right])
-
-
-def up(pixels, stride):
-    return -(-pixels // stride) * stride
-
-
-def run(model, chips):
-    return np.asarray(model(chips))[..., 0]
-
-
 def probed_reach(model, stride, farthest):
     """Light one pixel after the other in the dark and see how far from their strides outputs notice."""
     margin = up(farthest, stride) + 2 * stride
@@ -48,30 +37,6 @@ def probed_reach(model, stride, farthest):
         pixels, first = pixels + start, outputs // stride * stride
         found += [(first - pixels).max(), (pixels - first - stride + 1).max()]
     return np.maximum(found, 0)
-
-
-class Raster:
-    """A random raster, a core in it, and what the network makes of the core with as much around it as there is."""
-
-    def __init__(self, model, stride, halo, seed):
-        self.model = model
-        self.core = (5 * stride, 6 * stride)
-        self.origin = (halo[0] + 3 * stride, halo[2] + 2 * stride)
-        height = self.origin[0] + self.core[0] + halo[1] + 2 * stride
-        width = self.origin[1] + self.core[1] + halo[3] + 3 * stride
-        self.pixels = np.random.default_rng(seed).integers(1, 100, (1, height, width, 1)).astype(float)
-        self.whole = self.logits(self.origin[0], height, self.origin[1], width)
-
-    def logits(self, *halo):
-        """Run the network on the core and a halo (top, bottom, left, right), cut to the raster; give the core's."""
-        top, bottom, left, right = halo
-        rows = slice(self.origin[0] - top, self.origin[0] + self.core[0] + bottom)
-        columns = slice(self.origin[1] - left, self.origin[1] + self.core[1] + right)
-        made = run(self.model, self.pixels[:, rows, columns])
-        return made[0, top : top + self.core[0], left : left + self.core[1]]
-
-    def same_with(self, halo):
-        return np.array_equal(self.logits(*halo), self.whole)
 
 
 def check_no_output_looks_farther(seed, kinds=KINDS):

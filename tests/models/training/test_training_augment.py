@@ -8,11 +8,11 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from terraseam.models.training.augment import UNCHANGED, Looks, change
+from terraseam.models.training.augment import UNCHANGED, Augmentation, change
 
-ALWAYS = replace(Looks(), share=1.0)
-STRONG = Looks(0.9, 0.9, 0.9, 0.5, 2.0, 0.5, 1.0, 0.5, 1.0)
-NUMBERS = [field.name for field in fields(Looks) if field.name != "share"]
+ALWAYS = replace(Augmentation(), share=1.0)
+STRONG = Augmentation(0.9, 0.9, 0.9, 0.5, 2.0, 0.5, 1.0, 0.5, 1.0)
+NUMBERS = [field.name for field in fields(Augmentation) if field.name != "share"]
 
 
 def some_chips(count: int = 4, bands: int = 3, seed: int = 0) -> np.ndarray:
@@ -20,7 +20,7 @@ def some_chips(count: int = 4, bands: int = 3, seed: int = 0) -> np.ndarray:
     return rng.uniform(40, 200, (count, 24, 17, bands)).astype(np.float32)
 
 
-def only(name: str, value: float = 0.4) -> Looks:
+def only(name: str, value: float = 0.4) -> Augmentation:
     return replace(UNCHANGED, **{name: value}, share=1.0)
 
 
@@ -48,7 +48,7 @@ def test_nothing_asked_for_changes_not_a_bit():
     chips = some_chips()
     assert np.array_equal(change(chips, UNCHANGED, 1), chips)
     assert np.array_equal(change(chips, replace(UNCHANGED, share=1.0), 1), chips)
-    assert np.array_equal(change(chips, replace(Looks(), share=0.0), 1), chips)
+    assert np.array_equal(change(chips, replace(Augmentation(), share=0.0), 1), chips)
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -157,6 +157,6 @@ def test_a_blur_spreads_a_point_by_no_more_than_its_deviation(seed):
 
 def test_numbers_out_of_range_are_told():
     with pytest.raises(ValueError, match=r"hue of chips' looks must be 0 to 0.5, got 0.6"):
-        Looks(hue=0.6)
+        Augmentation(hue=0.6)
     with pytest.raises(ValueError, match="4 chips need as many seeds, got 1"):
-        change(some_chips(), Looks(), [1])
+        change(some_chips(), Augmentation(), [1])

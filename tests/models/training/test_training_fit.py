@@ -36,7 +36,7 @@ from training_cases import (
 from terraseam.models.networks.pspnet import pspnet
 from terraseam.models.training.batches import Batches, ChipBatch, scaled
 from terraseam.models.training.errors import TrainingError
-from terraseam.models.training.fit import Place, train
+from terraseam.models.training.fit import TrainingFolder, train
 from terraseam.models.training.learner import Task, all_layers, encoder_layers, is_norm
 from terraseam.models.training.optimizers import SCHEDULES, averages, make_optimizer, make_schedule
 from terraseam.models.training.pixels import confusion, overlaps, validate_pixels
@@ -317,9 +317,12 @@ def test_early_stopping_waits_for_its_patience(tmp_path):
 
     recipe = replace(RECIPE, epochs=9, patience=2, rate=1e-9, schedule="constant", steps=1)
     watcher, again = Note(), Note()
-    trained = train(still(), TASK, recipe, some_data(), Place(tmp_path), watcher)
+    trained = train(still(), TASK, recipe, some_data(), TrainingFolder(tmp_path), watcher)
     assert (trained.best_epoch, trained.epochs) == (1, 3)
-    assert train(still(), TASK, recipe, some_data(), Place(tmp_path), again) == trained and not again.began
+    assert (
+        train(still(), TASK, recipe, some_data(), TrainingFolder(tmp_path), again) == trained
+        and not again.began
+    )
 
 
 @pytest.mark.parametrize(
@@ -352,7 +355,7 @@ def test_a_training_is_not_gone_on_with_by_other_data(change, words, finished):
     data = some_data()
     other = replace(data, description={**data.description, **change})
     with pytest.raises(TrainingError) as told:
-        train(tiny_network(), TASK, RECIPE, other, Place(finished("plain")[3]), Watcher())
+        train(tiny_network(), TASK, RECIPE, other, TrainingFolder(finished("plain")[3]), Watcher())
     assert words in str(told.value)
 
 
@@ -407,7 +410,7 @@ def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_best_weights(tmp_p
     data = some_data(chips=broken, looks=replace(some_data().looks, share=0.0))
     watcher = Note()
     with pytest.raises(TrainingError) as told:
-        train(network, TASK, RECIPE, data, Place(tmp_path), watcher)
+        train(network, TASK, RECIPE, data, TrainingFolder(tmp_path), watcher)
     assert "the loss became nan in step 2 of epoch 2; lower the rate (--rate, now 0.01)" in str(told.value)
     assert len(watcher.steps) == 4
     best = tiny_network(9)
@@ -432,7 +435,7 @@ def test_memory_that_runs_out_is_told_with_advice(kind, tmp_path):
     with pytest.raises(
         TrainingError, match=r"memory ran out in epoch 1, with batches of 4 chips; take fewer"
     ):
-        train(tiny_network(), TASK, RECIPE, some_data(chips=greedy), Place(tmp_path), Watcher())
+        train(tiny_network(), TASK, RECIPE, some_data(chips=greedy), TrainingFolder(tmp_path), Watcher())
 
 
 def test_an_error_of_the_chips_is_told_as_it_is(tmp_path):
@@ -440,7 +443,7 @@ def test_an_error_of_the_chips_is_told_as_it_is(tmp_path):
         raise FileNotFoundError("scene.tif has gone")
 
     with pytest.raises(FileNotFoundError, match=r"scene.tif has gone"):
-        train(tiny_network(), TASK, RECIPE, some_data(chips=lost), Place(tmp_path), Watcher())
+        train(tiny_network(), TASK, RECIPE, some_data(chips=lost), TrainingFolder(tmp_path), Watcher())
 
 
 def test_chips_that_are_wholly_without_labels_change_only_statistics(tmp_path):
@@ -449,7 +452,9 @@ def test_chips_that_are_wholly_without_labels_change_only_statistics(tmp_path):
         return ChipBatch(batch.pixels, np.full_like(batch.labels, 255), batch.weights)
 
     network, before = tiny_network(), tiny_network()
-    train(network, TASK, replace(RECIPE, epochs=1), some_data(chips=blank), Place(tmp_path), Watcher())
+    train(
+        network, TASK, replace(RECIPE, epochs=1), some_data(chips=blank), TrainingFolder(tmp_path), Watcher()
+    )
     for now, then in zip(network.trainable_variables, before.trainable_variables, strict=True):
         assert np.array_equal(now, then)
 
@@ -458,7 +463,7 @@ def test_validation_without_a_label_is_told(tmp_path):
     batch = chips_of(range(4))
     data = some_data(validation=[(batch.pixels, np.full_like(batch.labels, 255))])
     with pytest.raises(TrainingError, match="no pixel of the validation chips has a label"):
-        train(tiny_network(), TASK, RECIPE, data, Place(tmp_path), Watcher())
+        train(tiny_network(), TASK, RECIPE, data, TrainingFolder(tmp_path), Watcher())
 
 
 def test_labels_beyond_the_classes_are_told():
@@ -504,7 +509,7 @@ def test_a_pspnet_trains_its_auxiliary_head_too(tmp_path):
     before = network.get_layer("auxiliary_score").get_weights()[0]
     recipe = Recipe(epochs=1, steps=2, batch=2, freeze_epochs=0)
     data = some_data()
-    trained = train(network, Task(CLASSES, "vgg16"), recipe, data, Place(tmp_path), Watcher())
+    trained = train(network, Task(CLASSES, "vgg16"), recipe, data, TrainingFolder(tmp_path), Watcher())
     assert not np.array_equal(network.get_layer("auxiliary_score").get_weights()[0], before)
     assert np.isfinite(trained.measures["val_loss"])
 
@@ -540,6 +545,6 @@ def test_a_network_without_the_encoder_cannot_freeze_it(tmp_path):
             Task(CLASSES),
             replace(RECIPE, freeze_epochs=1),
             some_data(),
-            Place(tmp_path),
+            TrainingFolder(tmp_path),
             Watcher(),
         )

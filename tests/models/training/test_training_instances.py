@@ -15,7 +15,7 @@ from terraseam.models.detection.mask_rcnn import mask_rcnn
 from terraseam.models.detection.truth import pad_truth
 from terraseam.models.training.batches import ChipBatch, TrainingData
 from terraseam.models.training.errors import TrainingError
-from terraseam.models.training.fit import Place, train
+from terraseam.models.training.fit import TrainingFolder, train
 from terraseam.models.training.instances import match, overlap, validate_instances
 from terraseam.models.training.learner import Task, encoder_layers, is_norm
 from terraseam.models.training.recipe import Recipe
@@ -129,7 +129,7 @@ class Stopped(Note):
 def test_an_interrupted_detector_ends_with_the_same_weights(tmp_path):
     def run(folder, stop=None):
         network = tiny_detector()
-        trained = train(network, TASK, RECIPE, some_data(), Place(tmp_path / folder), Stopped(stop))
+        trained = train(network, TASK, RECIPE, some_data(), TrainingFolder(tmp_path / folder), Stopped(stop))
         return digest(network), last_state(tmp_path / folder), str(trained)
 
     whole = run("whole")
@@ -148,7 +148,7 @@ def test_a_detector_learns_to_find_planted_things(tmp_path):
             drawn.append(predict(some_data().validation[0][0]))
 
     recipe = Recipe(epochs=4, steps=60, batch=4, rate=2e-3, clip=5.0, seed=1)
-    trained = train(network, TASK, recipe, some_data(), Place(tmp_path), Look())
+    trained = train(network, TASK, recipe, some_data(), TrainingFolder(tmp_path), Look())
     assert trained.figure > 0.6
     assert trained.measures["f1_all"] <= trained.figure
     assert len(drawn) == 4 and len(drawn[-1]) == 3 and isinstance(drawn[-1][0][0], ChipInstance)
@@ -164,7 +164,14 @@ def test_a_detectors_encoder_stays_frozen_and_is_left_as_it_came(frozen_norm, tm
     assert sum(map(is_norm, encoder)) == 27
     before = [layer.get_weights() for layer in encoder]
     laterals = network.get_layer("pyramid").get_layer("lateral4").get_weights()[0]
-    train(network, task, replace(RECIPE, epochs=1, freeze_epochs=1), some_data(), Place(tmp_path), Watcher())
+    train(
+        network,
+        task,
+        replace(RECIPE, epochs=1, freeze_epochs=1),
+        some_data(),
+        TrainingFolder(tmp_path),
+        Watcher(),
+    )
     for layer, then in zip(encoder, before, strict=True):
         assert all(np.array_equal(*pair) for pair in zip(layer.get_weights(), then, strict=True))
         assert layer.trainable

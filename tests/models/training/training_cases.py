@@ -13,13 +13,13 @@ import numpy as np
 from keras import layers
 
 from terraseam.models.bundle.values import Scaling
-from terraseam.models.training.augment import Looks
+from terraseam.models.training.augment import Augmentation
 from terraseam.models.training.batches import ChipBatch, TrainingData
-from terraseam.models.training.fit import Place, Trained, train
+from terraseam.models.training.fit import Trained, TrainingFolder, train
 from terraseam.models.training.learner import Task
 from terraseam.models.training.recipe import Recipe
 from terraseam.models.training.state import read_state
-from terraseam.models.training.watch import EpochBegan, EpochDone, Predict, StepDone, Watcher
+from terraseam.models.training.watch import EpochBegan, EpochEnd, Predict, StepEnd, Watcher
 
 SCALING = Scaling((1 / 127.5,) * 3, (-1.0,) * 3)
 CLASSES = ("ground", "field")
@@ -48,7 +48,7 @@ def some_data(**changes: object) -> TrainingData:
         "chips": chips_of,
         "validation": [(batch.pixels, batch.labels) for batch in held_out],
         "scaling": SCALING,
-        "looks": Looks(brightness=0.02, contrast=0.05, hue=0.0, blur=0.3, noise=0.01),
+        "looks": Augmentation(brightness=0.02, contrast=0.05, hue=0.0, blur=0.3, noise=0.01),
         "description": {"rasters": ["squares"]},
     }
     return TrainingData(**{**fields, **changes})
@@ -78,8 +78,8 @@ class Note(Watcher):
     def __init__(self, stop: tuple[int, int] | None = None, kill: bool = False) -> None:
         self.resumed_after: list[int] = []
         self.began: list[EpochBegan] = []
-        self.steps: list[StepDone] = []
-        self.done: list[EpochDone] = []
+        self.steps: list[StepEnd] = []
+        self.done: list[EpochEnd] = []
         self.drawn: list[tuple[int, np.ndarray]] = []
         self.stop, self.kill = stop, kill
 
@@ -89,14 +89,14 @@ class Note(Watcher):
     def epoch_began(self, began: EpochBegan) -> None:
         self.began.append(began)
 
-    def step(self, done: StepDone) -> None:
+    def step(self, done: StepEnd) -> None:
         self.steps.append(done)
         if self.stop == (done.epoch, done.step):
             if self.kill:
                 os.kill(os.getpid(), signal.SIGKILL)
             raise KeyboardInterrupt
 
-    def validated(self, done: EpochDone) -> None:
+    def validated(self, done: EpochEnd) -> None:
         self.done.append(done)
 
     def pictures(self, epoch: int, predict: Predict) -> None:
@@ -108,7 +108,9 @@ def run(
 ) -> tuple[keras.Model, Trained]:
     """Train a tiny network anew, or go on where it was interrupted."""
     network = tiny_network()
-    return network, train(network, TASK, recipe, some_data(), Place(folder, **place), watcher or Watcher())
+    return network, train(
+        network, TASK, recipe, some_data(), TrainingFolder(folder, **place), watcher or Watcher()
+    )
 
 
 def digest(network: keras.Model) -> bytes:

@@ -13,7 +13,7 @@ import rasterio.vrt
 from evaluate_scenes import boxes, drawn, georef, moved, write_geojson, write_labels
 
 from terraseam.pipeline.cli import main
-from terraseam.tiles.measures.errors import COLOURS, Kind, error_picture, kinds
+from terraseam.tiles.measures.errors import COLOURS, ErrorKind, error_picture, kinds
 from terraseam.tiles.measures.label_map import LabelMapFile
 from terraseam.tiles.measures.maps import Maps
 from terraseam.tiles.raster.georef import Georef
@@ -49,7 +49,7 @@ def test_the_colours_can_be_told_apart(eyes):
 def test_kinds_of_pixels():
     truth = np.array([0, 1, 1, 0, 1, 2, 255, 1], np.uint8)
     predicted = np.array([0, 1, 0, 1, 2, 2, 1, 255], np.uint8)
-    k = Kind
+    k = ErrorKind
     wanted = [k.NOTHING, k.TRUE, k.MISSED, k.FALSE, k.OTHER, k.TRUE, k.UNKNOWN, k.UNKNOWN]
     assert kinds(truth, predicted, 0).tolist() == wanted
     without = [k.TRUE, k.TRUE, k.OTHER, k.OTHER, k.OTHER, k.TRUE, k.UNKNOWN, k.UNKNOWN]
@@ -71,14 +71,14 @@ def maps(tmp_path):
 
 def test_a_small_raster_is_drawn_pixel_by_pixel(maps):
     picture = error_picture(maps[0], 0, 2048)
-    colours = np.array([COLOURS[kind] for kind in Kind])
+    colours = np.array([COLOURS[kind] for kind in ErrorKind])
     assert np.array_equal(picture, colours[kinds(*maps[1:], 0)])
 
 
 def test_a_large_one_is_drawn_by_the_mean_of_its_pixels_whatever_the_strips(maps, monkeypatch):
     picture = error_picture(maps[0], 0, 47)
     assert picture.shape == (30, 47, 3)
-    colours = np.array([COLOURS[kind] for kind in Kind], float)[kinds(*maps[1:], 0)]
+    colours = np.array([COLOURS[kind] for kind in ErrorKind], float)[kinds(*maps[1:], 0)]
     wanted = colours.reshape(30, 3, 47, 3, 3).mean(axis=(1, 3))
     assert np.abs(picture - wanted).max() <= 0.51
     monkeypatch.setattr("terraseam.tiles.measures.errors._READ_PIXELS", 1000)
@@ -89,9 +89,9 @@ def test_the_image_is_seen_where_nothing_is(maps, make_raster):
     pixels = np.full((90, 141, 3), (10, 90, 200), np.uint8)
     picture = error_picture(maps[0], 0, 2048, str(make_raster(pixels=pixels)))
     found = kinds(*maps[1:], 0)
-    assert (picture[found == Kind.NOTHING] == (10, 90, 200)).all()
-    missed = np.rint(0.7 * np.array(COLOURS[Kind.MISSED]) + 0.3 * np.array((10, 90, 200)))
-    assert (picture[found == Kind.MISSED] == missed).all() and (found == Kind.MISSED).any()
+    assert (picture[found == ErrorKind.NOTHING] == (10, 90, 200)).all()
+    missed = np.rint(0.7 * np.array(COLOURS[ErrorKind.MISSED]) + 0.3 * np.array((10, 90, 200)))
+    assert (picture[found == ErrorKind.MISSED] == missed).all() and (found == ErrorKind.MISSED).any()
 
 
 def halves(path, place, crs="EPSG:32632", dtype="uint8"):
@@ -198,5 +198,5 @@ def test_polygons_alone_are_drawn_too(tmp_path):
     assert main(["evaluate", *map(str, said)]) == 0
     drawn_ = read(picture)
     assert max(drawn_.shape) == 200
-    for kind in (Kind.NOTHING, Kind.TRUE, Kind.MISSED, Kind.FALSE):
+    for kind in (ErrorKind.NOTHING, ErrorKind.TRUE, ErrorKind.MISSED, ErrorKind.FALSE):
         assert (drawn_ == COLOURS[kind]).all(axis=2).any(), kind.name

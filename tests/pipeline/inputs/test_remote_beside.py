@@ -7,7 +7,7 @@ import pytest
 import rasterio
 from vectorize_cases import collection, patches, vectorize, write_labels
 
-from terraseam.pipeline.inputs.remote_rasters import what_is_there
+from terraseam.pipeline.inputs.remote_rasters import existing_files
 from terraseam.pipeline.storage import files
 from terraseam.pipeline.storage.servers import prepare
 from terraseam.tiles.grid.window import Window
@@ -18,12 +18,12 @@ WHOLE = Window(0, 0, 60, 70)
 
 
 def stands_alone(path):
-    there = what_is_there(path)
+    there = existing_files(path)
     return there is not None and there.files == (path,)
 
 
 def known(path):
-    there = what_is_there(path)
+    there = existing_files(path)
     return there and there.files
 
 

@@ -18,10 +18,10 @@ from tiers import some
 from vectorize_cases import patches, vectorize, write_labels
 
 from terraseam.pipeline.plan.reasons import folder_reason
-from terraseam.pipeline.storage import layout
+from terraseam.pipeline.storage import run_paths
 from terraseam.pipeline.storage.disk_errors import DiskError, writes_to
-from terraseam.pipeline.storage.layout import RunFolder, beating, remove_left_behind
 from terraseam.pipeline.storage.owner import Owner, _began
+from terraseam.pipeline.storage.run_paths import RunFolder, beating, remove_left_behind
 
 
 def link(place, target):
@@ -131,7 +131,7 @@ def test_a_run_that_goes_on_gives_a_sign_of_life(tmp_path, monkeypatch):
     folder = RunFolder.of(str(tmp_path / "out"), str(tmp_path / "work"))
     for path in leave(tmp_path / "work", tmp_path / "out", Owner.here().name, 2 * 86400):
         assert time.time() - path.stat().st_mtime > 86400
-    monkeypatch.setattr(layout, "BEAT_S", 0.01)
+    monkeypatch.setattr(run_paths, "BEAT_S", 0.01)
     with beating(folder):
         while any(time.time() - Path(one).stat().st_mtime > 60 for one in (folder.path, folder.staging)):
             time.sleep(0.01)

@@ -11,14 +11,12 @@ import psutil
 import pytest
 import rasterio
 from places import ROOT
+from plan_cases import edited_card, planner, reasons
 from saved_models import node, saved_model
 
 from terraseam.models.bundle.card import network_sha256
 from terraseam.pipeline.cli import main
-from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.plan.describe import describe_plan
-from terraseam.pipeline.plan.make import make_plan
-from terraseam.pipeline.plan.plan import PlanError
 from terraseam.tiles.grid.lattice import Halo
 
 
@@ -29,32 +27,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture
 def plan_of(make_raster, bundle, tmp_path):
-    """A function that plans a run over one raster, or the given ones."""
-
-    def plan(*rasters, **options):
-        paths = tuple(str(raster) for raster in rasters) or (str(make_raster()),)
-        model = options.pop("model", str(bundle))
-        models = tuple(map(str, model)) if isinstance(model, tuple) else (str(model),)
-        return make_plan(SegmentOptions(paths, models, **{"output": str(tmp_path / "out"), **options}))
-
-    return plan
-
-
-def reasons(plan, *args, **options):
-    with pytest.raises(PlanError) as caught:
-        plan(*args, **options)
-    for reason in caught.value.reasons:
-        assert "\n" not in reason
-    return caught.value.reasons
-
-
-def edited_card(bundle, folder, drop=(), **changes):
-    """A copy of a bundle with another card."""
-    folder.mkdir()
-    (folder / "model.keras").write_bytes((bundle / "model.keras").read_bytes())
-    card = json.loads((bundle / "card.json").read_text()) | changes
-    (folder / "card.json").write_text(json.dumps({k: v for k, v in card.items() if k not in drop}))
-    return folder
+    return planner(make_raster, bundle, tmp_path)
 
 
 def test_a_plan_takes_halo_core_and_sheet_from_card_and_defaults(plan_of):

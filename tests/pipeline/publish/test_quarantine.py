@@ -16,7 +16,7 @@ from terraseam.models.engines.engine import Engine
 from terraseam.models.engines.profile import EngineError
 from terraseam.pipeline.cli import main
 from terraseam.pipeline.storage import retries
-from terraseam.pipeline.storage.retries import GaveUpError, persistently
+from terraseam.pipeline.storage.retries import GaveUpError, with_retries
 from terraseam.tiles.raster.source import RasterSource
 
 SIDE = 512
@@ -226,15 +226,15 @@ def test_waits_grow_and_only_what_is_worth_it_is_tried_again(monkeypatch):
             raise outcome
         return outcome
 
-    assert persistently(work, lambda error: isinstance(error, OSError)) == (7, 3)
+    assert with_retries(work, lambda error: isinstance(error, OSError)) == (7, 3)
     assert waits == [0.5, 2.0]
     outcomes[:] = [OSError("a")] * 3
     with pytest.raises(GaveUpError) as gave_up:
-        persistently(work, lambda _: True)
+        with_retries(work, lambda _: True)
     assert gave_up.value.attempts == 3 and isinstance(gave_up.value.__cause__, OSError)
     outcomes[:] = [KeyError("k")]
     with pytest.raises(KeyError):
-        persistently(work, lambda error: isinstance(error, OSError))
+        with_retries(work, lambda error: isinstance(error, OSError))
 
 
 def test_damage_that_decoders_swallow_is_left_out_unless_it_is_not_looked_for(make_raster, bundle, tmp_path):

@@ -18,7 +18,7 @@ from terraseam.pipeline.plan.make import make_plan
 from terraseam.pipeline.run import graph
 from terraseam.pipeline.run import vectorize as vectorizing
 from terraseam.pipeline.run.beam_runner import beam_pipeline
-from terraseam.pipeline.storage.layout import RunFolder
+from terraseam.pipeline.storage.run_paths import RunFolder
 
 
 def segment_plan(site):

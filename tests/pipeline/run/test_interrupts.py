@@ -11,9 +11,9 @@ import pytest
 from places import ROOT
 
 from terraseam.pipeline.cli import _ended
-from terraseam.pipeline.exits import FAILED, INTERRUPTED
+from terraseam.pipeline.exit_status import FAILED, INTERRUPTED
 from terraseam.pipeline.interrupts import SIGNALS, listening, was_interrupted
-from terraseam.pipeline.run.job import CONTINUE, tell_end
+from terraseam.pipeline.run.job import CONTINUE, report_end
 
 
 class Finalized:
@@ -55,7 +55,7 @@ def test_an_interruption_is_remembered_where_others_turn_it_into_an_error():
 
 
 def test_a_worker_that_dies_of_an_interruption_is_none_that_died_alone(capsys, tmp_path):
-    tell = partial(tell_end, "a worker process died (exit code 1)", CONTINUE, tmp_path / "log")
+    tell = partial(report_end, "a worker process died (exit code 1)", CONTINUE, tmp_path / "log")
     with listening():
         assert tell() == FAILED
         with contextlib.suppress(KeyboardInterrupt):

@@ -25,13 +25,13 @@ from terraseam.pipeline.run import watchdog
 from terraseam.pipeline.run import worker_main as sdk_worker_main
 from terraseam.pipeline.run.heartbeat import Beat
 from terraseam.pipeline.run.watchdog import (
-    Pace,
     Stall,
     Watchdog,
+    WatchIntervals,
     Worker,
     WorkerFiles,
-    death_words,
-    stall_words,
+    describe_death,
+    describe_stall,
 )
 from terraseam.pipeline.segment.infer import infer_tiles
 from terraseam.pipeline.storage import files
@@ -51,7 +51,7 @@ from functools import partial
 from pathlib import Path
 from terraseam.pipeline.run import watchdog
 from terraseam.pipeline.cli import _ended
-from terraseam.pipeline.exits import fail
+from terraseam.pipeline.exit_status import fail
 folder, child, pace, seconds = sys.argv[1:]
 watchdog.PACE = eval(f"watchdog.Pace({pace})")
 files = watchdog.WorkerFiles(Path(folder) / "log", Path(folder) / "heartbeats")
@@ -220,7 +220,7 @@ def test_a_worker_that_computes_without_a_beat_is_alive(tmp_path, monkeypatch):
     worker.look(40.0)
     assert worker.silent == 0.0
     worker.look(60.0)
-    assert worker.trouble(Pace()) == (
+    assert worker.trouble(WatchIntervals()) == (
         f"worker process {os.getpid()} hangs: it has given no sign of life for 60 s"
     )
 
@@ -236,26 +236,26 @@ def said_at(stall, looks):
 
 
 def test_a_stall_is_said_after_five_minutes_and_every_five_minutes_from_then_on():
-    assert said_at(Stall(Pace()), [(0, 0.0)] * 11) == [*[None] * 4, 300, *[None] * 4, 600, None]
+    assert said_at(Stall(WatchIntervals()), [(0, 0.0)] * 11) == [*[None] * 4, 300, *[None] * 4, 600, None]
 
 
 def test_a_stall_is_said_after_twenty_times_the_longest_operation_where_that_is_longer():
     looks = [(1, 30.0)] * 17
-    assert said_at(Stall(Pace()), looks) == [*[None] * 10, 600, *[None] * 4, 900, None]
-    assert said_at(Stall(Pace()), [(1, 15.0)] * 7) == [*[None] * 5, 300, None]
+    assert said_at(Stall(WatchIntervals()), looks) == [*[None] * 10, 600, *[None] * 4, 900, None]
+    assert said_at(Stall(WatchIntervals()), [(1, 15.0)] * 7) == [*[None] * 5, 300, None]
 
 
 def test_what_is_finished_ends_a_stall():
     looks = [*[(0, 0.0)] * 4, *[(1, 1.0)] * 5, *[(2, 1.0)] * 6]
-    assert said_at(Stall(Pace()), looks) == [*[None] * 14, 300]
+    assert said_at(Stall(WatchIntervals()), looks) == [*[None] * 14, 300]
 
 
 def test_a_stall_is_said_with_what_to_look_at():
-    assert stall_words(300, 3.4, "tile, read or write", "it continues") == (
+    assert describe_stall(300, 3.4, "tile, read or write", "it continues") == (
         "no tile, read or write was finished for 5 min (the longest so far took 3 s), and the run waits on; see whether "
         "the disks and servers that it uses answer, and how busy the machine is; Ctrl-C ends it (it continues)"
     )
-    assert "(none was finished before)" in stall_words(300, 0.0, "chip or step", "")
+    assert "(none was finished before)" in describe_stall(300, 0.0, "chip or step", "")
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_a_stall_is_said_with_what_to_look_at():
     ],
 )
 def test_it_is_said_how_a_worker_has_ended(cause, words):
-    assert death_words(cause) == f"a worker process died ({words})"
+    assert describe_death(cause) == f"a worker process died ({words})"
 
 
 def raising(error):
@@ -337,7 +337,7 @@ def slowly(monkeypatch, seconds, kind=LabelRaster, name="read"):
 
     monkeypatch.setattr(kind, name, slow)
     monkeypatch.setattr(ACTIVITY, "longest", 0.0)
-    monkeypatch.setattr(watchdog, "PACE", Pace(look=0.05, stalled=0.3))
+    monkeypatch.setattr(watchdog, "PACE", WatchIntervals(look=0.05, stalled=0.3))
 
 
 def test_a_run_that_waits_for_a_disk_says_so_and_goes_on(tmp_path, monkeypatch, capsys):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import rasterio
 from segment_cases import features, labels, manifest
-from test_limb import checkers, world
 from tiers import some
 from vectorize_cases import vectorize, write_labels
+from world_rasters import checkers, world
 
 from terraseam.pipeline.cli import main
 from terraseam.pipeline.training.labelled import Labelled
@@ -24,7 +24,7 @@ from terraseam.tiles.raster.inspect import inspect_raster
 from terraseam.tiles.raster.source import RasterSource
 from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.label_raster import RasterTruth
-from terraseam.tiles.truth.polygons import Classes, PolygonTruth
+from terraseam.tiles.truth.polygons import PolygonClasses, PolygonTruth
 from terraseam.tiles.truth.scene import IGNORED, Scene
 
 
@@ -139,7 +139,7 @@ def test_pixels_off_the_earth_teach_nothing_and_are_read_as_they_are(name, tmp_p
     known = checkers(georef)
     off = known == 255
     path = write_scene(tmp_path / "space.tif", georef, known, off=1)
-    nothing = PolygonTruth(np.empty(0, object), [], Classes(2, 0), (georef.height, georef.width))
+    nothing = PolygonTruth(np.empty(0, object), [], PolygonClasses(2, 0), (georef.height, georef.width))
     scene = Scene("space", RasterSource(str(path), (1, 2, 3), (7.0, 8.0, 9.0)), georef, nothing)
     whole = View(0, 0, 1, 1, georef.height, georef.width)
     chip = scene.chip(whole)
@@ -175,7 +175,7 @@ def test_values_are_measured_on_the_earth_alone(tmp_path):
     with rasterio.open(path, "w", driver="GTiff", **shape, **place) as file:
         file.write(pixels, 1)
     info = inspect_raster(str(path))
-    truth = PolygonTruth(np.empty(0, object), [], Classes(2, 0), (georef.height, georef.width))
+    truth = PolygonTruth(np.empty(0, object), [], PolygonClasses(2, 0), (georef.height, georef.width))
     assert values_of([Labelled("scene", info, georef.gsd(), truth)], (1,)) == Values(
         (1000.0,), (1200.0,), True
     )

@@ -448,7 +448,7 @@ def test_every_stage_counts_and_times(scene, bundle, tmp_path):
     from terraseam.pipeline.plan.make import make_plan
     from terraseam.pipeline.run.beam_runner import beam_pipeline
     from terraseam.pipeline.run.graph import build
-    from terraseam.pipeline.storage.layout import RunFolder
+    from terraseam.pipeline.storage.run_paths import RunFolder
 
     options = SegmentOptions((str(scene),), (str(bundle),), str(tmp_path / "out"), sheet=512, tile=512)
     plan = make_plan(options)

@@ -27,10 +27,10 @@ from terraseam.models.bundle.card import Card
 from terraseam.models.bundle.values import ClassInfo, NetworkFile
 from terraseam.models.detection.instances import ChipAnswer
 from terraseam.models.engines.engine import Engine
+from terraseam.pipeline.errors import PlanError
 from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.plan.describe import describe_plan
 from terraseam.pipeline.plan.make import make_plan
-from terraseam.pipeline.plan.plan import PlanError
 
 SHAPE = (1300, 1750)
 CLASSES = (

@@ -11,9 +11,9 @@ import rasterio
 import shapely
 from area_cases import reason, write_area
 from mosaics import mosaic
+from plan_cases import edited_card
 from segment_cases import blocky, labels, manifest, results, segment
-from test_plan import edited_card
-from test_regrid import encodings, smooth
+from smooth_rasters import encodings, smooth
 from tiers import some
 
 from terraseam.pipeline.cli import main

@@ -21,11 +21,18 @@ import pytest
 from places import ROOT
 
 from terraseam.pipeline.cli import main
-from terraseam.pipeline.storage.lock import Holder, Lock, LockError, Pace, lock_beside, lock_in
+from terraseam.pipeline.storage.lock import (
+    HeartbeatIntervals,
+    Lock,
+    LockError,
+    LockHolder,
+    lock_in,
+    lock_next_to,
+)
 from terraseam.pipeline.storage.lock_file import LockFile
 from terraseam.pipeline.storage.owner import Owner
 
-QUICK = Pace(period=0.05, stale=0.5, settle=0.1)
+QUICK = HeartbeatIntervals(period=0.05, stale=0.5, settle=0.1)
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -57,18 +64,18 @@ def output(request, tmp_path):
     return str(tmp_path / "out") if request.param == "local" else "bucket://b/out"
 
 
-def lock(output: str, pace: Pace = QUICK) -> Lock:
+def lock(output: str, pace: HeartbeatIntervals = QUICK) -> Lock:
     return Lock(lock_in(output), pace)
 
 
-def holder_of(made: Lock) -> Holder | None:
-    return Holder.from_bytes(made.file.read())
+def holder_of(made: Lock) -> LockHolder | None:
+    return LockHolder.from_bytes(made.file.read())
 
 
-def leave(made: Lock, age: float = 0.0, **owner: object) -> Holder:
+def leave(made: Lock, age: float = 0.0, **owner: object) -> LockHolder:
     """Write a lock as another run would have left it."""
     when = time.time() - age
-    left = Holder(replace(Owner.here(), **owner), when - 60, when, "another")
+    left = LockHolder(replace(Owner.here(), **owner), when - 60, when, "another")
     with made.file.alone():
         made.file.write(left.to_bytes())
     return left
@@ -88,7 +95,7 @@ def start(folder: Path, seconds: float, go: str = "/") -> subprocess.Popen[str]:
     return started
 
 
-def started_lock(folder: Path, pace: Pace = QUICK) -> Lock:
+def started_lock(folder: Path, pace: HeartbeatIntervals = QUICK) -> Lock:
     """The lock that `start` takes."""
     return lock(str(folder / "out"), pace)
 
@@ -153,9 +160,9 @@ def test_whoever_writes_into_a_folder_takes_its_lock_however_it_is_called(tmp_pa
 
 
 def test_the_lock_of_a_folder_that_appears_as_a_whole_lies_beside_it():
-    assert lock_beside("bundles/roofs/") == "bundles/.roofs.lock.json"
-    assert lock_beside("roofs") == ".roofs.lock.json"
-    assert lock_beside("gs://b/roofs") == "gs://b/.roofs.lock.json"
+    assert lock_next_to("bundles/roofs/") == "bundles/.roofs.lock.json"
+    assert lock_next_to("roofs") == ".roofs.lock.json"
+    assert lock_next_to("gs://b/roofs") == "gs://b/.roofs.lock.json"
 
 
 def test_the_lock_of_a_process_that_was_killed_is_taken_over_at_once(tmp_path):
@@ -168,13 +175,13 @@ def test_the_lock_of_a_process_that_was_killed_is_taken_over_at_once(tmp_path):
     while ") Z " not in Path(f"/proc/{holder.pid}/stat").read_text():
         time.sleep(0.02)
     told = []
-    with started_lock(tmp_path, Pace()).held(told.append):
+    with started_lock(tmp_path, HeartbeatIntervals()).held(told.append):
         pass
     assert len(told) == 1 and told[0].startswith("took over the lock")
     assert f"of process {holder.pid} on" in told[0] and told[0].endswith("that process is no more")
     holder.wait()
     leave(started_lock(tmp_path), pid=holder.pid)
-    with started_lock(tmp_path, Pace()).held(told.append):
+    with started_lock(tmp_path, HeartbeatIntervals()).held(told.append):
         pass
     assert len(told) == 2
 

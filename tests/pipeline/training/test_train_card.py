@@ -16,7 +16,7 @@ from train_town import make_town, words
 from terraseam.models.training.making import answer_from
 from terraseam.models.zoo import ZooError, build
 from terraseam.pipeline.cli import main
-from terraseam.pipeline.training.data import data_words
+from terraseam.pipeline.training.data import describe_data
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def test_balance_is_the_power_of_the_ground_by_which_rasters_are_drawn(site, mak
 
 
 def test_things_are_counted_where_labels_are_trusted(site):
-    everywhere = data_words(planned(site))["things"]
-    inside = data_words(planned(site, "--aoi", site / "west.geojson"))["things"]
+    everywhere = describe_data(planned(site))["things"]
+    inside = describe_data(planned(site, "--aoi", site / "west.geojson"))["things"]
     assert 0 < sum(inside.values()) < sum(everywhere.values())
 
 

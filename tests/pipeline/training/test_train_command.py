@@ -18,7 +18,7 @@ from terraseam.models.bundle.values import Scaling
 from terraseam.models.training.batches import Batches, TrainingData
 from terraseam.models.training.making import new_network
 from terraseam.models.training.recipe import Recipe
-from terraseam.models.training.watch import EpochBegan, StepDone
+from terraseam.models.training.watch import EpochBegan, StepEnd
 from terraseam.models.zoo import find
 from terraseam.pipeline.activity import ACTIVITY
 from terraseam.pipeline.cli import main
@@ -82,7 +82,7 @@ def test_chips_and_steps_are_seen_while_a_training_goes_on(site):
     plan = planned(site)
     teller = Teller(plan.validation, plan.classes.infos(), site, 0, 1)
     teller.epoch_began(EpochBegan(1, 1, 9, frozen=False))
-    step = StepDone(1, 1, 9, 0.5, 0.1, 60.0)
+    step = StepEnd(1, 1, 9, 0.5, 0.1, 60.0)
     for action in (lambda: plan.chips([0, 1]), lambda: plan.validation.chip(0), lambda: teller.step(step)):
         before = ACTIVITY.finished
         action()
@@ -91,7 +91,7 @@ def test_chips_and_steps_are_seen_while_a_training_goes_on(site):
 
 @pytest.mark.slow
 def test_a_training_that_waits_for_its_first_step_says_so(site, monkeypatch, capsys):
-    monkeypatch.setattr(watchdog, "PACE", watchdog.Pace(look=0.05, stalled=0.2))
+    monkeypatch.setattr(watchdog, "PACE", watchdog.WatchIntervals(look=0.05, stalled=0.2))
     monkeypatch.setattr(ACTIVITY, "longest", 0.0)
     assert main(["train", *words(site, "--epochs", "1", "--steps", "1", "--pictures", "0")]) == 0
     said = capsys.readouterr().err

@@ -8,7 +8,7 @@ from train_cases import elsewhere, planned, read, reasons, write, write_outlines
 from train_town import SIDE, make_town
 
 from terraseam.pipeline.options.train import BLOCK_CHIPS
-from terraseam.pipeline.training.report import plan_words
+from terraseam.pipeline.training.report import describe_training
 
 GSD = 0.5
 
@@ -20,7 +20,7 @@ def site(tmp_path, make_raster):
 
 def start(site, *more):
     plan = planned(site, *more, without=["set"])
-    (line,) = [line for line in plan_words(plan).splitlines() if line.startswith("start ")]
+    (line,) = [line for line in describe_training(plan).splitlines() if line.startswith("start ")]
     return line.removeprefix("start").strip()
 
 

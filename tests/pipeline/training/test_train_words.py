@@ -15,11 +15,11 @@ from places import ROOT
 from train_cases import make_towns, planned, said
 from train_town import make_town, words
 
-from terraseam.models.training.watch import EpochDone
+from terraseam.models.training.watch import EpochEnd
 from terraseam.pipeline.cli import main
 from terraseam.pipeline.options.train_arguments import parse_train
 from terraseam.pipeline.training.progress import epoch_line, painted
-from terraseam.pipeline.training.report import notes, plan_words
+from terraseam.pipeline.training.report import describe_training, notes
 
 SLOW_TO_IMPORT = ("tensorflow", "keras", "apache_beam", "jax")
 
@@ -101,14 +101,14 @@ def test_lists_tables_and_truth_in_a_file_mean_what_they_mean_on_the_command_lin
 
 def test_the_plan_says_what_will_be_done(site):
     more = ["--epochs", "3", "--optimizer", "adamw", "--rate", "0.002", "--output", site / "made"]
-    told = plan_words(planned(site, *make_towns(site, 2), *more))
+    told = describe_training(planned(site, *make_towns(site, 2), *more))
     lines = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in told.splitlines())
     assert lines["rasters"].startswith("2 rasters, ")
     assert lines["labels"] == "10 roof, 4 pool; the rest is background"
     assert lines["validation"].endswith("of town0, town1, set apart by block")
     assert lines["bands"] == "red, green, blue as usual; --band-names names others"
     assert lines["training"] == "3 epochs of 4 steps of 4 chips of 32 px; adamw, rate 0.002, constant"
-    named = plan_words(planned(site, "--band-names", "near,far,height")).splitlines()
+    named = describe_training(planned(site, "--band-names", "near,far,height")).splitlines()
     assert "bands       near, far, height" in named
     assert str(site / "made") in lines["bundle"] and str(site / "made.training") in lines["bundle"]
 
@@ -132,12 +132,12 @@ def test_what_the_user_should_know_is_told_before_it_begins(site, capsys):
 
 def test_an_epoch_is_one_line():
     measures = {"val_loss": 0.3, "accuracy": 0.9, "iou_land": 0.9, "iou_roof": 0.5, "iou_pool": float("nan")}
-    done = EpochDone(3, 0.23456, 1e-3, 0.7, True, 19 * 60.0, measures)
+    done = EpochEnd(3, 0.23456, 1e-3, 0.7, True, 19 * 60.0, measures)
     line = epoch_line(done, 30, 41.4)
     assert line == (
         "epoch 3 of 30: loss 0.2346, mean IoU 0.700 (land 0.900, roof 0.500), 41 s, about 19 min left, best"
     )
-    last = EpochDone(30, 0.2, 1e-3, 0.6, False, 0.0, {"precision": 0.5, "recall": 0.75, "threshold": 0.4})
+    last = EpochEnd(30, 0.2, 1e-3, 0.6, False, 0.0, {"precision": 0.5, "recall": 0.75, "threshold": 0.4})
     assert epoch_line(last, 30, 8.0) == (
         "epoch 30 of 30: loss 0.2000, F1 0.600 (precision 0.500, recall 0.750), 8 s"
     )

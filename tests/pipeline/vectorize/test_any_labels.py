@@ -17,14 +17,14 @@ from label_maps import (
     shapes_of_rasterio,
     whole_map,
 )
-from test_sieve import by_sheets as sieved_by_sheets
-from test_sieve import even
+from sieve_cases import by_sheets as sieved_by_sheets
+from sieve_cases import even
 from tiers import some
 from vectorize_cases import collection, patches, vectorize, write_labels
 
-from terraseam.pipeline.vectorize.label_counts import MOST_LISTED, Tally
+from terraseam.pipeline.vectorize.label_counts import MOST_LISTED, LabelCounts
 from terraseam.tiles.labels.cells import cut_into_cells
-from terraseam.tiles.labels.codes import NOTHING, CodedLabels
+from terraseam.tiles.labels.label_codes import NOTHING, CodedLabels
 from terraseam.tiles.regions.close import close_regions
 from terraseam.tiles.regions.regions import Regions
 from terraseam.tiles.regions.seams import unite
@@ -345,10 +345,10 @@ def test_samples_that_are_no_whole_numbers_are_refused(dtype, tmp_path, capsys):
 def test_a_sum_of_tallies_lists_what_all_together_list():
     some = CodedLabels.encode(np.arange(700), np.arange(700) % 7 > 0)
     more = CodedLabels.encode(np.arange(600, 1100), np.ones(500, bool))
-    tallies = [Tally.of(some), Tally.of(more)]
-    whole = Tally.sum(tallies)
-    assert whole == Tally.sum(reversed(tallies))
+    tallies = [LabelCounts.of(some), LabelCounts.of(more)]
+    whole = LabelCounts.sum(tallies)
+    assert whole == LabelCounts.sum(reversed(tallies))
     assert (whole.measured, whole.nothing) == (1100, 100)
     assert whole.by_label is None or whole.by_label[650] == 2
-    assert len(Tally.sum([tallies[0]]).by_label) == 600
-    assert Tally.sum([whole, tallies[0]]).by_label is None
+    assert len(LabelCounts.sum([tallies[0]]).by_label) == 600
+    assert LabelCounts.sum([whole, tallies[0]]).by_label is None

@@ -19,7 +19,7 @@ from train_town import words as train_words
 
 from terraseam.pipeline.cli import main
 from terraseam.tiles.access import web as tiles_web
-from terraseam.tiles.access.beside import beside, candidates
+from terraseam.tiles.access.sidecars import beside, candidates
 from terraseam.tiles.access.web import RedirectError, check_redirect, kinds_of
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.raster.inspect import RasterError, inspect_raster

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import shapely
 from georefs import GEOREFS
+from instance_cases import lattice_of, thing_of
 from label_maps import keeping, whole_map
-from test_regularize import neighbourhood
-from test_things import lattice_of, thing_of
+from regularize_cases import neighbourhood
 
 from terraseam.tiles.features.features import FeatureOptions, features
-from terraseam.tiles.features.instance_features import thing_features
+from terraseam.tiles.features.instance_features import instance_features
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.ground import PixelPlane
 from terraseam.tiles.regions.neighbours import Neighbourhood
@@ -86,6 +86,6 @@ def test_things_of_several_regions_are_valid(seed, fill):
     georef = georef_of(labels)
     things = [thing_of(labels == label) for label in (1, 2, 3, 4)]
     options = replace(OPTIONS, fill_holes_m2=fill)
-    found = thing_features(things, lattice_of(labels.shape, 64), georef, options)
+    found = instance_features(things, lattice_of(labels.shape, 64), georef, options)
     assert_valid(found)
     assert any(feature.properties["regularized"] for feature in found)

@@ -18,7 +18,7 @@ from vectorize_cases import vectorize, write_labels
 from terraseam.tiles.features import vector_tiles
 from terraseam.tiles.features.features import FeatureOptions, features
 from terraseam.tiles.features.gis_formats import Table
-from terraseam.tiles.features.pmtiles import Archive, Tile, View
+from terraseam.tiles.features.pmtiles import Archive, MapView, Tile
 from terraseam.tiles.features.vector_tiles import HIGHEST_LATITUDE, finest_zoom, to_mercator, write_pmtiles
 from terraseam.tiles.raster.georef import Georef
 
@@ -222,7 +222,7 @@ def test_archives_of_many_tiles_are_read_by_the_package_of_those_who_made_the_fo
     archive = Archive(tmp_path / "data")
     for tile, content in zip(places, contents, strict=True):
         archive.add(tile, content)
-    view = View((-1.5, -2.5, 3.5, 4.5), (1.0, 1.25), 12)
+    view = MapView((-1.5, -2.5, 3.5, 4.5), (1.0, 1.25), 12)
     archive.finish(tmp_path / "a.pmtiles", view, {"name": "ä"})
     with (tmp_path / "a.pmtiles").open("rb") as file:
         source = MmapSource(file)

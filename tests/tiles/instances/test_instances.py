@@ -11,7 +11,7 @@ from terraseam.tiles.grid.lattice import Halo, Lattice
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.instances.instances import Ref, SheetInstances, TileInstance, tile_instances
 from terraseam.tiles.instances.links import Link, agreement, later_neighbours, link_tiles
-from terraseam.tiles.instances.things import gather_views, settle
+from terraseam.tiles.instances.resolve import gather_views, settle
 
 
 def lattice_of(scene, core=32, halo=(16, 16, 16, 16), sheet_cores=2):

@@ -12,15 +12,15 @@ from planted_things import disk
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.instances.instances import Ref, tighten
 from terraseam.tiles.instances.paint import patches
+from terraseam.tiles.instances.resolve import ResolvedInstance
 from terraseam.tiles.instances.suppress import overlaps, suppress
-from terraseam.tiles.instances.things import Thing
 
 HEIGHT, WIDTH = 150, 170
 
 
 def instance(number, mask, label=1, score=200):
     window, cut = tighten(Window(0, 0, *mask.shape), mask)
-    return Thing(label, score, ((window, cut),), (), Ref(0, 0, number))
+    return ResolvedInstance(label, score, ((window, cut),), (), Ref(0, 0, number))
 
 
 def random_instances(seed):

@@ -15,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from terraseam.tiles.measures.average_precision import SIZES, THRESHOLDS, average_precision, match
 from terraseam.tiles.measures.clip import clip
 from terraseam.tiles.measures.overlaps import overlaps
-from terraseam.tiles.measures.spacenet import Found, find
+from terraseam.tiles.measures.spacenet import PolygonMatches, find
 
 
 def scene(seed, count=40, side=500.0):
@@ -159,7 +159,7 @@ def test_predictions_in_ignored_regions_are_neither_found_nor_false():
     half, less = shapely.box(55, 30, 65, 40), shapely.box(57, 10, 67, 20)
     predicted = np.array([truth[0], *inside, half, less], object)
     pairs = overlaps(predicted, truth, ignored=np.array([False, True, False]))
-    assert find(pairs, np.ones(len(predicted))) == Found(true=1, false=1, missed=1)
+    assert find(pairs, np.ones(len(predicted))) == PolygonMatches(true=1, false=1, missed=1)
 
 
 def test_equal_overlaps_sizes_at_a_limit_and_exact_hits_go_as_in_pycocotools():
@@ -220,7 +220,7 @@ def spacenet(truth, predicted, scores):
         if best is not None:
             free.remove(best)
             true += 1
-    return Found(true, len(predicted) - true, len(free))
+    return PolygonMatches(true, len(predicted) - true, len(free))
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -232,11 +232,13 @@ def test_found_polygons_are_those_of_spacenets_rule(seed):
 
 
 def test_figures_of_found_polygons():
-    found = Found(2, 1, 0) + Found(1, 1, 3)
-    assert found == Found(3, 2, 3)
+    found = PolygonMatches(2, 1, 0) + PolygonMatches(1, 1, 3)
+    assert found == PolygonMatches(3, 2, 3)
     assert (found.precision, found.recall) == (3 / 5, 3 / 6) and found.f1 == pytest.approx(6 / 11)
-    assert np.isnan([Found(0, 0, 0).f1, Found(0, 0, 1).precision, Found(0, 1, 0).recall]).all()
-    assert Found(0, 0, 1).f1 == 0
+    assert np.isnan(
+        [PolygonMatches(0, 0, 0).f1, PolygonMatches(0, 0, 1).precision, PolygonMatches(0, 1, 0).recall]
+    ).all()
+    assert PolygonMatches(0, 0, 1).f1 == 0
 
 
 def test_a_hundred_thousand_polygons_take_seconds():

@@ -4,17 +4,22 @@ import nets
 import numpy as np
 import pytest
 import rasterio
+from plan_cases import edited_card, planner, reasons
 from rasterio.enums import ColorInterp
-from test_plan import edited_card, plan_of, reasons  # noqa: F401
 from train_cases import planned
 from train_cases import reasons as train_reasons
 from train_town import make_town
 
 from terraseam.tiles.grid.window import Window
-from terraseam.tiles.raster.band_order import BandWords, colour_of, colours_of_bands, order_bands
+from terraseam.tiles.raster.band_order import BandDescription, colour_of, colours_of_bands, order_bands
 from terraseam.tiles.raster.source import RasterSource
 
 RGB = ("red", "green", "blue")
+
+
+@pytest.fixture
+def plan_of(make_raster, bundle, tmp_path):
+    return planner(make_raster, bundle, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +29,13 @@ def bundle(tmp_path_factory):
 
 def words(*interpretations, descriptions=()):
     texts = [*descriptions, *[""] * len(interpretations)]
-    return [BandWords(text, kind) for text, kind in zip(texts, interpretations, strict=False)]
+    return [BandDescription(text, kind) for text, kind in zip(texts, interpretations, strict=False)]
 
 
 def described(*texts):
-    return [BandWords(text, "gray" if number == 0 else "undefined") for number, text in enumerate(texts)]
+    return [
+        BandDescription(text, "gray" if number == 0 else "undefined") for number, text in enumerate(texts)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +125,7 @@ def coloured(path, *interpretations):
     return path
 
 
-def test_a_plan_reads_bands_in_the_order_of_the_card_and_says_so(plan_of, make_raster):  # noqa: F811
+def test_a_plan_reads_bands_in_the_order_of_the_card_and_says_so(plan_of, make_raster):
     path = coloured(make_raster(name="bgr.tif"), "blue", "green", "red")
     plan = plan_of(path)
     assert plan.rasters[0].bands == (3, 2, 1)
@@ -130,7 +137,7 @@ def test_a_plan_reads_bands_in_the_order_of_the_card_and_says_so(plan_of, make_r
     assert plan_of(coloured(make_raster(name="rgb.tif"), *RGB)).notes == ()
 
 
-def test_a_virtual_raster_is_read_by_what_it_says_itself(plan_of, make_raster, tmp_path):  # noqa: F811
+def test_a_virtual_raster_is_read_by_what_it_says_itself(plan_of, make_raster, tmp_path):
     source = make_raster(name="nrgb.tif", bands=4)
     with rasterio.open(source) as dataset:
         transform, wkt = ", ".join(map(str, dataset.transform.to_gdal())), dataset.crs.to_wkt()
@@ -151,7 +158,7 @@ def test_a_virtual_raster_is_read_by_what_it_says_itself(plan_of, make_raster, t
         assert np.array_equal(np.moveaxis(chip.pixels, -1, 0), dataset.read((2, 3, 4)))
 
 
-def test_bands_that_are_others_are_refused_with_what_the_file_says(plan_of, make_raster):  # noqa: F811
+def test_bands_that_are_others_are_refused_with_what_the_file_says(plan_of, make_raster):
     path = coloured(make_raster(name="cir.tif"), "nir", "red", "green")
     (said,) = reasons(plan_of, path)
     assert (
@@ -162,7 +169,7 @@ def test_bands_that_are_others_are_refused_with_what_the_file_says(plan_of, make
     assert plan_of(path, bands=(1, 2, 3)).rasters[0].bands == (1, 2, 3)
 
 
-def test_a_picture_with_a_table_of_colours_is_to_be_expanded(plan_of, make_raster):  # noqa: F811
+def test_a_picture_with_a_table_of_colours_is_to_be_expanded(plan_of, make_raster):
     path = make_raster(name="table.tif", bands=1)
     with rasterio.open(path, "r+") as dataset:
         dataset.write_colormap(1, {i: (i, 255 - i, 0, 255) for i in range(256)})
@@ -172,7 +179,7 @@ def test_a_picture_with_a_table_of_colours_is_to_be_expanded(plan_of, make_raste
     )
 
 
-def test_networks_that_want_other_colours_are_not_averaged(plan_of, bundle, tmp_path):  # noqa: F811
+def test_networks_that_want_other_colours_are_not_averaged(plan_of, bundle, tmp_path):
     other = edited_card(bundle, tmp_path / "other", bands=["blue", "green", "red"])
     (said,) = reasons(plan_of, model=(bundle, other))
     assert "cannot be averaged: the one wants the bands red, green, blue, the other blue, green, red" in said

@@ -10,7 +10,7 @@ import rasterio
 import rasterio.warp
 from georefs import GEOREFS
 from rasterio.enums import Resampling
-from test_source import hole_mask
+from smooth_rasters import encodings, smooth
 from tiers import some
 
 from terraseam.tiles.grid.window import Window
@@ -21,14 +21,6 @@ from terraseam.tiles.raster.source import RasterSource
 
 FILL = (7.0, 8.0, 9.0)
 STEPS = (1.003, 2.0, 2.7, 9.3, 0.6, 0.19)
-
-
-def smooth(height, width, bands=3, dtype="uint8"):
-    """Waves and some noise, in the range 20 to 235."""
-    rows, cols = np.mgrid[:height, :width]
-    waves = np.stack([np.sin(rows / (9 + b)) * np.cos(cols / (13 - b)) for b in range(bands)], axis=-1)
-    noise = np.random.default_rng(5).uniform(-15, 15, waves.shape)
-    return np.clip(128 + 90 * waves + noise, 20, 235).astype(dtype)
 
 
 def source_of(path, step, bands=(1, 2, 3)):
@@ -102,28 +94,6 @@ def test_a_row_is_what_one_formula_says_also_where_blocks_meet(make_raster, step
     else:
         want = np.interp(centres, np.arange(2000) + 0.5, values)
     assert row.size > 250 and np.abs(row - want)[:-1].max() < 0.05
-
-
-def encodings(make_raster, **place):
-    """One scene with a hole and specks, its nodata written in seven ways."""
-    base, valid = smooth(137, 153), np.ones((137, 153), bool)
-    valid[:37, :53] = hole_mask()
-    valid &= np.random.default_rng(2).random(valid.shape) > 0.3
-    seen = valid[..., None]
-    yield make_raster(pixels=np.where(seen, base, 0).astype("uint8"), nodata=0, name="value.tif", **place)
-    yield make_raster(pixels=base, mask=valid, name="internal.tif", **place)
-    yield make_raster(pixels=base, alpha=np.where(valid, 255, 0), name="alpha.tif", **place)
-    nan = np.where(seen, base, np.nan).astype("float32")
-    yield make_raster(pixels=nan, name="nan.tif", **place)
-    yield make_raster(pixels=nan, nodata=float("nan"), name="declared.tif", **place)
-    yield make_raster(
-        pixels=np.where(seen, base.astype("int16"), -999), nodata=-999, name="int16.tif", **place
-    )
-    sidecar = make_raster(pixels=base, name="sidecar.tif", **place)
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(sidecar, "r+") as dataset:
-        dataset.write_mask(valid)
-    assert sidecar.with_name("sidecar.tif.msk").exists()
-    yield sidecar
 
 
 @pytest.mark.parametrize("step", [0.6, 2.7])

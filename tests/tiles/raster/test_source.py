@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+from hole_masks import HOLE, hole_mask
 from mosaics import mosaic
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
@@ -14,14 +15,7 @@ from terraseam.tiles.grid.window import Window
 from terraseam.tiles.raster.inspect import RasterError, inspect_raster
 from terraseam.tiles.raster.source import RasterReadError, RasterSource, as_sample
 
-HOLE = np.s_[5:12, 8:20]
 FILL = (7.0, 8.0, 9.0)
-
-
-def hole_mask(height=37, width=53):
-    valid = np.ones((height, width), bool)
-    valid[HOLE] = False
-    return valid
 
 
 def read_all(path, bands=(1, 2, 3), fill=FILL):

@@ -11,6 +11,7 @@ import scipy.ndimage
 import shapely
 from georefs import GEOREFS
 from label_maps import keeping, random_labels, whole_map
+from regularize_cases import neighbourhood
 from tiers import some
 
 from terraseam.tiles.features.features import FeatureOptions, features
@@ -56,12 +57,6 @@ def ragged(labels, seed, share=0.35):
     ragged = (soft + share * noise / noise.std() * 0.25 > 0.5).astype(np.uint8)
     parts, _ = scipy.ndimage.label(ragged)
     return (parts == np.bincount(parts.ravel())[1:].argmax() + 1).astype(np.uint8)
-
-
-def neighbourhood(labels, keep=None):
-    keep = keeping(0) if keep is None else keep
-    borders = border_pixels(np.pad(labels, 1, constant_values=255), (-1, -1), keep)
-    return Neighbourhood(whole_map(labels, labels, keep), borders)
 
 
 def regularized(labels, ground=SQUARE, keep=None):

@@ -11,11 +11,11 @@ from truth_cases import SMALL, as_file, blobs, in_crs
 from terraseam.tiles.grid.lattice import Halo, Lattice
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.instances.instances import Ref
-from terraseam.tiles.instances.things import Thing
+from terraseam.tiles.instances.resolve import ResolvedInstance
 from terraseam.tiles.vectors.aoi import (
     AreaOfInterest,
     area_on,
-    clip_thing,
+    clip_instance,
     sheets_in,
     sheets_that_see,
     tiles_that_see,
@@ -149,10 +149,13 @@ def test_an_area_between_pixel_centres_holds_none():
 def test_things_are_cut_to_the_area():
     area = AreaOfInterest(np.array([shapely.box(0, 0, 12, 100)], object))
     mask = np.ones((5, 8), bool)
-    thing = Thing(1, 200, ((Window(3, 10, 5, 8), mask),), (), Ref(0, 0, 0))
-    cut = clip_thing(thing, area)
+    thing = ResolvedInstance(1, 200, ((Window(3, 10, 5, 8), mask),), (), Ref(0, 0, 0))
+    cut = clip_instance(thing, area)
     assert cut is not None and cut.parts[0][0] == Window(3, 10, 5, 2) and (cut.label, cut.score) == (1, 200)
-    assert clip_thing(Thing(1, 200, ((Window(3, 12, 5, 8), mask),), (), Ref(0, 0, 0)), area) is None
+    assert (
+        clip_instance(ResolvedInstance(1, 200, ((Window(3, 12, 5, 8), mask),), (), Ref(0, 0, 0)), area)
+        is None
+    )
     parts = ((Window(3, 4, 5, 8), mask), (Window(3, 12, 5, 8), mask))
-    cut = clip_thing(Thing(1, 200, parts, ((0, 0), (0, 1)), Ref(0, 0, 0)), area)
+    cut = clip_instance(ResolvedInstance(1, 200, parts, ((0, 0), (0, 1)), Ref(0, 0, 0)), area)
     assert cut is not None and cut.cores == ((0, 0),) and len(cut.parts) == 1

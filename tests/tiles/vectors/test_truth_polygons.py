@@ -11,13 +11,13 @@ import shapely
 from truth_cases import SMALL, as_file, blobs, in_crs
 
 from terraseam.tiles.raster.view import View
-from terraseam.tiles.truth.polygons import Classes, PolygonTruth, polygon_truth
+from terraseam.tiles.truth.polygons import PolygonClasses, PolygonTruth, polygon_truth
 from terraseam.tiles.truth.scene import IGNORED
 from terraseam.tiles.vectors.area import area_of
 from terraseam.tiles.vectors.placing import place_polygons
 from terraseam.tiles.vectors.read import read_polygons
 
-CLASSES = Classes(4)
+CLASSES = PolygonClasses(4)
 
 
 def truth(georef, seed=0, count=30, classes=CLASSES):
@@ -124,9 +124,9 @@ def test_of_polygons_that_share_an_edge_each_pixel_has_one():
 
 @pytest.mark.parametrize("background", [0, 3, IGNORED])
 def test_what_no_polygon_covers_is_background(background):
-    drawn = PolygonTruth(np.array([shapely.box(0, 0, 3, 3)]), [1], Classes(4, background))
+    drawn = PolygonTruth(np.array([shapely.box(0, 0, 3, 3)]), [1], PolygonClasses(4, background))
     assert drawn.labels(View(-1, -1, 1, 1, 5, 5))[0, 0] == background
-    nothing = PolygonTruth(np.zeros(0, object), [], Classes(4, background))
+    nothing = PolygonTruth(np.zeros(0, object), [], PolygonClasses(4, background))
     view = View(0, 0, 1, 1, 3, 5)
     assert (nothing.labels(view) == background).all() and not nothing.ids(view).any()
     assert nothing.things(view) == [] and not nothing.counts().any()
@@ -218,7 +218,7 @@ def test_real_buildings_are_drawn_as_gdal_draws_them(data_folder):
             shape, transform, crs = dataset.shape, dataset.transform, dataset.crs
         georef = type(SMALL["utm"])(crs.to_wkt(), tuple(transform)[:6], *shape)
         file = read_polygons(str(path))
-        drawn = polygon_truth(file, georef, np.ones(len(file.polygons)), Classes(2))
+        drawn = polygon_truth(file, georef, np.ones(len(file.polygons)), PolygonClasses(2))
         assert len(drawn) == len(file.polygons)
         moved = rasterio.warp.transform_geom(
             "EPSG:4326", crs, list(map(shapely.geometry.mapping, file.polygons))

@@ -13,7 +13,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-class Ahead(Generic[A, B]):
+class OrderedPool(Generic[A, B]):
     """Does the same with one thing after another, with a few at once; what comes of them keeps their order.
 
     Args:
@@ -70,7 +70,7 @@ class Ahead(Generic[A, B]):
             raise
 
 
-class OneEach:
+class KeyedLock:
     """Lets one thread at a time into a block of some name; those of other names go on."""
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from terraseam.tiles.labels.codes import MOST, NOTHING, PLAIN, CodedLabels, in_one_table
+from terraseam.tiles.labels.label_codes import MOST, NOTHING, PLAIN, CodedLabels, in_one_table
 from terraseam.tiles.labels.stitch import NODATA
 
 RANGES = {

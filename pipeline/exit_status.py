@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from terraseam.pipeline.inputs.left_out import left_out_words
+from terraseam.pipeline.inputs.left_out import describe_left_out
 from terraseam.pipeline.secrets import without_secrets
 from terraseam.pipeline.storage.disk_errors import DiskError, fullest, writes_to
 from terraseam.pipeline.texts import printable
@@ -22,16 +22,16 @@ AGAIN = "run the same command again to continue"
 
 def fail(message: str, status: int) -> int:
     """Tell the user why, and return the exit status."""
-    say_to_user(message)
+    report_error(message)
     return status
 
 
-def say_to_user(message: str) -> None:
+def report_error(message: str) -> None:
     """Tell the user something beside the results."""
     print(f"terraseam: {printable(without_secrets(message))}", file=sys.stderr)
 
 
-def note_to_user(notes: Iterable[str]) -> None:
+def report_note(notes: Iterable[str]) -> None:
     """Tell the user what they should know beforehand, a line each."""
     for note in notes:
         print(printable(without_secrets(note)), file=sys.stderr)
@@ -42,7 +42,7 @@ def show(words: str) -> None:
     print(printable(without_secrets(words)), flush=True)
 
 
-def tell_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Mapping[str, Any]], str]) -> int:
+def report_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Mapping[str, Any]], str]) -> int:
     """Run a job on Beam, say what came of it, and return the exit status.
 
     Args:
@@ -69,13 +69,13 @@ def end_run(manifest: Mapping[str, Any], words: Callable[[Mapping[str, Any]], st
     show(words(manifest))
     sheets, left_out = manifest["counts"].get("sheets_quarantined", 0), manifest.get("left_out", ())
     if sheets:
-        say_to_user(quarantine_words(sheets, manifest["quarantine"]))
+        report_error(describe_quarantine(sheets, manifest["quarantine"]))
     if left_out:
-        say_to_user(left_out_words(left_out))
+        report_error(describe_left_out(left_out))
     return QUARANTINED if sheets or left_out else DONE
 
 
-def quarantine_words(sheets: int, path: str) -> str:
+def describe_quarantine(sheets: int, path: str) -> str:
     """That a run has left sheets out, and what to do, as a sentence."""
     which = f"{count(sheets, 'sheet')} {'is' if sheets == 1 else 'are'}"
     return f"{which} in quarantine: {path} says where and why; the same command tries them again"
@@ -93,7 +93,7 @@ def one_at_a_time(locks: Sequence[str], run: Callable[[], int]) -> int:
     try:
         with contextlib.ExitStack() as held:
             for path in locks:
-                held.enter_context(Lock(path).held(say_to_user))
+                held.enter_context(Lock(path).held(report_error))
             return run()
     except LockError as error:
         return fail(str(error), FAILED)

@@ -13,7 +13,7 @@ from tiers import some
 
 from terraseam.tiles.features.decimals import decimals
 from terraseam.tiles.features.features import FeatureOptions, features
-from terraseam.tiles.features.written import grouped_polygons, valid_shapes
+from terraseam.tiles.features.valid_output import grouped_polygons, valid_shapes
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.ground import PixelPlane
 from terraseam.tiles.regions.tolerance import Tolerance

@@ -15,16 +15,16 @@ from label_maps import keeping, random_labels, random_scores, trace_sheets
 from places import ROOT
 from vectorize_cases import patches, vectorize, write_labels
 
-from terraseam.pipeline.vectorize.cache import InstanceFeatures, Made, SettledPatches
 from terraseam.pipeline.vectorize.feature_files import FeatureRecord
-from terraseam.tiles import handed_on
+from terraseam.pipeline.vectorize.trace_cache import CachedParts, InstanceFeatures, ResolvedPatches
+from terraseam.tiles import stage_files
 from terraseam.tiles.arrays import ArraysError, pack_arrays, unpack_arrays
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.instances.instances import Ref
 from terraseam.tiles.instances.links import Link
 from terraseam.tiles.instances.paint import Patch
 from terraseam.tiles.instances.suppress import Candidate, Overlap
-from terraseam.tiles.labels.codes import CodedLabels
+from terraseam.tiles.labels.label_codes import CodedLabels
 from terraseam.tiles.regions.fragments import Fragments
 from terraseam.tiles.regions.seams import unite
 from terraseam.tiles.regions.sieve import sieve_sheet
@@ -63,27 +63,27 @@ RECORD = FeatureRecord("", 3, 2, 0.1 + 0.2, {"roof, \u00e4": 2}, {"roof, \u00e4"
 
 
 FRAGMENTS, HOMES, SUMMARY = max(traced(), key=lambda one: len(one[0].parts.ring_offsets))
-MADE = Made(RECORD, b"features", b"fragments", SUMMARY)
-SETTLED = SettledPatches({(0, 1): PATCHES, (2, 0): []})
-FEATURES = InstanceFeatures({3: MADE, 4: Made(None, b"")})
+MADE = CachedParts(RECORD, b"features", b"fragments", SUMMARY)
+SETTLED = ResolvedPatches({(0, 1): PATCHES, (2, 0): []})
+FEATURES = InstanceFeatures({3: MADE, 4: CachedParts(None, b"")})
 CANDIDATES = [
     Candidate(Ref(0, 1, 2), (200, -3, -4), 7, Window(3, 4, 5, 5)),
     Candidate(Ref(2, 0, 1), (9, 0, -1), 6, Window(0, 1, 9, 6)),
 ]
 OVERLAPS = [Overlap(*CANDIDATES, 5)]
 KINDS = {
-    "sent": ((FRAGMENTS, HOMES), lambda pair: handed_on.pack_sent(*pair), handed_on.unpack_sent),
+    "sent": ((FRAGMENTS, HOMES), lambda pair: stage_files.pack_sent(*pair), stage_files.unpack_sent),
     "fragments": (FRAGMENTS, Fragments.to_bytes, Fragments.from_bytes),
-    "summary": (SUMMARY, handed_on.pack_summary, handed_on.unpack_summary),
-    "labels": (CodedLabels.plain(random_labels(1)), handed_on.pack_labels, handed_on.unpack_labels),
-    "sieve": (sieved(), handed_on.pack_sieve, handed_on.unpack_sieve),
-    "links": (LINKS, handed_on.pack_links, handed_on.unpack_links),
-    "no links": ([], handed_on.pack_links, handed_on.unpack_links),
-    "patches": (PATCHES, handed_on.pack_patches, handed_on.unpack_patches),
-    "made": (MADE, Made.to_bytes, Made.from_bytes),
-    "settled": (SETTLED, SettledPatches.to_bytes, SettledPatches.from_bytes),
+    "summary": (SUMMARY, stage_files.pack_summary, stage_files.unpack_summary),
+    "labels": (CodedLabels.plain(random_labels(1)), stage_files.pack_labels, stage_files.unpack_labels),
+    "sieve": (sieved(), stage_files.pack_sieve, stage_files.unpack_sieve),
+    "links": (LINKS, stage_files.pack_links, stage_files.unpack_links),
+    "no links": ([], stage_files.pack_links, stage_files.unpack_links),
+    "patches": (PATCHES, stage_files.pack_patches, stage_files.unpack_patches),
+    "made": (MADE, CachedParts.to_bytes, CachedParts.from_bytes),
+    "settled": (SETTLED, ResolvedPatches.to_bytes, ResolvedPatches.from_bytes),
     "described": (FEATURES, InstanceFeatures.to_bytes, InstanceFeatures.from_bytes),
-    "overlaps": (OVERLAPS, handed_on.pack_overlaps, handed_on.unpack_overlaps),
+    "overlaps": (OVERLAPS, stage_files.pack_overlaps, stage_files.unpack_overlaps),
 }
 
 
@@ -133,8 +133,8 @@ def test_numbers_that_do_not_go_together_are_an_error(kind):
         "summary": lambda: pack_arrays(
             "summary", {**arrays_of(SUMMARY), "top": np.array([[9, len(SUMMARY.labels)]], "i4")}
         ),
-        "sieve": lambda: handed_on.pack_sieve(replace(sieved(), numbers=sieved().numbers + 1_000_000)),
-        "patches": lambda: handed_on.pack_patches([PATCHES[0]._replace(bits=b"\x80")]),
+        "sieve": lambda: stage_files.pack_sieve(replace(sieved(), numbers=sieved().numbers + 1_000_000)),
+        "patches": lambda: stage_files.pack_patches([PATCHES[0]._replace(bits=b"\x80")]),
         "overlaps": lambda: pack_arrays("overlaps", {"table": np.zeros((1, 23), np.int64)}),
         "fragments": lambda: with_rings_reversed(FRAGMENTS),
     }

@@ -18,7 +18,7 @@ Part = tuple[Window, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Thing:
+class ResolvedInstance:
     """One thing, as the run publishes it.
 
     Attributes:
@@ -87,7 +87,7 @@ def _may_meet(
     return sum(pairs) >= LEAST_AGREEMENT * len(pairs)
 
 
-def settle(views: Sequence[TileInstance], lattice: Lattice) -> Thing:
+def settle(views: Sequence[TileInstance], lattice: Lattice) -> ResolvedInstance:
     """Make one thing of its views.
 
     Of views that are whole, the one with the most room around it is the thing. Where none is, each core says
@@ -101,7 +101,7 @@ def settle(views: Sequence[TileInstance], lattice: Lattice) -> Thing:
     whole = [view for view in views if view.whole]
     if whole or len(views) == 1:
         best = max(whole or views, key=lambda view: (view.room, view.score))
-        return Thing(best.label, best.score, ((best.window, best.mask),), (), views[0].ref)
+        return ResolvedInstance(best.label, best.score, ((best.window, best.mask),), (), views[0].ref)
     weights = [view.pixels() for view in views]
     score = sum(view.score * weight for view, weight in zip(views, weights, strict=True)) // sum(weights)
     parts: dict[tuple[int, int], Part] = {}
@@ -110,7 +110,7 @@ def settle(views: Sequence[TileInstance], lattice: Lattice) -> Thing:
         part = _union(owner or views, lattice.core_window(*tile))
         if part is not None:
             parts[tile] = part
-    return Thing(views[0].label, score, tuple(parts.values()), tuple(parts), views[0].ref)
+    return ResolvedInstance(views[0].label, score, tuple(parts.values()), tuple(parts), views[0].ref)
 
 
 def _cores_under(views: Sequence[TileInstance], lattice: Lattice) -> list[tuple[int, int]]:

@@ -27,7 +27,12 @@ from terraseam.pipeline.vectorize.feature_files import (
 from terraseam.pipeline.version import version
 from terraseam.tiles.arrays import ArraysError
 from terraseam.tiles.features.features import Feature, features
-from terraseam.tiles.handed_on import (
+from terraseam.tiles.instances.paint import Patch
+from terraseam.tiles.raster.ground import Ground
+from terraseam.tiles.regions.neighbours import Neighbourhood
+from terraseam.tiles.regions.regions import Regions
+from terraseam.tiles.regions.seams import SeamSummary
+from terraseam.tiles.stage_files import (
     pack_parts,
     pack_patches,
     pack_summary,
@@ -35,22 +40,17 @@ from terraseam.tiles.handed_on import (
     unpack_patches,
     unpack_summary,
 )
-from terraseam.tiles.instances.paint import Patch
-from terraseam.tiles.raster.ground import Ground
-from terraseam.tiles.regions.neighbours import Neighbourhood
-from terraseam.tiles.regions.regions import Regions
-from terraseam.tiles.regions.seams import SeamSummary
 
 MADE_VERSION = 5
 """Raised by hand when other features or fragments can be made of the same label maps, or are kept in another form."""
 
 SUFFIX = ".made"
 
-T = TypeVar("T", "Made", "SettledPatches", "InstanceFeatures")
+T = TypeVar("T", "CachedParts", "ResolvedPatches", "InstanceFeatures")
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class CachedParts:
     """What was made of a sheet, or of the fragments that begin in one.
 
     Attributes:
@@ -82,7 +82,7 @@ class Made:
         return pack_parts("made", parts, None if self.record is None else asdict(self.record))
 
     @classmethod
-    def from_bytes(cls, packed: bytes) -> Made:
+    def from_bytes(cls, packed: bytes) -> CachedParts:
         """What `to_bytes` made bytes of.
 
         Raises:
@@ -95,7 +95,7 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class SettledPatches:
+class ResolvedPatches:
     """What sheets show of the instances that one sheet has settled.
 
     Attributes:
@@ -111,7 +111,7 @@ class SettledPatches:
         )
 
     @classmethod
-    def from_bytes(cls, packed: bytes) -> SettledPatches:
+    def from_bytes(cls, packed: bytes) -> ResolvedPatches:
         """Return what `to_bytes` made bytes of.
 
         Raises:
@@ -131,7 +131,7 @@ class InstanceFeatures:
         features: Features by the row of sheets that their first pixels lie in.
     """
 
-    features: dict[int, Made]
+    features: dict[int, CachedParts]
 
     def to_bytes(self) -> bytes:
         """Return all of it as bytes."""
@@ -146,7 +146,7 @@ class InstanceFeatures:
             ArraysError: If they are damaged.
         """
         rows, contents = _unpack_list("features of instances", packed, 1)
-        return cls({row: Made.from_bytes(part) for (row,), part in zip(rows, contents, strict=True)})
+        return cls({row: CachedParts.from_bytes(part) for (row,), part in zip(rows, contents, strict=True)})
 
 
 def _pack_list(kind: str, names: Sequence[tuple[int, ...]], contents: Iterable[bytes]) -> bytes:
@@ -171,7 +171,7 @@ def _unpack_list(kind: str, packed: bytes, numbers: int) -> tuple[list[tuple[int
 
 def make_regions(
     row: int, parts: Iterable[tuple[Regions, Neighbourhood]], plan: PolygonPlan, raster: int
-) -> Made:
+) -> CachedParts:
     """Make features of regions, without those that the user does not want; see `terraseam.tiles.features.features.features`.
 
     Args:
@@ -187,7 +187,7 @@ def make_regions(
         return make_features(row, found, ground)
 
 
-def make_features(row: int, found: Iterable[Feature], ground: Ground) -> Made:
+def make_features(row: int, found: Iterable[Feature], ground: Ground) -> CachedParts:
     """Keep features, which are in the order of their first pixels.
 
     Args:
@@ -198,10 +198,10 @@ def make_features(row: int, found: Iterable[Feature], ground: Ground) -> Made:
     count = FeatureCount(ground.area_attribute)
     packed = features_as_bytes(count.counting(found))
     record = count.record("", row)
-    return Made(record, packed if record else b"")
+    return CachedParts(record, packed if record else b"")
 
 
-class MadeBefore:
+class TraceCache:
     """What was made before, in a folder on any filesystem that Beam knows.
 
     Args:
@@ -251,7 +251,7 @@ class MadeBefore:
         files.touch(path)
         return found
 
-    def put(self, key: str, made: Made | SettledPatches | InstanceFeatures) -> None:
+    def put(self, key: str, made: CachedParts | ResolvedPatches | InstanceFeatures) -> None:
         """Keep what was made, whole or not at all."""
         packed = made.to_bytes()
         files.write_bytes(self._path(key), seal(packed, key, kind="made"), packed)

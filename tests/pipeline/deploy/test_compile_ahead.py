@@ -7,7 +7,7 @@ import rasterio
 
 from terraseam.pipeline import cli
 from terraseam.pipeline.deploy import compile_ahead as warm
-from terraseam.pipeline.exits import DONE, FAILED
+from terraseam.pipeline.exit_status import DONE, FAILED
 
 
 def test_each_variant_is_a_command_that_can_succeed(tmp_path, capsys):

@@ -112,7 +112,7 @@ class RunFolder:
         """Links of the instances of a sheet with those of tiles behind it."""
         return files.join(self.path, "links", f"{raster}_{row}_{col}.links")
 
-    def thing_features(self, raster: int, row: int, col: int, first_row: int) -> str:
+    def instance_features(self, raster: int, row: int, col: int, first_row: int) -> str:
         """Features of the things that a sheet settles and that begin in a row of sheets."""
         return files.join(self.path, "things", f"{raster}_{row}_{col}_{first_row}.features")
 
@@ -148,7 +148,7 @@ def _is_left_behind(folder: str, name: str) -> bool:
     """Whether the folder of a run is nobody's: of processes elsewhere, such as in other containers, its age tells."""
     owner = Owner.named(name)
     if owner is not None:
-        return owner == Owner.here() or owner.is_gone()
+        return owner == Owner.here() or owner.has_exited()
     if name.startswith(ELSEWHERE) or not is_local(folder):
         return False
     with contextlib.suppress(OSError):

@@ -3,9 +3,9 @@ import pytest
 from label_maps import random_labels
 from tiers import some
 
-from terraseam.tiles.labels.codes import NOTHING, CodedLabels
+from terraseam.tiles.labels.label_codes import NOTHING, CodedLabels
+from terraseam.tiles.labels.neighbour_context import edge_strip_of, with_neighbour_context
 from terraseam.tiles.labels.stitch import NODATA
-from terraseam.tiles.labels.surroundings import rim_of, with_apron
 
 
 @pytest.mark.parametrize("seed", some(range(20), 5))
@@ -28,11 +28,11 @@ def test_a_sheet_with_its_apron_is_a_piece_of_the_whole_map(seed, depth, least):
     sheets = {key: CodedLabels.encode(part, part != NOTHING) for key, part in parts.items()}
     for (row, col), own in sheets.items():
         around = {
-            (down, right): rim_of(sheets[row + down, col + right], depth)
+            (down, right): edge_strip_of(sheets[row + down, col + right], depth)
             for down in (-1, 0, 1)
             for right in (-1, 0, 1)
             if (down or right) and (row + down, col + right) in sheets
         }
         height, width = own.codes.shape
         expected = whole[row * size :, col * size :][: height + 2 * depth, : width + 2 * depth]
-        assert np.array_equal(with_apron(own, around, depth).labels, expected)
+        assert np.array_equal(with_neighbour_context(own, around, depth).labels, expected)

@@ -34,12 +34,12 @@ Answer = bytes | Exception | _Hidden | None
 """What tells a file from others, where it is there; None where it is not; or why that is not known."""
 
 
-class BesideError(OSError):
+class SidecarError(OSError):
     """It cannot be known what lies beside a raster; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class Sidecars:
     """What lies beside a raster of a web server.
 
     Attributes:
@@ -53,7 +53,7 @@ class Beside:
 
 def beside(
     url: str, suffixes: Sequence[str] | None = None, *, ask: Callable[[str], Answer] | None = None
-) -> Beside:
+) -> Sidecars:
     """Ask for what may lie beside a raster.
 
     Args:
@@ -68,7 +68,7 @@ def beside(
         BesideError: If the server does not answer as it should.
     """
     if _SIGNED.search(url):
-        return Beside((url,))  # A signature is for one name.
+        return Sidecars((url,))  # A signature is for one name.
     names = candidates(url) if suffixes is None else tuple(url + suffix for suffix in suffixes)
     asked = [url, f"{url}.{uuid.uuid4().hex[:12]}", *names]
     with ThreadPoolExecutor(len(asked), thread_name_prefix="beside") as pool:
@@ -82,10 +82,10 @@ def beside(
         elif answer is HIDDEN:
             hidden.append(name)
         elif answer is not None:
-            raise BesideError(_sentence(url, name, answer))
+            raise SidecarError(_sentence(url, name, answer))
     if found and urlsplit(url).query and isinstance(_answer(f"{url}.ovr.ovr"), bytes):
         found, hidden = [], [*hidden, *found]
-    return Beside((url, *found), tuple(hidden))
+    return Sidecars((url, *found), tuple(hidden))
 
 
 def candidates(url: str) -> tuple[str, ...]:

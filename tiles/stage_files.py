@@ -13,7 +13,7 @@ from terraseam.tiles.instances.instances import Ref
 from terraseam.tiles.instances.links import Link
 from terraseam.tiles.instances.paint import Patch
 from terraseam.tiles.instances.suppress import Candidate, Overlap
-from terraseam.tiles.labels.codes import CodedLabels
+from terraseam.tiles.labels.label_codes import CodedLabels
 from terraseam.tiles.regions.fragments import Fragments
 from terraseam.tiles.regions.seams import Homes, SeamSummary
 from terraseam.tiles.regions.sieve import Patches, SheetSieve, SieveSummary

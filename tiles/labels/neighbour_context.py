@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from terraseam.tiles.labels.codes import CodedLabels, in_one_table
+from terraseam.tiles.labels.label_codes import CodedLabels, in_one_table
 from terraseam.tiles.labels.stitch import NODATA
 
 Way = tuple[int, int]
@@ -18,7 +18,7 @@ WAYS: tuple[Way, ...] = tuple((row, col) for row in (-1, 0, 1) for col in (-1, 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rim:
+class EdgeStrip:
     """The outermost labels of a sheet, as its neighbours see them.
 
     Attributes:
@@ -34,14 +34,14 @@ class Rim:
     right: CodedLabels
 
 
-def rim_of(labels: CodedLabels, depth: int) -> Rim:
+def edge_strip_of(labels: CodedLabels, depth: int) -> EdgeStrip:
     """The outermost labels of a sheet, `depth` pixels deep; copies, so that the sheet itself need not stay."""
     first, last, every = slice(depth), slice(-depth, None), slice(None)
     parts = ((first, every), (last, every), (every, first), (every, last))
-    return Rim(*(labels.part(rows, cols).compact() for rows, cols in parts))
+    return EdgeStrip(*(labels.part(rows, cols).compact() for rows, cols in parts))
 
 
-def with_apron(labels: CodedLabels, around: Mapping[Way, Rim], depth: int) -> CodedLabels:
+def with_neighbour_context(labels: CodedLabels, around: Mapping[Way, EdgeStrip], depth: int) -> CodedLabels:
     """A sheet's labels and those around it.
 
     Args:
@@ -62,7 +62,7 @@ def with_apron(labels: CodedLabels, around: Mapping[Way, Rim], depth: int) -> Co
     return CodedLabels(wide, table)
 
 
-def _seen(rim: Rim, way: Way, depth: int) -> CodedLabels:
+def _seen(rim: EdgeStrip, way: Way, depth: int) -> CodedLabels:
     """What is seen of a sheet that lies that way: at most `depth` of its rows, of its columns, or of both."""
     row, col = way
     ends = {1: slice(depth), 0: slice(None), -1: slice(-depth, None)}

@@ -12,30 +12,20 @@ import rasterio.warp
 import shapely
 from affine import Affine
 from georefs import GEOREFS
+from instance_cases import FIRST, lattice_of, thing_of
 from planted_things import Detector, disk, find_things, mask_of, plant, random_scene
 
 from terraseam.tiles.features.features import FeatureOptions
-from terraseam.tiles.features.instance_features import thing_features, trace_thing
-from terraseam.tiles.grid.lattice import Halo, Lattice
+from terraseam.tiles.features.instance_features import instance_features, trace_instance
 from terraseam.tiles.grid.window import Window
-from terraseam.tiles.instances.instances import Ref, tighten
+from terraseam.tiles.instances.instances import tighten
 from terraseam.tiles.instances.paint import paint, patches
-from terraseam.tiles.instances.things import Thing
+from terraseam.tiles.instances.resolve import ResolvedInstance
 from terraseam.tiles.labels.stitch import NODATA
 from terraseam.tiles.raster.georef import Georef
 
 OPTIONS = FeatureOptions("scene", dict(enumerate(("nothing", "roof", "tank"))))
 ALL = Window(0, 0, 150, 170)
-FIRST = Ref(0, 0, 0)
-
-
-def lattice_of(shape, core=32, halo=16, sheet_cores=2):
-    return Lattice(*shape, core, Halo(*[halo] * 4), sheet_cores)
-
-
-def thing_of(mask, label=1, score=200, ref=FIRST):
-    window, cut = tighten(Window(0, 0, *mask.shape), mask)
-    return Thing(label, score, ((window, cut),), (), ref)
 
 
 def in_cores(mask, lattice, label=1, score=200, ref=FIRST):
@@ -48,7 +38,7 @@ def in_cores(mask, lattice, label=1, score=200, ref=FIRST):
         if tight is not None:
             parts.append(tight)
             cores.append(tile)
-    return Thing(label, score, tuple(parts), tuple(cores), ref)
+    return ResolvedInstance(label, score, tuple(parts), tuple(cores), ref)
 
 
 def gdal_regions(mask):
@@ -63,7 +53,7 @@ def test_the_regions_of_a_thing_are_those_of_its_whole_mask(seed):
     lattice = lattice_of(noise.shape, core=int(rng.choice([16, 32, 64])))
     for mask in (noise, np.pad(disk(100, 120, 50, 60, 40), ((20, 30), (30, 20)))):
         for thing in (thing_of(mask), in_cores(mask, lattice)):
-            regions = trace_thing(thing, lattice)
+            regions = trace_instance(thing, lattice)
             assert sorted(polygon.normalize().wkb for polygon in regions.polygons()) == gdal_regions(mask)
             assert regions.pixels.sum() == mask.sum()
             assert set(regions.labels) == {1}
@@ -77,7 +67,7 @@ def test_each_thing_is_one_feature_on_its_pixels(name):
     scene = random_scene(150, 170, 4, largest=100)
     lattice = lattice_of(scene.shape)
     things = find_things(scene, lattice, Detector())
-    found = [json.loads(one.text) for one in thing_features(things, lattice, georef, OPTIONS)]
+    found = [json.loads(one.text) for one in instance_features(things, lattice, georef, OPTIONS)]
     assert len(found) == len(np.unique(scene)) - 1
     inverse = ~Affine(*georef.transform)
     for feature in found:
@@ -98,7 +88,7 @@ def test_a_thing_in_pieces_is_one_multipolygon_with_the_area_of_all():
     mask[5:15, 5:15] = mask[30:40, 40:60] = True
     georef = Georef("EPSG:32633", (2.0, 0.0, 400_000.0, 0.0, -2.0, 5_600_000.0), 64, 64)
     lattice = lattice_of((64, 64))
-    (feature,) = thing_features([thing_of(mask)], lattice, georef, OPTIONS)
+    (feature,) = instance_features([thing_of(mask)], lattice, georef, OPTIONS)
     parsed = json.loads(feature.text)
     assert parsed["geometry"]["type"] == "MultiPolygon" and len(parsed["geometry"]["coordinates"]) == 2
     assert feature.properties["area_m2"] == pytest.approx(300 * 4, rel=2e-3)
@@ -106,7 +96,7 @@ def test_a_thing_in_pieces_is_one_multipolygon_with_the_area_of_all():
     assert shapely.geometry.shape(parsed["geometry"]).bounds == (west, south, east, north)
     assert parsed["properties"]["perimeter_m"] == pytest.approx((40 + 60) * 2, rel=1e-3)
     assert not parsed["properties"]["touches_edge"]
-    assert thing_features([thing_of(mask)], lattice, georef, replace(OPTIONS, min_area_m2=1300)) == []
+    assert instance_features([thing_of(mask)], lattice, georef, replace(OPTIONS, min_area_m2=1300)) == []
 
 
 def test_things_that_begin_at_one_pixel_have_ids_of_their_own():
@@ -114,18 +104,19 @@ def test_things_that_begin_at_one_pixel_have_ids_of_their_own():
     small, large = np.zeros((2, 64, 64), bool)
     small[5:15, 5:15] = large[5:25, 5:25] = True
     lattice = lattice_of((64, 64))
-    made = thing_features([thing_of(large), thing_of(small)], lattice, georef, OPTIONS)
+    made = instance_features([thing_of(large), thing_of(small)], lattice, georef, OPTIONS)
     ids = [json.loads(feature.text)["id"] for feature in made]
     assert len(set(ids)) == 2
-    again = thing_features([thing_of(small), thing_of(large)], lattice, georef, OPTIONS)
+    again = instance_features([thing_of(small), thing_of(large)], lattice, georef, OPTIONS)
     assert [feature.text for feature in again] == [feature.text for feature in made]
-    assert [json.loads(one.text)["id"] for one in thing_features([in_cores(large, lattice)], lattice, georef, OPTIONS)] == [
-        json.loads(one.text)["id"] for one in thing_features([thing_of(large)], lattice, georef, OPTIONS)
-    ]  # fmt: skip
+    alone, cut = ([thing_of(large)], [in_cores(large, lattice)])
+    assert [json.loads(one.text)["id"] for one in instance_features(cut, lattice, georef, OPTIONS)] == [
+        json.loads(one.text)["id"] for one in instance_features(alone, lattice, georef, OPTIONS)
+    ]
 
 
 def test_no_things_make_no_features():
-    assert thing_features([], lattice_of((64, 64)), GEOREFS["utm"], OPTIONS) == []
+    assert instance_features([], lattice_of((64, 64)), GEOREFS["utm"], OPTIONS) == []
 
 
 @pytest.mark.parametrize("side", [32, 64, 500])

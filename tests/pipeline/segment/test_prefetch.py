@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from terraseam.pipeline.segment.lookahead import Ahead, OneEach
+from terraseam.pipeline.segment.prefetch import KeyedLock, OrderedPool
 
 
 def all_of(ahead, things):
@@ -17,7 +17,7 @@ def test_what_comes_of_things_keeps_their_order(at_once):
         time.sleep(0.01 * (number % 3))
         return number * number
 
-    assert all_of(Ahead(work, at_once), range(12)) == [number * number for number in range(12)]
+    assert all_of(OrderedPool(work, at_once), range(12)) == [number * number for number in range(12)]
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3])
@@ -32,7 +32,7 @@ def test_so_many_are_worked_on_at_once_and_no_more(at_once):
         with lock:
             working.remove(number)
 
-    all_of(Ahead(work, at_once), range(9))
+    all_of(OrderedPool(work, at_once), range(9))
     assert max(most) == at_once
 
 
@@ -43,7 +43,7 @@ def test_the_next_is_begun_before_the_last_is_done():
         begun[number].set()
         return number == 2 or begun[number + 1].wait(10)
 
-    assert all_of(Ahead(work, 2), range(3)) == [True, True, True]
+    assert all_of(OrderedPool(work, 2), range(3)) == [True, True, True]
 
 
 def test_a_failure_is_raised_in_its_place_and_the_rest_is_given_up():
@@ -56,7 +56,7 @@ def test_a_failure_is_raised_in_its_place_and_the_rest_is_given_up():
             done.append(ahead.stopped.wait(10))
         return number
 
-    ahead = Ahead(work, 3)
+    ahead = OrderedPool(work, 3)
     assert list(ahead.put(0)) == [] == list(ahead.put(1))
     assert list(ahead.put(2)) == [0]
     with pytest.raises(ValueError, match="no such thing"):
@@ -70,7 +70,7 @@ def test_a_failure_is_raised_in_its_place_and_the_rest_is_given_up():
 
 
 def test_of_a_name_one_is_let_in_at_a_time_however_many_wait():
-    each, lock = OneEach(), threading.Lock()
+    each, lock = KeyedLock(), threading.Lock()
     inside, most = Counter(), Counter()
 
     def work(name):

@@ -1,0 +1,36 @@
+"""What workers keep of the sheets around those that they work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from functools import lru_cache
+from typing import Generic, TypeVar
+
+from terraseam.tiles.labels.label_codes import CodedLabels
+from terraseam.tiles.labels.neighbour_context import EdgeStrip, Way, edge_strip_of, with_neighbour_context
+
+KEPT = 64
+"""Rims that a worker keeps: with sheets of 2048 px, 8 kB for each pixel of their depth where labels are of uint8."""
+
+K = TypeVar("K", bound=Hashable)
+
+
+class EdgeStrips(Generic[K]):
+    """The rims of sheets, by whatever names the sheets.
+
+    Args:
+        read: Reads the label map of a sheet.
+    """
+
+    def __init__(self, read: Callable[[K], CodedLabels]) -> None:
+        self._read = read
+        self._rim = lru_cache(KEPT)(self._read_strip)
+
+    def with_neighbour_context(self, labels: CodedLabels, around: Mapping[Way, K], depth: int) -> CodedLabels:
+        """Labels of a sheet and of `depth` pixels around it; see `neighbour_context.with_neighbour_context`."""
+        return with_neighbour_context(
+            labels, {way: self._rim(name, depth) for way, name in around.items()}, depth
+        )
+
+    def _read_strip(self, name: K, depth: int) -> EdgeStrip:
+        return edge_strip_of(self._read(name), depth)
