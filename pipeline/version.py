@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import metadata
 
 
+@cache
 def version() -> str:
-    """The version that is installed, in words where none is."""
+    """Return the version that is installed, in words where none is; its record is read once, not with every sheet."""
     try:
         return metadata.version("terraseam")
     except metadata.PackageNotFoundError:

@@ -29,7 +29,7 @@ def run_store(argv: Sequence[str]) -> int:
         options = parse_store(argv)
     except ArgumentError as error:
         return fail(str(error), IMPOSSIBLE)
-    prepare((), [options.folder])
+    prepare([options.folder])
     folder = _work_of(options.folder)
     if folder is None:
         return fail(_describe_nothing(options.folder), IMPOSSIBLE)

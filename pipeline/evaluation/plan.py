@@ -65,7 +65,7 @@ def plan_evaluation(options: EvaluateOptions) -> Evaluation:
     """
     allow_sources(options.allow_sources)
     verify_blocks(options.verify)
-    prepare((), (*options.truth, *options.images, options.aoi))
+    prepare((*options.truth, *options.images, options.aoi))
     draft = _paired(options)
     _check_left_out(draft, options)
     if options.aoi is not None:

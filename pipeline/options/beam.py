@@ -11,7 +11,6 @@ import importlib.util
 import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,24 +59,6 @@ def declared_names(call: ast.Call) -> list[str]:
 _DECLARE = ("add_argument", "add_value_provider_argument", "_add_argument")
 _TAKES: dict[object, str] = {"store_true": "", "store_false": "", "append": "many"}
 """What options take by their action; those with an action of Beam's own gather values."""
-
-
-def given(arguments: Sequence[str], *names: str) -> list[str]:
-    """What arguments say for an option of Beam, in order.
-
-    Args:
-        arguments: Arguments for Beam.
-        names: The names of the option, with dashes.
-
-    Returns:
-        Its values; an empty text for each time that it stands without one.
-    """
-    said = []
-    for argument, following in pairwise((*arguments, "")):
-        name, equals, value = argument.partition("=")
-        if name in names:
-            said.append(value if equals or following.startswith("--") else following)
-    return said
 
 
 def split_arguments(argv: Sequence[str], own: Collection[str]) -> tuple[list[str], list[str]]:
@@ -174,27 +155,3 @@ def _check_known(name: str, own: Collection[str], known: Mapping[str, str]) -> b
 
 SETUP_FILE = Path(terraseam.__file__).parents[1] / "setup.py"
 """What workers install Terraseam from; it is there where Terraseam is used from its source."""
-
-
-IMAGE = ("--sdk_container_image", "--worker_harness_container_image")
-"""Beam's names of the option that says which image workers run in."""
-
-
-def is_dataflow(beam: Sequence[str]) -> bool:
-    """Whether arguments for Beam name Google's Dataflow."""
-    return (runner_name(beam) or "").rpartition(".")[2].lower() in ("dataflow", "dataflowrunner")
-
-
-def has_image(beam: Sequence[str]) -> bool:
-    """Whether arguments for Beam name an image that workers run in."""
-    return bool(given(beam, *IMAGE))
-
-
-def runner_name(beam: Sequence[str]) -> str | None:
-    """The runner that arguments for Beam name, in their spelling; None where they name none."""
-    return next(reversed(given(beam, "--runner")), None)
-
-
-def is_direct(runner: str | None) -> bool:
-    """Whether a name of a runner, in any spelling that Beam takes, is that of the local one."""
-    return runner is None or runner.lower() in ("direct", "directrunner")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
+from terraseam.pipeline.beam_arguments import BeamArguments
 from terraseam.pipeline.errors import did_you_mean
 from terraseam.pipeline.options.beam import declarations, declared_names, options_source
 
@@ -17,27 +18,15 @@ NUMBERS: dict[str, tuple[Callable[[str], float], str]] = {
 WORKERS = "--direct_num_workers"
 
 
-def value_reasons(arguments: Sequence[str]) -> list[str]:
-    """Values that Beam would not take, one sentence each.
-
-    Args:
-        arguments: Arguments for Beam, as given.
-    """
-    said = list(_pairs(arguments))
+def value_reasons(arguments: BeamArguments) -> list[str]:
+    """Return a sentence for each value that Beam would not take."""
+    said = [(name, value) for name, value in arguments.options if value is not None]
     declared = {name: call for call in declarations() for name in declared_names(call)} if said else {}
     reasons = [
         _runner_reason(value) if name == "--runner" else _value_reason(declared.get(name), name, value)
         for name, value in said
     ]
     return [reason for reason in reasons if reason]
-
-
-def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Options that have a value, and their values."""
-    for argument, following in zip(arguments, (*arguments[1:], "--"), strict=True):
-        name, equals, value = argument.partition("=")
-        if name.startswith("--") and (equals or not following.startswith("--")):
-            yield name, value if equals else following
 
 
 def _value_reason(call: ast.Call | None, name: str, value: str) -> str | None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from terraseam.pipeline.beam_arguments import BeamArguments
 from terraseam.pipeline.errors import ArgumentError, did_you_mean
 from terraseam.pipeline.options.beam import UnknownOptionError, option_hint, removes, split_arguments
 from terraseam.pipeline.options.values import LIST_MARK, Value, text
@@ -90,7 +91,7 @@ def read_arguments(
         beam: Whether options of Beam may stand among them.
 
     Returns:
-        The values by destination; those for Beam, as it takes them, under ``beam``.
+        The values by destination; those for Beam, as `BeamArguments`, under ``beam``.
 
     Raises:
         ArgumentError: If something is wrong or missing.
@@ -114,10 +115,11 @@ def read_arguments(
         reasons.append(
             f"give {', '.join(missing)}, on the command line or in a job file (see {parser.prog} --help)"
         )
+    arguments = BeamArguments(tuple(beams))
     if beams:
         from terraseam.pipeline.options.beam_values import value_reasons
 
-        reasons += value_reasons(beams)
+        reasons += value_reasons(arguments)
     if reasons:
         raise ArgumentError(
             reasons[0] if len(reasons) == 1 else "\n- ".join(["this cannot be run:", *reasons])
@@ -125,7 +127,7 @@ def read_arguments(
     for action in parser._actions:
         if isinstance(action.type, Value) and action.type.named and {action.dest} <= {*said} & {*found}:
             said[action.dest] = [*found[action.dest], *said[action.dest]]
-    return {**defaults, **found, **said, **({"beam": tuple(beams)} if beam else {})}
+    return {**defaults, **found, **said, **({"beam": arguments} if beam else {})}
 
 
 def _exclude(parser: argparse.ArgumentParser, said: Mapping[str, Any], found: dict[str, Any]) -> list[str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from terraseam.pipeline.options.beam import given, is_direct, runner_name
+from terraseam.pipeline.beam_arguments import NO_BEAM_ARGUMENTS, BeamArguments
 
 if TYPE_CHECKING:
     from terraseam.tiles.labels.stitch import StitchMethod
@@ -91,7 +90,7 @@ class SegmentOptions(PolygonOptions):
         workers: Processes of a run on this machine; None for one, or as Beam's own options say.
         accelerator: Name of the accelerator that workers of a remote runner get, or ``none``; None for what suits.
         config: The job file that options were taken from; None where there was none.
-        beam: Arguments for Beam, as given.
+        beam: Arguments for Apache Beam.
     """
 
     rasters: tuple[str, ...]
@@ -120,7 +119,7 @@ class SegmentOptions(PolygonOptions):
     workers: int | None = None
     accelerator: str | None = None
     config: str | None = None
-    beam: tuple[str, ...] = ()
+    beam: BeamArguments = NO_BEAM_ARGUMENTS
 
     @property
     def core(self) -> int:
@@ -135,17 +134,12 @@ class SegmentOptions(PolygonOptions):
     @property
     def runs_here(self) -> bool:
         """Whether Beam is asked to run on this machine."""
-        return is_direct(runner_name(self.beam))
+        return self.beam.is_direct
 
     @property
     def processes(self) -> int:
         """Processes of a run on this machine that call the network, each with one of its own."""
-        if self.workers is not None:
-            return self.workers
-        said = next(reversed(given(self.beam, "--direct_num_workers")), "1")
-        if not said.isdecimal() or "multi_threading" in given(self.beam, "--direct_running_mode"):
-            return 1
-        return int(said) or os.cpu_count() or 1
+        return self.beam.processes if self.workers is None else self.workers
 
     @property
     def work_folder(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from terraseam.pipeline.beam_arguments import NO_BEAM_ARGUMENTS, BeamArguments
 from terraseam.pipeline.options.segment import DEFAULT_SHEET, ON_ERROR, PolygonOptions
 
 
@@ -24,7 +25,7 @@ class VectorizeOptions(PolygonOptions):
         on_error: What becomes of rasters that cannot be used: ``quarantine``, or ``fail`` to end the run.
         work: Folder of intermediate files; None for ``.work`` in `output`.
         config: The job file that options were taken from; None where there was none.
-        beam: Arguments for Beam, as given.
+        beam: Arguments for Apache Beam.
     """
 
     rasters: tuple[str, ...]
@@ -39,7 +40,7 @@ class VectorizeOptions(PolygonOptions):
     on_error: str = ON_ERROR[0]
     work: str | None = None
     config: str | None = None
-    beam: tuple[str, ...] = ()
+    beam: BeamArguments = NO_BEAM_ARGUMENTS
 
     @property
     def work_folder(self) -> str:

@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from terraseam.pipeline.inputs.left_out import left_out_notes
-from terraseam.pipeline.options.beam import is_dataflow
 from terraseam.pipeline.plan.memory import calls_at_once, process_memory, run_memory
 from terraseam.pipeline.plan.plan import Plan, SheetForecast, reach_of
 from terraseam.pipeline.plan.rasters import RasterPlan
@@ -54,7 +53,7 @@ def describe_plan(plan: Plan, ahead: SheetForecast | None = None) -> str:
 
 def _memory(plan: Plan) -> str:
     """What the run takes of this machine's memory, or of that of workers elsewhere."""
-    if is_dataflow(plan.options.beam):
+    if plan.options.beam.is_dataflow:
         need = format_bytes(infer_memory(plan, infer_machine(plan)))
         return f"about {need} a worker that infers, which runs on {infer_kind(plan)}"
     processes = plan.options.processes

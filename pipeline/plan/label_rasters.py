@@ -65,7 +65,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     """
     allow_sources(options.allow_sources)
     verify_blocks(options.verify)
-    prepare(options.beam, (*options.rasters, options.aoi, options.output, options.work_folder))
+    prepare((*options.rasters, options.aoi, options.output, options.work_folder), options.beam)
     given = expand(options.rasters)
     infos, broken = inspect_all(
         given.paths, partial(inspect_label_raster, in_pixels=options.pixel_coordinates)

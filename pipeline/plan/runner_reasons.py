@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from terraseam.models.bundle.card import SHIPPED, find_bundle
 from terraseam.models.errors import CardError
+from terraseam.pipeline.beam_arguments import BeamArguments
 from terraseam.pipeline.errors import did_you_mean
 from terraseam.pipeline.machines import ACCELERATORS, NO_ACCELERATOR
-from terraseam.pipeline.options.beam import (
-    IMAGE,
-    SETUP_FILE,
-    given,
-    has_image,
-    is_dataflow,
-    is_direct,
-    runner_name,
-)
+from terraseam.pipeline.options.beam import SETUP_FILE
 from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.storage.credentials import credentials_reason
 from terraseam.tiles.raster.inspect import is_local
@@ -43,8 +35,8 @@ class RemoteJob(Protocol):
         """Folder of intermediate files, where one was given."""
 
     @property
-    def beam(self) -> tuple[str, ...]:
-        """Arguments for Beam, as given."""
+    def beam(self) -> BeamArguments:
+        """Arguments for Apache Beam."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +54,7 @@ class NeededPlace:
 
 def segment_reasons(options: SegmentOptions) -> list[str]:
     """Why a segmentation cannot run where it is asked to."""
-    bundles = [] if has_image(options.beam) else _local_bundles(options)
+    bundles = [] if options.beam.has_image else _local_bundles(options)
     return [*remote_reasons(options, bundles), *_accelerator_reasons(options), *_worker_reasons(options)]
 
 
@@ -73,12 +65,11 @@ def remote_reasons(job: RemoteJob, more: Iterable[NeededPlace] = ()) -> list[str
         job: What is to run.
         more: What is on this machine, next to rasters and folders.
     """
-    runner = (runner_name(job.beam) or "").rpartition(".")[2]
-    if runner.lower() in ("dask", "daskrunner"):
+    if job.beam.is_dask:
         return ["Beam's DaskRunner loses parts of a job like this without an error; choose another --runner"]
-    if not is_dataflow(job.beam):
+    if not job.beam.is_dataflow:
         return []
-    places = [] if _service_is_here(job.beam) else [*_local_places(job), *more]
+    places = [] if job.beam.service_is_here else [*_local_places(job), *more]
     return [
         *_missing(job.beam),
         *(
@@ -93,14 +84,13 @@ def remote_reasons(job: RemoteJob, more: Iterable[NeededPlace] = ()) -> list[str
 
 def remote_notes(options: SegmentOptions) -> list[str]:
     """What the user should know of a segmentation on other machines."""
-    loops_back = "LOOPBACK" in given(options.beam, "--environment_type")
-    if is_direct(runner_name(options.beam)) or _service_is_here(options.beam) or loops_back:
+    if options.runs_here or options.beam.service_is_here or options.beam.loops_back:
         return []
-    if not is_dataflow(options.beam):
+    if not options.beam.is_dataflow:
         names = [place.name for place in (*_local_places(options), *_local_bundles(options))]
         what = f"; workers must find them under the same paths: {', '.join(names)}" if names else ""
-        return [f"{runner_name(options.beam)} gets its options as they are given{what}"]
-    if has_image(options.beam):
+        return [f"{options.beam.runner} gets its options as they are given{what}"]
+    if options.beam.has_image:
         return [
             f"{place.name} is looked for in the image that workers run in"
             for place in _local_bundles(options)
@@ -143,39 +133,33 @@ def _ships(name: str) -> bool:
         return False
 
 
-def _service_is_here(beam: Sequence[str]) -> bool:
-    """Whether the service itself is on this machine, as in tests; Beam takes its folders then, too."""
-    endpoint = next(reversed(given(beam, "--dataflow_endpoint")), "")
-    return urlsplit(endpoint).hostname == "localhost"
-
-
-def _missing(beam: Sequence[str]) -> list[str]:
+def _missing(beam: BeamArguments) -> list[str]:
     """What Dataflow cannot do without."""
-    wanted = {
-        "--project": "the project that pays: pass --project PROJECT",
-        "--region": "the region of its workers: pass --region REGION, such as europe-west1",
-        "--temp_location": "a place for temporary files: pass --temp_location gs://BUCKET/temp",
+    # A place for temporary files serves for staging, too, and the other way round.
+    needs = {
+        "the project that pays: pass --project PROJECT": beam.project,
+        "the region of its workers: pass --region REGION, such as europe-west1": beam.region
+        or os.environ.get("CLOUDSDK_COMPUTE_REGION"),
+        "a place for temporary files: pass --temp_location gs://BUCKET/temp": beam.temp_location
+        or beam.staging_location,
     }
-    said = {option: next(reversed(given(beam, option)), "") for option in (*wanted, "--staging_location")}
+    places = {"--temp_location": beam.temp_location, "--staging_location": beam.staging_location}
     outside = [
-        f"{option} {said[option]} is not in a bucket; pass {option} gs://BUCKET/FOLDER"
-        for option in ("--temp_location", "--staging_location")
-        if said[option] and not said[option].startswith("gs://") and not _service_is_here(beam)
+        f"{option} {place} is not in a bucket; pass {option} gs://BUCKET/FOLDER"
+        for option, place in places.items()
+        if place and not place.startswith("gs://") and not beam.service_is_here
     ]
-    said["--region"] = said["--region"] or os.environ.get("CLOUDSDK_COMPUTE_REGION", "")
-    # Each of the two serves for the other, too.
-    said["--temp_location"] = said["--temp_location"] or said["--staging_location"]
-    return [*(f"Dataflow needs {what}" for option, what in wanted.items() if not said[option]), *outside]
+    return [*(f"Dataflow needs {what}" for what, given in needs.items() if not given), *outside]
 
 
-def _packaging_reasons(beam: Sequence[str]) -> list[str]:
+def _packaging_reasons(beam: BeamArguments) -> list[str]:
     """Packages that are missing here, or cannot be sent to workers."""
     reasons = []
     if not _has_client():
         reasons.append(
             "Dataflow needs packages that are not installed here; install them with pip install 'terraseam[gcp]'"
         )
-    if not has_image(beam) and not given(beam, "--setup_file") and not SETUP_FILE.is_file():
+    if not beam.has_image and not beam.has_setup_file and not SETUP_FILE.is_file():
         reasons.append(
             "workers have nothing to install Terraseam from, as it was installed here without its source; pass "
             "--sdk_container_image IMAGE, or --setup_file with the path of its setup.py"
@@ -191,15 +175,14 @@ def _has_client() -> bool:
         return False
 
 
-def _clashes(beam: Sequence[str]) -> list[str]:
+def _clashes(beam: BeamArguments) -> list[str]:
     """Options that Dataflow does not take together with what stages ask for."""
     reasons = []
-    if given(beam, "--flexrs_goal"):
+    if beam.is_flexible:
         reasons.append(
             "--flexrs_goal does not go together with the memory and accelerators that stages ask for; leave it out"
         )
-    services = given(beam, "--dataflow_service_options", "--experiments", "--experiment")
-    if any("worker_accelerator" in service for service in services):
+    if any("worker_accelerator" in service for service in beam.service_options):
         reasons.append(
             "worker_accelerator gives every worker an accelerator, and only half of the job can use one; pass "
             "--accelerator NAME instead"
@@ -207,8 +190,8 @@ def _clashes(beam: Sequence[str]) -> list[str]:
     return reasons
 
 
-def _login_reasons(beam: Sequence[str]) -> list[str]:
-    reason = None if given(beam, "--no_auth") else credentials_reason()
+def _login_reasons(beam: BeamArguments) -> list[str]:
+    reason = credentials_reason() if beam.needs_login else None
     return [reason] if reason else []
 
 
@@ -224,11 +207,11 @@ def _accelerator_reasons(options: SegmentOptions) -> list[str]:
         meant = next((one for one in known if word in one.split("-")), name)
         hint = did_you_mean(meant, known, "{} ")
         return [f"--accelerator {name} is not known; {hint}there are {', '.join(known)}"]
-    if not is_dataflow(options.beam):
+    if not options.beam.is_dataflow:
         return [
             "--accelerator is for --runner DataflowRunner; elsewhere the GPUs are used that machines have"
         ]
-    if name == NO_ACCELERATOR or any(given(options.beam, *IMAGE, "--setup_file", "--requirements_file")):
+    if name == NO_ACCELERATOR or options.beam.brings_packages:
         return []
     return [
         f"--accelerator {name} needs workers with libraries for GPUs; pass --sdk_container_image with the image that "
@@ -242,6 +225,6 @@ def _worker_reasons(options: SegmentOptions) -> list[str]:
         return []
     if not options.runs_here:
         return ["--workers is for runs on this machine; Dataflow takes --num_workers and --max_num_workers"]
-    if given(options.beam, "--direct_num_workers", "--direct_running_mode"):
+    if options.beam.names_processes:
         return ["--workers says all that --direct_num_workers and --direct_running_mode do; leave those out"]
     return []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from terraseam.pipeline.machines import (
@@ -16,7 +15,6 @@ from terraseam.pipeline.machines import (
     fits,
     smallest,
 )
-from terraseam.pipeline.options.beam import given, has_image, is_dataflow
 from terraseam.pipeline.units import format_bytes
 
 if TYPE_CHECKING:
@@ -38,9 +36,9 @@ DRAFTS = 2
 def accelerator(plan: Plan) -> str | None:
     """Name of the accelerator of the infer half; None for none."""
     options = plan.options
-    if plan.engine != "tensorflow" or not is_dataflow(options.beam):
+    if plan.engine != "tensorflow" or not options.beam.is_dataflow:
         return None
-    wanted = options.accelerator or (DEFAULT_ACCELERATOR if has_image(options.beam) else NO_ACCELERATOR)
+    wanted = options.accelerator or (DEFAULT_ACCELERATOR if options.beam.has_image else NO_ACCELERATOR)
     return wanted if wanted in ACCELERATORS else None
 
 
@@ -70,7 +68,7 @@ def infer_hints(plan: Plan) -> dict[str, str]:
 
 def _own_kind(plan: Plan) -> str | None:
     """The kind of machine that the user wants for the infer half; None for what suits."""
-    asked = next(reversed(machine_types(plan.options.beam)), None)
+    asked = plan.options.beam.machine_type
     fitting = asked is not None and asked.startswith(f"{infer_machine(plan).family}-")
     return asked if fitting or not accelerator(plan) else None
 
@@ -86,7 +84,7 @@ def machine_reasons(plan: Plan) -> list[str]:
     """That no machine has memory enough for the infer half."""
     machine = infer_machine(plan)
     need = infer_memory(plan, machine)
-    if not is_dataflow(plan.options.beam) or fits(machine, lambda _: need):
+    if not plan.options.beam.is_dataflow or fits(machine, lambda _: need):
         return []
     return [
         f"workers need about {format_bytes(need)} of memory, and the largest machine that suits, {machine.name}, has "
@@ -99,8 +97,3 @@ def disk_gb(plan: Plan, at_once: int) -> int:
     pixels = sorted(raster.georef.height * raster.georef.width for raster in plan.rasters)
     share = sum(pixels[-at_once:]) / plan.pixels()
     return IMAGE_DISK_GB + math.ceil(DRAFTS * share * plan.disk() / GB)
-
-
-def machine_types(beam: Sequence[str]) -> list[str]:
-    """Return the kinds of machines that the user gave."""
-    return given(beam, "--machine_type", "--worker_machine_type")

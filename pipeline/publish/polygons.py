@@ -29,7 +29,8 @@ def write_polygons(
     for record in sorted(records, key=lambda record: record.path):
         rows.setdefault(record.row, []).append(record.path)
     kind = "MultiPolygon" if plan.in_parts else "Polygon"
-    table = Table(plan.rasters[raster].ground, kind, plan.options.regularize, plan.scored)
+    ground = plan.rasters[raster].ground
+    table = Table(ground, kind, plan.options.regularize, plan.scored)
     said: dict[str, dict[str, Any]] = {}
     for ending in plan.options.formats:
         ordered = chain.from_iterable(merge_features(rows[row], folder) for row in sorted(rows))
@@ -43,7 +44,7 @@ def write_polygons(
             texts = (feature.text for feature in ordered)
             with path.open("wb") as file:
                 if ending == "geojson":
-                    write_geojson(file, texts, crs=PixelPlane.crs if plan.in_pixels else None)
+                    write_geojson(file, texts, crs=PixelPlane.crs if isinstance(ground, PixelPlane) else None)
                 else:
                     write_geojson_lines(file, texts)
     return said

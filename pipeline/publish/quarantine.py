@@ -29,7 +29,8 @@ def write_quarantine(plan: Plan, rasters: Iterable[Mapping[str, Any]]) -> bool:
     Returns:
         Whether there are any; else a file of an earlier run is removed.
     """
-    found = [feature for raster in rasters for feature in _features(plan, raster)]
+    numbers = {raster.id: number for number, raster in enumerate(plan.rasters)}
+    found = [feature for entry in rasters for feature in _features(plan, numbers[entry["id"]], entry)]
     return write_places(plan.options.output, [*found, *left_out_features(plan.left_out)])
 
 
@@ -71,12 +72,11 @@ def left_out_features(left_out: Iterable[LeftOut]) -> Iterator[bytes]:
         yield texts.feature(range(1), one.id, properties)
 
 
-def _features(plan: Plan, entry: Mapping[str, Any]) -> Iterator[bytes]:
-    """A GeoJSON feature for each sheet of a raster that is in quarantine."""
+def _features(plan: Plan, number: int, entry: Mapping[str, Any]) -> Iterator[bytes]:
+    """Yield a GeoJSON feature for each sheet of a raster that is in quarantine."""
     failed = [sheet for sheet in entry["sheets"] if sheet["failure"]]
     if not failed:
         return
-    number = next(i for i, raster in enumerate(plan.rasters) if raster.id == entry["id"])
     lattice = plan.lattice(number)
     georef = plan.rasters[number].georef
     windows = [lattice.sheet_window(sheet["row"], sheet["col"]) for sheet in failed]

@@ -14,7 +14,7 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.transforms import environments
 
-from terraseam.pipeline.options.beam import is_direct
+from terraseam.pipeline.beam_arguments import is_direct
 from terraseam.pipeline.run.watchdog import PACE
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from terraseam.pipeline.machines import (
-    PLAIN,
-    Machine,
-)
-from terraseam.pipeline.options.beam import SETUP_FILE, given, has_image, is_dataflow
-from terraseam.pipeline.plan.workers import IMAGE_DISK_GB, accelerator, disk_gb, infer_machine, machine_types
+from terraseam.pipeline.beam_arguments import BeamArguments
+from terraseam.pipeline.machines import PLAIN, Machine
+from terraseam.pipeline.options.beam import SETUP_FILE
+from terraseam.pipeline.plan.workers import IMAGE_DISK_GB, accelerator, disk_gb, infer_machine
 from terraseam.pipeline.version import version
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ class Workers:
     disk_gb: int
 
 
-def segment_arguments(plan: Plan) -> tuple[str, ...]:
+def segment_arguments(plan: Plan) -> BeamArguments:
     """The arguments for Beam of a segmentation on Dataflow."""
     chosen = accelerator(plan)
     # With an accelerator the infer half has machines of its own, which its hints name.
@@ -45,17 +43,17 @@ def segment_arguments(plan: Plan) -> tuple[str, ...]:
     return dataflow_arguments(plan.options.beam, plan.options.output, workers, labels)
 
 
-def vectorize_arguments(beam: Sequence[str], output: str) -> tuple[str, ...]:
+def vectorize_arguments(beam: BeamArguments, output: str) -> BeamArguments:
     """The arguments for Beam of a job without a network: what the user says, and on Dataflow what is missing."""
-    if not is_dataflow(beam):
-        return tuple(beam)
+    if not beam.is_dataflow:
+        return beam
     return dataflow_arguments(beam, output, Workers(PLAIN[0], PLAIN[0].cores, IMAGE_DISK_GB), {})
 
 
 def dataflow_arguments(
-    beam: Sequence[str], output: str, workers: Workers, labels: Mapping[str, str]
-) -> tuple[str, ...]:
-    """The arguments for Beam of a job on Dataflow: what is missing, and what the user says.
+    beam: BeamArguments, output: str, workers: Workers, labels: Mapping[str, str]
+) -> BeamArguments:
+    """Return the arguments for Beam of a job on Dataflow: what is missing, and what the user says.
 
     Args:
         beam: What the user says.
@@ -63,28 +61,28 @@ def dataflow_arguments(
         workers: What workers are like.
         labels: What the job is found by, next to Terraseam's own labels.
     """
-    added = [] if given(beam, "--job_name") else [f"--job_name={job_name(output)}"]
+
+    def unless_given(name: str, value: object) -> list[str]:
+        return [] if beam.has(name) else [f"{name}={value}"]
+
     all_labels = {"app": "terraseam", "terraseam_version": version(), **labels}
-    # Of two labels with one name the last counts, which is the user's.
-    added += [f"--labels={name}={_label(value)}" for name, value in all_labels.items()]
-    if not machine_types(beam):
-        added.append(f"--machine_type={workers.machine.name}")
-    if not given(beam, "--disk_size_gb"):
-        added.append(f"--disk_size_gb={workers.disk_gb}")
-    if not given(beam, "--number_of_worker_harness_threads"):
-        added.append(f"--number_of_worker_harness_threads={workers.threads}")
-    if not any(
-        "use_multiple_sdk_containers" in said for said in given(beam, "--experiments", "--experiment")
-    ):
-        added.append("--experiments=no_use_multiple_sdk_containers")
-    return (*added, *_packaging(beam), *beam)
-
-
-def _packaging(beam: Sequence[str]) -> list[str]:
-    """How workers come by Terraseam: by an image that has it, or by installing it."""
-    if has_image(beam):
-        return [] if given(beam, "--sdk_location") else ["--sdk_location=container"]
-    return [] if given(beam, "--setup_file") else [f"--setup_file={SETUP_FILE}"]
+    says_processes = any("use_multiple_sdk_containers" in experiment for experiment in beam.experiments)
+    added = [
+        *unless_given("--job_name", job_name(output)),
+        # Of two labels with one name the last counts, which is the user's.
+        *(f"--labels={name}={_label(value)}" for name, value in all_labels.items()),
+        *([] if beam.machine_type is not None else [f"--machine_type={workers.machine.name}"]),
+        *unless_given("--disk_size_gb", workers.disk_gb),
+        *unless_given("--number_of_worker_harness_threads", workers.threads),
+        *([] if says_processes else ["--experiments=no_use_multiple_sdk_containers"]),
+        # Workers come by Terraseam by an image that has it, or by installing it.
+        *(
+            unless_given("--sdk_location", "container")
+            if beam.has_image
+            else unless_given("--setup_file", SETUP_FILE)
+        ),
+    ]
+    return beam.after(added)
 
 
 def job_name(output: str) -> str:

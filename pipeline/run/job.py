@@ -18,10 +18,10 @@ from typing import Any, Protocol
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from terraseam.pipeline.beam_arguments import BeamArguments
 from terraseam.pipeline.errors import BeamOptionError, RunError
 from terraseam.pipeline.exit_status import AGAIN, FAILED, INTERRUPTED, report_error
 from terraseam.pipeline.interrupts import was_interrupted
-from terraseam.pipeline.options.beam import is_dataflow, is_direct, runner_name
 from terraseam.pipeline.plan.plan import Plan
 from terraseam.pipeline.run.beam_runner import beam_pipeline, is_local_run, worker_processes
 from terraseam.pipeline.run.dataflow import segment_arguments
@@ -58,8 +58,8 @@ class Job(Protocol):
         """Folder of intermediate files."""
 
     @property
-    def beam(self) -> tuple[str, ...]:
-        """Arguments for Beam, as given."""
+    def beam(self) -> BeamArguments:
+        """Arguments for Apache Beam."""
 
 
 class Build(Protocol):
@@ -82,12 +82,12 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
     return run_job(job, partial(build, plan=plan), plan.sheet_count(), hope=CONTINUE)
 
 
-def beam_arguments(plan: Plan) -> tuple[str, ...]:
-    """What Beam is told: what the user says, and what follows from the plan."""
-    options = plan.options
-    if is_dataflow(options.beam):
+def beam_arguments(plan: Plan) -> BeamArguments:
+    """Return what the user says to Beam, and what follows from the plan."""
+    given, workers = plan.options.beam, plan.options.workers
+    if given.is_dataflow:
         return segment_arguments(plan)
-    return (*options.beam, *([f"--direct_num_workers={options.workers}"] if options.workers else []))
+    return given.with_processes(workers) if workers else given
 
 
 def run_job(job: Job, build: Build, sheets: int = 0, *, hope: str) -> dict[str, Any] | None:
@@ -108,7 +108,7 @@ def run_job(job: Job, build: Build, sheets: int = 0, *, hope: str) -> dict[str, 
     """
     # Beam logs the tracebacks of our own sentences; they come back as exceptions all the same.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    folder = RunFolder.of(job.output, job.work_folder, here=is_direct(runner_name(job.beam)))
+    folder = RunFolder.of(job.output, job.work_folder, here=job.beam.is_direct)
     log = worker_log(folder)
     worker_files = WorkerFiles(log, heartbeat_folder(log))
     options, pipeline, workers = make_pipeline(job, worker_files)
@@ -166,7 +166,7 @@ def make_pipeline(job: Job, worker_files: WorkerFiles) -> tuple[PipelineOptions,
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            options = PipelineOptions(list(job.beam))
+            options = job.beam.pipeline_options()
             workers = worker_processes(options)
             pipeline = beam_pipeline(options, worker_files.log, worker_files.heartbeats)
     except SystemExit as error:

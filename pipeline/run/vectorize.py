@@ -11,7 +11,6 @@ from typing import Any
 import apache_beam as beam
 
 from terraseam.pipeline.inputs.left_out import LeftOut
-from terraseam.pipeline.options.beam import is_direct, runner_name
 from terraseam.pipeline.plan.label_rasters import VectorizePlan
 from terraseam.pipeline.publish.manifest import polygon_settings, polygons_entry, run_entry, write_manifest
 from terraseam.pipeline.publish.quarantine import left_out_features, write_places
@@ -67,7 +66,7 @@ def build(
     again = RasterLabels(polygons.rasters, options.allow_sources, options.verify)
     watch = LabelWatch(polygons, again, TraceCache(folder.made, polygons), fail=kept is None)
     ended = publish(vectorized, joined, PublishRasters(polygons, folder, watch=watch), end)
-    if not is_direct(runner_name(plan.options.beam)):
+    if not plan.options.beam.is_direct:
         clean_up(ended, folder)
 
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import apache_beam as beam
@@ -51,6 +52,9 @@ from terraseam.tiles.checksums.dataset import verify_blocks
 from terraseam.tiles.labels.stitch import stitch_ring
 from terraseam.tiles.raster.source import Chip, RasterReadError, RasterSource
 
+KNOWN_AT_ONCE = 16
+"""Rasters of which is kept what is known of their sheets: a digest of each is made once, not with every sheet."""
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -85,11 +89,12 @@ class SegmentSheets(beam.DoFn):
         plan, options = self._plan, self._plan.options
         allow_sources(options.allow_sources)
         verify_blocks(options.verify)
-        prepare(options.beam, (*plan.bundles, *(raster.path for raster in plan.rasters), options.work_folder))
+        prepare((*plan.bundles, *(raster.path for raster in plan.rasters), options.work_folder), options.beam)
         self._execution = self._execution_of(
             execution_profile(options.batch_size, plan.engine, options.precision)
         )
         self._changing = threading.Lock()
+        self._known = lru_cache(KNOWN_AT_ONCE)(partial(KnownSheets, plan))
         self._keys = KeyedLock()
         self._store = prediction_store(plan)
         self._sources: dict[int, RasterSource] = {}
@@ -148,7 +153,9 @@ class SegmentSheets(beam.DoFn):
     def _known_record(self, element: Sheet) -> SheetRecord | None:
         """The record of a sheet of an unchanged raster that the store has; None for others."""
         execution = self._execution
-        key = None if self._plan.options.force else self._known(element[0], execution).get(*element[1:])
+        key = (
+            None if self._plan.options.force else self._known(element[0], execution.recipe).get(*element[1:])
+        )
         if key is None or not self._store.intact(key, self._shape(element)):
             return None
         return SheetRecord(*element, key, True, 0, Clock().seconds, execution.profile.to_json())
@@ -168,7 +175,7 @@ class SegmentSheets(beam.DoFn):
             lambda: self._predict(chip, element, clock), is_worth_another_call
         )
         if not state.moved:
-            self._known(element[0], execution).put(*element[1:], record.key)
+            self._known(element[0], execution.recipe).put(*element[1:], record.key)
         return replace(record, attempts=max(reads, calls), moved=state.moved)
 
     def _state(self, element: Sheet) -> RasterState:
@@ -240,9 +247,6 @@ class SegmentSheets(beam.DoFn):
         """Height and width of a sheet, in pixels."""
         raster, row, col = element
         return self._plan.lattice(raster).sheet_window(row, col).shape
-
-    def _known(self, raster: int, execution: Execution) -> KnownSheets:
-        return KnownSheets(self._plan, raster, execution.recipe)
 
     def _read_window(self, element: Sheet) -> Any:
         raster, row, col = element

@@ -8,10 +8,10 @@ import io
 import os
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from terraseam.pipeline.beam_arguments import NO_BEAM_ARGUMENTS, BeamArguments
 from terraseam.pipeline.storage.errors import scheme_of
 from terraseam.tiles.raster.inspect import is_local
 
@@ -34,12 +34,12 @@ AWS_OPTIONS = {
 """Options of Beam's, and the variables by which GDAL and boto3 learn the same."""
 
 
-def prepare(beam: Sequence[str], paths: Iterable[str | None]) -> None:
+def prepare(paths: Iterable[str | None], beam: BeamArguments = NO_BEAM_ARGUMENTS) -> None:
     """Let Beam's filesystems and GDAL work with the same servers and credentials; nothing is done where all is local.
 
     Args:
-        beam: Arguments for Beam, as given.
         paths: What is to be read and written; None for what is not.
+        beam: Arguments for Apache Beam.
     """
     schemes = {scheme_of(path) for path in paths if path} & set(EXTRAS)
     if not schemes:
@@ -48,12 +48,11 @@ def prepare(beam: Sequence[str], paths: Iterable[str | None]) -> None:
     if not all(map(is_installed, schemes)):
         return
     from apache_beam.io.filesystems import FileSystems
-    from apache_beam.options.pipeline_options import PipelineOptions
 
     said = io.StringIO()
     # Options that Beam cannot use are told when the pipeline is made.
     with contextlib.suppress(SystemExit, ValueError), contextlib.redirect_stderr(said):
-        FileSystems.set_options(PipelineOptions(list(beam)))
+        FileSystems.set_options(beam.pipeline_options())
 
 
 def filesystems() -> Any:
@@ -61,25 +60,23 @@ def filesystems() -> Any:
     from apache_beam.io.filesystems import FileSystems
 
     if FileSystems._pipeline_options is None:
-        from apache_beam.options.pipeline_options import PipelineOptions
-
-        FileSystems.set_options(PipelineOptions([]))
+        FileSystems.set_options(NO_BEAM_ARGUMENTS.pipeline_options())
     if os.environ.get("STORAGE_EMULATOR_HOST"):
         _ask_for_no_credentials()
     return FileSystems
 
 
-def share_settings(beam: Sequence[str], env: MutableMapping[str, str]) -> None:
+def share_settings(beam: BeamArguments, env: MutableMapping[str, str]) -> None:
     """Let each variable that names a server or a key stand for all that say the same.
 
     Args:
-        beam: Arguments for Beam, as given.
+        beam: Arguments for Apache Beam.
         env: The variables of the process; those that are set stay.
     """
-    said = _values(beam)
     for option, name in AWS_OPTIONS.items():
-        if option in said:
-            env[name] = said[option]
+        value = beam.last(option)
+        if value is not None:
+            env[name] = value
     _share_amazon(env)
     emulator = env.get("STORAGE_EMULATOR_HOST") or env.get("CPL_GS_ENDPOINT", "").rstrip("/")
     if emulator:
@@ -103,12 +100,6 @@ def _share_amazon(env: MutableMapping[str, str]) -> None:
         env.setdefault("AWS_HTTPS", "YES" if parts.scheme == "https" else "NO")
         # Servers of one's own are rarely known by a name for each bucket.
         env.setdefault("AWS_VIRTUAL_HOSTING", "FALSE")
-
-
-def _values(beam: Sequence[str]) -> dict[str, str]:
-    """Values of options that are given as ``--name value`` or ``--name=value``."""
-    apart = [part for word in beam for part in (word.split("=", 1) if word.startswith("--") else [word])]
-    return {name: value for name, value in pairwise(apart) if name in AWS_OPTIONS}
 
 
 def _ask_for_no_credentials() -> None:

@@ -105,7 +105,7 @@ def plan_training(options: TrainOptions) -> TrainPlan:
     named = (*truths.images, *truths.labels, *truths.val_images, *truths.val_labels)
     allow_sources(truths.allow_sources)
     verify_blocks(truths.verify)
-    prepare((), (*named, truths.aoi, truths.val_aoi))
+    prepare((*named, truths.aoi, truths.val_aoi))
     reader = LabelReader(truths, findings)
     train = reader.labelled(truths.images, truths.labels, "")
     val = reader.labelled(truths.val_images, truths.val_labels, "val-") if truths.val_images else []

@@ -144,7 +144,7 @@ def test_parameters_become_arguments():
     assert options.rasters == ("gs://b/a.tif", "gs://b/c.tif")
     assert options.models == ("coast", "/bundles/x")
     assert (options.augment, options.force, options.classes) == (True, False, ("a", "b"))
-    assert options.beam == (
+    assert options.beam.words == (
         "--job_name=nightly",
         "--no_use_public_ips",
         f"--sdk_container_image={IMAGE}",

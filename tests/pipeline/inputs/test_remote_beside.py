@@ -70,7 +70,7 @@ def test_of_paths_and_servers_without_listings_it_is_not_known(scene):
 
 def test_a_raster_alone_takes_few_requests_and_has_the_same_pixels(bucket, scene):
     path = put(bucket, "alone/a.tif", scene.read_bytes())
-    prepare((), [path])
+    prepare([path])
     here = RasterSource(str(scene), (1, 2, 3), (0, 0, 0)).read(WHOLE)
     looking, requests = {}, {}
     for alone in (False, True):
@@ -92,7 +92,7 @@ def test_what_lies_beside_a_raster_is_read_with_it(bucket, scene):
         dataset.write_mask(mask)
     path = put(bucket, "masked/scene.tif", scene.read_bytes())
     put(bucket, "masked/scene.tif.msk", scene.with_name("scene.tif.msk").read_bytes())
-    prepare((), [path])
+    prepare([path])
     info = inspect_raster(path, known=known(path))
     assert not stands_alone(path) and len(info.files) == 2
     chip = RasterSource(path, (1, 2, 3), (0, 0, 0), files=info.files).read(WHOLE)
@@ -105,7 +105,7 @@ def test_a_world_file_places_a_raster(bucket, tmp_path):
     ) as dataset:
         dataset.write(np.ones((3, 5, 6), np.uint8))
     path = put(bucket, "world/a.tif", (tmp_path / "a.tif").read_bytes())
-    prepare((), [path])
+    prepare([path])
     with pytest.raises(RasterError, match="has no geotransform"):
         inspect_raster(path, known=known(path))
     put(bucket, "world/a.tfw", b"2\n0\n0\n-2\n500001\n5600000\n")

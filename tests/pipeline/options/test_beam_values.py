@@ -8,6 +8,7 @@ import sys
 import pytest
 from apache_beam.options.pipeline_options import StandardOptions
 
+from terraseam.pipeline.beam_arguments import BeamArguments
 from terraseam.pipeline.options.beam_values import value_reasons
 
 
@@ -23,7 +24,7 @@ from terraseam.pipeline.options.beam_values import value_reasons
     ],
 )
 def test_what_beam_takes_is_not_refused(arguments):
-    assert value_reasons(arguments) == []
+    assert value_reasons(BeamArguments(tuple(arguments))) == []
 
 
 @pytest.mark.parametrize(
@@ -38,12 +39,13 @@ def test_what_beam_takes_is_not_refused(arguments):
     ],
 )
 def test_what_beam_does_not_take_is_refused(arguments, words):
-    (reason,) = value_reasons(arguments)
+    (reason,) = value_reasons(BeamArguments(tuple(arguments)))
     assert words in reason
 
 
 def test_beam_is_not_imported_for_it():
-    check = "import sys; from terraseam.pipeline.options.beam_values import value_reasons as v; v(['--runner=x']); "
+    check = "import sys; from terraseam.pipeline.options.beam_values import value_reasons; "
+    check += "from terraseam.pipeline.beam_arguments import BeamArguments; value_reasons(BeamArguments(('--runner=x',))); "
     check += "print('apache_beam' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert said.stdout == "False\n"

@@ -15,6 +15,7 @@ from plan_cases import edited_card, planner, reasons
 from saved_models import node, saved_model
 
 from terraseam.models.bundle.card import network_sha256
+from terraseam.pipeline.beam_arguments import BeamArguments
 from terraseam.pipeline.cli import main
 from terraseam.pipeline.plan.describe import describe_plan
 from terraseam.tiles.grid.lattice import Halo
@@ -193,7 +194,7 @@ def test_an_engine_that_is_not_installed_is_refused(plan_of, monkeypatch, engine
         f"the engine {engine} needs {package}, which is not installed here; "
         f"install with pip install 'terraseam[{engine}]'"
     )
-    assert plan_of(engine=engine, beam=("--runner", "FlinkRunner")).engine == engine
+    assert plan_of(engine=engine, beam=BeamArguments(("--runner", "FlinkRunner"))).engine == engine
 
 
 def test_onnx_files_are_checked_before_openvino_reads_them(plan_of, bundle, tmp_path, monkeypatch):
@@ -213,7 +214,10 @@ def test_half_precision_is_for_keras_networks_on_tensorflow_and_for_gpus(plan_of
     (note,) = plan_of(precision="bfloat16").notes
     assert note.startswith("--precision bfloat16 is meant for GPUs: on a CPU it is slower than float32")
     assert (
-        plan_of(precision="float16", beam=("--runner=FlinkRunner", "--environment_type=LOOPBACK")).notes == ()
+        plan_of(
+            precision="float16", beam=BeamArguments(("--runner=FlinkRunner", "--environment_type=LOOPBACK"))
+        ).notes
+        == ()
     )
     assert reasons(plan_of, precision="float16", engine="openvino") == (
         "--precision float16 is for the engine tensorflow, and openvino computes in float32; leave one of them out",
@@ -399,7 +403,7 @@ def test_more_memory_than_the_machine_has_is_refused_for_runs_on_it(plan_of):
     assert "GB of memory, and this machine has" in reasons(plan_of, batch_size=10**6)[0]
     assert plan_of(batch_size=4).memory(1) > plan_of(batch_size=2).memory(1) > plan_of().memory(1)
     assert plan_of(stitch="blend").memory(1) > plan_of().memory(1)
-    assert plan_of(tile=512 * 1000, beam=("--runner", "FlinkRunner")).core == 512_000
+    assert plan_of(tile=512 * 1000, beam=BeamArguments(("--runner", "FlinkRunner"))).core == 512_000
 
 
 def test_results_folders_that_cannot_be_written_are_refused(plan_of, make_raster, tmp_path):
@@ -552,7 +556,7 @@ def test_beams_options_are_passed_through(make_raster, bundle, tmp_path):
     _, options, _ = parse(
         ["segment", "--direct_num_workers", "2", *rest, "--runner=DirectRunner", "--streaming"], "1"
     )
-    assert options.beam == ("--direct_num_workers", "2", "--runner=DirectRunner", "--streaming")
+    assert options.beam.words == ("--direct_num_workers", "2", "--runner=DirectRunner", "--streaming")
     assert options.rasters == (rest[0],)
 
 

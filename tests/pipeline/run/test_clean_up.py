@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from terraseam.pipeline.beam_arguments import BeamArguments
 from terraseam.pipeline.options.segment_arguments import parse
 from terraseam.pipeline.options.vectorize_arguments import parse_vectorize
 from terraseam.pipeline.plan.label_rasters import plan_vectorize
@@ -45,7 +46,7 @@ def test_a_job_that_was_handed_over_removes_what_its_stages_left(
     make_raster(pixels=coarse.repeat(10, 0).repeat(12, 1))
     plan = (segment_plan if command == "segment" else vectorize_plan)(tmp_path)
     if handed_over:
-        plan = replace(plan, options=replace(plan.options, beam=("--runner=FlinkRunner",)))
+        plan = replace(plan, options=replace(plan.options, beam=BeamArguments(("--runner=FlinkRunner",))))
     build = graph.build if command == "segment" else vectorizing.build
     folder = RunFolder.of(plan.options.output, plan.options.work_folder)
     beam = beam_pipeline(PipelineOptions(replayed), tmp_path / "log")

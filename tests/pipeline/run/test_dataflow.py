@@ -14,10 +14,10 @@ import servers
 from places import ROOT
 
 import terraseam.pipeline.plan.runner_reasons
+from terraseam.pipeline.beam_arguments import BeamArguments
 from terraseam.pipeline.cli import main
 from terraseam.pipeline.errors import PlanError
 from terraseam.pipeline.machines import ACCELERATORS, DEFAULT_ACCELERATOR, PLAIN, fits
-from terraseam.pipeline.options.beam import given
 from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.plan.make import make_plan
 from terraseam.pipeline.plan.workers import infer_machine, infer_memory
@@ -135,7 +135,11 @@ def plan(make_raster, bundle):
     def make(*beam, **options):
         return make_plan(
             SegmentOptions(
-                (raster,), (str(bundle),), "gs://scenes/Roofs 2/", beam=(*WORDS, *PLACES, *beam), **options
+                (raster,),
+                (str(bundle),),
+                "gs://scenes/Roofs 2/",
+                beam=BeamArguments((*WORDS, *PLACES, *beam)),
+                **options,
             )
         )
 
@@ -144,22 +148,22 @@ def plan(make_raster, bundle):
 
 def test_what_the_user_does_not_say_is_said_for_them(plan):
     added = segment_arguments(plan())
-    assert given(added, "--job_name") == [job_name("gs://scenes/Roofs 2")]
+    assert added.values("--job_name") == [job_name("gs://scenes/Roofs 2")]
     assert job_name("gs://b/Roofs 2").startswith("terraseam-roofs-2-")
-    assert given(added, "--labels")[0] == "app=terraseam" and "terraseam_model=tiny-1-0-0" in added[3]
-    assert given(added, "--machine_type") == ["n2-standard-4"]
-    assert given(added, "--disk_size_gb") == ["51"]
-    assert given(added, "--number_of_worker_harness_threads") == ["4"]
-    assert given(added, "--experiments") == ["no_use_multiple_sdk_containers"]
-    assert given(added, "--setup_file") == [str(ROOT / "setup.py")]
-    assert not given(added, "--sdk_location")
+    assert added.values("--labels")[0] == "app=terraseam" and "terraseam_model=tiny-1-0-0" in added.words[3]
+    assert added.values("--machine_type") == ["n2-standard-4"]
+    assert added.values("--disk_size_gb") == ["51"]
+    assert added.values("--number_of_worker_harness_threads") == ["4"]
+    assert added.values("--experiments") == ["no_use_multiple_sdk_containers"]
+    assert added.values("--setup_file") == [str(ROOT / "setup.py")]
+    assert not added.has("--sdk_location")
 
 
 def test_an_image_is_all_that_workers_need(plan):
     added = segment_arguments(plan(f"--sdk_container_image={IMAGE}"))
-    assert given(added, "--sdk_location") == ["container"] and not given(added, "--setup_file")
+    assert added.values("--sdk_location") == ["container"] and not added.has("--setup_file")
     own = segment_arguments(plan(f"--sdk_container_image={IMAGE}", "--sdk_location=default"))
-    assert given(own, "--sdk_location") == ["default"]
+    assert own.values("--sdk_location") == ["default"]
 
 
 @pytest.mark.parametrize(
@@ -178,14 +182,14 @@ def test_what_the_user_says_stands(plan, said):
     added = segment_arguments(plan(said))
     names = {"--worker_machine_type": "--machine_type"}
     name = names.get(said.partition("=")[0], said.partition("=")[0])
-    assert said in added
-    assert [one for one in added if one.startswith(name)] == ([said] if said.startswith(name) else [])
+    assert said in added.words
+    assert [one for one in added.words if one.startswith(name)] == ([said] if said.startswith(name) else [])
 
 
 def test_labels_and_experiments_of_the_user_come_on_top(plan):
     added = segment_arguments(plan("--labels=app=mine", "--experiments=more"))
-    assert given(added, "--labels")[-1] == "app=mine"
-    assert set(given(added, "--experiments")) == {"more", "no_use_multiple_sdk_containers"}
+    assert added.values("--labels")[-1] == "app=mine"
+    assert set(added.values("--experiments")) == {"more", "no_use_multiple_sdk_containers"}
 
 
 def test_jobs_of_one_folder_have_one_name_and_those_of_others_another():
@@ -203,7 +207,7 @@ def test_machines_have_the_memory_that_the_plan_needs(plan):
     assert chosen[0] == PLAIN[0] and chosen[1].memory > chosen[0].memory
     for one, machine in zip((small, large), chosen, strict=True):
         assert fits(machine, lambda kind, one=one: infer_memory(one, kind))
-    assert given(segment_arguments(large), "--machine_type") == [chosen[1].name]
+    assert segment_arguments(large).values("--machine_type") == [chosen[1].name]
 
 
 def test_a_plan_that_no_machine_has_memory_for_is_refused(plan):
@@ -216,7 +220,7 @@ def test_a_plan_that_no_machine_has_memory_for_is_refused(plan):
 def test_disk_grows_with_what_a_worker_publishes(plan, monkeypatch):
     small = plan()
     monkeypatch.setattr(type(small), "disk", lambda _: 30 * 10**9)
-    assert given(segment_arguments(small), "--disk_size_gb") == ["110"]
+    assert segment_arguments(small).values("--disk_size_gb") == ["110"]
 
 
 @pytest.fixture
@@ -228,7 +232,7 @@ def refused(make_raster, bundle, monkeypatch):
     def plan(*beam, **options):
         said = {"rasters": (raster,), "models": (str(bundle),), "output": "gs://b/out", **options}
         with pytest.raises(PlanError) as refusal:
-            make_plan(SegmentOptions(**said, beam=("--runner", "DataflowRunner", *beam)))
+            make_plan(SegmentOptions(**said, beam=BeamArguments(("--runner", "DataflowRunner", *beam))))
         return refusal.value.reasons
 
     return plan
@@ -270,7 +274,9 @@ def test_bundles_may_lie_in_the_image(make_raster, bundle, monkeypatch):
     )
     image = f"--sdk_container_image={IMAGE}"
     beam = ("--runner=DataflowRunner", *NEEDED, "--no_auth", image)
-    plan = make_plan(SegmentOptions((str(make_raster()),), (str(bundle),), "gs://scenes/out", beam=beam))
+    plan = make_plan(
+        SegmentOptions((str(make_raster()),), (str(bundle),), "gs://scenes/out", beam=BeamArguments(beam))
+    )
     assert f"--model {bundle} is looked for in the image that workers run in" in plan.notes
 
 
@@ -395,15 +401,14 @@ def test_label_rasters_are_vectorized_on_dataflow_by_the_same_rules(
     assert main(["vectorize", str(labels), "--output", str(tmp_path / "out"), "--runner=DataflowRunner"]) == 2
     error = capsys.readouterr().err
     assert "Dataflow needs the project" in error and f"{labels} is on this machine" in error
-    added = vectorize_arguments(WORDS, "gs://b/out")
-    assert given(added, "--labels") == ["app=terraseam", "terraseam_version=0-1-0"]
-    assert given(added, "--setup_file") and given(added, "--machine_type")
-    assert vectorize_arguments(("--runner=FlinkRunner",), "out") == ("--runner=FlinkRunner",)
+    added = vectorize_arguments(BeamArguments(WORDS), "gs://b/out")
+    assert added.values("--labels") == ["app=terraseam", "terraseam_version=0-1-0"]
+    assert added.values("--setup_file") and added.values("--machine_type")
+    elsewhere = BeamArguments(("--runner=FlinkRunner",))
+    assert vectorize_arguments(elsewhere, "out") == elsewhere
 
 
 def test_workers_are_processes_of_the_local_runner(make_raster, bundle, tmp_path):
-    from apache_beam.options.pipeline_options import PipelineOptions
-
     from terraseam.pipeline.run.beam_runner import worker_processes
     from terraseam.pipeline.run.job import beam_arguments
 
@@ -411,6 +416,6 @@ def test_workers_are_processes_of_the_local_runner(make_raster, bundle, tmp_path
         plan = make_plan(
             SegmentOptions((str(make_raster()),), (str(bundle),), str(tmp_path), workers=workers)
         )
-        return worker_processes(PipelineOptions(list(beam_arguments(plan))))
+        return worker_processes(beam_arguments(plan).pipeline_options())
 
     assert [processes(workers) for workers in (None, 1, 2)] == [0, 0, 2]

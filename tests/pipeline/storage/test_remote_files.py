@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from terraseam.pipeline.beam_arguments import NO_BEAM_ARGUMENTS, BeamArguments
 from terraseam.pipeline.storage import files, remote_files
 from terraseam.pipeline.storage.errors import RemoteFileError
 from terraseam.pipeline.storage.fingerprint import fingerprint
@@ -101,7 +102,7 @@ def test_other_filesystems_of_beams_are_taken_as_they_are(tmp_path):
 )
 def test_one_word_for_a_server_of_amazons_kind_is_enough(beam, given):
     env = dict(given)
-    share_settings(beam, env)
+    share_settings(BeamArguments(tuple(beam)), env)
     assert env["AWS_ENDPOINT_URL_S3"] == "http://127.0.0.1:5000"
     assert (env["AWS_S3_ENDPOINT"], env["AWS_HTTPS"]) == ("127.0.0.1:5000", "NO")
     assert env["AWS_VIRTUAL_HOSTING"] == "FALSE"
@@ -110,7 +111,7 @@ def test_one_word_for_a_server_of_amazons_kind_is_enough(beam, given):
 @pytest.mark.parametrize("name", ["STORAGE_EMULATOR_HOST", "CPL_GS_ENDPOINT"])
 def test_one_word_for_an_emulator_of_googles_store_is_enough(name):
     env = {name: "http://127.0.0.1:9000/" if name.startswith("CPL") else "http://127.0.0.1:9000"}
-    share_settings([], env)
+    share_settings(NO_BEAM_ARGUMENTS, env)
     assert env == {
         "STORAGE_EMULATOR_HOST": "http://127.0.0.1:9000",
         "CPL_GS_ENDPOINT": "http://127.0.0.1:9000/",
@@ -120,6 +121,6 @@ def test_one_word_for_an_emulator_of_googles_store_is_enough(name):
 
 def test_nothing_is_set_where_nothing_is_said():
     env: dict[str, str] = {}
-    share_settings(["--runner", "DirectRunner"], env)
-    prepare(["--s3_region_name=x"], ["/a/path", "name"])
+    share_settings(BeamArguments(("--runner", "DirectRunner")), env)
+    prepare(["/a/path", "name"], BeamArguments(("--s3_region_name=x",)))
     assert env == {}
