@@ -34,7 +34,7 @@ TEST = [
     *REFERENCES,
     *CLIENTS,
     *DEPLOY,
-    "boto3>=1.35",
+    "boto3>=1.36",
     "gcp-storage-emulator>=2026.7",
     "moto[server]>=5.2",
     *AWS,

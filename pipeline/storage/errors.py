@@ -9,8 +9,8 @@ from urllib.parse import parse_qs
 
 NO_CREDENTIALS = ("Unable to locate credentials", "DefaultCredentialsError", "Anonymous credentials cannot")
 """What libraries say that look for credentials and find none."""
-LATER = frozenset({408, 425, 429})
-"""Answers of the 4xx kind after which the same request may succeed."""
+LATER = frozenset({408, 409, 425, 429})
+"""Answers of the 4xx kind after which the same request may succeed; 409 where two writes meet."""
 CODES = {"NoSuchBucket": 404, "NoSuchKey": 404, "NotFound": 404, "AccessDenied": 403, "Forbidden": 403}
 """Words that stand where a status of HTTP is expected."""
 
@@ -23,6 +23,14 @@ CREDENTIALS = {
 
 class RemoteFileError(OSError):
     """A file on another machine that cannot be read or written, in one sentence."""
+
+
+class ChangedError(RemoteFileError):
+    """A file on another machine has another revision than the one that was to be replaced or removed."""
+
+
+class UnconditionalError(RemoteFileError):
+    """A store does not take conditions on writes."""
 
 
 def scheme_of(path: str) -> str:

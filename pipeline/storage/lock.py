@@ -3,8 +3,10 @@
 A lock is a small JSON file that names its holder. A second run sees it and does nothing. It is taken over where its
 holder is known to have ended, or its heart has stopped: no beat for `HeartbeatIntervals.stale`, by the clocks of both
 machines, and none while the second run watches, whatever clocks say. On this machine a lock is looked at and changed
-by one process at a time. Elsewhere nothing is exclusive: there a lock counts that is still there a while after it was
-written.
+by one process at a time. In buckets of S3 and Google Cloud Storage it is written, renewed and removed on condition
+that it is as it was seen. Where nothing like that exists (other filesystems of Beam's, servers that speak like S3 but
+refuse or ignore conditions, folders that cannot be locked), a lock counts that is still there
+`HeartbeatIntervals.settle` after it was written.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class HeartbeatIntervals:
     Attributes:
         period: Seconds between two beats.
         stale: Seconds without a beat after which a heart is taken to have stopped.
-        settle: Seconds after which a lock counts that was written where nothing is exclusive.
+        settle: Seconds after which a lock counts that was written where two runs can write it at the same time.
     """
 
     period: float = 15.0
@@ -136,8 +138,9 @@ class Lock:
         if self._heart.is_alive():
             self._heart.join(PATIENCE)
         with contextlib.suppress(Exception), self.file.alone():
-            if self._is_mine(self.file.read()):
-                self.file.remove()
+            seen = self.file.read()
+            if self._is_mine(seen.data):
+                self.file.remove(seen)
         HELD.discard(self)
 
     def _acquire(self, say: Callable[[str], None]) -> None:
@@ -159,7 +162,8 @@ class Lock:
             What stands in it, if it is to be watched; None where it was taken.
         """
         with self.file.alone() as exclusive:
-            found = self.file.read()
+            seen = self.file.read()
+            found = seen.data
             gone = None if found is None else self._reason_for_loss(found, watched)
             if found is not None and gone is None:
                 if watched is None and self._seems_stopped(found):
@@ -168,12 +172,12 @@ class Lock:
             now = time.time()
             self._mine = replace(self._mine, since=now, heartbeat=now)
             try:
-                self.file.write(self._mine.to_bytes(), new=found is None)
+                claimed = self.file.claim(self._mine.to_bytes(), seen)
             except FileExistsError:
-                raise LockError(self._refusal(self.file.read() or b"")) from None
-        if not exclusive:
+                raise LockError(self._refusal(self.file.read().data or b"")) from None
+        if not (exclusive or claimed):
             time.sleep(self.pace.settle)
-            winner = self.file.read()
+            winner = self.file.read().data
             if not self._is_mine(winner):
                 raise LockError(self._refusal(winner or b""))
         if found is not None:
@@ -195,7 +199,8 @@ class Lock:
         """Renew the lock until it is released; a beat that fails is left out."""
         while not self._ended.wait(self.pace.period):
             with contextlib.suppress(Exception), self.file.alone():
-                found = self.file.read()
+                seen = self.file.read()
+                found = seen.data
                 if self._ended.is_set():
                     return
                 if LockHolder.from_bytes(found) is not None and not self._is_mine(found):
@@ -203,7 +208,7 @@ class Lock:
                     interrupt_main_thread()
                     return
                 self._mine = replace(self._mine, heartbeat=time.time())
-                self.file.write(self._mine.to_bytes(), new=found is None)
+                self.file.write(self._mine.to_bytes(), seen)
 
     def _is_mine(self, found: bytes | None) -> bool:
         holder = LockHolder.from_bytes(found)

@@ -1,4 +1,8 @@
-"""The file of a lock: on this machine only one process at a time can look at it and change it."""
+"""The file of a lock: what one process wrote, no other one replaces without having seen it.
+
+On this machine only one process at a time can look at it and change it. In buckets of S3 and Google Cloud Storage, the store
+compares what was seen with what is there, and writes, in one step.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,30 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
 
 from terraseam.pipeline.storage import files
+from terraseam.pipeline.storage.errors import ChangedError, UnconditionalError
 from terraseam.tiles.raster.inspect import is_local
 
 PATIENCE = 10.0
 """Seconds to wait for other processes that look at the same lock; each takes some milliseconds."""
+
+
+class Seen(NamedTuple):
+    """What stood in a file when it was read.
+
+    Attributes:
+        data: What is in it; None where there is no file.
+        revision: What its store names this content by; empty for no file, None where the store names none.
+    """
+
+    data: bytes | None
+    revision: str | None
+
+
+NOTHING = Seen(None, "")
 
 
 class LockFile:
@@ -45,24 +67,73 @@ class LockFile:
         finally:
             os.close(handle)
 
-    def read(self) -> bytes | None:
-        """What is in the file; None where there is none."""
+    def read(self) -> Seen:
+        """Read the file."""
         try:
-            return files.read_bytes(self.path) if files.exists(self.path) else None
+            if self.local:
+                return Seen(files.read_bytes(self.path), None)
+            return Seen(*_remote().read_revision(self.path))
         except FileNotFoundError:
-            return None
+            return NOTHING
 
-    def write(self, data: bytes, *, new: bool = False) -> None:
-        """Write the file, whole or not at all.
+    def write(self, data: bytes, seen: Seen) -> None:
+        """Write the file, whole or not at all, if it is as it was seen; stores that take no conditions write anyhow.
 
         Args:
-            data: What is in it.
-            new: Whether it must not be there yet; filesystems that are not local cannot tell.
+            data: What will be in it.
+            seen: What was read last; on this machine in the same block of `alone`.
 
         Raises:
-            FileExistsError: If it is there, and should not be.
+            FileExistsError: If it is not as it was seen.
         """
-        if not (new and self.local):
+        if self.local:
+            self._write_here(data, new=seen.data is None)
+            return
+        try:
+            _remote().write_if(self.path, data, seen.revision)
+        except ChangedError:
+            raise FileExistsError(self.path) from None
+        except UnconditionalError:
+            files.write_bytes(self.path, data)
+
+    def claim(self, data: bytes, seen: Seen) -> bool:
+        """Write the file as `write` does, and return whether its store has let nobody else write it at the same time.
+
+        Servers that only speak like S3 may ignore conditions. So the request is made twice: the second one must be refused,
+        since the first has changed what was seen.
+
+        Raises:
+            FileExistsError: If it is not as it was seen.
+        """
+        if self.local:
+            self.write(data, seen)
+            return False
+        try:
+            _remote().write_if(self.path, data, seen.revision)
+            _remote().write_if(self.path, data, seen.revision)
+        except ChangedError:
+            if self.read().data != data:
+                raise FileExistsError(self.path) from None
+            return True
+        except UnconditionalError:
+            files.write_bytes(self.path, data)
+        return False
+
+    def remove(self, seen: Seen) -> None:
+        """Remove the file if it is as it was seen; stores that take no conditions remove it anyhow."""
+        if self.local:
+            files.remove(self.path)
+            return
+        try:
+            _remote().delete_if(self.path, seen.revision)
+        except ChangedError:
+            return
+        except UnconditionalError:
+            files.remove(self.path)
+
+    def _write_here(self, data: bytes, *, new: bool) -> None:
+        """Write a file of this machine, one that is new only where there is none."""
+        if not new:
             files.write_bytes(self.path, data)
             return
         target = Path(self.path)
@@ -74,9 +145,12 @@ class LockFile:
         finally:
             draft.unlink(missing_ok=True)
 
-    def remove(self) -> None:
-        """Remove the file, where it exists."""
-        files.remove(self.path)
+
+def _remote() -> ModuleType:
+    """Files of other machines, imported where a path is one of them: Beam is behind it."""
+    from terraseam.pipeline.storage import remote_files
+
+    return remote_files
 
 
 def _lock(handle: int) -> bool:

@@ -8,6 +8,8 @@ an object; both carry a checksum that the server compares.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shutil
@@ -17,12 +19,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, BinaryIO, Protocol
 
-from terraseam.pipeline.storage.errors import is_absent, scheme_of, status_of
+from terraseam.pipeline.storage.errors import (
+    ChangedError,
+    UnconditionalError,
+    is_absent,
+    scheme_of,
+    status_of,
+)
 from terraseam.pipeline.storage.listed import Listed
 from terraseam.pipeline.storage.servers import filesystems
 
 TIMEOUT_S = 60.0
 """How long a request may hang."""
+
+ABSENT = ""
+"""The revision of a file that is not there."""
 
 HASTY: ContextVar[bool] = ContextVar("hasty", default=False)
 """Whether clients are not to try again by themselves."""
@@ -53,6 +64,20 @@ class ObjectStore(Protocol):
 
     def has_bucket(self, url: str) -> bool:
         """Whether the bucket of an address exists, as far as one may know."""
+
+    def read_revision(self, url: str) -> tuple[bytes, str | None]:
+        """Read a small file, and its revision: what the store names this content by; None where it names none."""
+
+    def write_if(self, url: str, data: bytes, revision: str) -> None:
+        """Write a small file if it still has a revision, or is absent (`ABSENT`); the store compares and writes in one step.
+
+        Raises:
+            ChangedError: If it has another revision.
+            UnconditionalError: If the store takes no conditions.
+        """
+
+    def delete_if(self, url: str, revision: str) -> None:
+        """Remove a file if it still has a revision; raises the errors of `write_if`."""
 
 
 def object_store(url: str) -> ObjectStore:
@@ -132,6 +157,22 @@ class GoogleStore:
                 return True
             raise
 
+    def read_revision(self, url: str) -> tuple[bytes, str | None]:
+        """Read an object and its generation, in one request."""
+        blob = self._blob(url)
+        data = blob.download_as_bytes(raw_download=True, **self._limits)
+        return data, None if blob.generation is None else str(blob.generation)
+
+    def write_if(self, url: str, data: bytes, revision: str) -> None:
+        """Write an object if it still has a generation; 0 stands for none."""
+        with _conditional(url, revision):
+            self._blob(url).upload_from_string(data, if_generation_match=int(revision or 0), **self._limits)
+
+    def delete_if(self, url: str, revision: str) -> None:
+        """Remove an object if it still has a generation."""
+        with _conditional(url, revision):
+            self._blob(url).delete(if_generation_match=int(revision), **self._limits)
+
 
 class AmazonStore:
     """Amazon S3, and what speaks like it."""
@@ -187,6 +228,25 @@ class AmazonStore:
             if status_of(error) != 403:
                 raise
         return True
+
+    def read_revision(self, url: str) -> tuple[bytes, str | None]:
+        """Read an object and its ETag, in one request."""
+        bucket, name = parted(url)
+        found = self._client.get_object(Bucket=bucket, Key=name)
+        return found["Body"].read(), found.get("ETag")
+
+    def write_if(self, url: str, data: bytes, revision: str) -> None:
+        """Write an object if it still has an ETag, or is absent."""
+        bucket, name = parted(url)
+        condition = {"IfMatch": revision} if revision else {"IfNoneMatch": "*"}
+        with _conditional(url, revision):
+            self._client.put_object(Bucket=bucket, Key=name, Body=data, **condition)
+
+    def delete_if(self, url: str, revision: str) -> None:
+        """Remove an object if it still has an ETag."""
+        bucket, name = parted(url)
+        with _conditional(url, revision):
+            self._client.delete_object(Bucket=bucket, Key=name, IfMatch=revision)
 
 
 class BeamStore:
@@ -248,6 +308,36 @@ class BeamStore:
     def has_bucket(self, _url: str) -> bool:
         """Nothing is known of buckets."""
         return True
+
+    def read_revision(self, url: str) -> tuple[bytes, str | None]:
+        """Read a file; Beam's filesystems name no revisions."""
+        if not self._system(url).exists(url):
+            raise FileNotFoundError(f"{url} does not exist")
+        target = io.BytesIO()
+        self.read(url, target)
+        return target.getvalue(), None
+
+    def write_if(self, url: str, data: bytes, revision: str) -> None:  # noqa: ARG002
+        """Write nothing: Beam's filesystems take no conditions."""
+        raise UnconditionalError(f"the filesystem of {url} takes no conditions")
+
+    def delete_if(self, url: str, revision: str) -> None:  # noqa: ARG002
+        """Remove nothing: Beam's filesystems take no conditions."""
+        raise UnconditionalError(f"the filesystem of {url} takes no conditions")
+
+
+@contextlib.contextmanager
+def _conditional(url: str, revision: str) -> Iterator[None]:
+    """Send a conditional request in a block: raise the errors of `write_if` for what the server says of its condition."""
+    try:
+        yield
+    except Exception as error:
+        status = status_of(error)
+        if status == 412 or (status == 404 and revision):  # else the bucket is not there
+            raise ChangedError(f"{url} has been changed by others") from error
+        if status == 501:
+            raise UnconditionalError(f"the server of {url} takes no conditions") from error
+        raise
 
 
 class StatusError(OSError):

@@ -9,7 +9,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, TypeVar, cast
 
-from terraseam.pipeline.storage.errors import RemoteFileError, is_absent, may_pass, sentence
+from terraseam.pipeline.storage.errors import (
+    RemoteFileError,
+    UnconditionalError,
+    is_absent,
+    may_pass,
+    sentence,
+)
 from terraseam.pipeline.storage.listed import Listed
 from terraseam.pipeline.storage.object_stores import HASTY, matching, object_store
 from terraseam.pipeline.storage.retries import GaveUpError, with_retries
@@ -147,3 +153,33 @@ def version(path: str) -> tuple[str, ...] | None:
     """What a file's content is known by without reading it: checksum, or time of change, and size; None for nothing."""
     known, size = with_remote_retries(path, "looked at", lambda: object_store(path).version(path))
     return (known, str(size)) if known else None
+
+
+def read_revision(path: str) -> tuple[bytes, str | None]:
+    """Read a small file, and its revision: what its store names this content by; None where it names none.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+    """
+    return with_remote_retries(path, "read", lambda: object_store(path).read_revision(path))
+
+
+def write_if(path: str, data: bytes, revision: str | None) -> None:
+    """Write a small file if it still has a revision, or is absent (`ABSENT`), in one step of its store.
+
+    An attempt whose answer was lost may have written it: then the next one finds it changed.
+
+    Raises:
+        ChangedError: If it has another revision.
+        UnconditionalError: If the store takes no conditions, or `revision` is None.
+    """
+    if revision is None:
+        raise UnconditionalError(f"{path} has no revision")
+    with_remote_retries(path, "written", lambda: object_store(path).write_if(path, data, revision))
+
+
+def delete_if(path: str, revision: str | None) -> None:
+    """Remove a file if it still has a revision; raises the errors of `write_if`."""
+    if revision is None:
+        raise UnconditionalError(f"{path} has no revision")
+    with_remote_retries(path, "removed", lambda: object_store(path).delete_if(path, revision))

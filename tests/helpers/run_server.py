@@ -7,6 +7,7 @@ tells what was asked for since the last time.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -14,24 +15,30 @@ import re
 import signal
 import sys
 import threading
+import urllib.error
+import urllib.parse
+import urllib.request
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 CODES = {401: "Unauthorized", 403: "AccessDenied", 500: "InternalError", 503: "SlowDown"}
+CONDITIONS = ("if-match", "if-none-match")
 BY_HAND = ("connection", "transfer-encoding", "content-length", "date", "server", "host", "expect")
 LOCK = threading.Lock()
 SEEN: list[tuple[str, str, str]] = []
 RULE: dict[str, Any] = {}
 
 
-def verdict(method: str, path: str, ranged: bool) -> str | int | None:
-    """What becomes of a request: None for what the server does, ``cut`` for half an answer, a status, a path whose file is
-    the answer, or an address that it is redirected to."""
+def verdict(method: str, path: str, ranged: bool, conditional: bool) -> str | int | None:
+    """What becomes of a request: None for what the server does, ``cut`` for half an answer, ``unconditional`` for what it
+    does without its conditions, a status, a path whose file is the answer, or an address that it is redirected to."""
     with LOCK:
         if not re.search(RULE.get("pattern", ""), f"{method} {path}") or not RULE:
             return None
         if RULE.get("ranged", ranged) != ranged:
+            return None
+        if RULE.get("conditional", conditional) != conditional:
             return None
         RULE["met"] = RULE.get("met", 0) + 1
         turn, rest = divmod(RULE["met"], RULE.get("every", 1))
@@ -44,10 +51,11 @@ def verdict(method: str, path: str, ranged: bool) -> str | int | None:
 
 
 class Door(BaseHTTPRequestHandler):
-    """Passes requests on, if it likes."""
+    """Passes requests on, if it likes; those with conditions one at a time, since moto looks and writes in two steps."""
 
     protocol_version = "HTTP/1.1"
     target = ""
+    one_at_a_time = threading.RLock()
 
     def answer(self) -> None:
         """Answer a request of any method."""
@@ -57,7 +65,9 @@ class Door(BaseHTTPRequestHandler):
             return
         with LOCK:
             SEEN.append((self.command, self.path, self.headers.get("Range", "")))
-        action = verdict(self.command, self.path, "Range" in self.headers)
+        action = verdict(self.command, self.path, "Range" in self.headers, self.is_conditional())
+        if action == "unconditional":
+            action = self.drop_conditions()
         if isinstance(action, int):
             code = CODES.get(action, "Odd")
             self.send(
@@ -67,9 +77,22 @@ class Door(BaseHTTPRequestHandler):
             self.send(302, [("Location", action)], b"")
         else:
             self.path = action if action and action.startswith("/") else self.path
-            self.send(*self.asked(body), cut=action == "cut")
+            with self.one_at_a_time if self.is_conditional() else contextlib.nullcontext():
+                answer = self.asked(body)
+            self.send(*answer, cut=action == "cut")
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = answer  # noqa: N815
+
+    def is_conditional(self) -> bool:
+        """Whether a request names what must be there, or must not."""
+        named = [name for name in CONDITIONS if name in self.headers]
+        return bool(named) or "ifGenerationMatch=" in self.path
+
+    def drop_conditions(self) -> None:
+        """Go on as if none were named."""
+        for name in CONDITIONS:
+            del self.headers[name]
+        self.path = re.sub("ifGenerationMatch=[0-9]+&?", "", self.path)
 
     def control(self, body: bytes) -> None:
         """Take a rule, or tell what was seen."""
@@ -125,6 +148,37 @@ class Door(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+class GoogleDoor(Door):
+    """Honours ``ifGenerationMatch``, and says of which generation an object is that is read: the emulator does neither."""
+
+    def asked(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        """What the server says if the condition holds."""
+        media = self.command == "GET" and "alt=media" in self.path
+        if not media and not self.is_conditional():
+            return super().asked(body)
+        with self.one_at_a_time:
+            found = self.generation(body)
+            wanted = re.search("[?&]ifGenerationMatch=([0-9]+)", self.path)
+            if wanted and wanted[1] != found:
+                return 412, [("Content-Type", "application/json")], b'{"error": {"code": 412}}'
+            status, headers, data = super().asked(body)
+        return status, [*headers, ("X-Goog-Generation", found)], data
+
+    def generation(self, body: bytes) -> str:
+        """The generation of the object that a request is for; 0 where there is none."""
+        in_path = re.search("/o/([^?]+)", self.path)
+        name = (
+            urllib.parse.unquote(in_path[1]) if in_path else json.loads(re.search(rb"{.*}", body)[0])["name"]
+        )
+        bucket = re.search("/b/([^/]+)/", self.path)[1]
+        address = f"http://{self.target}/storage/v1/b/{bucket}/o/{urllib.parse.quote(name, safe='')}"
+        try:
+            with urllib.request.urlopen(address) as answer:
+                return str(json.load(answer)["generation"])
+        except urllib.error.HTTPError:
+            return "0"
 
 
 def serve(handler: Any, host: str = "127.0.0.1") -> str:
@@ -191,7 +245,8 @@ def main() -> None:
     kind = sys.argv[1]
     starts = {"gs": google, "s3": amazon}
     Door.target = starts[kind]() if kind in starts else web(kind)
-    print(f"http://{serve(Door, *sys.argv[2:])}", flush=True)
+    door = GoogleDoor if kind == "gs" else Door
+    print(f"http://{serve(door, *sys.argv[2:])}", flush=True)
     sys.stdin.read()
     os._exit(0)
 

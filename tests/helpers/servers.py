@@ -31,8 +31,9 @@ class Door:
         """Disturb requests from now on; none where nothing is said.
 
         Every `every`-th whose method and path match `pattern` gets the next of `actions`: a status, ``cut``, the path of
-        a file that is the answer, an address to go to, or None to pass; the process `kill` is killed then. `ranged` says
-        whether only requests for ranges of bytes are meant, or only those for whole files.
+        a file that is the answer, an address to go to, ``unconditional`` to pass without conditions, or None to pass; the
+        process `kill` is killed then. `ranged` says whether only requests for ranges of bytes are meant, or only those for
+        whole files; `conditional` whether only those that name what must be there, or only the others.
         """
         request = urllib.request.Request(f"{self.url}/-door-/rule", json.dumps(rule).encode(), method="POST")
         urllib.request.urlopen(request).close()

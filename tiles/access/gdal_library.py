@@ -124,3 +124,15 @@ def read_file(handle: int, offset: int, size: int) -> bytes:
 def close_file(handle: int) -> None:
     """Close a file."""
     _library().VSIFCloseL(handle)
+
+
+def forbid_proj_network(module: ModuleType) -> None:
+    """Let PROJ ask no server from the library of a module, for good; one that rasterio reads with, too, stays as it is.
+
+    GDAL opens the grids of a pipeline that stands where a CRS should, as soon as it reads the text.
+    """
+    own, rasterios = (
+        ctypes.cast(_library(one).OSRSetPROJEnableNetwork, ctypes.c_void_p) for one in (module, rasterio._env)
+    )
+    if own.value != rasterios.value:
+        _library(module).OSRSetPROJEnableNetwork(0)

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 from xml.parsers import expat
 
+from terraseam.tiles.access.crs_grids import GridAddressError, check_grids
 from terraseam.tiles.access.tiff import Bytes, NotTiffError, read_tags
 
 HEAD_BYTES = 4096
@@ -82,6 +83,8 @@ _FILE_ITEMS = frozenset({"overview_file", "x_dataset", "y_dataset"})
 """Items of metadata of which that is true."""
 _WORDS = frozenset({"srs", "layersrs", "description", "category", "unittype", "gcplist", "wkt", "expression"})
 """Elements whose text is never opened."""
+_CRS = frozenset({"srs", "layersrs", "projection"})
+"""Elements and attributes whose text is a CRS."""
 _DOMAINS = frozenset({"overviews", "geolocation", "rpc", "derived_subdatasets", "subdatasets"})
 """Domains of metadata that GDAL reads names of files in; others hold words of people."""
 _ADDRESS = re.compile(r"/vsi|://", re.IGNORECASE)
@@ -145,6 +148,11 @@ class _Reader:
             raise TextError("holds a pixel function in Python, and no code from a file is run")
         if tag == "sql":
             raise TextError("holds SQL, which is not run")
+        if tag in _CRS:
+            try:
+                check_grids(text)
+            except GridAddressError as error:
+                raise TextError(f"has {error}") from error
         key = attributes.get("key", attributes.get("name", "")).lower()
         if tag in NAMES or (tag == "argument" and "filename" in key) or key in _FILE_ITEMS:
             relative = attributes.get("relativetovrt", "0").strip() not in ("", "0")

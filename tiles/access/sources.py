@@ -22,6 +22,7 @@ from xml.sax.saxutils import escape
 import rasterio
 from rasterio.io import DatasetReader
 
+from terraseam.tiles.access.crs_grids import GridAddressError
 from terraseam.tiles.access.gate import admit, refusal
 from terraseam.tiles.access.places import (
     PORTS,
@@ -235,7 +236,7 @@ def _named(source: Source, kind: FileKind, text: bytes | None) -> list[Source]:
     if kind is FileKind.METADATA:
         return _of_metadata(source, text)
     if kind is FileKind.BESIDE:
-        return [one for reference in _overviews(text) for one in _judged(source, reference)]
+        return [one for reference in _overviews(source, text) for one in _judged(source, reference)]
     try:
         references = references_in(text)
     except TextError as error:
@@ -444,10 +445,12 @@ def _in_metadata(source: Source, head: bytes) -> list[Source]:
         return []
     with local_bytes(source.name) as file:
         texts = list(tiff_metadata(file))
-    return [one for text in texts for reference in _overviews(text) for one in _judged(source, reference)]
+    return [
+        one for text in texts for reference in _overviews(source, text) for one in _judged(source, reference)
+    ]
 
 
-def _overviews(text: bytes) -> tuple[Reference, ...]:
+def _overviews(source: Source, text: bytes) -> tuple[Reference, ...]:
     """What the metadata of a raster names.
 
     Raises:
@@ -456,6 +459,8 @@ def _overviews(text: bytes) -> tuple[Reference, ...]:
     try:
         return references_in(text)
     except TextError as error:
+        if isinstance(error.__cause__, GridAddressError):
+            raise SourcesError(f"{_shown(source.name)} {error}") from error
         if b"overview" not in text.lower():
             return ()
         raise SourcesError(f"the metadata of a raster cannot be read: it {error}") from error

@@ -10,6 +10,7 @@ from rasterio._path import _parse_path
 from rasterio.env import ensure_env_with_credentials
 from rasterio.io import DatasetReader
 
+from terraseam.tiles.access.crs_grids import GridAddressError, check_grids
 from terraseam.tiles.access.gate import admit
 from terraseam.tiles.access.gdal_library import forget_answers, thread_settings
 from terraseam.tiles.access.gdal_warnings import all_tags, tags_of
@@ -174,6 +175,7 @@ def _checked(
             raise SourcesError(f"{path} names overviews in an encoding that is not UTF-8, which are not read")
         for value in overviews.values():
             check_name(path, value)
+        _check_crs(path, dataset)
         with all_tags():
             # Masks are opened now, while GDAL is told what is there.
             _ = dataset.mask_flag_enums, dataset.files
@@ -197,6 +199,16 @@ def _checked(
         dataset.close()
         raise
     return VerifiedRaster(dataset, path, sources, seen)
+
+
+def _check_crs(path: str, dataset: Any) -> None:
+    """Check that no CRS of an open dataset lets PROJ ask a server for a grid."""
+    try:
+        for crs in (dataset.crs, dataset.gcps[1]):
+            if crs:
+                check_grids(crs.to_wkt())
+    except GridAddressError as error:
+        raise SourcesError(f"{path} has {error} with gdal_translate -a_srs EPSG:...") from error
 
 
 def _address(name: str) -> str:

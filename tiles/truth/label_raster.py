@@ -188,7 +188,6 @@ class RasterTruth:
                     sorted(all_files(self.path, source, self.known, source.sources))
                 )
                 return keep_open(self, self._on_grid(source))
-                return keep_open(self, self._on_grid(source))
         return self._local.dataset
 
     def _on_grid(self, source: Any) -> Any:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyproj
 
+from terraseam.tiles.access.crs_grids import GridAddressError, check_grids
+
 ALIKE = 0.76
 """Share of letters in order that a mistyped property has in common with what was meant."""
 
@@ -42,6 +44,10 @@ def check_crs(path: str, crs: str | None) -> str:
         raise VectorError(
             f"{path} has {missing}; give it the one that its coordinates are in with ogr2ogr -a_srs EPSG:..."
         )
+    try:
+        check_grids(crs)
+    except GridAddressError as error:
+        raise VectorError(f"{path} has {error} with ogr2ogr -a_srs EPSG:...") from error
     try:
         known = pyproj.CRS.from_user_input(crs)
     except pyproj.exceptions.CRSError as error:

@@ -12,7 +12,7 @@ from pyogrio import _io, raw
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from terraseam.tiles.access.gate import proxy_of, refusal
-from terraseam.tiles.access.gdal_library import proxied
+from terraseam.tiles.access.gdal_library import forbid_proj_network, proxied
 from terraseam.tiles.access.sources import SourcesError, allowed_hosts, find_sources
 from terraseam.tiles.raster.inspect import check_file, is_local
 from terraseam.tiles.vectors.checks import Features, VectorError, as_text, check_property
@@ -21,6 +21,8 @@ from terraseam.tiles.vectors.checks import Features, VectorError, as_text, check
 pyogrio.set_gdal_config_options({"OGR_GEOJSON_MAX_OBJ_SIZE": "0"})
 # Schemas that a file names are on other servers.
 pyogrio.set_gdal_config_options({"GML_DOWNLOAD_SCHEMA": "NO", "GML_SKIP_RESOLVE_ELEMS": "ALL"})
+# No geometry is transformed here: what would ask for a grid is the text of a CRS alone.
+forbid_proj_network(_io)
 
 
 def features(path: str, class_property: str | None) -> Features:

@@ -69,7 +69,7 @@ def lock(output: str, pace: HeartbeatIntervals = QUICK) -> Lock:
 
 
 def holder_of(made: Lock) -> LockHolder | None:
-    return LockHolder.from_bytes(made.file.read())
+    return LockHolder.from_bytes(made.file.read().data)
 
 
 def leave(made: Lock, age: float = 0.0, **owner: object) -> LockHolder:
@@ -77,7 +77,7 @@ def leave(made: Lock, age: float = 0.0, **owner: object) -> LockHolder:
     when = time.time() - age
     left = LockHolder(replace(Owner.here(), **owner), when - 60, when, "another")
     with made.file.alone():
-        made.file.write(left.to_bytes())
+        made.file.write(left.to_bytes(), made.file.read())
     return left
 
 
@@ -106,7 +106,7 @@ def test_a_lock_is_there_while_it_is_held_and_gone_behind_it(output):
         found = holder_of(made)
         assert found.owner == Owner.here()
         assert abs(found.since - time.time()) < 5
-    assert made.file.read() is None and not told
+    assert made.file.read().data is None and not told
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -114,7 +114,7 @@ def test_a_lock_is_removed_whatever_ends_the_block(output, error):
     made = lock(output)
     with pytest.raises(error), made.held(print):
         raise error
-    assert made.file.read() is None
+    assert made.file.read().data is None
     assert "heartbeat" not in [thread.name for thread in threading.enumerate()]
 
 
@@ -148,7 +148,7 @@ def test_the_heart_beats_while_the_lock_is_held(output):
         assert after.heartbeat > before.heartbeat + 0.2
         assert (after.since, after.token) == (before.since, before.token)
     time.sleep(3 * QUICK.period)
-    assert made.file.read() is None, "the heart beats on"
+    assert made.file.read().data is None, "the heart beats on"
 
 
 def test_whoever_writes_into_a_folder_takes_its_lock_however_it_is_called(tmp_path):
@@ -244,7 +244,7 @@ def test_a_heart_that_beats_on_a_slow_clock_is_not_stopped(output):
 def test_a_lock_that_cannot_be_read_is_watched_and_taken_over(output, content):
     made, told = lock(output), []
     with made.file.alone():
-        made.file.write(content)
+        made.file.write(content, made.file.read())
     with lock(output).held(told.append):
         assert holder_of(made).owner == Owner.here()
     assert "which cannot be read" in told[0]
@@ -294,10 +294,10 @@ def test_a_run_that_lost_its_lock_is_ended_and_says_to_whom(output):
 def test_a_lock_that_was_removed_by_hand_is_made_again(output):
     made = lock(output)
     with made.held(print):
-        made.file.remove()
+        made.file.remove(made.file.read())
         time.sleep(0.3)
         assert holder_of(made).owner == Owner.here()
-    assert made.file.read() is None
+    assert made.file.read().data is None
 
 
 def test_a_lock_that_cannot_be_written_is_one_sentence(tmp_path):
@@ -379,11 +379,11 @@ def test_runs_see_the_lock_of_others_and_leave_none_of_their_own_where_they_fail
     assert main([command, "--config", str(job)]) == 1
     assert "process 4321 on elsewhere" in capsys.readouterr().err
     assert holder_of(made).owner.host == "elsewhere"
-    made.file.remove()
+    made.file.remove(made.file.read())
     raster.write_bytes(raster.read_bytes()[:-2000])
     seen = []
     remove = LockFile.remove
-    monkeypatch.setattr(LockFile, "remove", lambda self: [seen.append(holder_of(made)), remove(self)][-1])
+    monkeypatch.setattr(LockFile, "remove", lambda *what: [seen.append(holder_of(made)), remove(*what)][-1])
     assert main([command, "--config", str(job)]) == (1 if command == "segment" else 3)
     assert seen and seen[0].owner == Owner.here()
-    assert made.file.read() is None
+    assert made.file.read().data is None
