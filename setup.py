@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 AWS = ["apache-beam[aws]>=2.77"]
+GEOPANDAS = ["geopandas>=1.0"]
 GCP = ["apache-beam[gcp]>=2.77"]
 ONNX = ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"]
 OPENVINO = ["onnx>=1.17", "openvino>=2025.0"]
@@ -16,7 +17,7 @@ CLIENTS = [
     "duckdb>=1.4",
     "geoarrow-pyarrow>=0.2",
     "geojson-validator>=0.6",
-    "geopandas>=1.0",
+    *GEOPANDAS,
     "imagecodecs>=2024.9",
     "opencv-python-headless>=4.10",
     "pmtiles>=3.4",
@@ -76,6 +77,7 @@ setup(
     ],
     extras_require={
         "gcp": GCP,
+        "geopandas": GEOPANDAS,
         "aws": AWS,
         "onnx": ONNX,
         "openvino": OPENVINO,

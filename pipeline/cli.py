@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from typing import TextIO
 
 from terraseam.pipeline.errors import ArgumentError, PlanError
+from terraseam.pipeline.events import EVENTS
 from terraseam.pipeline.exit_status import AGAIN, DONE, FAILED, IMPOSSIBLE, INTERRUPTED, fail, show
 from terraseam.pipeline.interrupts import listening
 from terraseam.pipeline.options.segment import SegmentOptions
@@ -121,7 +122,9 @@ def _plan(options: SegmentOptions, as_json: bool) -> int:
     if reasons:
         return _impossible(PlanError(reasons), as_json)
     ahead = foresee(plan)
-    show(json.dumps(plan_json(plan, ahead), indent=2) if as_json else describe_plan(plan, ahead))
+    figures = plan_json(plan, ahead)
+    EVENTS.send_result(figures)
+    show(json.dumps(figures, indent=2) if as_json else describe_plan(plan, ahead))
     return DONE
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from terraseam.pipeline.events import EVENTS
 from terraseam.pipeline.inputs.left_out import describe_left_out
 from terraseam.pipeline.secrets import without_secrets
 from terraseam.pipeline.storage.disk_errors import DiskError, fullest, writes_to
@@ -22,23 +23,31 @@ AGAIN = "run the same command again to continue"
 
 def fail(message: str, status: int) -> int:
     """Tell the user why, and return the exit status."""
-    report_error(message)
+    EVENTS.send_text("error", message)
+    _print_sentence(message)
     return status
 
 
 def report_error(message: str) -> None:
     """Tell the user something beside the results."""
+    EVENTS.send_text("note", message)
+    _print_sentence(message)
+
+
+def _print_sentence(message: str) -> None:
     print(f"terraseam: {printable(without_secrets(message))}", file=sys.stderr)
 
 
 def report_note(notes: Iterable[str]) -> None:
     """Tell the user what they should know beforehand, a line each."""
     for note in notes:
+        EVENTS.send_text("note", note)
         print(printable(without_secrets(note)), file=sys.stderr)
 
 
 def show(words: str) -> None:
     """Show the user what was asked for, whoever reads it: people or programs."""
+    EVENTS.send_text("output", words)
     print(printable(without_secrets(words)), flush=True)
 
 
@@ -66,6 +75,7 @@ def report_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Map
 
 def end_run(manifest: Mapping[str, Any], words: Callable[[Mapping[str, Any]], str]) -> int:
     """Say what came of a run, and what it could not do, and return the exit status."""
+    EVENTS.send_result(manifest)
     show(words(manifest))
     sheets, left_out = manifest["counts"].get("sheets_quarantined", 0), manifest.get("left_out", ())
     if sheets:

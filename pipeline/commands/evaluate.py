@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from terraseam.pipeline.errors import ArgumentError, EvaluateError
+from terraseam.pipeline.events import EVENTS
 from terraseam.pipeline.exit_status import (
     DONE,
     IMPOSSIBLE,
@@ -81,6 +82,7 @@ def _evaluate(options: EvaluateOptions) -> int:
     result = evaluation_json(measured, plan.classes, options, notes, left_out)
     if options.picture is not None:
         _draw([one.picture for one in measured if one.picture is not None], options.picture)
+    EVENTS.send_result(result)
     report_note(notes)
     show(json.dumps(result, indent=2, ensure_ascii=False) if options.json else describe_evaluation(result))
     if left_out:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from terraseam.models.errors import CardError
 from terraseam.pipeline.errors import ArgumentError, RasterChangedError, TrainError
+from terraseam.pipeline.events import EVENTS
 from terraseam.pipeline.exit_status import (
     DONE,
     FAILED,
@@ -62,6 +63,9 @@ def _run(plan: TrainPlan) -> int:
         return fail(str(error), IMPOSSIBLE if isinstance(error, NoStartError) else FAILED)
     except OSError as error:
         return fail_on_write(error, (plan.options.work_folder, plan.options.output))
+    EVENTS.send_result(
+        {"bundle": plan.options.output, "work": plan.options.work_folder, "card": card.to_json()}
+    )
     report_note(moved_notes(plan.watched, "trained on", "train anew with --restart"))
     show(describe_training_result(plan, card))
     return DONE

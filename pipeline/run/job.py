@@ -20,7 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from terraseam.pipeline.beam_arguments import BeamArguments
 from terraseam.pipeline.errors import BeamOptionError, RunError
-from terraseam.pipeline.exit_status import AGAIN, FAILED, INTERRUPTED, report_error
+from terraseam.pipeline.exit_status import AGAIN, FAILED, INTERRUPTED, fail, report_error
 from terraseam.pipeline.interrupts import was_interrupted
 from terraseam.pipeline.plan.plan import Plan
 from terraseam.pipeline.run.beam_runner import beam_pipeline, is_local_run, worker_processes
@@ -220,7 +220,7 @@ def report_end(sentence: str, hope: str, log: Path) -> int:
         (f"interrupted; {AGAIN}", INTERRUPTED) if was_interrupted() else (f"{sentence}; {hope}", FAILED)
     )
     with contextlib.suppress(OSError):  # The terminal may be closed.
-        report_error(words)
+        fail(words, status)
     return status
 
 

@@ -63,13 +63,17 @@ def test_the_wheel_holds_one_package_with_every_module_and_what_they_read(wheel)
     inside = members(wheel)
     assert {name.split("/")[0].partition("-")[0] for name in inside} == {"terraseam"}
     wanted = {
-        f"terraseam/{path.relative_to(ROOT)}"
-        for package in ("models", "pipeline", "tiles")
-        for path in [*(ROOT / package).rglob("*.py"), *(ROOT / package).glob("shipped/*/*")]
+        f"terraseam/{package}/{path.relative_to(ROOT / 'terraseam' / package)}"
+        for package in ("api", "models", "pipeline", "tiles")
+        for path in (ROOT / "terraseam" / package).rglob("*")
+        if path.suffix == ".py" or path.parent.parent.name == "shipped"
     }
-    assert wanted | {"terraseam/__init__.py", "terraseam/__main__.py", "terraseam/py.typed"} == {
-        name for name in inside if name.startswith("terraseam/")
-    }
+    assert wanted | {
+        "terraseam/__init__.py",
+        "terraseam/__main__.py",
+        "terraseam/lazy.py",
+        "terraseam/py.typed",
+    } == {name for name in inside if name.startswith("terraseam/")}
 
 
 def test_what_is_built_of_the_source_distribution_is_the_same(source, wheel, tmp_path):

@@ -219,7 +219,7 @@ RUNS_CODE = "|".join(
 )
 
 
-@pytest.mark.parametrize("package", ["tiles", "models", "pipeline"])
+@pytest.mark.parametrize("package", ["terraseam", "tiles", "models", "pipeline"])
 def test_no_module_reads_what_can_run_code(package):
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"

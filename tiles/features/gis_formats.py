@@ -20,8 +20,9 @@ import pyproj
 import shapely
 from pyarrow import parquet
 
+from terraseam.tiles.features.arrow_table import polygon_schema
 from terraseam.tiles.features.features import Feature
-from terraseam.tiles.raster.ground import Ground
+from terraseam.tiles.raster.ground import Ground, PixelPlane
 
 BATCH = 4096
 """Features that are held at once."""
@@ -63,13 +64,11 @@ class Table:
     @property
     def attributes(self) -> pyarrow.Schema:
         """Its columns beside the geometry."""
-        number, text, truth = pyarrow.float64(), pyarrow.string(), pyarrow.bool_()
-        columns = [("id", text), ("class", text)]
-        columns += [("score", number)] if self.scored else []
-        columns += [(self.georef.area_attribute, number), (self.georef.length_attribute, number)]
-        columns += [("raster", text), ("touches_edge", truth)]
-        columns += [("regularized", truth), ("area_change", number)] if self.regularized else []
-        return pyarrow.schema(columns)
+        return polygon_schema(
+            scored=self.scored,
+            regularized=self.regularized,
+            in_pixels=isinstance(self.georef, PixelPlane),
+        )
 
     @property
     def crs(self) -> pyproj.CRS:

@@ -1,0 +1,105 @@
+"""``python -m terraseam.pipeline.child``: run a command for the program that started this process.
+
+The first line of standard input is the request, ``{"command": "segment", "options": {"rasters": "scene.tif", ...}}``:
+long options of the command line with underscores for dashes. The pipe stays open as long as the program wants the command
+to go on. Standard output carries events, a line of JSON each; whatever else is printed goes to standard error.
+The exit status is that of the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from terraseam.pipeline.errors import ArgumentError
+from terraseam.pipeline.events import EVENTS
+from terraseam.pipeline.exit_status import IMPOSSIBLE, fail
+from terraseam.pipeline.interrupts import SIGNALS, interrupt_main_thread
+from terraseam.pipeline.options.evaluate_arguments import evaluate_parser
+from terraseam.pipeline.options.keywords import command_words
+from terraseam.pipeline.options.segment_arguments import parsers
+from terraseam.pipeline.options.train_arguments import train_parser
+from terraseam.pipeline.options.vectorize_arguments import vectorize_parser
+from terraseam.pipeline.version import version
+
+LOOK_S = 1.0
+"""Seconds between two looks at whether the program that started this one still exists."""
+
+GRACE_S = 60.0
+"""Seconds that a command has to end, once nobody waits for it."""
+
+PARSERS: Mapping[str, Callable[[], argparse.ArgumentParser]] = {
+    "segment": lambda: parsers(version())[1]["segment"],
+    "plan": lambda: parsers(version())[1]["plan"],
+    "vectorize": vectorize_parser,
+    "train": train_parser,
+    "evaluate": evaluate_parser,
+}
+"""What declares the options of each command."""
+
+
+def main() -> int:
+    """Run the command that standard input asks for; returns its exit status."""
+    _reset_signals()
+    EVENTS.write_to(os.dup(1))
+    os.dup2(2, 1)
+    caller = os.getppid()
+    request = json.loads(_read_line(0))
+    threading.Thread(target=_end_with, args=(0, caller), name="caller", daemon=True).start()
+    try:
+        words = command_words(PARSERS[request["command"]](), request["options"])
+    except ArgumentError as error:
+        return fail(str(error), IMPOSSIBLE)
+    return _run([request["command"], *words])
+
+
+def _run(arguments: list[str]) -> int:
+    from terraseam.pipeline.cli import main as run_command_line
+
+    return run_command_line(arguments)
+
+
+def _reset_signals() -> None:
+    """Receive what ends a command, even if the program that started this one ignores it."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _read_line(pipe: int) -> bytes:
+    """Read the first line of a pipe to which nothing else is written."""
+    read = b""
+    while not read.endswith(b"\n"):
+        some = os.read(pipe, 1 << 16)
+        if not some:
+            raise EOFError("the request has no end; was the program that asked killed?")
+        read += some
+    return read
+
+
+def _end_with(pipe: int, caller: int) -> None:
+    """End this process once another has exited: kindly first, and with all that it started if that takes too long.
+
+    Args:
+        pipe: A pipe that the other process holds open; one that it forked may hold it, too.
+        caller: The other process.
+    """
+    while os.getppid() == caller and not select.select([pipe], [], [], LOOK_S)[0]:
+        pass
+    interrupt_main_thread()
+    time.sleep(GRACE_S)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
