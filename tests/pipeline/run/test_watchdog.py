@@ -53,7 +53,7 @@ from terraseam.pipeline.run import watchdog
 from terraseam.pipeline.cli import _ended
 from terraseam.pipeline.exit_status import fail
 folder, child, pace, seconds = sys.argv[1:]
-watchdog.PACE = eval(f"watchdog.Pace({pace})")
+watchdog.PACE = eval(f"watchdog.WatchIntervals({pace})")
 files = watchdog.WorkerFiles(Path(folder) / "log", Path(folder) / "heartbeats")
 def tell(sentence):
     return fail("interrupted" if watchdog.was_interrupted() else sentence, 130 if watchdog.was_interrupted() else 1)
@@ -375,7 +375,7 @@ COMMAND = """
 import sys
 from terraseam.pipeline.run import watchdog
 from terraseam.pipeline.cli import main
-watchdog.PACE = watchdog.Pace(silent=8, stalled=1e9)
+watchdog.PACE = watchdog.WatchIntervals(silent=8, stalled=1e9)
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -37,7 +37,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from terraseam.pipeline.cli import main
-from terraseam.pipeline.storage.lock import Lock, LockError, Pace, lock_in
+from terraseam.pipeline.storage.lock import HeartbeatIntervals, Lock, LockError, lock_in
 from terraseam.pipeline.storage.lock_file import LockFile
 read = LockFile.read
 LockFile.read = lambda self: (read(self), time.sleep(0.03))[0]  # time for others between looking and writing
@@ -47,7 +47,7 @@ say("ready")
 while not Path(go).exists():
     time.sleep(0.001)
 try:
-    with Lock(lock_in(output), Pace(0.05, 0.5, 0.1)).held(say):
+    with Lock(lock_in(output), HeartbeatIntervals(0.05, 0.5, 0.1)).held(say):
         say(f"held {time.monotonic()}")
         time.sleep(float(seconds))
         say(f"ended {time.monotonic()}")
