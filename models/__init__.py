@@ -1,6 +1,6 @@
-"""Networks: builders, bundles, reach and engines. Knows no Beam and no rasters.
+"""Keras networks: builders, bundles, receptive fields and engines. Imports neither Beam nor raster code.
 
-What notebooks need most is exported, and imported when it is used first.
+The names that notebooks need most are exported, and imported on first use.
 """
 
 if __name__ != "terraseam.models":

@@ -1,4 +1,4 @@
-"""Names that were mistyped."""
+"""Suggestions for mistyped names."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import difflib
 from collections.abc import Iterable
 
 ALIKE = 0.75
-"""Share of letters in order that a mistyped name has more of in common with what was meant."""
+"""Similarity (`difflib` ratio) above which a known name is suggested for a mistyped one."""
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that another was mistyped from, or that has words more or less; None for none.
+    """Return the known name most similar to a mistyped one, or one with more or fewer words; None if none is close.
 
-    Case, and whether words are parted by dashes or underscores, make no difference.
+    Case and the choice of dashes or underscores are ignored.
     """
     wanted = _plain(name)
     found: tuple[float, str] | None = None
@@ -26,13 +26,13 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
 
 
 def _shares_words(first: str, second: str) -> bool:
-    """Whether all words of one name are in the other."""
+    """Return whether all words of one name occur in the other."""
     one, other = set(first.split("-")), set(second.split("-"))
     return one <= other or other <= one
 
 
 def _denies(name: str) -> bool:
-    """Whether a name says no to something."""
+    """Return whether a name contains the word "no"."""
     return "no" in name.split("-")
 
 

@@ -1,4 +1,4 @@
-"""Untrained bundles of the zoo's networks, as a start for training."""
+"""Write bundles of untrained networks from the zoo, as a starting point for training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from terraseam.models.zoo import Row, build, option_names
 
 @dataclass(frozen=True, slots=True)
 class UntrainedRequest:
-    """What the user asks for.
+    """Arguments for writing an untrained bundle.
 
     Attributes:
         row: The network of the zoo.
@@ -24,7 +24,7 @@ class UntrainedRequest:
         words: Fields of the card: name, version, classes, bands, gsd, scaling, fill, license, halo.
         options: Further arguments of its builder.
         seed: Seed of the random weights.
-        force: Write over a bundle that is there.
+        force: Whether to overwrite an existing bundle.
     """
 
     row: Row
@@ -36,11 +36,11 @@ class UntrainedRequest:
 
 
 def write_untrained(request: UntrainedRequest) -> Card:
-    """Build a network and write its bundle, whole or not at all.
+    """Build a network and write its bundle, atomically.
 
     Raises:
-        CardError: If what the user says does not make a card, or the folder holds something already.
-        ValueError: If the network cannot be built as asked; the message says which number must change.
+        CardError: If the fields do not make a valid card, or the folder already holds something.
+        ValueError: If the network cannot be built as requested; the message says which number must change.
     """
     check_target(request.output, request.force)
     row, words = request.row, request.words
@@ -55,7 +55,7 @@ def write_untrained(request: UntrainedRequest) -> Card:
             f"{row.architecture} on {row.encoder or 'no encoder'} takes no {', '.join(unknown)}; "
             f"it takes {', '.join(option_names(row))}"
         )
-    keras.utils.clear_session()  # Names of layers are counted; the same request shall give the same file.
+    keras.utils.clear_session()  # Keras numbers layer names; the same request must give the same file.
     keras.utils.set_random_seed(request.seed)
     model = build(
         row.architecture, row.encoder, len(words["bands"]), len(words["classes"]), **request.options
@@ -73,7 +73,7 @@ def write_untrained(request: UntrainedRequest) -> Card:
 
 
 def check_background(row: Row, classes: Sequence[ClassInfo]) -> None:
-    """Check that a detector has a background to find things before.
+    """Check that the classes of a detector include a background.
 
     Raises:
         CardError: If the first class is not the background.

@@ -1,6 +1,6 @@
-"""The zoo: every architecture that can be built, by name, with what is known of it before it is built.
+"""The zoo: every architecture that can be built, by name, with what is known before it is built.
 
-Keras is imported only where a network is built, so that the table can be read at once.
+Keras is imported only when a network is built, so that reading the table is fast.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 SEMANTIC_CLASSES = 21
 INSTANCE_CLASSES = 91
 PLAIN_SCALE, PLAIN_OFFSET = 1 / 127.5, -1.0
-"""Scaling of 8-bit values for networks without an encoder of their own training."""
+"""Scaling of 8-bit values for networks without a pretrained encoder."""
 
 
 class ZooError(ValueError):
-    """A network that is not in the zoo, or cannot be built as asked."""
+    """A network that is not in the zoo, or cannot be built with these options."""
 
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """Where an architecture comes from."""
+    """The paper that introduced an architecture."""
 
     title: str
     link: str
@@ -41,15 +41,15 @@ class Row:
 
     Attributes:
         architecture: Name of the architecture.
-        encoder: Name of its encoder, None where it has a contracting path of its own.
+        encoder: Name of its encoder, None if it has its own contracting path.
         task: ``semantic`` or ``instances``.
-        paper: Where it comes from.
-        parameters: Weights with three bands and its options left alone, at `SEMANTIC_CLASSES` classes (or
-            `INSTANCE_CLASSES` with the background, for instances); statistics of batch normalization included.
+        paper: Paper that introduced it.
+        parameters: Number of weights with three bands and default options, for `SEMANTIC_CLASSES` classes (or
+            `INSTANCE_CLASSES` including the background, for instances), including batch normalization statistics.
         stride: Chips must be multiples of this many pixels.
-        reach: How far it looks, None where it sees the whole chip.
+        reach: Its receptive field, None if it covers the whole chip.
         builder: Module and name of the builder.
-        arguments: What makes the builder build this architecture.
+        arguments: Arguments with which the builder builds this architecture.
     """
 
     architecture: str
@@ -124,7 +124,7 @@ ZOO: tuple[Row, ...] = (
     Row("mask_rcnn", "resnet50_fpn", "instances", MASK_RCNN, 44_534_193, 32, None, _MASK_RCNN),
     Row("mask_rcnn", "mobilenet_fpn", "instances", MASK_RCNN, 23_683_825, 32, None, _MASK_RCNN),
 )
-"""All networks, architecture by architecture."""
+"""All networks, grouped by architecture."""
 
 
 def find(architecture: str, encoder: str | None = None) -> Row:
@@ -132,10 +132,10 @@ def find(architecture: str, encoder: str | None = None) -> Row:
 
     Args:
         architecture: Name of the architecture.
-        encoder: Name of its encoder; None or ``none`` for a contracting path of its own.
+        encoder: Name of its encoder; None or ``none`` for its own contracting path.
 
     Raises:
-        ZooError: If there is none; the message lists those that there are.
+        ZooError: If there is no such network; the message lists the choices.
     """
     wanted = None if encoder == "none" else encoder
     rows = [row for row in ZOO if row.architecture == architecture]
@@ -154,14 +154,14 @@ def build(architecture: str, encoder: str | None, bands: int, classes: int, **op
 
     Args:
         architecture: Name of the architecture.
-        encoder: Name of its encoder; None or ``none`` for a contracting path of its own.
+        encoder: Name of its encoder; None or ``none`` for its own contracting path.
         bands: Bands of the input.
         classes: Classes of the output.
         **options: Further arguments of its builder; see `option_names`.
 
     Raises:
         ZooError: If there is no such network, or it takes no such option.
-        ValueError: If an argument is impossible.
+        ValueError: If an argument is invalid.
     """
     row = find(architecture, encoder)
     unknown = sorted(set(options) - set(option_names(row)))
@@ -182,7 +182,7 @@ def build(architecture: str, encoder: str | None, bands: int, classes: int, **op
 
 
 def option_names(row: Row) -> tuple[str, ...]:
-    """Return the names of the options that `build` takes for a network; each is a number or a text."""
+    """Return the names of a network's options for `build`; each takes a number or a string."""
     from terraseam.models.networks.encoders import EncoderOptions
 
     taken = inspect.signature(_builder(row)).parameters.values()
@@ -193,13 +193,13 @@ def option_names(row: Row) -> tuple[str, ...]:
 
 
 def whole_numbers(row: Row) -> set[str]:
-    """Return the names of the options of a network that are whole numbers."""
+    """Return the names of a network's options that are integers."""
     taken = inspect.signature(_builder(row)).parameters.values()
     return {parameter.name for parameter in taken if parameter.annotation in ("int", "int | None")}
 
 
 def input_scaling(encoder: str | None, bands: int) -> Scaling:
-    """Return how 8-bit raster values become the input that an encoder was trained on, for a card.
+    """Return the scaling from 8-bit raster values to the input range of an encoder, for a card.
 
     Args:
         encoder: The encoder of a row.

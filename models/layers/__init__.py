@@ -1,1 +1,1 @@
-"""Keras layers of our own that semantic networks are built of."""
+"""Custom Keras layers used by the semantic segmentation networks."""

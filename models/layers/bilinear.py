@@ -1,4 +1,4 @@
-"""Bilinear interpolation: as the start of a transposed convolution, and to the size of another map."""
+"""Bilinear interpolation: initialize transposed convolutions, and resize a map to the size of another."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("terraseam")
 class BilinearKernel(keras.initializers.Initializer):
-    """Kernel of a transposed convolution that enlarges each channel bilinearly, and mixes none.
+    """Initializer of a transposed convolution that upsamples each channel bilinearly, without mixing channels.
 
     For kernels of twice the stride (Long et al., https://arxiv.org/abs/1411.4038, section 3.3). Away from the
-    edges the enlarged map is that of bilinear interpolation with pixel centres at halves.
+    edges the upsampled map equals bilinear interpolation with half-pixel centres.
     """
 
     def __call__(self, shape: tuple[int, int, int, int], dtype: Any = None) -> Any:
         """Return a kernel ``(rows, columns, channels out, channels in)``.
 
         Raises:
-            ValueError: If it has as many channels in as out, no more and no fewer.
+            ValueError: If the numbers of input and output channels differ.
         """
         rows, columns, made, read = shape
         if made != read:
@@ -32,7 +32,7 @@ class BilinearKernel(keras.initializers.Initializer):
 
 
 def _tent(size: int) -> np.ndarray:
-    """Return the weights of linear interpolation by a kernel of `size` taps, symmetric about its middle."""
+    """Return the weights of a linear interpolation kernel with `size` taps, symmetric about its middle."""
     factor = (size + 1) // 2
     centre = (size - 1) / 2
     return 1 - np.abs(np.arange(size) - centre) / factor
@@ -40,14 +40,14 @@ def _tent(size: int) -> np.ndarray:
 
 @keras.saving.register_keras_serializable("terraseam")
 class EnlargeLike2D(keras.layers.Layer):
-    """Enlarges a map bilinearly to the height and width of another, pixel centres at halves.
+    """Layer that resizes a map bilinearly to the height and width of another, with half-pixel centres.
 
-    Takes two maps, ``(batch, rows, columns, channels)`` and ``(batch, height, width, any)``; gives ``(batch,
+    Takes two maps, ``(batch, rows, columns, channels)`` and ``(batch, height, width, any)``; returns ``(batch,
     height, width, channels)``.
     """
 
     def call(self, inputs: list[Any]) -> Any:
-        """Return the enlarged map."""
+        """Return the resized map."""
         coarse, like = inputs
         _, height, width, _ = ops.shape(like)
         _, rows, columns, _ = ops.shape(coarse)
@@ -60,8 +60,8 @@ class EnlargeLike2D(keras.layers.Layer):
         return (*like[:3], coarse[3])
 
     def _weights(self, size: Any, source: Any) -> Any:
-        """Return how much each of `source` elements counts in each of `size`, shape ``(size, source)``."""
-        # Places beyond 256 elements need more than the 8 bits of bfloat16.
+        """Return the weight of each of `source` elements in each of `size` outputs, shape ``(size, source)``."""
+        # Positions beyond 256 elements need more than the 8 bits of bfloat16.
         precise = "float64" if self.compute_dtype == "float64" else "float32"
         made, read = (ops.cast(ops.arange(count, dtype="int32"), precise) for count in (size, source))
         growth = ops.cast(source, precise) / ops.cast(size, precise)

@@ -1,4 +1,4 @@
-"""Pooling that remembers, unpooling that puts back, and means over a fixed number of bins."""
+"""Max-pooling with indices, the matching unpooling, and adaptive average pooling."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Shape = tuple[int | None, ...]
 
 @keras.saving.register_keras_serializable("terraseam")
 class IndexedMaxPooling2D(keras.layers.Layer):
-    """Max-pooling over windows of 2 x 2, with the place of each maximum in its window.
+    """Max-pooling over 2 x 2 windows that also returns the index of each maximum in its window.
 
-    Takes a map ``(batch, height, width, channels)``, both sides even. Gives the maxima and their places, both
-    ``(batch, height / 2, width / 2, channels)``; places are int32, 0 and 1 in the upper row, 2 and 3 in the
-    lower one. Of equal values the first counts. Strided slices and comparisons alone: these run on every
-    backend, and survive the export to every engine.
+    Takes a map ``(batch, height, width, channels)``, both sides even. Returns the maxima and their indices, both
+    ``(batch, height / 2, width / 2, channels)``; indices are int32, 0 and 1 in the upper row, 2 and 3 in the
+    lower one. Ties go to the first. It uses only strided slices and comparisons, which run on every backend
+    and can be exported to every engine.
     """
 
     def call(self, inputs: Any) -> tuple[Any, Any]:
-        """Return maxima and places."""
+        """Return the maxima and their indices."""
         first, second = inputs[:, 0::2, 0::2], inputs[:, 0::2, 1::2]
         third, fourth = inputs[:, 1::2, 0::2], inputs[:, 1::2, 1::2]
         upper, lower = ops.maximum(first, second), ops.maximum(third, fourth)
@@ -30,7 +30,7 @@ class IndexedMaxPooling2D(keras.layers.Layer):
         return ops.maximum(upper, lower), ops.where(lower > upper, lower_place, upper_place)
 
     def compute_output_spec(self, inputs: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Return the specs of maxima and places.
+        """Return the specs of the maxima and their indices.
 
         Raises:
             ValueError: If a side is known to be odd.
@@ -44,9 +44,9 @@ class IndexedMaxPooling2D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("terraseam")
 class Unpooling2D(keras.layers.Layer):
-    """Puts each value back to the place in its 2 x 2 window that `IndexedMaxPooling2D` found; zeros elsewhere.
+    """Layer that puts each value back at the index found by `IndexedMaxPooling2D`, with zeros elsewhere.
 
-    Takes values and places, both ``(batch, height, width, channels)``; gives ``(batch, 2 * height, 2 * width,
+    Takes values and indices, both ``(batch, height, width, channels)``; returns ``(batch, 2 * height, 2 * width,
     channels)``.
     """
 
@@ -68,13 +68,13 @@ class Unpooling2D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("terraseam")
 class BinMean2D(keras.layers.Layer):
-    """Means of a map of any size over a lattice of `bins` x `bins`, adaptive average pooling.
+    """Adaptive average pooling of a map of any size to `bins` x `bins`.
 
     Bin ``i`` begins at element ``floor(i * size / bins)`` and ends before ``ceil((i + 1) * size / bins)``, so
-    bins share elements where the size is no multiple of them, and every bin has one at least. Takes ``(batch,
-    height, width, channels)``, gives ``(batch, bins, bins, channels)``.
+    bins overlap where the size is not a multiple of `bins`, and every bin has at least one element. Takes ``(batch,
+    height, width, channels)``, returns ``(batch, bins, bins, channels)``.
 
-    Keras' own `AdaptiveAveragePooling2D` asks for sizes that are known when the network is built.
+    Keras' own `AdaptiveAveragePooling2D` needs sizes that are known when the network is built.
     """
 
     def __init__(self, bins: int, **kwargs: Any) -> None:
@@ -94,11 +94,11 @@ class BinMean2D(keras.layers.Layer):
         return (input_shape[0], self.bins, self.bins, input_shape[-1])
 
     def get_config(self) -> dict[str, Any]:
-        """Return what it takes to make the layer again."""
+        """Return the config from which the layer is rebuilt."""
         return {**super().get_config(), "bins": self.bins}
 
     def _shares(self, size: Any) -> Any:
-        """Return how much each element counts in each bin, shape ``(bins, size)``; rows sum to one."""
+        """Return the weight of each element in each bin, shape ``(bins, size)``; rows sum to one."""
         bins = ops.expand_dims(ops.arange(self.bins, dtype="int32"), 1)
         elements = ops.expand_dims(ops.arange(size, dtype="int32"), 0)
         begins = bins * size // self.bins

@@ -1,1 +1,1 @@
-"""Semantic networks: encoders, and the architectures that are built on them."""
+"""Semantic segmentation networks: encoders, and the architectures built on them."""

@@ -1,4 +1,4 @@
-"""What the semantic networks have in common: small blocks, checks of arguments, weight decay."""
+"""Building blocks, argument checks and weight decay shared by the semantic networks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import keras
 from keras import layers
 
 KERNELS = {"kernel_regularizer": "kernel", "depthwise_regularizer": "kernel"}
-"""Attribute of a layer that holds the penalty, and the one that holds what it is on."""
+"""Maps the attribute of a layer that holds a regularizer to the attribute that holds the regularized weight."""
 
 
 def check_chip(bands: int, classes: int) -> None:
-    """Check what a network reads and tells apart.
+    """Check the numbers of input bands and output classes.
 
     Raises:
         ValueError: If there are no bands, or fewer than two classes.
@@ -24,17 +24,17 @@ def check_chip(bands: int, classes: int) -> None:
 
 
 def check_dropout(dropout: float) -> None:
-    """Check a share of features that training drops.
+    """Check a dropout rate.
 
     Raises:
-        ValueError: If it is none, or all.
+        ValueError: If it is not at least 0 and less than 1.
     """
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be 0 or more and less than 1, got {dropout}")
 
 
 def normalized(x: keras.KerasTensor, name: str, most: float | None = None) -> keras.KerasTensor:
-    """Batch normalization and ReLU, which may be bounded."""
+    """Apply batch normalization and ReLU, optionally capped at `most`."""
     x = layers.BatchNormalization(name=f"{name}_norm")(x)
     return layers.ReLU(most, name=f"{name}_relu")(x)
 
@@ -42,13 +42,13 @@ def normalized(x: keras.KerasTensor, name: str, most: float | None = None) -> ke
 def convolved(
     x: keras.KerasTensor, width: int, kernel: int, name: str, *, use_bias: bool = False
 ) -> keras.KerasTensor:
-    """Convolution to `width` channels that keeps the size, batch normalization and ReLU."""
+    """Apply a size-preserving convolution to `width` channels, batch normalization and ReLU."""
     x = layers.Conv2D(width, kernel, padding="same", use_bias=use_bias, name=name)(x)
     return normalized(x, name)
 
 
 def decayed(model: keras.Model, weight_decay: float) -> keras.Model:
-    """Put an L2 penalty on all kernels of a network, those of its encoder too; biases and scales stay free.
+    """Add an L2 penalty to all kernels of a network, including its encoder's, but not to biases and scales.
 
     Args:
         model: Functional network.

@@ -1,4 +1,4 @@
-"""Encoders: what turns an image into feature maps at strides 1, 2, 4, 8, ..., and the numbers they were trained with."""
+"""Encoders: feature maps of an image at strides 1, 2, 4, 8, ..., and the input scaling they were trained with."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Encoder:
         taps: Last layer of each stride, in pixels, from fine to coarse.
         scale: Network input = raw value (0 to 255) * `scale` + `offset`, for each band.
         offset: See `scale`; one number, or one each for red, green and blue.
-        bgr: Whether Keras' own weights read blue, green, red. Networks here always read red, green, blue.
-        normalized: Whether it has batch normalization; else its features are of any size.
+        bgr: Whether Keras' own weights expect blue, green, red. Networks here always take red, green, blue.
+        normalized: Whether it has batch normalization; without it, the scale of its features is arbitrary.
     """
 
     application: Callable[..., keras.Model]
@@ -42,7 +42,7 @@ class Encoder:
             )
 
     def scaling(self, bands: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return scale and offset of each band; other than three bands all take the mean of the offsets."""
+        """Return scale and offset of each band; unless there are three, all bands use the mean offset."""
         if not isinstance(self.offset, tuple):
             offsets = (self.offset,) * bands
         elif bands == len(self.offset):
@@ -107,18 +107,18 @@ ENCODERS: Mapping[str, Encoder] = {
 
 @dataclass(frozen=True, slots=True)
 class EncoderOptions:
-    """What every builder takes beside its own arguments.
+    """Options that every builder accepts besides its own arguments.
 
     Attributes:
-        encoder_weights: Keras weights file of the whole encoder without top, for three bands; ``imagenet``, to
-            let Keras fetch them; None to start from random weights. For another number of bands the first
-            convolution is averaged over the bands of the file and scaled, so that a grey image gives the same
+        encoder_weights: Keras weights file of the whole encoder without top, for three bands; ``imagenet`` to
+            let Keras download them; None for random weights. For another number of bands the first convolution
+            is averaged over the bands of the file and rescaled, so that a grey image gives the same
             features.
-        encoder_width: Share of the encoder's channels that are built. Weights fit the width they were trained at.
-        weight_decay: Factor of the L2 penalty on all kernels, of the encoder's too; 0 for none.
+        encoder_width: Width multiplier of the encoder's channels. Weights only fit the width they were trained at.
+        weight_decay: Factor of the L2 penalty on all kernels, including the encoder's; 0 for none.
 
     Raises:
-        ValueError: If there is no such file, or a number is impossible.
+        ValueError: If the weights file does not exist, or a number is out of range.
     """
 
     encoder_weights: str | Path | None = None
@@ -138,26 +138,26 @@ class EncoderOptions:
 
 
 def encoder(name: str, bands: int, cut_stride: int, weights: str | Path | None = None) -> keras.Model:
-    """Build an encoder for images of any size, cut behind its last layer of one stride.
+    """Build an encoder for images of any size, truncated after its last layer of a given stride.
 
     Args:
         name: A key of `ENCODERS`.
         bands: Bands of the input, 1 or more.
-        cut_stride: Stride of the coarsest feature map, in pixels; what the network has behind it is left out.
-        weights: Where its weights come from; see `EncoderOptions`.
+        cut_stride: Stride of the coarsest feature map, in pixels; later layers are dropped.
+        weights: Source of its weights; see `EncoderOptions`.
 
     Returns:
-        A model from ``(batch, height, width, bands)`` to a list of feature maps, one for each stride that it has
+        A model from ``(batch, height, width, bands)`` to a list of feature maps, one for each stride it has
         up to `cut_stride`. Height and width must be multiples of `cut_stride`.
 
     Raises:
-        ValueError: If the encoder, the stride or the number of bands is impossible, or the weights cannot be had.
+        ValueError: If the encoder, the stride or the number of bands is invalid, or the weights are unavailable.
     """
     return cut_encoder(name, bands, cut_stride, EncoderOptions(encoder_weights=weights))
 
 
 def cut_encoder(name: str, bands: int, cut_stride: int, options: EncoderOptions) -> keras.Model:
-    """Build an encoder as `encoder` does, with all options."""
+    """Build a truncated encoder like `encoder`, with all options."""
     row = encoder_row(name)
     if cut_stride not in row.taps:
         raise ValueError(
@@ -170,7 +170,7 @@ def cut_encoder(name: str, bands: int, cut_stride: int, options: EncoderOptions)
 
 
 def whole_encoder(name: str, bands: int, options: EncoderOptions) -> keras.Model:
-    """Build a whole encoder without top, as `keras.applications` has it.
+    """Build a whole encoder without top, as in `keras.applications`.
 
     Args:
         name: A key of `ENCODERS`.
@@ -179,10 +179,10 @@ def whole_encoder(name: str, bands: int, options: EncoderOptions) -> keras.Model
 
     Returns:
         A model from ``(batch, height, width, bands)``, scaled by `Encoder.scaling`, to its last feature map; its
-        layers are found by their names.
+        layers keep their names.
 
     Raises:
-        ValueError: If the encoder or the number of bands is impossible, or the weights cannot be had.
+        ValueError: If the encoder or the number of bands is invalid, or the weights are unavailable.
     """
     row = encoder_row(name)
     if bands < 1:
@@ -193,10 +193,10 @@ def whole_encoder(name: str, bands: int, options: EncoderOptions) -> keras.Model
 
 
 def load_encoder_weights(network: keras.Model, name: str, options: EncoderOptions) -> None:
-    """Give a network's layers the weights of the encoder's layers of the same names, where options name some.
+    """Load the encoder weights named in `options`, if any, into the layers of the same names.
 
     Raises:
-        ValueError: If the weights cannot be had, or are not those of this encoder.
+        ValueError: If the weights are unavailable, or are not those of this encoder.
     """
     row, weights = encoder_row(name), options.encoder_weights
     if weights is None:
@@ -210,10 +210,10 @@ def load_encoder_weights(network: keras.Model, name: str, options: EncoderOption
 
 
 def encoder_row(name: str) -> Encoder:
-    """Return a row of `ENCODERS`.
+    """Return the row of `ENCODERS` with a given name.
 
     Raises:
-        ValueError: If there is none of that name; the message lists them.
+        ValueError: If there is no such encoder; the message lists them.
     """
     if name not in ENCODERS:
         raise ValueError(f"no encoder is called {name!r}; choose one of {', '.join(sorted(ENCODERS))}")

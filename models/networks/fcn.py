@@ -18,7 +18,7 @@ VGG16_HEAD, OTHER_HEAD = 4096, 512
 SCORED: Mapping[str, Mapping[int, str]] = {
     "vgg16": {8: "block3_pool", 16: "block4_pool", 32: "block5_pool"},
 }
-"""Layers that are scored, by stride, where they are not the encoder's taps: the paper scores what VGG16 pools."""
+"""Layers that are scored, by stride, where not the encoder's taps: the paper scores VGG16's pooling layers."""
 
 
 def fcn(
@@ -33,27 +33,27 @@ def fcn(
 ) -> keras.Model:
     """Build an FCN for images of any size.
 
-    The scores of stride 32 are enlarged and those of finer features added on the way; transposed convolutions start
-    as bilinear interpolation and learn. Where the paper pads the image by 100 pixels and crops, all convolutions
-    keep the size here, so that logits and image have one size. The scoring layers start at random: zeros, as in the
-    paper, would keep the first step from everything before them.
+    Scores at stride 32 are upsampled and added to those of finer features; transposed convolutions are initialized
+    to bilinear interpolation and trained. The paper pads the image by 100 pixels and crops; here all convolutions
+    preserve the size, so that logits and image have one size. The scoring layers are initialized randomly: with
+    zeros, as in the paper, no gradient would reach earlier layers in the first step.
 
     Args:
         bands: Bands of the input, 1 or more.
         classes: Classes of the output, 2 or more.
         encoder: A key of `terraseam.models.networks.encoders.ENCODERS`.
-        stride: Stride of the finest features that are scored, in pixels: 32, 16 or 8.
-        head_width: Channels of fc6 and fc7. None for the paper's 4096 on VGG16, whose classifier these layers were,
-            and for 512 on the others, which never had one.
-        dropout: Share of the features of fc6 and fc7 that training drops.
+        stride: Stride of the finest features scored, in pixels: 32, 16 or 8.
+        head_width: Channels of fc6 and fc7. None for the paper's 4096 on VGG16, whose classifier layers these were,
+            and for 512 on the other encoders, which have no such layers.
+        dropout: Dropout rate of fc6 and fc7.
         **options: See `terraseam.models.networks.encoders.EncoderOptions`. The paper's `weight_decay` is 5e-4.
 
     Returns:
-        A model from ``(batch, height, width, bands)``, float32, scaled as the encoder wants it, to logits
+        A model from ``(batch, height, width, bands)``, float32, scaled as the encoder expects, to logits
         ``(batch, height, width, classes)``. Height and width must be multiples of 32.
 
     Raises:
-        ValueError: If an argument is impossible.
+        ValueError: If an argument is invalid.
     """
     settings = EncoderOptions(**options)
     check_chip(bands, classes)
@@ -81,7 +81,7 @@ def fcn(
 
 
 def _enlarged(x: keras.KerasTensor, classes: int, factor: int, name: str) -> keras.KerasTensor:
-    """Enlarge scores by a transposed convolution that starts as bilinear interpolation."""
+    """Upsample scores with a transposed convolution initialized to bilinear interpolation."""
     return layers.Conv2DTranspose(
         classes,
         2 * factor,

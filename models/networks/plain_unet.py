@@ -15,13 +15,13 @@ def plain_unet(
 ) -> keras.Model:
     """Build the U-Net of the paper for images of any size.
 
-    Where the paper's convolutions cut the frame off, they keep the size here, so that logits and image have one size.
+    The paper's convolutions crop the border; here they preserve the size, so that logits and image have one size.
 
     Args:
         bands: Bands of the input, 1 or more.
         classes: Classes of the output, 2 or more.
         width: Channels of the finest maps; they double at each level.
-        dropout: Share of the features at the end of the contracting path that training drops.
+        dropout: Dropout rate at the end of the contracting path.
         weight_decay: Factor of the L2 penalty on all kernels; 0 for none. The paper names none.
 
     Returns:
@@ -29,7 +29,7 @@ def plain_unet(
         Height and width must be multiples of 16.
 
     Raises:
-        ValueError: If an argument is impossible.
+        ValueError: If an argument is invalid.
     """
     check_chip(bands, classes)
     check_dropout(dropout)
@@ -56,7 +56,7 @@ def plain_unet(
 
 
 def _two_convolutions(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
-    """Two convolutions of 3 x 3 with ReLU, which start as the paper says (He et al.)."""
+    """Apply two 3 x 3 convolutions with ReLU, with the paper's initialization (He et al.)."""
     for number in (1, 2):
         x = layers.Conv2D(
             width,

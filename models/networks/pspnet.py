@@ -18,12 +18,12 @@ from terraseam.models.networks.rewrite import dilated
 PYRAMID = (1, 2, 3, 6)
 OUTPUT_STRIDES = (8, 16)
 AUXILIARY_WEIGHT = 0.4
-"""Weight of the auxiliary head's loss in training, beside 1 of the logits' (section 3.3 of the paper)."""
+"""Weight of the auxiliary head's loss in training, relative to 1 for the logits (section 3.3 of the paper)."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderTaps:
-    """Layers of an encoder that a PSPNet reads: those of the pyramid, and those of the auxiliary head."""
+    """Encoder layers that feed a PSPNet's pyramid and its auxiliary head."""
 
     features: str
     auxiliary: str
@@ -48,27 +48,27 @@ def pspnet(
 ) -> keras.Model:
     """Build a PSPNet for images of any size.
 
-    Means over the whole image go into every logit: it has no finite reach. Strides beyond `output_stride` are made
-    dilations. The paper's ResNet50 begins with three convolutions of 3 x 3; here it is that of `keras.applications`,
-    which begins with one of 7 x 7. VGG16 is read before its last pool.
+    Every logit depends on means over the whole image, so the receptive field is unbounded. Strides beyond
+    `output_stride` become dilations. The paper's ResNet50 begins with three 3 x 3 convolutions; here it is that of
+    `keras.applications`, which begins with one of 7 x 7. VGG16 is tapped before its last pool.
 
     Args:
         bands: Bands of the input, 1 or more.
         classes: Classes of the output, 2 or more.
         encoder: A key of `terraseam.models.networks.encoders.ENCODERS`.
         output_stride: Stride of the features, in pixels: 8, as in the paper, or 16.
-        auxiliary: Whether the model has a second output for training, the logits of an auxiliary head on features
-            from before the last stage. Its loss counts `AUXILIARY_WEIGHT`; `without_auxiliary` drops it.
-        dropout: Share of the features before each classification that training drops.
+        auxiliary: Whether to add a second output for training, the logits of an auxiliary head on features
+            from before the last stage. Its loss is weighted by `AUXILIARY_WEIGHT`; `without_auxiliary` removes it.
+        dropout: Dropout rate before each classification.
         **options: See `terraseam.models.networks.encoders.EncoderOptions`. The paper's `weight_decay` is 1e-4.
 
     Returns:
-        A model from ``(batch, height, width, bands)``, float32, scaled as the encoder wants it, to logits
-        ``(batch, height, width, classes)``, or to a list of these and the auxiliary ones. Height and width must be
+        A model from ``(batch, height, width, bands)``, float32, scaled as the encoder expects, to logits
+        ``(batch, height, width, classes)``, or to a list of these and the auxiliary logits. Height and width must be
         multiples of `output_stride`.
 
     Raises:
-        ValueError: If an argument is impossible.
+        ValueError: If an argument is invalid.
     """
     settings = EncoderOptions(**options)
     check_chip(bands, classes)
@@ -105,5 +105,5 @@ def pspnet(
 
 
 def without_auxiliary(model: keras.Model) -> keras.Model:
-    """Return a PSPNet without the head that only training needs; both share their weights."""
+    """Return a PSPNet without its training-only auxiliary head; the two models share their weights."""
     return keras.Model(model.input, model.outputs[0], name=model.name)

@@ -1,4 +1,4 @@
-"""Encoders made again from their graph, with other layers: fewer channels, or dilations for strides."""
+"""Rebuild an encoder from its graph with modified layers: fewer channels, or dilation instead of stride."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from terraseam.models.reach.network import Ratio, follow
 
 
 def rewritten(network: keras.Model, change: Callable[[Any], dict[str, Any]]) -> keras.Model:
-    """Build a functional network again, with new weights.
+    """Rebuild a functional network with modified layer configs and new weights.
 
     Args:
-        network: What is built again.
-        change: Gives what is different in the config of a layer.
+        network: The network to rebuild.
+        change: Returns the changes to the config of a layer.
     """
 
     def again(layer: Any) -> Any:
@@ -28,7 +28,7 @@ def rewritten(network: keras.Model, change: Callable[[Any], dict[str, Any]]) -> 
 
 
 def narrowed(network: keras.Model, width: float) -> keras.Model:
-    """Build an encoder with a share `width` of the channels in each convolution, one at least."""
+    """Build an encoder with each convolution's channels multiplied by `width`, but at least one."""
 
     def change(layer: Any) -> dict[str, Any]:
         if isinstance(layer, layers.Conv2D):
@@ -39,15 +39,15 @@ def narrowed(network: keras.Model, width: float) -> keras.Model:
 
 
 def narrow(channels: int, width: float) -> int:
-    """Return a share `width` of some channels, one at least."""
+    """Return a number of channels multiplied by `width` and rounded down, but at least one."""
     return max(1, int(channels * width))
 
 
 def dilated(network: keras.Model, output_stride: int) -> keras.Model:
-    """Build an encoder so that no map is coarser than `output_stride`, with the same weights.
+    """Build an encoder with no map coarser than `output_stride`, with the same weights.
 
-    Where a layer would step beyond it, it goes on in single steps, and the kernels behind it are dilated by as
-    much (Chen et al., https://arxiv.org/abs/1606.00915, section 3.1): every ``stride / output_stride``-th element
+    A layer that would exceed that stride gets stride 1, and the kernels after it are dilated by the same factor
+    (Chen et al., https://arxiv.org/abs/1606.00915, section 3.1): every ``stride / output_stride``-th element
     of the new map is an element of the old one.
 
     Args:
@@ -55,10 +55,10 @@ def dilated(network: keras.Model, output_stride: int) -> keras.Model:
         output_stride: Stride of the coarsest map, in pixels; a power of two.
 
     Returns:
-        A network of the same layers' names and weights.
+        A network whose layers have the same names and weights.
 
     Raises:
-        ValueError: If the network has a layer of which the dilated form does not exist.
+        ValueError: If the network has a layer that has no dilated form.
     """
     if output_stride < 1 or output_stride & (output_stride - 1):
         raise ValueError(f"output_stride must be a power of two, got {output_stride}")
@@ -77,7 +77,7 @@ def dilated(network: keras.Model, output_stride: int) -> keras.Model:
 
 
 def _strides(graph: Graph) -> dict[int, Fraction]:
-    """Return the stride of each tensor, in pixels, along rows; encoders have the same along columns."""
+    """Return the stride of each tensor, in pixels, along rows; encoders have the same stride along columns."""
     extents = follow(graph, Ratio(Fraction(1)))
     return {number: 1 / pair[0].value for number, pair in extents.items() if pair is not None}
 
@@ -87,12 +87,12 @@ def _is_frame(step: Step) -> bool:
 
 
 def _dilation_of(layer: Any, kernel: Any, dilation: int) -> dict[str, Any]:
-    """Return what is different in a layer whose output, or that of the kernel behind it, would be too coarse.
+    """Return the config changes of a layer whose output, or that of the kernel after it, would be too coarse.
 
     Args:
-        layer: The layer at work.
-        kernel: Itself, or the layer that reads the zeros which it adds.
-        dilation: Elements of its new input from one element of the old input to the next.
+        layer: The layer to change.
+        kernel: Itself, or the layer that reads its zero padding.
+        dilation: Distance in its new input between neighbouring elements of the old input.
     """
     if isinstance(kernel, layers.MaxPooling2D | layers.AveragePooling2D):
         if layer is not kernel or dilation > 1 or tuple(kernel.pool_size) != (2, 2):
@@ -119,6 +119,6 @@ def _dilated_kernel(layer: Any, dilation: int) -> dict[str, Any]:
 
 
 def _dilated_frame(ends: tuple[int, int], kernel: Any, dilation: int) -> tuple[int, int]:
-    """Return the padding before a dilated kernel in single steps that keeps the size of the map."""
+    """Return the padding before a dilated kernel with stride 1 that preserves the size of the map."""
     before = ends[0] * dilation
     return before, (kernel.kernel_size[0] - 1) * dilation - before

@@ -1,7 +1,7 @@
-"""SegNet of Badrinarayanan et al. (https://arxiv.org/abs/1511.00561): decoders that put values back where pooling took them.
+"""SegNet of Badrinarayanan et al. (https://arxiv.org/abs/1511.00561): decoders unpool with the encoder's indices.
 
-On VGG16 it is the paper's network. ResNet50 pools once and MobileNet never: their decoders mirror them as well, with
-the places of the maxima where there was a pool, and repeated elements where a convolution stepped.
+On VGG16 it is the paper's network. ResNet50 has one pooling layer and MobileNet none: their decoders mirror them too,
+with pooling indices where there was a pool, and nearest-neighbour upsampling where a convolution was strided.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RESNET50_STAGES = (
     ("conv3", 128, 256, 2),
     ("conv2", 64, 64, 1),
 )
-"""Mirrored stages of ResNet50: name, channels within, channels made, and how much the map grows."""
+"""Mirrored stages of ResNet50: name, inner channels, output channels, and upsampling factor."""
 
 
 def segnet(bands: int, classes: int, *, encoder: str = "vgg16", **options: Any) -> keras.Model:
@@ -39,11 +39,11 @@ def segnet(bands: int, classes: int, *, encoder: str = "vgg16", **options: Any) 
         **options: See `terraseam.models.networks.encoders.EncoderOptions`. The paper names no weight decay.
 
     Returns:
-        A model from ``(batch, height, width, bands)``, float32, scaled as the encoder wants it, to logits
+        A model from ``(batch, height, width, bands)``, float32, scaled as the encoder expects, to logits
         ``(batch, height, width, classes)``. Height and width must be multiples of 32.
 
     Raises:
-        ValueError: If an argument is impossible.
+        ValueError: If an argument is invalid.
     """
     settings = EncoderOptions(**options)
     check_chip(bands, classes)
@@ -57,9 +57,9 @@ def segnet(bands: int, classes: int, *, encoder: str = "vgg16", **options: Any) 
 
 
 def segnet_basic(bands: int, classes: int, *, width: int = 64, weight_decay: float = 0.0) -> keras.Model:
-    """Build the SegNet-Basic of the paper for images of any size: four encoders and four decoders of 7 x 7 kernels.
+    """Build the paper's SegNet-Basic for images of any size: four encoders and four decoders with 7 x 7 kernels.
 
-    The paper normalizes the contrast of its images beforehand; here scaling is the card's.
+    The paper applies local contrast normalization to its images; here the card's scaling is used instead.
 
     Args:
         bands: Bands of the input, 1 or more.
@@ -72,7 +72,7 @@ def segnet_basic(bands: int, classes: int, *, width: int = 64, weight_decay: flo
         Height and width must be multiples of 16.
 
     Raises:
-        ValueError: If an argument is impossible.
+        ValueError: If an argument is invalid.
     """
     check_chip(bands, classes)
     if width < 1:
@@ -94,7 +94,7 @@ def segnet_basic(bands: int, classes: int, *, width: int = 64, weight_decay: flo
 def _on_vgg16(
     bands: int, classes: int, settings: EncoderOptions
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """The paper's network: 13 convolutions, each with batch normalization, and their mirror image."""
+    """Build the paper's network: 13 convolutions, each with batch normalization, and their mirror image."""
     chip = x = keras.Input((None, None, bands))
     blocks = [(narrow(channels, settings.encoder_width), count) for channels, count in VGG16_BLOCKS]
     places = []
@@ -116,9 +116,9 @@ def _on_vgg16(
 def _on_resnet50(
     bands: int, classes: int, settings: EncoderOptions
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """ResNet50 and one bottleneck for each of its stages; the first convolution is mirrored by a transposed one.
+    """Build ResNet50, a bottleneck decoder for each stage, and a transposed convolution for the first convolution.
 
-    Its pool has overlapping windows of 3 x 3. It stays as it was trained; places are those in windows of 2 x 2.
+    Its pooling uses overlapping 3 x 3 windows and is kept as trained; the indices are those of 2 x 2 windows.
     """
     network = whole_encoder("resnet50", bands, settings)
     x = network.get_layer(ENCODERS["resnet50"].taps[32]).output
@@ -139,7 +139,7 @@ def _on_resnet50(
 def _on_mobilenet(
     bands: int, classes: int, settings: EncoderOptions
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """MobileNet and its 13 blocks in reverse, pointwise before depthwise; the first convolution as a transposed one."""
+    """Build MobileNet and its 13 blocks mirrored, pointwise before depthwise, ending in a transposed convolution."""
     network = whole_encoder("mobilenet", bands, settings)
     x = network.get_layer(ENCODERS["mobilenet"].taps[32]).output
     for block in range(13, 0, -1):

@@ -1,4 +1,4 @@
-"""The U-Net of Ronneberger et al. (https://arxiv.org/abs/1505.04597) on an encoder that is cut short."""
+"""The U-Net of Ronneberger et al. (https://arxiv.org/abs/1505.04597) on a truncated encoder."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def unet(
 ) -> keras.Model:
     """Build a U-Net for images of any size.
 
-    Cutting the encoder at stride 16 instead of 32 more than halves its reach. Where the encoder begins with stride
-    2, only the logits exist at full size, as a transposed convolution of the features at that stride: that keeps
-    memory and time low. VGG16 has features at full size, and its decoder goes there.
+    Truncating the encoder at stride 16 instead of 32 more than halves its receptive field. If the encoder begins with
+    stride 2, only the logits exist at full size, as a transposed convolution of the features at that stride, which
+    saves memory and time. VGG16 has features at full size, and its decoder uses them.
 
     Args:
         bands: Bands of the input, 1 or more.
@@ -34,15 +34,15 @@ def unet(
         encoder: A key of `terraseam.models.networks.encoders.ENCODERS`.
         cut: Stride of the coarsest features, in pixels, 4 or more.
         decoder_width: Channels of the decoder at stride 2; twice as many at each coarser stride.
-        encoder_weights: Where the encoder's weights come from; see `terraseam.models.networks.encoders.EncoderOptions`.
-        **options: See there, too.
+        encoder_weights: Source of the encoder's weights; see `terraseam.models.networks.encoders.EncoderOptions`.
+        **options: See `terraseam.models.networks.encoders.EncoderOptions`.
 
     Returns:
-        A model from ``(batch, height, width, bands)``, float32, scaled as the encoder wants it, to logits
+        A model from ``(batch, height, width, bands)``, float32, scaled as the encoder expects, to logits
         ``(batch, height, width, classes)``. Height and width must be multiples of `cut`.
 
     Raises:
-        ValueError: If an argument is impossible.
+        ValueError: If an argument is invalid.
     """
     settings = EncoderOptions(encoder_weights=encoder_weights, **options)
     check_chip(bands, classes)
@@ -54,8 +54,8 @@ def unet(
     *strides, _ = kept = [stride for stride in ENCODERS[encoder].taps if stride <= cut]
     *taps, x = network.outputs
     if not ENCODERS[encoder].normalized:
-        # VGG16's features are hundreds, the decoder's are ones: at each join the coarse path, and its gradient, would
-        # count for a hundredth.
+        # VGG16's features are in the hundreds, the decoder's around one: without normalization the coarse path and
+        # its gradient would count for a hundredth at each join.
         *taps, x = [
             layers.BatchNormalization(name=f"tap{stride}_norm")(tap)
             for stride, tap in zip(kept, network.outputs, strict=True)
@@ -72,10 +72,10 @@ def unet(
 
 
 def _decoder_level(x: keras.KerasTensor, tap: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
-    """Double the size of `x`, join the encoder's `tap` of that size, and mix both into `width` channels.
+    """Double the size of `x`, join it with the encoder's `tap` of that size, and mix both into `width` channels.
 
-    A 1x1 convolution of two joined feature maps is the sum of one over each, and it commutes with repeating
-    pixels: so the wide joined map is never made, and the coarse half of the work is done at the coarse size.
+    A 1x1 convolution of two concatenated maps is the sum of a convolution of each, and it commutes with repeating
+    pixels: so the wide concatenated map is never built, and half of the work is done at the coarse size.
     """
     x = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_coarse")(x)
     x = layers.UpSampling2D(2, interpolation="nearest", name=f"{name}_up")(x)

@@ -1,4 +1,4 @@
-"""Weights of encoders that were trained elsewhere, for any number of bands."""
+"""Load pretrained encoder weights, adapted to any number of bands."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 
 def fetch_imagenet(application: Callable[..., keras.Model], name: str) -> keras.Model:
-    """Let Keras build an encoder without top and fetch its ImageNet weights.
+    """Build an encoder without top and let Keras download its ImageNet weights.
 
     Raises:
-        ValueError: If they cannot be fetched.
+        ValueError: If they cannot be downloaded.
     """
     try:
         return application(input_shape=(None, None, 3), include_top=False, weights="imagenet")
@@ -28,7 +28,7 @@ def read_weights(network: keras.Model, path: Path, name: str) -> None:
     """Read a Keras weights file into the encoder that it was saved from.
 
     Raises:
-        ValueError: If the file holds the weights of something else.
+        ValueError: If the file holds other weights.
     """
     try:
         network.load_weights(path)
@@ -40,13 +40,13 @@ def read_weights(network: keras.Model, path: Path, name: str) -> None:
 
 
 def copy_weights(trained: keras.Model, network: keras.Model, stem: str, bgr: bool) -> None:
-    """Copy weights to the layers of the same names, and fit those of the first convolution to the bands.
+    """Copy weights between layers of the same names, and adapt those of the first convolution to the bands.
 
     Args:
         trained: Encoder for three bands.
-        network: What gets its weights; it may have further layers.
+        network: Network that receives the weights; it may have further layers.
         stem: Name of the layer that reads the bands.
-        bgr: Whether `trained` reads blue, green, red. `network` reads red, green, blue.
+        bgr: Whether `trained` expects blue, green, red. `network` takes red, green, blue.
     """
     for source in trained.layers:
         values = source.get_weights()
@@ -61,5 +61,5 @@ def copy_weights(trained: keras.Model, network: keras.Model, stem: str, bgr: boo
 
 
 def _spread(kernel: np.ndarray, bands: int) -> np.ndarray:
-    """Average a kernel ``(rows, cols, bands in, channels)`` over its bands; its sum over the bands stays the same."""
+    """Average a kernel ``(rows, cols, bands in, channels)`` over its bands, preserving its sum over the bands."""
     return np.repeat(kernel.sum(axis=2, keepdims=True) / bands, bands, axis=2)

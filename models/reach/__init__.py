@@ -1,1 +1,1 @@
-"""Reach (the receptive field) and memory of networks, read from their graphs."""
+"""Reach (the receptive field) and memory use of networks, derived from their graphs."""

@@ -1,14 +1,14 @@
-"""Which input pixels an element of a feature map depends on, along one axis.
+"""Track which input pixels each element of a feature map depends on, along one axis.
 
-Feature maps repeat with the network's stride ``S``: where the chip has ``S * k`` pixels, a map has
-``P * k + b`` elements, and element ``i + P`` looks exactly where element ``i`` does, ``S`` pixels on. So what
-each of ``P`` elements sees describes all of them, and layers are index arithmetic on arrays of that length.
+Feature maps repeat with the network's stride ``S``: if the chip has ``S * k`` pixels, a map has
+``P * k + b`` elements, and element ``i + P`` depends on the same pixels as element ``i``, shifted by ``S``. So the
+dependencies of ``P`` elements describe all of them, and layers are index arithmetic on arrays of that length.
 
 Indices are counted from one origin, whatever the chip: in a chip that starts at pixel ``S * m``, the first
-element of a map is element ``P * m``. An element has its true value where all it looks at lies in the chip.
-Beyond the frame of a map, layers make values up (zeros, repeated edges, smaller divisors), so an element that
-is read must lie in the frame of its map, too: that asks for a chip that begins early and ends late enough,
-which counts as looking there.
+element of a map is element ``P * m``. An element has its true value if everything it depends on lies in the chip.
+Beyond the border of a map, layers invent values (zeros, repeated edges, smaller divisors), so an element that
+is read must also lie within its map. That requires a chip that begins early and ends late enough, which counts
+as part of the receptive field.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Axis:
 
     Attributes:
         stride: Input pixels after which the map repeats itself, ``S``.
-        surplus: Elements that the map has beyond ``P * k`` for ``S * k`` input pixels, ``b``; often negative.
-        low: First input pixel that elements ``0 .. P-1`` depend on; ``-EVERYWHERE`` where it is all of them.
-        high: Last input pixel that they depend on.
+        surplus: Elements of the map beyond ``P * k`` for ``S * k`` input pixels, ``b``; often negative.
+        low: First input pixel that elements ``0 .. P-1`` depend on; ``-EVERYWHERE`` if they depend on all of them.
+        high: Last input pixel they depend on; ``EVERYWHERE`` if they depend on all of them.
     """
 
     stride: int
@@ -50,7 +50,7 @@ class Axis:
         return cls(stride, 0, pixels, pixels)
 
     def blurred(self) -> Axis:
-        """Return an axis of the same size on which every element depends on the whole chip."""
+        """Return an axis of the same size whose elements all depend on the whole chip."""
         return Axis(
             self.stride,
             self.surplus,
@@ -59,7 +59,7 @@ class Axis:
         )
 
     def look(self, elements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the first and last input pixel that it takes to read elements of any index."""
+        """Return the first and last input pixel required to read the elements with the given indices."""
         begins, phases = np.divmod(elements, self.period)
         ends = (elements - self.surplus) // self.period
         low = np.minimum(self.low[phases], self.stride - 1) + begins * self.stride
@@ -70,7 +70,7 @@ class Axis:
         """Return the axis of a map whose element ``i`` reads the elements ``taps[i]`` of this one.
 
         Args:
-            taps: Indices read by the elements of one period, shape ``(period, taps)``; masked where none is.
+            taps: Indices read by the elements of one period, shape ``(period, taps)``; masked where nothing is read.
             surplus: Surplus of the new map.
         """
         low, high = self.look(np.ma.getdata(taps))
@@ -89,7 +89,7 @@ class Axis:
         )
 
     def through(self, rule: Rule) -> Axis:
-        """Return the axis of what a layer with `rule` makes of this one."""
+        """Return the axis of this one's output under a layer with `rule`."""
         return rule.apply(self)
 
     def size(self) -> str:
@@ -97,7 +97,7 @@ class Axis:
         return f"{self.period}*k{self.surplus:+d}" if self.surplus else f"{self.period}*k"
 
     def reach(self) -> tuple[int, int] | None:
-        """Return how many pixels before and after a core elements look; None where it is the whole chip.
+        """Return the pixels needed before and after a core; None if elements depend on the whole chip.
 
         A core begins and ends on multiples of the stride.
         """
@@ -109,14 +109,14 @@ class Axis:
 
 
 class Rule(Protocol):
-    """What a layer does along one axis."""
+    """Effect of a layer along one axis."""
 
     @property
     def ratio(self) -> Fraction:
-        """Elements made per element read, on long axes."""
+        """Output elements per input element, on long axes."""
 
     def apply(self, axis: Axis) -> Axis:
-        """Return the axis of the map that is made from one with `axis`."""
+        """Return the axis of the layer's output for an input with `axis`."""
 
 
 @dataclass(frozen=True)
@@ -130,11 +130,11 @@ class Slide:
 
     @property
     def ratio(self) -> Fraction:
-        """Elements made per element read."""
+        """Output elements per input element."""
         return Fraction(1, self.step)
 
     def apply(self, axis: Axis) -> Axis:
-        """Return the axis of what the kernel makes; ``same`` padding is that of TensorFlow."""
+        """Return the axis of the kernel's output; ``same`` padding follows TensorFlow."""
         span = (self.kernel - 1) * self.dilation + 1
         if self.same:
             surplus = -(-axis.surplus // self.step)
@@ -148,7 +148,7 @@ class Slide:
 
 @dataclass(frozen=True)
 class Spread:
-    """A kernel that every element spreads over the map: transposed convolution."""
+    """A kernel that spreads every element over the output: transposed convolution."""
 
     kernel: int
     step: int = 1
@@ -158,11 +158,11 @@ class Spread:
 
     @property
     def ratio(self) -> Fraction:
-        """Elements made per element read."""
+        """Output elements per input element."""
         return Fraction(self.step)
 
     def apply(self, axis: Axis) -> Axis:
-        """Return the axis of what is spread: element ``j`` adds to ``j * step - before + tap * dilation``."""
+        """Return the axis of the output: element ``j`` adds to ``j * step - before + tap * dilation``."""
         span = (self.kernel - 1) * self.dilation + 1
         growth = self._growth(span)
         before = max(span - self.step - growth, 0) // 2 if self.same else 0
@@ -172,7 +172,7 @@ class Spread:
         return axis.gather(taps, axis.surplus * self.step + growth)
 
     def _growth(self, span: int) -> int:
-        """Elements made beyond `step` times those read."""
+        """Return the number of output elements beyond `step` times those read."""
         if self.same:
             return 0 if self.extra is None else span % 2 + self.extra - self.step
         extra = max(self.step - span, 0) if self.extra is None else self.extra
@@ -181,18 +181,18 @@ class Spread:
 
 @dataclass(frozen=True)
 class Enlarge:
-    """Upsampling by a whole factor, nearest or bilinear (pixel centres at halves)."""
+    """Upsampling by an integer factor, nearest or bilinear (half-pixel centres)."""
 
     factor: int
     bilinear: bool = False
 
     @property
     def ratio(self) -> Fraction:
-        """Elements made per element read."""
+        """Output elements per input element."""
         return Fraction(self.factor)
 
     def apply(self, axis: Axis) -> Axis:
-        """Return the axis of the enlarged map."""
+        """Return the axis of the upsampled map."""
         made = np.arange(axis.period * self.factor)
         taps = made[:, None] // self.factor
         if self.bilinear:
@@ -210,10 +210,10 @@ class Frame:
 
     @property
     def ratio(self) -> Fraction:
-        """Elements made per element read."""
+        """Output elements per input element."""
         return Fraction(1)
 
     def apply(self, axis: Axis) -> Axis:
-        """Return the axis of the framed map."""
+        """Return the axis of the padded or cropped map."""
         taps = np.arange(axis.period)[:, None] - self.before
         return axis.gather(taps, axis.surplus + self.before + self.after)

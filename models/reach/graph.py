@@ -1,4 +1,4 @@
-"""A Keras model as a plain list of steps, nested models unfolded."""
+"""Read a Keras model as a flat list of steps, with nested models expanded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class GraphError(ValueError):
 
 
 class UnknownLayerError(GraphError):
-    """A layer of which it is not known how far it looks; the message names it and its class."""
+    """A layer whose receptive field is not known; the message names it and its class."""
 
     def __init__(self, layer: Any, why: str = "it is not known how far it looks") -> None:
         super().__init__(
@@ -26,15 +26,15 @@ class UnknownLayerError(GraphError):
 
 @dataclass(frozen=True)
 class Step:
-    """One layer at work on tensors, which are known by number.
+    """One call of a layer on tensors, which are identified by number.
 
     Attributes:
         layer: The Keras layer or operation.
-        inputs: Numbers of the tensors that it reads, in the order of its arguments.
-        outputs: Numbers of the tensors that it makes.
+        inputs: Numbers of its input tensors, in the order of its arguments.
+        outputs: Numbers of its output tensors.
         shapes: Shape of each output, such as ``(None, None, None, channels)``.
         dtypes: Type of each output, such as ``float32``.
-        arguments: What it is called with, for operations that take more than tensors.
+        arguments: Arguments of the call, for operations that take more than tensors.
     """
 
     layer: Any
@@ -47,7 +47,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Graph:
-    """The steps of a network in an order in which they can run; tensor 0 is the chip, `output` the logits."""
+    """The steps of a network in execution order; tensor 0 is the chip, `output` the logits."""
 
     steps: tuple[Step, ...]
     output: int
@@ -59,7 +59,7 @@ def read_graph(model: keras.Model) -> Graph:
     """Read a functional or sequential model as a graph of single layers.
 
     Raises:
-        GraphError: If the model does not take one chip ``(batch, height, width, bands)`` to one map.
+        GraphError: If the model does not map one chip ``(batch, height, width, bands)`` to one map.
     """
     functional = _functional(model)
     inputs, outputs = functional.inputs, functional.outputs
@@ -81,7 +81,7 @@ def read_graph(model: keras.Model) -> Graph:
 def _unfold(
     model: Any, inputs: tuple[int, ...], numbers: Iterator[int], steps: list[Step]
 ) -> tuple[int, ...]:
-    """Append the steps of a model that is called on `inputs`; returns the numbers of its outputs."""
+    """Append the steps of a model called on `inputs`, and return the numbers of its outputs."""
     known = {id(tensor): number for tensor, number in zip(model.inputs, inputs, strict=True)}
     for node in _nodes(model):
         if node.is_input or any(id(tensor) not in known for tensor in node.input_tensors):
@@ -101,7 +101,7 @@ def _unfold(
 
 
 def _nodes(model: Any) -> list[Any]:
-    by_depth = model._nodes_by_depth  # Keras has no public order of its calls.
+    by_depth = model._nodes_by_depth  # Keras has no public API for the order of its calls.
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 

@@ -1,4 +1,4 @@
-"""What each kind of Keras layer does to the extent of a feature map, and how far it looks."""
+"""Effect of each kind of Keras layer on the extent and receptive field of a feature map."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from terraseam.models.reach.graph import GraphError, Step, UnknownLayerError
 layers = keras.layers
 
 Effect = tuple[Rule, Rule] | Literal["pointwise", "blur", "like", "whole"]
-"""Rules for rows and columns; or ``pointwise``: each element reads its own place; ``blur``: each reads the
-whole map; ``like``: each reads the whole of all maps, and the last of them gives the size; ``whole``: what is
-made has no rows and columns any more, and depends on the whole map."""
+"""Rules for rows and columns; or ``pointwise``: each element depends on its own position; ``blur``: each depends on
+the whole map; ``like``: each depends on all maps entirely, and the last of them gives the size; ``whole``: the output
+has no rows and columns, and depends on the whole map."""
 
 
 def effect_of(step: Step) -> Effect:
-    """Return what a step does to its maps.
+    """Return the effect of a step on its maps.
 
     Raises:
-        UnknownLayerError: If it is not known how far the layer looks.
-        GraphError: If it has its channels first.
+        UnknownLayerError: If the receptive field of the layer is not known.
+        GraphError: If it is channels-first.
     """
     layer = step.layer
     if getattr(layer, "data_format", None) == "channels_first":
@@ -81,7 +81,7 @@ def _pooling_by_two(_: Any) -> Effect:
 
 
 def _unpooling_by_two(_: Any) -> Effect:
-    """Each element reads one value and one place, as if both were repeated."""
+    """Return the effect of upsampling: each element reads one value and one index, as if both were repeated."""
     return Enlarge(2), Enlarge(2)
 
 
@@ -101,13 +101,13 @@ def _pointwise(layer: Any) -> Effect:
 
 
 def _over_channels(layer: Any) -> Effect:
-    """Pointwise where it gathers over channels alone."""
+    """Return ``pointwise`` if the layer reduces over channels only, otherwise ``blur``."""
     axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
     return "pointwise" if set(axes) <= {-1, 3} else "blur"
 
 
 def _per_channel(layer: Any) -> Effect:
-    """Pointwise, with parameters of its own for each place along its axis."""
+    """Return ``pointwise`` for a layer whose parameters run along the channels."""
     if _over_channels(layer) != "pointwise":
         raise UnknownLayerError(layer, f"its axis is {layer.axis}, not that of the channels")
     return "pointwise"
@@ -139,7 +139,7 @@ def _check_activation(layer: Any) -> None:
 
 
 def _table(rule: Callable[[Any], Effect], *names: str) -> dict[type, Callable[[Any], Effect]]:
-    """Give the layers of these names a rule; names that this Keras does not have are left out."""
+    """Map the layers of these names to a rule, skipping names that this version of Keras lacks."""
     return {getattr(layers, name): rule for name in names if hasattr(layers, name)}
 
 
@@ -186,7 +186,7 @@ POINTWISE_OPERATIONS = frozenset(
 
 
 def _operation(step: Step) -> Effect:
-    """Return the effect of a function of ``keras.ops`` that was called on tensors."""
+    """Return the effect of a function of ``keras.ops`` called on tensors."""
     operation = step.layer
     name = type(operation).__name__
     if name in ("Concatenate", "Softmax"):

@@ -1,4 +1,4 @@
-"""How much memory a network needs, read from its Keras graph."""
+"""Estimate the memory of a network from its Keras graph."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from terraseam.models.reach.network import Ratio, follow
 ATTENTIONS = ("MultiHeadAttention", "Attention", "AdditiveAttention")
 Pair = tuple[Ratio, Ratio]
 WORKING_COPIES = 1.6
-"""What a call takes beyond its maps: reordered copies, freed memory not yet used again. TensorFlow on a CPU was
-measured to take 1.2 to 1.6 times the maps."""
+"""Memory of a call relative to its maps: reordered copies, and freed memory not yet reused. Measured at 1.2 to 1.6
+times for TensorFlow on a CPU."""
 
 
 def call_memory(model: keras.Model) -> CallMemory:
-    """Return the peak of memory for one call, with that of its attention: every place compared with every other."""
+    """Return the peak memory of one call, including attention, which compares every position with every other."""
     graph = read_graph(model)
     ratios = follow(graph, Ratio(Fraction(1)))
     taken = [_attention_terms(step, *(ratios[number] for number in step.inputs[:2])) for step in graph.steps]
@@ -37,7 +37,7 @@ def call_memory(model: keras.Model) -> CallMemory:
 
 
 def _attention_terms(step: Step, queries: Pair | None, keys: Pair | None = None) -> tuple[float, float]:
-    """Return the bytes of the scores of an attention over maps, before and after their softmax: see `growth_terms`."""
+    """Return the bytes of an attention layer's scores over maps, before and after softmax: see `growth_terms`."""
     layer = step.layer
     if type(layer).__name__ not in ATTENTIONS or queries is None or keys is None:
         return 0.0, 0.0
@@ -50,10 +50,10 @@ def _attention_terms(step: Step, queries: Pair | None, keys: Pair | None = None)
 
 
 def memory_per_pixel(model: keras.Model) -> int:
-    """Return the peak of memory for one call but for attention, in bytes per pixel of the chip.
+    """Return the peak memory of one call without attention, in bytes per pixel of the chip.
 
-    Steps run one after another; a map lives from the step that makes it to the last one that reads it. A
-    pointwise step that is the only reader of its map writes over it.
+    Steps run one after another; a map lives from the step that produces it to the last one that reads it. A
+    pointwise step that is the only reader of its input works in place.
     """
     graph = read_graph(model)
     sizes = _sizes(graph)
@@ -71,12 +71,12 @@ def memory_per_pixel(model: keras.Model) -> int:
 
 
 def _joins(step: Step) -> bool:
-    """Whether a step copies several maps into one."""
+    """Return whether a step copies several maps into one."""
     return type(step.layer).__name__ == "Concatenate"
 
 
 def _sizes(graph: Graph) -> dict[int, Fraction]:
-    """Return the bytes per pixel of the chip by number of the tensor; 0 for those without rows."""
+    """Return the bytes per pixel of the chip of each tensor; 0 for tensors without rows."""
     values = {0: FLOAT_BYTES * (graph.input_shape[-1] or 0)}
     for step in graph.steps:
         for number, shape, dtype in zip(step.outputs, step.shapes, step.dtypes, strict=True):
@@ -89,7 +89,7 @@ def _sizes(graph: Graph) -> dict[int, Fraction]:
 
 
 def _readers(graph: Graph) -> dict[int, int]:
-    """Return how often each tensor is read; the logits are read at the end."""
+    """Return the number of reads of each tensor; the logits are read at the end."""
     read = [number for step in graph.steps for number in step.inputs] + [graph.output]
     made = [0, *(number for step in graph.steps for number in step.outputs)]
     return {number: read.count(number) for number in made}

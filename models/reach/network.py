@@ -1,4 +1,4 @@
-"""The reach of a network, read from its Keras graph."""
+"""Derive the receptive field of a network from its Keras graph."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from terraseam.models.reach.reach import Reach
 
 
 class Extent(Protocol):
-    """What is followed through the graph along one axis."""
+    """A quantity propagated through the graph along one axis."""
 
     def through(self, rule: Rule) -> Self:
-        """Return the extent of what a layer makes."""
+        """Return the extent of a layer's output."""
 
     def merge(self, other: Self) -> Self:
-        """Return the extent of a map that reads two of one size."""
+        """Return the extent of a map that reads this one and another of the same size."""
 
     def blurred(self) -> Self:
-        """Return the extent of a map of which each element reads the whole chip."""
+        """Return the extent of a map whose elements each depend on the whole chip."""
 
     def size(self) -> str:
-        """Return how many elements there are, in words that are equal where the sizes are."""
+        """Return the number of elements as a text that is equal for equal sizes."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Ratio:
     value: Fraction
 
     def through(self, rule: Rule) -> Ratio:
-        """Return the ratio of what a layer makes."""
+        """Return the ratio of a layer's output."""
         return Ratio(self.value * rule.ratio)
 
     def merge(self, _: Ratio) -> Ratio:
@@ -50,7 +50,7 @@ class Ratio:
         return self
 
     def size(self) -> str:
-        """Return nothing: sizes are not compared by ratios, which know no frame."""
+        """Return an empty text: a ratio does not know padding, so sizes cannot be compared by it."""
         return ""
 
 
@@ -58,19 +58,19 @@ E = TypeVar("E", bound=Extent)
 
 
 def network_reach(model: keras.Model) -> tuple[int, Reach | None]:
-    """Read the stride and the reach of a network from its graph.
+    """Return the stride and receptive field of a network, derived from its graph.
 
     Args:
-        model: A functional or sequential network that takes chips ``(batch, height, width, bands)`` to maps
+        model: A functional or sequential network that maps chips ``(batch, height, width, bands)`` to maps
             of the same height and width.
 
     Returns:
-        The stride, in pixels: the least by which chips may grow; and how far outputs look beyond a core that
-        begins and ends on multiples of it, None where they depend on the whole chip.
+        The stride, in pixels: the smallest increment of a chip's size; and the pixels that outputs need beyond a
+        core that begins and ends on multiples of it, None if they depend on the whole chip.
 
     Raises:
         UnknownLayerError: If a layer is not known.
-        GraphError: If the network has not one input and one output of the same size.
+        GraphError: If the network does not have one input and one output of the same size.
     """
     graph = read_graph(model)
     stride = graph_stride(graph)
@@ -91,17 +91,17 @@ def network_reach(model: keras.Model) -> tuple[int, Reach | None]:
 
 
 def graph_stride(graph: Graph) -> int:
-    """Return by how many pixels a chip must grow, at least, for every map to grow by whole elements."""
+    """Return the smallest increment of a chip's size, in pixels, at which every map grows by whole elements."""
     ratios = [ratio.value for pair in follow(graph, Ratio(Fraction(1))).values() for ratio in pair or ()]
     return math.lcm(*(ratio.denominator for ratio in ratios))
 
 
 def follow(graph: Graph, chip: E) -> dict[int, tuple[E, E] | None]:
-    """Follow an extent along rows and columns from the chip to every tensor of a graph.
+    """Propagate an extent along rows and columns from the chip to every tensor of a graph.
 
     Returns:
-        Extents of rows and columns by number of the tensor; None for tensors that have none and depend on the
-        whole chip, such as what global pooling makes.
+        Extents of rows and columns by number of the tensor; None for tensors without rows and columns, which
+        depend on the whole chip, such as the output of global pooling.
     """
     found: dict[int, tuple[E, E] | None] = {0: (chip, chip)}
     for step in graph.steps:
@@ -113,7 +113,7 @@ def follow(graph: Graph, chip: E) -> dict[int, tuple[E, E] | None]:
 
 
 def _join(read: list[tuple[E, E] | None], step: Step) -> tuple[E, E] | None:
-    """Return the extents of a map that reads the same place of all maps that a step reads."""
+    """Return the extents of a map that reads the same position of all inputs of a step."""
     spatial = [pair for pair in read if pair is not None]
     if not spatial:
         return None
@@ -141,7 +141,7 @@ def _apply(effect: Effect, extents: tuple[E, E] | None) -> tuple[E, E] | None:
 
 
 def _check_fixed_size(graph: Graph) -> None:
-    """Check the size of logits that no rule could follow; it is known where the chip has a fixed size."""
+    """Check the size of logits that no rule could derive; it is known if the chip has a fixed size."""
     taken, made = graph.input_shape[1:3], graph.output_shape[1:3]
     if None in taken or taken != made:
         raise GraphError(

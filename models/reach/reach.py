@@ -1,4 +1,4 @@
-"""Reach: the receptive field of a network."""
+"""Reach: the receptive field of a network beyond the pixels it labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from terraseam.models.errors import CardError
 
 @dataclass(frozen=True)
 class Reach:
-    """How far beyond a core the network looks, in pixels per side, for cores on multiples of its stride."""
+    """Receptive field beyond a core, in pixels per side, for cores on multiples of the network's stride."""
 
     top: int
     bottom: int
