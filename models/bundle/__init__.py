@@ -1,1 +1,1 @@
-"""Bundles: a network and its card in a folder, checked before anything is loaded."""
+"""Bundles: a folder with a network and its card, checked before anything is loaded."""

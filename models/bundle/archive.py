@@ -1,4 +1,4 @@
-"""Bundles: trained networks on disk, written once and verified wherever they are loaded."""
+"""Save trained networks as bundles, and load and verify them."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def save_bundle(
     """Write a network and its card; the same network gives the same bytes.
 
     Args:
-        model: Functional or sequential network for chips of any size, with logits as output, or
-            a detector where ``task`` is ``instances``; not written to.
-        folder: The bundle's folder, made where it does not exist.
-        half: Round weights to the 11 significant bits of float16, so that the file is about half as big. They
-            stay float32.
-        **fields: The card's fields but for those that are read from the network: stride, reach, memory per
+        model: Functional or sequential network for chips of any size that returns logits, or
+            a detector if ``task`` is ``instances``; it is not modified.
+        folder: The bundle's folder, created if it does not exist.
+        half: Whether to round weights to the 11 significant bits of float16, which about halves the file. They
+            remain float32.
+        **fields: The card's fields, except those derived from the network: stride, reach, memory per
             pixel and checksum. ``encoder``, ``task``, ``network``, ``reach_source``, ``halo``, ``training`` and
             ``metrics`` may be left out.
 
@@ -66,8 +66,8 @@ def save_bundle(
         The card as written.
 
     Raises:
-        CardError: If a field is missing or wrong, or does not fit the network.
-        GraphError: If the reach cannot be read from the network.
+        CardError: If a field is missing or invalid, or does not fit the network.
+        GraphError: If the reach cannot be derived from the network.
     """
     target = Path(folder)
     wrong = sorted(set(fields) & set(COMPUTED))
@@ -97,11 +97,11 @@ def save_bundle(
 
 
 def load_model(folder: str | os.PathLike[str]) -> keras.Model:
-    """Load the network of a bundle, and verify that it is the one that its card describes.
+    """Load the network of a bundle, and verify that it is the one its card describes.
 
     Raises:
-        CardError: If the card is wrong, if ``model.keras`` is another file than the card's or would run code
-            of its own, or if stride or reach are not those of its graph.
+        CardError: If the card is invalid, if ``model.keras`` is not the card's file or would run its own
+            code, or if stride or reach differ from those of its graph.
     """
     bundle = Path(folder)
     card = Card.read(bundle)
@@ -126,7 +126,7 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
 
 
 def _make_card(values: dict[str, Any], folder: Path) -> Card:
-    """Make a card of keyword arguments, with an error that says which are missing or unknown."""
+    """Build a card from keyword arguments, with an error that lists missing and unknown ones."""
     known = Card.__dataclass_fields__
     missing = [name for name in known if name not in values and name not in OPTIONAL]
     unknown = [name for name in values if name not in known]
@@ -141,7 +141,7 @@ def _make_card(values: dict[str, Any], folder: Path) -> Card:
 
 
 def _measure(model: keras.Model, task: str) -> tuple[int, Reach | None, CallMemory]:
-    """Return stride, reach and memory of a network; a detector sees the whole chip."""
+    """Return stride, reach and memory of a network; a detector's receptive field is the whole chip."""
     if task == "instances":
         stride, memory = detector_measures(model)
         return stride, None, CallMemory(memory)
@@ -150,7 +150,7 @@ def _measure(model: keras.Model, task: str) -> tuple[int, Reach | None, CallMemo
 
 
 def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:
-    """Check that a network takes chips of any size, and has the card's numbers of bands and classes."""
+    """Check that a network accepts chips of any size, and has the card's numbers of bands and classes."""
     taken = tuple(model.inputs[0].shape)
     classes = detector_classes(model) if card.task == "instances" else _answered_classes(model, card)
     if taken[1:3] != (None, None):
@@ -170,14 +170,14 @@ def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:
 
 
 def _answered_classes(model: keras.Model, card: Card) -> int | None:
-    """How many classes a network answers; labels and single channels speak of as many as the card says."""
+    """Return the number of classes a network predicts; for label maps and single channels, the card's number."""
     made = tuple(model.outputs[0].shape)
     one = card.network.answer in ("labels", "binary_logits", "binary_scores")
     return len(card.classes) if one and (len(made) == 3 or made[-1] == 1) else made[-1]
 
 
 def archive_of(model: keras.Model, half: bool = False) -> bytes:
-    """Return the bytes of ``model.keras``: inference alone, no dates, deflated."""
+    """Return the bytes of ``model.keras``: the inference graph, deflated and without timestamps."""
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / MODEL_FILE
@@ -200,7 +200,7 @@ def archive_of(model: keras.Model, half: bool = False) -> bytes:
 
 
 def _numbered(config: Any, numbers: dict[int, int]) -> Any:
-    """Number the shared objects of a Keras config from 0; Keras calls them by where they lie in memory."""
+    """Number the shared objects of a Keras config from 0; Keras identifies them by memory address."""
     if isinstance(config, list):
         return [_numbered(item, numbers) for item in config]
     if not isinstance(config, dict):
@@ -214,7 +214,7 @@ def _numbered(config: Any, numbers: dict[int, int]) -> Any:
 
 
 def _round_weights(data: bytes) -> bytes:
-    """Round every float32 array of an HDF5 file, and pack them: bytes of like meaning together, then deflated."""
+    """Round every float32 array of an HDF5 file, and compress the arrays (byte shuffle, then deflate)."""
     packed = io.BytesIO()
     with h5py.File(io.BytesIO(data), "r") as source, h5py.File(packed, "w") as target:
 
@@ -235,9 +235,9 @@ def _round_weights(data: bytes) -> bytes:
 
 
 def round_to_half(values: np.ndarray) -> np.ndarray:
-    """Round float32 values to the 11 significant bits of float16, to the nearest and ties to even.
+    """Round float32 values to the 11 significant bits of float16, to nearest with ties to even.
 
-    Exponents stay those of float32, so that small variances keep their precision and nothing overflows.
+    Exponents keep the range of float32, so that small variances keep their precision and nothing overflows.
     """
     bits = np.asarray(values, np.float32).view(np.uint32)
     rounded = (bits + 0xFFF + ((bits >> 13) & 1)) & np.uint32(0xFFFFE000)

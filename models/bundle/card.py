@@ -1,7 +1,7 @@
-"""The card of a bundle: what a plan must know of a network without loading it.
+"""The card of a bundle: what a plan needs to know about a network without loading it.
 
-A bundle is a folder with ``card.json`` and the network's file, ``model.keras`` or what was imported. Only the
-standard library is used here, so that a plan reads cards at once and imports neither Keras nor numpy.
+A bundle is a folder with ``card.json`` and the network's file, ``model.keras`` or an imported one. This module
+only uses the standard library, so that plans read cards quickly, without importing Keras or numpy.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from terraseam.models.reach.reach import Reach
 CARD_FORMAT = 2
 CARD_FILE = "card.json"
 MOST_CARD = 16_000_000
-"""Bytes that a card has at most."""
+"""Maximum size of a card, in bytes."""
 MODEL_FILE = "model.keras"
 SHIPPED = Path(__file__).parents[1] / "shipped"
 GSD_TOLERANCE = 1.2
@@ -35,37 +35,37 @@ Gsd = float | tuple[float, float] | Literal["any"]
 
 @dataclass(frozen=True)
 class Card:
-    """Description of a trained network.
+    """Model card: the description of a trained network.
 
     Attributes:
         format: Version of the card's own format.
         name: Name of the bundle.
         version: Version of the bundle.
         architecture: Kind of network, such as ``unet``.
-        encoder: Name of its encoder, None where it has none.
-        task: What it does; ``semantic`` gives every pixel one label, ``instances`` finds single things.
-        network: The network's file, and how it is spoken to.
-        classes: The classes in the order of their labels, 254 at most.
-        bands: Names of the bands it wants, in its order.
+        encoder: Name of its encoder, None if it has none.
+        task: ``semantic`` labels every pixel, ``instances`` finds individual objects.
+        network: The network's file, and its input and output conventions.
+        classes: The classes in the order of their labels, at most 254.
+        bands: Names of its input bands, in order.
         gsd: Ground sample distance it was trained at, in metres: a number, a range ``(min, max)`` or ``any``.
-        scaling: How raw values become its input.
-        fill: Value per band that stands in for invalid pixels, in raw raster units.
-        stride: Chips must be multiples of this many pixels, cores must start on them.
-        reach: How far it looks, None where it sees the whole chip.
-        reach_source: Where the reach is known from: the ``graph`` of the network, or it was ``measured`` or
+        scaling: Scaling from raw values to its input.
+        fill: Value per band that replaces invalid pixels, in raw raster units.
+        stride: Chips must be multiples of this many pixels, and cores must start on them.
+        reach: Its receptive field beyond a core, None if it covers the whole chip.
+        reach_source: Source of the reach: the ``graph`` of the network, or it was ``measured`` or
             ``declared``.
-        halo: Context that it wants around a core, in pixels, where it has no finite reach; None where nothing
-            is known of that.
+        halo: Context it needs around a core, in pixels, if it has no finite reach; None if
+            unknown.
         memory_per_pixel: Peak of live activations, in bytes per pixel of the chip.
         weights_sha256: SHA-256 of the network's file.
         training: How it was trained: data, steps, seed.
-        metrics: What it was measured to reach.
-        license: Licence of the weights, and of the data they come from.
-        memory_per_pixel_squared: What grows faster than pixels, as attention does, in bytes per pixel squared; the
-            card has it only where it is not 0.
+        metrics: Measured accuracy.
+        license: Licence of the weights, and of the data they were trained on.
+        memory_per_pixel_squared: Memory that grows faster than pixels, as in attention, in bytes per pixel squared;
+            left out of ``card.json`` if it is 0.
 
     Raises:
-        CardError: If a value does not fit its field; the message names bundle and field.
+        CardError: If a value is invalid; the message names bundle and field.
     """
 
     format: int
@@ -103,7 +103,7 @@ class Card:
             alone: Whether the network's file may be missing.
 
         Raises:
-            CardError: If the folder, a file or a field is missing or wrong; it says which, and what to do.
+            CardError: If the folder, a file or a field is missing or invalid; the message says which, and what to do.
         """
         folder = Path(bundle)
         values = _read_values(folder)
@@ -115,7 +115,7 @@ class Card:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Card:
-        """Make a card from what ``card.json`` holds."""
+        """Build a card from the contents of ``card.json``."""
         gsd = values["gsd"]
         reach = values["reach"]
         return cls(
@@ -132,36 +132,36 @@ class Card:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the card as ``card.json`` holds it."""
+        """Return the contents of ``card.json``."""
         values = {name: _plain(value) for name, value in asdict(self).items()}
         return {
             name: value for name, value in values.items() if name not in OPTIONAL or value != OPTIONAL[name]
         }
 
     def write(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``card.json`` into a folder, whole or not at all."""
+        """Write ``card.json`` into a folder atomically."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.to_json(), indent=2, ensure_ascii=False) + "\n"
         write_whole(target / CARD_FILE, text.encode())
 
     def score_fields(self) -> dict[str, Any]:
-        """Return the fields that change scores, for content keys; no names, colours or metrics."""
+        """Return the fields that affect scores, for content keys; without names, colours and metrics."""
         values = self.to_json()
         kept = {name: values[name] for name in SCORE_FIELDS}
         return {**kept, "bands": len(self.bands), "classes": len(self.classes)}
 
     def call_memory(self, pixels: int) -> float:
-        """Return the memory of a call on one chip of so many pixels, in bytes."""
+        """Return the memory of a call on one chip of `pixels` pixels, in bytes."""
         return self.memory_per_pixel * pixels + self.memory_per_pixel_squared * pixels**2
 
     @property
     def background(self) -> int | None:
-        """Label of the background class, None where no class is."""
+        """Label of the background class, None if there is none."""
         return next((label for label, info in enumerate(self.classes) if info.background), None)
 
     def gsd_matches(self, gsd: float) -> bool:
-        """Whether a raster's GSD, in metres per pixel, lies within a fifth of the one trained at."""
+        """Return whether a GSD, in metres per pixel, is within `GSD_TOLERANCE` of the training GSD."""
         if self.gsd == "any":
             return True
         low, high = self.gsd if isinstance(self.gsd, tuple) else (self.gsd, self.gsd)
@@ -172,17 +172,17 @@ FIELDS = tuple(field.name for field in fields(Card))
 OPTIONAL: dict[str, Any] = {
     field.name: field.default for field in fields(Card) if field.default is not MISSING
 }
-"""What is left out of a card where it has this value."""
+"""Fields left out of ``card.json`` when they have these values."""
 SCORE_FIELDS = ("task", "network", "scaling", "fill", "stride", "weights_sha256")
 ADDED: dict[str, Any] = {"network": asdict(NetworkFile()), "reach_source": "graph", "halo": None}
-"""What the fields that format 1 did not have were in it."""
+"""Values of the fields that format 1 lacks."""
 
 
 def find_bundle(name_or_path: str) -> Path:
     """Find a bundle by the path of its folder, or by the name of one that ships with Terraseam.
 
     Raises:
-        CardError: If it is neither; the message lists the names that ship.
+        CardError: If it is neither; the message lists the shipped bundles.
     """
     path = Path(name_or_path)
     shipped = SHIPPED / name_or_path
@@ -203,15 +203,15 @@ def find_bundle(name_or_path: str) -> Path:
 
 
 def bundle_name(bundle: Path) -> str:
-    """What `find_bundle` finds a bundle by wherever Terraseam is installed, if it ships with it; else its path."""
+    """Return the name by which `find_bundle` finds a shipped bundle, or the path of any other."""
     return bundle.name if bundle.parent == SHIPPED else str(bundle)
 
 
 def check_weights(bundle: str | os.PathLike[str], card: Card) -> None:
-    """Check that the network's file is the one that the card describes.
+    """Check that the network's file is the one described by the card.
 
     Raises:
-        CardError: If it is another.
+        CardError: If it is not.
     """
     if network_sha256(Path(bundle) / card.network.name) != card.weights_sha256:
         raise CardError(
@@ -221,7 +221,7 @@ def check_weights(bundle: str | os.PathLike[str], card: Card) -> None:
 
 
 def network_sha256(path: Path) -> str:
-    """SHA-256 of a network's file; of a folder, that of the names and contents of all files in it."""
+    """Return the SHA-256 of a network's file; for a folder, that of the names and contents of all its files."""
     if path.is_dir():
         digest = hashlib.sha256()
         for file in sorted(inner for inner in path.rglob("*") if inner.is_file()):
@@ -237,14 +237,14 @@ def shipped_bundles() -> list[str]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it appears whole or not at all."""
+    """Write a file atomically."""
     with whole_file(path) as file:
         file.write(data)
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write, which appears under its name when it is whole, and not at all after an error."""
+    """Open a file for writing that appears under its name only when complete, and not at all after an error."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -257,7 +257,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def _check_network(folder: Path, name: str) -> None:
-    """Check that the network's file is there, and is a file: nothing is read, as a FIFO would wait for ever."""
+    """Check that the network's file exists and is a regular file, without reading it: a FIFO would block forever."""
     network = folder / name
     if not network.exists():
         raise CardError(f"bundle {folder} has no {name}; copy the network's file beside its card")
@@ -271,10 +271,10 @@ def _check_network(folder: Path, name: str) -> None:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """Read a regular file of so many bytes at most.
+    """Read a regular file of at most `most` bytes.
 
     Raises:
-        CardError: If it is a device, a FIFO or a socket, or larger.
+        CardError: If it is a device, a FIFO or a socket, or larger than that.
     """
     if not path.is_file():
         raise CardError(f"{path} is not a regular file; put the file itself there")
@@ -310,7 +310,7 @@ def _read_values(folder: Path) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Turn tuples into the lists that JSON gives back."""
+    """Convert tuples to lists, as in JSON."""
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if isinstance(value, dict):

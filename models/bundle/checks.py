@@ -1,4 +1,4 @@
-"""What must hold for each field of a card, on the values as JSON has them."""
+"""Check the fields of a card, on its JSON values."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ NETWORK = {
 REACH_SOURCES = ("graph", "measured", "declared")
 MOST_CLASSES = 254
 MOST_PIXELS = 1_000_000
-"""Halo, reach and stride that are believed, in pixels."""
+"""Largest plausible halo, reach and stride, in pixels."""
 MOST_BYTES = 10**8
-"""Memory that is believed, in bytes per pixel."""
+"""Largest plausible memory, in bytes per pixel."""
 MOST_SQUARED = 100_000
-"""Memory that is believed, in bytes per pixel squared."""
+"""Largest plausible memory, in bytes per pixel squared."""
 MOST_METRES = 10**7
 LARGEST_NUMBER, LARGEST_WHOLE = 1e30, 2**63
 DEEPEST = 50
-"""Objects and lists inside each other."""
+"""Maximum nesting depth of objects and lists."""
 SIDES = ("top", "bottom", "left", "right")
 
 
 class _WrongValueError(Exception):
-    """What a field must be."""
+    """A field with an invalid value; the message says what it must be."""
 
 
 def check_card(values: dict[str, Any], bundle: str, names: tuple[str, ...]) -> None:
@@ -42,11 +42,11 @@ def check_card(values: dict[str, Any], bundle: str, names: tuple[str, ...]) -> N
 
     Args:
         values: The card as ``card.json`` holds it.
-        bundle: What messages call the bundle.
-        names: The fields that a card has.
+        bundle: Name of the bundle in error messages.
+        names: The fields of a card.
 
     Raises:
-        CardError: At the first field that is missing, unknown or wrong.
+        CardError: At the first field that is missing, unknown or invalid.
     """
     _check_contents(values, bundle)
     _check_format(values, bundle)
@@ -70,7 +70,7 @@ def check_card(values: dict[str, Any], bundle: str, names: tuple[str, ...]) -> N
 
 
 def _check_contents(values: dict[str, Any], bundle: str) -> None:
-    """Check what holds for all that is in a card: how deep it is, its texts and its whole numbers."""
+    """Check constraints on all values of a card: nesting depth, texts and integers."""
     left: list[tuple[Any, int]] = [(values, 0)]
     while left:
         value, depth = left.pop()
@@ -91,7 +91,7 @@ def _check_contents(values: dict[str, Any], bundle: str) -> None:
 
 
 def _check_format(values: dict[str, Any], bundle: str) -> None:
-    """Check the format before the fields: another format may have other fields."""
+    """Check the format before the fields, which depend on it."""
     found = values.get("format", FORMATS[-1])
     if type(found) is not int or found not in FORMATS:
         known = ", ".join(map(str, FORMATS))

@@ -1,4 +1,4 @@
-"""Several bundles as one, and chips seen from all sides: what a plan must know of them, from their cards alone."""
+"""Combine the cards of several bundles into that of their ensemble, with or without test-time augmentation."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from terraseam.models.bundle.values import NetworkFile
 from terraseam.models.reach.reach import Reach
 
 MEAN_BYTES = 12
-"""Bytes for each class and pixel of the chip that averaging takes: logits, scores and their sum, float32."""
+"""Bytes per class and pixel of the chip used by averaging: logits, scores and their sum, float32."""
 
 
 def combined_card(cards: Sequence[Card], augment: bool = False) -> Card:
-    """The card of what several bundles say together: the mean of their scores.
+    """Return the card of an ensemble that averages the scores of several bundles.
 
-    A single bundle that is not augmented keeps its card.
+    A single bundle without augmentation keeps its card.
 
     Args:
-        cards: Cards of the members; `mismatches` finds nothing wrong with them.
-        augment: Whether every chip is also seen turned and mirrored: then the network's reach to one side is one
-            to every side.
+        cards: Cards of the members, for which `mismatches` is empty.
+        augment: Whether test-time augmentation is used (flips and rotations of every chip): then the reach to every
+            side is the largest of all sides.
 
     Returns:
-        A card with the names, versions and licences of all; with a stride and a reach that hold for each; with
-        the memory of all. Its bands, scaling and fill value are those of the first.
+        A card with the names, versions and licences of all members, a stride and a reach valid for each, and
+        the memory of all. Bands, scaling and fill value are those of the first.
     """
     first = cards[0]
     if len(cards) == 1 and not augment:
@@ -52,11 +52,11 @@ def combined_card(cards: Sequence[Card], augment: bool = False) -> Card:
 
 
 CERTAINTY = ("graph", "measured", "declared")
-"""Where a reach is known from, the surest first."""
+"""Sources of a reach, most reliable first."""
 
 
 def mismatches(cards: Sequence[Card]) -> list[str]:
-    """Why bundles cannot be averaged, one sentence a reason; none where they can, or where there is only one."""
+    """Return the reasons why bundles cannot be averaged, one sentence each; empty if they can."""
     if len(cards) == 1:
         return []
     first, reasons = cards[0], []
@@ -82,12 +82,12 @@ def _called(card: Card) -> str:
 
 
 def _joined(texts: Sequence[str]) -> str:
-    """Texts in order, each once."""
+    """Join texts in order, without duplicates."""
     return " + ".join(dict.fromkeys(texts))
 
 
 def _reach(cards: Sequence[Card], augment: bool) -> Reach | None:
-    """The most that a member looks to each side; None where one sees the whole chip."""
+    """Return the largest reach of the members to each side; None if that of any is the whole chip."""
     reaches = [astuple(card.reach) for card in cards if card.reach is not None]
     if len(reaches) < len(cards):
         return None
@@ -96,7 +96,7 @@ def _reach(cards: Sequence[Card], augment: bool) -> Reach | None:
 
 
 def _halo(cards: Sequence[Card]) -> int | None:
-    """The context that all members have enough of, where some have no finite reach and say what they want."""
+    """Return a halo sufficient for all members, if some have no finite reach but state a halo; else None."""
     wanted = [card.halo for card in cards if card.reach is None and card.halo is not None]
     finite = [max(astuple(card.reach)) for card in cards if card.reach is not None]
     return max([*wanted, *finite]) if wanted else None

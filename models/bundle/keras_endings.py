@@ -1,4 +1,4 @@
-"""The last operation of a Keras network, which says what it answers: logits, scores or labels."""
+"""Find the last operation of a Keras network, which determines its output: logits, scores or labels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import keras
 
 THROUGH = ("Identity", "Cast", "ExpandDims", "Squeeze", "Dropout")
-"""Behind the operation that says what is answered, what does not change that."""
+"""Operations after the one that determines the type of output, which do not change it."""
 
 
 def ending_of(model: keras.Model) -> str | None:
-    """Return ``softmax``, ``sigmoid`` or ``argmax`` where a network ends in one, else None."""
+    """Return ``softmax``, ``sigmoid`` or ``argmax`` if a network ends in one, else None."""
     operation = _last(model)[0]
     if operation is None:
         return None
@@ -26,7 +26,7 @@ def ending_of(model: keras.Model) -> str | None:
 
 
 def scored(model: keras.Model) -> keras.Model:
-    """Return a network without the operation that makes labels; one that makes none is returned as it is."""
+    """Return a network without its final argmax, or the network itself if it has none."""
     operation, tensor = _last(model)
     if type(operation).__name__ != "Argmax":
         return model
@@ -34,7 +34,7 @@ def scored(model: keras.Model) -> keras.Model:
 
 
 def _last(model: keras.Model) -> tuple[Any, Any]:
-    """The operation that says what is answered, and the tensor that it makes; None where there is no graph."""
+    """Return the operation that determines the output, and its output tensor; None for both if there is no graph."""
     tensor = model.outputs[0] if getattr(model, "outputs", None) else None
     while tensor is not None and hasattr(tensor, "_keras_history"):
         operation = tensor._keras_history.operation
@@ -45,6 +45,6 @@ def _last(model: keras.Model) -> tuple[Any, Any]:
 
 
 def _read(tensor: Any) -> Any:
-    """The first tensor that the operation behind a tensor reads."""
+    """Return the first input tensor of the operation that produced a tensor."""
     history = tensor._keras_history
     return history.operation._inbound_nodes[history.node_index].input_tensors[0]

@@ -1,4 +1,4 @@
-"""Keras files, read without running anything that they bring."""
+"""Read Keras files without running any code they contain."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from terraseam.models.reach.call_memory import value_bytes
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 ROOM, PACKED = 64_000_000, 20
-"""What a file may unpack to: so many bytes, and so many for each byte of the file."""
+"""Limits on unpacked size: a number of bytes, plus a number for each byte of the file."""
 SAFE_MODULES = re.compile(
     r"keras(\.(layers|models|initializers|regularizers|constraints|dtype_policies)"
     r"|\.src\.(models\.(functional|sequential|model)|ops\.\w+))?"
@@ -33,18 +33,18 @@ NOT_PIXELS = frozenset(
     {"TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
     | {"StringLookup", "IntegerLookup", "TextVectorization", "IndexLookup"}
 )
-"""Layers of Keras that load other networks, run code of other libraries, or read files that they name."""
+"""Keras layers that load other networks, run code of other libraries, or read files they name."""
 
 
 def read_keras(path: Path, what: str) -> keras.Model:
-    """Read a network from a Keras file, after all that is in it was looked at.
+    """Read a network from a Keras file, after checking all of its contents.
 
     Args:
         path: The file.
-        what: What messages call it.
+        what: Name of the file in error messages.
 
     Raises:
-        CardError: If it is not a Keras file, would run code of its own, or reads other files.
+        CardError: If it is not a Keras file, would run its own code, or reads other files.
     """
     members = read_members(path, what)
     config = read_config(members, what)
@@ -59,7 +59,7 @@ def read_keras(path: Path, what: str) -> keras.Model:
 
 
 def refuse_code(objects: list[dict[str, Any]], what: str) -> None:
-    """Refuse a network that brings code, or needs code from outside Keras and Terraseam.
+    """Refuse a network that contains code, or needs code from outside Keras and Terraseam.
 
     Raises:
         CardError: If it does; the message names the object.
@@ -80,16 +80,16 @@ def refuse_code(objects: list[dict[str, Any]], what: str) -> None:
 
 
 def room_of(path: Path) -> int:
-    """Bytes that what is packed in a file may take; weights hardly pack, so more is a trap."""
+    """Return the bytes that the contents of a file may unpack to; weights hardly compress, so more is a zip bomb."""
     return ROOM + PACKED * path.stat().st_size
 
 
 def refuse_huge(build: Callable[[], keras.Model], what: str, held: int) -> None:
-    """Refuse a network whose layers would make far larger weights than its file holds.
+    """Refuse a network whose layers would allocate far larger weights than its file holds.
 
     Args:
-        build: Builds it of its config. Its weights get no values here, and take no memory.
-        what: What messages call the file.
+        build: Builds the network from its config. Its weights are not initialized here, and take no memory.
+        what: Name of the file in error messages.
         held: Bytes of the weights in the file.
 
     Raises:
@@ -100,7 +100,7 @@ def refuse_huge(build: Callable[[], keras.Model], what: str, held: int) -> None:
             weights = list(build().variables)
         needed = sum(math.prod(one.shape) * value_bytes(str(one.dtype)) for one in weights)
     finally:
-        # Keras would give values to all of them later.
+        # Otherwise Keras would initialize all of them later.
         global_state.set_global_attribute("uninitialized_variables", [])
     if needed > ROOM + 2 * held:
         raise CardError(
@@ -109,18 +109,18 @@ def refuse_huge(build: Callable[[], keras.Model], what: str, held: int) -> None:
 
 
 def refuse_links(file: Any, what: str, room: int) -> int:
-    """Refuse weights that lie in other files, or take far more room than the file that they are in.
+    """Refuse weights stored in other files, or taking far more memory than their file.
 
     Args:
         file: The HDF5 file: a path, or an open file.
-        what: What messages call it.
-        room: Bytes that its arrays may take.
+        what: Its name in error messages.
+        room: Maximum size of its arrays, in bytes.
 
     Returns:
-        Bytes that its arrays take.
+        Size of its arrays, in bytes.
 
     Raises:
-        CardError: If a link or an array in the HDF5 file leads outside of it, they are larger, or it is no HDF5 file.
+        CardError: If a link or an array refers to another file, the arrays are too large, or it is not an HDF5 file.
     """
     found: list[Any] = []
     outside: list[str] = []
@@ -156,9 +156,9 @@ def config_objects(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _is_safe(module: object, name: str, registered: object) -> bool:
-    """Whether an object of a Keras config is one of Keras, or one of Terraseam's own layers.
+    """Return whether an object of a Keras config is part of Keras, or one of Terraseam's own layers.
 
-    A registered name goes before module and class in Keras, so one with a package must be Terraseam's.
+    Keras prefers a registered name to module and class, so a registered name with a package must be Terraseam's.
     """
     if is_own_layer(registered, module, name):
         return True
@@ -170,12 +170,12 @@ def _is_safe(module: object, name: str, registered: object) -> bool:
 
 
 def read_members(path: Path, what: str) -> dict[str, bytes]:
-    """Read the parts of a Keras file; it may have no others than those that Keras writes for networks of images.
+    """Read the members of a Keras file, which may only be those that Keras writes for image networks.
 
-    Names and sizes are looked at in its directory before any part is unpacked.
+    Names and sizes are checked in its directory before any member is unpacked.
 
     Raises:
-        CardError: If it is not a Keras file, has other parts, or would take far more room than the file.
+        CardError: If it is not a Keras file, has other members, or would unpack to far more than the file.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -205,16 +205,16 @@ def _check_parts(parts: list[zipfile.ZipInfo], what: str, room: int) -> None:
 
 
 def _unpack(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bytes:
-    """Unpack a part, no more of it than the directory says."""
+    """Unpack a member, up to the size given in the directory."""
     with archive.open(part) as opened:
         return opened.read(part.file_size)
 
 
 def read_config(members: dict[str, bytes], what: str, name: str = CONFIG) -> Any:
-    """Read a part that is JSON.
+    """Read a JSON member.
 
     Raises:
-        CardError: If it is missing, or none.
+        CardError: If it is missing, or not JSON.
     """
     try:
         return json.loads(members[name])
@@ -223,13 +223,13 @@ def read_config(members: dict[str, bytes], what: str, name: str = CONFIG) -> Any
 
 
 def short_cause(error: Exception) -> str:
-    """What an error of Keras or Python says, in one line; Keras puts the cause behind the whole config."""
+    """Return the cause of a Keras or Python error in one line; Keras puts it after the whole config."""
     text = str(error).rpartition("Exception encountered:")[2].strip() or type(error).__name__
     return " ".join(text.split())[:300]
 
 
 def _find_links(group: Any, outside: list[str], found: list[Any]) -> None:
-    """Append the names of links and arrays of an HDF5 group whose data lie in other files, and the arrays in it."""
+    """Append the names of links and arrays of an HDF5 group stored in other files, and the arrays in it."""
     for name in group:
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink):

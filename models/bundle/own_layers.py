@@ -1,4 +1,4 @@
-"""The Keras layers and initializers that are Terraseam's own: all that a bundle may hold beyond those of Keras."""
+"""Terraseam's own Keras layers and initializers: all that a bundle may use besides those of Keras."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where a layer lies.
+    """Module of a layer.
 
     Attributes:
-        module: Its module.
-        former: Modules that it lay in before, which older bundles name.
+        module: Its current module.
+        former: Its former modules, named in older bundles.
     """
 
     module: str
@@ -35,11 +35,11 @@ OWN_LAYERS: Mapping[str, Home] = {
     "terraseam>Proposals": _DETECTION,
     "terraseam>PyramidRoiAlign": _DETECTION,
 }
-"""Home by registered name. Each is decorated with ``@keras.saving.register_keras_serializable("terraseam")``."""
+"""Modules by registered name. Each is decorated with ``@keras.saving.register_keras_serializable("terraseam")``."""
 
 
 def is_own_layer(registered: object, module: object, class_name: object) -> bool:
-    """Whether what a Keras config says of an object is what it says, or said once, of one of `OWN_LAYERS`."""
+    """Return whether the names in a Keras config are, or once were, those of one of `OWN_LAYERS`."""
     home = OWN_LAYERS.get(registered) if isinstance(registered, str) else None
     return (
         home is not None and module in (home.module, *home.former) and registered == f"terraseam>{class_name}"
@@ -47,7 +47,7 @@ def is_own_layer(registered: object, module: object, class_name: object) -> bool
 
 
 def import_own_layers(registered: Iterable[object]) -> None:
-    """Import the modules of those names that are in `OWN_LAYERS`, so that Keras finds what they name."""
+    """Import the modules of the registered names in `OWN_LAYERS`, so that Keras finds them."""
     names = {name for name in registered if isinstance(name, str)}
     for module in sorted({OWN_LAYERS[name].module for name in names & OWN_LAYERS.keys()}):
         importlib.import_module(module)

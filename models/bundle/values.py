@@ -1,4 +1,4 @@
-"""The values that the fields of a card hold."""
+"""Values of the fields of a card."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from terraseam.models.texts import steering_characters
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """One kind of thing that a network tells apart; its label is its place in ``Card.classes``.
+    """A class that a network predicts; its label is its index in ``Card.classes``.
 
     Attributes:
         name: Name of the class.
         color: Colour in label maps, ``#rrggbb``.
-        background: Whether it is labelled, but not made into polygons unless asked for.
+        background: Whether it is labelled, but not polygonized unless requested.
     """
 
     name: str
@@ -33,7 +33,7 @@ class ClassInfo:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How raw raster values become the network's input: ``raw * scale + offset``, one number per band."""
+    """Scaling of raw raster values to the network's input: ``raw * scale + offset``, one number per band."""
 
     scale: tuple[float, ...]
     offset: tuple[float, ...]
@@ -47,13 +47,13 @@ class Scaling:
 
 @dataclass(frozen=True, slots=True)
 class NetworkFile:
-    """The file that holds a network, and how it is spoken to.
+    """The file of a network, and its input and output conventions.
 
     Attributes:
-        name: ``model.keras``, ``model.onnx`` or ``saved_model`` (a folder); it lies beside the card.
-        layout: ``channels_last`` or ``channels_first``, of what it takes and of what it makes.
-        answer: What it makes: ``logits``, ``scores`` (they sum to 1), ``labels``, for two classes
-            ``binary_logits`` or ``binary_scores`` (one channel, of the second class), or ``instances``.
+        name: ``model.keras``, ``model.onnx`` or ``saved_model`` (a folder), beside the card.
+        layout: ``channels_last`` or ``channels_first``, of input and output.
+        answer: Output type: ``logits``, ``scores`` (which sum to 1), ``labels``, for two classes
+            ``binary_logits`` or ``binary_scores`` (one channel, for the second class), or ``instances``.
     """
 
     name: str = "model.keras"

@@ -1,4 +1,4 @@
-"""Bundles of networks that are files already: written whole or not at all."""
+"""Write bundles from existing network files, atomically."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from terraseam.models.errors import CardError
 
 
 def check_target(folder: Path, force: bool) -> None:
-    """Check that a bundle may be written into a folder.
+    """Check that a bundle may be written to a folder.
 
     Raises:
-        CardError: If something is there already, and may not be written over.
+        CardError: If the folder holds something that may not be overwritten.
     """
     if not folder.exists():
         return
@@ -34,19 +34,19 @@ def check_target(folder: Path, force: bool) -> None:
 def write_bundle(
     folder: Path, card_fields: Mapping[str, Any], save: Callable[[Path], None], *, force: bool = False
 ) -> Card:
-    """Write a bundle: a network's file and the card beside it, whole or not at all.
+    """Write a bundle, the network's file and its card, atomically.
 
     Args:
         folder: The bundle's folder.
-        card_fields: The fields of the card but for ``format`` and ``weights_sha256``.
-        save: Writes the network into a folder, under the name that ``network`` says.
-        force: Write over a bundle that is there.
+        card_fields: The fields of the card except ``format`` and ``weights_sha256``.
+        save: Writes the network into a folder, under the name given in ``network``.
+        force: Whether to overwrite an existing bundle.
 
     Returns:
         The card as written.
 
     Raises:
-        CardError: If a field is wrong, or the folder holds something already.
+        CardError: If a field is invalid, or the folder already holds something.
     """
 
     def fill(staging: Path) -> Card:
@@ -60,15 +60,15 @@ def write_bundle(
 
 
 def replace_folder(folder: Path, fill: Callable[[Path], Card], *, force: bool) -> Card:
-    """Fill a folder beside a bundle's, and put it in its place when it is whole.
+    """Write a bundle into a temporary folder, and move it into place when complete.
 
     Args:
         folder: The bundle's folder.
         fill: Writes the bundle into an empty folder.
-        force: Write over a bundle that is there.
+        force: Whether to overwrite an existing bundle.
 
     Raises:
-        CardError: If the folder holds something already.
+        CardError: If the folder already holds something.
     """
     check_target(folder, force)
     folder.parent.mkdir(parents=True, exist_ok=True)
