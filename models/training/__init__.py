@@ -1,1 +1,1 @@
-"""Training of networks."""
+"""Training of networks on chips, without rasters."""

@@ -1,8 +1,8 @@
-"""Photometric change of chips: the light, the air and the camera of other days.
+"""Photometric augmentation of chips: variation in light, atmosphere and camera.
 
-Keras has layers for most of it, but they blur all chips of a batch alike, darken what they blur at its edges, let
-saturation exceed 1 on 8-bit ranges, and turn colours once for hue and once for saturation. So numbers are drawn here,
-chip by chip, and Keras' operations on colours and SciPy's filter do the work, in less time.
+Keras has layers for most of it, but they blur all chips of a batch alike, darken the edges of what they blur, let
+saturation exceed 1 on 8-bit ranges, and convert colours separately for hue and saturation. So parameters are drawn
+here, chip by chip, and applied with Keras' colour operations and SciPy's filter, which is also faster.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from scipy.ndimage import gaussian_filter
 WHITE = 255.0
 """Brightest value of a chip."""
 SALT = 0x5EED
-"""Keeps the numbers drawn here apart from those that other users of the same seed draw."""
+"""Separates the random numbers drawn here from those of other users of the same seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How much chips are changed; each number bounds what is drawn evenly for every chip, and 0 changes nothing.
+    """Strength of photometric augmentation; each number bounds a uniform draw per chip, and 0 disables it.
 
     Attributes:
         brightness: Added to all bands, as a share of 255: from -x to x.
-        contrast: Distance from the chip's own mean, band by band, times 1 - x to 1 + x.
-        saturation: Saturation times 1 - x to 1 + x; of three bands alone.
-        hue: Turn of the hue, as a share of the circle: from -x to x; of three bands alone.
-        blur: Standard deviation of a Gaussian, in pixels: 0 to x.
-        noise: Standard deviation of noise of the sensor, as a share of 255: 0 to x.
+        contrast: Factor of the deviation from the chip's mean, band by band: 1 - x to 1 + x.
+        saturation: Factor of saturation: 1 - x to 1 + x; only for three bands.
+        hue: Rotation of the hue, as a share of the circle: from -x to x; only for three bands.
+        blur: Standard deviation of a Gaussian blur, in pixels: 0 to x.
+        noise: Standard deviation of sensor noise, as a share of 255: 0 to x.
         gamma: Exponent of the value: exp(-x) to exp(x).
-        gain: Factor of each band by itself: 1 - x to 1 + x.
-        share: Share of the chips that are changed at all, 0 to 1.
+        gain: Independent factor of each band: 1 - x to 1 + x.
+        share: Share of the chips that are augmented at all, 0 to 1.
     """
 
     brightness: float = 0.1
@@ -56,7 +56,7 @@ class Augmentation:
                 raise ValueError(f"{field.name} of chips' looks must be 0 to {most:g}, got {value}")
 
     def times(self, strength: float) -> Augmentation:
-        """Looks that change chips more or less; the share of the chips that are changed stays."""
+        """Return an augmentation scaled by `strength`; the share of augmented chips stays the same."""
         numbers = {field.name: getattr(self, field.name) for field in fields(self)}
         stronger = {
             name: min(number * strength, MOST.get(name, 1.0))
@@ -67,25 +67,25 @@ class Augmentation:
 
 
 MOST = {"hue": 0.5, "blur": 10.0, "gamma": 2.0}
-"""Greatest number of each field where it is not 1."""
+"""Maximum of each field where it is not 1."""
 UNCHANGED = Augmentation(**{field.name: 0.0 for field in fields(Augmentation)})
-"""Chips as they are."""
+"""Augmentation that leaves chips unchanged."""
 
 
 def change(chips: np.ndarray, looks: Augmentation, seeds: int | Sequence[int]) -> np.ndarray:
-    """Change the looks of chips; the same seed gives the same change.
+    """Augment chips photometrically; the same seed gives the same change.
 
     Args:
-        chips: Values 0 to 255, a few of them beyond, float32, shape ``(n, height, width, bands)``; not written to.
-        looks: How much.
-        seeds: One seed a chip, or one number: then those of the chips count up from it.
+        chips: Values 0 to 255, possibly a few outside, float32, shape ``(n, height, width, bands)``; not modified.
+        looks: Strength of the augmentation.
+        seeds: One seed per chip, or one number, from which the seeds of the chips count up.
 
     Returns:
-        Chips of the same shape, each within 0 to 255, or as far beyond as its own values lay. Those that were not
-        drawn are the same to the bit.
+        Chips of the same shape, each within 0 to 255, or its own range if that is larger. Chips that were not
+        selected are unchanged to the bit.
 
     Raises:
-        ValueError: If there is not one seed a chip.
+        ValueError: If the numbers of seeds and chips differ.
     """
     numbers = range(seeds, seeds + len(chips)) if isinstance(seeds, int) else seeds
     if len(numbers) != len(chips):
@@ -102,7 +102,7 @@ def change(chips: np.ndarray, looks: Augmentation, seeds: int | Sequence[int]) -
 
 
 def _changed(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
-    """Change one chip ``(height, width, bands)``: light first, then the camera's lens and sensor."""
+    """Augment one chip ``(height, width, bands)``: light first, then the camera's lens and sensor."""
     low, high = np.minimum(chip.min(), np.float32(0)), np.maximum(chip.max(), np.float32(WHITE))
     steps = (
         (looks.hue or looks.saturation, _recoloured),
@@ -119,7 +119,7 @@ def _changed(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -
 
 
 def _recoloured(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
-    """Turn hue and scale saturation, of red, green and blue."""
+    """Rotate the hue and scale the saturation of red, green and blue."""
     if chip.shape[-1] != 3:
         return chip.copy()
     turn, factor = draw.uniform(-looks.hue, looks.hue), 1 + draw.uniform(-looks.saturation, looks.saturation)
@@ -132,7 +132,7 @@ def _recoloured(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator
 
 
 def _relit(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
-    """Change contrast, brightness and the gain of each band, in one step: all three are lines."""
+    """Change contrast, brightness and the gain of each band in one linear step."""
     contrast = 1 + draw.uniform(-looks.contrast, looks.contrast)
     brightness = draw.uniform(-looks.brightness, looks.brightness) * WHITE
     gain = 1 + np.asarray(draw.uniform(-looks.gain, looks.gain, chip.shape[-1]))
@@ -146,21 +146,21 @@ def _relit(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> 
 
 
 def _bent(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
-    """Bend the response of the camera; values below 0 by the mirrored curve."""
+    """Apply a gamma curve, mirrored for values below 0."""
     exponent = math.exp(draw.uniform(-looks.gamma, looks.gamma))
     bent = np.power(np.abs(chip) / np.float32(WHITE), np.float32(exponent)) * np.float32(WHITE)
     return np.copysign(bent, chip)
 
 
 def _blurred(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
-    """Blur by a Gaussian; chips are mirrored at their edges, so that these get no darker."""
+    """Apply a Gaussian blur with mirrored edges, so that these do not darken."""
     sigma = draw.uniform(0, looks.blur)
     blurred: np.ndarray = gaussian_filter(chip, sigma, axes=(0, 1), mode="mirror", truncate=3.0)
     return blurred
 
 
 def _noisy(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
-    """Add noise of the sensor."""
+    """Add sensor noise."""
     deviation = np.float32(draw.uniform(0, looks.noise) * WHITE)
     noise = draw.standard_normal(chip.shape, dtype=np.float32)
     noise *= deviation

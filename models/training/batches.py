@@ -1,4 +1,4 @@
-"""Batches: a pure function of the seed, the epoch and the step, made ahead of time by threads."""
+"""Training batches: a pure function of the seed, the epoch and the step, prefetched by threads."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from terraseam.models.training.recipe import Recipe
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChipBatch:
-    """Chips and what is true of them, as they come from rasters.
+    """Chips with their ground truth, as read from rasters.
 
     Attributes:
         pixels: Values 0 to 255, float32, ``(n, height, width, bands)``.
-        labels: Uint8, 255 where there is none, ``(n, height, width)``; None for detectors.
-        weights: Border weights, float32, ``(n, height, width)``, where the recipe wants them.
-        truth: What `terraseam.models.detection.truth.pad_truth` makes, for detectors.
+        labels: Uint8, 255 for pixels without a label, ``(n, height, width)``; None for detectors.
+        weights: Border weights, float32, ``(n, height, width)``, if the recipe uses them.
+        truth: Output of `terraseam.models.detection.truth.pad_truth`, for detectors.
     """
 
     pixels: np.ndarray
@@ -35,17 +35,17 @@ class ChipBatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingData:
-    """What a network learns from, and what it is measured on.
+    """Training and validation data of a network.
 
     Attributes:
-        chips: Makes the chips of some numbers, the same for the same numbers; several threads call it at once.
+        chips: Returns the chips with the given numbers, always the same for the same numbers; must be thread-safe.
             Numbers count up from 0 through all epochs.
-        validation: Pairs of pixels ``(n, height, width, bands)``, float32 of 0 to 255, and what is true: labels
-            ``(n, height, width)``, or for detectors a sequence of `ChipInstance` for each chip. It is gone through
-            once an epoch, so it must start anew each time, as a list does.
-        scaling: How values of 0 to 255 become the network's input.
-        looks: Photometric change of training chips.
-        description: What tells these data from others, as JSON values: a run goes on with the same data alone.
+        validation: Pairs of pixels ``(n, height, width, bands)``, float32 of 0 to 255, and ground truth: labels
+            ``(n, height, width)``, or for detectors a sequence of `ChipInstance` for each chip. It is iterated
+            once an epoch, so it must be re-iterable, like a list.
+        scaling: Scaling from values of 0 to 255 to the network's input.
+        looks: Photometric augmentation of training chips.
+        description: JSON values that identify these data: a run only resumes on the same data.
     """
 
     chips: Callable[[Sequence[int]], ChipBatch]
@@ -57,7 +57,7 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """What one step takes.
+    """The input of one training step.
 
     Attributes:
         chips: Input of the network, float32, ``(n, height, width, bands)``.
@@ -73,11 +73,11 @@ class Batch:
 
 
 class Batches:
-    """The batches of a training.
+    """The batches of a training run.
 
     Args:
-        data: Where chips come from.
-        recipe: How many there are, and their seed.
+        data: Source of the chips.
+        recipe: Batch size, steps and seed.
     """
 
     def __init__(self, data: TrainingData, recipe: Recipe) -> None:
@@ -89,10 +89,10 @@ class Batches:
         return range(first, first + self.recipe.batch)
 
     def batch(self, epoch: int, step: int) -> Batch:
-        """Make one batch.
+        """Build one batch.
 
         Raises:
-            TrainingError: If the chips are not what they should be.
+            TrainingError: If the chips do not have the expected shape.
         """
         numbers = self.numbers(epoch, step)
         made = self.data.chips(numbers)
@@ -106,7 +106,7 @@ class Batches:
         )
 
     def epoch(self, epoch: int) -> Generator[Batch, None, None]:
-        """Make the batches of an epoch in their order, some ahead of time in threads."""
+        """Yield the batches of an epoch in order, prefetched by threads."""
         steps, ahead = self.recipe.steps, self.recipe.workers + 1
         waiting: deque[Future[Batch]] = deque()
         pool = ThreadPoolExecutor(self.recipe.workers, thread_name_prefix="chips")

@@ -1,18 +1,18 @@
-"""What can go wrong while a network trains, in words."""
+"""Exceptions raised while a network trains."""
 
 from __future__ import annotations
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why, and what to do."""
+    """Training cannot continue; the message says why, and what to do."""
 
 
 class NoStartError(TrainingError):
-    """Training cannot begin as it was asked for; nothing has been done yet."""
+    """Training cannot start as requested; nothing has been done yet."""
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Say whether an error of any backend is that memory ran out."""
+    """Return whether an error of any backend means that memory ran out."""
     names = {kind.__name__ for kind in type(error).__mro__}
     if isinstance(error, MemoryError) or {"ResourceExhaustedError", "OutOfMemoryError"} & names:
         return True

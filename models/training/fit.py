@@ -1,4 +1,4 @@
-"""Training of a network, epoch by epoch; one that was interrupted goes on to the same result."""
+"""Train a network epoch by epoch; an interrupted run resumes and gives the same result."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from terraseam.models.training.watch import EpochBegan, EpochEnd, StepEnd, Watch
 
 @dataclass(frozen=True, slots=True)
 class TrainingFolder:
-    """Where a training keeps its state and its logs.
+    """Folder for the state and logs of a training run.
 
     Attributes:
-        folder: Its folder, made where it does not exist.
-        restart: Whether to begin anew where it was begun before.
-        tensorboard: Whether to write what TensorBoard shows.
+        folder: Its path, created if it does not exist.
+        restart: Whether to discard an earlier state and start over.
+        tensorboard: Whether to write TensorBoard logs.
     """
 
     folder: Path
@@ -54,13 +54,13 @@ class TrainingFolder:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What came of a training.
+    """Result of a training run.
 
     Attributes:
-        best_epoch: Epoch of the weights that the network has now, from 1.
-        figure: Their figure: mean IoU, or F1 of instances.
-        measures: The history's line of that epoch.
-        epochs: Epochs that were trained, those before an interruption too.
+        best_epoch: Epoch of the network's current weights, from 1.
+        figure: Their validation score: mean IoU, or F1 of instances.
+        measures: The history entry of that epoch.
+        epochs: Epochs trained, including those before an interruption.
     """
 
     best_epoch: int
@@ -77,23 +77,23 @@ def train(
     place: TrainingFolder,
     watcher: Watcher,
 ) -> Trained:
-    """Train a network; it ends with the weights that did best in validation.
+    """Train a network, leaving it with the weights that scored best in validation.
 
-    Each epoch ends with its state on disk. A training that was interrupted, at any time and in any way, goes on
-    from the last whole epoch when it is called again, to the same weights on the same machine. On TensorFlow this
+    Each epoch ends by saving its state. A run that was interrupted, at any time and in any way, resumes after
+    the last complete epoch when called again, and gives the same weights on the same machine. On TensorFlow this
     process uses deterministic operations from here on.
 
     Args:
-        network: From chips to logits, to a list of logits and auxiliary ones, or a detector.
-        task: What it learns to do.
-        recipe: How.
-        data: From what.
-        place: Where its state is kept.
-        watcher: Who is told.
+        network: Network from chips to logits, to a list of logits and auxiliary logits, or a detector.
+        task: What it learns to predict.
+        recipe: Hyperparameters.
+        data: Training and validation data.
+        place: Folder for its state.
+        watcher: Callbacks.
 
     Raises:
-        TrainingError: If the training in that folder is another one, the loss is no number any more, or memory
-            runs out. The best weights so far stay in the folder; see `terraseam.models.training.state.load_best`.
+        TrainingError: If the folder holds a different training run, the loss is not finite, or memory
+            runs out. The best weights so far remain in the folder; see `terraseam.models.training.state.load_best`.
     """
     be_deterministic()
     place.folder.mkdir(parents=True, exist_ok=True)
@@ -110,19 +110,19 @@ def train(
 
 @dataclass(slots=True)
 class _Clock:
-    """How long steps and validations take, in seconds."""
+    """Durations of steps and validations, in seconds."""
 
     steps: list[float] = field(default_factory=list)
     validation: float = 0.0
 
     def left(self, steps: int, validations: int) -> float:
-        """Return what some steps and validations take."""
+        """Return the estimated duration of some steps and validations, in seconds."""
         usual = float(np.median(self.steps[-50:])) if self.steps else 0.0
         return usual * steps + self.validation * validations
 
 
 class _Run:
-    """One training under way; see `train`."""
+    """A training run in progress; see `train`."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class _Run:
         self.board = Board(self.folder, self.learner, self.progress.history) if place.tensorboard else None
 
     def go(self) -> None:
-        """Train until all is done."""
+        """Train until the last epoch, or until patience runs out."""
         while not self.progress.is_over(self.recipe):
             epoch = self.progress.epochs_done
             with _explained(epoch, self.recipe):
@@ -162,7 +162,7 @@ class _Run:
             self.board.close()
 
     def _go_on(self) -> None:
-        """Begin, or go on from the state in the folder."""
+        """Start, or resume from the state in the folder."""
         found = state.read_state(self.folder)
         if found is None:
             self._begin_phase(0)
@@ -171,7 +171,7 @@ class _Run:
         state.check_same(marks, self.marks, self.folder)
         epoch = self.progress.epochs_done
         self._begin_phase(epoch)
-        # A phase that begins here has an optimizer of its own: the one that was saved ended with the phase before.
+        # A phase that begins here needs a new optimizer: the saved one belongs to the phase before.
         begins = epoch == self.recipe.freeze_epochs > 0
         variables = self.network.weights if begins else self._variables()
         state.assign(variables, values[: len(variables)], self.folder / state.STATE_FILE)
@@ -181,7 +181,7 @@ class _Run:
         self.watcher.resumed(epoch)
 
     def _begin_phase(self, epoch: int) -> None:
-        """Freeze the encoder or let it learn, with an optimizer for what learns."""
+        """Freeze or unfreeze the encoder, and create an optimizer for the trainable variables."""
         frozen = epoch < self.recipe.freeze_epochs
         for layer, learning in zip(self.encoder, self.learning, strict=True):
             layer.trainable = learning and not frozen
@@ -193,7 +193,7 @@ class _Run:
         return [*self.network.weights, *self.optimizer.variables]
 
     def _train_epoch(self, epoch: int) -> tuple[float, float]:
-        """Take the steps of an epoch; returns their mean loss, and the last rate."""
+        """Run the steps of an epoch, and return their mean loss and the last learning rate."""
         recipe = self.recipe
         reseed(self.learner, recipe.seed, epoch)
         began = EpochBegan(epoch + 1, recipe.epochs, recipe.steps, epoch < recipe.freeze_epochs)
@@ -224,7 +224,7 @@ class _Run:
         return loss
 
     def _end_epoch(self, loss: float, rate: float) -> None:
-        """Validate, save, and tell of it."""
+        """Validate, save the state, and notify the watcher."""
         start = time.monotonic()
         number = self.progress.epochs_done + 1
         with self._averaged():
@@ -256,7 +256,7 @@ class _Run:
             self.watcher.pictures(number, self.predict)
 
     def _check_weights(self, number: int, measured: PixelMeasures) -> None:
-        """Check that the last step left a network that can be kept."""
+        """Check that weights and validation loss are finite."""
         broken = any(not np.isfinite(weights.sum()) for weights in self.network.get_weights())
         if broken or not math.isfinite(measured.measures.get("val_loss", 0.0)):
             raise TrainingError(
@@ -265,7 +265,7 @@ class _Run:
             )
 
     def answer(self, pixels: np.ndarray) -> Any:
-        """Run the network on pixels of 0 to 255; returns all that it makes, in numpy."""
+        """Run the network on pixels of 0 to 255, and return all of its outputs as numpy arrays."""
         return self.answerer.predict_on_batch(scaled(pixels, self.data.scaling))
 
     def predict(self, pixels: np.ndarray) -> Any:
@@ -276,7 +276,7 @@ class _Run:
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
-        """Let the network have averaged weights for a while, where they are kept."""
+        """Swap in the moving averages of the weights, if any, within the context."""
         pairs = averages(self.optimizer, self.learner.trainable_variables)
         own = [keras.ops.convert_to_numpy(variable).copy() for _, variable in pairs]
         for average, variable in pairs:
@@ -290,7 +290,7 @@ class _Run:
 
 @contextmanager
 def _explained(epoch: int, recipe: Recipe) -> Iterator[None]:
-    """Say what to do where memory runs out."""
+    """Turn out-of-memory errors into a `TrainingError` with advice."""
     try:
         yield
     except Exception as error:

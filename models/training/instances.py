@@ -1,4 +1,4 @@
-"""Validation of detectors: which true things were found, by the overlap of masks."""
+"""Validate detectors by matching predicted and true instances on mask overlap."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from terraseam.models.training.errors import TrainingError
 from terraseam.models.training.pixels import PixelMeasures
 
 IOU = 0.5
-"""Overlap from which a thing was found, as in SpaceNet's building challenges (https://arxiv.org/abs/1807.01232)."""
+"""Mask IoU at which an instance counts as found, as in SpaceNet's challenges (https://arxiv.org/abs/1807.01232)."""
 
 Answer = Callable[[np.ndarray], Any]
-"""From pixels ``(n, height, width, bands)`` of 0 to 255 to boxes, labels, scores and masks of each chip."""
+"""Function from pixels ``(n, height, width, bands)`` of 0 to 255 to boxes, labels, scores and masks of each chip."""
 
 
 def found_on(answer: Sequence[np.ndarray], size: tuple[int, int]) -> list[list[ChipInstance]]:
-    """Return the instances of each chip, of what a detector answers for a batch of chips of one size."""
+    """Return the instances of each chip from a detector's output for a batch of chips of one size."""
     return [
         chip_instances(boxes, labels, scores, masks, *size)
         for boxes, labels, scores, masks in zip(*answer, strict=True)
@@ -34,15 +34,15 @@ def validate_instances(
 
     Args:
         answer: The network.
-        validation: Pixels and the true things of each chip, batch by batch.
+        validation: Pixels and the true instances of each chip, batch by batch.
 
     Returns:
-        F1 of what scores at least the best threshold, the ``threshold``, ``precision`` and ``recall`` there, and
-        ``f1_all`` of all that was answered. The threshold lies halfway between the least score that is kept and
-        the next one: at that score itself, another tile's last bits would decide.
+        F1 at the best score threshold, the ``threshold``, ``precision`` and ``recall`` there, and
+        ``f1_all`` without a threshold. The threshold lies halfway between the lowest score kept and
+        the next one: exactly at that score, rounding differences between tiles would decide.
 
     Raises:
-        TrainingError: If there is not one true thing.
+        TrainingError: If there are no true instances.
     """
     scores: list[float] = []
     hits: list[bool] = []
@@ -61,11 +61,11 @@ def validate_instances(
 
 
 def match(ranked: Sequence[ChipInstance], things: Sequence[ChipInstance]) -> list[bool]:
-    """Say which instances of a chip are hits: the surest take their best thing of the same class first.
+    """Return which predicted instances of a chip are hits, matching greedily by score within each class.
 
     Args:
-        ranked: What was found, the surest first.
-        things: What is true.
+        ranked: Predicted instances, highest score first.
+        things: True instances.
     """
     left = list(things)
     hits = []
@@ -94,7 +94,7 @@ def overlap(one: ChipInstance, other: ChipInstance) -> float:
 
 
 def _measured(scores: np.ndarray, hits: np.ndarray, true: int) -> PixelMeasures:
-    """Return F1 at the best threshold; a threshold takes all instances of one score, or none of them."""
+    """Return F1 at the best threshold; a threshold keeps all instances of equal score, or none."""
     order = np.argsort(-scores, kind="stable")
     ranked, good = scores[order], np.cumsum(hits[order])
     count = np.arange(1, len(order) + 1)

@@ -1,4 +1,4 @@
-"""The network as training sees it: losses of its outputs, what is frozen, and what draws at random."""
+"""The network as trained: losses of its outputs, frozen layers, and random seeds."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from terraseam.models.training.pixels import PixelMeasures, validate_pixels
 from terraseam.models.training.recipe import Recipe
 
 SEED_STATE = "seed_generator_state"
-"""Name of the variable that each of Keras' seed generators has."""
+"""Name of the state variable of Keras' seed generators."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a network learns to do.
+    """What a network learns to predict.
 
     Attributes:
-        classes: Names of its classes, the background among them.
-        encoder: Name of the encoder in `terraseam.models.networks.encoders.ENCODERS`, with ``_fpn`` behind it or not; None
-            where the network has none of these.
-        instances: The numbers of a detector's training; None for a semantic network.
+        classes: Names of its classes, including the background.
+        encoder: Name of the encoder in `terraseam.models.networks.encoders.ENCODERS`, optionally with the suffix
+            ``_fpn``; None if the network has none of these.
+        instances: Training settings of a detector; None for a semantic network.
     """
 
     classes: tuple[str, ...]
@@ -43,14 +43,14 @@ class Task:
 
 
 class SemanticLearner(keras.Model):
-    """A semantic network whose loss looks past pixels without a label; a second output is an auxiliary head."""
+    """A semantic network whose loss ignores unlabelled pixels; a second output is an auxiliary head."""
 
     def __init__(self, *args: Any, loss: SegmentationLoss, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.segmentation_loss = loss
 
     def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
-        """Return the loss of logits, that of auxiliary ones where there are any, and penalties of layers."""
+        """Return the sum of the loss of the logits, that of auxiliary logits if any, and the layers' penalties."""
         del x
         logits, *auxiliary = y_pred if isinstance(y_pred, list | tuple) else (y_pred,)
         total = self.segmentation_loss(y, logits, sample_weight)
@@ -60,7 +60,7 @@ class SemanticLearner(keras.Model):
 
 
 def make_learner(network: keras.Model, task: Task, recipe: Recipe) -> keras.Model:
-    """Build what trains a network; both share all weights."""
+    """Build the model that trains a network; both share all weights."""
     if task.instances is not None:
         from terraseam.models.detection.training import training_network
 
@@ -80,10 +80,10 @@ def validate(
     """Measure a network on validation chips.
 
     Args:
-        answer: From pixels of 0 to 255 to all that the network makes of them, in numpy.
-        task: What it learns.
-        recipe: How, for the loss.
-        validation: Chips as `TrainingData.validation` has them.
+        answer: Function from pixels of 0 to 255 to all outputs of the network, in numpy.
+        task: What it learns to predict.
+        recipe: Hyperparameters, for the loss.
+        validation: Chips, as in `TrainingData.validation`.
     """
     if task.instances is not None:
         return validate_instances(answer, validation)
@@ -91,7 +91,7 @@ def validate(
 
 
 def learn(learner: keras.Model, batch: Batch) -> dict[str, float]:
-    """Take one step; returns its loss, and the parts of it that are shown."""
+    """Run one training step, and return its loss and the logged parts of it."""
     if batch.truth is not None:
         logs = learner.train_on_batch({"chips": batch.chips, **batch.truth}, return_dict=True)
     else:
@@ -100,20 +100,20 @@ def learn(learner: keras.Model, batch: Batch) -> dict[str, float]:
 
 
 def jit() -> bool | str:
-    """Say whether networks are compiled by XLA: on TensorFlow not, which it halves the speed of on a CPU."""
+    """Return whether to compile networks with XLA: not on TensorFlow, where it halves the speed on a CPU."""
     return False if keras.backend.backend() == "tensorflow" else "auto"
 
 
 def all_layers(network: keras.Model) -> list[Any]:
-    """Return the layers of a network and of the models within."""
+    """Return the layers of a network, including those of nested models."""
     return [layer for layer in network._flatten_layers() if not isinstance(layer, keras.Model)]
 
 
 def encoder_layers(network: keras.Model, task: Task) -> list[Any]:
-    """Return the layers that a network has of its encoder, by their names.
+    """Return the layers of a network that belong to its encoder, matched by name.
 
     Raises:
-        TrainingError: If it has none.
+        TrainingError: If there are none.
     """
     name = (task.encoder or "").removesuffix("_fpn")
     if name:
@@ -128,19 +128,19 @@ def encoder_layers(network: keras.Model, task: Task) -> list[Any]:
 
 @functools.cache
 def _encoder_names(name: str) -> frozenset[str]:
-    """Return the names of an encoder's layers with weights; SegNet adds batch normalization to those of VGG16."""
+    """Return the names of an encoder's layers with weights, including SegNet's batch normalization."""
     own = {layer.name for layer in whole_encoder(name, 3, EncoderOptions()).layers if layer.weights}
     return frozenset(own | {f"{one}_norm" for one in own})
 
 
 def is_norm(layer: Any) -> bool:
-    """Say whether a layer is batch normalization."""
+    """Return whether a layer is batch normalization."""
     return isinstance(layer, keras.layers.BatchNormalization)
 
 
 @contextmanager
 def restored_layers(network: keras.Model) -> Iterator[None]:
-    """Leave layers as they were found: trainable or not, and the momentum of their normalization."""
+    """Restore trainable flags and batch normalization momenta on exit."""
     layers = all_layers(network)
     trainable = [layer.trainable for layer in layers]
     momenta = [(layer, layer.momentum) for layer in layers if is_norm(layer)]
@@ -154,7 +154,7 @@ def restored_layers(network: keras.Model) -> Iterator[None]:
 
 
 def prepare_norms(network: keras.Model, task: Task, recipe: Recipe) -> None:
-    """Give batch normalization that learns the recipe's momentum, and freeze the encoder's where it says so."""
+    """Set the momentum of trainable batch normalization, and freeze the encoder's, as the recipe says."""
     if recipe.freeze_norm:
         for layer in encoder_layers(network, task):
             if is_norm(layer):
@@ -165,7 +165,7 @@ def prepare_norms(network: keras.Model, task: Task, recipe: Recipe) -> None:
 
 
 def reseed(learner: keras.Model, seed: int, epoch: int) -> None:
-    """Set everything that draws at random to the start of an epoch, so that no epoch depends on those before."""
+    """Reset all random generators at the start of an epoch, so that no epoch depends on earlier ones."""
     keras.utils.set_random_seed(zlib.crc32(f"{seed} {epoch}".encode()))
     states = [variable for variable in learner.variables if variable.name == SEED_STATE]
     for number, state in enumerate(states):

@@ -1,4 +1,4 @@
-"""The history of a training as files: a table, and what TensorBoard shows."""
+"""Write the history of a training run: a CSV table, and TensorBoard logs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOARD_FOLDER = "tensorboard"
 
 
 def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Write the table of all epochs; it is written anew each time, so that no epoch stands there twice."""
+    """Write the table of all epochs, replacing the previous one, so that no epoch appears twice."""
     names = list(dict.fromkeys(name for line in history for name in line))
     text = io.StringIO()
     table = csv.DictWriter(text, names, lineterminator="\n")
@@ -27,12 +27,12 @@ def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
 
 
 class Board:
-    """What TensorBoard shows of a training; the history is written anew where a training goes on.
+    """TensorBoard logs of a training run; they are rewritten when it resumes.
 
     Args:
-        folder: Folder of the training.
-        learner: What is trained.
-        history: The epochs so far.
+        folder: Folder of the training run.
+        learner: The model being trained.
+        history: Entries of the epochs so far.
 
     Raises:
         TrainingError: If TensorBoard is not installed.
@@ -54,7 +54,7 @@ class Board:
             self.add(line)
 
     def add(self, line: Mapping[str, float]) -> None:
-        """Show another epoch."""
+        """Log an epoch."""
         figures = {name: value for name, value in line.items() if name != "epoch"}
         self._board.on_epoch_end(int(line["epoch"]), figures)
 

@@ -1,4 +1,4 @@
-"""Losses of semantic networks; pixels without a label count nowhere, neither in sums nor in gradients."""
+"""Losses of semantic networks; unlabelled pixels are excluded from sums and gradients."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from terraseam.models.training.recipe import Term, parse_loss
 Tensor = Any
 
 IGNORED = 255
-"""Label of pixels that have none."""
+"""Label of unlabelled pixels."""
 GAMMA = 2.0
 """Exponent of the focal loss (https://arxiv.org/abs/1708.02002, section 3.2)."""
 SMOOTH = 1.0
-"""Pixels that are added to both sides of Dice's fraction, so that a class of a few pixels does not rule."""
+"""Smoothing term on both sides of the Dice fraction, so that a class of a few pixels does not dominate."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pixels:
-    """What losses are made of.
+    """Inputs of the loss terms.
 
     Attributes:
-        target: Labels with 0 where there is none, int32, ``(n, height, width)``.
-        labelled: Which pixels have one, bool.
+        target: Labels, with 0 for unlabelled pixels, int32, ``(n, height, width)``.
+        labelled: Which pixels are labelled, bool.
         logits: Float32, ``(n, height, width, classes)``.
-        weights: Weight of each pixel, that of its class; 0 where it has no label, ``(n, height, width)``.
-        border: What the U-Net paper's map adds, or None; 0 where there is no label.
+        weights: Class weight of each pixel; 0 where unlabelled, ``(n, height, width)``.
+        border: Border weights of the U-Net paper, or None; 0 where unlabelled.
         class_weights: Float32, ``(classes,)``.
     """
 
@@ -43,11 +43,11 @@ class Pixels:
 
 
 def make_loss(text: str, class_weights: Sequence[float] | None = None) -> SegmentationLoss:
-    """Make the loss that a text names.
+    """Build a loss from its text.
 
     Args:
         text: See `terraseam.models.training.recipe.parse_loss`.
-        class_weights: Factor of each class, None for 1.
+        class_weights: Weight of each class, None for 1.
 
     Raises:
         RecipeError: If there is no such loss.
@@ -56,11 +56,11 @@ def make_loss(text: str, class_weights: Sequence[float] | None = None) -> Segmen
 
 
 class SegmentationLoss(keras.losses.Loss):
-    """A sum of losses on logits; it is called as any Keras loss, with maps of border weights as `sample_weight`.
+    """A weighted sum of losses on logits; called like any Keras loss, with border weights as `sample_weight`.
 
     Args:
         terms: Its terms.
-        class_weights: Factor of each class, None for 1.
+        class_weights: Weight of each class, None for 1.
     """
 
     def __init__(self, terms: Sequence[Term], class_weights: Sequence[float] | None = None) -> None:
@@ -72,13 +72,13 @@ class SegmentationLoss(keras.losses.Loss):
         """Return the loss of a batch.
 
         Args:
-            y_true: Labels ``(n, height, width)``, integers, `IGNORED` where there is none.
+            y_true: Labels ``(n, height, width)``, integers, `IGNORED` where unlabelled.
             y_pred: Logits ``(n, height, width, classes)``.
-            sample_weight: Border weights ``(n, height, width)`` that terms with ``:border`` add to the weight of
-                the class, as in U-Net (https://arxiv.org/abs/1505.04597, equation 2); None for 0.
+            sample_weight: Border weights ``(n, height, width)``, which terms with ``:border`` add to the class
+                weights, as in U-Net (https://arxiv.org/abs/1505.04597, equation 2); None for 0.
 
         Returns:
-            A number of at least 0; 0 where no pixel has a label.
+            A number of at least 0; 0 if no pixel is labelled.
         """
         pixels = self._pixels(y_true, y_pred, sample_weight)
         total: Tensor = 0.0
@@ -108,7 +108,7 @@ def _entropy(pixels: Pixels) -> Tensor:
 
 
 def _mean(values: Tensor, weights: Tensor, border: Tensor | None = None) -> Tensor:
-    """Return a weighted mean, 0 where all weights are; border weights add to the sum, not to what it is divided by."""
+    """Return a weighted mean, 0 if all weights are 0; border weights count in the numerator only."""
     total = ops.sum(weights)
     whole = weights if border is None else weights + border
     return ops.sum(values * whole) / ops.where(total > 0, total, 1.0)
@@ -120,16 +120,16 @@ def cross_entropy(pixels: Pixels, term: Term) -> Tensor:
 
 
 def focal(pixels: Pixels, term: Term) -> Tensor:
-    """Return the mean focal loss (https://arxiv.org/abs/1708.02002, equation 4): what is sure counts little."""
+    """Return the mean focal loss (https://arxiv.org/abs/1708.02002, equation 4); easy pixels count less."""
     del term
     entropy = _entropy(pixels)
     return _mean((1.0 - ops.exp(-entropy)) ** GAMMA * entropy, pixels.weights)
 
 
 def dice(pixels: Pixels, term: Term) -> Tensor:
-    """Return 1 minus the soft Dice coefficient (https://arxiv.org/abs/1606.04797), of the batch as one picture.
+    """Return 1 minus the soft Dice coefficient (https://arxiv.org/abs/1606.04797), computed over the whole batch.
 
-    It is the mean over the classes that the batch's labels hold, weighted by the classes' factors.
+    It is the mean over the classes present in the batch's labels, weighted by the class weights.
     """
     del term
     labelled = ops.cast(pixels.labelled, "float32")[..., None]

@@ -1,4 +1,4 @@
-"""Networks that training begins with, and what it ends with."""
+"""Build networks for training, and finish and evaluate trained ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def new_network(row: Row, bands: int, classes: int, options: Mapping[str, Any], 
     """Build a network of the zoo; the same seed gives the same weights.
 
     Raises:
-        NoStartError: If it cannot be built as asked.
+        NoStartError: If it cannot be built with these options.
     """
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
@@ -43,10 +43,10 @@ def new_network(row: Row, bands: int, classes: int, options: Mapping[str, Any], 
 
 
 def check_chip(network: keras.Model, row: Row, chip: int) -> None:
-    """Check that a network takes chips of some side; options of its builder can change its stride.
+    """Check that a network accepts chips of a given size; builder options can change its stride.
 
     Raises:
-        NoStartError: If it does not.
+        NoStartError: If the size is not a multiple of the stride.
     """
     stride = row.stride if row.task == "instances" else network_reach(finished(network))[0]
     if chip % stride:
@@ -57,9 +57,10 @@ def check_chip(network: keras.Model, row: Row, chip: int) -> None:
 
 
 def task_of(row: Row, classes: tuple[str, ...], options: Mapping[str, Any], seed: int) -> Task:
-    """What a network of the zoo learns to do.
+    """Return the task of a network of the zoo.
 
-    Normalization of a detector's encoder rests where it comes with weights, as in the paper; a slim one learns.
+    Batch normalization of a detector's encoder is frozen if it has pretrained weights, as in the paper; in a slim
+    one it is trained.
     """
     if row.task != "instances":
         return Task(classes, row.encoder)
@@ -69,14 +70,14 @@ def task_of(row: Row, classes: tuple[str, ...], options: Mapping[str, Any], seed
 
 
 def take_weights(network: keras.Model, bundle: str | os.PathLike[str]) -> tuple[int, int]:
-    """Give layers the weights of a bundle's layers of the same name and shapes.
+    """Copy weights from the layers of a bundle with the same names and shapes.
 
     Returns:
-        How many layers got weights, and how many have any.
+        Number of layers that received weights, and number that have any.
 
     Raises:
         CardError: If the bundle cannot be loaded.
-        NoStartError: If no layer fits.
+        NoStartError: If no layer matches.
     """
     given = {layer.name: layer for layer in all_layers(load_model(bundle)) if layer.weights}
     wanting = [layer for layer in all_layers(network) if layer.weights]
@@ -95,44 +96,44 @@ def take_weights(network: keras.Model, bundle: str | os.PathLike[str]) -> tuple[
 
 
 def finished(network: keras.Model) -> keras.Model:
-    """Return the network as it is used, without what training alone needs."""
+    """Return the network for inference, without training-only outputs."""
     return without_auxiliary(network) if len(network.outputs) == 2 else network
 
 
 def answer_from(network: keras.Model, score: float) -> None:
-    """Let a detector answer only what it is sure enough of.
+    """Set the lowest score at which a detector returns instances.
 
     Args:
-        network: A detector, which is changed.
-        score: Least score of an instance, 0 to 1, such as the one at which it did best in validation.
+        network: A detector, which is modified.
+        score: Lowest score of an instance, 0 to 1, such as the best threshold in validation.
     """
     layer = network.get_layer("detections")
-    # A score must be exceeded: what has this very score is kept.
+    # The threshold is exclusive; instances with exactly this score must be kept.
     layer.choice = replace(layer.choice, score=float(np.nextafter(np.float32(score), np.float32(0))))
 
 
 def figures(
     network: keras.Model, task: Task, recipe: Recipe, validation: Any, scaling: Scaling
 ) -> PixelMeasures:
-    """Measure a network on some validation chips.
+    """Measure a network on validation chips.
 
     Args:
-        network: The network, as it is used.
-        task: What it learned.
-        recipe: How, for the loss.
-        validation: Chips as `TrainingData.validation` has them.
-        scaling: How values of 0 to 255 become its input.
+        network: The network for inference.
+        task: What it has learned to predict.
+        recipe: Hyperparameters, for the loss.
+        validation: Chips, as in `TrainingData.validation`.
+        scaling: Scaling from values of 0 to 255 to its input.
     """
     return validate(_answering(network, scaling), task, recipe, validation)
 
 
 def _answering(network: keras.Model, scaling: Scaling) -> Callable[[np.ndarray], Any]:
-    """A function from pixels of 0 to 255 to what a network answers."""
+    """Return a function from pixels of 0 to 255 to a network's outputs."""
     return lambda pixels: network.predict_on_batch(scaled(pixels, scaling))
 
 
 def versions() -> dict[str, str]:
-    """Versions of what trained, for the card."""
+    """Return the versions of the libraries used for training, for the card."""
     backend = keras.backend.backend()
     known = {"keras": keras.__version__}
     for name in {"tensorflow": ("tensorflow",), "jax": ("jax",), "torch": ("torch",)}.get(backend, ()):
@@ -143,10 +144,10 @@ def versions() -> dict[str, str]:
 def change_by_rounding(
     network: keras.Model, rounded: keras.Model, validation: Any, scaling: Scaling
 ) -> dict[str, float]:
-    """Measure what rounding weights changes on validation chips.
+    """Measure the effect of rounding weights on validation chips.
 
     Returns:
-        Share of the pixels that get another label; for detectors the F1 of the rounded network instead.
+        Share of pixels whose label changes; for detectors, F1 of the rounded network instead.
     """
     if len(network.outputs) > 1:
         measured = validate_instances(_answering(rounded, scaling), validation)

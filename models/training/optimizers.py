@@ -1,4 +1,4 @@
-"""Keras' optimizers and schedules, as recipes name them."""
+"""Keras optimizers and learning rate schedules of a recipe."""
 
 from __future__ import annotations
 
@@ -30,47 +30,47 @@ SCHEDULES: Mapping[str, Callable[[float, int], Any]] = {
 
 @keras.saving.register_keras_serializable("terraseam")
 class WarmUp(schedules.LearningRateSchedule):
-    """A schedule that begins with a rise to its first rate.
+    """Learning rate schedule with a linear warm-up.
 
     Args:
-        schedule: What follows.
-        rate: Its first rate.
-        steps: Steps of the rise.
+        schedule: Schedule after the warm-up.
+        rate: Learning rate at the end of the warm-up.
+        steps: Steps of the warm-up.
     """
 
     def __init__(self, schedule: schedules.LearningRateSchedule, rate: float, steps: int) -> None:
         self.schedule, self.rate, self.steps = schedule, rate, steps
 
     def __call__(self, step: Any) -> Any:
-        """Return the rate of a step."""
+        """Return the learning rate of a step."""
         step = ops.cast(step, "float32")
         rising = self.rate * (step + 1) / max(1, self.steps)
         return ops.where(step < self.steps, rising, self.schedule(ops.maximum(step - self.steps, 0.0)))
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the schedule is made of."""
+        """Return the config from which the schedule is rebuilt."""
         schedule = keras.saving.serialize_keras_object(self.schedule)
         return {"schedule": schedule, "rate": self.rate, "steps": self.steps}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> WarmUp:
-        """Make the schedule of its config."""
+        """Build the schedule from its config."""
         return cls(**{**config, "schedule": keras.saving.deserialize_keras_object(config["schedule"])})
 
 
 def make_schedule(recipe: Recipe) -> WarmUp:
-    """Make the schedule of a recipe, over all of its steps."""
+    """Build the learning rate schedule of a recipe, over all of its steps."""
     after = SCHEDULES[recipe.schedule](recipe.rate, recipe.total_steps - recipe.warm_up)
     return WarmUp(after, recipe.rate, recipe.warm_up)
 
 
 def make_optimizer(recipe: Recipe, variables: list[Any], step: int) -> keras.optimizers.Optimizer:
-    """Make the optimizer of a recipe, ready to go on from a step.
+    """Build the optimizer of a recipe, to start or resume at a step.
 
     Args:
-        recipe: What it is.
-        variables: What it changes.
-        step: Steps that were taken before; rates go on from there, moments start anew.
+        recipe: Hyperparameters.
+        variables: Variables to optimize.
+        step: Steps already taken; the schedule continues from there, moments are reset.
     """
     own = {"momentum": MOMENTUM} if recipe.optimizer == "sgd" else {}
     averaged = {} if recipe.average is None else {"use_ema": True, "ema_momentum": recipe.average}
@@ -85,12 +85,12 @@ def make_optimizer(recipe: Recipe, variables: list[Any], step: int) -> keras.opt
     optimizer.build(variables)
     optimizer.iterations.assign(step)
     for average, variable in averages(optimizer, variables):
-        # Keras starts averages at their variables in step 0 alone, and at zeros in any later one.
+        # Keras initializes averages to their variables only in step 0, and to zeros in any later one.
         average.assign(variable)
     return optimizer
 
 
 def averages(optimizer: keras.optimizers.Optimizer, variables: list[Any]) -> list[tuple[Any, Any]]:
-    """Return pairs of a moving average and its variable; none where no averages are kept."""
+    """Return pairs of a moving average and its variable; empty if no averages are kept."""
     kept = getattr(optimizer, "_model_variables_moving_average", [])
     return list(zip(kept, variables, strict=True)) if optimizer.use_ema else []

@@ -1,4 +1,4 @@
-"""Validation of semantic networks: what they say of each pixel that has a label."""
+"""Validate semantic networks on labelled pixels."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from terraseam.models.training.errors import TrainingError
 from terraseam.models.training.losses import IGNORED, SegmentationLoss
 
 Answer = Callable[[np.ndarray], np.ndarray]
-"""From pixels ``(n, height, width, bands)`` of 0 to 255 to logits ``(n, height, width, classes)``."""
+"""Function from pixels ``(n, height, width, bands)`` of 0 to 255 to logits ``(n, height, width, classes)``."""
 
 
 @dataclass(frozen=True, slots=True)
 class PixelMeasures:
-    """How a network did.
+    """Validation metrics of a network.
 
     Attributes:
-        figure: What weights are chosen by.
-        measures: Further figures by name.
+        figure: Score by which weights are selected.
+        measures: Further metrics by name.
     """
 
     figure: float
@@ -29,15 +29,15 @@ class PixelMeasures:
 
 
 def confusion(labels: np.ndarray, answered: np.ndarray, classes: int) -> np.ndarray:
-    """Count pixels by their label and what was answered, ``(classes, classes)``; pixels without a label count not.
+    """Compute the confusion matrix ``(classes, classes)``, true labels in rows; unlabelled pixels are ignored.
 
     Args:
-        labels: True labels, `IGNORED` where there is none.
-        answered: Answered labels, of the same shape.
-        classes: How many there are.
+        labels: True labels, `IGNORED` where unlabelled.
+        answered: Predicted labels, of the same shape.
+        classes: Number of classes.
 
     Raises:
-        TrainingError: If a true label is not one of the classes.
+        TrainingError: If a true label is not below `classes`.
     """
     labelled = labels != IGNORED
     truth, found = labels[labelled].astype(np.int64), answered[labelled].astype(np.int64)
@@ -49,7 +49,7 @@ def confusion(labels: np.ndarray, answered: np.ndarray, classes: int) -> np.ndar
 
 
 def overlaps(counts: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of each class; NaN for classes that neither occur nor are answered."""
+    """Return the intersection over union of each class; NaN for classes that are neither present nor predicted."""
     both = np.diag(counts)
     either = counts.sum(axis=1) + counts.sum(axis=0) - both
     return np.where(either > 0, both / np.maximum(either, 1), np.nan)
@@ -70,11 +70,11 @@ def validate_pixels(
         loss: The loss of training, without border weights.
 
     Returns:
-        Mean IoU over the classes that occur in labels or answers, each class's IoU as ``iou_NAME``, ``accuracy`` and
-        ``val_loss``, which is the mean of the batches' by their labelled pixels.
+        Mean IoU over the classes present in labels or predictions, each class's IoU as ``iou_NAME``, ``accuracy`` and
+        ``val_loss``, the mean over batches weighted by labelled pixels.
 
     Raises:
-        TrainingError: If no pixel has a label.
+        TrainingError: If no pixel is labelled.
     """
     counts = np.zeros((len(classes), len(classes)), np.int64)
     total = 0.0

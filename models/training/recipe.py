@@ -1,6 +1,6 @@
-"""How a network is trained, as numbers and names that are checked before anything starts.
+"""Training recipe: hyperparameters, validated before anything starts.
 
-Nothing here imports Keras: plans and error messages need the recipe long before a network.
+Keras is not imported here: plans and error messages need the recipe long before a network.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BORDER = "border"
 
 
 class RecipeError(ValueError):
-    """A recipe that cannot be followed; every reason has a line of its own."""
+    """An invalid recipe; every reason is on its own line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Term:
 
     Attributes:
         name: One of `LOSSES`.
-        weight: Its factor, more than 0.
-        border: Whether pixels between things that nearly touch weigh more, by the maps that come with the chips.
+        weight: Its weight, more than 0.
+        border: Whether narrow gaps between objects are weighted more, by the border weights of the chips.
     """
 
     name: str
@@ -35,13 +35,13 @@ class Term:
 
 
 def parse_loss(text: str) -> tuple[Term, ...]:
-    """Read the text of a loss: terms joined by ``+``, each with a factor before and ``:border`` behind, or not.
+    """Parse the text of a loss: terms joined by ``+``, each optionally with a factor before and ``:border`` after it.
 
     Args:
         text: Such as ``cross_entropy+dice``, ``0.5*focal+dice`` or ``cross_entropy:border``.
 
     Raises:
-        RecipeError: If a term is not one of `LOSSES`, stands there twice, or its factor is no number above 0.
+        RecipeError: If a term is not one of `LOSSES`, is repeated, or its factor is not a number above 0.
     """
     terms = tuple(_parse_term(part.strip(), text) for part in text.split("+"))
     names = [term.name for term in terms]
@@ -73,28 +73,28 @@ def _parse_term(part: str, text: str) -> Term:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a network is trained.
+    """Hyperparameters of training.
 
     Attributes:
-        epochs: Epochs at most; each ends with a validation.
-        steps: Steps of an epoch, one batch each.
-        batch: Chips of a batch.
-        rate: Highest learning rate.
-        schedule: What becomes of it: ``constant``, ``cosine`` (to 0) or ``poly`` (to 0, power 0.9, as in DeepLab).
-        warm_up: Steps in which the rate rises to `rate`.
+        epochs: Maximum number of epochs; each ends with a validation.
+        steps: Steps per epoch, one batch each.
+        batch: Chips per batch.
+        rate: Peak learning rate.
+        schedule: Rate schedule: ``constant``, ``cosine`` (to 0) or ``poly`` (to 0, power 0.9, as in DeepLab).
+        warm_up: Steps in which the learning rate rises to `rate`.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
-        weight_decay: Share of the kernels that each step takes off, times the rate; biases and norms stay free.
-        loss: Text that `parse_loss` reads; detectors have losses of their own and pass it by.
-        class_weights: Factor of each class in the loss, None for 1.
-        freeze_epochs: Epochs in which the encoder stays as it came.
-        freeze_norm: Whether batch normalization of the encoder stays as it came all the time.
-        norm_momentum: Momentum of batch normalization that learns, None for the network's own. Encoders come with
-            0.99, which is still half full of what it was after 70 steps.
-        patience: Epochs without a better figure after which training stops, None for never.
-        seed: Seed of everything that is drawn.
-        clip: Norm to which gradients are cut, None for never.
-        average: Momentum of a moving average of the weights, which is what is validated and kept; None for none.
-        workers: Threads that make batches; they change nothing but the time it takes.
+        weight_decay: Decoupled weight decay of kernels per step, times the rate; biases and norms are exempt.
+        loss: Text that `parse_loss` reads; ignored by detectors, which have their own losses.
+        class_weights: Weight of each class in the loss, None for 1.
+        freeze_epochs: Epochs in which the encoder is frozen.
+        freeze_norm: Whether the encoder's batch normalization is frozen throughout.
+        norm_momentum: Momentum of trainable batch normalization, None for the network's own. Encoders come with
+            0.99, with which statistics are still half the initial ones after 70 steps.
+        patience: Epochs without improvement after which training stops, None for never.
+        seed: Seed of all random numbers.
+        clip: Global norm to which gradients are clipped, None for no clipping.
+        average: Momentum of an exponential moving average of the weights, which is validated and kept; None for none.
+        workers: Threads that build batches; they do not affect results.
     """
 
     epochs: int = 30
@@ -129,12 +129,12 @@ class Recipe:
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """The terms of the loss."""
+        """Terms of the loss."""
         return parse_loss(self.loss)
 
     @property
     def wants_borders(self) -> bool:
-        """Whether the loss needs maps of border weights."""
+        """Whether the loss uses border weights."""
         return any(term.border for term in self.terms)
 
     @property
@@ -206,7 +206,7 @@ CHECKS: tuple[tuple[str, Callable[[Recipe], bool], str], ...] = (
     ),
     ("workers", _whole("workers", 1), "workers must be 1 thread or more, got {value}"),
 )
-"""Field, whether it is good, and what is said where it is not."""
+"""Field, validity check, and error message."""
 
 
 def _weigh(weights: tuple[float, ...]) -> bool:
@@ -214,4 +214,4 @@ def _weigh(weights: tuple[float, ...]) -> bool:
 
 
 FREE = ("workers",)
-"""Fields of a recipe that change nothing but the time that training takes."""
+"""Fields of a recipe that do not affect results."""

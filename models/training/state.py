@@ -1,4 +1,4 @@
-"""The state of a training on disk: whole or not there, and tied to the recipe and the data it came from."""
+"""Save and load the state of a training run, atomically, bound to its recipe and data."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a training stands.
+    """Progress of a training run.
 
     Attributes:
-        epochs_done: Epochs that were finished.
+        epochs_done: Number of completed epochs.
         best_epoch: Epoch of the best weights so far, from 1; 0 before the first.
-        best_figure: Its figure.
-        history: A line of figures for each epoch.
+        best_figure: Its validation score.
+        history: An entry of metrics for each epoch.
     """
 
     epochs_done: int = 0
@@ -43,7 +43,7 @@ class Progress:
     history: tuple[Mapping[str, float], ...] = ()
 
     def after(self, line: Mapping[str, float], figure: float) -> Progress:
-        """Return where a training stands after another epoch."""
+        """Return the progress after another epoch."""
         epoch = self.epochs_done + 1
         better = figure > self.best_figure
         return Progress(
@@ -54,7 +54,7 @@ class Progress:
         )
 
     def is_over(self, recipe: Recipe) -> bool:
-        """Say whether all epochs are done, or patience has run out."""
+        """Return whether all epochs are done, or patience has run out."""
         waited = self.epochs_done - self.best_epoch
         return self.epochs_done >= recipe.epochs or (
             recipe.patience is not None and waited >= recipe.patience
@@ -62,7 +62,7 @@ class Progress:
 
 
 def fingerprint(network: keras.Model, task: Task, recipe: Recipe, data: TrainingData) -> dict[str, Any]:
-    """Return what a training's result depends on, as JSON values by name."""
+    """Return everything a training run's result depends on, as JSON values by name."""
     made = {name: value for name, value in dataclasses.asdict(recipe).items() if name not in FREE}
     shapes = [list(variable.shape) for variable in network.weights]
     values = {
@@ -81,10 +81,10 @@ def fingerprint(network: keras.Model, task: Task, recipe: Recipe, data: Training
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Check that a training goes on as it began.
+    """Check that a training run resumes with the settings it was started with.
 
     Raises:
-        TrainingError: If anything differs but more epochs at a constant rate.
+        TrainingError: If anything differs, except for more epochs with a constant schedule.
     """
     names = dict.fromkeys((*now, *before))
     changed = [name for name in names if before.get(name) != now.get(name)]
@@ -105,7 +105,7 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) 
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> Iterator[str]:
-    """Tell what differs, each by its name; names within names are joined by points."""
+    """Yield the differences by name; nested names are joined by dots."""
     for name in dict.fromkeys((*now, *before)):
         old, new = before.get(name), now.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
@@ -117,17 +117,17 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], within: str 
 
 
 def save_state(folder: Path, marks: Mapping[str, Any], progress: Progress, variables: Sequence[Any]) -> None:
-    """Write the state of a training; a process that is killed leaves the state before."""
+    """Write the state of a training run; if the process is killed, the previous state remains."""
     told = {"format": FORMAT, "marks": marks, "progress": dataclasses.asdict(progress)}
     arrays = {f"v{number:05d}": _array(variable) for number, variable in enumerate(variables)}
     _write(folder / STATE_FILE, {"told": np.array(json.dumps(told)), **arrays})
 
 
 def read_state(folder: Path) -> tuple[Mapping[str, Any], Progress, list[np.ndarray]] | None:
-    """Read the state of a training: its fingerprint, where it stands, and its variables; None where there is none.
+    """Read the state of a training run: its fingerprint, progress and variables; None if there is none.
 
     Raises:
-        TrainingError: If the file is no state.
+        TrainingError: If the file is not a training state.
     """
     path = folder / STATE_FILE
     if not path.exists():
@@ -144,10 +144,10 @@ def read_state(folder: Path) -> tuple[Mapping[str, Any], Progress, list[np.ndarr
 
 
 def assign(variables: Sequence[Any], values: Sequence[np.ndarray], where: Path) -> None:
-    """Give variables their values.
+    """Assign values to variables.
 
     Raises:
-        TrainingError: If they do not fit.
+        TrainingError: If their shapes differ.
     """
     if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
         raise TrainingError(
@@ -158,17 +158,17 @@ def assign(variables: Sequence[Any], values: Sequence[np.ndarray], where: Path) 
 
 
 def save_best(folder: Path, epoch: int, network: keras.Model, marks: Mapping[str, Any]) -> None:
-    """Write the weights of an epoch, and which training they are of, beside those that were best before."""
+    """Write the weights of an epoch with the fingerprint of the run, beside the previous best ones."""
     values = {f"v{number:05d}": _array(variable) for number, variable in enumerate(network.weights)}
     values["told"] = np.array(json.dumps({"format": FORMAT, "epoch": epoch, "marks": marks}))
     _write(folder / BEST_FILE.format(epoch=epoch), values)
 
 
 def load_best(folder: Path, network: keras.Model) -> int:
-    """Give a network the best weights of a training, finished or not; returns their epoch, from 1.
+    """Load the best weights of a training run, finished or not, into a network, and return their epoch, from 1.
 
     Raises:
-        TrainingError: If there are none, or they are those of another network or training.
+        TrainingError: If there are none, or they belong to another network or run.
     """
     found = read_state(folder)
     if found is None or not found[1].best_epoch:
@@ -181,10 +181,10 @@ def load_best(folder: Path, network: keras.Model) -> int:
 
 
 def _check_best(told: np.ndarray | None, marks: Mapping[str, Any], path: Path) -> None:
-    """Check that weights are of the training in their folder; those of earlier versions do not say so.
+    """Check that weights belong to the run in their folder; those of earlier versions do not record it.
 
     Raises:
-        TrainingError: If they are of another one. More epochs than were planned make none of it.
+        TrainingError: If they belong to another run. A different number of epochs is accepted.
     """
     if told is None:
         return
@@ -200,7 +200,7 @@ def _check_best(told: np.ndarray | None, marks: Mapping[str, Any], path: Path) -
 
 
 def tidy(folder: Path, best_epoch: int) -> None:
-    """Remove the weights of all epochs but the best; 0 removes them all, and the state as well."""
+    """Delete the weights of all epochs but the best; 0 deletes them all, and the state too."""
     if not best_epoch:
         (folder / STATE_FILE).unlink(missing_ok=True)
     for path in folder.glob("best-*.npz"):
@@ -213,10 +213,10 @@ def _array(variable: Any) -> np.ndarray:
 
 
 def _read(path: Path, what: str) -> dict[str, np.ndarray]:
-    """Read the arrays of a file; they lie in it as they are, so that none is larger than the file.
+    """Read the arrays of a file, which are stored uncompressed, so that none is larger than the file.
 
     Raises:
-        TrainingError: If it is no such file, or says that it holds more than its bytes; that is seen before any is read.
+        TrainingError: If it is not such a file, or claims more data than its bytes, which is checked before reading.
     """
     try:
         if not path.is_file():
@@ -230,7 +230,7 @@ def _read(path: Path, what: str) -> dict[str, np.ndarray]:
 
 
 def _check_sizes(archive: zipfile.ZipFile, room: int) -> None:
-    """Check that the arrays of a file take no more than its bytes, by its directory and by their own shapes."""
+    """Check that the arrays take no more than the file's bytes, by its directory and by their own headers."""
     parts = archive.infolist()
     taken = sum(part.file_size for part in parts)
     if taken > room or any(part.compress_type != zipfile.ZIP_STORED for part in parts):
@@ -251,7 +251,7 @@ def _check_sizes(archive: zipfile.ZipFile, room: int) -> None:
 
 
 def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays to a file that appears whole or not at all, one array in memory at a time."""
+    """Write arrays to a file atomically, with one array in memory at a time."""
     with whole_file(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
         file.flush()

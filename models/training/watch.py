@@ -1,4 +1,4 @@
-"""What a training tells of itself while it runs."""
+"""Callbacks and events of a training run."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 Predict = Callable[[np.ndarray], Any]
-"""From chips ``(n, height, width, bands)`` of 0 to 255 to labels ``(n, height, width)``, uint8, or a list of
+"""Function from chips ``(n, height, width, bands)`` of 0 to 255 to labels ``(n, height, width)``, uint8, or a list of
 `ChipInstance` for each chip."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpochBegan:
-    """An epoch begins.
+    """Event: an epoch begins.
 
     Attributes:
         epoch: Its number, from 1.
-        epochs: Epochs of the whole training.
-        steps: Steps of an epoch.
-        frozen: Whether the encoder stays as it is in this epoch.
+        epochs: Maximum epochs of the run.
+        steps: Steps per epoch.
+        frozen: Whether the encoder is frozen in this epoch.
     """
 
     epoch: int
@@ -32,15 +32,15 @@ class EpochBegan:
 
 @dataclass(frozen=True, slots=True)
 class StepEnd:
-    """A step was taken.
+    """Event: a step has been taken.
 
     Attributes:
         epoch: Number of the epoch, from 1.
         step: Number of the step in the epoch, from 1.
-        steps: Steps of an epoch.
+        steps: Steps per epoch.
         loss: Mean loss of the epoch so far.
         rate: Learning rate of the step.
-        seconds_left: Estimate of what the rest of the training takes, validations too.
+        seconds_left: Estimated time to the end of training, including validations.
     """
 
     epoch: int
@@ -53,16 +53,16 @@ class StepEnd:
 
 @dataclass(frozen=True, slots=True)
 class EpochEnd:
-    """An epoch ended with its validation; this is a line of the history.
+    """Event: an epoch and its validation have ended; an entry of the history.
 
     Attributes:
         epoch: Its number, from 1.
         loss: Mean loss of its steps.
         rate: Learning rate of its last step.
-        figure: What weights are chosen by: mean IoU, or F1 of instances.
+        figure: Score by which weights are selected: mean IoU, or F1 of instances.
         better: Whether it is the best so far.
-        seconds_left: Estimate of what the rest of the training takes, validations too.
-        measures: Further figures by name, such as ``val_loss`` and ``iou_roof``; NaN where there is none.
+        seconds_left: Estimated time to the end of training, including validations.
+        measures: Further metrics by name, such as ``val_loss`` and ``iou_roof``; NaN where undefined.
     """
 
     epoch: int
@@ -75,19 +75,19 @@ class EpochEnd:
 
 
 class Watcher:
-    """Somebody who looks on; this one does nothing, and subclasses do what they want to."""
+    """Base class for training callbacks; all methods are no-ops."""
 
     def resumed(self, epochs_done: int) -> None:
-        """See that a training goes on from its kept state, after so many epochs; before any other call."""
+        """Handle a resumed run after `epochs_done` epochs; called before any other method."""
 
     def epoch_began(self, began: EpochBegan) -> None:
-        """See that an epoch begins."""
+        """Handle the start of an epoch."""
 
     def step(self, done: StepEnd) -> None:
-        """See that a step was taken."""
+        """Handle the end of a step."""
 
     def validated(self, done: EpochEnd) -> None:
-        """See how an epoch ended; its state is saved by then."""
+        """Handle the end of an epoch; its state has been saved by then."""
 
     def pictures(self, epoch: int, predict: Predict) -> None:
-        """Draw predictions of an epoch, numbered from 1, by the weights that were validated."""
+        """Draw predictions of an epoch, numbered from 1, with the validated weights."""
