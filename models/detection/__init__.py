@@ -1,1 +1,1 @@
-"""Mask R-CNN: what finds single things and their masks."""
+"""Mask R-CNN: instance segmentation."""

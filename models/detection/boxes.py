@@ -1,4 +1,4 @@
-"""Boxes ``row0, col0, row1, col1`` in chip pixels, and the anchors that they are told from."""
+"""Boxes ``row0, col0, row1, col1`` in chip pixels, and the anchors relative to which they are encoded."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from terraseam.models.detection.settings import STRIDES, Anchors
 
 RPN_VARIANCE = (1.0, 1.0, 1.0, 1.0)
 BOX_VARIANCE = (0.1, 0.1, 0.2, 0.2)
-"""What deltas of the box head are divided by, so that their spread is about one (weights 10, 10, 5, 5)."""
+"""Divisors of the box head's deltas that give them a standard deviation of about one (weights 10, 10, 5, 5)."""
 LARGEST_GROWTH = math.log(1000 / 16)
-"""Log of the largest factor by which a box may be larger than what it is told from: keeps exp from overflowing."""
+"""Log of the largest factor by which a box may exceed its anchor: keeps exp from overflowing."""
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4
 NEVER = float("-inf")
 
 Tensor = Any
 Sizes = tuple[int | Tensor, int | Tensor]
-"""Rows and columns of a map, known or tensors."""
+"""Rows and columns of a map, known numbers or tensors."""
 
 
 def encode(anchors: Tensor, boxes: Tensor, variance: tuple[float, ...]) -> Tensor:
-    """Tell boxes ``(..., 4)`` as deltas from anchors ``(..., 4)``: centre row and column, log height and width.
+    """Encode boxes ``(..., 4)`` as deltas from anchors ``(..., 4)``: centre row and column, log height and width.
 
     See https://arxiv.org/abs/1311.2524, appendix C.
     """
@@ -34,7 +34,7 @@ def encode(anchors: Tensor, boxes: Tensor, variance: tuple[float, ...]) -> Tenso
 
 
 def decode(anchors: Tensor, deltas: Tensor, variance: tuple[float, ...]) -> Tensor:
-    """Undo `encode`; boxes grow by `LARGEST_GROWTH` at most."""
+    """Decode deltas to boxes, the inverse of `encode`; boxes grow by a log factor of at most `LARGEST_GROWTH`."""
     limits = [LARGEST_GROWTH / share for share in variance[2:]]
     sides = ops.minimum(deltas[..., 2:], ops.convert_to_tensor(limits, deltas.dtype))
     return keras.utils.bounding_boxes.decode_deltas_to_boxes(
@@ -47,23 +47,23 @@ def decode(anchors: Tensor, deltas: Tensor, variance: tuple[float, ...]) -> Tens
 
 
 def iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Return the overlap of boxes ``(n, a, 4)`` with others ``(n, b, 4)``, shape ``(n, a, b)``."""
+    """Return the intersection over union of boxes ``(n, a, 4)`` and others ``(n, b, 4)``, shape ``(n, a, b)``."""
     return keras.utils.bounding_boxes.compute_iou(boxes, others, "yxyx")
 
 
 def clip(boxes: Tensor, size: Sizes) -> Tensor:
-    """Cut boxes to a chip of some rows and columns."""
+    """Clip boxes to a chip of the given rows and columns."""
     limits = ops.cast(ops.stack([size[0], size[1], size[0], size[1]]), boxes.dtype)
     return ops.minimum(ops.maximum(boxes, 0.0), limits)
 
 
 def has_area(boxes: Tensor) -> Tensor:
-    """Return whether boxes ``(..., 4)`` have rows and columns."""
+    """Return whether boxes ``(..., 4)`` have positive height and width."""
     return ops.logical_and(boxes[..., 2] > boxes[..., 0], boxes[..., 3] > boxes[..., 1])
 
 
 def levels(boxes: Tensor) -> Tensor:
-    """Return the level of the pyramid that a box is read from: 0 for P2 to 3 for P5.
+    """Return the pyramid level from which a box's features are read: 0 for P2 to 3 for P5.
 
     Equation 1 of https://arxiv.org/abs/1612.03144.
     """
@@ -78,11 +78,11 @@ def level_anchors(size: Sizes, level: int, anchors: Anchors) -> Tensor:
 
     Args:
         size: Rows and columns of the level's map.
-        level: Place in `STRIDES`.
+        level: Index into `STRIDES`.
         anchors: Sizes and ratios.
 
     Returns:
-        Boxes ``(rows * columns * ratios, 4)``, around the centres of the cells; they may hang over the chip.
+        Boxes ``(rows * columns * ratios, 4)``, around the centres of the cells; they may extend beyond the chip.
     """
     stride = STRIDES[level]
     rows, columns = ((ops.cast(ops.arange(count), "float32") + 0.5) * stride for count in size)
@@ -103,7 +103,7 @@ def map_size(feature_map: Tensor) -> Sizes:
 
 
 def take_rows(table: Tensor, places: Tensor) -> Tensor:
-    """Return the rows of a table at some places, chip by chip.
+    """Return the rows of a table at given indices, chip by chip.
 
     Args:
         table: Shape ``(n, rows, channels)``.
@@ -121,19 +121,19 @@ def take_rows(table: Tensor, places: Tensor) -> Tensor:
 
 
 def best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the highest scores and where they stand, ties in the order in which they stand.
+    """Return the highest scores and their indices; ties keep their order.
 
     Args:
         scores: Shape ``(n, rows)``.
-        count: How many are wanted.
+        count: Number of scores to return.
 
     Returns:
-        Scores ``(n, count)``, minus infinity where there are fewer; places ``(n, count)``, int32.
+        Scores ``(n, count)``, minus infinity where there are fewer; indices ``(n, count)``, int32.
     """
     known = scores.shape[1]
     missing = count if known is None else max(0, count - known)
     padded = ops.pad(scores, [[0, 0], [0, missing]], constant_values=NEVER) if missing else scores
-    if keras.backend.backend() == "torch":  # its top_k does not say which of equal scores comes first
+    if keras.backend.backend() == "torch":  # top_k of torch does not specify the order of ties
         places = ops.argsort(-padded, axis=-1)[:, :count]
         values = ops.take_along_axis(padded, places, axis=-1)
     else:

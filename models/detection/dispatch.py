@@ -1,4 +1,4 @@
-"""Whether TensorFlow's own detection kernels may stand in for the same thing in `keras.ops`."""
+"""Choose between TensorFlow's own detection kernels and their equivalents in `keras.ops`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _local = threading.local()
 
 @contextlib.contextmanager
 def portable() -> Iterator[None]:
-    """Use `keras.ops` alone while a network is traced in this thread, so that other engines can read the graph."""
+    """Use only `keras.ops` while tracing a network in this thread, so that other engines can read the graph."""
     before = getattr(_local, "portable", False)
     _local.portable = True
     try:
@@ -23,5 +23,5 @@ def portable() -> Iterator[None]:
 
 
 def uses_tensorflow() -> bool:
-    """Whether TensorFlow is the backend and its own kernels are wanted."""
+    """Return whether TensorFlow is the backend and its own kernels may be used."""
     return keras.backend.backend() == "tensorflow" and not getattr(_local, "portable", False)

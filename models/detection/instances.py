@@ -1,4 +1,4 @@
-"""What a detector finds on a chip."""
+"""Instances that a detector predicts on a chip."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChipInstance:
-    """One thing that a network found on one chip.
+    """An instance that a network predicts on one chip.
 
     Attributes:
         row: First row of `mask` in the chip, in pixels; 0 or more.
         col: First column of `mask` in the chip, in pixels; 0 or more.
-        mask: The pixels of the thing, bool, shape ``(height, width)``; it lies inside the chip, and its first
-            and last row and column each have a pixel of the thing.
-        label: Its class, as a place in ``Card.classes``; never the background.
-        score: How sure the network is, above 0 and up to 1.
+        mask: Mask of the object, bool, shape ``(height, width)``; it lies inside the chip, and its first
+            and last row and column each contain a pixel of the object.
+        label: Its class, an index into ``Card.classes``; never the background.
+        score: Confidence of the network, above 0 and up to 1.
     """
 
     row: int
@@ -29,11 +29,11 @@ class ChipInstance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChipAnswer:
-    """What a network says of one chip.
+    """Predictions of a network for one chip.
 
     Attributes:
-        instances: The things that it found, the surest first.
-        full: Whether it had no room for more: every one of its rows is taken, and things may be missing.
+        instances: The predicted instances, highest score first.
+        full: Whether all of its output rows are used, so that instances may be missing.
     """
 
     instances: tuple[ChipInstance, ...]

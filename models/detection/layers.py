@@ -1,4 +1,4 @@
-"""The layers of Mask R-CNN at inference that are no plain Keras layers; none has weights."""
+"""Layers of Mask R-CNN for inference that Keras lacks; none has weights."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ Tensor = Any
 
 
 class PlainLayer(keras.layers.Layer):
-    """A layer without weights that works in float32, whatever the precision of the network around it."""
+    """A layer without weights that computes in float32, whatever the precision of the surrounding network."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
         self.built = True
         if keras.backend.backend() == "tensorflow":
-            self.supports_jit = False  # XLA knows none of TensorFlow's detection kernels
+            self.supports_jit = False  # XLA supports none of TensorFlow's detection kernels
 
 
 @keras.saving.register_keras_serializable("terraseam")
 class Proposals(PlainLayer):
-    """Choose the boxes that may hold a thing, by the region proposal network's scores.
+    """Region proposals, selected by the scores of the region proposal network.
 
-    Of every level the best candidates are decoded, cut to the chip and suppressed; the best of all levels are kept
+    The best candidates of every level are decoded, clipped and suppressed; the best of all levels are kept
     (https://arxiv.org/abs/1506.01497, section 3; https://arxiv.org/abs/1612.03144, section 4.1).
 
     Args:
-        anchors: What proposals start from.
-        choice: How they are chosen.
+        anchors: Anchors of the proposals.
+        choice: How proposals are selected.
     """
 
     def __init__(self, anchors: Anchors, choice: Choice, **kwargs: Any) -> None:
@@ -57,7 +57,7 @@ class Proposals(PlainLayer):
     def call(
         self, chips: Tensor, scores: Sequence[Tensor], deltas: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Choose proposals.
+        """Select proposals.
 
         Args:
             chips: Shape ``(n, height, width, bands)``; only its size is used.
@@ -65,7 +65,7 @@ class Proposals(PlainLayer):
             deltas: Deltas of each level, ``(n, rows, columns, 4 * anchors)``.
 
         Returns:
-            Boxes ``(n, kept, 4)`` in chip pixels, zeros where there are fewer; and which are proposals,
+            Boxes ``(n, kept, 4)`` in chip pixels, zeros where there are fewer; and which rows are proposals,
             ``(n, kept)`` bool.
         """
         size = map_size(chips)
@@ -97,25 +97,25 @@ class Proposals(PlainLayer):
         scores: Sequence[keras.KerasTensor],
         deltas: Sequence[keras.KerasTensor],
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Return the shapes of boxes and marks."""
+        """Return the specs of boxes and validity."""
         del scores, deltas
         shape = (chips.shape[0], self.choice.kept)
         return keras.KerasTensor((*shape, 4), "float32"), keras.KerasTensor(shape, "bool")
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the layer is made of."""
+        """Return the config from which the layer is rebuilt."""
         return {**super().get_config(), "anchors": asdict(self.anchors), "choice": asdict(self.choice)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Proposals:
-        """Make the layer of its config."""
+        """Build the layer from its config."""
         anchors, choice = anchors_from(config["anchors"]), Choice(**config["choice"])
         return cls(**{**config, "anchors": anchors, "choice": choice})
 
 
 @keras.saving.register_keras_serializable("terraseam")
 class PyramidRoiAlign(PlainLayer):
-    """Read the features of boxes from the pyramid; see `terraseam.models.detection.roi_align`.
+    """RoIAlign on a feature pyramid; see `terraseam.models.detection.roi_align`.
 
     Args:
         size: Bins along each axis.
@@ -133,22 +133,22 @@ class PyramidRoiAlign(PlainLayer):
     def compute_output_spec(
         self, boxes: keras.KerasTensor, maps: Sequence[keras.KerasTensor]
     ) -> keras.KerasTensor:
-        """Return the shape of the features."""
+        """Return the spec of the features."""
         del boxes
         return keras.KerasTensor((None, self.size, self.size, maps[0].shape[-1]), "float32")
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the layer is made of."""
+        """Return the config from which the layer is rebuilt."""
         return {**super().get_config(), "size": self.size, "strides": list(self.strides)}
 
 
 @keras.saving.register_keras_serializable("terraseam")
 class Detections(PlainLayer):
-    """Choose what was found: every box may be every class but the background, suppressed class by class.
+    """Detections: pairs of a box and a class other than the background, after non-maximum suppression per class.
 
     Args:
-        choice: How it is chosen. Where more than `candidates` pairs of box and class exceed the score, the best
-            of them are looked at.
+        choice: How detections are selected. If more than `candidates` pairs of box and class exceed the score, only
+            the best of them are considered.
     """
 
     def __init__(self, choice: Choice, **kwargs: Any) -> None:
@@ -158,18 +158,18 @@ class Detections(PlainLayer):
     def call(
         self, chips: Tensor, boxes: Tensor, valid: Tensor, logits: Tensor, deltas: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Choose what was found.
+        """Select detections.
 
         Args:
             chips: Shape ``(n, height, width, bands)``; only its size is used.
             boxes: Proposals, ``(n, k, 4)``.
-            valid: Which of them are proposals, ``(n, k)``.
+            valid: Which rows are proposals, ``(n, k)``.
             logits: Shape ``(n * k, classes)``.
             deltas: Shape ``(n * k, 4 * classes)``.
 
         Returns:
-            Boxes ``(n, kept, 4)``, labels ``(n, kept)`` int32 and scores ``(n, kept)``, from the best to the
-            worst; zeros where there are fewer.
+            Boxes ``(n, kept, 4)``, labels ``(n, kept)`` int32 and scores ``(n, kept)``, in descending order of
+            score; zeros where there are fewer.
         """
         marks, places, labels = self._candidates(valid, logits)
         rows = places // (logits.shape[-1] - 1)
@@ -185,7 +185,7 @@ class Detections(PlainLayer):
         )
 
     def _candidates(self, valid: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the scores of the best pairs of box and class, their places among all pairs, and their labels."""
+        """Return the scores of the best pairs of box and class, their indices among all pairs, and their labels."""
         things = logits.shape[-1] - 1
         scores = ops.reshape(ops.softmax(logits, axis=-1)[:, 1:], (-1, ops.shape(valid)[1], things))
         likely = ops.logical_and(valid[..., None], scores > (self.choice.score or 0.0))
@@ -196,7 +196,7 @@ class Detections(PlainLayer):
     def compute_output_spec(
         self, chips: keras.KerasTensor, *_: keras.KerasTensor
     ) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
-        """Return the shapes of boxes, labels and scores."""
+        """Return the specs of boxes, labels and scores."""
         shape = (chips.shape[0], self.choice.kept)
         return (
             keras.KerasTensor((*shape, 4), "float32"),
@@ -205,18 +205,18 @@ class Detections(PlainLayer):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the layer is made of."""
+        """Return the config from which the layer is rebuilt."""
         return {**super().get_config(), "choice": asdict(self.choice)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Detections:
-        """Make the layer of its config."""
+        """Build the layer from its config."""
         return cls(**{**config, "choice": Choice(**config["choice"])})
 
 
 @keras.saving.register_keras_serializable("terraseam")
 class MaskScores(PlainLayer):
-    """Of the masks of all classes, take that of the class that was found, as scores 0 to 1."""
+    """Mask of each detection's class, selected from the masks of all classes, as scores 0 to 1."""
 
     def call(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return masks ``(n, k, m, m)`` from logits ``(n * k, m, m, classes)`` and labels ``(n, k)``; 0 is empty."""
@@ -226,5 +226,5 @@ class MaskScores(PlainLayer):
         return ops.where(labels[..., None, None] > 0, ops.reshape(masks, shape), 0.0)
 
     def compute_output_spec(self, logits: keras.KerasTensor, labels: keras.KerasTensor) -> keras.KerasTensor:
-        """Return the shape of the masks."""
+        """Return the spec of the masks."""
         return keras.KerasTensor((*labels.shape, *logits.shape[1:3]), "float32")

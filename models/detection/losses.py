@@ -1,4 +1,4 @@
-"""The losses of Mask R-CNN, and the boxes that they look at, as layers without weights."""
+"""Losses of Mask R-CNN, and the sampling of boxes for them, as layers without weights."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ Tensor = Any
 
 
 def smooth_l1(differences: Tensor, beta: float) -> Tensor:
-    """Return the smooth L1 loss (https://arxiv.org/abs/1504.08083, equation 3), a parabola below `beta`."""
+    """Return the smooth L1 loss (https://arxiv.org/abs/1504.08083, equation 3), quadratic below `beta`."""
     size = ops.abs(differences)
     return ops.where(size < beta, 0.5 * size * size / beta, size - 0.5 * beta)
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the cross-entropy of logits with targets 0 to 1, each for itself."""
+    """Return the element-wise binary cross-entropy of logits with targets 0 to 1."""
     return ops.softplus(logits) - logits * target
 
 
 def mean_of(values: Tensor, wanted: Tensor) -> Tensor:
-    """Return the mean of those values that are wanted, 0 where none is."""
+    """Return the mean of the selected values, 0 if none is selected."""
     wanted = ops.cast(wanted, "float32")
     return ops.sum(values * wanted) / ops.maximum(ops.sum(wanted), 1.0)
 
 
 class TrainingLayer(PlainLayer):
-    """A layer of training, made of the numbers of training.
+    """A training layer configured by the training settings.
 
     Args:
-        training: The numbers.
+        training: The training settings.
     """
 
     def __init__(self, training: Training, **kwargs: Any) -> None:
@@ -53,12 +53,12 @@ class TrainingLayer(PlainLayer):
         self.training = training
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the layer is made of."""
+        """Return the config from which the layer is rebuilt."""
         return {**super().get_config(), "training": asdict(self.training)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> TrainingLayer:
-        """Make the layer of its config."""
+        """Build the layer from its config."""
         values = config["training"]
         training = Training(
             **{
@@ -72,11 +72,11 @@ class TrainingLayer(PlainLayer):
 
 @keras.saving.register_keras_serializable("terraseam")
 class ProposalLosses(TrainingLayer):
-    """The losses of the region proposal network (https://arxiv.org/abs/1506.01497, equation 1).
+    """Losses of the region proposal network (https://arxiv.org/abs/1506.01497, equation 1).
 
     Args:
-        training: The numbers of training.
-        anchors: What proposals start from.
+        training: The training settings.
+        anchors: Anchors of the proposals.
     """
 
     def __init__(self, training: Training, anchors: Anchors, **kwargs: Any) -> None:
@@ -87,9 +87,9 @@ class ProposalLosses(TrainingLayer):
     def call(
         self, scores: Sequence[Tensor], deltas: Sequence[Tensor], boxes: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the losses of scores and of deltas; see `terraseam.models.detection.layers.Proposals` for what is read.
+        """Return the losses of scores and of deltas; for inputs see `terraseam.models.detection.layers.Proposals`.
 
-        Both are divided by the number of anchors that were drawn.
+        Both are divided by the number of sampled anchors.
         """
         numbers, count = self.training, ops.shape(labels)[0]
         anchors = ops.concatenate(
@@ -110,24 +110,24 @@ class ProposalLosses(TrainingLayer):
         return mean_of(entropy, drawn), mean_of(ops.where(things, misses, 0.0), drawn)
 
     def compute_output_spec(self, *_: Any) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Return the shapes of the losses."""
+        """Return the specs of the losses."""
         return keras.KerasTensor((), "float32"), keras.KerasTensor((), "float32")
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the layer is made of."""
+        """Return the config from which the layer is rebuilt."""
         return {**super().get_config(), "anchors": asdict(self.anchors)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> TrainingLayer:
-        """Make the layer of its config."""
+        """Build the layer from its config."""
         return super().from_config({**config, "anchors": anchors_from(config["anchors"])})
 
 
 @keras.saving.register_keras_serializable("terraseam")
 class SampledBoxes(TrainingLayer):
-    """Draw the boxes that the heads learn from; what is true stands among the proposals.
+    """Random sample of boxes for training the heads; the true boxes are added to the proposals.
 
-    A box holds the thing that it overlaps most, from half of their union on, and the ground otherwise.
+    A box is assigned to the object it overlaps most, if their IoU is at least `roi_iou`, otherwise to the background.
     """
 
     def __init__(self, training: Training, **kwargs: Any) -> None:
@@ -137,17 +137,17 @@ class SampledBoxes(TrainingLayer):
     def call(
         self, proposals: Tensor, valid: Tensor, boxes: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draw boxes.
+        """Sample boxes.
 
         Args:
             proposals: Shape ``(n, k, 4)``.
-            valid: Which are proposals, ``(n, k)``.
-            boxes: What is true, ``(n, g, 4)``.
-            labels: Its classes, ``(n, g)``; 0 where a row is empty.
+            valid: Which rows are proposals, ``(n, k)``.
+            boxes: True boxes, ``(n, g, 4)``.
+            labels: Their classes, ``(n, g)``; 0 where a row is empty.
 
         Returns:
-            Boxes ``(n, rois, 4)``, those that hold a thing first; their labels ``(n, rois)``, 0 for the ground;
-            the places of their things among what is true, ``(n, rois)``; and which were drawn, ``(n, rois)``.
+            Boxes ``(n, rois, 4)``, positive ones first; their labels ``(n, rois)``, 0 for the background;
+            the indices of their true boxes, ``(n, rois)``; and which rows were sampled, ``(n, rois)``.
         """
         numbers = self.training
         candidates = ops.stop_gradient(ops.concatenate([proposals, boxes], axis=1))
@@ -162,7 +162,7 @@ class SampledBoxes(TrainingLayer):
         return take_rows(candidates, places), ops.where(things, found, 0), matched, drawn
 
     def compute_output_spec(self, proposals: keras.KerasTensor, *_: Any) -> tuple[keras.KerasTensor, ...]:
-        """Return the shapes of boxes, labels, places and marks."""
+        """Return the specs of boxes, labels, indices and validity."""
         shape = (proposals.shape[0], self.training.rois)
         return (
             keras.KerasTensor((*shape, 4), "float32"),
@@ -171,24 +171,24 @@ class SampledBoxes(TrainingLayer):
 
 
 def most_instances(training: Training) -> int:
-    """Return how many of the drawn boxes hold a thing at most."""
+    """Return the maximum number of sampled boxes assigned to an object."""
     return max(1, round(training.rois * training.roi_share))
 
 
 @keras.saving.register_keras_serializable("terraseam")
 class BoxLosses(TrainingLayer):
-    """The losses of the box head (https://arxiv.org/abs/1504.08083, equation 1)."""
+    """Losses of the box head (https://arxiv.org/abs/1504.08083, equation 1)."""
 
     def call(
         self, logits: Tensor, deltas: Tensor, drawn: Sequence[Tensor], boxes: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the losses of logits and of the deltas of the true class, divided by the boxes drawn.
+        """Return the losses of logits and of the deltas of the true class, divided by the number of sampled boxes.
 
         Args:
             logits: Shape ``(n * rois, classes)``.
             deltas: Shape ``(n * rois, 4 * classes)``.
-            drawn: What `SampledBoxes` returns.
-            boxes: What is true, ``(n, g, 4)``.
+            drawn: Output of `SampledBoxes`.
+            boxes: True boxes, ``(n, g, 4)``.
         """
         rois, labels, matched, wanted = drawn
         chips, count, classes = ops.shape(labels)[0], ops.shape(labels)[1], logits.shape[-1]
@@ -200,22 +200,22 @@ class BoxLosses(TrainingLayer):
         return mean_of(entropy, wanted), mean_of(ops.where(labels > 0, misses, 0.0), wanted)
 
     def compute_output_spec(self, *_: Any) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Return the shapes of the losses."""
+        """Return the specs of the losses."""
         return keras.KerasTensor((), "float32"), keras.KerasTensor((), "float32")
 
 
 @keras.saving.register_keras_serializable("terraseam")
 class MaskLoss(TrainingLayer):
-    """The loss of the mask head (https://arxiv.org/abs/1703.06870, section 3): binary, of the true class alone."""
+    """Loss of the mask head (https://arxiv.org/abs/1703.06870, section 3): binary, for the true class only."""
 
     def call(self, logits: Tensor, drawn: Sequence[Tensor], boxes: Tensor, masks: Tensor) -> Tensor:
-        """Return the mean cross-entropy over the cells of all boxes that hold a thing.
+        """Return the mean cross-entropy over the cells of all boxes assigned to an object.
 
         Args:
             logits: Shape ``(n * k, m, m, classes)``.
-            drawn: The first `k` of what `SampledBoxes` returns.
-            boxes: What is true, ``(n, g, 4)``.
-            masks: Shares 0 to 255 within them, ``(n, g, side, side)``.
+            drawn: The first `k` rows of the output of `SampledBoxes`.
+            boxes: True boxes, ``(n, g, 4)``.
+            masks: Coverage 0 to 255 of the cells of these boxes, ``(n, g, side, side)``.
         """
         rois, labels, matched, _ = drawn
         side, size = masks.shape[-1], logits.shape[1]
@@ -232,5 +232,5 @@ class MaskLoss(TrainingLayer):
         return mean_of(ops.mean(cross_entropy(told, target), axis=(-1, -2)), labels > 0)
 
     def compute_output_spec(self, *_: Any) -> keras.KerasTensor:
-        """Return the shape of the loss."""
+        """Return the spec of the loss."""
         return keras.KerasTensor((), "float32")

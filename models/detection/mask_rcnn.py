@@ -34,25 +34,25 @@ def mask_rcnn(  # noqa: PLR0913 - each is an option of its own, by which users b
     Args:
         bands: Bands of the input, 1 or more.
         classes: Classes, 2 or more; class 0 is the background.
-        encoder: A key of `terraseam.models.networks.encoders.ENCODERS`, with ``_fpn`` behind it or not.
-        settings: Its numbers; those of the papers where left out.
-        width: Channels of the pyramid and of the mask head; those of `settings` where left out.
-        slim: Whether the numbers are those of `terraseam.models.detection.settings.SLIM` where `settings` are left out.
-        room: Instances that it answers at most; more proposals are looked at where it is larger.
-        **options: Weights of the encoder and more; see `terraseam.models.networks.encoders.EncoderOptions`.
+        encoder: A key of `terraseam.models.networks.encoders.ENCODERS`, optionally with the suffix ``_fpn``.
+        settings: Its settings; those of the papers if left out.
+        width: Channels of the pyramid and of the mask head; those of `settings` if left out.
+        slim: Whether to use `terraseam.models.detection.settings.SLIM` if `settings` are left out.
+        room: Maximum number of instances per chip; a larger number also considers more proposals.
+        **options: Encoder weights and more; see `terraseam.models.networks.encoders.EncoderOptions`.
 
     Returns:
-        A model from ``(n, height, width, bands)``, float32, scaled as the encoder wants it, to
+        A model from ``(n, height, width, bands)``, float32, scaled as the encoder expects, to
 
         - boxes ``(n, k, 4)``: ``row0, col0, row1, col1`` in chip pixels,
-        - labels ``(n, k)``, int32: places in the classes, never that of the background,
-        - scores ``(n, k)``: 0 to 1, falling; 0 where a row is empty, and then all of it is 0,
-        - masks ``(n, k, 28, 28)``: scores 0 to 1 in cells that tile the box.
+        - labels ``(n, k)``, int32: indices into the classes, never that of the background,
+        - scores ``(n, k)``: 0 to 1, descending; 0 where a row is empty, and then the whole row is 0,
+        - masks ``(n, k, 28, 28)``: scores 0 to 1 in cells that divide the box.
 
         Height and width must be multiples of 32 px.
 
     Raises:
-        ValueError: If an argument is impossible.
+        ValueError: If an argument is invalid.
     """
     encoding = EncoderOptions(**options)
     check_chip(bands, classes)
@@ -77,7 +77,7 @@ def detector(encoder: keras.Model, classes: int, settings: Detector | None = Non
         settings: See `mask_rcnn`.
 
     Returns:
-        See `mask_rcnn`. It has the models `PARTS` within, that training shares.
+        See `mask_rcnn`. It contains the models `PARTS`, which the training network shares.
     """
     if classes < 2:
         raise ValueError(f"classes must be 2 or more, the background among them, got {classes}")
@@ -105,10 +105,10 @@ def detector(encoder: keras.Model, classes: int, settings: Detector | None = Non
 
 
 def feature_pyramid(encoder: keras.Model, width: int) -> keras.Model:
-    """Build the pyramid: every level sees what the coarser ones saw.
+    """Build the feature pyramid, in which coarser levels are added to finer ones.
 
     Returns:
-        A model from chips to P2 to P6, each of `width` channels, at the strides `STRIDES`.
+        A model from chips to P2 to P6, each with `width` channels, at the strides `STRIDES`.
     """
     *finer, coarsest = encoder.outputs[-4:]
     x = layers.Conv2D(width, 1, kernel_initializer="he_uniform", name="lateral32")(coarsest)
@@ -127,10 +127,10 @@ def feature_pyramid(encoder: keras.Model, width: int) -> keras.Model:
 
 
 def region_proposer(width: int, anchors: int) -> keras.Model:
-    """Build the head of the region proposal network, which all levels share.
+    """Build the head of the region proposal network, shared by all levels.
 
     Returns:
-        A model from one level to a logit for each anchor of a cell, above 0 where it holds a thing, and to four
+        A model from one level to a logit for each anchor of a cell, above 0 if it contains an object, and four
         deltas for each.
     """
     start = keras.initializers.RandomNormal(stddev=0.01)

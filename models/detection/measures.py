@@ -1,4 +1,4 @@
-"""What a card says of a detector: its stride, its classes, and the memory that it needs."""
+"""Derive the card fields of a detector from its graph: stride, number of classes, and memory."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from terraseam.models.reach.memory import FLOAT_BYTES, WORKING_COPIES, memory_pe
 from terraseam.models.reach.network import graph_stride
 
 COPIES = 3
-"""Features of boxes that live at once: a sample of every bin, their sum, and what is put into order."""
+"""Copies of the box features in memory at once: samples of each bin, their sum, and the reordered result."""
 CHIP = 1024
-"""Side of the chip, in pixels, over which the memory of the heads is spread: they take the same for any chip."""
+"""Side of the chip, in pixels, over which the heads' constant memory is spread."""
 
 
 def detector_measures(model: keras.Model) -> tuple[int, int]:
-    """Read the stride of a detector and the memory that it needs.
+    """Return the stride of a detector and the memory it needs.
 
-    The coarsest level of the pyramid does not count for the stride: it is every second cell of the one before.
+    The coarsest pyramid level does not count for the stride: it is every second cell of the one before.
 
     Args:
-        model: What `terraseam.models.detection.mask_rcnn.detector` builds, new or loaded.
+        model: A detector built by `terraseam.models.detection.mask_rcnn.detector`, new or loaded.
 
     Returns:
-        The least by which chips may grow, in pixels; and the peak of memory for one call, in bytes per pixel of a
-        chip of `CHIP` x `CHIP` pixels, to which maps and heads add up: TensorFlow was measured to take 292 of the
-        265 bytes of a slim MobileNet one, and 378 of the 601 of one on ResNet50 with 91 classes. A larger chip
-        needs less for each of its pixels, a smaller one more.
+        The smallest increment of a chip's size, in pixels; and the peak memory of one call, in bytes per pixel of a
+        chip of `CHIP` x `CHIP` pixels, estimated from maps and heads. Measured on TensorFlow: 292 bytes against an
+        estimate of 265 for a slim MobileNet detector, and 378 against 601 for one on ResNet50 with 91 classes. Larger
+        chips need less per pixel, smaller ones more.
 
     Raises:
-        GraphError: If the network is no such detector.
+        GraphError: If the network is not such a detector.
     """
     check_detector(model)
     pyramid, proposer = model.get_layer("pyramid"), model.get_layer("proposer")
@@ -46,16 +46,16 @@ def detector_measures(model: keras.Model) -> tuple[int, int]:
 
 
 def detector_classes(model: keras.Model) -> int:
-    """Return how many classes a detector tells apart, the background among them."""
+    """Return the number of classes of a detector, including the background."""
     check_detector(model)
     return int(model.get_layer("box_head").outputs[0].shape[-1])
 
 
 def check_detector(model: keras.Model) -> None:
-    """Check that a network is built as detectors are here, and answers as they do.
+    """Check that a network has the structure and outputs of the detectors built here.
 
     Raises:
-        GraphError: If it is not.
+        GraphError: If it does not.
     """
     names = {layer.name for layer in model.layers}
     missing = [name for name in (*PARTS, "proposals", "detections") if name not in names]
@@ -69,13 +69,13 @@ def check_detector(model: keras.Model) -> None:
 
 
 def _ending_in(model: keras.Model, maps: list[keras.KerasTensor]) -> keras.Model:
-    """Return a network of one output that reads all of some maps at its very end."""
+    """Return a network with one output that reads all given maps at its very end."""
     ends = [layers.Dense(1)(layers.GlobalAveragePooling2D()(one)) for one in maps]
     return keras.Model(model.input, layers.Add()(ends))
 
 
 def _head_bytes(model: keras.Model) -> int:
-    """Return the peak of memory of what works on boxes, in bytes."""
+    """Return the peak memory of the parts that process boxes, in bytes."""
     proposals, detections = model.get_layer("proposals"), model.get_layer("detections")
     if not isinstance(proposals, Proposals) or not isinstance(detections, Detections):
         raise GraphError(f"network {model.name!r} has other layers than a detector; build it with mask_rcnn")

@@ -1,4 +1,4 @@
-"""From the masks within boxes that a detector answers to masks in the pixels of a chip; numpy alone."""
+"""Paste a detector's box-relative masks into a chip's pixels; uses only numpy."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ THRESHOLD = 0.5
 def chip_instances(
     boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray, masks: np.ndarray, height: int, width: int
 ) -> list[ChipInstance]:
-    """Turn what a detector answers for one chip into masks in the chip's pixels.
+    """Convert a detector's output for one chip to masks in the chip's pixels.
 
     Args:
         boxes: ``row0, col0, row1, col1`` in chip pixels, shape ``(k, 4)``.
-        labels: Places in the card's classes, shape ``(k,)``.
+        labels: Indices into the card's classes, shape ``(k,)``.
         scores: 0 to 1, shape ``(k,)``; rows of score 0 are empty.
         masks: Scores 0 to 1 within each box, shape ``(k, m, m)``.
         height: Height of the chip, in pixels.
         width: Width of the chip, in pixels.
 
     Returns:
-        The instances in the order of the rows; without those that hold the centre of no pixel of the chip.
+        The instances in the order of the rows, without those that contain no pixel centre of the chip.
     """
     found = []
     for row in np.flatnonzero(np.asarray(scores) > 0):
@@ -40,17 +40,17 @@ def chip_instances(
 def paste(box: np.ndarray, mask: np.ndarray, height: int, width: int) -> tuple[int, int, np.ndarray] | None:
     """Paste the mask of one box into a chip.
 
-    The mask's cells tile the box. It is sampled bilinearly at the centre of every pixel, with 0 beyond its
+    The mask's cells divide the box. It is sampled bilinearly at the centre of every pixel, with 0 beyond its
     outermost cells, so that a mask of ones ends exactly where its box does.
 
     Args:
-        box: ``row0, col0, row1, col1`` in chip pixels, shape ``(4,)``; it may hang over the chip.
+        box: ``row0, col0, row1, col1`` in chip pixels, shape ``(4,)``; it may extend beyond the chip.
         mask: Scores 0 to 1, shape ``(m, m)``.
         height: Height of the chip, in pixels.
         width: Width of the chip, in pixels.
 
     Returns:
-        First row and first column in the chip, and the boolean mask, cut to its pixels; None where there are none.
+        First row and first column in the chip, and the boolean mask, cropped to its pixels; None if it has none.
     """
     row0, col0, row1, col1 = (float(value) for value in box)
     if not (math.isfinite(row0 + col0 + row1 + col1) and row1 > row0 and col1 > col0):
@@ -70,8 +70,8 @@ def _weights(start: float, stop: float, size: int, cells: int) -> tuple[int, np.
     """Return the first pixel whose centre is near the box, and the weight of every cell for each such pixel.
 
     Args:
-        start: Where the box begins along one axis, in pixels.
-        stop: Where it ends.
+        start: Start of the box along one axis, in pixels.
+        stop: End of the box.
         size: Pixels of the chip along the axis.
         cells: Cells of the mask along the axis.
 

@@ -1,4 +1,4 @@
-"""RoIAlign: features of boxes, without rounding (https://arxiv.org/abs/1703.06870, section 3)."""
+"""RoIAlign: pool features of boxes without rounding (https://arxiv.org/abs/1703.06870, section 3)."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from terraseam.models.detection.boxes import levels, map_size
 from terraseam.models.detection.dispatch import uses_tensorflow
 
 SAMPLES = 2
-"""Samples a bin takes along each axis."""
+"""Samples per bin along each axis."""
 
 Tensor = Any
 
 
 def pyramid_roi_align(maps: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, size: int) -> Tensor:
-    """Read the features of boxes, each from the level of the pyramid that fits its size.
+    """Pool the features of boxes, each from the pyramid level that fits its size.
 
     Args:
-        maps: P2 to P5, each ``(n, rows, columns, channels)``, or one map that all boxes are read from.
+        maps: P2 to P5, each ``(n, rows, columns, channels)``, or one map for all boxes.
         strides: Their strides, in pixels.
         boxes: ``row0, col0, row1, col1`` in chip pixels, ``(n, k, 4)``; no gradient flows into them.
         size: Bins along each axis.
 
     Returns:
-        Features ``(n * k, size, size, channels)``: the mean of `SAMPLES` x `SAMPLES` samples a bin, each bilinear
-        between the centres of cells. Samples up to half a cell beyond the map take what is at its edge, those
+        Features ``(n * k, size, size, channels)``: the mean of `SAMPLES` x `SAMPLES` bilinear samples per bin,
+        between the centres of cells. Samples up to half a cell beyond the map take the value at its edge, those
         more than a cell beyond its outermost centres are 0.
     """
     boxes = ops.stop_gradient(boxes)
@@ -40,9 +40,9 @@ def pyramid_roi_align(maps: Sequence[Tensor], strides: Sequence[int], boxes: Ten
 def _align_anywhere(
     maps: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, level: Tensor, size: int
 ) -> Tensor:
-    """Align in `keras.ops`: the cells of all levels in one long table, four of them gathered for each sample.
+    """Align with `keras.ops`: concatenate the cells of all levels, and gather four of them for each sample.
 
-    One of the samples of all bins is taken at a time, which needs a quarter of the memory.
+    Samples of a bin are processed one at a time, which needs a quarter of the memory.
     """
     channels = maps[0].shape[-1]
     table = ops.concatenate([ops.reshape(one, (ops.shape(one)[0], -1, channels)) for one in maps], axis=1)
@@ -73,17 +73,17 @@ def _align_anywhere(
 def _neighbours(
     start: Tensor, stop: Tensor, cells: Tensor, size: int, sample: int
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return the two cells beside one sample of each bin, and their weights.
+    """Return the two cells next to one sample of each bin, and their weights.
 
     Args:
-        start: Where boxes begin along one axis, in cells from the centre of the first, ``(n, k)``.
-        stop: Where they end.
+        start: Start of the boxes along one axis, in cells from the centre of the first, ``(n, k)``.
+        stop: End of the boxes.
         cells: Cells of their maps along the axis, ``(n, k)``.
         size: Bins of a box.
-        sample: Which of the samples of a bin.
+        sample: Index of the sample in its bin.
 
     Returns:
-        Twice cells ``(n, k, size)``, int32, and weights of the same shape.
+        Two pairs of cells ``(n, k, size)``, int32, and weights of the same shape.
     """
     steps = ops.arange(size, dtype="float32") + (sample + 0.5) / SAMPLES
     places = start[..., None] + (stop - start)[..., None] / size * steps
@@ -102,9 +102,9 @@ def _neighbours(
 def _align_tensorflow(
     maps: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, level: Tensor, size: int
 ) -> Tensor:
-    """Align with TensorFlow's `crop_and_resize`, level by level, then put boxes back into their order.
+    """Align with TensorFlow's `crop_and_resize`, level by level, then restore the order of the boxes.
 
-    It was measured to take a fifth to two thirds of the time of `_align_anywhere`.
+    Measured at a fifth to two thirds of the time of `_align_anywhere`.
     """
     import tensorflow as tf
 
@@ -125,13 +125,13 @@ def _align_tensorflow(
 def _crop(feature_map: Tensor, boxes: Tensor, chip: Tensor, size: int) -> Tensor:
     """Sample boxes of one map.
 
-    `crop_and_resize` puts its first and last sample on the edges of a box and knows nothing beyond the map: so
-    boxes are cut down to their first and last bin's sample, and the map gets a frame of its outermost cells.
+    `crop_and_resize` puts its first and last sample on the edges of a box and has no padding: so boxes are
+    shrunk to the samples of their first and last bins, and the map is padded with its outermost cells.
 
     Args:
         feature_map: Shape ``(n, rows, columns, channels)``.
         boxes: In cells from the centre of the first, ``(k, 4)``.
-        chip: Which chip each box is of, ``(k,)``.
+        chip: Index of each box's chip, ``(k,)``.
         size: Bins along each axis.
     """
     import tensorflow as tf

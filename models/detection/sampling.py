@@ -1,4 +1,4 @@
-"""Which anchors and boxes training looks at, and what is true of them."""
+"""Match anchors and boxes to the ground truth, and sample them for training."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Tensor = Any
 
 
 def overlaps(boxes: Tensor, truth: Tensor, labels: Tensor) -> Tensor:
-    """Return the overlap of boxes with what is true.
+    """Return the intersection over union of boxes with true boxes.
 
     Args:
         boxes: Shape ``(a, 4)`` or ``(n, a, 4)``.
-        truth: Shape ``(n, g, 4)``.
+        truth: True boxes, shape ``(n, g, 4)``.
         labels: Shape ``(n, g)``, 0 where a row is empty.
 
     Returns:
@@ -26,18 +26,18 @@ def overlaps(boxes: Tensor, truth: Tensor, labels: Tensor) -> Tensor:
 
 
 def match_anchors(shares: Tensor, limits: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Tell anchors that hold a thing from those that hold the ground.
+    """Classify anchors as positive (matched to an object), negative (background), or ignored.
 
-    An anchor holds a thing where they overlap by the second limit, or where no anchor overlaps the thing more. It
-    holds the ground where it overlaps each thing by less than the first limit. All others are not looked at
+    An anchor is positive if its IoU with an object reaches the second limit, or if no anchor overlaps the object
+    more. It is negative if its IoU with every object is below the first limit. All others are ignored
     (https://arxiv.org/abs/1506.01497, section 3.1.2).
 
     Args:
-        shares: What `overlaps` returns, ``(n, a, g)``.
+        shares: Output of `overlaps`, ``(n, a, g)``.
         limits: The two limits, 0 to 1.
 
     Returns:
-        Two boolean arrays ``(n, a)``: which hold a thing, and which the ground.
+        Two boolean arrays ``(n, a)``: positive and negative anchors.
     """
     most = ops.max(shares, axis=-1)
     best_of_thing = ops.max(shares, axis=1, keepdims=True)
@@ -49,18 +49,18 @@ def match_anchors(shares: Tensor, limits: tuple[float, float]) -> tuple[Tensor, 
 def sample(
     holds: Tensor, ground: Tensor, noise: Tensor, count: int, most: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw some boxes at random.
+    """Sample boxes at random.
 
     Args:
-        holds: Which hold a thing, ``(n, a)`` bool.
-        ground: Which hold the ground, ``(n, a)`` bool.
-        noise: Uniform from 0 to 1, ``(n, a)``; it decides the draw.
-        count: How many to draw. The ground fills up what things leave.
-        most: How many of them hold a thing at most.
+        holds: Positive boxes, ``(n, a)`` bool.
+        ground: Negative (background) boxes, ``(n, a)`` bool.
+        noise: Uniform random numbers from 0 to 1, ``(n, a)``, which determine the sample.
+        count: Number of boxes to sample. Negative boxes fill the rows left by positive ones.
+        most: Maximum number of positive boxes.
 
     Returns:
-        Places ``(n, count)`` int32, those that hold a thing first; which of them hold a thing, and which were
-        drawn at all, ``(n, count)`` bool.
+        Indices ``(n, count)`` int32, positive boxes first; which of them are positive, and which were
+        sampled at all, ``(n, count)`` bool.
     """
     limit = best(ops.where(holds, noise, NEVER), most)[0][:, -1:]
     things = ops.logical_and(holds, noise >= limit)
@@ -69,16 +69,16 @@ def sample(
 
 
 def mask_targets(masks: Tensor, boxes: Tensor, rois: Tensor, size: int) -> Tensor:
-    """Read what is true within boxes off masks that are kept within boxes of their own.
+    """Resample masks stored relative to their own boxes to the cells of other boxes.
 
     Args:
-        masks: Shares 0 to 1, ``(n, k, side, side)``; cells tile the box.
+        masks: Coverage 0 to 1, ``(n, k, side, side)``; cells divide the box.
         boxes: Their boxes, ``(n, k, 4)``.
-        rois: Boxes to read, one for each mask, ``(n, k, 4)``.
+        rois: Boxes to sample, one for each mask, ``(n, k, 4)``.
         size: Cells along each axis.
 
     Returns:
-        0 or 1, ``(n, k, size, size)``: bilinear at the centres of cells, with 0 beyond the masks, cut at a half.
+        0 or 1, ``(n, k, size, size)``: bilinear at the centres of cells, 0 beyond the masks, thresholded at 0.5.
     """
     side = masks.shape[-1]
     rows, columns = (_hats(boxes, rois, axis, size, side) for axis in (0, 1))
@@ -87,7 +87,7 @@ def mask_targets(masks: Tensor, boxes: Tensor, rois: Tensor, size: int) -> Tenso
 
 
 def _hats(boxes: Tensor, rois: Tensor, axis: int, size: int, side: int) -> Tensor:
-    """Return the weight of every cell of a mask for every cell of a box along one axis, ``(n, k, size, side)``."""
+    """Return the weight of every mask cell for every target cell along one axis, ``(n, k, size, side)``."""
     start, extent = boxes[..., axis, None], boxes[..., axis + 2, None] - boxes[..., axis, None]
     first, last = rois[..., axis, None], rois[..., axis + 2, None]
     centres = first + (last - first) * (ops.arange(size, dtype="float32") + 0.5) / size

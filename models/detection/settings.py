@@ -1,4 +1,4 @@
-"""The numbers of a Mask R-CNN; the defaults are those of the papers."""
+"""Settings of Mask R-CNN; the defaults are those of the papers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STRIDES = (4, 8, 16, 32, 64)
 
 @dataclass(frozen=True, slots=True)
 class Anchors:
-    """The boxes that proposals start from: around the centre of every cell of every level.
+    """Anchors: reference boxes of the proposals, around the centre of every cell of every level.
 
     Attributes:
         sizes: Square root of an anchor's area, in pixels, for each level P2 to P6.
@@ -30,13 +30,13 @@ class Anchors:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How boxes are chosen by their scores.
+    """Selection of boxes by score, with non-maximum suppression.
 
     Attributes:
-        candidates: Best boxes that are looked at; of proposals, those of each level.
-        kept: Boxes that are kept at most.
-        iou: Overlap above which the worse of two boxes is dropped, 0 to 1.
-        score: Score that a box must exceed; None where any will do.
+        candidates: Number of best-scoring boxes to consider; for proposals, per level.
+        kept: Maximum number of boxes to keep.
+        iou: IoU above which the lower-scoring of two boxes is dropped, 0 to 1.
+        score: Score that a box must exceed; None for no threshold.
     """
 
     candidates: int
@@ -53,14 +53,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """The numbers of a Mask R-CNN at inference.
+    """Settings of Mask R-CNN for inference.
 
     Attributes:
         width: Channels of the feature pyramid and of the mask head.
         box_width: Channels of the two fully connected layers of the box head.
-        anchors: What proposals start from.
-        proposals: How proposals are chosen.
-        detections: How what was found is chosen; `kept` is the number of rows that the network answers.
+        anchors: Anchors of the proposals.
+        proposals: Selection of proposals.
+        detections: Selection of detections; `kept` is the number of output rows.
     """
 
     width: int = 256
@@ -76,21 +76,21 @@ class Detector:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """The numbers of training.
+    """Settings of Mask R-CNN for training.
 
     Attributes:
-        anchors: Anchors of a chip that the proposal loss looks at.
-        anchor_share: Share of them that hold a thing, at most.
-        anchor_ious: An anchor holds a thing from the second overlap on, and the ground below the first.
-        proposals: How proposals are chosen in training.
-        rois: Boxes of a chip that the heads look at.
-        roi_share: Share of them that hold a thing, at most; the mask head looks at these alone.
-        roi_iou: Overlap from which a box holds a thing.
-        anchor_beta: Where the smooth L1 loss of proposals turns from a parabola into a line.
+        anchors: Anchors sampled per chip for the proposal losses.
+        anchor_share: Maximum share of positive ones among them.
+        anchor_ious: An anchor is positive from the second IoU, and negative below the first.
+        proposals: Selection of proposals in training.
+        rois: Boxes sampled per chip for the heads.
+        roi_share: Maximum share of positive ones among them; the mask head only uses these.
+        roi_iou: IoU from which a box is positive.
+        anchor_beta: Transition of the proposals' smooth L1 loss from quadratic to linear.
         roi_beta: The same for the box head.
-        frozen_norm: Batch normalization of the encoder stays as it came, as in the papers, which start from
-            ImageNet weights. False lets it learn, as it must from random weights, also where it was frozen before.
-        seed: Seed of the samples.
+        frozen_norm: Whether the encoder's batch normalization is frozen, as in the papers, which start from
+            ImageNet weights. False trains it, as needed from random weights, even if it was frozen before.
+        seed: Seed of the sampling.
     """
 
     anchors: int = 256
@@ -121,18 +121,18 @@ SLIM = Detector(
     proposals=Choice(1000, 1000, 0.7),
     detections=Choice(1000, 300, 0.5, 0.05),
 )
-"""A detector that two cores can train, with room for the roofs of a dense quarter on a tile."""
+"""A detector that can be trained on two cores, with enough instances for the roofs of a dense quarter on a tile."""
 
 SLIM_TRAINING = Training(anchors=256, proposals=Choice(500, 500, 0.7), rois=128, frozen_norm=False)
-"""Training of `SLIM`."""
+"""Training settings of `SLIM`."""
 
 
 def with_room(settings: Detector, room: int) -> Detector:
-    """The same numbers, with another number of rows to answer; no fewer boxes are looked at than before.
+    """Return settings with another maximum of instances; no fewer boxes are considered than before.
 
     Args:
-        settings: The numbers of a detector.
-        room: Instances that it answers at most.
+        settings: The settings of a detector.
+        room: Maximum number of instances per chip.
     """
     proposals, detections = settings.proposals, settings.detections
     return replace(
@@ -145,5 +145,5 @@ def with_room(settings: Detector, room: int) -> Detector:
 
 
 def anchors_from(config: dict[str, Any]) -> Anchors:
-    """Read anchors from a Keras config, where tuples have become lists."""
+    """Build anchors from a Keras config, where tuples have become lists."""
     return Anchors(tuple(config["sizes"]), tuple(config["ratios"]))

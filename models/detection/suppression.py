@@ -16,21 +16,21 @@ Tensor = Any
 def suppress(
     boxes: Tensor, scores: Tensor, threshold: float, kept: int, groups: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Choose boxes greedily: the best that is left, then away with all that overlap it.
+    """Select boxes greedily: the best remaining one, dropping all that overlap it.
 
-    Of equal scores the one that stands first is the better. TensorFlow's own kernel is used where it may be
-    (see `terraseam.models.detection.dispatch`); it answers the same.
+    Ties go to the first. TensorFlow's own kernel is used where allowed
+    (see `terraseam.models.detection.dispatch`); its results are the same.
 
     Args:
         boxes: ``row0, col0, row1, col1``, shape ``(n, k, 4)``.
-        scores: Shape ``(n, k)``; minus infinity where a box must not be chosen.
-        threshold: Overlap (intersection over union) above which the worse box is dropped.
-        kept: Boxes to choose at most, `k` at most.
-        groups: Integers ``(n, k)``, where only boxes of one group may drop each other, such as classes.
+        scores: Shape ``(n, k)``; minus infinity for boxes that must not be selected.
+        threshold: IoU above which the lower-scoring box is dropped.
+        kept: Maximum number of boxes to select, at most `k`.
+        groups: Integers ``(n, k)``, such as classes, if only boxes of one group may drop each other.
 
     Returns:
-        Places of the chosen boxes, from the best to the worst, ``(n, kept)`` int32, 0 where there are fewer; and
-        whether one was chosen, ``(n, kept)`` bool.
+        Indices of the selected boxes, in descending order of score, ``(n, kept)`` int32, 0 where there are fewer; and
+        which rows are valid, ``(n, kept)`` bool.
     """
     boxes, scores = ops.stop_gradient(boxes), ops.stop_gradient(scores)
     if uses_tensorflow():
@@ -41,7 +41,7 @@ def suppress(
 def _suppress_anywhere(
     boxes: Tensor, scores: Tensor, threshold: float, kept: int, groups: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Suppress in `keras.ops`: sort once, compare all pairs once, then settle who drops whom."""
+    """Suppress with `keras.ops`: sort once, compare all pairs once, then resolve which boxes are dropped."""
     count = boxes.shape[1]
     ordered, order = best(scores, count)
     drops = _drops(take_rows(boxes, order), threshold)
@@ -57,13 +57,13 @@ def _suppress_anywhere(
 
 
 def _settle(alive: Tensor, drops: Tensor) -> Tensor:
-    """Return what is kept of boxes in the order of their scores.
+    """Return which boxes, in descending order of score, are kept.
 
-    ``keep[j] = alive[j] and no kept earlier i drops j`` has one solution, as each row depends on earlier ones
-    alone. Repeating the rule settles at least one more row each time, hence ends; mostly it takes a few steps.
+    ``keep[j] = alive[j] and no kept earlier i drops j`` has one solution, as each row depends only on earlier
+    ones. Each iteration fixes at least one more row, so it terminates, usually after a few.
 
     Args:
-        alive: 1 where a box may be kept, ``(n, k)``.
+        alive: 1 for boxes that may be kept, ``(n, k)``.
         drops: 1 where box i, if kept, drops the later box j, ``(n, k, k)``.
     """
 
@@ -79,21 +79,21 @@ def _settle(alive: Tensor, drops: Tensor) -> Tensor:
 
 
 def _drops(boxes: Tensor, threshold: float) -> Tensor:
-    """Return which pairs of boxes ``(n, k, 4)`` overlap too much, ``(n, k, k)``."""
+    """Return which pairs of boxes ``(n, k, 4)`` overlap beyond the threshold, ``(n, k, k)``."""
     return iou(boxes, boxes) > threshold
 
 
 def _same(groups: Tensor) -> Tensor:
-    """Return which pairs are of one group, ``(n, k, k)``."""
+    """Return which pairs belong to one group, ``(n, k, k)``."""
     return ops.equal(groups[:, :, None], groups[:, None, :])
 
 
 def _suppress_tensorflow(
     boxes: Tensor, scores: Tensor, threshold: float, kept: int, groups: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Suppress with TensorFlow's kernels, which know one chip and no groups.
+    """Suppress with TensorFlow's kernels, which support neither batches nor groups.
 
-    Boxes of different groups are compared by a matrix of overlaps instead, where they have none.
+    With groups, boxes are compared by an overlap matrix that is 0 between groups.
     """
     import tensorflow as tf
 
@@ -127,9 +127,9 @@ def _chip_by_chip(
     scores: Tensor,
     kept: int,
 ) -> tuple[Tensor, Tensor]:
-    """Suppress chip by chip, without a loop where their number is known.
+    """Suppress chip by chip, without a loop if their number is known.
 
-    Engines run TensorFlow with its executor of one thread, which knows no loops.
+    Engines run TensorFlow with its single-threaded executor, which does not support loops.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Training of Mask R-CNN: the network of inference with its heads on drawn boxes, and losses as its outputs."""
+"""Build the training network of Mask R-CNN: its heads on sampled boxes, with losses as outputs."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ LOSSES = ("proposal_class", "proposal_box", "class", "box", "mask")
 
 @keras.saving.register_keras_serializable("terraseam")
 class TrainingNetwork(keras.Model):
-    """A functional model whose outputs are losses: their sum is what training lowers, and each is shown."""
+    """A functional model whose outputs are losses, each logged; training minimizes their sum."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.shown = {name: keras.metrics.Mean(name=name) for name in LOSSES}
 
     def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
-        """Return the sum of all losses, penalties of layers among them."""
+        """Return the sum of all losses, including the layers' penalties."""
         del x, y, sample_weight
         for name, loss in y_pred.items():
             self.shown[name].update_state(loss)
@@ -42,19 +42,19 @@ class TrainingNetwork(keras.Model):
 def training_network(
     network: keras.Model, settings: Training | None = None, side: int = SIDE
 ) -> TrainingNetwork:
-    """Build what trains a detector; both share all weights, so that training one changes the other.
+    """Build the network that trains a detector; both share all weights, so that training one changes the other.
 
-    It is trained as any Keras model, on any backend: ``compile(optimizer)``, then ``fit(data)``, where each batch
+    It is trained like any Keras model, on any backend: ``compile(optimizer)``, then ``fit(data)``, where each batch
     is a dict of ``chips`` ``(n, height, width, bands)``, scaled, and the ``boxes``, ``labels`` and ``masks`` of
-    `terraseam.models.detection.truth.pad_truth`. The papers train with SGD of momentum 0.9 and weight decay 1e-4.
+    `terraseam.models.detection.truth.pad_truth`. The papers use SGD with momentum 0.9 and weight decay 1e-4.
 
     Args:
-        network: What `terraseam.models.detection.mask_rcnn.detector` builds, new or loaded.
-        settings: The numbers of training; those of the papers where left out.
-        side: Cells of the masks of the ground truth along each axis.
+        network: A detector built by `terraseam.models.detection.mask_rcnn.detector`, new or loaded.
+        settings: Training settings; those of the papers if left out.
+        side: Cells of the ground-truth masks along each axis.
 
     Raises:
-        GraphError: If `network` is no detector.
+        GraphError: If `network` is not a detector.
     """
     check_detector(network)
     settings = settings or Training()
@@ -92,7 +92,7 @@ def training_network(
 
 
 def _freeze_norm(network: keras.Model, frozen: bool) -> None:
-    """Make every batch normalization of a network keep its statistics, scale and offset, or learn them."""
+    """Freeze or unfreeze every batch normalization of a network: its statistics, scale and offset."""
     for layer in network._flatten_layers():
         if isinstance(layer, layers.BatchNormalization):
             layer.trainable = not frozen

@@ -1,4 +1,4 @@
-"""The ground truth of training, as arrays of one size; numpy alone."""
+"""Pad the ground truth of training chips to arrays of fixed size; uses only numpy."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from terraseam.models.detection.instances import ChipInstance
 
 SIDE = 56
-"""Cells of a mask along each axis: twice those that the network answers."""
+"""Cells of a mask along each axis: twice as many as the network predicts."""
 
 
 def pad_truth(chips: Sequence[Sequence[ChipInstance]], most: int, side: int = SIDE) -> dict[str, np.ndarray]:
-    """Gather what is true of some chips into arrays of one size.
+    """Pad the true instances of several chips to arrays of one size.
 
-    A mask is kept within its own box, as the share of every cell that it covers: 3 kB for each thing, whatever
-    the size of the chip, where masks of whole chips would take 256 kB each at 512 x 512 px. Things may overlap.
+    A mask is stored relative to its own box, as the coverage of every cell: 3 kB per instance, whatever
+    the size of the chip, where full-chip masks would take 256 kB each at 512 x 512 px. Instances may overlap.
 
     Args:
-        chips: The things of each chip; their scores are not looked at.
-        most: Things of a chip at most; arrays have as many rows.
+        chips: The true instances of each chip; their scores are ignored.
+        most: Maximum number of instances per chip; arrays have as many rows.
         side: Cells of a mask along each axis.
 
     Returns:
@@ -28,7 +28,7 @@ def pad_truth(chips: Sequence[Sequence[ChipInstance]], most: int, side: int = SI
         int32, 0 where a row is empty; ``masks`` ``(n, most, side, side)``: 0 to 255, uint8.
 
     Raises:
-        ValueError: If a chip has more things, or one of them the label of the background.
+        ValueError: If a chip has more instances, or one of them has the background label.
     """
     boxes = np.zeros((len(chips), most, 4), np.float32)
     labels = np.zeros((len(chips), most), np.int32)
@@ -55,7 +55,7 @@ def shrink(mask: np.ndarray, side: int) -> np.ndarray:
 
 
 def _shares(pixels: int, cells: int) -> np.ndarray:
-    """Return the share of each cell that lies in each pixel, ``(cells, pixels)``."""
+    """Return the share of each cell within each pixel, ``(cells, pixels)``."""
     edges = np.arange(cells + 1) * (pixels / cells)
     starts = np.arange(pixels)
     overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)

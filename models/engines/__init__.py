@@ -1,1 +1,1 @@
-"""Engines: what runs the network of a bundle on chips of raw raster values."""
+"""Engines: run the network of a bundle on chips of raw raster values."""

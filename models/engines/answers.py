@@ -1,4 +1,4 @@
-"""What networks answer, as logits: scores, labels and single channels are turned into one logit a class."""
+"""Convert the outputs of networks to logits: scores, labels and single channels become one logit per class."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from terraseam.models.bundle.card import Card
 from terraseam.models.engines.profile import EngineError
 
 SCORE_FLOOR = np.float32(1e-30)
-"""The least score of which the logarithm is taken; below it lie only numbers that float32 rounds to nothing."""
+"""Lower bound of scores before taking the logarithm, so that it stays finite in float32."""
 
 LABEL_GAP = np.float32(16)
-"""The logit of a label that a network names, above those of all others: a score of 0.99997 or more."""
+"""Logit of a predicted label, where all others are 0: a score of 0.99997 or more."""
 
 SCORE_SLACK = 0.01
-"""How far beyond 0 and 1 numbers may lie that are called scores: half precision rounds that much."""
+"""Tolerance beyond 0 and 1 for outputs declared as scores: half precision rounds that much."""
 
 
 def logits_of(answer: np.ndarray, card: Card, height: int, width: int) -> np.ndarray:
-    """Turn what a network made of chips into logits.
+    """Convert a network's output for some chips to logits.
 
     Args:
-        answer: What it made, of the kind and in the layout that ``card.network`` says; a map of labels may lack
-            the axis of channels.
+        answer: The output, of the type and in the layout given by ``card.network``; a label map may lack
+            the channel axis.
         card: Card of the bundle.
         height: Height of the chips, in pixels.
         width: Width of the chips, in pixels.
 
     Returns:
-        Logits, float32, shape ``(n, height, width, classes)``. Their softmax are the scores, where the network
-        answers scores or logits; the class that it names has a score of nearly 1, where it answers labels.
+        Logits, float32, shape ``(n, height, width, classes)``. Their softmax gives the scores, if the network
+        returns scores or logits; if it returns labels, the predicted class has a score of nearly 1.
 
     Raises:
-        EngineError: If the answer has not the size of the chips, the card's number of channels or values that
-            the card's kind of answer cannot have.
+        EngineError: If the output does not have the size of the chips, the card's number of channels, or values
+            valid for its output type.
     """
     made = _channels_last(answer, card)
     wanted = CHANNELS.get(card.network.answer, len(card.classes))
@@ -53,23 +53,23 @@ def logits_of(answer: np.ndarray, card: Card, height: int, width: int) -> np.nda
 
 
 CHANNELS = {"labels": 1, "binary_logits": 1, "binary_scores": 1}
-"""Channels of an answer, where they are not one a class."""
+"""Channels of an output, where these are not one per class."""
 
 
 def scores_of(logits: np.ndarray) -> np.ndarray:
-    """Scores of logits: their softmax along the last axis, float32."""
+    """Return the scores of logits: their softmax along the last axis, float32."""
     scores = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float32)
     scores /= scores.sum(axis=-1, keepdims=True)
     return scores
 
 
 def logits_of_scores(scores: np.ndarray) -> np.ndarray:
-    """Logits of which scores are the softmax: their logarithm, finite also where a score is 0."""
+    """Return logits whose softmax gives the scores: their logarithm, finite even for a score of 0."""
     return np.log(np.maximum(scores, SCORE_FLOOR), dtype=np.float32)
 
 
 def _channels_last(answer: np.ndarray, card: Card) -> np.ndarray:
-    """An answer in the shape ``(n, height, width, channels)``."""
+    """Return an output in the shape ``(n, height, width, channels)``."""
     if answer.ndim == 3 and CHANNELS.get(card.network.answer) == 1:
         return answer[..., None]
     if answer.ndim != 4:

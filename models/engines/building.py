@@ -1,4 +1,4 @@
-"""What engines say of networks that they cannot build, as one sentence."""
+"""Report networks that an engine cannot build."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from terraseam.models.engines.profile import EngineError
 from terraseam.models.errors import CardError
 
 MOST = 300
-"""Characters of an engine's own words that are shown."""
+"""Characters of an engine's message that are shown."""
 
 
 @contextlib.contextmanager
 def building(card: Card, engine: str) -> Iterator[None]:
-    """Turn what an engine raises while it builds a network into an error that no chip can be blamed for.
+    """Convert an engine's exceptions while building a network into `EngineError`, so that no chip is blamed.
 
     Args:
         card: Card of the network's bundle.
-        engine: What builds it.
+        engine: Name of the engine.
 
     Raises:
-        EngineError: If it cannot be built.
+        EngineError: If the network cannot be built.
     """
     try:
         yield
@@ -31,7 +31,7 @@ def building(card: Card, engine: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__name__ == "ResourceExhaustedError":
             raise
-        # Keras tells a long story before the cause.
+        # Keras puts the cause after a long preamble.
         words = (
             " ".join(str(error).split()).rpartition("Exception encountered: ")[2][:MOST]
             or type(error).__name__

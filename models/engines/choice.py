@@ -1,4 +1,4 @@
-"""Which engine runs a bundle, and what it needs; nothing is imported to say so."""
+"""Choose the engine that runs a bundle, and list the packages it needs, without importing any."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ ENGINES = ("tensorflow", "openvino", "onnx")
 PRECISIONS = ("float32", "bfloat16", "float16")
 RUNTIMES = {"tensorflow": "tensorflow", "openvino": "openvino", "onnx": "onnxruntime"}
 CHECKERS = {"tensorflow": (), "openvino": ("onnx",), "onnx": ()}
-"""What looks at ONNX files before an engine does that would not survive some of them."""
+"""Packages that check ONNX files before an engine that some invalid files would crash."""
 CONVERTERS = {"tensorflow": (), "openvino": ("tensorflow",), "onnx": ("tensorflow", "onnx", "tf2onnx")}
 ONNX_FILE = "model.onnx"
 
 
 def chosen_engine(wanted: str | None, files: Iterable[str]) -> str:
-    """The engine of a run.
+    """Return the engine of a run.
 
     Args:
-        wanted: Its name; None for the one that takes the networks as they are, most of them where they differ.
+        wanted: Its name; None for ONNX Runtime if any network is an ONNX file, otherwise TensorFlow.
         files: Names of the networks' files.
     """
     if wanted is not None:
@@ -27,7 +27,7 @@ def chosen_engine(wanted: str | None, files: Iterable[str]) -> str:
 
 
 def missing_packages(engine: str, files: Sequence[str]) -> list[str]:
-    """The packages that are not installed here, of those that an engine needs to run networks of such files."""
+    """Return the packages an engine needs to run networks with these files that are not installed here."""
     converts = any(file != ONNX_FILE for file in files)
     checks = ONNX_FILE in files
     needed = [

@@ -1,4 +1,4 @@
-"""Networks converted for an engine: made on first use in a process of their own, kept, and verified on load."""
+"""Convert networks for an engine, on first use and in a separate process; cache them, and verify them on load."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from terraseam.models.bundle.card import Card, network_sha256
 from terraseam.models.engines.profile import EngineError, Profile
 
 CONVERSION_VERSION = 1
-"""Raised by hand when the same network is converted in another way."""
+"""Raised by hand when conversion itself changes."""
 
 NETWORK_FILES = {"openvino": "network.xml", "onnx": "network.onnx"}
 CHECKSUMS = "checksums.json"
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What the system says of disks that take no more."""
+"""Error numbers of a full disk."""
 LONGEST = 300
-"""Characters of what a converter says that are repeated."""
+"""Characters of a converter's message that are shown."""
 PACKAGE_ROOT = Path(terraseam.__file__).parents[1]
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """One network for one engine and chips of one shape.
+    """A network converted for one engine and chips of one shape.
 
     Attributes:
         bundle: Folder of the bundle.
         weights_sha256: SHA-256 of the network's file.
-        engine: The engine that it is for.
-        versions: Versions of the engine, of Keras and of what converts.
-        shape: Shape of what a call takes: ``(samples, height, width, bands)``, or with bands in the second place.
+        engine: Target engine.
+        versions: Versions of the engine, of Keras and of the converter.
+        shape: Input shape of a call: ``(samples, height, width, bands)``, or with bands in the second place.
     """
 
     bundle: str
@@ -53,25 +53,25 @@ class Conversion:
 
     @classmethod
     def of(cls, bundle: Path, card: Card, profile: Profile, shape: tuple[int, ...]) -> Conversion:
-        """The conversion that a profile needs."""
+        """Return the conversion that a profile needs."""
         versions = (profile.engine_version, profile.keras_version, profile.converter)
         return cls(str(bundle), card.weights_sha256, profile.engine, versions, shape)
 
     @property
     def name(self) -> str:
-        """What it depends on, as the name of a folder."""
+        """Name of its folder: a hash of everything it depends on."""
         recipe = [CONVERSION_VERSION, self.weights_sha256, self.engine, self.versions, self.shape]
         return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]
 
 
 def converted_network(conversion: Conversion, folder: str | None) -> Path:
-    """Return the file of a converted network, which is converted if the folder has it not or damaged.
+    """Return the file of a converted network, converting it if it is missing from the folder or damaged.
 
     Several processes may ask at the same time: one converts, the others wait for it.
 
     Args:
-        conversion: What is wanted.
-        folder: Where conversions are kept; None for a folder of this user on this machine.
+        conversion: The conversion.
+        folder: Cache of conversions; None for a folder of this user on this machine.
 
     Raises:
         EngineError: If the network cannot be converted.
@@ -92,7 +92,7 @@ def converted_network(conversion: Conversion, folder: str | None) -> Path:
 
 
 def no_room(folder: Path, why: str) -> str:
-    """Return what is said of a disk that does not take a network that is converted."""
+    """Return the error message for a disk that is too full for a converted network."""
     return f"there is no room for it in {folder}: {why}; make room, or choose another disk with --work"
 
 
@@ -102,7 +102,7 @@ def size_of(bundle: Path) -> int:
 
 
 def cannot_convert(conversion: Conversion, why: str) -> EngineError:
-    """Return the error of a network that cannot be converted."""
+    """Return the error for a network that cannot be converted."""
     return EngineError(
         f"bundle {conversion.bundle} cannot be converted for {conversion.engine} ({why}); run it with the engine of its "
         "file, by leaving out --engine"
@@ -110,10 +110,10 @@ def cannot_convert(conversion: Conversion, why: str) -> EngineError:
 
 
 def _convert(conversion: Conversion, kept: Path) -> None:
-    """Convert a network; its folder appears whole or not at all."""
+    """Convert a network; its folder appears atomically."""
     shutil.rmtree(kept, ignore_errors=True)
     for left in kept.parent.glob(f".{kept.name}.*.draft"):
-        # Nobody else converts it now: that is what a process has left that was killed.
+        # This process holds the lock, so drafts are left over from killed processes.
         shutil.rmtree(left, ignore_errors=True)
     draft = kept.with_name(f".{kept.name}.{uuid.uuid4().hex}.draft")
     draft.mkdir()
@@ -127,7 +127,7 @@ def _convert(conversion: Conversion, kept: Path) -> None:
 
 
 def _run_converter(conversion: Conversion, target: Path) -> None:
-    """Convert in a process of its own, so that this one never holds TensorFlow."""
+    """Convert in a separate process, so that this one never loads TensorFlow."""
     path = os.pathsep.join([str(PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     settings = {"PYTHONPATH": path, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
     order = {
@@ -150,7 +150,7 @@ def _run_converter(conversion: Conversion, target: Path) -> None:
 
 
 def _is_whole(kept: Path) -> bool:
-    """Whether a folder holds what was written into it, and not what was converted from another network."""
+    """Return whether a folder holds an intact conversion of this network."""
     try:
         said = json.loads((kept / CHECKSUMS).read_text())
         checksums: dict[str, str] = said["sha256"]
@@ -165,14 +165,14 @@ def _is_whole(kept: Path) -> bool:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Wait for a lock between processes and threads; it ends with the block, or with the process."""
+    """Hold a lock between processes and threads; it is released at the end of the block, or of the process."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _own_folder() -> Path:
-    """A folder for temporary files that this user alone may write."""
+    """Return a temporary folder that only this user may write to."""
     folder = Path(tempfile.gettempdir()) / f"terraseam-converted-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.stat(follow_symlinks=False)

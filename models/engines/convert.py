@@ -1,9 +1,9 @@
-"""The process that converts a network of TensorFlow for another engine; `terraseam.models.engines.conversion` starts it.
+"""Convert a TensorFlow network for another engine, in a process started by `terraseam.models.engines.conversion`.
 
     python -m terraseam.models.engines.convert '{"bundle": ..., "engine": ..., "shape": [...], "target": ...}'
 
-Chips have a whole shape: a run has one, Keras' bilinear upsampling has no graph for chips of unknown size, and
-engines choose faster kernels for sizes that they know.
+Chips have a fixed shape: a run has only one, Keras' bilinear upsampling has no graph for chips of unknown size, and
+engines choose faster kernels for known sizes.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from terraseam.models.errors import CardError
 
 OPSET = 18
 LARGE = 1 << 18
-"""Numbers that make a weight a large one."""
+"""Number of values from which a weight counts as large."""
 NUMBER = 4
-"""Bytes of a number in a converted network."""
+"""Bytes per value in a converted network."""
 
 
 def convert(bundle: Path, engine: str, shape: Sequence[int], target: Path) -> None:
@@ -38,8 +38,8 @@ def convert(bundle: Path, engine: str, shape: Sequence[int], target: Path) -> No
     Args:
         bundle: Folder of the bundle; its network is a Keras file or a SavedModel.
         engine: ``openvino`` or ``onnx``.
-        shape: Shape of what a call takes.
-        target: The file to write; OpenVINO puts its weights beside it.
+        shape: Input shape of a call.
+        target: The file to write; OpenVINO writes its weights beside it.
     """
     tf = import_tensorflow()
     from terraseam.models.detection.dispatch import portable
@@ -58,14 +58,14 @@ def convert(bundle: Path, engine: str, shape: Sequence[int], target: Path) -> No
 
 
 def check_room(folder: Path, need: int) -> None:
-    """Refuse to write more than a disk takes; the libraries that write say that in many ways, or not at all.
+    """Raise if a disk is too full; the libraries that write report that in many ways, or not at all.
 
     Args:
-        folder: Where it is written.
-        need: What is written, in bytes.
+        folder: Folder that will be written to.
+        need: Size of what will be written, in bytes.
 
     Raises:
-        EngineError: If less is free there.
+        EngineError: If less space is free.
     """
     disk = shutil.disk_usage(folder)
     if disk.total and need > disk.free:
@@ -75,7 +75,7 @@ def check_room(folder: Path, need: int) -> None:
 
 
 def _variables(network: Any) -> list[Any]:
-    """The weights of a Keras network; none of a SavedModel, which cannot be run with others."""
+    """Return the weights of a Keras network; none for a SavedModel, which cannot be run with other weights."""
     model = getattr(network, "func", None)
     return [] if model is None else model.variables
 
@@ -83,15 +83,15 @@ def _variables(network: Any) -> list[Any]:
 def _to_openvino(run: Callable[[Any], Any], _: Sequence[Any], spec: Any, target: Path) -> None:
     openvino = import_openvino()
     call = import_tensorflow().function(run, autograph=False).get_concrete_function(spec)
-    # Unless they are named, whatever nothing reads becomes an output, too.
+    # Without names, tensors that nothing reads would become outputs, too.
     model = openvino.convert_model(call, output=[made.name for made in call.outputs])
     openvino.save_model(model, str(target), compress_to_fp16=False)
 
 
 def _to_onnx(run: Callable[[Any], Any], weights: Sequence[Any], spec: Any, target: Path) -> None:
-    """Convert with large weights as inputs, which become constants of the file afterwards.
+    """Convert with large weights as inputs, which are turned into constants of the file afterwards.
 
-    tf2onnx keeps every constant many times: 300 MB of weights were measured to take 20 GB and 155 s as constants, and
+    tf2onnx copies every constant many times: 300 MB of weights took 20 GB and 155 s as constants, but
     2.5 GB and 6 s as inputs.
     """
     import keras
@@ -121,7 +121,7 @@ CONVERTERS = {"openvino": _to_openvino, "onnx": _to_onnx}
 
 
 def main() -> int:
-    """Convert what the argument says; the last line on the error stream says why it failed."""
+    """Convert the network described by the argument; on failure, the last line on stderr says why."""
     order = json.loads(sys.argv[1])
     try:
         convert(Path(order["bundle"]), order["engine"], order["shape"], Path(order["target"]))

@@ -1,4 +1,4 @@
-"""TensorFlow that gives the same bits each time."""
+"""Make TensorFlow deterministic."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import keras
 
 
 def be_deterministic() -> None:
-    """Let TensorFlow, where Keras runs on it, use operations alone that give the same each time.
+    """Make TensorFlow, if it is Keras' backend, use only deterministic operations.
 
-    It holds for the rest of the process.
+    This applies to the rest of the process.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -1,4 +1,4 @@
-"""The engine that runs a bundle: checks and scales chips, calls the network, and turns its answers into logits."""
+"""The engine of a bundle: checks and scales chips, calls the network, and converts its outputs to logits."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from terraseam.models.engines.workplace import Workplace
 
 
 class Network(Protocol):
-    """A network on some engine; several threads may call it at once."""
+    """A network on some engine; thread-safe."""
 
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Run the network on scaled chips ``(samples, height, width, bands)``, float32; returns all that it makes."""
+        """Run the network on scaled chips ``(samples, height, width, bands)``, float32, and return all outputs."""
 
 
 class Engine:
-    """A bundle at work: raw raster values in, what its network says of them out.
+    """A bundle ready to run: maps raw raster values to logits or instances.
 
     Args:
         bundle: Folder of the bundle.
-        profile: How the call runs.
-        workplace: Where converted networks are kept, and how many calls run at once.
+        profile: Execution profile.
+        workplace: Folder for converted networks, and number of concurrent calls.
 
     Attributes:
         card: Card of the bundle.
-        profile: How the call runs.
+        profile: Execution profile.
         calls: Calls of the network so far.
 
     Raises:
-        CardError: If the bundle is not what its card says.
-        EngineError: If the engine is not there, cannot run the network, or already runs in this process in
-            another way than the profile says.
+        CardError: If the bundle does not match its card.
+        EngineError: If the engine is not installed, cannot run the network, or already runs in this process
+            with settings other than the profile's.
     """
 
     def __init__(
@@ -57,18 +57,18 @@ class Engine:
             self._network = _network(Path(bundle), self.card, profile, workplace or Workplace())
 
     def logits(self, chips: np.ndarray) -> np.ndarray:
-        """Run the network; several threads may do so at once.
+        """Run the network; thread-safe.
 
         Args:
             chips: Raw values of any raster type, shape ``(n, height, width, bands)``, with height and width
-                multiples of the stride; never written to.
+                multiples of the stride; not modified.
 
         Returns:
             Logits, float32, shape ``(n, height, width, classes)``.
 
         Raises:
             ValueError: If there are no chips, or they do not fit the network.
-            EngineError: If the network finds instances, or does not answer as its card says.
+            EngineError: If the network finds instances, or its output does not match its card.
         """
         self._check(chips, "semantic")
         height, width = chips.shape[1:3]
@@ -83,17 +83,17 @@ class Engine:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def instances(self, chips: np.ndarray) -> list[ChipAnswer]:
-        """Run a detector; several threads may do so at once.
+        """Run a detector; thread-safe.
 
         Args:
             chips: As for `logits`.
 
         Returns:
-            What it says of each chip.
+            The instances of each chip.
 
         Raises:
             ValueError: If there are no chips, or they do not fit the network.
-            EngineError: If the network labels pixels, or does not answer as its card says.
+            EngineError: If the network labels pixels, or its output does not match its card.
         """
         from terraseam.models.detection.paste import chip_instances
 
@@ -112,7 +112,7 @@ class Engine:
         return answers
 
     def _answers(self, chips: np.ndarray) -> Iterator[tuple[tuple[np.ndarray, ...], int]]:
-        """Call the network on chips, as many at once as the profile says; with how many of them are asked for."""
+        """Yield outputs of batches of the profile's size, each with its number of requested chips."""
         samples = self.profile.samples
         for first in range(0, len(chips), samples):
             wanted = chips[first : first + samples]
@@ -121,7 +121,7 @@ class Engine:
                 self.calls += 1
 
     def _feed(self, chips: np.ndarray) -> np.ndarray:
-        """Return what one call takes: chips scaled, the last repeated where there are fewer than a call takes."""
+        """Return the input of one call: scaled chips, the last repeated to fill the batch."""
         batch = scale(chips, self.card.scaling)
         missing = self.profile.samples - len(batch)
         if missing:
@@ -167,7 +167,7 @@ _engines_lock = threading.Lock()
 def shared_engine(
     bundle: str | os.PathLike[str], profile: Profile, workplace: Workplace | None = None
 ) -> Engine:
-    """Return the one engine of this process for a bundle, a profile and a workplace, made at the first call."""
+    """Return this process's shared engine for a bundle, a profile and a workplace, built on first use."""
     key = (Path(bundle).resolve(), profile, workplace or Workplace())
     with _engines_lock:
         if key not in _engines:

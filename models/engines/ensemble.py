@@ -1,4 +1,4 @@
-"""Several engines as one, and every chip seen from all sides: the mean of their scores."""
+"""Ensembles and test-time augmentation: average the scores of several engines and of flipped and rotated chips."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from terraseam.models.engines.workplace import Workplace
 
 
 class Ensemble:
-    """Engines whose scores are averaged, for chips as they are or also turned and mirrored.
+    """Engines whose scores are averaged, optionally with test-time augmentation.
 
-    The mean is taken pixel by pixel and in one order, so that it keeps what the engines promise: the same bits
-    for the same chip, and tiles that equal the whole raster where the reach of its card is read around them.
+    The mean is taken pixel by pixel and in a fixed order, which preserves what the engines guarantee: the same bits
+    for the same chip, and tiles that equal the whole raster if they are read with the reach of its card.
 
     Args:
-        engines: The members; each scales chips as its own card says.
-        augment: Whether each sees every chip in all eight symmetries of the square.
+        engines: The members; each scales chips according to its own card.
+        augment: Whether each member sees every chip in all eight symmetries of the square.
 
     Attributes:
-        card: What holds for all of them together.
+        card: Combined card of the members.
 
     Raises:
-        EngineError: If what the members say cannot be averaged.
+        EngineError: If the members' outputs cannot be averaged.
     """
 
     def __init__(self, engines: Sequence[Engine], augment: bool) -> None:
@@ -45,15 +45,15 @@ class Ensemble:
 
     @property
     def calls(self) -> int:
-        """Calls of all networks so far."""
+        """Number of calls of all networks so far."""
         return sum(engine.calls for engine in self._engines)
 
     def logits(self, chips: np.ndarray) -> np.ndarray:
-        """Run all networks on all turned chips; several threads may do so at once.
+        """Run all networks on all transformed chips; thread-safe.
 
         Args:
             chips: Raw values of any raster type, shape ``(n, height, width, bands)``, with height and width
-                multiples of the stride; never written to.
+                multiples of the stride; not modified.
 
         Returns:
             Logarithms of the mean scores, float32, shape ``(n, height, width, classes)``.
@@ -69,7 +69,7 @@ class Ensemble:
         return logits_of_scores(total)
 
     def _scores(self, chips: np.ndarray) -> Iterator[np.ndarray]:
-        """Scores of every network on every turned chip, turned back."""
+        """Yield the scores of every network on every transformed chip, transformed back."""
         for symmetry in self._symmetries:
             turned = np.ascontiguousarray(symmetry.turned(chips))
             for engine in self._engines:
@@ -79,6 +79,6 @@ class Ensemble:
 def shared_ensemble(
     bundles: Sequence[str | os.PathLike[str]], profile: Profile, workplace: Workplace, augment: bool = False
 ) -> Engine | Ensemble:
-    """Return what runs bundles: the engine of a single one, else an ensemble of engines that this process shares."""
+    """Return the engine of a single bundle, or an ensemble of engines shared by this process."""
     engines = [shared_engine(bundle, profile, workplace) for bundle in bundles]
     return engines[0] if len(engines) == 1 and not augment else Ensemble(engines, augment)

@@ -1,4 +1,4 @@
-"""ONNX Runtime as the engine, on the CPU: calls run in the calling thread, one operation after another."""
+"""ONNX Runtime engine on the CPU: calls run in the calling thread, one operation after another."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ TYPES: dict[str, Any] = {
     "tensor(float16)": np.float16,
     "tensor(double)": np.float64,
 }
-"""What chips are cast to, by what a network takes."""
+"""Types to which chips are cast, by the network's input type."""
 
 
 class OnnxNetwork:
-    """The network of a bundle on ONNX Runtime; several threads may call it at once.
+    """The network of a bundle on ONNX Runtime; thread-safe.
 
     Args:
         bundle: Folder of the bundle.
         card: Its card.
-        profile: How the call runs.
-        workplace: Where converted networks are kept.
+        profile: Execution profile.
+        workplace: Folder for converted networks.
 
     Raises:
-        CardError: If the bundle's network is not that of its card.
+        CardError: If the bundle's network does not match its card.
         EngineError: If ONNX Runtime is not installed.
     """
 
@@ -50,7 +50,7 @@ class OnnxNetwork:
         self._sessions: dict[tuple[int, ...] | None, Any] = {}
 
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Run the network on scaled chips; returns all that it makes."""
+        """Run the network on scaled chips, and return all of its outputs."""
         session = self._session(batch.shape)
         taken = session.get_inputs()[0]
         chips = np.ascontiguousarray(as_taken(batch, TYPES[taken.type], self._card))
@@ -63,7 +63,7 @@ class OnnxNetwork:
             ) from error
 
     def _session(self, shape: tuple[int, ...]) -> Any:
-        """Return the session for chips of one shape; an ONNX file takes all that it can."""
+        """Return the session for chips of one shape; an ONNX file has one session for all shapes."""
         direct = self._card.network.name == "model.onnx"
         key = None if direct else shape
         with self._lock:
@@ -100,7 +100,7 @@ class OnnxNetwork:
         return session
 
     def _errors(self) -> tuple[type[Exception], ...]:
-        """What ONNX Runtime raises of networks; its kinds of error share no base of their own."""
+        """Return the exceptions that ONNX Runtime raises for networks, which share no base class."""
         state = self._runtime.capi.onnxruntime_pybind11_state
         return (RuntimeError, ValueError, *(getattr(state, name) for name in ERRORS))
 

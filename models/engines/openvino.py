@@ -1,4 +1,4 @@
-"""OpenVINO as the engine, on the CPU: one compiled network for each size of chip, one thread a call."""
+"""OpenVINO engine on the CPU: one compiled network for each chip size, one thread per call."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from terraseam.models.engines.workplace import Workplace
 
 
 class OpenvinoNetwork:
-    """The network of a bundle on OpenVINO; several threads may call it at once.
+    """The network of a bundle on OpenVINO; thread-safe.
 
     Args:
         bundle: Folder of the bundle.
         card: Its card.
-        profile: How the call runs.
-        workplace: Where converted networks are kept, and how many calls run at once.
+        profile: Execution profile.
+        workplace: Folder for converted networks, and number of concurrent calls.
 
     Raises:
-        CardError: If the bundle's network is not that of its card.
+        CardError: If the bundle's network does not match its card.
         EngineError: If OpenVINO is not installed, or the bundle's ONNX file is not valid.
     """
 
@@ -50,13 +50,13 @@ class OpenvinoNetwork:
         self._requests = threading.local()
 
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Run the network on scaled chips; returns all that it makes."""
+        """Run the network on scaled chips, and return all of its outputs."""
         request, kind = self._request(batch.shape)
         request.infer([as_taken(batch, kind, self._card)])
         return tuple(tensor.data.copy() for tensor in request.output_tensors)
 
     def _request(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
-        """Return the calling thread's own request for chips of one shape, and the type that it takes."""
+        """Return the calling thread's own request for chips of one shape, and its input type."""
         mine = self._requests.__dict__.setdefault("by_shape", {})
         if shape not in mine:
             compiled = self._compile(shape)
@@ -70,10 +70,10 @@ class OpenvinoNetwork:
                 settings = {
                     "PERFORMANCE_HINT": "LATENCY",
                     "INFERENCE_PRECISION_HINT": "f32",
-                    # A stream is one call with threads of its own: as many as calls that run at once.
+                    # A stream runs one call with its own threads: as many streams as concurrent calls.
                     "NUM_STREAMS": streams,
                     "INFERENCE_NUM_THREADS": streams * self._profile.threads,
-                    # Pinned, the threads of several processes would all sit on the same core.
+                    # With pinning, the threads of several processes would all share the same core.
                     "ENABLE_CPU_PINNING": False,
                 }
                 with building(self._card, "openvino"):
@@ -81,7 +81,7 @@ class OpenvinoNetwork:
             return self._compiled[shape]
 
     def _read(self, shape: tuple[int, ...]) -> Any:
-        """Read the network for chips of one shape; an ONNX file as it is, others converted."""
+        """Read the network for chips of one shape; an ONNX file directly, others after conversion."""
         if self._card.network.name != ONNX_FILE:
             conversion = Conversion.of(self._bundle, self._card, self._profile, shape)
             return self._core.read_model(str(converted_network(conversion, self._workplace.converted)))
@@ -102,7 +102,7 @@ class OpenvinoNetwork:
 
 
 def _check_onnx(path: Path, card: Card) -> None:
-    """Check an ONNX file: nodes that lack an input that they need, as a Conv its weights, end OpenVINO's process.
+    """Check an ONNX file: a node without a required input, such as a Conv without weights, crashes OpenVINO.
 
     Raises:
         EngineError: If it is not valid, or onnx is not installed.
@@ -125,9 +125,9 @@ def _check_onnx(path: Path, card: Card) -> None:
 
 @functools.cache
 def shared_core() -> Any:
-    """Return the one OpenVINO of this process, which is never ended.
+    """Return this process's shared OpenVINO core, which is never destroyed.
 
-    The CPU plugin gives the thread that loads it a stack for signal handlers. Where two end, one after the other, that
-    thread can be left with a stack that is no longer there, and the next signal, Ctrl-C too, is a segmentation fault.
+    The CPU plugin gives the thread that loads it a stack for signal handlers. If two cores are destroyed in turn,
+    that thread can be left with a freed stack, and the next signal, even Ctrl-C, is a segmentation fault.
     """
     return import_openvino().Core()

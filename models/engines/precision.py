@@ -1,4 +1,4 @@
-"""The types that networks take and compute in."""
+"""Input and compute types of networks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def as_taken(batch: np.ndarray, kind: Any, card: Card) -> np.ndarray:
-    """Return scaled chips in the type that a network takes.
+    """Return scaled chips in the input type of a network.
 
     Args:
         batch: Chips, float32.
-        kind: The type.
+        kind: The input type.
         card: Card of the network.
 
     Raises:
-        EngineError: If that is float16, and they have values that it does not hold.
+        EngineError: If the type is float16 and values overflow it.
     """
     if np.dtype(kind) == np.float16 and batch.size:
         most = max(float(batch.max()), -float(batch.min()))
@@ -35,13 +35,13 @@ def as_taken(batch: np.ndarray, kind: Any, card: Card) -> np.ndarray:
 
 
 def compute_in(model: keras.Model, precision: str) -> None:
-    """Let a network compute in another type than it was built for.
+    """Change the compute type of a network.
 
-    Weights stay float32, and every layer casts what it reads; what it makes is of that type. Boxes of detectors keep
-    their precision: half of it cannot tell pixels apart.
+    Weights stay float32; every layer casts its inputs and returns this type. The box layers of detectors keep
+    float32: half precision cannot distinguish pixels.
 
     Args:
-        model: The network, which is changed.
+        model: The network, which is modified.
         precision: ``float32``, ``bfloat16`` or ``float16``.
     """
     policy = precision if precision == "float32" else f"mixed_{precision}"

@@ -1,6 +1,6 @@
-"""The execution profile: what decides the last bits of logits, next to network and pixels.
+"""Execution profile: everything that determines the last bits of logits, apart from network and pixels.
 
-Floats differ in their last bits between engines, devices, thread counts and samples a call. A `Profile` pins them,
+Floats differ in their last bits between engines, devices, thread counts and batch sizes. A `Profile` pins these,
 so that the same pixels give the same bits wherever the profile is the same.
 """
 
@@ -23,31 +23,31 @@ DEVICES = ("cpu", "gpu")
 
 TENSORFLOW = ("tensorflow", "tensorflow-cpu")
 RUNTIMES = {"tensorflow": TENSORFLOW, "openvino": ("openvino",), "onnx": ("onnxruntime",)}
-"""The distributions, any of which brings an engine."""
+"""Distributions of each engine, any one of which provides it."""
 
 CONVERTERS = {"tensorflow": (), "openvino": (TENSORFLOW,), "onnx": (TENSORFLOW, ("tf2onnx",))}
-"""What turns networks of TensorFlow into those of an engine, next to the engine itself."""
+"""Distributions that convert TensorFlow networks for an engine, besides the engine itself."""
 
 
 class EngineError(RuntimeError):
-    """An engine that cannot run as its profile says."""
+    """An engine that cannot run with its profile."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What decides the last bits of logits, next to network and pixels.
+    """Everything that determines the last bits of logits, apart from network and pixels.
 
     Attributes:
         engine: Name of the engine: ``tensorflow``, ``openvino`` or ``onnx``.
         engine_version: Its version.
-        converter: What converts networks for it, with versions, such as ``tensorflow 2.21.0``; empty where
+        converter: Packages that convert networks for it, with versions, such as ``tensorflow 2.21.0``; empty if
             nothing is converted.
         keras_version: Version of Keras.
-        precision: Type that the network computes in: ``float32``, or on TensorFlow ``bfloat16`` or ``float16``.
+        precision: Compute type: ``float32``, or on TensorFlow ``bfloat16`` or ``float16``.
         device: ``cpu`` or ``gpu``.
-        instructions: Kind of CPU and its widest vector instructions, which the kernels are chosen by.
+        instructions: CPU architecture and its widest vector instructions, which determine the kernels.
         threads: Threads that one operation may use on the CPU.
-        samples: Chips per call; calls with fewer are filled up.
+        samples: Chips per call; smaller batches are padded.
     """
 
     engine: str
@@ -76,13 +76,13 @@ class Profile:
 def execution_profile(
     batch_size: int | None = None, engine: str = "tensorflow", precision: str = "float32", *, ask: bool = True
 ) -> Profile:
-    """Return the profile of this machine; TensorFlow is imported only where there is a GPU to ask it about.
+    """Return the profile of this machine; TensorFlow is imported only to query a GPU that may be present.
 
     Args:
         batch_size: Chips per call; by default 1 on a CPU, where batches do not pay, and 4 on a GPU.
         engine: Name of the engine; all but TensorFlow run on the CPU.
-        precision: Type that the network computes in.
-        ask: Whether TensorFlow is asked where there may be a GPU; else it counts as one.
+        precision: Compute type of the network.
+        ask: Whether to query TensorFlow if there may be a GPU; otherwise one is assumed.
 
     Raises:
         EngineError: If the engine is not installed.
@@ -105,13 +105,13 @@ def execution_profile(
 
 
 def may_have_gpu() -> bool:
-    """Whether this machine has device nodes of a GPU that are not hidden."""
+    """Return whether this machine has GPU device nodes that are not hidden."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return not hidden and any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def _has_gpu() -> bool:
-    """Whether there is a GPU; without device nodes of one TensorFlow is not asked."""
+    """Return whether there is a GPU; without GPU device nodes TensorFlow is not queried."""
     if not may_have_gpu():
         return False
     from terraseam.models.engines.quiet import import_tensorflow
@@ -120,7 +120,7 @@ def _has_gpu() -> bool:
 
 
 def _instructions() -> str:
-    """Such as ``x86_64 avx512f``."""
+    """Return CPU architecture and vector instructions, such as ``x86_64 avx512f``."""
     cpuinfo = Path("/proc/cpuinfo")
     flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
     widest = next((name for name in VECTOR_INSTRUCTIONS if name in flags), "")

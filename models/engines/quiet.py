@@ -1,4 +1,4 @@
-"""TensorFlow and OpenVINO without what they tell of themselves."""
+"""Import TensorFlow and OpenVINO without their console output and telemetry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def import_tensorflow() -> Any:
-    """Import TensorFlow as Keras' backend, without what it tells of itself on the terminal."""
+    """Import TensorFlow as Keras' backend, without its console output."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "tensorflow" in sys.modules:
@@ -23,7 +23,7 @@ def import_tensorflow() -> Any:
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO; it would tell its makers what it converts or fails at, unless what does so cannot be imported."""
+    """Import OpenVINO with its telemetry disabled, by making the telemetry package unimportable."""
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino  # type: ignore[import-untyped]
 
@@ -32,9 +32,9 @@ def import_openvino() -> Any:
 
 @contextlib.contextmanager
 def _hushed() -> Iterator[None]:
-    """Keep what libraries write to the standard error stream of the process to themselves, unless they fail.
+    """Suppress the process's standard error stream, unless an exception is raised.
 
-    While it is imported, TensorFlow tells what it found of the machine; no setting of it keeps it from that.
+    TensorFlow reports on the machine during import; it has no setting to prevent that.
     """
     with tempfile.TemporaryFile() as heard:
         kept = os.dup(2)

@@ -1,4 +1,4 @@
-"""SavedModels from elsewhere on TensorFlow: one signature, one chip in, and no operation that touches the machine."""
+"""Run SavedModels from other sources on TensorFlow: one signature, one input, and no operations with side effects."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def load_saved_model(folder: Path, tf: Any) -> Callable[[Any], Any]:
         tf: TensorFlow.
 
     Returns:
-        What runs it: takes a batch of float32 chips as a tensor and returns what its signature makes, by name.
+        A function that takes a batch of float32 chips as a tensor and returns the signature's outputs by name.
 
     Raises:
-        EngineError: If it cannot be read, has not one signature for serving with one input, or has operations
-            that touch more than tensors.
+        EngineError: If it cannot be read, does not have one serving signature with one input, or has operations
+            with side effects beyond tensors.
     """
     _refuse_operations(folder)
     try:
@@ -41,14 +41,14 @@ def load_saved_model(folder: Path, tf: Any) -> Callable[[Any], Any]:
     ((name, spec),) = taken.items()
 
     def run(chips: Any) -> Any:
-        # By way of its model: a signature alone does not keep the variables alive.
+        # Called through its model: a signature alone does not keep the variables alive.
         return loaded.signatures[SIGNATURE](**{name: tf.cast(chips, spec.dtype)})
 
     return run
 
 
 def _refuse_operations(folder: Path) -> None:
-    """Refuse a SavedModel that would do more than compute; it is read for that, and not yet loaded."""
+    """Refuse a SavedModel with operations that do more than compute, before it is loaded."""
     try:
         refuse_operations(read_graph(folder), folder)
     except RefusedError as error:

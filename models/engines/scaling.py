@@ -1,4 +1,4 @@
-"""Raw raster values to what a network was trained on."""
+"""Scale raw raster values to the input range of a network."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ def scale(chips: np.ndarray, scaling: Scaling) -> np.ndarray:
     """Scale raw values band by band: ``raw * scale + offset``.
 
     Args:
-        chips: Raw values of any numeric type, shape ``(..., bands)``; never written to.
+        chips: Raw values of any numeric type, shape ``(..., bands)``; not modified.
         scaling: One scale and one offset per band.
 
     Returns:
         A new float32 array of the same shape.
 
     Raises:
-        ValueError: If `chips` has another number of bands than `scaling`.
+        ValueError: If `chips` and `scaling` differ in their number of bands.
     """
     if chips.shape[-1] != len(scaling.scale):
         raise ValueError(f"chips have {chips.shape[-1]} bands, the scaling has {len(scaling.scale)}")
-    # Rows as a whole: numpy's loops over the few bands of one pixel take six times as long.
+    # Whole rows at once: numpy's loops over the few bands of one pixel take six times as long.
     width = chips.shape[-2] if chips.ndim > 1 else 1
     rows = chips.reshape(*chips.shape[:-2], width * chips.shape[-1])
     factors, offsets = (

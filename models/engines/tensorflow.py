@@ -1,4 +1,4 @@
-"""TensorFlow as the engine: one compiled call for each size of chip, XLA off."""
+"""TensorFlow engine: one compiled call for each chip size, without XLA."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from terraseam.models.engines.saved_model import load_saved_model
 
 
 class TensorflowNetwork:
-    """The network of a bundle on TensorFlow; several threads may call it at once.
+    """The network of a bundle on TensorFlow; thread-safe.
 
     Args:
         bundle: Folder of the bundle.
         card: Its card.
-        profile: How the call runs.
+        profile: Execution profile.
 
     Raises:
-        CardError: If the bundle is not what its card says.
-        EngineError: If TensorFlow already runs in another way than the profile says, or cannot run the network.
+        CardError: If the bundle does not match its card.
+        EngineError: If TensorFlow already runs with settings other than the profile's, or cannot run the network.
     """
 
     def __init__(self, bundle: Path, card: Card, profile: Profile) -> None:
@@ -40,7 +40,7 @@ class TensorflowNetwork:
         self._compiled: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Run the network on scaled chips; returns all that it makes."""
+        """Run the network on scaled chips, and return all of its outputs."""
         call = self._call(batch.shape)
         chips = self._tf.constant(batch)
         with self._executor():
@@ -50,7 +50,7 @@ class TensorflowNetwork:
     def _call(self, shape: tuple[int, ...]) -> Any:
         """Return the compiled call for chips of one shape.
 
-        The shape is whole: Keras' bilinear upsampling cannot be compiled for chips of unknown size.
+        The shape is fixed: Keras' bilinear upsampling cannot be compiled for chips of unknown size.
         """
         with self._lock:
             if shape not in self._compiled:
@@ -65,14 +65,14 @@ class TensorflowNetwork:
             return self._tf.nest.map_structure(self._in_float32, self._network(chips))
 
     def _in_float32(self, made: Any) -> Any:
-        """What was made in half precision, in float32; anything else as it is."""
+        """Cast a floating-point tensor to float32; return any other unchanged."""
         return self._tf.cast(made, self._tf.float32) if made.dtype.is_floating else made
 
     def _executor(self) -> AbstractContextManager[None]:
         """Return the context of a call; on a CPU it runs in the calling thread, one operation after another.
 
-        TensorFlow's own pool would run branches of the network at once: measured no faster where several chips
-        are under way, and with half as much memory again.
+        TensorFlow's own pool would run branches of the network in parallel: measured no faster when several chips
+        are in progress, and with half as much memory again.
         """
         if self._profile.device == "gpu":
             return nullcontext()
@@ -80,7 +80,7 @@ class TensorflowNetwork:
 
 
 def _start_tensorflow(profile: Profile) -> Any:
-    """Import TensorFlow and make it run as a profile says."""
+    """Import TensorFlow and configure it according to a profile."""
     tf = import_tensorflow()
     gpus = tf.config.list_physical_devices("GPU") if profile.device == "gpu" else []
     if profile.device == "gpu" and not gpus:
@@ -106,11 +106,11 @@ def load_network(bundle: Path, card: Card, tf: Any, precision: str = "float32") 
     """Load the network of a bundle.
 
     Returns:
-        What runs it: takes a batch of scaled chips as a tensor and returns one tensor, or a list or a dictionary
+        A function that takes a batch of scaled chips as a tensor and returns one tensor, or a list or a dictionary
         of them.
 
     Raises:
-        CardError: If the bundle is not what its card says.
+        CardError: If the bundle does not match its card.
         EngineError: If TensorFlow cannot run its network, or not in that precision.
     """
     if card.network.name == "model.onnx":

@@ -1,4 +1,4 @@
-"""Where engines work: what changes no bit of what they say."""
+"""Surroundings of an engine that do not affect its results."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Workplace:
-    """The surroundings of an engine.
+    """The surroundings of an engine: cache and concurrency.
 
     Attributes:
-        converted: Local folder where converted networks are kept; None for a folder of this user for temporary
-            files.
-        calls: Calls at the same time; more of them wait for each other.
+        converted: Local folder for converted networks; None for this user's temporary folder.
+        calls: Number of concurrent calls; further calls wait.
     """
 
     converted: str | None = None
