@@ -1,1 +1,1 @@
-"""Networks from elsewhere: read, checked, measured, and made into bundles; nothing of their own code is run."""
+"""Import networks from other tools: read, check and measure them, without running their own code."""

@@ -1,4 +1,4 @@
-"""What a network answers, found from its last operation, its shape and its numbers, against what the user says."""
+"""Determine a network's output type from its last operation, shape and values, and compare it with the user's."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from terraseam.models.importing.common.shapes import CHANNEL
 
 ONE_CHANNEL = ("labels", "binary_logits", "binary_scores")
 CLOSE = 1e-3
-"""How far sums of scores may be from 1."""
+"""Tolerance of the sum of scores from 1."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a network answers.
+    """Output type of a network.
 
     Attributes:
         kind: ``logits``, ``scores``, ``labels``, ``binary_logits`` or ``binary_scores``.
-        why: How that is known, in words.
+        why: How the type was determined, as a phrase.
     """
 
     kind: str
@@ -29,16 +29,16 @@ class Answer:
 
 
 def decide_answer(foreign: Foreign, made: np.ndarray, classes: int, stated: str | None) -> Answer:
-    """Decide what a network answers.
+    """Determine the output type of a network.
 
     Args:
         foreign: The network.
-        made: What it made of random chips, in its own layout.
-        classes: Classes that the user names.
-        stated: What the user says that it answers, or None.
+        made: Its output for random chips, in its own layout.
+        classes: Number of classes named by the user.
+        stated: Output type stated by the user, or None.
 
     Raises:
-        RefusedError: If its answers do not fit the classes, or are not what the user says.
+        RefusedError: If the output does not fit the classes, or is not what the user states.
     """
     channels = _channels(foreign, made)
     if channels not in (1, classes):
@@ -56,7 +56,7 @@ def decide_answer(foreign: Foreign, made: np.ndarray, classes: int, stated: str 
 
 
 def _channels(foreign: Foreign, made: np.ndarray) -> int:
-    """How many channels a network answers; a map of labels may lack their axis."""
+    """Return the number of output channels; a label map may lack the channel axis."""
     if made.ndim == 3:
         return 1
     if made.ndim != 4:
@@ -68,7 +68,7 @@ def _channels(foreign: Foreign, made: np.ndarray) -> int:
 
 
 def _find(foreign: Foreign, made: np.ndarray, channels: int, classes: int) -> Answer:
-    """What a network answers, as far as it can be seen."""
+    """Return the output type, as far as it can be determined."""
     if channels == 1:
         return _find_one(foreign, made, classes)
     if foreign.ending == "softmax":
@@ -99,7 +99,7 @@ def _find_one(foreign: Foreign, made: np.ndarray, classes: int) -> Answer:
 
 
 def _check_stated(foreign: Foreign, stated: str, found: Answer, channels: int, classes: int) -> None:
-    """Check what the user says against what was found."""
+    """Check the user's output type against the one found."""
     if (stated in ONE_CHANNEL) != (channels == 1):
         raise RefusedError(
             f"--answer {stated} does not fit a network that answers {channels} channels for {classes} classes; "
@@ -121,7 +121,7 @@ def _advice(found: Answer) -> str:
 
 
 def _check_values(kind: str, made: np.ndarray, layout: str, classes: int) -> None:
-    """Check that answers on random chips are what they are said to be."""
+    """Check that the output for random chips is valid for its type."""
     if kind == "":
         raise RefusedError(
             "the network ends in a sigmoid for each of its classes, so that a pixel may have several; cut the sigmoid off, "
@@ -143,12 +143,12 @@ def _check_values(kind: str, made: np.ndarray, layout: str, classes: int) -> Non
 
 
 def channels_last(made: np.ndarray, layout: str) -> np.ndarray:
-    """Answers as ``(samples, height, width, channels)``."""
+    """Return an output as ``(samples, height, width, channels)``."""
     if made.ndim == 3:
         return made[..., None]
     return np.moveaxis(made, 1, -1) if layout == "channels_first" else made
 
 
 def in_layout(chips: np.ndarray, layout: str) -> np.ndarray:
-    """Chips ``(samples, height, width, bands)`` as a network of a layout takes them."""
+    """Return chips ``(samples, height, width, bands)`` in a network's layout."""
     return np.ascontiguousarray(np.moveaxis(chips, -1, 1)) if layout == "channels_first" else chips

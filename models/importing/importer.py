@@ -1,4 +1,4 @@
-"""Bundles of networks from elsewhere: a Keras file, a SavedModel or an ONNX file, and what the user says of it."""
+"""Import networks as bundles: a Keras file, a SavedModel or an ONNX file, with the user's description of it."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from terraseam.models.reach.call_memory import CallMemory
 
 KERAS, ONNX, SAVED_MODEL = "Keras file", "ONNX file", "SavedModel"
 SAMPLE = 64
-"""Least height of the random chip that a network is tried on, in pixels."""
+"""Minimum height of the random chip for trial runs, in pixels."""
 LARGEST_HALF, LARGEST_BYTE, LARGEST_WORD = 65_504.0, 255, 65_535
-"""The largest numbers of float16, and of raster samples of 8 and 16 bits."""
+"""Largest values of float16, and of 8-bit and 16-bit raster samples."""
 SUFFIXES = {".keras": KERAS, ".h5": KERAS, ".hdf5": KERAS, ".onnx": ONNX}
 
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """What the user says of a network that is to be imported.
+    """Arguments for importing a network.
 
     Attributes:
         file: The network: a Keras or ONNX file, or the folder of a SavedModel.
         output: Folder of the bundle.
-        words: Fields of the card that only the user knows: name, version, architecture, encoder, classes, bands, gsd,
+        words: Card fields that only the user knows: name, version, architecture, encoder, classes, bands, gsd,
             scaling, fill, license, halo.
-        answer: What it answers, None for what is found.
-        layout: Where its channels are, None for what is found.
+        answer: Output type, None to detect it.
+        layout: Layout, None to detect it.
         reach: Declared reach, in pixels, or None.
         stride: Stated stride, in pixels, or None.
-        force: Write over a bundle that is there.
+        force: Whether to overwrite an existing bundle.
     """
 
     file: Path
@@ -54,11 +54,11 @@ class ImportRequest:
 
 @dataclass(frozen=True)
 class Imported:
-    """A bundle that was made of a network from elsewhere.
+    """A bundle written from an imported network.
 
     Attributes:
         card: Its card.
-        notes: What was found, measured and changed, a sentence each.
+        notes: What was detected, measured and changed, one sentence each.
     """
 
     card: Card
@@ -66,10 +66,10 @@ class Imported:
 
 
 def kind_of(file: Path) -> str:
-    """Return what kind of network a path holds, by its name and what is in a folder; nothing is read.
+    """Return the format of a network by its name and folder contents, without reading it.
 
     Raises:
-        RefusedError: If it holds none that can be imported.
+        RefusedError: If it has no format that can be imported.
     """
     if not file.exists():
         raise RefusedError(
@@ -92,11 +92,11 @@ def kind_of(file: Path) -> str:
 
 
 def import_network(request: ImportRequest) -> Imported:
-    """Make a bundle of a network from elsewhere.
+    """Write a bundle from a network of another tool.
 
     Raises:
-        RefusedError: If it cannot become one; a sentence that says why and what to do.
-        CardError: If what the user says does not make a card, or the folder of the bundle is taken.
+        RefusedError: If it cannot become a bundle; the message says why and what to do.
+        CardError: If the request does not make a valid card, or the bundle's folder is taken.
     """
     kind = kind_of(request.file)
     check_target(request.output, request.force)
@@ -146,10 +146,10 @@ def _open(kind: str, request: ImportRequest, bands: int) -> Foreign:
 
 
 def _half_notes(foreign: Foreign, scaling: Scaling) -> tuple[str, ...]:
-    """What there is to say of a network that takes float16: how large raw values may be.
+    """Return notes on a float16 input: how large raw values may be.
 
     Raises:
-        RefusedError: If scaled bytes would be larger than float16 holds.
+        RefusedError: If scaled 8-bit values would overflow float16.
     """
     if foreign.dtype != "float16":
         return ()
@@ -177,7 +177,7 @@ def _taken(memory: CallMemory) -> str:
 
 
 def _sample(foreign: Foreign, request: ImportRequest, bands: int) -> np.ndarray:
-    """What a network makes of a random chip of raw bytes, scaled as the user says."""
+    """Return a network's output for a random chip of raw 8-bit values, scaled as requested."""
     scaling = request.words["scaling"]
     step = foreign.stride_hint or request.stride or SAMPLE
     side = -(-SAMPLE // step) * step

@@ -1,7 +1,7 @@
-"""Networks that Keras 2 wrote, told as Keras 3 tells them.
+"""Convert networks saved by Keras 2 to the format of Keras 3.
 
-The two differ in what the configs of layers hold, and in the modules that `.keras` files name. What Keras 3 does not
-know is left out where it says nothing of what a network answers, and refused where it does.
+The two differ in the configs of layers, and in the modules named by `.keras` files. What Keras 3 does not
+support is dropped if it does not affect a network's output, and refused if it does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OPERATIONS = (
     "InstanceMethod",
     "InstanceProperty",
 )
-"""Layers that Keras 2 made of calls of TensorFlow between layers."""
+"""Layers that Keras 2 created from TensorFlow calls between layers."""
 NO_ANSWER = frozenset(
     {
         "noise_shape",
@@ -50,7 +50,7 @@ NO_ANSWER = frozenset(
     | {"trainable", "activity_regularizer", "batch_input_shape", "query_shape", "key_shape", "value_shape"}
 )
 FOR_TRAINING = ("_initializer", "_regularizer", "_constraint")
-"""What says nothing of what a network answers."""
+"""Config entries that do not affect a network's output."""
 OF_ALL_LAYERS = frozenset(
     {
         "name",
@@ -66,20 +66,20 @@ OF_ALL_LAYERS = frozenset(
 
 
 def is_keras2(version: object) -> bool:
-    """Whether a file says that it is of Keras 1 or 2."""
+    """Return whether a file's version is Keras 1 or 2."""
     text = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
     return text.startswith(("1.", "2."))
 
 
 def modern_network(item: dict[str, Any], what: str) -> dict[str, Any]:
-    """Return the config of a network or layer of Keras 2 as Keras 3 would write it.
+    """Return the config of a Keras 2 network or layer as Keras 3 would write it.
 
     Args:
         item: The object of the config, with ``class_name`` and ``config``.
-        what: What messages call the file.
+        what: Name of the file in error messages.
 
     Raises:
-        CardError: If it has something that Keras 3 lacks, or answers otherwise.
+        CardError: If it contains something that Keras 3 lacks, or computes differently.
     """
     name, config = str(item.get("class_name")), item.get("config")
     _refuse_lost(name, config, what)
@@ -107,15 +107,15 @@ def modern_network(item: dict[str, Any], what: str) -> dict[str, Any]:
 
 
 def _unbuilt(item: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what a layer was built with: it is built where it is called, and some take other words for that now."""
+    """Drop a layer's build config: layers are built when called, and some now take other arguments."""
     return {key: value for key, value in item.items() if key != "build_config"}
 
 
 def check_loaded(model: keras.Model, weights: Any, what: str) -> None:
-    """Check that each layer has the weights that an HDF5 file keeps under its name.
+    """Check that each layer has the weights stored under its name in an HDF5 file.
 
     Raises:
-        CardError: If one has others.
+        CardError: If one has other weights.
     """
     kept: dict[str, list[np.ndarray]] = {}
 
@@ -131,7 +131,7 @@ def check_loaded(model: keras.Model, weights: Any, what: str) -> None:
 
 
 def _layers_of(model: keras.Model) -> Iterator[Any]:
-    """Yield the layers of a network and of the networks in it; parts of layers have names that others' parts have, too."""
+    """Yield the layers of a network and of nested networks; names of their sublayers need not be unique."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _layers_of(layer)
@@ -140,10 +140,10 @@ def _layers_of(model: keras.Model) -> Iterator[Any]:
 
 
 def check_archive(model: keras.Model, config: dict[str, Any], weights: Any, what: str) -> None:
-    """Check that each layer has the weights of a `.keras` file, which Keras 2 kept by class and number.
+    """Check that each layer has the weights of a `.keras` file, which Keras 2 stored by class and number.
 
     Raises:
-        CardError: If one has others.
+        CardError: If one has other weights.
     """
     groups = weights.get("layers", weights.get("_layer_checkpoint_dependencies"))
     seen: dict[str, int] = {}
@@ -163,7 +163,7 @@ def check_archive(model: keras.Model, config: dict[str, Any], weights: Any, what
 
 
 def _are_same(loaded: list[np.ndarray], kept: list[np.ndarray]) -> bool:
-    """Whether arrays are the same ones, in whatever order."""
+    """Return whether two lists hold the same arrays, in any order."""
     one, other = (sorted(array.astype(np.float32).tobytes() for array in arrays) for arrays in (loaded, kept))
     return one == other
 
@@ -176,19 +176,19 @@ def _lost_weights(what: str, name: str) -> str:
 
 
 def _snake(name: str) -> str:
-    """A class as Keras 2 names what it keeps of it."""
+    """Return a class name in snake case, as Keras 2 uses it to store weights."""
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
 
 
 def _is_foreign(item: dict[str, Any]) -> bool:
-    """Whether an object says that it is of others than Keras."""
+    """Return whether an object claims to come from outside Keras."""
     module = item.get("module")
     own = module is None or str(module).split(".")[0] in ("keras", "tf_keras")
     return ">" in str(item.get("registered_name")) or not own
 
 
 def _refuse_lost(name: str, config: Any, what: str) -> None:
-    """Refuse what Keras 3 does not have, or has with other answers."""
+    """Refuse what Keras 3 lacks, or computes differently."""
     called = repr(config.get("name", name)) if isinstance(config, dict) else repr(name)
     problem = ""
     if name in OPERATIONS:
@@ -206,7 +206,7 @@ def _refuse_lost(name: str, config: Any, what: str) -> None:
 
 
 def _modern_config(name: str, kind: type, config: dict[str, Any], what: str) -> dict[str, Any]:
-    """The config of a layer with what Keras 3 takes."""
+    """Return the config of a layer with only the arguments that Keras 3 takes."""
     named = inspect.signature(kind.__init__).parameters  # type: ignore[misc]
     taken = set(named) | (OF_ALL_LAYERS if "kwargs" in named else set())
     if name == "LeakyReLU" and "alpha" in config:
@@ -234,7 +234,7 @@ def _modern_config(name: str, kind: type, config: dict[str, Any], what: str) -> 
 
 
 def _renumber(config: dict[str, Any]) -> None:
-    """Count the calls of inner networks from 0: Keras 2 counted the making of one as its first call."""
+    """Number the calls of nested networks from 0: Keras 2 counted their construction as the first call."""
     inner = {
         layer["config"].get("name"): layer["class_name"]
         for layer in config["layers"]
@@ -247,12 +247,12 @@ def _renumber(config: dict[str, Any]) -> None:
     for one in calls:
         one[1] -= least[one[0]]
     for one in _calls(ends):
-        # Keras 3 still counts so where a network ends in another.
+        # Keras 3 still counts that way if a network ends in a nested one.
         one[1] += inner.get(one[0]) in ("Functional", "Model")
 
 
 def _modern_node(node: Any) -> Any:
-    """Return the call of a layer as Keras 3 writes it where tensors have names in it, such as ``value`` of attention."""
+    """Return a layer call in Keras 3's format if it has tensors as named arguments, such as ``value``."""
     if not isinstance(node, list) or not all(isinstance(one, list) and len(one) == 4 for one in node):
         return node
     if not any(_is_tensor(value) for *_, named in node for value in named.values()):
@@ -272,7 +272,7 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _tensor(place: list[Any]) -> dict[str, Any]:
-    """A tensor as Keras 3 writes it; its shape is that of the layer that makes it."""
+    """Return a tensor in Keras 3's format; its shape is that of the layer that produces it."""
     return {
         "class_name": "__keras_tensor__",
         "config": {"shape": [None], "dtype": "float32", "keras_history": place},
@@ -280,7 +280,7 @@ def _tensor(place: list[Any]) -> dict[str, Any]:
 
 
 def _calls(nodes: Any) -> Iterator[list[Any]]:
-    """Yield what says which call of which layer gives a tensor: name, number of the call, number of the tensor."""
+    """Yield the references to tensors: name of the layer, number of the call, number of the tensor."""
     if isinstance(nodes, dict):
         nodes = list(nodes.values())
     if isinstance(nodes, list):
@@ -291,7 +291,7 @@ def _calls(nodes: Any) -> Iterator[list[Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """A number that was written as an array, and a policy of types that was written as an object, by themselves."""
+    """Unwrap a number that was serialized as an array, or a dtype policy that was serialized as an object."""
     if isinstance(value, dict) and value.get("type") == "ndarray":
         return value.get("value")
     if isinstance(value, dict) and value.get("class_name") in ("Policy", "PolicyV1", "__numpy__"):

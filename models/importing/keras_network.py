@@ -1,4 +1,4 @@
-"""A Keras file as a network from elsewhere; nothing that it brings is run."""
+"""Open Keras files for import, without running any code they contain."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ from terraseam.models.reach.network import network_reach
 
 NAME = "model.keras"
 PLACES = ("layers", "initializers", "regularizers", "constraints", "models")
-"""Where classes of an HDF5 file come from; its config does not say it."""
+"""Modules of the classes in HDF5 files, whose configs do not name them."""
 TRIED = (96, 160)
-"""Height and width that stand in for a side that a network leaves free, in pixels."""
+"""Height and width used in trial runs for sides that a network leaves free, in pixels."""
 
 
 def open_keras(path: Path, bands: int, layout: str | None) -> Foreign:
-    """Open a Keras file, ``.keras`` or ``.h5``, and make its chips free in size.
+    """Open a Keras file, ``.keras`` or ``.h5``, and make its input size free.
 
     Args:
         path: The file.
-        bands: Bands that the user names.
-        layout: The layout that the user states, or None; Keras networks have their channels last.
+        bands: Number of bands named by the user.
+        layout: Layout stated by the user, or None; Keras networks are channels-last.
 
     Raises:
         RefusedError: If it cannot become the network of a bundle.
@@ -96,10 +96,10 @@ def open_keras(path: Path, bands: int, layout: str | None) -> Foreign:
 
 
 def read_network(path: Path) -> keras.Model:
-    """Read a network from a ``.keras`` or an HDF5 file, after all that is in it was looked at.
+    """Read a network from a ``.keras`` or an HDF5 file, after checking all of its contents.
 
     Raises:
-        RefusedError: If it is not one, or brings code.
+        RefusedError: If it is not such a file, or contains code.
     """
     version: list[str] = []
     try:
@@ -120,19 +120,19 @@ def read_network(path: Path) -> keras.Model:
             f"{path} holds a network without a graph; build it from Input to outputs, or export it to ONNX"
         )
     if len(model.inputs) == len(model.outputs) == 1:
-        # Whatever held its input, a list or a dictionary: it takes the chip itself.
+        # Whatever structure its input had, a list or a dictionary: this network takes the chip itself.
         model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return model
 
 
 def free_size(given: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, ...]]:
-    """Build a network again so that it takes chips of any size.
+    """Rebuild a network so that it takes chips of any size.
 
     Returns:
-        The network, and what there is to say: nothing where it took any size before.
+        The network, and notes for the user: none if it already took any size.
 
     Raises:
-        RefusedError: If a layer has the size written into it.
+        RefusedError: If the size is built into a layer.
     """
     samples, *_ = given.inputs[0].shape
     height, width = fixed_sides(tuple(given.inputs[0].shape), "channels_last")
@@ -161,7 +161,7 @@ def free_size(given: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, .
 
 
 def _answers_same(given: keras.Model, freed: keras.Model, bands: int) -> bool:
-    """Whether a network whose size was made free answers as before, and each pixel of chips of another size."""
+    """Return whether a network with free size gives the same output, and labels each pixel at another size."""
     samples, height, width, _ = given.inputs[0].shape
     height, width = height or TRIED[0], width or TRIED[1]
     chips = np.random.default_rng(0).normal(size=(samples or 1, height, width, bands)).astype(np.float32)
@@ -199,7 +199,7 @@ def _save(model: keras.Model, path: Path) -> None:
 
 
 def _read_archive(path: Path, version: list[str]) -> keras.Model:
-    """Read a network from a ``.keras`` file; one of Keras 2 is told anew first. `version` gets what it says of its own."""
+    """Read a ``.keras`` file, converting one of Keras 2, and append the file's Keras version to `version`."""
     members = read_members(path, str(path))
     about = read_config(members, str(path), METADATA) if METADATA in members else {}
     version.append(str(about.get("keras_version", "")) if isinstance(about, dict) else "")
@@ -222,7 +222,7 @@ def _read_archive(path: Path, version: list[str]) -> keras.Model:
 
 
 def _read_h5(path: Path, version: list[str]) -> keras.Model:
-    """Read a network from an HDF5 file; Keras' own check of it leaves Lambda layers out."""
+    """Read a network from an HDF5 file; Keras' own check of it misses Lambda layers."""
     held = refuse_links(path, str(path), room_of(path))
     with h5py.File(path, "r") as file:
         text, said = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
@@ -249,13 +249,13 @@ def _read_h5(path: Path, version: list[str]) -> keras.Model:
 
 
 def _check_h5(config: dict[str, Any], path: Path, held: int) -> None:
-    """Check the config of an HDF5 file before anything is made of it."""
+    """Check the config of an HDF5 file before anything is built from it."""
     refuse_code([_placed(item) for item in config_objects(config)], str(path))
     refuse_huge(lambda: model_from_config(copy.deepcopy(config)), str(path), held)
 
 
 def _placed(item: dict[str, Any]) -> dict[str, Any]:
-    """An object of an HDF5 file's config, with the module that older files leave out."""
+    """Return an object of an HDF5 config with the module that older files leave out."""
     name = str(item["class_name"])
     if item.get("module") is not None or name.startswith("__"):
         return item

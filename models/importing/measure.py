@@ -1,4 +1,4 @@
-"""Memory of a network that no graph tells of: it runs on chips of several sizes, in a process of its own."""
+"""Measure a network's memory on chips of several sizes, in a separate process, when its graph cannot be read."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from terraseam.models.importing.probe import up
 from terraseam.models.reach.call_memory import CallMemory, fit_memory, round_up
 
 MARGIN = 1.3
-"""Memory to reckon with, for each byte that was measured."""
+"""Safety factor on the measured memory."""
 SIDES = (256, 512, 1024, 1536)
-"""Sides of chips, in pixels, before they are rounded up to multiples of the stride; the last three that fit count."""
+"""Sides of chips, in pixels, before rounding up to multiples of the stride; the last three that fit are used."""
 PROGRAM = ("-m", "terraseam.models.importing.measured_run")
 FLOOR = 64
-"""Least memory that is believed, in bytes per pixel."""
+"""Smallest plausible memory, in bytes per pixel."""
 
 
 def measured_memory(path: Path, name: str, layout: str, bands: int, stride: int) -> tuple[CallMemory, str]:
-    """Measure the memory of a call: how it grows between chips of three sizes, and a margin.
+    """Measure the memory of a call from its growth over chips of three sizes, plus a margin.
 
     Args:
         path: The network's file, which must have been checked.
-        name: What it is called in a bundle.
+        name: Its name in a bundle.
         layout: ``channels_last`` or ``channels_first``.
         bands: Bands of a chip.
         stride: Sides of chips must be multiples of this many pixels.
 
     Returns:
-        The memory, and how it is known.
+        The memory, and how it was determined.
 
     Raises:
-        RefusedError: If the network does not run on chips of three sizes here.
+        RefusedError: If the network does not run on chips of three sizes on this machine.
     """
     axis = 1 if layout == "channels_first" else 3
     words = [str(path), name, *map(str, (bands, axis, *chip_sides(stride)))]
@@ -47,7 +47,7 @@ def measured_memory(path: Path, name: str, layout: str, bands: int, stride: int)
 
 
 def chip_sides(stride: int) -> list[int]:
-    """Return sides of chips, all different, in pixels."""
+    """Return the sides of the chips, all different, in pixels."""
     sides = [up(SIDES[0], stride)]
     for side in SIDES[1:]:
         sides.append(max(up(side, stride), sides[-1] + stride))
@@ -55,7 +55,7 @@ def chip_sides(stride: int) -> list[int]:
 
 
 def _peaks(words: list[str]) -> list[tuple[int, int]]:
-    """Sides of chips, and the highest resident memory of a process while it ran a network on each, in bytes."""
+    """Return sides of chips with the peak resident memory of a process that ran a network on each, in bytes."""
     command = [sys.executable, *PROGRAM, *words]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=Path(terraseam.__file__).parents[1]

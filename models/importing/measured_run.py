@@ -1,4 +1,4 @@
-"""The process in which a network is measured; `terraseam.models.importing.measure` starts it.
+"""Run a network to measure its memory, in a process started by `terraseam.models.importing.measure`.
 
 python -m terraseam.models.importing.measured_run PATH NAME BANDS AXIS SIDE...
 """
@@ -16,9 +16,9 @@ import psutil
 
 
 def main() -> None:
-    """Run a network on square chips, from small to large, and print the peak of memory of each.
+    """Run a network on square chips, from small to large, and print the peak memory of each.
 
-    It ends before a chip that would take more than the memory that is free, even if that grew with the square of pixels.
+    Stop before a chip that would exceed the free memory if memory grew with the square of pixels.
     """
     path, name, bands, axis, *sides = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
     run = runner(path, name)
@@ -42,13 +42,13 @@ def _chip(side: int, bands: int, axis: int) -> np.ndarray:
 
 
 def forget_peak() -> None:
-    """Let the mark of this process' highest memory start anew, where the system can: loading may have taken more."""
+    """Reset this process's peak memory, where the system allows: loading may have taken more."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def runner(path: str, name: str) -> Callable[[np.ndarray], object]:
-    """Load a network in a process that measures it."""
+    """Load a network and return a function that runs it."""
     from terraseam.models.engines.quiet import import_tensorflow
 
     tf = import_tensorflow()
@@ -64,9 +64,9 @@ def runner(path: str, name: str) -> Callable[[np.ndarray], object]:
 
 
 def peak_memory() -> int:
-    """Highest resident memory of this process so far, in bytes.
+    """Return the peak resident memory of this process, in bytes.
 
-    Linux lets a process inherit ``ru_maxrss`` of the one that started it, so its own mark is read where there is one.
+    On Linux a process inherits ``ru_maxrss`` of its parent, so ``VmHWM`` is read where available.
     """
     status = Path("/proc/self/status")
     if status.exists():

@@ -1,9 +1,9 @@
-"""The perturbation probe: how far a network looks, measured by changing pixels and watching its answers.
+"""Perturbation probe: measure the receptive field of a network by changing pixels and comparing outputs.
 
-For networks whose graph cannot be read. All pixels on one side of a line are changed at once, which is as much as
-pixels that far away can do; what changes on the other side of the line saw across it. A measurement proves nothing: a
-network may look farther at pixels that no draw brought forth. So a stride of margin is added, and the bundle says
-that its reach was measured.
+This is for networks whose graph cannot be read. All pixels on one side of a line are changed at once, the strongest
+effect that pixels that far away can have; outputs that change on the other side depend on them. A measurement is no
+proof: a network may depend on more distant pixels in ways that no sample revealed. So a margin is added, and the
+bundle says that its reach was measured.
 """
 
 from __future__ import annotations
@@ -17,38 +17,39 @@ import numpy as np
 from terraseam.models.reach.reach import Reach
 
 Run = Callable[[np.ndarray], np.ndarray]
-"""From scaled chips ``(samples, height, width, bands)``, float32, to answers ``(samples, height, width, channels)``."""
+"""Function from scaled chips ``(samples, height, width, bands)``, float32, to outputs ``(samples, height, width,
+channels)``."""
 
 STRIDES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 AMPLITUDES = (1.0, 30.0, 0.1)
-"""Spread of the values of each draw: networks may want values about 1, or bytes as they are."""
+"""Amplitude of each random chip: networks may expect values about 1, or raw bytes."""
 SHORTEST, LONGEST, ACROSS = 1024, 4096, 64
-"""Sides of the chips that are tried, in pixels: along the axis that is measured, and across it. Even the first is long:
-a dilated kernel may look far away and at little in between."""
+"""Sides of trial chips, in pixels: along the measured axis, and across it. Even the first is long: a dilated kernel
+may reach far and skip much in between."""
 LINES = 8
-"""Most places of the line within a stride."""
+"""Maximum number of positions of the line within a stride."""
 MARGINS = (1, 2, 4, 8)
-"""Strides of margin that are tried."""
+"""Margins to try, in strides."""
 NOISE = 1e-5
-"""Float noise, as a share of the largest answer."""
+"""Float noise, relative to the largest output."""
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What the probe saw.
+    """Result of the perturbation probe.
 
     Attributes:
-        seen: How far outputs were seen to look beyond a core on multiples of the stride; None where answers changed
-            up to the border of the largest chip, or with the place where a chip was cut.
-        margin: Pixels to add on each side: a stride, or as many strides as cores needed to have the answers of a
-            longer chip. Networks that cut and pad look at the frame of a chip from farther away than at pixels.
+        seen: Observed receptive field beyond a core on multiples of the stride; None if outputs changed
+            up to the border of the largest chip, or with the position at which a chip was cut.
+        margin: Pixels to add on each side: one stride, or as many as cores needed to reproduce the outputs of a
+            longer chip. Networks that crop and pad depend on a chip's border from farther away than on pixels.
     """
 
     seen: Reach | None
     margin: int
 
     def with_margin(self) -> Reach | None:
-        """The reach to rely on."""
+        """Return the reach with its margin."""
         if self.seen is None:
             return None
         sides = (self.seen.top, self.seen.bottom, self.seen.left, self.seen.right)
@@ -56,13 +57,13 @@ class ProbeResult:
 
 
 def probe_reach(run: Run, bands: int, stride: int, longest: int = LONGEST) -> ProbeResult:
-    """Measure how far a network looks, on each side of a core on multiples of its stride.
+    """Measure the receptive field of a network on each side of a core on multiples of its stride.
 
     Args:
         run: The network.
         bands: Bands of a chip.
         stride: Chips must be multiples of this many pixels.
-        longest: Side of the largest chip that is tried, in pixels.
+        longest: Side of the largest trial chip, in pixels.
     """
     found = []
     for axis in (1, 2):
@@ -76,12 +77,12 @@ def probe_reach(run: Run, bands: int, stride: int, longest: int = LONGEST) -> Pr
 
 
 def find_stride(run: Run, bands: int) -> int:
-    """Find the stride of a network: the least shift of a chip that shifts its answers and does no more.
+    """Find the stride of a network: the smallest shift of a chip that only shifts its output.
 
-    Networks that see the whole chip have none such; for them it is the least step in which sizes may grow.
+    Networks whose receptive field is the whole chip have none; for them it is the smallest increment in size.
 
     Raises:
-        ValueError: If the network runs on none of the sizes that are tried, with what it last said.
+        ValueError: If the network runs on none of the sizes tried, with its last error.
     """
     takes = [stride for stride in STRIDES if _takes(run, bands, stride)]
     if not takes:
@@ -91,7 +92,7 @@ def find_stride(run: Run, bands: int) -> int:
 
 
 def _probe_axis(run: Run, bands: int, stride: int, axis: int, longest: int) -> tuple[int, int] | None:
-    """How far outputs look before and after a core along one axis; None where it is the whole chip."""
+    """Return the receptive field before and after a core along one axis; None if it is the whole chip."""
     side = up(SHORTEST, stride, least=4)
     while side <= max(longest, up(SHORTEST, stride, least=4)):
         found = _look_across(run, bands, stride, axis, side)
@@ -102,7 +103,7 @@ def _probe_axis(run: Run, bands: int, stride: int, axis: int, longest: int) -> t
 
 
 def _look_across(run: Run, bands: int, stride: int, axis: int, side: int) -> tuple[int, int] | None:
-    """Change all behind, then all before, a line; None where answers change up to the border."""
+    """Change all pixels after, then all before, a line; return None if outputs change up to the border."""
     middle = side // stride // 2 * stride
     before = after = 0
     for draw, amplitude in enumerate(AMPLITUDES):
@@ -122,7 +123,7 @@ def _look_across(run: Run, bands: int, stride: int, axis: int, side: int) -> tup
 
 
 def _mixed(first: np.ndarray, second: np.ndarray, line: int, axis: int) -> np.ndarray:
-    """The pixels of one chip before a line, and of another from it on."""
+    """Return a chip with the pixels of one before a line, and of another from there on."""
     mixed = first.copy()
     place = (slice(None),) * axis + (slice(line, None),)
     mixed[place] = second[place]
@@ -130,13 +131,13 @@ def _mixed(first: np.ndarray, second: np.ndarray, line: int, axis: int) -> np.nd
 
 
 def _changed(answers: np.ndarray, others: np.ndarray, axis: int) -> np.ndarray:
-    """Rows (axis 1) or columns (2) in which any answer changed, be it by its last bit."""
+    """Return the rows (axis 1) or columns (2) in which any output changed, even in its last bit."""
     same = (answers == others) | (np.isnan(answers) & np.isnan(others))
     return np.flatnonzero(~same.all(axis=tuple(number for number in range(answers.ndim) if number != axis)))
 
 
 def _holds(run: Run, bands: int, stride: int, measured: ProbeResult) -> bool:
-    """Whether cores have the answers of a long chip when they are read with the measured reach around them alone."""
+    """Return whether cores read with only the measured reach around them reproduce the outputs of a long chip."""
     reach = measured.with_margin()
     if reach is None:
         return False
@@ -155,18 +156,18 @@ def _holds(run: Run, bands: int, stride: int, measured: ProbeResult) -> bool:
 
 
 def _alike(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether answers are equal within float noise, but for one in a thousand (ties of networks that choose)."""
+    """Return whether outputs are equal within float noise, except for one in a thousand (ties in an argmax)."""
     close = np.abs(first - second) <= NOISE * max(float(np.abs(first).max()), 1e-30)
     return bool(np.mean(close) >= 0.999)
 
 
 def _takes(run: Run, bands: int, stride: int) -> bool:
-    """Whether a network answers each pixel of chips on odd multiples of a stride."""
+    """Return whether a network labels each pixel of chips on odd multiples of a stride."""
     return not _problem(run, bands, stride)
 
 
 def _problem(run: Run, bands: int, stride: int) -> str:
-    """What a network says against chips on odd multiples of a stride; nothing where it takes them."""
+    """Return a network's problem with chips on odd multiples of a stride; empty if it accepts them."""
     rows, columns = (odd * stride for odd in _odd_multiples(stride))
     try:
         made = run(np.zeros((1, rows, columns, bands), np.float32)).shape
@@ -182,7 +183,7 @@ def _odd_multiples(stride: int) -> tuple[int, int]:
 
 
 def _shifts(run: Run, bands: int, stride: int) -> bool:
-    """Whether a chip that is shifted by one stride has shifted answers, far from its border."""
+    """Return whether shifting a chip by one stride shifts the output, far from its border."""
     side = up(SHORTEST, stride)
     for axis in (1, 2):
         for draw, amplitude in enumerate(AMPLITUDES[:2]):
@@ -199,17 +200,17 @@ def _shifts(run: Run, bands: int, stride: int) -> bool:
 
 
 def _draws(rng: np.random.Generator, shape: tuple[int, ...], amplitude: float) -> Iterator[np.ndarray]:
-    """Two random chips about a common mean."""
+    """Yield two random chips around a common mean."""
     mean = rng.normal(size=shape[-1])
     return ((amplitude * (rng.normal(size=shape) + mean)).astype(np.float32) for _ in range(2))
 
 
 def _shape(side: int, stride: int, axis: int, bands: int) -> tuple[int, ...]:
-    """Shape of a chip that is long along one axis."""
+    """Return the shape of a chip that is long along one axis."""
     across = up(ACROSS, stride, least=2)
     return (1, side, across, bands) if axis == 1 else (1, across, side, bands)
 
 
 def up(pixels: int, stride: int, least: int = 0) -> int:
-    """The least multiple of a stride that is not below a number of pixels, and has `least` strides."""
+    """Return the smallest multiple of a stride that is at least `pixels` and has at least `least` strides."""
     return max(-(-pixels // stride), least) * stride

@@ -1,4 +1,4 @@
-"""How far a network from elsewhere looks: read from its graph, measured, or declared by its user."""
+"""Determine the reach of an imported network: from its graph, by measurement, or as declared by the user."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from terraseam.models.reach.reach import Reach
 
 @dataclass(frozen=True)
 class KnownReach:
-    """How far a network looks, and how that is known.
+    """The receptive field of a network, and its source.
 
     Attributes:
         stride: Chips must be multiples of this many pixels.
-        reach: How far it looks; None where it sees the whole chip.
+        reach: Its receptive field beyond a core; None if it covers the whole chip.
         source: ``graph``, ``measured`` or ``declared``.
-        notes: What the user should know, a sentence each.
+        notes: Information for the user, one sentence each.
     """
 
     stride: int
@@ -31,16 +31,16 @@ class KnownReach:
 
 
 def find_reach(foreign: Foreign, bands: int, *, stride: int | None, declared: int | None) -> KnownReach:
-    """Find how far a network looks.
+    """Determine the receptive field of a network.
 
     Args:
         foreign: The network.
         bands: Bands of a chip.
-        stride: The stride that the user states, or None.
-        declared: The reach that the user declares, in pixels, or None.
+        stride: Stride stated by the user, or None.
+        declared: Reach declared by the user, in pixels, or None.
 
     Raises:
-        RefusedError: If what the user says is not so, or the reach can be neither read nor measured.
+        RefusedError: If the user's values are wrong, or the reach can be neither derived nor measured.
     """
     facts, notes = _read(foreign)
     if facts is not None and stride not in (None, facts.stride):
@@ -59,7 +59,7 @@ def find_reach(foreign: Foreign, bands: int, *, stride: int | None, declared: in
 
 
 def runs(foreign: Foreign, scores: bool = False) -> Run:
-    """Return a network as the probe takes it: chips and answers with their channels last."""
+    """Return a network in the form the probe takes: chips and outputs with channels last."""
     inner = foreign.run_scores if scores and foreign.run_scores is not None else foreign.run
 
     def run(chips: np.ndarray) -> np.ndarray:
@@ -115,7 +115,7 @@ def _measure(run: Run, bands: int, stride: int, notes: tuple[str, ...]) -> Known
 
 
 def _declare(run: Run, bands: int, stride: int, declared: int, notes: tuple[str, ...]) -> KnownReach:
-    """Take a declared reach, if nothing is seen to look farther."""
+    """Accept a declared reach, unless outputs are observed to depend on more distant pixels."""
     seen = _probe(run, bands, stride).seen
     if seen is None:
         raise RefusedError(

@@ -1,4 +1,4 @@
-"""TensorFlow SavedModels as the network of a bundle."""
+"""Open TensorFlow SavedModels for import."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from terraseam.models.saved_models.graph import calls_of, read_graph, refuse_ope
 
 NAME = "saved_model"
 PARTS = ("saved_model.pb", "fingerprint.pb", "variables", "assets")
-"""What TensorFlow reads of a SavedModel; nothing else is copied into a bundle."""
+"""Parts of a SavedModel that TensorFlow reads; nothing else is copied into a bundle."""
 
 ENDINGS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "ArgMax": "argmax"}
 THROUGH = ("Identity", "Transpose", "Cast", "Squeeze", "ExpandDims")
@@ -26,7 +26,7 @@ THROUGH = ("Identity", "Transpose", "Cast", "Squeeze", "ExpandDims")
 
 @dataclass(frozen=True)
 class Signature:
-    """What a SavedModel serves: names, shapes and types of what it takes and makes."""
+    """Serving signature of a SavedModel: names, shapes and types of its inputs and outputs."""
 
     taken: list[tuple[str, Shape | None, str]]
     made: list[tuple[str, Shape | None, str]]
@@ -37,8 +37,8 @@ def open_saved_model(path: Path, bands: int, layout: str | None) -> Foreign:
 
     Args:
         path: Its folder.
-        bands: Bands that the user names.
-        layout: The layout that the user states, or None.
+        bands: Number of bands named by the user.
+        layout: Layout stated by the user, or None.
 
     Raises:
         RefusedError: If it cannot become the network of a bundle.
@@ -82,10 +82,10 @@ def open_saved_model(path: Path, bands: int, layout: str | None) -> Foreign:
 
 
 def copy_saved_model(path: Path, target: Path) -> None:
-    """Copy what TensorFlow reads of a SavedModel.
+    """Copy the parts of a SavedModel that TensorFlow reads.
 
     Raises:
-        RefusedError: If a part of it is a link to somewhere else.
+        RefusedError: If a part of it is a link to a file elsewhere.
     """
     for inner in (path, *path.rglob("*")):
         if inner.is_symlink() and not inner.resolve().is_relative_to(path.resolve()):
@@ -140,7 +140,7 @@ def _dtype(info: Any) -> str:
 
 
 def _ending(graph: Any) -> str | None:
-    """The last operation of what is served, where that says what it answers; looked for through calls."""
+    """Return the last operation of the signature if it determines the output type; calls are followed."""
     functions = {function.signature.name: function for function in graph.graph_def.library.function}
     nodes = {node.name: node for node in graph.graph_def.node}
     (info,) = graph.signature_def[SIGNATURE].outputs.values()
@@ -161,6 +161,6 @@ def _ending(graph: Any) -> str | None:
 
 
 def _place(tensor: str) -> tuple[str, int]:
-    """Node and number of a tensor, such as ``node:0`` or ``node:output:0``."""
+    """Return node and number of a tensor, such as ``node:0`` or ``node:output:0``."""
     node, *rest = tensor.split(":")
     return node.lstrip("^"), int(rest[-1]) if rest else 0

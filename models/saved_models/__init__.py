@@ -1,1 +1,1 @@
-"""SavedModels of TensorFlow, read before TensorFlow loads them."""
+"""TensorFlow SavedModels, read before TensorFlow loads them."""

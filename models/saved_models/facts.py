@@ -1,7 +1,7 @@
-"""What a SavedModel would do, read from its file by ourselves: a plan must know it, and imports no TensorFlow.
+"""Read a SavedModel's operations from its file with our own parser: plans need them, but import no TensorFlow.
 
-Messages of protocol buffers are fields of a number, a type and a value, one after the other. The few that say which
-operations there are lie a fixed number of messages deep; everything else is skipped.
+Protocol buffer messages are a sequence of fields with a number, a type and a value. The few that describe
+operations are nested at fixed depths; everything else is skipped.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from terraseam.models.saved_models.operations import ALLOWED, CHECKPOINT
 SIGNATURE = "serving_default"
 SAVED_MODEL, FILE = "saved_model", "saved_model.pb"
 MOST_NAMED = 5
-"""Operations that a refusal names."""
+"""Number of operations that an error message names."""
 
 
 class _DamagedError(ValueError):
-    """Bytes that are no message."""
+    """Bytes that are not a message."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A node of a graph: its name, its operation, and the functions that it calls."""
+    """A node of a graph: its name, its operation, and the functions it calls."""
 
     name: str
     operation: str
@@ -35,16 +35,16 @@ class Call:
 
 @dataclass(frozen=True)
 class SavedGraphFacts:
-    """What of a graph says what it would do.
+    """Those parts of a graph that determine its operations.
 
     Attributes:
-        tags: What it is for.
-        signatures: Names of what it serves.
+        tags: Its tags.
+        signatures: Names of its signatures.
         nodes: Its nodes.
-        functions: The nodes of each function, by name; several of one name are one after the other.
+        functions: The nodes of each function, by name; functions of the same name follow each other.
         saver: Nodes that save and restore variables.
         concrete: Functions that may be called from outside.
-        has_objects: Whether it is of TensorFlow 2.
+        has_objects: Whether it was saved by TensorFlow 2.
     """
 
     tags: tuple[str, ...]
@@ -57,10 +57,11 @@ class SavedGraphFacts:
 
 
 def check_saved_model(folder: Path) -> None:
-    """Check that a SavedModel can be loaded and does nothing but compute; TensorFlow is not imported.
+    """Check that a SavedModel can be loaded and only computes on tensors, without importing TensorFlow.
 
     Raises:
-        RefusedError: If it is none, has not one graph for serving, no signature, or operations that are not allowed.
+        RefusedError: If it is not a SavedModel, lacks a single serving graph or a signature, or has operations
+            that are not allowed.
     """
     facts = the_graph(_read_file(folder), folder)
     if SIGNATURE not in facts.signatures:
@@ -69,10 +70,10 @@ def check_saved_model(folder: Path) -> None:
 
 
 def the_graph(graphs: list[SavedGraphFacts], path: Path) -> SavedGraphFacts:
-    """Return the one graph of a SavedModel.
+    """Return the only graph of a SavedModel.
 
     Raises:
-        RefusedError: If it has several, or one that is not for serving, or of TensorFlow 1.
+        RefusedError: If it has several, or one that is not for serving, or comes from TensorFlow 1.
     """
     serving = [graph for graph in graphs if "serve" in graph.tags]
     if len(serving) != 1 or len(graphs) != 1:
@@ -83,7 +84,7 @@ def the_graph(graphs: list[SavedGraphFacts], path: Path) -> SavedGraphFacts:
 
 
 def missing_signature(signatures: tuple[str, ...], path: Path) -> str:
-    """Return what is said of a SavedModel that does not serve chips."""
+    """Return the error message for a SavedModel without a serving signature."""
     names = ", ".join(short(name, 60) for name in sorted(signatures) if not name.startswith("__")) or "none"
     return f"{path} has no signature {SIGNATURE!r} (its signatures: {names}); export it with one, as model.export does"
 
@@ -91,7 +92,7 @@ def missing_signature(signatures: tuple[str, ...], path: Path) -> str:
 def refuse_forbidden(graph: SavedGraphFacts, path: Path) -> None:
     """Refuse a SavedModel with operations that do more than compute.
 
-    Functions that save and restore variables may touch checkpoints, as long as nothing but TensorFlow's saver calls
+    Functions that save and restore variables may use checkpoints, as long as only TensorFlow's saver calls
     them: loading a SavedModel does not.
 
     Raises:
@@ -114,14 +115,14 @@ def refuse_forbidden(graph: SavedGraphFacts, path: Path) -> None:
 
 
 def _named(operations: set[str]) -> str:
-    """The first few operations by name."""
+    """Return the names of the first few operations, and the number of others."""
     names = sorted(operations)
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(short(name, 60) for name in names[:MOST_NAMED]) + more
 
 
 def _read_file(folder: Path) -> list[SavedGraphFacts]:
-    """Read the graphs of a SavedModel; its file is mapped, not read into memory."""
+    """Read the graphs of a SavedModel; its file is memory-mapped."""
     try:
         with (folder / FILE).open("rb") as file:
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -133,10 +134,10 @@ def _read_file(folder: Path) -> list[SavedGraphFacts]:
 
 
 def graph_facts(data: memoryview) -> SavedGraphFacts:
-    """Read what a ``MetaGraphDef`` says of what it would do.
+    """Read the parts of a ``MetaGraphDef`` that determine its operations.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not one.
     """
     graphs = _messages(data, 2)
     functions = [one for graph in graphs for library in _messages(graph, 2) for one in _messages(library, 1)]
@@ -161,7 +162,7 @@ def _function_name(function: memoryview) -> str:
 
 
 def _call(node: memoryview) -> Call:
-    """Read a ``NodeDef``; an operation may be a function itself."""
+    """Read a ``NodeDef``; its operation may itself be a function."""
     name = operation = ""
     functions: list[str] = []
     for number, value in _fields(node):
@@ -179,7 +180,7 @@ def _call(node: memoryview) -> Call:
 
 
 def _messages(data: memoryview, number: int) -> list[memoryview]:
-    """Return the fields of a number that hold bytes, in order."""
+    """Return the byte fields with a given number, in order."""
     return [value for found, value in _fields(data) if found == number]
 
 
@@ -192,7 +193,7 @@ def _text(value: memoryview) -> str:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield number and value of the fields of a message that hold bytes; others are passed over."""
+    """Yield number and value of a message's byte fields; others are skipped."""
     place, end = 0, len(data)
     while place < end:
         tag, place = _varint(data, place, end)
@@ -214,7 +215,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _varint(data: memoryview, place: int, end: int) -> tuple[int, int]:
-    """Read a whole number of seven bits a byte; returns it and the place behind it."""
+    """Read a varint, and return it and the position after it."""
     number = 0
     for shift in range(0, 70, 7):
         if place >= end:

@@ -1,4 +1,4 @@
-"""What a SavedModel would do, read before TensorFlow loads any of it."""
+"""Read the operations of a SavedModel before TensorFlow loads any of it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from terraseam.models.saved_models.facts import SavedGraphFacts, graph_facts, re
 
 
 def read_graph(path: Path) -> Any:
-    """Read the description of a SavedModel; nothing of it is loaded or run. TensorFlow must have been imported.
+    """Read the description of a SavedModel without loading or running it. TensorFlow must have been imported.
 
     Raises:
-        RefusedError: If there is none, or it is of TensorFlow 1.
+        RefusedError: If there is none, or it comes from TensorFlow 1.
     """
     from google.protobuf import descriptor_pool, message_factory  # type: ignore[import-untyped]
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -45,7 +45,7 @@ def _facts(graph: Any) -> SavedGraphFacts:
 
 
 def calls_of(node: Any) -> Iterator[str]:
-    """Names of the functions that a node calls; an operation may be one itself."""
+    """Yield the names of the functions a node calls; its operation may itself be one."""
     yield node.op
     for value in node.attr.values():
         if value.HasField("func"):

@@ -1,7 +1,7 @@
-"""Operations of TensorFlow that a SavedModel may have: those that compute on tensors, and nothing else.
+"""Operations of TensorFlow allowed in a SavedModel: those that compute on tensors, and nothing else.
 
-The list says what is allowed, so that an operation that nobody has thought of, or of a later TensorFlow, is refused.
-No operation in it runs Python, ends the program, writes to the terminal, or touches files, devices or a network.
+This is an allowlist, so that operations that nobody has thought of, or of a later TensorFlow, are refused.
+None of them runs Python, ends the program, writes to the terminal, or touches files, devices or a network.
 """
 
 from __future__ import annotations
@@ -86,16 +86,16 @@ _CHANCE = """
     StatelessRandomUniformIntV2 StatelessRandomUniformV2 StatelessShuffle StatelessTruncatedNormal
     StatelessTruncatedNormalV2 TruncatedNormal
 """
-"""What dropout and augmentation are made of, in branches for training."""
+"""Random operations of dropout and augmentation, in branches for training."""
 
 ALLOWED = frozenset(
     " ".join(
         (_GRAPH, _CONTROL, _VARIABLES, _LISTS, _SHAPES, _MATHEMATICS, _NETWORKS, _IMAGES, _CHANCE)
     ).split()
 )
-"""Operations that compute."""
+"""Operations that only compute."""
 
 CHECKPOINT = frozenset(
     {"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename", "StringJoin", "StaticRegexFullMatch"}
 )
-"""What the functions that save and restore variables are made of besides; loading a SavedModel does not run them."""
+"""Additional operations of functions that save and restore variables; loading a SavedModel does not run them."""

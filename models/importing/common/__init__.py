@@ -1,1 +1,1 @@
-"""What all imported networks share, whatever format they come in."""
+"""Code shared by all imported networks, whatever their format."""

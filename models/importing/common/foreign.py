@@ -1,4 +1,4 @@
-"""What is known of a network from elsewhere once its file was opened; no Keras, TensorFlow or ONNX here."""
+"""Description of an opened network from another tool; imports no Keras, TensorFlow or ONNX."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from terraseam.models.reach.call_memory import CallMemory
 from terraseam.models.reach.reach import Reach
 
 Shape = tuple[int | None, ...]
-"""Sizes of a tensor's axes, None where any is taken."""
+"""Sizes of a tensor's axes, None where any size is allowed."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class GraphFacts:
 
     Attributes:
         stride: Chips must be multiples of this many pixels; cores start on them.
-        reach: How far it looks; None where it sees the whole chip.
+        reach: Its receptive field beyond a core; None if it covers the whole chip.
     """
 
     stride: int
@@ -30,23 +30,23 @@ class GraphFacts:
 
 @dataclass(frozen=True)
 class Foreign:
-    """A network from elsewhere that takes one chip of any size.
+    """An imported network that takes one chip of any size.
 
     Attributes:
-        kind: What the file is, in words, such as ``ONNX file``.
-        network_name: What the network is called in a bundle: ``model.onnx``, ``model.keras`` or ``saved_model``.
-        layout: ``channels_last`` or ``channels_first``, of what it takes.
-        made: Shape of what it makes.
-        whole_numbers: Whether it makes whole numbers.
-        ending: Its last operation where that says what it makes: ``softmax``, ``sigmoid`` or ``argmax``.
+        kind: File format, such as ``ONNX file``.
+        network_name: File name in a bundle: ``model.onnx``, ``model.keras`` or ``saved_model``.
+        layout: ``channels_last`` or ``channels_first``, of the input.
+        made: Output shape.
+        whole_numbers: Whether the output type is an integer.
+        ending: Its last operation if that determines the output type: ``softmax``, ``sigmoid`` or ``argmax``.
         run: Runs it on scaled chips, float32, in its own layout.
-        run_scores: Where it makes labels: runs it up to what they are made of, None where that is not possible.
+        run_scores: For label outputs: runs it up to the scores before the argmax, None if that is not possible.
         read_graph: Reads stride and reach from its graph; raises `NotUnderstoodError`.
-        stride_hint: Stride that the sizes of its maps speak for, where they could be read, else None.
-        memory: Takes the stride; gives the memory of a call, and how that is known.
+        stride_hint: Stride derived from the sizes of its maps, if these could be read, else None.
+        memory: Takes the stride; returns the memory of a call, and how it was determined.
         save: Writes the network into a folder, under `network_name`.
-        notes: What was changed, and what the user should know, a sentence each.
-        dtype: Type of what it takes: ``float16``, ``float32`` or ``float64``.
+        notes: Changes, and information for the user, one sentence each.
+        dtype: Input type: ``float16``, ``float32`` or ``float64``.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""Resizing along one axis, in the ways that ONNX knows."""
+"""Resizing along one axis, in the modes of ONNX."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COORDINATES: dict[str, Callable[[int, Fraction], Fraction]] = {
     "tf_half_pixel_for_nn": lambda element, scale: (element + HALF) / scale,
     "asymmetric": lambda element, scale: element / scale,
 }
-"""Where in the map that is read an element of the map that is made lies."""
+"""Position in the input of an output element."""
 
 NEAREST: dict[str, Callable[[Fraction], int]] = {
     "round_prefer_floor": lambda place: math.ceil(place - HALF),
@@ -31,15 +31,15 @@ NEAREST: dict[str, Callable[[Fraction], int]] = {
 }
 
 AROUND = {"linear": (0, 1), "cubic": (-1, 2)}
-"""First and last element that is read, counted from the one before the place."""
+"""First and last input element read, relative to the one before the position."""
 
 
 @dataclass(frozen=True)
 class Resample:
-    """Resizing by a factor: element ``i`` reads what lies around its place in the map that is read.
+    """Resizing by a factor: element ``i`` reads the input elements around its position.
 
     Attributes:
-        scale: Elements made per element read.
+        scale: Output elements per input element.
         place: A key of `COORDINATES`.
         how: ``linear``, ``cubic``, or a key of `NEAREST`.
     """
@@ -50,7 +50,7 @@ class Resample:
 
     @property
     def ratio(self) -> Fraction:
-        """Elements made per element read."""
+        """Output elements per input element."""
         return self.scale
 
     def apply(self, axis: Axis) -> Axis:
@@ -62,7 +62,7 @@ class Resample:
         return axis.gather(taps, math.floor(axis.surplus * self.scale))
 
     def _taps(self, element: int) -> list[int]:
-        """The first and the last element that is read."""
+        """Return the first and last input element read."""
         place = COORDINATES[self.place](element, self.scale)
         if self.how in NEAREST:
             return [NEAREST[self.how](place)] * 2

@@ -1,4 +1,4 @@
-"""Shapes of what a network takes and makes, against what the user says of its bands."""
+"""Check a network's input and output shapes against the user's bands."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from terraseam.models.importing.common.foreign import Shape
 
 CHANNEL = {"channels_last": 3, "channels_first": 1}
 FLOATS = ("float16", "float32", "float64")
-"""What scaled chips are fed as."""
+"""Input types to which scaled chips can be cast."""
 MOST_PIXELS = 4096**2
-"""Pixels of a call that is tried because a network takes no other."""
+"""Maximum pixels of a trial call with a network's only input size."""
 SIDES = {"channels_last": (1, 2), "channels_first": (2, 3)}
 
 
 def one_of_each(taken: list[str], made: list[str]) -> None:
-    """Check that a network takes one chip and gives one answer.
+    """Check that a network has one input and one output.
 
     Raises:
         RefusedError: If it has several inputs or outputs, or none.
@@ -28,10 +28,10 @@ def one_of_each(taken: list[str], made: list[str]) -> None:
 
 
 def check_taken(shape: Shape | None, dtype: str) -> Shape:
-    """Check rank and type of what a network takes.
+    """Check rank and type of a network's input.
 
     Raises:
-        RefusedError: If it does not take chips of floats of four axes.
+        RefusedError: If it is not a four-dimensional array of floats.
     """
     if shape is None or len(shape) != 4:
         said = "an unknown shape" if shape is None else show(shape)
@@ -46,18 +46,18 @@ def check_taken(shape: Shape | None, dtype: str) -> Shape:
 
 
 def find_layout(shape: Shape, bands: int, stated: str | None) -> str:
-    """Find where a network has its bands.
+    """Determine the layout of a network's input.
 
     Args:
-        shape: Shape of what it takes.
-        bands: Bands that the user names.
-        stated: The layout that the user states, or None.
+        shape: Input shape.
+        bands: Number of bands named by the user.
+        stated: Layout stated by the user, or None.
 
     Returns:
         ``channels_last`` or ``channels_first``.
 
     Raises:
-        RefusedError: If the shape does not fit the bands, or does not say where they are.
+        RefusedError: If the shape does not fit the bands, or leaves the layout open.
     """
     layouts = [stated] if stated else list(CHANNEL)
     fitting = [name for name in layouts if shape[CHANNEL[name]] == bands]
@@ -78,7 +78,7 @@ def find_layout(shape: Shape, bands: int, stated: str | None) -> str:
 
 
 def fixed_sides(shape: Shape, layout: str) -> tuple[int | None, int | None]:
-    """Height and width that a network takes alone, None where it takes any.
+    """Return the only height and width that a network accepts, None where it accepts any.
 
     Raises:
         RefusedError: If a call with chips of that size would take far more memory than tiles do.
@@ -93,5 +93,5 @@ def fixed_sides(shape: Shape, layout: str) -> tuple[int | None, int | None]:
 
 
 def show(shape: Shape) -> str:
-    """A shape in words, such as ``1 x 3 x ? x ?``."""
+    """Format a shape as text, such as ``1 x 3 x ? x ?``."""
     return " x ".join("?" if size is None else str(size) for size in shape) or "single numbers"

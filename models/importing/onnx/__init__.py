@@ -1,1 +1,1 @@
-"""ONNX files: checked, measured, and imported."""
+"""Import ONNX files: check and measure them."""

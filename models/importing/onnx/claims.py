@@ -1,4 +1,4 @@
-"""What an ONNX file says of its own size, held against its bytes before anything takes the memory."""
+"""Check the sizes declared in an ONNX file against its bytes, before anything allocates that memory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 from terraseam.models.errors import RefusedError
 
 LARGEST = 2_000_000_000
-"""Bytes that one ONNX file can hold; larger networks keep their weights in files beside it."""
+"""Maximum size of one ONNX file, in bytes; larger networks keep their weights in files beside it."""
 MOST_MADE = 500_000_000
-"""Bytes that nodes may make without looking at a pixel."""
+"""Maximum size of arrays that nodes compute without the chip's pixels, in bytes."""
 PACKED = 8
-"""Bytes of a value for each byte of the file: small whole numbers take one byte of eight."""
+"""Maximum bytes of a value per byte of the file: small integers take one byte of eight."""
 
 
 def refuse_large_file(path: Path) -> None:
-    """Refuse a file that is larger than an ONNX file can be; it is not read.
+    """Refuse a file larger than the ONNX limit, without reading it.
 
     Raises:
         RefusedError: If it is.
@@ -34,14 +34,14 @@ def refuse_large_file(path: Path) -> None:
 
 
 def refuse_outside(tensors: Sequence[Any], path: Path) -> None:
-    """Refuse weights in files that lie outside of the network's folder, or that are larger than a bundle holds.
+    """Refuse weights in files outside the network's folder, or larger than a bundle can hold.
 
     Args:
-        tensors: Those whose values lie in other files.
+        tensors: Tensors stored in other files.
         path: The network.
 
     Raises:
-        RefusedError: If some do; nothing is read.
+        RefusedError: If there are any; nothing is read.
     """
     folder = path.resolve().parent
     outside, sizes = [], {}
@@ -68,7 +68,7 @@ def refuse_outside(tensors: Sequence[Any], path: Path) -> None:
 
 
 def _part(said: dict[str, str], file: Path, what: str) -> int:
-    """Bytes that are read of a file for one tensor."""
+    """Return the bytes to read from a file for one tensor."""
     size = file.stat().st_size
     try:
         offset, length = int(said.get("offset", 0)), int(said.get("length", -1))
@@ -83,10 +83,10 @@ def _part(said: dict[str, str], file: Path, what: str) -> int:
 
 
 def refuse_claims(tensors: Sequence[Any], path: Path) -> None:
-    """Refuse weights that say that they are far larger than the bytes that they have.
+    """Refuse weights whose declared size is far larger than their bytes.
 
     Raises:
-        RefusedError: If there are such.
+        RefusedError: If there are any.
     """
     for tensor in tensors:
         if tensor.data_type:
@@ -94,7 +94,7 @@ def refuse_claims(tensors: Sequence[Any], path: Path) -> None:
 
 
 def refuse_computed(model: Any, pixels: Collection[str], path: Path) -> None:
-    """Refuse a network that makes huge arrays of a few numbers, such as sparse weights or a constant of some shape.
+    """Refuse a network that expands a few numbers to huge arrays, such as sparse weights or a shaped constant.
 
     Args:
         model: The network, with all weights in it.
@@ -102,7 +102,7 @@ def refuse_computed(model: Any, pixels: Collection[str], path: Path) -> None:
         path: Its file.
 
     Raises:
-        RefusedError: If it makes some before it looks at a pixel.
+        RefusedError: If such arrays are computed before any pixel is read.
     """
     room = MOST_MADE + PACKED * model.ByteSize()
     sparse = sum(math.prod(one.dims) * _width(one.values.data_type) for one in _sparse(model.graph))
@@ -116,7 +116,7 @@ def refuse_computed(model: Any, pixels: Collection[str], path: Path) -> None:
 
 
 def _made(model: Any, pixels: Collection[str]) -> dict[str, float]:
-    """Bytes of what nodes make of weights and numbers alone, by name, as far as the graph says how large it is."""
+    """Return the bytes that nodes compute from weights and constants alone, by name, where the graph gives sizes."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info
@@ -140,7 +140,7 @@ def _refuse_claim(tensor: Any, held: int, path: Path) -> None:
 
 
 def _width(kind: int) -> float:
-    """Bytes of a value."""
+    """Return the bytes of a value."""
     import onnx
 
     try:

@@ -1,4 +1,4 @@
-"""ONNX files: what is in them is checked before anything runs them, and their chips are made free in size."""
+"""Read ONNX files, check their contents before running anything, and make their input size free."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOMAINS = ("", "ai.onnx")
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output: its name, its shape (None where it is not stated) and its type as numpy calls it."""
+    """An input or output: its name, its shape (None if unknown) and its numpy type."""
 
     name: str
     shape: Shape | None
@@ -44,10 +44,10 @@ def import_onnx() -> tuple[Any, Any]:
 
 
 def read_onnx(path: Path) -> Any:
-    """Read an ONNX file and the weights beside it, all in one; functions of its own are written out.
+    """Read an ONNX file and the weights beside it into one model, and inline its local functions.
 
     Raises:
-        RefusedError: If it is no ONNX file, needs operators of others, or weights outside its folder.
+        RefusedError: If it is not an ONNX file, or needs operators outside ONNX or weights outside its folder.
     """
     onnx, _ = import_onnx()
     refuse_large_file(path)
@@ -93,15 +93,15 @@ def ports(values: Iterable[Any]) -> list[Port]:
 
 
 def inputs_of(model: Any) -> list[Port]:
-    """What a network takes; weights that are listed as inputs are none."""
+    """Return the inputs of a network, excluding weights that are listed as inputs."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return ports(value for value in model.graph.input if value.name not in weights)
 
 
 def free_sizes(model: Any, layout: str) -> Any:
-    """Return a copy of a network that states no size but that of its bands, so that it may take any.
+    """Return a copy of a network with all declared sizes removed except the number of bands.
 
-    Whether it does is only known when it has run: a size may be written into its graph.
+    Whether it accepts other sizes is only known after running it: a size may be built into its graph.
     """
     onnx, _ = import_onnx()
     freed = onnx.ModelProto()
@@ -126,7 +126,7 @@ def free_sizes(model: Any, layout: str) -> Any:
 
 
 class Session:
-    """An ONNX network at work on the CPU, on chips in its own layout.
+    """An ONNX network ready to run on the CPU, on chips in its own layout.
 
     Raises:
         RefusedError: If ONNX Runtime cannot run it.
@@ -148,17 +148,17 @@ class Session:
             ) from error
 
     def __call__(self, chips: np.ndarray) -> np.ndarray:
-        """Return its first answer."""
+        """Return its first output."""
         return np.asarray(self.all(chips)[0])
 
     def all(self, chips: np.ndarray) -> list[np.ndarray]:
-        """Return all its answers."""
+        """Return all its outputs."""
         found: list[np.ndarray] = self._session.run(None, {self._taken: np.asarray(chips, self._type)})
         return found
 
 
 def nodes_of(graph: Any) -> Iterator[Any]:
-    """Yield all nodes of a graph and of the graphs inside them."""
+    """Yield all nodes of a graph and of its subgraphs."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
@@ -178,7 +178,7 @@ def _refuse_domains(model: Any, path: Path) -> None:
 
 
 def _load_weights(model: Any, path: Path) -> None:
-    """Read the weights that lie in other files; they must lie in the folder of the network."""
+    """Read weights stored in other files, which must lie in the network's folder."""
     onnx, _ = import_onnx()
     refuse_outside(
         [tensor for tensor in _tensors(model) if tensor.data_location == onnx.TensorProto.EXTERNAL], path
@@ -192,7 +192,7 @@ def _load_weights(model: Any, path: Path) -> None:
 
 
 def _tensors(model: Any) -> Iterator[Any]:
-    """Yield every tensor that a file holds, also those of nodes and of inner graphs."""
+    """Yield every tensor of a file, including those of nodes and subgraphs."""
     graphs = [model.graph]
     nodes = list(nodes_of(model.graph)) + [node for function in model.functions for node in function.node]
     for node in nodes:

@@ -1,4 +1,4 @@
-"""The reach of an ONNX network, read from its graph."""
+"""Derive the receptive field of an ONNX network from its graph."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Extents = tuple[Axis, Axis]
 
 
 def read_reach(model: Any, sizes: Sizes) -> GraphFacts:
-    """Read the stride and the reach of an ONNX network from its graph.
+    """Return the stride and receptive field of an ONNX network, derived from its graph.
 
     Args:
         model: The network, with its sizes free.
         sizes: The sizes of its tensors.
 
     Raises:
-        NotUnderstoodError: If it is not known of a node how far it looks; the message names it.
+        NotUnderstoodError: If the receptive field of a node is not known; the message names it.
     """
     stride = sizes.stride()
     chip = inputs_of(model)[0].name
@@ -52,7 +52,7 @@ def read_reach(model: Any, sizes: Sizes) -> GraphFacts:
 
 
 def _step(node: Node, name: str, found: dict[str, Extents | None], stride: int) -> Extents | None:
-    """Return the extents of one tensor that a node makes, checked against its sizes."""
+    """Return the extents of one output tensor of a node, checked against its sizes."""
     read = [found[tensor] for tensor in node.inputs if tensor in node.pixels]
     sides = node.sizes.sides(name)
     if not any(read):
@@ -69,7 +69,7 @@ def _step(node: Node, name: str, found: dict[str, Extents | None], stride: int) 
 
 
 def _join(read: list[Extents | None]) -> Extents:
-    """Return the extents of a map that reads the same place of all maps that a node reads."""
+    """Return the extents of a map that reads the same position of all inputs of a node."""
     spatial = [pair for pair in read if pair is not None]
     rows, columns = spatial[0]
     for other_rows, other_columns in spatial[1:]:
@@ -91,7 +91,7 @@ def _apply(effect: Effect, extents: Extents) -> Extents:
 
 
 def _everywhere(sizes: Sizes, name: str, sides: tuple[int, int], stride: int) -> Extents:
-    """Extents of a map that is made of what has no rows and columns: each element depends on the whole chip."""
+    """Return the extents of a map computed from tensors without rows and columns: it depends on the whole chip."""
     rows, columns = (
         _blurred_axis(ratio, sizes.shapes[name][0][side], pixels, stride)
         for ratio, side, pixels in zip(sizes.ratios(name) or (), sides, sizes.chips[0], strict=True)
@@ -106,7 +106,7 @@ def _blurred_axis(ratio: Fraction, elements: int, pixels: int, stride: int) -> A
 
 
 def _check_size(axis: Axis, sizes: Sizes, name: str, side: int, longer: int) -> None:
-    """Check that a map is as long as its rule says, for the first chip and for the one that is longer that way."""
+    """Check a map's size against its rule, for the first chip and for the one that is longer along this axis."""
     for number in (0, longer):
         pixels = sizes.chips[number][longer - 1]
         elements = sizes.shapes[name][number][side]

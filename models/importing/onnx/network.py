@@ -1,4 +1,4 @@
-"""An ONNX file as a network from elsewhere."""
+"""Open ONNX files for import."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ from terraseam.models.reach.call_memory import (
 
 NAME = "model.onnx"
 WORKING_COPIES = 2.2
-"""What a call takes for each byte of the maps that are alive at once: reordered copies, and memory that is kept. ONNX
-Runtime was measured to take 0.9 to 2.2 times the maps of U-Nets, an FCN and a SegNet."""
+"""Memory of a call relative to the maps alive at once: reordered copies, and memory not released. Measured at 0.9 to
+2.2 times for ONNX Runtime on U-Nets, an FCN and a SegNet."""
 
 ENDINGS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "ArgMax": "argmax"}
 THROUGH = ("Identity", "Transpose", "Cast", "Squeeze", "Unsqueeze")
-"""Operators behind the last one that says what is answered."""
+"""Operators after the one that determines the output type, which do not change it."""
 
 
 def open_onnx(path: Path, bands: int, layout: str | None, stride: int | None) -> Foreign:
-    """Open an ONNX file, and make its chips free in size.
+    """Open an ONNX file, and make its input size free.
 
     Args:
         path: The file; its weights may lie beside it.
-        bands: Bands that the user names.
-        layout: The layout that the user states, or None.
-        stride: The stride that the user states, or None.
+        bands: Number of bands named by the user.
+        layout: Layout stated by the user, or None.
+        stride: Stride stated by the user, or None.
 
     Raises:
         RefusedError: If it cannot become the network of a bundle.
@@ -91,7 +91,7 @@ def open_onnx(path: Path, bands: int, layout: str | None, stride: int | None) ->
 
 
 def call_memory(model: Any, sizes: Sizes) -> CallMemory:
-    """Return the peak of memory for one call: of maps, and of what grows faster, such as the scores of attention."""
+    """Return the peak memory of one call: of maps, and of tensors that grow faster, such as attention scores."""
     onnx, _ = import_onnx()
     typed = onnx.shape_inference.infer_shapes(model).graph
     widths = {port.name: value_bytes(port.dtype) for port in ports([*typed.value_info, *typed.output])}
@@ -113,7 +113,7 @@ def call_memory(model: Any, sizes: Sizes) -> CallMemory:
 
 
 def _peak(model: Any, sizes: dict[str, float]) -> float:
-    """Return the most that tensors take at once: each lives from the node that makes it to the last that reads it."""
+    """Return the peak size of the tensors alive at once: each lives from its producer to its last reader."""
     last = {name: place for place, node in enumerate(model.graph.node) for name in node.input}
     answer = model.graph.output[0].name
     live = peak = sizes[inputs_of(model)[0].name]
@@ -141,7 +141,7 @@ def _sizes(freed: Any, bands: int, layout: str, stride: int | None, shape: Shape
 
 
 def _compare(model: Any, freed: Any, shape: Shape, layout: str) -> tuple[str, ...]:
-    """Compare a network whose size was made free with the one that was given; returns what there is to say."""
+    """Compare a network made free in size with the original, and return notes for the user."""
     height, width = fixed_sides(shape, layout)
     if shape[0] is None and height is None and width is None:
         return ()
@@ -163,7 +163,7 @@ def _compare(model: Any, freed: Any, shape: Shape, layout: str) -> tuple[str, ..
 
 
 def _check_samples(freed: Any, chips: np.ndarray) -> None:
-    """Check that several chips a call have the answers of single ones."""
+    """Check that a batch of several chips gives the same outputs as single ones."""
     two = np.concatenate([chips[:1], chips[:1]])
     try:
         answers = Session(freed)(two)
@@ -177,7 +177,7 @@ def _check_samples(freed: Any, chips: np.ndarray) -> None:
 
 
 def _dtype(port: Port, freed: Any, bands: int, layout: str) -> str:
-    """Type of what a network makes; it is run where the file does not say."""
+    """Return the output type of a network, by running it if the file does not state it."""
     if port.dtype != "values of no type":
         return port.dtype
     shape = [1, 64, 64]
@@ -186,7 +186,7 @@ def _dtype(port: Port, freed: Any, bands: int, layout: str) -> str:
 
 
 def _last(model: Any) -> Any:
-    """The node that says what is answered; None where there is none."""
+    """Return the node that determines the output type; None if there is none."""
     makers = {name: node for node in model.graph.node for name in node.output}
     node = makers.get(model.graph.output[0].name)
     while node is not None and node.op_type in THROUGH:
@@ -200,7 +200,7 @@ def _ending(model: Any) -> str | None:
 
 
 def _scores(model: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """A network that answers what labels are made of, in its own layout."""
+    """Return a network, in its own layout, that outputs the scores before the argmax."""
     onnx, _ = import_onnx()
     scores = onnx.ModelProto()
     scores.CopyFrom(model)

@@ -1,4 +1,4 @@
-"""One node of an ONNX graph, with what is known of the tensors that it reads and makes."""
+"""A node of an ONNX graph, with what is known about its tensors."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from terraseam.models.importing.onnx.sizes import Sizes
 
 @dataclass(frozen=True)
 class Node:
-    """One node of an ONNX graph.
+    """A node of an ONNX graph.
 
     Attributes:
         op: Its operator.
-        name: Its name, or that of what it makes.
-        inputs: Names of the tensors that it reads; empty where one is left out.
-        outputs: Names of the tensors that it makes.
-        attributes: Its attributes as Python has them, texts as str.
-        opset: Version of the operators.
+        name: Its name, or that of its first output.
+        inputs: Names of its input tensors; empty where one is omitted.
+        outputs: Names of its output tensors.
+        attributes: Its attributes as Python values, with texts as str.
+        opset: Operator set version.
         sizes: The sizes of all tensors.
         pixels: Names of the tensors that depend on the pixels of the chip.
     """
@@ -38,25 +38,25 @@ class Node:
 
     @property
     def read(self) -> str:
-        """The first tensor that it reads."""
+        """Name of its first input."""
         return self.inputs[0]
 
     @property
     def made(self) -> str:
-        """The first tensor that it makes."""
+        """Name of its first output."""
         return self.outputs[0]
 
     @property
     def rank(self) -> int:
-        """Axes of the first tensor that it reads."""
+        """Number of axes of its first input."""
         return len(self.sizes.shapes[self.read][0])
 
     def attribute(self, name: str, default: Any) -> Any:
-        """An attribute, or what it is where it is left out."""
+        """Return an attribute, or its default if it is omitted."""
         return self.attributes.get(name, default)
 
     def parameter(self, place: int) -> np.ndarray | None:
-        """An input that says what the node does; None where it is left out.
+        """Return an input that configures the node; None if it is omitted.
 
         Raises:
             NotUnderstoodError: If it depends on pixels, or on the size of the chip.
@@ -68,11 +68,11 @@ class Node:
         return self.sizes.constant(self.inputs[place])
 
     def axes(self, stated: Any) -> list[int]:
-        """Axes, counted from the front."""
+        """Return axes as non-negative numbers."""
         return [int(axis) % self.rank for axis in np.atleast_1d(stated)]
 
     def sides(self) -> tuple[int, int]:
-        """Axes of rows and columns of what it reads.
+        """Return the axes of rows and columns of its input.
 
         Raises:
             NotUnderstoodError: If it has none.
@@ -83,16 +83,16 @@ class Node:
         return found
 
     def spatial_last(self) -> None:
-        """Check that rows and columns are its last two axes, where ONNX slides kernels.
+        """Check that rows and columns are the last two axes, over which ONNX slides kernels.
 
         Raises:
-            NotUnderstoodError: If they are not; rows and columns may stand in either order.
+            NotUnderstoodError: If they are not; rows and columns may be in either order.
         """
         if self.rank != 4 or set(self.sides()) != {2, 3}:
             raise NotUnderstoodError("it does not slide over rows and columns")
 
     def by_side(self, values: Any) -> tuple[Any, Any]:
-        """Values for axes 2 and 3 as values for rows and columns."""
+        """Return values for axes 2 and 3 in the order of rows and columns."""
         rows, columns = self.sides()
         return values[rows - 2], values[columns - 2]
 

@@ -1,4 +1,4 @@
-"""What each operator of ONNX does to the extent of a map, and how far it looks."""
+"""Effect of each ONNX operator on the extent and receptive field of a map."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from terraseam.models.importing.onnx.shape_rules import reshape, slicing
 from terraseam.models.reach.axis import Enlarge, Frame, Rule, Slide, Spread
 
 Effect = tuple[Sequence[Rule], Sequence[Rule]] | Literal["pointwise", "blur", "whole"]
-"""Rules for rows and columns, one after another; or ``pointwise``: each element reads its own place; ``blur``: each
-reads the whole map, or depends on its place; ``whole``: what is made has no rows and columns."""
+"""Rules for rows and columns, one after another; or ``pointwise``: each element depends on its own position;
+``blur``: each depends on the whole map, or on its position; ``whole``: the output has no rows and columns."""
 
 
 def effect_of(node: Node) -> Effect:
-    """Return what a node does to the maps that it reads.
+    """Return the effect of a node on its input maps.
 
     Raises:
         NotUnderstoodError: If it is not known.
@@ -55,7 +55,7 @@ def _sliding(node: Node) -> Effect:
 
 
 def _pads(node: Node) -> tuple[Sequence[int], bool]:
-    """Pads before and after axes 2 and 3, and whether they are those that TensorFlow calls ``same``."""
+    """Return the padding before and after axes 2 and 3, and whether it is TensorFlow's ``same``."""
     auto = node.attribute("auto_pad", "NOTSET")
     if auto == "SAME_LOWER":
         raise NotUnderstoodError("its auto_pad is SAME_LOWER")
@@ -117,12 +117,12 @@ def _resizing(node: Node) -> Effect:
         raise NotUnderstoodError(f"it resizes {mode} with {place}")
     rows, columns = (_factors(node, number) for number in range(2))
     if None in rows | columns or len(rows) > 1 or len(columns) > 1:
-        return "blur"  # The factor depends on the size of the chip, and so does where elements look.
+        return "blur"  # The factor depends on the size of the chip, and so does the receptive field.
     return [Resample(rows.pop(), place, how)], [Resample(columns.pop(), place, how)]
 
 
 def _factors(node: Node, number: int) -> set[Any]:
-    """The factors along rows (0) or columns (1) for chips of each size."""
+    """Return the factors along rows (0) or columns (1) for chips of each size."""
     side = node.sides()[number]
     read, made = node.sizes.shapes[node.read], node.sizes.shapes[node.made]
     return {Fraction(after[side], before[side]) for before, after in zip(read, made, strict=True)}
@@ -141,7 +141,7 @@ def _depth_to_space(node: Node) -> Effect:
 
 
 def _elementwise(node: Node) -> Effect:
-    """Pointwise; ``blur`` where what it works with besides pixels has a value of its own for each place."""
+    """Return ``pointwise``, or ``blur`` if an operand besides pixels varies with position."""
     sides = node.sizes.sides(node.made)
     rank = len(node.sizes.shapes[node.made][0])
     for name in node.inputs:
@@ -155,7 +155,7 @@ def _elementwise(node: Node) -> Effect:
 
 
 def _per_channel(node: Node) -> Effect:
-    """Pointwise, with parameters for each place along axis 1."""
+    """Return ``pointwise`` for an operator with parameters along axis 1."""
     if 1 in node.sides():
         raise NotUnderstoodError("its axis of channels is one of rows or columns")
     return "pointwise"
@@ -170,7 +170,7 @@ def _joining(node: Node) -> Effect:
 
 
 def _along_axis(default: int) -> Callable[[Node], Effect]:
-    """Pointwise along an axis of channels; ``blur`` along rows or columns."""
+    """Return a rule: pointwise along a channel axis; ``blur`` along rows or columns."""
 
     def effect(node: Node) -> Effect:
         stated = node.attribute("axis", default)
@@ -180,7 +180,7 @@ def _along_axis(default: int) -> Callable[[Node], Effect]:
 
 
 def _from_axis_on(node: Node) -> Effect:
-    """As `_along_axis`, for operators that gather over an axis and all behind it."""
+    """Return the effect like `_along_axis`, for operators that reduce over an axis and all after it."""
     axis = node.axes(node.attribute("axis", -1 if node.op == "LayerNormalization" else 1))[0]
     return "blur" if {*range(axis, node.rank)} & set(node.sizes.sides(node.read) or ()) else "pointwise"
 
@@ -190,7 +190,7 @@ def _softmax(node: Node) -> Effect:
 
 
 def _picking(node: Node) -> Effect:
-    """Parts of an axis that is not rows or columns."""
+    """Return ``pointwise`` for an operator that selects along an axis other than rows or columns."""
     axis = node.axes(node.attribute("axis", -1 if node.op == "TopK" else 0))[0]
     if axis in node.sides() or any(name in node.pixels for name in node.inputs[1:]):
         raise NotUnderstoodError("it picks rows or columns, or what it picks depends on the pixels")
@@ -210,7 +210,7 @@ def _reducing(node: Node) -> Effect:
 
 
 def _product(node: Node) -> Effect:
-    """A product with a matrix of weights, along the last axis."""
+    """Return ``pointwise`` for a product with a weight matrix along the last axis."""
     if node.inputs[1] in node.pixels or node.read not in node.pixels:
         raise NotUnderstoodError(
             "it multiplies what depends on the pixels by a matrix of pixels, or from the left"
@@ -228,7 +228,7 @@ def _tiling(node: Node) -> Effect:
 
 
 def _alike(_: Node) -> Effect:
-    """Pointwise: axes may be moved, added and dropped."""
+    """Return ``pointwise``: axes may be moved, added and dropped."""
     return "pointwise"
 
 

@@ -1,4 +1,4 @@
-"""What cutting and reshaping do to rows and columns of ONNX tensors."""
+"""Effect of slicing and reshaping on rows and columns of ONNX tensors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Rules = tuple[Sequence[Rule], Sequence[Rule]]
 
 
 def slicing(node: Node) -> Rules:
-    """Frame and step of a Slice along rows and columns.
+    """Return the cropping and step of a Slice along rows and columns.
 
     Raises:
-        NotUnderstoodError: If it turns them round, or cuts at a place that depends on the size of the chip.
+        NotUnderstoodError: If it reverses them, or cuts at a position that depends on the size of the chip.
     """
     cuts = [_cuts(node, number) for number in range(len(node.sizes.chips))]
     rows, columns = (_one_cut([cut.get(side, (0, 0, 1)) for cut in cuts]) for side in node.sides())
@@ -33,7 +33,7 @@ def _one_cut(found: list[tuple[int, int, int]]) -> list[Rule]:
 
 
 def _cuts(node: Node, number: int) -> dict[int, tuple[int, int, int]]:
-    """Elements cut off before and after, and the step, by axis, for the chip of one size."""
+    """Return the elements cut off before and after, and the step, by axis, for one chip size."""
     shape = node.sizes.shapes[node.read][number]
     starts, ends = (_value(node, name, place, number) for place, name in ((1, "starts"), (2, "ends")))
     if starts is None or ends is None:
@@ -52,7 +52,7 @@ def _cuts(node: Node, number: int) -> dict[int, tuple[int, int, int]]:
 
 
 def _value(node: Node, name: str, place: int, number: int) -> np.ndarray | None:
-    """An attribute (older files) or the value that an input has for the chip of one size."""
+    """Return an attribute (older files) or the value of an input for one chip size."""
     if name in node.attributes:
         return np.asarray(node.attributes[name])
     if place >= len(node.inputs) or not node.inputs[place]:
@@ -63,7 +63,7 @@ def _value(node: Node, name: str, place: int, number: int) -> np.ndarray | None:
 
 
 def reshape(node: Node) -> Rules:
-    """Rows and columns that are split into blocks, or put together of blocks that lie behind them.
+    """Return the rules of a reshape that splits rows and columns into blocks, or merges blocks into them.
 
     Raises:
         NotUnderstoodError: If elements do not keep their order along rows and columns.
@@ -83,7 +83,7 @@ def reshape(node: Node) -> Rules:
 
 
 def _parts(shape: Sequence[int], sides: tuple[int, int]) -> tuple[int, int, int, int, int]:
-    """Elements before the rows, rows, elements between, columns, elements behind."""
+    """Return the elements before the rows, rows, elements between, columns, elements after."""
     rows, columns = sides
     if rows > columns:
         raise NotUnderstoodError("its columns stand before its rows")
@@ -97,7 +97,7 @@ def _parts(shape: Sequence[int], sides: tuple[int, int]) -> tuple[int, int, int,
 
 
 def _blocks(read: Sequence[int], made: Sequence[int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """How many elements behind each row become rows, and how many rows become elements behind; and columns."""
+    """Return the factors by which rows grow from, and shrink into, the elements after them; the same for columns."""
     before, rows, between, columns, behind = read
     before_made, rows_made, between_made, columns_made, behind_made = made
     if before != before_made or rows * between != rows_made * between_made:
@@ -108,7 +108,7 @@ def _blocks(read: Sequence[int], made: Sequence[int]) -> tuple[tuple[int, int], 
 
 
 def _factor(read: int, made: int) -> tuple[int, int]:
-    """Whole factors by which elements grow, and shrink, in number."""
+    """Return the integer factors by which elements grow and shrink in number."""
     if made % read and read % made:
         raise NotUnderstoodError("it folds rows or columns by no whole factor")
     return max(made // read, 1), max(read // made, 1)

@@ -1,7 +1,7 @@
-"""The sizes of all maps of an ONNX network, seen by running it on chips of three sizes.
+"""Determine the sizes of all maps of an ONNX network by running it on chips of three sizes.
 
-Exporters compute sizes in the graph itself, over dozens of nodes. They need not be followed: how the shape of a
-tensor changes with that of the chip says all that they compute.
+Exporters compute sizes in the graph itself, over dozens of nodes. These need not be followed: how a tensor's
+shape changes with the chip's says everything they compute.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from terraseam.models.importing.onnx.watch import observe
 from terraseam.models.reach.call_memory import excess_of
 
 UNITS = (192, 64, 80, 112, 256)
-"""Chips are tried on multiples of these many pixels, one after the other: first on one that has many divisors."""
+"""Trial chips are multiples of these many pixels, one after the other: first of one that has many divisors."""
 
 OTHER = {"channels_last": "channels_first", "channels_first": "channels_last"}
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What running a network on chips of three sizes has shown.
+    """Observations from running a network on chips of three sizes.
 
     Attributes:
         unit: Chips were multiples of this many pixels: `chips`.
-        chips: Height and width of the three chips; the second is higher, the third wider than the first.
-        shapes: Shape of each tensor for each of them, by name.
-        values: Parameters of nodes for each of them, by name of the tensor.
-        uniform: Names of tensors that do not depend on pixels and have one value everywhere, such as zeros.
+        chips: Height and width of the three chips; compared with the first, the second is higher and the third wider.
+        shapes: Shape of each tensor for each chip, by name.
+        values: Parameters of nodes for each chip, by name of the tensor.
+        uniform: Names of tensors that do not depend on pixels and are constant, such as zeros.
     """
 
     unit: int
@@ -44,10 +44,10 @@ class Sizes:
     uniform: frozenset[str]
 
     def sides(self, name: str) -> tuple[int, int] | None:
-        """Which axes of a tensor are its rows and columns; None where it has none.
+        """Return the axes of a tensor's rows and columns; None if it has none.
 
         Raises:
-            NotUnderstoodError: If it has rows alone, or an axis that is both.
+            NotUnderstoodError: If it only has rows, or an axis that is both.
         """
         shapes = self.shapes[name]
         rank = len(shapes[0])
@@ -62,7 +62,7 @@ class Sizes:
         return rows[0], columns[0]
 
     def ratios(self, name: str) -> tuple[Fraction, Fraction] | None:
-        """Rows and columns of a tensor per pixel of the chip; None where it has none."""
+        """Return rows and columns of a tensor per pixel of the chip; None if it has none."""
         sides = self.sides(name)
         if sides is None:
             return None
@@ -74,7 +74,7 @@ class Sizes:
         )
 
     def excess(self, name: str) -> float:
-        """By how much a tensor grows faster than the pixels of a chip: 0 for maps and tokens, 1 for pairs of tokens."""
+        """Return a tensor's growth exponent in pixels minus 1: 0 for maps and tokens, 1 for pairs of tokens."""
         try:
             self.sides(name)
         except NotUnderstoodError:
@@ -89,7 +89,7 @@ class Sizes:
         return 0.0
 
     def stride(self) -> int:
-        """By how many pixels a chip must grow for all maps to grow by whole elements."""
+        """Return the smallest increment of a chip's size, in pixels, at which all maps grow by whole elements."""
         found = [1]
         for name in self.shapes:
             try:
@@ -99,7 +99,7 @@ class Sizes:
         return math.lcm(*found)
 
     def constant(self, name: str) -> np.ndarray:
-        """The value of a parameter that does not depend on the size of the chip.
+        """Return the value of a parameter that does not depend on the size of the chip.
 
         Raises:
             NotUnderstoodError: If it does.
@@ -111,16 +111,16 @@ class Sizes:
 
 
 def measure_sizes(model: Any, bands: int, layout: str, stride: int | None) -> Sizes:
-    """Run a network on chips of three sizes, and see that it answers each pixel.
+    """Run a network on chips of three sizes, and check that it labels each pixel.
 
     Args:
         model: The network, with its sizes free.
         bands: Bands of a chip.
-        layout: Where they are.
-        stride: Stride that the user states, or None.
+        layout: Layout of the input.
+        stride: Stride stated by the user, or None.
 
     Raises:
-        RefusedError: If it runs on none of the sizes that are tried, or answers other sizes than it is given.
+        RefusedError: If it runs on none of the sizes tried, or its output has another size than its input.
     """
     stated = () if stride is None else (stride * math.ceil(UNITS[0] / stride),)
     problem = ""
@@ -147,7 +147,7 @@ def measure_sizes(model: Any, bands: int, layout: str, stride: int | None) -> Si
 
 
 def _answered(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
-    """Height and width of an answer; labels may come without an axis of channels."""
+    """Return height and width of an output; label maps may lack the channel axis."""
     if len(shape) == 4:
         rows, columns = SIDES[layout]
         return shape[rows], shape[columns]

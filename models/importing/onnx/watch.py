@@ -1,4 +1,4 @@
-"""An ONNX network watched at work: the shapes of all its tensors, and the values that say what its nodes do."""
+"""Run an instrumented ONNX network to observe the shapes of all tensors, and the parameters of its nodes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ PARAMETERS = {
     "Tile": (1,),
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd"), (1,)),
 }
-"""Which inputs of nodes say what they do along which axis."""
+"""Inputs of nodes that determine what they do along which axis."""
 
 SIZE_ALONE = ("Shape", "Size")
-"""Operators of which nothing but the size of what they read goes on."""
+"""Operators that only pass on the size of their input."""
 
 
 @dataclass(frozen=True)
 class ObservedTensors:
-    """What was seen of a network; see `terraseam.models.importing.onnx.sizes.Sizes`."""
+    """Observations of a network's tensors; see `terraseam.models.importing.onnx.sizes.Sizes`."""
 
     shapes: dict[str, tuple[tuple[int, ...], ...]]
     values: dict[str, tuple[np.ndarray, ...]]
@@ -34,7 +34,7 @@ class ObservedTensors:
 
 
 def observe(model: Any, inputs: Sequence[np.ndarray]) -> ObservedTensors:
-    """Run a network on several chips with the shapes of all its tensors, and more, as its answers."""
+    """Run a network on several chips, with the shapes and some values of its tensors as additional outputs."""
     onnx, _ = import_onnx()
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
@@ -61,7 +61,7 @@ def observe(model: Any, inputs: Sequence[np.ndarray]) -> ObservedTensors:
 
 
 def pixel_tensors(model: Any) -> frozenset[str]:
-    """Names of the tensors that depend on the pixels of the chip, not on its size alone."""
+    """Return the names of the tensors that depend on the pixels of the chip, not only on its size."""
     found = {inputs_of(model)[0].name}
     for node in model.graph.node:
         inner = any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
@@ -71,7 +71,7 @@ def pixel_tensors(model: Any) -> frozenset[str]:
 
 
 def _ask(graph: Any, name: str, operators: list[str], answer: str) -> None:
-    """Append nodes that make an answer of a tensor."""
+    """Append nodes that turn a tensor into an output."""
     onnx, _ = import_onnx()
     for number, operator in enumerate(operators):
         made = answer if number == len(operators) - 1 else f"{answer}_{number}"
@@ -96,7 +96,7 @@ def _parameters(model: Any) -> list[str]:
 
 
 def _fixed(model: Any) -> list[str]:
-    """Tensors that are made without the pixels, and are joined with what is made of them."""
+    """Return the tensors computed without the pixels and combined with tensors that depend on them."""
     pixels = pixel_tensors(model)
     made = {name for node in model.graph.node for name in node.output if name} - pixels
     read = {name for node in model.graph.node if not pixels.isdisjoint(node.output) for name in node.input}
