@@ -1,16 +1,16 @@
-"""All architectures on `buildings`: same chips, same budget of CPU time, several seeds.
+"""Compare all architectures on `buildings`: same chips, same budget of CPU time, several seeds.
 
     TERRASEAM_DATA=... python benchmarks/architectures.py [--budget 600] [--seeds 3] [--networks unet,fcn8s]
 
-Chips and validation are those of `terraseam train`; a seed has the same chips for all networks, but a faster network
-sees more of them. The budget counts CPU seconds of training steps, all threads together, with the making of chips in it.
-A few steps are timed first, on a network that is thrown away: that says how many steps fit, and over these the rate
-falls to 0. Where they take longer than that, training stops at the budget all the same. Not counted are compilation,
-the timing and the one validation at the end; there is no choice of weights by validation.
+Chips and validation are those of `terraseam train`; for a given seed, all networks see the same chips, but a faster
+network sees more of them. The budget counts the CPU seconds of training steps, over all threads, including the chips.
+A few steps are timed first, on a network that is then discarded, to find how many steps fit; over these the learning
+rate falls to 0. If they take longer than expected, training still stops at the budget. Compilation, the timing and
+the single validation at the end are not counted; weights are not selected by validation.
 
-Each run is a process of its own, and its result is kept in --folder: called again, the script goes on with the next,
-and --done tells of those that are done and makes none, with any choice of --networks and --seeds.
-Seeds are gone through in the outer loop, so that whatever is done at a time has about as many seeds of each network.
+Each run is a separate process, and its result is kept in --folder: when re-run, the script continues with the next
+run, and --done only reports finished runs, with any choice of --networks and --seeds.
+Seeds form the outer loop, so that at any time there are about as many seeds of each network.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ import comparing
 import telling
 
 TIMED = 8
-"""Steps that are timed before."""
+"""Steps that are timed first."""
 FCN_ORDER = ("fcn32s", "fcn16s", "fcn8s")
-"""From worst to best, as their paper has it (https://arxiv.org/abs/1411.4038, table 2)."""
+"""From worst to best, according to their paper (https://arxiv.org/abs/1411.4038, table 2)."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A network that is compared.
+    """A network in the comparison.
 
     Attributes:
         architecture: Its name in the zoo.
         encoder: Its encoder there, or ``none``.
         imagenet: Whether its encoder starts from ImageNet weights.
         settings: Further arguments of its builder.
-        about: What else a reader must know.
+        about: Further information for the reader.
     """
 
     architecture: str
@@ -86,7 +86,7 @@ def parse(argv: Sequence[str]) -> Namespace:
 
 
 def measure(run: str, arguments: Namespace) -> dict[str, Any]:
-    """Train a network for the budget, and measure it."""
+    """Train a network within the budget, and measure it."""
     name, seed = comparing.name_and_seed(run)
     contender = CONTENDERS[name]
     weights = comparing.imagenet_weights(contender.encoder) if contender.imagenet else None
@@ -112,14 +112,14 @@ def measure(run: str, arguments: Namespace) -> dict[str, Any]:
 
 
 def told(found: Sequence[comparing.Result]) -> str:
-    """A table and sentences about all results."""
+    """Return a table and a summary of all results."""
     by_network = telling.grouped(found, "network")
     table = buildings.told(by_network, ["network", "encoder"], ["about"])
     return f"{table}\n{order_line(buildings.ious(by_network))}".rstrip()
 
 
 def order_line(figures: Mapping[str, Sequence[float]]) -> str:
-    """Whether the FCNs come in the order of their paper, and how sure that is."""
+    """Return whether the FCNs come in the order of their paper, with p-values."""
     if not set(figures) >= set(FCN_ORDER):
         return ""
     steps = []

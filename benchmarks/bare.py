@@ -1,8 +1,8 @@
-"""The network of a run, and nothing else of it: on the same pixels, in the same windows, as many at once.
+"""Run only the network of a run: on the same pixels, in the same windows, with the same concurrency.
 
     python benchmarks/bare.py JSON segment RASTER --model coast --output OUT
 
-Sheets are read before the clocks start, one after another; answers are thrown away.
+Sheets are read before the clocks start, one after another; outputs are discarded.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Short trainings on `buildings` that are compared: same chips, same recipe, same validation.
+"""Short training runs on `buildings` for comparisons: same chips, same recipe, same validation.
 
-Nothing here imports Keras or rasterio before it is needed, so that any backend can be chosen.
+Keras and rasterio are only imported when needed, so that any backend can be chosen.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from comparing import ROOT, Result, data_folder
 
 
 def measure_chips(answer: Callable[[np.ndarray], np.ndarray], validation: Any, classes: int) -> Result:
-    """IoU of the classes on the validation chips of `terraseam train`, over all rasters and for each.
+    """Return the IoU of the classes on the validation chips of `terraseam train`, over all rasters and for each.
 
     Args:
-        answer: From pixels ``(1, height, width, bands)`` of 0 to 255 to logits ``(1, height, width, classes)``.
+        answer: Function from pixels ``(1, height, width, bands)`` of 0 to 255 to logits ``(1, height, width,
+            classes)``.
         validation: `terraseam.pipeline.training.chips.ValidationChips`.
         classes: Number of classes.
     """
@@ -45,7 +46,7 @@ def measure_chips(answer: Callable[[np.ndarray], np.ndarray], validation: Any, c
 
 
 def add_chips(parser: argparse.ArgumentParser) -> None:
-    """Add the options of chips of `buildings`."""
+    """Add the options for chips of `buildings`."""
     parser.add_argument(
         "--data", type=Path, help="folder with train and val (default: buildings of the data)"
     )
@@ -58,17 +59,17 @@ def add_chips(parser: argparse.ArgumentParser) -> None:
 def network_words(
     architecture: str, encoder: str, weights: str | None, settings: Mapping[str, float]
 ) -> list[str]:
-    """The options of `terraseam train` that name a network."""
+    """Return the options of `terraseam train` that choose a network."""
     words = ["--architecture", architecture, "--encoder", encoder]
     words += ["--encoder-weights", weights] if weights else []
     return [*words, *(word for name, value in settings.items() for word in ("--set", f"{name}={value:g}"))]
 
 
 def plan_buildings(arguments: argparse.Namespace, words: Sequence[str], seed: int) -> Any:
-    """Plan a training on `buildings`, with the recipe of the shipped model as far as it fits short trainings.
+    """Plan a training run on `buildings`, with the recipe of the shipped model as far as it suits short runs.
 
     Args:
-        arguments: With the options of `add_chips`.
+        arguments: Parsed arguments, including those of `add_chips`.
         words: Further options of `terraseam train`: network and recipe.
         seed: Seed of weights and chips.
     """
@@ -89,12 +90,12 @@ def plan_buildings(arguments: argparse.Namespace, words: Sequence[str], seed: in
 
 @dataclass(frozen=True)
 class Made:
-    """A network that is ready to be trained.
+    """A network ready for training.
 
     Attributes:
         model: The network.
         plan: The plan of its training.
-        data: What it is trained on.
+        data: Its training data.
     """
 
     model: Any
@@ -102,7 +103,7 @@ class Made:
     data: Any
 
     def measured(self) -> Result:
-        """Measure it; see `measure_chips`."""
+        """Measure the network; see `measure_chips`."""
         from terraseam.models.training.batches import scaled
 
         def answer(pixels: np.ndarray) -> np.ndarray:
@@ -112,7 +113,7 @@ class Made:
 
 
 def made(plan: Any) -> Made:
-    """Build the network of a plan, by the seed of its recipe."""
+    """Build the network of a plan, with the seed of its recipe."""
     from terraseam.models.engines.quiet import import_tensorflow
 
     import_tensorflow()
@@ -130,15 +131,15 @@ def made(plan: Any) -> Made:
 
 
 def take_steps(network: Made, recipe: Any, budget: float = float("inf")) -> tuple[int, float]:
-    """Train a network for the steps of a recipe, as `terraseam.models.training.fit` takes them.
+    """Train a network for the steps of a recipe, like `terraseam.models.training.fit`.
 
     Args:
         network: The network.
-        recipe: Its recipe; the first of its steps compiles, and is not counted.
+        recipe: Its recipe; the first step compiles, and is not counted.
         budget: CPU seconds after which no further step is taken.
 
     Returns:
-        How many steps were counted, and the CPU seconds that they took.
+        The number of counted steps, and their CPU seconds.
     """
     from terraseam.models.training.learner import jit, learn, make_learner, prepare_norms, reseed
     from terraseam.models.training.making import task_of
@@ -156,7 +157,7 @@ def take_steps(network: Made, recipe: Any, budget: float = float("inf")) -> tupl
 def take_each(
     step: Callable[[Any], Any], data: Any, recipe: Any, budget: float = float("inf")
 ) -> tuple[int, float]:
-    """Take a step with each batch of an epoch; arguments and answer are as of `take_steps`."""
+    """Take a step with each batch of an epoch; parameters and result are like those of `take_steps`."""
     from terraseam.models.training.batches import Batches
 
     start, taken = time.process_time(), -1
@@ -172,16 +173,16 @@ def take_each(
 
 
 def ious(groups: telling.Groups) -> dict[str, list[float]]:
-    """The IoU of buildings of each result."""
+    """Return the IoU of buildings of each result, by network."""
     return {name: [one["iou"] for one in results] for name, results in groups.items()}
 
 
 def told(groups: telling.Groups, heads: Sequence[str], about: Sequence[str] = ()) -> str:
-    """A table of networks, each of some seeds, and which differences are more than noise.
+    """Return a table of networks, each with several seeds, and the differences beyond noise.
 
     Args:
-        groups: Results of each network.
-        heads: Heads of what tells networks from each other: their name, then what is `about` them.
+        groups: Results by network.
+        heads: Headings of the columns that identify networks: the name, then those for `about`.
         about: Further keys of results that are the same for all seeds.
     """
     rasters = sorted(next(iter(groups.values()))[0]["iou_of_rasters"])

@@ -1,20 +1,21 @@
-"""SegNet, FCN-8s and U-Net on CamVid, split and sized as in SegNet's paper (https://arxiv.org/abs/1511.00561), for a GPU.
+"""SegNet, FCN-8s and U-Net on CamVid, split and sized as in SegNet's paper (https://arxiv.org/abs/1511.00561).
 
     pip install -e '.[benchmarks]'
     TERRASEAM_DATA=... python benchmarks/camvid.py
 
-It reads images by Pillow, and runs on a machine without TensorFlow and rasterio, too:
+Images are read with Pillow, so that it also runs without TensorFlow and rasterio:
 
     pip install jax keras numpy pillow
     TERRASEAM_DATA=... KERAS_BACKEND=jax PYTHONPATH=. python benchmarks/camvid.py
 
-367 images to train on, 101 to choose weights by, 233 to measure: 360 x 480 px, 11 classes; void counts nowhere. The loss
-is cross-entropy with median-frequency weights (https://arxiv.org/abs/1411.4734), as in the paper. All networks are on
-VGG16 with ImageNet weights, and learn by SGD with momentum 0.9. Images are mirrored left to right at random, and their
-light is changed a little; rows are mirrored beyond the edges up to a multiple of 32, and count nowhere there.
+367 images for training, 101 for selecting weights, 233 for testing: 360 x 480 px, 11 classes; void is ignored. The
+loss is cross-entropy with median-frequency weights (https://arxiv.org/abs/1411.4734), as in the paper. All networks
+use VGG16 with ImageNet weights, and are trained by SGD with momentum 0.9. Images are flipped left to right at
+random, and their light is varied slightly; rows are mirrored beyond the edges up to a multiple of 32, and ignored
+there.
 
-The paper's figures are of long training until the loss was flat. --limit, --shrink, --encoder-width and --head-width
-make it small enough to try on a CPU. An interrupted run goes on from its last epoch.
+The paper's figures come from long training until the loss converged. --limit, --shrink, --encoder-width and
+--head-width make it small enough to try on a CPU. An interrupted run resumes after its last epoch.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ STRIDE = 32
 IGNORED = 255
 NETWORKS = ("segnet", "fcn8s", "unet")
 PAPER = {"segnet": ("SegNet's paper", 0.904, 0.712, 0.601)}
-"""Global accuracy, class average and mean IoU on test, from SegNet's paper (long training)."""
+"""Global accuracy, class average and mean IoU on the test images, from SegNet's paper (long training)."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -63,18 +64,18 @@ def parse(argv: Sequence[str]) -> Namespace:
 
 @dataclass(frozen=True)
 class Images:
-    """Road scenes and their labels.
+    """Road scenes with their labels.
 
     Attributes:
         pixels: Uint8 ``(n, height, width, 3)``.
-        labels: Uint8 ``(n, height, width)``, `IGNORED` on void and beyond the edges.
+        labels: Uint8 ``(n, height, width)``, `IGNORED` for void and beyond the edges.
     """
 
     pixels: np.ndarray
     labels: np.ndarray
 
     def pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Each image by itself, as networks are validated."""
+        """Return each image as a batch of one, for validation."""
         return [
             (pixels[None].astype(np.float32), labels[None])
             for pixels, labels in zip(self.pixels, self.labels, strict=True)
@@ -82,13 +83,13 @@ class Images:
 
 
 def read_images(folder: Path, part: str, limit: int | None, shrink: int) -> Images:
-    """Read the images of a part, each so-manieth pixel of them, with rows and columns up to a multiple of 32.
+    """Read the images of a split, subsampled, and pad rows and columns to a multiple of 32.
 
     Args:
         folder: The folder of the data set.
         part: ``train``, ``val`` or ``test``.
-        limit: How many, evenly spread over all; None for all.
-        shrink: Step from pixel to pixel.
+        limit: Maximum number of images, evenly spaced; None for all.
+        shrink: Step between the pixels that are kept.
     """
     paths = sorted((folder / part).glob("*.jpg"))
     if not paths:
@@ -106,13 +107,13 @@ def read_images(folder: Path, part: str, limit: int | None, shrink: int) -> Imag
 
 
 def _margins(extent: int) -> tuple[int, int]:
-    """What an axis wants before and behind it to be a multiple of the stride."""
+    """Return the padding before and after an axis that makes it a multiple of the stride."""
     missing = -extent % STRIDE
     return missing // 2, missing - missing // 2
 
 
 def read_picture(path: Path, shrink: int) -> np.ndarray:
-    """Read a picture as it is stored; Pillow is what Keras' own utilities read by."""
+    """Read a picture as stored, with Pillow, like Keras' own utilities."""
     from PIL import Image
 
     with Image.open(path) as picture:
@@ -120,7 +121,7 @@ def read_picture(path: Path, shrink: int) -> np.ndarray:
 
 
 def median_frequency(labels: np.ndarray) -> tuple[float, ...]:
-    """The median of the classes' frequencies by that of each, over the images in which a class occurs; 1 for others."""
+    """Return class weights: median frequency by class frequency, over images with the class; 1 for others."""
     pixels, seen = np.zeros(len(CLASSES)), np.zeros(len(CLASSES))
     for image in labels:
         counted = np.bincount(image[image != IGNORED], minlength=len(CLASSES))
@@ -135,13 +136,13 @@ def median_frequency(labels: np.ndarray) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class ChipMaker:
-    """Makes whole images by number, in an order that is drawn for each time through; half of them are mirrored."""
+    """Source of whole images by number, reshuffled for each pass; half of them are flipped."""
 
     images: Images
     seed: int
 
     def __call__(self, numbers: Sequence[int]) -> Any:
-        """Make the images of some numbers."""
+        """Return the images with the given numbers."""
         from terraseam.models.training.batches import ChipBatch
 
         pixels, labels = zip(*(self._chip(number) for number in numbers), strict=True)
@@ -197,7 +198,7 @@ def measure(name: str, arguments: Namespace, runs: comparing.Runs) -> dict[str, 
 
 
 def network_options(name: str, arguments: Namespace) -> dict[str, Any]:
-    """Arguments of a network's builder."""
+    """Return the arguments of a network's builder."""
     options: dict[str, Any] = {}
     if arguments.encoder_width == 1:
         options["encoder_weights"] = comparing.imagenet_weights("vgg16")
@@ -209,7 +210,7 @@ def network_options(name: str, arguments: Namespace) -> dict[str, Any]:
 
 
 def test_figures(network: Any, scaling: Any, test: Images) -> dict[str, Any]:
-    """Global accuracy, class average and mean IoU over all test images, as the paper has them, and each class's."""
+    """Return global accuracy, class average and mean IoU over all test images, as in the paper, and IoU by class."""
     from terraseam.models.training.batches import scaled
     from terraseam.models.training.pixels import confusion
 
@@ -221,7 +222,7 @@ def test_figures(network: Any, scaling: Any, test: Images) -> dict[str, Any]:
 
 
 def figures(counts: np.ndarray) -> dict[str, Any]:
-    """What a confusion matrix says, rows the truth; classes that no label has are left out of means."""
+    """Compute metrics from a confusion matrix with the truth in rows; means leave out classes without labels."""
     from terraseam.models.training.pixels import overlaps
 
     right, truth = np.diag(counts), counts.sum(axis=1)
@@ -236,7 +237,7 @@ def figures(counts: np.ndarray) -> dict[str, Any]:
 
 
 def told(found: Sequence[dict[str, Any]]) -> str:
-    """A table beside the paper's figures."""
+    """Return a table of the results with the paper's figures."""
     heads = ["network", "parameters", "epochs", "images", "global accuracy", "class average", "mean IoU"]
     rows = []
     for one in found:

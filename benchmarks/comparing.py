@@ -1,6 +1,6 @@
-"""What comparisons share: runs in processes of their own whose results are kept, and what each was made with.
+"""Shared code of comparisons: runs in separate processes, with stored results and their provenance.
 
-Nothing here imports Keras or rasterio before it is needed, so that any backend can be chosen, on any machine.
+Keras and rasterio are only imported when needed, so that any backend can be chosen, on any machine.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Result = dict[str, Any]
 
 
 def data_folder() -> Path:
-    """The folder of real data; the program ends with advice where there is none."""
+    """Return the folder of real data, or exit with advice if there is none."""
     folder = Path(os.environ.get("TERRASEAM_DATA", ""))
     if not os.environ.get("TERRASEAM_DATA") or not folder.is_dir():
         sys.exit("TERRASEAM_DATA does not name a folder; set it to the folder of the data")
@@ -36,17 +36,17 @@ def data_folder() -> Path:
 
 
 def imagenet_weights(encoder: str) -> str:
-    """The file of an encoder's ImageNet weights beside the data, or ``imagenet``: then Keras fetches them."""
+    """Return the file of an encoder's ImageNet weights beside the data, or ``imagenet``, which Keras downloads."""
     file = data_folder().parent / "weights" / WEIGHTS[encoder]
     return str(file) if file.is_file() else "imagenet"
 
 
 def make_parser(description: str | None, folder: str) -> argparse.ArgumentParser:
-    """A parser with the options of all comparisons.
+    """Build a parser with the options common to all comparisons.
 
     Args:
-        description: The script's own words.
-        folder: Where results are kept, in ``out/``.
+        description: Help text of the script.
+        folder: Name of the results folder in ``out/``.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -60,7 +60,7 @@ def make_parser(description: str | None, folder: str) -> argparse.ArgumentParser
 
 
 def add_names(parser: argparse.ArgumentParser, option: str, names: Iterable[str]) -> None:
-    """Add an option that chooses of some names, with commas; its value is a list, of all of them by default."""
+    """Add an option that selects some of the names, separated by commas; its value is a list, by default of all."""
     choices = list(names)
 
     def chosen(text: str) -> list[str]:
@@ -75,11 +75,11 @@ def add_names(parser: argparse.ArgumentParser, option: str, names: Iterable[str]
 
 
 def settings_of(arguments: argparse.Namespace, *left_out: str) -> dict[str, Any]:
-    """What results depend on: Keras' backend, and all arguments but those that choose and keep runs.
+    """Return the settings that results depend on: Keras' backend, and all arguments except those that select runs.
 
     Args:
         arguments: The arguments.
-        left_out: Those that only say which runs are made.
+        left_out: Arguments that only select runs.
     """
     never = ("folder", "json", "done", "run", *left_out)
     told = {name: value for name, value in vars(arguments).items() if name not in never}
@@ -88,13 +88,13 @@ def settings_of(arguments: argparse.Namespace, *left_out: str) -> dict[str, Any]
 
 @dataclass(frozen=True)
 class Runs:
-    """Runs of one script, each in a process of its own, with the results of those that are done.
+    """Runs of one script, each in a separate process, and their stored results.
 
     Attributes:
         script: The script.
-        argv: Its command line, which each run gets as well.
-        folder: Where results are kept.
-        settings: What all results depend on; results of other settings are left alone.
+        argv: Its command line, passed on to each run.
+        folder: Folder of the results.
+        settings: Settings that all results depend on; results with other settings are left alone.
     """
 
     script: str
@@ -103,26 +103,26 @@ class Runs:
     settings: Mapping[str, Any]
 
     def path(self, name: str) -> Path:
-        """The file of a run's result."""
+        """Return the path of a run's result."""
         digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True, default=str).encode())
         return self.folder / f"{name}-{digest.hexdigest()[:8]}.json"
 
     def state(self, name: str) -> Path:
-        """The folder of a run's training, which goes on from there."""
+        """Return the training folder of a run, from which it resumes."""
         return self.path(name).with_suffix(".training")
 
     def result(self, name: str) -> Result | None:
-        """The result of a run that is done, or None."""
+        """Return the result of a finished run, or None."""
         path = self.path(name)
         return json.loads(path.read_text()) if path.exists() else None
 
     def keep(self, name: str, found: Mapping[str, Any]) -> None:
-        """Write a run's result, whole or not at all."""
+        """Write a run's result atomically."""
         stamped = {**found, "run": name, "date": now(), "settings": self.settings, "versions": versions()}
         write_json(self.path(name), stamped)
 
     def go(self, names: Iterable[str]) -> dict[str, Result]:
-        """Make the runs that are not done yet, one after the other; one that fails is told of and left out."""
+        """Run all unfinished runs, one after the other; failures are reported and left out."""
         names = list(names)
         for name in names:
             if self.path(name).exists():
@@ -134,17 +134,17 @@ class Runs:
         return self.done(names)
 
     def done(self, names: Iterable[str]) -> dict[str, Result]:
-        """The results of those runs that are done."""
+        """Return the results of the finished runs."""
         return {name: result for name in names if (result := self.result(name)) is not None}
 
 
 def seeded(names: Iterable[str], seeds: int) -> list[str]:
-    """Names of runs, seed by seed: whenever it ends, there are about as many of each."""
+    """Return names of runs, seed by seed, so that at any time there are about as many of each."""
     return [f"{name}-seed{seed}" for seed in range(seeds) for name in names]
 
 
 def name_and_seed(run: str) -> tuple[str, int]:
-    """What a run's name was made of; see `seeded`."""
+    """Split the name of a run into name and seed; see `seeded`."""
     name, seed = run.rsplit("-seed", 1)
     return name, int(seed)
 
@@ -156,14 +156,14 @@ def compare(
     measure: Callable[[str], Result],
     told: Callable[[Sequence[Result]], str],
 ) -> None:
-    """Make the runs that are not done yet, and tell of all that are.
+    """Run all unfinished runs, and report all results.
 
     Args:
-        runs: Makes them.
-        arguments: With the options of all comparisons.
+        runs: The runs.
+        arguments: Parsed arguments, including those common to all comparisons.
         names: Their names.
-        measure: Makes the run of a name, in a process of its own, which is called with ``--run``.
-        told: Tells of their results.
+        measure: Performs the run with a given name, in a separate process called with ``--run``.
+        told: Formats their results.
     """
     if arguments.run:
         runs.keep(arguments.run, measure(arguments.run))
@@ -185,12 +185,12 @@ def compare(
 
 
 def now() -> str:
-    """The time, in UTC, to the second."""
+    """Return the current time, in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON to a file that appears whole or not at all."""
+    """Write JSON to a file atomically."""
     from terraseam.models.bundle.card import write_whole
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -198,7 +198,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of what computes, as far as it is installed."""
+    """Return the versions of Python and of the installed numerical packages."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -209,7 +209,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """What the machine is, and how busy it is."""
+    """Return a description of the machine and its load."""
     told = Path("/proc/cpuinfo")
     lines = told.read_text().splitlines() if told.exists() else []
     models = {line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")}
@@ -222,14 +222,14 @@ def machine() -> dict[str, Any]:
 
 
 def teller() -> Any:
-    """A watcher that tells of each epoch on the standard error stream."""
+    """Return a watcher that logs each epoch on stderr."""
     from terraseam.models.training.watch import EpochEnd, Watcher
 
     class Teller(Watcher):
-        """Tells of each epoch."""
+        """Watcher that logs each epoch."""
 
         def validated(self, done: EpochEnd) -> None:
-            """Tell how an epoch ended."""
+            """Log the end of an epoch."""
             told = f"epoch {done.epoch}: loss {done.loss:.4f}, mean IoU {done.figure:.4f}"
             print(f"{now()} {told}", file=sys.stderr, flush=True)
 

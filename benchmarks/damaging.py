@@ -1,4 +1,4 @@
-"""Rasters with a damaged block: is the place named, and is the rest as if nothing had been?"""
+"""Segment rasters with a damaged block: is its place reported, and is the rest unaffected?"""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from terraseam.tiles.raster.source import RasterReadError, RasterSource
 
 SHEET = 512
 DAMAGED = 1, 2
-"""Row and column of the block that is damaged, of 256 px: it lies in the sheet (0, 1)."""
+"""Row and column of the damaged block of 256 px, which lies in sheet (0, 1)."""
 JPEG = {"compress": "jpeg", "photometric": "ycbcr"}
 TRIES = 40
 LENGTH = 64
-"""Bytes that are replaced at random, of one of `TRIES` damages."""
+"""Bytes replaced at random by each of `TRIES` damages."""
 HEAD = 256
-"""Bytes at the start of a file that is no GeoTIFF which are left as they are."""
+"""Bytes left intact at the start of files that are not GeoTIFFs."""
 COLUMNS = 512
-"""Columns of the sample that are damaged again and again."""
+"""Columns of the sample that are damaged repeatedly."""
 NOISES = {"the sample": 0, "with noise": 32, "noise alone": 255}
-"""Values up to which noise is added to the samples of a raster, modulo 256, by what it is called then."""
+"""Maximum of the noise added to the samples of a raster, modulo 256, by its name."""
 NOISE = b"\x5a\xa5\x00\xff" * 64
 
 
 def read_damaged(folder: Path) -> dict[str, Any]:
-    """Segment damaged rasters in each encoding, and compare with the undamaged ones."""
+    """Segment damaged rasters in each encoding, and compare the results with those of undamaged ones."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import nets
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)  # as engines want it, before a network is made
+    tf.config.threading.set_intra_op_parallelism_threads(1)  # required by engines, before a network is built
     bundle = nets.make_bundle(folder / "brightest", nets.brightest_band())
     rows = []
     for name, (options, damage) in CASES.items():
@@ -51,9 +51,9 @@ def read_damaged(folder: Path) -> dict[str, Any]:
 
 
 def damage_codecs(folder: Path) -> list[dict[str, Any]]:
-    """How often some bytes of a file may be others without a word, at random places, by its compression.
+    """Count how often random damage to a file goes unnoticed, by compression.
 
-    GDAL alone is ``rasterio``'s dataset. What is read as it was written is no damage.
+    GDAL alone means reading with ``rasterio``. Pixels that are read unchanged do not count as damaged.
     """
     with rasterio.Env() as env:
         known = env.drivers()
@@ -75,7 +75,7 @@ def damage_codecs(folder: Path) -> list[dict[str, Any]]:
 
 
 def _noisy(path: Path, noise: int, profile: dict[str, Any]) -> Path:
-    """Columns of the sample with noise, written in some way."""
+    """Write columns of the sample with added noise, with a given profile."""
     plain = write_scene(path.with_suffix(".plain"), slice(0, COLUMNS), compress="none")
     with rasterio.open(plain) as dataset:
         pixels, whole = dataset.read(), {**dataset.profile, **profile}
@@ -103,7 +103,7 @@ def _damage_again_and_again(scene: Path) -> dict[str, int]:
 
 
 def _read_by_gdal(scene: Path) -> np.ndarray | None:
-    """All pixels; None where GDAL says that they cannot be read."""
+    """Return all pixels; None if GDAL reports an error."""
     try:
         with rasterio.open(scene) as dataset:
             return dataset.read()
@@ -122,7 +122,7 @@ def _read_by_us(scene: Path) -> np.ndarray | None:
 
 
 def _spans(scene: Path) -> list[tuple[int, int]]:
-    """Offset and length of each block of a GeoTIFF, in bytes; of other files of what lies behind their heads."""
+    """Return offset and length of each block of a GeoTIFF, in bytes; of other files, of all after the head."""
     with rasterio.open(scene) as dataset:
         if dataset.driver != "GTiff":
             return [(HEAD, scene.stat().st_size - HEAD)]
@@ -135,7 +135,7 @@ def _damage_and_read(place: Path, bundle: Path, options: dict[str, Any], damage:
     scene = write_scene(place / "scene.tif", **options)
     before, _ = _segment(scene, bundle, place / "before")
     if damage is _lose_source:
-        # Of the same pixels; it was not read whole before, since GDAL would go on reading a file that it has open.
+        # The VRT has the same pixels; it was not read intact before, as GDAL would keep reading an open file.
         scene = _mosaic(place)
     damage(scene)
     after, status = _segment(scene, bundle, place / "after")
@@ -155,7 +155,7 @@ def _damage_and_read(place: Path, bundle: Path, options: dict[str, Any], damage:
 
 
 def _segment(scene: Path, bundle: Path, out: Path) -> tuple[np.ndarray, int]:
-    """The label map of a raster, and the exit status."""
+    """Return the label map of a raster, and the exit status."""
     from terraseam.pipeline.cli import main
 
     size = str(SHEET)
@@ -166,7 +166,7 @@ def _segment(scene: Path, bundle: Path, out: Path) -> tuple[np.ndarray, int]:
 
 
 def _block(scene: Path, place: tuple[int, int] = DAMAGED) -> tuple[int, int]:
-    """Where a block is in its file: offset and length, in bytes."""
+    """Return offset and length of a block in its file, in bytes."""
     row, col = place
     with rasterio.open(scene) as dataset:
         offset, size = (
@@ -184,13 +184,13 @@ def _overwrite(scene: Path) -> None:
 
 
 def _cut(scene: Path) -> None:
-    """Cut the file off in the middle of the block; all behind it is lost, too."""
+    """Truncate the file in the middle of the block; everything after it is lost, too."""
     offset, size = _block(scene)
     os.truncate(scene, offset + size // 2)
 
 
 def _mosaic(place: Path) -> Path:
-    """A VRT of two files that lie side by side."""
+    """Write a VRT of two files side by side."""
     parts = []
     for name, columns in (("west", slice(0, SHEET)), ("east", slice(SHEET, None))):
         path = write_scene(place / f"{name}.tif", columns)
@@ -201,7 +201,7 @@ def _mosaic(place: Path) -> Path:
 
 
 def _lose_source(scene: Path) -> None:
-    """Remove a file that the VRT needs."""
+    """Delete a file that the VRT needs."""
     scene.with_name("east.tif").unlink()
 
 
@@ -211,7 +211,7 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
     **{f"{name}, cut off": ({"compress": name}, _cut) for name in ("deflate", "lzw", "zstd", "jpeg", "none")},
     "VRT without one of its files": ({}, _lose_source),
 }
-"""How each raster is written, and damaged."""
+"""How each raster is written and damaged."""
 
 
 CODECS: dict[str, dict[str, Any]] = {
@@ -221,11 +221,11 @@ CODECS: dict[str, dict[str, Any]] = {
     "PNG": {"driver": "PNG", "tiled": False, "blockxsize": None, "blockysize": None},
     "JPEG 2000": {"driver": "JP2OpenJPEG", "quality": 100, "reversible": "yes"},
 }
-"""How rasters are written whose damage may go unseen."""
+"""Formats in which damage may go unnoticed."""
 
 
 def blocks_words(found: dict[str, Any]) -> str:
-    """What came of it, in Markdown."""
+    """Format the results in Markdown."""
     cells = [
         (
             row["encoding"],

@@ -1,8 +1,8 @@
-"""Whole runs of the main job: beside the bare network and a naive script, by stage, in memory, and run again.
+"""Benchmark whole runs of the main job: against the bare network and a naive script, by stage, memory, and re-runs.
 
     TERRASEAM_DATA=... python benchmarks/endtoend.py [--sizes 4096,8192,16384] [--kinds ours,bare,naive,worker]
 
-Squares of NASA's Blue Marble are segmented with `coast`. Of each there are four kinds of runs:
+Squares of NASA's Blue Marble are segmented with `coast`. For each there are four kinds of runs:
 
     ours    cold, in one process, with CPU seconds by stage; then again: with nothing changed, with a hundredth and a
             tenth of the sheets changed (at least one), with another option of polygons
@@ -10,7 +10,8 @@ Squares of NASA's Blue Marble are segmented with `coast`. Of each there are four
     naive   `naive.py` with the same windows and halo
     worker  cold, with one worker process beside the driver: peak memory of both
 
-Each is kept when it is done. CPU seconds and their ratios hardly depend on what else the machine does; wall seconds do.
+Each result is kept when done. CPU seconds and their ratios hardly depend on other load of the machine; wall seconds
+do.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ SHARES = {"1 % of the sheets changed": 0.01, "10 % of the sheets changed": 0.1}
 OTHER_OPTION = ("--min-area", "1e9")
 TIMES = ("seconds", "cpu_seconds")
 BLOCK = 256
-"""Side of what is changed of a sheet, in pixels: one block of the file."""
+"""Side of the changed part of a sheet, in pixels: one block of the file."""
 
 
 def main() -> None:
@@ -72,18 +73,18 @@ def main() -> None:
 
 
 def square(side: int, folder: Path) -> Path:
-    """A square of the Blue Marble that may be changed."""
+    """Return a square of the Blue Marble that may be modified."""
     raster = cut(data_folder() / "bluemarble" / "bluemarble_16384.tif", side, folder)
     return raster if raster.parent == folder else Path(shutil.copyfile(raster, folder / "cut.tif"))
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is run.
+    """A segmentation job.
 
     Attributes:
         raster: The raster.
-        folder: A folder for what runs leave.
+        folder: Folder for the outputs of runs.
         model: The bundle.
         tile: Side of a tile's core.
         sheet: Side of a sheet.
@@ -101,7 +102,7 @@ class Job:
         return self.folder / "out"
 
     def command(self, *more: str) -> list[str]:
-        """Arguments of Terraseam."""
+        """Return the command-line arguments of Terraseam."""
         tiles = ["--tile", self.tile, "--sheet", self.sheet]
         return [
             "segment",
@@ -115,11 +116,11 @@ class Job:
         ]
 
     def manifest(self) -> dict[str, Any]:
-        """The record of the run before."""
+        """Return the manifest of the previous run."""
         return json.loads((self.output / "manifest.json").read_text())
 
     def lattice(self) -> Lattice:
-        """Its tiles and sheets, as the run planned them."""
+        """Return the tiles and sheets that the run planned."""
         from terraseam.pipeline.options.segment_arguments import parse
         from terraseam.pipeline.plan.make import make_plan
         from terraseam.pipeline.version import version
@@ -128,7 +129,7 @@ class Job:
 
 
 def ours(job: Job) -> Result:
-    """A cold run by stages, and runs after it."""
+    """Run cold, by stage, and then run again."""
     stages = job.folder / "stages.json"
     spent = spent_in([str(HERE / "stages.py"), str(stages), *job.command()])
     found: Result = {"cold": run_entry(job, spent), "stages": json.loads(stages.read_text())}
@@ -141,7 +142,7 @@ def ours(job: Job) -> Result:
 
 
 def run_entry(job: Job, spent: Spent) -> Result:
-    """What a run took, and what it did."""
+    """Return the cost of a run, and its counts."""
     manifest = job.manifest()
     (raster,) = manifest["rasters"]
     return {**spent._asdict(), "stages": manifest["seconds"], "counts": manifest["counts"],
@@ -149,7 +150,7 @@ def run_entry(job: Job, spent: Spent) -> Result:
 
 
 def change(raster: Path, lattice: Lattice, share: float, block: int = BLOCK) -> None:
-    """Change a share of a raster's sheets, at least one: each by one block that only it reads."""
+    """Change a share of a raster's sheets, at least one: each by one block that only this sheet reads."""
     sheets = list(lattice.sheets())
     count = max(1, round(share * len(sheets)))
     with rasterio.open(raster, "r+") as dataset:
@@ -162,14 +163,14 @@ def change(raster: Path, lattice: Lattice, share: float, block: int = BLOCK) -> 
 
 
 def bare(job: Job) -> Result:
-    """The network alone."""
+    """Run only the network."""
     answer = job.folder / "bare.json"
     spent = spent_in([str(HERE / "bare.py"), str(answer), *job.command()])
     return {"network": json.loads(answer.read_text()), "process": spent._asdict()}
 
 
 def naive(job: Job) -> Result:
-    """The naive script."""
+    """Run the naive script."""
     lattice = job.lattice()
     halo = ",".join(map(str, lattice.halo.sides))
     script = [
@@ -185,7 +186,7 @@ def naive(job: Job) -> Result:
 
 
 def worker(job: Job) -> Result:
-    """A cold run with a worker process."""
+    """Run cold with a worker process."""
     mode = ("--direct_num_workers", "1", "--direct_running_mode", "multi_processing")
     return run_entry(job, spent_by(job.command(*mode)))
 
@@ -194,7 +195,7 @@ MEASURES = {"ours": ours, "bare": bare, "naive": naive, "worker": worker}
 
 
 def told(results: Sequence[Result]) -> str:
-    """All tables that there are results for."""
+    """Return all tables for which there are results."""
     found = {kind: [one for one in results if one["kind"] == kind] for kind in KINDS}
     by_size = {kind: {one["size"]: one for one in found[kind]} for kind in KINDS}
     tables = (
@@ -208,7 +209,7 @@ def told(results: Sequence[Result]) -> str:
 
 
 def rates(found: Mapping[str, Mapping[int, Result]]) -> str:
-    """CPU and wall seconds of whole runs beside those of others."""
+    """Return CPU and wall seconds of whole runs beside those of others."""
     heads = (
         "raster",
         "ours: wall s",
@@ -238,17 +239,17 @@ def rates(found: Mapping[str, Mapping[int, Result]]) -> str:
 
 
 def added(few: Mapping[str, float] | None, many: Mapping[str, float] | None) -> dict[str, float] | None:
-    """What a larger raster takes more than a smaller one, without what every run takes; None where one is not known."""
+    """Return the difference between a larger and a smaller raster, without fixed costs; None if one is missing."""
     return {key: many[key] - few[key] for key in TIMES} if few and many else None
 
 
 def ratio(one: Mapping[str, float] | None, other: Mapping[str, float] | None, key: str) -> str:
-    """How many times one took what another did; nothing where one is not known."""
+    """Return the ratio of two runs' times; empty if one is missing."""
     return f"{one[key] / other[key]:.2f} x" if one and other else ""
 
 
 def memory(found: Mapping[str, Mapping[int, Result]]) -> str:
-    """Peak memory of each process, and that of one without pages of files."""
+    """Return the peak memory of each process, and of one without file pages."""
     heads = (
         "raster",
         "one process",
@@ -275,12 +276,12 @@ def memory(found: Mapping[str, Mapping[int, Result]]) -> str:
 
 
 def peak(one: Mapping[str, float] | None, key: str) -> str:
-    """Gigabytes; nothing where they are not known."""
+    """Format as gigabytes; empty if missing."""
     return f"{one[key] / 1e9:.2f} GB" if one else ""
 
 
 def stages(found: Sequence[Result]) -> str:
-    """CPU seconds by stage, and what a Mpx more costs, between the two largest rasters."""
+    """Return CPU seconds by stage, and the cost per additional Mpx, between the two largest rasters."""
     if not found:
         return ""
     ordered = sorted(found, key=lambda one: one["megapixels"])
@@ -298,7 +299,7 @@ def stages(found: Sequence[Result]) -> str:
 
 
 def more_costs(few: Result | None, many: Result, names: Sequence[str]) -> str:
-    """CPU seconds that some stages take for a Mpx more."""
+    """Return the CPU seconds of some stages per additional Mpx."""
     if few is None:
         return ""
     seconds = [sum(one["stages"].get(name, 0) for name in names) for one in (few, many)]
@@ -306,7 +307,7 @@ def more_costs(few: Result | None, many: Result, names: Sequence[str]) -> str:
 
 
 def again(one: Result) -> str:
-    """Runs after the first one."""
+    """Return a table of the runs after the first one."""
     cold = one["cold"]
     heads = (f"{one['megapixels']:.1f} Mpx", "inferred", "tiles", "wall s", "of cold", "CPU s", "of cold ")
     rows = [
@@ -320,7 +321,7 @@ def again(one: Result) -> str:
 
 
 def loads(results: Sequence[Result]) -> str:
-    """How busy the machine was."""
+    """Return the load of the machine."""
     seen = [load[0] for one in results for load in one["load"]]
     return f"Load of the machine, before and after each run: {min(seen):.1f} to {max(seen):.1f}."
 

@@ -1,10 +1,10 @@
-"""Rate of every network on every engine on the CPU, and whether all give the same labels.
+"""Measure the rate of every network on every engine on the CPU, and whether all give the same labels.
 
     TERRASEAM_DATA=... python benchmarks/engines.py [--networks coast,unet:mobilenet] [--rounds 3] [--json FILE]
 
-Each network runs on real pixels in one process for each number of threads; engines take turns, one chip a round, and
+Each network runs on real pixels in one process for each number of threads; engines alternate, one chip per round, and
 figures are medians over the rounds. `predict` is Keras' own `model.predict` in the same process. Networks of the zoo
-have random weights, and statistics of batch normalization that spread their logits; `coast` is trained.
+have random weights, and batch normalization statistics that spread their logits; `coast` is trained.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def parse() -> argparse.Namespace:
 
 
 def run_worker(name: str, threads: str, folder: str, arguments: argparse.Namespace) -> tuple[str, Any]:
-    """Measure one network with a number of threads, in a process of its own; without a number only make it."""
+    """Measure one network with a number of threads, in a separate process; without a number only build it."""
     command = [sys.executable, __file__, "--worker", name, folder, "--threads", threads]
     command += ["--size", str(arguments.size), "--rounds", str(arguments.rounds)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -79,7 +79,7 @@ def run_worker(name: str, threads: str, folder: str, arguments: argparse.Namespa
 
 
 def measure(arguments: argparse.Namespace, raster: Path) -> dict[str, Any]:
-    """Rates, CPU seconds and labels of one network on all engines."""
+    """Return rates, CPU seconds and label agreement of one network on all engines."""
     name, folder = arguments.worker
     bundle = bundle_of(name, folder)
     chips = list(pixels(raster, arguments.size, arguments.rounds + 1))
@@ -91,14 +91,14 @@ def measure(arguments: argparse.Namespace, raster: Path) -> dict[str, Any]:
 
 
 def timed(call: Callable[[np.ndarray], Any], chip: np.ndarray) -> tuple[float, float, Any]:
-    """Wall and CPU seconds of a call, and what it answers."""
+    """Return wall and CPU seconds of a call, and its result."""
     wall, cpu = time.perf_counter(), time.process_time()
     answer = call(chip)
     return time.perf_counter() - wall, time.process_time() - cpu, answer
 
 
 def summary(engine: str, rounds: list[dict[str, Any]], size: int) -> dict[str, Any]:
-    """Medians over the rounds; labels against those of TensorFlow."""
+    """Return medians over the rounds, and label agreement with TensorFlow."""
     megapixels = size * size / 1e6
     wall = statistics.median(one[engine][0] for one in rounds)
     cpu = statistics.median(one[engine][1] for one in rounds)
@@ -113,10 +113,10 @@ def summary(engine: str, rounds: list[dict[str, Any]], size: int) -> dict[str, A
 
 
 def agreement(answer: Any, other: Any) -> float | None:
-    """The share of equal labels; None for detectors.
+    """Return the share of equal labels; None for detectors.
 
-    Random weights mostly give all pixels one label, which every engine would agree on: so the logits of each class are
-    first brought to one mean and one spread, by those of `other`, as training does.
+    Random weights mostly give all pixels one label, on which every engine would agree: so the logits of each class
+    are first normalized to the same mean and standard deviation, using those of `other`, as training would.
     """
     if not isinstance(answer, np.ndarray):
         return None
@@ -126,7 +126,7 @@ def agreement(answer: Any, other: Any) -> float | None:
 
 
 def engines(bundle: Path, threads: int, converted: str) -> dict[str, Callable[[np.ndarray], Any]]:
-    """What is measured: every engine, and Keras' own `predict`."""
+    """Return the calls to measure: every engine, and Keras' own `predict`."""
     from terraseam.models.engines.engine import Engine
     from terraseam.models.engines.profile import execution_profile
     from terraseam.models.engines.workplace import Workplace
@@ -140,7 +140,7 @@ def engines(bundle: Path, threads: int, converted: str) -> dict[str, Callable[[n
 
 
 def predict(bundle: Path) -> Callable[[np.ndarray], Any]:
-    """Keras' own way to run a network, with the same scaling."""
+    """Return Keras' own way to run a network, with the same scaling."""
     from terraseam.models.bundle.archive import load_model
     from terraseam.models.engines.scaling import scale
 
@@ -149,7 +149,7 @@ def predict(bundle: Path) -> Callable[[np.ndarray], Any]:
 
 
 def pixels(raster: Path, size: int, count: int) -> Iterator[np.ndarray]:
-    """Chips of NASA's Blue Marble, along a diagonal that crosses coasts."""
+    """Yield chips of NASA's Blue Marble, along a diagonal that crosses coasts."""
     with rasterio.open(raster) as dataset:
         for number in range(count):
             off = dataset.height // 4 + number * size
@@ -158,7 +158,7 @@ def pixels(raster: Path, size: int, count: int) -> Iterator[np.ndarray]:
 
 
 def bundle_of(name: str, folder: str) -> Path:
-    """The bundle of a network; one of the zoo is made, with random weights."""
+    """Return the bundle of a network; one of the zoo is built, with random weights."""
     if ":" not in name:
         return find_bundle(name)
     target = Path(folder) / name.replace(":", "_")
@@ -169,7 +169,7 @@ def bundle_of(name: str, folder: str) -> Path:
 
 
 def write_bundle(row: Row, target: Path) -> None:
-    """Make a network, with statistics that spread its logits as training does, and its bundle."""
+    """Build a network, with statistics that spread its logits as training does, and write its bundle."""
     import keras
 
     from terraseam.models.bundle.archive import save_bundle
@@ -201,7 +201,7 @@ def write_bundle(row: Row, target: Path) -> None:
 
 
 def table_row(name: str, made: dict[str, Any]) -> str:
-    """One line of a Markdown table for each number of threads."""
+    """Return one line of a Markdown table for each number of threads."""
     lines = []
     for threads, found in made.items():
         if "error" in found:

@@ -1,10 +1,10 @@
-"""Random rasters through ``terraseam vectorize`` with random options; what comes out is checked by other libraries.
+"""Fuzz ``terraseam vectorize`` with random rasters and options, and check its output with other libraries.
 
     python benchmarks/fuzzing.py --rasters 2000 --seed 1
 
-Each run takes several rasters of all kinds of grids, maps and masks, and one choice of options. Cover, partition, counts
-and ids are held against rasterio, SciPy and hashlib, areas against pyproj, validity as written against GEOS; and half of the
-runs are made again with other sheets, for which every byte of GeoJSON must be the same.
+Each run takes several rasters with all kinds of grids, maps and masks, and one combination of options. Coverage,
+partition, counts and ids are checked with rasterio, SciPy and hashlib, areas with pyproj, validity as written with
+GEOS; and half of the runs are repeated with other sheets, which must give identical GeoJSON.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ GRIDS = {
 }  # fmt: skip
 
 UNEVEN = ("over a pole", "limb of a disc", "edge of a world map")
-"""Grids on which pixels are of very unlike size, or geodesics no edges: areas there are checked elsewhere."""
+"""Grids on which pixels differ greatly in size, or edges are not geodesics: areas there are checked elsewhere."""
 
 OPTIONS = (
     {},
@@ -74,7 +74,7 @@ OPTIONS = (
     {"pixel-coordinates": True, "simplify": 2, "connectivity": 8},
     {"pixel-coordinates": True, "regularize": True},
 )
-"""Choices of options; lengths and areas are in pixels, whatever the grid."""
+"""Combinations of options; lengths and areas are in pixels, whatever the grid."""
 
 SIDES = (7, 16, 33, 64, 512)
 NODATA = 77
@@ -82,7 +82,7 @@ NODATA = 77
 
 @dataclass(frozen=True)
 class Case:
-    """A raster and what is true of it: labels, and where something was measured."""
+    """A raster with its expected content: labels, and which pixels are valid."""
 
     name: str
     grid: str
@@ -91,12 +91,12 @@ class Case:
 
     @property
     def crs(self) -> str:
-        """The CRS of its grid."""
+        """CRS of its grid."""
         return GRIDS[self.grid][0]
 
     @property
     def transform(self) -> Affine:
-        """From columns and rows to its map."""
+        """Transform from columns and rows to map coordinates."""
         return GRIDS[self.grid][1]
 
     @property
@@ -107,7 +107,7 @@ class Case:
 
 @dataclass
 class Found:
-    """What was looked at, and what is wrong."""
+    """Counts of what was checked, and the failures."""
 
     rasters: int = 0
     runs: int = 0
@@ -116,7 +116,7 @@ class Found:
 
 
 def a_map(rng: np.random.Generator) -> np.ndarray:
-    """Labels of 1 to 70 px a side: noise, blocks, boxes, blobs, one class, or two that percolate."""
+    """Return labels of 1 to 70 px a side: noise, blocks, boxes, blobs, one class, or two that percolate."""
     height, width = rng.integers(1, 70, 2)
     kind = rng.integers(0, 6)
     if kind == 0:
@@ -139,7 +139,7 @@ def a_map(rng: np.random.Generator) -> np.ndarray:
 
 
 def a_mask(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Where something was measured: everywhere, all but specks, a corner, nowhere, or a disc."""
+    """Return a valid mask: everything, all but specks, a corner, nothing, or a disc."""
     kind = rng.integers(0, 6)
     known = np.ones(shape, bool)
     if kind == 2:
@@ -156,7 +156,7 @@ def a_mask(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def make_case(rng: np.random.Generator, folder: Path, number: int) -> Case:
-    """Write a raster."""
+    """Write a random raster."""
     labels = a_map(rng)
     grid = list(GRIDS)[rng.integers(0, len(GRIDS))]
     known = a_mask(rng, labels.shape) & on_earth(grid, labels.shape)
@@ -190,7 +190,7 @@ def make_case(rng: np.random.Generator, folder: Path, number: int) -> Case:
 
 
 def on_earth(grid: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Pixels whose centres have a place on the Earth that leads back to them."""
+    """Return which pixels have centres with a position on the Earth that maps back to them."""
     crs, transform = GRIDS[grid]
     rows, cols = np.indices(shape)
     x, y = transform * (cols.ravel() + 0.5, rows.ravel() + 0.5)
@@ -205,7 +205,7 @@ def on_earth(grid: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def arguments(options: dict[str, object], metres: float) -> list[str]:
-    """Options as they are typed, in metres a pixel of so many."""
+    """Return options as typed, converted from pixels to metres."""
     argv = []
     for name, value in options.items():
         if value is True:
@@ -220,7 +220,7 @@ def arguments(options: dict[str, object], metres: float) -> list[str]:
 
 
 def check(case: Case, options: dict[str, object], out: Path) -> Iterator[str]:
-    """What is wrong with what came out of a raster."""
+    """Yield the problems found in the output for a raster."""
     folder = out / case.name
     collection = json.loads((folder / "polygons.geojson").read_text())["features"]
     shown = [shapely.geometry.shape(feature["geometry"]) for feature in collection]
@@ -272,7 +272,7 @@ def _check_cover(case: Case, options: dict[str, object], read: tuple) -> Iterato
 
 
 def _check_pixels(case: Case, options: dict[str, object], read: tuple) -> Iterator[str]:  # type: ignore[type-arg]
-    """Rasterize polygons along pixel edges, and hold them against the labels."""
+    """Rasterize polygons along pixel edges, and compare them with the labels."""
     shapes, labels, transform = read
     burnt = np.full(case.labels.shape, 1 << 30)
     if len(shapes):
@@ -333,7 +333,7 @@ def _check_areas(case: Case, shapes: np.ndarray, columns: dict[str, np.ndarray])
         dense = shapely.segmentize(shape, step)
         lonlat = shapely.transform(dense, lambda xy: np.stack(degrees.transform(*xy.T), axis=1))
         expected = abs(geod.geometry_area_perimeter(shapely.orient_polygons(lonlat))[0])
-        # Edges are drawn within a tenth of a pixel.
+        # Edges are accurate to a tenth of a pixel.
         drawn = 0.01 * step * shapely.length(shape)
         if abs(area - expected) > 2e-3 * expected + drawn + 1e-4:
             yield f"an area of {area} m2 where geodesics give {expected}"
@@ -344,7 +344,7 @@ def _check_right_angles(case: Case, options: dict[str, object], read: tuple) -> 
     shapes, columns, transform = read
     if np.abs(columns["area_change"]).max(initial=0) > 0.1:
         yield "right angles have changed an area by more than a tenth"
-    # Pixels that are not square on the ground are measured there; a filled hole covers what lies in it.
+    # Non-square pixels on the ground are measured there; a filled hole covers what lies in it.
     if case.grid in (*UNEVEN, "degrees", "degrees over 180") or "fill-holes" in options:
         return
     most = 1.0 + float(options.get("simplify", 0))  # type: ignore[arg-type]
@@ -357,7 +357,7 @@ def _check_right_angles(case: Case, options: dict[str, object], read: tuple) -> 
 
 
 def run(rng: np.random.Generator, options: dict[str, object], count: int, folder: Path, found: Found) -> None:
-    """Make some rasters on grids of one scale, vectorize them, and check what comes out."""
+    """Write some rasters on grids of one scale, vectorize them, and check the output."""
     folder.mkdir(parents=True)
     cases = [make_case(rng, folder, number) for number in range(count)]
     in_pixels = "pixel-coordinates" in options
@@ -368,7 +368,7 @@ def run(rng: np.random.Generator, options: dict[str, object], count: int, folder
     for metres, some in scales.items():
         if tolerance and all(min(case.labels.shape) <= tolerance + 1 for case in some):
             continue  # a tolerance larger than every raster is refused
-        # What looks around regions needs sheets larger than it looks far.
+        # Options that read around regions need sheets larger than their reach.
         looks_far = {"simplify", "regularize"} & options.keys()
         sides = rng.choice([side for side in SIDES if side > 24 or not looks_far], 2, replace=False)
         outs = [folder / f"out{metres:g}_{side}" for side in sides]
@@ -395,7 +395,7 @@ def run(rng: np.random.Generator, options: dict[str, object], count: int, folder
 
 
 def metres_of(case: Case) -> float:
-    """About how many metres a pixel of a grid measures: rasters of one scale share a run."""
+    """Return the approximate metres per pixel of a grid: rasters of one scale share a run."""
     degrees = GRIDS[case.grid][0] == "EPSG:4326"
     return float(f"{np.sqrt(case.pixel) * (111_000 if degrees else 1):.2g}")
 
@@ -410,7 +410,7 @@ def _succeeds(argv: list[str], options: dict[str, object], found: Found) -> bool
 
 
 def fuzz(rasters: int, seed: int, folder: Path, together: int = 60) -> Found:
-    """Vectorize at least so many rasters, `together` at a time."""
+    """Vectorize at least `rasters` rasters, `together` at a time."""
     found, rng = Found(), np.random.default_rng(seed)
     number = 0
     while found.rasters < rasters and len(found.wrong) < 100:

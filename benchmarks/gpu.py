@@ -1,16 +1,17 @@
-"""Rate of every network on a GPU, what bounds it, and whether trained ones give the same labels there as on a CPU.
+"""Measure every network on a GPU: rates, limits, and whether trained ones give the same labels as on a CPU.
 
     pip install -e '.[benchmarks]' 'jax[cuda13]'
     TERRASEAM_DATA=... python benchmarks/gpu.py
 
-It runs on JAX, and needs neither TensorFlow nor rasterio: jax, keras, numpy, pillow. On a machine without a GPU it
-measures the CPU, which takes long; --networks, --chips, --classes, --matrix, --crop and --core make it small.
+It runs on JAX, without TensorFlow and rasterio: it needs jax, keras, numpy and pillow. On a machine without a GPU it
+measures the CPU, which is slow; --networks, --chips, --classes, --matrix, --crop and --core reduce the work.
 
-Rates are of compiled calls on chips that lie on the device, in three modes: float32; tf32, which is float32 multiplied
-with fewer bits as JAX does by default on GPUs of NVIDIA; and bfloat16 as --precision has it. Weights are random but for
-shipped bundles. Beside each rate stands its share of what this very device does: of the rate of products of large
-matrices in the same mode (FLOPs of the network as it was traced), and of the rate of a copy (bytes as the compiler counts
-them). `and back` is the rate with chips taken from the host and logits brought back, one call after the other.
+Rates are of compiled calls on chips already on the device, in three modes: float32; tf32, which is float32 multiplied
+with fewer bits, JAX's default on NVIDIA GPUs; and bfloat16 as with --precision. Weights are random except for
+shipped bundles. Each rate is compared with what this device can do: with the rate of multiplying large
+matrices in the same mode (FLOPs of the traced network), and with the rate of a copy (bytes as counted by the
+compiler). `and back` is the rate with chips transferred from the host and logits transferred back, one call at a
+time.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def chip_sizes(text: str) -> list[tuple[int, int]]:
-    """Sides and numbers of chips, such as ``1024x4,512x16``."""
+    """Parse sides and numbers of chips, such as ``1024x4,512x16``."""
     return [(int(side), int(count)) for side, count in (one.split("x") for one in text.split(","))]
 
 
@@ -86,7 +87,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def device(arguments: argparse.Namespace) -> Result:
-    """Name of the device that JAX runs on, and what it can do; asked in a process that then leaves it."""
+    """Return the name of JAX's device and its limits, measured in a process that then releases it."""
     code = (
         "import jax, json, jitted; print(json.dumps({'device': jax.devices()[0].device_kind,"
         f"'ceilings': jitted.ceilings({arguments.matrix}, {arguments.matrix**2 * 4}, {arguments.series})}}))"
@@ -99,7 +100,7 @@ def device(arguments: argparse.Namespace) -> Result:
 
 
 def rates(arguments: argparse.Namespace) -> Iterator[Result]:
-    """Rates of all networks; some processes share them, compile at the same time and time one after the other."""
+    """Yield rates of all networks, from several processes that compile in parallel and time one after the other."""
     asked = {name: getattr(arguments, name) for name in ("chips", "classes", "seconds", "series")}
     script = Path(__file__).with_name("gpu_rates.py")
     environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -125,7 +126,7 @@ def rates(arguments: argparse.Namespace) -> Iterator[Result]:
 
 
 def lines(worker: Any, last: str) -> Iterator[str]:
-    """The lines that a process tells up to one, or until it ends."""
+    """Yield the output lines of a process up to a given one, or until it ends."""
     for line in worker.stdout:
         if line.strip() == last:
             return
@@ -133,12 +134,12 @@ def lines(worker: Any, last: str) -> Iterator[str]:
 
 
 def told_call(one: Result) -> str:
-    """What was called, in words."""
+    """Describe a call as text."""
     return f"{one['network']} {one['mode']} {one['count']} x {one['side']} px"
 
 
 def told(found: Result) -> str:
-    """All tables."""
+    """Return all tables."""
     limits = found["ceilings"]
     products = ", ".join(f"{mode} {limits[mode]:.3g}" for mode in MODES)
     head = f"{found['device']}: products of matrices in TFLOP/s: {products}; copies {limits['copy']:.0f} GB/s"
@@ -150,14 +151,14 @@ def told(found: Result) -> str:
 
 
 def error_line(one: Result) -> str:
-    """A line for a call that failed."""
+    """Return a line for a failed call."""
     if "error" not in one:
         return ""
     return f"{told_call(one)}: {one['error']}"
 
 
 def rate_table(rates: Sequence[Result], limits: Result) -> str:
-    """The best rate of each network in each mode, with its shares of what the device does."""
+    """Return a table of the best rate of each network in each mode, with its shares of the device's limits."""
     heads = ["network", "MFLOP a pixel"]
     for mode in MODES:
         heads += [f"{mode} Mpx/s", "chips", "TFLOP/s", "of products", "of copies", "and back"]
@@ -183,7 +184,7 @@ def rate_table(rates: Sequence[Result], limits: Result) -> str:
 
 
 def size_table(rates: Sequence[Result]) -> str:
-    """Mpx/s by chips of a call, in each mode."""
+    """Return a table of Mpx/s by chips per call, in each mode."""
     sizes = sorted({(one["side"], one["count"]) for one in rates})
     rows = []
     for name, group in telling.grouped(rates, "network").items():
@@ -195,7 +196,7 @@ def size_table(rates: Sequence[Result]) -> str:
 
 
 def label_table(labels: Result) -> str:
-    """Labels and bits of trained networks."""
+    """Return a table of label and bit agreement of trained networks."""
     if "error" in labels:
         return str(labels["error"])
     heads = ["bundle", "mode", "labels as on the CPU", "as in float32", "tiles as whole"]

@@ -1,8 +1,8 @@
-"""Whether trained networks say the same on a GPU as on a CPU, in tiles as whole, and again: part of gpu.py.
+"""Check whether trained networks agree on GPU and CPU, in tiles and whole, and when repeated: part of gpu.py.
 
-Real pixels: `coast` sees its sample raster, `buildings` a raster of TERRASEAM_DATA, where that is set. Each network runs
-in every mode on the whole raster, mirrored by its reach, and on tiles, a fixed number of them a call, with kernels that XLA
-holds to be deterministic. Tiles are run in a second process, too, and in two whose kernels are chosen by how long they took.
+Real pixels: `coast` uses its sample raster, `buildings` a raster of TERRASEAM_DATA, if set. Each network runs
+in every mode on the whole raster, mirrored by its reach, and on tiles, a fixed number per call, with XLA's
+deterministic kernels. Tiles also run in a second process, and in two whose kernels are chosen by speed.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from terraseam.tiles.grid.window import Window
 Call = Callable[[np.ndarray], np.ndarray]
 FLAGS = {"deterministic": "--xla_gpu_deterministic_ops=true", "fastest": ""}
 SAMPLES = 4
-"""Chips of a call."""
+"""Chips per call."""
 BUILDINGS = (2.7, "buildings", "val", "zanzibar_b.tif")
-"""By what the raster is shrunk to its bundle's 0.2 m, and its path."""
+"""Factor by which the raster is reduced to its bundle's 0.2 m, and its path."""
 
 
 def read_pixels(bundle: str, crop: int | None) -> np.ndarray | None:
-    """Read the pixels that a bundle is tried on, uint8 ``(height, width, 3)``; None where they are not there.
+    """Read test pixels for a bundle, uint8 ``(height, width, 3)``; None if they are not available.
 
     Args:
         bundle: Name of the bundle.
-        crop: Rows and columns at most; None for all.
+        crop: Maximum rows and columns; None for all.
     """
     from PIL import Image
 
@@ -63,13 +63,13 @@ def read_pixels(bundle: str, crop: int | None) -> np.ndarray | None:
 
 @dataclass
 class Subject:
-    """A trained network and the pixels that it is tried on.
+    """A trained network with its test pixels.
 
     Attributes:
         name: Name of its bundle.
         pixels: Uint8 ``(height, width, bands)``.
         core: Side of the cores, in pixels.
-        samples: Chips of a call.
+        samples: Chips per call.
     """
 
     name: str
@@ -87,27 +87,27 @@ class Subject:
 
     @property
     def lattice(self) -> Lattice:
-        """The tiles, with a halo of the reach."""
+        """Lattice of the tiles, with a halo of the reach."""
         reach = self.card.reach
         assert reach is not None
         halo = Halo(reach.top, reach.bottom, reach.left, reach.right).rounded_up(self.card.stride)
         return Lattice(*self.pixels.shape[:2], self.core, halo, 1)
 
     def chip(self, window: Window) -> np.ndarray:
-        """What the network takes of a window, beyond the edges mirrored."""
+        """Return the network's input for a window, mirrored beyond the edges."""
         rows = mirror_index(window.row_off, window.row_end, self.pixels.shape[0])
         cols = mirror_index(window.col_off, window.col_end, self.pixels.shape[1])
         return scale(self.pixels[np.ix_(rows, cols)], self.card.scaling)
 
     @property
     def whole(self) -> Window:
-        """The whole raster with its halo, up to the stride."""
+        """Window of the whole raster with its halo, rounded up to the stride."""
         halo, stride = self.lattice.halo, self.card.stride
         height, width = (-(-side // stride) * stride for side in self.pixels.shape[:2])
         return Window(-halo.top, -halo.left, height + halo.top + halo.bottom, width + halo.left + halo.right)
 
     def calls(self, wanted: Sequence[tuple[str, int, tuple[int, int]]], device: Any = None) -> list[Call]:
-        """The network as calls, each in a mode, for a number of chips and for one size of them, on a device."""
+        """Compile the network as calls, each for a mode, a number of chips and a chip size, on a device."""
         import jax
 
         weights, bands = weights_of(self.model, device), self.pixels.shape[2]
@@ -121,20 +121,20 @@ class Subject:
         ]
 
     def uncut(self, call: Call) -> np.ndarray:
-        """Logits of the whole raster in one call."""
+        """Return the logits of the whole raster from one call."""
         halo = self.lattice.halo
         made = call(self.chip(self.whole)[None])[0]
         return made[halo.top :, halo.left :][: self.pixels.shape[0], : self.pixels.shape[1]]
 
     def chips(self) -> np.ndarray:
-        """All tiles, and the last again and again until they fill whole calls."""
+        """Return all tiles, with the last repeated to fill whole calls."""
         rows, cols = self.lattice.shape
         windows = [self.lattice.read_window(row, col) for row in range(rows) for col in range(cols)]
         windows += windows[-1:] * (-len(windows) % self.samples)
         return np.stack([self.chip(window) for window in windows])
 
     def stitched(self, made: np.ndarray) -> np.ndarray:
-        """The logits of all cores, cut out of those of the tiles."""
+        """Return the logits of all cores, cropped from those of the tiles."""
         lattice = self.lattice
         logits = np.empty((*self.pixels.shape[:2], made.shape[-1]), np.float32)
         for number, tile in enumerate(np.ndindex(lattice.shape)):
@@ -144,9 +144,9 @@ class Subject:
 
 
 def compared(logits: np.ndarray, other: np.ndarray) -> dict[str, float]:
-    """Share of equal labels, the largest error of logits, and how clear the clearest label is that changed.
+    """Compare labels and logits: share of equal labels, largest error, and largest margin of a changed label.
 
-    Error and clearness (the distance of the two best) are shares of the largest logit.
+    Error and margin (the difference of the two best logits) are relative to the largest logit.
     """
     same = logits.argmax(-1) == other.argmax(-1)
     size = np.abs(other).max() or 1.0
@@ -163,9 +163,9 @@ def compared(logits: np.ndarray, other: np.ndarray) -> dict[str, float]:
 def try_again(
     chips: np.ndarray, call: Call, single: Call, samples: int
 ) -> tuple[np.ndarray, dict[str, bool]]:
-    """Logits of all tiles, and whether the bits of some are the same in other calls.
+    """Return the logits of all tiles, and whether the bits of some are reproduced by other calls.
 
-    That is: again; alone, in a call that is filled up with the same chip; in a call for one chip.
+    These are: the same call again; alone, in a call filled up with the same chip; a call for one chip.
     """
     starts = range(0, len(chips), samples)
     made, again = (
@@ -182,7 +182,7 @@ def try_again(
 
 
 def measure(subject: Subject) -> dict[str, Any]:
-    """What a trained network says in each mode, against float32 on the CPU and on the device."""
+    """Compare a trained network in each mode with float32 on the CPU and on the device."""
     import jax
 
     whole, tile, samples = subject.whole.shape, subject.lattice.chip_shape, subject.samples
@@ -206,7 +206,7 @@ def measure(subject: Subject) -> dict[str, Any]:
 
 
 def bits(subject: Subject) -> dict[str, Any]:
-    """Checksums of what a trained network says of all tiles, mode by mode."""
+    """Return checksums of a trained network's logits of all tiles, by mode."""
     kind = subject.samples, subject.lattice.chip_shape
     calls, chips = subject.calls([(mode, *kind) for mode in MODES]), subject.chips()
     starts = range(0, len(chips), subject.samples)
@@ -217,12 +217,12 @@ def bits(subject: Subject) -> dict[str, Any]:
 
 
 def checksum(logits: np.ndarray) -> str:
-    """A number that tells logits of other bits apart."""
+    """Return a checksum of logits, which differs if any bit does."""
     return hashlib.sha256(logits.tobytes()).hexdigest()
 
 
 def main(argv: list[str]) -> None:
-    """Measure bundles in this process; called with what is measured, those, side of cores, chips of a call, crop."""
+    """Measure bundles in this process; arguments: what to measure, bundles, side of cores, chips per call, crop."""
     what, bundles, core, samples, crop = argv
     found = {}
     for name in bundles.split(","):
@@ -238,12 +238,13 @@ def main(argv: list[str]) -> None:
 
 
 def in_two_processes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure bundles with deterministic kernels, and whether two processes make the same bits, with the fastest, too.
+    """Measure bundles, and whether two processes give the same bits, with deterministic and with the fastest kernels.
 
     All processes run at the same time.
 
     Returns:
-        What `measure` says of each bundle; in each mode, ``same_bits_in_two_processes`` for each choice of kernels.
+        Results of `measure` by bundle, with ``same_bits_in_two_processes`` and ``same_bits_by_the_fastest`` in each
+        mode.
     """
     rest = [arguments.labels, str(arguments.core), str(SAMPLES), str(arguments.crop or 0)]
     whole, *others = [
@@ -265,7 +266,7 @@ def in_two_processes(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def answer(process: subprocess.Popen[str], end: float) -> dict[str, Any] | None:
-    """What a process says at its end, or None where it failed or took too long."""
+    """Return the final output of a process, or None if it failed or took too long."""
     limit = None if end == float("inf") else max(0.1, end - time.monotonic())
     try:
         text, _ = process.communicate(timeout=limit)
@@ -276,7 +277,7 @@ def answer(process: subprocess.Popen[str], end: float) -> dict[str, Any] | None:
 
 
 def start(command: list[str], flag: str) -> subprocess.Popen[str]:
-    """Start a process with a flag for XLA, which takes only as much of the device's memory as it needs."""
+    """Start a process with an XLA flag and without preallocated device memory."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
     environment = {**os.environ, "XLA_FLAGS": flags, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)

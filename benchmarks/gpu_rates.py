@@ -1,8 +1,8 @@
-"""Rates of some networks on one device, in a process of its own: part of gpu.py.
+"""Measure rates of some networks on one device, in a separate process: part of gpu.py.
 
-For each size of chips everything is compiled; then the process says `ready` and waits for a line before it times
-anything, so that others that compile at the same time disturb no figure. It tells each figure as one line of JSON, and
-`done` at the end of a size.
+For each chip size everything is compiled; then the process prints `ready` and waits for a line before timing
+anything, so that processes compiling at the same time do not disturb it. It prints each result as one line of JSON,
+and `done` at the end of a size.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from terraseam.models.zoo import build
 
 Result = dict[str, Any]
 THREADS = 4
-"""Calls that a process compiles at the same time."""
+"""Number of calls that a process compiles at the same time."""
 
 
 @contextmanager
 def drawn_by_numpy() -> Iterator[None]:
-    """Let random weights be drawn by numpy: JAX would compile a kernel for each shape first."""
+    """Draw random weights with numpy: JAX would first compile a kernel for each shape."""
     import keras
 
     def draw(_: Any, shape: Sequence[int], **__: Any) -> np.ndarray:
@@ -44,7 +44,7 @@ def drawn_by_numpy() -> Iterator[None]:
 
 
 def network_of(name: str, classes: int) -> Any:
-    """A bundle's network, or one of the zoo with random weights; it is made on the CPU."""
+    """Return a bundle's network, or one of the zoo with random weights, built on the CPU."""
     import jax
 
     from terraseam.models.bundle.archive import load_model
@@ -59,11 +59,11 @@ def network_of(name: str, classes: int) -> Any:
 
 @dataclass
 class Subject:
-    """A network that is timed.
+    """A network to be timed.
 
     Attributes:
         name: Name of its bundle, or architecture and encoder.
-        classes: Classes of random weights.
+        classes: Number of classes, for networks with random weights.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Subject:
         self.weights = weights_of(self.model, jax.devices()[0])
 
     def compiled(self, mode: str, shape: tuple[int, ...], deadline: float) -> Any:
-        """A call and what is known of it, why there is none, or None where it is too late."""
+        """Return a compiled call and its costs, an error message, or None if it is too late."""
         if time.monotonic() > deadline:
             return None
         start = time.monotonic()
@@ -96,7 +96,7 @@ class Subject:
     def timed(
         self, call: Any, about: Mapping[str, float], chips: Sequence[np.ndarray], least: float
     ) -> Result:
-        """Seconds of a call, or why it failed."""
+        """Return the timing of a call, or why it failed."""
         import jax
 
         there = [jax.device_put(one) for one in chips]
@@ -121,12 +121,12 @@ class Subject:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error says."""
+    """Return the first line of an error."""
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
 
 def costs(call: Any) -> dict[str, float]:
-    """What the compiler says of a call: FLOPs, bytes read and written, and bytes that it takes besides chips."""
+    """Return the compiler's costs of a call: FLOPs, bytes read and written, and temporary bytes."""
     analysis, memory = call.cost_analysis() or {}, call.memory_analysis()
     return {
         "compiled_flops": analysis.get("flops", 0),
@@ -136,12 +136,12 @@ def costs(call: Any) -> dict[str, float]:
 
 
 def main(asked: Mapping[str, Any]) -> None:
-    """Compile and time networks; called with their names, sizes of chips, classes, and limits in seconds."""
+    """Compile and time networks, given their names, chip sizes, classes, and limits in seconds."""
     deadline = time.monotonic() + (asked["seconds"] or float("inf"))
     subjects = [Subject(name, asked["classes"]) for name in asked["networks"]]
     for side, count in asked["chips"]:
         shape = (count, side, side, 3)
-        # Mode by mode: where time runs out, all networks have some.
+        # Mode by mode: if time runs out, all networks have some results.
         wanted = [(subject, mode) for mode in MODES for subject in subjects]
         with ThreadPoolExecutor(THREADS) as pool:
             made = list(pool.map(lambda one, shape=shape: one[0].compiled(one[1], shape, deadline), wanted))

@@ -1,9 +1,9 @@
-"""How memory grows with the number of regions, and with the number of rasters: peaks of new processes.
+"""Measure how peak memory grows with the number of regions and of rasters, in new processes.
 
     python benchmarks/growing.py --regions 100000 1000000 10000000 --rasters 1 300 3000
     python benchmarks/growing.py --regions 100000 1000000 --rasters --options "--sieve 100"
 
-Regions are the single pixels of a checkerboard, the most that there can be; rasters have 64 x 64 px each.
+Regions are the single pixels of a checkerboard, the maximum possible; rasters have 64 x 64 px each.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLACE = {
 
 
 def checkerboard(folder: Path, regions: int) -> list[Path]:
-    """Write a square raster of about so many regions of one pixel."""
+    """Write a square raster with about the given number of one-pixel regions."""
     side = round(math.sqrt(regions))
     path = folder / "board.tif"
     with rasterio.open(path, "w", height=side, width=side, transform=_at(0), **PLACE) as file:
@@ -37,7 +37,7 @@ def checkerboard(folder: Path, regions: int) -> list[Path]:
 
 
 def small_rasters(folder: Path, count: int) -> list[Path]:
-    """Write so many rasters of 64 blocks each."""
+    """Write rasters of 64 blocks each."""
     paths = [folder / f"r{number:05d}.tif" for number in range(count)]
     for number, path in enumerate(paths):
         blocks = np.random.default_rng(number).integers(0, 3, (8, 8))
@@ -51,7 +51,7 @@ def _at(east: float) -> rasterio.Affine:
 
 
 def peak_of(paths: list[Path], folder: Path, options: list[str]) -> float:
-    """Peak memory of ``terraseam vectorize`` on some rasters, in megabytes."""
+    """Return the peak memory of ``terraseam vectorize`` on some rasters, in megabytes."""
     argv = ["vectorize", str(paths[0].parent), "--output", str(folder / "out"), *options]
     program = f"import sys; from terraseam.pipeline.cli import main; sys.exit(main({argv!r}))"
     return spawning.spent_in(["-c", program]).peak_bytes / 1e6

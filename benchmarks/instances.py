@@ -1,11 +1,11 @@
-"""Instances of real rasters for tiles of several sizes: how many, which are there twice, and why tiles differ.
+"""Compare instances from tiles of several sizes on real rasters: how many, how many twice, and why they differ.
 
     python benchmarks/instances.py RASTER... [--model buildings-instances] [--tiles 512,1024,2048] [--output DIR]
 
-The same network sees other surroundings with other tiles, so a detector's answers differ. What one size of tile finds
-and the last one does not is sorted by the first cause that holds: `drawn otherwise`, where an instance of the last size
-shares a fifth of the union or more; `rim`, within 8 px of the raster's edge, where a chip shows the mirror image;
-`unsure`, a score within 0.1 of the least one that counts; and `other`.
+With other tiles the network sees other surroundings, so a detector's output differs. Instances found with one tile
+size but not with the last one are classified by the first cause that applies: `drawn otherwise`, if an instance of
+the last size has an IoU of 0.2 or more; `rim`, within 8 px of the raster's edge, where a chip shows the mirror image;
+`unsure`, a score within 0.1 of the lowest one that counts; and `other`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def compare(raster: Path, model: str, tiles: list[str], output: Path) -> list[list[str]]:
-    """Segment a raster with tiles of several sizes, and return a row of the table for each."""
+    """Segment a raster with tiles of several sizes, and return a table row for each."""
     found = {}
     for tile in tiles:
         folder = output / raster.stem / tile
@@ -95,11 +95,11 @@ def compare(raster: Path, model: str, tiles: list[str], output: Path) -> list[li
 
 
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Polygons, their scores, and whether each lies at the raster's rim."""
+"""Polygons, their scores, and whether each lies at the raster's edge."""
 
 
 def read(folder: Path) -> Found:
-    """Read the instances that a run has published."""
+    """Read the published instances of a run."""
     frame = pyogrio.read_arrow(folder / "polygons.gpkg", columns=["score"])[1]
     polygons = shapely.make_valid(shapely.from_wkb(frame["geom"].to_pylist()))
     with rasterio.open(folder / "labels.tif") as labels:
@@ -108,20 +108,20 @@ def read(folder: Path) -> Found:
 
 
 def shares(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return pairs of polygons that meet, shape ``(2, pairs)``, and intersection over union of each."""
+    """Return intersecting pairs of polygons, shape ``(2, pairs)``, and the IoU of each."""
     pairs = shapely.STRtree(theirs).query(ours, predicate="intersects")
     common = shapely.area(shapely.intersection(ours[pairs[0]], theirs[pairs[1]]))
     return pairs, common / (shapely.area(ours[pairs[0]]) + shapely.area(theirs[pairs[1]]) - common)
 
 
 def doubles(polygons: np.ndarray) -> np.ndarray:
-    """Return the shares of pairs of one result that share more than half of their union."""
+    """Return the IoUs of pairs within one result that exceed `SAME`."""
     (first, second), share = shares(polygons, polygons)
     return share[(first < second) & (share > SAME)]
 
 
 def told(here: Found, there: Found) -> list[str]:
-    """Count what one result has and the other has not, and of that each cause."""
+    """Count the instances that only one result has, in total and by cause."""
     polygons, scores, rim = here
     (first, _), share = shares(polygons, there[0])
     best = np.zeros(len(polygons))

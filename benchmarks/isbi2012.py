@@ -1,20 +1,21 @@
-"""U-Net on the electron-microscopy images of its paper (https://arxiv.org/abs/1505.04597), by folds.
+"""U-Net on the electron-microscopy images of its paper (https://arxiv.org/abs/1505.04597), by cross-validation.
 
     TERRASEAM_DATA=... python benchmarks/isbi2012.py --folds 5 --only-fold 0
     TERRASEAM_DATA=... python benchmarks/isbi2012.py --folds 5 --width 64 --chip 512      on a GPU
 
-The challenge keeps the truth of its test images to itself, so the 30 that have one are parted. They are consecutive
-sections of one volume, so a fold is a run of neighbours, not a random choice. Weights are chosen on two sections that
-are neither trained on nor in the fold, and the fold is looked at once.
+The challenge does not publish the truth of its test images, so the 30 that have one are split. They are consecutive
+sections of one volume, so a fold is a run of neighbours, not a random choice. Weights are selected on two sections
+that are neither in the training set nor in the fold, and the fold is evaluated once.
 
-Pixel error is the share of wrong pixels, and foreground IoU that of membranes, both where membranes are what scores 0.5
-or more. Beside them stands the least pixel error over the thresholds 0.1, 0.2, ... 0.9, which is chosen on the fold
-itself and so flatters. Neither is the challenge's figure, and pictures are not averaged over rotations as in the paper.
+Pixel error is the share of wrong pixels, and foreground IoU that of membranes, both at a score threshold of 0.5.
+The lowest pixel error over the thresholds 0.1, 0.2, ... 0.9 is also given; it is selected on the fold
+itself and so is optimistic. Neither is the challenge's metric, and there is no averaging over rotations as in the
+paper.
 
-The network is the paper's, at a quarter of its width unless --width 64 is given; convolutions keep the size. Chips are
-turned and mirrored, and deformed as in the paper's section 3.1: shifts on a grid of 3 x 3, normal with a deviation of
-10 pixels, bicubic in between (--no-elastic leaves that out). --border-weights adds the paper's map of weights.
-An interrupted run goes on from its last epoch.
+The network is the paper's, at a quarter of its width unless --width 64 is given; convolutions preserve the size.
+Chips are rotated and flipped, and deformed as in the paper's section 3.1: shifts on a 3 x 3 grid, normal with a
+standard deviation of 10 pixels, bicubic in between (disabled by --no-elastic). --border-weights adds the paper's
+weight map. An interrupted run resumes after its last epoch.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ CLASSES = ("cell", "membrane")
 DEVIATION = 10.0
 """Standard deviation of the shifts, in pixels."""
 CHOOSING = 2
-"""Sections that weights are chosen on."""
+"""Number of sections on which weights are selected."""
 THRESHOLDS = tuple(round(0.1 * number, 1) for number in range(1, 10))
 
 
@@ -69,7 +70,7 @@ def parse(argv: Sequence[str]) -> Namespace:
 
 @dataclass(frozen=True)
 class Sections:
-    """Sections of the volume and what is true of them.
+    """Sections of the volume with their ground truth.
 
     Attributes:
         pixels: Float32 of 0 to 255, ``(n, height, width)``.
@@ -80,11 +81,11 @@ class Sections:
     labels: np.ndarray
 
     def some(self, places: Sequence[int]) -> Sections:
-        """Some of the sections."""
+        """Return the sections with the given indices."""
         return Sections(self.pixels[places], self.labels[places])
 
     def pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Each section by itself, as it is validated on."""
+        """Return each section as a batch of one, for validation."""
         return [
             (pixels[None, ..., None], labels[None])
             for pixels, labels in zip(self.pixels, self.labels, strict=True)
@@ -115,12 +116,12 @@ def read_grey(path: Path) -> np.ndarray:
 
 
 def parted(count: int, folds: int, fold: int) -> tuple[list[int], list[int], list[int]]:
-    """Which sections are trained on, which weights are chosen on, and which are measured.
+    """Split sections into those for training, for selecting weights, and for evaluation.
 
     Args:
         count: Number of sections.
-        folds: Number of parts.
-        fold: The part that is measured, from 0.
+        folds: Number of folds.
+        fold: The fold for evaluation, from 0.
     """
     measured = [int(place) for place in np.array_split(np.arange(count), folds)[fold]]
     others = [place for place in range(count) if place not in measured]
@@ -130,14 +131,14 @@ def parted(count: int, folds: int, fold: int) -> tuple[list[int], list[int], lis
 
 @dataclass(frozen=True)
 class ChipMaker:
-    """Makes chips by number, the same for the same numbers.
+    """Source of random chips by number, the same for the same numbers.
 
     Attributes:
-        sections: Where they are cut from.
+        sections: Sections from which they are cut.
         chip: Their side, in pixels.
         elastic: Whether they are deformed.
-        borders: Whether maps of border weights are made.
-        seed: Seed of all that is drawn.
+        borders: Whether border weights are computed.
+        seed: Seed of all random numbers.
     """
 
     sections: Sections
@@ -147,7 +148,7 @@ class ChipMaker:
     seed: int
 
     def __call__(self, numbers: Sequence[int]) -> Any:
-        """Make the chips of some numbers."""
+        """Return the chips with the given numbers."""
         from terraseam.models.training.batches import ChipBatch
 
         pixels, labels = (np.stack(part) for part in zip(*map(self._chip, numbers), strict=True))
@@ -174,14 +175,14 @@ class ChipMaker:
 def deformed(
     pixels: np.ndarray, labels: np.ndarray, corner: tuple[int, int], chip: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a chip out of a section that is bent; what lies beyond its edges is mirrored.
+    """Cut a chip from an elastically deformed section, mirrored beyond its edges.
 
     Args:
         pixels: The section.
-        labels: Its labels; each pixel gets that of the nearest.
-        corner: Row and column where the chip begins.
+        labels: Its labels, resampled to the nearest.
+        corner: First row and column of the chip.
         chip: Its side, in pixels.
-        rng: Draws the shifts.
+        rng: Generator of the shifts.
     """
     from scipy.ndimage import map_coordinates
 
@@ -199,7 +200,7 @@ def deformed(
 
 
 def border_map(labels: np.ndarray) -> np.ndarray:
-    """The paper's map of border weights; cells are connected pixels that are no membrane."""
+    """Return the paper's border weights; cells are connected pixels without membrane."""
     from scipy import ndimage
 
     from terraseam.tiles.truth.borders import border_weights
@@ -209,7 +210,7 @@ def border_map(labels: np.ndarray) -> np.ndarray:
 
 
 def measure(run: str, arguments: Namespace, runs: comparing.Runs) -> dict[str, Any]:
-    """Train on all but a fold, and measure that."""
+    """Train on all but one fold, and evaluate on that."""
     fold = int(run.removeprefix("fold"))
     sections = read_sections(comparing.data_folder() / "isbi2012")
     from terraseam.models.engines.quiet import import_tensorflow
@@ -247,12 +248,12 @@ def measure(run: str, arguments: Namespace, runs: comparing.Runs) -> dict[str, A
 
 
 def membrane_scores(logits: np.ndarray) -> np.ndarray:
-    """Scores of membranes, 0 to 1, ``(n, height, width)``, for logits ``(n, height, width, 2)``."""
+    """Return membrane scores, 0 to 1, ``(n, height, width)``, for logits ``(n, height, width, 2)``."""
     return 1 / (1 + np.exp(np.clip(logits[..., 0] - logits[..., 1], -60, 60)))
 
 
 def figures(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Pixel error and foreground IoU at 0.5, and the least pixel error over all thresholds."""
+    """Return pixel error and foreground IoU at 0.5, and the lowest pixel error over all thresholds."""
     truth = labels == 1
     errors = {threshold: float(np.mean((scores >= threshold) != truth)) for threshold in THRESHOLDS}
     found = scores >= 0.5
@@ -267,7 +268,7 @@ def figures(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 
 
 def told(found: Sequence[dict[str, Any]]) -> str:
-    """A table of all folds."""
+    """Return a table of all folds."""
     heads = ["fold", "pixel error at 0.5", "foreground IoU at 0.5", "least pixel error", "at", "all cell"]
     names = ("pixel_error", "foreground_iou", "least_pixel_error", "threshold_of_least", "membrane_share")
     rows = [[one["fold"], *(f"{one[name]:.4f}" for name in names)] for one in found]

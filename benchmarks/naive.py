@@ -1,9 +1,9 @@
-"""What one writes first: a loop over windows, `model.predict`, `rasterio.features.shapes`, `json`.
+"""The script one would write first: a loop over windows, `model.predict`, `rasterio.features.shapes`, `json`.
 
     python benchmarks/naive.py RASTER OUTPUT --bundle FOLDER --core 1024 --halo 112,128,112,128
 
-The yardstick of `endtoend.py`: the same windows as Terraseam, with the same halo, mirrored beyond the raster's edges. It
-knows no nodata, keeps the whole label map in memory, and starts anew whenever it is called.
+The baseline of `endtoend.py`: the same windows as Terraseam, with the same halo, mirrored beyond the raster's edges.
+It ignores nodata, keeps the whole label map in memory, and always starts from scratch.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def label(dataset, bundle: Path, card: dict, core: int, *halo: int) -> np.ndarray:
-    """The labels of all pixels."""
+    """Return the labels of all pixels."""
     import keras
 
     model = keras.saving.load_model(bundle / "model.keras", compile=False)
@@ -64,7 +64,7 @@ def label(dataset, bundle: Path, card: dict, core: int, *halo: int) -> np.ndarra
 
 
 def read(dataset, row0: int, col0: int, row1: int, col1: int) -> np.ndarray:
-    """A window, mirrored where it hangs over the raster."""
+    """Read a window, mirrored beyond the raster's edges."""
     rows, cols = (max(0, row0), min(dataset.height, row1)), (max(0, col0), min(dataset.width, col1))
     pixels = dataset.read((1, 2, 3), window=Window.from_slices(rows, cols))
     beyond = ((rows[0] - row0, row1 - rows[1]), (cols[0] - col0, col1 - cols[1]), (0, 0))

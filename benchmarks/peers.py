@@ -1,21 +1,23 @@
-"""Our U-Net beside that of segmentation-models-pytorch: same encoder and weights, chips, steps, loss and optimizer.
+"""Our U-Net against that of segmentation-models-pytorch: same encoder and weights, chips, steps, loss and optimizer.
 
     pip install torch segmentation-models-pytorch
     TERRASEAM_DATA=... python benchmarks/peers.py [--steps 200] [--seeds 3] [--peer FOLDER]
 
---peer names a folder that `pip install --target FOLDER ...` wrote the two packages to, so that nothing else changes.
+--peer names a folder to which `pip install --target FOLDER ...` installed the two packages, so that nothing else
+changes.
 
-VGG16 is the one encoder that both have layer for layer and that has weights here: those of ImageNet from Keras are put
-into both, and before anything is trained the peer's features are checked against ours on a chip. Both read it at strides
-1, 2, 4, 8 and 16. The decoders are what is compared:
+VGG16 is the only encoder that both have layer for layer and that has weights here: Keras' ImageNet weights are loaded
+into both, and before training the peer's features are checked against ours on a chip. Both use it at strides
+1, 2, 4, 8 and 16. The comparison is between the decoders:
 
     terraseam        as our zoo builds it
     terraseam-wide   ours, with as many channels as the peer's
     smp              the peer's, as it builds it for an encoder of that depth
 
-Chips, their changes and validation are those of `terraseam train`; all see the same chips in the same order. Loss and
-rates are those of our recipe, by Adam, with the same clipping and momentum of batch normalization. Weights are those of
-the last step. CPU seconds are of all steps but the first, which compiles, with the making of chips.
+Chips, augmentation and validation are those of `terraseam train`; all see the same chips in the same order. Loss and
+learning rates are those of our recipe, with Adam, the same clipping and batch normalization momentum. Weights are
+those of the last step. CPU seconds are of all steps but the first, which compiles, including the preparation of
+chips.
 """
 
 from __future__ import annotations
@@ -43,13 +45,13 @@ SIDES: Mapping[str, Mapping[str, float] | None] = {
 }
 """Further arguments of our builder; None for the peer."""
 EPSILON = 1e-7
-"""Adam's, as Keras has it."""
+"""Adam's epsilon, as in Keras."""
 OPERATORS = ("nms", "qnms")
-"""Operators of torchvision that it describes even where they are not there."""
+"""Operators of torchvision that it describes even if they are missing."""
 KEPT: list[Any] = []
-"""Definitions that last as long as somebody holds them."""
+"""Definitions that only last while they are referenced."""
 TOLERANCE = 1e-3
-"""How far features of both encoders may differ, as a share of their greatest."""
+"""Maximum difference between the features of both encoders, relative to their maximum."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -100,12 +102,12 @@ def import_torch(folder: str | None) -> None:
     """Import PyTorch and the peer, and make PyTorch Keras' backend in this process.
 
     Args:
-        folder: Where they lie if they are not installed; what is installed goes before it.
+        folder: Folder with the packages if they are not installed; installed ones take precedence.
     """
     if folder is not None:
         sys.path.append(folder)
     os.environ["KERAS_BACKEND"] = "torch"
-    # Threads of OpenMP spin while they wait, and where cores are busy these are most of the CPU seconds.
+    # OpenMP threads spin while they wait, which on busy cores would be most of the CPU seconds.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         _define_missing_operators()
@@ -117,9 +119,9 @@ def import_torch(folder: str | None) -> None:
 
 
 def _define_missing_operators() -> None:
-    """Let torchvision be imported beside a PyTorch of another build: on a CPU its own library may not load.
+    """Make torchvision importable beside a PyTorch of another build: on a CPU its own library may not load.
 
-    It then fails on operators that it describes unasked, and that no U-Net needs.
+    It then fails on operators that it describes on import, and that no U-Net needs.
     """
     import torch
 
@@ -162,7 +164,7 @@ class Peer:
         self.parameters = sum(value.numel() for value in (*self.network.parameters(), *norms))
 
     def train(self) -> tuple[int, float]:
-        """Take the steps of the recipe; the first is not counted, as for ours."""
+        """Train for the steps of the recipe; the first is not counted, as for ours."""
         import torch
 
         from terraseam.models.training.losses import make_loss
@@ -184,7 +186,7 @@ class Peer:
         return buildings.take_each(learn, self.data, self.recipe)
 
     def measured(self) -> dict[str, Any]:
-        """Measure it as ours is."""
+        """Measure the network like ours."""
         import torch
 
         from terraseam.models.training.batches import scaled
@@ -199,17 +201,17 @@ class Peer:
 
 
 def _first_bands(chips: np.ndarray) -> Any:
-    """Chips ``(n, height, width, bands)`` as PyTorch has them."""
+    """Return chips ``(n, height, width, bands)`` in the layout of PyTorch."""
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(chips, -1, 1)))
 
 
 def take_keras_weights(encoder: Any, weights: str) -> float:
-    """Give the peer's VGG16 the weights of ours, and compare their features on a chip of noise.
+    """Load our VGG16's weights into the peer's, and compare their features on a chip of noise.
 
     Returns:
-        The greatest difference of a feature, as a share of the greatest of its map.
+        The largest difference of a feature, relative to the maximum of its map.
 
     Raises:
         RuntimeError: If they differ by more than `TOLERANCE`.
@@ -239,7 +241,7 @@ def take_keras_weights(encoder: Any, weights: str) -> float:
 
 
 def told(found: Sequence[comparing.Result]) -> str:
-    """A table, and whether the difference is more than noise."""
+    """Return a table, and whether the difference is beyond noise."""
     return buildings.told(telling.grouped(found, "side"), ["U-Net"])
 
 

@@ -1,18 +1,19 @@
-"""Polygons of a label map of 100 Mpx: ours by sheets, beside GDAL's of the whole.
+"""Polygonize a label map of 100 Mpx: ours by sheets, against GDAL on the whole map.
 
     python benchmarks/polygons.py [--side 10000] [--rounds 3] [--json FILE]
 
-The map holds 60,000 rotated rectangles, 25,000 blobs, holes, land cover with shared borders, ragged edges and 20,000
-speckles, with nothing on more than half of it. In each round, in one thread, GDAL's and ours in a new process each:
+The map contains 60,000 rotated rectangles, 25,000 blobs, holes, land cover with shared borders, ragged edges and
+20,000 speckles; more than half of it is background. In each round, in one thread, GDAL and ours in a new process
+each:
 
     shapes      rasterio.features.shapes of the whole map (GDAL's polygonizer), as dictionaries
     ours        tracing and closing in sheets of 2048 px
-    simplify    the same with borders straightened by up to 1.5 px
-    features    GeoJSON features of the regions, those of a sheet at once
-    file        their file
+    simplify    the same with borders simplified by up to 1.5 px
+    features    GeoJSON features of the regions, one sheet at a time
+    file        writing them to a file
 
-CPU seconds, with and without those of the system, which differ from run to run on virtual machines: it gives pages of
-memory. The number of polygons and their whole area must agree.
+CPU seconds are given with and without system time, which varies between runs on virtual machines: it includes page
+allocation. The number of polygons and their total area must agree.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def main() -> None:
 
 
 def measure(path: Path) -> dict[str, Any]:
-    """One round; GDAL and we work in a new process each, since what one has left in memory slows the other."""
+    """Measure one round; GDAL and ours run in a new process each, as leftover memory of one slows the other."""
     theirs = in_a_process(gdals, path)
     found = in_a_process(ours, path)
     if (found["polygons"], found["pixels"]) != (theirs["polygons"], theirs["pixels"]):
@@ -87,20 +88,20 @@ def measure(path: Path) -> dict[str, Any]:
 
 
 def in_a_process(work: Callable[[Path], dict[str, Any]], path: Path) -> dict[str, Any]:
-    """What comes of some work in a new process."""
+    """Run a function in a new process, and return its result."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(work, (path,))
 
 
 def gdals(path: Path) -> dict[str, Any]:
-    """GDAL's polygons of the whole map, as dictionaries."""
+    """Polygonize the whole map with GDAL, as dictionaries."""
     labels = np.load(path)
     spent, shapes = timed(lambda: list(rasterio.features.shapes(labels, mask=KEEP[labels], connectivity=4)))
     return {"seconds": sum(spent), "user": spent[0], "polygons": len(shapes), "pixels": area_of(shapes)}
 
 
 def ours(path: Path) -> dict[str, Any]:
-    """Our polygons, in sheets, and their features and file."""
+    """Polygonize by sheets with our code, and build features and file."""
     labels = np.load(path)
     for tolerance in (None, SIMPLE):
         by_sheets(labels[:300, :300].copy(), tolerance)  # compiles, or loads what was compiled
@@ -130,7 +131,7 @@ def ours(path: Path) -> dict[str, Any]:
 
 
 def timed(work: Callable[[], Any]) -> tuple[tuple[float, float], Any]:
-    """CPU seconds of some work and those that the system took for it, and what came of it."""
+    """Return user and system CPU seconds of a function, and its result."""
     before = os.times()
     result = work()
     after = os.times()
@@ -138,7 +139,7 @@ def timed(work: Callable[[], Any]) -> tuple[tuple[float, float], Any]:
 
 
 def area_of(shapes: list[tuple[dict[str, Any], float]]) -> int:
-    """Pixels under GDAL's polygons: their shells and holes wind in opposite directions."""
+    """Return the pixels covered by GDAL's polygons, whose shells and holes wind in opposite directions."""
     twice = 0.0
     for geometry, _ in shapes:
         for ring in geometry["coordinates"]:
@@ -148,7 +149,7 @@ def area_of(shapes: list[tuple[dict[str, Any], float]]) -> int:
 
 
 def by_sheets(labels: np.ndarray, tolerance: Tolerance | None = None) -> Regions:
-    """Regions of a label map, in sheets."""
+    """Return the regions of a label map, traced in sheets."""
     depth = tolerance.reach + 1 if tolerance else 1
     wide = np.pad(frame(labels), depth - 1, constant_values=255)
     scores = np.zeros_like(labels)
@@ -169,13 +170,13 @@ def by_sheets(labels: np.ndarray, tolerance: Tolerance | None = None) -> Regions
 
 
 def by_home(regions: Regions) -> list[Regions]:
-    """Regions by the sheet in which their first pixel lies, as the pipeline makes features of them."""
+    """Group regions by the sheet of their first pixel, as the pipeline does for features."""
     homes, owner = np.unique(regions.first // SHEET, axis=0, return_inverse=True)
     return [regions.take(np.flatnonzero(owner.ravel() == home)) for home in range(len(homes))]
 
 
 def make_map(side: int, seed: int = 0) -> np.ndarray:
-    """The label map."""
+    """Build the label map."""
     rng = np.random.default_rng(seed)
     share = (side / 10_000) ** 2
     labels = land_cover(rng, side)
@@ -190,14 +191,14 @@ def make_map(side: int, seed: int = 0) -> np.ndarray:
 
 
 def land_cover(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Large patches of class 4."""
+    """Build large patches of class 4."""
     coarse = rng.random((side // 250 + 2, side // 250 + 2))
     smooth = scipy.ndimage.zoom(coarse, 250, order=1)[:side, :side]
     return np.where(smooth > 0.68, 4, 0).astype(np.uint8)
 
 
 def rectangles(rng: np.random.Generator, side: int, count: int) -> list[tuple[shapely.Geometry, int]]:
-    """Rotated rectangles of classes 1 and 2."""
+    """Build rotated rectangles of classes 1 and 2."""
     centre, size = rng.random((count, 1, 2)) * side, rng.uniform(3, 15, (count, 1, 2))
     angle = rng.random(count) * np.pi
     corners = size * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
@@ -207,7 +208,7 @@ def rectangles(rng: np.random.Generator, side: int, count: int) -> list[tuple[sh
 
 
 def blobs(rng: np.random.Generator, side: int, count: int) -> list[tuple[shapely.Geometry, int]]:
-    """Ellipses of class 3, every eighth with a hole."""
+    """Build ellipses of class 3, every eighth with a hole."""
     way = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     circle = np.stack([np.cos(way), np.sin(way)], axis=1)
     centre, radii = rng.random((count, 1, 2)) * side, rng.uniform(3, 14, (count, 1, 2))

@@ -1,8 +1,8 @@
-"""What exactness costs: the reach of every network, and the pixels it computes for each of the raster's.
+"""Show the cost of exactness: the reach of every network, and the pixels it computes per pixel of the raster.
 
     python benchmarks/reach.py [--cores 512,1024,2048]
 
-Nothing is run: stride and reach come from the table of networks, which the tests hold to the built ones. A core is
+Nothing is run: stride and reach come from the table of networks, which tests compare with the built ones. A core is
 read with a halo of the reach, rounded up to whole strides; networks without finite reach get the plan's default.
 """
 
@@ -34,19 +34,19 @@ def main() -> None:
 
 
 def halo_of(reach: Reach | None) -> Halo:
-    """The halo that a network gets where the user asks for none."""
+    """Return the default halo of a network."""
     if reach is None:
         return Halo(*[UNBOUNDED_HALO] * 4)
     return Halo(reach.top, reach.bottom, reach.left, reach.right)
 
 
 def computed(core: int, halo: Halo) -> float:
-    """Pixels computed for each pixel of a core."""
+    """Return the pixels computed per pixel of a core."""
     return (core + halo.top + halo.bottom) * (core + halo.left + halo.right) / core**2
 
 
 def reach_text(reach: Reach | None) -> str:
-    """Before and behind a core; rows and columns are alike in all networks of the table."""
+    """Format the reach before and after a core; rows and columns are the same in all networks of the table."""
     if reach is None:
         return f"the whole chip (halo {UNBOUNDED_HALO})"
     return str(reach.top) if reach.top == reach.bottom else f"{reach.top}/{reach.bottom}"

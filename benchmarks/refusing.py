@@ -1,4 +1,4 @@
-"""Bad input, given to the command line as a user would: what it says, and how it ends."""
+"""Run the command line with bad input as a user would: what it reports, and how it ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from telling import table
 
 
 def try_bad_inputs(folder: Path) -> dict[str, Any]:
-    """Run every command, each in a process of its own."""
+    """Run every command, each in a separate process."""
     bad_inputs.write_files(folder)
     with bad_inputs.another_run(folder):
         rows = [_try(case, folder) for case in bad_inputs.CASES]
@@ -46,12 +46,12 @@ def _try(case: bad_inputs.Bad, folder: Path) -> dict[str, Any]:
 
 
 def _anywhere(reason: str, folder: Path) -> str:
-    """A reason as it would be said in any folder, by any process, on any machine."""
+    """Return a reason without the parts that depend on folder, process or machine."""
     return re.sub(r"process \d+ on [^,]+", "process N on HOST", reason.replace(f"{folder}/", ""))
 
 
 def inputs_words(found: dict[str, Any]) -> str:
-    """What came of it, in Markdown."""
+    """Format the results in Markdown."""
     rows = found["rows"]
     good = [row for row in rows if not row["wrong"]]
     early = [row["cpu_seconds"] for row in rows if row["status"] == 2]

@@ -1,9 +1,9 @@
-"""What runs survive, what they say of bad input, and whether their bytes are the same in all ways of running.
+"""Measure reliability: survival of kills, reports on bad input, and identical bytes in all ways of running.
 
     python benchmarks/reliability.py [--parts kills,blocks,inputs,same] [--kills 50] [--json FILE] [--report FILE]
 
-Needs nothing but the repository: rasters are cut from the sample that comes with `coast`. Parts that are left out are
-told from the JSON file of an earlier call, or stay as the report has them. The report is `benchmarks/reliability.md`.
+Only needs the repository: rasters are cut from the sample that comes with `coast`. Parts that are left out are
+taken from the JSON file of an earlier call, or from the existing report, which is `benchmarks/reliability.md`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Part:
     """A part of the report.
 
     Attributes:
-        title: What stands above it.
-        run: Makes its figures, in an empty folder.
-        words: Tells them in Markdown.
+        title: Its heading.
+        run: Computes its figures, in an empty folder.
+        words: Formats them in Markdown.
     """
 
     title: str
@@ -78,13 +78,13 @@ def main() -> None:
 
 
 def made() -> str:
-    """When figures were made, and with what."""
+    """Return when figures were computed, and with which versions."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     return f"{datetime.now(UTC):%Y-%m-%d}; Python {platform.python_version()}, {versions}"
 
 
 def report(found: dict[str, Any], before: str) -> str:
-    """All parts that there are figures of, in Markdown, and as they were those that only the report before has."""
+    """Build the report in Markdown from all figures; sections without figures are kept from the previous report."""
     sections = dict(section.split("\n", 1) for section in before.split("\n## ")[1:])
     for name, part in PARTS.items():
         if name in found:

@@ -1,4 +1,4 @@
-"""One job, run in every way that must not change a byte."""
+"""Run one job in every way that must not change a byte."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def repeat(folder: Path) -> dict[str, Any]:
 
 
 def same_words(found: dict[str, Any]) -> str:
-    """What came of it, in Markdown."""
+    """Format the results in Markdown."""
     first, *others = found["rows"]
     cells = [
         (row["way"], f"{row['files'] - len(row['differ'])} of {row['files']}", ", ".join(row["differ"]))

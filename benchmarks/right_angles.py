@@ -1,11 +1,11 @@
-"""Regularized outlines beside drawn ones: IoU, vertices and angles at corners.
+"""Compare regularized outlines with manually drawn ones: IoU, vertices and corner angles.
 
     python benchmarks/right_angles.py LABELS.tif TRUTH.geojson [LABELS.tif TRUTH.geojson ...] [--min-area 10]
 
-Label maps are those of `terraseam segment` with two classes, of which label 1 is that of the outlines. For each place:
-the polygons as traced, those regularized, and the outlines that somebody drew, cut at the raster's edge for the IoU of
-areas. A corner counts as right where an outline turns by a right angle, or goes straight on, to within 5 degrees on the
-ground.
+Label maps are those of `terraseam segment` with two classes, where label 1 is that of the outlines. For each place:
+the polygons as traced, those regularized, and the manually drawn outlines, clipped at the raster's edge for the IoU
+of areas. A corner counts as right if an outline turns by a right angle, or continues straight, to within 5 degrees
+on the ground.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def measure(labels_path: Path, truth_path: Path, min_area: float) -> list[list[str]]:
-    """Rows of the table for one place."""
+    """Return the table rows of one place."""
     with rasterio.open(labels_path) as raster:
         labels, crs, transform = raster.read(1), raster.crs, raster.transform
     georef = Georef(crs.to_string(), tuple(transform)[:6], *labels.shape)
@@ -74,7 +74,7 @@ def measure(labels_path: Path, truth_path: Path, min_area: float) -> list[list[s
 
 
 def drawn(path: Path, crs: rasterio.CRS, transform: rasterio.Affine, shape: tuple[int, int]) -> np.ndarray:
-    """Outlines of a GeoJSON file that the raster shows, in pixels."""
+    """Read the outlines of a GeoJSON file that lie on the raster, in pixels."""
     found = []
     for feature in json.loads(path.read_text())["features"]:
         polygon = shapely.geometry.shape(transform_geom("EPSG:4326", crs, feature["geometry"]))
@@ -86,14 +86,14 @@ def drawn(path: Path, crs: rasterio.CRS, transform: rasterio.Affine, shape: tupl
 
 
 def iou(found: np.ndarray, truth: np.ndarray, shape: tuple[int, int]) -> float:
-    """Of the areas that are covered."""
+    """Return the IoU of the covered areas."""
     box = shapely.box(0, 0, shape[1], shape[0])
     one, other = (shapely.union_all(shapely.make_valid(polygons)) & box for polygons in (found, truth))
     return float((one & other).area / (one | other).area)
 
 
 def form(polygons: np.ndarray, ground: tuple[tuple[float, float], tuple[float, float]]) -> list[str]:
-    """Vertices a polygon, and the share of corners that are right."""
+    """Return the vertices per polygon, and the share of right corners."""
     turns = []
     for ring in shapely.get_rings(shapely.transform(polygons, lambda xy: xy @ np.array(ground))):
         steps = np.diff(shapely.get_coordinates(ring), axis=0)

@@ -1,4 +1,4 @@
-"""Rasters for runs: small ones, cut from the sample that comes with `coast`, and squares of a large one."""
+"""Write rasters for runs: small ones cut from the sample that comes with `coast`, and squares of a large one."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def write_scene(path: Path, columns: slice = slice(None), **profile: object) -> 
 
 
 def two_scenes(folder: Path) -> list[Path]:
-    """The sample, and its eastern part as another raster: ten sheets of 512 px."""
+    """Write the sample, and its eastern part as another raster: ten sheets of 512 px."""
     east = slice(500, None)
     return [write_scene(folder / "sample.tif"), write_scene(folder / "east.tif", east, compress="lzw")]
 
 
 def segment_command(scenes: Sequence[Path], out: Path, *more: str) -> list[str]:
-    """The command that segments rasters with `coast`, in sheets of one tile."""
+    """Return the command that segments rasters with `coast`, with sheets of one tile."""
     job = [*scenes, "--model", "coast", "--output", out, *TILING, *more]
     return [sys.executable, "-m", "terraseam", "segment", *map(str, job)]
 
 
 def cut(raster: Path, side: int, folder: Path) -> Path:
-    """The square of a raster that begins at a quarter of its height, where there are coasts; a raster that is no larger."""
+    """Cut a square at a quarter of a raster's height, where there are coasts; return smaller rasters as they are."""
     path = folder / "cut.tif"
     with rasterio.open(raster) as dataset:
         if side >= dataset.height:

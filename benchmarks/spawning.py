@@ -1,4 +1,4 @@
-"""A command in a process of its own, measured by the operating system."""
+"""Run a command in a separate process, and measure it through the operating system."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ POLL_S = 0.1
 
 
 class Spent(NamedTuple):
-    """What a process took.
+    """Resources used by a process.
 
     Attributes:
         seconds: Wall time.
-        cpu_seconds: CPU time of it and of its children.
-        peak_bytes: Its greatest memory.
-        child_peak_bytes: The greatest memory of one of its children; 0 where it had none.
-        own_bytes: As `peak_bytes`, without pages of files (libraries above all), which processes share and the
-            system may drop; as often as was looked, so that short peaks are missed.
-        child_own_bytes: As `child_peak_bytes`, without them.
+        cpu_seconds: CPU time of it and its children.
+        peak_bytes: Its peak memory.
+        child_peak_bytes: The peak memory of its largest child; 0 if it had none.
+        own_bytes: Like `peak_bytes`, without file pages (mainly libraries), which processes share and the
+            system may drop; it is sampled, so short peaks are missed.
+        child_own_bytes: Like `child_peak_bytes`, without file pages.
     """
 
     seconds: float
@@ -38,12 +38,12 @@ class Spent(NamedTuple):
 
 
 def spent_by(arguments: Sequence[str]) -> Spent:
-    """Run a command line of Terraseam to its end."""
+    """Run a Terraseam command line to its end."""
     return spent_in(["-m", "terraseam", *arguments])
 
 
 def spent_in(arguments: Sequence[str]) -> Spent:
-    """Run a command line of this Python to its end; what it prints goes to the standard error stream."""
+    """Run a Python command line to its end; its output goes to stderr."""
     command = [sys.executable, *arguments]
     start = time.monotonic()
     redirect = [(os.POSIX_SPAWN_DUP2, sys.stderr.fileno(), sys.stdout.fileno())]
@@ -63,8 +63,8 @@ class Memory(NamedTuple):
     """Memory of a process, in bytes.
 
     Attributes:
-        peak: The greatest so far.
-        own: What it has now, without pages of files.
+        peak: Peak so far.
+        own: Current memory, without file pages.
     """
 
     peak: int
@@ -75,10 +75,10 @@ _NOTHING = Memory(0, 0)
 
 
 class _Peaks:
-    """Looks again and again how much memory a process and its children have had at most.
+    """Thread that samples the peak memory of a process and its children.
 
-    The greatest of all that ``wait4`` knows does not say whose it was. Linux counts, so only growth in the last moment
-    of a process is missed.
+    The peak that ``wait4`` reports does not say whose it was. Linux keeps the peaks, so only growth in the last
+    moment of a process is missed.
     """
 
     def __init__(self, process: int) -> None:
@@ -89,7 +89,7 @@ class _Peaks:
         self._thread.start()
 
     def end(self) -> dict[int, Memory]:
-        """Greatest memory by process, in bytes."""
+        """Stop sampling, and return the peak memory by process, in bytes."""
         self._ended.set()
         self._thread.join()
         return self._found
@@ -104,7 +104,7 @@ class _Peaks:
 
 
 def memory_of(process: int) -> Memory:
-    """The memory of a process, as Linux tells it; nothing of one that has ended."""
+    """Return the memory of a process, as Linux reports it; zero for one that has ended."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     told = dict(line.split(":", 1) for line in lines)
     peak, own = (int(told[name].split()[0]) * 1024 if name in told else 0 for name in ("VmHWM", "RssAnon"))

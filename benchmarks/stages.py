@@ -1,10 +1,10 @@
-"""CPU seconds of a command of Terraseam, by stage.
+"""Measure the CPU seconds of a Terraseam command, by stage.
 
     python benchmarks/stages.py JSON segment RASTER --model coast --output OUT
 
-Functions that the stages are made of are wrapped by clocks of the thread that runs them, less what others of them take
-inside. Of the main thread, what no clock has seen is imports, Beam, and the rest of Python; of all other threads it is the
-network: threads that call it, and TensorFlow's own. Only runs in one process can be seen like this.
+Functions of the stages are wrapped with clocks of the thread that runs them, minus the time of wrapped functions
+inside. The rest of the main thread is imports, Beam, and other Python code; the rest of all other threads is the
+network: threads that call it, and TensorFlow's own. This only works for runs in one process.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ STAGES = {
         f"terraseam.pipeline.segment.stage:SegmentSheets.{name}" for name in ("process", "_done")
     ],
 }
-"""What each stage is made of, by the modules that define it; of generators every step counts."""
+"""Functions of each stage, by the modules that define them; generators count with every step."""
 
 ALONE = {
     "publish labels": ["terraseam.pipeline.publish.label_map:LabelFiles.__call__"],
@@ -65,7 +65,7 @@ ALONE = {
         "terraseam.pipeline.publish.unchanged:with_fingerprints",
     ],
 }
-"""The same, of what runs while nothing else does: libraries may use threads of their own."""
+"""The same for functions that run alone: libraries may use their own threads."""
 
 OURS = "terraseam"
 
@@ -74,8 +74,8 @@ class Stages:
     """CPU seconds by stage.
 
     Attributes:
-        seconds: Those so far.
-        elsewhere: Those of them that were not the main thread's.
+        seconds: CPU seconds so far.
+        elsewhere: Those of them outside the main thread.
     """
 
     def __init__(self) -> None:
@@ -91,13 +91,13 @@ class Stages:
         clock: Callable[[], float],
         elsewhere: Callable[[], float] = lambda: 0.0,
     ) -> Any:
-        """A function that counts what it takes.
+        """Wrap a function so that it counts its CPU seconds.
 
         Args:
-            stage: Stage that it counts for.
+            stage: Stage to count for.
             function: The function, or a generator function.
-            clock: CPU seconds so far.
-            elsewhere: Those of them that were not the main thread's.
+            clock: Returns CPU seconds so far.
+            elsewhere: Returns those of them outside the main thread.
         """
         if inspect.isgeneratorfunction(function):
 
@@ -124,7 +124,7 @@ class Stages:
     def _counted(
         self, stage: str, clock: Callable[[], float], elsewhere: Callable[[], float]
     ) -> Iterator[None]:
-        """Count the CPU seconds of a block, less those of blocks inside."""
+        """Count the CPU seconds of a block, minus those of nested blocks."""
         stack = self._nested()
         stack.append(0.0)
         start, start_elsewhere = clock(), elsewhere()
@@ -138,20 +138,20 @@ class Stages:
             self.add(stage, spent - inside, 0.0 if stack else elsewhere() - start_elsewhere)
 
     def _nested(self) -> list[float]:
-        """Seconds that clocks inside have counted, for every clock that runs in this thread."""
+        """Return the seconds counted by nested clocks, for every clock running in this thread."""
         if not hasattr(self._inside, "stack"):
             self._inside.stack = []
         return self._inside.stack
 
     def add(self, stage: str, seconds: float, elsewhere: float = 0.0) -> None:
-        """Count seconds for a stage, and those of a block around that were not the main thread's."""
+        """Add seconds to a stage, and to those outside the main thread."""
         with self._lock:
             self.elsewhere += elsewhere
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
 
 def wrap(stages: Stages) -> None:
-    """Put clocks on all that stages are made of."""
+    """Wrap all functions of the stages with clocks."""
     for name in ("commands.segment", "run.job"):
         importlib.import_module(f"terraseam.pipeline.{name}")
     tables = ((STAGES, time.thread_time, helper_time), (ALONE, time.process_time, other_threads))
@@ -162,17 +162,17 @@ def wrap(stages: Stages) -> None:
 
 
 def helper_time() -> float:
-    """CPU seconds of this thread, where it is not the main one."""
+    """Return the CPU seconds of this thread, unless it is the main one."""
     return 0.0 if threading.current_thread() is threading.main_thread() else time.thread_time()
 
 
 def other_threads() -> float:
-    """CPU seconds of all threads but this one."""
+    """Return the CPU seconds of all threads but this one."""
     return time.process_time() - time.thread_time()
 
 
 def replace(place: str, make: Callable[[Any], Any]) -> None:
-    """Put something else in the place of a function or a method, wherever it was imported to."""
+    """Replace a function or a method, wherever it has been imported."""
     module, _, path = place.partition(":")
     owner, _, name = path.rpartition(".")
     if owner:

@@ -1,4 +1,4 @@
-"""Runs that are killed, with the real network: what is lost, and whether a byte differs."""
+"""Kill runs with the real network: what is lost, and whether a byte differs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from terraseam.pipeline.units import count as counted
 
 
 def survive_kills(folder: Path, count: int, at_once: int) -> dict[str, Any]:
-    """Kill runs of one job in all stages, and compare what comes of them with a run that was left alone.
+    """Kill runs of one job in all stages, and compare the results with those of an undisturbed run.
 
     Args:
         folder: An empty folder.
         count: Number of kills.
-        at_once: Runs that are killed at the same time, each of a job with results of its own.
+        at_once: Number of jobs whose runs are killed at the same time.
     """
     scenes = two_scenes(folder)
 
@@ -57,7 +57,7 @@ def survive_kills(folder: Path, count: int, at_once: int) -> dict[str, Any]:
 
 
 def kills_words(found: dict[str, Any]) -> str:
-    """What came of it, in Markdown."""
+    """Format the results in Markdown."""
     return (
         f"{found['kills']} kills (SIGKILL, to the run and all its children) in {counted(found['folders'], 'folder')} of "
         f"results, and then a run there that was left to end. Two rasters in {found['sheets']} sheets.\n\n"

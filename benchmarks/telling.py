@@ -1,4 +1,4 @@
-"""How comparisons are told: tables, means of seeds, and which differences are more than noise."""
+"""Format comparisons: tables, means over seeds, and differences beyond noise."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from itertools import combinations
 from typing import Any
 
 LEVEL = 0.05
-"""Chance, over all pairs together, of calling a difference real that is none."""
+"""Family-wise probability of calling a difference real that is none."""
 
 
 Groups = Mapping[str, Sequence[Mapping[str, Any]]]
-"""Results by what they share."""
+"""Results by a common value."""
 
 
 def grouped(results: Iterable[Mapping[str, Any]], key: str) -> dict[str, list[Mapping[str, Any]]]:
-    """Results by their value of a key, in the order in which values come first."""
+    """Group results by their value of a key, in the order of first appearance."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for one in results:
         groups.setdefault(one[key], []).append(one)
@@ -24,21 +24,21 @@ def grouped(results: Iterable[Mapping[str, Any]], key: str) -> dict[str, list[Ma
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table in Markdown."""
+    """Format a Markdown table."""
     lines = [list(heads), ["---"] * len(heads), *([str(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def spread(figures: Sequence[float]) -> str:
-    """The mean of some figures and their standard deviation; of one figure it alone."""
+    """Format the mean and standard deviation of some figures; of a single figure just the value."""
     mean = f"{statistics.mean(figures):.3f}"
     return mean if len(figures) < 2 else f"{mean} ± {statistics.stdev(figures):.3f}"
 
 
 def welch(one: Sequence[float], other: Sequence[float]) -> float:
-    """The chance of a difference of means as large as this if there were none: Welch's t-test, two-sided.
+    """Return the p-value of the difference of two means: Welch's t-test, two-sided.
 
-    It is 1 where a side has one figure alone, and where nothing varies and nothing differs.
+    It is 1 if a side has only one figure, or if nothing varies and nothing differs.
     """
     from scipy.stats import ttest_ind
 
@@ -50,7 +50,7 @@ def welch(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def beyond_noise(figures: Mapping[str, Sequence[float]]) -> list[str]:
-    """Pairs whose means differ by more than seeds do: Holm's step-down of Welch's tests, over all pairs."""
+    """Return the pairs whose means differ significantly: Holm's step-down of Welch's tests, over all pairs."""
     pairs = sorted((welch(figures[a], figures[b]), a, b) for a, b in combinations(figures, 2))
     found = []
     for place, (chance, a, b) in enumerate(pairs):
@@ -62,7 +62,7 @@ def beyond_noise(figures: Mapping[str, Sequence[float]]) -> list[str]:
 
 
 def noise_line(figures: Mapping[str, Sequence[float]]) -> str:
-    """One line about which differences are more than noise."""
+    """Return one line about the differences beyond noise."""
     several = {name: values for name, values in figures.items() if len(values) > 1}
     if len(several) < 2:
         return "Differences beyond noise: unknown; it takes two seeds or more of each."

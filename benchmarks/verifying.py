@@ -1,10 +1,10 @@
-"""What comparing the checksums of blocks costs: runs of `coast`, by turns with and without ``--no-verify``.
+"""Measure the cost of verifying block checksums: runs of `coast`, alternating with and without ``--no-verify``.
 
     TERRASEAM_DATA=... python benchmarks/verifying.py [--size 4096] [--pairs 5]
 
-A square of NASA's Blue Marble, compressed by DEFLATE, is segmented anew each time, in a process of its own; the first pair
-warms caches and is left out. Beside that the windows of its sheets are read alone, by turns, which tells the cost to the
-hundredth of a second: whole runs differ by more than that from one to the next.
+A square of NASA's Blue Marble, compressed with DEFLATE, is segmented from scratch each time, in a separate process;
+the first pair warms caches and is left out. In addition, only the windows of its sheets are read, alternately, which
+gives the cost to a hundredth of a second: whole runs vary by more than that.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from spawning import spent_by
 from telling import table
 
 GOAL = 0.03
-"""Share of a run that checksums may cost at most."""
+"""Maximum share of a run that checksums may cost."""
 READING = "reading"
 TURNS = 5
 SHEET, AROUND = 2048, 100
-"""Side of a sheet, and what is read around it, in pixels."""
+"""Side of a sheet, and context read around it, in pixels."""
 
 
 def main() -> None:
@@ -52,12 +52,12 @@ def main() -> None:
 
 
 def order(number: int) -> tuple[str, str]:
-    """Which run of a pair comes first, by turns."""
+    """Return the order of a pair of runs, which alternates."""
     return ("verified", "unverified") if number % 2 else ("unverified", "verified")
 
 
 def deflated(raster: Path, path: Path) -> Path:
-    """The raster as a tiled GeoTIFF of DEFLATE."""
+    """Write the raster as a tiled GeoTIFF with DEFLATE."""
     with rasterio.open(raster) as dataset:
         profile = {**dataset.profile, "driver": "GTiff", "compress": "deflate", "predictor": 2, "tiled": True}
         profile |= {"blockxsize": 512, "blockysize": 512, "interleave": "pixel"}
@@ -68,7 +68,7 @@ def deflated(raster: Path, path: Path) -> Path:
 
 
 def read_by_turns(side: int) -> dict[str, float]:
-    """Median of the CPU seconds that reading the windows of all sheets takes, with and without checksums."""
+    """Return the median CPU seconds of reading the windows of all sheets, with and without checksums."""
     from terraseam.tiles.checksums.dataset import verify_blocks
     from terraseam.tiles.grid.window import Window
     from terraseam.tiles.raster.source import RasterSource
@@ -87,7 +87,7 @@ def read_by_turns(side: int) -> dict[str, float]:
 
 
 def told(results: Sequence[Result]) -> str:
-    """CPU seconds of each pair, and the median of what checksums cost."""
+    """Return CPU seconds of each pair, and the median cost of checksums."""
     found = {
         how: {one["pair"]: one["cpu_seconds"] for one in results if one["how"] == how} for how in order(0)
     }

@@ -1,10 +1,10 @@
-"""Time and memory of the main job against the number of worker processes.
+"""Measure time and memory of the main job against the number of worker processes.
 
     TERRASEAM_DATA=... python benchmarks/workers.py [--workers 1,2] [--size 4096] [--rounds 2] [--json FILE]
 
-Segments a square of the Blue Marble raster with `coast`, cold, with each number of workers in turn, round after round, so
-that what else the machine does falls on all of them. Memory is what the driver and its largest worker hold at
-their peaks.
+Segments a square of the Blue Marble raster with `coast`, cold, with each number of workers in turn, for several
+rounds, so that other load on the machine affects all of them. Memory is the peak of the driver and of its largest
+worker.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def measure(raster: Path, output: Path, workers: int) -> dict[str, float]:
-    """Segment a raster; peaks are those of resident memory."""
+    """Segment a raster, and return time and peak resident memory."""
     command = ["segment", str(raster), "--model", "coast", "--output", str(output), "--workers", str(workers)]
     spent = spent_by(command)
     return {
