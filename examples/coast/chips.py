@@ -1,4 +1,4 @@
-"""Training chips: windows of the world at any scale, with colours, sharpness and noise changed at random."""
+"""Training chips: windows of the world at any scale, with random changes of colours, sharpness and noise."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from blue_marble import HELD_OUT, LAKE, LAND, MARGIN, TRAINED_ROWS, TRUTH_PER_PI
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """What the chips are of.
+    """Composition of the training chips.
 
     Attributes:
-        coast: Share of the chips that are centred near a coast.
-        lake: Share that are centred in a lake, most often in a big one; the rest are anywhere.
-        restyled: Share whose colours, sharpness and noise are changed.
+        coast: Share of the chips centred near a coast.
+        lake: Share centred in a lake, most often in a big one; the rest are anywhere.
+        restyled: Share with changed colours, sharpness and noise.
     """
 
     coast: float
@@ -28,10 +28,10 @@ class Mix:
 
 
 def resampling_matrix(start: float, step: float, count: int, size: int, smooth: bool) -> np.ndarray:
-    """Weights that turn `size` samples along a line into `count` others.
+    """Return the weights that resample `size` samples along a line to `count` others.
 
     Args:
-        start: Where the first new pixel begins, in old pixels.
+        start: Start of the first new pixel, in old pixels.
         step: Size of a new pixel, in old pixels.
         count: New pixels; those past either end repeat the last old pixel.
         size: Old pixels.
@@ -69,18 +69,18 @@ class View:
     shape: tuple[int, int]
 
     def box(self) -> Box:
-        """The pixels of the scene that the view touches."""
+        """Return the pixels of the scene that the view touches."""
         row1, col1 = self.row + self.shape[0] * self.row_step, self.col + self.shape[1] * self.col_step
         return Box(int(np.floor(self.row)), int(np.floor(self.col)), int(np.ceil(row1)), int(np.ceil(col1)))
 
 
 def cut(raster: np.ndarray, view: View, per_pixel: float, smooth: bool) -> np.ndarray:
-    """Resample what a view shows of a raster.
+    """Resample a view of a raster.
 
     Args:
         raster: ``(height, width)`` or ``(height, width, bands)``.
-        view: The window; where it hangs over the raster, the raster's edge is repeated.
-        per_pixel: Pixels of `raster` along one pixel of the scene.
+        view: The window; beyond the raster, its edge is repeated.
+        per_pixel: Pixels of `raster` per pixel of the scene.
         smooth: See `resampling_matrix`.
 
     Returns:
@@ -99,7 +99,7 @@ def cut(raster: np.ndarray, view: View, per_pixel: float, smooth: bool) -> np.nd
 
 
 class ChipMaker:
-    """Makes the chip of any number, always the same for the same seed."""
+    """Source of chips by number, always the same for the same seed."""
 
     def __init__(self, scene: np.ndarray, mask: np.ndarray, size: int, seed: int, mix: Mix) -> None:
         self.scene, self.water = scene, mask != LAND
@@ -108,7 +108,7 @@ class ChipMaker:
         self._coast, self._lake = _coast_and_lake_pixels(mask, scene.shape[:2])
 
     def chip(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Make one chip.
+        """Build one chip.
 
         Returns:
             The image, float32 ``(size, size, 3)`` from 0 to 255, and the labels, uint8 ``(size, size)``.
@@ -125,7 +125,7 @@ class ChipMaker:
         return image, labels.astype(np.uint8)
 
     def _view(self, random: np.random.Generator) -> View:
-        """A window that lies in the rows trained on and shares nothing with what is held out."""
+        """Draw a window that lies in the training rows and does not touch held-out areas."""
         height, width = self.scene.shape[:2]
         while True:
             scale, stretch = np.exp(random.uniform(np.log((0.4, 0.7)), np.log((4.0, 1.4))))
@@ -140,7 +140,7 @@ class ChipMaker:
                 return view
 
     def _centre(self, random: np.random.Generator) -> np.ndarray:
-        """A row and column of the scene: on a coast, in a lake, or anywhere on the sphere."""
+        """Draw a row and column of the scene: on a coast, in a lake, or anywhere on the sphere."""
         kind = random.random()
         if kind < self.mix.coast + self.mix.lake:
             pixels = self._coast if kind < self.mix.coast else self._lake
@@ -151,7 +151,7 @@ class ChipMaker:
 
 
 def _coast_and_lake_pixels(mask: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of the scene next to a change from land to water, and in lakes, fewer where meridians converge.
+    """Return pixels of the scene at land-water borders, and in lakes, thinned out where meridians converge.
 
     Returns:
         Two arrays of rows and columns, ``(n, 2)``.
@@ -183,7 +183,7 @@ def restyle(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _blurred(image: np.ndarray) -> np.ndarray:
-    """The mean of 3 x 3 pixels."""
+    """Return the mean of 3 x 3 pixels."""
     for axis in (0, 1):
         before, after = np.roll(image, 1, axis), np.roll(image, -1, axis)
         image = (before + image + after) / 3
@@ -191,7 +191,7 @@ def _blurred(image: np.ndarray) -> np.ndarray:
 
 
 def _blocky(image: np.ndarray, step: float) -> np.ndarray:
-    """Round the cosine transform of 8 x 8 blocks, as JPEG does, more coarsely at high frequencies."""
+    """Quantize the cosine transform of 8 x 8 blocks, as JPEG does, more coarsely at high frequencies."""
     height, width, bands = image.shape
     order = np.arange(8)
     basis = (

@@ -1,4 +1,4 @@
-"""What the card of `coast` says."""
+"""Card fields of `coast`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ LIMITS = (
 
 
 def card_fields(runs: list[dict[str, Any]], metrics: dict[str, Any]) -> dict[str, Any]:
-    """The fields that are not read from the network.
+    """Return the fields that are not derived from the network.
 
     Args:
-        runs: How it was trained, one after the other: steps, chips a step, size of a chip, rate, seed, start.
-        metrics: What was measured.
+        runs: Training runs, one after the other: steps, batch size, chip size, learning rate, seed, start.
+        metrics: Measured accuracy.
     """
     row = ENCODERS["mobilenet"]
     return {

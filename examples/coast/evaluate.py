@@ -1,4 +1,4 @@
-"""How well a network tells water from land in the parts of the world it was not trained on."""
+"""Evaluate how well a network distinguishes water from land in the parts of the world it was not trained on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from terraseam.models.networks.encoders import ENCODERS
 
 STRIDE = 16
 ROWS_AT_ONCE = 1024
-"""Rows of output that are computed in one call, in pixels."""
+"""Rows of output computed in one call, in pixels."""
 
 ZOOMS = (1.0, 0.5, 2.0)
-"""Scales that are measured: pixels of the result along a pixel of the scene."""
+"""Scales to evaluate: pixels of the result per pixel of the scene."""
 
 
 def predict(model: keras.Model, image: np.ndarray) -> np.ndarray:
@@ -30,8 +30,8 @@ def label_box(model: keras.Model, scene: np.ndarray, box: Box, zoom: float) -> n
     Args:
         model: The network.
         scene: Blue Marble.
-        box: What to label, at least `MARGIN` away from the scene's frame.
-        zoom: Pixels of the result along a pixel of the scene.
+        box: Box to label, at least `MARGIN` away from the scene's border.
+        zoom: Pixels of the result per pixel of the scene.
 
     Returns:
         uint8 labels ``(height * zoom, width * zoom)``.
@@ -53,25 +53,25 @@ def _whole_strides(size: int) -> int:
 
 
 def true_labels(water: np.ndarray, box: Box, zoom: float) -> np.ndarray:
-    """The labels of a box: 1 where more than half of a pixel is ocean or lake."""
+    """Return the true labels of a box: 1 where more than half of a pixel is ocean or lake."""
     shape = (int((box.row1 - box.row0) * zoom), int((box.col1 - box.col0) * zoom))
     view = View(box.row0, box.col0, 1 / zoom, 1 / zoom, shape)
     return (cut(water, view, TRUTH_PER_PIXEL, smooth=False) > 0.5).astype(np.uint8)
 
 
 def confusion(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Pixels by true label (rows) and predicted label (columns), int64 ``(2, 2)``."""
+    """Return pixel counts by true label (rows) and predicted label (columns), int64 ``(2, 2)``."""
     return np.bincount(truth.ravel() * np.int64(2) + predicted.ravel(), minlength=4).reshape(2, 2)
 
 
 def iou(counts: np.ndarray) -> list[float]:
-    """Intersection over union of land and of water."""
+    """Return the intersection over union of land and of water."""
     shared = np.diag(counts)
     return [float(x) for x in shared / (counts.sum(axis=0) + counts.sum(axis=1) - shared)]
 
 
 def label_held_out(model: keras.Model, scene: np.ndarray) -> dict[tuple[str, float], np.ndarray]:
-    """Label every box that is held out at every scale of `ZOOMS`, by name and zoom."""
+    """Label every held-out box at every scale of `ZOOMS`, by name and zoom."""
     return {
         (name, zoom): label_box(model, scene, box, zoom) for zoom in ZOOMS for name, box in HELD_OUT.items()
     }
@@ -80,7 +80,7 @@ def label_held_out(model: keras.Model, scene: np.ndarray) -> dict[tuple[str, flo
 def held_out_scores(
     labels: dict[tuple[str, float], np.ndarray], water: np.ndarray
 ) -> dict[str, dict[str, float]]:
-    """IoU of land and of water in each box and in all of them, at each scale."""
+    """Return the IoU of land and of water in each box and in all of them, at each scale."""
     scores = {}
     for zoom in ZOOMS:
         total = np.zeros((2, 2), np.int64)
@@ -99,12 +99,12 @@ def _by_class(counts: np.ndarray) -> dict[str, float]:
 def share_that_differs(
     one: dict[tuple[str, float], np.ndarray], other: dict[tuple[str, float], np.ndarray]
 ) -> float:
-    """Share of the held-out pixels that two networks label differently."""
+    """Return the share of the held-out pixels that two networks label differently."""
     return sum(int((one[key] != other[key]).sum()) for key in one) / sum(a.size for a in one.values())
 
 
 def table(scores: dict[str, dict[str, float]]) -> str:
-    """The scores as lines of text."""
+    """Format the scores as lines of text."""
     lines = [f"{'held out':<16}{'IoU land':>10}{'IoU water':>11}"]
     lines += [f"{name:<16}{row['land']:>10.4f}{row['water']:>11.4f}" for name, row in scores.items()]
     return "\n".join(lines)

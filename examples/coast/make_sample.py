@@ -1,4 +1,4 @@
-"""Make `sample.tif`: Europe and the Mediterranean on NASA Blue Marble, which `coast` was never trained on.
+"""Write `sample.tif`: Europe and the Mediterranean on NASA Blue Marble, on which `coast` was never trained.
 
     python examples/coast/make_sample.py examples/coast/sample.tif
 
@@ -24,7 +24,7 @@ def write_sample(scene: np.ndarray, box: Box, path: Path) -> None:
     Args:
         scene: Blue Marble, uint8 ``(2700, 5400, 3)``.
         box: The pixels to write.
-        path: GeoTIFF to write; one that exists is replaced.
+        path: GeoTIFF to write; an existing file is replaced.
     """
     pixels = scene[box.row0 : box.row1, box.col0 : box.col1]
     corner = Affine.translation(box.col0 / PIXELS_PER_DEGREE - 180, 90 - box.row0 / PIXELS_PER_DEGREE)

