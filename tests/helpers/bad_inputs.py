@@ -1,4 +1,4 @@
-"""Commands that cannot succeed, each for one reason, and the files that they are given."""
+"""Commands that must fail, each for one reason, and their input files."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Bad:
     Attributes:
         what: What is wrong.
         command: The command line; paths are relative to the folder of `write_files`.
-        words: What the sentence must say.
-        status: The exit status: 2 for what is known before any work, 1 for what only work can show.
-        count: How many sentences there are, one for each thing that is wrong.
+        words: Words that the sentence must contain.
+        status: The exit status: 2 for problems known before any work, 1 for those that only work can show.
+        count: Expected number of sentences, one per problem.
     """
 
     what: str
@@ -44,7 +44,7 @@ class Bad:
 
 
 def _segment(what: str, rest: str, words: str, status: int = 2) -> Bad:
-    """A job that would be fine but for the rest of its arguments."""
+    """Build a job that would succeed but for the rest of its arguments."""
     given = rest.split()
     raster = "" if given[0].endswith((".tif", ".vrt", ".toml")) or "*" in given[0] else "scene.tif "
     model = "" if "--model" in given else " --model coast"
@@ -89,7 +89,7 @@ RASTERS = (
 )
 
 ENVIRONMENT = {"GOOGLE_APPLICATION_CREDENTIALS": "key.json"}
-"""What commands find in their environment; nobody asks whether the key is good."""
+"""Environment variables of the commands; the key is never used."""
 
 HERE = "--dataflow_endpoint http://localhost:9"
 REGION = "--region europe-west1"
@@ -233,7 +233,7 @@ CASES = (*RASTERS, *DATAFLOW, *OPTIONS, *PLACES, *BUNDLES, *AREAS, *JOBS, *VECTO
 
 
 def write_files(folder: Path) -> None:
-    """Write what the commands are given."""
+    """Write the input files of the commands."""
     (folder / "bare").mkdir()
     (folder / "a_file").write_text("a file")
     (folder / "empty.tif").touch()
@@ -250,7 +250,7 @@ def write_files(folder: Path) -> None:
 
 @contextlib.contextmanager
 def another_run(folder: Path) -> Iterator[None]:
-    """A block in which this process works on the job with results in ``held``."""
+    """Hold the lock of the job with results in ``held`` within the block."""
     with Lock(lock_in(str(folder / "held"))).held(print):
         yield
 
@@ -311,7 +311,7 @@ def _write_jobs(folder: Path) -> None:
 
 
 def _write_bundles(folder: Path) -> None:
-    """Copies of a bundle that ships, each with one thing wrong."""
+    """Write copies of a shipped bundle, each with one defect."""
     card = json.loads((SHIPPED / "coast" / "card.json").read_text())
     noise = b"noise" * 1000
     weights = (SHIPPED / "coast" / "model.keras").read_bytes()
@@ -334,14 +334,14 @@ def _write_bundles(folder: Path) -> None:
 
 
 def reasons(said: str) -> list[str]:
-    """The reasons that a command gave, without what stands before them; any other line counts as one, too."""
+    """Return the reasons that a command gave, without the heading; any other line counts as one, too."""
     lines = said.strip().removeprefix("terraseam: ").splitlines()
     heads = len(lines) > 1 and lines[0].endswith(":")
     return [line.removeprefix("- ") for line in lines[heads:]]
 
 
 def what_is_wrong(case: Bad, folder: Path, status: int, said: str) -> str | None:
-    """Why a command did not end as it should; None where it did."""
+    """Return why a command did not end as expected; None if it did."""
     found, out = reasons(said), folder / "out"
     left = [path.name for path in out.glob("*") if case.status == 2 or not path.name.startswith(".")]
     if status != case.status:
@@ -352,5 +352,5 @@ def what_is_wrong(case: Bad, folder: Path, status: int, said: str) -> str | None
 
 
 def clear(folder: Path) -> None:
-    """Remove what a command has left."""
+    """Remove the output of a command."""
     shutil.rmtree(folder / "out", ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Files whose checksums are wrong, while decoders get every pixel of them as it was."""
+"""Write files whose checksums are wrong, although decoders return every pixel unchanged."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import rasterio
 
 
 def break_checksum(path: Path, row: int = 0, col: int = 0, band: int = 1) -> Path:
-    """Let a DEFLATE block of a TIFF unpack to a byte more than its pixels, behind which its Adler-32 is wrong.
+    """Make a DEFLATE block of a TIFF unpack to one byte more than its pixels, followed by a wrong Adler-32.
 
-    The pixels must have been packed badly, so that there is room.
+    The pixels must be compressed badly, so that there is room.
     """
     with rasterio.open(path) as dataset:
         offset, size = (
@@ -29,14 +29,14 @@ def break_checksum(path: Path, row: int = 0, col: int = 0, band: int = 1) -> Pat
 
 
 def plain_pixels(height: int, width: int, bands: int = 3) -> np.ndarray:
-    """Pixels that can be packed badly and well."""
+    """Return pixels that can be compressed badly and well."""
     rng = np.random.default_rng(height)
     coarse = rng.integers(1, 200, (height // 8 + 1, width // 8 + 1, bands)).repeat(8, 0).repeat(8, 1)
     return (coarse[:height, :width] + rng.integers(0, 3, (height, width, bands))).astype(np.uint8)
 
 
 def break_streams(path: Path, height: int, width: int) -> Path:
-    """Change the Adler-32 of every zlib stream that holds 0 and 255 of a mask alone, in bits or bytes."""
+    """Corrupt the Adler-32 of every zlib stream that holds only the 0 and 255 of a mask, in bits or bytes."""
     content, found = path.read_bytes(), 0
     sizes = {height * width, height * -(-width // 8)}
     at = content.find(b"\x78")
@@ -55,7 +55,7 @@ def break_streams(path: Path, height: int, width: int) -> Path:
 
 
 def flip(path: Path, at: int) -> Path:
-    """Change one byte of a file."""
+    """Flip the bits of one byte of a file."""
     content = bytearray(path.read_bytes())
     content[at] ^= 0xFF
     path.write_bytes(content)
@@ -63,7 +63,7 @@ def flip(path: Path, at: int) -> Path:
 
 
 def overwrite_block(path: Path) -> Path:
-    """Overwrite the begin of a block of a compressed raster by zeros."""
+    """Overwrite the beginning of a block of a compressed raster with zeros."""
     with rasterio.open(path) as opened:
         at = int(opened.get_tag_item("BLOCK_OFFSET_1_1", "TIFF", bidx=1))
     content = bytearray(path.read_bytes())

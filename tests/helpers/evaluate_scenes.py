@@ -1,4 +1,4 @@
-"""Predictions and truth on disk, for the tests of ``terraseam evaluate``."""
+"""Predictions and ground truth on disk, for the tests of ``terraseam evaluate``."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def georef(height=HEIGHT, width=WIDTH, *, north=5_600_000.0):
 
 
 def boxes(seed, count=24, height=HEIGHT, width=WIDTH):
-    """Rectangles in pixels ``(col, row)`` that may overlap and reach over the raster's edges."""
+    """Return rectangles in pixels ``(col, row)`` that may overlap and extend beyond the raster."""
     rng = np.random.default_rng(seed)
     corner, size = rng.random((count, 2)) * [width, height], rng.uniform(5, 45, (count, 2))
     return shapely.box(*corner.T, *(corner + size).T)
 
 
 def moved(shapes, seed, by=2.5, lost=4):
-    """Some polygons, moved a little, and a few that are nowhere else."""
+    """Return some polygons, moved a little, and a few that are unrelated."""
     rng = np.random.default_rng(seed)
     kept = shapes[lost:]
     shifts = rng.normal(0, by, (len(kept), 2))
@@ -43,7 +43,7 @@ def to_map(shapes, place):
 
 
 def lonlat(shapes, place):
-    """Polygons in longitude and latitude, with vertices dense enough to follow the raster's lines."""
+    """Return polygons in longitude and latitude, with vertices dense enough to follow the raster's lines."""
     dense = shapely.segmentize(np.array(shapes, object), 10.0)
     return shapely.transform(dense, place.to_lonlat)
 
@@ -82,7 +82,7 @@ def write_gpkg(path: Path, shapes, place, crs="EPSG:32632", **fields):
 
 
 def drawn(shapes, labels=1, height=HEIGHT, width=WIDTH):
-    """Labels of polygons in pixels by pixel centres, the later ones on top; GDAL draws them."""
+    """Rasterize polygons in pixels by pixel centres with GDAL, the later ones on top."""
     labels = np.broadcast_to(labels, len(shapes)).tolist()
     return features.rasterize(
         zip(shapes, labels, strict=True), out_shape=(height, width), fill=0, dtype="uint8"
@@ -102,11 +102,11 @@ def write_labels(path: Path, labels, place, names=CLASSES, nodata=255):
 
 
 def write_run(folder: Path, rasters):
-    """Write what a run leaves: for each raster, labels and polygons with classes and scores.
+    """Write the output of a run: for each raster, labels and polygons with classes and scores.
 
     Args:
         folder: The output of the run.
-        rasters: For each name, its place, labels, polygons in pixels, their classes and scores.
+        rasters: For each name, its georeference, labels, polygons in pixels, their classes and scores.
     """
     for name, (place, labels, shapes, classes, scores) in rasters.items():
         write_labels(folder / name / "labels.tif", labels, place)

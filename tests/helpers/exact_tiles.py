@@ -1,4 +1,4 @@
-"""Tiles against the whole raster: helpers of tests of exactness."""
+"""Compare tiles with the whole raster: helpers for tests of exactness."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from terraseam.tiles.labels.stitch import stitcher
 from terraseam.tiles.raster.source import Chip
 
 FLOAT_NOISE = 1e-4
-"""Share of the logits' scale below which the two best are not told apart."""
+"""Difference of the two best logits, relative to the largest logit, below which they count as tied."""
 
 
 def random_scene(height, width, seed=0):
-    """Pixels with structure at several scales, uint8 ``(height, width, 3)``."""
+    """Return pixels with structure at several scales, uint8 ``(height, width, 3)``."""
     rng = np.random.default_rng(seed)
     scene = np.zeros((height, width, 3))
     for size in (1, 5, 23):
@@ -32,7 +32,7 @@ def mirrored(scene, window):
 
 
 def whole_logits(engine, scene, halo):
-    """Inference on the whole raster, mirrored by the halo and up to the stride."""
+    """Run inference on the whole raster, mirrored by the halo and up to the stride."""
     stride = engine.card.stride
     height, width = (-(-side // stride) * stride for side in scene.shape[:2])
     window = Window(-halo.top, -halo.left, height + halo.top + halo.bottom, width + halo.left + halo.right)
@@ -41,7 +41,7 @@ def whole_logits(engine, scene, halo):
 
 
 def tiled(engine, scene, lattice):
-    """Logits of all cores, and the stitched labels, sheet by sheet."""
+    """Return the logits of all cores, and the stitched labels, sheet by sheet."""
     logits = np.full((*scene.shape[:2], len(engine.card.classes)), np.nan, np.float32)
     labels = np.full(scene.shape[:2], 99, np.uint8)
     for sheet in lattice.sheets():

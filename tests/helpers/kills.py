@@ -1,7 +1,8 @@
-"""Kill a run again and again, in every stage, until it is left to get to its end.
+"""Kill a run again and again, in every stage, until it is left to finish.
 
-A moment by the clock alone would say little: how long a run takes hangs on what else the machine does, and on what earlier
-ones have left. So for each start a stage is chosen, and the run is killed a random short while after it was seen there.
+A random time alone would say little: the duration of a run depends on other load of the machine, and on the results
+of earlier ones. So a stage is chosen for each start, and the run is killed a random short time after it was seen
+there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ RESULTS = ("labels.tif", "polygons.geojson", "polygons.gpkg")
 LONGEST_RUN = 900.0
 """Seconds after which a run counts as hanging."""
 LOOK_EVERY = 0.002
-"""Seconds between two looks at a run."""
+"""Polling interval, in seconds."""
 
 
 def _has(folder: Path, pattern: str = "*") -> bool:
@@ -34,20 +35,20 @@ STAGES: dict[str, Callable[[Path, Path], bool]] = {
     "close": lambda work, _: _has(work / "sent") or _has(work / "joined"),
     "publish": lambda _, staging: _has(staging),
 }
-"""How to see that a run has come to a stage, by its folder of intermediate files and that of results that it makes."""
+"""Predicates for whether a run has reached a stage, from its work folder and its staging folder of results."""
 
 LINGER = {"start": 0.2, "load": 0.1, "segment": 0.2, "vectorize": 0.01, "close": 0.01, "publish": 0.02}
-"""How long a run goes on at most after it was seen in a stage, in shares of what a run takes that is left alone."""
+"""Maximum time that a run continues after it was seen in a stage, as a share of an undisturbed run's duration."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is killed.
+    """The job whose runs are killed.
 
     Attributes:
-        command: The run into a folder of results.
-        folder: Where it is started.
-        seconds: What it takes where it is left alone.
+        command: Returns the command of a run into a given folder of results.
+        folder: Working directory.
+        seconds: Duration of an undisturbed run.
     """
 
     command: Callable[[Path], Sequence[str]]
@@ -57,12 +58,12 @@ class Job:
 
 @dataclass
 class Life:
-    """What becomes of one folder of results.
+    """History of one folder of results.
 
     Attributes:
         out: The folder.
         stages: The stage of each kill.
-        lost: Entries of the store that were there at a kill and were written again.
+        lost: Entries of the store that existed at a kill and were written again.
     """
 
     out: Path
@@ -71,35 +72,35 @@ class Life:
     _kept: dict[Path, int] = field(default_factory=dict)
 
     def entries(self) -> dict[Path, int]:
-        """The whole entries of the prediction store, and the number of the file of each."""
+        """Return the complete entries of the prediction store, with their inode numbers."""
         return {path: path.stat().st_ino for path in self.out.glob(".work/store/*/[!.]*.sheet")}
 
     def look(self) -> None:
-        """Count the entries that have been written again, and keep the others in mind."""
+        """Count the entries that have been rewritten, and remember the current ones."""
         now = self.entries()
         self.lost += sum(now.get(path) != number for path, number in self._kept.items())
         self._kept = now
 
 
 def stage_of(out: Path, pid: int) -> str:
-    """The last stage that a run has come to."""
+    """Return the last stage that a run has reached."""
     runs = [*(out / ".work" / "runs").glob(f"{pid}-*"), out / "nowhere"]
     work, staging = runs[0], out / f".staging-{runs[0].name}"
     return next(name for name in reversed(STAGES) if STAGES[name](work, staging))
 
 
 def kill_in(command: Sequence[str], folder: Path, life: Life, wanted: str, linger: float) -> bool:
-    """Start a run and kill it with all its children, a while after it has come to a stage.
+    """Start a run and kill it with all its children, some time after it has reached a stage.
 
     Args:
         command: The run.
-        folder: Where it is started.
-        life: Its folder of results; the kill is noted there.
+        folder: Working directory.
+        life: History of its folder of results, to which the kill is added.
         wanted: The stage.
-        linger: Seconds for which it goes on then.
+        linger: Seconds between reaching the stage and the kill.
 
     Returns:
-        Whether it was killed; False where it came to its end before.
+        Whether it was killed; False if it finished before.
     """
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     order, until = list(STAGES), time.monotonic() + LONGEST_RUN
@@ -126,27 +127,27 @@ def kill_in(command: Sequence[str], folder: Path, life: Life, wanted: str, linge
 
 
 def run_whole(command: Sequence[str], folder: Path) -> float:
-    """Run to the end without a kill; returns the seconds that it took."""
+    """Run to the end, and return the duration in seconds."""
     start = time.monotonic()
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return time.monotonic() - start
 
 
 def survive(job: Job, outs: Iterator[Path], kills: int, seed: int) -> Iterator[Life]:
-    """Kill runs until so many kills are done, in as many folders of results as it takes.
+    """Kill runs the given number of times, in as many folders of results as it takes.
 
-    Into a folder runs are started until one comes to its end, or ten were killed, and then one is left alone. The first ones
-    of a folder are killed as soon as they are seen in a stage, in the order of the stages, the others in any, a random
-    while later.
+    In each folder, runs are started until one finishes or ten were killed; then one is left undisturbed. The first
+    runs of a folder are killed as soon as they are seen in a stage, in the order of the stages, later ones in a
+    random stage, a random time later.
 
     Args:
-        job: What is killed.
+        job: The job.
         outs: Folders of results, none of which exists.
         kills: Number of kills.
-        seed: Of the random choices.
+        seed: Seed of the random choices.
 
     Yields:
-        What became of each folder, when the last run has ended.
+        The history of each folder, when its last run has ended.
     """
     rng, left = random.Random(seed), kills
     while left:
@@ -165,7 +166,7 @@ def survive(job: Job, outs: Iterator[Path], kills: int, seed: int) -> Iterator[L
 
 
 def results(out: Path) -> dict[str, bytes]:
-    """The bytes of all results."""
+    """Return the bytes of all results."""
     return {
         str(path.relative_to(out)): path.read_bytes()
         for path in sorted(out.glob("*/*"))

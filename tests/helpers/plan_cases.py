@@ -1,4 +1,4 @@
-"""Plans of small rasters, and why some cannot be made."""
+"""Plans of small rasters, and the reasons why some fail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from terraseam.pipeline.plan.make import make_plan
 
 
 def planner(make_raster, bundle, folder):
-    """A function that plans a run over one raster, or the given ones."""
+    """Return a function that plans a run over one raster, or the given ones."""
 
     def plan(*rasters, **options):
         paths = tuple(str(raster) for raster in rasters) or (str(make_raster()),)
@@ -32,7 +32,7 @@ def reasons(plan, *args, **options):
 
 
 def edited_card(bundle, folder, drop=(), **changes):
-    """A copy of a bundle with another card."""
+    """Write a copy of a bundle with a changed card."""
     folder.mkdir()
     (folder / "model.keras").write_bytes((bundle / "model.keras").read_bytes())
     card = json.loads((bundle / "card.json").read_text()) | changes

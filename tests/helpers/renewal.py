@@ -1,6 +1,7 @@
-"""Processes of tests that have grown are replaced by new ones between two files.
+"""Replace test processes that have grown too large by new ones between two files.
 
-TensorFlow keeps something of every network for ever, and oneDNN as much as the largest needed; a process that ends does not.
+TensorFlow never frees everything of a network, and oneDNN keeps as much as the largest needed; a new process starts
+clean.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
 LIMIT_MB = 1800.0
-"""A process that holds more is given no further file."""
+"""A process that uses more memory gets no further file."""
 
 
 class Renewing(LoadFileScheduling):
-    """Hands out files as pytest-xdist does, but ends a process that has grown instead of giving it another.
+    """Scheduler that distributes files like pytest-xdist, but ends a process that has grown too large.
 
-    A process begins a test when it knows what follows, so what follows a file is decided when one test of it is left.
+    A process starts a test when it knows what follows, so the decision is made when one test of its file is left.
     """
 
     def __init__(self, config: pytest.Config, log: Any) -> None:
@@ -28,7 +29,7 @@ class Renewing(LoadFileScheduling):
         self.ended: set[WorkerController] = set()
 
     def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
-        """Take what a process found; one that began later may lack tests, where files were changed meanwhile."""
+        """Register a process's tests; one that started later may lack some, if files have changed meanwhile."""
         left = {test for tests in self.workqueue.values() for test in tests}
         if gone := sorted(left - set(collection)):
             names = f"{gone[0]} and {len(gone) - 1} others" if gone[1:] else gone[0]
@@ -59,7 +60,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Renewing | N
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: WorkerController, error: object) -> None:
-    """Begin a new process in place of one that ended because it had grown."""
+    """Start a new process in place of one that was ended because it had grown."""
     session = node.config.pluginmanager.getplugin("dsession")
     files = session.sched
     if error or not isinstance(files, Renewing) or node not in files.ended:
@@ -70,7 +71,7 @@ def pytest_testnodedown(node: WorkerController, error: object) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Let a run not pass of which tests are left, as where a new process died before its first."""
+    """Fail a run with unfinished tests, as when a new process died before its first."""
     files = getattr(session.config.pluginmanager.getplugin("dsession"), "sched", None)
     if isinstance(files, Renewing) and files.has_pending and session.exitstatus == pytest.ExitCode.OK:
         left = sum(

@@ -1,4 +1,4 @@
-"""Which files of slow tests are run first where there is no time for all of them, and which are left out."""
+"""Decide which files of slow tests run first if there is no time for all of them, and which are left out."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 COMMITS = 20
-"""How many of the last commits count as recent."""
+"""Number of commits that count as recent."""
 PACKAGE = "terraseam"
 SHARED = ("tests/helpers", "tests/networks", "tests/rasters", "benchmarks")
-"""Folders of modules that tests import by their name alone, as they do those beside them."""
+"""Folders of modules that tests import by their bare names, like those beside them."""
 
 
 def rotated(slow: Iterable[str], recent: Collection[str], count: int) -> list[str]:
-    """Order slow files: first those that are recent, then the others, from one more on with every commit.
+    """Order slow files: first the recent ones, then the others, rotated by one with every commit.
 
     Args:
         slow: Paths of files with slow tests.
-        recent: Those of which something that they import was changed.
+        recent: Those that import something that was changed.
         count: Number of commits.
     """
     first = sorted(file for file in slow if file in recent)
@@ -29,14 +29,14 @@ def rotated(slow: Iterable[str], recent: Collection[str], count: int) -> list[st
 
 
 def recent_files(imports: Mapping[str, Collection[str]], changed: Collection[str]) -> set[str]:
-    """Return the files that were changed themselves or import what was changed."""
+    """Return the files that were changed themselves or import a changed file."""
     return {file for file, read in imports.items() if file in changed or not set(changed).isdisjoint(read)}
 
 
 def imported_files(root: Path, file: str) -> set[str]:
-    """Return the project's files that a test imports, by itself or through helpers of tests.
+    """Return the project's files that a test imports, directly or through test helpers.
 
-    What these import in turn does not count: the command line imports everything.
+    Their own imports do not count: the command line imports everything.
     """
     found: set[str] = set()
     waiting = [file]
@@ -69,12 +69,12 @@ def _candidates(name: str, file: str) -> list[str]:
 
 
 def changed_files(root: Path, commits: int = COMMITS) -> set[str]:
-    """Return the files that the last commits changed; none where there is no history."""
+    """Return the files changed by the last commits; empty without history."""
     return set(_git(root, "log", f"-{commits}", "--format=", "--name-only"))
 
 
 def commit_count(root: Path) -> int:
-    """Return the number of commits; 0 where there is no history."""
+    """Return the number of commits; 0 without history."""
     return int(next(iter(_git(root, "rev-list", "--count", "HEAD")), "0"))
 
 
@@ -87,7 +87,7 @@ def _git(root: Path, *words: str) -> Sequence[str]:
 
 
 def slow_order(root: Path, slow: Iterable[str]) -> list[str]:
-    """Order slow files by the history of the project."""
+    """Order slow files by the project's history."""
     slow = list(slow)
     imports = {file: imported_files(root, file) for file in slow}
     return rotated(slow, recent_files(imports, changed_files(root)), commit_count(root))

@@ -1,4 +1,4 @@
-"""``terraseam segment`` as tests call it, what it has written, and ways to run it that must change no byte."""
+"""``terraseam segment`` as called by tests, its results, and ways to run it that must not change a byte."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ RESULTS = ("labels.tif", "polygons.geojson")
 
 
 def blocky(height, width, seed=0, size=24):
-    """Patches of random colour, so that regions are large and cross sheets."""
+    """Return patches of random colour, so that regions are large and cross sheets."""
     coarse = np.random.default_rng(seed).integers(1, 255, (height // size + 2, width // size + 2, 3))
     return np.kron(coarse, np.ones((size, size, 1)))[:height, :width].astype("uint8")
 
 
 def said(raster, bundle, output, *options):
-    """Arguments, in tiles of 512 px."""
+    """Return the command-line arguments, with tiles of 512 px."""
     return [*map(str, (raster, "--model", bundle, "--output", output, "--tile", "512", *options))]
 
 
@@ -35,7 +35,7 @@ def plan(raster, bundle, output, *options):
 
 
 def command(raster, bundle, output, *options):
-    """The same as a command for a process of its own, in sheets of 512 px."""
+    """Return the command for a separate process, with sheets of 512 px."""
     return [
         sys.executable,
         "-m",
@@ -63,7 +63,7 @@ def features(output, raster="scene"):
 
 
 def assert_ways_change_no_byte(raster, bundle, folder, monkeypatch, *options):
-    """Run in small sheets, in large ones, and in others whose order is another and whose bundles are replayed."""
+    """Run with small sheets, with large ones, and with others in another order and with replayed bundles."""
     assert segment(raster, bundle, folder / "small", *options, "--sheet", "512") == 0
     assert segment(raster, bundle, folder / "large", *options, "--sheet", "2048") == 0
     in_order = terraseam.pipeline.run.graph.raster_sheets

@@ -1,4 +1,4 @@
-"""Which cases of a test are among the quick ones."""
+"""Mark which cases of a test are quick."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def some(cases: Iterable[Any], quick: int) -> list[Any]:
-    """The cases of a test, each a value or a tuple of several; all but the first `quick` are slow."""
+    """Return the cases of a test, each a value or a tuple of several; all but the first `quick` are slow."""
     cases = list(cases)
     return cases[:quick] + [
         pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)

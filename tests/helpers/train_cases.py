@@ -1,4 +1,4 @@
-"""Further rasters beside the town of `train_town`, and what the command makes of them."""
+"""Further rasters beside the town of `train_town`, and plans of training on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from terraseam.tiles.raster.georef import Georef
 
 NORTH = 5_600_000.0
 HOME = Georef("EPSG:32632", (0.5, 0, 500_000, 0, -0.5, NORTH), SIDE, SIDE)
-"""Where the town lies."""
+"""Georeference of the town."""
 
 
 def elsewhere(east: float) -> Georef:
@@ -41,7 +41,7 @@ def write(path: Path, pixels: np.ndarray, place: Georef | None = HOME, **profile
 
 
 def true_labels() -> np.ndarray:
-    """Labels of the town: 1 for roofs, 2 for pools."""
+    """Return the labels of the town: 1 for roofs, 2 for pools."""
     labels = np.zeros((SIDE, SIDE), np.uint8)
     for label, boxes in ((1, ROOFS), (2, POOLS)):
         for row0, col0, row1, col1 in boxes:
@@ -56,7 +56,7 @@ def write_outlines(path: Path, place: Georef = HOME) -> Path:
 
 
 def make_towns(site: Path, count: int) -> list[str]:
-    """Write copies of the town beside each other, and say them as options."""
+    """Write copies of the town beside each other, and return them as options."""
     pixels = read(site / "town.tif")
     for number in range(count):
         place = elsewhere(200.0 * number)
@@ -66,7 +66,7 @@ def make_towns(site: Path, count: int) -> list[str]:
 
 
 def said(site: Path, *more: object, without: Sequence[str] = ()) -> list[str]:
-    """The usual words with others behind them, some options left out with their values."""
+    """Return the usual options followed by others, with some left out."""
     left = words(site, *map(str, more))
     for name in without:
         if f"--{name}" in left[: len(left) - len(more)]:
@@ -80,7 +80,7 @@ def planned(site: Path, *more: object, without: Sequence[str] = ()) -> TrainPlan
 
 
 def reasons(site: Path, *more: object, without: Sequence[str] = ()) -> list[str]:
-    """Why a training cannot be made."""
+    """Return why training cannot start."""
     try:
         planned(site, *more, without=without)
     except TrainError as error:

@@ -1,4 +1,4 @@
-"""Bundles whose network is not a Keras file, written by hand."""
+"""Hand-written bundles whose network is not a Keras file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from terraseam.models.reach.reach import Reach
 
 
 def write_card(folder: Path, network: NetworkFile, classes: int, stride: int, **changes: object) -> Path:
-    """Write the card of a bundle whose network is already there."""
+    """Write the card of a bundle whose network already exists."""
     computed = {
         "format": 2,
         "encoder": None,
@@ -37,7 +37,7 @@ def write_card(folder: Path, network: NetworkFile, classes: int, stride: int, **
 
 
 def stepped(seed: int = 3) -> keras.Model:
-    """A network of stride 2 without bilinear steps, so that it can be exported for chips of any size."""
+    """Build a network of stride 2 without bilinear resizing, so that it can be exported for chips of any size."""
     keras.utils.set_random_seed(seed)
     chip = keras.Input((None, None, 3))
     half = layers.Conv2D(6, 3, strides=2, padding="same", activation="relu")(chip)
@@ -46,14 +46,14 @@ def stepped(seed: int = 3) -> keras.Model:
 
 
 def saved_model_bundle(folder: Path, model: keras.Model, answer: str = "logits", **changes: object) -> Path:
-    """A bundle that holds a Keras network as a SavedModel."""
+    """Write a bundle with a Keras network as a SavedModel."""
     model.export(folder / "saved_model", format="tf_saved_model", verbose=False)
     classes = changes.pop("classes", model.outputs[0].shape[-1])
     return write_card(folder, NetworkFile("saved_model", answer=answer), classes, 4, **changes)
 
 
 def onnx_bundle(folder: Path, model: onnx.ModelProto, answer: str, layout: str, **changes: object) -> Path:
-    """A bundle that holds an ONNX file."""
+    """Write a bundle with an ONNX file."""
     folder.mkdir(parents=True)
     onnx.save(model, folder / "model.onnx")
     classes = changes.pop("classes", 3)
@@ -63,12 +63,12 @@ def onnx_bundle(folder: Path, model: onnx.ModelProto, answer: str, layout: str, 
 def brightest_onnx(
     answer: str = "logits", kind: int = TensorProto.FLOAT, outputs: int = 1
 ) -> onnx.ModelProto:
-    """An ONNX file, channels first, that says of each pixel which of three bands is brightest.
+    """Build a channels-first ONNX network that labels each pixel with the brightest of three bands.
 
     Args:
         answer: ``logits`` (4 times the values), ``scores`` (their softmax) or ``labels``.
-        kind: Type of what it takes and of its logits.
-        outputs: How often it makes the answer.
+        kind: Type of its input and of its logits.
+        outputs: Number of copies of the output.
     """
     four = numpy_helper.from_array(
         onnx.numpy_helper.to_array(helper.make_tensor("four", kind, [1], [4.0])), "four"

@@ -1,4 +1,4 @@
-"""Networks from elsewhere, as files: exported by Keras, or put together node by node."""
+"""Files of networks from other tools: exported by Keras, or built node by node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BANDS = ("red", "green", "blue", "nir")
 
 
 def words(classes: int = 3, bands: int = 3, **changes: object) -> dict[str, object]:
-    """What only a user knows of a network."""
+    """Return the card fields that only a user knows."""
     fields: dict[str, object] = {
         "name": "foreign",
         "version": "1.0.0",
@@ -33,13 +33,13 @@ def words(classes: int = 3, bands: int = 3, **changes: object) -> dict[str, obje
 
 
 def request(file: Path, output: Path, classes: int = 3, bands: int = 3, **changes: object) -> ImportRequest:
-    """A request with all that must be said."""
+    """Return a complete import request."""
     said = {name: changes.pop(name) for name in list(changes) if name in ("halo", "gsd", "name")}
     return ImportRequest(file=file, output=output, words=words(classes, bands, **said), **changes)
 
 
 def pyramid(classes: int = 3, activation: str | None = None, size: int | None = None) -> keras.Model:
-    """A Keras network of stride 4 that can be exported for chips of any size."""
+    """Build a Keras network of stride 4 that can be exported for chips of any size."""
     keras.utils.set_random_seed(1)
     chip = keras.Input((size, size, 3))
     fine = layers.Conv2D(4, 3, padding="same", activation="relu")(chip)
@@ -63,7 +63,7 @@ def export(model: keras.Model, path: Path, size: tuple[int | None, ...] = (None,
 
 
 class Graph:
-    """An ONNX graph put together node by node, channels first."""
+    """A channels-first ONNX graph built node by node."""
 
     def __init__(
         self, bands: int = 3, size: tuple[object, ...] = ("n", "h", "w"), opset: int = 17, seed: int = 0
@@ -123,7 +123,7 @@ class Graph:
 
 
 def small(classes: int = 3, **changes: object) -> Graph:
-    """A network of stride 2 with channels first, as PyTorch exports them."""
+    """Build a channels-first network of stride 2, like those exported by PyTorch."""
     graph = Graph(**changes)
     graph.conv(4).then("Relu")
     fine = graph.x

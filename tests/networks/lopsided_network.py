@@ -1,4 +1,4 @@
-"""A network that tells left from right and top from bottom."""
+"""A network that is not symmetric: it distinguishes left from right and top from bottom."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from keras import layers
 
 
 def lopsided(seed=0, padding=((0, 4), (6, 0)), step=2):
-    """A network of stride 2 * `step` that looks further to some sides: by default to the bottom and to the left."""
+    """Build a network of stride 2 * `step` that by default has a larger reach to the bottom and left."""
     keras.utils.set_random_seed(seed)
     chip = keras.Input((None, None, 3))
     x = layers.ZeroPadding2D(padding)(chip)

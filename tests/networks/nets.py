@@ -19,7 +19,7 @@ COLOURS = ("#c8b45a", "#1e5ac8", "#00ffff", "#ff0000")
 
 
 def card_fields(classes: int, bands: int, **changes: object) -> dict[str, object]:
-    """The fields of a card that are not read from the network."""
+    """Return the card fields that are not derived from the network."""
     names = ("land", "water", "lake", "ice")[:classes]
     fields: dict[str, object] = {
         "name": "tiny",
@@ -36,7 +36,7 @@ def card_fields(classes: int, bands: int, **changes: object) -> dict[str, object
 
 
 def brightest_band(bands: int = 3) -> keras.Model:
-    """Labels each pixel by its brightest band; it looks at one pixel only."""
+    """Build a network that labels each pixel by its brightest band; it sees a single pixel."""
     chip = keras.Input((None, None, bands))
     logits = layers.Conv2D(bands, 1, use_bias=False, name="logits")(chip)
     model = keras.Model(chip, logits, name="brightest")
@@ -45,7 +45,7 @@ def brightest_band(bands: int = 3) -> keras.Model:
 
 
 def small_unet(classes: int = 3, bands: int = 3, width: int = 4, seed: int = 0) -> keras.Model:
-    """A U-Net of stride 4 with random weights; it looks at some tens of pixels."""
+    """Build a U-Net of stride 4 with random weights and a receptive field of some tens of pixels."""
     keras.utils.set_random_seed(seed)
     chip = keras.Input((None, None, bands))
     fine = layers.Conv2D(width, 3, padding="same", activation="relu")(chip)
@@ -60,7 +60,7 @@ def small_unet(classes: int = 3, bands: int = 3, width: int = 4, seed: int = 0) 
 
 
 def make_bundle(folder: Path, model: keras.Model, **changes: object) -> Path:
-    """Write a bundle of a network."""
+    """Write the bundle of a network."""
     classes, bands = model.outputs[0].shape[-1], model.inputs[0].shape[-1]
     save_bundle(model, folder, **card_fields(classes, bands, **changes))
     return folder
@@ -71,7 +71,7 @@ SEMANTIC = [(row.architecture, row.encoder) for row in zoo.ZOO if row.task == "s
 
 
 QUICK_JAX = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
-"""What makes JAX compile quickly: that is nearly all it does for networks as small as these."""
+"""Environment in which JAX compiles quickly: compilation is nearly all it does for networks as small as these."""
 ON_OTHER_BACKENDS = [
     ("fcn32s", "vgg16"),
     ("fcn16s", "vgg16"),
@@ -84,11 +84,11 @@ ON_OTHER_BACKENDS = [
     ("pspnet", "mobilenet"),
     ("pspnet", "resnet50"),
 ]
-"""Networks that hold every kind of layer that any semantic network of the zoo holds."""
+"""Networks that together contain every kind of layer of the zoo's semantic networks."""
 
 
 def tiny_options(architecture: str, encoder: str | None) -> dict[str, object]:
-    """Options that make a network of the zoo a sixteenth as wide."""
+    """Return options that make a network of the zoo a sixteenth as wide."""
     if encoder is None:
         return {"width": 4}
     narrow = {"decoder_width": 4} if architecture == "unet" else {}
@@ -99,7 +99,7 @@ def tiny_options(architecture: str, encoder: str | None) -> dict[str, object]:
 def tiny_network(
     architecture: str, encoder: str | None, bands: int = 3, classes: int = 3, **options: object
 ) -> keras.Model:
-    """A narrow network of the zoo with random weights that tells places apart."""
+    """Build a narrow network of the zoo with random weights whose output varies with position."""
     keras.utils.set_random_seed(11)
     model = zoo.build(
         architecture, encoder, bands, classes, **{**tiny_options(architecture, encoder), **options}
@@ -108,7 +108,7 @@ def tiny_network(
 
 
 def settled(model: keras.Model, seed: int = 0) -> keras.Model:
-    """Set the statistics of all batch normalizations to those of some noise, so that features neither fade nor grow."""
+    """Set all batch normalization statistics to those of noise, so that features neither vanish nor explode."""
     norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
     noise = np.random.default_rng(seed).normal(size=(2, 64, 96, model.inputs[0].shape[-1]))
     for norm in norms:
@@ -121,7 +121,7 @@ def settled(model: keras.Model, seed: int = 0) -> keras.Model:
 
 
 def exported(model: keras.Model, kind: str, folder: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Export a network and return a call of what was written."""
+    """Export a network, and return a function that runs the exported file."""
     path = folder / {"tf_saved_model": "saved", "onnx": "model.onnx", "openvino": "model.xml"}[kind]
     model.export(str(path), format=kind, verbose=False)
     if kind == "tf_saved_model":

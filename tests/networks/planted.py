@@ -1,4 +1,4 @@
-"""Scenes with planted things, and small detectors that learn to find them."""
+"""Scenes with planted objects, and small detectors trained to find them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLASSES = (
     ClassInfo("roof", "#ff0000", False),
     ClassInfo("pool", "#1e5ac8", False),
 )
-"""Class 0 is the ground; roofs are bright red rectangles, pools bright blue ones."""
+"""Class 0 is the background; roofs are bright red rectangles, pools bright blue ones."""
 GROUND, COLOURS = (90, 100, 80), {1: (210, 60, 50), 2: (40, 90, 220)}
 SCALING = Scaling((1 / 127.5,) * 3, (-1.0,) * 3)
 SETTINGS = Detector(
@@ -43,9 +43,9 @@ def planted_scene(
     Args:
         height: Height of the scene, in pixels.
         width: Width of the scene, in pixels.
-        things: How many are tried; fewer where there is no room.
+        things: Number of rectangles to try; fewer are placed if there is no room.
         seed: Seed of the scene.
-        sides: Least and greatest side of a rectangle, in pixels.
+        sides: Minimum and maximum side of a rectangle, in pixels.
 
     Returns:
         Pixels ``(height, width, 3)``, uint8; and the rectangles as instances of score 1.
@@ -69,7 +69,7 @@ def planted_scene(
 
 
 def tiny_encoder(bands: int = 3, width: int = 16) -> keras.Model:
-    """A small convolutional encoder with feature maps at strides 2 to 32."""
+    """Build a small convolutional encoder with feature maps at strides 2 to 32."""
     x = chip = keras.Input((None, None, bands))
     maps = []
     for number in range(5):
@@ -80,13 +80,13 @@ def tiny_encoder(bands: int = 3, width: int = 16) -> keras.Model:
 
 
 def tiny_detector(seed: int = 0, settings: Detector = SETTINGS) -> keras.Model:
-    """A Mask R-CNN of three classes on the tiny encoder, not trained."""
+    """Build an untrained Mask R-CNN of three classes on the tiny encoder."""
     keras.utils.set_random_seed(seed)
     return detector(tiny_encoder(), len(CLASSES), settings)
 
 
 def batch_of_scenes(count: int, size: int, seed: int, things: int = 12) -> dict[str, np.ndarray]:
-    """Scenes of ``size`` x ``size`` px as training takes them."""
+    """Return scenes of ``size`` x ``size`` px as training data."""
     scenes = [planted_scene(size, size, things, seed + number) for number in range(count)]
     chips = np.stack([pixels for pixels, _ in scenes]) * np.float32(SCALING.scale) + np.float32(
         SCALING.offset
@@ -132,7 +132,7 @@ def save_planted(network: keras.Model, folder: Path, **changes: object) -> Path:
 
 
 def spread_weights(network: keras.Model) -> keras.Model:
-    """Make the scores of a detector that was not trained differ clearly, so that float noise changes no order."""
+    """Spread the scores of an untrained detector, so that float noise does not change their order."""
     for part, layer, factor in (("proposer", "proposer_scores", 30.0), ("box_head", "classes", 60.0)):
         kernel = network.get_layer(part).get_layer(layer).kernel
         kernel.assign(kernel * factor)
@@ -149,7 +149,7 @@ def found_on(network: keras.Model, pixels: np.ndarray) -> list[ChipInstance]:
 
 
 def intersection_over_union(one: ChipInstance, other: ChipInstance) -> float:
-    """The overlap of two instances of one chip."""
+    """Return the intersection over union of two instances of one chip."""
     top, left = min(one.row, other.row), min(one.col, other.col)
     bottom, right = (
         max(i.row + i.mask.shape[0] for i in (one, other)),

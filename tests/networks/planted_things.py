@@ -1,4 +1,4 @@
-"""Scenes of planted things, and detectors that see only their tile."""
+"""Scenes of planted objects, and detectors that see only their tile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def disk(height, width, row, col, radius):
 
 
 def bar(height, width, centre, size, angle):
-    """A rectangle of ``(long, short)`` sides, turned by an angle in degrees."""
+    """Return a rectangle of ``(long, short)`` sides, rotated by an angle in degrees."""
     rows, cols = np.ogrid[:height, :width]
     down, across = rows + 0.5 - centre[0], cols + 0.5 - centre[1]
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
@@ -26,7 +26,7 @@ def bar(height, width, centre, size, angle):
 
 
 def plant(masks):
-    """A scene: for each pixel the number of its thing, from 1; 0 where there is none."""
+    """Return a scene: the number of each pixel's object, from 1; 0 for none."""
     scene = np.zeros(masks[0].shape, np.int32)
     for number, mask in enumerate(masks, start=1):
         scene[mask] = number
@@ -34,7 +34,7 @@ def plant(masks):
 
 
 def random_scene(height, width, seed, count=14, largest=40):
-    """Disks and bars that do not touch, some of them at the edges."""
+    """Return disks and bars that do not touch, some of them at the edges."""
     rng = np.random.default_rng(seed)
     scene = np.zeros((height, width), np.int32)
     near = np.zeros((height, width), bool)
@@ -57,10 +57,10 @@ def random_scene(height, width, seed, count=14, largest=40):
 
 
 class Detector:
-    """Finds the connected pieces of each thing on a chip of the scene, and nothing that the chip does not show.
+    """A perfect detector of the connected pieces of each object visible on a chip.
 
     Args:
-        jitter: Whether masks are shifted, grown or shrunk by a pixel, each tile and thing in its own way.
+        jitter: Whether masks are shifted, grown or shrunk by a pixel, differently for each tile and object.
     """
 
     def __init__(self, jitter=False, seed=0):
@@ -97,7 +97,7 @@ class Detector:
         if how < 4:
             return list(moved.values())[how]
         grown = mask | np.logical_or.reduce(list(moved.values()))
-        # Where the chip ends the mask is not known to end, and shrinks not.
+        # At the chip's edge the mask may continue, and must not shrink.
         ringed = np.pad(mask, 1, mode="edge")
         inner = [ringed[1:-1, 2:], ringed[1:-1, :-2], ringed[2:, 1:-1], ringed[:-2, 1:-1]]
         return grown if how == 4 else mask & np.logical_and.reduce(inner)
@@ -110,7 +110,7 @@ def mirrored(scene, window):
 
 
 def find_things(scene, lattice, detector, valid=None):
-    """The things of a scene, sheet by sheet, as the pipeline finds them."""
+    """Return the instances of a scene, sheet by sheet, as the pipeline finds them."""
     valid = np.ones(scene.shape, bool) if valid is None else valid
     sheets = {}
     for sheet in lattice.sheets():
@@ -132,7 +132,7 @@ def find_things(scene, lattice, detector, valid=None):
 
 
 def mask_of(thing, shape):
-    """The pixels of a thing on the whole raster."""
+    """Return the mask of an instance on the whole raster."""
     mask = np.zeros(shape, bool)
     for window, part in thing.parts:
         rows, cols = slice(window.row_off, window.row_end), slice(window.col_off, window.col_end)
@@ -142,7 +142,7 @@ def mask_of(thing, shape):
 
 
 def overlaps(things, scene):
-    """For each planted thing, the share of pixels that it has in common with the thing that was found for it."""
+    """Return, for each planted object, its IoU with the best instance found."""
     masks = [mask_of(thing, scene.shape) for thing in things]
     shares = []
     for number in range(1, scene.max() + 1):

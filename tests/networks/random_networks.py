@@ -1,4 +1,4 @@
-"""Small random networks whose every sum is exact: whole-number weights, linear, in float64."""
+"""Small random networks with exact sums: integer weights, linear, in float64."""
 
 import os
 
@@ -15,7 +15,7 @@ LARGEST_STRIDE = 8
 
 
 class Builder:
-    """A network being built; `ratio` is elements per pixel of the chip along rows and columns."""
+    """A network under construction; `ratio` is elements per pixel of the chip along rows and columns."""
 
     def __init__(self, rng, paddings=("same", "valid")):
         self.rng = rng
@@ -31,7 +31,7 @@ class Builder:
         return str(self.rng.choice(self.paddings))
 
     def steps(self, most):
-        """Strides that keep the network's stride small."""
+        """Return strides that keep the network's stride small."""
         steps = self.odds(1, most)
         fits = all(
             (ratio / step).denominator <= LARGEST_STRIDE
@@ -47,7 +47,7 @@ class Builder:
         return np.array(keras.Model(self.chip, x).compute_output_shape((1, SIDE, SIDE, 1))[1:3])
 
     def cut(self, x, surplus):
-        """Cut off, or add as zeros, rows and columns at both ends."""
+        """Crop, or pad with zeros, rows and columns at both ends."""
         ends = [(part := int(self.rng.integers(0, abs(n) + 1)), abs(int(n)) - part) for n in surplus]
         cropped = [end if n > 0 else (0, 0) for end, n in zip(ends, surplus, strict=True)]
         added = [end if n < 0 else (0, 0) for end, n in zip(ends, surplus, strict=True)]
@@ -86,7 +86,7 @@ def max_pooling(net):
 
 
 def average_pooling(net):
-    """Over 1, 2 or 4 elements, so that means are exact."""
+    """Add average pooling over 1, 2 or 4 elements, so that means are exact."""
     steps = net.steps(2)
     size = tuple(int(n) for n in net.rng.choice([1, 2, 4], 2))
     net.add(layers.AveragePooling2D(size, strides=steps, padding=net.padding()), steps)
@@ -97,7 +97,7 @@ def enlarging(net):
 
 
 def enlarge(net, factors):
-    """Enlarge by transposed convolution, or by repeating, or bilinearly where that is exact."""
+    """Enlarge by transposed convolution, by repetition, or bilinearly where that is exact."""
     kind = net.rng.integers(3)
     if kind == 0:
         kernel = tuple(factor + more for factor, more in zip(factors, net.odds(0, 3), strict=True))
@@ -110,7 +110,7 @@ def enlarge(net, factors):
 
 
 def framing(net):
-    """Cut real values off and put zeros in their place."""
+    """Crop real values and replace them with zeros."""
     ends = (net.odds(0, 2), net.odds(0, 2))
     net.add(layers.Cropping2D(ends))
     net.add(layers.ZeroPadding2D(ends))
@@ -123,12 +123,12 @@ def pointwise(net):
 
 
 def branches(net):
-    """Two ways of one scale, cut to one size and summed."""
+    """Add two branches of one scale, cropped to one size and summed."""
     net.x = layers.Add()(two_ways(net))
 
 
 def chosen_branches(net):
-    """Two ways, of which the larger value or a mix goes on."""
+    """Add two branches, combined by their maximum or by a mix."""
     join = [layers.Maximum, layers.Concatenate][int(net.rng.integers(2))]
     net.x = layers.Conv2D(1, 1, use_bias=False)(join()(two_ways(net)))
 
@@ -143,7 +143,7 @@ def two_ways(net):
 
 
 def nested(net):
-    """A model used as a layer."""
+    """Add a model used as a layer."""
     inner = Builder(net.rng, net.paddings)
     convolution(inner)
     pointwise(inner)
@@ -165,7 +165,7 @@ KINDS = (*LINEAR, max_pooling, chosen_branches, framing)
 
 
 def random_network(seed, kinds=KINDS, paddings=("same", "valid")):
-    """Build a network of one to six random parts that gives maps of the chip's size."""
+    """Build a network of one to six random parts whose maps have the chip's size."""
     rng = np.random.default_rng(seed)
     net = Builder(rng, paddings)
     for _ in range(int(rng.integers(1, 7))):
@@ -179,7 +179,7 @@ def random_network(seed, kinds=KINDS, paddings=("same", "valid")):
 
 
 def whole_weights(model, rng):
-    """Give a network kernels of ones and twos; normalization only multiplies by them."""
+    """Set kernels to ones and twos, and batch normalization to a pure multiplication."""
     for variable in model.variables:
         if variable.name in ("beta", "moving_mean"):
             variable.assign(np.zeros(variable.shape))

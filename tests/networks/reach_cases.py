@@ -1,4 +1,4 @@
-"""A map whose reach is followed by hand."""
+"""A raster with one core, for checking the reach of a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run(model, chips):
 
 
 class Raster:
-    """A random raster, a core in it, and what the network makes of the core with as much around it as there is."""
+    """A random raster, a core in it, and the network's output for the core with maximum context."""
 
     def __init__(self, model, stride, halo, seed):
         self.model = model
@@ -30,7 +30,7 @@ class Raster:
         self.whole = self.logits(self.origin[0], height, self.origin[1], width)
 
     def logits(self, *halo):
-        """Run the network on the core and a halo (top, bottom, left, right), cut to the raster; give the core's."""
+        """Run the network on the core and a halo (top, bottom, left, right), and return the core's logits."""
         top, bottom, left, right = halo
         rows = slice(self.origin[0] - top, self.origin[0] + self.core[0] + bottom)
         columns = slice(self.origin[1] - left, self.origin[1] + self.core[1] + right)

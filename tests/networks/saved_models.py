@@ -1,4 +1,4 @@
-"""SavedModels as bytes, put together without TensorFlow: fields of protocol buffers, one after the other."""
+"""SavedModels as bytes, built without TensorFlow: protocol buffer fields, one after the other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def varint(number: int) -> bytes:
-    """A whole number, seven bits a byte."""
+    """Encode an integer, seven bits a byte."""
     parts = []
     while number > 127:
         parts.append(number & 127 | 128)
@@ -15,13 +15,13 @@ def varint(number: int) -> bytes:
 
 
 def field(number: int, value: bytes | str) -> bytes:
-    """A field that holds bytes."""
+    """Encode a byte field."""
     data = value.encode() if isinstance(value, str) else value
     return varint(number << 3 | 2) + varint(len(data)) + data
 
 
 def node(name: str, operation: str, calls: str = "", *, branches: bool = False) -> bytes:
-    """A node of a graph, which may call a function by itself or as one of several branches."""
+    """Encode a node of a graph, which may call a function by itself or as one of several branches."""
     function = field(1, calls)
     attribute = field(1, field(9, function)) if branches else field(10, function)
     entry = field(5, field(1, "f") + field(2, attribute)) if calls else b""
@@ -29,7 +29,7 @@ def node(name: str, operation: str, calls: str = "", *, branches: bool = False) 
 
 
 def function(name: str, *nodes: bytes) -> bytes:
-    """A function of a graph."""
+    """Encode a function of a graph."""
     return field(1, field(1, name)) + b"".join(field(3, one) for one in nodes)
 
 
@@ -40,7 +40,7 @@ def saved_model(
     signature: str = "serving_default",
     more: bytes = b"",
 ) -> Path:
-    """Write a SavedModel of these nodes; no variables, so that nothing could run it."""
+    """Write a SavedModel of these nodes, without variables, so that it cannot be run."""
     library = b"".join(field(1, one) for one in functions)
     graph = b"".join(field(1, one) for one in nodes) + field(2, library)
     saver = field(2, "save:0") + field(3, "restore")

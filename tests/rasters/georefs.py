@@ -1,4 +1,4 @@
-"""Rasters on all kinds of ground."""
+"""Georeferences of all kinds."""
 
 import math
 
@@ -24,7 +24,7 @@ GEOREFS = {
 
 
 def random_positions(georef, count, seed=0):
-    """Pixel positions ``(col, row)`` all over a raster, its corners among them."""
+    """Return pixel positions ``(col, row)`` all over a raster, including its corners."""
     rng = np.random.default_rng(seed)
     inside = rng.random((count, 2)) * [georef.width, georef.height]
     corners = [[0, 0], [georef.width, 0], [0, georef.height], [georef.width, georef.height]]

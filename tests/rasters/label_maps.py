@@ -1,4 +1,4 @@
-"""Random label maps, and the plain loop that polygonizes them sheet by sheet."""
+"""Random label maps, and a plain loop that polygonizes them sheet by sheet."""
 
 import numpy as np
 import rasterio.features
@@ -14,7 +14,7 @@ NODATA = 255
 
 
 def random_labels(seed):
-    """A label map of 1 to 60 px a side: noise, blocks, or two classes that percolate; often with nodata."""
+    """Return a label map of 1 to 60 px a side: noise, blocks, or two classes that percolate; often with nodata."""
     rng = np.random.default_rng(seed)
     height, width = rng.integers(1, 61, 2)
     labels = rng.integers(0, rng.integers(1, 6), (height, width)).astype(np.uint8)
@@ -38,13 +38,13 @@ def keeping(*dropped):
 
 
 def whole_map(labels, scores, keep, tolerance=None, cell=None, *, by_corners=False):
-    """Regions of one pass over the whole map."""
+    """Return the regions from one pass over the whole map."""
     size = max(labels.shape)
     return by_sheets(labels, scores, size, keep, tolerance=tolerance, cell=cell, by_corners=by_corners)
 
 
 def trace_sheets(labels, scores, size, keep, tolerance=None, cell=None, *, by_corners=False):
-    """What is traced on each sheet of `size` px, by its row and column."""
+    """Trace each sheet of `size` px, and return the traces by row and column."""
     apron = tolerance.reach + 1 if tolerance else 1
     wide = np.pad(labels, apron, constant_values=NODATA)
     height, width = labels.shape
@@ -66,7 +66,7 @@ def trace_sheets(labels, scores, size, keep, tolerance=None, cell=None, *, by_co
 
 
 def by_sheets(labels, scores, size, keep, order=None, tolerance=None, *, cell=None, by_corners=False):
-    """Regions joined from sheets of `size` px, which are handled in the order of the permutation `order`."""
+    """Return the regions joined from sheets of `size` px, processed in the order of the permutation `order`."""
     traces = trace_sheets(labels, scores, size, keep, tolerance, cell, by_corners=by_corners)
     keys = list(traces) if order is None else [list(traces)[i] for i in order(len(traces))]
     homes = unite({key: traces[key].summary for key in keys}, by_corners=by_corners)
@@ -96,7 +96,7 @@ def corners(ring):
 
 
 def polygons_of_rasterio(labels, known):
-    """Normalized WKB and label of each 4-connected polygon of known pixels, collinear vertices dropped."""
+    """Return normalized WKB and label of each 4-connected polygon of valid pixels, without collinear vertices."""
     found = set()
     for geometry, label in rasterio.features.shapes(labels, mask=known, connectivity=4):
         shell, *holes = (corners(ring) for ring in geometry["coordinates"])
@@ -111,13 +111,13 @@ def without_nodes(polygon):
 
 
 def polygons_of(regions):
-    """Normalized WKB and label of each region, collinear vertices dropped."""
+    """Return normalized WKB and label of each region, without collinear vertices."""
     wkb = shapely.to_wkb(shapely.normalize([without_nodes(polygon) for polygon in regions.polygons()]))
     return set(zip(wkb.tolist(), regions.labels.tolist(), strict=True))
 
 
 def shapes_of(found):
-    """Normalized WKB and class of each feature of a collection, collinear vertices dropped."""
+    """Return normalized WKB and class of each feature of a collection, without collinear vertices."""
     shapes = set()
     for feature in found:
         shell, *holes = (corners(ring) for ring in feature["geometry"]["coordinates"])
@@ -127,5 +127,5 @@ def shapes_of(found):
 
 
 def shapes_of_rasterio(labels, known):
-    """What `shapes_of` says of the collection that `polygons_of_rasterio` would be."""
+    """Return the polygons of `polygons_of_rasterio` in the format of `shapes_of`."""
     return {(wkb, str(label)) for wkb, label in polygons_of_rasterio(labels, known)}

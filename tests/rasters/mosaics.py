@@ -4,13 +4,13 @@ import rasterio
 
 
 def mosaic(path, parts, size, nodata=None, bands=(1, 2, 3)):
-    """A VRT of rasters that lie beside each other, as gdalbuildvrt writes it.
+    """Write a VRT of rasters beside each other, as gdalbuildvrt does.
 
     Args:
-        path: The VRT; in the folder of its parts.
+        path: The VRT, in the folder of its parts.
         parts: Each part, and its first row, first column, height and width.
         size: Height and width of the VRT.
-        nodata: What stands where there is no part; None for nothing that says so.
+        nodata: Declared nodata value, which fills gaps between parts; None for no declaration.
         bands: Bands of the parts.
     """
     declared = "" if nodata is None else f"<NoDataValue>{nodata}</NoDataValue>"

@@ -1,4 +1,4 @@
-"""Regions and what lies near them."""
+"""Regions and their neighbourhoods."""
 
 from __future__ import annotations
 

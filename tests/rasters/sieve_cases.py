@@ -10,7 +10,7 @@ from terraseam.tiles.regions.trace import frame
 
 
 def even(least):
-    """Pixels of one size, of which a region must have `least` to stay."""
+    """Return a function for equal pixel sizes, such that a region needs `least` pixels to stay."""
     return lambda first: np.full(len(first), -(-LARGE // least), np.int64)
 
 

@@ -8,7 +8,7 @@ from hole_masks import hole_mask
 
 
 def smooth(height, width, bands=3, dtype="uint8"):
-    """Waves and some noise, in the range 20 to 235."""
+    """Return waves with some noise, in the range 20 to 235."""
     rows, cols = np.mgrid[:height, :width]
     waves = np.stack([np.sin(rows / (9 + b)) * np.cos(cols / (13 - b)) for b in range(bands)], axis=-1)
     noise = np.random.default_rng(5).uniform(-15, 15, waves.shape)
@@ -16,7 +16,7 @@ def smooth(height, width, bands=3, dtype="uint8"):
 
 
 def encodings(make_raster, **place):
-    """One scene with a hole and specks, its nodata written in seven ways."""
+    """Yield one scene with a hole and specks, with its nodata encoded in seven ways."""
     base, valid = smooth(137, 153), np.ones((137, 153), bool)
     valid[:37, :53] = hole_mask()
     valid &= np.random.default_rng(2).random(valid.shape) > 0.3

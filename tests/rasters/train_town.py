@@ -27,7 +27,7 @@ def write_polygons(path: Path, place: Georef, boxes: list, kinds: list[str]) -> 
 
 
 def make_town(folder: Path, make_raster: Callable[..., Path]) -> Path:
-    """Write ``town.tif``, its roofs and pools, and the western half of it as an area."""
+    """Write ``town.tif``, its roofs and pools, and its western half as an area."""
     place = Georef("EPSG:32632", (0.5, 0, 500_000, 0, -0.5, 5_600_000), SIDE, SIDE)
     pixels = np.random.default_rng(0).normal(100, 8, (SIDE, SIDE, 3))
     for boxes, colour in ((ROOFS, (200, 60, 50)), (POOLS, (40, 80, 210))):
@@ -42,7 +42,7 @@ def make_town(folder: Path, make_raster: Callable[..., Path]) -> Path:
 
 
 def words(site: Path, *more: str) -> list[str]:
-    """Options of a training; lists are those of `more` where it has them."""
+    """Return the options of a training run; those in `more` replace the defaults."""
     lists = {
         "--images": [str(site / "town.tif")],
         "--labels": [str(site / "town.geojson")],

@@ -23,11 +23,11 @@ SMALL = {
     "dateline_mercator": Georef("EPSG:3857", (500.0, 0.0, HALF_WORLD - 6e4, 0.0, -500.0, 9e5), 201, 301),
     "dateline_utm": Georef("EPSG:32601", (100.0, 0.0, 335_000.0, 0.0, -100.0, 7_000_000.0), 301, 402),
 }  # fmt: skip
-"""Rasters of odd sizes; the last four reach over the antimeridian or go all the way round."""
+"""Rasters of odd sizes; the last four cross the antimeridian or span the globe."""
 
 
 def blobs(georef, count=30, seed=0, corners=7):
-    """Star-shaped polygons in pixels all over a raster and over its edges, some with a hole."""
+    """Return star-shaped polygons in pixels all over a raster and beyond its edges, some with a hole."""
     rng = np.random.default_rng(seed)
     found = []
     for number in range(count):
@@ -42,7 +42,7 @@ def blobs(georef, count=30, seed=0, corners=7):
 
 
 def in_crs(polygons, georef, crs):
-    """Polygons in pixels, with their corners in another CRS; longitudes go on beyond the antimeridian."""
+    """Return polygons in pixels, with their corners in another CRS; longitudes continue beyond the antimeridian."""
     transformer = pyproj.Transformer.from_crs(georef.crs, crs, always_xy=True)
     degrees = pyproj.CRS(crs).is_geographic
 
@@ -54,12 +54,12 @@ def in_crs(polygons, georef, crs):
 
 
 def as_file(polygons, crs):
-    """A file of polygons that was never written."""
+    """Return a file of polygons that was never written."""
     return PolygonFile("somewhere.gpkg", crs, np.asarray(polygons, object), (None,) * len(polygons))
 
 
 def write_vector(path, shapes, crs, fields=None, kind="Unknown", **options):
-    """Write geometries by pyogrio, or as GeoParquet."""
+    """Write geometries with pyogrio, or as GeoParquet."""
     fields = {"what": np.array(["roof"] * len(shapes), object)} if fields is None else fields
     wkb = shapely.to_wkb(np.asarray(shapes, object))
     if path.suffix == ".parquet":

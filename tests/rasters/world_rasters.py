@@ -1,4 +1,4 @@
-"""Rasters that show the Earth as a whole."""
+"""Rasters that show the whole Earth."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def world(name):
 
 
 def checkers(georef, block=10):
-    """Squares of three labels, nodata where the centre of a pixel is off the Earth."""
+    """Return squares of three labels, with nodata where the centre of a pixel is off the Earth."""
     rows, cols = np.mgrid[0 : georef.height, 0 : georef.width]
     labels = ((cols // block + rows // block) % 3).astype(np.uint8)
     to_degrees = pyproj.Transformer.from_crs(georef.crs, "EPSG:4326", always_xy=True)
