@@ -18,7 +18,7 @@ MASK_CONVOLUTIONS = 4
 PARTS = ("pyramid", "proposer", "box_head", "mask_head")
 
 
-def mask_rcnn(  # noqa: PLR0913 - each is an option of its own, by which users build it
+def mask_rcnn(  # noqa: PLR0913 - each is an option that users set
     bands: int,
     classes: int,
     *,
