@@ -1,1 +1,1 @@
-"""Opening files safely: what they name, where that lies, and which servers may be asked."""
+"""Safe opening of files: what they reference, where that lies, and which servers may be contacted."""

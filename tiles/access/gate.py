@@ -1,7 +1,8 @@
-"""The gate that GDAL's requests to web servers go through: it follows redirections wherever a server says, and asks nobody.
+"""Local proxy for GDAL's requests to web servers, which limits where redirects may lead.
 
-GDAL has no option for that. So it is given a proxy of this machine, a process of its own as GDAL may hold the interpreter's
-lock while it waits, which connects to those parts of the network alone that the named server may send to.
+GDAL follows every redirect and has no option against it. It is therefore given a proxy on this machine, in a separate
+process because GDAL may hold the interpreter's lock while it waits. The proxy connects only to those parts of the
+network that the named server may redirect to.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from terraseam.tiles.access.web import kinds_of
 
 TOLD_S = 0.05
 PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "gdal_http_proxy", "gdal_https_proxy"})
-"""Variables, in small letters, by which a user names a proxy: then that decides what is reached."""
+"""Lower-case environment variables that name a user's proxy; that proxy then decides what can be reached."""
 _PLACE = re.compile(r"^((?:https?|ftp)://[^/?#]+)", re.IGNORECASE)
 _FILES = ("/vsicurl/", "/vsicurl_streaming/", "/vsiwebhdfs/")
 
 
 class _Gate:
-    """The process, and the places that are known to it; it is started where a server is named first."""
+    """The proxy process and the servers it knows; it is started when the first server is named."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,7 +42,7 @@ class _Gate:
         self._refused: dict[str, tuple[str, str]] = {}
 
     def admit(self, places: Iterable[str]) -> None:
-        """Let GDAL ask servers, and follow them to where they may send it."""
+        """Let GDAL contact servers and follow their permitted redirects."""
         with self._lock:
             self._start_once()
             for place in places:
@@ -52,7 +53,7 @@ class _Gate:
                         set_below(f"{prefix}{place}/", "GDAL_HTTP_PROXY", proxy)
 
     def proxy(self, name: str, places: Collection[str]) -> str:
-        """The proxy that follows the servers which a file names to where they may send."""
+        """Return the proxy that follows the permitted redirects of the servers that a file names."""
         with self._lock:
             self._start_once()
             for known in (name, *places):
@@ -61,10 +62,10 @@ class _Gate:
             return self._proxy(name, _followed(places))
 
     def refused(self, name: str) -> tuple[str, str] | None:
-        """The host that a server has sent GDAL to and that was not reached, and its part of the network."""
+        """Return the host that a server redirected GDAL to and that was refused, and its part of the network."""
         known = (name, *self._asked.get(name, ()))
         if name in self._names and self._refused.keys().isdisjoint(known):
-            time.sleep(TOLD_S)  # The process says so before GDAL knows, but to another thread.
+            time.sleep(TOLD_S)  # The process reports this before GDAL returns, but to another thread.
         return next((self._refused[one] for one in known if one in self._refused), None)
 
     def _start_once(self) -> None:
@@ -73,7 +74,7 @@ class _Gate:
 
     def _start(self) -> None:
         for name in [name for name in os.environ if name.lower() == "no_proxy"]:
-            # libcurl would go around this proxy, the only one; what Python knows of the environment stays.
+            # libcurl would bypass this proxy, which is the only one; Python's copy of the environment is unchanged.
             os.unsetenv(name)
         password = secrets.token_hex(16)
         self._process = subprocess.Popen(
@@ -108,12 +109,12 @@ class _Gate:
 
 
 def _followed(places: Iterable[str]) -> set[str]:
-    """The parts of the network that some servers may send to."""
+    """Return the parts of the network that servers may redirect to."""
     return set[str]().union(*(FOLLOWED[kind] for place in places for kind in kinds_of(place)))
 
 
 def _places(names: Iterable[str]) -> list[str]:
-    """The web servers of files, by their addresses, or what GDAL calls them."""
+    """Return the web servers in addresses or GDAL file names, without duplicates."""
     addresses = (address for name in names for address in addresses_in(name))
     return list(dict.fromkeys(match[1] for match in map(_PLACE.match, addresses) if match))
 
@@ -122,25 +123,25 @@ _gate = _Gate()
 
 
 def admit(names: Iterable[str]) -> None:
-    """Let GDAL ask the web servers of some files, and follow them to where they may send it.
+    """Let GDAL contact the web servers of files and follow their permitted redirects.
 
     Args:
-        names: Addresses, or what GDAL calls them; others are left alone.
+        names: Addresses or GDAL file names; all others are ignored.
     """
     if (places := _places(names)) and not _users_proxy():
         _gate.admit(places)
 
 
 def proxy_of(name: str, addresses: Iterable[str], trusted: Iterable[str] = ()) -> str | None:
-    """Return the proxy for what GDAL asks in its own way when it reads a file; see `gdal_library.proxied`.
+    """Return the proxy for requests that GDAL makes on its own while reading a file; see `gdal_library.proxied`.
 
     Args:
         name: The file.
-        addresses: Of the servers that are asked.
-        trusted: Of others that the user has named, to which they may send.
+        addresses: Addresses of the servers that GDAL contacts.
+        trusted: Addresses of other servers named by the user, to which they may redirect.
 
     Returns:
-        None where no web server is among them, or a proxy of the user's decides what is reached.
+        None if no web server is among them, or if the user has configured a proxy.
     """
     places = _places(addresses)
     return _gate.proxy(name, [*places, *trusted]) if places and not _users_proxy() else None
@@ -151,7 +152,7 @@ def _users_proxy() -> bool:
 
 
 def refusal(name: str) -> str | None:
-    """Say where servers of a file have sent GDAL to since it was opened, where that was not followed; else None."""
+    """Return a message on a redirect of a file's servers that was refused since it was opened; None if none was."""
     place = next(iter(_places([name])), None)
     if place and (found := _gate.refused(place)):
         server, advice = "its server", "name it itself if it is meant"

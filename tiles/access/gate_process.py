@@ -1,8 +1,8 @@
-"""The gate's process: a SOCKS5 proxy on this machine that connects to some parts of the network alone.
+"""Run a SOCKS5 proxy on this machine that connects only to some parts of the network.
 
-It reads a password from its standard input, prints its port, then a line for each connection that it refuses, and ends with
-its standard input. Who connects says, as name of the user, a number and the parts of the network that it may reach:
-``7.public.private``.
+The process reads a password from standard input, prints its port, then one line per refused connection, and exits
+when standard input is closed. Clients pass, as their user name, a number and the parts of the network that they may
+reach: ``7.public.private``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from terraseam.tiles.access.network_kinds import kind_of_address
 CONNECT_S = 30.0
 PIECE = 1 << 17
 REFUSED, UNREACHABLE = 2, 4
-"""Replies of SOCKS5."""
+"""SOCKS5 reply codes."""
 
 
 def received(door: socket.socket, size: int) -> bytes:
-    """So many bytes."""
+    """Receive exactly `size` bytes."""
     data = b""
     while len(data) < size:
         piece = door.recv(size - len(data))
@@ -37,7 +37,7 @@ def received(door: socket.socket, size: int) -> bytes:
 
 
 def greeted(door: socket.socket, password: str) -> str:
-    """The name of who connects, and knows the password."""
+    """Authenticate a client by the password, and return its user name."""
     received(door, received(door, 2)[1])
     door.sendall(b"\x05\x02")
     name = received(door, received(door, 2)[1]).decode()
@@ -50,7 +50,7 @@ def greeted(door: socket.socket, password: str) -> str:
 
 
 def wanted(door: socket.socket) -> tuple[str, int]:
-    """The host and port that are asked for."""
+    """Read the host and port that the client asks for."""
     kind = received(door, 4)[3]
     if kind == 3:
         host = received(door, received(door, 1)[0]).decode()
@@ -61,7 +61,7 @@ def wanted(door: socket.socket) -> tuple[str, int]:
 
 
 def connected(host: str, port: int, name: str) -> socket.socket | int:
-    """A connection to a host where it may be reached, else why not."""
+    """Connect to a host if that is allowed, else return the SOCKS5 reply code."""
     number, *allowed = name.split(".")
     try:
         found = [entry[4] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
@@ -78,7 +78,7 @@ def connected(host: str, port: int, name: str) -> socket.socket | int:
 
 
 def carry(source: socket.socket, target: socket.socket) -> None:
-    """Carry what comes from one end to the other."""
+    """Copy bytes from one socket to the other until the connection ends."""
     with contextlib.suppress(OSError):
         while piece := source.recv(PIECE):
             target.sendall(piece)
@@ -87,7 +87,7 @@ def carry(source: socket.socket, target: socket.socket) -> None:
 
 
 def serve(door: socket.socket, password: str) -> None:
-    """Connect who asks for it, and carry what both ends say."""
+    """Serve one client: authenticate it, connect it, and relay both directions."""
     with door, contextlib.suppress(OSError, ConnectionError, UnicodeError, struct.error):
         door.settimeout(CONNECT_S)
         name = greeted(door, password)
@@ -107,14 +107,14 @@ def serve(door: socket.socket, password: str) -> None:
 
 
 def accept(server: socket.socket, password: str) -> None:
-    """Serve all who connect."""
+    """Serve every client that connects, each in its own thread."""
     while True:
         door = server.accept()[0]
         threading.Thread(target=serve, args=(door, password), daemon=True).start()
 
 
 def main() -> None:
-    """Serve until the process that started this one is no more."""
+    """Serve until the parent process exits."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     password = sys.stdin.readline().strip()

@@ -1,4 +1,4 @@
-"""Calls into the GDAL libraries that rasterio and pyogrio have loaded, for what they offer no functions of their own."""
+"""Call functions of the GDAL libraries loaded by rasterio and pyogrio that neither of them exposes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 import rasterio._env
 
 IN_THIS_THREAD = {"VRT_NUM_THREADS": "1", "GTI_NUM_THREADS": "1"}
-"""Settings by which GDAL reads in the thread that asks it to: threads of its own know nothing of settings of that one."""
+"""Settings that make GDAL read in the calling thread: its own threads do not inherit thread-local settings."""
 BUCKETS = ("s3", "gs", "az", "adls", "oss", "swift")
 
 
 @functools.cache
 def _library(module: ModuleType = rasterio._env) -> Any:
-    """The library: symbols are looked for in all that a module of rasterio's or pyogrio's is linked with."""
+    """Load the library that a module of rasterio's or pyogrio's is linked with."""
     library = ctypes.CDLL(module.__file__)
     texts = [ctypes.c_char_p] * 3
     library.CPLGetThreadLocalConfigOption.argtypes = texts[:2]
@@ -43,11 +43,11 @@ def _library(module: ModuleType = rasterio._env) -> Any:
 
 @contextlib.contextmanager
 def thread_settings(settings: Mapping[str, str], module: ModuleType = rasterio._env) -> Iterator[None]:
-    """Set options of GDAL's for this thread alone within the block; those of ``rasterio.Env`` may be of the process.
+    """Set GDAL options for this thread only within the block; those of ``rasterio.Env`` may apply to the process.
 
     Args:
         settings: The options.
-        module: A module that is linked with the library; pyogrio has one of its own.
+        module: A module linked with the library; pyogrio ships its own.
     """
     library = _library(module)
     names = [name.encode() for name in settings]
@@ -63,7 +63,7 @@ def thread_settings(settings: Mapping[str, str], module: ModuleType = rasterio._
 
 @contextlib.contextmanager
 def proxied(proxy: str | None, module: ModuleType = rasterio._env) -> Iterator[None]:
-    """Let GDAL ask servers through a proxy within the block, in this thread; buckets are asked without one.
+    """Make GDAL send requests through a proxy within the block, in this thread; buckets are accessed without one.
 
     Args:
         proxy: Its address; None for none.
@@ -85,17 +85,17 @@ def _ask_buckets_directly(module: ModuleType) -> None:
 
 
 def set_below(prefix: str, option: str, value: str, module: ModuleType = rasterio._env) -> None:
-    """Set an option of GDAL's for all files whose names begin alike, in the whole process; it outranks a thread's."""
+    """Set a GDAL option for all file names with a prefix, in the whole process; it overrides a thread's."""
     _library(module).VSISetPathSpecificOption(prefix.encode(), option.encode(), value.encode())
 
 
 def forget_answers() -> None:
-    """Forget what servers have said: GDAL remembers that a file is not there, also where a server only failed."""
+    """Clear GDAL's cache of server answers, in which a failed request also counts as a missing file."""
     _library().VSICurlClearCache()
 
 
 def open_file(name: str) -> int:
-    """Open a file for reading as GDAL does, by what GDAL calls it.
+    """Open a file for reading by its GDAL name, and return its handle.
 
     Raises:
         OSError: If it cannot be opened.
@@ -107,14 +107,14 @@ def open_file(name: str) -> int:
 
 
 def file_size(handle: int) -> int:
-    """Return how many bytes an open file has."""
+    """Return the size of an open file, in bytes."""
     library = _library()
     library.VSIFSeekL(handle, 0, os.SEEK_END)
     return int(library.VSIFTellL(handle))
 
 
 def read_file(handle: int, offset: int, size: int) -> bytes:
-    """Read some bytes of an open file; fewer where it ends before, or a request fails."""
+    """Read `size` bytes of an open file; fewer if it ends before, or if a request fails."""
     library, buffer = _library(), bytearray(size)
     library.VSIFSeekL(handle, offset, os.SEEK_SET)
     count = library.VSIFReadL((ctypes.c_char * size).from_buffer(buffer), 1, size, handle) if size else 0

@@ -1,4 +1,4 @@
-"""Warnings that mean lost pixels, tags or metadata: GDAL and rasterio only log them, and go on with what they have."""
+"""Catch warnings that mean lost pixels, tags or metadata, which GDAL and rasterio only log before they continue."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any
 import rasterio
 
 WARNED_BY = ("rasterio._base", "rasterio._env", "rasterio._err")
-"""The loggers that get GDAL's messages, and those on what it has answered, in the thread that opens or reads."""
+"""The loggers that receive GDAL's messages, and rasterio's on its results, in the opening or reading thread."""
 LOST_TAGS = "IO error during reading of"
-"""What libtiff says of tags behind the end of what it gets: nodata, masks and places would be lost with them."""
+"""libtiff's message on tags beyond the end of the file: nodata, masks and georeferencing would be lost with them."""
 JPEG_DAMAGE = "Corrupt JPEG data"
-"""What libjpeg says of all damage, for which it makes pixels up."""
+"""libjpeg's message on any damage, where it makes up the pixels."""
 UNDECODED = "Failed to decode metadata item"
-"""What rasterio says of metadata that is not UTF-8, before it leaves them out."""
+"""rasterio's message on metadata that is not UTF-8, which it then leaves out."""
 
 _thread = threading.local()
 
 
 class _Ear(logging.Filter):
-    """Keeps messages for the thread that listens for them; all others go where they went before."""
+    """Filter that diverts messages to the listeners of the current thread and passes all others on."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         words = record.getMessage()
@@ -44,11 +44,11 @@ for _name in WARNED_BY:
 
 @contextlib.contextmanager
 def collected_warnings(*phrases: str, heard: list[str] | None = None) -> Iterator[list[str]]:
-    """Collect what GDAL says in this thread within the block, from one of some phrases on; it is logged no more.
+    """Collect GDAL's messages of this thread within the block, each from a phrase on, instead of logging them.
 
     Args:
-        phrases: What it says.
-        heard: Takes each message when it comes; None for a new list.
+        phrases: Phrases to look for in messages.
+        heard: List that each message is appended to as it arrives; None for a new list.
     """
     before = getattr(_thread, "listeners", ())
     heard = [] if heard is None else heard
@@ -61,10 +61,10 @@ def collected_warnings(*phrases: str, heard: list[str] | None = None) -> Iterato
 
 @contextlib.contextmanager
 def all_tags() -> Iterator[None]:
-    """Open rasters within the block, with all of their tags.
+    """Raise an error if rasters opened within the block have lost tags.
 
     Raises:
-        rasterio.errors.RasterioIOError: Behind the block, if tags were lost.
+        rasterio.errors.RasterioIOError: After the block, if tags were lost.
     """
     with collected_warnings(LOST_TAGS) as lost:
         yield
@@ -73,7 +73,7 @@ def all_tags() -> Iterator[None]:
 
 
 def tags_of(dataset: Any, band: int = 0, *, ns: str | None = None) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Read metadata of a raster, or of one of its bands.
+    """Read the metadata of a raster, or of one of its bands.
 
     Returns:
         The items, and the names of those whose text is not UTF-8.

@@ -1,4 +1,4 @@
-"""Parts of the network that addresses lie in, and which of them a server may send who asks it to."""
+"""Kinds of network addresses, and which of them a server may redirect to."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ FOLLOWED = {
     "loopback": {"public", "private", "loopback"},
     "link-local": {"public", "link-local"},
 }
-"""Where a server may send who asks for something, by what it is itself."""
+"""Kinds of addresses that a server may redirect to, by its own kind."""
 
 
 def kind_of_address(text: str) -> str:
-    """The part of the network of an IP address: ``public``, ``private``, ``loopback`` or ``link-local``."""
+    """Return the kind of an IP address: ``public``, ``private``, ``loopback`` or ``link-local``."""
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     address = mapped or address

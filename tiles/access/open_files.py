@@ -1,4 +1,4 @@
-"""How many rasters a thread keeps open: of thousands, those that it opened last."""
+"""Limit how many datasets a thread keeps open to those that it opened last."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections import deque
 from typing import Any, Protocol
 
 MOST_OPEN = 64
-"""Datasets that a thread keeps open."""
+"""Maximum number of datasets that a thread keeps open."""
 _local = threading.local()
 
 
 class DatasetHolder(Protocol):
-    """Something that keeps a dataset open for each thread, as ``_local.dataset``."""
+    """An object that keeps one dataset open per thread, as ``_local.dataset``."""
 
     _local: threading.local
 
 
 def close(holder: DatasetHolder) -> None:
-    """Close the dataset of this thread, of which something cannot be read.
+    """Close the dataset of this thread after a failed read.
 
-    GDAL says so once: blocks that a decoder has made up, and mosaics of which a part is missing, would be read without
-    a word the next time.
+    GDAL reports such a failure only once: the next read would silently return blocks that a decoder made up, or
+    mosaics with missing parts.
     """
     dataset = getattr(holder._local, "dataset", None)
     holder._local.dataset = None
@@ -46,6 +46,6 @@ def keep_open(holder: DatasetHolder, dataset: Any) -> Any:
 
 
 def _held() -> deque[weakref.ref[Any]]:
-    """Who holds datasets of this thread, the oldest first."""
+    """Return the holders of this thread's open datasets, oldest first."""
     held: deque[weakref.ref[Any]] = _local.__dict__.setdefault("held", deque())
     return held

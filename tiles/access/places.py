@@ -1,4 +1,4 @@
-"""Where files are: on this machine, or on which server; and which servers the user allows files to name."""
+"""Locate files, on this machine or on a server, and match them against the servers that the user allows."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ HANDLERS = {
     "/vsihdfs/": "hdfs://",
     "/vsiwebhdfs/": "",
 }
-"""Names of GDAL's that stand before files of servers, and the scheme that is meant; empty where an address follows."""
+"""GDAL's prefixes for files on servers, and the scheme of each; empty where a full address follows."""
 ARCHIVES = ("/vsizip/", "/vsitar/", "/vsigzip/", "/vsi7z/", "/vsirar/", "/vsisubfile/", "/vsicached?")
-"""Names of GDAL's that stand before a file within another one."""
+"""GDAL's prefixes for a file inside another one."""
 PORTS = {"http": 80, "https": 443, "ftp": 21}
 _ADDRESS = re.compile(r"""[a-z][a-z0-9+.-]*://[^\s"'<>]*""", re.IGNORECASE)
 _HANDLER = re.compile(r"/vsi\w+[/?]", re.IGNORECASE)
@@ -34,10 +34,10 @@ _HANDLER = re.compile(r"/vsi\w+[/?]", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A server, or a bucket of one.
+    """A server, or a bucket on one.
 
     Attributes:
-        scheme: Such as ``https`` or ``s3``, in small letters.
+        scheme: Such as ``https`` or ``s3``, in lower case.
         host: Its name and port, or the bucket.
     """
 
@@ -49,7 +49,7 @@ class Place:
 
 
 def addresses_in(name: str) -> tuple[str, ...]:
-    """The addresses of servers in a name that GDAL opens, or in any other text; none where it is of this machine."""
+    """Return the server addresses in a GDAL file name or any other text; none for a local file."""
     if "://" not in name and "/vsi" not in name.lower():
         return ()
     text = re.sub(r"^vrt://", " ", name, flags=re.IGNORECASE)
@@ -62,7 +62,7 @@ def addresses_in(name: str) -> tuple[str, ...]:
 
 
 def address_of(name: str) -> str:
-    """Return the address of a file on a server, by what GDAL calls it; other names stay."""
+    """Return the address of a file on a server from its GDAL name; return other names unchanged."""
     for handler, scheme in HANDLERS.items():
         if name.startswith(handler):
             return scheme + name.removeprefix(handler)
@@ -70,7 +70,7 @@ def address_of(name: str) -> str:
 
 
 def place_of(address: str) -> Place:
-    """The server or bucket of an address."""
+    """Return the server or bucket of an address."""
     scheme, _, rest = address.partition("://")
     scheme = scheme.lower()
     netloc = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
@@ -81,7 +81,7 @@ def place_of(address: str) -> Place:
 
 
 def is_of_this_machine(name: str) -> bool:
-    """Whether a name is that of a local file, or of a file within one."""
+    """Check whether a name is that of a local file, or of a file inside one."""
     low = name.lower()
     if "://" not in low and "/vsi" not in low:
         return True
@@ -89,12 +89,12 @@ def is_of_this_machine(name: str) -> bool:
 
 
 def is_allowed(address: str, patterns: Iterable[str]) -> bool:
-    """Whether an address is one of those that the user allows.
+    """Check whether the user allows an address.
 
     Args:
         address: The address.
-        patterns: Such as ``https://tiles.example.org/*``, ``gs://bucket/*`` or ``*.example.org``: a host alone allows all of
-            it. A ``*`` never goes beyond its part: the host, or the path.
+        patterns: Such as ``https://tiles.example.org/*``, ``gs://bucket/*`` or ``*.example.org``: a host alone allows
+            all of it. A ``*`` matches only within its part: the host, or the path.
     """
     place, path = place_of(address), _path(address)
     return any(_matches(place, path, pattern) for pattern in patterns)
@@ -112,7 +112,7 @@ def _matches(place: Place, path: str, pattern: str) -> bool:
 
 
 def _path(address: str) -> str:
-    """The path of an address as a server understands it, without the slash that it begins with."""
+    """Return the path of an address as a server interprets it, without the leading slash."""
     try:
         path = unquote(urlsplit(address).path)
     except ValueError:
@@ -121,11 +121,11 @@ def _path(address: str) -> str:
 
 
 def joined(folder_of: str, name: str) -> str:
-    """The name of a file that another one names as seen from its folder.
+    """Resolve a file name relative to the folder of the file that references it.
 
     Args:
-        folder_of: The file that names it: a path, an address, or a name of GDAL's.
-        name: What it calls it.
+        folder_of: The referencing file: a path, an address or a GDAL file name.
+        name: The name as it stands there.
     """
     if name.startswith("/") or "://" in name:
         return name

@@ -1,4 +1,4 @@
-"""What virtual rasters, indexes and metadata say of other files, read before GDAL opens any of them."""
+"""Find the files that virtual rasters, indexes and metadata reference, before GDAL opens any of them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from terraseam.tiles.access.crs_grids import GridAddressError, check_grids
 from terraseam.tiles.access.tiff import Bytes, NotTiffError, read_tags
 
 HEAD_BYTES = 4096
-"""What tells the kind of a file; GDAL looks at its first 1024 bytes."""
+"""Bytes read to recognize the kind of a file; GDAL looks at its first 1024 bytes."""
 MOST_BYTES = 1 << 27
-"""The largest text that is read."""
+"""The largest text that is read, in bytes."""
 MOST_DEPTH = 64
-"""Elements within each other, at most."""
+"""Maximum nesting depth of elements."""
 
 
 class TextError(ValueError):
-    """A text cannot be read safely; the message goes on after the name of its file."""
+    """A text cannot be read safely; the message continues after the name of its file."""
 
 
 class FileKind(Enum):
-    """What a file is, by how it begins."""
+    """The kind of a file, recognized by its first bytes."""
 
     VRT = "a virtual raster"
     INDEX = "an index of tiles"
@@ -38,12 +38,12 @@ class FileKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A file or service that a file names.
+    """A file or service that another file references.
 
     Attributes:
-        name: As it stands there.
-        relative: Whether it is seen from the folder of the file that names it.
-        opened: Whether it is a raster that is opened; else a text that holds an address.
+        name: The name as it stands there.
+        relative: Whether it is relative to the folder of the referencing file.
+        opened: Whether it is a raster that is opened; otherwise a text that contains an address.
     """
 
     name: str
@@ -63,12 +63,12 @@ _SERVICES = re.compile(
     re.IGNORECASE,
 )
 _JSON = re.compile(rb"^(\xef\xbb\xbf)?\s*[{\[]")
-"""No raster is JSON: it is a catalogue of rasters elsewhere, or a chain of commands."""
+"""No raster is JSON: such a file is a catalogue of other rasters, or a pipeline of commands."""
 _LOOKS_LIKE_XML = re.compile(rb"^(\xef\xbb\xbf)?\s*<[?!\w]")
 
 
 def kind_of(head: bytes) -> FileKind:
-    """What a file is, by its first bytes, wherever in them GDAL would find its mark."""
+    """Return the kind of a file from its first bytes, looking wherever in them GDAL would find its signature."""
     for mark, kind in _ROOTS.items():
         if mark.lower() in head.lower():
             return kind
@@ -78,15 +78,15 @@ def kind_of(head: bytes) -> FileKind:
 
 
 NAMES = frozenset({"sourcefilename", "sourcedataset", "dataset", "dempath", "srcdatasource"})
-"""Elements whose text is the name of a file, in small letters; GDAL takes attributes of that name, too."""
+"""Lower-case names of elements whose text is a file name; GDAL also accepts attributes of these names."""
 _FILE_ITEMS = frozenset({"overview_file", "x_dataset", "y_dataset"})
-"""Items of metadata of which that is true."""
+"""Metadata items whose text is a file name."""
 _WORDS = frozenset({"srs", "layersrs", "description", "category", "unittype", "gcplist", "wkt", "expression"})
 """Elements whose text is never opened."""
 _CRS = frozenset({"srs", "layersrs", "projection"})
 """Elements and attributes whose text is a CRS."""
 _DOMAINS = frozenset({"overviews", "geolocation", "rpc", "derived_subdatasets", "subdatasets"})
-"""Domains of metadata that GDAL reads names of files in; others hold words of people."""
+"""Metadata domains in which GDAL reads file names; others hold free text."""
 _ADDRESS = re.compile(r"/vsi|://", re.IGNORECASE)
 
 
@@ -98,13 +98,13 @@ class _Element:
 
 
 class _Reader:
-    """Collects what an XML text names; documents with entities of their own are refused."""
+    """Collector of the references in an XML text; it rejects documents that declare entities."""
 
     def __init__(self) -> None:
         self.found: dict[Reference, None] = {}
         self.root = ""
         self._open: list[_Element] = []
-        # The encoding is that which GDAL takes it for, whatever the text declares.
+        # GDAL assumes this encoding, whatever the text declares.
         self._parser = expat.ParserCreate("UTF-8")
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
@@ -161,7 +161,7 @@ class _Reader:
             self.found[Reference(text, opened=False)] = None
 
     def _is_word(self, tag: str) -> bool:
-        """Whether the text of an element is for people, not for GDAL."""
+        """Check whether the text of an element is meant for people rather than for GDAL."""
         tags = [*(one.tag for one in self._open), tag]
         if not _WORDS.isdisjoint(tags):
             return True
@@ -171,7 +171,7 @@ class _Reader:
 
 
 def references_in(text: bytes) -> tuple[Reference, ...]:
-    """What an XML text names: sources, overviews, masks, indexes, and whatever else holds an address.
+    """Return the references in an XML text: sources, overviews, masks, indexes, and texts that contain an address.
 
     Raises:
         TextError: If it cannot be read safely.
@@ -182,9 +182,9 @@ def references_in(text: bytes) -> tuple[Reference, ...]:
 
 
 def value_of(text: bytes, tag: str) -> str | None:
-    """The text of the first element of a name, whatever its case; None where there is none.
+    """Return the text of the first element with a name, ignoring case; None if there is none.
 
-    The text has been read by `references_in` before.
+    The text must have been read by `references_in` before.
     """
     match = re.search(rf"<{tag}\b[^>]*>([^<]*)<".encode(), text, re.IGNORECASE)
     return match[1].decode().strip() if match else None
@@ -194,7 +194,7 @@ _METADATA_TAG = 42112
 
 
 def tiff_metadata(file: Bytes) -> Iterator[bytes]:
-    """Yield GDAL's metadata of a TIFF, as XML, of each of its directories that can be read; nothing of other files."""
+    """Yield GDAL's XML metadata of each readable directory of a TIFF; nothing for other files."""
     try:
         for tags in read_tags(file):
             found = tags.get(_METADATA_TAG)

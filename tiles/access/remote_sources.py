@@ -1,4 +1,4 @@
-"""What is there of the sources of virtual rasters that lie on servers, and how they are read."""
+"""Find the remote sources of virtual rasters and their sidecars, and configure GDAL to read them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from terraseam.tiles.access.sidecars import BEHIND, beside
 from terraseam.tiles.access.sources import Sources, allowed_hosts, gdal_name
 
 SIDECARS_ONE_BY_ONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
-"""Masks, overviews and metadata beside a raster are asked for by name: a bucket may hold a million other objects, and to
-look for nothing (``EMPTY_DIR``) would take pixels for measured that a mask says are not."""
+"""Masks, overviews and metadata beside a raster are requested by name: a bucket may hold a million other objects, and
+not looking at all (``EMPTY_DIR``) would treat pixels as valid that a mask excludes.
+"""
 AT_ONCE = 16
-"""Sources that are looked for at the same time."""
+"""Sources that are looked up at the same time."""
 MOST_NAMES = 200
-"""Files that GDAL is told the whole names of; of more sources, the endings."""
+"""Maximum number of sources whose full names GDAL is given; beyond that it is given their extensions."""
 _WEB = re.compile(r"^(/vsicurl/)?(?=https?://)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteSources:
-    """Files of servers that a raster is read from.
+    """Files on servers that a raster is read from.
 
     Attributes:
-        names: What GDAL calls the sources.
-        beside: The same of masks and metadata beside them; None where that is not known, and GDAL looks itself.
-        hidden: Addresses of which their servers do not say whether they are there.
-        proxy: What GDAL asks servers through in its own way; None where it asks none.
+        names: GDAL names of the sources.
+        beside: GDAL names of masks and metadata beside them; None where unknown, so that GDAL looks itself.
+        hidden: Addresses whose servers do not reveal whether they exist.
+        proxy: Proxy for requests that GDAL makes on its own; None if it makes none.
     """
 
     names: tuple[str, ...] = ()
@@ -44,15 +45,15 @@ class RemoteSources:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """All that is known to be there."""
+        """All files known to exist."""
         return (*self.names, *(self.beside or ()))
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Open or read the raster within the block, from what is there, and all of that.
+        """Require the raster to be read from exactly the existing files within the block.
 
         Raises:
-            RequestError: Behind the block, if a file of a server could not be read.
+            RequestError: After the block, if a file on a server could not be read.
         """
         if not self.names:
             with proxied(self.proxy):
@@ -68,16 +69,17 @@ class RemoteSources:
 def remote_sources(
     path: str, sources: Sources, known: Sequence[str] | None, files: Sequence[str] | None
 ) -> RemoteSources:
-    """Find what is there of the sources of a raster that lie on servers, and beside them.
+    """Find which remote sources of a raster exist, and their sidecars.
 
     Args:
-        path: What is opened.
-        sources: All that it is read from.
-        known: What is there of the raster itself and beside it; None where that is not known.
-        files: All files that were read for it when it was looked at; None where it was not: then servers are asked.
+        path: The raster that is opened.
+        sources: All files that it is read from.
+        known: The raster itself and its existing sidecars; None if unknown.
+        files: All files that were read for it when it was inspected; None if it was not, in which case servers are
+            asked.
 
     Raises:
-        BesideError: If a server does not say what is there.
+        SidecarError: If a server does not say what exists.
     """
     away = [name for name in sources.files if not is_of_this_machine(name)]
     names = tuple(map(gdal_name, away))
@@ -98,11 +100,11 @@ def remote_sources(
 
 
 def allowed_names(names: Sequence[str], beside_them: Sequence[str]) -> dict[str, str] | None:
-    """Settings of GDAL by which it asks for some files, and for no others; None where none can say so.
+    """Return GDAL settings that restrict its requests to some files; None if no setting can express that.
 
-    Overviews of overviews of overviews would be asked for without end of a server that has a file of any name.
+    Otherwise GDAL would endlessly request overviews of overviews from a server that answers to any name.
     """
-    if any("?" in name for name in (*names, *beside_them)):  # GDAL compares what stands before it alone.
+    if any("?" in name for name in (*names, *beside_them)):  # GDAL compares only the part before it.
         return None
     ends = [re.split(r"[\s,\"/]", name)[-1] for name in (*names, *beside_them)]
     if len(names) > MOST_NAMES:

@@ -1,4 +1,4 @@
-"""Requests of GDAL's: one that fails is an error, also where GDAL takes it for a file that is not there."""
+"""Turn failed requests of GDAL's into errors, even where GDAL takes them for missing files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from terraseam.tiles.access.gdal_library import IN_THIS_THREAD, forget_answers, 
 from terraseam.tiles.access.gdal_warnings import collected_warnings
 
 _TOLD = {"CPL_DEBUG": "VSICURL,S3,GS,AZURE", **IN_THIS_THREAD}
-"""Settings by which GDAL tells of each of its requests, in the thread that reads."""
+"""Settings that make GDAL log each of its requests in the reading thread."""
 _PHRASES = ("VSICURL: ", "S3: ", "GS: ", "AZURE: ", "HTTP error code: ", "HTTP response code on ")
 _SIZE = re.compile(
     r"GetFileSize\((?P<url>.*)\)(=\d+ |:) *response_code=(?P<code>\d+)(, curl error msg=(?P<why>.*))?"
@@ -25,15 +25,15 @@ _GOT = re.compile(r"Got response_code=(?P<code>\d+)")
 _AGAIN = re.compile(r"Retrying again in ")
 _GOOD = frozenset({"200", "206"})
 _ABSENT = frozenset({"401", "403", "404", "410"})
-"""What servers answer where no file is, or none that may be read."""
+"""Status codes of servers for files that do not exist or may not be read."""
 
 
 class RequestError(rasterio.errors.RasterioIOError):
-    """A request of GDAL's has failed."""
+    """A request made by GDAL failed."""
 
 
 class _Failures:
-    """How many requests have failed in this process, and whether GDAL has forgotten them since."""
+    """Count of the requests that failed in this process, and whether GDAL's cache was cleared since."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,12 +41,12 @@ class _Failures:
         self._forgotten = 0
 
     def add(self) -> None:
-        """Count one."""
+        """Count one failure."""
         with self._lock:
             self.count += 1
 
     def forget(self) -> int:
-        """Let GDAL forget the answers where some have failed since the last time; returns the count."""
+        """Clear GDAL's cache if requests have failed since the last call, and return the count."""
         with self._lock:
             if self._forgotten != self.count:
                 self._forgotten = self.count
@@ -58,10 +58,10 @@ _failures = _Failures()
 
 
 class _Requests(list[str]):
-    """Takes what GDAL says of its requests, one after the other.
+    """Parser of GDAL's log messages on its requests, in order.
 
     Args:
-        strict: Whether only files are asked for that are known to be there.
+        strict: Whether only files known to exist are requested.
     """
 
     def __init__(self, strict: bool) -> None:
@@ -71,7 +71,7 @@ class _Requests(list[str]):
         self.failed: str | None = None
 
     def append(self, words: str) -> None:
-        """Take a line."""
+        """Parse one message."""
         if _AGAIN.search(words):
             self._pending = None
             return
@@ -86,7 +86,7 @@ class _Requests(list[str]):
             self._ended(self._url, found["code"], self._why)
 
     def settle(self) -> None:
-        """Take the last failure for one that GDAL has given up on."""
+        """Count the pending failure as one that GDAL has given up on."""
         if self._pending is not None:
             self.failed = self.failed or self._pending
             self._pending = None
@@ -104,13 +104,14 @@ class _Requests(list[str]):
 
 @contextlib.contextmanager
 def no_failed_requests(*, strict: bool) -> Iterator[None]:
-    """Open or read a raster within the block, all of whose requests succeed.
+    """Raise an error if a request fails while a raster is opened or read within the block.
 
     Args:
-        strict: Whether only files are asked for that are known to be there; else servers may say that one is not.
+        strict: Whether only files known to exist are requested; otherwise a server may answer that one does not
+            exist.
 
     Raises:
-        RequestError: Behind the block, if one has failed, also one of another thread, whose answer GDAL remembers.
+        RequestError: After the block, if one failed, even in another thread, because GDAL caches the answer.
     """
     before = _failures.forget()
     requests = _Requests(strict)

@@ -1,7 +1,7 @@
-"""What lies beside a raster of a web server: it is asked for by name, and only 404 means that it is not there.
+"""Find the sidecars of a raster on a web server, each by name; only 404 and 410 mean that one does not exist.
 
-GDAL takes every failure for an answer that nothing is there, and asks for what may lie beside what lies beside it. So it is
-asked here, and GDAL is told what there is.
+GDAL takes every failure to mean that a file does not exist, and looks for sidecars of sidecars. They are therefore
+looked up here, and GDAL is told which exist.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 from terraseam.tiles.access.web import FAILURES, RedirectError, first_bytes
 
 LOOKED_AT = 1024
-"""Bytes by which answers are told apart."""
+"""Bytes by which responses are compared."""
 BEHIND = (".msk", ".aux.xml")
-"""What follows the whole name of a raster in those of its mask and its metadata."""
+"""Suffixes that its mask and its metadata append to the full name of a raster."""
 _SIGNED = re.compile(r"[?&](x-amz-signature|x-goog-signature|signature|sig)=", re.IGNORECASE)
 
 
@@ -31,20 +31,20 @@ class _Hidden(Enum):
 
 HIDDEN = _Hidden.HIDDEN
 Answer = bytes | Exception | _Hidden | None
-"""What tells a file from others, where it is there; None where it is not; or why that is not known."""
+"""The first bytes of a file that exists; None for one that does not; or the reason why that is unknown."""
 
 
 class SidecarError(OSError):
-    """It cannot be known what lies beside a raster; the message is one sentence."""
+    """It is unknown which sidecars a raster has; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sidecars:
-    """What lies beside a raster of a web server.
+    """A raster on a web server and its sidecars.
 
     Attributes:
-        files: Addresses of the raster itself and of what is read with it.
-        hidden: Addresses of which the server does not say whether they are there.
+        files: Addresses of the raster itself and of the files read with it.
+        hidden: Addresses whose server does not reveal whether they exist.
     """
 
     files: tuple[str, ...]
@@ -54,18 +54,18 @@ class Sidecars:
 def beside(
     url: str, suffixes: Sequence[str] | None = None, *, ask: Callable[[str], Answer] | None = None
 ) -> Sidecars:
-    """Ask for what may lie beside a raster.
+    """Find the sidecars of a raster on a web server.
 
     Args:
         url: Its address.
-        suffixes: What may follow its whole name in those of other files; None for all that GDAL looks for.
-        ask: What a server answers to an address; None for a web server.
+        suffixes: Suffixes to append to its full name; None for all sidecars that GDAL looks for.
+        ask: Returns a server's answer for an address; None for a web server.
 
-    A server that answers every name says nothing by it: then only that is there which differs from the raster itself, and
-    from what it answers to a name that nobody has given.
+    Some servers answer every name. A sidecar therefore exists only if its content differs from that of the raster
+    itself and from the answer for a random name.
 
     Raises:
-        BesideError: If the server does not answer as it should.
+        SidecarError: If the server does not answer as expected.
     """
     if _SIGNED.search(url):
         return Sidecars((url,))  # A signature is for one name.
@@ -89,7 +89,7 @@ def beside(
 
 
 def candidates(url: str) -> tuple[str, ...]:
-    """Addresses of masks, metadata and world files, as GDAL makes them of that of a raster."""
+    """Return the addresses of masks, metadata and world files that GDAL derives from that of a raster."""
     behind = [url + suffix for suffix in BEHIND]
     stem, suffix = os.path.splitext(url)  # noqa: PTH122 - an address is no path
     if urlsplit(url).query or not 2 < len(suffix) < 6:
@@ -99,7 +99,7 @@ def candidates(url: str) -> tuple[str, ...]:
 
 
 def _answer(url: str) -> Answer:
-    """What a web server answers."""
+    """Request the first bytes of a file on a web server."""
     try:
         return first_bytes(url, LOOKED_AT)
     except urllib.error.HTTPError as error:

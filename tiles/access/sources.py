@@ -1,8 +1,8 @@
-"""Which files a raster is read from: its own, and those that virtual rasters name, however deep.
+"""Find the files that a raster is read from: its own, and those that virtual rasters reference, at any depth.
 
-They are found by reading the texts that name them before GDAL opens any, so that no file makes this machine ask a server
-that the user has not named: files of this machine may name others of it, files of a server those of the same server or
-bucket, and everything else needs the user's leave (`allow_sources`).
+They are found by parsing the texts that reference them before GDAL opens any, so that no file makes this machine
+contact a server that the user has not named. Local files may reference other local files, files on a server those on
+the same server or in the same bucket; everything else needs the user's permission (`allow_sources`).
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ from terraseam.tiles.access.tiff import local_bytes
 from terraseam.tiles.access.web import first_bytes
 
 MOST_LEVELS = 32
-"""Virtual rasters of virtual rasters, at most."""
+"""Maximum depth of virtual rasters that reference virtual rasters."""
 AT_ONCE = 16
-"""Files of servers that are looked into at the same time."""
+"""Files on servers that are inspected at the same time."""
 SIDECARS = (".msk", ".ovr", ".aux.xml", ".msk.ovr", ".ovr.msk")
-"""What GDAL reads beside a raster, behind its whole name."""
+"""Suffixes of files that GDAL reads beside a raster, appended to its full name."""
 SIDECARS_OF_STEM = (
     ".aux",
     ".hdr",
@@ -67,49 +67,49 @@ SIDECARS_OF_STEM = (
     ".prj",
     ".tab",
 )
-"""The same beside a source of a virtual raster, behind its name without the ending; of others GDAL tells."""
+"""Extensions that replace that of a source of a virtual raster; those of other rasters are reported by GDAL."""
 SIDECARS_OF_VECTORS = (".dbf", ".shx", ".prj", ".cpg", ".qix", ".xsd", ".gfs", ".gml.gfs")
-"""What GDAL reads beside a file of polygons, behind its name without the ending."""
+"""Extensions of files that GDAL reads beside a vector file, replacing its own."""
 CONTAINERS = frozenset(
     """
     netcdf hdf4_sds hdf4_eos hdf5 bag gtiff_dir gtiff_raw gpkg nitf_im derived_subdataset sentinel2_l1b sentinel2_l1c
     sentinel2_l2a mbtiles
     """.split()  # noqa: SIM905 - a list to read
 )
-"""What stands, in small letters, before the name of a file and of one of the rasters in it."""
+"""Lower-case prefixes of names that address one raster inside a file."""
 INDEXES = (".gti.gpkg", ".gti.fgb", ".gti.parquet")
-"""Endings, in small letters, of vector files that GDAL takes for rasters of the tiles that their features name."""
+"""Lower-case extensions of vector files that GDAL opens as rasters, mosaics of the tiles that their features name."""
 LOCATION = "location"
-"""The field of an index that names tiles where nothing else is said."""
+"""The default field of an index that names its tiles."""
 PRODUCTS = re.compile(
     rb"<(\w+:)?(Dimap_Document|XFDU|level1Product|Level-\w+|Product_Observational|product)\b"
 )
-"""Products whose descriptions name files beside them alone."""
+"""Products whose descriptions reference only files beside them."""
 _PLAIN = re.compile(r"(https?|ftp)://", re.IGNORECASE)
 _LOOKED_AT = 1 << 16
 _NAMED_FIRST = re.compile(r"""^([A-Za-z][\w+.-]+):(?!//)""")
 
 
 class SourcesError(rasterio.errors.RasterioIOError):
-    """A file names what may not be opened; the message is one sentence that says what to do."""
+    """A file references something that may not be opened; the message is one sentence that says what to do."""
 
 
 _allowed: tuple[str, ...] = ()
 
 
 def allow_sources(patterns: Iterable[str]) -> None:
-    """Let files name servers that match a pattern, from now on in this process; see `is_allowed`."""
+    """Allow files to reference servers that match a pattern, from now on in this process; see `is_allowed`."""
     global _allowed  # noqa: PLW0603 - GDAL opens files for a process, whoever asks
     _allowed = tuple(patterns)
 
 
 def allowed_sources() -> tuple[str, ...]:
-    """The patterns of servers that files may name."""
+    """Return the patterns of servers that files may reference."""
     return _allowed
 
 
 def allowed_hosts() -> tuple[str, ...]:
-    """Addresses of the web servers that the user allows by name, and not by a pattern of names."""
+    """Return the addresses of web servers that the user allows by host name, without wildcards."""
     split = (pattern.rpartition("://") for pattern in _allowed)
     hosts = (
         rest.partition("/")[0] for scheme, _, rest in split if fnmatch.filter(PORTS, scheme.lower() or "*")
@@ -119,15 +119,15 @@ def allowed_hosts() -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file to look into.
+    """A file to inspect for references.
 
     Attributes:
-        name: What GDAL opens, or the text itself where one stands in place of a name.
-        base: The file that its relative names are seen from.
-        level: How many files lead to it.
-        beside: Whether it lies beside a raster that GDAL opens, and is no raster itself.
+        name: The name that GDAL opens, or the text itself where one stands in place of a name.
+        base: The file that its relative names refer to.
+        level: Number of files in the chain of references that leads to it.
+        beside: Whether it is a sidecar of a raster that GDAL opens rather than a raster.
         vectors: Whether it is a file of polygons.
-        asked: Whether it is the address of a server that GDAL asks in its own way, and no file to look into.
+        asked: Whether it is the address of a server that GDAL contacts on its own, rather than a file to inspect.
     """
 
     name: str
@@ -140,11 +140,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What a raster or a file of polygons is read from.
+    """Files and servers that a raster or a vector file is read from.
 
     Attributes:
         files: Its files, itself first.
-        asked: Addresses of servers that GDAL asks in its own way: services, and files that are named without ``/vsicurl/``.
+        asked: Addresses of servers that GDAL contacts on its own: services, and files named without ``/vsicurl/``.
     """
 
     files: tuple[str, ...]
@@ -152,19 +152,19 @@ class Sources:
 
 
 def sources_of(path: str, *, vectors: bool = False) -> tuple[str, ...]:
-    """Return the files that a raster is read from beside its own sidecars, itself first; see `find_sources`."""
+    """Return the files that a raster is read from, itself first, without its own sidecars; see `find_sources`."""
     return find_sources(path, vectors=vectors).files
 
 
 def find_sources(path: str, *, vectors: bool = False) -> Sources:
-    """Find what a raster is read from beside its own sidecars.
+    """Find the files and servers that a raster is read from, without its own sidecars.
 
     Args:
         path: Path or URL that GDAL opens.
         vectors: Whether it is a file of polygons.
 
     Raises:
-        SourcesError: If one of its files names what may not be opened.
+        SourcesError: If one of its files references something that may not be opened.
     """
     found: dict[str, None] = {}
     asked: dict[str, None] = {}
@@ -187,7 +187,7 @@ def _looked_into(wave: Sequence[Source]) -> Iterable[list[Source]]:
 
 
 def _look_into(source: Source) -> list[Source]:
-    """The files that a file names, and those beside it."""
+    """Return the files that a file references, and its sidecars."""
     name = source.name
     if _is_text(name):
         text = name.lstrip().encode()
@@ -212,7 +212,7 @@ def _look_into(source: Source) -> list[Source]:
 
 
 def _head(source: Source) -> bytes:
-    """The first bytes of a file; none where it cannot be read, which those will say who read it."""
+    """Read the first bytes of a file; none if it cannot be read, which is reported when it is opened."""
     try:
         return start_of(source.name, HEAD_BYTES)
     except IsADirectoryError as error:
@@ -229,7 +229,7 @@ def _head(source: Source) -> bytes:
 
 
 def _named(source: Source, kind: FileKind, text: bytes | None) -> list[Source]:
-    """What a text names."""
+    """Return the sources that a text references."""
     if kind is FileKind.SERVICE:
         return _asked(source, _check_service(source, text))
     text = _whole(source.name) if text is None else text
@@ -246,7 +246,7 @@ def _named(source: Source, kind: FileKind, text: bytes | None) -> list[Source]:
 
 
 def _judged(source: Source, reference: Reference) -> Iterator[Source]:
-    """A file that another one names, where it may be opened."""
+    """Yield the file that another one references, if it may be opened."""
     name = reference.name
     if reference.opened and _is_text(name):
         yield Source(name, source.base, source.level + 1, vectors=source.vectors)
@@ -261,19 +261,19 @@ def _judged(source: Source, reference: Reference) -> Iterator[Source]:
 
 
 def _asked(source: Source, addresses: Iterable[str]) -> list[Source]:
-    """Servers that a file lets GDAL ask."""
+    """Return the servers that a file makes GDAL contact."""
     return [Source(address, source.base, asked=True) for address in addresses]
 
 
 def check_name(base: str, name: str) -> None:
-    """Check that a file may name another one.
+    """Check that a file may reference another one.
 
     Args:
         base: The file.
-        name: The other one, as GDAL opens it.
+        name: The other one, by its GDAL name.
 
     Raises:
-        SourcesError: If it lies where the first does not, and the user has not allowed it.
+        SourcesError: If it lies elsewhere than the first, and the user has not allowed it.
     """
     home = {place_of(address) for address in addresses_in(base)}
     addresses = addresses_in(name)
@@ -298,7 +298,7 @@ def _refuse(base: str, name: str, pattern: str) -> None:
 
 
 def _check_service(source: Source, text: bytes | None) -> tuple[str, ...]:
-    """Check that the user allows the servers that the description of a service names, and return their addresses."""
+    """Check that the user allows the servers in the description of a service, and return their addresses."""
     text = _whole(source.name) if text is None else text
     said = re.sub(r"""\sxmlns(:\w+)?=("[^"]*"|'[^']*')""", " ", text.decode("utf-8", "replace"))
     said = re.sub(r"""https?://(www\.)?(opengis\.net|w3\.org)/[^\s"'<>]*""", " ", said, flags=re.IGNORECASE)
@@ -321,7 +321,7 @@ _FEATURES = re.compile(
 
 
 def _check_json(source: Source, head: bytes) -> None:
-    """Check that a file of JSON holds features, instead of saying where some are."""
+    """Check that a JSON file holds features rather than references to some."""
     if b"\0" in head or not head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"{", b"[")):
         return
     start = start_of(source.name, _LOOKED_AT)
@@ -332,7 +332,7 @@ def _check_json(source: Source, head: bytes) -> None:
 
 
 def _of_metadata(source: Source, text: bytes) -> list[Source]:
-    """What other XML names: descriptions of products name files beside them, by names that GDAL makes paths of."""
+    """Check other XML, and return its sources: none, as product descriptions only reference files beside them."""
     strange = (
         source.level and not source.beside and not source.vectors and not PRODUCTS.search(text[:HEAD_BYTES])
     )
@@ -344,7 +344,7 @@ def _of_metadata(source: Source, text: bytes) -> list[Source]:
 
 
 def _contained(source: Source, prefix: str) -> list[Source]:
-    """The file of a name such as ``NETCDF:"file.nc":band``."""
+    """Return the file in a name such as ``NETCDF:"file.nc":band``."""
     name = source.name
     if prefix not in CONTAINERS or addresses_in(name):
         addresses = addresses_in(name) or (name,)
@@ -362,7 +362,7 @@ def _contained(source: Source, prefix: str) -> list[Source]:
 
 
 def _of_index(source: Source, text: bytes) -> list[Source]:
-    """The rasters that the features of an index of tiles name."""
+    """Return the rasters that the features of a tile index name."""
     index = value_of(text, "IndexDataset")
     if not index:
         return []
@@ -378,7 +378,7 @@ def _of_index(source: Source, text: bytes) -> list[Source]:
 
 
 def _check_here(source: Source) -> None:
-    """Check that an index of tiles is a file of this machine."""
+    """Check that a tile index is a local file."""
     if not is_of_this_machine(source.base) or not is_of_this_machine(source.name):
         raise SourcesError(
             f"{_shown(source.name)} is an index of tiles on a server, which is not read; download it, or use a virtual "
@@ -387,15 +387,15 @@ def _check_here(source: Source) -> None:
 
 
 def _indexed(source: Source, path: str, field: str | None = None) -> list[Source]:
-    """The rasters that a vector file names as an index of tiles, in whichever of its layers.
+    """Return the rasters that a vector file names as a tile index, in any of its layers.
 
     Args:
-        source: What GDAL opens: the file, or a text that names it.
+        source: What GDAL opens: the file, or a text that references it.
         path: The file.
-        field: The field that names tiles, where the text says so.
+        field: The field that names tiles, if the text specifies one.
 
     Raises:
-        SourcesError: If they cannot be read, or lie where they may not.
+        SourcesError: If they cannot be read, or lie where they are not allowed.
     """
     import pyogrio
 
@@ -413,7 +413,7 @@ def _indexed(source: Source, path: str, field: str | None = None) -> list[Source
             f"{path} is an index that names no tiles in a field {field or LOCATION!r}; make it with gdaltindex, or name "
             "the field with LocationField"
         )
-    # GDAL sees names from the folder of what it opens, where they are there.
+    # GDAL resolves names relative to the folder of what it opens, if they exist there.
     return [
         one
         for name in dict.fromkeys(names)
@@ -422,7 +422,7 @@ def _indexed(source: Source, path: str, field: str | None = None) -> list[Source
 
 
 def _names_in(path: str, layer: str, field: str | None) -> Iterator[str]:
-    """The names of tiles and overviews in a layer of an index, whose own metadata GDAL takes, too."""
+    """Yield the names of tiles and overviews in a layer of an index, whose own metadata GDAL also reads."""
     import pyogrio
     from pyogrio import raw
 
@@ -440,7 +440,7 @@ def _names_in(path: str, layer: str, field: str | None) -> Iterator[str]:
 
 
 def _in_metadata(source: Source, head: bytes) -> list[Source]:
-    """What the metadata of a local TIFF names."""
+    """Return the sources that the metadata of a local TIFF references."""
     if head[:2] not in (b"II", b"MM") or not Path(source.name).is_file():
         return []
     with local_bytes(source.name) as file:
@@ -451,10 +451,10 @@ def _in_metadata(source: Source, head: bytes) -> list[Source]:
 
 
 def _overviews(source: Source, text: bytes) -> tuple[Reference, ...]:
-    """What the metadata of a raster names.
+    """Return the references in the metadata of a raster.
 
     Raises:
-        SourcesError: If that cannot be read, and may be something.
+        SourcesError: If it cannot be read and may hold a reference.
     """
     try:
         return references_in(text)
@@ -467,12 +467,12 @@ def _overviews(source: Source, text: bytes) -> tuple[Reference, ...]:
 
 
 def _beside(source: Source) -> list[Source]:
-    """The files beside a local file that GDAL reads with it, as far as they must be looked into."""
+    """Return the local sidecars that GDAL reads with a local file, as far as they must be inspected."""
     name = source.name
     if not is_of_this_machine(name) or name.startswith("/vsi"):
         return []
-    stem = os.path.splitext(name)[0]  # noqa: PTH122 - names may be of archives
-    # A pipe is never looked into, and who opens it waits.
+    stem = os.path.splitext(name)[0]  # noqa: PTH122 - names may be inside archives
+    # A pipe is never inspected, as opening it would block.
     pipes = [stem + suffix for suffix in (SIDECARS_OF_VECTORS if source.vectors else SIDECARS_OF_STEM)]
     names = [] if source.vectors else [name + suffix for suffix in SIDECARS]
     names += pipes if source.level and not source.vectors else filter(special_reason, pipes)
@@ -480,7 +480,7 @@ def _beside(source: Source) -> list[Source]:
 
 
 def _is_there(name: str) -> bool:
-    """Whether there is something but a folder of a name, which may be longer than the filesystem takes."""
+    """Check whether a path other than a folder exists, even if it is longer than the filesystem allows."""
     try:
         return not stat.S_ISDIR(os.stat(name).st_mode)  # noqa: PTH116 - mosaics have thousands, of which each is asked for
     except (OSError, ValueError):
@@ -488,7 +488,7 @@ def _is_there(name: str) -> bool:
 
 
 def _is_text(name: str) -> bool:
-    """Whether what stands for a name is the text of a file itself."""
+    """Check whether a name is in fact the text of a file."""
     return name.lstrip().startswith(("<", "{"))
 
 
@@ -504,11 +504,11 @@ def _whole(name: str) -> bytes:
 
 
 def start_of(name: str, size: int) -> bytes:
-    """The first bytes of a file, wherever it lies.
+    """Read the first bytes of a file, wherever it lies.
 
     Raises:
-        OSError: If it cannot be read.
-        rasterio.errors.RasterioError: The same, of one in a bucket or an archive.
+        OSError: If it cannot be read. rasterio.errors.RasterioError: If a file in a bucket or an archive cannot be
+        read.
     """
     if is_of_this_machine(name) and not name.startswith("/vsi"):
         with Path(name).open("rb") as file:
@@ -518,7 +518,7 @@ def start_of(name: str, size: int) -> bytes:
 
 
 def gdal_name(path: str) -> str:
-    """What GDAL calls a path or address."""
+    """Return GDAL's name for a path or address."""
     low = path.lower()
     if low.startswith(("http://", "https://", "ftp://")):
         return f"/vsicurl/{path}"
@@ -532,7 +532,7 @@ _LINE = 1 << 12
 
 
 def _raw(name: str, size: int) -> bytes:
-    """The first bytes of a file that GDAL reaches and Python does not, as samples of a raster of bytes."""
+    """Read the first bytes of a file that only GDAL can reach, as samples of a raster of bytes."""
     lines = -(-size // _LINE)
     raw = (
         f'<VRTDataset rasterXSize="{_LINE}" rasterYSize="{lines}"><VRTRasterBand dataType="Byte" band="1" '

@@ -1,4 +1,4 @@
-"""Files that are no files: who opens a named pipe waits for its writer, for ever where there is none."""
+"""Recognize special files: opening a named pipe blocks until it has a writer, possibly forever."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KINDS = (
 
 
 def special_reason(path: str) -> str | None:
-    """Say in a sentence that a path is no regular file; None where it is one, a folder, or nothing."""
+    """Return a sentence saying that a path is a special file; None for a regular file, a folder or a missing path."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - mosaics have thousands, of which each is asked for
     except (OSError, ValueError):

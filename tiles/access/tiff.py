@@ -1,4 +1,4 @@
-"""Tags of TIFFs and BigTIFFs: where the numbers and texts of their directories lie in the file."""
+"""Read tags of TIFFs and BigTIFFs: where the values of their directories lie in the file."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Protocol
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 13: 4, 16: 8, 18: 8}
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
-"""Bytes of the types that numbers and texts have in TIFFs, and how `struct` calls numbers of so many bytes."""
+"""Size in bytes of TIFF's field types, and the `struct` code of integers of each size."""
 
 _MOST_DIRECTORIES = 4096
 _MOST_ENTRIES = 0xFFFF
 
 
 class Bytes(Protocol):
-    """A file whose bytes can be read anywhere."""
+    """A file with random access to its bytes."""
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Read some bytes; fewer where the file ends before."""
+        """Read some bytes; fewer if the file ends before."""
 
 
 class NotTiffError(ValueError):
-    """Bytes are not laid out as those of a TIFF."""
+    """The bytes are not laid out as a TIFF."""
 
 
 class LocalBytes:
@@ -36,24 +36,24 @@ class LocalBytes:
         self.size = os.fstat(self._number).st_size
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Read some bytes; fewer where the file ends before."""
+        """Read some bytes; fewer if the file ends before."""
         try:
             return os.pread(self._number, size, offset)
         except OverflowError:
             return b""
 
     def holding(self, offset: int, size: int) -> AbstractContextManager[bool]:  # noqa: ARG002 - as `RemoteBytes`
-        """Get bytes ready that are read within the block; see `terraseam.tiles.checksums.remote.RemoteBytes`."""
+        """Prefetch bytes that are read within the block; see `terraseam.tiles.checksums.remote.RemoteBytes`."""
         return nullcontext(True)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the file."""
         os.close(self._number)
 
 
 @contextmanager
 def local_bytes(path: str) -> Iterator[LocalBytes]:
-    """Open a file on this machine."""
+    """Open a file on this machine within the block."""
     file = LocalBytes(path)
     try:
         yield file
@@ -63,13 +63,13 @@ def local_bytes(path: str) -> Iterator[LocalBytes]:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Numbers of a directory, which lie somewhere in the file.
+    """An array of numbers that a directory refers to in the file.
 
     Attributes:
-        offset: Where, in bytes.
+        offset: Position in the file, in bytes.
         code: Byte order and type, for `struct`.
-        size: Bytes of each.
-        count: How many.
+        size: Size of each, in bytes.
+        count: Number of values.
     """
 
     offset: int
@@ -113,7 +113,7 @@ def read_tags(file: Bytes) -> Iterator[dict[int, Numbers]]:
 
 
 def _directory(file: Bytes, order: str, big: bool, at: int) -> tuple[dict[int, Numbers], int]:
-    """The numbers of one directory by their tags, and where the next one lies; 0 where none does."""
+    """Read the values of one directory by their tags, and the offset of the next one; 0 if there is none."""
     lead, entry, word = (8, 20, "Q") if big else (2, 12, "I")
     place = struct.calcsize(f"<{word}")
     count = _unpack(f"{order}{'Q' if big else 'H'}", file.read_at(at, lead))

@@ -1,4 +1,4 @@
-"""Asking web servers, whose redirections are followed to where they may go."""
+"""Request files from web servers, following only permitted redirects."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from terraseam.tiles.access.network_kinds import FOLLOWED, kind_of_address
 
 TIMEOUT_S = 15.0
 WAITS_S = (0.5, 2.0)
-"""How long to wait before each further attempt."""
+"""Waits before each further attempt, in seconds."""
 FAILURES = (urllib.error.URLError, http.client.HTTPException, OSError, ValueError)
-"""What may come of a request."""
+"""Exceptions that a request may raise."""
 LATER = frozenset({408, 425, 429})
-"""Answers of the 4xx kind after which the same request may succeed."""
+"""Status codes of the 4xx class after which the same request may succeed later."""
 T = TypeVar("T")
 
 
 class RedirectError(OSError):
-    """A server sends who asks to where it may not; the message goes on after the address that was asked."""
+    """A server redirects to an address that it may not; the message continues after the requested address."""
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -41,7 +41,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def opened(request: str | urllib.request.Request) -> Any:
-    """The answer to a request, to be closed; redirections are followed to where they may go."""
+    """Open a request, following permitted redirects; the response must be closed."""
     return _opener().open(request, timeout=TIMEOUT_S)
 
 
@@ -51,14 +51,14 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def check_redirect(asked: str, sent_to: str) -> None:
-    """Check that a server may send who asks to another address.
+    """Check that a server may redirect to another address.
 
     Args:
-        asked: The address that was asked first.
-        sent_to: Where the server says that it is.
+        asked: The address that was requested first.
+        sent_to: The address that the server redirects to.
 
     Raises:
-        RedirectError: If that is a part of the network that it may not speak for, such as this machine itself.
+        RedirectError: If that is in a part of the network that the server may not redirect to, such as this machine.
     """
     from_kinds, to_kinds = kinds_of(asked), kinds_of(sent_to)
     allowed = set[str]().union(*(FOLLOWED[kind] for kind in from_kinds))
@@ -70,17 +70,17 @@ def check_redirect(asked: str, sent_to: str) -> None:
 
 
 def kinds_of(url: str) -> set[str]:
-    """Which kinds of addresses the host of a URL has: ``public``, ``private``, ``loopback``, ``link-local``."""
+    """Return the kinds of addresses of a URL's host: ``public``, ``private``, ``loopback``, ``link-local``."""
     try:
         host = urlsplit(url).hostname or ""
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except (OSError, ValueError):
-        return {"public"}  # Nobody is reached under such a name from here, unless a proxy knows better.
+        return {"public"}  # Such a name cannot be reached from here, unless a proxy can resolve it.
     return {kind_of_address(address) for address in found} or {"public"}
 
 
 def again(work: Callable[[], T], waits: Iterable[float] | None = None) -> T:
-    """Do something, again where a server may answer otherwise a moment later; the last error is raised."""
+    """Call a function, retrying where a server may answer differently a moment later; raise the last error."""
     for wait in WAITS_S if waits is None else waits:
         try:
             return work()
@@ -92,7 +92,7 @@ def again(work: Callable[[], T], waits: Iterable[float] | None = None) -> T:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same request may succeed a moment later."""
+    """Check whether the same request may succeed a moment later."""
     if isinstance(error, urllib.error.HTTPError):
         return error.code >= 500 or error.code in LATER
     if isinstance(error, RedirectError):
@@ -101,10 +101,10 @@ def may_pass(error: BaseException) -> bool:
 
 
 def first_bytes(url: str, size: int) -> bytes:
-    """The first bytes of a file of a web server.
+    """Read the first bytes of a file on a web server.
 
     Raises:
-        OSError: If it cannot be had.
+        OSError: If it cannot be read.
     """
 
     def read() -> bytes:
@@ -119,6 +119,6 @@ def first_bytes(url: str, size: int) -> bytes:
     try:
         return again(read)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # It is empty.
+        if error.code == 416:  # The file is empty.
             return b""
         raise

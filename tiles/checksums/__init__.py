@@ -1,1 +1,1 @@
-"""Checksums that files of rasters carry, which decoders do not look at when they have all the pixels they want."""
+"""Checksums in raster files, which decoders ignore once they have all the pixels they need."""

@@ -27,9 +27,9 @@ from terraseam.tiles.checksums.vrt import SourceWindow, VirtualRaster
 from terraseam.tiles.grid.window import Window
 
 MOST_FILES = 64
-"""Sources of a virtual raster whose layout is remembered, with the blocks of them that were verified."""
+"""Number of sources of a virtual raster whose layout and verified blocks are remembered."""
 DEEPEST = 32
-"""How deep virtual rasters may lie in each other before they are taken for a circle."""
+"""Nesting depth of virtual rasters beyond which they are taken to be circular."""
 
 
 class DamagedBlockError(rasterio.errors.RasterioIOError):
@@ -37,7 +37,7 @@ class DamagedBlockError(rasterio.errors.RasterioIOError):
 
 
 class _Tiff:
-    """A TIFF: its main picture, its mask and its overviews."""
+    """A TIFF: its main image, its mask and its overviews."""
 
     def __init__(self, directories: list[Directory]) -> None:
         self._main = directories[:1]
@@ -47,7 +47,7 @@ class _Tiff:
         self.is_checked = any(one.is_checked for one in (*self._main, *self._masks))
 
     def fault(self, file: BlockBytes, wanted: SourceWindow) -> str | None:
-        """Look for damage of what is read."""
+        """Return a description of damage in the pixels to be read; None if none is known."""
         chosen = [*self._main]
         chosen += self._masks if wanted.masked else []
         chosen += self._reduced if wanted.reduced else []
@@ -61,7 +61,7 @@ class _Tiff:
 
 
 def _scaled(window: Window | None, shape: tuple[int, int], other: tuple[int, int]) -> Window | None:
-    """A window of a picture as one of a picture of another size; the whole of it for None."""
+    """Scale a window of an image to an image of another size; None stands for the whole image."""
     whole = Window(0, 0, *other)
     if window is None or shape == other:
         return whole if window is None else window.intersection(whole)
@@ -72,7 +72,7 @@ def _scaled(window: Window | None, shape: tuple[int, int], other: tuple[int, int
 
 
 class _Png:
-    """A PNG, all of which is verified at once."""
+    """A PNG, which is verified as a whole."""
 
     is_checked = True
 
@@ -80,7 +80,7 @@ class _Png:
         self._verified = False
 
     def fault(self, file: BlockBytes, wanted: SourceWindow) -> str | None:  # noqa: ARG002 - as `_Tiff.fault`
-        """Look for damage of the file, once."""
+        """Return a description of damage in the file, checked once; None if none is known."""
         if self._verified:
             return None
         with file.holding(0, file.size) as ready:
@@ -90,14 +90,14 @@ class _Png:
 
 
 class FileChecks:
-    """Verifies what is read of files, each block once; files are told by their paths.
+    """Verifier of the blocks that are read of files, each once; files are identified by their paths.
 
     Args:
-        remote: Files on servers that may be asked for, as GDAL calls them. They are verified where a window of them is
-            read that is not drawn smaller; of all else it is GDAL's to say which blocks it asks for.
+        remote: GDAL names of files on servers that may be requested. They are verified where a window is read at full
+            resolution; otherwise only GDAL knows which blocks it requests.
 
     Attributes:
-        fetched: Whether blocks of files on servers were verified.
+        fetched: Whether blocks of files on servers have been verified.
     """
 
     def __init__(self, remote: Collection[str] = ()) -> None:
@@ -107,15 +107,15 @@ class FileChecks:
         self.fetched = False
 
     def close(self) -> None:
-        """Close files of servers."""
+        """Close files on servers."""
         for path in list(self._open):
             self._open.pop(path).close()
 
     def verify(self, wanted: SourceWindow, depth: int = 0) -> None:
-        """Raise an error if what is read of a file is damaged.
+        """Raise an error if the part of a file that is read is damaged.
 
         Raises:
-            DamagedBlockError: If it is; it names block and file.
+            DamagedBlockError: If it is; the message names block and file.
         """
         away = wanted.path in self._remote and wanted.window is not None and not wanted.reduced
         if not (away or _is_here(wanted.path)) or depth > DEEPEST:
@@ -125,16 +125,16 @@ class FileChecks:
         except DamagedBlockError:
             raise
         except (OSError, NotTiffError):
-            # What GDAL makes of it, it says itself.
+            # GDAL reports such errors itself.
             return
 
     def fetches(self, path: str) -> bool:
-        """Return whether blocks of a file on a server are verified."""
+        """Check whether blocks of a file on a server are verified."""
         known = self._layout(path) if path in self._remote else None
         return isinstance(known, _Tiff | _Png) and known.is_checked
 
     def verify_virtual(self, virtual: VirtualRaster, wanted: SourceWindow, depth: int = 0) -> None:
-        """Raise an error if what a virtual raster reads of its sources is damaged; see `verify`."""
+        """Raise an error if the parts of its sources that a virtual raster reads are damaged; see `verify`."""
         window = wanted.window or Window(0, 0, *virtual.shape)
         for source in virtual.under(window, wanted.bands or virtual.bands, masked=wanted.masked):
             if _is_here(source.path) or not (wanted.window is None or wanted.reduced):
@@ -156,7 +156,7 @@ class FileChecks:
                 self.verify(SourceWindow(path, None if whole else wanted.window, reduced=whole), depth + 1)
 
     def _layout(self, path: str) -> _Tiff | _Png | VirtualRaster | None:
-        """What is known of a file, by its first bytes; None where it carries no checksum that is known here."""
+        """Return the layout of a file by its first bytes; None if it carries no supported checksum."""
         if path in self._known:
             self._known.move_to_end(path)
             return self._known[path]
@@ -175,12 +175,12 @@ class FileChecks:
                 return _layout(path, file)
         except (OSError, NotTiffError):
             if path in self._remote:
-                return None  # It is not asked for again and again.
+                return None  # Do not request it over and over.
             raise
 
     @contextmanager
     def _bytes(self, path: str) -> Iterator[BlockBytes]:
-        """Open a file; those of servers stay open."""
+        """Open a file; files on servers stay open."""
         if path not in self._remote:
             with local_bytes(path) as file:
                 yield file
@@ -207,20 +207,20 @@ def _layout(path: str, file: BlockBytes) -> _Tiff | _Png | VirtualRaster | None:
 
 
 def _is_here(path: str) -> bool:
-    """Whether a path is a file of this machine, or a virtual raster in words."""
+    """Check whether a path is a local file, or the text of a virtual raster."""
     if path.lstrip().startswith("<VRTDataset"):
         return True
     return "://" not in path and not path.startswith("/vsi") and Path(path).is_file()
 
 
 class VerifiedRaster:
-    """An open raster whose blocks are verified before they are read; in all else it is the dataset.
+    """An open raster whose blocks are verified before they are read; otherwise it behaves as the dataset.
 
     Args:
-        dataset: What GDAL has opened.
-        path: What was opened.
-        sources: What is there of its sources on servers.
-        files: The files that are read for it.
+        dataset: The dataset that GDAL opened.
+        path: The path that was opened.
+        sources: Its existing sources on servers.
+        files: The files that it is read from.
     """
 
     def __init__(
@@ -249,7 +249,7 @@ class VerifiedRaster:
         self._checks.close()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the raster."""
         self.dataset.close()
         self._checks.close()
 
@@ -257,8 +257,8 @@ class VerifiedRaster:
         """Read pixels, as ``rasterio`` does.
 
         Raises:
-            DamagedBlockError: If a block of them is not as it was written.
-            rasterio.errors.RasterioIOError: If they cannot be read, or GDAL only warns of what it has made up.
+            DamagedBlockError: If a block of them is not as it was written. rasterio.errors.RasterioIOError: If they
+            cannot be read, or GDAL only warns that it made some up.
         """
         for some in self._parts(options):
             with self.reading():
@@ -276,18 +276,18 @@ class VerifiedRaster:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Read what is open within the block, and raise an error if something of it could not be read; see `read`."""
+        """Raise an error if part of the open raster cannot be read within the block; see `read`."""
         with self.sources.reading(), collected_warnings(JPEG_DAMAGE, LOST_TAGS) as warnings:
             yield
         if warnings:
             raise rasterio.errors.RasterioIOError(warnings[0].partition(";")[0])
 
     def _from_cache(self) -> AbstractContextManager[None]:
-        """Read what was verified from GDAL's cache, where files on servers were."""
+        """Read verified blocks of files on servers from GDAL's cache."""
         return thread_settings(FROM_CACHE) if is_verified() and self._checks.fetched else nullcontext()
 
     def _parts(self, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield options that read a window of a file on a server in parts, each of few enough bytes for GDAL's cache."""
+        """Yield options that read a window of a file on a server in parts, each small enough for GDAL's cache."""
         if set(options) != {"window", "out"} or not is_verified() or not self._checks.fetches(self._path):
             yield options
             return
@@ -300,14 +300,14 @@ class VerifiedRaster:
             start = end
 
     def _rows_at_once(self, window: Window) -> int:
-        """Return how many rows, of whole blocks, hold few enough bytes for GDAL's cache."""
+        """Return the number of rows, in whole blocks, that fit into GDAL's cache."""
         height, width = self.dataset.block_shapes[0]
         across = -(-window.col_end // width) - window.col_off // width
         size = height * width * across * self.dataset.count * np.dtype(self.dataset.dtypes[0]).itemsize
         return int(height * max(1, MOST_HELD // size))
 
     def verify_all(self) -> None:
-        """Verify all of the file; see `read`."""
+        """Verify the whole file; see `read`."""
         self._verify(None, {}, masked=True)
 
     def _verify(self, indexes: Any, options: Mapping[str, Any], *, masked: bool) -> None:
@@ -317,7 +317,7 @@ class VerifiedRaster:
         window = None if where is None else _window(where)
         bands = (indexes,) if isinstance(indexes, int) else tuple(indexes or ())
         if masked and bands:
-            # A mask may be made of them.
+            # A mask may be derived from alpha bands.
             alphas = [at for at, kind in enumerate(self.dataset.colorinterp, 1) if kind == ColorInterp.alpha]
             bands = (*bands, *alphas)
         wanted = SourceWindow(self._path, window, bands, masked, reduced="out_shape" in options)
@@ -328,12 +328,12 @@ class VerifiedRaster:
 
 
 def _window(where: Any) -> Window:
-    """The window that is one of ``rasterio``."""
+    """Convert a window of ``rasterio``."""
     return Window(int(where.row_off), int(where.col_off), int(where.height), int(where.width))
 
 
 def _virtual_raster_of(dataset: Any, path: str) -> VirtualRaster | None:
-    """The virtual raster that GDAL has made of a text that is no file, such as a ``vrt://`` address."""
+    """Return the virtual raster that GDAL built from a name that is no file, such as a ``vrt://`` address."""
     if dataset.driver != "VRT" or _is_here(path):
         return None
     words = dataset.tags(ns="xml:VRT").get("xml:VRT")
@@ -351,10 +351,10 @@ class _Switch:
 
 
 def verify_blocks(on: bool) -> None:
-    """Say whether checksums are compared in this process from now on."""
+    """Enable or disable the verification of checksums in this process from now on."""
     _Switch.on = on
 
 
 def is_verified() -> bool:
-    """Whether checksums are compared in this process."""
+    """Check whether checksums are verified in this process."""
     return _Switch.on

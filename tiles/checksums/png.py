@@ -1,4 +1,4 @@
-"""Chunks of PNGs, each of which carries a CRC-32."""
+"""Verify the chunks of PNGs, each of which carries a CRC-32."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
-"""The chunks that pixels hang on; those of texts and times may be as they like."""
+"""The chunks that determine pixels; damage in others, such as texts and times, is ignored."""
 
 
 def png_fault(file: Bytes) -> str | None:
     """Look for a chunk of a PNG whose checksum is wrong.
 
     Returns:
-        Which chunk is damaged, and how; None where none is.
+        A description of the damaged chunk; None if all are intact.
     """
     at = len(SIGNATURE)
     while True:

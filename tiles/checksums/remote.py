@@ -1,4 +1,4 @@
-"""Bytes of files on servers, which GDAL asks for once: its own reading of the same blocks is answered by its cache."""
+"""Read files on servers so that GDAL requests each block once and then reads it from its cache."""
 
 from __future__ import annotations
 
@@ -19,25 +19,29 @@ from terraseam.tiles.access.gdal_library import (
 from terraseam.tiles.access.sources import gdal_name
 
 MOST_HELD = 8 << 20
-"""Bytes that are asked for at once, and held while they are verified. GDAL keeps some times as many, so that it need not
-ask again; see ``CPL_VSIL_CURL_CACHE_SIZE`` in `pipeline`."""
+"""Maximum number of bytes requested at once and held while they are verified. GDAL's cache is several times as large,
+so that it need not request them again; see ``CPL_VSIL_CURL_CACHE_SIZE`` in `pipeline`.
+"""
 FROM_CACHE = {"GDAL_HTTP_MULTIRANGE": "SERIAL", "CPL_VSIL_CURL_NON_CACHED": ""}
-"""Else blocks that were verified would be asked for again: requests for several ranges at once go around GDAL's cache, and
-when GDAL opens a source of a virtual raster, it also closes it once and forgets what it has of it."""
+"""Without these, verified blocks would be requested again: multi-range requests bypass GDAL's cache, and when GDAL
+opens a source of a virtual raster, it also closes it once and drops its cached blocks.
+"""
 _ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 _SERVERS = ("/vsicurl/", "/vsis3/", "/vsigs/", "/vsiaz/")
 
 
 def is_on_server(name: str) -> bool:
-    """Return whether a name of GDAL's is that of a file on a server or in a bucket."""
+    """Check whether a GDAL name is that of a file on a server or in a bucket."""
     return name.startswith(_SERVERS)
 
 
 class RemoteBytes:
-    """A file on a server, open for as long as a raster is read from it: GDAL forgets what it has of it when it is closed.
+    """A file on a server, kept open while a raster is read from it.
+
+    GDAL drops its cached blocks of a file when the file is closed.
 
     Args:
-        path: Its address, or what GDAL calls it.
+        path: Its address or GDAL name.
 
     Raises:
         OSError: If it cannot be opened.
@@ -50,7 +54,7 @@ class RemoteBytes:
         self._start, self._held = 0, b""
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Read some bytes; fewer where the file ends before.
+        """Read some bytes; fewer if the file ends before.
 
         Raises:
             OSError: If its server does not answer.
@@ -66,10 +70,10 @@ class RemoteBytes:
 
     @contextlib.contextmanager
     def holding(self, offset: int, size: int) -> Iterator[bool]:
-        """Get bytes ready that are read within the block, by one request.
+        """Prefetch bytes that are read within the block, in one request.
 
         Yields:
-            Whether they are; not where they are so many that they would be asked for twice.
+            Whether they were; False if they are so many that they would be requested twice.
         """
         if size > MOST_HELD:
             yield False
@@ -87,5 +91,5 @@ def _open(path: str) -> int:
         with thread_settings(_ALONE):
             return open_file(gdal_name(path))
     except OSError:
-        forget_answers()  # Else GDAL would take it for a file that is not there.
+        forget_answers()  # Otherwise GDAL would remember the file as missing.
         raise

@@ -1,4 +1,4 @@
-"""Checksums of compressed streams: DEFLATE's Adler-32, those of ZSTD frames and of xz."""
+"""Verify the checksums of compressed streams: DEFLATE's Adler-32 and those of ZSTD frames and xz."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 import zstandard
 
 PIECE = 1 << 20
-"""Bytes that are unpacked at once, so that memory does not grow with a block."""
+"""Bytes that are decompressed at once, so that memory does not grow with the block."""
 
 ZSTD_PIECE = 1 << 12
-"""Bytes of a ZSTD frame that are unpacked at once; they may become 32,000 times as many."""
+"""Bytes of a ZSTD frame that are decompressed at once; they may expand 32,000-fold."""
 
 MOST_TIMES = 16
-"""How many times as much as its pixels take a block may unpack to before it is no block."""
+"""How many times the size of its pixels a block may decompress to before it counts as damaged."""
 
 Fault = str | None
-"""What is wrong with a stream, in words; None where nothing is known to be."""
+"""A description of what is wrong with a stream; None if nothing is known to be."""
 
 
 def deflate_fault(pieces: Iterable[bytes], size: int) -> Fault:
-    """Look for damage of a zlib stream.
+    """Check a zlib stream for damage.
 
     Args:
         pieces: Its bytes.
-        size: Bytes that its pixels take.
+        size: Size of its pixels, in bytes.
     """
     stream = zlib.decompressobj()
 
@@ -41,7 +41,7 @@ def deflate_fault(pieces: Iterable[bytes], size: int) -> Fault:
 
 
 def xz_fault(pieces: Iterable[bytes], size: int) -> Fault:
-    """Look for damage of an xz stream, which ends with an index; see `deflate_fault`."""
+    """Check an xz stream, which ends with an index, for damage; see `deflate_fault`."""
     stream = lzma.LZMADecompressor(lzma.FORMAT_XZ)
 
     def unpack(piece: bytes) -> Iterator[int]:
@@ -53,9 +53,9 @@ def xz_fault(pieces: Iterable[bytes], size: int) -> Fault:
 
 
 def zstd_fault(pieces: Iterable[bytes], size: int) -> Fault:
-    """Look for damage of a ZSTD frame that holds a checksum or the size of its content; see `deflate_fault`.
+    """Check a ZSTD frame that holds a checksum or its content size for damage; see `deflate_fault`.
 
-    Frames of libtiff hold neither: of those nothing is known.
+    Frames written by libtiff hold neither, so that nothing is known of them.
     """
     stream = zstandard.ZstdDecompressor().decompressobj()
 
@@ -79,7 +79,7 @@ def zstd_fault(pieces: Iterable[bytes], size: int) -> Fault:
 def _fault(
     stream: Any, unpack: Callable[[bytes], Iterator[int]], pieces: Iterable[bytes], size: int
 ) -> Fault:
-    """Unpack a stream to its end, behind which decompressors compare its checksum."""
+    """Decompress a stream to its end, where decompressors compare its checksum."""
     total = 0
     try:
         for piece in pieces:

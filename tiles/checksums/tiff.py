@@ -1,4 +1,4 @@
-"""Blocks of TIFFs: where they lie in the file, and whether those of a window are as they were written."""
+"""Locate the blocks of TIFFs in the file, and verify those of a window."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ FAULTS: Mapping[int, Callable[[Iterable[bytes], int], Fault]] = {
     34925: xz_fault,
     50000: zstd_fault,
 }
-"""What looks for damage of a block, by TIFF's number of its compression."""
+"""Functions that check a block for damage, by TIFF compression code."""
 
 _SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION = 254, 256, 257, 258, 259
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS, _PLANAR = 273, 277, 278, 279, 284
 _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_COUNTS = 322, 323, 324, 325
 _REDUCED, _MASK = 1, 4
 _MOST_NUMBERS = 4096
-"""Numbers of blocks that are read at once."""
+"""Maximum number of blocks whose offsets are read at once."""
 _GAP = 16 << 10
-"""Bytes between two blocks that are read with them rather than asked for apart."""
+"""Maximum gap between two blocks, in bytes, that is read along rather than split into two requests."""
 
 
 class BlockBytes(Bytes, Protocol):
     """A file whose blocks are verified.
 
     Attributes:
-        size: How many bytes it has.
+        size: Size of the file, in bytes.
     """
 
     size: int
 
     def holding(self, offset: int, size: int) -> AbstractContextManager[bool]:
-        """Get bytes ready that are read within the block, if they are not too many; see `RemoteBytes`."""
+        """Prefetch bytes that are read within the block, if they are not too many; see `RemoteBytes`."""
 
 
 class Block(NamedTuple):
-    """A block of a picture: its number, and where its bytes lie in the file."""
+    """A block of an image: its number, and where its bytes lie in the file."""
 
     number: int
     offset: int
@@ -52,39 +52,39 @@ class Block(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The byte behind its last one."""
+        """Offset of the byte after its last one."""
         return self.offset + self.size
 
 
 class NumberSet:
-    """Numbers from 0 on, in about a bit each."""
+    """A set of integers from 0 on, at about one bit each."""
 
     def __init__(self) -> None:
         self._words: dict[int, int] = {}
 
     def has(self, number: int) -> bool:
-        """Whether a number is among them."""
+        """Check whether a number is in the set."""
         return self._words.get(number >> 8, 0) >> (number & 255) & 1 == 1
 
     def add(self, number: int) -> None:
-        """Add a number."""
+        """Add a number to the set."""
         self._words[number >> 8] = self._words.get(number >> 8, 0) | 1 << (number & 255)
 
 
 @dataclass(frozen=True)
 class Directory:
-    """The blocks of one picture in a TIFF.
+    """The blocks of one image in a TIFF.
 
     Attributes:
         shape: Height and width, in pixels.
         block: Height and width of a block, in pixels.
-        planes: Planes that bands lie in, one each or all in one.
+        planes: Number of planes: one per band, or one for all bands.
         bits: Bits of a pixel in one plane.
-        compression: TIFF's number of it.
-        subfile: What it is: a reduced picture, a mask.
-        offsets: Where blocks lie.
-        counts: How many bytes they have.
-        verified: Blocks that were found as they were written.
+        compression: TIFF compression code.
+        subfile: TIFF's subfile flags: reduced image, mask.
+        offsets: Offsets of blocks in the file.
+        counts: Sizes of blocks, in bytes.
+        verified: Blocks that have been verified.
     """
 
     shape: tuple[int, int]
@@ -99,29 +99,29 @@ class Directory:
 
     @property
     def is_checked(self) -> bool:
-        """Whether its blocks may carry checksums that are known here."""
+        """Whether its blocks may carry a supported checksum."""
         return self.compression in FAULTS
 
     @property
     def is_mask(self) -> bool:
-        """Whether it says where the main picture is valid."""
+        """Whether it is the validity mask of the main image."""
         return self.subfile & _MASK != 0 and not self.is_reduced
 
     @property
     def is_reduced(self) -> bool:
-        """Whether it is a smaller picture of the same."""
+        """Whether it is an overview."""
         return self.subfile & _REDUCED != 0
 
     def verify(self, file: BlockBytes, window: Window, bands: Iterable[int]) -> str | None:
-        """Look for damage of the blocks that meet a window, each once.
+        """Check the blocks that intersect a window for damage, each once.
 
         Args:
             file: The file.
-            window: Inside the picture.
+            window: Inside the image.
             bands: Bands that are read, numbered from 1.
 
         Returns:
-            Which block is damaged, and how; None where none is known to be.
+            A description of the damaged block; None if none is known to be.
         """
         look = FAULTS.get(self.compression)
         if look is None:
@@ -139,7 +139,7 @@ class Directory:
         return None
 
     def _unverified(self, file: Bytes, run: range) -> list[Block]:
-        """Return the blocks of some numbers that are in the file and were not verified before."""
+        """Return the blocks with some numbers that are in the file and have not been verified."""
         numbers = [number for number in run if not self.verified.has(number)]
         if not numbers:
             return []
@@ -159,18 +159,18 @@ class Directory:
         return -(-self.shape[0] // self.block[0]), -(-self.shape[1] // self.block[1])
 
     def _place(self, number: int) -> str:
-        """Say which block that is."""
+        """Return a description of where a block lies."""
         down, across = self._blocks
         plane, row, col = number // (down * across), number // across % down, number % across
         band = f" of band {plane + 1}" if self.planes > 1 else ""
         return f"the block at row {row * self.block[0]}, column {col * self.block[1]}{band}"
 
     def _runs(self, window: Window, planes: Iterable[int]) -> Iterator[range]:
-        """Yield the blocks under a window, those that are consecutive together."""
+        """Yield the numbers of the blocks under a window, consecutive ones together."""
         (height, width), (down, across) = self.block, self._blocks
         rows = range(window.row_off // height, min(down, -(-window.row_end // height)))
         cols = range(window.col_off // width, min(across, -(-window.col_end // width)))
-        # Strips, and whole rows of blocks, lie behind each other.
+        # Strips and whole rows of blocks are numbered consecutively.
         long = max(1, _MOST_NUMBERS // across) if len(cols) == across else 1
         for plane in planes:
             for row in rows[::long]:
@@ -180,13 +180,13 @@ class Directory:
 
 
 def _pieces(file: Bytes, offset: int, count: int) -> Iterator[bytes]:
-    """The bytes of a block, some at once."""
+    """Yield the bytes of a block in pieces."""
     for at in range(0, count, PIECE):
         yield file.read_at(offset + at, min(PIECE, count - at))
 
 
 def _adjacent(blocks: Iterable[Block]) -> Iterator[list[Block]]:
-    """Yield blocks that lie behind each other together, as many as are held at once."""
+    """Group blocks that follow each other in the file, as many as can be held at once."""
     some: list[Block] = []
     for block in blocks:
         if some and not (
@@ -200,17 +200,17 @@ def _adjacent(blocks: Iterable[Block]) -> Iterator[list[Block]]:
 
 
 def read_directories(file: Bytes) -> list[Directory]:
-    """Read where the blocks of each picture of a TIFF lie, the main picture first.
+    """Read the block layout of each image in a TIFF, the main image first.
 
     Raises:
-        NotTiffError: If it is none, or its directories cannot be read.
+        NotTiffError: If it is not a TIFF, or its directories cannot be read.
     """
     found = (_directory(file, tags) for tags in read_tags(file))
     return [directory for directory in found if directory is not None]
 
 
 def _directory(file: Bytes, tags: Mapping[int, Numbers]) -> Directory | None:
-    """The blocks of one directory; None where it has none."""
+    """Read the block layout of one directory; None if it has none."""
 
     def one(tag: int, default: int) -> int:
         return tags[tag].some(file, 0, 1)[0] if tag in tags else default

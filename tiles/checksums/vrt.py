@@ -1,4 +1,4 @@
-"""Which windows of which files a virtual raster reads."""
+"""Find the windows of source files that a virtual raster reads."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import numpy as np
 from terraseam.tiles.grid.window import Window
 
 SCALED = 1.2
-"""From how many pixels of a source to one of the virtual raster on GDAL may read overviews instead."""
+"""Source pixels per pixel of the virtual raster above which GDAL may read overviews instead."""
 
 _SOURCES = {"SimpleSource", "ComplexSource", "AveragedSource", "NoDataSource", "KernelFilteredSource"}
 _KERNEL_PX = 4
-"""Pixels around those that a resampling kernel is centred on, before they are scaled."""
+"""Radius of resampling kernels, in pixels before scaling."""
 _NOWHERE = [math.nan] * 4
 
 
 @dataclass(frozen=True, slots=True)
 class SourceWindow:
-    """What is read of a file.
+    """A window that is read of a file.
 
     Attributes:
         path: The file.
-        window: Its pixels, which may hang over it; None where that is not known.
+        window: Its pixels, which may extend beyond it; None if unknown.
         bands: Its bands; empty for all.
-        masked: Whether its mask is read, too.
+        masked: Whether its mask is read as well.
         reduced: Whether overviews may be read.
     """
 
@@ -47,9 +47,9 @@ class _BandSources:
     Attributes:
         files: Their files.
         bands: Band of each file; 0 for its mask.
-        masked: Whether the mask of each file is read, too.
-        rects: Where each is read and drawn: x, y, width and height in the file, then in the virtual raster, ``(n, 8)``;
-            NaN where that is not said.
+        masked: Whether the mask of each file is read as well.
+        rects: Source and destination rectangles: x, y, width and height in the file, then in the virtual raster,
+            ``(n, 8)``; NaN where not specified.
     """
 
     files: tuple[str, ...]
@@ -58,7 +58,7 @@ class _BandSources:
     rects: np.ndarray
 
     def under(self, window: Window, *, masked: bool) -> Iterator[SourceWindow]:
-        """What is read for a window of the virtual raster."""
+        """Yield the windows of files that are read for a window of the virtual raster."""
         x, y, width, height = self.rects[:, 4:].T
         outside = (x >= window.col_end) | (x + width <= window.col_off)
         outside |= (y >= window.row_end) | (y + height <= window.row_off)
@@ -70,7 +70,7 @@ class _BandSources:
 
 
 def _source_window(rect: np.ndarray, window: Window) -> tuple[Window | None, float]:
-    """The window of a file that is read for one of the virtual raster, and how many of its pixels go to one."""
+    """Return the window of a file that is read for one of the virtual raster, and the ratio of their pixels."""
     if not np.isfinite(rect).all() or (rect[[2, 3, 6, 7]] <= 0).any():
         return None, math.inf
     x0, y0, across, down, to_x, to_y, to_across, to_down = rect.tolist()
@@ -94,10 +94,10 @@ class VirtualRaster:
 
     Args:
         text: Its XML.
-        folder: Where it lies.
+        folder: Its folder, which relative names refer to.
 
     Raises:
-        ValueError: If it is no VRT.
+        ValueError: If it is not a VRT.
     """
 
     def __init__(self, text: str, folder: str) -> None:
@@ -116,7 +116,7 @@ class VirtualRaster:
         self._others = tuple(self._other_files(root))
 
     def under(self, window: Window, bands: Iterable[int], *, masked: bool) -> Iterator[SourceWindow]:
-        """What is read of files for a window of some bands, and of its mask if that is wanted."""
+        """Yield the windows of files that are read for a window of some bands, and of its mask if wanted."""
         for band in bands:
             if band in self._bands:
                 yield from self._bands[band].under(window, masked=masked)
@@ -142,7 +142,7 @@ class VirtualRaster:
         )
 
     def _other_files(self, root: ElementTree.Element) -> Iterator[str]:
-        """Files that are read in another way, such as warped ones."""
+        """Yield files that are read in another way, such as warped ones."""
         for element in root.iter():
             if (
                 element.tag in ("SourceFilename", "SourceDataset")

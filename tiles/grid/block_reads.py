@@ -1,4 +1,4 @@
-"""Windows that are put together from blocks of one lattice, so that a pixel is the same in any window."""
+"""Read windows that are assembled from the blocks of one lattice, so that a pixel is the same in any window."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ VRT_BLOCK = 512
 """Side of the blocks in which virtual rasters are read, in pixels."""
 
 Samples = tuple[np.ndarray, np.ndarray | None]
-"""Pixels ``(height, width, bands)``, and which samples were measured, bool of the same shape; None for all."""
+"""Pixels ``(height, width, bands)``, and their validity, bool of the same shape; None if all are valid."""
 
 
 def read_in_blocks(
     window: Window, shape: tuple[int, int], side: int, read_block: Callable[[Window], Samples]
 ) -> Samples:
-    """Samples of a window.
+    """Read the samples of a window, block by block.
 
     Args:
         window: Inside the grid.
@@ -40,13 +40,13 @@ def read_in_blocks(
 
 
 def read_as_one(dataset: Any, window: Window, read: Callable[[Window], Samples]) -> Samples:
-    """Samples of a window of an open raster, the same in any window.
+    """Read a window of an open raster so that its samples do not depend on the window.
 
     Args:
         dataset: The raster.
         window: Inside it.
-        read: Reads samples of a window by GDAL, whose pixels of virtual rasters depend on the window where it warps or
-            averages their sources; of those whole blocks are read.
+        read: Reads the samples of a window with GDAL. Where GDAL warps or averages the sources of a virtual raster,
+            its pixels depend on the window, so virtual rasters are read in whole blocks.
     """
     if dataset.driver == "VRT":
         return read_in_blocks(window, dataset.shape, VRT_BLOCK, read)
@@ -54,7 +54,7 @@ def read_as_one(dataset: Any, window: Window, read: Callable[[Window], Samples])
 
 
 def blocks_under(window: Window, shape: tuple[int, int], side: int) -> Iterator[Window]:
-    """The blocks that meet a window inside a grid, row by row."""
+    """Yield the blocks that intersect a window inside a grid, row by row."""
     for row in range(window.row_off // side * side, window.row_end, side):
         for col in range(window.col_off // side * side, window.col_end, side):
             yield Window(row, col, min(side, shape[0] - row), min(side, shape[1] - col))

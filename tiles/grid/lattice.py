@@ -1,9 +1,9 @@
-"""The one lattice of tiles over a raster, and the sheets that group its cores.
+"""Lattice of tiles over a raster, and the sheets that group its cores.
 
-A tile is a core and the halo read around it. Cores have one size and partition the raster; those
-of the last row and column may be cut by its edge. All read windows have one shape and start on
-multiples of the network's stride, so a pixel's answer depends on the lattice alone. A sheet is a
-square of whole cores: it groups the work and changes no result.
+A tile is a core and the halo read around it. Cores have one size and partition the raster; those of the last row and
+column may be cut off by its edge. All read windows have one shape and start on multiples of the network's stride, so
+the prediction for a pixel depends only on the lattice. A sheet is a square of whole cores: it groups the work and
+never affects results.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Halo:
         return self.top, self.bottom, self.left, self.right
 
     def rounded_up(self, stride: int) -> Halo:
-        """The smallest halo of whole strides that holds this one."""
+        """Return the smallest halo of whole strides that contains this one."""
         return Halo(*(-(-side // stride) * stride for side in self.sides))
 
     def covers(self, other: Halo) -> bool:
-        """Whether no side of this halo is smaller than the same side of `other`."""
+        """Check whether no side of this halo is smaller than the same side of `other`."""
         return all(mine >= theirs for mine, theirs in zip(self.sides, other.sides, strict=True))
 
     def __str__(self) -> str:
@@ -97,36 +97,36 @@ class Lattice:
         return self.sheet_cores * self.core
 
     def sheet_of(self, tile: tuple[int, int]) -> tuple[int, int]:
-        """Row and column of the sheet that a tile belongs to."""
+        """Return the row and column of the sheet that a tile belongs to."""
         return tile[0] // self.sheet_cores, tile[1] // self.sheet_cores
 
     def core_window(self, row: int, col: int) -> Window:
-        """The pixels that tile (`row`, `col`) answers for."""
+        """Return the pixels that tile (`row`, `col`) answers for."""
         self._check(row, col, self.shape, "tile")
         row_off, col_off = row * self.core, col * self.core
         height, width = min(self.core, self.height - row_off), min(self.core, self.width - col_off)
         return Window(row_off, col_off, height, width)
 
     def read_window(self, row: int, col: int) -> Window:
-        """The pixels that tile (`row`, `col`) is computed from; it may hang over the raster."""
+        """Return the pixels that tile (`row`, `col`) is computed from; they may extend beyond the raster."""
         self._check(row, col, self.shape, "tile")
         top, left = row * self.core - self.halo.top, col * self.core - self.halo.left
         return Window(top, left, *self.chip_shape)
 
     def sheets(self) -> Iterator[tuple[int, int]]:
-        """All sheets, row by row."""
+        """Return an iterator over the rows and columns of all sheets, row by row."""
         rows, cols = self.sheet_shape
         return ((row, col) for row in range(rows) for col in range(cols))
 
     def sheet_window(self, row: int, col: int) -> Window:
-        """The pixels of sheet (`row`, `col`)."""
+        """Return the pixels of sheet (`row`, `col`)."""
         self._check(row, col, self.sheet_shape, "sheet")
         side = self.sheet_side
         row_off, col_off = row * side, col * side
         return Window(row_off, col_off, min(side, self.height - row_off), min(side, self.width - col_off))
 
     def sheet_tiles(self, row: int, col: int, ring: int = 0) -> list[tuple[int, int]]:
-        """The tiles of a sheet, row by row.
+        """Return the tiles of a sheet, row by row.
 
         Args:
             row: Sheet row.
@@ -143,7 +143,7 @@ class Lattice:
         ]
 
     def sheet_read_window(self, row: int, col: int, ring: int = 0) -> Window:
-        """The smallest window that holds the read windows of a sheet's tiles."""
+        """Return the smallest window that contains the read windows of a sheet's tiles."""
         tiles = self.sheet_tiles(row, col, ring)
         return hull(self.read_window(*tiles[0]), self.read_window(*tiles[-1]))
 

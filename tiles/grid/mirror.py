@@ -1,4 +1,4 @@
-"""The plane beyond a raster's edges: the raster mirrored, again and again."""
+"""Pixel positions beyond a raster's edges, where the raster is repeatedly mirrored."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 
 def mirror_index(start: int, stop: int, size: int) -> np.ndarray:
-    """Which pixels of an axis the positions `start` to `stop` show.
+    """Return the pixels of an axis that the positions `start` to `stop` show.
 
     The axis is reflected at its ends without repeating the edge pixel (``2 1 0 1 2 1 0``), as
     ``numpy.pad`` does with ``mode="reflect"``; an axis of one pixel repeats it.
 
     Args:
         start: First position; negative before the axis.
-        stop: Position behind the last one.
+        stop: Position after the last one.
         size: Pixels along the axis.
 
     Returns:
@@ -25,7 +25,7 @@ def mirror_index(start: int, stop: int, size: int) -> np.ndarray:
 
 
 def folded(places: np.ndarray, size: int) -> np.ndarray:
-    """Which pixels of an axis of `size` px some whole positions show; see `mirror_index`."""
+    """Return the pixels of an axis of `size` px that whole positions show; see `mirror_index`."""
     period = max(1, 2 * (size - 1))
     places = places % period
     return np.minimum(places, period - places)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
-    """A whole-pixel rectangle, half-open; it may hang over the raster's edges.
+    """A whole-pixel rectangle, half-open; it may extend beyond the raster's edges.
 
     Attributes:
         row_off: First row, in pixels; negative above the raster.
@@ -27,17 +27,17 @@ class Window:
 
     @property
     def row_end(self) -> int:
-        """The row behind the last one."""
+        """The row after the last one."""
         return self.row_off + self.height
 
     @property
     def col_end(self) -> int:
-        """The column behind the last one."""
+        """The column after the last one."""
         return self.col_off + self.width
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width, as numpy has them."""
+        """Height and width, in numpy's order."""
         return self.height, self.width
 
     @property
@@ -46,7 +46,7 @@ class Window:
         return self.height * self.width
 
     def intersection(self, other: Window) -> Window | None:
-        """The pixels of both windows, or None where there are none."""
+        """Return the pixels that two windows share, or None if there are none."""
         row0, col0 = max(self.row_off, other.row_off), max(self.col_off, other.col_off)
         row1, col1 = min(self.row_end, other.row_end), min(self.col_end, other.col_end)
         if row0 >= row1 or col0 >= col1:
@@ -54,7 +54,7 @@ class Window:
         return Window(row0, col0, row1 - row0, col1 - col0)
 
     def within(self, outer: Window) -> tuple[slice, slice]:
-        """Where this window lies in an array that holds the pixels of `outer`.
+        """Return the slices of this window in an array that holds the pixels of `outer`.
 
         Raises:
             ValueError: If this window is not inside `outer`.
@@ -72,7 +72,7 @@ class Window:
 
 
 def hull(first: Window, last: Window) -> Window:
-    """The smallest window that holds two windows."""
+    """Return the smallest window that contains two windows."""
     row0, col0 = min(first.row_off, last.row_off), min(first.col_off, last.col_off)
     row1, col1 = max(first.row_end, last.row_end), max(first.col_end, last.col_end)
     return Window(row0, col0, row1 - row0, col1 - col0)
