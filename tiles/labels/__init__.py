@@ -1,1 +1,1 @@
-"""Label maps: stitched from tiles, coded, and written."""
+"""Label maps: stitched from tiles, encoded, and written."""

@@ -7,21 +7,21 @@ import numpy as np
 from terraseam.tiles.labels.stitch import NODATA
 
 TOLD_APART = 4
-"""Kinds of cells: neighbours, also across a corner, are of unlike ones."""
+"""Number of kinds of cells; 8-connected neighbours are of different kinds."""
 
 
 def cut_into_cells(labels: np.ndarray, offset: tuple[int, int], side: int, span: int = 256) -> np.ndarray:
-    """Codes that are equal where pixels have one label and lie in one cell, or in cells that do not touch.
+    """Compute codes that are equal where pixels have the same label in the same cell, or in cells that do not touch.
 
     Args:
         labels: Labels or codes below `span`, shape ``(height, width)``; nodata keeps its value.
         offset: First pixel ``(row, col)`` of the map in the raster.
         side: Side of a cell, in pixels, counted from the raster's corner.
-        span: How many labels there can be.
+        span: Number of possible labels.
 
     Returns:
-        The label, and so many times `span` as tells whether row and column of the cell are odd; uint16, or uint32 where
-        that is too narrow.
+        The label plus a multiple of `span` that encodes the parity of the cell's row and column; uint16, or uint32
+        where that is too narrow.
     """
     height, width = labels.shape
     rows, cols = offset[0] + np.arange(height), offset[1] + np.arange(width)

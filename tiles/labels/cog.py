@@ -1,4 +1,4 @@
-"""Label maps as Cloud Optimized GeoTIFFs, written sheet by sheet."""
+"""Write label maps as Cloud Optimized GeoTIFFs, sheet by sheet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from terraseam.tiles.labels.stitch import NODATA
 from terraseam.tiles.raster.georef import Georef
 
 BLOCK = 512
-"""Side of the blocks of every raster that is written, in pixels."""
+"""Block size of every written raster, in pixels."""
 
 Colour = tuple[int, int, int]
 
@@ -34,12 +34,12 @@ def write_label_cog(
     driver then copies, so memory does not grow with the raster.
 
     Args:
-        path: The file to write; it must not be read by anyone before this returns.
-        sheets: Windows and their labels, uint8; nodata where there are none.
+        path: The file to write; it must not be read before this returns.
+        sheets: Windows and their labels, uint8; pixels of no window are nodata.
         georef: Shape, CRS and transform of the raster.
         classes: Name and colour of each class, in the order of the labels.
-        tags: Metadata of the file.
-        compression: ``deflate``, which everything reads, ``zstd`` or ``lzw``.
+        tags: Metadata tags of the file.
+        compression: ``deflate``, which every reader supports, ``zstd`` or ``lzw``.
     """
     draft = path.with_name(path.name + ".draft.tif")
     profile = {
@@ -84,6 +84,6 @@ def write_label_cog(
 
 
 def parse_colour(text: str) -> Colour:
-    """Red, green and blue of ``#rrggbb``."""
+    """Parse red, green and blue from ``#rrggbb``."""
     red, green, blue = bytes.fromhex(text.removeprefix("#"))
     return red, green, blue

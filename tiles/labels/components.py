@@ -1,4 +1,4 @@
-"""4-connected components of a label map, numbered in the order of their first pixels."""
+"""Find the 4-connected components of a label map, numbered in the order of their first pixels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Components:
     """The 4-connected components of one sheet.
 
     Attributes:
-        numbers: Component of each pixel, from 1; 0 where there is none. A frame of zeros one pixel wide lies
-            around the sheet. int32, shape ``(height + 2, width + 2)``.
+        numbers: Component of each pixel, from 1; 0 where there is none. The sheet is padded by a frame of zeros, one
+            pixel wide. int32, shape ``(height + 2, width + 2)``.
         first: First pixel ``(row, col)`` of each component in row-major order, int64, ``(components, 2)``.
         last: Last row of each, int32, shape ``(components,)``.
         pixels: Number of pixels of each component, int64, shape ``(components,)``.
@@ -30,12 +30,12 @@ class Components:
 
 
 def find_components(labels: np.ndarray, scores: np.ndarray, keep: np.ndarray) -> Components:
-    """Number the 4-connected components of equal label, and count their pixels and scores.
+    """Number the 4-connected components of equal label, and sum up their pixels and scores.
 
     Args:
         labels: Label map, uint8, or codes of one, uint16; shape ``(height, width)``.
         scores: Score of each pixel, uint8, same shape.
-        keep: Which of them count; pixels of the others belong to no component. Bool, as many as there can be.
+        keep: Whether each label counts; pixels of other labels belong to no component. Bool, one per possible label.
     """
     numbers, parents = _provisional_numbers(labels, keep)
     final, count = _final_numbers(parents)
@@ -44,7 +44,7 @@ def find_components(labels: np.ndarray, scores: np.ndarray, keep: np.ndarray) ->
 
 @njit(cache=True, nogil=True)
 def find_root(parents, i):  # type: ignore[no-untyped-def]
-    """The root of `i` in a forest of parent indices, halving the path on the way."""
+    """Return the root of `i` in a forest of parent indices, halving the path on the way."""
     while parents[i] != i:
         parents[i] = parents[parents[i]]
         i = parents[i]
@@ -63,7 +63,7 @@ def join(parents, i, j):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _provisional_numbers(labels, keep):  # type: ignore[no-untyped-def]
-    """Numbers from neighbours above and to the left, and the forest of those that meet later on."""
+    """Number components from the neighbours above and to the left, with the forest of numbers that meet later."""
     height, width = labels.shape
     numbers = np.zeros((height + 2, width + 2), np.int32)
     parents = np.empty(height * width + 1, np.int32)
@@ -87,7 +87,7 @@ def _provisional_numbers(labels, keep):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _final_numbers(parents):  # type: ignore[no-untyped-def]
-    """Numbers without gaps. Roots are the smallest of their tree, so the order of first pixels stays."""
+    """Renumber without gaps. A root is the smallest number of its tree, so the order of first pixels is preserved."""
     final = np.zeros(len(parents), np.int32)
     count = 0
     for i in range(1, len(parents)):
@@ -101,7 +101,7 @@ def _final_numbers(parents):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _renumber(numbers, final, count, scores):  # type: ignore[no-untyped-def]
-    """Write the final numbers in place; first pixel, last row, number of pixels and score sum of each component."""
+    """Write the final numbers in place; return first pixel, last row, pixel count and score sum of each component."""
     first = np.zeros((count, 2), np.int64)
     last = np.zeros(count, np.int32)
     pixels = np.zeros(count, np.int64)

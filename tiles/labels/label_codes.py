@@ -1,8 +1,8 @@
-"""Label maps of any whole numbers, told by small codes that a table translates.
+"""Label maps of arbitrary integers, stored as small codes that a table translates.
 
-What traces and sieves label maps works on codes, which are as narrow as labels are few. A table holds the labels of one
-piece of a raster, so memory is bounded by the piece, however many labels the raster has. Codes have the order of
-their labels: nothing that compares them depends on how the raster was cut.
+Tracing and sieving label maps work on codes, which need only as many bits as there are labels. A table holds the
+labels of one piece of a raster, so memory is bounded by the piece, however many labels the raster has. Codes have the
+order of their labels, so that comparisons do not depend on how the raster was cut.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 from terraseam.tiles.labels.stitch import NODATA
 
 MOST = 1 << 60
-"""The greatest label; the least is -MOST."""
+"""The largest label; the smallest is -MOST."""
 
 NOTHING = np.iinfo(np.int64).min
-"""What stands in a table for a code that is no label."""
+"""The entry of a table for a code that stands for no label."""
 
 PLAIN = np.append(np.arange(NODATA), NOTHING)
-"""The table of label maps of uint8, whose codes are the labels themselves."""
+"""The table of uint8 label maps, whose codes are the labels themselves."""
 PLAIN.flags.writeable = False
 
 _TYPES = (np.uint8, np.uint16, np.uint32)
@@ -32,9 +32,9 @@ class CodedLabels:
     """A label map, or a part of one.
 
     Attributes:
-        codes: uint8, uint16 or uint32, any shape; `NODATA` where nothing was measured.
-        table: The label of each code, int64, shape ``(codes,)``, 256 of them or more; in ascending order, but for
-            `NOTHING` at `NODATA` and behind the last label.
+        codes: uint8, uint16 or uint32, any shape; `NODATA` where not valid.
+        table: The label of each code, int64, shape ``(codes,)``, 256 or more; in ascending order, except for
+            `NOTHING` at `NODATA` and after the last label.
     """
 
     codes: np.ndarray
@@ -48,19 +48,19 @@ class CodedLabels:
 
     @staticmethod
     def plain(labels: np.ndarray) -> CodedLabels:
-        """A label map of uint8, `NODATA` where nothing was measured, as it is."""
+        """Wrap a uint8 label map, `NODATA` where not valid, unchanged."""
         return CodedLabels(labels, PLAIN)
 
     @staticmethod
     def encode(labels: np.ndarray, known: np.ndarray) -> CodedLabels:
-        """Find codes for labels.
+        """Encode labels.
 
         Args:
-            labels: Integers of any type, -`MOST` to `MOST` where they are known.
-            known: Where something was measured, bool, same shape.
+            labels: Integers of any type, -`MOST` to `MOST` where `known`.
+            known: Whether each pixel is valid, bool, same shape.
         """
         there = labels[known].astype(np.int64, copy=False)
-        # Labels come in runs: of each, one is sorted.
+        # Labels come in runs: sort only one label of each run.
         starts = np.flatnonzero(np.append(True, there[1:] != there[:-1])[: len(there)])
         distinct, place = np.unique(there[starts], return_inverse=True)
         table = _table(distinct)
@@ -70,20 +70,20 @@ class CodedLabels:
 
     @property
     def labels(self) -> np.ndarray:
-        """The labels, int64, `NOTHING` where nothing was measured."""
+        """The labels, int64, `NOTHING` where not valid."""
         return self.table[self.codes]
 
     def part(self, rows: slice, cols: slice) -> CodedLabels:
-        """Some rows and columns, as a view."""
+        """Return some rows and columns, as a view."""
         return CodedLabels(self.codes[rows, cols], self.table)
 
     def inner(self, depth: int) -> CodedLabels:
-        """All but the outermost `depth` pixels on each side, as a view."""
+        """Return all but the outermost `depth` pixels on each side, as a view."""
         height, width = self.codes.shape
         return self.part(slice(depth, height - depth), slice(depth, width - depth))
 
     def compact(self) -> CodedLabels:
-        """A copy whose table holds no more labels than there are."""
+        """Return a copy whose table holds only the labels that occur."""
         if _is_plain(self.table):
             return CodedLabels(self.codes.copy(), PLAIN)
         distinct = self.table[np.setdiff1d(self.codes, [NODATA])]
@@ -91,7 +91,7 @@ class CodedLabels:
 
 
 def in_one_table(maps: Sequence[CodedLabels]) -> tuple[list[np.ndarray], np.ndarray]:
-    """The codes of several label maps in one table, and that table."""
+    """Return the codes of several label maps in one shared table, and that table."""
     if all(_is_plain(one.table) for one in maps):
         return [one.codes for one in maps], PLAIN
     tables = [one.table[one.table != NOTHING] for one in maps]
@@ -104,7 +104,7 @@ def _is_plain(table: np.ndarray) -> bool:
 
 
 def _table(distinct: np.ndarray) -> np.ndarray:
-    """The table of some labels, which are in ascending order: that of uint8 where it has them all."""
+    """Build the table of labels in ascending order: that of uint8 if it contains them all."""
     if not len(distinct) or (distinct[0] >= 0 and distinct[-1] < NODATA):
         return PLAIN
     table = np.full(max(len(distinct), NODATA) + 1, NOTHING)
@@ -113,13 +113,13 @@ def _table(distinct: np.ndarray) -> np.ndarray:
 
 
 def _codes(count: int) -> np.ndarray:
-    """The first codes that may be of labels."""
+    """Return the first `count` codes that may stand for labels."""
     codes = np.arange(count)
     return codes + (codes >= NODATA)
 
 
 def _code_of(table: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The codes of labels that are in a table."""
+    """Return the codes of labels that are in a table."""
     distinct = table[table != NOTHING]
     return _codes(len(distinct))[np.searchsorted(distinct, labels)].astype(_code_type(table))
 
@@ -129,7 +129,7 @@ def _code_type(table: np.ndarray) -> type[np.unsignedinteger]:
 
 
 def _translated(one: CodedLabels, table: np.ndarray) -> CodedLabels:
-    """The same labels in codes of another table; those that it does not have must not occur."""
+    """Translate labels to the codes of another table; labels that it lacks must not occur."""
     shared = np.flatnonzero(np.isin(one.table, table[table != NOTHING]))
     new = np.full(len(one.table), NODATA, _code_type(table))
     new[shared] = _code_of(table, one.table[shared])

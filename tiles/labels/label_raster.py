@@ -1,4 +1,4 @@
-"""Rasters of labels that somebody else made, to be made into polygons."""
+"""Read rasters of labels from other sources, to be vectorized."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class LabelRasterInfo:
     """A label raster, without its pixels.
 
     Attributes:
-        path: What GDAL opens.
-        ground: Where it lies, or its pixels alone.
-        names: Names of its labels where the file has some, by label.
+        path: Path or URL that GDAL opens.
+        ground: Its georeferencing, or its pixel grid only.
+        names: Names of its labels, by label, if the file has any.
         files: All files that GDAL reads for it.
-        hidden: Addresses beside it of which their server does not say whether they are there.
-        undecoded: Labels that have names in the file which are not UTF-8.
+        hidden: Addresses of sidecars whose server does not reveal whether they exist.
+        undecoded: Labels whose names in the file are not UTF-8.
     """
 
     path: str
@@ -54,12 +54,12 @@ class LabelRasterInfo:
 def inspect_label_raster(
     path: str, *, in_pixels: bool = False, known: Sequence[str] | None = None
 ) -> LabelRasterInfo:
-    """Open a label raster and check that it can be made into polygons.
+    """Open a label raster and check that it can be vectorized.
 
     Args:
         path: Path or URL that GDAL opens.
-        in_pixels: Whether polygons are wanted in pixels, so that it does not matter where the raster lies.
-        known: What is there of it and beside it, see `open_raster`; None where that is not known.
+        in_pixels: Whether polygons are wanted in pixel coordinates, so that georeferencing is not needed.
+        known: The raster itself and its existing sidecars, see `open_raster`; None if unknown.
 
     Raises:
         RasterError: If it is missing, not a raster, not georeferenced, or not of one band of integers.
@@ -106,7 +106,7 @@ def _placed(path: str, dataset: Any) -> Ground:
 
 
 def _names(dataset: Any) -> tuple[dict[int, str], tuple[int, ...]]:
-    """Read names of classes as Terraseam writes them: metadata of the band, class_0, class_1, ...
+    """Read class names as Terraseam writes them: metadata of the band, class_0, class_1, ...
 
     Returns:
         The names by label, and the labels whose names are not UTF-8.
@@ -125,7 +125,7 @@ class LabelRaster:
 
     Args:
         path: Path or URL that GDAL opens.
-        files: All files that are read for it, as they were found when it was inspected; None where it was not.
+        files: All files that are read for it, as found when it was inspected; None if it was not.
     """
 
     def __init__(self, path: str, files: tuple[str, ...] | None = None) -> None:
@@ -137,10 +137,10 @@ class LabelRaster:
         return LabelRaster, (self.path, self.files)
 
     def read(self, window: Window) -> CodedLabels:
-        """Labels of a window; none where nothing was measured, and beyond the raster.
+        """Read the labels of a window; none where not valid and beyond the raster.
 
         Raises:
-            RasterReadError: If the raster cannot be read there, or holds what is no label.
+            RasterReadError: If the raster cannot be read there, or holds a value that is not a label.
         """
         try:
             dataset = self._dataset()

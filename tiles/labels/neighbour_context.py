@@ -1,4 +1,4 @@
-"""What a sheet sees of the sheets around it: strips of their labels, as wide as is asked for."""
+"""Extend a sheet by strips of its neighbours' labels, of any width."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from terraseam.tiles.labels.label_codes import CodedLabels, in_one_table
 from terraseam.tiles.labels.stitch import NODATA
 
 Way = tuple[int, int]
-"""From a sheet to one beside it: rows and columns of sheets, each -1, 0 or 1."""
+"""Offset from a sheet to a neighbouring one: rows and columns of sheets, each -1, 0 or 1."""
 
 WAYS: tuple[Way, ...] = tuple((row, col) for row in (-1, 0, 1) for col in (-1, 0, 1) if row or col)
-"""The ways to all eight sheets around one."""
+"""The offsets to all eight neighbouring sheets."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EdgeStrip:
-    """The outermost labels of a sheet, as its neighbours see them.
+    """The outermost labels of a sheet, as its neighbours need them.
 
     Attributes:
-        top: The topmost rows, shape ``(depth, width)``; fewer rows where the sheet is smaller.
-        bottom: The lowest rows.
+        top: The topmost rows, shape ``(depth, width)``; fewer if the sheet is smaller.
+        bottom: The bottommost rows.
         left: The leftmost columns, shape ``(height, depth)``.
         right: The rightmost columns.
     """
@@ -35,23 +35,23 @@ class EdgeStrip:
 
 
 def edge_strip_of(labels: CodedLabels, depth: int) -> EdgeStrip:
-    """The outermost labels of a sheet, `depth` pixels deep; copies, so that the sheet itself need not stay."""
+    """Copy the outermost labels of a sheet, `depth` pixels deep, so that the sheet itself can be freed."""
     first, last, every = slice(depth), slice(-depth, None), slice(None)
     parts = ((first, every), (last, every), (every, first), (every, last))
     return EdgeStrip(*(labels.part(rows, cols).compact() for rows, cols in parts))
 
 
 def with_neighbour_context(labels: CodedLabels, around: Mapping[Way, EdgeStrip], depth: int) -> CodedLabels:
-    """A sheet's labels and those around it.
+    """Pad a sheet's labels with those of its neighbours.
 
     Args:
         labels: Label map of the sheet, shape ``(height, width)``.
-        around: Rims of the sheets beside it, at least `depth` deep where they are as large as that, by the way
-            to them; nothing where the raster ends.
-        depth: Width of the apron, in pixels.
+        around: Edge strips of the neighbouring sheets by their offset, `depth` or more deep unless a sheet is
+            smaller; none beyond the raster.
+        depth: Width of the context, in pixels.
 
     Returns:
-        Shape ``(height + 2 * depth, width + 2 * depth)``; nodata where the raster ends.
+        Shape ``(height + 2 * depth, width + 2 * depth)``; nodata beyond the raster.
     """
     parts = [_seen(rim, way, depth) for way, rim in around.items()]
     (own, *others), table = in_one_table([labels, *parts])
@@ -63,7 +63,7 @@ def with_neighbour_context(labels: CodedLabels, around: Mapping[Way, EdgeStrip],
 
 
 def _seen(rim: EdgeStrip, way: Way, depth: int) -> CodedLabels:
-    """What is seen of a sheet that lies that way: at most `depth` of its rows, of its columns, or of both."""
+    """Return the part of a neighbouring sheet in the context: at most `depth` of its rows, its columns, or both."""
     row, col = way
     ends = {1: slice(depth), 0: slice(None), -1: slice(-depth, None)}
     if row == 0:
@@ -72,6 +72,6 @@ def _seen(rim: EdgeStrip, way: Way, depth: int) -> CodedLabels:
 
 
 def _place(way: int, length: int, seen: int, depth: int) -> slice:
-    """Where `seen` pixels of a sheet that lies that way stand along one axis of the apron."""
+    """Return where `seen` pixels of a neighbouring sheet lie along one axis of the padded labels."""
     start = (depth - seen, depth, depth + length)[way + 1]
     return slice(start, start + seen)

@@ -1,8 +1,7 @@
-"""Stitching: the tiles of a sheet become one label map and its scores.
+"""Stitch the tiles of a sheet into one label map with scores.
 
-`crop` keeps each tile's core. `blend` averages the scores of neighbouring tiles across the lines
-between their cores, with integer weights that sum to one everywhere, so that neither order nor
-sheets can matter.
+`crop` keeps each tile's core. `blend` averages the scores of neighbouring tiles across the lines between their cores,
+with integer weights that sum to one everywhere, so that results depend neither on order nor on sheets.
 """
 
 from __future__ import annotations
@@ -16,24 +15,24 @@ from terraseam.tiles.grid.lattice import Lattice
 from terraseam.tiles.grid.window import Window, hull
 
 NODATA = 255
-"""The label of pixels that were not measured."""
+"""The label of pixels that are not valid."""
 
 UNIT = 256
-"""The sum of all tiles' weights at a pixel, along one axis."""
+"""Sum of all tiles' weights at a pixel, along one axis."""
 
 FULL_SCORE = 65535
-"""The integer that stands for a score of 1 while scores are blended."""
+"""The integer that represents a score of 1 during blending."""
 
 StitchMethod = Literal["crop", "blend"]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelMap:
-    """What the store keeps of a sheet.
+    """The labels and scores of a sheet, as stored.
 
     Attributes:
-        labels: uint8, shape ``(height, width)``; `NODATA` where nothing was measured.
-        scores: uint8, same shape: the score of the label, 255 for 1; 0 where nothing was measured.
+        labels: uint8, shape ``(height, width)``; `NODATA` where not valid.
+        scores: uint8, same shape: the score of the label, 255 for 1; 0 where not valid.
     """
 
     labels: np.ndarray
@@ -41,32 +40,32 @@ class LabelMap:
 
 
 class Stitcher(Protocol):
-    """Puts the tiles of one sheet together, in any order."""
+    """Stitcher of the tiles of one sheet, in any order."""
 
     def needs(self, tile: tuple[int, int], valid: np.ndarray) -> bool:
-        """Whether a tile can change a valid pixel of the sheet; `valid` covers the sheet."""
+        """Check whether a tile can change a valid pixel of the sheet; `valid` covers the sheet."""
 
     def add(self, tile: tuple[int, int], logits: np.ndarray) -> None:
-        """Take the logits of a tile's read window, shape ``(height, width, classes)``."""
+        """Add the logits of a tile's read window, shape ``(height, width, classes)``."""
 
     def label_map(self, valid: np.ndarray) -> LabelMap:
-        """The sheet's labels and scores; `valid` covers the sheet."""
+        """Return the sheet's labels and scores; `valid` covers the sheet."""
 
 
 def stitcher(method: StitchMethod, lattice: Lattice, sheet: tuple[int, int], classes: int) -> Stitcher:
-    """The stitcher of a method, for one sheet."""
+    """Create the stitcher of a method for one sheet."""
     if method == "crop":
         return CropStitcher(lattice, sheet)
     return BlendStitcher(lattice, sheet, classes)
 
 
 def stitch_ring(method: StitchMethod) -> int:
-    """How many tiles of neighbouring sheets a sheet needs on each side."""
+    """Return how many tiles of neighbouring sheets a sheet needs on each side."""
     return 0 if method == "crop" else 1
 
 
 class CropStitcher:
-    """Keeps the core of each tile: exact for networks of finite reach."""
+    """Stitcher that keeps the core of each tile: exact for networks with a finite receptive field."""
 
     def __init__(self, lattice: Lattice, sheet: tuple[int, int]) -> None:
         self._lattice = lattice
@@ -75,23 +74,23 @@ class CropStitcher:
         self._scores = np.zeros(self._window.shape, np.uint8)
 
     def needs(self, tile: tuple[int, int], valid: np.ndarray) -> bool:
-        """Whether the tile's core has a valid pixel."""
+        """Check whether the tile's core has a valid pixel."""
         return bool(valid[self._lattice.core_window(*tile).within(self._window)].any())
 
     def add(self, tile: tuple[int, int], logits: np.ndarray) -> None:
-        """Keep labels and scores of the tile's core."""
+        """Store labels and scores of the tile's core."""
         core = self._lattice.core_window(*tile)
         answer = logits[core.within(self._lattice.read_window(*tile))]
         target = core.within(self._window)
         self._labels[target], self._scores[target] = labels_and_scores(answer)
 
     def label_map(self, valid: np.ndarray) -> LabelMap:
-        """Labels and scores of the sheet, with nodata where it is not valid."""
+        """Return labels and scores of the sheet, with nodata where it is not valid."""
         return masked(self._labels, self._scores, valid)
 
 
 class BlendStitcher:
-    """Averages the scores of neighbouring tiles around the lines between their cores."""
+    """Stitcher that averages the scores of neighbouring tiles around the lines between their cores."""
 
     def __init__(self, lattice: Lattice, sheet: tuple[int, int], classes: int) -> None:
         self._lattice = lattice
@@ -99,7 +98,7 @@ class BlendStitcher:
         self._sums = np.zeros((*self._window.shape, classes), np.uint32)
 
     def needs(self, tile: tuple[int, int], valid: np.ndarray) -> bool:
-        """Whether the tile has weight at a valid pixel of the sheet."""
+        """Check whether the tile has weight at a valid pixel of the sheet."""
         zone = self._zone(tile)
         return zone is not None and bool(valid[zone.within(self._window)].any())
 
@@ -116,25 +115,25 @@ class BlendStitcher:
         self._sums[zone.within(self._window)] += scores * weights[..., None]
 
     def label_map(self, valid: np.ndarray) -> LabelMap:
-        """Labels and scores of the sheet, with nodata where it is not valid."""
+        """Return labels and scores of the sheet, with nodata where it is not valid."""
         labels = self._sums.argmax(-1).astype(np.uint8)
         best = np.take_along_axis(self._sums, labels[..., None].astype(np.intp), -1)[..., 0]
         scores = (best.astype(np.uint64) * 255 + UNIT**2 * FULL_SCORE // 2) // (UNIT**2 * FULL_SCORE)
         return masked(labels, scores.astype(np.uint8), valid)
 
     def _zone(self, tile: tuple[int, int]) -> Window | None:
-        """The pixels of the sheet at which the tile has weight."""
+        """Return the pixels of the sheet at which the tile has weight."""
         return blend_zone(self._lattice, tile).intersection(self._window)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Scores of logits, along the last axis, as float32."""
+    """Compute scores from logits, along the last axis, as float32."""
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)
 
 
 def labels_and_scores(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The best class of each pixel (the first of equals) and its score, both uint8.
+    """Return the best class of each pixel (the first of equals) and its score, both uint8.
 
     Args:
         logits: Shape ``(height, width, classes)``, float32.
@@ -152,7 +151,7 @@ def labels_and_scores(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def masked(labels: np.ndarray, scores: np.ndarray, valid: np.ndarray) -> LabelMap:
-    """A label map with nodata where it is not valid."""
+    """Build a label map with nodata where it is not valid."""
     return LabelMap(
         np.where(valid, labels, np.uint8(NODATA)),
         np.where(valid, scores, np.uint8(0)),
@@ -160,14 +159,14 @@ def masked(labels: np.ndarray, scores: np.ndarray, valid: np.ndarray) -> LabelMa
 
 
 def blend_reach(lattice: Lattice) -> tuple[int, int]:
-    """How far tiles blend across a line between cores, in pixels: between rows, between columns."""
+    """Return how far tiles blend across a line between cores, in pixels: between rows, between columns."""
     halo = lattice.halo
     half = lattice.core // 2
     return min(halo.top, halo.bottom, half), min(halo.left, halo.right, half)
 
 
 def blend_zone(lattice: Lattice, tile: tuple[int, int]) -> Window:
-    """The pixels of the raster at which a tile may have weight."""
+    """Return the pixels of the raster at which a tile may have weight."""
     down, across = blend_reach(lattice)
     core = lattice.core_window(*tile)
     corner = Window(core.row_off - down, core.col_off - across, 1, 1)
@@ -179,7 +178,7 @@ def blend_zone(lattice: Lattice, tile: tuple[int, int]) -> Window:
 
 
 def blend_weights(lattice: Lattice, tile: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of a tile along the rows and the columns of its read window, uint32, 0 to `UNIT`."""
+    """Compute a tile's weights along the rows and the columns of its read window, uint32, 0 to `UNIT`."""
     down, across = blend_reach(lattice)
     rows, cols = lattice.shape
     halo = lattice.halo
@@ -190,17 +189,16 @@ def blend_weights(lattice: Lattice, tile: tuple[int, int]) -> tuple[np.ndarray, 
 
 
 def axis_weights(core: int, halo: tuple[int, int], reach: int, edge: tuple[bool, bool]) -> np.ndarray:
-    """Weights along one axis of a read window.
+    """Compute weights along one axis of a read window.
 
-    They rise from 0 to `UNIT` within `reach` pixels of the line between two cores, so that the
-    weights of the two tiles there sum to `UNIT` at each pixel; towards the raster's edge, where
-    there is no other tile, they stay at `UNIT`.
+    They rise from 0 to `UNIT` within `reach` pixels of the line between two cores, so that the weights of the two
+    tiles sum to `UNIT` at each pixel; towards the raster's edge, where there is no other tile, they stay at `UNIT`.
 
     Args:
         core: Side of a core.
-        halo: Context before and behind the core.
+        halo: Context before and after the core.
         reach: Pixels on each side of the line in which both tiles have weight.
-        edge: Whether the raster ends before and behind this tile.
+        edge: Whether the raster ends before and after this tile.
     """
     before, behind = halo
     position = np.arange(-before, core + behind)
@@ -213,7 +211,7 @@ def axis_weights(core: int, halo: tuple[int, int], reach: int, edge: tuple[bool,
 
 
 def _ramp(offset: np.ndarray, reach: int) -> np.ndarray:
-    """From 0 to `UNIT` across a line; `offset` counts pixels from the first one behind it."""
+    """Compute a ramp from 0 to `UNIT` across a line; `offset` counts pixels from the first one after it."""
     if reach == 0:
         return np.where(offset >= 0, UNIT, 0)
     steps = np.clip(offset + reach, 0, 2 * reach - 1)

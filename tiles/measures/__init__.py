@@ -1,1 +1,1 @@
-"""Measures of label maps and polygons against the truth."""
+"""Metrics of label maps and polygons against the ground truth."""

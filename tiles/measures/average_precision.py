@@ -1,4 +1,4 @@
-"""Average precision of polygons, as COCO defines it: equal to pycocotools, out of geometry instead of masks."""
+"""Average precision of polygons as COCO defines it: equal to pycocotools, from geometry instead of masks."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from terraseam.tiles.compiled import njit
 from terraseam.tiles.measures.overlaps import Overlaps
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
-"""IoU from which on a prediction is a hit."""
+"""IoU thresholds at which a prediction is a hit."""
 RECALLS = np.linspace(0.0, 1.0, 101)
-"""Recalls at which precision is read."""
+"""Recalls at which precision is sampled."""
 SIZES = {
     "all": (0.0, np.inf),
     "small": (0.0, 32.0**2),
     "medium": (32.0**2, 96.0**2),
     "large": (96.0**2, np.inf),
 }
-"""Areas in square pixels, both ends included. COCO ends `all` and `large` at 1e10."""
+"""Ranges of area in square pixels, both ends included. COCO ends `all` and `large` at 1e10."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """What became of the predictions of one class on one raster.
+    """Matches of the predictions of one class on one raster.
 
     Attributes:
-        scores: Scores in falling order, float64 ``(predictions,)``.
-        hit: Whether each prediction has a true polygon, bool ``(sizes, thresholds, predictions)``.
-        ignored: Whether it counts neither for nor against, of the same shape.
-        truths: How many true polygons are of each size, int64 ``(sizes,)``.
+        scores: Scores in descending order, float64 ``(predictions,)``.
+        hit: Whether each prediction is matched, bool ``(sizes, thresholds, predictions)``.
+        ignored: Whether it counts neither for nor against, same shape.
+        truths: Number of true polygons of each size, int64 ``(sizes,)``.
     """
 
     scores: np.ndarray
@@ -43,15 +43,15 @@ class Matches:
 def match(pairs: Overlaps, scores: np.ndarray, most: int | None = None) -> Matches:
     """Match the predictions of one class on one raster with its true polygons.
 
-    In falling order of scores (equal ones in their own order) each prediction takes the free true polygon with
-    the highest IoU. True polygons of another size are ignored: they are taken only by predictions that find no
-    other, which are ignored with them; so are predictions of another size that find none. Ignored regions are
-    taken in the same way, by any number of predictions.
+    In descending order of score (ties in their given order), each prediction takes the unmatched true polygon with
+    the highest IoU. True polygons of another size are ignored: only predictions with no other match take them, and
+    are ignored as well; so are unmatched predictions of another size. Ignored regions are matched in the same way, by
+    any number of predictions.
 
     Args:
         pairs: Pairs whose IoU is 0.5 or more.
         scores: Score of each predicted polygon.
-        most: How many of the surest predictions count; None for all.
+        most: Number of highest-scoring predictions that count; None for all.
     """
     order = np.argsort(-scores, kind="stable")[:most]
     ends = np.searchsorted(pairs.predicted, np.arange(len(scores) + 1))
@@ -66,11 +66,11 @@ def match(pairs: Overlaps, scores: np.ndarray, most: int | None = None) -> Match
 
 @njit(cache=True, nogil=True)
 def _take(order, ends, truth, iou, outside, regions):  # type: ignore[no-untyped-def]
-    """Let each prediction take its true polygon, for each size and threshold.
+    """Match each prediction with a true polygon, for each size and threshold.
 
     Args:
-        order: Numbers of the predictions in falling order of scores.
-        ends: First pair of each prediction, and the end of the last.
+        order: Indices of the predictions in descending order of score.
+        ends: First pair of each prediction, and the end of the last one.
         truth: True polygon of each pair.
         iou: IoU of each pair.
         outside: Whether each true polygon is of another size or an ignored region, bool ``(sizes, truths)``.
@@ -91,7 +91,7 @@ def _take(order, ends, truth, iou, outside, regions):  # type: ignore[no-untyped
                         break
                     for pair in range(ends[order[place]], ends[order[place] + 1]):
                         one = truth[pair]
-                        # Of equal overlaps the later one is taken, as pycocotools does.
+                        # Ties in IoU go to the later polygon, as in pycocotools.
                         if outside[size, one] == other and not taken[one] and iou[pair] >= best_iou:
                             best, best_iou = one, iou[pair]
                 if best >= 0:
@@ -107,7 +107,7 @@ class Precision:
 
     Attributes:
         precision: Mean of the precision at 101 recalls, float64 ``(sizes, thresholds)``; NaN without truth.
-        recall: Share of the true polygons that were found; NaN without truth.
+        recall: Share of the true polygons that were matched; NaN without truth.
     """
 
     precision: np.ndarray
@@ -115,7 +115,7 @@ class Precision:
 
 
 def average_precision(matches: Sequence[Matches]) -> Precision:
-    """The average precision of one class over all rasters, each with its matches."""
+    """Compute the average precision of one class over all rasters from the matches of each."""
     shape = (len(SIZES), len(THRESHOLDS))
     precision, recall = np.full(shape, np.nan), np.full(shape, np.nan)
     truths = np.stack([one.truths for one in matches]).sum(axis=0).tolist()
@@ -132,16 +132,16 @@ def average_precision(matches: Sequence[Matches]) -> Precision:
 
 
 def _mean_precision(right: np.ndarray, truths: int) -> float:
-    """Mean over `RECALLS` of the best precision at that recall or a higher one; 0 where it is not reached.
+    """Average over `RECALLS` the best precision at that recall or a higher one; 0 where it is not reached.
 
     Args:
-        right: Whether each prediction is a hit, in falling order of scores.
+        right: Whether each prediction is a hit, in descending order of score.
         truths: Number of true polygons, 1 or more.
     """
     if not right.size:
         return 0.0
     hits = np.cumsum(right)
-    # pycocotools adds the same hair to the divisor, which keeps both equal to the last digit.
+    # pycocotools adds the same epsilon to the divisor, which keeps both equal to the last digit.
     precision = hits / (np.arange(1, len(right) + 1) + np.spacing(1))
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     places = np.searchsorted(hits / truths, RECALLS)

@@ -1,4 +1,4 @@
-"""How well the boundaries of classes agree, within some pixels."""
+"""Agreement of class boundaries within a tolerance in pixels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from terraseam.tiles.truth.scene import IGNORED
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoundaryCounts:
-    """Pixels of boundaries, of each class; int64 ``(classes,)``. Counts of disjoint areas may be added.
+    """Boundary pixels of each class, int64 ``(classes,)``. Counts of disjoint areas may be added.
 
     Attributes:
-        predicted: On a predicted boundary.
-        predicted_near: Those of them with a true boundary of their class within the tolerance.
-        true: On a true boundary.
-        true_near: Those of them with a predicted boundary of their class within the tolerance.
+        predicted: Pixels on a predicted boundary.
+        predicted_near: Those with a true boundary of their class within the tolerance.
+        true: Pixels on a true boundary.
+        true_near: Those with a predicted boundary of their class within the tolerance.
     """
 
     predicted: np.ndarray
@@ -28,11 +28,11 @@ class BoundaryCounts:
 
     @classmethod
     def zero(cls, classes: int) -> BoundaryCounts:
-        """Counts of nothing."""
+        """Return counts of zero."""
         return cls(*(np.zeros(classes, np.int64) for _ in range(4)))
 
     def __add__(self, other: BoundaryCounts) -> BoundaryCounts:
-        """Counts of both."""
+        """Add two counts."""
         return BoundaryCounts(
             self.predicted + other.predicted,
             self.predicted_near + other.predicted_near,
@@ -54,7 +54,7 @@ class BoundaryCounts:
 
     @property
     def f1(self) -> np.ndarray:
-        """Harmonic mean of both; 0 where only one map has boundaries of a class, NaN where none has."""
+        """Harmonic mean of both; 0 if only one map has boundaries of a class, NaN if neither has."""
         precision, recall = np.nan_to_num(self.precision), np.nan_to_num(self.recall)
         with np.errstate(invalid="ignore"):
             found = np.where(precision + recall > 0, 2 * precision * recall / (precision + recall), 0.0)
@@ -64,11 +64,11 @@ class BoundaryCounts:
 def boundary_counts(
     truth: np.ndarray, predicted: np.ndarray, core: tuple[slice, slice], tolerance: int, classes: int
 ) -> BoundaryCounts:
-    """Count the pixels of boundaries in the core of two label maps, as Csurka et al. have it.
+    """Count boundary pixels in the core of two label maps, as defined by Csurka et al.
 
-    A pixel is on the boundary of its class where one of its four neighbours is of another class. What either
-    map does not know is left out of both, and is no neighbour. Pixels are near within `tolerance` px from
-    centre to centre. Counts of cores add up to those of the whole, whatever the cores.
+    A pixel is on the boundary of its class if one of its four neighbours is of another class. Pixels unknown in
+    either map are left out of both and are not neighbours. Pixels are near if their centres are at most `tolerance`
+    px apart. Counts of cores add up to those of the whole, whatever the cores.
 
     *What is a good evaluation measure for semantic segmentation?*, BMVC 2013, https://doi.org/10.5244/C.27.32
 
@@ -76,7 +76,7 @@ def boundary_counts(
         truth: True labels, uint8 ``(height, width)``: the core and `tolerance` + 1 px around it.
         predicted: Predicted labels of the same pixels.
         core: Rows and columns whose pixels are counted.
-        tolerance: Distance that is forgiven, in pixels, 0 or more.
+        tolerance: Tolerated distance, in pixels, 0 or more.
         classes: Number of classes.
     """
     unknown = (truth == IGNORED) | (predicted == IGNORED)
@@ -95,7 +95,7 @@ def boundary_counts(
 
 
 def disk(radius: int) -> np.ndarray:
-    """Offsets ``(row, col)`` of the pixels within `radius` px, nearest first, int64 ``(pixels, 2)``."""
+    """Return offsets ``(row, col)`` of the pixels within `radius` px, nearest first, int64 ``(pixels, 2)``."""
     steps = np.arange(-radius, radius + 1)
     offsets = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
     distance = (offsets**2).sum(axis=1)
@@ -111,7 +111,7 @@ def _near(
     offsets: np.ndarray,
     classes: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boundary pixels of each class in the core, and those near a pixel of `others` of their class."""
+    """Count boundary pixels of each class in the core, and those near a pixel of `others` of their class."""
     rows, cols = np.nonzero(edge[core])
     rows, cols = rows + core[0].start, cols + core[1].start
     own = labels[rows, cols]

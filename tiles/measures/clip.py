@@ -1,4 +1,4 @@
-"""Polygons are cut to the area in which they are compared."""
+"""Clip polygons to the area in which they are compared."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from terraseam.tiles.vectors.read import polygonal
 
 
 def clip(polygons: np.ndarray, region: shapely.Geometry, least: float) -> tuple[np.ndarray, np.ndarray]:
-    """Cut polygons to a region.
+    """Clip polygons to a region.
 
     Args:
         polygons: Valid polygons, object ``(n,)``.
         region: A valid polygon or multipolygon in the same plane.
-        least: Area below which what is left of a cut polygon is dropped.
+        least: Area below which the remainder of a cut polygon is dropped.
 
     Returns:
-        The polygons that share some area with the region, and their numbers.
+        The polygons that overlap the region, and their indices.
     """
     shapely.prepare(region)
     inside = shapely.covers(region, polygons)

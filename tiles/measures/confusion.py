@@ -1,4 +1,4 @@
-"""How two label maps agree, pixel by pixel."""
+"""Pixelwise agreement of two label maps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from terraseam.tiles.truth.scene import IGNORED
 
 
 def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Count the pixels of each true and each predicted label.
+    """Count the pixels of each pair of true and predicted label.
 
     Args:
         truth: True labels, uint8, any shape; pixels of `IGNORED` are left out.
@@ -21,7 +21,7 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
         int64 ``(classes, classes)``: rows are the truth, columns the prediction.
 
     Raises:
-        ValueError: If there is a label of no class.
+        ValueError: If a label belongs to no class.
     """
     known = (truth != IGNORED) & (predicted != IGNORED)
     rows, columns = truth[known], predicted[known]
@@ -34,13 +34,13 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelFigures:
-    """What a confusion matrix says. Figures that have no meaning, a share of nothing, are NaN.
+    """Pixel metrics of a confusion matrix. Undefined ones (0/0) are NaN.
 
     Attributes:
         accuracy: Share of the pixels that have their true label.
-        iou: Intersection over union of each class; NaN where it occurs neither in truth nor in prediction.
-        precision: Share of the pixels of each predicted class that are of it.
-        recall: Share of the pixels of each true class that were found.
+        iou: Intersection over union of each class; NaN if it occurs neither in truth nor in prediction.
+        precision: Share of the pixels predicted as each class that are of that class.
+        recall: Share of the pixels of each true class that were predicted as it.
         f1: Harmonic mean of both.
     """
 
@@ -52,9 +52,9 @@ class PixelFigures:
 
 
 def pixel_figures(matrix: np.ndarray) -> PixelFigures:
-    """The figures of a confusion matrix, rows the truth, int64 ``(classes, classes)``.
+    """Compute pixel metrics from a confusion matrix, rows the truth, int64 ``(classes, classes)``.
 
-    IoU is that of the `PASCAL VOC challenge <http://host.robots.ox.ac.uk/pascal/VOC/>`_.
+    IoU is defined as in the `PASCAL VOC challenge <http://host.robots.ox.ac.uk/pascal/VOC/>`_.
     """
     right = np.diagonal(matrix).astype(np.float64)
     true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
@@ -69,6 +69,6 @@ def pixel_figures(matrix: np.ndarray) -> PixelFigures:
 
 
 def mean_of_known(figures: np.ndarray) -> float:
-    """The mean of the figures that are not NaN: of classes that occur in truth or prediction. NaN for none."""
+    """Average the values that are not NaN, those of classes in truth or prediction; NaN if there are none."""
     known = figures[~np.isnan(figures)]
     return float(known.mean()) if known.size else float("nan")

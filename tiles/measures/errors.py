@@ -1,4 +1,4 @@
-"""A picture of errors: what is true, what was missed, what is false."""
+"""Draw an image of errors: correct, missed and false pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from terraseam.tiles.truth.scene import IGNORED
 
 
 class ErrorKind(IntEnum):
-    """What a pixel is."""
+    """The kind of agreement or error of a pixel."""
 
     NOTHING = 0
     TRUE = 1
@@ -33,21 +33,21 @@ COLOURS: dict[ErrorKind, Colour] = {
     ErrorKind.OTHER: (120, 190, 255),
     ErrorKind.UNKNOWN: (50, 50, 50),
 }
-"""Colours that people who see no red, green or blue can tell apart, in hue or in brightness."""
+"""Colours that people with any colour blindness can distinguish, by hue or brightness."""
 WORDS = "green true, yellow missed, purple false, blue another class, dark grey not compared"
 _SAMPLES = 4
-"""Samples along a side of a pixel of the picture, at most."""
+"""Maximum number of samples along a side of an output pixel."""
 _READ_PIXELS = 1 << 24
 _MIX = 0.7
 
 
 def kinds(truth: np.ndarray, predicted: np.ndarray, background: int | None) -> np.ndarray:
-    """What each pixel is, as a `ErrorKind`, uint8.
+    """Classify each pixel as an `ErrorKind`, uint8.
 
     Args:
         truth: True labels, uint8.
         predicted: Predicted labels of the same pixels.
-        background: Label of what is nothing; None where every label is something.
+        background: Label of the background; None if there is none.
     """
     found = np.where(truth == predicted, np.uint8(ErrorKind.TRUE), np.uint8(ErrorKind.OTHER))
     if background is not None:
@@ -59,13 +59,13 @@ def kinds(truth: np.ndarray, predicted: np.ndarray, background: int | None) -> n
 
 
 def error_picture(maps: Maps, background: int | None, size: int, image: str | None = None) -> np.ndarray:
-    """Draw where two maps differ.
+    """Draw where two label maps differ.
 
     Args:
-        maps: What is compared.
-        background: Label of what is nothing; None where every label is something.
-        size: Longest side of the picture, in its pixels; a small raster is drawn pixel by pixel.
-        image: Raster that is shown beneath, on any grid; None for a plain ground.
+        maps: The label maps to compare.
+        background: Label of the background; None if there is none.
+        size: Longest side of the output, in pixels; a small raster is drawn pixel by pixel.
+        image: Raster drawn underneath, on any grid; None for a plain background.
 
     Returns:
         uint8 ``(height, width, 3)``.
@@ -95,7 +95,7 @@ def error_picture(maps: Maps, background: int | None, size: int, image: str | No
 
 
 def _mixed(found: np.ndarray, ground: np.ndarray | None) -> np.ndarray:
-    """Colours of pixels, each the mean of its samples ``(rows, samples, columns, samples)``."""
+    """Return the colours of pixels, each the mean of its samples ``(rows, samples, columns, samples)``."""
     shares = np.stack([(found == kind).mean(axis=(1, 3)) for kind in ErrorKind], axis=-1)
     colours = np.array([COLOURS[kind] for kind in ErrorKind], np.float64)
     if ground is None:

@@ -1,4 +1,4 @@
-"""Imagery beneath a picture of errors, in whatever CRS and grid."""
+"""Read imagery in any CRS and grid as the background of an image of errors."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from terraseam.tiles.truth.label_raster import lies_on
 
 
 def read_ground(image: str, georef: Georef, shape: tuple[int, int], paper: Colour) -> np.ndarray:
-    """Read a raster as a picture of another one's ground.
+    """Read a raster as a background image on the grid of another one.
 
     Args:
         image: The raster.
-        georef: The raster whose ground is shown.
-        shape: Height and width of the picture.
-        paper: Colour of what the image does not reach.
+        georef: The raster whose area is shown.
+        shape: Height and width of the output, in pixels.
+        paper: Colour of pixels that the image does not cover.
 
     Returns:
         uint8 ``(height, width, 3)``.
@@ -43,7 +43,7 @@ def read_ground(image: str, georef: Georef, shape: tuple[int, int], paper: Colou
 
 
 def _reduced(georef: Georef, shape: tuple[int, int]) -> Georef:
-    """The grid of the pixels of a picture that shows all of a raster."""
+    """Return the grid of a raster resampled to `shape` pixels."""
     a, b, c, d, e, f = georef.transform
     height, width = shape
     down, across = georef.height / height, georef.width / width
@@ -51,7 +51,7 @@ def _reduced(georef: Georef, shape: tuple[int, int]) -> Georef:
 
 
 def _warped(dataset: Any, bands: list[int], grid: Georef, paper: Colour) -> np.ndarray:
-    dataset.verify_all()  # Which of its blocks are read is GDAL's to say.
+    dataset.verify_all()  # Only GDAL knows which of its blocks are read.
     with (
         dataset.reading(),
         WarpedVRT(

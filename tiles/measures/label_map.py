@@ -1,4 +1,4 @@
-"""A predicted label map in a file, read window by window."""
+"""Read a predicted label map from a file, window by window."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.scene import IGNORED, nearest
 
 CLASS_TAG = "class_"
-"""How the tags of a band begin that name its classes: ``class_0`` is the name of label 0."""
+"""Prefix of band tags that name classes: ``class_0`` is the name of label 0."""
 
 _STRIPE = 2048
 
 
 class LabelMapFile:
-    """A raster of labels; it is opened where it is read, and of many the last ones stay open.
+    """A raster of labels, opened on first use; each thread keeps only the last ones open.
 
     Args:
-        path: What GDAL opens.
+        path: Path or URL that GDAL opens.
 
     Raises:
-        RasterError: If it is no raster of one band of labels.
+        RasterError: If it is not a raster of one band of labels.
     """
 
     def __init__(self, path: str) -> None:
@@ -48,26 +48,26 @@ class LabelMapFile:
         with open_raster(path) as dataset:
             tags, undecoded = tags_of(dataset, 1)
         self.undecoded = any(tag.startswith(CLASS_TAG) for tag in undecoded)
-        """Whether it has names of classes that are not UTF-8; then it has none."""
+        """Whether it has class names that are not UTF-8; it then counts as having none."""
         labels = (f"{CLASS_TAG}{label}" for label in range(IGNORED))
         known = [tags[name] for name in labels if name in tags and not self.undecoded]
         contiguous = all(f"{CLASS_TAG}{label}" in tags for label in range(len(known)))
         self.names: tuple[str, ...] | None = tuple(known) if known and contiguous else None
-        """Names of its classes in the order of the labels, as Terraseam writes them; None where it has none."""
+        """Class names in the order of the labels, as Terraseam writes them; None if it has none."""
 
     def labels(self, view: View) -> np.ndarray:
-        """Labels of the pixels of a view, of the nearest pixel each; `IGNORED` off the raster and where masked.
+        """Return the labels of a view, nearest neighbour; `IGNORED` off the raster and where masked.
 
         Raises:
-            RasterReadError: If the file cannot be read there, or holds what is no label.
+            RasterReadError: If the file cannot be read there, or holds a value that is not a label.
         """
         return nearest(view, self.georef, self._read)
 
     def values(self) -> set[int]:
-        """The labels that the file holds, read block by block.
+        """Return the labels that occur in the file, read block by block.
 
         Raises:
-            RasterReadError: If the file cannot be read, or holds what is no label.
+            RasterReadError: If the file cannot be read, or holds a value that is not a label.
         """
         height, width = self.georef.height, self.georef.width
         held: set[int] = set()
@@ -94,7 +94,7 @@ class LabelMapFile:
         return np.where(unknown, IGNORED, read).astype(np.uint8)
 
     def _opened(self) -> Any:
-        """The file, opened once a thread."""
+        """Return the dataset, opened once per thread."""
         if getattr(self._local, "dataset", None) is None:
             return keep_open(self, open_raster(self.path, sharing=False))
         return self._local.dataset

@@ -1,4 +1,4 @@
-"""Two label maps are measured block by block: memory does not grow with the raster, and blocks change no figure."""
+"""Compare two label maps block by block: memory is independent of raster size, and results of the blocks."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from terraseam.tiles.truth.scene import IGNORED, Inside, Truth, on_ground
 
 
 class LabelError(ValueError):
-    """A label map holds a label of no class."""
+    """A label map holds a label that belongs to no class."""
 
 
 @dataclass(frozen=True)
 class Maps:
-    """What is compared on the pixels of one raster.
+    """Predicted and true labels on the pixels of one raster.
 
     Attributes:
         georef: The raster whose pixels are counted.
         predicted: Predicted labels.
         truth: True labels.
-        area: Where pixels are counted; None for everywhere.
+        area: Area in which pixels are counted; None for everywhere.
     """
 
     georef: Georef
@@ -36,7 +36,7 @@ class Maps:
     area: Inside | None = None
 
     def read(self, view: View) -> tuple[np.ndarray, np.ndarray]:
-        """True and predicted labels of a view; where they are not to be counted, the true ones are `IGNORED`."""
+        """Return true and predicted labels of a view; where pixels are not counted, true ones are `IGNORED`."""
         truth, predicted = self.truth.labels(view).copy(), self.predicted.labels(view)
         on = on_ground(view, self.georef)
         truth[~(on if self.area is None else on & self.area.inside(view))] = IGNORED
@@ -45,14 +45,14 @@ class Maps:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelCounts:
-    """Pixels of one raster or of several; counts may be added.
+    """Pixel counts of one raster or of several; they may be added.
 
     Attributes:
         matrix: Confusion matrix, rows the truth, int64 ``(classes, classes)``.
-        boundary: Pixels of boundaries.
-        without_truth: Pixels that were left out because nothing is known of them, or they lie outside the area or off
-            the Earth.
-        without_prediction: Pixels of known truth that were left out because they were not predicted.
+        boundary: Counts of boundary pixels.
+        without_truth: Pixels left out because their truth is unknown, or because they lie outside the area or off the
+            Earth.
+        without_prediction: Pixels of known truth left out because they have no prediction.
     """
 
     matrix: np.ndarray
@@ -62,11 +62,11 @@ class PixelCounts:
 
     @classmethod
     def zero(cls, classes: int) -> PixelCounts:
-        """Counts of nothing."""
+        """Return counts of zero."""
         return cls(np.zeros((classes, classes), np.int64), BoundaryCounts.zero(classes))
 
     def __add__(self, other: PixelCounts) -> PixelCounts:
-        """Counts of both."""
+        """Add two counts."""
         return PixelCounts(
             self.matrix + other.matrix,
             self.boundary + other.boundary,
@@ -77,12 +77,12 @@ class PixelCounts:
 
 @dataclass(frozen=True, slots=True)
 class MapSettings:
-    """How maps are measured.
+    """Settings for comparing label maps.
 
     Attributes:
         classes: Number of classes.
-        tolerance: Distance that is forgiven between boundaries, in pixels.
-        block: Side of the squares that are read at once, in pixels; changes no figure.
+        tolerance: Tolerated distance between boundaries, in pixels.
+        block: Side of the squares read at once, in pixels; it does not affect results.
     """
 
     classes: int
@@ -94,14 +94,14 @@ def measure_maps(maps: Maps, settings: MapSettings) -> tuple[PixelCounts, np.nda
     """Count the pixels of a raster.
 
     Args:
-        maps: What is compared.
-        settings: How.
+        maps: The label maps to compare.
+        settings: Classes, tolerance and block size.
 
     Returns:
-        The counts; and, where the truth is polygons, how many pixels of each were not predicted, int64 ``(n,)``.
+        The counts and, if the truth is polygons, the pixels of each without a prediction, int64 ``(n,)``.
 
     Raises:
-        LabelError: If there is a label of no class.
+        LabelError: If a label belongs to no class.
     """
     margin = settings.tolerance + 1
     total = PixelCounts.zero(settings.classes)
@@ -137,7 +137,7 @@ def _block(
 
 
 def blocks(georef: Georef, side: int) -> Iterator[View]:
-    """The squares of a raster, row by row; those at its end are smaller."""
+    """Yield the squares of a raster, row by row; those of the last row and column may be smaller."""
     for row in range(0, georef.height, side):
         for col in range(0, georef.width, side):
             yield View(row, col, 1, 1, min(side, georef.height - row), min(side, georef.width - col))

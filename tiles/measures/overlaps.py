@@ -1,4 +1,4 @@
-"""Which polygons overlap which, and by how much."""
+"""Find overlapping polygons and their IoU."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 import shapely
 
 AT_ONCE = 4096
-"""Predicted polygons whose overlaps are computed at once; it bounds memory and changes no figure."""
+"""Number of predicted polygons whose overlaps are computed at once; it bounds memory and does not affect results."""
 _CERTAIN = 1 - 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overlaps:
-    """Pairs of a predicted and a true polygon, in the order of both.
+    """Pairs of a predicted and a true polygon, sorted by both.
 
     Attributes:
-        predicted: Number of the predicted polygon, int64 ``(pairs,)``.
-        truth: Number of the true one.
+        predicted: Index of the predicted polygon, int64 ``(pairs,)``.
+        truth: Index of the true one.
         iou: Intersection over union of their areas, float64; with an ignored region, the share of the predicted
             polygon that lies in it.
-        predicted_areas: Area of every predicted polygon, in squares of the unit of the coordinates.
+        predicted_areas: Area of every predicted polygon, in square units of the coordinates.
         truth_areas: Area of every true one.
         ignored: Whether each true polygon is a region in which predictions count neither for nor against, bool.
     """
@@ -39,12 +39,12 @@ def overlaps(
 ) -> Overlaps:
     """Find the pairs of polygons whose IoU reaches `least`.
 
-    Areas are those of the geometry, not of pixels, so the figures do not depend on any grid.
+    Areas are those of the geometry, not of pixels, so results do not depend on a grid.
 
     Args:
         predicted: Valid polygons, object ``(n,)``, in one plane with `truth`.
         truth: Valid polygons, object ``(m,)``.
-        least: IoU of the pairs that are wanted, above 0.
+        least: Minimum IoU of the pairs, above 0.
         ignored: Whether each true polygon is an ignored region, bool ``(m,)``, such as COCO's crowds; None for none.
     """
     regions = np.zeros(len(truth), bool) if ignored is None else ignored
@@ -69,13 +69,13 @@ def _some(
     indexed: tuple[shapely.STRtree, np.ndarray],
     least: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of the predicted polygons of a range of numbers, by a tree of the true ones and which are ignored."""
+    """Find pairs for a range of predicted polygons, from a tree of the true ones and whether each is ignored."""
     tree, ignored = indexed
     first, second = tree.query(predicted[slice(*numbers)])
     first = first + numbers[0]
     some, others = predicted[first], truth[second]
     areas, true_areas = shapely.area(some), shapely.area(others)
-    # No two polygons share more than their boxes do: most pairs need no intersection.
+    # Polygons overlap no more than their bounding boxes do, so most pairs need no intersection.
     shared = np.minimum(_shared_boxes(some, others), np.minimum(areas, true_areas))
     likely = shared >= least * np.where(ignored[second], areas, np.maximum(areas, true_areas)) * _CERTAIN
     first, second, areas, true_areas = first[likely], second[likely], areas[likely], true_areas[likely]
@@ -87,7 +87,7 @@ def _some(
 
 
 def _shared_boxes(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Areas that the bounding boxes of pairs share."""
+    """Compute the overlap areas of the bounding boxes of pairs."""
     a, b = shapely.bounds(some).reshape(-1, 4), shapely.bounds(others).reshape(-1, 4)
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     return np.asarray(sides.clip(0).prod(axis=1))

@@ -1,4 +1,4 @@
-"""SpaceNet's measure of polygons: F1 of those that were found."""
+"""SpaceNet's metric of polygons: F1 of matched footprints."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from terraseam.tiles.measures.overlaps import Overlaps
 
 @dataclass(frozen=True)
 class PolygonMatches:
-    """Polygons that were found; those of several rasters may be added.
+    """Counts of matched and unmatched polygons; those of several rasters may be added.
 
     Attributes:
-        true: Predicted polygons with a true one.
-        false: Predicted ones without.
-        missed: True ones that were not predicted.
+        true: Predicted polygons that match a true one.
+        false: Predicted polygons without a match.
+        missed: True polygons without a match.
     """
 
     true: int
@@ -25,7 +25,7 @@ class PolygonMatches:
     missed: int
 
     def __add__(self, other: PolygonMatches) -> PolygonMatches:
-        """Those of both."""
+        """Add two counts."""
         return PolygonMatches(self.true + other.true, self.false + other.false, self.missed + other.missed)
 
     @cached_property
@@ -35,7 +35,7 @@ class PolygonMatches:
 
     @cached_property
     def recall(self) -> float:
-        """Share of the true polygons that were found; NaN where there are none."""
+        """Share of the true polygons that were predicted; NaN where there are none."""
         return self._share(self.true, self.true + self.missed)
 
     @cached_property
@@ -49,12 +49,12 @@ class PolygonMatches:
 
 
 def find(pairs: Overlaps, scores: np.ndarray) -> PolygonMatches:
-    """Count the polygons of one class on one raster that were found.
+    """Count the matched and unmatched polygons of one class on one raster.
 
-    In falling order of scores (equal ones in their own order) each prediction takes the free true polygon with
-    the highest IoU, 0.5 at least; of equal IoU the first.
-    Predictions without one count as false, but for those half of which or more lies in an ignored region.
-    The rule of the `SpaceNet challenges <https://arxiv.org/abs/1807.01232>`_.
+    In descending order of score (ties in their given order), each prediction takes the unmatched true polygon with
+    the highest IoU of at least 0.5; of equal IoU the first. Predictions without one count as false, unless half or
+    more of their area lies in an ignored region. This is the rule of the `SpaceNet challenges
+    <https://arxiv.org/abs/1807.01232>`_.
 
     Args:
         pairs: Pairs whose IoU is 0.5 or more.
