@@ -1,1 +1,1 @@
-"""What is true of a raster: labels and polygons to train on and to measure by."""
+"""Ground truth of rasters: labels and polygons for training and evaluation."""

@@ -1,4 +1,4 @@
-"""Square blocks of a raster, of which some are kept for validation: never neighbouring chips."""
+"""Split a raster into square blocks, some held out for validation, so that neighbouring chips are not split."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from terraseam.tiles.raster.view import View
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Some of the blocks that a raster is divided into.
+    """A selection of the blocks that a raster is divided into.
 
     Attributes:
         height: Height of the raster, in pixels.
         width: Width of the raster, in pixels.
         side: Side of a block, in pixels of the raster.
-        chosen: Which blocks are meant, bool ``(rows, columns)``.
+        chosen: Whether each block is selected, bool ``(rows, columns)``.
     """
 
     height: int
@@ -31,19 +31,19 @@ class Blocks:
     chosen: np.ndarray
 
     def inside(self, view: View) -> np.ndarray:
-        """Which pixels of a view have their centre in one of the blocks, bool ``(height, width)``.
+        """Return whether each pixel of a view has its centre in a selected block, bool ``(height, width)``.
 
-        Beyond its edges the raster is mirrored, and the blocks with it.
+        Beyond its edges, the raster is mirrored together with its blocks.
         """
         rows, cols = (
             folded(np.floor(centres).astype(np.int64), size) // self.side
             for centres, size in ((view.rows, self.height), (view.cols, self.width))
         )
-        # Whole rows at once: pixel by pixel, as with `np.ix_`, numpy takes 70 times as long.
+        # Take whole rows at once: indexing single pixels, as with `np.ix_`, is 70 times slower.
         return self.chosen[:, cols].take(rows, axis=0)
 
     def boxes(self) -> np.ndarray:
-        """The blocks that are meant, as polygons in pixels ``(col, row)``, object ``(n,)``."""
+        """Return the selected blocks as polygons in pixels ``(col, row)``, object ``(n,)``."""
         rows, cols = np.nonzero(self.chosen)
         ends = [
             (np.minimum(at * self.side, size) for at in (line, line + 1))
@@ -54,15 +54,15 @@ class Blocks:
 
     @property
     def share(self) -> float:
-        """Share of the blocks that are meant."""
+        """Share of the blocks that are selected."""
         return float(self.chosen.mean())
 
 
 def choose_blocks(georef: Georef, side: int, share: float, seed: int, name: str) -> Blocks:
     """Choose blocks of a raster for validation.
 
-    The blocks are ordered by a hash of seed, raster and place, and the first `share` of them taken, at least one
-    and never all: the same ones in every run, whatever other rasters there are.
+    The blocks are ordered by a hash of seed, raster and position, and the first `share` of them are taken, at least
+    one and never all: the same ones in every run, whatever other rasters there are.
 
     Args:
         georef: The raster.
@@ -72,7 +72,7 @@ def choose_blocks(georef: Georef, side: int, share: float, seed: int, name: str)
         name: The raster's name.
 
     Raises:
-        ValueError: If the raster has room for one block alone.
+        ValueError: If the raster has room for only one block.
     """
     rows, cols = math.ceil(georef.height / side), math.ceil(georef.width / side)
     if rows * cols < 2:

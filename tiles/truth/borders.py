@@ -1,4 +1,4 @@
-"""Weights for the ground between things that nearly touch: the map of the U-Net paper."""
+"""Compute weights for the ground between instances that nearly touch: the weight map of the U-Net paper."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _REACH_SIGMAS = 5.0
 
 
 def border_weights(ids: np.ndarray, w0: float = 10.0, sigma: float = 5.0) -> np.ndarray:
-    """Weights that teach a network to keep things apart, added to those of the classes.
+    """Compute weights that teach a network to separate instances, to be added to those of the classes.
 
     ``w0 * exp(-(d1 + d2)**2 / (2 * sigma**2))`` of equation 2 in https://arxiv.org/abs/1505.04597, where d1 and d2
-    are the distances in pixels to the nearest pixel of the nearest and of the second nearest thing. It is 0
-    on things, and where a thing's distance is more than five sigma (less than ``4e-6 * w0`` is lost by that).
+    are the distances in pixels to the nearest pixel of the nearest and of the second nearest instance. It is 0 on
+    instances, and where an instance is more than five sigma away (an error of less than ``4e-6 * w0``).
 
     Args:
-        ids: Which thing each pixel is of, 0 for none; int ``(height, width)``.
-        w0: Weight between two things that touch.
-        sigma: How fast it falls with distance, in pixels.
+        ids: Instance of each pixel, 0 for none; int ``(height, width)``.
+        w0: Weight between two touching instances.
+        sigma: Scale of its decay with distance, in pixels.
 
     Returns:
         float32 ``(height, width)``.
@@ -36,14 +36,15 @@ def border_weights(ids: np.ndarray, w0: float = 10.0, sigma: float = 5.0) -> np.
 
 
 def nearest_two(ids: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distances to the nearest pixel of the nearest and of the second nearest thing.
+    """Compute distances to the nearest pixel of the nearest and of the second nearest instance.
 
     Args:
-        ids: Which thing each pixel is of, 0 for none; int ``(height, width)``.
-        reach: Things farther away are not found, in pixels.
+        ids: Instance of each pixel, 0 for none; int ``(height, width)``.
+        reach: Largest distance that is searched, in pixels.
 
     Returns:
-        Two of float32 ``(height, width)``, in pixels; infinite where there is no such thing, 0 on things.
+        Two arrays of float32 ``(height, width)``, in pixels; infinite where there is no such instance, 0 on
+        instances.
     """
     squares = _squares(ids, *_along_columns(ids, reach), reach)
     distances = np.sqrt(squares, dtype=np.float32)
@@ -52,12 +53,12 @@ def nearest_two(ids: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
 
 @njit(cache=True, nogil=True)
 def _along_columns(ids: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """The two nearest different things in the column of each pixel: ids and distances ``(2, height, width)``."""
+    """Find the two nearest instances in the column of each pixel: ids and distances ``(2, height, width)``."""
     height, width = ids.shape
     found = np.zeros((2, height, width), ids.dtype)
     far = np.full((2, height, width), reach + 1, np.int32)
     for turn in range(2):
-        # The last thing passed, and where its last pixel was; then the same of the last other thing.
+        # The last instance passed, and where its last pixel was; then the same of the last other instance.
         here, here_at = np.zeros(width, ids.dtype), np.full(width, -1, np.int64)
         other, other_at = np.zeros(width, ids.dtype), np.full(width, -1, np.int64)
         for step in range(height):
@@ -76,7 +77,7 @@ def _along_columns(ids: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]
 
 @njit(cache=True, nogil=True)
 def _keep(found: np.ndarray, far: np.ndarray, row: int, col: int, thing: int, distance: int) -> None:
-    """Note a thing among the two nearest different ones, if it is."""
+    """Record an instance if it is among the two nearest different ones."""
     if distance < far[0, row, col]:
         if thing != found[0, row, col]:
             found[1, row, col], far[1, row, col] = found[0, row, col], far[0, row, col]
@@ -87,9 +88,10 @@ def _keep(found: np.ndarray, far: np.ndarray, row: int, col: int, thing: int, di
 
 @njit(cache=True, nogil=True)
 def _squares(ids: np.ndarray, found: np.ndarray, far: np.ndarray, reach: int) -> np.ndarray:
-    """Squared distances to the two nearest things over all columns, float32 ``(2, height, width)``.
+    """Compute squared distances to the two nearest instances over all columns, float32 ``(2, height, width)``.
 
-    A thing that is not among the two nearest of some column is not among the two nearest by way of it.
+    An instance that is not among the two nearest in a column cannot be among the two nearest overall by its pixels
+    there.
     """
     height, width = ids.shape
     squares = np.zeros((2, height, width), np.float32)
@@ -115,7 +117,7 @@ def _squares(ids: np.ndarray, found: np.ndarray, far: np.ndarray, reach: int) ->
 def _nearer(
     best: tuple[int, int, int], found: np.ndarray, far: np.ndarray, across: int
 ) -> tuple[int, int, int]:
-    """The nearest thing, its squared distance and that of the second nearest, with those of one more column."""
+    """Update the nearest instance, its squared distance and that of the second nearest by one more column."""
     thing, first, second = best
     for rank in range(2):
         other, square = int(found[rank]), across + int(far[rank]) ** 2

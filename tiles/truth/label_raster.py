@@ -1,4 +1,4 @@
-"""What is true of a raster by another raster of labels, in whatever CRS and grid."""
+"""Ground truth of a raster from another raster of labels, in any CRS and grid."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ _KEPT_PLACES = 4096
 
 
 class LabelRasterError(ValueError):
-    """A raster of labels cannot be used; the message is one sentence that says why."""
+    """A raster of labels cannot be used; the message is one sentence with the reason."""
 
 
 class RasterTruth:
-    """A raster of labels, seen on the grid of another raster.
+    """A raster of labels, resampled to the grid of another raster.
 
-    Where CRS or grid differ, each pixel of the raster has the label of the nearest pixel of the label raster;
-    each pixel of a view that of the raster's pixel which its centre lies in. A label raster that is not
-    georeferenced at all, such as a PNG, lies on a raster of the same shape pixel by pixel.
+    Where CRS or grid differ, each pixel of the raster has the label of the nearest pixel of the label raster; each
+    pixel of a view has that of the raster's pixel that contains its centre. A label raster without georeferencing,
+    such as a PNG, is matched pixel by pixel to a raster of the same shape.
 
     Args:
         path: The raster of labels; its first band is read.
-        georef: The raster that the labels are of.
-        values: Value that each label has in the file, label 0 first; pixels of other values are ignored, as are
-            those of nodata and those that the label raster does not reach.
-        background: Label that is no thing and that chips are not drawn around; None where all are.
-        known: What is there of it on its server and beside it; None where that is not known.
+        georef: The raster that the labels describe.
+        values: Value of each label in the file, label 0 first; pixels of other values are ignored, as are nodata
+            pixels and those that the label raster does not cover.
+        background: Label of the background, which chips are not centred on; None if there is none.
+        known: The file itself and its existing sidecars on its server; None if unknown.
 
     Attributes:
         files: All files that GDAL reads for it.
 
     Raises:
-        LabelRasterError: If the file cannot be read or has no place on the raster.
+        LabelRasterError: If the file cannot be read or does not overlap the raster.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class RasterTruth:
         return again, (self.path, self.georef, self.values, self.background)
 
     def labels(self, view: View) -> np.ndarray:
-        """Labels of the pixels of a view, uint8 ``(height, width)``; 255 where there is none.
+        """Return the labels of a view, uint8 ``(height, width)``; 255 where there is none.
 
         Raises:
             RasterReadError: If the file cannot be read there.
@@ -97,14 +97,14 @@ class RasterTruth:
         return nearest(view, self.georef, self._read)
 
     def counts(self) -> np.ndarray:
-        """How many places on the Earth are known of each label that is a thing, int64 ``(labels,)``."""
+        """Return the number of sampled positions of each label but the background, int64 ``(labels,)``."""
         return np.array([len(places) for places in self._known_places()], np.int64)
 
     def place(self, label: int, rng: np.random.Generator) -> tuple[float, float]:
-        """A random point ``(row, col)`` of the raster that has a label.
+        """Return a random point ``(row, col)`` of the raster that has a label.
 
         Raises:
-            ValueError: If none has.
+            ValueError: If no pixel has it.
         """
         places = self._known_places()[label]
         if not len(places):
@@ -113,7 +113,7 @@ class RasterTruth:
         return float(row), float(col)
 
     def _known_places(self) -> list[np.ndarray]:
-        """Centres of pixels of each label, seen on a grid of at most 2048 px and thinned evenly to 4096."""
+        """Return pixel centres of each label, sampled on a grid of at most 2048 px and thinned evenly to 4096."""
         if self._places is None:
             step = max(1.0, max(self.georef.height, self.georef.width) / _LOOK_AT_MOST)
             size = max(1, int(self.georef.height / step)), max(1, int(self.georef.width / step))
@@ -126,7 +126,7 @@ class RasterTruth:
         return self._places
 
     def _striped(self, view: View) -> np.ndarray:
-        """`labels` of a large view where it is on the Earth, read in stripes of bounded height."""
+        """Return the labels of a large view where it is on the Earth, read in stripes of bounded height."""
         high = max(1, int(_LOOK_AT_MOST / view.row_step / 4))
         stripes = [
             View(
@@ -144,14 +144,14 @@ class RasterTruth:
         )
 
     def _read(self, window: Window) -> np.ndarray:
-        """Labels of a window of the raster, uint8."""
+        """Read the labels of a window of the raster, uint8."""
         values, known = self.read_values(window)
         place = np.minimum(np.searchsorted(self._sorted, values), len(self._sorted) - 1)
         named = known & (self._sorted[place] == values)
         return np.where(named, self._order[place], IGNORED).astype(np.uint8)
 
     def read_values(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Read the values of a window of the raster as the file has them, and which are neither nodata nor masked, bool.
+        """Read the file's values in a window of the raster, and which are neither nodata nor masked, bool.
 
         Raises:
             RasterReadError: If the file cannot be read there.
@@ -171,14 +171,14 @@ class RasterTruth:
         return values, known
 
     def _verify_warped(self) -> None:
-        """Verify all of a label raster of another grid: which of its blocks are read for a window is GDAL's to say."""
+        """Verify all of a label raster of another grid: only GDAL knows which of its blocks a window needs."""
         source = getattr(self._local, "warped", None)
         if source is not None:
             source.verify_all()
             self._local.warped = None
 
     def _dataset(self) -> Any:
-        """The label raster on the grid of the raster, opened once a thread."""
+        """Return the label raster on the grid of the raster, opened once per thread."""
         if getattr(self._local, "dataset", None) is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
@@ -222,7 +222,7 @@ class RasterTruth:
 
 
 def lies_on(dataset: Any, georef: Georef) -> bool:
-    """Say whether an open raster has a grid: its shape and CRS, and its corners to a thousandth of a pixel."""
+    """Check whether an open raster has a given grid: shape, CRS, and corners to a thousandth of a pixel."""
     if dataset.shape != (georef.height, georef.width) or dataset.crs is None:
         return False
     if dataset.crs != rasterio.CRS.from_user_input(georef.crs):

@@ -1,4 +1,4 @@
-"""Which labels are of which image."""
+"""Match images with their label files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from terraseam.tiles.vectors.read import PolygonFile, VectorError, is_vector, re
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Images and the files of labels that are of them.
+    """Images and the label files that belong to them.
 
     Attributes:
-        pairs: Each image that has labels, with their files, in the order in which they were given.
+        pairs: Each image that has labels, with their files, in the given order.
         images: Images without labels.
-        labels: Files of labels without an image.
-        broken: Files that could not be looked at, and why, in a sentence.
-        by_name: Whether names told which labels are of which image; footprints did otherwise.
+        labels: Label files without an image.
+        broken: Files that could not be read, each with the reason in one sentence.
+        by_name: Whether images and labels were matched by name; otherwise by footprint.
     """
 
     pairs: tuple[tuple[str, tuple[str, ...]], ...]
@@ -35,16 +35,15 @@ class Pairs:
 
 
 def pair(images: Sequence[str], labels: Sequence[str]) -> Pairs:
-    """Tell which labels are of which image.
+    """Match images with their label files.
 
-    Where any file of labels has the stem of an image, names alone decide: labels are of the images whose stem they
-    have and, where several have it, of those among them whose folder is called like theirs, if there are any.
-    Otherwise footprints decide: labels are of every image that their bounds overlap, and nothing but the bounds
-    of the files is read.
+    If any label file has the stem of an image, only names decide: labels belong to the images with the same stem and,
+    if there are several, to those whose folder has the same name, if any. Otherwise footprints decide: labels belong
+    to every image that their bounds overlap, and only the bounds of the files are read.
 
     Args:
         images: Paths of rasters.
-        labels: Paths of label rasters and of files of polygons.
+        labels: Paths of label rasters and vector files.
     """
     images, labels = list(dict.fromkeys(images)), list(dict.fromkeys(labels))
     if {_stem(image) for image in images} & {_stem(label) for label in labels}:
@@ -85,10 +84,10 @@ def _by_footprint(images: Sequence[str], labels: Sequence[str]) -> Pairs:
 def overlapping(
     places: Mapping[str, Georef], outlines: Mapping[str, PolygonFile | None]
 ) -> dict[str, list[str]]:
-    """Give each image the files of labels whose bounds overlap it.
+    """Return for each image the label files whose bounds overlap it.
 
     Args:
-        places: Where each image lies.
+        places: The georeferencing of each image.
         outlines: The bounds of each file; see `outline_of`.
     """
     return {
@@ -102,10 +101,10 @@ def overlapping(
 
 
 def outline_of(path: str) -> PolygonFile | None:
-    """The bounds of a file of labels as its only polygon; None where the file has no features.
+    """Return the bounds of a label file as a single polygon; None if the file has no features.
 
     Raises:
-        RasterError, VectorError: If it cannot be looked at.
+        RasterError, VectorError: If it cannot be read.
     """
     if is_vector(path):
         crs, bounds = read_bounds(path)

@@ -1,4 +1,4 @@
-"""What is true of a raster by polygons: labels, and things with masks of their own."""
+"""Ground truth of a raster from polygons: labels, and instances with their own masks."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _TRIES = 32
 
 
 class TrueInstance(NamedTuple):
-    """One polygon as a view sees it.
+    """One polygon as seen in a view.
 
     Attributes:
         row: First row of its mask, in pixels of the view.
         col: First column of its mask, in pixels of the view.
-        mask: Its pixels within the view, bool ``(height, width)``; the mask's bounding rectangle is the array.
+        mask: Its pixels within the view, bool ``(height, width)``, cropped to their bounding rectangle.
         label: Its class.
-        whole: Whether the view sees all of it.
-        number: Which polygon of the truth it is.
+        whole: Whether it lies completely in the view.
+        number: Index of its polygon in the truth.
     """
 
     row: int
@@ -41,11 +41,11 @@ class TrueInstance(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PolygonClasses:
-    """What the labels of polygons mean.
+    """The classes of polygons.
 
     Attributes:
         count: Number of classes.
-        background: Label of what no polygon covers; 255 where nothing is known there.
+        background: Label of pixels that no polygon covers; 255 if they are unknown.
     """
 
     count: int
@@ -53,13 +53,13 @@ class PolygonClasses:
 
 
 class PolygonTruth:
-    """Polygons on a raster, drawn on any view of it.
+    """Polygons on a raster, rasterized to any view of it.
 
     Args:
         polygons: Polygons and multipolygons in pixels of the raster ``(col, row)``; later ones lie on top.
-        labels: Label of each; 255 where it is not known what it is.
-        classes: How many labels there are, and which one is the background.
-        shape: Height and width of the raster, in pixels; None where polygons are not bounded by it.
+        labels: Label of each; 255 if its class is unknown.
+        classes: Number of labels, and the label of the background.
+        shape: Height and width of the raster, in pixels; None if polygons are not bounded by it.
     """
 
     def __init__(
@@ -84,24 +84,24 @@ class PolygonTruth:
         return PolygonTruth, (self.polygons, self.labels_of, self.classes, self._shape)
 
     def labels(self, view: View) -> np.ndarray:
-        """Labels of the pixels of a view, by what their centres lie in, uint8 ``(height, width)``."""
+        """Return the labels of a view, by the polygons that pixel centres lie in, uint8 ``(height, width)``."""
         drawn = np.full((view.height, view.width), self.classes.background, np.uint8)
         burn(self._edges, self._edges.seen(view), self.labels_of, view, drawn)
         return drawn
 
     def ids(self, view: View) -> np.ndarray:
-        """Which polygon is seen in each pixel, counted from 1, and 0 where none is; int32 ``(height, width)``."""
+        """Return the polygon seen in each pixel, counted from 1, 0 where there is none; int32 ``(height, width)``."""
         drawn = np.zeros((view.height, view.width), np.int32)
         numbers = np.arange(1, len(self) + 1, dtype=np.int32)
         burn(self._edges, self._edges.seen(view), numbers, view, drawn)
         return drawn
 
     def things(self, view: View, min_pixels: int = 16) -> list[TrueInstance]:
-        """The polygons that a view sees, each with all its pixels there, also those that others cover.
+        """Return the polygons in a view, each with all its pixels there, even those covered by others.
 
         Args:
             view: The chip.
-            min_pixels: Things that show fewer pixels are left out, as are those of unknown class.
+            min_pixels: Instances with fewer pixels are left out, as are those of unknown class.
         """
         numbers = self._edges.seen(view)
         numbers = numbers[self.labels_of[numbers] != IGNORED]
@@ -120,12 +120,12 @@ class PolygonTruth:
         return found
 
     def counts(self) -> np.ndarray:
-        """Number of polygons of each label, int64 ``(classes,)``."""
+        """Return the number of polygons of each label, int64 ``(classes,)``."""
         known = self.labels_of[self.labels_of < self.classes.count]
         return np.bincount(known, minlength=self.classes.count).astype(np.int64)
 
     def place(self, label: int, rng: np.random.Generator) -> tuple[float, float]:
-        """A random point ``(row, col)`` in a random polygon of a label, on the raster.
+        """Return a random point ``(row, col)`` in a random polygon of a label, on the raster.
 
         Raises:
             ValueError: If there is none.
@@ -136,7 +136,7 @@ class PolygonTruth:
         return self.centre(int(rng.choice(numbers)), rng)
 
     def centre(self, number: int, rng: np.random.Generator) -> tuple[float, float]:
-        """A random point ``(row, col)`` of a polygon, on the raster."""
+        """Return a random point ``(row, col)`` of a polygon, on the raster."""
         box = self._edges.boxes[number].copy()
         if self._shape is not None:
             height, width = self._shape
@@ -152,7 +152,7 @@ class PolygonTruth:
 
 
 def _trimmed(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
-    """First row and column of what is True, and the rectangle around it."""
+    """Crop a mask to its True pixels; return the first row and column, and the cropped mask."""
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(rows[0]), int(cols[0]), mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
 
@@ -160,13 +160,13 @@ def _trimmed(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
 def polygon_truth(
     file: PolygonFile, georef: Georef, labels: Sequence[int] | np.ndarray, classes: PolygonClasses
 ) -> PolygonTruth:
-    """Lay the polygons of a file onto a raster as its truth; those that do not touch it are left out.
+    """Transform the polygons of a file to a raster as its truth; those that do not overlap it are left out.
 
     Args:
         file: The polygons.
         georef: The raster.
         labels: Label of each polygon of the file.
-        classes: How many labels there are, and which one is the background.
+        classes: Number of labels, and the label of the background.
     """
     placed = place_polygons(file, georef)
     chosen = np.asarray(labels, np.int64)[placed.numbers]

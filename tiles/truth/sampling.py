@@ -1,4 +1,4 @@
-"""Which chips a network is trained on: drawn by number, and always the same for a number."""
+"""Draw the chips that a network is trained on, each reproducible by its number."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from terraseam.tiles.raster.view import View
 
 
 class Places(Protocol):
-    """Where the things of a raster are."""
+    """The positions of the instances of a raster."""
 
     def counts(self) -> np.ndarray:
-        """Number of things of each label, int64 ``(classes,)``."""
+        """Return the number of instances of each label, int64 ``(classes,)``."""
 
     def place(self, label: int, rng: np.random.Generator) -> tuple[float, float]:
-        """A random point ``(row, col)`` in a random thing of a label, in pixels of the raster."""
+        """Return a random point ``(row, col)`` in a random instance of a label, in pixels of the raster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Site:
 
     Attributes:
         georef: Its CRS, transform and shape.
-        places: Where its things are.
+        places: The positions of its instances.
         gsd: Its ground sample distance, in metres.
     """
 
@@ -40,15 +40,15 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class SamplingRule:
-    """How chips are drawn.
+    """The distribution that chips are drawn from.
 
     Attributes:
         size: Side of a chip, in its own pixels.
         gsd: Ground sample distance of the chips, in metres.
-        things: Share of the chips that are drawn around a thing; the others lie anywhere.
-        scales: Range of the factor by which the ground is magnified, drawn evenly in its logarithm.
-        stretch: Height and width of a pixel differ by up to this factor.
-        balance: Power of a raster's size to which it is drawn: 1 draws every pixel, 0 every raster as often.
+        things: Share of the chips that are centred on an instance; the others lie anywhere.
+        scales: Range of the magnification factor, drawn uniformly in its logarithm.
+        stretch: Largest ratio of a pixel's height to its width, or the reverse.
+        balance: Exponent of a raster's area in its probability: 1 weights all pixels equally, 0 all rasters.
     """
 
     size: int
@@ -74,10 +74,10 @@ class Draw:
     """One training chip before it is read.
 
     Attributes:
-        site: Which raster it is cut from, by its place in the list.
-        view: Where.
-        symmetry: Which of the eight symmetries of the square it is turned by, 0 to 7.
-        seed: Seed of all else that is random about it.
+        site: Index of the raster that it is cut from.
+        view: Its position and scale on the raster.
+        symmetry: Number of the symmetry of the square that is applied to it, 0 to 7.
+        seed: Seed of all other random choices.
     """
 
     site: int
@@ -87,11 +87,11 @@ class Draw:
 
 
 class Sampler:
-    """Draws chips: first what it is of, then the raster, then the place.
+    """Sampler of training chips: it draws first a class, then a raster, then a position.
 
-    A share of the chips is drawn around things: a class is drawn (each as often), then a raster that has it, then
-    one of its things (each as often), and the chip lies so that a random point of it is seen. The others lie
-    anywhere on a raster. Rasters are drawn by a power of the ground that they show.
+    A share of the chips is centred on instances: a class is drawn uniformly, then a raster that has it, then
+    uniformly one of its instances, and the chip is placed so that it contains a random point of it. The others lie
+    anywhere on a raster. Rasters are drawn with a power of their ground area as weight.
     """
 
     def __init__(self, sites: Sequence[Site], rule: SamplingRule, seed: int) -> None:
@@ -105,7 +105,7 @@ class Sampler:
         self._classes = np.flatnonzero(self._has.any(axis=0))
 
     def draw(self, number: int) -> Draw:
-        """Draw the chip of a number."""
+        """Draw the chip with a number."""
         rng = np.random.default_rng([self._seed, number])
         symmetry, seed = int(rng.integers(8)), int(rng.integers(2**31))
         if self._classes.size and rng.random() < self._rule.things:
@@ -125,7 +125,7 @@ class Sampler:
         return int(rng.choice(shares.size, p=shares / shares.sum()))
 
     def _view(self, site: Site, centre: tuple[float, float], jitter: float, rng: np.random.Generator) -> View:
-        """A view around a point, pushed onto the raster where it hangs over and there is room."""
+        """Return a view around a point, shifted onto the raster where it extends beyond it and fits."""
         rule = self._rule
         scale = math.exp(rng.uniform(*np.log(rule.scales)))
         stretch = math.exp(rng.uniform(-1, 1) * math.log(rule.stretch) / 2)
@@ -142,19 +142,19 @@ class Sampler:
 
 
 def _pushed(start: float, length: float, extent: int) -> float:
-    """Where an interval begins so that it lies on an axis, or in its middle where it is longer."""
+    """Return the start of an interval shifted onto an axis, or centred on it if it is longer."""
     if length >= extent:
         return (extent - length) / 2
     return min(max(start, 0.0), extent - length)
 
 
 def grid_views(georef: Georef, step: float, size: int, margin: int) -> list[View]:
-    """Views that cover a raster once with their middles, for validation.
+    """Return views whose cores cover a raster once, for validation.
 
     Args:
         georef: The raster.
         step: Side of a chip's pixel, in pixels of the raster.
-        size: Side of the middle of a view, in its own pixels.
+        size: Side of the core of a view, in its own pixels.
         margin: Context around it, in its own pixels.
 
     Returns:

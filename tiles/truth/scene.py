@@ -1,4 +1,4 @@
-"""A raster and what is true of it, read as chips of any scale."""
+"""Read a raster and its ground truth as chips at any scale."""
 
 from __future__ import annotations
 
@@ -17,35 +17,34 @@ from terraseam.tiles.raster.source import RasterSource
 from terraseam.tiles.raster.view import View
 
 IGNORED = 255
-"""Label of pixels of which nothing is known: training and measures leave them out."""
+"""Label of pixels of unknown class: training and metrics leave them out."""
 
 _FINE_PX = 2.0
-"""Pixels of a view so large, in pixels of the raster, are asked one by one whether they lie on the Earth: all pixels of the
-raster beneath would take longer."""
+"""Size of a view's pixels, in pixels of the raster, above which each is tested on its own for lying on the Earth:
+testing all pixels of the raster beneath would take longer."""
 
 
 class Truth(Protocol):
-    """What is true of a raster, drawn on any view of it."""
+    """Ground truth of a raster, rasterized to any view of it."""
 
     def labels(self, view: View) -> np.ndarray:
-        """Labels of the pixels of a view, uint8 ``(height, width)``, `IGNORED` where there are none."""
+        """Return the labels of a view, uint8 ``(height, width)``, `IGNORED` where there are none."""
 
 
 class Inside(Protocol):
     """A part of a raster."""
 
     def inside(self, view: View) -> np.ndarray:
-        """Which pixels of a view lie in it, bool ``(height, width)``."""
+        """Return whether each pixel of a view lies in it, bool ``(height, width)``."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledChip:
-    """A chip and what is true of it.
+    """A chip and its ground truth.
 
     Attributes:
-        pixels: Shape ``(height, width, bands)``, float32, in units of the raster; the fill value where nothing
-            was measured.
-        labels: Shape ``(height, width)``, uint8; `IGNORED` where nothing is known or was measured, and off the Earth.
+        pixels: Shape ``(height, width, bands)``, float32, in units of the raster; the fill value where not valid.
+        labels: Shape ``(height, width)``, uint8; `IGNORED` where unknown or not valid, and off the Earth.
     """
 
     pixels: np.ndarray
@@ -54,17 +53,17 @@ class LabelledChip:
 
 @dataclass(frozen=True)
 class Scene:
-    """One raster, what is true of it, and which part of it may be seen.
+    """A raster, its ground truth, and the part of it that may be used.
 
     Attributes:
-        name: What it is called in messages and records.
+        name: Its name in messages and records.
         source: Reads its pixels.
         georef: Its CRS, transform and shape.
-        truth: What is true of it.
-        area: Where that is known; None for everywhere.
-        hidden: Where pixels and labels are withheld, such as some blocks; None where all may be seen.
-        blind: Whether pixels outside `area` are withheld, too. Detectors need that: they learn from all that they
-            see, and take a thing that nobody outlined for ground.
+        truth: Its ground truth.
+        area: Where the truth is known; None for everywhere.
+        hidden: Where pixels and labels are withheld, such as validation blocks; None if nowhere.
+        blind: Whether pixels outside `area` are withheld, too. Detectors need this: they learn from everything they
+            see, and would learn instances without outlines as background.
     """
 
     name: str
@@ -76,15 +75,15 @@ class Scene:
     blind: bool = False
 
     def without(self, part: Inside) -> Scene:
-        """The scene as one that must not see some part sees it, such as some blocks, beside what it must not see."""
+        """Return the scene with another part withheld, such as some blocks."""
         return replace(self, hidden=part if self.hidden is None else Either((self.hidden, part)))
 
     def chip(self, view: View, labels: np.ndarray | None = None) -> LabelledChip:
         """Read a chip; beyond the raster's edges its pixels are mirrored and its labels ignored.
 
         Args:
-            view: Where.
-            labels: What `labels` says of it, where that is known already; it is written to.
+            view: Its position and scale on the raster.
+            labels: The result of `labels` for it, if already known; it is modified.
 
         Raises:
             RasterReadError: If the raster cannot be read there.
@@ -100,7 +99,8 @@ class Scene:
         read = self.source.read(window)
         valid = read.valid
         if self.hidden is not None:
-            # Before pixels are mixed: those of the chip that overlap a hidden block show the rest of what they cover.
+            # Mask before resampling: chip pixels that overlap a hidden block then show only the rest of what they
+            # cover.
             valid = valid & ~self._hidden_pixels(window)
         pixels, known = resample(
             read.pixels,
@@ -110,13 +110,13 @@ class Scene:
         )
         labels = self.labels(view) if labels is None else labels
         labels[~known] = IGNORED
-        # Labels that are not known for want of truth alone are no reason to hide pixels.
+        # Pixels are not hidden merely because their labels are unknown.
         seen = known & self._trusted(view) if self.blind else known
         pixels[~seen] = np.asarray(self.source.fill, np.float32)
         return LabelledChip(pixels, labels)
 
     def _hidden_pixels(self, window: Window) -> np.ndarray:
-        """Which pixels of a window are withheld, mirrored beyond the raster's edges as its pixels are."""
+        """Return whether each pixel of a window is withheld, mirrored beyond the raster's edges as its pixels are."""
         rows = mirror_index(window.row_off, window.row_end, self.georef.height)
         cols = mirror_index(window.col_off, window.col_end, self.georef.width)
         row, col = rows.min(), cols.min()
@@ -125,13 +125,13 @@ class Scene:
         return self.hidden.inside(on_raster)[:, cols - col].take(rows - row, axis=0)
 
     def labels(self, view: View) -> np.ndarray:
-        """Labels of a view as far as they are known without its pixels, uint8 ``(height, width)``."""
+        """Return the labels of a view as far as they are known without its pixels, uint8 ``(height, width)``."""
         labels = self.truth.labels(view).copy()
         labels[~(self._trusted(view) & on_ground(view, self.georef))] = IGNORED
         return labels
 
     def _trusted(self, view: View) -> np.ndarray:
-        """Which pixels of a view lie on the raster, where its truth can be trusted."""
+        """Return whether each pixel of a view lies on the raster where its truth can be trusted."""
         trusted = on_raster(view, self.georef)
         for part, wanted in ((self.area, True), (self.hidden, False)):
             if part is not None:
@@ -140,14 +140,14 @@ class Scene:
 
 
 def on_raster(view: View, georef: Georef) -> np.ndarray:
-    """Which pixels of a view have their centre on a raster, bool ``(height, width)``."""
+    """Return whether each pixel of a view has its centre on a raster, bool ``(height, width)``."""
     rows = (view.rows >= 0) & (view.rows < georef.height)
     cols = (view.cols >= 0) & (view.cols < georef.width)
     return rows[:, None] & cols[None]
 
 
 def on_ground(view: View, georef: Georef) -> np.ndarray:
-    """Which pixels of a view have their centre in pixels of a raster that lie on the Earth, bool ``(height, width)``."""
+    """Return whether each pixel of a view has its centre in a raster pixel on the Earth, bool ``(height, width)``."""
     on = on_raster(view, georef)
     if not reaches_off_the_earth(georef):
         return on
@@ -159,10 +159,10 @@ def on_ground(view: View, georef: Georef) -> np.ndarray:
 
 
 def nearest(view: View, georef: Georef, read: Callable[[Window], np.ndarray]) -> np.ndarray:
-    """Labels of the raster's pixels that a view's centres lie in, uint8; `IGNORED` beyond its edges.
+    """Return the label of the raster pixel that contains each pixel centre of a view, uint8.
 
     Args:
-        view: What is seen.
+        view: The view; pixels beyond the raster's edges are `IGNORED`.
         georef: The raster.
         read: Reads the labels of a window of it.
     """
@@ -181,28 +181,28 @@ def nearest(view: View, georef: Georef, read: Callable[[Window], np.ndarray]) ->
 
 @dataclass(frozen=True)
 class Within:
-    """What lies in several parts of a raster at once."""
+    """The intersection of several parts of a raster."""
 
     parts: tuple[Inside, ...]
 
     def inside(self, view: View) -> np.ndarray:
-        """Which pixels of a view lie in all of them, bool ``(height, width)``."""
+        """Return whether each pixel of a view lies in all parts, bool ``(height, width)``."""
         return np.logical_and.reduce([part.inside(view) for part in self.parts])
 
 
 @dataclass(frozen=True)
 class Either:
-    """What lies in one of several parts of a raster, or in more of them."""
+    """The union of several parts of a raster."""
 
     parts: tuple[Inside, ...]
 
     def inside(self, view: View) -> np.ndarray:
-        """Which pixels of a view lie in any of them, bool ``(height, width)``."""
+        """Return whether each pixel of a view lies in any part, bool ``(height, width)``."""
         return np.logical_or.reduce([part.inside(view) for part in self.parts])
 
 
 def turned(arrays: Sequence[np.ndarray], symmetry: int) -> list[np.ndarray]:
-    """Lay arrays ``(height, width, ...)`` onto themselves by one of the eight symmetries of the square, 0 to 7."""
+    """Apply one of the eight symmetries of the square, 0 to 7, to arrays ``(height, width, ...)``."""
     return [
         np.ascontiguousarray(np.rot90(array[:, ::-1] if symmetry >= 4 else array, symmetry % 4))
         for array in arrays
@@ -210,12 +210,12 @@ def turned(arrays: Sequence[np.ndarray], symmetry: int) -> list[np.ndarray]:
 
 
 def turned_corner(row: int, col: int, shape: tuple[int, int], side: int, symmetry: int) -> tuple[int, int]:
-    """Where the first pixel of a mask comes to lie when its square chip is turned as `turned` does it.
+    """Return the first pixel of a mask after its square chip is turned as by `turned`.
 
     Args:
         row: First row of the mask.
         col: First column of the mask.
-        shape: Height and width of the mask before.
+        shape: Height and width of the mask before the turn.
         side: Side of the chip.
         symmetry: 0 to 7.
     """

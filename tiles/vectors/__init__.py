@@ -1,1 +1,1 @@
-"""Vector files: read, and laid onto rasters."""
+"""Vector files: reading, and transforming to rasters."""

@@ -1,4 +1,4 @@
-"""An area of interest on a raster: a pixel belongs to it if its centre does."""
+"""Area of interest on a raster: a pixel belongs to it if its centre does."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from terraseam.tiles.vectors.burn import PolygonEdges
 
 INSET = 0.25
-"""Windows are asked for what lies this far inside them, in pixels: less than half a pixel, so that no centre is missed,
-and more than an edge that was drawn in another CRS strays, so that an area along a line between sheets meets one side."""
+"""Windows are shrunk by this many pixels on each side before they are tested: less than half a pixel, so that no
+centre is missed, and more than the error of edges drawn in another CRS, so that an area along a seam meets only one
+side."""
 
 
 FEW = 4096
-"""Pixels of a window whose centres are looked at one by one."""
+"""Largest window, in pixels, whose centres are tested one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,30 +37,30 @@ class AreaOfInterest:
     """The polygons of an area of interest on one raster; they may touch and overlap.
 
     Attributes:
-        polygons: Those that share some area with the raster, in its pixels ``(col, row)``, object ``(n,)``.
-        lost: Polygons that have no place in the CRS of the raster.
+        polygons: Those that overlap the raster, in its pixels ``(col, row)``, object ``(n,)``.
+        lost: Number of polygons that cannot be transformed to the CRS of the raster.
     """
 
     polygons: np.ndarray
     lost: int = 0
 
     def mask(self, window: Window) -> np.ndarray:
-        """Which pixels of a window have their centre in the area, bool ``(height, width)``.
+        """Return whether each pixel of a window has its centre in the area, bool ``(height, width)``.
 
-        A centre on an edge belongs to what is right of the edge, or below it where it is level. Windows of any size
-        agree on every pixel.
+        A centre on an edge belongs to the side right of the edge, or below it if it is horizontal. Windows of any
+        size agree on every pixel.
         """
         from terraseam.tiles.vectors.burn import covered  # compiled code, which planning does without
 
         return covered(self._edges, window)
 
     def digest(self) -> str:
-        """A digest of the polygons, whatever their order."""
+        """Hash the polygons, whatever their order."""
         shapes = sorted(shapely.to_wkb(self.polygons, byte_order=1).tolist())
         return hashlib.sha256(b"".join(shapes)).hexdigest()
 
     def meets(self, windows: Sequence[Window]) -> np.ndarray:
-        """Which windows share some area with it, bool ``(windows,)``; all that have a pixel in it are among them."""
+        """Return whether each window overlaps the area, bool ``(windows,)``; True for all that have a pixel in it."""
         corners = [(w.col_off, w.row_off, w.col_end, w.row_end) for w in windows]
         left, top, right, bottom = np.array(corners, np.float64).reshape(-1, 4).T
         tree = shapely.STRtree(shapely.box(left + INSET, top + INSET, right - INSET, bottom - INSET))
@@ -69,7 +70,7 @@ class AreaOfInterest:
         return met
 
     def holds_pixel(self, window: Window) -> bool:
-        """Whether any pixel of a window has its centre in the area, or on its border."""
+        """Check whether any pixel of a window has its centre in the area, or on its border."""
         open_windows = [window]
         while open_windows:
             window = open_windows.pop()
@@ -98,7 +99,7 @@ class AreaOfInterest:
 
 
 def quarters(window: Window) -> list[Window]:
-    """A window in four parts, or in two where it is one pixel high or wide."""
+    """Split a window into four parts, or into two if it is one pixel high or wide."""
     rows, cols = ([(0, size // 2), (size // 2, size - size // 2)] for size in window.shape)
     return [
         Window(window.row_off + row, window.col_off + col, height, width)
@@ -109,20 +110,20 @@ def quarters(window: Window) -> list[Window]:
 
 
 def area_on(file: PolygonFile, georef: Georef) -> AreaOfInterest:
-    """Lay the polygons of a file onto a raster; edges are straight in the CRS of the file."""
+    """Transform the polygons of a file to a raster; edges are straight in the CRS of the file."""
     placed = place_polygons(file, georef)
     return AreaOfInterest(placed.polygons, placed.lost)
 
 
 def sheets_in(area: AreaOfInterest, lattice: Lattice) -> list[tuple[int, int]]:
-    """The sheets that share some area with an area of interest, row by row."""
+    """Return the sheets that overlap an area of interest, row by row."""
     sheets = list(lattice.sheets())
     met = area.meets([lattice.sheet_window(*sheet) for sheet in sheets])
     return [sheet for sheet, inside in zip(sheets, met.tolist(), strict=True) if inside]
 
 
 def tiles_that_see(area: AreaOfInterest, lattice: Lattice) -> list[tuple[int, int]]:
-    """The tiles in whose view, core and halo, some of an area of interest lies, row by row."""
+    """Return the tiles whose view, core and halo, overlaps an area of interest, row by row."""
     rows, cols = lattice.shape
     tiles = [(row, col) for row in range(rows) for col in range(cols)]
     met = area.meets([view_of(lattice, tile) for tile in tiles])
@@ -130,19 +131,19 @@ def tiles_that_see(area: AreaOfInterest, lattice: Lattice) -> list[tuple[int, in
 
 
 def sheets_that_see(area: AreaOfInterest, lattice: Lattice) -> list[tuple[int, int]]:
-    """The sheets of these tiles, row by row."""
+    """Return the sheets of the tiles whose view overlaps an area of interest, row by row."""
     return sorted({lattice.sheet_of(tile) for tile in tiles_that_see(area, lattice)})
 
 
 class PixelArea(Protocol):
-    """Some of the pixels of a raster."""
+    """A set of pixels of a raster."""
 
     def mask(self, window: Window) -> np.ndarray:
-        """Which pixels of a window belong to it, bool ``(height, width)``."""
+        """Return whether each pixel of a window belongs to it, bool ``(height, width)``."""
 
 
 def clip_instance(thing: ResolvedInstance, area: PixelArea) -> ResolvedInstance | None:
-    """The pixels of a thing in an area; None where it has none."""
+    """Clip an instance to an area; None if nothing is left."""
     cores = thing.cores or (None,) * len(thing.parts)
     kept = []
     for core, (window, mask) in zip(cores, thing.parts, strict=True):

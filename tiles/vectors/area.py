@@ -1,4 +1,4 @@
-"""The part of a raster of which something is known."""
+"""The part of a raster whose ground truth is known."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class AreaOfInterest:
     edges: PolygonEdges
 
     def inside(self, view: View) -> np.ndarray:
-        """Which pixels of a view have their centre in the area, bool ``(height, width)``."""
+        """Return whether each pixel of a view has its centre in the area, bool ``(height, width)``."""
         drawn = np.zeros((view.height, view.width), np.uint8)
         burn(self.edges, self.edges.seen(view), np.ones(self.edges.count, np.uint8), view, drawn)
         return drawn > 0
 
 
 def area_of(file: PolygonFile, georef: Georef) -> AreaOfInterest:
-    """The polygons of a file as an area of a raster; they may touch and overlap."""
+    """Transform the polygons of a file to an area of a raster; they may touch and overlap."""
     return AreaOfInterest(edges_of(place_polygons(file, georef).polygons))

@@ -1,4 +1,4 @@
-"""Polygons are drawn on a view: a pixel belongs to the polygon that its centre lies in."""
+"""Rasterize polygons to a view: a pixel belongs to the polygon that contains its centre."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from terraseam.tiles.raster.view import View
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolygonEdges:
-    """The edges of polygons.
+    """The edges of polygons, with a spatial index.
 
     Attributes:
         lines: Ends ``(col0, row0, col1, row1)`` of every edge, in pixels of the raster, float64 ``(edges, 4)``.
-        first: First edge of each polygon and the end of the last, int64 ``(polygons + 1,)``.
+        first: First edge of each polygon and the end of the last one, int64 ``(polygons + 1,)``.
         boxes: Bounds ``(col0, row0, col1, row1)`` of each polygon, float64 ``(polygons, 4)``.
-        tree: The same boxes, to be searched.
+        tree: Spatial index of the boxes.
     """
 
     lines: np.ndarray
@@ -35,13 +35,13 @@ class PolygonEdges:
         return len(self.boxes)
 
     def seen(self, view: View) -> np.ndarray:
-        """Numbers of the polygons whose bounds meet a view, in rising order, int64 ``(n,)``."""
+        """Return indices of the polygons whose bounds intersect a view, ascending, int64 ``(n,)``."""
         box = shapely.box(view.col, view.row, view.col_end, view.row_end)
         return np.sort(self.tree.query(box)).astype(np.int64)
 
 
 def edges_of(polygons: np.ndarray) -> PolygonEdges:
-    """Take polygons apart.
+    """Split polygons into their edges.
 
     Args:
         polygons: Polygons and multipolygons in pixels of the raster ``(col, row)``, object ``(polygons,)``.
@@ -59,33 +59,33 @@ def edges_of(polygons: np.ndarray) -> PolygonEdges:
 
 
 def burn(edges: PolygonEdges, numbers: np.ndarray, values: np.ndarray, view: View, drawn: np.ndarray) -> None:
-    """Draw polygons on an array, later ones on top of earlier ones.
+    """Rasterize polygons into an array, later ones on top of earlier ones.
 
-    A centre that lies on an edge belongs to what is right of it, or below where the edge is level: of polygons
-    that share an edge each pixel has one.
+    A centre on an edge belongs to the polygon right of it, or below if the edge is horizontal: where polygons share
+    an edge, each pixel belongs to exactly one.
 
     Args:
         edges: Edges of the polygons.
-        numbers: Which are drawn, in this order, int64 ``(n,)``.
-        values: What is written for each of all polygons, ``(polygons,)``.
-        view: Which pixels `drawn` has.
-        drawn: Where they are drawn, ``(view.height, view.width)``.
+        numbers: Indices of the polygons to draw, in this order, int64 ``(n,)``.
+        values: Value to write for each of all polygons, ``(polygons,)``.
+        view: The view that `drawn` covers.
+        drawn: The array to draw on, ``(view.height, view.width)``.
     """
     lines, first = _in_view(edges, numbers, view)
     _burn(lines, first, pixel_boxes(edges.boxes[numbers], view), numbers, values, drawn)
 
 
 def masks(edges: PolygonEdges, numbers: np.ndarray, view: View) -> list[tuple[int, int, np.ndarray]]:
-    """Draw each polygon on an array of its own.
+    """Rasterize each polygon into its own array.
 
     Args:
         edges: Edges of the polygons.
-        numbers: Which are drawn, int64 ``(n,)``.
-        view: Where they are seen.
+        numbers: Indices of the polygons to draw, int64 ``(n,)``.
+        view: The view to draw on.
 
     Returns:
-        For each its row and column in the view and its pixels there, bool ``(height, width)``: a rectangle that
-        holds all of them, without any where it has none.
+        For each, the first row and column in the view and its pixels there, bool ``(height, width)``: a rectangle
+        that contains all of them, empty if there are none.
     """
     lines, first = _in_view(edges, numbers, view)
     low, high = np.hsplit(pixel_boxes(edges.boxes[numbers], view), 2)
@@ -101,13 +101,13 @@ def masks(edges: PolygonEdges, numbers: np.ndarray, view: View) -> list[tuple[in
 
 
 def covered(edges: PolygonEdges, window: Window) -> np.ndarray:
-    """Which pixels of a window have their centre in any of the polygons, bool ``(height, width)``.
+    """Return whether each pixel of a window has its centre in any of the polygons, bool ``(height, width)``.
 
-    Every sum is over whole-number offsets in pixels of the raster, so that windows of any size agree to the pixel.
+    Only whole-pixel offsets are added to coordinates, so that windows of any size agree to the pixel.
 
     Args:
         edges: Edges of the polygons.
-        window: Pixels of the raster; it may hang over its edges.
+        window: Pixels of the raster; it may extend beyond its edges.
     """
     view = View(window.row_off, window.col_off, 1, 1, window.height, window.width)
     numbers = edges.seen(view)
@@ -124,20 +124,20 @@ def covered(edges: PolygonEdges, window: Window) -> np.ndarray:
 
 
 def _in_view(edges: PolygonEdges, numbers: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
-    """Edges of some polygons beside a view, in its pixels, and the first of each and the end of the last."""
+    """Return the edges of polygons in the rows of a view, in its pixels, with offsets as `PolygonEdges.first`."""
     lines, first = _level_with(edges.lines, edges.first, numbers, view.row, view.row_end)
     corner = np.array([view.col, view.row] * 2)
     return (lines - corner) / np.array([view.col_step, view.row_step] * 2), first
 
 
 def pixel_boxes(boxes: np.ndarray, view: View) -> np.ndarray:
-    """Pixels of a view that polygons can have at most, int64 ``(polygons, 4)``: row0, col0, row1, col1, half-open.
+    """Return the largest pixel ranges that polygons can cover in a view, int64 ``(polygons, 4)``.
 
-    They may lie outside the view.
+    Each is row0, col0, row1, col1, half-open, and may lie outside the view.
 
     Args:
         boxes: Bounds ``(col0, row0, col1, row1)`` in pixels of the raster, ``(polygons, 4)``.
-        view: Where they are drawn.
+        view: The view that they are drawn on.
     """
     col0, row0, col1, row1 = boxes.T
     ends = (row0 - view.row) / view.row_step, (col0 - view.col) / view.col_step
@@ -149,7 +149,7 @@ def pixel_boxes(boxes: np.ndarray, view: View) -> np.ndarray:
 def _level_with(
     lines: np.ndarray, first: np.ndarray, numbers: np.ndarray, top: float, bottom: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The edges of some polygons that reach into some rows, and the first of each and the end of the last."""
+    """Return the edges of polygons that reach into some rows, with their offsets as in `PolygonEdges.first`."""
     most = 0
     for number in numbers:
         most += first[number + 1] - first[number]
@@ -174,7 +174,7 @@ def _burn(
     values: np.ndarray,
     drawn: np.ndarray,
 ) -> None:
-    """Draw polygons whose lines and pixel boxes are in pixels of `drawn`; of both only those of `numbers`."""
+    """Draw the polygons of `numbers`, whose lines and pixel boxes are in pixels of `drawn`."""
     odd = np.zeros(drawn.shape, np.bool_)
     for place, number in enumerate(numbers):
         box = boxes[place]
@@ -193,7 +193,7 @@ def _burn(
 
 @njit(cache=True, nogil=True)
 def _fill(lines: np.ndarray, row0: int, col0: int, inside: np.ndarray) -> None:
-    """Set the pixels of a rectangle, all False, that lie in a polygon."""
+    """Set the pixels that lie in a polygon in an array of False."""
     _cross(lines, row0, col0, inside)
     for row in range(inside.shape[0]):
         for col in range(1, inside.shape[1]):
@@ -202,9 +202,9 @@ def _fill(lines: np.ndarray, row0: int, col0: int, inside: np.ndarray) -> None:
 
 @njit(cache=True, nogil=True)
 def _cross(lines: np.ndarray, row0: int, col0: int, odd: np.ndarray) -> None:
-    """Turn over the pixel right of each edge, in each row that it crosses.
+    """Flip the pixel right of each edge, in each row that it crosses.
 
-    A pixel lies inside where those left of it and itself were turned over an odd number of times.
+    A pixel lies inside if it and those left of it were flipped an odd number of times in all.
     """
     height, width = odd.shape
     for edge in range(len(lines)):

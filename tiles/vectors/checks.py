@@ -1,4 +1,4 @@
-"""What a file of polygons must have, whatever its format, and what is said where it has not."""
+"""Check what a vector file needs in any format, with messages on what is missing."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pyproj
 from terraseam.tiles.access.crs_grids import GridAddressError, check_grids
 
 ALIKE = 0.76
-"""Share of letters in order that a mistyped property has in common with what was meant."""
+"""Minimum similarity ratio of a mistyped property name to the suggested one."""
 
 
 class VectorError(ValueError):
-    """A file of polygons cannot be used; the message is one sentence that says why."""
+    """A vector file cannot be used; the message is one sentence with the reason."""
 
 
 class Features(NamedTuple):
-    """The features of a file as they were read.
+    """The features of a file as read.
 
     Attributes:
-        crs: CRS of the coordinates; None where the file has none.
+        crs: CRS of the coordinates; None if the file has none.
         shapes: Their geometries as WKB, None for features without one, object ``(features,)``.
         values: The class property as text; None for features without one.
     """
@@ -34,10 +34,10 @@ class Features(NamedTuple):
 
 
 def check_crs(path: str, crs: str | None) -> str:
-    """Check that a CRS is there and places its coordinates on the Earth.
+    """Check that there is a CRS and that it refers to the Earth.
 
     Raises:
-        VectorError: If it does not.
+        VectorError: If there is none, PROJ does not know it, or it does not refer to the Earth.
     """
     if not crs:
         missing = "no CRS (its .prj file is missing)" if path.lower().endswith(".shp") else "no CRS"
@@ -67,7 +67,7 @@ def check_property(path: str, name: str | None, names: Sequence[str]) -> None:
     """Check that features have a property.
 
     Raises:
-        VectorError: If not; it lists those that there are.
+        VectorError: If they do not; the message lists those that exist.
     """
     if name is None or name in names:
         return
@@ -79,7 +79,7 @@ def check_property(path: str, name: str | None, names: Sequence[str]) -> None:
 
 
 def as_text(value: Any) -> str | None:
-    """A property as text: whole numbers without a point, truths as ``true`` and ``false``; None for null."""
+    """Format a property as text: integers without a point, booleans as ``true`` and ``false``; None for null."""
     if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
         return None
     if isinstance(value, bool | np.bool_):

@@ -1,4 +1,4 @@
-"""Features of GeoParquet files (https://geoparquet.org/releases/v1.1.0)."""
+"""Read features of GeoParquet files (https://geoparquet.org/releases/v1.1.0)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def features(path: str, class_property: str | None) -> Features:
     """Read the features of a file.
 
     Raises:
-        VectorError: If it cannot be read, is no GeoParquet, or lacks the property.
+        VectorError: If it cannot be read, is not GeoParquet, or lacks the property.
     """
     table, name, column = _open(path)
     names = [other for other in table.schema_arrow.names if other != name]
@@ -38,10 +38,10 @@ def features(path: str, class_property: str | None) -> Features:
 
 
 def bounds(path: str) -> tuple[str | None, Any]:
-    """CRS and bounds of a file, from its metadata where they are given.
+    """Read the CRS and bounds of a file, from its metadata if they are there.
 
     Raises:
-        VectorError: If it cannot be read or is no GeoParquet.
+        VectorError: If it cannot be read or is not GeoParquet.
     """
     table, name, column = _open(path)
     box = column.get("bbox")
@@ -57,7 +57,7 @@ def bounds(path: str) -> tuple[str | None, Any]:
 
 
 def _open(path: str) -> tuple[parquet.ParquetFile, str, dict[str, Any]]:
-    """The file, the name of its geometry column, and what is said of that."""
+    """Open a file, and return it with the name and the metadata of its geometry column."""
     check_file(path, VectorError)
     try:
         table = parquet.ParquetFile(path)
@@ -77,7 +77,7 @@ def _open(path: str) -> tuple[parquet.ParquetFile, str, dict[str, Any]]:
 
 
 def _crs(column: dict[str, Any]) -> str | None:
-    """The CRS as WKT; absent means longitude and latitude, null means that it is not known."""
+    """Return the CRS as WKT; if absent it is longitude and latitude, null means unknown."""
     said = column.get("crs", _LONLAT)
     if said is None or isinstance(said, str):
         return said

@@ -1,4 +1,4 @@
-"""Features of the vector files that GDAL reads."""
+"""Read features of the vector files that GDAL supports."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from terraseam.tiles.access.sources import SourcesError, allowed_hosts, find_sou
 from terraseam.tiles.raster.inspect import check_file, is_local
 from terraseam.tiles.vectors.checks import Features, VectorError, as_text, check_property
 
-# GDAL gives up on large polygons of GeoJSON unless it is told not to; a coastline is one.
+# By default GDAL rejects large GeoJSON objects; a coastline may be one.
 pyogrio.set_gdal_config_options({"OGR_GEOJSON_MAX_OBJ_SIZE": "0"})
-# Schemas that a file names are on other servers.
+# Schemas that a file references may be on other servers.
 pyogrio.set_gdal_config_options({"GML_DOWNLOAD_SCHEMA": "NO", "GML_SKIP_RESOLVE_ELEMS": "ALL"})
 # No geometry is transformed here: what would ask for a grid is the text of a CRS alone.
 forbid_proj_network(_io)
@@ -48,7 +48,7 @@ def features(path: str, class_property: str | None) -> Features:
 
 
 def bounds(path: str) -> tuple[str | None, Any]:
-    """CRS and bounds of a file, from its index where it has one.
+    """Read the CRS and bounds of a file, from its index if it has one.
 
     Raises:
         VectorError: If it cannot be read or has several layers.
@@ -60,7 +60,7 @@ def bounds(path: str) -> tuple[str | None, Any]:
 
 
 def _named(path: str) -> tuple[str, str]:
-    """The file, and the layer of it that is named behind the colon, if any."""
+    """Return the file and the layer named after the colon, if any."""
     file, _, wanted = path.rpartition(":")
     if not (is_local(path) and not Path(path).exists() and file and Path(file).exists()):
         file, wanted = path, ""
@@ -70,7 +70,7 @@ def _named(path: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _reading(file: str) -> Iterator[None]:
-    """Read a file within the block, after what it names was looked at; its servers are followed to where they may send."""
+    """Read a file within the block after checking its references, following its servers' permitted redirects."""
     try:
         sources = find_sources(file, vectors=True)
     except SourcesError as error:
@@ -88,13 +88,13 @@ def _reading(file: str) -> Iterator[None]:
 
 
 def _check_redirections(file: str) -> None:
-    """Raise an error if a server has sent GDAL to where it may not, which GDAL may take for a file without features."""
+    """Raise an error if a redirect was refused, which GDAL may take for a file without features."""
     if redirected := refusal(file):
         raise VectorError(f"{file} cannot be read: {redirected}")
 
 
 def _layer(file: str, wanted: str) -> str:
-    """The layer of a file that is meant: the one that is named, or the only one with polygons."""
+    """Return the layer to read: the one that is named, or the only one with polygons."""
     layers = pyogrio.list_layers(file)
     names = [str(name) for name, _ in layers]
     if wanted:

@@ -1,4 +1,4 @@
-"""Polygons of any CRS are laid onto a raster: map coordinates become pixels."""
+"""Transform polygons of any CRS to pixel coordinates of a raster."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _COPIES = (-2, -1, 0, 1, 2)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
-    """Polygons on a raster.
+    """Polygons in pixel coordinates of a raster.
 
     Attributes:
-        polygons: Those that share some area with the raster, in pixels ``(col, row)``, object ``(n,)``.
-        numbers: Which polygons of the file they are, rising, int64 ``(n,)``.
-        outside: How many of the file do not touch the raster.
-        lost: How many have no place in the CRS of the raster.
+        polygons: Those that overlap the raster, in pixels ``(col, row)``, object ``(n,)``.
+        numbers: Their indices in the file, ascending, int64 ``(n,)``.
+        outside: Number of polygons that do not overlap the raster.
+        lost: Number of polygons that cannot be transformed to the CRS of the raster.
     """
 
     polygons: np.ndarray
@@ -36,12 +36,12 @@ class Placed:
 
 
 def place_polygons(file: PolygonFile, georef: Georef) -> Placed:
-    """Lay the polygons of a file onto a raster.
+    """Transform the polygons of a file to pixel coordinates of a raster.
 
-    Edges are straight in the CRS of the file; where that of the raster differs, they are halved until the drawn
-    edge lies within 0.1 px of the straight one, wherever it is near the raster. Polygons larger than the raster
-    and its surroundings (its own size on each side) are cut to them first. In a CRS that goes round the Earth,
-    polygons are found on the raster whole turns away as well.
+    Edges are straight in the CRS of the file; where that of the raster differs, they are bisected until the drawn
+    edge lies within 0.1 px of the straight one, wherever it is near the raster. Polygons larger than the raster and
+    its surroundings (its own size on each side) are clipped to them first. In a CRS that is periodic around the
+    Earth, polygons whole turns away are also found.
 
     Args:
         file: The polygons.
@@ -65,25 +65,25 @@ def place_polygons(file: PolygonFile, georef: Georef) -> Placed:
 
 
 def parts_of(path: str, georef: Georef, boxes: np.ndarray) -> PolygonFile:
-    """Parts of a raster as polygons in its CRS.
+    """Return parts of a raster as polygons in its CRS.
 
     Args:
         path: The raster.
-        georef: Where it lies.
+        georef: Its georeferencing.
         boxes: Polygons in its pixels ``(col, row)``, object ``(n,)``.
     """
     return PolygonFile(path, georef.crs, shapely.transform(boxes, georef.to_map), (None,) * len(boxes))
 
 
 def footprint(path: str, georef: Georef) -> PolygonFile:
-    """The outline of a raster, or of what of it is on the Earth, in one polygon or several; without one for nothing."""
+    """Return the outline of a raster, or of its part on the Earth, as one polygon or several; none if it has none."""
     return parts_of(path, georef, np.array(pieces_on_earth(georef), object))
 
 
 def _surroundings(way: Way) -> shapely.Geometry | None:
-    """What lies within a raster's size of it, in the CRS of the file; None where that cannot be told.
+    """Return the area within a raster's size of it, in the CRS of the file; None if it cannot be determined.
 
-    Longitudes are meant whole turns away as well.
+    Longitudes are included whole turns away as well.
     """
     georef = way.georef
     size = np.array([georef.width, georef.height], np.float64)
@@ -106,7 +106,7 @@ def _surroundings(way: Way) -> shapely.Geometry | None:
 
 
 def _seen(polygons: np.ndarray, way: Way) -> np.ndarray:
-    """Cut the polygons in degrees that reach over the limb of the Earth to what of the raster is on it."""
+    """Clip polygons in degrees that reach beyond the limb of the Earth to the part of the raster on it."""
     pieces = pieces_on_earth(way.georef)
     if not pieces:
         return polygons
@@ -116,7 +116,7 @@ def _seen(polygons: np.ndarray, way: Way) -> np.ndarray:
     hidden = np.unique(owner[~np.isfinite(way.to_map(points)).all(axis=1)])
     hidden = np.union1d(hidden, np.flatnonzero(shapely.intersects(polygons, lonlat.boundary)))
     for number in hidden:
-        # What is hidden as a whole stays, to be counted as lost.
+        # Polygons that are hidden completely are kept, to be counted as lost.
         polygons[number] = polygonal(shapely.intersection(polygons[number], lonlat)) or polygons[number]
     return polygons
 
@@ -131,7 +131,7 @@ def _in_degrees(pieces: Sequence[shapely.Polygon], georef: Georef) -> shapely.Ge
 
 
 def _near(polygons: np.ndarray, region: shapely.Geometry) -> np.ndarray:
-    """Numbers of the polygons whose bounds meet a region of boxes."""
+    """Return indices of the polygons whose bounds intersect a region of boxes."""
     left, bottom, right, top = shapely.bounds(polygons).reshape(-1, 4).T
     near = np.zeros(len(polygons), bool)
     for part in shapely.get_parts(region):
@@ -141,7 +141,7 @@ def _near(polygons: np.ndarray, region: shapely.Geometry) -> np.ndarray:
 
 
 def _cut(polygons: np.ndarray, region: shapely.Geometry) -> np.ndarray:
-    """Cut the polygons that are larger than a box of a region to the region; None where nothing is left."""
+    """Clip the polygons larger than a box of a region to the region; None where nothing is left."""
     first = shapely.bounds(shapely.get_parts(region)[0])
     sides = shapely.bounds(polygons).reshape(-1, 4)
     large = ((sides[:, 2:] - sides[:, :2]) > (first[2:] - first[:2])).any(axis=1)
@@ -154,7 +154,7 @@ def _cut(polygons: np.ndarray, region: shapely.Geometry) -> np.ndarray:
 
 
 def _on_raster(polygons: np.ndarray, way: Way) -> tuple[np.ndarray, int]:
-    """Polygons in pixels, None for those that are not to be had, and how many have no place in the CRS."""
+    """Return polygons in pixels, None for those that are lost, and the number of those without a place in the CRS."""
     parts, owner = shapely.get_parts(polygons, return_index=True)
     rings, part = shapely.get_rings(parts, return_index=True)
     points, ring = shapely.get_coordinates(rings, return_index=True)
@@ -180,7 +180,7 @@ def _on_raster(polygons: np.ndarray, way: Way) -> tuple[np.ndarray, int]:
 
 
 def _copies(shapes: np.ndarray, owners: np.ndarray, way: Way) -> tuple[np.ndarray, np.ndarray]:
-    """The parts that meet the raster, each as often as it does where the CRS goes round the Earth."""
+    """Return the parts that overlap the raster, repeated for each turn around the Earth at which they do."""
     turn = way.turn_px
     if turn is None:
         return shapes, owners
@@ -197,7 +197,7 @@ def _copies(shapes: np.ndarray, owners: np.ndarray, way: Way) -> tuple[np.ndarra
 
 
 def _groups(shapes: np.ndarray, owners: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Parts of each polygon; `owners` rises."""
+    """Group the parts of each polygon; `owners` is ascending."""
     if not len(owners):
         return []
     numbers, starts = np.unique(owners, return_index=True)

@@ -1,4 +1,4 @@
-"""The way from the CRS of a file to the pixels of a raster, also where it goes round the Earth."""
+"""Transform coordinates from the CRS of a file to pixels of a raster, also where they wrap around the Earth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _local = threading.local()
 
 
 class Way:
-    """From coordinates of a CRS to pixels of a raster and back.
+    """Transformation from coordinates of a CRS to pixels of a raster and back.
 
     Args:
         crs: CRS of the coordinates, which are in the order x, y or longitude, latitude.
@@ -32,20 +32,20 @@ class Way:
         self._size = np.array([georef.width, georef.height])
 
     def to_map(self, xy: np.ndarray) -> np.ndarray:
-        """Coordinates in the CRS of the raster, ``(n, 2)``; infinite where there are none."""
+        """Transform coordinates to the CRS of the raster, ``(n, 2)``; infinite where that fails."""
         if self.straight:
             return xy
         return np.stack(_transformer(self._source, self.georef.crs).transform(*xy.T), axis=1)
 
     def back(self, xy_px: np.ndarray) -> np.ndarray:
-        """Coordinates in the CRS of the file of pixel positions, ``(n, 2)``; infinite where there are none."""
+        """Transform pixel positions to the CRS of the file, ``(n, 2)``; infinite where that fails."""
         xy = self.georef.to_map(xy_px)
         if self.straight:
             return xy
         return np.stack(_transformer(self.georef.crs, self._source).transform(*xy.T), axis=1)
 
     def offsets_px(self, xy_map: np.ndarray) -> np.ndarray:
-        """Differences of map coordinates ``(..., 2)`` in pixels, the short way round the Earth."""
+        """Convert differences of map coordinates ``(..., 2)`` to pixels, the short way around the Earth."""
         if self.turn is not None:
             xy_map = xy_map.copy()
             with np.errstate(invalid="ignore"):
@@ -54,17 +54,17 @@ class Way:
         return (self.georef.to_pixels(flat) - self.georef.to_pixels(np.zeros((1, 2)))).reshape(xy_map.shape)
 
     def near(self, xy_px: np.ndarray) -> np.ndarray:
-        """Which of some groups of positions ``(group, n, 2)`` may reach the raster, by their bounds."""
+        """Return whether each group of positions ``(groups, n, 2)`` may reach the raster, by their bounds."""
         if self.turn is not None:
             return np.ones(len(xy_px), bool)
         low, high = xy_px.min(axis=1) - 1, xy_px.max(axis=1) + 1
         return ((low < self._size) & (high > 0)).all(axis=1)
 
     def rings(self, lines: Lines) -> tuple[np.ndarray, np.ndarray]:
-        """Closed rings in pixels, in one piece, and which of them have no place there or go round a pole.
+        """Transform closed rings to pixels without jumps, and find those that fail or go around a pole.
 
         Returns:
-            Pixel positions of all points, ``(points, 2)``; numbers of broken rings, ``(n,)``.
+            Pixel positions of all points, ``(points, 2)``; indices of broken rings, ``(n,)``.
         """
         xy = self.to_map(lines.points)
         broken = np.unique(lines.ring[~np.isfinite(xy).all(axis=1)])
@@ -83,7 +83,7 @@ class Way:
 
     @property
     def turn_px(self) -> np.ndarray | None:
-        """A whole turn in pixels ``(cols, rows)``; None as `turn`."""
+        """One full turn around the Earth in pixels ``(cols, rows)``; None as `turn`."""
         if self.turn is None:
             return None
         ends = self.georef.to_pixels(np.array([[0.0, 0.0], [self.turn, 0.0]]))
@@ -91,9 +91,9 @@ class Way:
 
     @cached_property
     def turn(self) -> float | None:
-        """How far x goes in a turn round the Earth in the CRS of the raster; None where it does not go straight on.
+        """Change of x over one full turn around the Earth in the CRS of the raster; None if x is not periodic.
 
-        It goes straight on in degrees and in projections on an upright cylinder, such as Mercator's.
+        It is periodic in degrees and in cylindrical projections of normal aspect, such as Mercator.
         """
         return turn_of(self.georef.crs)
 
@@ -106,7 +106,7 @@ def _crs(crs: str) -> pyproj.CRS:
 
 
 def _transformer(source: str, target: str) -> pyproj.Transformer:
-    """The transformer between two CRSs, made once a thread (PROJ shares none)."""
+    """Return the transformer between two CRSs, created once per thread (PROJ objects are not thread-safe)."""
     cache = _local.__dict__.setdefault("transformers", {})
     if (source, target) not in cache:
         cache[source, target] = pyproj.Transformer.from_crs(source, target, always_xy=True)
@@ -114,7 +114,7 @@ def _transformer(source: str, target: str) -> pyproj.Transformer:
 
 
 TOLERANCE_PX = 0.1
-"""How far a drawn edge may lie from the straight edge in the CRS of its file."""
+"""Largest distance of a drawn edge from the straight edge in the CRS of its file, in pixels."""
 
 
 _SAMPLED_TOLERANCE_PX = 0.75 * TOLERANCE_PX
@@ -131,7 +131,7 @@ class Lines(NamedTuple):
 
     Attributes:
         points: Their points, the first of each also its last, float64 ``(points, 2)``.
-        ring: Number of the ring of each point, rising, ``(points,)``.
+        ring: Index of the ring of each point, ascending, ``(points,)``.
     """
 
     points: np.ndarray
@@ -139,10 +139,10 @@ class Lines(NamedTuple):
 
 
 def densified(lines: Lines, way: Way) -> Lines:
-    """Halve edges until they follow the straight edge in the CRS of the file within 0.1 px, near the raster.
+    """Bisect edges until they follow the straight edge in the CRS of the file within 0.1 px, near the raster.
 
-    Both sides of an edge that two polygons share are halved at the same points. Edges of a file in degrees
-    are halved down to 60 degrees, so that it is known which way round the Earth they go.
+    An edge that two polygons share is bisected at the same points in both. Edges of a file in degrees are bisected
+    down to 60 degrees, so that their direction around the Earth is unambiguous.
     """
     points, ring = lines
     if not len(points) or (way.straight and not way.from_degrees):
@@ -167,7 +167,7 @@ def _too_long(start: np.ndarray, end: np.ndarray, way: Way) -> np.ndarray:
 
 
 def _off(start: np.ndarray, end: np.ndarray, way: Way) -> np.ndarray:
-    """Which edges leave their chord by too much, measured across it at a quarter, half and three quarters."""
+    """Return whether each edge leaves its chord by too much, measured at a quarter, half and three quarters."""
     middle = (start + end) / 2
     samples = np.stack([start, (start + middle) / 2, middle, (middle + end) / 2, end], axis=1)
     placed = way.to_map(samples.reshape(-1, 2)).reshape(samples.shape)

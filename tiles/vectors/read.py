@@ -1,4 +1,4 @@
-"""Polygons from files: GeoJSON, GeoPackage, FlatGeobuf, Shapefile and whatever else GDAL reads, and GeoParquet."""
+"""Read polygons from GeoParquet and the formats of GDAL, such as GeoJSON, GeoPackage, FlatGeobuf and Shapefile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 GEOPARQUET = frozenset({".parquet", ".geoparquet"})
-"""Endings of the files that are read as GeoParquet."""
+"""Extensions of files that are read as GeoParquet."""
 _POLYGONAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
 
@@ -38,10 +38,10 @@ class PolygonFile:
     Attributes:
         path: The file.
         crs: CRS of the coordinates, WKT or authority string; they are in the order x, y or longitude, latitude.
-        polygons: Valid polygons and multipolygons without heights, object ``(polygons,)``.
-        values: What the class property says of each, as text; None where it says nothing or none was asked for.
-        mended: How many were invalid and have been made valid.
-        reasons: Why features were left out, and how many for each reason.
+        polygons: Valid 2-D polygons and multipolygons, object ``(polygons,)``.
+        values: The class property of each, as text; None if it is null or was not requested.
+        mended: Number of polygons that were invalid and have been repaired.
+        reasons: Number of skipped features for each reason.
     """
 
     path: str
@@ -53,20 +53,20 @@ class PolygonFile:
 
     @property
     def skipped(self) -> int:
-        """How many features were left out."""
+        """Number of skipped features."""
         return sum(self.reasons.values())
 
 
 def read_polygons(path: str, class_property: str | None = None) -> PolygonFile:
     """Read the polygons of a file.
 
-    Of a file with several layers of polygons one is named behind a colon: ``file.gpkg:layer``. Lines, points and
-    features without geometry are left out and counted; of collections the polygons are kept; invalid polygons are
-    mended: rings that overlap are one area, and what has no area vanishes.
+    In a file with several layers of polygons, one is selected after a colon: ``file.gpkg:layer``. Lines, points and
+    features without geometry are skipped and counted; of collections, only the polygons are kept; invalid polygons
+    are repaired: overlapping rings are merged, and parts without area are dropped.
 
     Args:
         path: File, or URL that GDAL opens.
-        class_property: Property that says what each feature is; None to read none.
+        class_property: Property that holds the class of each feature; None to read none.
 
     Raises:
         VectorError: If the file is missing, empty, not a vector file, without a CRS or with one that PROJ does not
@@ -84,12 +84,12 @@ def read_polygons(path: str, class_property: str | None = None) -> PolygonFile:
 
 
 def listed_reasons(reasons: Mapping[str, int]) -> str:
-    """Why features were left out, such as ``2 a Point, not a polygon``."""
+    """Format why features were skipped, such as ``2 a Point, not a polygon``."""
     return ", ".join(f"{number} {reason}" for reason, number in reasons.items())
 
 
 def read_bounds(path: str) -> tuple[str, tuple[float, float, float, float] | None]:
-    """CRS and bounds ``left, bottom, right, top`` of the features of a file; no bounds where it has none.
+    """Read CRS and bounds ``left, bottom, right, top`` of the features of a file; no bounds if it has none.
 
     Raises:
         VectorError: As `read_polygons`.
@@ -102,17 +102,17 @@ def read_bounds(path: str) -> tuple[str, tuple[float, float, float, float] | Non
 
 
 def is_vector(path: str) -> bool:
-    """Whether a path looks like one of a file of polygons, by its ending."""
+    """Check whether a path has the extension of a vector file rather than of a raster."""
     return Path(path).suffix.lower() not in SUFFIXES
 
 
 def _reader(path: str) -> ModuleType:
-    """The module that reads a file; both have ``features`` and ``bounds``."""
+    """Return the module that reads a file; both have ``features`` and ``bounds``."""
     return geoparquet if Path(path).suffix.lower() in GEOPARQUET else ogr
 
 
 def polygonal(shape: shapely.Geometry) -> shapely.Geometry | None:
-    """The polygons of a geometry as one polygon or multipolygon; None where it has none."""
+    """Return the polygons of a geometry as one polygon or multipolygon; None if it has none."""
     if shape.geom_type in ("Polygon", "MultiPolygon"):
         return None if shape.is_empty else shape
     if shape.geom_type != "GeometryCollection":
@@ -125,12 +125,12 @@ def polygonal(shape: shapely.Geometry) -> shapely.Geometry | None:
 
 
 def mended(shape: shapely.Geometry) -> shapely.Geometry | None:
-    """A valid geometry of an invalid one: rings that overlap are one area; None where nothing has an area."""
+    """Repair an invalid geometry: overlapping rings are merged; None if nothing has an area."""
     return polygonal(shapely.make_valid(shape, method="structure", keep_collapsed=False))
 
 
 def _polygons(wkb: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, dict[str, int]]:
-    """Valid polygons, which features they are of, how many were mended, and why others were left out."""
+    """Return valid polygons, indices of their features, the number of repaired ones, and reasons for skipped ones."""
     shapes = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="fix"))
     kinds = shapely.get_type_id(shapes)
     reasons: Counter[str] = Counter()
