@@ -1,6 +1,6 @@
-"""Rasters and geometry: windows, tiles, stitching, polygons. Knows no Beam and no networks.
+"""Rasters and geometry: windows, tiles, stitching, polygons. Independent of Beam and of networks.
 
-What notebooks need most is exported, and imported when it is used first.
+The names that notebooks need most are exported, and imported on first use.
 """
 
 if __name__ != "terraseam.tiles":

@@ -1,7 +1,7 @@
-"""Named arrays as bytes, and back: a line of JSON that says their types and shapes, and what they hold.
+"""Serialize named arrays to bytes and back, with a line of JSON that holds their types, shapes and metadata.
 
-Unlike a pickle this can hold nothing but numbers: whoever can write such a file can change numbers, and run nothing.
-What is read must have the types and the shapes that its reader names.
+Unlike pickles, these bytes can hold only numbers: a manipulated file can change numbers, but not run code. Arrays
+that are read must have the types and shapes that the reader expects.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import numpy as np
 VERSION = 1
 
 Form = tuple[str, int | None, int | None] | tuple[str, int | None]
-"""Types of which an array has one, as numpy calls them, with commas between; and its shape, None for any length."""
+"""Allowed types of an array, as comma-separated numpy names; and its shape, with None for any length."""
 
 
 class ArraysError(ValueError):
-    """Bytes that are not those of the arrays that were to be read."""
+    """The bytes are not those of the expected arrays."""
 
 
 def pack_arrays(kind: str, arrays: Mapping[str, np.ndarray], said: Any = None) -> bytes:
-    """The bytes of some arrays.
+    """Serialize arrays to bytes.
 
     Args:
-        kind: What they are.
+        kind: Name of the kind of content.
         arrays: The arrays by name, of numbers or bool.
-        said: What else is said of them, as JSON has it.
+        said: Metadata that can be stored as JSON.
     """
     laid = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     forms = [[name, array.dtype.str, array.shape] for name, array in laid.items()]
@@ -38,15 +38,15 @@ def pack_arrays(kind: str, arrays: Mapping[str, np.ndarray], said: Any = None) -
 
 
 def unpack_arrays(kind: str, packed: bytes, forms: Mapping[str, Form]) -> tuple[dict[str, np.ndarray], Any]:
-    """The arrays that `pack_arrays` packed, and what was said of them.
+    """Deserialize the arrays and the metadata that `pack_arrays` packed.
 
     Args:
-        kind: What they must be.
+        kind: The expected kind of content.
         packed: Their bytes.
-        forms: The types and the shape that each must have, by name.
+        forms: The expected types and shape of each array, by name.
 
     Raises:
-        ArraysError: If they are something else, are not whole, or have another form.
+        ArraysError: If they are of another kind, truncated, or of another form.
     """
     end = packed.find(b"\n")
     try:
@@ -64,7 +64,7 @@ def unpack_arrays(kind: str, packed: bytes, forms: Mapping[str, Form]) -> tuple[
         count = math.prod(shape)
         if place + count * dtype.itemsize > len(packed):
             raise ArraysError(f"the {kind} end in the middle of {name}")
-        # A copy can be written to and is aligned, as compiled functions know arrays.
+        # A copy is writable and aligned, as compiled functions expect.
         arrays[name] = np.frombuffer(packed, dtype, count, place).reshape(shape).copy()
         place += count * dtype.itemsize
     if place != len(packed):

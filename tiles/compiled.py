@@ -1,4 +1,4 @@
-"""numba's `njit` with a cache that is a convenience: what the disk does not keep or give back is compiled again."""
+"""numba's `njit` with an optional disk cache: functions that it cannot store or load are compiled again."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from numba.core.caching import FunctionCache
 
 
 def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function when it is called first.
+    """Return a decorator that compiles a function on its first call.
 
     Args:
-        cache: Whether what was compiled is kept on disk, where there is a place for it.
+        cache: Whether compiled code is cached on disk, if there is a place for it.
         options: Those of `numba.njit`.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
         compiled = numba.njit(**options)(function)
         if cache and hasattr(compiled, "enable_caching"):
-            with contextlib.suppress(RuntimeError):  # Nowhere can it be written.
+            with contextlib.suppress(RuntimeError):  # No folder is writable.
                 compiled._cache = _Cache(function)
         return compiled
 
@@ -29,18 +29,18 @@ def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]
 
 
 class _Cache(FunctionCache):
-    """numba's cache of a function, for disks that may be full or damaged."""
+    """numba's cache of a function, tolerant of full or damaged disks."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return what was kept for a signature; None where that cannot be read."""
+        """Return the cached code for a signature; None if it cannot be read."""
         try:
             return super().load_overload(sig, target_context)
-        except Exception:  # Of what is damaged, any error may come.
+        except Exception:  # Damaged files may raise any error.
             with contextlib.suppress(OSError):
                 self.flush()
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep what was compiled for a signature, if the disk takes it."""
+        """Cache the compiled code for a signature, if the disk allows it."""
         with contextlib.suppress(OSError):
             super().save_overload(sig, data)

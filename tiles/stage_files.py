@@ -1,4 +1,4 @@
-"""What stages leave for one another in files, as bytes: numbers alone, and checked where they are read."""
+"""Serialize the data that stages exchange in files: only numbers, checked on reading."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ _BYTES: Form = ("u1", None)
 
 
 def as_bytes(array: np.ndarray) -> bytes:
-    """The bytes that an array of `byte_array` holds."""
+    """Return the bytes in an array of `byte_array`."""
     return array.tobytes()
 
 
 def byte_array(content: bytes) -> np.ndarray:
-    """Bytes as an array."""
+    """Return bytes as an array, without copying them."""
     return np.frombuffer(content, np.uint8)
 
 
 def pack_parts(kind: str, parts: Mapping[str, bytes], said: Any = None) -> bytes:
-    """Some contents by name as bytes, and what is said of them, as JSON has it."""
+    """Serialize byte strings by name, with metadata that can be stored as JSON."""
     return pack_arrays(kind, {name: byte_array(part) for name, part in parts.items()}, said)
 
 
 def unpack_parts(kind: str, packed: bytes, names: Iterable[str]) -> tuple[dict[str, bytes], Any]:
-    """What `pack_parts` packed.
+    """Deserialize what `pack_parts` packed.
 
     Raises:
         ArraysError: If it is damaged.
@@ -60,12 +60,12 @@ _SUMMARY: dict[str, Form] = {
 
 
 def pack_summary(summary: SeamSummary) -> bytes:
-    """What other sheets need to know of seams, as bytes."""
+    """Serialize the summary of a sheet's seams."""
     return pack_arrays("summary", {name: getattr(summary, name) for name in _SUMMARY})
 
 
 def unpack_summary(packed: bytes) -> SeamSummary:
-    """What `pack_summary` packed.
+    """Deserialize what `pack_summary` packed.
 
     Raises:
         ArraysError: If it is damaged.
@@ -80,13 +80,13 @@ def unpack_summary(packed: bytes) -> SeamSummary:
 
 
 def pack_sent(fragments: Fragments, homes: Homes) -> bytes:
-    """Fragments of a sheet and where they belong, as bytes."""
+    """Serialize the fragments of a sheet and the regions they belong to."""
     arrays = {"fragments": byte_array(fragments.to_bytes()), "regions": homes.regions, "groups": homes.groups}
     return pack_arrays("sent fragments", arrays)
 
 
 def unpack_sent(packed: bytes) -> tuple[Fragments, Homes]:
-    """What `pack_sent` packed.
+    """Deserialize what `pack_sent` packed.
 
     Raises:
         ArraysError: If it is damaged.
@@ -100,12 +100,12 @@ def unpack_sent(packed: bytes) -> tuple[Fragments, Homes]:
 
 
 def pack_labels(labels: CodedLabels) -> bytes:
-    """A label map as bytes."""
+    """Serialize a label map."""
     return pack_arrays("labels", {"codes": labels.codes, "table": labels.table})
 
 
 def unpack_labels(packed: bytes) -> CodedLabels:
-    """The label map that `pack_labels` packed.
+    """Deserialize the label map that `pack_labels` packed.
 
     Raises:
         ArraysError: If it is damaged.
@@ -124,7 +124,7 @@ _PATCHES: dict[str, Form] = {
 
 
 def pack_sieve(sieve: SheetSieve) -> bytes:
-    """A sheet whose small regions are not all settled, as bytes."""
+    """Serialize a sheet some of whose small regions are not resolved yet."""
     patches, lines = sieve.summary.patches, sieve.summary.lines
     arrays = {
         "codes": sieve.labels.codes,
@@ -137,7 +137,7 @@ def pack_sieve(sieve: SheetSieve) -> bytes:
 
 
 def unpack_sieve(packed: bytes) -> SheetSieve:
-    """The sheet that `pack_sieve` packed.
+    """Deserialize the sheet that `pack_sieve` packed.
 
     Raises:
         ArraysError: If it is damaged.
@@ -159,13 +159,13 @@ def unpack_sieve(packed: bytes) -> SheetSieve:
 
 
 def pack_overlaps(overlaps: Sequence[Overlap]) -> bytes:
-    """Pack overlaps of instances."""
+    """Serialize overlaps of instances."""
     rows = [(*_row(one.first), *_row(one.second), one.pixels) for one in overlaps]
     return pack_arrays("overlaps", {"table": np.array(rows, np.int64).reshape(-1, _OVERLAP_COLUMNS)})
 
 
 def unpack_overlaps(packed: bytes) -> list[Overlap]:
-    """Return the overlaps that `pack_overlaps` packed.
+    """Deserialize the overlaps that `pack_overlaps` packed.
 
     Raises:
         ArraysError: If they are damaged.
@@ -192,12 +192,12 @@ def _corners(window: Window) -> tuple[int, int, int, int]:
 
 
 def _are_windows(table: np.ndarray) -> bool:
-    """Return whether rows of a table are windows: row, column, height and width, of which the last two are above 0."""
+    """Check that rows of a table are windows: row, column, height and width, the last two above 0."""
     return bool((table[:, 2:] > 0).all() and (table < 1 << 31).all())
 
 
 def pack_links(links: Sequence[Link]) -> bytes:
-    """Links of instances as bytes."""
+    """Serialize links of instances."""
     arrays = {
         "refs": np.array([(*link.first, *link.second) for link in links], np.int64).reshape(-1, 6),
         "agreement": np.array([link.agreement for link in links], np.float64),
@@ -207,7 +207,7 @@ def pack_links(links: Sequence[Link]) -> bytes:
 
 
 def unpack_links(packed: bytes) -> list[Link]:
-    """The links that `pack_links` packed.
+    """Deserialize the links that `pack_links` packed.
 
     Raises:
         ArraysError: If they are damaged.
@@ -223,7 +223,7 @@ def unpack_links(packed: bytes) -> list[Link]:
 
 
 def pack_patches(patches: Iterable[Patch]) -> bytes:
-    """Patches as bytes: all numbers of each as a row of a table, and the bits of all."""
+    """Serialize patches: all numbers of each as a row of a table, and the bits of all."""
     rows, bits = [], []
     for patch in patches:
         whole = (*patch.ref, patch.pixels, *_corners(patch.bounds))
@@ -234,7 +234,7 @@ def pack_patches(patches: Iterable[Patch]) -> bytes:
 
 
 def unpack_patches(packed: bytes) -> list[Patch]:
-    """The patches that `pack_patches` packed.
+    """Deserialize the patches that `pack_patches` packed.
 
     Raises:
         ArraysError: If they are damaged.

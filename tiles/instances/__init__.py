@@ -1,1 +1,1 @@
-"""Instances of detectors: linked across tiles, settled, painted."""
+"""Instances of detectors: linked across tiles, resolved, painted."""

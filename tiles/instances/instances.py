@@ -1,4 +1,4 @@
-"""Instances as single tiles see them: clipped to the raster, and known to be whole or cut by the tile's view."""
+"""Instances as seen in single tiles: clipped to the raster, and marked as whole or cut off by the tile's edge."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from terraseam.tiles.grid.lattice import Lattice
 from terraseam.tiles.grid.window import Window
 
 OPEN_SIDE = 1 << 30
-"""The room of instances that lie beside no line behind which the raster goes on, in pixels."""
+"""The room of instances that no edge of the tile's view inside the raster can cut off, in pixels."""
 
 EDGE = 4
-"""Masks are not trusted this close to the edge of a tile's view, in pixels."""
+"""Distance from the edge of a tile's view within which masks are not trusted, in pixels."""
 
 EDGE_SHARE = 16
-"""Nor within this part of their own extent: a network draws large masks coarsely."""
+"""Divisor of a mask's own extent, within which it is not trusted either: networks draw large masks coarsely."""
 
 LEAST_INSIDE = 3
-"""Beyond the raster's edges a chip shows its mirror image. What lies inside with less than one part of this many of
-its height or width is the mirror image of something, whose mask strayed over the edge; a thing on the edge itself and
-its image are found as one, half of which lies inside."""
+"""Beyond the raster's edges a chip shows its mirror image. An instance with less than this fraction (1 / n) of its
+height or width inside is a mirror image whose mask extends over the edge; an instance on the edge itself is detected
+together with its image, so half of it lies inside."""
 
 
 class TileDetections(Protocol):
-    """What a network found on one chip; `terraseam.models.detection.instances.ChipInstance` says it in full."""
+    """A detection on one chip; see `terraseam.models.detection.instances.ChipInstance`."""
 
     row: int
     col: int
@@ -37,7 +37,7 @@ class TileDetections(Protocol):
 
 
 class Ref(NamedTuple):
-    """Names an instance of one tile: row and column of the tile, and its number there."""
+    """Identifier of an instance in one tile: row and column of the tile, and its number there."""
 
     tile_row: int
     tile_col: int
@@ -51,16 +51,16 @@ class Ref(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TileInstance:
-    """One thing as one tile sees it.
+    """One instance as seen in one tile.
 
     Attributes:
-        ref: Its name.
+        ref: Its identifier.
         window: Its bounding rectangle, in pixels of the raster; it lies inside the raster.
         mask: Its pixels, bool, with the shape of `window`.
         label: Its class.
-        score: How sure the network is, 1 to 255.
-        room: Pixels between it and the nearest edge of the tile's view behind which the raster goes on;
-            `OPEN_SIDE` where there is none.
+        score: Confidence of the network, 1 to 255.
+        room: Distance to the nearest edge of the tile's view inside the raster, in pixels; `OPEN_SIDE` if there is
+            none.
     """
 
     ref: Ref
@@ -72,16 +72,16 @@ class TileInstance:
 
     @property
     def whole(self) -> bool:
-        """Whether the tile saw all of it: it keeps clear of the edges of the tile's view."""
+        """Whether the tile contains all of it: it keeps clear of the edges of the tile's view."""
         return self.room >= max(EDGE, max(self.window.shape) // EDGE_SHARE)
 
     def pixels(self) -> int:
-        """Number of its pixels."""
+        """Return the number of its pixels."""
         return int(np.count_nonzero(self.mask))
 
 
 def view_of(lattice: Lattice, tile: tuple[int, int]) -> Window:
-    """What a tile sees of the raster: its read window, without what hangs over the raster's edges."""
+    """Return the part of the raster that a tile sees: its read window, clipped to the raster."""
     view = lattice.read_window(*tile).intersection(lattice.raster)
     if view is None:
         raise ValueError(f"tile {tile} does not meet the raster")
@@ -91,18 +91,19 @@ def view_of(lattice: Lattice, tile: tuple[int, int]) -> Window:
 def tile_instances(
     found: Iterable[TileDetections], lattice: Lattice, tile: tuple[int, int], valid: np.ndarray
 ) -> list[TileInstance]:
-    """What a tile has to say: the things found on its chip that it answers for.
+    """Return the instances detected on a tile's chip that the tile answers for.
 
-    A tile answers for what has a pixel in its core; whatever lies in its halo alone, another tile sees better.
+    A tile answers for instances with a pixel in its core; those that lie only in its halo are seen better by another
+    tile.
 
     Args:
-        found: Things found on the tile's chip.
+        found: Detections on the tile's chip.
         lattice: The tiles of the raster.
         tile: Row and column of the tile.
-        valid: Where the chip was measured, bool, with the shape of the tile's read window.
+        valid: Validity of the chip, bool, with the shape of the tile's read window.
 
     Raises:
-        ValueError: If a mask hangs over the chip.
+        ValueError: If a mask extends beyond the chip.
     """
     read, view, core = lattice.read_window(*tile), view_of(lattice, tile), lattice.core_window(*tile)
     kept = []
@@ -123,7 +124,7 @@ def tile_instances(
 
 
 def _is_mirror_image(window: Window, raster: Window) -> bool:
-    """Whether too little of a bounding rectangle lies inside the raster for it to be a thing of the raster."""
+    """Check whether too little of a bounding rectangle lies inside the raster for an instance of the raster."""
     inside = window.intersection(raster)
     if inside is None:
         return True
@@ -131,13 +132,13 @@ def _is_mirror_image(window: Window, raster: Window) -> bool:
 
 
 def _tight(window: Window, mask: np.ndarray, view: Window) -> tuple[Window, np.ndarray] | None:
-    """The part of a mask inside a view, in its bounding rectangle; None where there is no pixel."""
+    """Clip a mask to a view, cropped to its bounding rectangle; None if no pixel is left."""
     inside = window.intersection(view)
     return None if inside is None else tighten(inside, mask[inside.within(window)])
 
 
 def tighten(window: Window, mask: np.ndarray) -> tuple[Window, np.ndarray] | None:
-    """A mask in its bounding rectangle; None where it has no pixel."""
+    """Crop a mask to its bounding rectangle; None if it has no pixel."""
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
         return None
@@ -148,7 +149,7 @@ def tighten(window: Window, mask: np.ndarray) -> tuple[Window, np.ndarray] | Non
 
 
 def _room(window: Window, view: Window, lattice: Lattice) -> int:
-    """Pixels between a window and the nearest edge of a view behind which the raster goes on."""
+    """Return the distance from a window to the nearest edge of a view inside the raster, in pixels."""
     rooms = (
         window.row_off - view.row_off if view.row_off else OPEN_SIDE,
         view.row_end - window.row_end if view.row_end < lattice.height else OPEN_SIDE,
@@ -160,12 +161,12 @@ def _room(window: Window, view: Window, lattice: Lattice) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SheetInstances:
-    """What the store keeps of a sheet: what its tiles found, and where the sheet was measured.
+    """The instances of a sheet as stored: those of its tiles, and the validity of its pixels.
 
     Attributes:
         valid: Bool, shape ``(height, width)`` of the sheet.
         instances: The instances of its tiles, in order.
-        full_tiles: Tiles on which the network had no room for more.
+        full_tiles: Number of tiles on which the network reached its maximum number of detections.
     """
 
     valid: np.ndarray
@@ -173,14 +174,14 @@ class SheetInstances:
     full_tiles: int = 0
 
     def by_tile(self) -> dict[tuple[int, int], list[TileInstance]]:
-        """The instances of each tile that has any."""
+        """Group the instances by tile."""
         tiles: dict[tuple[int, int], list[TileInstance]] = {}
         for instance in self.instances:
             tiles.setdefault(instance.ref.tile, []).append(instance)
         return tiles
 
     def to_bytes(self) -> bytes:
-        """Everything as bytes, not compressed: a head of counts, a table, and the masks' bits."""
+        """Serialize to bytes, uncompressed: a header of counts, a table, and the masks' bits."""
         rows = [
             (
                 *one.ref,
@@ -200,7 +201,7 @@ class SheetInstances:
 
     @staticmethod
     def from_bytes(data: bytes) -> SheetInstances:
-        """What `to_bytes` made bytes of.
+        """Deserialize the bytes of `to_bytes`.
 
         Raises:
             ValueError: If the bytes end too early.

@@ -1,7 +1,7 @@
-"""Which instances of different tiles are views of one thing.
+"""Link instances of different tiles that are views of the same object.
 
-Two views are compared where both tiles have something to say: a view that keeps clear of its tile's edges says
-something of every pixel, one that is cut only of the pixels that its tile saw. Never by boxes alone.
+Two views are compared where both tiles have information: a view that keeps clear of its tile's edges has it for every
+pixel, one that is cut off only for the pixels of its tile. Bounding boxes alone never decide.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from terraseam.tiles.grid.window import Window, hull
 from terraseam.tiles.instances.instances import Ref, TileInstance, view_of
 
 LEAST_AGREEMENT = 0.5
-"""The share of pixels on which two views must agree, of those that either of them takes for the thing."""
+"""Minimum share of pixels on which two views must agree, of those in the mask of either."""
 
 
 LEAST_NOTED = 0.1
-"""Pairs that agree on less are taken for pairs that do not agree at all."""
+"""Agreement below which pairs are ignored."""
 
 
 class Link(NamedTuple):
@@ -29,7 +29,7 @@ class Link(NamedTuple):
     Attributes:
         first: The instance of the tile that comes first, row by row.
         second: The other one.
-        agreement: Share of their pixels that both have, `LEAST_NOTED` to 1.
+        agreement: Agreement of their masks, see `agreement`, `LEAST_NOTED` to 1.
         matched: Whether they are each other's best match, and agree on `LEAST_AGREEMENT` or more.
         whole: Whether the first, and whether the second, is whole.
     """
@@ -42,15 +42,15 @@ class Link(NamedTuple):
 
 
 def agreement(ours: TileInstance, theirs: TileInstance, views: tuple[Window, Window]) -> float:
-    """How well two instances agree on the pixels of which both tiles have something to say, 0 to 1.
+    """Compute how well two instances agree on the pixels of which both tiles have information, 0 to 1.
 
-    It is the intersection over union of the two masks, but for outlines that are a pixel apart, which still
-    agree: where tiles draw them differently by a pixel, small things would fall apart.
+    It is the intersection over union of the two masks, except that outlines one pixel apart still agree: otherwise
+    small instances that tiles draw a pixel differently would not be linked.
 
     Args:
         ours: An instance of one tile.
         theirs: An instance of another tile.
-        views: What the two tiles see of the raster, in this order.
+        views: Views of the two tiles, in this order.
     """
     if ours.window.intersection(theirs.window) is None:
         return 0.0
@@ -66,7 +66,7 @@ def agreement(ours: TileInstance, theirs: TileInstance, views: tuple[Window, Win
 
 
 def _said(instance: TileInstance, frame: Window, view: Window | None) -> np.ndarray:
-    """The mask of an instance on a frame around it, without what lies outside a view."""
+    """Draw the mask of an instance on a frame around it, clipped to a view."""
     canvas = np.zeros(frame.shape, bool)
     shared = instance.window if view is None else instance.window.intersection(view)
     if shared is not None:
@@ -75,7 +75,7 @@ def _said(instance: TileInstance, frame: Window, view: Window | None) -> np.ndar
 
 
 def _grown(mask: np.ndarray) -> np.ndarray:
-    """A mask and the four neighbours of its pixels; it has none on its rim."""
+    """Dilate a mask by the four neighbours of its pixels; its border pixels must be False."""
     grown = mask.copy()
     grown[1:] |= mask[:-1]
     grown[:-1] |= mask[1:]
@@ -92,7 +92,7 @@ def link_tiles(
     Args:
         ours: Instances of the tile that comes first, row by row.
         theirs: Instances of the other tile.
-        views: What the two tiles see of the raster, in this order.
+        views: Views of the two tiles, in this order.
     """
     if not ours or not theirs:
         return
@@ -108,14 +108,14 @@ def link_tiles(
 
 
 def _comparable(ours: Sequence[TileInstance], theirs: Sequence[TileInstance]) -> list[tuple[int, int]]:
-    """Pairs of one class whose bounding rectangles overlap."""
+    """Return pairs of the same class whose bounding rectangles overlap."""
     (row0, col0, row1, col1, label), others = _table(ours)[:, :, None], _table(theirs)[:, None, :]
     meet = (row0 < others[2]) & (others[0] < row1) & (col0 < others[3]) & (others[1] < col1)
     return [(i, j) for i, j in np.argwhere(meet & (label == others[4])).tolist()]
 
 
 def _table(instances: Sequence[TileInstance]) -> np.ndarray:
-    """First row and column, end row and column, and class of each: shape ``(5, instances)``."""
+    """Return first row and column, end row and column, and class of each instance, shape ``(5, instances)``."""
     rows = [
         (one.window.row_off, one.window.col_off, one.window.row_end, one.window.col_end, one.label)
         for one in instances
@@ -124,7 +124,7 @@ def _table(instances: Sequence[TileInstance]) -> np.ndarray:
 
 
 def later_neighbours(lattice: Lattice, tile: tuple[int, int]) -> list[tuple[int, int]]:
-    """The tiles behind one, row by row, whose views overlap with its view."""
+    """Return the later tiles, row by row, whose views overlap that of a tile."""
     height, width = lattice.chip_shape
     down, across = (height - 1) // lattice.core, (width - 1) // lattice.core
     rows, cols = lattice.shape
@@ -142,13 +142,13 @@ def link_sheet(
     instances: Mapping[tuple[int, int], Sequence[TileInstance]],
     lattice: Lattice,
 ) -> list[Link]:
-    """All links of the tiles of one sheet with tiles behind them, in this sheet and others.
+    """Return all links of the tiles of one sheet with later tiles, in this sheet and others.
 
-    Every pair of tiles belongs to the sheet of the first, so that no link depends on how tiles are grouped.
+    Every pair of tiles belongs to the sheet of the first, so that links do not depend on how tiles are grouped.
 
     Args:
         tiles: The tiles of the sheet.
-        instances: Instances by tile, of this sheet and of those beside it.
+        instances: Instances by tile, of this sheet and its neighbours.
         lattice: The tiles of the raster.
     """
     links: list[Link] = []

@@ -1,4 +1,4 @@
-"""Things become a label map: the surest thing lies on top."""
+"""Paint instances into a label map: the highest-scoring one lies on top."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from terraseam.tiles.labels.stitch import LabelMap, masked
 
 
 class Patch(NamedTuple):
-    """What a sheet shows of one thing.
+    """The part of one instance on a sheet.
 
     Attributes:
-        rank: Patches of greater rank lie on top: score, and for equal scores the thing that begins first.
-        label: Class of the thing.
+        rank: Patches of higher rank lie on top: by score, then the instance whose first pixel comes first.
+        label: Class of the instance.
         window: Bounding rectangle of its pixels on the sheet, in pixels of the raster.
         bits: Its pixels there, as `numpy.packbits` packs them row by row.
-        ref: Name of the thing: its first view.
-        pixels: Number of pixels of the whole thing.
-        bounds: Bounding rectangle of the whole thing.
+        ref: Identifier of the instance: its first view.
+        pixels: Number of pixels of the whole instance.
+        bounds: Bounding rectangle of the whole instance.
     """
 
     rank: tuple[int, int, int]
@@ -35,20 +35,20 @@ class Patch(NamedTuple):
     bounds: Window
 
     def mask(self) -> np.ndarray:
-        """Its pixels, bool, with the shape of `window`."""
+        """Return its pixels, bool, with the shape of `window`."""
         packed = np.frombuffer(self.bits, np.uint8)
         return np.unpackbits(packed, count=self.window.pixels).astype(bool).reshape(self.window.shape)
 
 
 def patches(thing: ResolvedInstance, side: int) -> Iterator[tuple[tuple[int, int], Patch]]:
-    """Cut a thing at the lines between sheets.
+    """Split an instance at the seams between sheets.
 
     Args:
-        thing: The thing.
+        thing: The instance.
         side: Side of a sheet, in pixels.
 
     Yields:
-        Row and column of a sheet, and what it shows of the thing.
+        Row and column of a sheet, and the part of the instance on it.
     """
     first = min(_first_pixel(part) for part in thing.parts)
     rank = (thing.score, -first[0], -first[1])
@@ -65,19 +65,19 @@ def patches(thing: ResolvedInstance, side: int) -> Iterator[tuple[tuple[int, int
 
 
 def _first_pixel(part: Part) -> tuple[int, int]:
-    """First pixel ``(row, col)`` of a part whose window is its bounding rectangle."""
+    """Return the first pixel ``(row, col)`` of a part whose window is its bounding rectangle."""
     window, mask = part
     return window.row_off, window.col_off + int(mask[0].argmax())
 
 
 def paint(sheet: Window, pieces: Iterable[Patch], valid: np.ndarray, background: int) -> LabelMap:
-    """The label map of a sheet: the class of the topmost thing, else the background.
+    """Paint the label map of a sheet: the class of the topmost instance, otherwise the background.
 
     Args:
         sheet: The pixels of the sheet.
-        pieces: What it shows of things, in any order.
-        valid: Where it was measured, bool, with the shape of `sheet`.
-        background: Label of pixels that belong to no thing; their score is 0.
+        pieces: The parts of instances on it, in any order.
+        valid: Validity of its pixels, bool, with the shape of `sheet`.
+        background: Label of pixels that belong to no instance; their score is 0.
     """
     labels = np.full(sheet.shape, background, np.uint8)
     scores = np.zeros(sheet.shape, np.uint8)

@@ -1,4 +1,4 @@
-"""From views of single tiles to things: every one once, and whole."""
+"""Resolve views in single tiles to instances, each once and whole."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from terraseam.tiles.instances.instances import Ref, TileInstance, tighten
 from terraseam.tiles.instances.links import LEAST_AGREEMENT, Link
 
 Part = tuple[Window, np.ndarray]
-"""A window of the raster, and which of its pixels belong to a thing: bool, of the window's shape."""
+"""A window of the raster, and the mask of an instance in it: bool, of the window's shape."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResolvedInstance:
-    """One thing, as the run publishes it.
+    """One instance of the whole raster, as it is published.
 
     Attributes:
         label: Its class.
-        score: How sure the network is, 1 to 255.
-        parts: Its pixels; the windows do not overlap. One part, or one for each core where no tile saw it whole.
-        cores: Row and column of the core that each part lies in; empty where there is one part.
-        ref: Its first view, which names it.
+        score: Confidence of the network, 1 to 255.
+        parts: Its pixels; the windows do not overlap. One part, or one for each core if no tile contains it whole.
+        cores: Row and column of the core that each part lies in; empty if there is one part.
+        ref: Its first view, which identifies it.
     """
 
     label: int
@@ -37,27 +37,27 @@ class ResolvedInstance:
 
     @property
     def pixels(self) -> int:
-        """Return the number of its pixels."""
+        """Number of its pixels."""
         return sum(int(np.count_nonzero(mask)) for _, mask in self.parts)
 
     @property
     def bounds(self) -> Window:
-        """Return its bounding rectangle."""
+        """Its bounding rectangle."""
         return reduce(hull, (window for window, _ in self.parts))
 
 
 def gather_views(links: Iterable[Link]) -> list[tuple[Ref, ...]]:
-    """Put the views of one thing together.
+    """Group the views of each object.
 
-    Matched views meet, the best agreement first. Views of one tile never do. A view that is whole ends the
-    chain: where one is among two groups, they meet only if their views agree on the whole, so that things are
-    never joined through one another; only views that are cut lead on from tile to tile.
+    Matched views are joined in order of agreement, best first; views of one tile never are. Groups that contain a
+    whole view are joined only if their views agree on average, so that different objects are never chained together
+    through one another; only cut-off views are chained freely from tile to tile.
 
     Args:
         links: All links of a raster, in any order.
 
     Returns:
-        Groups of two views and more, each in order; what no group has stands for itself.
+        Groups of two views or more, each in order; a view in no group stands for itself.
     """
     ordered = sorted(links, key=lambda link: (-link.agreement, link.first, link.second))
     shares = {frozenset(link[:2]): link.agreement for link in ordered}
@@ -75,7 +75,7 @@ def gather_views(links: Iterable[Link]) -> list[tuple[Ref, ...]]:
 def _may_meet(
     ours: list[Ref], theirs: list[Ref], whole: dict[Ref, bool], shares: dict[frozenset[Ref], float]
 ) -> bool:
-    """Whether two groups have no tile in common, and agree on average wherever one of two views is whole."""
+    """Check whether two groups have no tile in common, and agree on average over pairs that contain a whole view."""
     if {ref.tile for ref in ours} & {ref.tile for ref in theirs}:
         return False
     pairs = [
@@ -88,13 +88,13 @@ def _may_meet(
 
 
 def settle(views: Sequence[TileInstance], lattice: Lattice) -> ResolvedInstance:
-    """Make one thing of its views.
+    """Merge the views of one object into one instance.
 
-    Of views that are whole, the one with the most room around it is the thing. Where none is, each core says
-    which of its pixels belong to it; cores whose tiles did not see it take what the others saw there.
+    If some views are whole, the one with the most room around it is taken. If none is, each core contributes its own
+    tile's mask; cores whose tile did not detect the object take the union of the other views there.
 
     Args:
-        views: The views of one thing, each of another tile.
+        views: The views of one object, each from another tile.
         lattice: The tiles of the raster.
     """
     views = sorted(views, key=lambda view: view.ref)
@@ -114,7 +114,7 @@ def settle(views: Sequence[TileInstance], lattice: Lattice) -> ResolvedInstance:
 
 
 def _cores_under(views: Sequence[TileInstance], lattice: Lattice) -> list[tuple[int, int]]:
-    """The tiles whose cores meet the bounding rectangle of a view, row by row."""
+    """Return the tiles whose cores intersect the bounding rectangle of a view, row by row."""
     tiles: set[tuple[int, int]] = set()
     for view in views:
         first_row, first_col = view.window.row_off // lattice.core, view.window.col_off // lattice.core
@@ -127,7 +127,7 @@ def _cores_under(views: Sequence[TileInstance], lattice: Lattice) -> list[tuple[
 
 
 def _union(views: Iterable[TileInstance], core: Window) -> Part | None:
-    """The pixels of a core that any of some views has; None where there are none."""
+    """Unite the masks of views within a core; None if they have no pixel there."""
     inside = [(view, shared) for view in views if (shared := view.window.intersection(core)) is not None]
     if not inside:
         return None

@@ -1,8 +1,8 @@
-"""Suppress instances that show an object which another instance of the raster already shows.
+"""Suppress duplicates: instances of an object that another instance of the raster already shows.
 
-A network may find one object twice on one chip: with its mirror image and alone, as a whole and as its larger part.
-Such pairs pass the network's own suppression, which compares boxes, and no link between tiles joins them. Here masks
-are compared, over the whole raster, so the result depends neither on sheets nor on the order of anything.
+A network may detect one object twice on one chip: with its mirror image and alone, or as a whole and as its larger
+part. Such pairs pass the network's own non-maximum suppression, which compares boxes, and no link between tiles joins
+them. Here masks are compared, over the whole raster, so the result depends neither on sheets nor on any order.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from terraseam.tiles.instances.paint import Patch
 
 
 class Candidate(NamedTuple):
-    """An instance that has pixels in common with another one.
+    """An instance that shares pixels with another one.
 
     Attributes:
-        ref: Its first view, which names it.
-        rank: Score, and row and column of its first pixel, both negative: the greater rank is kept.
+        ref: Its first view, which identifies it.
+        rank: Score, and negated row and column of its first pixel: the higher rank is kept.
         pixels: Number of its pixels.
         bounds: Its bounding rectangle, in pixels of the raster.
     """
@@ -35,12 +35,12 @@ class Candidate(NamedTuple):
 
 
 class Overlap(NamedTuple):
-    """The pixels that two instances of one class have in common on one sheet.
+    """The pixels that two instances of one class share on one sheet.
 
     Attributes:
         first: One instance.
-        second: The other one, whose name is greater.
-        pixels: Number of pixels that both have on the sheet.
+        second: The other one, with the greater identifier.
+        pixels: Number of pixels that both cover on the sheet.
     """
 
     first: Candidate
@@ -49,10 +49,10 @@ class Overlap(NamedTuple):
 
 
 def overlaps(patches: Sequence[Patch]) -> list[Overlap]:
-    """Count the common pixels of instances of one class on a sheet, of those that could share half of their union.
+    """Count the shared pixels of pairs of one class on a sheet that could share half of their union.
 
     Args:
-        patches: All that the sheet shows of instances, in any order.
+        patches: All parts of instances on the sheet, in any order.
     """
     shared: Counter[tuple[Ref, Ref]] = Counter()
     masks = [patch.mask() for patch in patches]
@@ -71,7 +71,7 @@ def overlaps(patches: Sequence[Patch]) -> list[Overlap]:
 
 
 def _comparable(patches: Sequence[Patch]) -> list[tuple[int, int]]:
-    """Return pairs of patches of two instances of one class that meet, neither of which is twice the other's size."""
+    """Return pairs of overlapping patches of one class and two instances, of similar size (a factor of 2)."""
     if len(patches) < 2:
         return []
     names = {ref: number for number, ref in enumerate(sorted({patch.ref for patch in patches}))}
@@ -90,10 +90,10 @@ def _comparable(patches: Sequence[Patch]) -> list[tuple[int, int]]:
 
 
 def suppress(found: Iterable[Overlap]) -> list[Candidate]:
-    """Choose the instances to leave out, so that no two of one class share half of their union or more.
+    """Choose the instances to drop, so that no two of one class share half of their union or more.
 
-    Of such a pair the one of the higher score is kept, then the one whose first pixel comes first; an instance that
-    is left out suppresses none itself.
+    Of such a pair the one with the higher score is kept, or of equal scores the one whose first pixel comes first; a
+    dropped instance suppresses none itself.
 
     Args:
         found: The overlaps on all sheets of a raster, in any order.

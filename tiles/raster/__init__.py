@@ -1,1 +1,1 @@
-"""Rasters: where they lie on the Earth, what their pixels mean, and reading them."""
+"""Rasters: georeferencing, the meaning of their bands, and reading pixels."""

@@ -1,4 +1,4 @@
-"""Areas and lengths on the WGS 84 ellipsoid of rings in longitude and latitude."""
+"""Areas and lengths of rings in longitude and latitude on the WGS 84 ellipsoid."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _GAUSS = ((0.5 - math.sqrt(0.15), 5 / 18), (0.5, 8 / 18), (0.5 + math.sqrt(0.15)
 
 
 def ring_areas(lonlat: np.ndarray, ring_offsets: np.ndarray, poles: np.ndarray) -> np.ndarray:
-    """Area of each ring in square metres: positive where it runs counter-clockwise.
+    """Compute the area of each ring in square metres: positive if it runs counter-clockwise.
 
-    Edges are straight in longitude and latitude, as GeoJSON defines them, not geodesics: the two agree for
-    short edges, but an edge along a parallel stays on it here, as it does on a raster in degrees. The area
-    under an edge is Simpson's rule over the exact area between a latitude and the equator.
+    Edges are straight in longitude and latitude, as in GeoJSON, not geodesics: the two agree for short edges, but an
+    edge along a parallel stays on it here, as it does on a raster in degrees. The area under an edge is integrated by
+    Simpson's rule from the exact area between a latitude and the equator.
 
     Args:
         lonlat: Vertices of closed rings in degrees, longitudes without jumps, shape ``(vertices, 2)``.
         ring_offsets: First vertex of each ring and the end of the last, shape ``(rings + 1,)``.
-        poles: For rings round a pole its latitude, 90 or -90; 0 for the others. Shape ``(rings,)``.
+        poles: Latitude of the pole for rings around one, 90 or -90; 0 for the others. Shape ``(rings,)``.
     """
     if len(ring_offsets) < 2:
         return np.zeros(0)
@@ -35,10 +35,10 @@ def ring_areas(lonlat: np.ndarray, ring_offsets: np.ndarray, poles: np.ndarray) 
 
 
 def ring_lengths(lonlat: np.ndarray, ring_offsets: np.ndarray) -> np.ndarray:
-    """Length of each ring in metres, along edges that are straight in longitude and latitude.
+    """Compute the length of each ring in metres, along edges that are straight in longitude and latitude.
 
-    By Gauss' rule, of the length of a step on the ellipsoid at its latitude: with one point an edge, and three where an
-    edge spans more than a thousandth of a radian of latitude (6 km) or longitude.
+    Lengths are integrated on the ellipsoid by Gaussian quadrature with one point per edge, and three where an edge
+    spans more than a thousandth of a radian of latitude (6 km) or longitude.
 
     Args:
         lonlat: Vertices of closed rings in degrees, longitudes without jumps, shape ``(vertices, 2)``.
@@ -51,7 +51,7 @@ def ring_lengths(lonlat: np.ndarray, ring_offsets: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _strips(lonlat, ring_offsets, poles):  # type: ignore[no-untyped-def]
-    """Area between each edge and the first latitude of its ring or its pole, at the edge's first vertex."""
+    """Compute the area between each edge and its ring's first latitude or pole, stored at the edge's first vertex."""
     strips = np.zeros(len(lonlat))
     for ring in range(len(ring_offsets) - 1):
         first, last = ring_offsets[ring], ring_offsets[ring + 1] - 1
@@ -68,7 +68,7 @@ def _strips(lonlat, ring_offsets, poles):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _area_from_equator(lat):  # type: ignore[no-untyped-def]
-    """Area between the equator and a latitude (radians), square metres for each radian of longitude."""
+    """Compute the area between the equator and a latitude (radians), in square metres per radian of longitude."""
     sine = math.sin(lat)
     stretched = _ECCENTRICITY * sine
     return _HALF_SQUARE * (sine / (1 - stretched * stretched) + math.atanh(stretched) / _ECCENTRICITY)
@@ -76,7 +76,7 @@ def _area_from_equator(lat):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _edge_lengths(lonlat, ring_offsets):  # type: ignore[no-untyped-def]
-    """Metres of each edge, at its first vertex."""
+    """Compute the length of each edge in metres, stored at its first vertex."""
     lengths = np.zeros(len(lonlat))
     for ring in range(len(ring_offsets) - 1):
         first, last = ring_offsets[ring], ring_offsets[ring + 1] - 1
@@ -95,7 +95,7 @@ def _edge_lengths(lonlat, ring_offsets):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _step(lat, lon_step, lat_step):  # type: ignore[no-untyped-def]
-    """Metres of a step of longitude and latitude at a latitude, all in radians."""
+    """Compute the length in metres of a step in longitude and latitude at a latitude, all in radians."""
     stretched = _ECCENTRICITY * math.sin(lat)
     shrink = 1 / (1 - stretched * stretched)
     radius = _SEMI_MAJOR_M * math.sqrt(shrink)

@@ -1,8 +1,8 @@
-"""Which bands of a raster are the ones that are wanted, by what its file says of them.
+"""Match the bands of a raster to the bands that are wanted, by its metadata.
 
-A file names the colours of its bands by descriptions, which somebody wrote, or else by their colour interpretation, which
-also says how they are shown. Numbers of bands mean other colours on other satellites: each of `SENSORS` is one way to
-read them.
+A file names the colours of its bands by their descriptions, written by people, or else by their colour
+interpretation, which also determines how they are displayed. Band numbers mean different colours on different
+satellites: each entry of `SENSORS` is one way to interpret them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WORDS = {
     "swir": "swir", "swir1": "swir1", "swir2": "swir2", "tir": "tir", "thermal": "tir", "lwir": "tir", "cirrus": "cirrus",
     "pan": "pan", "panchromatic": "pan",
 }  # fmt: skip
-"""Words of descriptions and names -> the colours that they mean."""
+"""Words in descriptions and names -> the colours that they mean."""
 
 SENSORS = {
     "Sentinel-2": {
@@ -36,7 +36,7 @@ SENSORS = {
         "1": "blue", "2": "green", "3": "red", "4": "nir", "5": "swir1", "6": "tir", "7": "swir2", "8": "pan",
     },
 }  # fmt: skip
-"""Satellites -> numbers of their bands -> colours."""
+"""Satellites -> band numbers -> colours."""
 
 _NUMBERED = re.compile(r"(?:sr_|toa_)?b(0?)(\d{1,2}a?)", re.IGNORECASE)
 _INFRARED = re.compile(r"infra[\W_]+red")
@@ -48,11 +48,11 @@ _LONG_IR = re.compile(r"thermal[\W_]*infra[\W_]*red")
 
 @dataclass(frozen=True, slots=True)
 class BandDescription:
-    """What a file says of one band.
+    """The metadata of one band.
 
     Attributes:
-        description: Its description; empty where there is none.
-        interpretation: Its colour interpretation, as GDAL calls it.
+        description: Its description; empty if there is none.
+        interpretation: Its colour interpretation, by its GDAL name.
     """
 
     description: str
@@ -61,13 +61,13 @@ class BandDescription:
 
 @dataclass(frozen=True, slots=True)
 class BandOrder:
-    """Which bands are read.
+    """The bands to read, and how they were chosen.
 
     Attributes:
-        bands: Their numbers from 1, in the order that is wanted.
-        said: What the file calls each of its bands; empty where it says nothing that matters.
-        source: Where it says so: ``descriptions`` or ``colour interpretation``.
-        wrong: Whether they cannot be told apart or contradict what is wanted, so that `bands` are as they lie.
+        bands: Their numbers from 1, in the wanted order.
+        said: The file's name for each of its bands; empty if names made no difference.
+        source: Origin of these names: ``descriptions`` or ``colour interpretation``.
+        wrong: Whether names are ambiguous or contradict the wanted bands, so that `bands` are in file order.
     """
 
     bands: tuple[int, ...]
@@ -77,7 +77,7 @@ class BandOrder:
 
 
 def colour_of(text: str) -> str | None:
-    """Return the colour that a description or a name of a band means; None for none, or several."""
+    """Return the colour that a band description or name means; None for none or several."""
     plain = _INFRARED.sub("infrared", text.casefold().strip())
     if len(plain) == 1:
         return WORDS.get(plain)
@@ -89,18 +89,18 @@ def colour_of(text: str) -> str | None:
 
 
 def order_bands(words: Sequence[BandDescription], wanted: Sequence[str]) -> BandOrder:
-    """Choose the bands that are wanted, in their order, by what a file says of its own.
+    """Choose the wanted bands, in order, by a file's metadata.
 
     Args:
-        words: What it says of each band.
-        wanted: Names of the bands that are wanted; their colours count, or else the names as they are written.
+        words: The metadata of each band.
+        wanted: Names of the wanted bands; compared by colour if they have one, otherwise literally.
 
     Returns:
-        The order; of a file that says nothing of them, all bands but alpha as they lie.
+        The order; if the metadata does not mention them, all bands but alpha in file order.
     """
     plain = tuple(number for number, word in enumerate(words, 1) if word.interpretation != ALPHA)
     keys = [colour_of(name) or name.casefold().strip() for name in wanted]
-    # A satellite without the colours that are wanted is none that the file can be of.
+    # The file cannot come from a satellite without the wanted colours.
     readings = _readings(words, keys)
     chosen = {bands for names in readings if (bands := _chosen(names, plain, keys)) is not None}
     if plain in chosen:
@@ -117,20 +117,20 @@ def order_bands(words: Sequence[BandDescription], wanted: Sequence[str]) -> Band
 
 
 def _contradicts(names: Sequence[str | None], plain: Sequence[int], colours: Sequence[str | None]) -> bool:
-    """Return whether a band is a palette, or of another colour than is wanted in its place; other names say nothing."""
+    """Check whether a band is a palette or has another colour than the one wanted; unknown names do not count."""
     found = [names[number - 1] for number in plain]
     pairs = zip(found, colours, strict=True)
     return "palette" in found or any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
 
 def colours_of_bands(words: Sequence[BandDescription]) -> tuple[str | None, ...]:
-    """Return the colour that a file says each band has; None where it says none, or none for sure."""
+    """Return the colour of each band by its metadata; None where it is unknown or ambiguous."""
     readings = _readings(words, [])
     return readings[0] if len(readings) == 1 else (None,) * len(words)
 
 
 def _readings(words: Sequence[BandDescription], keys: Sequence[str]) -> list[tuple[str | None, ...]]:
-    """What the bands may be called: once, or for each satellite that has all of their numbers."""
+    """Return the possible names of the bands: one set, or one for each satellite that has all of their numbers."""
     names = [_name(word, keys) for word in words]
     numbers = [_NUMBERED.fullmatch(word.description.strip()) for word in words]
     if not any(numbers) or any(word.description.casefold().strip() in keys for word in words):
@@ -153,7 +153,7 @@ def _readings(words: Sequence[BandDescription], keys: Sequence[str]) -> list[tup
 
 
 def _name(word: BandDescription, keys: Sequence[str]) -> str | None:
-    """What a band is called: as it is wanted, or by its colour."""
+    """Return the name of a band: the wanted name that it matches, or its colour."""
     written = word.description.casefold().strip()
     if written in keys:
         return written
@@ -166,7 +166,7 @@ def _name(word: BandDescription, keys: Sequence[str]) -> str | None:
 def _chosen(
     names: Sequence[str | None], plain: tuple[int, ...], keys: Sequence[str]
 ) -> tuple[int, ...] | None:
-    """The bands of some names in order; all as they lie where nothing speaks against it; None where something does."""
+    """Return the bands that match names, in order; all in file order if nothing contradicts, otherwise None."""
     found = [[band for band, name in enumerate(names, 1) if name == key] for key in keys]
     if all(len(bands) == 1 for bands in found) and len(set(keys)) == len(keys):
         return tuple(bands[0] for bands in found)

@@ -1,4 +1,4 @@
-"""What of a raster lies on the Earth: as a polygon, and pixel by pixel."""
+"""Determine which part of a raster lies on the Earth: as a polygon, and pixel by pixel."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ _RAYS = 1440
 _HALVINGS = 48
 _PLACES = 33
 _ALONG = 4096
-"""Places along an outline at which it is looked whether it is on the Earth."""
+"""Number of positions along an outline that are tested for lying on the Earth."""
 
 _SQUARES = 512
-"""Squares along each side of a window, where what is on the Earth is put together of them."""
+"""Number of squares along each side of a window when its part on the Earth is assembled from squares."""
 
 _STEP_PX = 4
-"""Squares so wide with all corners on the Earth are taken to lie on it: what lies between shapes that the Earth is shown
-in, as in interrupted projections, is nearer to one of them than corners are brought onto the limb."""
+"""Squares of this width with all corners on the Earth count as on it: gaps between the lobes of interrupted
+projections that they miss are narrow enough for positions in them to be snapped to the limb."""
 
 _INSIDE_PX = 0.01
-"""How far inside the limb outlines stay: on it, places lead back to none once they are rounded."""
+"""Distance that outlines keep inside the limb, in pixels: on it, rounded positions may not project back."""
 
 
 def on_earth(georef: Georef, window: Window | None = None) -> shapely.Polygon | None:
-    """Return what of a raster, or of a window of it, lies on the Earth, in pixels ``(col, row)``; None for nothing.
+    """Return the part of a raster, or of a window of it, on the Earth, in pixels ``(col, row)``; None if none is.
 
-    Of several pieces, as interrupted projections show them, it is the largest.
+    If it has several pieces, as in interrupted projections, the largest is returned.
     """
     return max(pieces_on_earth(georef, window), key=lambda piece: piece.area, default=None)
 
 
 def pieces_on_earth(georef: Georef, window: Window | None = None) -> tuple[shapely.Polygon, ...]:
-    """Return the pieces of a raster, or of a window of it, that lie on the Earth, in pixels ``(col, row)``, without holes.
+    """Return the pieces of a raster, or of a window of it, on the Earth, in pixels ``(col, row)``, without holes.
 
-    Where all of it does, that is a rectangle. Else rays from a place on the Earth are followed to the limb, which bulges
-    outward in CRSs that show the Earth in one piece; in others, squares that are on the Earth are put together.
+    If all of it is on the Earth, this is a rectangle. Otherwise rays from a position on the Earth are followed to the
+    limb, which is convex in CRSs that show the Earth in one piece; in others, squares on the Earth are merged.
     """
     return _pieces(georef, window or Window(0, 0, georef.height, georef.width))
 
@@ -55,7 +55,7 @@ def _pieces(georef: Georef, window: Window) -> tuple[shapely.Polygon, ...]:
     if centre is None:
         return ()
     corners = shapely.get_coordinates(box)[:4]
-    # Rays to the corners are among them, so that they are cut off nowhere.
+    # Include rays to the corners, so that these are not cut off.
     angles = np.arctan2(*(corners - centre).T[::-1])
     angles = np.unique(np.concatenate([angles, 2 * np.pi * np.arange(_RAYS) / _RAYS - np.pi]))
     ways = np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -77,7 +77,7 @@ def _pieces(georef: Georef, window: Window) -> tuple[shapely.Polygon, ...]:
 
 
 def _stays_on_earth(outline: shapely.Polygon, georef: Georef) -> bool:
-    """Whether all of an outline has a place on the Earth, or is next to one."""
+    """Check whether all of an outline lies on the Earth, or next to it."""
     along = shapely.get_coordinates(shapely.segmentize(outline.exterior, outline.length / _ALONG))
     try:
         georef.to_lonlat(along)
@@ -87,7 +87,7 @@ def _stays_on_earth(outline: shapely.Polygon, georef: Georef) -> bool:
 
 
 def _squares(georef: Georef, window: Window) -> tuple[shapely.Polygon, ...]:
-    """The squares of a window all corners of which are on the Earth, put together where they share a side."""
+    """Merge the squares of a window whose corners are all on the Earth."""
     rows, cols = (np.linspace(0, size, _SQUARES + 1) for size in window.shape)
     places = np.stack(np.meshgrid(window.col_off + cols, window.row_off + rows), axis=-1).reshape(-1, 2)
     known = np.isfinite(georef.lonlat_or_nan(places)[:, 0]).reshape(len(rows), len(cols))
@@ -101,7 +101,7 @@ def _squares(georef: Georef, window: Window) -> tuple[shapely.Polygon, ...]:
 
 
 def _place_in(georef: Georef, window: Window) -> np.ndarray | None:
-    """A place on the Earth in the middle of those in a window."""
+    """Return a position on the Earth in the middle of those in a window."""
     if window.shape == (georef.height, georef.width):
         try:
             return np.array(georef.middle())
@@ -117,14 +117,14 @@ def _place_in(georef: Georef, window: Window) -> np.ndarray | None:
 
 
 def find_off_earth(georef: Georef, window: Window, measured: np.ndarray) -> np.ndarray:
-    """Find the measured pixels of a window whose centre has no place on the Earth; gaps of less than 4 px are none.
+    """Find the valid pixels of a window whose centre is off the Earth; gaps narrower than 4 px do not count.
 
-    What is said of a pixel depends on nothing but its place in the raster, whatever the window.
+    The result for a pixel depends only on its position in the raster, not on the window.
 
     Args:
         georef: The raster.
-        window: Pixels of it; it may hang over its edges.
-        measured: Which of them were measured, bool, shape ``(height, width)``.
+        window: Pixels of it; it may extend beyond its edges.
+        measured: Validity of the pixels, bool, shape ``(height, width)``.
 
     Returns:
         Bool, same shape.
@@ -139,7 +139,7 @@ def find_off_earth(georef: Georef, window: Window, measured: np.ndarray) -> np.n
 
 
 def _amid_the_earth(georef: Georef, window: Window) -> np.ndarray:
-    """Pixels that lie in squares of the raster, `_STEP_PX` wide, all corners of which are on the Earth; bool."""
+    """Return whether each pixel lies in a square of the raster, `_STEP_PX` wide, with all corners on the Earth."""
     (top, bottom), (left, right) = (
         (start // _STEP_PX, -(-end // _STEP_PX))
         for start, end in ((window.row_off, window.row_end), (window.col_off, window.col_end))
@@ -155,10 +155,10 @@ def _amid_the_earth(georef: Georef, window: Window) -> np.ndarray:
 
 @dataclass(frozen=True)
 class OnEarth:
-    """The pixels of a raster whose centre has a place on the Earth."""
+    """The pixels of a raster whose centre is on the Earth."""
 
     georef: Georef
 
     def mask(self, window: Window) -> np.ndarray:
-        """Which pixels of a window belong to it, bool ``(height, width)``."""
+        """Return whether each pixel of a window belongs to it, bool ``(height, width)``."""
         return ~find_off_earth(self.georef, window, np.ones(window.shape, bool))

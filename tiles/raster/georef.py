@@ -1,4 +1,4 @@
-"""Where a raster lies on the Earth: its CRS, transform and shape as one value."""
+"""Georeferencing of a raster: its CRS, transform and shape as one value."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from terraseam.tiles.raster.turn import turn_of
 
 
 class OffEarthError(ValueError):
-    """A pixel has no place on the Earth."""
+    """A pixel has no position on the Earth."""
 
 
 LONLAT = "EPSG:4326"
 _local = threading.local()
 
 _LEADS_BACK_PX, _LEADS_BACK = 1e-2, 0.1
-"""How far from where it was a place on the map may be found again, in pixels, and in units of the CRS."""
+"""Tolerated round-trip error of map coordinates, in pixels, and in units of the CRS."""
 
 _ALONG_A_SIDE = 65
-"""Positions along each side of a raster at which it is looked whether they are on the Earth."""
+"""Number of positions along each side of a raster that are tested for lying on the Earth."""
 
 _SIDES = (33, 257, 1025)
-"""Rows and columns of the positions at which it is looked for what is on the Earth, until something is found."""
+"""Numbers of rows and columns of positions that are searched for one on the Earth, in turn until one is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Georef:
         _check_crs(self.crs)
 
     def to_map(self, xy_px: np.ndarray) -> np.ndarray:
-        """Map coordinates of pixel positions.
+        """Compute map coordinates of pixel positions.
 
         Args:
             xy_px: Pixel positions ``(col, row)``, shape ``(n, 2)``.
@@ -77,7 +77,7 @@ class Georef:
         return np.stack([col * a + row * b + c, col * d + row * e + f], axis=1)
 
     def to_pixels(self, xy_map: np.ndarray) -> np.ndarray:
-        """Pixel positions ``(col, row)`` of map coordinates, both of shape ``(n, 2)``."""
+        """Compute pixel positions ``(col, row)`` of map coordinates, both of shape ``(n, 2)``."""
         a, b, c, d, e, f = self.transform
         x, y = np.asarray(xy_map, dtype=np.float64).T
         x, y = x - c, y - f
@@ -85,11 +85,11 @@ class Georef:
             return np.stack([e * x - b * y, a * y - d * x], axis=1) / self._determinant()
 
     def to_lonlat(self, xy_px: np.ndarray) -> np.ndarray:
-        """Longitude and latitude (WGS 84, longitude first, as OGC:CRS84) of pixel positions.
+        """Compute longitude and latitude (WGS 84, longitude first, as OGC:CRS84) of pixel positions.
 
-        Longitudes outside -180..180 (rasters of 0..360, or that reach over the antimeridian) are brought into
-        it; -180 and 180 both stay what they are. Latitudes a hair beyond a pole are set on it. Positions less than
-        `limb.REACH_PX` pixels off the Earth, as corners of its outermost pixels are, are set on its limb.
+        Longitudes outside -180..180 (rasters of 0..360, or across the antimeridian) are wrapped into it; -180 and 180
+        are both kept. Latitudes marginally beyond a pole are clipped to it. Positions less than `limb.REACH_PX`
+        pixels off the Earth, such as corners of its outermost pixels, are snapped to its limb.
 
         Args:
             xy_px: Pixel positions ``(col, row)``, shape ``(n, 2)``.
@@ -98,7 +98,7 @@ class Georef:
             Degrees ``(longitude, latitude)``, float64, shape ``(n, 2)``.
 
         Raises:
-            OffEarthError: If one of the positions lies farther off the Earth.
+            OffEarthError: If a position lies farther off the Earth.
         """
         lonlat = self.lonlat_or_nan(xy_px)
         unknown = np.flatnonzero(np.isnan(lonlat[:, 0]))
@@ -113,7 +113,10 @@ class Georef:
         return lonlat
 
     def lonlat_or_nan(self, xy_px: np.ndarray) -> np.ndarray:
-        """As `to_lonlat`, with NaN where a position is off the Earth: no place there leads back to it."""
+        """Compute longitudes and latitudes as `to_lonlat`, with NaN for positions off the Earth.
+
+        These include positions whose longitude and latitude do not project back to them.
+        """
         x, y = self.to_map(xy_px).T
         lon, lat = _transformer(self.crs).transform(x, y)
         unknown = ~(np.isfinite(lon) & np.isfinite(lat))
@@ -130,7 +133,7 @@ class Georef:
     def _leads_elsewhere(
         self, x: np.ndarray, y: np.ndarray, lonlat: tuple[np.ndarray, np.ndarray]
     ) -> np.ndarray:
-        """Where longitude and latitude are not of the place on the map that they were found for; bool."""
+        """Return whether longitudes and latitudes project back to other map coordinates than their own; bool."""
         with np.errstate(invalid="ignore"):
             back_x, back_y = _transformer(self.crs).transform(*lonlat, direction="INVERSE")
             off_x, off_y = back_x - x, back_y - y
@@ -140,9 +143,9 @@ class Georef:
             return np.asarray(~(np.hypot(off_x, off_y) < max(_LEADS_BACK_PX * pixel, _LEADS_BACK)))
 
     def from_lonlat(self, lonlat: np.ndarray) -> np.ndarray:
-        """Pixel positions ``(col, row)`` of longitudes and latitudes, both of shape ``(n, 2)``.
+        """Compute pixel positions ``(col, row)`` of longitudes and latitudes, both of shape ``(n, 2)``.
 
-        In a geographic CRS the longitude may come back shifted by a whole turn.
+        In a geographic CRS the longitude may be shifted by a full turn.
         """
         lon, lat = np.asarray(lonlat, dtype=np.float64).T
         x, y = _transformer(self.crs).transform(lon, lat, direction="INVERSE")
@@ -152,7 +155,7 @@ class Georef:
         """Check that a raster in degrees does not reach beyond a pole by more than a pixel.
 
         Raises:
-            ValueError: If it does, with the latitude.
+            ValueError: If it does; the message names the latitude.
         """
         if not pyproj.CRS.from_user_input(self.crs).is_geographic:
             return
@@ -163,23 +166,23 @@ class Georef:
             raise ValueError(f"it reaches to the latitude {farthest:g}; check the CRS and the geotransform")
 
     def gsd(self) -> float:
-        """Ground sample distance: metres a pixel on the WGS 84 ellipsoid, at the `middle` of the raster.
+        """Return the ground sample distance: metres per pixel on the WGS 84 ellipsoid, at the `middle` of the raster.
 
-        The geometric mean of both pixel axes, each measured half a pixel to either side: true metres on the ground also
-        where the units of the CRS are degrees or stretched (EPSG:3857).
+        It is the geometric mean of both pixel axes, each measured half a pixel to either side: true metres on the
+        ground even if the units of the CRS are degrees or distorted (EPSG:3857).
 
         Raises:
-            OffEarthError: If nothing of the raster is on the Earth.
+            OffEarthError: If no part of the raster is on the Earth.
         """
         return math.sqrt(math.hypot(*self.ground_steps()[0]) * math.hypot(*self.ground_steps()[1]))
 
     def ground_steps(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Metres on the ground, to the east and to the north, of a step of one column and of one row.
+        """Return metres on the ground, to the east and to the north, of a step of one column and of one row.
 
-        Measured on the WGS 84 ellipsoid, half a pixel to either side of the `middle` of the raster.
+        They are measured on the WGS 84 ellipsoid, half a pixel to either side of the `middle` of the raster.
 
         Raises:
-            OffEarthError: If nothing of the raster is on the Earth.
+            OffEarthError: If no part of the raster is on the Earth.
         """
         col, row = self.middle()
         ends = np.array([[col - 0.5, row], [col, row - 0.5], [col + 0.5, row], [col, row + 0.5]])
@@ -189,16 +192,16 @@ class Georef:
         return (float(east[0]), float(north[0])), (float(east[1]), float(north[1]))
 
     def middle(self) -> tuple[float, float]:
-        """Pixel position ``(col, row)`` of the centre; where that is off the Earth, of the middle of what is on it.
+        """Return the pixel position ``(col, row)`` of the centre or, if that is off the Earth, of the part on it.
 
         Raises:
-            OffEarthError: If nothing of the raster is on the Earth.
+            OffEarthError: If no part of the raster is on the Earth.
         """
         return _middle(self)
 
     @property
     def mirrored(self) -> bool:
-        """Whether the raster shows the ground as a mirror would, as one with its south up does."""
+        """Whether the raster shows the ground mirrored, as one with south up does."""
         return self._determinant() > 0
 
     def _determinant(self) -> float:
@@ -233,9 +236,9 @@ def _middle(georef: Georef) -> tuple[float, float]:
 
 @lru_cache(maxsize=64)
 def reaches_off_the_earth(georef: Georef) -> bool:
-    """Whether some of the rim of a raster has no place on the Earth, or one that does not lead back to it.
+    """Check whether some of the edge of a raster is off the Earth, or does not round-trip to itself.
 
-    What a CRS shows of the Earth bulges outward: a raster with all corners on the Earth lies on it as a whole.
+    The area of a CRS that shows the Earth is convex: a raster with all corners on the Earth lies on it completely.
     """
     if pyproj.CRS.from_user_input(georef.crs).is_geographic:
         return False
@@ -260,7 +263,7 @@ def _check_crs(text: str) -> None:
 
 
 def _transformer(crs: str) -> pyproj.Transformer:
-    """The transformer from `crs` to longitude and latitude, made once a thread (PROJ shares none)."""
+    """Return the transformer from `crs` to longitude and latitude, one per thread (PROJ is not thread-safe)."""
     cache = _local.__dict__.setdefault("transformers", {})
     if crs not in cache:
         cache[crs] = pyproj.Transformer.from_crs(crs, LONLAT, always_xy=True)

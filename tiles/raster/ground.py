@@ -1,4 +1,4 @@
-"""What the pixels of a raster lie on: the Earth, or nothing but their own lattice."""
+"""The surface that pixels lie on: the Earth, or only their own lattice."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from terraseam.tiles.raster.georef import Georef
 
 @dataclass(frozen=True, slots=True)
 class PixelPlane:
-    """A raster without a place on the Earth: positions are columns and rows, lengths and areas are in pixels.
+    """A raster without georeferencing: positions are columns and rows, lengths and areas are in pixels.
 
-    Its CRS is one that has to do with no other: files that name it are not taken for longitudes and latitudes.
+    Its CRS is an engineering CRS, so that files that name it are not taken for longitudes and latitudes.
 
     Attributes:
         height: Raster height, in pixels.
@@ -35,13 +35,13 @@ class PixelPlane:
             raise ValueError(f"a raster has 1 px or more on each side, got {self.height} x {self.width} px")
 
     def to_map(self, xy_px: np.ndarray) -> np.ndarray:
-        """Pixel positions ``(col, row)`` as they are, float64, shape ``(n, 2)``."""
+        """Return pixel positions ``(col, row)`` unchanged, float64, shape ``(n, 2)``."""
         return np.asarray(xy_px, dtype=np.float64)
 
     def ground_steps(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Pixels to the right and up of a step of one column and of one row."""
+        """Return pixels to the right and up of a step of one column and of one row."""
         return (1.0, 0.0), (0.0, -1.0)
 
 
 Ground = Georef | PixelPlane
-"""What the polygons of a raster are measured on."""
+"""The surface on which the polygons of a raster are measured."""

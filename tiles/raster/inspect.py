@@ -1,4 +1,4 @@
-"""What can be known of a raster before any of its pixels is read."""
+"""Inspect a raster's metadata without reading pixels."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.opening import all_files, existing_files, is_local, open_raster
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
-"""Sample types that are read."""
+"""Supported sample types."""
 
 SUFFIXES = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".img", ".png", ".jpg", ".jpeg"})
-"""Endings of the files that are taken from a directory."""
+"""Extensions of the files that are read from a directory."""
 
 
 class RasterError(ValueError):
-    """A raster cannot be segmented; the message is one sentence that says why.
+    """A raster cannot be segmented; the message is one sentence with the reason.
 
     Attributes:
-        georef: Where it lies; None where that is not known.
+        georef: Its georeferencing; None if unknown.
     """
 
     def __init__(self, message: str, georef: Georef | None = None) -> None:
@@ -43,14 +43,14 @@ class RasterInfo:
     """A raster, without its pixels.
 
     Attributes:
-        path: What GDAL opens.
+        path: Path or URL that GDAL opens.
         georef: Shape, CRS and transform.
-        bands: Number of bands, alpha among them.
+        bands: Number of bands, including alpha.
         colour_bands: The bands that are not alpha, numbered from 1.
         dtype: Sample type of all bands.
-        files: All files that GDAL reads for it, sidecars and sources of VRTs among them.
-        words: What the file says of each band.
-        hidden: Addresses beside it of which their server does not say whether they are there.
+        files: All files that GDAL reads for it, including sidecars and sources of VRTs.
+        words: The metadata of each band.
+        hidden: Addresses of sidecars whose server does not reveal whether they exist.
     """
 
     path: str
@@ -64,7 +64,7 @@ class RasterInfo:
 
 
 def check_file(path: str, error: type[ValueError]) -> None:
-    """Check that a local file is there, is a file and holds something; raises an error of the given type if not."""
+    """Check that a local path is a regular file that is not empty; raise an error of the given type if not."""
     if is_local(path):
         if not Path(path).exists():
             raise error(_absent(path))
@@ -75,7 +75,7 @@ def check_file(path: str, error: type[ValueError]) -> None:
 
 
 def _absent(path: str) -> str:
-    """Say that a file does not exist, or where a link leads to nothing."""
+    """Return a message that a file does not exist, or that a link is broken."""
     link = Path(path)
     return (
         f"{path} is a link to {link.readlink()}, which does not exist"
@@ -89,7 +89,7 @@ def inspect_raster(path: str, *, known: Sequence[str] | None = None) -> RasterIn
 
     Args:
         path: Path or URL that GDAL opens.
-        known: What is there of it and beside it, see `open_raster`; None where that is not known.
+        known: The raster itself and its existing sidecars, see `open_raster`; None if unknown.
 
     Raises:
         RasterError: If it is missing, not a raster, not georeferenced or of an unsupported type.
@@ -106,7 +106,7 @@ def inspect_raster(path: str, *, known: Sequence[str] | None = None) -> RasterIn
 
 
 def unreadable(path: str, error: Exception) -> RasterError:
-    """Why a raster cannot be opened."""
+    """Return an error that says why a raster cannot be opened."""
     if isinstance(error, (SourcesError, SidecarError)):
         return RasterError(str(error))
     if isinstance(error, UnicodeDecodeError):
@@ -123,7 +123,7 @@ def unreadable(path: str, error: Exception) -> RasterError:
 
 
 def _refused_by_gdal(path: str, words: str) -> str:
-    """Say why GDAL does not open a raster."""
+    """Return a message on why GDAL does not open a raster."""
     if redirected := refusal(path):
         return f"{path} cannot be opened: {redirected}"
     if path.lower().endswith(INDEXES) and "not recognized" in words:
@@ -162,16 +162,16 @@ def _inspect(path: str, dataset: Any, known: Sequence[str] | None) -> RasterInfo
 
 
 def crs_advice(more: str = "") -> str:
-    """Say how a raster gets a CRS; what writes a copy works for files of every driver, also those on servers.
+    """Return advice on assigning a CRS; writing a copy works with every driver, and for files on servers.
 
     Args:
-        more: Other options that are needed.
+        more: Other options that are required.
     """
     return f"assign one with gdal_translate -a_srs EPSG:...{more}, which writes a copy"
 
 
 def _gcp_warp(dataset: Any) -> str:
-    """The command that warps a raster by its control points."""
+    """Return the command that warps a raster by its ground control points."""
     known = dataset.gcps[1] is not None
     return (
         "gdalwarp -t_srs EPSG:..." if known else "gdalwarp -s_srs EPSG:... -t_srs EPSG:... (they have no CRS)"
@@ -179,10 +179,10 @@ def _gcp_warp(dataset: Any) -> str:
 
 
 def check_placed(path: str, dataset: Any) -> Georef:
-    """Where a raster lies.
+    """Return the georeferencing of a raster.
 
     Raises:
-        RasterError: If that is not known, or not on the Earth.
+        RasterError: If it is missing, or not on the Earth.
     """
     unplaced = dataset.transform.is_identity
     if dataset.gcps[0] and (dataset.crs is None or unplaced):

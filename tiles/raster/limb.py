@@ -1,4 +1,4 @@
-"""The rim of the Earth in CRSs that show it as a whole: what lies off it is brought onto it."""
+"""The limb of the Earth in CRSs that show it as a whole: snap positions off the Earth to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 REACH_PX = 4.0
-"""How far off the Earth positions may lie, in pixels: corners of its outermost pixels, and what right angles move."""
+"""Largest distance of positions off the Earth that are snapped, in pixels: corners of its outermost pixels, and
+vertices moved by regularization."""
 
 _RADII = (0.75, 1.5, REACH_PX)
 _WAYS = 32
@@ -18,16 +19,16 @@ LonLatOrNan = Callable[[np.ndarray], np.ndarray]
 
 
 def onto_limb(xy_px: np.ndarray, lonlat: LonLatOrNan) -> np.ndarray:
-    """Longitudes and latitudes of the places on the limb that are next to positions off the Earth.
+    """Compute longitudes and latitudes of the positions on the limb nearest to positions off the Earth.
 
-    What comes of a position depends on nothing but itself: regions that share it go on doing so.
+    The result for a position depends on nothing else, so that regions that share a vertex still share it.
 
     Args:
         xy_px: Pixel positions off the Earth, shape ``(n, 2)``.
-        lonlat: Finds places on the Earth.
+        lonlat: Computes longitudes and latitudes of pixel positions.
 
     Returns:
-        Degrees, shape ``(n, 2)``; NaN where nothing within `REACH_PX` pixels is on the Earth.
+        Degrees, shape ``(n, 2)``; NaN if no position within `REACH_PX` pixels is on the Earth.
     """
     inward = _inward(xy_px, lonlat)
     found = np.full(xy_px.shape, np.nan)
@@ -42,7 +43,7 @@ def onto_limb(xy_px: np.ndarray, lonlat: LonLatOrNan) -> np.ndarray:
 
 
 def _inward(xy_px: np.ndarray, lonlat: LonLatOrNan) -> np.ndarray:
-    """A place on the Earth near each position, where it can straight inward; NaN where there is none."""
+    """Return a position on the Earth near each position, straight inward if possible; NaN if there is none."""
     angles = 2 * np.pi * np.arange(_WAYS) / _WAYS
     ways = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     found = np.full(xy_px.shape, np.nan)

@@ -1,4 +1,4 @@
-"""Opening rasters, also those on servers: by drivers that read pixels, and after what they name was looked at."""
+"""Open rasters, local or remote, with drivers that read pixels, and after checking the files that they reference."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from terraseam.tiles.access.sources import (
 from terraseam.tiles.checksums.dataset import VerifiedRaster
 
 NO_SIDECARS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
-"""Nothing lies beside a raster: of some 80 requests for what might, none is made."""
+"""For a raster without sidecars: avoids some 80 requests for possible ones."""
 
 PIXELS = tuple(
     """
@@ -43,15 +43,15 @@ PIXELS = tuple(
     DOQ1 DOQ2 FAST NDF BSB CALS XPM TGA FIT AIG SDTS L1B MSGN CEOS SAR_CEOS ESAT VICAR ISIS2 ISIS3 PDS
     """.split()  # noqa: SIM905 - a list to read
 )
-"""Drivers of files that hold pixels and name no servers."""
+"""Drivers of files that hold pixels and reference no servers."""
 TEXTS = ("VRT", "GTI", "DIMAP", "SENTINEL2", "SAFE", "TSX", "RS2", "PDS4")
-"""Drivers of texts that name files of pixels; what they name is looked at before."""
+"""Drivers of texts that reference files of pixels; their references are checked first."""
 SERVICES = ("WMS", "WMTS", "WCS", "STACIT", "STACTA", "Zarr", "MRF")
-"""Drivers that ask servers, for those whom the user allows some."""
+"""Drivers that contact servers; enabled only if the user allows some."""
 
 
 def is_local(path: str) -> bool:
-    """Whether a path is on this machine's filesystem."""
+    """Check whether a path is on this machine's filesystem."""
     return "://" not in path and not path.startswith("/vsi")
 
 
@@ -62,14 +62,14 @@ def open_raster(
 
     Args:
         path: Its path or address.
-        known: What is there of it and beside it, itself among it; nothing else is looked for. None where that is not known.
-        files: All files that were read for it when it was looked at, see `all_files`; None where it was not.
-        options: For ``rasterio.open``.
+        known: The raster itself and its existing sidecars; no others are looked for. None if unknown.
+        files: All files that were read for it when it was inspected, see `all_files`; None if it was not.
+        options: Options of ``rasterio.open``.
 
     Raises:
-        SourcesError: If it names files or servers that it may not, see `terraseam.tiles.access.sources`.
-        BesideError: If its web server does not say what lies beside it.
-        rasterio.errors.RasterioIOError: If it cannot be opened, or other files than `files` are read for it now.
+        SourcesError: If it references files or servers that are not allowed, see `terraseam.tiles.access.sources`.
+        SidecarError: If its web server does not say which sidecars exist. rasterio.errors.RasterioIOError: If it
+            cannot be opened, or if other files than `files` are read for it now.
     """
     if is_local(path):
         return _open_any(path, _drivers(), None, files, options)
@@ -92,40 +92,40 @@ def _open_any(
     files: Sequence[str] | None,
     options: dict[str, Any],
 ) -> Any:
-    """Open a raster that may name others; see `open_raster`."""
+    """Open a raster that may reference others; see `open_raster`."""
     sources = remote_sources(path, find_sources(path), known, files)
     with sources.reading():
         return _checked(path, _open(path, drivers, **options), None, files, sources)
 
 
 def existing_files(path: str) -> tuple[str, ...] | None:
-    """What is there of a raster of a web server, and beside it; None of others.
+    """Return a raster on a web server and its existing sidecars; None for other rasters.
 
     Raises:
-        BesideError: If its server does not say.
+        SidecarError: If its server does not say which exist.
     """
     return beside(path).files if is_web(path) else None
 
 
 def is_web(path: str) -> bool:
-    """Whether a path is the address of a file of a web server."""
+    """Check whether a path is the address of a file on a web server."""
     return path.lower().startswith(("http://", "https://"))
 
 
 def all_files(
     path: str, dataset: Any, known: Sequence[str] | None = None, sources: RemoteSources = NOTHING_REMOTE
 ) -> set[str]:
-    """All files that are read for an open dataset: sidecars, and the sources of virtual rasters, however deep.
+    """Return all files that are read for an open dataset: sidecars, and sources of virtual rasters at any depth.
 
     Args:
-        path: What was opened.
-        dataset: What is open.
-        known: What was known to be there when it was opened, see `open_raster`.
-        sources: What is there of its sources on servers.
+        path: The path or address that was opened.
+        dataset: The open dataset.
+        known: The files known to exist when it was opened, see `open_raster`.
+        sources: Its existing sources on servers.
     """
     found = set(dataset.files)
     if known is not None and dataset.driver not in TEXTS:
-        # GDAL lists what it was told not to read, too, where a server has a file of any name.
+        # GDAL also lists files that it was told not to read, if a server answers to any name.
         found &= set(map(gdal_name, known))
     if dataset.driver in TEXTS:
         found.update(gdal_name(name) for name in sources_of(path))
@@ -134,7 +134,7 @@ def all_files(
 
 
 def _settings(known: Sequence[str] | None) -> dict[str, str]:
-    """Settings of GDAL by which it looks for what is there of a raster, and for nothing else."""
+    """Return GDAL settings that restrict its lookups to the existing files of a raster."""
     if known is None:
         return SIDECARS_ONE_BY_ONE
     settings = NO_SIDECARS if len(known) == 1 else SIDECARS_ONE_BY_ONE
@@ -147,7 +147,7 @@ def _drivers() -> tuple[str, ...]:
 
 @ensure_env_with_credentials
 def _open(path: str, drivers: tuple[str, ...], **options: Any) -> Any:
-    """Open by one of some drivers; ``rasterio.open`` takes one alone."""
+    """Open a raster with the first matching of several drivers; ``rasterio.open`` accepts only one."""
     with all_tags():
         return DatasetReader(_parse_path(path), driver=list(drivers), **options)
 
@@ -159,17 +159,17 @@ def _checked(
     files: Sequence[str] | None,
     sources: RemoteSources = NOTHING_REMOTE,
 ) -> Any:
-    """An open dataset that names no overviews elsewhere, and is read of the files that it should be read of.
+    """Wrap an open dataset after checking that its overviews are allowed and that the expected files are read for it.
 
     Args:
-        path: What was opened.
-        dataset: What is open.
-        beside_it: What must be read with it; None where GDAL looks for that itself.
-        files: All that is read for it, as `all_files` has it; None where that is not known.
-        sources: What is there of its sources on servers.
+        path: The path or address that was opened.
+        dataset: The open dataset.
+        beside_it: Sidecars that must be read with it; None where GDAL looks for them itself.
+        files: All files that are read for it, as returned by `all_files`; None if unknown.
+        sources: Its existing sources on servers.
     """
     try:
-        # GDAL asks for overviews that metadata name when it lists files.
+        # GDAL requests overviews named in metadata when it lists files.
         overviews, undecoded = tags_of(dataset, ns="OVERVIEWS")
         if undecoded:
             raise SourcesError(f"{path} names overviews in an encoding that is not UTF-8, which are not read")
@@ -177,7 +177,7 @@ def _checked(
             check_name(path, value)
         _check_crs(path, dataset)
         with all_tags():
-            # Masks are opened now, while GDAL is told what is there.
+            # Open masks now, while GDAL's lookups are restricted.
             _ = dataset.mask_flag_enums, dataset.files
             _ = dataset.overviews(1) if dataset.count and beside_it is not None else []
         seen = (

@@ -1,4 +1,4 @@
-"""Pictures for people to look at: chips beside each other, labels over them, written as PNG."""
+"""Images for people to look at: chips side by side, labels on top, written as PNG."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from rasterio.io import MemoryFile
 Colour = tuple[int, int, int]
 
 IGNORED_SHADE = 0.45
-"""What is left of the brightness of pixels that have no label."""
+"""Factor by which pixels without a label are darkened."""
 PAPER: Colour = (255, 255, 255)
 GAP = 4
-"""What lies between and around the chips of a sheet, in pixels."""
+"""Gap between and around the chips of a contact sheet, in pixels."""
 
 
 def write_png(path: Path, rgb: np.ndarray) -> None:
-    """Write a picture; it appears whole or not at all, and nothing is left beside it.
+    """Write an image as PNG atomically, leaving no other files behind.
 
     Args:
-        path: The file; its folder is made where it is missing.
+        path: The file; its folder is created if missing.
         rgb: Red, green and blue, uint8 ``(height, width, 3)``.
 
     Raises:
-        ValueError: If `rgb` is no such array.
+        ValueError: If `rgb` is not such an array.
         OSError: If the file cannot be written.
     """
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
@@ -48,10 +48,10 @@ def write_png(path: Path, rgb: np.ndarray) -> None:
 
 
 def as_rgb(pixels: np.ndarray) -> np.ndarray:
-    """Pixels of any type as a picture.
+    """Convert pixels of any type to an RGB image.
 
-    The first three bands are red, green and blue; of fewer, the first is shown as grey. Bytes stay what they
-    are; other types are stretched from the 2nd to the 98th percentile of each band.
+    The first three bands are red, green and blue; if there are fewer, the first is shown as grey. uint8 is kept;
+    other types are stretched from the 2nd to the 98th percentile of each band.
 
     Args:
         pixels: Shape ``(height, width, bands)``; samples that are not finite become black.
@@ -75,17 +75,17 @@ def _stretched(pixels: np.ndarray) -> np.ndarray:
 def overlay(
     rgb: np.ndarray, labels: np.ndarray, colours: Mapping[int, Colour | None], strength: float = 0.5
 ) -> np.ndarray:
-    """A picture with labels over it: mixed with the colour of their class, opaque where classes meet.
+    """Draw labels on an image: blended with the colour of their class, opaque where classes meet.
 
     Args:
-        rgb: The picture, uint8 ``(height, width, 3)``.
-        labels: Its labels, uint8 ``(height, width)``.
-        colours: Colour of each label; where it is None the picture stays as it is. Pixels of labels that are
-            not named here, such as 255 where there is no label, are darkened.
-        strength: Share of the colour in the mix, 0 to 1.
+        rgb: The image, uint8 ``(height, width, 3)``.
+        labels: Labels of its pixels, uint8 ``(height, width)``.
+        colours: Colour of each label; None leaves its pixels unchanged. Pixels of labels that are not listed, such as
+            255 for no label, are darkened.
+        strength: Opacity of the colours, 0 to 1.
 
     Returns:
-        A new picture of the same shape.
+        A new image of the same shape.
     """
     table = np.zeros((256, 3), np.float32)
     mixed = np.zeros(256, np.float32)
@@ -101,11 +101,11 @@ def overlay(
 
 
 def outlines(labels: np.ndarray, unknown: int | None = None) -> np.ndarray:
-    """Pixels one of whose four neighbours has another label, bool ``(height, width)``.
+    """Return whether one of the four neighbours of each pixel has another label, bool ``(height, width)``.
 
     Args:
         labels: Labels, ``(height, width)``.
-        unknown: Label of pixels that are on no outline and make none; None where all labels are alike.
+        unknown: Label of pixels that neither lie on an outline nor cause one; None if there is no such label.
     """
     edge = np.zeros(labels.shape, bool)
     known = np.ones(labels.shape, bool) if unknown is None else labels != unknown
@@ -117,19 +117,19 @@ def outlines(labels: np.ndarray, unknown: int | None = None) -> np.ndarray:
 
 
 def sheet_of_chips(rows: Sequence[Sequence[np.ndarray]], gap: int = GAP, paper: Colour = PAPER) -> np.ndarray:
-    """Pictures beside and below each other, such as chip, truth and prediction in each row.
+    """Arrange images in a contact sheet, such as chip, truth and prediction in each row.
 
     Args:
-        rows: Pictures, each uint8 ``(height, width, 3)``; sizes and numbers may differ. A column is as wide as
-            its widest picture, a row as high as its highest.
-        gap: What lies between and around them, in pixels.
-        paper: Colour of everything else.
+        rows: Images, each uint8 ``(height, width, 3)``; sizes and numbers may differ. A column is as wide as its
+            widest image, a row as high as its highest.
+        gap: Gap between and around them, in pixels.
+        paper: Background colour.
 
     Returns:
-        One picture, uint8 ``(height, width, 3)``.
+        One image, uint8 ``(height, width, 3)``.
 
     Raises:
-        ValueError: If there are no pictures.
+        ValueError: If there are no images.
     """
     if not any(len(row) for row in rows):
         raise ValueError("a sheet of chips has at least one chip")

@@ -1,6 +1,6 @@
-"""A raster on a grid of other pixels: the mean of what larger ones cover, interpolated where they are smaller.
+"""Resample a raster to a grid of another pixel size: averaged where pixels get larger, interpolated where smaller.
 
-GDAL's warped views are not used: their pixels depend on the window that is asked for, and they do not know masks.
+GDAL's warped views are not used: their pixels depend on the requested window, and they ignore masks.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from terraseam.tiles.grid.window import Window
 from terraseam.tiles.raster.georef import Georef
 
 LARGEST_BLOCK = 256
-"""Side of the blocks in which new pixels are computed, where they are not much larger than the old ones."""
+"""Largest side of the blocks in which new pixels are computed, in new pixels."""
 
 MOST_READ = 2048
-"""Side of what is read for one block, in old pixels, unless a single new pixel covers more."""
+"""Largest side of the window that is read for one block, in old pixels, unless a single new pixel covers more."""
 
 LEAST_MEASURED = 0.5
-"""Share of a new pixel that must have been measured for it to be."""
+"""Share of a new pixel that must be valid for it to be valid."""
 
 
 @dataclass(frozen=True)
 class Regrid:
-    """A grid of other pixels over a raster: the same corner and axes, pixels `step` times as high and as wide.
+    """A grid of another pixel size over a raster: the same origin and axes, pixels `step` times as high and as wide.
 
     Attributes:
         old: The raster.
-        step: Side of a new pixel, in old ones.
+        step: Side of a new pixel, in old pixels.
     """
 
     old: Georef
@@ -44,7 +44,7 @@ class Regrid:
 
     @cached_property
     def new(self) -> Georef:
-        """The new grid: the pixels whose centre lies on the raster, one at least on each side."""
+        """The new grid: the pixels whose centre lies on the raster, at least one on each side."""
         a, b, c, d, e, f = self.old.transform
         step = self.step
         height, width = (max(1, math.ceil(side / step - 0.5)) for side in (self.old.height, self.old.width))
@@ -59,14 +59,13 @@ class Regrid:
         return 1 << (fitting.bit_length() - 1)
 
     def read(self, window: Window, read_old: Callable[[Window], Samples]) -> Samples:
-        """Samples of a window of the new grid, float32 whatever the type of the raster.
+        """Read the samples of a window of the new grid, float32 whatever the type of the raster.
 
-        They are computed in blocks that lie on one lattice over the whole grid, so that a pixel is the same in any
-        window.
+        They are computed in blocks of one lattice over the whole grid, so that a pixel is the same in any window.
 
         Args:
             window: Inside the new grid.
-            read_old: Reads samples of a window of the raster.
+            read_old: Reads the samples of a window of the raster.
         """
         shape = self.new.height, self.new.width
         return read_in_blocks(window, shape, self.block, lambda block: self._block(block, read_old))
@@ -80,7 +79,7 @@ class Regrid:
         return resampled(pixels, measured, rows, cols)
 
     def _covered(self, start: int, stop: int, size: int) -> tuple[int, int]:
-        """The old pixels along an axis that some new ones are computed from."""
+        """Return the range of old pixels along an axis that new ones are computed from."""
         margin = 0 if self.step > 1 else 1
         first = math.floor(start * self.step) - margin
         last = math.ceil(stop * self.step) + margin
@@ -93,9 +92,9 @@ def resampled(
     rows: tuple[float, float, int],
     cols: tuple[float, float, int],
 ) -> Samples:
-    """Samples on another grid, float32: as chips are in training, see `terraseam.tiles.raster.resample.resample`.
+    """Resample to another grid, float32, as chips are in training; see `terraseam.tiles.raster.resample.resample`.
 
-    Samples that were not measured take no part, each band by itself.
+    Samples that are not valid are left out, separately for each band.
     """
     from terraseam.tiles.raster.resample import resample  # compiled code, which planning does without
 

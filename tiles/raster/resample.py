@@ -1,4 +1,4 @@
-"""Resampling of what was read to the pixels of a chip."""
+"""Resample pixels that were read to the pixels of a chip."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def resample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resample an array to another grid, averaging where pixels get larger and interpolating where they get smaller.
 
-    Larger pixels are the mean of the area that they cover; smaller ones are interpolated between the centres of
-    the old ones. Pixels that are not valid take no part.
+    Larger pixels are the mean of the area that they cover; smaller ones are interpolated between the centres of the
+    old ones. Pixels that are not valid are left out.
 
     Args:
         pixels: Shape ``(height, width, bands)``.
         valid: Shape ``(height, width)``; True where `pixels` are measurements.
-        rows: Where the first new row begins, how high it is (both in old pixels), and how many there are.
+        rows: Start of the first new row and height of a row, both in old pixels, and the number of rows.
         cols: The same for columns.
-        least: Share of a new pixel that must be valid for it to be.
+        least: Share of a new pixel that must be valid for it to be valid.
 
     Returns:
-        float32 ``(rows, cols, bands)``, 0 where too little was valid; and where enough was, bool ``(rows, cols)``.
+        float32 ``(rows, cols, bands)``, 0 where not valid; and the validity, bool ``(rows, cols)``.
     """
     down, across = _weights(*rows, pixels.shape[0]), _weights(*cols, pixels.shape[1])
     sums, shares = _gather(np.ascontiguousarray(pixels), np.ascontiguousarray(valid), *across, *down)
@@ -38,7 +38,7 @@ def resample(
 
 
 def _weights(start: float, step: float, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """First old pixel and the weights of it and the following ones, for each new pixel along one axis.
+    """Compute the first old pixel and the weights from it on, for each new pixel along one axis.
 
     Returns:
         int64 ``(count,)``, and float32 ``(count, n)``; rows sum to one.
@@ -55,7 +55,7 @@ def _weights(start: float, step: float, count: int, size: int) -> tuple[np.ndarr
     shares = np.clip(shares, 0, None)
     inside = np.clip(reached, 0, size - 1)
     begin = np.clip(first, 0, size - 1)
-    # What lies outside falls to the last pixel inside.
+    # Weights outside are added to the nearest pixel inside.
     weights = np.zeros((count, shares.shape[1]), np.float64)
     np.add.at(weights, (np.arange(count)[:, None], inside - begin[:, None]), shares)
     return begin, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -70,7 +70,7 @@ def _gather(
     row_first: np.ndarray,
     row_weights: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted sums of the valid pixels, ``(rows, cols, bands)``, and of their weights, ``(rows, cols)``."""
+    """Sum valid pixels by weight, ``(rows, cols, bands)``, and their weights, ``(rows, cols)``."""
     rows, cols, bands = row_first.size, col_first.size, pixels.shape[2]
     narrow = np.zeros((pixels.shape[0], cols, bands + 1), np.float32)
     for row in range(row_first[0], min(pixels.shape[0], row_first[-1] + row_weights.shape[1])):

@@ -1,4 +1,4 @@
-"""Reading windows of a raster: pixels and where they are valid."""
+"""Read windows of a raster: pixels and their validity."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RasterReadError(RuntimeError):
 
 
 def damaged(path: str, window: Window, error: Exception) -> RasterReadError:
-    """Say which window of a raster cannot be read, and what to do."""
+    """Return an error that says which window of a raster cannot be read, and what to do."""
     cause = str(error.__cause__ or error).rstrip(".")
     if redirected := refusal(path):
         return RasterReadError(f"{path} cannot be read at {window}: {redirected}")
@@ -52,10 +52,10 @@ class Chip:
     """The pixels of one read window.
 
     Attributes:
-        window: Where they were read; beyond the raster's edges they are mirrored.
-        pixels: Shape ``(height, width, bands)``, in the raster's type, or float32 on another grid; samples that
-            were not measured hold the fill value.
-        valid: Shape ``(height, width)``; True where at least one band was measured.
+        window: The window; beyond the raster's edges pixels are mirrored.
+        pixels: Shape ``(height, width, bands)``, in the raster's type, or float32 on another grid; samples that are
+            not valid hold the fill value.
+        valid: Shape ``(height, width)``; True where at least one band is valid.
     """
 
     window: Window
@@ -63,22 +63,22 @@ class Chip:
     valid: np.ndarray
 
     def cut(self, window: Window) -> np.ndarray:
-        """The pixels of a smaller window, as a view of shape ``(height, width, bands)``."""
+        """Return the pixels of a smaller window, as a view of shape ``(height, width, bands)``."""
         return self.pixels[window.within(self.window)]
 
 
 class RasterSource:
     """A raster to read windows from; it pickles as its path, bands and fill values.
 
-    Every thread keeps a dataset of its own open, so that GDAL's block cache lives between windows; of many rasters
-    the last ones, see `terraseam.tiles.access.open_files`.
+    Every thread keeps its own dataset open, so that GDAL's block cache survives between windows; if there are many
+    rasters, only the last ones, see `terraseam.tiles.access.open_files`.
 
     Args:
         path: Path or URL that GDAL opens.
         bands: Bands to read, numbered from 1, in this order.
-        fill: One value a band, in the raster's units, fed where a sample was not measured.
-        regrid: The grid that windows are of; None for the raster's own.
-        files: All files that are read for it, as they were found when it was inspected; None where it was not.
+        fill: One value per band, in the raster's units, for samples that are not valid.
+        regrid: The grid of the windows; None for the raster's own.
+        files: All files that are read for it, as found when it was inspected; None if it was not.
     """
 
     def __init__(
@@ -104,10 +104,10 @@ class RasterSource:
         return again, (self.path, self.bands, self.fill, self.regrid)
 
     def read(self, window: Window) -> Chip:
-        """Read a window, mirrored where it hangs over the raster's edges.
+        """Read a window, mirrored where it extends beyond the raster's edges.
 
         Raises:
-            RasterReadError: If the raster cannot be read there; it names raster and window.
+            RasterReadError: If the raster cannot be read there; the message names raster and window.
         """
         try:
             dataset = self._dataset()
@@ -134,7 +134,7 @@ class RasterSource:
         return (self.regrid.new.height, self.regrid.new.width) if self.regrid else dataset.shape
 
     def _read_inside(self, dataset: Any, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels ``(height, width, bands)`` and valid ``(height, width)`` of a window inside the grid."""
+        """Read pixels ``(height, width, bands)`` and validity ``(height, width)`` of a window inside the grid."""
 
         def samples(inside: Window) -> Samples:
             return read_as_one(dataset, inside, some)
@@ -142,7 +142,7 @@ class RasterSource:
         def some(inside: Window) -> Samples:
             where = RasterioWindow(inside.col_off, inside.row_off, inside.width, inside.height)
             pixels = np.empty((*inside.shape, len(self.bands)), dataset.dtypes[self.bands[0] - 1])
-            # GDAL writes bands side by side faster than they are put so afterwards.
+            # Interleaving bands while GDAL reads is faster than doing so afterwards.
             dataset.read(self.bands, window=where, out=np.moveaxis(pixels, -1, 0))
             return pixels, measured_samples(dataset, self.bands, where, pixels)
 
@@ -155,7 +155,7 @@ class RasterSource:
 
 
 def as_sample(value: float, dtype: np.dtype) -> np.generic:
-    """A value as a sample of a raster: integers are rounded and clipped to what the type holds."""
+    """Convert a value to a raster's sample type: integers are rounded and clipped to its range."""
     if dtype.kind == "f":
         return dtype.type(value)
     limits = np.iinfo(dtype)
@@ -165,14 +165,14 @@ def as_sample(value: float, dtype: np.dtype) -> np.generic:
 def measured_samples(
     dataset: Any, bands: tuple[int, ...], where: Any, pixels: np.ndarray
 ) -> np.ndarray | None:
-    """Which samples are measurements: not nodata, not masked, not transparent, finite.
+    """Return whether each sample is valid: not nodata, not masked, not transparent, and finite.
 
     Returns:
-        Shape of `pixels`, or None where all samples are measured.
+        Bool of the shape of `pixels`, or None if all samples are valid.
     """
     flags = {flag for band in bands for flag in dataset.mask_flag_enums[band - 1]}
     alphas = [b for b in range(1, dataset.count + 1) if dataset.colorinterp[b - 1] == ColorInterp.alpha]
-    # Who asks for the alpha band as data, such as infrared that GDAL takes for it, gets no mask of it.
+    # An alpha band that is read as data, such as infrared that GDAL takes for alpha, is not used as a mask.
     as_data = bool(set(alphas) & set(bands))
     measured = None
     if flags != {MaskFlags.all_valid} and not (as_data and MaskFlags.alpha in flags):
@@ -184,7 +184,7 @@ def measured_samples(
 
 
 def _finite_samples(pixels: np.ndarray, measured: np.ndarray | None) -> np.ndarray | None:
-    """The measured samples that are finite; None where all samples are."""
+    """Return the valid samples that are finite; None if all samples are."""
     if pixels.dtype.kind == "f":
         finite = np.isfinite(pixels)
         measured = finite if measured is None else measured & finite

@@ -1,4 +1,4 @@
-"""How far CRSs go in a turn round the Earth."""
+"""The period of x around the Earth in a CRS."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _local = threading.local()
 
 
 def turn_of(crs: str) -> float | None:
-    """How far x goes in a turn round the Earth; None where it does not go straight on.
+    """Return the change of x over one full turn around the Earth; None if x is not periodic.
 
-    It goes straight on in degrees and in projections on an upright cylinder, such as Mercator's.
+    It is periodic in degrees and in cylindrical projections of normal aspect, such as Mercator.
     """
     known = _local.__dict__.setdefault("turns", {})
     if crs not in known:

@@ -1,4 +1,4 @@
-"""The window of a training chip: a rectangle of a raster, seen at any scale."""
+"""The window of a chip: a rectangle of a raster, at any scale."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from terraseam.tiles.grid.window import Window
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Where a chip lies on a raster, and how large its pixels are.
+    """Position of a chip on a raster, and the size of its pixels.
 
     Attributes:
         row: Top edge, in pixels of the raster; may lie outside it.
@@ -48,7 +48,7 @@ class View:
 
     @property
     def window(self) -> Window:
-        """The whole pixels of the raster that it touches."""
+        """The whole pixels of the raster that it intersects."""
         row, col = math.floor(self.row), math.floor(self.col)
         return Window(row, col, math.ceil(self.row_end) - row, math.ceil(self.col_end) - col)
 
