@@ -1,1 +1,1 @@
-"""Features: outlines on the Earth, and the formats that hold them."""
+"""Features: outlines on the Earth, and the file formats that hold them."""

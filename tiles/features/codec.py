@@ -1,4 +1,4 @@
-"""Features as bytes, on their way from where they are made to where they are written."""
+"""Serialize features to bytes, to send them from where they are built to where they are written."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _HEAD = struct.Struct("<QQII")
 
 
 def pack(feature: Feature) -> tuple[bytes, ...]:
-    """A feature as pieces of bytes, in order, of which the large ones are no copies; `unpack` gives it back."""
+    """Serialize a feature as pieces of bytes, the large ones without copying; see `unpack`."""
     attributes = orjson.dumps([feature.identity, feature.properties])
     head = _HEAD.pack(*feature.first, len(attributes), len(feature.wkb))
     return head, attributes, feature.wkb, feature.text
 
 
 def unpack(packed: bytes) -> Feature:
-    """The feature that `pack` made pieces of, which are joined here."""
+    """Deserialize a feature from the joined pieces of `pack`."""
     row, col, attributes_end, wkb_length = _HEAD.unpack_from(packed)
     attributes_end += _HEAD.size
     identity, properties = orjson.loads(packed[_HEAD.size : attributes_end])

@@ -1,4 +1,4 @@
-"""Polygons that cross the antimeridian or hold a pole, cut as RFC 7946 asks."""
+"""Cut polygons that cross the antimeridian or contain a pole, as RFC 7946 requires."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def cut_at_antimeridian(
     """Cut a polygon into parts that lie between -180 and 180 degrees.
 
     Args:
-        rings: Shell and holes, closed, ``(longitude, latitude)`` without jumps and rounded,
-            each of shape ``(vertices, 2)``; a ring round a pole ends a whole turn from where it began.
-        poles: For a ring that encloses a pole that pole's latitude, 90 or -90; 0 for the others.
-        decimals: Decimals that vertices are rounded to.
+        rings: Shell and holes, closed, ``(longitude, latitude)`` without jumps and rounded, each of shape
+            ``(vertices, 2)``; a ring around a pole ends a full turn from where it began.
+        poles: Latitude of the pole that each ring encloses, 90 or -90; 0 for the others.
+        decimals: Number of decimals that vertices are rounded to.
 
     Returns:
-        Parts in the order of their bounds, from the west; shells counter-clockwise, holes clockwise.
+        Parts in order of their bounds, from the west; shells counter-clockwise, holes clockwise.
     """
     shell, *holes = (
         _around(ring, pole, decimals) if pole else _wrap(sound(shapely.Polygon(ring)), decimals)
@@ -31,12 +31,12 @@ def cut_at_antimeridian(
 
 
 def sound(geometry: shapely.Geometry) -> shapely.Geometry:
-    """A valid geometry that covers the same, as rings on the limb of the Earth and rounded ones need it at times."""
+    """Return a valid geometry that covers the same area; rounded rings and those on the limb may be invalid."""
     return geometry if shapely.is_valid(geometry) else shapely.make_valid(geometry, method="structure")
 
 
 def polygons_of(geometry: shapely.Geometry) -> list[shapely.Polygon]:
-    """The polygons of a geometry from the west; shells counter-clockwise, holes clockwise."""
+    """Return the polygons of a geometry from the west; shells counter-clockwise, holes clockwise."""
     parts = [
         part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon" and not part.is_empty
     ]
@@ -44,10 +44,10 @@ def polygons_of(geometry: shapely.Geometry) -> list[shapely.Polygon]:
 
 
 def _around(ring: np.ndarray, pole: int, decimals: int) -> shapely.Geometry:
-    """What lies between a pole and a ring round it.
+    """Return the area between a pole and a ring around it.
 
-    The ring is laid three times round the Earth and closed by way of the pole from its vertex nearest to the
-    pole, where nothing lies between.
+    The ring is unrolled three times around the Earth and closed via the pole at its vertex nearest to the pole, where
+    nothing lies between.
     """
     turn = np.array([ring[-1, 0] - ring[0, 0], 0.0])
     nearest = int(np.argmin(np.abs(ring[:-1, 1] - pole)))
@@ -60,7 +60,7 @@ def _around(ring: np.ndarray, pole: int, decimals: int) -> shapely.Geometry:
 
 
 def _wrap(polygon: shapely.Polygon, decimals: int) -> shapely.Geometry:
-    """Bring what lies beyond -180..180 degrees back into it, turn by turn."""
+    """Wrap the parts beyond -180..180 degrees back into that range, turn by turn."""
     west, _, east, _ = polygon.bounds
     pieces = []
     for turn in range(int(np.floor((west + 180) / 360)), int(np.ceil((east + 180) / 360))):
@@ -71,6 +71,6 @@ def _wrap(polygon: shapely.Polygon, decimals: int) -> shapely.Geometry:
 
 
 def _moved(geometry: shapely.Geometry, degrees: float, decimals: int) -> shapely.Geometry:
-    """Move a geometry along the parallels; rounding keeps vertices in one place that were so before."""
+    """Shift a geometry along the parallels; rounding keeps coincident vertices coincident."""
     by = np.array([degrees, 0.0])
     return sound(shapely.transform(geometry, lambda xy: np.round(xy + by, decimals)))

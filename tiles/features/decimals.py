@@ -1,4 +1,4 @@
-"""How many decimals degrees need, so that the corners of pixels stay where they are."""
+"""Number of decimals that degrees need so that pixel corners keep their positions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from terraseam.tiles.features.poles import pole_positions
 from terraseam.tiles.raster.georef import Georef
 
 LEAST = 7
-"""Decimals of the degrees of ordinary rasters: steps of a centimetre."""
+"""Decimals of degrees for ordinary rasters: steps of a centimetre."""
 
 MOST = 12
-"""Beyond these float64 has no room beside the degrees."""
+"""The most decimals of degrees that float64 can hold."""
 
 _TOLERANCE_PX = 0.1
 _NEAR_POLE_PX = 3.0
@@ -24,10 +24,9 @@ _SAMPLES = 5
 
 @lru_cache(maxsize=64)
 def decimals(georef: Georef) -> int:
-    """Return the decimals of degrees at which rounding moves nothing by more than a tenth of a pixel, 7 to 12.
+    """Return the number of decimals at which rounding degrees moves nothing by over a tenth of a pixel, 7 to 12.
 
-    The narrowest pixel of the raster counts, of samples from all over it: in EPSG:3857 pixels get narrower with the
-    latitude.
+    The narrowest of pixels sampled all over the raster counts: in EPSG:3857, pixels get narrower with latitude.
     """
     step = math.sqrt(2) * tolerance_degrees(georef)
     return min(max(math.ceil(-math.log10(step)), LEAST), MOST)
@@ -35,19 +34,19 @@ def decimals(georef: Georef) -> int:
 
 @lru_cache(maxsize=64)
 def tolerance_degrees(georef: Georef) -> float:
-    """Return a tenth of the width of the narrowest pixel in any direction, in degrees; 1 where no pixel has a place."""
+    """Return a tenth of the width of the narrowest pixel in degrees; 1 if no pixel is on the Earth."""
     return _TOLERANCE_PX * min(narrowest_pixel(georef), 1 / _TOLERANCE_PX)
 
 
 def narrowest_pixel(georef: Georef, project: Callable[[np.ndarray], np.ndarray] | None = None) -> float:
-    """Return the width of the narrowest pixel in any direction, of samples from all over a raster.
+    """Return the width of the narrowest of pixels sampled all over a raster, in any direction.
 
     Args:
         georef: The raster.
-        project: What makes map coordinates of longitudes and latitudes, both of shape ``(n, 2)``; None for degrees.
+        project: Projects longitudes and latitudes to map coordinates, both of shape ``(n, 2)``; None for degrees.
 
     Returns:
-        Units of that map, or degrees; infinite where no pixel has a place.
+        Width in map units or degrees; infinite if no pixel is on the Earth.
     """
     positions = _positions(georef)
     shifts = np.array([[0.5, 0.0], [-0.5, 0.0], [0.0, 0.5], [0.0, -0.5]])
@@ -62,7 +61,7 @@ def narrowest_pixel(georef: Georef, project: Callable[[np.ndarray], np.ndarray] 
 
 
 def _positions(georef: Georef) -> np.ndarray:
-    """Positions all over a raster but for those next to a pole, where degrees of longitude say nothing of lengths."""
+    """Return positions all over a raster, except next to poles, where longitudes have no definite length."""
     cols, rows = (np.linspace(0, side, _SAMPLES) for side in (georef.width, georef.height))
     spread = np.stack(np.meshgrid(cols, rows), axis=-1).reshape(-1, 2)
     poles = pole_positions(georef)

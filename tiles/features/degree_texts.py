@@ -1,4 +1,4 @@
-"""Degrees of 7 to 12 decimals as JSON, many at once: the digits of orjson, without a Python object a number."""
+"""Format degrees with 7 to 12 decimals as JSON, many at once: the same digits as orjson, without Python objects."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from terraseam.tiles.features.decimals import LEAST, MOST
 from terraseam.tiles.regions.regions import ragged_runs, ragged_take
 
 _BATCH = 1 << 15
-"""Vertices that are written at once: few enough to stay in a processor's cache."""
+"""Vertices that are written at once: few enough to stay in the processor's cache."""
 _LARGEST = 10**8
-"""What numbers of 7 decimals are smaller than: as a whole number of units, each is one that float64 holds exactly."""
+"""Upper bound of numbers with 7 decimals: as integers in units of the last decimal, float64 holds them exactly."""
 _LONGEST = len("-12345678.") + LEAST
 _DIGITS = np.array([list(b"%04d" % number) for number in range(10_000)], np.uint8)
 _MINUS, _POINT, _ZERO, _COMMA, _E, _OPEN, _CLOSE = b"-.0,e[]"
 
 
 def rows_as_json(degrees: np.ndarray, decimals: int = LEAST) -> list[bytes]:
-    """Write each row as a JSON array.
+    """Format each row as a JSON array.
 
     Args:
-        degrees: Finite numbers of at most so many decimals, float64, shape ``(rows, columns)``. Of 7 decimals they are
-            smaller than 100 million, and ten times less with every decimal more.
+        degrees: Finite numbers with at most `decimals` decimals, float64, shape ``(rows, columns)``. With 7 decimals
+            they are below 100 million, and ten times less with every further decimal.
         decimals: 7 to 12.
 
     Raises:
@@ -44,13 +44,13 @@ def polygons_as_json(
     chosen: np.ndarray,
     decimals: int = LEAST,
 ) -> list[bytes]:
-    """Write the coordinates of polygons as JSON: arrays of rings, which are arrays of vertices.
+    """Format the coordinates of polygons as JSON: arrays of rings, which are arrays of vertices.
 
     Args:
         degrees: Vertices of all rings, as in `rows_as_json`, shape ``(vertices, 2)``.
         ring_offsets: First vertex of each ring and the end of the last, shape ``(rings + 1,)``.
         region_offsets: First ring of each region and the end of the last, shape ``(regions + 1,)``.
-        chosen: Which regions, integers of shape ``(n,)``.
+        chosen: Indices of the regions, integers of shape ``(n,)``.
         decimals: 7 to 12.
 
     Raises:
@@ -71,7 +71,7 @@ def polygons_as_json(
 
 
 def _check(degrees: np.ndarray, decimals: int) -> None:
-    """Check that every number has room where it is written."""
+    """Check that every number fits into the space reserved for it."""
     if not LEAST <= decimals <= MOST:
         raise ValueError(f"degrees have {LEAST} to {MOST} decimals, got {decimals}")
     largest = _LARGEST // 10 ** (decimals - LEAST)
@@ -83,7 +83,7 @@ def _check(degrees: np.ndarray, decimals: int) -> None:
 
 
 def _room(degrees: np.ndarray) -> int:
-    """The most bytes that a row takes, with a comma behind it."""
+    """Return the largest number of bytes that a row takes, with a comma after it."""
     return degrees.shape[1] * (_LONGEST + 1) + 2
 
 
@@ -94,7 +94,7 @@ def _cut(text: np.ndarray, ends: np.ndarray) -> list[bytes]:
 
 @njit(cache=True, nogil=True)
 def _write_all(text, ends, rows, decimals):  # type: ignore[no-untyped-def]
-    """Write rows to `text`, and where each ends to ``ends[1:]``."""
+    """Write rows to `text`, and the end of each to ``ends[1:]``."""
     n, scale = 0, 10**decimals
     for i in range(len(rows)):
         n = _write_row(text, n, rows[i], decimals, scale)
@@ -103,7 +103,7 @@ def _write_all(text, ends, rows, decimals):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _write_polygons(text, ends, polygons, chosen, decimals):  # type: ignore[no-untyped-def]
-    """Write polygons to `text`, and where each ends to ``ends[1:]``."""
+    """Write polygons to `text`, and the end of each to ``ends[1:]``."""
     degrees, ring_offsets, region_offsets = polygons
     n, scale = 0, 10**decimals
     for i in range(len(chosen)):
@@ -120,7 +120,7 @@ def _write_polygons(text, ends, polygons, chosen, decimals):  # type: ignore[no-
 
 @njit(cache=True, nogil=True)
 def _write_row(text, n, row, decimals, scale):  # type: ignore[no-untyped-def]
-    """Write a row behind the first `n` bytes of a text; where it ends."""
+    """Write a row after the first `n` bytes of a text, and return its end."""
     text[n] = _OPEN
     for i in range(len(row)):
         if i:
@@ -132,7 +132,7 @@ def _write_row(text, n, row, decimals, scale):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _write_degrees(text, n, degrees, decimals, scale):  # type: ignore[no-untyped-def]
-    """Write a number behind the first `n` bytes of a text; where it ends."""
+    """Write a number after the first `n` bytes of a text, and return its end."""
     units = round(degrees * scale)
     if units < 0:
         text[n], n, units = _MINUS, n + 1, -units
@@ -150,7 +150,7 @@ def _write_degrees(text, n, degrees, decimals, scale):  # type: ignore[no-untype
 
 @njit(cache=True, nogil=True)
 def _write_decimals(text, end, part, decimals):  # type: ignore[no-untyped-def]
-    """Write so many digits, the last of them before `end`: by fours, and of the first four only those that are left."""
+    """Write `decimals` digits that end before `end`, four at a time, the first group only as far as needed."""
     while decimals > 0:
         part, four = part // 10**4, part % 10**4
         for i in range(min(decimals, 4)):
@@ -160,7 +160,7 @@ def _write_decimals(text, end, part, decimals):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _write_whole(text, n, whole):  # type: ignore[no-untyped-def]
-    """Write a whole number below 100 million behind the first `n` bytes of a text; where it ends."""
+    """Write an integer below 100 million after the first `n` bytes of a text, and return its end."""
     upper, lower = whole // 10**4, whole % 10**4
     if not upper:
         return _write_short(text, n, lower)
@@ -172,7 +172,7 @@ def _write_whole(text, n, whole):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _write_short(text, n, number):  # type: ignore[no-untyped-def]
-    """Write a whole number below 10,000; where it ends."""
+    """Write an integer below 10,000, and return its end."""
     if number >= 1000:
         text[n], n = _DIGITS[number, 0], n + 1
     if number >= 100:
@@ -185,7 +185,7 @@ def _write_short(text, n, number):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _write_tiny(text, n, units, decimals):  # type: ignore[no-untyped-def]
-    """Write a number below 1e-5 with an exponent; where it ends."""
+    """Write a number below 1e-5 with an exponent, and return its end."""
     while units % 10 == 0:
         units, decimals = units // 10, decimals - 1
     first, digits = units, 0

@@ -1,4 +1,4 @@
-"""Features as GeoJSON: one by one, or those of many outlines from one piece of text."""
+"""Format features as GeoJSON: one by one, or those of many outlines at once."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def feature_json(
     properties: Mapping[str, Any],
     parts: list[list[np.ndarray]],
 ) -> bytes:
-    """A feature as UTF-8 JSON; it begins with type, id and bbox.
+    """Format a feature as UTF-8 JSON, starting with type, id and bbox.
 
     Args:
         identity: Its id.
         bounds: West, south, east and north.
         properties: Its properties.
-        parts: Rings of the polygons that it consists of, shell first, each of shape ``(vertices, 2)``.
+        parts: Rings of its polygons, shell first, each of shape ``(vertices, 2)``.
     """
     alone = len(parts) == 1
     kind, coordinates = ("Polygon", parts[0]) if alone else ("MultiPolygon", parts)
@@ -34,11 +34,11 @@ def feature_json(
 
 
 class FeatureTexts:
-    """Features of outlines as UTF-8 JSON. All numbers are written at once, which is many times faster than by ring.
+    """Features of outlines as UTF-8 JSON. All numbers are formatted at once, many times faster than ring by ring.
 
     Args:
         outlines: The outlines.
-        chosen: Which of them are written, integers of shape ``(n,)``.
+        chosen: Indices of those to write, integers of shape ``(n,)``.
     """
 
     def __init__(self, outlines: Outlines, chosen: np.ndarray) -> None:
@@ -61,13 +61,13 @@ class FeatureTexts:
         properties: Mapping[str, Any],
         repaired: list[list[np.ndarray]] | None = None,
     ) -> bytes:
-        """Write the feature of those of the chosen outlines that have the places `own` among them.
+        """Format the feature that consists of the chosen outlines at the positions `own`.
 
         Args:
-            own: The places.
+            own: Positions among the chosen outlines.
             identity: Its id.
             properties: Its properties.
-            repaired: What takes the place of the rings of the outlines, as they are invalid; None where they are not.
+            repaired: Polygons that replace the rings of the outlines if these are invalid; None if they are valid.
         """
         regions = self._chosen[own.start : own.stop]
         if repaired is not None:
@@ -82,14 +82,14 @@ class FeatureTexts:
         return _feature(identity, properties, "MultiPolygon", bounds, b"[", b",".join(polygons), b"]")
 
     def _bounds_around(self, regions: Sequence[int], parts: list[list[np.ndarray]]) -> Sequence[float]:
-        """West, south, east and north of parts that take the place of regions."""
+        """Return west, south, east and north of polygons that replace regions."""
         if not self._outlines.cut.keys().isdisjoint(regions):
             return self._bounds_of(regions)
         shells = np.concatenate([part[0] for part in parts])
         return [*shells.min(axis=0).tolist(), *shells.max(axis=0).tolist()]
 
     def _bounds_of(self, regions: Sequence[int]) -> Sequence[float]:
-        """West, south, east and north of several regions."""
+        """Return west, south, east and north of several regions."""
         extent = CollectionBounds(turning=not self._outlines.in_pixels)
         extent.add(self._outlines.bounds[list(regions)])
         return extent.bounds() or ()
@@ -102,7 +102,7 @@ def _json(numbers: object) -> bytes:
 def _feature(
     identity: str, properties: Mapping[str, Any], kind: str, bounds: bytes, *coordinates: bytes
 ) -> bytes:
-    """A feature of the pieces of its texts, which are copied once: they may be of hundreds of megabytes."""
+    """Join the pieces of a feature's text, copying each once: they may be hundreds of megabytes."""
     return b"".join(
         (
             b'{"type":"Feature","id":',

@@ -1,4 +1,4 @@
-"""GeoJSON features (RFC 7946) of regions: one for each group of them, ready to be written."""
+"""Build GeoJSON features (RFC 7946) of regions: one for each group, ready to be written."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _DIGITS = 7
 
 @dataclass(frozen=True, slots=True)
 class FeatureOptions:
-    """What features say beside their geometry, and which of them are left out.
+    """Properties and filters of features.
 
     Attributes:
         raster: Id of the raster.
-        class_names: Names of labels; those without one are called by their number.
-        min_area_m2: Regions smaller than this are left out, in square metres; in pixels on a plane of pixels.
+        class_names: Names of labels; those without one are named by their number.
+        min_area_m2: Regions smaller than this are left out, in square metres; in pixels on a pixel plane.
         fill_holes_m2: Holes smaller than this are filled, in the same unit.
         min_score: Regions with a lower score are left out, 0 to 1.
-        regularized: Whether regions get right angles where their outlines support them.
-        scored: Whether they have a score; else nothing is said of it.
-        text: Whether features are made as GeoJSON.
-        wkb: Whether they are made as WKB in the raster's CRS.
-        in_parts: Whether WKB is of MultiPolygons, as features of several regions need it.
+        regularized: Whether outlines are regularized to right angles where they support them.
+        scored: Whether features have a score; otherwise the property is left out.
+        text: Whether features are built as GeoJSON.
+        wkb: Whether they are built as WKB in the raster's CRS.
+        in_parts: Whether WKB holds MultiPolygons, as features of several regions require.
     """
 
     raster: str
@@ -65,23 +65,23 @@ class FeatureOptions:
             raise ValueError(f"min_score must be 0 to 1, got {self.min_score}")
 
     def name_of(self, label: int) -> str:
-        """What a label is called."""
+        """Return the name of a label."""
         return self.class_names.get(label, str(label))
 
     def keeps(self, area_m2: float, score: float) -> bool:
-        """Whether a feature is large and sure enough."""
+        """Check whether a feature is large enough and scores high enough."""
         return area_m2 >= self.min_area_m2 and score >= self.min_score
 
 
 class Feature(NamedTuple):
-    """The feature of a region, or of a group of them.
+    """The feature of a region, or of a group of regions.
 
     Attributes:
-        first: First pixel ``(row, col)`` of it.
+        first: Its first pixel ``(row, col)``.
         identity: Its id.
-        properties: What is said of it, ``class`` and ``area_m2`` among others.
-        text: The feature as UTF-8 JSON, which begins with type, id and bbox; empty where it was not wanted.
-        wkb: Its geometry in the raster's CRS, shells counter-clockwise; empty where it was not wanted.
+        properties: Its properties, such as ``class`` and ``area_m2``.
+        text: The feature as UTF-8 JSON, starting with type, id and bbox; empty if not requested.
+        wkb: Its geometry in the raster's CRS, shells counter-clockwise; empty if not requested.
     """
 
     first: tuple[int, int]
@@ -92,34 +92,33 @@ class Feature(NamedTuple):
 
     @property
     def order(self) -> tuple[Any, ...]:
-        """What features are sorted by: their first pixels; the rest tells apart what may overlap."""
+        """Sort key of features: their first pixels; the rest breaks ties between features that may overlap."""
         return self.first, self.identity, self.text, self.wkb
 
 
 def features(
     regions: Regions, georef: Ground, options: FeatureOptions, traced: Neighbourhood | None = None
 ) -> list[Feature]:
-    """One GeoJSON feature for each group of regions that is large enough; most are of one region alone.
+    """Build one GeoJSON feature for each group of regions that is large enough; most groups are single regions.
 
-    Coordinates are WGS 84 longitude and latitude with as many decimals as a tenth of a pixel needs, 7 (about 1 cm) at
-    least, and every geometry is valid as it is written. ``area_m2`` is the area on the ellipsoid before rounding, with
-    7 significant digits, ``perimeter_m`` the length of all rings there; ``score`` the mean of the pixels' top
-    scores, 0 to 1; ``touches_edge`` says whether the raster ends at it, and of regularized ones ``regularized`` whether
-    they were changed and ``area_change`` by how much of their area they grew; the id is a hash of raster, class and first
-    pixel. A group of several regions becomes a MultiPolygon, as does a region that crosses the antimeridian.
-
-    On a plane of pixels coordinates are columns and rows, and ``area_px`` and ``perimeter_px`` take the place of
-    ``area_m2`` and ``perimeter_m``.
+    Coordinates are WGS 84 longitude and latitude with as many decimals as a tenth of a pixel needs, at least 7 (about
+    1 cm), and every geometry is valid as written. ``area_m2`` is the area on the ellipsoid before rounding, with 7
+    significant digits, ``perimeter_m`` the length of all rings there; ``score`` is the mean of the pixels' top
+    scores, 0 to 1; ``touches_edge`` is whether the raster ends at it. With regularization, ``regularized`` is whether
+    it was changed, and ``area_change`` the relative growth of its area. The id is a hash of raster, class and first
+    pixel. A group of several regions becomes a MultiPolygon, as does a region that crosses the antimeridian. On a
+    pixel plane, coordinates are columns and rows, and ``area_px`` and ``perimeter_px`` replace ``area_m2`` and
+    ``perimeter_m``.
 
     Args:
         regions: Whole regions, in pixel coordinates of the raster.
-        georef: What the raster lies on.
+        georef: The surface that the raster lies on.
         options: Names and filters.
-        traced: The same regions along pixel edges and what lies near them, where they are regularized and were
+        traced: The same regions along pixel edges and their neighbourhood, if they are regularized and were
             simplified or have neighbours.
 
     Returns:
-        The features, in the order of the first pixels of their groups.
+        The features, in order of the first pixels of their groups.
 
     Raises:
         ValueError: If a vertex lies outside the area of the raster's CRS.
@@ -172,7 +171,7 @@ def _regularized(
     options: FeatureOptions,
     traced: tuple[Neighbourhood | None, np.ndarray],
 ) -> Regularized:
-    """Give right angles to what is left of regions, of which `traced` still has all and tells which are left."""
+    """Regularize the remaining regions; `traced` holds all regions and marks the remaining ones."""
     around, free = traced
     exact = Neighbourhood(regions)
     if around is not None:
@@ -184,18 +183,18 @@ def _regularized(
 
 
 def _sums(values: np.ndarray, heads: np.ndarray) -> np.ndarray:
-    """Sums over groups of values, by where each group begins; to the bit the value where a group is of one."""
+    """Sum values over groups given by their first indices; exactly the value for a group of one."""
     return np.add.reduceat(values, heads) if len(heads) else values
 
 
 def group_wkb(regions: Regions, groups: np.ndarray, georef: Ground, *, in_parts: bool) -> np.ndarray:
-    """WKB of groups of regions in the raster's CRS, shells counter-clockwise: object array of shape ``(groups,)``.
+    """Return WKB of groups of regions in the raster's CRS, shells counter-clockwise, object ``(groups,)``.
 
     Args:
         regions: The regions.
         groups: First region of each group and the end of the last, shape ``(groups + 1,)``.
-        georef: Where the raster lies.
-        in_parts: Whether all are MultiPolygons; else every group is of one region.
+        georef: The surface that the raster lies on.
+        in_parts: Whether all are MultiPolygons; otherwise every group has one region.
     """
     if in_parts:
         shapes = grouped_polygons(
@@ -210,7 +209,7 @@ def group_wkb(regions: Regions, groups: np.ndarray, georef: Ground, *, in_parts:
 
 
 def touches_edge(regions: Regions, georef: Ground) -> np.ndarray:
-    """Whether each region has an edge of the raster as its own: bool, shape ``(regions,)``."""
+    """Return whether each region touches an edge of the raster: bool, shape ``(regions,)``."""
     x, y = regions.coords.T
     at_edge = (x == 0) | (x == georef.width) | (y == 0) | (y == georef.height)
     shells = regions.ring_offsets[regions.region_offsets]
@@ -218,13 +217,13 @@ def touches_edge(regions: Regions, georef: Ground) -> np.ndarray:
 
 
 def feature_id(raster: str, class_name: str, first: tuple[int, int], *more: int) -> str:
-    """16 hexadecimal digits that name a feature, the same in every run.
+    """Return a feature's id of 16 hexadecimal digits, the same in every run.
 
     Args:
         raster: Id of the raster.
         class_name: Its class.
         first: Its first pixel ``(row, col)``.
-        *more: What else tells it from features of its class that begin at the same pixel.
+        *more: Numbers that distinguish it from features of its class with the same first pixel.
     """
     row, col = first
     name = f"{raster}\0{class_name}\0{row}\0{col}"
@@ -234,7 +233,7 @@ def feature_id(raster: str, class_name: str, first: tuple[int, int], *more: int)
 
 
 def significant(values: Sequence[float] | np.ndarray) -> list[float]:
-    """Areas or lengths with 7 significant digits; whole square metres stay whole."""
+    """Round areas or lengths to 7 significant digits, but never more coarsely than to integers."""
     positive = np.maximum(values, 0.0)
     magnitudes = np.floor(np.log10(np.where(positive > 0, positive, 1.0)))
     places = np.maximum(0, _DIGITS - 1 - magnitudes).astype(np.int64)

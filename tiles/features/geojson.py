@@ -18,18 +18,18 @@ Bounds = tuple[float, float, float, float]
 _EARLY_BBOX = re.compile(rb'^\{"type":"Feature","id":"[^"\\]*","bbox":(\[[^\],]*(?:,[^\],]*){3}\])')
 _NOTHING = (math.inf, -math.inf)
 _BOXES = 4096
-"""Boxes that are read at once, which is many times faster than one by one."""
+"""Boxes that are parsed at once, which is many times faster than one by one."""
 _BUFFER = 1 << 17
-"""Bytes that are written at once: Python's own 8192 take twice the time."""
+"""Buffer size in bytes: Python's default of 8192 takes twice the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a feature collection holds.
+    """Count and bounds of a written feature collection.
 
     Attributes:
         count: Number of features.
-        bounds: West, south, east, north in degrees; west is the larger where the features lie on both sides of
+        bounds: West, south, east, north in degrees; west is greater than east if the features lie on both sides of
             the antimeridian. None without features.
     """
 
@@ -44,17 +44,18 @@ def write_geojson(
     name: str | None = None,
     crs: str | None = None,
 ) -> Written:
-    """Write features as one collection, in the order in which they come; holds one of them at a time.
+    """Write features as one collection, in the given order, holding one of them at a time.
 
-    The collection's bbox stands after its features, where it is known. A file given by its path appears whole
-    or not at all.
+    The collection's bbox is written after its features, when it is known. A file given by its path is written
+    atomically.
 
     Args:
-        target: Path of the file, or a binary file that is open for writing and stays open.
+        target: Path of the file, or a binary file open for writing, which stays open.
         features: JSON of each feature, each with a bbox.
         name: Name of the collection.
-        crs: The CRS of the coordinates where they are no longitudes and latitudes, for which RFC 7946 has no word; it is
-            named as GeoJSON did before (https://geojson.org/geojson-spec.html, section 3), and GDAL reads it.
+        crs: The CRS of the coordinates if they are not longitudes and latitudes, which RFC 7946 does not provide for;
+            it is written as in the earlier specification (https://geojson.org/geojson-spec.html, section 3), which
+            GDAL reads.
 
     Raises:
         ValueError: If a feature has no bbox.
@@ -73,13 +74,13 @@ def write_geojson(
 
 
 def write_geojson_lines(file: BinaryIO, features: Iterable[bytes]) -> None:
-    """Write features as newline-delimited GeoJSON, one a line, which programs read as a stream."""
+    """Write features as newline-delimited GeoJSON, one per line, which can be read as a stream."""
     for feature in features:
         file.write(feature + b"\n")
 
 
 def _head(name: str | None, crs: str | None) -> bytes:
-    """What stands before the features of a collection."""
+    """Return the start of a collection, up to its features."""
     members: dict[str, Any] = {"type": "FeatureCollection"}
     members |= {"name": name} if name is not None else {}
     members |= {"crs": {"type": "name", "properties": {"name": crs}}} if crs is not None else {}
@@ -104,7 +105,7 @@ def _write(file: BinaryIO, features: Iterable[bytes], name: str | None, crs: str
 
 
 def _bbox(feature: bytes) -> bytes:
-    """The bbox of a feature as JSON, read without the rest where it stands in front."""
+    """Return the bbox of a feature as JSON, without parsing the rest if it comes first."""
     if early := _EARLY_BBOX.match(feature):
         return early.group(1)
     bbox = orjson.loads(feature).get("bbox")
@@ -114,18 +115,18 @@ def _bbox(feature: bytes) -> bytes:
 
 
 def _numbers(boxes: list[bytes]) -> np.ndarray:
-    """Boxes as numbers, shape ``(boxes, 4)``."""
+    """Parse boxes as numbers, shape ``(boxes, 4)``."""
     return np.array(orjson.loads(b"[" + b",".join(boxes) + b"]"), np.float64).reshape(-1, 4)
 
 
 class CollectionBounds:
-    """The bounds of all boxes so far, whatever their order.
+    """Running bounds of boxes, independent of their order.
 
-    West and east are kept twice, cut at 180 and at 0 degrees of longitude: the narrower one counts, so that
-    a raster across the antimeridian does not seem to reach round the Earth.
+    West and east are kept twice, cut at 180 and at 0 degrees of longitude: the narrower range counts, so that a
+    raster across the antimeridian does not seem to span the Earth.
 
     Args:
-        turning: Whether coordinates are longitudes; else, as in pixels, west is always the lesser.
+        turning: Whether coordinates are longitudes; otherwise, as in pixels, west is never greater than east.
     """
 
     def __init__(self, *, turning: bool = True) -> None:
@@ -134,7 +135,7 @@ class CollectionBounds:
         self._atlantic = self._pacific = self._latitudes = _NOTHING
 
     def add(self, boxes: np.ndarray) -> None:
-        """Take boxes in: west, south, east, north, shape ``(n, 4)``; west is the larger across the antimeridian."""
+        """Add boxes: west, south, east, north, shape ``(n, 4)``; west exceeds east across the antimeridian."""
         west, south, east, north = boxes.astype(np.float64).T
         self.count += len(boxes)
         across = west > east
@@ -144,7 +145,7 @@ class CollectionBounds:
         self._latitudes = _widen(self._latitudes, (south, north))
 
     def bounds(self) -> Bounds | None:
-        """The bounds of all boxes so far; None where there was none."""
+        """Return the bounds of all boxes so far; None if there are none."""
         if not self.count:
             return None
         (west, east), (south, north) = self._atlantic, self._latitudes
@@ -157,7 +158,7 @@ class CollectionBounds:
 
 
 def _from_zero(west: np.ndarray, east: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ranges of longitudes counted from 0 to 360; all of it where a range reaches over 0."""
+    """Return ranges of longitudes counted from 0 to 360; the full range where one crosses 0."""
     below = (west <= east) & (east <= 0) & (west < 0)
     above = (west >= 0) & (west <= east)
     across = (east <= 0) & (west >= 0)

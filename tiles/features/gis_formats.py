@@ -1,4 +1,4 @@
-"""Write features as tables for GIS: FlatGeobuf, GeoPackage and GeoParquet, in the order in which they come."""
+"""Write features as tables for GIS: FlatGeobuf, GeoPackage and GeoParquet, in the given order."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from terraseam.tiles.features.features import Feature
 from terraseam.tiles.raster.ground import Ground, PixelPlane
 
 BATCH = 4096
-"""Features that are held at once."""
+"""Number of features held at once."""
 
 ROW_GROUP = 16 * BATCH
-"""Features in a row group of a GeoParquet file."""
+"""Number of features in a row group of a GeoParquet file."""
 
 LAYER = "polygons"
 
 _PINNED_DATE = "2000-01-01T00:00:00.000Z"
-"""What a GeoPackage says of its last change, so that equal features make equal bytes."""
+"""Date of last change in a GeoPackage, fixed so that equal features give equal bytes."""
 
 _GEOPACKAGE = "1.3"
 """The newest version that GDAL 3.6 reads without a warning."""
 
 _DATE_PINNED = threading.Lock()
-"""GDAL has one date for all threads: while one writes, no other may take it back."""
+"""GDAL has one date for all threads: while one thread writes, no other may reset it."""
 
 WKB = pyarrow.field("geometry", pyarrow.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
 _BBOX = pyarrow.struct([(side, pyarrow.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
@@ -47,12 +47,12 @@ _BBOX = pyarrow.struct([(side, pyarrow.float64()) for side in ("xmin", "ymin", "
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a table says of all its features.
+    """Properties common to all features of a table.
 
     Attributes:
-        georef: What their raster lies on; its CRS is that of their geometries.
+        georef: The surface that their raster lies on; its CRS is that of their geometries.
         geometry_type: ``Polygon``, or ``MultiPolygon`` for all.
-        regularized: Whether features say that they were given right angles.
+        regularized: Whether features have the properties of regularization.
         scored: Whether features have a score.
     """
 
@@ -63,7 +63,7 @@ class Table:
 
     @property
     def attributes(self) -> pyarrow.Schema:
-        """Its columns beside the geometry."""
+        """Its columns except the geometry."""
         return polygon_schema(
             scored=self.scored,
             regularized=self.regularized,
@@ -77,16 +77,16 @@ class Table:
 
 
 def write_flatgeobuf(path: Path, features: Iterable[Feature], table: Table) -> None:
-    """Write a FlatGeobuf file with an index, for which features are sorted along a curve in space."""
+    """Write a FlatGeobuf file with a spatial index, for which features are sorted along a space-filling curve."""
     _write_table(path, features, table, "FlatGeobuf", {})
 
 
 def write_geopackage(path: Path, features: Iterable[Feature], table: Table) -> None:
-    """Write a GeoPackage with one layer, and an index.
+    """Write a GeoPackage with one layer and a spatial index.
 
     Raises:
         OSError: If the disk has no room for the index.
-        RuntimeError: If GDAL uses an SQLite that knows no index, as where TensorFlow was loaded before pyogrio.
+        RuntimeError: If GDAL uses an SQLite without R-tree, as when TensorFlow was loaded before pyogrio.
     """
     _write_table(path, features, table, "GPKG", {"VERSION": _GEOPACKAGE})
     if not pyogrio.read_info(path)["capabilities"]["fast_spatial_filter"]:
@@ -103,7 +103,7 @@ def write_geoparquet(path: Path, features: Iterable[Feature], table: Table) -> N
         pyarrow.field("bbox", _BBOX)
     )
     extent = np.array([np.inf, np.inf, -np.inf, -np.inf])
-    # The bounds of all are known last. Arrow's own copy of the schema would hide what is added then.
+    # The total bounds are known last. Arrow's own copy of the schema would hide metadata added then.
     with parquet.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
         for some in batches(features, ROW_GROUP):
             wkb, attributes = [one.wkb for one in some], attribute_columns(some, table)
@@ -118,7 +118,7 @@ def write_geoparquet(path: Path, features: Iterable[Feature], table: Table) -> N
 
 
 def _geo(table: Table, extent: np.ndarray) -> dict[str, Any]:
-    """The metadata of a GeoParquet file."""
+    """Return the metadata of a GeoParquet file."""
     column: dict[str, Any] = {
         "encoding": "WKB",
         "geometry_types": [table.geometry_type],
@@ -133,7 +133,7 @@ def _geo(table: Table, extent: np.ndarray) -> dict[str, Any]:
 
 
 def batches(features: Iterable[Feature], size: int) -> Iterator[list[Feature]]:
-    """Cut features into lists of `size`, the last of which may be shorter."""
+    """Split features into lists of `size`, the last of which may be shorter."""
     rest = iter(features)
     while some := list(islice(rest, size)):
         yield some
@@ -167,7 +167,7 @@ def write_with_gdal(
     crs: str,
     options: Mapping[str, Any],
 ) -> None:
-    """Write what Arrow gives with one of GDAL's drivers, in the order in which it comes.
+    """Write Arrow data with one of GDAL's drivers, in the given order.
 
     Args:
         path: The file.
@@ -199,4 +199,4 @@ TABLES: Mapping[str, Callable[[Path, Iterable[Feature], Table], None]] = {
     "gpkg": write_geopackage,
     "parquet": write_geoparquet,
 }
-"""What writes a table, by the ending of its file."""
+"""Writers of tables, by file extension."""

@@ -1,4 +1,4 @@
-"""Things as polygons: traced by the tracer of label maps, one GeoJSON feature each; they may overlap."""
+"""Build polygons of instances: traced like label maps, one GeoJSON feature each; they may overlap."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from terraseam.tiles.regions.tolerance import Tolerance
 from terraseam.tiles.regions.trace import SheetTrace, trace_sheet
 
 INSIDE = 1
-"""The label that stands for a thing while it is traced."""
+"""The label of an instance while it is traced."""
 
 _KEEP = np.arange(256) == INSIDE
 
 
 def trace_instance(thing: ResolvedInstance, lattice: Lattice) -> Regions:
-    """The 4-connected regions of a thing, in the order of their first pixels; one core is in memory at a time."""
+    """Trace the 4-connected regions of an instance in order of their first pixels, one core in memory at a time."""
     if len(thing.parts) == 1:
         ((window, mask),) = thing.parts
         regions = _trace(np.pad(mask, 1), window).closed
@@ -56,7 +56,7 @@ def trace_instance(thing: ResolvedInstance, lattice: Lattice) -> Regions:
 
 
 def _framed(parts: Mapping[tuple[int, int], Part], core: tuple[int, int], lattice: Lattice) -> np.ndarray:
-    """The pixels of a thing on a core and one pixel around it: bool, shape ``(height + 2, width + 2)``."""
+    """Return the mask of an instance on a core and one pixel around it: bool, shape ``(height + 2, width + 2)``."""
     row, col = core
     own = lattice.core_window(*core)
     around = Window(own.row_off - 1, own.col_off - 1, own.height + 2, own.width + 2)
@@ -82,10 +82,10 @@ def instance_features(
     options: FeatureOptions,
     tolerance: Tolerance | None = None,
 ) -> list[Feature]:
-    """One GeoJSON feature for each thing that is large enough, in the order of their first pixels.
+    """Build one GeoJSON feature for each instance that is large enough, in order of their first pixels.
 
-    Geometry and properties are those of `features`; a thing of several regions is a MultiPolygon.
-    Things may overlap, so each is simplified by itself, where a tolerance is given.
+    Geometry and properties are those of `features`; an instance of several regions is a MultiPolygon. Instances may
+    overlap, so each is simplified by itself if a tolerance is given.
 
     Raises:
         ValueError: If a vertex lies outside the area of the raster's CRS.
@@ -132,7 +132,7 @@ def instance_features(
 def _filled(
     exact: Sequence[Regions], traced: Sequence[Regions], georef: Georef, least_m2: float
 ) -> tuple[list[Regions], list[Regions]]:
-    """Things without small holes, along pixel edges and as they are shown; and without what lay in these."""
+    """Fill small holes of instances, along pixel edges and as shown, and drop the regions covered by that."""
     closer, shown = [], []
     for one, other in zip(exact, traced, strict=True):
         whole = np.array([0, len(other)])
@@ -151,6 +151,6 @@ def _regularized(exact: Sequence[Regions], shown: Regions, georef: Georef) -> Re
 
 
 def _wkb(regions: Regions, georef: Georef) -> bytes:
-    """The regions of a thing as one MultiPolygon in the raster's CRS."""
+    """Return the regions of an instance as one MultiPolygon in the raster's CRS."""
     (wkb,) = group_wkb(regions, np.array([0, len(regions)]), georef, in_parts=True)
     return bytes(wkb)

@@ -1,4 +1,4 @@
-"""Rings in longitude and latitude: dense enough to follow the raster, and without a tear at the antimeridian."""
+"""Rings in longitude and latitude: dense enough to follow the raster, and continuous at the antimeridian."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOLERANCE_PX = 0.1
 _SAMPLED_TOLERANCE_PX = 0.75 * TOLERANCE_PX
 _MAX_LON_SPAN = 120.0
 _SAMPLES, _NEAR_THE_LIMB = 9, 33
-"""Rows and columns at which edges are looked at; nothing bends them as much as the limb of the Earth."""
+"""Numbers of rows and columns at which edges are sampled; edges bend most at the limb of the Earth."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,12 +24,12 @@ class LonLatRings:
     """Rings of regions in degrees.
 
     Attributes:
-        lonlat: Vertices ``(longitude, latitude)``, float64, shape ``(vertices, 2)``. From its first vertex on
-            a ring's longitude goes on without jumps, so it may leave -180..180.
+        lonlat: Vertices ``(longitude, latitude)``, float64, shape ``(vertices, 2)``. Longitudes of a ring are
+            continuous from its first vertex on, so they may leave -180..180.
         ring_offsets: First vertex of each ring and the end of the last, int64, shape ``(rings + 1,)``.
-        turns: How often each ring goes round the Earth eastwards: 1 or -1 where it encloses a pole, else 0;
-            int64, shape ``(rings,)``.
-        at_limb: Which of them were brought onto the limb of the Earth, and may be invalid for that; bool.
+        turns: Number of eastward turns of each ring around the Earth: 1 or -1 if it encloses a pole, else 0; int64,
+            shape ``(rings,)``.
+        at_limb: Whether each ring was snapped to the limb of the Earth, and may therefore be invalid; bool.
     """
 
     lonlat: np.ndarray
@@ -39,7 +39,7 @@ class LonLatRings:
 
 
 def lonlat_rings(regions: Regions, georef: Georef) -> LonLatRings:
-    """The rings of `regions` in longitude and latitude, at most 0.1 px away from the edges of the pixels.
+    """Transform the rings of `regions` to longitude and latitude, within 0.1 px of the pixel edges.
 
     Raises:
         ValueError: If a vertex lies outside the area of the raster's CRS.
@@ -63,12 +63,11 @@ def lonlat_rings(regions: Regions, georef: Georef) -> LonLatRings:
 
 @lru_cache(maxsize=64)
 def densify_step(georef: Georef) -> int:
-    """The longest lattice step, a power of two in pixels, at which edges stay within 0.1 px of the truth.
+    """Return the longest lattice step, a power of two in pixels, at which edges stay within 0.1 px of the truth.
 
-    Between two vertices a GeoJSON edge is straight in longitude and latitude, while the edge of a pixel is
-    straight in the raster's CRS. How far the two lie apart is measured over the whole raster, at right
-    angles to the edge. Steps also stay below a third of the way round the Earth. Where the raster holds a
-    pole, the step is 1 px.
+    Between two vertices, a GeoJSON edge is straight in longitude and latitude, while the edge of a pixel is straight
+    in the raster's CRS. Their distance is measured all over the raster, at right angles to the edge. Steps also stay
+    below a third of the way around the Earth. If the raster contains a pole, the step is 1 px.
     """
     step = 1 << (max(georef.height, georef.width) - 1).bit_length()
     while step > 1 and not _follows(georef, step):
@@ -77,7 +76,7 @@ def densify_step(georef: Georef) -> int:
 
 
 def _follows(georef: Georef, step: int) -> bool:
-    """Whether edges of `step` px stay close to their chords, on samples from the whole raster."""
+    """Check whether edges of `step` px stay close to their chords, on samples from the whole raster."""
     width, height = min(step, georef.width), min(step, georef.height)
     poles = pole_positions(georef)
     count = _NEAR_THE_LIMB if reaches_off_the_earth(georef) else _SAMPLES
@@ -90,7 +89,7 @@ def _follows(georef: Georef, step: int) -> bool:
 
 
 def _spread(length: float, extra: np.ndarray, count: int) -> np.ndarray:
-    """So many positions from 0 to `length`, and those in `extra` or the ends nearest to them."""
+    """Return `count` positions from 0 to `length`, and those in `extra`, clipped to that range."""
     return np.unique(np.concatenate([np.linspace(0, length, count), np.clip(extra, 0, length)]))
 
 
@@ -99,15 +98,15 @@ def _grid(cols: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _off_the_chord(georef: Georef, starts: np.ndarray, edge: np.ndarray) -> float:
-    """How far lon/lat chords leave pixel edges at most, in pixels at right angles to the edge.
+    """Return the largest deviation of lon/lat chords from pixel edges, in pixels at right angles to the edge.
 
     Args:
         georef: The raster.
         starts: Pixel positions of the edges' starts, shape ``(edges, 2)``.
-        edge: Way from start to end ``(cols, rows)``, one of them 0.
+        edge: Vector from start to end ``(cols, rows)``, one of them 0.
 
     Returns:
-        Pixels; infinite where a chord spans too much of a parallel or the measure fails.
+        Pixels; infinite if a chord spans too many degrees of longitude or the measurement fails.
     """
     line = starts + np.linspace(0, 1, 9)[:, None, None] * edge
     half = np.sign(edge) / 2
@@ -117,7 +116,7 @@ def _off_the_chord(georef: Georef, starts: np.ndarray, edge: np.ndarray) -> floa
     )
     known = np.isfinite(np.stack([truth, *around])).all(axis=(0, 3))
     first, last = known.argmax(axis=0), len(known) - 1 - known[::-1].argmax(axis=0)
-    # Of edges that leave the Earth, the chord of what is on it.
+    # For edges that leave the Earth, take the chord of the part on it.
     some = known.any(axis=0) & (last - first >= 2)
     known, first, last = known[:, some], first[some], last[some]
     truth, ahead, behind, left, right = (points[:, some] for points in (truth, *around))
@@ -135,7 +134,7 @@ def _off_the_chord(georef: Georef, starts: np.ndarray, edge: np.ndarray) -> floa
 
 
 def _short_way(degrees: np.ndarray) -> np.ndarray:
-    """Differences of longitude and latitude, the longitude the short way round."""
+    """Wrap differences of longitude and latitude so that the longitude is the short way around."""
     degrees[..., 0] -= 360 * np.rint(degrees[..., 0] / 360)
     return degrees
 

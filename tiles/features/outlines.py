@@ -1,4 +1,4 @@
-"""Outlines of regions as GeoJSON wants them, on the Earth or in pixels, with their areas and bounds."""
+"""Outlines of regions for GeoJSON, on the Earth or in pixels, with their areas and bounds."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from terraseam.tiles.raster.ground import Ground, PixelPlane
 from terraseam.tiles.regions.regions import Regions, ragged_join, ragged_runs, ragged_take
 
 _OVERHANG_DEGREES = 1e-6
-"""How far longitudes may lie beyond 180 degrees without being cut there, unless that is a tenth of a pixel."""
+"""Overhang of longitudes beyond 180 degrees that is not cut off there, unless a tenth of a pixel is less."""
 _PIXEL_DECIMALS = 4
 _BATCH = 1 << 15
-"""Vertices that are laid on the Earth at once: few enough to stay in a processor's cache."""
+"""Vertices that are transformed at once: few enough to stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,18 +29,17 @@ class Outlines:
     """Outlines of regions in degrees, rounded; or in pixels, columns for longitudes and rows for latitudes.
 
     Attributes:
-        lonlat: Vertices ``(longitude, latitude)`` of all rings, shells counter-clockwise and holes clockwise,
-            as seen with y up; float64, but of pixels int32 where they are whole; shape ``(vertices, 2)``.
+        lonlat: Vertices ``(longitude, latitude)`` of all rings, shells counter-clockwise and holes clockwise with y
+            up; float64, or int32 for whole pixels; shape ``(vertices, 2)``.
         ring_offsets: First vertex of each ring and the end of the last, int64, shape ``(rings + 1,)``.
         region_offsets: First ring of each region and the end of the last, int64, shape ``(regions + 1,)``.
         areas_m2: Area of each region on the WGS 84 ellipsoid, before rounding, shape ``(regions,)``; or in pixels.
-        perimeters_m: Length of the rings of each region there, before rounding, shape ``(regions,)``.
-        bounds: West, south, east, north of each region; west is the larger where a region crosses the
-            antimeridian. Shape ``(regions, 4)``.
-        cut: For regions that cross the antimeridian or hold a pole, their parts, which take the place of
-            the rings.
-        decimals: Decimals that vertices are rounded to.
-        in_pixels: Whether they are in pixels.
+        perimeters_m: Total length of the rings of each region there, before rounding, shape ``(regions,)``.
+        bounds: West, south, east, north of each region; west exceeds east if a region crosses the antimeridian. Shape
+            ``(regions, 4)``.
+        cut: Parts of regions that cross the antimeridian or contain a pole, which replace their rings.
+        decimals: Number of decimals that vertices are rounded to.
+        in_pixels: Whether coordinates are in pixels.
     """
 
     lonlat: np.ndarray
@@ -54,7 +53,7 @@ class Outlines:
     in_pixels: bool = False
 
     def parts(self, region: int) -> list[list[np.ndarray]]:
-        """Rings of the polygons that make up a region, shell first; each of shape ``(vertices, 2)``."""
+        """Return the rings of the polygons of a region, shell first, each of shape ``(vertices, 2)``."""
         if region in self.cut:
             return self.cut[region]
         offsets = self.ring_offsets[self.region_offsets[region] : self.region_offsets[region + 1] + 1]
@@ -62,7 +61,7 @@ class Outlines:
 
 
 def outline(regions: Regions, ground: Ground) -> Outlines:
-    """Lay regions on the Earth, or on the plane of their pixels.
+    """Transform the outlines of regions to the Earth, or to the plane of their pixels.
 
     Raises:
         ValueError: If a vertex lies outside the area of the raster's CRS.
@@ -76,7 +75,7 @@ def outline(regions: Regions, ground: Ground) -> Outlines:
 
 
 def _joined(parts: list[Outlines], places: int) -> Outlines:
-    """Outlines one after the other."""
+    """Concatenate outlines."""
     ends = np.cumsum([0, *(len(part.bounds) for part in parts)]).tolist()
     return Outlines(
         np.concatenate([np.zeros((0, 2)), *(part.lonlat for part in parts)]),
@@ -91,7 +90,7 @@ def _joined(parts: list[Outlines], places: int) -> Outlines:
 
 
 def _outline(regions: Regions, ground: Georef) -> Outlines:
-    """The outlines of one region or more."""
+    """Compute the outlines of one or more regions."""
     rings, places = lonlat_rings(regions, ground), decimals(ground)
     overhang = min(_OVERHANG_DEGREES, tolerance_degrees(ground))
     offsets, shells = rings.ring_offsets, regions.region_offsets[:-1]
@@ -126,7 +125,7 @@ def _outline(regions: Regions, ground: Georef) -> Outlines:
 
 
 def _outline_in_pixels(regions: Regions) -> Outlines:
-    """Regions as they are. With y up their shells run counter-clockwise: readers go by the numbers."""
+    """Return outlines of regions in pixels, unchanged. With y up, shells run counter-clockwise, as readers expect."""
     coords, offsets = regions.coords, regions.ring_offsets
     if coords.dtype.kind == "f":
         coords = np.round(coords, _PIXEL_DECIMALS) + 0.0
@@ -147,7 +146,7 @@ def _outline_in_pixels(regions: Regions) -> Outlines:
 
 
 def _areas_in_pixels(regions: Regions) -> np.ndarray:
-    """Area of each ring in pixels, shape ``(rings,)``."""
+    """Compute the area of each ring in pixels, shape ``(rings,)``."""
     first = np.repeat(regions.coords[regions.ring_offsets[:-1]], np.diff(regions.ring_offsets), axis=0)
     x, y = (regions.coords - first).astype(np.float64).T
     twice = np.append(x[:-1] * y[1:] - x[1:] * y[:-1], 0.0)
@@ -157,16 +156,16 @@ def _areas_in_pixels(regions: Regions) -> np.ndarray:
 def fill_small_holes(
     regions: Regions, ground: Ground, least_m2: float, groups: np.ndarray
 ) -> tuple[Regions, np.ndarray]:
-    """Fill holes that are smaller than so many square metres, or pixels.
+    """Fill holes that are smaller than a number of square metres, or pixels.
 
     Args:
         regions: The regions.
-        ground: What they lie on.
-        least_m2: Area of the smallest holes that stay.
+        ground: The surface that they lie on.
+        least_m2: Area of the smallest holes that are kept.
         groups: First region of each feature and the end of the last, shape ``(groups + 1,)``.
 
     Returns:
-        The regions without these holes, and which of them lie in none that was filled in a region of their feature, bool,
+        The regions without these holes, and whether each region lies outside all holes filled in its feature, bool,
         shape ``(regions,)``: the others are covered.
     """
     free = np.ones(len(regions), bool)
@@ -196,7 +195,7 @@ def fill_small_holes(
 
 
 def _in_holes(regions: Regions, holes: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Which regions lie in some holes (numbers of rings) of others of their group; bool, shape ``(regions,)``."""
+    """Return whether each region lies in one of `holes` (ring indices) of its group; bool, shape ``(regions,)``."""
     sizes = np.diff(groups)
     owner = np.repeat(np.arange(len(sizes)), sizes)
     of_hole = owner[np.searchsorted(regions.region_offsets, holes, side="right") - 1]
@@ -217,10 +216,10 @@ def _in_holes(regions: Regions, holes: np.ndarray, groups: np.ndarray) -> np.nda
 
 
 def _enclosed_poles(turns: np.ndarray, shells: np.ndarray, mirrored: bool) -> np.ndarray:
-    """Latitude of the pole inside each ring, its holes filled; 0 without one. Shape ``(rings,)``.
+    """Return the latitude of the pole inside each ring, its holes filled; 0 without one. Shape ``(rings,)``.
 
-    A region lies to the right of its rings on the ground, or to the left on a mirrored raster: whoever goes
-    round eastwards has the south to the right. What a hole encloses lies on the other side.
+    A region lies to the right of its rings on the ground, or to the left on a mirrored raster: going eastwards, south
+    is to the right. The inside of a hole lies on the other side.
     """
     poles = 90 * turns if mirrored else -90 * turns
     is_shell = np.zeros(len(turns), dtype=bool)
@@ -231,7 +230,7 @@ def _enclosed_poles(turns: np.ndarray, shells: np.ndarray, mirrored: bool) -> np
 def _align(
     lonlat: np.ndarray, ring_offsets: np.ndarray, region_offsets: np.ndarray, overhang: float
 ) -> np.ndarray:
-    """Turn rings by whole turns: shells begin in -180..180, holes lie in their shells."""
+    """Shift rings by full turns: shells start in -180..180, holes lie in their shells."""
     west = np.minimum.reduceat(lonlat[:, 0], ring_offsets[:-1])
     shell_west = west[region_offsets[:-1]]
     shell_west = shell_west - 360 * np.floor((shell_west + 180 + overhang) / 360)
@@ -242,21 +241,21 @@ def _align(
 
 
 def _bounds(lonlat: np.ndarray, ring_offsets: np.ndarray) -> np.ndarray:
-    """West, south, east and north of each ring, shape ``(rings, 4)``."""
+    """Compute west, south, east and north of each ring, shape ``(rings, 4)``."""
     first = ring_offsets[:-1]
     low, high = np.minimum.reduceat(lonlat, first), np.maximum.reduceat(lonlat, first)
     return np.concatenate([low, high], axis=1)
 
 
 def _spans(ring_offsets: np.ndarray, rings: np.ndarray) -> list[slice]:
-    """Where the vertices of the rings from the first to before the second of `rings` are."""
+    """Return the slices of the vertices of each ring in the range `rings`."""
     return [slice(*span) for span in pairwise(ring_offsets[rings[0] : rings[1] + 1].tolist())]
 
 
 def _cut(
     rings: list[np.ndarray], poles: np.ndarray, bounds: np.ndarray, rounding: tuple[int, float]
 ) -> tuple[list[list[np.ndarray]], np.ndarray]:
-    """Parts and bounds of a polygon that crosses the antimeridian or holds a pole; `rounding` is decimals and overhang."""
+    """Cut a polygon at the antimeridian or a pole into parts, with bounds; `rounding` is decimals and overhang."""
     places, overhang = rounding
     polygons = cut_at_antimeridian(rings, poles.tolist(), places)
     _, south, _, north = shapely.total_bounds(polygons)
@@ -271,14 +270,14 @@ def _cut(
 def _mended(
     rings: list[np.ndarray], bounds: np.ndarray, places: int
 ) -> tuple[list[list[np.ndarray]], np.ndarray]:
-    """Valid parts of a polygon that came to cross itself, and their bounds; as it is where it has no area at all."""
+    """Return valid parts of a self-intersecting polygon, and their bounds; unchanged if it has no area."""
     shell, *holes = [np.clip(ring, (-180, -90), (180, 90)) for ring in rings]
     mended = polygons_of(sound(shapely.Polygon(shell, holes)))
     return (rings_of(mended, places), shapely.total_bounds(mended)) if mended else ([[shell, *holes]], bounds)
 
 
 def rings_of(polygons: Sequence[shapely.Polygon], places: int) -> list[list[np.ndarray]]:
-    """Return the rings of polygons, shells first, rounded to so many decimals."""
+    """Return the rings of polygons, shells first, rounded to a number of decimals."""
     return [
         [_round(shapely.get_coordinates(ring), places) for ring in (polygon.exterior, *polygon.interiors)]
         for polygon in polygons
@@ -286,7 +285,7 @@ def rings_of(polygons: Sequence[shapely.Polygon], places: int) -> list[list[np.n
 
 
 def _reversing(ring_offsets: np.ndarray, backward: np.ndarray) -> np.ndarray:
-    """Positions of all vertices, rings in `backward` (bool, shape ``(rings,)``) from their ends."""
+    """Return positions of all vertices, with rings in `backward` (bool, shape ``(rings,)``) reversed."""
     lengths = np.diff(ring_offsets)
     places = np.arange(ring_offsets[-1])
     mirrored = np.repeat(ring_offsets[:-1] + ring_offsets[1:] - 1, lengths) - places
@@ -294,12 +293,12 @@ def _reversing(ring_offsets: np.ndarray, backward: np.ndarray) -> np.ndarray:
 
 
 def _net_areas(ring_areas_m2: np.ndarray, region_offsets: np.ndarray) -> np.ndarray:
-    """Shells less their holes."""
+    """Return the areas of shells minus those of their holes."""
     signed = -ring_areas_m2
     signed[region_offsets[:-1]] *= -1
     return np.add.reduceat(signed, region_offsets[:-1])
 
 
 def _round(degrees: np.ndarray, places: int) -> np.ndarray:
-    """Round to so many decimals, without negative zeros."""
+    """Round to a number of decimals, without negative zeros."""
     return np.round(degrees, places) + 0.0

@@ -1,4 +1,4 @@
-"""PMTiles archives, version 3 (https://github.com/protomaps/PMTiles/tree/main/spec/v3): tiles of a map in one file."""
+"""PMTiles archives, version 3 (https://github.com/protomaps/PMTiles/tree/main/spec/v3): map tiles in one file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 _HEADER = struct.Struct("<7sB11QBBBBBBiiiiBii")
 _VERSION, _GZIP, _MVT, _CLUSTERED = 3, 2, 1, 1
 _ROOT_ROOM = 16_384 - _HEADER.size
-"""Bytes that the first directory may take, so that readers get it with their first request."""
+"""Largest size of the root directory in bytes, so that readers get it with their first request."""
 _LEAF = 4096
-"""Entries of the smallest leaf directories."""
+"""Number of entries of the smallest leaf directories."""
 _DEGREES = 1e7
 
 
 class Tile(NamedTuple):
-    """A place on the map: column and row count from the northwest."""
+    """A map tile: column and row count from the northwest."""
 
     zoom: int
     column: int
@@ -31,7 +31,7 @@ class Tile(NamedTuple):
 
     @property
     def number(self) -> int:
-        """Its place in an archive: zoom by zoom, and in each along Hilbert's curve."""
+        """Its number in an archive: by zoom level, then along a Hilbert curve."""
         column, row, along = self.column, self.row, 0
         side = 1 << self.zoom
         half = side >> 1
@@ -47,7 +47,7 @@ class Tile(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What a directory says of a tile, or of several of the same content one after another; of 0, it is a leaf."""
+    """Directory entry of a tile, or of a run of tiles with the same content; a run of 0 marks a leaf directory."""
 
     number: int
     offset: int
@@ -57,10 +57,10 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MapView:
-    """What a map shows first.
+    """The initial view of a map.
 
     Attributes:
-        bounds: West, south, east and north of all tiles' content, in degrees; west is never the larger.
+        bounds: West, south, east and north of all tiles' content, in degrees; west never exceeds east.
         centre: Longitude and latitude.
         zoom: The zoom level.
     """
@@ -71,10 +71,10 @@ class MapView:
 
 
 class Archive:
-    """Writes an archive of vector tiles, which come in the order of their numbers.
+    """Writer of an archive of vector tiles, which must be added in order of their numbers.
 
     Args:
-        data: A file for what the tiles hold, until the archive is finished.
+        data: A temporary file for the tiles' content until the archive is finished.
     """
 
     def __init__(self, data: Path) -> None:
@@ -86,7 +86,7 @@ class Archive:
         self.zooms: list[int] = []
 
     def add(self, tile: Tile, content: bytes) -> None:
-        """Add a tile, compressed by gzip; a content that was there before is not written again."""
+        """Add a gzip-compressed tile; content that occurred before is not stored again."""
         digest = hashlib.blake2b(content, digest_size=16).digest()
         if digest not in self._places:
             self._places[digest] = (self._size, len(content))
@@ -104,7 +104,7 @@ class Archive:
             self.zooms.append(tile.zoom)
 
     def finish(self, path: Path, view: MapView, metadata: Mapping[str, Any]) -> None:
-        """Write the archive; there must be a tile in it."""
+        """Write the archive, which must contain a tile."""
         self._file.close()
         root, leaves = _directories(self._entries)
         said = _packed(json.dumps(metadata, ensure_ascii=False).encode())
@@ -131,7 +131,7 @@ class Archive:
 
 
 def _directories(entries: Sequence[Entry]) -> tuple[bytes, bytes]:
-    """The first directory, and the leaves that it names where there are too many entries for it."""
+    """Build the root directory, and leaf directories if there are too many entries for it."""
     root, size = _directory(entries), _LEAF
     if len(root) <= _ROOT_ROOM:
         return root, b""

@@ -1,4 +1,4 @@
-"""Rings that come near the poles, where longitude means little."""
+"""Rings near the poles, where longitudes converge."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ON_POLE_PX = 1e-6
 
 
 def pole_positions(georef: Georef) -> np.ndarray:
-    """Pixel positions ``(col, row)`` of the poles that are points in the raster's CRS, not lines.
+    """Return pixel positions ``(col, row)`` of the poles that are points, not lines, in the raster's CRS.
 
     Returns:
         Shape ``(poles, 2)``, 0 to 2 poles.
@@ -29,11 +29,11 @@ def pole_positions(georef: Georef) -> np.ndarray:
 def refine_near_poles(
     coords: np.ndarray, ring_offsets: np.ndarray, georef: Georef
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the edges around a pole into pieces of a fraction of a pixel, and where they run over it.
+    """Split edges around a pole into pieces of a fraction of a pixel, and where they pass over it.
 
-    Nearer to a pole than this no edge of a whole pixel follows its chord. Positions are binary fractions, so
-    that they are exact and the same from both sides. A vertex on a pole has whatever longitude the CRS gives
-    it: from a neighbour so near, every way to it is short enough.
+    This close to a pole, an edge as long as a pixel does not follow its chord. Positions are binary fractions, so
+    that they are exact and the same from both sides. A vertex on a pole has an arbitrary longitude of the CRS: from
+    such a near neighbour, every way to it is short enough.
     """
     poles, size = pole_positions(georef), np.array([georef.width, georef.height])
     poles = poles[((poles > -_NEAR_POLE_PX) & (poles < size + _NEAR_POLE_PX)).all(axis=1)]
@@ -63,19 +63,19 @@ def refine_near_poles(
 def go_over_limb_poles(
     coords: np.ndarray, ring_offsets: np.ndarray, lonlat: np.ndarray, georef: Georef
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lead rings round poles that lie on the limb, where all longitudes meet in a point of the raster's CRS.
+    """Lead rings around poles on the limb, where all longitudes meet in one point of the raster's CRS.
 
-    Such a ring passes the pole off the Earth, where there is no place between: on the Earth it goes along the meridian
-    to the pole, there from longitude to longitude, and back along another.
+    Such a ring passes the pole off the Earth, where there are no positions between: on the Earth it follows a
+    meridian to the pole, changes longitude there, and returns along another meridian.
 
     Args:
-        coords: Pixel positions of closed rings that were cut near the poles, shape ``(vertices, 2)``.
+        coords: Pixel positions of closed rings that were split near the poles, shape ``(vertices, 2)``.
         ring_offsets: First vertex of each ring and the end of the last.
         lonlat: Their longitudes and latitudes, same shape.
         georef: The raster.
 
     Returns:
-        Longitudes and latitudes with more vertices, and ring offsets.
+        Longitudes and latitudes with the added vertices, and ring offsets.
     """
     for pole in pole_positions(georef):
         ways = np.array([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]])

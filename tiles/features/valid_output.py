@@ -1,4 +1,4 @@
-"""Polygons that are valid as they are written: rounding, and lines that only just touch, can make them cross themselves."""
+"""Keep polygons valid as written: rounding, or lines that only just touch, can make them intersect themselves."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Parts = list[list[np.ndarray]]
 
 
 def doubtful_groups(regions: Regions, groups: np.ndarray, cut: Sequence[int] = ()) -> np.ndarray:
-    """Find the groups of regions that may be invalid once they are written.
+    """Find the groups of regions that may be invalid when they are written.
 
-    Others are single regions along the edges of pixels, whose lines lie a pixel apart or meet in a corner.
+    All others are single regions along pixel edges, whose lines lie a pixel apart or meet in a corner.
 
     Args:
         regions: The regions.
         groups: First region of each group and the end of the last, shape ``(groups + 1,)``.
-        cut: Regions that are cut where longitudes end.
+        cut: Regions that are cut at the antimeridian or a pole.
 
     Returns:
-        Numbers of the groups, shape ``(n,)``.
+        Indices of the groups, shape ``(n,)``.
     """
     if not len(regions):
         return np.zeros(0, np.int64)
@@ -40,16 +40,16 @@ def doubtful_groups(regions: Regions, groups: np.ndarray, cut: Sequence[int] = (
 def repaired_features(
     regions: Regions, groups: np.ndarray, outlines: Outlines, kept: np.ndarray | None = None
 ) -> dict[int, Parts]:
-    """Repair the features whose outlines are invalid as they are rounded.
+    """Repair the features whose outlines are invalid after rounding.
 
     Args:
         regions: The regions.
         groups: First region of each feature and the end of the last, shape ``(features + 1,)``.
         outlines: The outlines of the regions.
-        kept: Numbers of the features that are written; None for all.
+        kept: Indices of the features that are written; None for all.
 
     Returns:
-        The new parts of those that were invalid, by the number of the feature.
+        The repaired parts of invalid features, by their index.
     """
     doubtful = doubtful_groups(regions, groups, list(outlines.cut))
     doubtful = doubtful if kept is None else np.intersect1d(doubtful, kept)
@@ -63,7 +63,7 @@ def grouped_polygons(
 ) -> np.ndarray:
     """Return MultiPolygons of the polygons of each group: object array of shape ``(groups,)``.
 
-    They are made at once: polygons put together afterwards would be copied, and a group may be of millions.
+    They are built at once: combining polygons afterwards would copy them, and a group may have millions.
 
     Args:
         coords: Vertices of all rings, float64, shape ``(vertices, 2)``.
@@ -78,7 +78,7 @@ def grouped_polygons(
 
 
 def valid_shapes(shapes: np.ndarray) -> np.ndarray:
-    """Return polygons and MultiPolygons in which nothing crosses itself; valid ones as they are."""
+    """Repair polygons and MultiPolygons that intersect themselves; return valid ones unchanged."""
     wrong = np.flatnonzero(~shapely.is_valid(shapes))
     if not len(wrong):
         return shapes
@@ -92,7 +92,7 @@ def valid_shapes(shapes: np.ndarray) -> np.ndarray:
 
 
 def _multipolygons(outlines: Outlines, chosen: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """MultiPolygons of groups of some outlines, whose first and end are given: object array of shape ``(groups,)``."""
+    """Build MultiPolygons of groups of chosen outlines, by group offsets: object array of shape ``(groups,)``."""
     if not len(chosen):
         return np.empty(0, dtype=object)
     rings, region_offsets = ragged_take(outlines.region_offsets, chosen)
@@ -116,7 +116,7 @@ def _shape_of(parts: Parts) -> shapely.MultiPolygon:
 
 
 def _repaired(shape: shapely.MultiPolygon, decimals: int) -> Parts:
-    """Parts that are valid when they are rounded; of a shape that vanishes at so many decimals, with more of them."""
+    """Return parts that are valid after rounding; of a shape that vanishes at `decimals`, with more decimals."""
     whole = shapely.make_valid(shape, method="structure", keep_collapsed=False)
     for places in range(decimals, MOST + 1):
         polygons = _areas_of(shapely.set_precision(whole, 10.0**-places))
@@ -127,6 +127,6 @@ def _repaired(shape: shapely.MultiPolygon, decimals: int) -> Parts:
 
 
 def _areas_of(geometry: shapely.Geometry) -> np.ndarray:
-    """The polygons of a geometry, without lines and points that it fell apart into."""
+    """Return the polygons of a geometry, without the lines and points that it fell apart into."""
     parts = shapely.get_parts(shapely.get_parts(geometry))
     return parts[(shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > 0)]

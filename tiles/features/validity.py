@@ -1,4 +1,4 @@
-"""Polygons that are valid as they are written: in the raster's CRS, and in degrees after rounding."""
+"""Undo regularization where polygons would be invalid as written: in the raster's CRS, or in rounded degrees."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from terraseam.tiles.regions.regularize import Regularized
 
 
 def keep_valid(squared: Regularized, shown: Regions, groups: np.ndarray, ground: Ground) -> Regularized:
-    """Take back right angles that would make a feature invalid.
+    """Undo regularization that would make a feature invalid.
 
-    Regions are drawn one by one, so those of one feature may come to overlap, and what lies a hair apart may meet when
-    coordinates are rounded. First the regions that are in conflict become what they were, then all of the feature.
+    Regions are regularized one by one, so those of one feature may overlap, and edges that are very close may meet
+    when coordinates are rounded. First only the regions in conflict are restored, then, if needed, all of the
+    feature.
 
     Args:
-        squared: Regions with right angles.
-        shown: The same regions, in the form of those that are not changed.
+        squared: The regularized regions.
+        shown: The same regions before regularization.
         groups: First region of each feature and the end of the last, shape ``(groups + 1,)``.
-        ground: What the raster lies on.
+        ground: The surface that the raster lies on.
     """
     owner = np.repeat(np.arange(len(groups) - 1), np.diff(groups))
     squared = _taken_back(squared, shown, _off_the_earth(squared.regions, ground))
@@ -41,7 +42,7 @@ def keep_valid(squared: Regularized, shown: Regions, groups: np.ndarray, ground:
 
 
 def _off_the_earth(regions: Regions, ground: Ground) -> np.ndarray:
-    """Regions that were moved farther off the Earth than to its limb."""
+    """Return the regions with vertices too far off the Earth to be snapped to its limb."""
     if not (isinstance(ground, Georef) and len(regions) and reaches_off_the_earth(ground)):
         return np.zeros(0, np.int64)
     lost = np.isnan(ground.lonlat_or_nan(regions.coords)[:, 0])
@@ -51,7 +52,7 @@ def _off_the_earth(regions: Regions, ground: Ground) -> np.ndarray:
 
 
 def _as_written(regions: Regions, ground: Ground) -> list[np.ndarray]:
-    """Regions as formats have them, polygons or multipolygons of the shape ``(regions,)``: on the map, and as text."""
+    """Return regions as written, polygons or multipolygons of shape ``(regions,)``: on the map, and as text."""
     outlines = outline(regions, ground)
     offsets = outlines.ring_offsets, outlines.region_offsets
     texts = shapely.from_ragged_array(
@@ -65,7 +66,7 @@ def _as_written(regions: Regions, ground: Ground) -> list[np.ndarray]:
 
 
 def _invalid_groups(written: list[np.ndarray], owner: np.ndarray) -> np.ndarray:
-    """The groups that are invalid in one of the forms."""
+    """Return the groups that are invalid in one of the forms."""
     invalid = np.zeros(owner.max(initial=-1) + 1, bool)
     for shapes in written:
         invalid |= ~shapely.is_valid(_together(shapes, owner))
@@ -73,13 +74,13 @@ def _invalid_groups(written: list[np.ndarray], owner: np.ndarray) -> np.ndarray:
 
 
 def _together(shapes: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """One multipolygon of all shapes of an owner."""
+    """Combine all shapes of each owner into one multipolygon."""
     parts, place = shapely.get_parts(shapes, return_index=True)
     return shapely.multipolygons(parts, indices=owner[place])
 
 
 def _in_conflict(written: list[np.ndarray], owner: np.ndarray) -> np.ndarray:
-    """Which shapes are invalid, or make a multipolygon of their group invalid with another; bool."""
+    """Return whether each shape is invalid, or makes its group invalid together with another; bool."""
     found = np.zeros(len(owner), bool)
     for shapes in written:
         found |= ~shapely.is_valid(shapes)
@@ -94,7 +95,7 @@ def _in_conflict(written: list[np.ndarray], owner: np.ndarray) -> np.ndarray:
 
 
 def _taken_back(squared: Regularized, shown: Regions, regions: np.ndarray) -> Regularized:
-    """The same with some regions as they were."""
+    """Restore some regions to their form before regularization."""
     if not squared.changed[regions].any():
         return squared
     count = len(shown)

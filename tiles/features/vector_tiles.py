@@ -1,4 +1,4 @@
-"""Vector tiles of features: all of them at the finest zoom level, and at each lower one those that can be seen there."""
+"""Write features as vector tiles: all of them at the finest zoom level, and below it those that are visible."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.ground import PixelPlane
 
 MOST_POLYGONS = 1 << 16
-"""Polygons of a tile below the finest zoom level from which on small ones are left out there."""
+"""Number of polygons in a tile below the finest zoom level above which small ones are left out."""
 
 HIGHEST_LATITUDE = math.degrees(math.atan(math.sinh(math.pi)))
-"""Where the square map of the Earth ends."""
+"""Latitude at which the square Web Mercator map ends, in degrees."""
 
 _DEEPEST_ZOOM = 22
-"""The finest zoom level that GDAL writes: for smaller pixels, its tiles get finer steps."""
+"""The finest zoom level that GDAL writes: for smaller pixels, its tiles get a finer grid."""
 _UNITS = 4096
-"""Steps of a tile's coordinates along a side."""
+"""Number of grid steps along a side of a tile."""
 _MOST_UNITS = 1 << 16
 _BUFFER = 80 / _UNITS
-"""What a tile shows around itself, as a part of its side."""
+"""Buffer around a tile, as a share of its side."""
 _PIXELS = 256
-"""Pixels of a tile along a side, as far as sizes are told in them."""
+"""Pixels along a side of a tile, for sizes reported in pixels."""
 _UNSEEN, _PIXEL = -2, 8
-"""Exponents of 2: squares of a step of the grid below which nothing can be seen, and those of a pixel."""
+"""Exponents of 2 of areas in squared grid steps: below which nothing is visible, and of a pixel."""
 _EXPONENTS = (-24, 60)
 _RADIUS = 6378137.0
 _HALF_WORLD = math.pi * _RADIUS
@@ -60,12 +60,12 @@ _FIELDS = {"string": "String", "double": "Number", "bool": "Boolean"}
 
 @dataclass(frozen=True, slots=True)
 class Thinned:
-    """Small polygons that are left out at a zoom level.
+    """The small polygons that are left out at a zoom level.
 
     Attributes:
         zoom: The zoom level.
-        left_out: How many.
-        smaller_than_px: What part of a pixel they are smaller than, where tiles have 256 x 256.
+        left_out: Number of polygons left out.
+        smaller_than_px: Share of a pixel that they are smaller than, in tiles of 256 x 256 pixels.
     """
 
     zoom: int
@@ -75,13 +75,13 @@ class Thinned:
 
 @dataclass(frozen=True, slots=True)
 class TilesSummary:
-    """What a file of vector tiles shows.
+    """The content of a file of vector tiles.
 
     Attributes:
-        least_zoom: The lowest zoom level of which there are tiles.
+        least_zoom: The lowest zoom level that has tiles.
         finest_zoom: The zoom level at which every polygon is shown.
-        thinned: What is left out at the levels between them.
-        beyond_the_map: Polygons that lie nearer to a pole than the map reaches.
+        thinned: Polygons left out at the levels between them.
+        beyond_the_map: Number of polygons nearer to a pole than the map extends.
     """
 
     least_zoom: int
@@ -91,23 +91,23 @@ class TilesSummary:
 
 
 def write_pmtiles(path: Path, features: Iterable[Feature], table: Table) -> TilesSummary | None:
-    """Write vector tiles of all zoom levels up to the one that shows single pixels of the raster.
+    """Write vector tiles of all zoom levels up to the one that resolves single pixels of the raster.
 
-    The geometry is that of GeoJSON, which is cut where longitudes end. The finest zoom level holds every feature. Below
-    it, what is smaller than a quarter of a step of the grid is left out, and where a tile would hold more than
-    `MOST_POLYGONS`, what is smaller than a step of it, or twice, four times, ... as small, up to a pixel of a tile of 256.
-    There are no tiles of nothing: without features there is no file.
+    The geometry is that of GeoJSON, which is cut at the antimeridian. The finest zoom level holds every feature.
+    Below it, polygons smaller than a quarter of a squared grid step are left out, and where a tile would hold more
+    than `MOST_POLYGONS`, those smaller than 1, 2, 4, ... squared steps, up to a pixel of a 256 px tile. Empty tiles
+    are not written: without features there is no file.
 
     Args:
         path: The file.
         features: The features, with their text.
-        table: What is said of all of them.
+        table: Properties common to all of them.
 
     Returns:
-        What the file shows; None where there is none.
+        The content of the file; None if there is none.
 
     Raises:
-        ValueError: If the raster has no place on the Earth.
+        ValueError: If the raster is not georeferenced.
     """
     if isinstance(table.georef, PixelPlane):
         raise ValueError("vector tiles are of the Earth, and the features are in pixels")
@@ -130,7 +130,10 @@ def write_pmtiles(path: Path, features: Iterable[Feature], table: Table) -> Tile
 
 
 def finest_zoom(georef: Georef) -> tuple[int, int]:
-    """Return the zoom level at which steps of tiles are finer than half the narrowest pixel, and the steps of its tiles."""
+    """Return the finest zoom level and the grid steps of its tiles.
+
+    At that level, grid steps are finer than half the narrowest pixel.
+    """
     narrowest = min(narrowest_pixel(georef, _within_the_map), _HALF_WORLD)
     wanted = math.ceil(math.log2(4 * _HALF_WORLD / (_UNITS * narrowest)))
     finer = max(wanted - _DEEPEST_ZOOM, 0)
@@ -138,7 +141,10 @@ def finest_zoom(georef: Georef) -> tuple[int, int]:
 
 
 def to_mercator(lonlat: np.ndarray) -> np.ndarray:
-    """Metres of EPSG:3857 of longitudes and latitudes, which may end a hair beyond the map; both of shape ``(n, 2)``."""
+    """Project longitudes and latitudes to EPSG:3857 in metres, both of shape ``(n, 2)``.
+
+    Latitudes beyond the map are clipped a little outside it.
+    """
     lon, lat = np.radians(lonlat).T
     with np.errstate(divide="ignore"):
         north = np.arctanh(np.sin(lat))
@@ -146,17 +152,17 @@ def to_mercator(lonlat: np.ndarray) -> np.ndarray:
 
 
 def _within_the_map(lonlat: np.ndarray) -> np.ndarray:
-    """As `to_mercator`, with NaN beyond the map."""
+    """Project as `to_mercator`, with NaN beyond the map."""
     inside = np.abs(lonlat[:, 1:]) <= HIGHEST_LATITUDE
     return np.where(inside, to_mercator(lonlat), np.nan)
 
 
 class Spool:
-    """Features on their way into tiles, on disk, with what is known of their sizes.
+    """A temporary file of features on their way into tiles, with statistics of their sizes.
 
     Args:
         path: The file.
-        table: What is said of all features.
+        table: Properties common to all features.
         finest: The zoom level that holds all of them.
     """
 
@@ -171,7 +177,7 @@ class Spool:
         self.beyond = 0
 
     def fill(self, features: Iterable[Feature]) -> None:
-        """Take all features in."""
+        """Write all features to the file."""
         with ipc.new_file(self._path, self._schema) as writer:
             for some in batches(features, BATCH):
                 shapes = _on_the_map(some)
@@ -194,7 +200,7 @@ class Spool:
         return pyarrow.record_batch([pyarrow.array(column) for column in columns], schema=self._schema)
 
     def _count(self, areas: np.ndarray, shapes: np.ndarray) -> None:
-        """Count the features by their size and by the tile of the finest zoom that their middle lies in."""
+        """Count features by their size and by the tile of the finest zoom level that contains their centre."""
         low, high = _EXPONENTS
         step = self._step(self._finest)
         with np.errstate(divide="ignore"):
@@ -209,11 +215,11 @@ class Spool:
 
     @staticmethod
     def _step(zoom: int) -> float:
-        """Metres of the map of a step of a tile's grid."""
+        """Return the length of a grid step of a tile at a zoom level, in metres of the map."""
         return 2 * _HALF_WORLD / (_UNITS << zoom)
 
     def _exponent(self, zoom: int) -> int:
-        """The exponent of 2 of the squares of a step below which features are left out at a zoom level."""
+        """Return the exponent of 2 of the area, in squared steps, below which a zoom level leaves features out."""
         up = self._finest - zoom
         crowds: dict[tuple[int, int], np.ndarray] = {}
         for (column, row), sizes in self._sizes.items():
@@ -227,7 +233,7 @@ class Spool:
         return _PIXEL
 
     def thinned(self, zoom: int) -> Thinned:
-        """Tell what is left out at a zoom level below the finest."""
+        """Return what is left out at a zoom level below the finest."""
         exponent = self._exponent(zoom)
         least = 2 * (self._finest - zoom) - _EXPONENTS[0] + exponent
         left_out = sum(int(sizes[:least].sum()) for sizes in self._sizes.values())
@@ -236,7 +242,7 @@ class Spool:
     def features_at(self, zoom: int, grid: int) -> Iterator[pyarrow.RecordBatch]:
         """Read the features of a zoom level, without the column of their areas.
 
-        Those that are invalid on the grid of its tiles are mended before: GDAL fills holes that come to touch their shell
+        Those that are invalid on the grid of its tiles are repaired: GDAL would fill holes that touch their shell
         along a line.
         """
         least = self._step(zoom) ** 2 * 2.0 ** self._exponent(zoom) if zoom < self._finest else -1.0
@@ -258,7 +264,7 @@ class Spool:
                     yield batch
 
     def view(self, shown: set[Tile], zooms: list[int]) -> MapView:
-        """Choose what the map shows first: all of it, unless there is nothing in its middle."""
+        """Choose the initial view of the map: all of it, unless there is nothing in its middle."""
         west, south, east, north = self._extent.bounds() or (0.0, 0.0, 0.0, 0.0)
         width = east - west + (360 if west > east else 0)
         low, high = to_mercator(np.array([[0.0, south], [0.0, north]]))[:, 1]
@@ -275,7 +281,7 @@ class Spool:
 
 
 def _on_the_map(some: list[Feature]) -> np.ndarray:
-    """Shapes in longitudes and latitudes, without what lies beyond the map."""
+    """Return shapes in longitude and latitude, clipped to the map."""
     texts = [
         feature.text[feature.text.rindex(b',"geometry":') + len(b',"geometry":') : -1] for feature in some
     ]
@@ -290,13 +296,13 @@ def _on_the_map(some: list[Feature]) -> np.ndarray:
 
 
 def _areas(shape: shapely.Geometry) -> shapely.Geometry:
-    """What has an area of a shape."""
+    """Return the polygons of a shape."""
     parts = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
     return parts[0] if len(parts) == 1 else shapely.multipolygons(parts) if parts else shapely.Polygon()
 
 
 def _tiles(scratch: Path, spool: Spool, zoom: int, grid: int) -> Iterator[tuple[Tile, bytes]]:
-    """The tiles of a zoom level in their order, with what is in them."""
+    """Yield the tiles of a zoom level in order, with their content."""
     some = spool.features_at(zoom, grid)
     first = next(some, None)
     if first is None:
@@ -327,20 +333,20 @@ def _tiles(scratch: Path, spool: Spool, zoom: int, grid: int) -> Iterator[tuple[
 
 
 def _tile_of(lonlat: tuple[float, float], zoom: int) -> Tile:
-    """The tile in which a place lies."""
+    """Return the tile that contains a position."""
     x, y = to_mercator(np.array([lonlat]))[0] / (2 * _HALF_WORLD)
     column, row = (int(np.clip(place * 2**zoom, 0, 2**zoom - 1)) for place in (x + 0.5, 0.5 - y))
     return Tile(zoom, column, row)
 
 
 def _middle_of(tile: Tile) -> tuple[float, float]:
-    """Longitude and latitude of the middle of a tile."""
+    """Return longitude and latitude of the centre of a tile."""
     x, y = ((place + 0.5) / 2**tile.zoom - 0.5 for place in (tile.column, tile.row))
     return 360 * x, math.degrees(math.atan(math.sinh(-2 * math.pi * y)))
 
 
 def _metadata(table: Table, zooms: list[int]) -> dict[str, Any]:
-    """What the archive says of its layer."""
+    """Return the archive's metadata on its layer."""
     fields = {field.name: _FIELDS[str(field.type)] for field in table.attributes}
     layer = {"id": LAYER, "description": "", "minzoom": zooms[0], "maxzoom": zooms[-1], "fields": fields}
     kinds = {"layer": LAYER, "geometry": "Polygon", "attributeCount": len(fields)}

@@ -1,8 +1,8 @@
-"""Close open polygons: join the fragments that neighbouring sheets hold of one region.
+"""Close open polygons: join the fragments of a region from neighbouring sheets.
 
-The rings of fragments are cut at their nodes into arcs. Two arcs of one region that run along the same pixel
-step in opposite directions lie on a seam inside it and cancel; the others are linked into rings again by the
-tracer's own rule: where a region meets itself diagonally, the way turns left.
+The rings of fragments are cut at their nodes into arcs. Two arcs of one region that run along the same pixel edge in
+opposite directions lie on a seam inside it and cancel; the others are linked into rings again by the tracer's own
+rule: where a region meets itself diagonally, the path turns left.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ from terraseam.tiles.regions.tolerance import Tolerance
 
 
 def close_regions(parts: Iterable[tuple[Fragments, Homes]], tolerance: Tolerance | None = None) -> Regions:
-    """Join fragments into whole regions, the same as tracing the whole label map at once gives.
+    """Join fragments into whole regions, with the same result as tracing the whole label map at once.
 
     Args:
-        parts: Fragments, each time with the regions and groups that they belong to, as
-            `terraseam.tiles.regions.seams.unite` finds them. All fragments of a region must
-            be among them; any number of regions, in any order.
-        tolerance: How rings are simplified; then fragments must have the corners near them. None: not at all.
+        parts: Fragments with the regions and groups that they belong to, as found by
+            `terraseam.tiles.regions.seams.unite`. All fragments of a region must be among them; any number of
+            regions, in any order.
+        tolerance: Tolerance for simplifying rings, for which fragments must have the corners near them; None to not
+            simplify.
 
     Returns:
-        The regions in the order of their first pixels.
+        The regions in order of their first pixels.
 
     Raises:
-        ValueError: If the fragment that holds the first pixel of a region is missing.
+        ValueError: If the fragment with the first pixel of a region is missing.
     """
     pairs = [pair for pair in parts if len(pair[0])]
     if not pairs:
@@ -62,7 +63,7 @@ def close_regions(parts: Iterable[tuple[Fragments, Homes]], tolerance: Tolerance
 
 
 def _check_first(pieces: np.ndarray, regions: np.ndarray, region: np.ndarray) -> None:
-    """Every region must have a piece that starts where the region starts."""
+    """Check that every region has a fragment that starts at its first pixel."""
     starts = (pieces == regions[region]).all(axis=1)
     missing = np.setdiff1d(np.arange(len(regions)), region[starts])
     if missing.size:
@@ -72,10 +73,10 @@ def _check_first(pieces: np.ndarray, regions: np.ndarray, region: np.ndarray) ->
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Arcs:
-    """Pieces of rings between two nodes; each field has the shape ``(arcs,)`` or ``(arcs, 2)``.
+    """Parts of rings between two nodes; each field has the shape ``(arcs,)`` or ``(arcs, 2)``.
 
     Attributes:
-        start: Position of the first vertex among all vertices.
+        start: Index of the first vertex among all vertices.
         length: Number of edges.
         ring: The ring it is cut from.
         region: The region it belongs to.
@@ -98,7 +99,7 @@ class _Arcs:
 
 
 def _relink(pieces: Regions, ring_region: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Whole rings from those of pieces: positions of their vertices, ring offsets and the region of each ring."""
+    """Link the rings of fragments into whole rings: indices of their vertices, ring offsets, region of each ring."""
     coords, ring_offsets = pieces.coords, pieces.ring_offsets
     arcs = _cut(coords, (pieces.marks & RELINK) != 0, ring_offsets, ring_region)
     inside = _cancelling(arcs)
@@ -128,13 +129,13 @@ def _cut(coords: np.ndarray, nodes: np.ndarray, ring_offsets: np.ndarray, ring_r
 
 
 def _direction(steps: np.ndarray) -> np.ndarray:
-    """0 = east, 1 = south, 2 = west, 3 = north."""
+    """Encode the direction of steps: 0 = east, 1 = south, 2 = west, 3 = north."""
     x, y = steps.T
     return np.where(x > 0, 0, np.where(y > 0, 1, np.where(x < 0, 2, 3)))
 
 
 def _cancelling(arcs: _Arcs) -> np.ndarray:
-    """True for arcs of one pixel step that another arc of the same region runs against."""
+    """Return whether each arc is a single pixel edge that another arc of its region runs along in reverse."""
     low = np.minimum(arcs.begin, arcs.end)
     step = np.flatnonzero((arcs.length == 1) & (np.abs(arcs.end - arcs.begin).sum(axis=1) == 1))
     edge = _corner_key(arcs, low)[step] * 2 + (arcs.leaves[step] & 1)
@@ -145,7 +146,7 @@ def _cancelling(arcs: _Arcs) -> np.ndarray:
 
 
 def _successors(arcs: _Arcs, chosen: np.ndarray) -> np.ndarray:
-    """The arc that follows each of the `chosen` arcs; the others follow themselves. Shape ``(arcs,)``."""
+    """Return the arc that follows each of the `chosen` arcs; the others follow themselves. Shape ``(arcs,)``."""
     begin, end = _corner_key(arcs, arcs.begin)[chosen], _corner_key(arcs, arcs.end)[chosen]
     order = np.argsort(begin, kind="stable")
     place = np.searchsorted(begin[order], end)
@@ -159,7 +160,7 @@ def _successors(arcs: _Arcs, chosen: np.ndarray) -> np.ndarray:
 
 
 def _corner_key(arcs: _Arcs, corners: np.ndarray) -> np.ndarray:
-    """One integer for a region and a corner ``(x, y)``."""
+    """Return one integer for each pair of a region and a corner ``(x, y)``."""
     origin = np.minimum(arcs.begin, arcs.end).min(axis=0)
     width, height = np.maximum(arcs.begin, arcs.end).max(axis=0) - origin + 1
     x, y = (corners - origin).T
@@ -168,7 +169,7 @@ def _corner_key(arcs: _Arcs, corners: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _cut_rings(nodes, ring_offsets):  # type: ignore[no-untyped-def]
-    """Rows ``(first vertex, last vertex, edges, ring)``, one for each arc; rings without nodes stay whole."""
+    """Return rows ``(first vertex, last vertex, edges, ring)``, one for each arc; rings without nodes stay whole."""
     rings = len(ring_offsets) - 1
     arcs = np.empty((nodes.sum() + rings, 4), np.int64)
     n = 0
@@ -191,10 +192,10 @@ def _cut_rings(nodes, ring_offsets):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _follow(arcs, used, ring_offsets):  # type: ignore[no-untyped-def]
-    """Follow arcs ``(first vertex, edges, ring, successor)`` round; those in `used` are left out.
+    """Follow arcs ``(first vertex, edges, ring, successor)`` into closed rings; those in `used` are left out.
 
     Returns:
-        Positions of the vertices of closed rings, their offsets, and the arc that each ring starts with.
+        Indices of the vertices of closed rings, their offsets, and the arc that each ring starts with.
     """
     used = used.copy()
     vertices = np.empty(arcs[:, 1].sum() + len(arcs), np.int64)

@@ -1,4 +1,7 @@
-"""Where regions of one label touch at a corner alone: with connectivity 8 they are one feature of several polygons."""
+"""Group regions of one label that touch only at corners.
+
+With connectivity 8, such regions are one feature of several polygons.
+"""
 
 from __future__ import annotations
 
@@ -13,35 +16,36 @@ from terraseam.tiles.regions.seams import roots
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
-    """Which components of a sheet hang together by corners.
+    """Groups of components of a sheet that are connected by corners.
 
     Attributes:
-        leader: The first component of each one's group, from 0, int64, shape ``(components,)``.
-        outside: Whether it touches a pixel of its label beyond the sheet at a corner, bool, shape ``(components,)``.
+        leader: The first component of the group of each component, from 0, int64, shape ``(components,)``.
+        outside: Whether each touches a pixel of its label beyond the sheet at a corner, bool, shape
+            ``(components,)``.
     """
 
     leader: np.ndarray
     outside: np.ndarray
 
     def of_any(self, chosen: np.ndarray) -> np.ndarray:
-        """Whether a component or another one of its group is `chosen`, bool of shape ``(components,)``."""
+        """Return whether each component or another one of its group is `chosen`, bool of shape ``(components,)``."""
         reached = np.zeros_like(chosen)
         reached[self.leader[chosen]] = True
         return reached[self.leader]
 
 
 def no_groups(components: Components) -> Groups:
-    """Every component by itself."""
+    """Return groups of single components."""
     count = len(components.pixels)
     return Groups(np.arange(count), np.zeros(count, bool))
 
 
 def find_groups(components: Components, framed: np.ndarray) -> Groups:
-    """Group the components that touch at corners, directly or over others.
+    """Group the components that touch at corners, directly or via others.
 
     Args:
         components: The components of a sheet.
-        framed: Its labels or codes with one pixel around it, shape ``(height + 2, width + 2)``.
+        framed: Its labels or codes with a one-pixel frame, shape ``(height + 2, width + 2)``.
     """
     count = len(components.pixels)
     pairs, outside = _contacts(components.numbers, framed, count)
@@ -50,7 +54,7 @@ def find_groups(components: Components, framed: np.ndarray) -> Groups:
 
 @njit(cache=True, nogil=True)
 def _contacts(numbers, framed, count):  # type: ignore[no-untyped-def]
-    """Pairs of components, from 0, that touch at a corner, and which touch their label beyond the sheet there."""
+    """Return pairs of components, from 0, that touch at a corner, and whether each does so beyond the sheet."""
     height, width = numbers.shape
     pairs = np.empty((1 << 8, 2), np.int64)
     outside = np.zeros(count, np.bool_)
@@ -72,7 +76,7 @@ def _contacts(numbers, framed, count):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _add(one, other, found, outside):  # type: ignore[no-untyped-def]
-    """Note a contact of two components, either of which is -1 beyond the sheet; gives the number of pairs."""
+    """Record a contact of two components, of which -1 is beyond the sheet; return the number of pairs."""
     pairs, n = found
     if one >= 0 and other >= 0:
         pairs[n, 0], pairs[n, 1] = one, other

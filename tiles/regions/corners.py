@@ -1,4 +1,4 @@
-"""Where the borders between pixels of unlike label turn or meet."""
+"""Corners where the borders between pixels of different labels turn or meet."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _AROUND = np.array([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Corners:
-    """Corners of pixels, to be looked up by row.
+    """Pixel corners, indexed by row.
 
     Attributes:
-        x: Columns, in the order of rows and then columns, int32, shape ``(corners,)``.
-        row_offsets: First corner of each row from `top` on and the end of the last, int64, shape ``(rows + 1,)``.
-        top: The row of the first.
+        x: Columns, sorted by row and then column, int32, shape ``(corners,)``.
+        row_offsets: First corner of each row from `top` on and the end of the last one, int64, shape ``(rows + 1,)``.
+        top: The first row.
     """
 
     x: np.ndarray
@@ -31,24 +31,24 @@ class Corners:
 
     @staticmethod
     def of(points: np.ndarray = _NONE) -> Corners:
-        """The corners at `points` ``(x, y)``, integers of shape ``(n, 2)``, of which some may be the same."""
+        """Build the corners at `points` ``(x, y)``, integers of shape ``(n, 2)``, which may contain duplicates."""
         if not len(points):
             return Corners(np.zeros(0, np.int32), np.zeros(1, np.int64), 0)
         (left, top), (right, _) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
         width = right - left + 1
-        # One number a corner: rows of pairs take ten times as long to sort.
+        # One integer per corner: sorting rows of pairs takes ten times as long.
         keys = np.unique((points[:, 1].astype(np.int64) - top) * width + (points[:, 0] - left))
         rows, cols = np.divmod(keys, width)
         offsets = np.concatenate([[0], np.cumsum(np.bincount(rows))]).astype(np.int64)
         return Corners((cols + left).astype(np.int32), offsets, top)
 
     def near(self, coords: np.ndarray, ring_offsets: np.ndarray, reach: int) -> Corners:
-        """Those that lie not much farther than `reach` pixels, along both axes, from rings along pixel edges.
+        """Return the corners within about `reach` pixels, along both axes, of rings along pixel edges.
 
         Args:
             coords: Vertices ``(x, y)`` of closed rings, integers, shape ``(vertices, 2)``.
             ring_offsets: First vertex of each ring and the end of the last, shape ``(rings + 1,)``.
-            reach: Distance, in pixels; some corners that are up to three times as far away are among them.
+            reach: Distance, in pixels; corners up to three times as far away may be included.
         """
         cell = max(reach, _LEAST_CELL)
         points = self.points()
@@ -62,22 +62,22 @@ class Corners:
         return Corners.of(points[np.isin(keys, wanted)])
 
     def transposed(self) -> Corners:
-        """The same corners with rows for columns."""
+        """Return the same corners with rows and columns swapped."""
         return Corners.of(self.points()[:, ::-1])
 
     @staticmethod
     def union(parts: Sequence[Corners]) -> Corners:
-        """The corners that any of some have."""
+        """Return the union of several sets of corners."""
         return Corners.of(np.concatenate([_NONE, *(part.points() for part in parts)]))
 
     def points(self) -> np.ndarray:
-        """Corners ``(x, y)``, int32, shape ``(corners, 2)``."""
+        """Return the corners ``(x, y)``, int32, shape ``(corners, 2)``."""
         rows = np.arange(self.top, self.top + len(self.row_offsets) - 1)
         return np.stack([self.x, np.repeat(rows, np.diff(self.row_offsets))], axis=1).astype(np.int32)
 
 
 def find_corners(labels: np.ndarray, offset: tuple[int, int]) -> Corners:
-    """The corners of a label map, its outermost left out, in which borders do not just go straight on.
+    """Find the corners of a label map, except on its edge, where borders do not simply go straight on.
 
     Args:
         labels: Labels or codes, shape ``(height, width)``.
@@ -90,7 +90,7 @@ def find_corners(labels: np.ndarray, offset: tuple[int, int]) -> Corners:
 
 @njit(cache=True, nogil=True)
 def _find(labels):  # type: ignore[no-untyped-def]
-    """Columns of corners row by row from row 1 on, and their offsets."""
+    """Return the columns of corners row by row from row 1 on, and their offsets."""
     height, width = labels.shape
     x = np.empty(1 << 12, np.int32)
     offsets = np.zeros(max(height, 1), np.int64)

@@ -1,8 +1,8 @@
-"""Regions that are dissolved into their neighbours, the smallest first; compiled, on a hundred bytes a region.
+"""Dissolve regions into their neighbours, the smallest first; compiled, in a hundred bytes per region.
 
-Regions are nodes, and so are the labels of large regions beside them. Each node has a chain of halves of edges, two for
-each pair that shares a border. What has become of their ends is looked up when a region is dissolved, and its chain is
-put in order then: of halves that lead to one region by now a single one is left.
+Regions are nodes, and so are the labels of large regions beside them. Each node has a linked list of half-edges, two
+for each pair that shares a border. When a region is dissolved, the current nodes at the ends of its half-edges are
+looked up and its list is compacted: one half-edge per neighbouring region is left.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ def dissolve(
     Args:
         labels: Label of each region, int64, shape ``(regions,)``.
         size: Size of each, int64.
-        order: The regions in the order of their first pixels.
-        near: Two regions and the pixel edges that they share, shape ``(pairs, 3)``; and a region, the label of large ones
-            beside it, and the edges it shares with them, shape ``(borders, 3)``; int64.
-        is_large: Which of them stay whatever their size, bool.
-        large: The size from which on a region stays.
+        order: The regions in order of their first pixels.
+        near: Rows of two regions and the number of pixel edges that they share, shape ``(pairs, 3)``; and rows of a
+            region, the label of large ones beside it, and the number of edges shared with them, shape ``(borders,
+            3)``; int64.
+        is_large: Whether each is kept whatever its size, bool.
+        large: The size from which a region is kept.
 
     Returns:
-        The label that each ends with, int64, shape ``(regions,)``.
+        The final label of each, int64, shape ``(regions,)``.
     """
     pairs, borders = near
     count = len(labels)
-    # A node for each label that large regions have, and numbers for labels, in their order.
+    # A node for each label of large regions, and numbers for labels, in their order.
     beside, node = np.unique(borders[:, 1], return_inverse=True)
     names, number = np.unique(np.concatenate([labels, beside]), return_inverse=True)
     rank = np.empty(count, np.int32)
@@ -59,9 +60,9 @@ def dissolve(
 
 @njit(cache=True, nogil=True)
 def _chains(pairs, borders, beside, nodes):  # type: ignore[no-untyped-def]
-    """Hang halves of edges on their nodes: first and last half of each node; end, edges and next half of each half.
+    """Link half-edges to their nodes: first and last of each node; end, edge count and successor of each half-edge.
 
-    Labels have no chains: nothing becomes of them.
+    Labels have no half-edges of their own: they never change.
     """
     halves = 2 * len(pairs) + len(borders)
     first, last = np.full(nodes, _NONE, np.int32), np.full(nodes, _NONE, np.int32)
@@ -82,7 +83,7 @@ def _chains(pairs, borders, beside, nodes):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _dissolve_all(heap, nodes, keys, chains, limits):  # type: ignore[no-untyped-def]
-    """Dissolve the smallest region until none is left; gives the label of each node, by its number."""
+    """Dissolve the smallest region until none is left; return the label of each node, by its number."""
     labels, hard = nodes
     size, _ = keys
     kinds, large = limits
@@ -113,7 +114,7 @@ def _dissolve_all(heap, nodes, keys, chains, limits):  # type: ignore[no-untyped
 
 @njit(cache=True, nogil=True)
 def _most_shared(one, parents, labels, chains, scratch):  # type: ignore[no-untyped-def]
-    """The label that a region shares most with, of equals the lowest; its chain has one half for each neighbour then."""
+    """Return the label that a region shares most edges with, of equals the lowest, and compact its half-edges."""
     first, last, to, edges, behind = chains
     sums, slot = scratch
     half, kept, best = first[one], _NONE, _NONE
@@ -152,7 +153,7 @@ def _most_shared(one, parents, labels, chains, scratch):  # type: ignore[no-unty
 
 @njit(cache=True, nogil=True)
 def _unite(one, parents, nodes, keys, chains):  # type: ignore[no-untyped-def]
-    """Make one region of it and all small neighbours of its label; gives whether a large one has that label, too."""
+    """Merge a region with all small neighbours of its label; return whether a large one also has that label."""
     labels, hard = nodes
     size, rank = keys
     first, last, to, _, behind = chains
@@ -182,7 +183,7 @@ def _before(one, other, keys):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _sink(heap, count, keys):  # type: ignore[no-untyped-def]
-    """Bring the first of a heap of so many to its place."""
+    """Sift the first element of a heap of `count` elements down."""
     place = 0
     while 2 * place + 1 < count:
         child = 2 * place + 1
@@ -196,7 +197,7 @@ def _sink(heap, count, keys):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _rise(heap, place, keys):  # type: ignore[no-untyped-def]
-    """Bring the last of a heap, at `place`, to its place."""
+    """Sift the last element of a heap, at `place`, up."""
     while place and _before(heap[place], heap[(place - 1) // 2], keys):
         parent = (place - 1) // 2
         heap[place], heap[parent] = heap[parent], heap[place]

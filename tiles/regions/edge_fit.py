@@ -1,9 +1,10 @@
-"""The fewest straight edges that tell the outline of a ring, by dynamic programming.
+"""Fit the fewest straight edges to the outline of a ring, by dynamic programming.
 
-An outline is a chain of points that may be cut at some of them, its candidates. Of all ways to cut it, the one is chosen for
-which the sum over its edges is least: squared distances of points from the edge's line, and a price for each edge. The line
-of an edge lies along one of a few given directions or, for a higher price, along any. So an outline gets as many edges as
-it supports (the least count for a given error: Perez and Vidal, 1994, https://doi.org/10.1016/0167-8655(94)90002-7).
+An outline is a chain of points that may be cut at some of them, its candidates. Of all ways to cut it, the one with
+the lowest total cost is chosen: the squared distances of points from the edges' lines, plus a price per edge. The
+line of an edge lies along one of a few given directions or, for a higher price, along any. So an outline gets as many
+edges as it supports (the fewest for a given error: Perez and Vidal, 1994,
+https://doi.org/10.1016/0167-8655(94)90002-7).
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from terraseam.tiles.compiled import njit
 from terraseam.tiles.regions.outline_chains import TRIMMED, Chain, moments
 
 WINDOW = 64
-"""How many candidates an edge may pass; a longer one is made of several, which are merged."""
+"""Maximum number of candidates that an edge may span; longer ones are fitted in parts, which are merged."""
 
 JOG_PX = 2.0
-"""The least distance between two edges side by side in one direction; nearer ones are one edge."""
+"""Minimum distance between parallel edges that follow each other; closer ones are one edge."""
 
 LEAST_SINE = 0.17
-"""Lines that differ by less have no corner."""
+"""Lines at a smaller angle do not form a corner."""
 
 _ALONG = 0.6
 _CORNERS_REACH, _CORNER_PX, _FAR_PRICE = 1.5, 0.5, 100.0
@@ -34,13 +35,14 @@ _LEAST = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What edges may do, and what they cost.
+    """Limits and prices of edges.
 
     Attributes:
-        reach: How far a line may lie from its outline, in pixels.
+        reach: Largest distance of a line from its outline, in pixels.
         aligned: Price of an edge along a given direction, in squared pixels summed over points.
-        free: Price of an edge along any other.
-        short: What is added to the latter, over the length of the edge in pixels: a short one hardly shows its direction.
+        free: Price of an edge along any other direction.
+        short: Added to the latter, divided by the length of the edge in pixels: a short edge hardly defines a
+            direction.
     """
 
     reach: float
@@ -55,14 +57,14 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedEdges:
-    """Edges of a ring in their order.
+    """Edges of a ring, in order.
 
     Attributes:
-        kinds: Which of the directions each runs along; their number where it runs along none, shape ``(edges,)``.
-        lines: Lines ``(a, b, c)`` with ``a x + b y = c`` and ``(a, b)`` a unit vector that points outward.
-        starts: Candidates at which they begin, shape ``(edges,)``.
-        cuts: Points at which they begin, shape ``(edges, 2)``.
-        limits: The largest `c` for which each line lies nowhere farther outside than there is room.
+        kinds: Index of the direction of each; the number of directions if it follows none, shape ``(edges,)``.
+        lines: Lines ``(a, b, c)`` with ``a x + b y = c`` and an outward unit vector ``(a, b)``.
+        starts: Candidates at which they start, shape ``(edges,)``.
+        cuts: Points at which they start, shape ``(edges, 2)``.
+        limits: The largest `c` for which each line stays within its room.
     """
 
     kinds: np.ndarray
@@ -73,15 +75,15 @@ class FittedEdges:
 
 
 def fit_edges(chain: Chain, directions: np.ndarray, bounds: Bounds) -> FittedEdges | None:
-    """Cut a chain into edges.
+    """Split a chain into edges.
 
     Args:
         chain: The chain; it is cut at its first point.
         directions: Angles that edges may run along, in radians, shape ``(directions,)``.
-        bounds: What an edge may do.
+        bounds: Limits and prices of edges.
 
     Returns:
-        Its edges; None where there are none within the bounds.
+        Its edges; None if none satisfy the bounds.
     """
     normals = np.stack([np.sin(directions), -np.cos(directions)], axis=1)
     limits = np.array([bounds.reach, bounds.aligned, bounds.free, bounds.short])
@@ -100,7 +102,7 @@ def fit_edges(chain: Chain, directions: np.ndarray, bounds: Bounds) -> FittedEdg
 
 @njit(cache=True, nogil=True)
 def _line(sums, first, last, way, kind, normals):  # type: ignore[no-untyped-def]
-    """The line nearest to some points: ``a, b, c``, the sum of squares, and their weight."""
+    """Fit a line to points: ``a, b, c``, the sum of squares, and the total weight."""
     trim = min(TRIMMED, (last - first) // 4)
     part = sums[max(last - trim, first + trim + 1)] - sums[first + trim]
     weight = part[0]
@@ -113,7 +115,7 @@ def _line(sums, first, last, way, kind, normals):  # type: ignore[no-untyped-def
     else:
         angle = np.arctan2(2 * xy, xx - yy) / 2
         a, b = np.sin(angle), -np.cos(angle)
-    # Counter-clockwise, what lies outside is to the right of the way.
+    # Counter-clockwise, the outside is to the right of the path.
     if a * way[1] - b * way[0] < 0:
         a, b = -a, -b
     off = max(a * a * xx + 2 * a * b * xy + b * b * yy, 0.0)
@@ -122,7 +124,7 @@ def _line(sums, first, last, way, kind, normals):  # type: ignore[no-untyped-def
 
 @njit(cache=True, nogil=True)
 def _shift(points, candidates, room, span, line):  # type: ignore[no-untyped-def]
-    """How far a line must be moved inward, and how far the outline then lies outside it."""
+    """Return how far a line must be moved inward, and how far the outline then lies outside it."""
     shift, shrunk = 0.0, 0.0
     for q in range(span[0], span[1] + 1):
         point = points[candidates[q]]
@@ -133,7 +135,7 @@ def _shift(points, candidates, room, span, line):  # type: ignore[no-untyped-def
 
 @njit(cache=True, nogil=True)
 def _joint(before, after, cut, aligned):  # type: ignore[no-untyped-def]
-    """The price of going over from a line to the next at a point with some room."""
+    """Return the price of a transition from one line to the next at a point with some room."""
     point, room = cut
     sine = before[0] * after[1] - before[1] * after[0]
     cosine = before[0] * after[0] + before[1] * after[1]
@@ -151,7 +153,7 @@ def _joint(before, after, cut, aligned):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _cut(points, sums, cuts, normals, limits):  # type: ignore[no-untyped-def]
-    """Kinds, lines and first candidates of the edges."""
+    """Return kinds, lines and first candidates of the edges."""
     candidates, held, room = cuts
     count, kinds = len(candidates) - 1, len(normals) + 1
     costs = np.full((count + 1, kinds), np.inf)
@@ -168,7 +170,7 @@ def _cut(points, sums, cuts, normals, limits):  # type: ignore[no-untyped-def]
                 if price < np.inf:
                     cut = points[candidates[i]], room[i]
                     _enter((costs, lines, origins), (i, j, kind), (price, line), cut, limits)
-            # The last kind is the line that lies nearest.
+            # The last kind is the best-fitting line.
             if off > _HOPELESS * limits[0]:
                 break
     return _traced_back(costs, lines, origins)
@@ -176,7 +178,7 @@ def _cut(points, sums, cuts, normals, limits):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _edge(points, sums, cuts, normals, limits, where):  # type: ignore[no-untyped-def]
-    """The price of an edge between two candidates, how far the outline leaves it, and its line."""
+    """Return the price of an edge between two candidates, its distance from the outline, and its line."""
     candidates, held, room = cuts
     i, j, kind = where
     first, last = candidates[i], candidates[j]
@@ -196,7 +198,7 @@ def _edge(points, sums, cuts, normals, limits, where):  # type: ignore[no-untype
 
 @njit(cache=True, nogil=True)
 def _enter(table, where, edge, cut, limits):  # type: ignore[no-untyped-def]
-    """Enter an edge behind the best that it can follow, if nothing better has been found."""
+    """Record an edge after its best predecessor, if nothing better has been found."""
     costs, lines, origins = table
     i, j, kind = where
     price, line = edge
@@ -212,7 +214,7 @@ def _enter(table, where, edge, cut, limits):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _traced_back(costs, lines, origins):  # type: ignore[no-untyped-def]
-    """The edges that lead to the end at the least price."""
+    """Return the edges that lead to the end at the lowest price."""
     end = len(costs) - 1
     kind = int(np.argmin(costs[end]))
     found_kinds = np.empty(end, np.int64)

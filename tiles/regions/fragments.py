@@ -1,4 +1,4 @@
-"""Pieces of regions that were cut by a seam, in a form small enough to be sent to where they are joined."""
+"""Fragments of regions that were cut by a seam, in a form compact enough to send to where they are joined."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _HEADER = struct.Struct("<5q")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fragments:
-    """Pieces of regions as one sheet sees them.
+    """Parts of regions on one sheet.
 
     Attributes:
-        parts: The pieces; their rings are not in canonical form yet and have a vertex at every pixel step
-            along a seam. ``marks`` have `RELINK` on seams, and where two pieces of equal label meet
-            diagonally. ``first``, ``pixels`` and ``score_sum`` are those of the piece, and each is a group by itself.
-        corners: Corners of the label map near their rings, where these are to be simplified.
-        borders: Border pixels near them, of `terraseam.tiles.regions.neighbours`, where they are to be regularized.
+        parts: The fragments; their rings are not in canonical form yet and have a vertex at every pixel corner along
+            a seam. ``marks`` have `RELINK` on seams, and where two fragments of equal label meet diagonally.
+            ``first``, ``pixels`` and ``score_sum`` are those of the fragment, and each is a group by itself.
+        corners: Corners of the label map near their rings, if these will be simplified.
+        borders: Border pixels near them, see `terraseam.tiles.regions.neighbours`, if they will be regularized.
     """
 
     parts: Regions
@@ -36,9 +36,9 @@ class Fragments:
         return len(self.parts)
 
     def take(self, indices: np.ndarray, reach: int = 0, near: int = 0) -> Fragments:
-        """The fragments at `indices` (integers, shape ``(n,)``), in that order.
+        """Return the fragments at `indices` (integers, shape ``(n,)``), in that order.
 
-        The corners are those within `reach` pixels of them, the border pixels those within `near`; none where that is 0.
+        They keep the corners within `reach` pixels, and the border pixels within `near`; none where that is 0.
         """
         parts = self.parts.take(indices)
         corners = self.corners.near(parts.coords, parts.ring_offsets, reach) if reach else Corners.of()
@@ -47,7 +47,7 @@ class Fragments:
 
     @staticmethod
     def concatenate(pieces: Sequence[Fragments]) -> Fragments:
-        """All fragments of `pieces`, one after the other."""
+        """Concatenate fragments."""
         parts = Regions.concatenate([piece.parts for piece in pieces])
         corners, borders = (
             Corners.union([piece.corners for piece in pieces]),
@@ -56,7 +56,7 @@ class Fragments:
         return Fragments(parts, corners, borders)
 
     def to_bytes(self) -> bytes:
-        """A compact form: steps between vertices instead of positions, compressed."""
+        """Serialize compactly: steps between vertices instead of positions, compressed."""
         parts = self.parts
         steps, corner_steps = _steps(parts.coords), _steps(self.corners.points())
         border_steps = _steps(self.borders.points())
@@ -83,7 +83,7 @@ class Fragments:
 
     @staticmethod
     def from_bytes(packed: bytes) -> Fragments:
-        """The fragments that `to_bytes` packed.
+        """Deserialize the fragments that `to_bytes` packed.
 
         Raises:
             ArraysError: If they are damaged.
@@ -100,7 +100,7 @@ class Fragments:
         body = memoryview(stream.decompress(memoryview(packed)[_HEADER.size :]))
         if not stream.eof or stream.unused_data:
             raise ValueError("they do not end where they should")
-        # Of each region and ring 8 bytes, of each region 40 more; of each vertex 9, of each corner 8.
+        # 8 bytes per region and ring, 40 more per region, 9 per vertex, 8 per corner.
         size = 48 * count + 8 * rings + 9 * vertices + 8 * (corners + borders)
         if min(count, rings, vertices, corners, borders) < 0 or len(body) != size:
             raise ValueError(f"{len(body)} bytes where {size} are said")
@@ -132,5 +132,5 @@ class Fragments:
 
 
 def _steps(points: np.ndarray) -> np.ndarray:
-    """Steps from point to point, x and then y, int32, shape ``(2, points)``."""
+    """Return the steps from point to point, x and then y, int32, shape ``(2, points)``."""
     return np.diff(points, axis=0, prepend=np.zeros((1, 2), np.int32)).T.astype("<i4", order="C")

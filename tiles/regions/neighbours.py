@@ -1,4 +1,4 @@
-"""Where regions lie beside others, so that none is moved over its neighbours."""
+"""Pixels along the borders of regions, so that no region is moved over its neighbours."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from terraseam.tiles.regions.trace import SheetTrace
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Neighbourhood:
-    """Regions along pixel edges, and what lies near them.
+    """Regions along pixel edges, and the border pixels near them.
 
     Attributes:
         regions: Whole regions.
-        borders: The pixels of these and of all other regions near them that lie beside something else, each as the
-            corner at its upper left.
+        borders: The pixels on the border of these and of all other regions near them, each as its upper left corner.
     """
 
     regions: Regions
@@ -30,15 +29,15 @@ class Neighbourhood:
 def see_neighbours(
     trace: SheetTrace, labels: np.ndarray, offset: tuple[int, int], keep: np.ndarray, reach: int
 ) -> SheetTrace:
-    """Give what was traced on a sheet the border pixels that lie near it.
+    """Add to the regions traced on a sheet the border pixels near them.
 
     Args:
-        trace: What was traced.
-        labels: Label map of the sheet and of more than `reach` pixels around it, or its codes, as
-            `terraseam.tiles.regions.trace` takes them; shape ``(height, width)``; nodata where the raster ends.
+        trace: The traced regions.
+        labels: Label map of the sheet and of more than `reach` pixels around it, or its codes, as in
+            `terraseam.tiles.regions.trace`; shape ``(height, width)``; nodata beyond the raster.
         offset: First pixel ``(row, col)`` of that map in the raster.
         keep: Labels or codes that become regions, bool, shape ``(codes,)``.
-        reach: How far around regions to look, in columns or rows.
+        reach: Search distance around regions, in columns or rows.
     """
     borders = border_pixels(labels, offset, keep)
     closed, parts = trace.closed, trace.fragments.parts
@@ -51,12 +50,12 @@ def see_neighbours(
 
 
 def border_pixels(labels: np.ndarray, offset: tuple[int, int], keep: np.ndarray) -> Corners:
-    """The pixels of regions that lie beside something else, as the corners at their upper left.
+    """Find the pixels of regions that lie on a border, as their upper left corners.
 
     Args:
-        labels: Labels or codes, shape ``(height, width)``; of the outermost pixels nothing is found.
+        labels: Labels or codes, shape ``(height, width)``; the outermost pixels are never included.
         offset: First pixel ``(row, col)`` of the map in the raster.
-        keep: Labels or codes that become regions, bool, shape ``(codes,)``; the others and nodata are nothing.
+        keep: Labels or codes that become regions, bool, shape ``(codes,)``; the others and nodata do not count.
     """
     inner = labels[1:-1, 1:-1]
     unlike = inner != labels[:-2, 1:-1]

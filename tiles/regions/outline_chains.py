@@ -1,4 +1,4 @@
-"""Outlines of rings as chains of points, between pixels, so that slanted sides have no steps."""
+"""Convert rings to chains of points between pixels, so that slanted sides have no steps."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 from terraseam.tiles.compiled import njit
 
 FINE_PX = 0.75
-"""How far an outline may leave the line between two places where it may be cut."""
+"""Largest distance of an outline from the line between two successive candidates, in pixels."""
 
 TRIMMED = 3
-"""How many points at both ends of a piece its line does not look at."""
+"""Number of points at both ends of a part that are ignored in fitting its line."""
 
 HELD_PX = 4
-"""Edges along the end of the raster or nodata are kept if they are as long as this."""
+"""Minimum length of edges along the raster's edge or nodata that are kept, in pixels."""
 
 ROUND_PX, ROUND_SHARE = 0.3, 0.018
-"""How far, by root mean square, an outline may lie from an ellipse to be called round: pixels, and a share of its radius."""
+"""Largest RMS distance of a round outline from an ellipse: pixels, plus a share of its radius."""
 
 NOT_SQUARE = 0.07
-"""The same as a share of the radius, at most: that of a square is 0.1."""
+"""Upper limit of that distance as a share of the radius: for a square it is 0.1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,11 +29,11 @@ class Chain:
     """The outline of a ring.
 
     Attributes:
-        points: Points about a pixel apart, the last the first again, shape ``(points + 1, 2)``; the region lies to the left
-            of the way, where y goes up.
-        candidates: Places of those where it may be cut, ascending, from 0 to the number of points, int64.
-        held: Whether the piece between a candidate and the next must be an edge of its own, bool.
-        room: How far lines may lie outside each candidate, in pixels.
+        points: Points about a pixel apart, the first repeated at the end, shape ``(points + 1, 2)``; the region lies
+            to the left of the path, with y up.
+        candidates: Indices of points where it may be cut, ascending, from 0 to the number of points, int64.
+        held: Whether the part between a candidate and the next must be its own edge, bool.
+        room: Largest distance of lines outside each candidate, in pixels.
     """
 
     points: np.ndarray
@@ -42,7 +42,7 @@ class Chain:
     room: np.ndarray
 
     def rolled(self, candidate: int) -> Chain:
-        """The same chain from another of its candidates on."""
+        """Return the same chain starting at another candidate."""
         start = int(self.candidates[candidate])
         count = len(self.points) - 1
         points = np.concatenate([self.points[start:-1], self.points[: start + 1]])
@@ -51,11 +51,11 @@ class Chain:
         return Chain(points, places, np.roll(self.held, -candidate), np.append(room, room[0]))
 
     def pushed(self, places: np.ndarray, room: np.ndarray) -> Chain:
-        """The same chain with less room at some of its points, at which it may be cut, too; held pieces stay.
+        """Return the same chain with less room at some points, which become candidates; held parts are unchanged.
 
         Args:
-            places: Places of points, shape ``(n,)``.
-            room: How far lines may lie outside them, in pixels; they must lie inside where it is negative.
+            places: Indices of points, shape ``(n,)``.
+            room: Largest distance of lines outside them, in pixels; lines must lie inside where it is negative.
         """
         at = np.searchsorted(self.candidates, places, side="right") - 1
         free = ~self.held[at]
@@ -71,13 +71,13 @@ class Chain:
 
 
 def outline_chain(ring: np.ndarray, pinned: np.ndarray, plane: np.ndarray, *, backward: bool) -> Chain:
-    """The outline of a ring: the middles of its steps from pixel to pixel.
+    """Build the outline of a ring: the midpoints of its steps from pixel to pixel.
 
     Args:
         ring: Vertices of a closed ring, in pixels, shape ``(vertices, 2)``.
-        pinned: Which of them lie at nodata or at the end of the raster; edges between two of these are held.
-        plane: From steps in pixels to steps in the plane, shape ``(2, 2)``.
-        backward: Whether to walk the other way round.
+        pinned: Whether each lies at nodata or at the raster's edge; edges between two such vertices are held.
+        plane: Matrix from steps in pixels to steps in the plane, shape ``(2, 2)``.
+        backward: Whether to reverse the direction.
     """
     if backward:
         ring, pinned = ring[::-1], pinned[::-1]
@@ -106,12 +106,12 @@ def _farthest(points: np.ndarray, place: np.ndarray) -> int:
 
 
 def thinned(points: np.ndarray, fixed: np.ndarray, tolerance: float) -> np.ndarray:
-    """Places of the points that are left of a closed chain by the rule of Douglas and Peucker.
+    """Return the indices of the points that the Douglas-Peucker algorithm keeps of a closed chain.
 
     Args:
-        points: Points, the last the first again, shape ``(points, 2)``.
-        fixed: Places that are left in any case, the first and the last among them.
-        tolerance: How far a point may lie from the line between those that are left.
+        points: Points, the first repeated at the end, shape ``(points, 2)``.
+        fixed: Indices that are always kept, including the first and the last.
+        tolerance: Largest distance of a point from the line between kept points.
     """
     keep = np.zeros(len(points), np.bool_)
     keep[fixed] = True
@@ -122,7 +122,7 @@ def thinned(points: np.ndarray, fixed: np.ndarray, tolerance: float) -> np.ndarr
 
 @njit(cache=True, nogil=True)
 def _thin(points, keep, tolerance):  # type: ignore[no-untyped-def]
-    """Mark what is left between those that are marked."""
+    """Mark the points to keep between those already marked."""
     stack = [(0, 0)]
     begin = 0
     for i in range(1, len(points)):
@@ -148,15 +148,15 @@ def _thin(points, keep, tolerance):  # type: ignore[no-untyped-def]
 
 
 def trimmed(firsts: np.ndarray, lasts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last places of pieces without their ends, which say little of their lines: corners of outlines are round."""
+    """Return the ends of parts without their outer points, which lie on rounded corners rather than on a line."""
     trim = np.minimum(TRIMMED, (lasts - firsts) // 4)
     return firsts + trim, np.maximum(lasts - trim, firsts + trim + 1)
 
 
 def moments(points: np.ndarray) -> np.ndarray:
-    """Running sums over a closed chain: weight, x, y, xx, xy, yy of its points; shape ``(points, 6)``.
+    """Compute running sums over a closed chain: weight, x, y, xx, xy, yy of its points; shape ``(points, 6)``.
 
-    A point weighs half the way to both its neighbours; the last, which is the first again, is left out.
+    A point weighs half the distance to both its neighbours; the repeated last point is left out.
     """
     x, y = points[:-1].T
     steps = np.hypot(*np.diff(points, axis=0).T)
@@ -166,7 +166,7 @@ def moments(points: np.ndarray) -> np.ndarray:
 
 
 def is_round(chain: Chain) -> bool:
-    """Whether an outline is that of a circle or an ellipse."""
+    """Check whether an outline is that of a circle or an ellipse."""
     points = chain.points[:-1] - chain.points[:-1].mean(axis=0)
     values, vectors = np.linalg.eigh(points.T @ points / len(points))
     if values[0] < 1:

@@ -1,4 +1,4 @@
-"""How large single pixels of a raster are, as the sieve counts them."""
+"""Sizes of single pixels of a raster, in the units of the sieve."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from terraseam.tiles.raster.ground import Ground, PixelPlane
 from terraseam.tiles.regions.sieve import LARGE, PixelSizes
 
 AT_ONCE = 1 << 15
-"""Pixels whose corners are in memory at once."""
+"""Number of pixels whose corners are in memory at once."""
 
 
 def pixel_sizes(ground: Ground, least_m2: float) -> PixelSizes:
-    """Sizes of a raster's pixels, where regions of `least_m2` square metres, or pixels of a plane, have the size `LARGE`.
+    """Return a function for pixel sizes, scaled so that `least_m2` (pixels on a plane) corresponds to `LARGE`.
 
     Raises:
         ValueError: If `least_m2` is not more than 0.
@@ -34,7 +34,7 @@ def _sizes(ground: Ground, least_m2: float, pixels: np.ndarray) -> np.ndarray:
 
 
 def pixel_areas(ground: Ground, pixels: np.ndarray) -> np.ndarray:
-    """Areas of pixels ``(row, col)`` on the ellipsoid, in square metres; 1 on a plane. Shape ``(n,)``."""
+    """Compute areas of pixels ``(row, col)`` on the ellipsoid, in square metres; 1 on a plane. Shape ``(n,)``."""
     if isinstance(ground, PixelPlane):
         return np.ones(len(pixels))
     ring = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]])

@@ -1,4 +1,4 @@
-"""Regions of a label map as ragged arrays: their rings on pixel edges and what is known of each."""
+"""Regions of a label map as ragged arrays: their rings on pixel edges and their attributes."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 import shapely
 
 NODE = 1
-"""Mark of a vertex in which three cracks or more between pixels of unlike label meet; every ring there has it."""
+"""Mark of a vertex where three or more cracks between pixels of different labels meet; every ring there has it."""
 
 PINNED = 2
-"""Mark of a vertex that touches nodata or the end of the raster."""
+"""Mark of a vertex that touches nodata or the raster's edge."""
 
 RELINK = 4
-"""Mark of a vertex at which the way may change once the pieces of a region are joined; whole regions have none."""
+"""Mark of a vertex at which the path may change when fragments are joined; whole regions have none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Regions:
     """4-connected regions of a label map, in pixel coordinates of the whole raster.
 
-    Rings are closed (the first vertex is repeated) and have a corner of the region or a node at every vertex.
-    Seen with rows going down, shells run clockwise and holes the other way.
+    Rings are closed (the first vertex is repeated), and every vertex is a corner of the region or a node. With rows
+    going down, shells run clockwise and holes counter-clockwise.
 
     Attributes:
         coords: Vertices ``(x=col, y=row)`` of all rings, int32, shape ``(vertices, 2)``.
@@ -36,8 +36,8 @@ class Regions:
         first: First pixel ``(row, col)`` of each region in row-major order, int64, shape ``(regions, 2)``.
         pixels: Number of pixels of each region, int64, shape ``(regions,)``.
         score_sum: Sum of the uint8 scores of those pixels, int64, shape ``(regions,)``.
-        groups: First pixel ``(row, col)`` of the first region of each one's group, int64, shape ``(regions, 2)``.
-            Regions of one group are one feature; without connectivity 8 every region is a group by itself.
+        groups: First pixel ``(row, col)`` of the first region of each region's group, int64, shape ``(regions, 2)``.
+            Regions of one group are one feature; without connectivity 8, every region is a group by itself.
     """
 
     coords: np.ndarray
@@ -69,7 +69,7 @@ class Regions:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> Regions:
-        """The regions at `indices` (integers, shape ``(n,)``), in that order."""
+        """Return the regions at `indices` (integers, shape ``(n,)``), in that order."""
         rings, region_offsets = ragged_take(self.region_offsets, indices)
         vertices, ring_offsets = ragged_take(self.ring_offsets, rings)
         return Regions(
@@ -85,7 +85,7 @@ class Regions:
         )
 
     def run(self, start: int, end: int) -> Regions:
-        """The regions from `start` to before `end`, without copying their vertices."""
+        """Return the regions from `start` to before `end`, without copying their vertices."""
         rings = self.region_offsets[start : end + 1]
         vertices = self.ring_offsets[rings[0] : rings[-1] + 1]
         return Regions(
@@ -101,15 +101,16 @@ class Regions:
         )
 
     def ordered(self) -> Regions:
-        """The same regions in the order of their first pixels."""
+        """Return the same regions in order of their first pixels."""
         order = np.lexsort((self.first[:, 1], self.first[:, 0]))
         return self if np.array_equal(order, np.arange(len(self))) else self.take(order)
 
     def by_group(self) -> tuple[Regions, np.ndarray]:
-        """The same regions with those of a group together, groups in the order of their first pixels.
+        """Return the same regions with those of a group together, groups in order of their first pixels.
 
         Returns:
-            The regions, and the first of each group and the end of the last, int64, shape ``(groups + 1,)``.
+            The regions, and the first region of each group and the end of the last one, int64, shape ``(groups +
+            1,)``.
         """
         order = np.lexsort((self.first[:, 1], self.first[:, 0], self.groups[:, 1], self.groups[:, 0]))
         regions = self if np.array_equal(order, np.arange(len(self))) else self.take(order)
@@ -117,7 +118,7 @@ class Regions:
         return regions, np.append(np.flatnonzero(begins), len(self))
 
     def polygons(self) -> np.ndarray:
-        """One shapely polygon a region, in pixel coordinates: object array of shape ``(regions,)``."""
+        """Return one shapely polygon per region, in pixel coordinates: object array of shape ``(regions,)``."""
         if len(self) == 0:
             return np.empty(0, dtype=object)
         offsets = (self.ring_offsets, self.region_offsets)
@@ -127,7 +128,7 @@ class Regions:
 
     @staticmethod
     def empty() -> Regions:
-        """No region at all."""
+        """Return no regions."""
         none = np.zeros(0, dtype=np.int64)
         offsets = np.zeros(1, dtype=np.int64)
         pairs = np.zeros((0, 2), dtype=np.int64)
@@ -145,8 +146,8 @@ class Regions:
 
     @staticmethod
     def of_shells(polygons: Sequence[shapely.Polygon]) -> Regions:
-        """Polygons without holes in pixel coordinates, of which nothing else is known."""
-        # Seen with rows going down, shells run clockwise.
+        """Build regions from polygons without holes in pixel coordinates, with empty attributes."""
+        # With rows going down, shells run clockwise.
         rings = [shapely.get_coordinates(shapely.orient_polygons(one).exterior) for one in polygons]
         count = len(rings)
         offsets = np.cumsum([0, *map(len, rings)])
@@ -168,7 +169,7 @@ class Regions:
 
     @staticmethod
     def concatenate(parts: Sequence[Regions]) -> Regions:
-        """All regions of `parts`, one after the other."""
+        """Concatenate regions."""
         if not parts:
             return Regions.empty()
         return Regions(
@@ -185,14 +186,14 @@ class Regions:
 
 
 def ragged_take(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Items of some rows of a ragged array.
+    """Return the items of some rows of a ragged array.
 
     Args:
         offsets: First item of each row and the end of the last, shape ``(all rows + 1,)``.
-        rows: Which rows, shape ``(rows,)``.
+        rows: Indices of the rows, shape ``(rows,)``.
 
     Returns:
-        The positions of their items, and the offsets of the rows among these, shape ``(rows + 1,)``.
+        The indices of their items, and the offsets of the rows among these, shape ``(rows + 1,)``.
     """
     starts = offsets[:-1][rows]
     lengths = offsets[1:][rows] - starts
@@ -201,14 +202,14 @@ def ragged_take(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def ragged_runs(offsets: np.ndarray, size: int) -> list[tuple[int, int]]:
-    """Cut the rows of a ragged array into runs of about as many items.
+    """Split the rows of a ragged array into runs of about equally many items.
 
     Args:
         offsets: First item of each row and the end of the last, shape ``(rows + 1,)``.
-        size: Items of a run, to which the last of its rows may add.
+        size: Number of items in a run, which its last row may exceed.
 
     Returns:
-        First row of each run and the end of it.
+        First row of each run, and its end.
     """
     rows = len(offsets) - 1
     begins = np.flatnonzero(np.diff(offsets[:-1] // size, prepend=-1))
@@ -216,6 +217,6 @@ def ragged_runs(offsets: np.ndarray, size: int) -> list[tuple[int, int]]:
 
 
 def ragged_join(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Offsets of ragged arrays (each of shape ``(rows + 1,)``) laid one after the other."""
+    """Return the offsets of concatenated ragged arrays, each of shape ``(rows + 1,)``."""
     lengths = np.concatenate([np.diff(offsets) for offsets in parts])
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -1,8 +1,8 @@
-"""Give the outlines of buildings right angles, where they support them and nothing is moved far.
+"""Regularize the outlines of buildings to right angles, where they support them and without moving them far.
 
-Each region is drawn anew by itself, from its own outline and the pixels of other regions near it; so it does not matter how
-the raster was cut. Attempts go from few edges to closer ones; the first is taken whose polygon is valid, near its outline,
-of nearly its area, and clear of its neighbours.
+Each region is regularized by itself, from its own outline and the pixels of other regions near it, so the result does
+not depend on how the raster was cut. Attempts go from few edges to closer ones; the first is taken whose polygon is
+valid, near its outline, of nearly its area, and clear of its neighbours.
 """
 
 from __future__ import annotations
@@ -24,27 +24,29 @@ from terraseam.tiles.regions.regions import PINNED, Regions
 from terraseam.tiles.regions.right_angles import best_edges, directions_of, ring_of
 
 FREE_PX = 3.0
-"""How far the outline of a region may move, in pixels; corners as far as lines that lie so far outside meet."""
+"""Largest displacement of a region's outline, in pixels; corners may move to where lines that far outside meet."""
 
 TOUCHING_PX = 0.5
-"""How far one may move outwards where it touches another: both together overlap by a pixel at most."""
+"""Largest outward displacement where a region touches another, in pixels: both together overlap by at most a
+pixel."""
 
 AREA_SHARE = 0.1
-"""How much of its area a region may win or lose."""
+"""Largest relative change of a region's area."""
 
 LEAST_PX = 12
-"""Regions of fewer pixels show no directions."""
+"""Regions of fewer pixels have no clear direction."""
 
 _STEPS = ((3.0, 1.0), (2.5, 0.9), (2.0, 0.7), (1.75, 0.5), (1.5, 0.3), (1.25, 0.2), (1.0, 0.12), (0.8, 0.06))
 
 ATTEMPTS = tuple(Bounds(reach, 10 * share, 25 * share, 600 * share) for reach, share in _STEPS)
-"""What edges may do and cost: few of them first, then more and nearer ones. `benchmarks/right_angles.py` measures them."""
+"""Limits and prices of edges: first for few edges, then for more and closer ones; see
+`benchmarks/right_angles.py`."""
 
 PUSHES = 6
-"""How often an attempt is drawn anew, with less room where it came too near to others."""
+"""How often an attempt is repeated, with less room where it came too close to others."""
 
 DIGITS = 9
-"""Decimals of vertices, in pixels: what lies on the end of the raster lies there exactly."""
+"""Decimals of vertices, in pixels: vertices on the raster's edge lie there exactly."""
 
 _MARGIN_PX = 0.05
 _STEP_PX = 0.25
@@ -53,12 +55,12 @@ _LEAST = 1e-9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Regularized:
-    """Regions with right angles.
+    """Regularized regions.
 
     Attributes:
         regions: The regions, with vertices between pixel corners: float64.
-        changed: Which of them were changed, bool, shape ``(regions,)``.
-        area_change: By how much of its area each has grown, shape ``(regions,)``.
+        changed: Whether each was changed, bool, shape ``(regions,)``.
+        area_change: Relative growth of the area of each, shape ``(regions,)``.
     """
 
     regions: Regions
@@ -66,7 +68,7 @@ class Regularized:
     area_change: np.ndarray
 
     def said(self, *own: int) -> dict[str, bool | float]:
-        """What a feature of some of the regions says of it."""
+        """Return the properties of a feature of some of the regions."""
         areas = self.regions.pixels[list(own)]
         change = float(np.average(self.area_change[list(own)], weights=areas))
         return {"regularized": bool(self.changed[list(own)].any()), "area_change": round(change, 4) + 0.0}
@@ -74,17 +76,17 @@ class Regularized:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Shape:
-    """A region in a plane in which a pixel has the area 1.
+    """A region in a plane with pixels of area 1.
 
     Attributes:
-        origin: The pixel corner that all else is relative to.
+        origin: The pixel corner that all coordinates are relative to.
         rings: Its closed rings, the shell first.
-        polygon: The same.
+        polygon: The polygon of these rings.
         chains: The outlines of its rings.
-        others: Centres of pixels of other regions near it, points.
-        apart: How far from them its outline must stay, in pixels.
-        allowed: What it may not leave in any case.
-        room: How far it may move outwards in any case, in pixels.
+        others: Centres of pixels of other regions near it, as points.
+        apart: Minimum distance of its outline from each of them, in pixels.
+        allowed: The area that it may never leave.
+        room: Largest outward displacement anywhere, in pixels.
     """
 
     origin: np.ndarray
@@ -97,7 +99,7 @@ class _Shape:
     room: float
 
     def room_at(self, points: np.ndarray) -> np.ndarray:
-        """How far lines may lie outside the outline at some of its points: half of what is free, and half a pixel."""
+        """Return how far lines may lie outside the outline at points: half the free distance plus half a pixel."""
         room = np.full(len(points), self.room)
         if len(self.others):
             _, distances = shapely.STRtree(self.others).query_nearest(
@@ -107,7 +109,7 @@ class _Shape:
         return room
 
     def takes(self, polygon: shapely.Polygon) -> bool:
-        """Whether another polygon may stand for it, if it does not lie too far outside."""
+        """Check whether a polygon is valid and covers nearly the same area, so that it may replace the region."""
         return bool(
             polygon.is_valid
             and abs(polygon.area / self.polygon.area - 1) <= AREA_SHARE
@@ -115,11 +117,11 @@ class _Shape:
         )
 
     def excess(self, polygon: shapely.Polygon) -> tuple[np.ndarray, np.ndarray]:
-        """Where another polygon lies too far outside: points ``(n, 2)``, and by how much, in pixels."""
+        """Return where a polygon lies too far outside: points ``(n, 2)``, and by how much, in pixels."""
         inside = shapely.covers(polygon, self.others)
         distances = np.where(inside, -1, 1) * shapely.distance(polygon.boundary, self.others)
         missing = np.where(distances < self.apart, self.apart - distances, 0.0)
-        # An edge may pass over a notch whose corners are all within: points on the parts tell.
+        # An edge may pass over a notch whose corners are all inside: points on the parts reveal that.
         parts = shapely.get_parts(polygon - shapely.buffer(self.allowed, _LEAST))
         outside = shapely.get_coordinates(shapely.point_on_surface(parts))
         outside = np.concatenate([outside, shapely.get_coordinates(shapely.segmentize(parts, _STEP_PX))])
@@ -130,7 +132,7 @@ class _Shape:
 
 
 class _Around:
-    """What lies around regions: the end of the raster, and pixels, to be looked up in the plane."""
+    """The surroundings of regions: the raster's edge, and pixels of other regions, indexed in the plane."""
 
     def __init__(self, borders: Corners, plane: np.ndarray, size: tuple[int, int]) -> None:
         self.plane = plane
@@ -139,11 +141,11 @@ class _Around:
         self._tree = shapely.STRtree(shapely.points(self._centres @ plane))
 
     def frame(self, origin: np.ndarray) -> shapely.Polygon:
-        """The end of the raster in the plane, relative to an origin in pixels."""
+        """Return the extent of the raster in the plane, relative to an origin in pixels."""
         return shapely.Polygon((self._ends - origin) @ self.plane)
 
     def near(self, polygon: shapely.Polygon, origin: np.ndarray) -> np.ndarray:
-        """Centres of pixels near a polygon, as points; both in the plane, relative to an origin in pixels."""
+        """Return centres of pixels near a polygon, as points; both in the plane, relative to an origin in pixels."""
         box = shapely.box(*shapely.bounds(shapely.transform(polygon, lambda xy: xy + origin @ self.plane)))
         found = self._centres[np.sort(self._tree.query(box, "dwithin", NEAR_PX))]
         points = shapely.points((found - origin) @ self.plane)
@@ -158,14 +160,14 @@ def regularize(
     *,
     overlapping: bool = False,
 ) -> Regularized:
-    """Give regions right angles where their outlines support them; round ones stay as they are.
+    """Regularize regions to right angles where their outlines support them; round ones are left unchanged.
 
     Args:
         traced: Regions along pixel edges, and the border pixels within `near_px` of them.
         ground: Steps of columns and rows on the ground.
-        size: Height and width of the raster, in pixels: nothing is moved over its end.
-        shown: The same regions, in the form of those that are not changed; None: as they were traced.
-        overlapping: Whether the regions are of things that may touch others without knowing it.
+        size: Height and width of the raster, in pixels: nothing is moved beyond its edge.
+        shown: The same regions in the form to use for those that are not changed; None to use the traced ones.
+        overlapping: Whether the regions are of instances, which may touch others that are not in `traced`.
     """
     regions, shown = traced.regions, traced.regions if shown is None else shown
     plane = plane_of(ground)
@@ -176,13 +178,13 @@ def regularize(
     for i in range(len(regions)):
         new, change = [], math.nan
         if regions.pixels[i] >= LEAST_PX:
-            # What GEOS cannot compute has no right angles.
+            # Leave regions unchanged where GEOS fails.
             with contextlib.suppress(shapely.errors.GEOSException):
                 shape = _shape(regions, i, around, TOUCHING_PX if overlapping else math.inf)
                 drawn = _drawn(shape) or []
                 new = [np.clip(np.round(ring @ back + shape.origin, DIGITS), 0, size[::-1]) for ring in drawn]
                 change = _area(drawn) / _area(shape.rings) - 1 if drawn else math.nan
-        # What lay on the end of the raster may have met itself there.
+        # Clipping to the raster's edge may have made the ring touch itself.
         if not new or not shapely.Polygon(new[0], new[1:]).is_valid:
             new, change = [shown.coords[span].astype(np.float64) for span in _spans(shown, i)], math.nan
         counts.append(len(new))
@@ -193,7 +195,7 @@ def regularize(
 
 
 def _spans(regions: Regions, i: int) -> list[slice]:
-    """Where the vertices of the rings of a region are."""
+    """Return the slices of the vertices of each ring of a region."""
     own = regions.ring_offsets[regions.region_offsets[i] : regions.region_offsets[i + 1] + 1].tolist()
     return [slice(*span) for span in pairwise(own)]
 
@@ -223,7 +225,7 @@ def _shape(regions: Regions, i: int, around: _Around, room: float) -> _Shape:
     ]
     near = around.near(polygon, origin)
     distances = shapely.distance(polygon, near)
-    # Its own pixels are those inside.
+    # Pixels inside are its own.
     near, distances = near[distances > 0], distances[distances > 0]
     apart = np.maximum(distances / 2 - TOUCHING_PX / 2, _LEAST)
     allowed = _grown(polygon, min(room, FREE_PX)) & around.frame(origin)
@@ -231,16 +233,16 @@ def _shape(regions: Regions, i: int, around: _Around, room: float) -> _Shape:
 
 
 def _grown(polygon: shapely.Polygon, distance: float) -> shapely.Geometry:
-    """A polygon and what lies within a distance of it, farther at its corners.
+    """Buffer a polygon, farther at its corners.
 
-    GEOS' own buffers with pointed corners are invalid at times, with shells inside of others.
+    GEOS' buffers with mitred corners are sometimes invalid, with shells inside others.
     """
     grown = shapely.buffer(polygon, distance, join_style="mitre")
     return grown if shapely.is_valid(grown) else shapely.make_valid(grown, method="structure")
 
 
 def _drawn(shape: _Shape) -> list[np.ndarray] | None:
-    """The rings of a region with right angles; None where they do not support them."""
+    """Return the regularized rings of a region; None if the outline does not support right angles."""
     if is_round(shape.chains[0]):
         return None
     chains = [replace(chain, room=shape.room_at(chain.points[chain.candidates])) for chain in shape.chains]
@@ -266,11 +268,11 @@ def _drawn(shape: _Shape) -> list[np.ndarray] | None:
 def _squared(
     shape: _Shape, chains: list[Chain], directions: np.ndarray, bounds: Bounds
 ) -> list[np.ndarray] | None:
-    """The rings of an attempt; None where the shell has none."""
+    """Return the rings of an attempt; None if the shell has none."""
     shell, *holes = (_ring(chain, directions, bounds) for chain in chains)
     if shell is None:
         return None
-    # A hole too small for edges stays as it is.
+    # A hole too small for edges is left unchanged.
     found = zip([shell, *holes], shape.rings, strict=True)
     return [old if new is None else _wound_like(new, old) for new, old in found]
 
@@ -278,7 +280,7 @@ def _squared(
 def _pushed(
     chains: list[Chain], polygon: shapely.Polygon, points: np.ndarray, depths: np.ndarray
 ) -> list[Chain]:
-    """Chains with less room next to points at which a polygon drawn from them lies too far outside."""
+    """Return chains with less room next to points at which a polygon drawn from them lies too far outside."""
     lengths = [len(chain.points) - 1 for chain in chains]
     outlines = np.concatenate([chain.points[:-1] for chain in chains])
     owners, starts = np.repeat(np.arange(len(chains)), lengths), np.cumsum([0, *lengths])

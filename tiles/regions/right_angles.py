@@ -1,8 +1,8 @@
-"""Rings with right angles where their outlines support them.
+"""Build rings with right angles where their outlines support them.
 
-Works in a plane in which a pixel has the area 1. Long straight pieces of an outline show the directions of a building, which
-may have two pairs of them; `edge_fit` tells the outline by the fewest edges, which are cheaper along these directions than
-along others; neighbouring edges are made to meet.
+Works in a plane with pixels of area 1. Long straight parts of an outline show the directions of a building, which may
+have two pairs of them; `edge_fit` describes the outline by the fewest edges, which are cheaper along these directions
+than along others; neighbouring edges are then made to meet.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from terraseam.tiles.regions.edge_fit import JOG_PX, LEAST_SINE, Bounds, FittedE
 from terraseam.tiles.regions.outline_chains import Chain, moments, thinned, trimmed
 
 ROUGH_PX = 1.5
-"""How far an outline may leave the pieces that show directions."""
+"""Largest distance of an outline from the straight parts that show its directions, in pixels."""
 
 SECOND_PX = 12.0
-"""The least length of an edge that shows a second pair of directions."""
+"""Minimum length of an edge that shows a second pair of directions, in pixels."""
 
 SECOND_SHARE = 0.15
-"""The least share of an outline that runs along a second pair of directions."""
+"""Minimum share of an outline along a second pair of directions."""
 
 NEAR_DEGREES = 8.0
-"""A second pair of directions differs by more than this from the first."""
+"""Minimum angle between the first and a second pair of directions, in degrees."""
 
 _REFINED = 3
 _AGREES = np.cos(4 * np.radians(15))
 
 
 def main_direction(chain: Chain) -> float:
-    """The direction that most of an outline runs along or across, from 0 to a quarter turn, in radians."""
+    """Return the direction that most of an outline runs along or across, from 0 to a quarter turn, in radians."""
     points = chain.points
     places = thinned(points, np.array([0, len(points) - 1]), ROUGH_PX)
     lengths = np.hypot(*np.diff(points[places], axis=0).T)
-    # Long pieces know their direction best: the error of a fitted slope falls with the third power of their length.
+    # Long parts define a direction best: the variance of a fitted slope falls with the third power of their length.
     return _mean_direction(_slopes(points, places), lengths**3)[0]
 
 
 def _slopes(points: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Angles of the lines that lie nearest to pieces of a chain, in radians."""
+    """Fit lines to parts of a chain, and return their angles in radians."""
     firsts, lasts = trimmed(places[:-1], places[1:])
     sums = moments(points)
     weight, x, y, xx, xy, yy = (sums[lasts] - sums[firsts]).T
@@ -47,19 +47,19 @@ def _slopes(points: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def _mean_direction(slopes: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
-    """The mean of most slopes, up to quarter turns, and which of them are near to it."""
+    """Return the mean of most slopes, modulo quarter turns, and whether each is near it."""
     turns = np.exp(4j * slopes)
     mean = turns[np.argmax(weights)]
     near = np.ones(len(turns), bool)
     for _ in range(_REFINED):
-        # What is slanted to these directions says nothing of them.
+        # Ignore parts that are oblique to these directions.
         near = (turns * np.exp(-1j * np.angle(mean))).real > _AGREES
         mean = (weights * turns * near).sum()
     return float(np.angle(mean) / 4 % (np.pi / 2)), near
 
 
 def directions_of(chain: Chain, bounds: Bounds) -> np.ndarray:
-    """Directions of the edges of a building: two, or four where it stands in two ways; radians."""
+    """Return the directions of a building's edges in radians: two, or four if it has two orientations."""
     first = main_direction(chain)
     own = np.array([first, first + np.pi / 2])
     edges = best_edges(chain, own, bounds)
@@ -82,19 +82,19 @@ def directions_of(chain: Chain, bounds: Bounds) -> np.ndarray:
 
 
 def best_edges(chain: Chain, directions: np.ndarray, bounds: Bounds) -> FittedEdges | None:
-    """Edges of a closed chain, cut where it is best."""
+    """Fit edges to a closed chain, cut at the best point."""
     edges = fit_edges(chain, directions, bounds)
     if edges is None or len(edges.kinds) < 3:
         return edges
-    # The chain was cut at its first point in any case: cut it at one that was chosen instead.
+    # The chain was cut at its arbitrary first point: cut it again at one that was chosen.
     return fit_edges(chain.rolled(int(edges.starts[len(edges.starts) // 2])), directions, bounds)
 
 
 def ring_of(edges: FittedEdges) -> np.ndarray | None:
-    """The ring of some edges.
+    """Build the ring of fitted edges.
 
     Returns:
-        Vertices of a closed ring, shape ``(vertices, 2)``; None where there are fewer than three.
+        Vertices of a closed ring, shape ``(vertices, 2)``; None if there are fewer than three.
     """
     lines, cuts = _merged(edges)
     corners: list[np.ndarray] = []
@@ -104,7 +104,7 @@ def ring_of(edges: FittedEdges) -> np.ndarray | None:
 
 
 def _merged(edges: FittedEdges) -> tuple[np.ndarray, np.ndarray]:
-    """Lines and cuts of edges of which no two neighbours are nearly the same line."""
+    """Merge neighbouring edges on nearly the same line; return lines and cuts."""
     lines, lengths, limits = edges.lines.copy(), _lengths(edges), edges.limits.copy()
     chosen: list[int] = []
     for i in range(len(lines)):
@@ -123,13 +123,13 @@ def _lengths(edges: FittedEdges) -> np.ndarray:
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two lines run in one direction, nearly in the same place."""
+    """Check whether two lines have the same direction and nearly the same position."""
     sine, cosine = one[0] * other[1] - one[1] * other[0], one[:2] @ other[:2]
     return bool(abs(sine) < 1e-9 and cosine > 0 and abs(one[2] - other[2]) < JOG_PX)
 
 
 def _unite(lines: np.ndarray, lengths: np.ndarray, limits: np.ndarray, pair: tuple[int, int]) -> None:
-    """Move the first of two lines to the mean place of both, as far out as there is room for both."""
+    """Move the first of two lines to the mean position of both, as far out as both have room."""
     own = list(pair)
     limits[pair[0]] = limits[own].min()
     lines[pair[0], 2] = min(np.average(lines[own, 2], weights=lengths[own]), limits[pair[0]])
@@ -137,7 +137,7 @@ def _unite(lines: np.ndarray, lengths: np.ndarray, limits: np.ndarray, pair: tup
 
 
 def _joint(before: np.ndarray, after: np.ndarray, cut: np.ndarray) -> list[np.ndarray]:
-    """The vertices between two edges: where they meet, or a step where they run side by side."""
+    """Return the vertices between two edges: their intersection, or a step if they are parallel."""
     sine = before[0] * after[1] - before[1] * after[0]
     if abs(sine) < LEAST_SINE:
         ends = [cut + (line[2] - line[:2] @ cut) * line[:2] for line in (before, after)]

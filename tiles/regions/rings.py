@@ -1,4 +1,4 @@
-"""Rings on pixel edges in the one form in which they are written, wherever the raster was cut."""
+"""Canonical form of rings on pixel edges, independent of how the raster was cut."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from terraseam.tiles.regions.regions import NODE, RELINK, ragged_take
 def canonical_rings(
     coords: np.ndarray, marks: np.ndarray, ring_offsets: np.ndarray, owners: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Drop collinear vertices that are no nodes, and bring rings into an order that does not depend on how they were found.
+    """Drop collinear vertices that are not nodes, and sort rings independently of how they were found.
 
-    A ring starts at its topmost vertex, the leftmost of these; the shell of an owner comes before its holes,
-    holes in the order of their starts. That start is the corner of one pixel of its own, so no two are equal.
+    A ring starts at its topmost vertex, the leftmost of these; the shell of an owner comes before its holes, holes in
+    order of their starts. Each start is the corner of a different pixel, so no two are equal.
 
     Args:
-        coords: Vertices ``(x, y)`` of closed rings, int32, shape ``(vertices, 2)``. Interiors lie to the
-            right of the way (rows going down): shells have a positive area, holes a negative one.
-        marks: What is special about each vertex, uint8, shape ``(vertices,)``.
+        coords: Vertices ``(x, y)`` of closed rings, int32, shape ``(vertices, 2)``. Interiors lie to the right of the
+            path (rows going down): shells have a positive area, holes a negative one.
+        marks: Marks of each vertex, uint8, shape ``(vertices,)``.
         ring_offsets: First vertex of each ring and the end of the last, shape ``(rings + 1,)``.
         owners: The region that each ring belongs to, shape ``(rings,)``.
 
@@ -36,20 +36,20 @@ def canonical_rings(
 
 
 def densify(coords: np.ndarray, ring_offsets: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Add vertices, so that no edge is longer than `step` along either axis.
+    """Add vertices so that no edge is longer than `step` along either axis.
 
     Edges along an axis get one wherever they cross a multiple of `step`, counted from the raster's corner; slanted
-    ones are cut into equal parts, none more than half a step long along either axis. Both sides of an edge get the
-    same vertices, whichever way they walk it.
+    ones are split into equal parts, at most half a step long along either axis. Both sides of an edge get the same
+    vertices, whatever their direction.
 
     Args:
-        coords: Vertices ``(x, y)`` of closed rings, shape ``(vertices, 2)``. Where they are no integers, all edges
+        coords: Vertices ``(x, y)`` of closed rings, shape ``(vertices, 2)``. If they are not integers, all edges
             count as slanted.
         ring_offsets: First vertex of each ring and the end of the last, shape ``(rings + 1,)``.
-        step: Distance of the lattice, in pixels.
+        step: Lattice spacing, in pixels.
 
     Returns:
-        Vertices and ring offsets; vertices are whole numbers of the type of `coords` unless slanted edges were cut.
+        Vertices and ring offsets; vertices keep the integer type of `coords` unless slanted edges were split.
     """
     whole = coords.dtype.kind == "i"
     extra = _vertices_to_add(coords, ring_offsets, step, whole)
@@ -73,7 +73,7 @@ def densify(coords: np.ndarray, ring_offsets: np.ndarray, step: int) -> tuple[np
 
 
 def _part(start: np.ndarray, end: np.ndarray, nth: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """The `nth` of the places that cut edges into equal parts, to the bit the same from both ends."""
+    """Return the `nth` of the points that split edges into equal parts, bitwise equal from both ends."""
     forward = (start[:, :1] < end[:, :1]) | ((start[:, :1] == end[:, :1]) & (start[:, 1:] < end[:, 1:]))
     low, high = np.where(forward, start, end), np.where(forward, end, start)
     return low + (high - low) * np.where(forward, nth, parts - nth) / parts
@@ -81,7 +81,7 @@ def _part(start: np.ndarray, end: np.ndarray, nth: np.ndarray, parts: np.ndarray
 
 @njit(cache=True, nogil=True)
 def _vertices_to_add(coords, ring_offsets, step, whole):  # type: ignore[no-untyped-def]
-    """How many vertices `densify` adds behind each vertex, int64."""
+    """Return how many vertices `densify` adds after each vertex, int64."""
     extra = np.zeros(len(coords), np.int64)
     for ring in range(len(ring_offsets) - 1):
         for i in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
@@ -98,7 +98,7 @@ def _vertices_to_add(coords, ring_offsets, step, whole):  # type: ignore[no-unty
 
 @njit(cache=True, nogil=True)
 def _multiples_between(a, b, step):  # type: ignore[no-untyped-def]
-    """How many multiples of `step` lie between two whole numbers, neither of them counted."""
+    """Count the multiples of `step` strictly between two integers."""
     low, high = min(a, b), max(a, b)
     first = (low // step + 1) * step
     return (high - 1 - first) // step + 1 if first < high else 0
@@ -106,7 +106,7 @@ def _multiples_between(a, b, step):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _tidy(coords, marks, ring_offsets):  # type: ignore[no-untyped-def]
-    """Corners and nodes of each ring from its start on, their marks and offsets, and twice the area of each ring."""
+    """Return corners and nodes of each ring from its start, their marks and offsets, and twice each ring's area."""
     rings = len(ring_offsets) - 1
     tidy, tidy_marks = np.empty_like(coords), np.empty_like(marks)
     offsets = np.zeros(rings + 1, np.int64)
@@ -124,7 +124,7 @@ def _tidy(coords, marks, ring_offsets):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _start(coords, first, last):  # type: ignore[no-untyped-def]
-    """The topmost, then leftmost of the vertices from `first` to before `last`."""
+    """Return the topmost, then leftmost of the vertices from `first` to before `last`."""
     best = first
     for i in range(first + 1, last):
         higher = coords[i, 1] < coords[best, 1]
@@ -135,7 +135,7 @@ def _start(coords, first, last):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _copy_corners(walked, start, out):  # type: ignore[no-untyped-def]
-    """Write the corners and nodes of an open ring to `out`, from `start` round and back to it.
+    """Write the corners and nodes of an open ring to `out`, from `start` around and back to it.
 
     Returns:
         Twice the signed area, and the number of vertices written.

@@ -1,4 +1,4 @@
-"""Which fragments of regions, seen on different sheets, are one region in the whole raster."""
+"""Find which fragments of regions on different sheets belong to one region of the raster."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _NO_PAIRS = np.zeros((0, 2), np.int64)
 
 
 def sides(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The outermost pixels of an array: top, bottom, left and right."""
+    """Return the outermost pixels of an array: top, bottom, left and right."""
     return pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]
 
 
 def crossing_lines(framed: np.ndarray, keep: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Where regions go on behind the sides of a sheet: top, bottom, left and right, bool, each a side long.
+    """Return where regions continue beyond the sides of a sheet: top, bottom, left and right, bool, one per pixel.
 
     Args:
-        framed: Label map of the sheet and of one pixel around it, or its codes, shape ``(height + 2, width + 2)``.
-        keep: Labels or codes that count, bool, as many as there can be.
+        framed: Label map of the sheet with a one-pixel frame, or its codes, shape ``(height + 2, width + 2)``.
+        keep: Whether each label or code counts, bool, one per possible label.
     """
     own = sides(framed[1:-1, 1:-1])
     return tuple((line == beyond[1:-1]) & keep[line] for line, beyond in zip(own, sides(framed), strict=True))
@@ -35,16 +35,16 @@ def crossing_lines(framed: np.ndarray, keep: np.ndarray) -> tuple[np.ndarray, ..
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeamSummary:
-    """What the neighbours of a sheet need to know of its fragments; small, plain arrays.
+    """Summary of a sheet's fragments for its neighbours, in small, plain arrays.
 
     Attributes:
         labels: Label of each fragment, or its code, integers, shape ``(fragments,)``.
         first: First pixel ``(row, col)`` of each fragment, int64, shape ``(fragments, 2)``.
-        groups: First pixel of the first fragment of each one's group on this sheet, int64, shape ``(fragments, 2)``;
-            fragments of one group touch at corners, where that counts.
+        groups: First pixel of the first fragment of each fragment's group on this sheet, int64, shape ``(fragments,
+            2)``; fragments of one group touch at corners, if that counts.
         top: Runs ``(length, fragment)`` along the topmost pixels, -1 where there is no fragment, int32, shape
             ``(runs, 2)``.
-        bottom: The same along the lowest pixels.
+        bottom: The same along the bottommost pixels.
         left: The same along the leftmost pixels.
         right: The same along the rightmost pixels.
     """
@@ -60,11 +60,12 @@ class SeamSummary:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Homes:
-    """What the fragments of a sheet belong to.
+    """The regions and groups that the fragments of a sheet belong to.
 
     Attributes:
-        regions: First pixel ``(row, col)`` of the region of each, which names it, int64, shape ``(fragments, 2)``.
-        groups: First pixel of its group's first region, shape ``(fragments, 2)``.
+        regions: First pixel ``(row, col)`` of the region of each, which identifies it, int64, shape ``(fragments,
+            2)``.
+        groups: First pixel of the first region of its group, shape ``(fragments, 2)``.
     """
 
     regions: np.ndarray
@@ -74,12 +75,12 @@ class Homes:
         return len(self.regions)
 
     def take(self, indices: np.ndarray) -> Homes:
-        """Those of the fragments at `indices` (integers, shape ``(n,)``), in that order."""
+        """Return those of the fragments at `indices` (integers, shape ``(n,)``), in that order."""
         return Homes(self.regions[indices], self.groups[indices])
 
     @staticmethod
     def concatenate(parts: Sequence[Homes]) -> Homes:
-        """Those of all `parts`, one after the other."""
+        """Concatenate those of all `parts`."""
         return Homes(
             np.concatenate([part.regions for part in parts]), np.concatenate([part.groups for part in parts])
         )
@@ -88,7 +89,7 @@ class Homes:
 def summarize_seams(
     lines: Sequence[np.ndarray], labels: np.ndarray, first: np.ndarray, groups: np.ndarray
 ) -> SeamSummary:
-    """Say which fragments lie along the seams of a sheet.
+    """Summarize which fragments lie along the seams of a sheet.
 
     Args:
         lines: Fragment of each of the outermost pixels, -1 where there is none: top, bottom, left and right, int32.
@@ -101,17 +102,17 @@ def summarize_seams(
 
 
 def unite(summaries: Mapping[Key, SeamSummary], *, by_corners: bool = False) -> dict[Key, Homes]:
-    """Find the region of every fragment: fragments of equal label that share a piece of a seam are one.
+    """Find the region of every fragment: fragments of equal label that share part of a seam are one region.
 
     Args:
         summaries: Summary of each sheet of one raster, by ``(sheet row, sheet column)``, in any order.
-        by_corners: Whether regions of one label that touch at a corner are one group, as they were traced.
+        by_corners: Whether regions of one label that touch at a corner are one group, as in tracing.
 
     Returns:
-        For each sheet what its fragments belong to.
+        For each sheet, the regions and groups of its fragments.
 
     Raises:
-        ValueError: If two sheets that lie side by side do not have the same length there.
+        ValueError: If the shared sides of two neighbouring sheets differ in length.
     """
     keys = sorted(summaries)
     ends = np.cumsum([len(summaries[key].labels) for key in keys], dtype=np.int64).tolist()
@@ -126,19 +127,19 @@ def unite(summaries: Mapping[Key, SeamSummary], *, by_corners: bool = False) -> 
 
 
 def runs(line: np.ndarray) -> np.ndarray:
-    """Runs ``(length, value, ...)`` of equal rows of values, of rows of shape ``(n, values)`` and of their type."""
+    """Encode equal consecutive rows of shape ``(n, values)`` as runs ``(length, value, ...)`` of the same type."""
     starts = np.flatnonzero(np.concatenate([[True], (line[1:] != line[:-1]).any(axis=1)]))
     lengths = np.diff(np.concatenate([starts, [len(line)]]))
     return np.column_stack([lengths, line[starts]]).astype(line.dtype)
 
 
 def spread(line: np.ndarray) -> np.ndarray:
-    """The rows of values of some `runs`, int64, shape ``(n, values)``."""
+    """Decode `runs` to rows of values, int64, shape ``(n, values)``."""
     return np.repeat(line[:, 1:], line[:, 0], axis=0).astype(np.int64)
 
 
 def _sharing(summaries: Mapping[Key, SeamSummary], spans: Mapping[Key, slice]) -> Iterator[np.ndarray]:
-    """Pairs of fragments of all sheets that share a piece of a seam: arrays of shape ``(pairs, 2)``."""
+    """Yield pairs of fragments of all sheets that share part of a seam: arrays of shape ``(pairs, 2)``."""
     for (key, side), (other, opposite) in _seams(summaries):
         near, far = _line(summaries[key], side), _line(summaries[other], opposite)
         if len(near) != len(far):
@@ -149,7 +150,7 @@ def _sharing(summaries: Mapping[Key, SeamSummary], spans: Mapping[Key, slice]) -
 
 
 def _touching(summaries: Mapping[Key, SeamSummary], spans: Mapping[Key, slice]) -> Iterator[np.ndarray]:
-    """Pairs of fragments that touch at a corner, on one sheet, along a seam or where four sheets meet."""
+    """Yield pairs of fragments that touch at a corner, on one sheet, along a seam or where four sheets meet."""
     for (key, side), (other, opposite) in _seams(summaries):
         near, far = _line(summaries[key], side), _line(summaries[other], opposite)
         start = np.array([spans[key].start, spans[other].start])
@@ -165,7 +166,7 @@ def _touching(summaries: Mapping[Key, SeamSummary], spans: Mapping[Key, slice]) 
 
 
 def _seams(keys: Mapping[Key, SeamSummary]) -> Iterator[tuple[Side, Side]]:
-    """Sheets that lie side by side, each time with the sides that they share."""
+    """Yield neighbouring sheets, with the sides that they share."""
     for row, col in keys:
         for other, side, opposite in (((row, col + 1), "right", "left"), ((row + 1, col), "bottom", "top")):
             if other in keys:
@@ -173,26 +174,26 @@ def _seams(keys: Mapping[Key, SeamSummary]) -> Iterator[tuple[Side, Side]]:
 
 
 def _line(summary: SeamSummary, side: str) -> np.ndarray:
-    """Fragment, -1 where there is none, and label of each pixel along a side: int64, shape ``(pixels, 2)``."""
+    """Return fragment, -1 where there is none, and label of each pixel along a side: int64, shape ``(pixels, 2)``."""
     fragments = spread(getattr(summary, side))[:, 0]
     return np.stack([fragments, np.append(summary.labels, 0)[fragments]], axis=1).astype(np.int64)
 
 
 def _pairs(near: np.ndarray, far: np.ndarray) -> np.ndarray:
-    """Pairs of fragments of equal label at the same places of two lines: ``(pairs, 2)``."""
+    """Return pairs of fragments of equal label at the same positions of two lines: ``(pairs, 2)``."""
     same = (near[:, 0] >= 0) & (far[:, 0] >= 0) & (near[:, 1] == far[:, 1])
     return np.unique(np.stack([near[same, 0], far[same, 0]], axis=1), axis=0)
 
 
 def _within(summary: SeamSummary) -> np.ndarray:
-    """Each fragment of a sheet with the first one of its group: ``(fragments, 2)``."""
+    """Pair each fragment of a sheet with the first one of its group: ``(fragments, 2)``."""
     _, leader, group = np.unique(summary.groups, axis=0, return_index=True, return_inverse=True)
     return np.stack([np.arange(len(summary.groups)), leader[group.reshape(-1)]], axis=1)
 
 
 @njit(cache=True, nogil=True)
 def roots(count, pairs):  # type: ignore[no-untyped-def]
-    """The smallest index that each of `count` items is joined with by `pairs`."""
+    """Return the smallest index that each of `count` items is connected to by `pairs`."""
     parents = np.arange(count)
     for k in range(len(pairs)):
         join(parents, pairs[k, 0], pairs[k, 1])
@@ -202,7 +203,7 @@ def roots(count, pairs):  # type: ignore[no-untyped-def]
 
 
 def _homes(joined: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """First pixel of the region of each fragment, by the root of each; shape ``(fragments, 2)``."""
+    """Return the first pixel of the region of each fragment, from the root of each; shape ``(fragments, 2)``."""
     order = np.lexsort((first[:, 1], first[:, 0], joined))
     _, starts, inverse = np.unique(joined[order], return_index=True, return_inverse=True)
     home = np.empty_like(first)

@@ -1,12 +1,11 @@
-"""Dissolve small regions into their neighbours, so that the regions go on covering the raster.
+"""Dissolve small regions into their neighbours, so that regions still cover the whole raster.
 
 The smallest region goes first, of equals the one whose first pixel comes first. It takes the label that it shares the
-longest border with (of equals the lowest), and is one region from then on with its neighbours of that label. So on
-until no region is small but those that have no neighbour. What becomes of a region depends on nothing but the small
-regions that it hangs together with, and the labels of the large ones around: clusters of small regions are settled each
-by itself, on their sheet where they touch no seam, and else where the sheets' summaries meet.
-
-Sizes are whole numbers, so that sums do not depend on their order: 2**32 is the size that regions must have.
+longest border with (of equals the lowest), and merges with its neighbours of that label. This is repeated until no
+region is small except those without neighbours. The result for a region depends only on the small regions that it is
+connected with, and on the labels of the large ones around them: each cluster of small regions is resolved by itself,
+on its sheet if it touches no seam, and otherwise from the summaries of all sheets. Sizes are integers, so that sums
+do not depend on their order: 2**32 is the size that regions must have.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from terraseam.tiles.regions.dissolve import dissolve
 from terraseam.tiles.regions.seams import Key, roots, runs, sides, spread
 
 LARGE = 1 << 32
-"""The size from which on a region stays."""
+"""The size from which a region is kept."""
 
 PixelSizes = Callable[[np.ndarray], np.ndarray]
 """Sizes of pixels ``(row, col)``, integers of shape ``(n, 2)``: int64, shape ``(n,)``."""
@@ -31,14 +30,15 @@ PixelSizes = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patches:
-    """Regions that may be small, or what a sheet has of them, and what they border on.
+    """Regions that may be small, or their parts on one sheet, with their borders.
 
     Attributes:
-        labels: Label of each, int64, shape ``(patches,)``.
-        pixels: Its pixels, int64.
-        first: Its first pixel ``(row, col)``, int64, shape ``(patches, 2)``.
-        pairs: Two patches and the pixel edges that they share, int64, shape ``(pairs, 3)``.
-        borders: A patch, the label of large regions beside it, and the edges it shares with them, int64, ``(borders, 3)``.
+        labels: Label of each patch, int64, shape ``(patches,)``.
+        pixels: Number of pixels of each, int64.
+        first: First pixel ``(row, col)`` of each, int64, shape ``(patches, 2)``.
+        pairs: Rows of two patches and the number of pixel edges that they share, int64, shape ``(pairs, 3)``.
+        borders: Rows of a patch, the label of large regions beside it, and the number of shared edges, int64,
+            ``(borders, 3)``.
     """
 
     labels: np.ndarray
@@ -50,12 +50,12 @@ class Patches:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SieveSummary:
-    """What must be known of a sheet to settle the small regions on its seams.
+    """The part of a sheet that is needed to resolve the small regions on its seams.
 
     Attributes:
-        patches: Its patches that hang together with one on a seam.
-        lines: Top, bottom, left and right: runs ``(length, patch, label)`` along the outermost pixels, patch -1 where there
-            is none, label `NOTHING` where nothing was measured; int64, each of shape ``(runs, 3)``.
+        patches: Its patches that are connected with one on a seam.
+        lines: Top, bottom, left and right: runs ``(length, patch, label)`` along the outermost pixels, patch -1 where
+            there is none, label `NOTHING` where not valid; int64, each of shape ``(runs, 3)``.
     """
 
     patches: Patches
@@ -64,12 +64,12 @@ class SieveSummary:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SheetSieve:
-    """A sheet on which all is settled but what its seams decide on.
+    """A sheet whose small regions are resolved, except those that depend on its seams.
 
     Attributes:
         labels: Its label map, shape ``(height, width)``.
-        numbers: The open patch of each pixel, from 1; 0 where there is none; int32, same shape.
-        summary: What must be known of it elsewhere.
+        numbers: The unresolved patch of each pixel, from 1; 0 where there is none; int32, same shape.
+        summary: Its summary for the other sheets.
     """
 
     labels: CodedLabels
@@ -78,11 +78,11 @@ class SheetSieve:
 
 
 def sieve_sheet(framed: CodedLabels, offset: tuple[int, int], sizes: PixelSizes) -> SheetSieve:
-    """Settle the small regions of one sheet that have nothing to do with its seams.
+    """Resolve the small regions of one sheet that do not depend on its seams.
 
     Args:
-        framed: Label map of the sheet and of one pixel around it, shape ``(height + 2, width + 2)``; nodata where the
-            raster ends.
+        framed: Label map of the sheet with a one-pixel frame, shape ``(height + 2, width + 2)``; nodata beyond the
+            raster.
         offset: First pixel ``(row, col)`` of the sheet in the raster.
         sizes: Sizes of pixels.
     """
@@ -99,12 +99,13 @@ def sieve_sheet(framed: CodedLabels, offset: tuple[int, int], sizes: PixelSizes)
     at_seam, goes_on = at_seam[1:], goes_on[1:]
     first = found.first + np.array(offset)
     size = found.pixels * sizes(first)
-    # What goes on elsewhere is measured there, by another first pixel; only what is large by far is so for certain.
+    # A region that continues on other sheets may get another first pixel and so another size: it is certain to be
+    # large only with a margin.
     small = np.where(goes_on, size < 2 * LARGE, size < LARGE)
     place = np.cumsum(small, dtype=np.int32) - 1
     chosen = np.flatnonzero(small)
     pairs, borders = _edges(numbers, own, small, place)
-    # Codes are in the order of labels, so both are settled alike; other sheets know labels alone.
+    # Codes are in the order of labels, so both give the same result; other sheets only know labels.
     patches = Patches(own[chosen].astype(np.int64), found.pixels[chosen], first[chosen], pairs, borders)
     is_open = _spread_over_clusters(pairs, at_seam[chosen])
     settled = _settle(_take(patches, np.flatnonzero(~is_open)), sizes)
@@ -122,21 +123,21 @@ def sieve_sheet(framed: CodedLabels, offset: tuple[int, int], sizes: PixelSizes)
 
 
 def _decoded(patches: Patches, table: np.ndarray) -> Patches:
-    """The same with labels for codes."""
+    """Return the same patches with labels instead of codes."""
     borders = patches.borders.copy()
     borders[:, 1] = table[borders[:, 1]]
     return replace(patches, labels=table[patches.labels], borders=borders)
 
 
 def sieve_seams(summaries: Mapping[Key, SieveSummary], sizes: PixelSizes) -> dict[Key, np.ndarray]:
-    """Settle what the sheets of one raster have left open.
+    """Resolve the small regions that the sheets of one raster have left open.
 
     Args:
         summaries: Summary of each sheet, by ``(sheet row, sheet column)``, in any order.
         sizes: Sizes of pixels.
 
     Returns:
-        New label of each open patch of each sheet, int64, shape ``(patches,)``.
+        New label of each unresolved patch of each sheet, int64, shape ``(patches,)``.
     """
     keys = sorted(summaries)
     counts = [len(summaries[key].patches.labels) for key in keys]
@@ -167,7 +168,7 @@ def sieve_seams(summaries: Mapping[Key, SieveSummary], sizes: PixelSizes) -> dic
 
 
 def apply_sieve(sheet: SheetSieve, settled: np.ndarray) -> CodedLabels:
-    """The label map of a sheet with the new labels of its open patches."""
+    """Return the label map of a sheet with the new labels of its unresolved patches."""
     if not len(settled):
         return sheet.labels
     patches = CodedLabels.encode(settled, np.ones(len(settled), bool))
@@ -179,7 +180,7 @@ def apply_sieve(sheet: SheetSieve, settled: np.ndarray) -> CodedLabels:
 def _edges(
     numbers: np.ndarray, own: np.ndarray, small: np.ndarray, place: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of patches, and borders of patches with large regions; see `Patches`."""
+    """Return pairs of patches, and borders of patches with large regions; see `Patches`."""
     one, other = (
         np.concatenate([part.ravel() for part in parts]) - 1
         for parts in ((numbers[:, :-1], numbers[:-1]), (numbers[:, 1:], numbers[1:]))
@@ -194,7 +195,7 @@ def _edges(
 
 
 def _counted(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Rows ``(a, b, how often)`` of pairs of a patch and something else, in order; int64."""
+    """Count equal pairs: rows ``(a, b, count)``, sorted; int64."""
     if not len(one):
         return np.zeros((0, 3), np.int64)
     least, most = int(other.min()), int(other.max())
@@ -212,13 +213,13 @@ def _counted(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _spread_over_clusters(pairs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Which patches hang together with a chosen one; bool."""
+    """Return whether each patch is connected with a chosen one; bool."""
     cluster = roots(len(chosen), pairs[:, :2])
     return np.isin(cluster, cluster[chosen])
 
 
 def _take(patches: Patches, chosen: np.ndarray) -> Patches:
-    """Some patches, of whose clusters there must be all."""
+    """Return some of the patches, in whole clusters."""
     if len(chosen) == len(patches.labels):
         return patches
     place = np.full(len(patches.labels), -1)
@@ -237,7 +238,7 @@ def _take(patches: Patches, chosen: np.ndarray) -> Patches:
 def _across(
     summaries: Mapping[Key, SieveSummary], base: Mapping[Key, int]
 ) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray], np.ndarray]:
-    """What the seams say: patches that are one region, pairs and borders, and patches of regions that are large."""
+    """Return what seams add: patches of the same region, pairs and borders, and patches of large regions."""
     same, pairs, borders, large = [], [], [], []
     for (row, col), summary in sorted(summaries.items()):
         for other, side, opposite in (((row, col + 1), 3, 2), ((row + 1, col), 1, 0)):
@@ -265,13 +266,13 @@ def _across(
 
 
 def _global(line: np.ndarray, base: int) -> np.ndarray:
-    """Pixels ``(patch, label)`` of runs along a side, patches numbered in the whole raster; int64."""
+    """Return pixels ``(patch, label)`` of runs along a side, with patches numbered across the raster; int64."""
     pixels = spread(line)
     return np.stack([np.where(pixels[:, 0] >= 0, pixels[:, 0] + base, -1), pixels[:, 1]], axis=1)
 
 
 def _settle(patches: Patches, sizes: PixelSizes, is_large: np.ndarray | None = None) -> np.ndarray:
-    """The label that each patch ends with, int64. Patches are whole regions here."""
+    """Return the final label of each patch, int64. Patches must be whole regions."""
     size = patches.pixels * sizes(patches.first)
     large = np.zeros(len(size), bool) if is_large is None else is_large
     order = np.lexsort((patches.first[:, 1], patches.first[:, 0]))

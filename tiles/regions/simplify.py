@@ -1,18 +1,18 @@
 """Simplify the outlines of regions so that neighbours still share their borders.
 
-A ring is cut into arcs at its nodes and at what is pinned. An arc lies between the same two regions along its whole
-way, and both simplify it by themselves: from the same end, looking at nothing but the arc and the corners of the label
-map near it. So both come to the same line, in whatever process.
+A ring is cut into arcs at its nodes and at pinned vertices. An arc lies between the same two regions all along, and
+both simplify it independently: from the same end, from nothing but the arc and the corners of the label map near it.
+So both get the same line, in any process.
 
-A piece of an arc becomes one line where no vertex of it lies farther from that line than the tolerance, and nothing
-else lies between; otherwise it is cut at the vertex that is farthest away (Douglas and Peucker, 1973,
-https://doi.org/10.3138/FM57-6770-U75U-7727). "Nothing else" are the corners of all other borders, and of the other pieces
-of the same one. So no line ever passes over a corner of another, and lines that did not meet never will (de Berg, van
+Part of an arc becomes one line if no vertex of it is farther from that line than the tolerance, and no other corner
+lies between; otherwise it is split at the vertex that is farthest away (Douglas and Peucker, 1973,
+https://doi.org/10.3138/FM57-6770-U75U-7727). Other corners are those of all other borders, and of the other parts of
+the same one. So no line ever passes over a corner of another, and lines that did not meet never will (de Berg, van
 Kreveld and Schirra, 1998, https://doi.org/10.1559/152304098782383007).
 
-Two arcs with the same ends must not become the same line: an arc is one line only where that is slanted and no other
-corner lies within the tolerance around it, and otherwise keeps a vertex between its ends. A closed one keeps two. So no
-region is lost.
+Two arcs with the same ends must not become the same line: an arc becomes one line only if that line is slanted and no
+other corner lies within the tolerance around it; otherwise it keeps a vertex between its ends. A closed arc keeps
+two. So no region is lost.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ Table = tuple[np.ndarray, np.ndarray, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CornerTables:
-    """Corners, to be looked up by row and by column."""
+    """Corners indexed by row and by column."""
 
     by_row: Table
     by_column: Table
 
     @staticmethod
     def of(corners: Corners) -> CornerTables:
-        """The tables of some corners."""
+        """Build the tables of corners."""
         return CornerTables(_table(corners), _table(corners.transposed()))
 
 
 def simplify(regions: Regions, corners: Corners | CornerTables, tolerance: Tolerance) -> Regions:
-    """Simplify the rings of regions, which must be in their canonical form.
+    """Simplify the rings of regions, which must be in canonical form.
 
     Args:
         regions: Whole regions.
-        corners: All corners of the label map within ``tolerance.reach`` of their rings; as tables where several regions
+        corners: All corners of the label map within ``tolerance.reach`` of their rings; as tables if several regions
             are simplified one after the other.
-        tolerance: How far a vertex may lie from the line that replaces it.
+        tolerance: Largest distance of a vertex from the line that replaces it.
 
     Returns:
-        The same regions with fewer vertices. A vertex that goes straight on is left only where it is a node.
+        The same regions with fewer vertices. Collinear vertices remain only if they are nodes.
     """
     if not len(regions):
         return regions
@@ -77,13 +77,13 @@ def _table(corners: Corners) -> Table:
 
 @njit(cache=True, nogil=True)
 def _kept(coords, marks, ring_offsets, limits):  # type: ignore[no-untyped-def]
-    """Positions of the vertices that stay, ring by ring, each closed; and the offsets of rings."""
+    """Return the indices of the vertices that are kept, ring by ring, each closed; and the ring offsets."""
     vertices = np.empty(len(coords), np.int64)
     offsets = np.zeros(len(ring_offsets), np.int64)
     n = 0
     for ring in range(len(ring_offsets) - 1):
         first, count = ring_offsets[ring], ring_offsets[ring + 1] - 1 - ring_offsets[ring]
-        # Round the ring from its first node, or from its first vertex, which both sides of it have in common.
+        # Walk the ring from its first node, or from its first vertex, which is the same from both sides.
         anchor = 0
         for i in range(count):
             if marks[first + i] & FIXED:
@@ -108,7 +108,7 @@ def _kept(coords, marks, ring_offsets, limits):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _simplify_arc(arc, limits):  # type: ignore[no-untyped-def]
-    """Which vertices of an arc stay, whichever of its ends comes first."""
+    """Return whether each vertex of an arc is kept, independent of the direction of the arc."""
     last = len(arc) - 1
     if last < 2:
         return np.ones(last + 1, np.bool_)
@@ -122,7 +122,7 @@ def _simplify_arc(arc, limits):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _choose(arc, closed, limits):  # type: ignore[no-untyped-def]
-    """Which vertices of an arc stay: its ends, those that are needed to keep it apart, and those it is cut at."""
+    """Return whether each vertex of an arc is kept: its ends, those that keep it apart, and those it is split at."""
     ground, pixels, tables = limits
     last = len(arc) - 1
     stays = np.zeros(last + 1, np.bool_)
@@ -155,7 +155,7 @@ def _choose(arc, closed, limits):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _may_coincide(arc, pixels, tables):  # type: ignore[no-untyped-def]
-    """Whether another arc might become the line between the ends of this one: a straight one, or one near by."""
+    """Check whether another arc might become the line between the ends of this one: a straight or nearby one."""
     last = len(arc) - 1
     upright = arc[0, 0] == arc[last, 0] or arc[0, 1] == arc[last, 1]
     return upright or not _is_clear(arc, 0, last, pixels, tables)
@@ -163,7 +163,7 @@ def _may_coincide(arc, pixels, tables):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _farthest(arc, start, end, ground):  # type: ignore[no-untyped-def]
-    """The vertex between two others that is farthest from the line between these, and the square of its distance."""
+    """Return the vertex between two others that is farthest from the line between them, and its squared distance."""
     line_x, line_y = _on_ground(arc, start, end, ground)
     length = line_x * line_x + line_y * line_y
     far, farthest = start + 1, -1.0
@@ -179,7 +179,7 @@ def _farthest(arc, start, end, ground):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _off_the_line(arc, far, ground):  # type: ignore[no-untyped-def]
-    """The vertex of a closed arc that is farthest from the endless line through its end and the vertex `far`."""
+    """Return the vertex of a closed arc farthest from the infinite line through its end and the vertex `far`."""
     line_x, line_y = _on_ground(arc, 0, far, ground)
     best, farthest = far, -1.0
     for k in range(1, len(arc) - 1):
@@ -192,23 +192,23 @@ def _off_the_line(arc, far, ground):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _on_ground(arc, start, k, ground):  # type: ignore[no-untyped-def]
-    """The way from one vertex to another, in tolerances to the right and up."""
+    """Return the vector from one vertex to another, right and up, in units of the tolerance."""
     cols, rows = arc[k, 0] - arc[start, 0], arc[k, 1] - arc[start, 1]
     return cols * ground[0, 0] + rows * ground[1, 0], cols * ground[0, 1] + rows * ground[1, 1]
 
 
 @njit(cache=True, nogil=True)
 def _is_clear(arc, start, end, margin, tables):  # type: ignore[no-untyped-def]
-    """Whether no corner but the piece's own lies between a piece of an arc and the line between its ends.
+    """Check whether no corners but its own lie between part of an arc and the line between its ends.
 
-    What lies between is taken along rows, or along columns for lines that are more flat than steep: on each, from the
-    first to the last point of the piece and the line.
+    The area between is scanned along rows, or along columns if the line is flatter than steep: on each, from the
+    first to the last point of the part and the line.
 
     Args:
         arc: Vertices ``(x, y)``.
-        start: Where the piece begins.
-        end: Where it ends.
-        margin: Pixels around piece and line in which there must be no corner either.
+        start: Index of the first vertex of the part.
+        end: Index of its last vertex.
+        margin: Distance around part and line that must also be free of corners, in pixels.
         tables: Corners by row, and by column.
     """
     flat = abs(arc[end, 0] - arc[start, 0]) > abs(arc[end, 1] - arc[start, 1])
@@ -228,7 +228,7 @@ def _is_clear(arc, start, end, margin, tables):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _spans(along, across, first, last):  # type: ignore[no-untyped-def]
-    """On each line from `first` to `last`: the least and the greatest whole place on a piece of an arc or its line."""
+    """Return the smallest and largest integer position on the part or its line, for each line `first` to `last`."""
     low = np.full(last - first + 1, np.int64(1) << 40)
     high = np.full(last - first + 1, -(np.int64(1) << 40))
     for k in range(len(along)):
@@ -242,7 +242,7 @@ def _spans(along, across, first, last):  # type: ignore[no-untyped-def]
         begin, end, rise = end, begin, -rise
     base = across[0] if begin == along[0] else across[-1]
     for line in range(begin, end + 1):
-        # The line meets a place between pixels: only whole places between it and the piece count.
+        # The line crosses between integer positions: only integers between it and the part count.
         way, length = (line - begin) * rise, max(end - begin, 1)
         low[line - first] = min(low[line - first], base - (-way) // length)
         high[line - first] = max(high[line - first], base + way // length)

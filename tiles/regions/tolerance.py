@@ -1,4 +1,4 @@
-"""How much lines may be simplified."""
+"""Tolerance of line simplification."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far a vertex may lie from the line that replaces it.
+    """Largest distance of a vertex from the line that replaces it.
 
     Attributes:
         metres: The distance, in metres on the ground.
@@ -24,12 +24,12 @@ class Tolerance:
 
     @property
     def pixels(self) -> int:
-        """How many columns or rows the tolerance spans at most, rounded up."""
+        """Largest number of columns or rows that the tolerance spans, rounded up."""
         (a, b), (c, d) = self.ground
         longest = max(math.hypot(a, b), math.hypot(c, d))
         return math.ceil(self.metres * longest / abs(a * d - b * c))
 
     @property
     def reach(self) -> int:
-        """How far from a ring the corners lie that decide on its lines, in columns or rows."""
+        """Largest distance from a ring of the corners that affect its lines, in columns or rows."""
         return 2 * self.pixels

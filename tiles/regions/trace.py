@@ -1,11 +1,10 @@
 """Trace the regions of one sheet of a label map along the cracks between its pixels.
 
-Regions that do not go on in a neighbouring sheet come out whole. The others stay open: their rings get a vertex
-at every pixel step along a seam, so that `terraseam.tiles.regions.close` can take out the steps that two sheets share.
-
-The sheet is seen with a frame of its neighbours' pixels, one pixel wide. So every corner knows all four pixels
-around it, wherever the raster was cut: where three cracks or more meet in it, it is a node of every ring that
-passes, and neighbours share it.
+Regions that do not continue in a neighbouring sheet are traced completely. The others stay open: their rings get a
+vertex at every pixel corner along a seam, so that `terraseam.tiles.regions.close` can remove the edges that two
+sheets share. The sheet is traced with a one-pixel frame of its neighbours' pixels. So all four pixels around every
+corner are known, wherever the raster was cut: where three or more cracks meet, the corner is a node of every ring
+through it, and neighbours share it.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ from terraseam.tiles.regions.simplify import simplify
 from terraseam.tiles.regions.tolerance import Tolerance
 
 RUN_PX = 1 << 19
-"""About how many pixels have the regions that are traced at once."""
+"""Approximate number of pixels of the regions that are traced at once."""
 
 _PX_OF_A_REGION = 32
-"""Pixels that take as much memory as what is known of a region beside its pixels."""
+"""Fixed memory cost of a region, in pixels."""
 
-# Directions are 0 = east, 1 = south, 2 = west, 3 = north; the region lies to the right of the way.
+# Directions are 0 = east, 1 = south, 2 = west, 3 = north; the region lies to the right of the path.
 STEP_X = np.array([1, 0, -1, 0])
 STEP_Y = np.array([0, 1, 0, -1])
-# Pixels ahead of a corner (x, y), as offsets from (y, x) in an array with a frame one pixel wide.
+# Pixels ahead of a corner (x, y), as offsets from (y, x) in an array with a one-pixel frame.
 RIGHT_ROW = np.array([1, 1, 0, 0])
 RIGHT_COL = np.array([1, 0, 0, 1])
 LEFT_ROW = np.array([0, 1, 1, 0])
@@ -47,13 +46,13 @@ LEFT_COL = np.array([1, 1, 0, 0])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SheetTrace:
-    """What was traced on one sheet.
+    """The regions traced on one sheet.
 
     Attributes:
-        closed: Regions that go on in no neighbouring sheet, finished.
-        fragments: The pieces of those that do.
-        summary: What neighbouring sheets need to know of the fragments.
-        borders: Border pixels near the closed regions, where they are to be regularized.
+        closed: Regions that continue in no neighbouring sheet, complete.
+        fragments: The fragments of those that do.
+        summary: Summary of the fragments for neighbouring sheets.
+        borders: Border pixels near the closed regions, if they will be regularized.
     """
 
     closed: Regions
@@ -62,35 +61,35 @@ class SheetTrace:
     borders: Corners = field(default_factory=Corners.of)
 
     def decoded(self, table: np.ndarray) -> SheetTrace:
-        """The same with labels for codes; `table` is that of `terraseam.tiles.labels.label_codes.CodedLabels`."""
+        """Return the same trace with labels instead of codes; `table` is that of `CodedLabels`."""
         closed = replace(self.closed, labels=table[self.closed.labels])
         return SheetTrace(closed, *decoded(self.fragments, self.summary, table))
 
 
 def decoded(fragments: Fragments, summary: SeamSummary, table: np.ndarray) -> tuple[Fragments, SeamSummary]:
-    """The same with labels for codes, which other sheets understand; `table` is that of `CodedLabels`."""
+    """Replace codes by labels, which other sheets understand; `table` is that of `CodedLabels`."""
     cells, codes = np.divmod(summary.labels.astype(np.int64), len(table))
     parts = replace(fragments.parts, labels=table[fragments.parts.labels])
     return replace(fragments, parts=parts), replace(summary, labels=TOLD_APART * table[codes] + cells)
 
 
 def frame(labels: np.ndarray) -> np.ndarray:
-    """A whole label map with a frame of nodata, one pixel wide, as nothing lies around it."""
+    """Pad a whole label map with a one-pixel frame of nodata."""
     return np.pad(labels, 1, constant_values=NODATA)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SheetRegions:
-    """The regions of one sheet, numbered but not traced yet: they are traced a few at once, so that memory stays small.
+    """The regions of one sheet, numbered but not traced yet: they are traced a few at a time, to save memory.
 
     Attributes:
         components: The regions.
-        framed: The label map or codes that they are of, with one pixel around it.
+        framed: Their label map or codes, with a one-pixel frame.
         offset: First pixel ``(row, col)`` of the sheet in the raster.
-        span: Codes of each kind of cells are below this.
-        crossings: Where regions go on behind the sides, see `terraseam.tiles.regions.seams.crossing_lines`.
-        is_open: Which regions, from 0, do so, or are in a group with one that does; bool.
-        leader: The first region of each one's group, from 0.
+        span: Upper bound of the codes in each kind of cell.
+        crossings: Where regions continue beyond the sides, see `terraseam.tiles.regions.seams.crossing_lines`.
+        is_open: Whether each region, from 0, does so, or is in a group with one that does; bool.
+        leader: The first region of each region's group, from 0.
     """
 
     components: Components
@@ -102,11 +101,11 @@ class SheetRegions:
     leader: np.ndarray
 
     def closed(self) -> np.ndarray:
-        """The regions that go on in no neighbouring sheet, from 0."""
+        """Return the regions that continue in no neighbouring sheet, from 0."""
         return np.flatnonzero(~self.is_open)
 
     def closed_runs(self, most: int = RUN_PX) -> Iterator[np.ndarray]:
-        """Closed regions in runs of about as many pixels, groups together, in the order of their first pixels."""
+        """Yield closed regions in runs of about equally many pixels, groups together, in order of first pixels."""
         closed = self.closed()
         if np.array_equal(self.leader[closed], closed):
             order, owner = closed, closed
@@ -114,7 +113,7 @@ class SheetRegions:
             order = closed[np.argsort(self.leader[closed], kind="stable")]
             owner = self.leader[order]
         weights = np.cumsum(self.components.pixels[order] + _PX_OF_A_REGION)
-        # Where a group begins, and the run that its first region falls into is another than that of the group before.
+        # Start a run at each group whose first region falls into another run than that of the previous group.
         begins = np.flatnonzero(np.diff(owner, prepend=-1))
         run = (weights[begins] - 1) // most
         starts = begins[np.diff(run, prepend=-1) != 0]
@@ -144,10 +143,10 @@ def number_regions(
 
 
 def trace_open(sheet: SheetRegions) -> tuple[Fragments, SeamSummary]:
-    """Trace what goes on in neighbouring sheets.
+    """Trace the regions that continue in neighbouring sheets.
 
     Returns:
-        The fragments, and what neighbouring sheets need to know of them.
+        The fragments, and their summary for neighbouring sheets.
     """
     is_open, components = sheet.is_open, sheet.components
     chosen = np.flatnonzero(is_open)
@@ -160,7 +159,7 @@ def trace_open(sheet: SheetRegions) -> tuple[Fragments, SeamSummary]:
 
 
 def trace_closed(sheet: SheetRegions, chosen: np.ndarray) -> Regions:
-    """Trace some of the closed regions, groups of them as a whole, in the order of their numbers; see `closed_runs`."""
+    """Trace some of the closed regions, in whole groups, in order of their numbers; see `closed_runs`."""
     chosen = np.sort(chosen)
     groups = sheet.components.first[sheet.leader[chosen]] + np.array(sheet.offset)
     return _finish(replace(_trace_components(sheet, chosen), groups=groups))
@@ -177,14 +176,14 @@ def trace_sheet(
     """Trace the 4-connected regions of one sheet, all at once.
 
     Args:
-        framed: Label map of the sheet and of one pixel around it, or its codes, as
-            `terraseam.tiles.labels.label_codes` finds them and `terraseam.tiles.labels.cells` may have cut them; uint8,
-            uint16 or uint32, shape ``(height + 2, width + 2)``; nodata where the raster ends.
+        framed: Label map of the sheet with a one-pixel frame, or its codes from `terraseam.tiles.labels.label_codes`,
+            possibly cut by `terraseam.tiles.labels.cells`; uint8, uint16 or uint32, shape ``(height + 2, width +
+            2)``; nodata beyond the raster.
         scores: Score of each pixel of the sheet, uint8, shape ``(height, width)``.
         offset: First pixel ``(row, col)`` of the sheet in the raster.
-        keep: Labels or codes to trace, bool, shape ``(codes,)``, 256 or more; the others and nodata are nothing.
-        by_corners: Whether regions of one label that touch at a corner are one group. Then a group stays open as
-            a whole.
+        keep: Labels or codes to trace, bool, shape ``(codes,)``, 256 or more; the others and nodata are ignored.
+        by_corners: Whether regions of one label that touch at a corner are one group, which then stays open as a
+            whole.
 
     Raises:
         ValueError: If the arrays do not have these shapes and types.
@@ -196,14 +195,14 @@ def trace_sheet(
 def simplify_sheet(
     trace: SheetTrace, labels: np.ndarray, offset: tuple[int, int], tolerance: Tolerance
 ) -> SheetTrace:
-    """Simplify what is closed, and give fragments the corners that they will need to be simplified.
+    """Simplify closed regions, and add the corners to fragments that they need to be simplified later.
 
     Args:
-        trace: What was traced on a sheet.
-        labels: Label map of the sheet and of ``tolerance.reach + 1`` pixels around it, or its codes;
-            shape ``(height, width)``; nodata where the raster ends.
+        trace: The regions traced on a sheet.
+        labels: Label map of the sheet and of ``tolerance.reach + 1`` pixels around it, or its codes; shape ``(height,
+            width)``; nodata beyond the raster.
         offset: First pixel ``(row, col)`` of that map in the raster.
-        tolerance: How far lines may lie from the vertices that they replace.
+        tolerance: Largest distance of a vertex from the line that replaces it.
     """
     corners = find_corners(labels, offset)
     parts = trace.fragments.parts
@@ -227,15 +226,15 @@ def _check_maps(framed: np.ndarray, scores: np.ndarray, keep: np.ndarray) -> Non
 
 
 def _trace_components(sheet: SheetRegions, chosen: np.ndarray) -> Regions:
-    """The rings of some components (from 0, rising) as they were walked, in the order of components."""
+    """Trace the rings of some components (from 0, ascending), in their raw form, in order of components."""
     components, framed = sheet.components, sheet.framed
     first = components.first[chosen]
     found = framed[first[:, 0] + 1, first[:, 1] + 1].astype(np.int64) % sheet.span
     rim_x = np.zeros(framed.shape[1] - 1, dtype=bool)
     rim_y = np.zeros(framed.shape[0] - 1, dtype=bool)
-    # A side is a seam where a region goes on behind it.
+    # A side is a seam if a region continues beyond it.
     rim_y[0], rim_y[-1], rim_x[0], rim_x[-1] = (bool(line.any()) for line in sheet.crossings)
-    # Of others, none is walked.
+    # Other components are not traced.
     wanted = np.zeros(len(components.pixels) + 1, bool)
     wanted[chosen + 1] = True
     rows = (int(first[0, 0]), int(components.last[chosen].max()) + 1) if len(chosen) else (0, 0)
@@ -261,7 +260,7 @@ def _trace_components(sheet: SheetRegions, chosen: np.ndarray) -> Regions:
 
 
 def _finish(parts: Regions) -> Regions:
-    """Bring the rings of regions that are whole into the canonical form."""
+    """Convert the rings of whole regions to canonical form."""
     owners = np.repeat(np.arange(len(parts)), np.diff(parts.region_offsets))
     coords, marks, ring_offsets = canonical_rings(parts.coords, parts.marks, parts.ring_offsets, owners)
     return replace(parts, coords=coords, marks=marks, ring_offsets=ring_offsets)
@@ -269,7 +268,7 @@ def _finish(parts: Regions) -> Regions:
 
 @njit(cache=True, nogil=True)
 def _trace_rings(numbers, framed, rims, wanted, rows):  # type: ignore[no-untyped-def]
-    """Walk every ring of the wanted components once, each from the first of its top edges in row-major order.
+    """Trace every ring of the wanted components once, each from the first of its top edges in row-major order.
 
     Returns:
         Vertices ``(x, y, marks)`` of all rings, their offsets, and the component of each ring.
@@ -298,9 +297,9 @@ def _trace_rings(numbers, framed, rims, wanted, rows):  # type: ignore[no-untype
 
 @njit(cache=True, nogil=True)
 def _next_start(here, above, seen, wanted, col):  # type: ignore[no-untyped-def]
-    """The next pixel of a row, from `col` on, whose top edge no ring has passed yet; else the row's length.
+    """Return the next pixel of a row, from `col` on, whose top edge no ring has passed yet; else the row's length.
 
-    A function of its own: in the loop that also grows arrays it would run ten times slower.
+    This is a separate function because it is ten times slower inside the loop that grows arrays.
     """
     while col < len(here) and (here[col] == above[col] or seen[col] or not wanted[here[col]]):
         col += 1
@@ -309,7 +308,7 @@ def _next_start(here, above, seen, wanted, col):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _walk(sheet, start, visited, walked, n):  # type: ignore[no-untyped-def]
-    """Append one ring to `walked` from vertex `n` on; gives `walked`, perhaps moved, and its new end."""
+    """Append one ring to `walked` from vertex `n` on; return `walked`, possibly reallocated, and its new end."""
     numbers, framed, rim_x, rim_y = sheet
     x, y = start
     own = numbers[y + 1, x + 1], framed[y + 1, x + 1]
@@ -341,7 +340,7 @@ def _walk(sheet, start, visited, walked, n):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _corner_mark(framed, x, y):  # type: ignore[no-untyped-def]
-    """What is special about a corner, by the four pixels around it."""
+    """Return the marks of a corner from the four pixels around it."""
     above_left, above_right = framed[y, x], framed[y, x + 1]
     below_left, below_right = framed[y + 1, x], framed[y + 1, x + 1]
     cracks = int(above_left != above_right) + int(below_left != below_right)
@@ -354,9 +353,9 @@ def _corner_mark(framed, x, y):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _turn(numbers, framed, own, corner, direction):  # type: ignore[no-untyped-def]
-    """The direction to go on in from a corner, and whether another piece of equal label lies across it.
+    """Return the direction to continue in from a corner, and whether another fragment of equal label lies across it.
 
-    Where the region meets itself diagonally the way turns left, round what lies between: rings never touch
+    Where the region meets itself diagonally, the path turns left, around the pixels between: rings never touch
     themselves. Where it meets another component of its label, both may be one region in the whole raster.
     """
     x, y = corner
