@@ -20,7 +20,7 @@ Form = tuple[str, int | None, int | None] | tuple[str, int | None]
 
 
 class ArraysError(ValueError):
-    """The bytes are not those of the expected arrays."""
+    """Raised when bytes are not those of the expected arrays."""
 
 
 def pack_arrays(kind: str, arrays: Mapping[str, np.ndarray], said: Any = None) -> bytes:

@@ -21,7 +21,7 @@ MOST_DEPTH = 64
 
 
 class TextError(ValueError):
-    """A text cannot be read safely; the message continues after the name of its file."""
+    """Raised when a text cannot be read safely; the message continues after the name of its file."""
 
 
 class FileKind(Enum):

@@ -29,7 +29,7 @@ _WEB = re.compile(r"^(/vsicurl/)?(?=https?://)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class RemoteSources:
-    """Files on servers that a raster is read from.
+    """The remote files that a raster is read from, and the proxy for reading them.
 
     Attributes:
         names: GDAL names of the sources.

@@ -1,4 +1,4 @@
-"""Turn failed requests of GDAL's into errors, even where GDAL takes them for missing files."""
+"""Turn failed requests made by GDAL into errors, even where GDAL takes them for missing files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ABSENT = frozenset({"401", "403", "404", "410"})
 
 
 class RequestError(rasterio.errors.RasterioIOError):
-    """A request made by GDAL failed."""
+    """Raised when a request made by GDAL fails."""
 
 
 class _Failures:

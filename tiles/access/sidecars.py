@@ -35,7 +35,7 @@ Answer = bytes | Exception | _Hidden | None
 
 
 class SidecarError(OSError):
-    """It is unknown which sidecars a raster has; the message is one sentence."""
+    """Raised when a server does not reveal which sidecars a raster has; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ _NAMED_FIRST = re.compile(r"""^([A-Za-z][\w+.-]+):(?!//)""")
 
 
 class SourcesError(rasterio.errors.RasterioIOError):
-    """A file references something that may not be opened; the message is one sentence that says what to do."""
+    """Raised when a file references something that may not be opened; the message says what to do."""
 
 
 _allowed: tuple[str, ...] = ()

@@ -25,7 +25,7 @@ class Bytes(Protocol):
 
 
 class NotTiffError(ValueError):
-    """The bytes are not laid out as a TIFF."""
+    """Raised when bytes are not laid out as a TIFF."""
 
 
 class LocalBytes:
@@ -78,7 +78,7 @@ class Numbers:
     count: int
 
     def some(self, file: Bytes, first: int, count: int) -> tuple[int, ...]:
-        """Read some of them."""
+        """Read `count` of the numbers, from index `first` on; fewer if there are not as many."""
         count = max(0, min(count, self.count - first))
         data = file.read_at(self.offset + first * self.size, count * self.size)
         if len(data) < count * self.size:
@@ -86,15 +86,15 @@ class Numbers:
         return struct.unpack(f"{self.code[0]}{count}{self.code[1]}", data)
 
     def data(self, file: Bytes) -> bytes:
-        """Read all of them as bytes."""
+        """Read all of the numbers as bytes."""
         return file.read_at(self.offset, self.count * self.size)
 
 
 def read_tags(file: Bytes) -> Iterator[dict[int, Numbers]]:
-    """Yield the numbers of each directory by their tags, the main picture's first.
+    """Yield the values of each directory by their tags, those of the main image first.
 
     Raises:
-        NotTiffError: If the file is no TIFF, or a directory cannot be read.
+        NotTiffError: If the file is not a TIFF, or a directory cannot be read.
     """
     head = file.read_at(0, 16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class RedirectError(OSError):
-    """A server redirects to an address that it may not; the message continues after the requested address."""
+    """Raised when a server redirects to an address that it may not; the message continues after the address."""
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

@@ -33,7 +33,7 @@ DEEPEST = 32
 
 
 class DamagedBlockError(rasterio.errors.RasterioIOError):
-    """A part of a file is not as it was written."""
+    """Raised when a part of a file is not as it was written."""
 
 
 class _Tiff:
@@ -345,7 +345,7 @@ def _virtual_raster_of(dataset: Any, path: str) -> VirtualRaster | None:
 
 
 class _Switch:
-    """Whether checksums are compared in this process."""
+    """Process-wide switch for the verification of checksums."""
 
     on = True
 

@@ -17,7 +17,7 @@ PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 
 def png_fault(file: Bytes) -> str | None:
-    """Look for a chunk of a PNG whose checksum is wrong.
+    """Check a PNG for a chunk whose checksum is wrong.
 
     Returns:
         A description of the damaged chunk; None if all are intact.

@@ -85,7 +85,7 @@ def write_geopackage(path: Path, features: Iterable[Feature], table: Table) -> N
     """Write a GeoPackage with one layer and a spatial index.
 
     Raises:
-        OSError: If the disk has no room for the index.
+        OSError: If the disk has no space for the index.
         RuntimeError: If GDAL uses an SQLite without R-tree, as when TensorFlow was loaded before pyogrio.
     """
     _write_table(path, features, table, "GPKG", {"VERSION": _GEOPACKAGE})

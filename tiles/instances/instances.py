@@ -27,7 +27,7 @@ together with its image, so half of it lies inside."""
 
 
 class TileDetections(Protocol):
-    """A detection on one chip; see `terraseam.models.detection.instances.ChipInstance`."""
+    """An instance as detected on one chip; see `terraseam.models.detection.instances.ChipInstance`."""
 
     row: int
     col: int
@@ -204,7 +204,7 @@ class SheetInstances:
         """Deserialize the bytes of `to_bytes`.
 
         Raises:
-            ValueError: If the bytes end too early.
+            ValueError: If the bytes are truncated.
         """
         height, width, count, full_tiles = np.frombuffer(data, "<i4", _HEAD).tolist()
         table = np.frombuffer(data, "<i4", count * _COLUMNS, offset=4 * _HEAD).reshape(count, _COLUMNS)

@@ -24,10 +24,10 @@ LEAST_NOTED = 0.1
 
 
 class Link(NamedTuple):
-    """Two instances of different tiles that have pixels in common.
+    """Two instances of different tiles that share pixels.
 
     Attributes:
-        first: The instance of the tile that comes first, row by row.
+        first: The instance of the first of the two tiles, row by row.
         second: The other one.
         agreement: Agreement of their masks, see `agreement`, `LEAST_NOTED` to 1.
         matched: Whether they are each other's best match, and agree on `LEAST_AGREEMENT` or more.

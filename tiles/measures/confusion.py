@@ -34,10 +34,10 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelFigures:
-    """Pixel metrics of a confusion matrix. Undefined ones (0/0) are NaN.
+    """Pixel metrics of a confusion matrix; undefined ones (0/0) are NaN.
 
     Attributes:
-        accuracy: Share of the pixels that have their true label.
+        accuracy: Share of the pixels with the true label.
         iou: Intersection over union of each class; NaN if it occurs neither in truth nor in prediction.
         precision: Share of the pixels predicted as each class that are of that class.
         recall: Share of the pixels of each true class that were predicted as it.

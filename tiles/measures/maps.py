@@ -16,7 +16,7 @@ from terraseam.tiles.truth.scene import IGNORED, Inside, Truth, on_ground
 
 
 class LabelError(ValueError):
-    """A label map holds a label that belongs to no class."""
+    """Raised when a label map holds a label that belongs to no class."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from terraseam.tiles.raster.turn import turn_of
 
 
 class OffEarthError(ValueError):
-    """A pixel has no position on the Earth."""
+    """Raised for a pixel that is not on the Earth."""
 
 
 LONLAT = "EPSG:4326"

@@ -27,7 +27,7 @@ SUFFIXES = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".img", ".png", ".jpg", "
 
 
 class RasterError(ValueError):
-    """A raster cannot be segmented; the message is one sentence with the reason.
+    """Raised when a raster cannot be segmented; the message is one sentence with the reason.
 
     Attributes:
         georef: Its georeferencing; None if unknown.

@@ -96,7 +96,7 @@ def resampled(
 
     Samples that are not valid are left out, separately for each band.
     """
-    from terraseam.tiles.raster.resample import resample  # compiled code, which planning does without
+    from terraseam.tiles.raster.resample import resample  # compiled code, not needed for planning
 
     pixels = pixels.astype(np.float32)
     if measured is None:

@@ -21,7 +21,7 @@ def resample(
 
     Args:
         pixels: Shape ``(height, width, bands)``.
-        valid: Shape ``(height, width)``; True where `pixels` are measurements.
+        valid: Shape ``(height, width)``; True where `pixels` are valid.
         rows: Start of the first new row and height of a row, both in old pixels, and the number of rows.
         cols: The same for columns.
         least: Share of a new pixel that must be valid for it to be valid.

@@ -24,7 +24,7 @@ from terraseam.tiles.raster.regrid import Regrid
 
 
 class RasterReadError(RuntimeError):
-    """A window of a raster could not be read."""
+    """Raised when a window of a raster cannot be read."""
 
 
 def damaged(path: str, window: Window, error: Exception) -> RasterReadError:

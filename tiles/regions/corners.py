@@ -100,7 +100,7 @@ def _find(labels):  # type: ignore[no-untyped-def]
         for col in range(1, width):
             same_left, same_right = above[col - 1] == below[col - 1], above[col] == below[col]
             same_above, same_below = above[col - 1] == above[col], below[col - 1] == below[col]
-            # Nothing there, a border from left to right, or one from top to bottom.
+            # No border, or a straight horizontal or vertical one.
             if (same_above and same_below) or (same_left and same_right):
                 continue
             if n == len(x):

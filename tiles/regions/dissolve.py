@@ -30,8 +30,8 @@ def dissolve(
         size: Size of each, int64.
         order: The regions in order of their first pixels.
         near: Rows of two regions and the number of pixel edges that they share, shape ``(pairs, 3)``; and rows of a
-            region, the label of large ones beside it, and the number of edges shared with them, shape ``(borders,
-            3)``; int64.
+            region, the label of large ones beside it, and the number of edges shared with them, shape
+            ``(borders, 3)``; int64.
         is_large: Whether each is kept whatever its size, bool.
         large: The size from which a region is kept.
 

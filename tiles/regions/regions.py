@@ -109,8 +109,8 @@ class Regions:
         """Return the same regions with those of a group together, groups in order of their first pixels.
 
         Returns:
-            The regions, and the first region of each group and the end of the last one, int64, shape ``(groups +
-            1,)``.
+            The regions, and the first region of each group and the end of the last one, int64, shape
+            ``(groups + 1,)``.
         """
         order = np.lexsort((self.first[:, 1], self.first[:, 0], self.groups[:, 1], self.groups[:, 0]))
         regions = self if np.array_equal(order, np.arange(len(self))) else self.take(order)

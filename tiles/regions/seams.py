@@ -40,8 +40,8 @@ class SeamSummary:
     Attributes:
         labels: Label of each fragment, or its code, integers, shape ``(fragments,)``.
         first: First pixel ``(row, col)`` of each fragment, int64, shape ``(fragments, 2)``.
-        groups: First pixel of the first fragment of each fragment's group on this sheet, int64, shape ``(fragments,
-            2)``; fragments of one group touch at corners, if that counts.
+        groups: First pixel of the first fragment of each fragment's group on this sheet, int64, shape
+            ``(fragments, 2)``; fragments of one group touch at corners, if that counts.
         top: Runs ``(length, fragment)`` along the topmost pixels, -1 where there is no fragment, int32, shape
             ``(runs, 2)``.
         bottom: The same along the bottommost pixels.
@@ -63,8 +63,8 @@ class Homes:
     """The regions and groups that the fragments of a sheet belong to.
 
     Attributes:
-        regions: First pixel ``(row, col)`` of the region of each, which identifies it, int64, shape ``(fragments,
-            2)``.
+        regions: First pixel ``(row, col)`` of the region of each, which identifies it, int64, shape
+            ``(fragments, 2)``.
         groups: First pixel of the first region of its group, shape ``(fragments, 2)``.
     """
 

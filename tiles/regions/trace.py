@@ -177,8 +177,8 @@ def trace_sheet(
 
     Args:
         framed: Label map of the sheet with a one-pixel frame, or its codes from `terraseam.tiles.labels.label_codes`,
-            possibly cut by `terraseam.tiles.labels.cells`; uint8, uint16 or uint32, shape ``(height + 2, width +
-            2)``; nodata beyond the raster.
+            possibly cut by `terraseam.tiles.labels.cells`; uint8, uint16 or uint32, shape
+            ``(height + 2, width + 2)``; nodata beyond the raster.
         scores: Score of each pixel of the sheet, uint8, shape ``(height, width)``.
         offset: First pixel ``(row, col)`` of the sheet in the raster.
         keep: Labels or codes to trace, bool, shape ``(codes,)``, 256 or more; the others and nodata are ignored.
@@ -199,8 +199,8 @@ def simplify_sheet(
 
     Args:
         trace: The regions traced on a sheet.
-        labels: Label map of the sheet and of ``tolerance.reach + 1`` pixels around it, or its codes; shape ``(height,
-            width)``; nodata beyond the raster.
+        labels: Label map of the sheet and of ``tolerance.reach + 1`` pixels around it, or its codes; shape
+            ``(height, width)``; nodata beyond the raster.
         offset: First pixel ``(row, col)`` of that map in the raster.
         tolerance: Largest distance of a vertex from the line that replaces it.
     """

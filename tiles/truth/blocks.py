@@ -1,4 +1,4 @@
-"""Split a raster into square blocks, some held out for validation, so that neighbouring chips are not split."""
+"""Split a raster into square blocks, some of which are held out for validation instead of single chips."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def choose_blocks(georef: Georef, side: int, share: float, seed: int, name: str)
         georef: The raster.
         side: Side of a block, in pixels.
         share: Share of the blocks, above 0 and below 1.
-        seed: Seed of the choice.
+        seed: Seed of the selection.
         name: The raster's name.
 
     Raises:

@@ -33,7 +33,7 @@ _KEPT_PLACES = 4096
 
 
 class LabelRasterError(ValueError):
-    """A raster of labels cannot be used; the message is one sentence with the reason."""
+    """Raised when a raster of labels cannot be used; the message is one sentence with the reason."""
 
 
 class RasterTruth:

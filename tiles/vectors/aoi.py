@@ -50,7 +50,7 @@ class AreaOfInterest:
         A centre on an edge belongs to the side right of the edge, or below it if it is horizontal. Windows of any
         size agree on every pixel.
         """
-        from terraseam.tiles.vectors.burn import covered  # compiled code, which planning does without
+        from terraseam.tiles.vectors.burn import covered  # compiled code, not needed for planning
 
         return covered(self._edges, window)
 

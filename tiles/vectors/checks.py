@@ -16,7 +16,7 @@ ALIKE = 0.76
 
 
 class VectorError(ValueError):
-    """A vector file cannot be used; the message is one sentence with the reason."""
+    """Raised when a vector file cannot be used; the message is one sentence with the reason."""
 
 
 class Features(NamedTuple):

@@ -69,8 +69,8 @@ def read_polygons(path: str, class_property: str | None = None) -> PolygonFile:
         class_property: Property that holds the class of each feature; None to read none.
 
     Raises:
-        VectorError: If the file is missing, empty, not a vector file, without a CRS or with one that PROJ does not
-            know, has several layers, lacks the property, or has features of which none is a polygon.
+        VectorError: If the file is missing, empty, not a vector file, or has several layers; if its CRS is missing or
+            unknown to PROJ; if it lacks the property; or if none of its features is a polygon.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pyogrio")
