@@ -7,7 +7,7 @@ class CardError(ValueError):
     """A bundle or card that is missing or invalid; the message names it, the field and the remedy."""
 
 
-class RefusedError(ValueError):
+class NetworkRefusedError(ValueError):
     """A network that cannot become a bundle; the message says why and what to do."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from terraseam.models.engines.profile import EngineError
-from terraseam.models.errors import RefusedError
+from terraseam.models.errors import NetworkRefusedError
 from terraseam.models.saved_models.facts import SIGNATURE, missing_signature
 from terraseam.models.saved_models.graph import read_graph, refuse_operations
 
@@ -51,7 +51,7 @@ def _refuse_operations(folder: Path) -> None:
     """Refuse a SavedModel with operations that do more than compute, before it is loaded."""
     try:
         refuse_operations(read_graph(folder), folder)
-    except RefusedError as error:
+    except NetworkRefusedError as error:
         raise EngineError(str(error)) from error
 
 

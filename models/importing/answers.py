@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from terraseam.models.errors import RefusedError
+from terraseam.models.errors import NetworkRefusedError
 from terraseam.models.importing.common.foreign import Foreign
 from terraseam.models.importing.common.shapes import CHANNEL
 
@@ -42,7 +42,7 @@ def decide_answer(foreign: Foreign, made: np.ndarray, classes: int, stated: str 
     """
     channels = _channels(foreign, made)
     if channels not in (1, classes):
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network answers {channels} channels, but --classes names {classes}; "
             f"name {channels} classes, in the order of its channels"
         )
@@ -60,7 +60,7 @@ def _channels(foreign: Foreign, made: np.ndarray) -> int:
     if made.ndim == 3:
         return 1
     if made.ndim != 4:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network answers arrays of {made.ndim} axes; it must answer one value a class, or a label, "
             "for each pixel of its chip"
         )
@@ -87,7 +87,7 @@ def _find_one(foreign: Foreign, made: np.ndarray, classes: int) -> Answer:
     if foreign.whole_numbers or (foreign.ending is None and np.array_equal(made, np.rint(made))):
         return Answer("labels", "it answers whole numbers")
     if classes != 2:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network answers one channel, which tells two classes apart, but --classes names {classes}; "
             "name two, of which the channel speaks for the second"
         )
@@ -101,19 +101,19 @@ def _find_one(foreign: Foreign, made: np.ndarray, classes: int) -> Answer:
 def _check_stated(foreign: Foreign, stated: str, found: Answer, channels: int, classes: int) -> None:
     """Check the user's output type against the one found."""
     if (stated in ONE_CHANNEL) != (channels == 1):
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"--answer {stated} does not fit a network that answers {channels} channels for {classes} classes; "
             f"{_advice(found)}"
         )
     if stated.startswith("binary") and classes != 2:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"--answer {stated} is for two classes, but --classes names {classes}; {_advice(found)}"
         )
     seen = foreign.ending is not None and found.kind != ""
     if seen or foreign.whole_numbers:
-        raise RefusedError(f"--answer {stated} is not what was found: {found.why}; {_advice(found)}")
+        raise NetworkRefusedError(f"--answer {stated} is not what was found: {found.why}; {_advice(found)}")
     if stated == "logits" and found.kind == "scores":
-        raise RefusedError(f"--answer logits is not what was found: {found.why}; {_advice(found)}")
+        raise NetworkRefusedError(f"--answer logits is not what was found: {found.why}; {_advice(found)}")
 
 
 def _advice(found: Answer) -> str:
@@ -123,23 +123,27 @@ def _advice(found: Answer) -> str:
 def _check_values(kind: str, made: np.ndarray, layout: str, classes: int) -> None:
     """Check that the output for random chips is valid for its type."""
     if kind == "":
-        raise RefusedError(
+        raise NetworkRefusedError(
             "the network ends in a sigmoid for each of its classes, so that a pixel may have several; cut the sigmoid off, "
             "or pass --answer logits to take the class with the largest"
         )
     if not np.isfinite(made).all():
-        raise RefusedError("the network answers numbers that are not finite on random chips; is it whole?")
+        raise NetworkRefusedError(
+            "the network answers numbers that are not finite on random chips; is it whole?"
+        )
     if kind == "labels" and not 0 <= made.min() <= made.max() < classes:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network answers labels up to {made.max():g} (and down to {made.min():g}), but --classes names {classes}; "
             "name a class for each label from 0"
         )
     if kind == "scores" and np.abs(made.sum(axis=CHANNEL[layout]) - 1).max() >= CLOSE:
-        raise RefusedError(
+        raise NetworkRefusedError(
             "the network's answers do not sum to 1, so they are no scores; pass --answer logits"
         )
     if kind == "binary_scores" and (made.min() < 0 or made.max() > 1):
-        raise RefusedError("the network's answers do not lie between 0 and 1; pass --answer binary_logits")
+        raise NetworkRefusedError(
+            "the network's answers do not lie between 0 and 1; pass --answer binary_logits"
+        )
 
 
 def channels_last(made: np.ndarray, layout: str) -> np.ndarray:

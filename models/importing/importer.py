@@ -12,7 +12,7 @@ import numpy as np
 from terraseam.models.bundle.card import Card
 from terraseam.models.bundle.values import NetworkFile, Scaling
 from terraseam.models.bundle.writing import check_target, write_bundle
-from terraseam.models.errors import RefusedError, short
+from terraseam.models.errors import NetworkRefusedError, short
 from terraseam.models.importing.answers import decide_answer, in_layout
 from terraseam.models.importing.common.foreign import Foreign
 from terraseam.models.importing.reaching import find_reach
@@ -72,20 +72,22 @@ def kind_of(file: Path) -> str:
         RefusedError: If it has no format that can be imported.
     """
     if not file.exists():
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{file} does not exist; name a .keras, .h5 or .onnx file, or the folder of a SavedModel"
         )
     if file.is_dir():
         if (file / "saved_model.pb").is_file():
             return SAVED_MODEL
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{file} is a folder without saved_model.pb; name the folder of a SavedModel, or a file"
         )
     if not file.is_file():
-        raise RefusedError(f"{file} is not a regular file but a device, FIFO or socket; name the file itself")
+        raise NetworkRefusedError(
+            f"{file} is not a regular file but a device, FIFO or socket; name the file itself"
+        )
     kind = SUFFIXES.get(file.suffix.lower())
     if kind is None:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{file} is not a network that can be imported; name a .keras, .h5 or .onnx file, or the folder of a SavedModel"
         )
     return kind
@@ -160,7 +162,7 @@ def _half_notes(foreign: Foreign, scaling: Scaling) -> tuple[str, ...]:
     ]
     most = min([*ends, *(-1.0 for offset in scaling.offset if abs(offset) > LARGEST_HALF)], default=np.inf)
     if most < LARGEST_BYTE:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network takes float16, which holds {LARGEST_HALF:,.0f} at most, and --scale and --offset make more of raw "
             f"values up to {LARGEST_BYTE}; give a smaller scale, or export it with a float32 input"
         )
@@ -186,7 +188,7 @@ def _sample(foreign: Foreign, request: ImportRequest, bands: int) -> np.ndarray:
     try:
         return foreign.run(in_layout(chips, foreign.layout))
     except Exception as error:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network fails on a chip of {side} x {2 * side} px: {short(error)}; give --stride, the number of pixels "
             "whose multiples it takes"
         ) from error

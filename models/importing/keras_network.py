@@ -33,7 +33,7 @@ from terraseam.models.bundle.keras_files import (
     room_of,
     short_cause,
 )
-from terraseam.models.errors import CardError, NotUnderstoodError, RefusedError, short
+from terraseam.models.errors import CardError, NetworkRefusedError, NotUnderstoodError, short
 from terraseam.models.importing.common.foreign import Foreign, GraphFacts
 from terraseam.models.importing.common.shapes import check_taken, find_layout, fixed_sides, one_of_each
 from terraseam.models.importing.keras2 import WAY_OUT, check_archive, check_loaded, is_keras2, modern_network
@@ -66,7 +66,7 @@ def open_keras(path: Path, bands: int, layout: str | None) -> Foreign:
     taken = given.inputs[0]
     shape = check_taken(tuple(taken.shape), taken.dtype)
     if find_layout(shape, bands, layout) == "channels_first":
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{path} has its channels first, which Keras runs on GPUs alone; build it with channels last, or export it "
             "to ONNX"
         )
@@ -106,17 +106,17 @@ def read_network(path: Path) -> keras.Model:
         read = _read_h5 if path.suffix.lower() in (".h5", ".hdf5") else _read_archive
         model = read(path, version)
     except CardError as error:
-        raise RefusedError(str(error)) from error
-    except RefusedError:
+        raise NetworkRefusedError(str(error)) from error
+    except NetworkRefusedError:
         raise
     except Exception as error:
         old = f", which Keras {version[0]} saved" if version and is_keras2(version[0]) else ""
         cure = WAY_OUT if old else "save it again with this version, as network.save('network.keras')"
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"Keras {keras.__version__} cannot read {path}{old} ({short_cause(error)}); {cure}"
         ) from error
     if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{path} holds a network without a graph; build it from Input to outputs, or export it to ONNX"
         )
     if len(model.inputs) == len(model.outputs) == 1:
@@ -146,12 +146,12 @@ def free_size(given: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, .
         freed.set_weights(given.get_weights())
         same = _answers_same(given, freed, bands)
     except Exception as error:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network takes chips of {sides} alone, and a layer needs that size ({short(error)}); "
             "build it with Input((None, None, bands)) and layers that take any size"
         ) from error
     if not same:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network takes chips of {sides} alone, and answers otherwise with its size made free; "
             "build it with Input((None, None, bands)) and layers that take any size"
         )
@@ -179,7 +179,7 @@ def _read_reach(model: keras.Model) -> GraphFacts:
     except UnknownLayerError as error:
         raise NotUnderstoodError(str(error).split(";")[0]) from error
     except GraphError as error:
-        raise RefusedError(str(error)) from error
+        raise NetworkRefusedError(str(error)) from error
 
 
 def _memory(model: keras.Model, path: Path, bands: int, stride: int) -> tuple[CallMemory, str]:
@@ -227,7 +227,7 @@ def _read_h5(path: Path, version: list[str]) -> keras.Model:
     with h5py.File(path, "r") as file:
         text, said = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
     if text is None:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{path} holds weights without a network; save the network whole, as network.save('network.keras')"
         )
     version.append(said.decode(errors="replace") if isinstance(said, bytes) else str(said))

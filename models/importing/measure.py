@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import terraseam
-from terraseam.models.errors import RefusedError, short
+from terraseam.models.errors import NetworkRefusedError, short
 from terraseam.models.importing.probe import up
 from terraseam.models.reach.call_memory import CallMemory, fit_memory, round_up
 
@@ -72,7 +72,7 @@ def _peaks(words: list[str]) -> list[tuple[int, int]]:
         why = f"it fails on {side}: {short(said[-1]) if said else f'status {done.returncode}'}"
     else:
         why = f"{side} would take more than there is"
-    raise RefusedError(
+    raise NetworkRefusedError(
         f"the memory of the network could not be measured: {why}; import it on a machine with more memory, or export it "
         "to ONNX, whose graph says it"
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from terraseam.models.errors import NotUnderstoodError, RefusedError, short
+from terraseam.models.errors import NetworkRefusedError, NotUnderstoodError, short
 from terraseam.models.importing.answers import channels_last, in_layout
 from terraseam.models.importing.common.foreign import Foreign, GraphFacts
 from terraseam.models.importing.probe import LONGEST, ProbeResult, Run, find_stride, probe_reach
@@ -44,7 +44,7 @@ def find_reach(foreign: Foreign, bands: int, *, stride: int | None, declared: in
     """
     facts, notes = _read(foreign)
     if facts is not None and stride not in (None, facts.stride):
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"--stride {stride} is not the stride of the network: its graph has {facts.stride} px; leave --stride out"
         )
     if facts is not None and declared is None:
@@ -78,7 +78,7 @@ def _read(foreign: Foreign) -> tuple[GraphFacts | None, tuple[str, ...]]:
 def _probed(foreign: Foreign, declared: int | None) -> Run:
     labels = foreign.ending == "argmax" or foreign.whole_numbers
     if labels and foreign.run_scores is None and declared is None:
-        raise RefusedError(
+        raise NetworkRefusedError(
             "the network answers labels, which change too seldom to measure how far it looks; give --reach, "
             "or export it without its argmax"
         )
@@ -89,14 +89,14 @@ def _stride(run: Run, bands: int) -> int:
     try:
         return find_stride(run, bands)
     except ValueError as error:
-        raise RefusedError(f"no stride was found: {error}; give --stride") from error
+        raise NetworkRefusedError(f"no stride was found: {error}; give --stride") from error
 
 
 def _probe(run: Run, bands: int, stride: int) -> ProbeResult:
     try:
         return probe_reach(run, bands, stride)
     except Exception as error:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network fails on chips on multiples of {stride} px while its reach is measured: {short(error)}; "
             "give another --stride"
         ) from error
@@ -118,13 +118,13 @@ def _declare(run: Run, bands: int, stride: int, declared: int, notes: tuple[str,
     """Accept a declared reach, unless outputs are observed to depend on more distant pixels."""
     seen = _probe(run, bands, stride).seen
     if seen is None:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"--reach {declared} was declared, but answers change with pixels up to the border of chips of {LONGEST} px, or "
             "with where a chip is cut; leave --reach out, and give --halo"
         )
     farthest = max(seen.top, seen.bottom, seen.left, seen.right)
     if farthest > declared:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"--reach {declared} was declared, but answers were seen to change with pixels {farthest} px away; "
             f"give --reach {farthest + stride}, or leave it out"
         )

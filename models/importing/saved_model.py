@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from terraseam.models.errors import NotUnderstoodError, RefusedError, short
+from terraseam.models.errors import NetworkRefusedError, NotUnderstoodError, short
 from terraseam.models.importing.common.foreign import Foreign, Shape
 from terraseam.models.importing.common.shapes import check_taken, find_layout, fixed_sides, one_of_each, show
 from terraseam.models.importing.measure import measured_memory
@@ -59,7 +59,7 @@ def open_saved_model(path: Path, bands: int, layout: str | None) -> Foreign:
     try:
         call = load_saved_model(path, tf)
     except EngineError as error:
-        raise RefusedError(short(error, 400)) from error
+        raise NetworkRefusedError(short(error, 400)) from error
 
     def run(chips: np.ndarray) -> np.ndarray:
         return np.asarray(tf.nest.flatten(call(tf.constant(chips, tf.float32)))[0])
@@ -89,7 +89,9 @@ def copy_saved_model(path: Path, target: Path) -> None:
     """
     for inner in (path, *path.rglob("*")):
         if inner.is_symlink() and not inner.resolve().is_relative_to(path.resolve()):
-            raise RefusedError(f"{inner} is a link to a file outside of {path}; put the file itself there")
+            raise NetworkRefusedError(
+                f"{inner} is a link to a file outside of {path}; put the file itself there"
+            )
     target.mkdir()
     for name in PARTS:
         part = path / name
@@ -106,12 +108,12 @@ def _no_graph() -> Any:
 def _check_free(shape: Shape, layout: str) -> None:
     height, width = fixed_sides(shape, layout)
     if height is not None or width is not None:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network takes chips of {height or 'any'} x {width or 'any'} px alone ({show(shape)}), which a SavedModel "
             "cannot be freed of; export it with height and width free (None), or as a Keras or ONNX file"
         )
     if shape[0] is not None:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network takes {shape[0]} samples a call alone ({show(shape)}); export it with its samples free (None)"
         )
 
@@ -119,7 +121,7 @@ def _check_free(shape: Shape, layout: str) -> None:
 def _signature(graph: Any, path: Path) -> Signature:
     signatures = dict(graph.signature_def)
     if SIGNATURE not in signatures:
-        raise RefusedError(missing_signature(tuple(signatures), path))
+        raise NetworkRefusedError(missing_signature(tuple(signatures), path))
     served = signatures[SIGNATURE]
     return Signature(
         *([(name, _shape(info), _dtype(info)) for name, info in sorted(ends.items())]

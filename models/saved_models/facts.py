@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from terraseam.models.errors import RefusedError, short
+from terraseam.models.errors import NetworkRefusedError, short
 from terraseam.models.saved_models.operations import ALLOWED, CHECKPOINT
 
 SIGNATURE = "serving_default"
@@ -65,7 +65,7 @@ def check_saved_model(folder: Path) -> None:
     """
     facts = the_graph(_read_file(folder), folder)
     if SIGNATURE not in facts.signatures:
-        raise RefusedError(missing_signature(facts.signatures, folder))
+        raise NetworkRefusedError(missing_signature(facts.signatures, folder))
     refuse_forbidden(facts, folder)
 
 
@@ -77,9 +77,11 @@ def the_graph(graphs: list[SavedGraphFacts], path: Path) -> SavedGraphFacts:
     """
     serving = [graph for graph in graphs if "serve" in graph.tags]
     if len(serving) != 1 or len(graphs) != 1:
-        raise RefusedError(f"{path} has {len(serving)} graphs for serving; export it with one")
+        raise NetworkRefusedError(f"{path} has {len(serving)} graphs for serving; export it with one")
     if not serving[0].has_objects:
-        raise RefusedError(f"{path} is a SavedModel of TensorFlow 1; export the network with TensorFlow 2")
+        raise NetworkRefusedError(
+            f"{path} is a SavedModel of TensorFlow 1; export the network with TensorFlow 2"
+        )
     return serving[0]
 
 
@@ -108,7 +110,7 @@ def refuse_forbidden(graph: SavedGraphFacts, path: Path) -> None:
         saves = name in savers - called
         found |= {node.operation for node in nodes} - ALLOWED - own - (CHECKPOINT if saves else set())
     if found:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{path} has the operation{'s' * (len(found) > 1)} {_named(found)}, and a SavedModel may only have operations "
             "that compute on tensors; export the network without, or to ONNX"
         )
@@ -128,7 +130,7 @@ def _read_file(folder: Path) -> list[SavedGraphFacts]:
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         return [graph_facts(graph) for graph in _messages(data, 2)]
     except (OSError, ValueError) as error:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{folder} is not a SavedModel ({short(error)}); export the network again"
         ) from error
 

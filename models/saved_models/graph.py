@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from terraseam.models.errors import RefusedError, short
+from terraseam.models.errors import NetworkRefusedError, short
 from terraseam.models.saved_models.facts import SavedGraphFacts, graph_facts, refuse_forbidden, the_graph
 
 
@@ -24,7 +24,7 @@ def read_graph(path: Path) -> Any:
     try:
         described.ParseFromString((path / "saved_model.pb").read_bytes())
     except (OSError, DecodeError) as error:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{path} is not a SavedModel ({short(error)}); export the network again"
         ) from error
     the_graph([_facts(graph) for graph in described.meta_graphs], path)

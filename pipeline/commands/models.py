@@ -10,7 +10,7 @@ from pathlib import Path
 
 from terraseam.models.bundle.card import CARD_FILE, Card, find_bundle, shipped_bundles
 from terraseam.models.bundle.values import Scaling
-from terraseam.models.errors import CardError, RefusedError
+from terraseam.models.errors import CardError, NetworkRefusedError
 from terraseam.models.zoo import ZOO, Row, ZooError
 from terraseam.pipeline.commands.models_card import card_fields_of, check_fields
 from terraseam.pipeline.commands.models_text import (
@@ -32,7 +32,7 @@ def run_models(argv: Sequence[str]) -> int:
     try:
         said = parse_models(argv)
         return VERBS[said.verb](said)
-    except (ArgumentError, CardError, RefusedError, ZooError) as error:
+    except (ArgumentError, CardError, NetworkRefusedError, ZooError) as error:
         return fail(str(error), IMPOSSIBLE)
     except OSError as error:
         return fail_on_file(error)

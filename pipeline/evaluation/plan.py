@@ -11,7 +11,13 @@ from terraseam.pipeline.errors import EvaluateError, RasterChangedError
 from terraseam.pipeline.evaluation.classes import ClassList, are_values, class_list, names_of_polygons
 from terraseam.pipeline.evaluation.polygons import CLASS, place_area, read_file, with_property
 from terraseam.pipeline.evaluation.predicted import earlier_notes, find_predicted
-from terraseam.pipeline.evaluation.subjects import ComparedFiles, Draft, Subject, make_subjects, reasons_of
+from terraseam.pipeline.evaluation.subjects import (
+    ComparedFiles,
+    Subject,
+    SubjectDraft,
+    make_subjects,
+    reasons_of,
+)
 from terraseam.pipeline.inputs.expand import expand_files
 from terraseam.pipeline.inputs.left_out import LeftOut, all_reasons
 from terraseam.pipeline.inputs.remote_rasters import hidden_notes, look_at
@@ -76,13 +82,13 @@ def plan_evaluation(options: EvaluateOptions) -> Evaluation:
     return Evaluation(tuple(draft.subjects), classes, tuple(draft.notes), tuple(draft.left_out))
 
 
-def _check_left_out(draft: Draft, options: EvaluateOptions) -> None:
+def _check_left_out(draft: SubjectDraft, options: EvaluateOptions) -> None:
     """Raise an error if rasters are left out and none is left, or none is to be."""
     if draft.left_out and (options.on_error == "fail" or not draft.subjects):
         raise EvaluateError(list(all_reasons(draft.left_out)))
 
 
-def _paired(options: EvaluateOptions) -> Draft:
+def _paired(options: EvaluateOptions) -> SubjectDraft:
     """Pair the files that were given.
 
     Raises:
@@ -178,7 +184,7 @@ def _keep_inside(subjects: list[Subject], aoi: str) -> list[str]:
     return [f"{one.name} lies outside --aoi and is left out" for one in outside]
 
 
-def _class_names(draft: Draft, options: EvaluateOptions) -> tuple[str, ...]:
+def _class_names(draft: SubjectDraft, options: EvaluateOptions) -> tuple[str, ...]:
     """Name the classes: as label maps do, else as was said, else as polygons do."""
     subjects = draft.subjects
     maps = [subject.labels for subject in subjects if subject.labels is not None]
@@ -222,7 +228,7 @@ def _numbers_to(last: int) -> tuple[str, ...]:
 
 
 def _names_of_values(
-    draft: Draft, values: Sequence[str | None], options: EvaluateOptions
+    draft: SubjectDraft, values: Sequence[str | None], options: EvaluateOptions
 ) -> tuple[str, ...] | None:
     """Name classes of polygons by the values of true label rasters; None where they are not called by them."""
     rasters = [subject for subject in draft.subjects if not subject.truth_is_polygons]

@@ -85,7 +85,7 @@ class ComparedFiles:
 
 
 @dataclass
-class Draft:
+class SubjectDraft:
     """What an evaluation will compare, while that is found out.
 
     Attributes:
@@ -104,7 +104,7 @@ class Draft:
         self.left_out.append(subject.left_out(error))
 
 
-def make_subjects(inputs: ComparedFiles) -> Draft:
+def make_subjects(inputs: ComparedFiles) -> SubjectDraft:
     """Pair predictions with their truth and their rasters.
 
     Rasters of which a file cannot be read, or whose files do not fit, are left out.
@@ -125,7 +125,7 @@ def make_subjects(inputs: ComparedFiles) -> Draft:
         if labels[name] is None and images[name] and images[name][0] not in broken:
             grids[name] = inspect_raster(images[name][0]).georef
     truths, unused = _paired(grids, inputs.truth)
-    draft = Draft()
+    draft = SubjectDraft()
     for one in inputs.predicted:
         image, truth = images[one.name][:1], truths[one.name]
         wrong = [*own[one.name], *(reason for file in (*image, *truth) for reason in broken.get(file, ()))]
@@ -145,7 +145,9 @@ def make_subjects(inputs: ComparedFiles) -> Draft:
     return draft
 
 
-def _report_unpaired(inputs: ComparedFiles, draft: Draft, unused: Sequence[str], idle: Sequence[str]) -> None:
+def _report_unpaired(
+    inputs: ComparedFiles, draft: SubjectDraft, unused: Sequence[str], idle: Sequence[str]
+) -> None:
     """Tell which files are of nothing that was predicted.
 
     Raises:

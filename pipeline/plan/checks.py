@@ -24,7 +24,7 @@ from terraseam.tiles.raster.georef import Georef
 
 
 @dataclass(frozen=True)
-class Draft:
+class PlanDraft:
     """What a plan is made of, right or wrong.
 
     Attributes:
@@ -46,7 +46,7 @@ class Draft:
     plan: Plan | None
 
 
-def draft_reasons(draft: Draft) -> list[str]:
+def draft_reasons(draft: PlanDraft) -> list[str]:
     """Return every reason why a run cannot succeed, one sentence each."""
     options, plan = draft.options, draft.plan
     folders = [files.join(options.output, raster.id) for raster in draft.inputs.rasters]

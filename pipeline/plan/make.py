@@ -9,7 +9,7 @@ from terraseam.models.bundle.card import Card
 from terraseam.pipeline.errors import PlanError
 from terraseam.pipeline.inputs.expand import expand
 from terraseam.pipeline.options.segment import SegmentOptions
-from terraseam.pipeline.plan.checks import Draft, draft_reasons
+from terraseam.pipeline.plan.checks import PlanDraft, draft_reasons
 from terraseam.pipeline.plan.inputs import PlannedRasters, inspect_rasters, plan_inputs
 from terraseam.pipeline.plan.model_reasons import model_notes
 from terraseam.pipeline.plan.networks import Networks, read_networks
@@ -48,7 +48,7 @@ def make_plan(options: SegmentOptions, *, writes: bool = True) -> Plan:
     return plan
 
 
-def _draft(options: SegmentOptions) -> Draft:
+def _draft(options: SegmentOptions) -> PlanDraft:
     """Inspect the rasters, read the networks, and lay out the run of them."""
     allow_sources(options.allow_sources)
     verify_blocks(options.verify)
@@ -63,7 +63,7 @@ def _draft(options: SegmentOptions) -> Draft:
     else:
         inputs = plan_inputs(named.named, infos, broken, networks.cards, options)
     plan = _lay_out(options, networks, inputs) if networks and inputs.rasters else None
-    return Draft(
+    return PlanDraft(
         options, named.problems, bundle_reasons, networks, inputs, _grids(options, inputs, infos), plan
     )
 

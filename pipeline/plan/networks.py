@@ -8,7 +8,7 @@ from pathlib import Path
 from terraseam.models.bundle.card import Card, check_weights
 from terraseam.models.bundle.combined import combined_card
 from terraseam.models.engines.choice import chosen_engine
-from terraseam.models.errors import CardError, RefusedError
+from terraseam.models.errors import CardError, NetworkRefusedError
 from terraseam.models.saved_models.facts import SAVED_MODEL, check_saved_model
 from terraseam.pipeline.inputs.bundles import bundle_folder, known_as
 from terraseam.pipeline.options.segment import SegmentOptions
@@ -41,7 +41,7 @@ def read_networks(options: SegmentOptions) -> tuple[Networks | None, list[str]]:
             check_weights(bundle, card)
             if card.network.name == SAVED_MODEL:
                 check_saved_model(bundle / SAVED_MODEL)
-        except (CardError, RefusedError) as error:
+        except (CardError, NetworkRefusedError) as error:
             reasons.append(str(error))
             continue
         if any(bundle.samefile(other) for other in bundles.values()):

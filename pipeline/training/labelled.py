@@ -30,7 +30,7 @@ from terraseam.tiles.truth.label_raster import LabelRasterError, RasterTruth
 from terraseam.tiles.truth.pairs import Pairs, pair
 from terraseam.tiles.truth.polygons import PolygonClasses, PolygonTruth
 from terraseam.tiles.truth.scene import IGNORED
-from terraseam.tiles.vectors.area import AreaOfInterest, area_of
+from terraseam.tiles.vectors.area import TrustedArea, area_of
 from terraseam.tiles.vectors.placing import place_polygons
 from terraseam.tiles.vectors.read import PolygonFile, VectorError, is_vector, read_bounds, read_polygons
 
@@ -58,7 +58,7 @@ class Labelled:
     info: RasterInfo
     gsd: float
     truth: PolygonTruth | RasterTruth
-    area: AreaOfInterest | None = None
+    area: TrustedArea | None = None
     watched: tuple[WatchedFiles, ...] = ()
     values: Mapping[float, int] = field(default_factory=dict)
 
@@ -224,7 +224,7 @@ class LabelReader:
 
         return self._tried(info.path, read)
 
-    def _area_of(self, info: RasterInfo, path: str | None) -> AreaOfInterest | None:
+    def _area_of(self, info: RasterInfo, path: str | None) -> TrustedArea | None:
         if path is None:
             return None
         if path not in self._areas:

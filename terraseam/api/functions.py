@@ -11,11 +11,11 @@ from typing import Any, Unpack
 
 from terraseam.api.child_process import DONE, Ended, Progress, run_command
 from terraseam.api.options import (
-    EvaluateOptions,
+    EvaluateKeywords,
     Paths,
-    SegmentOptions,
-    TrainOptions,
-    VectorizeOptions,
+    SegmentKeywords,
+    TrainKeywords,
+    VectorizeKeywords,
     check_names,
 )
 from terraseam.api.rasters import raster_results
@@ -23,7 +23,7 @@ from terraseam.api.results import EvaluateResult, PlanResult, SegmentResult, Tra
 
 
 def segment(
-    rasters: Paths = (), *, progress: Progress | None = None, **options: Unpack[SegmentOptions]
+    rasters: Paths = (), *, progress: Progress | None = None, **options: Unpack[SegmentKeywords]
 ) -> SegmentResult:
     """Segment rasters into label maps and polygons, as ``terraseam segment`` does.
 
@@ -43,7 +43,7 @@ def segment(
 
 
 def plan(
-    rasters: Paths = (), *, progress: Progress | None = None, **options: Unpack[SegmentOptions]
+    rasters: Paths = (), *, progress: Progress | None = None, **options: Unpack[SegmentKeywords]
 ) -> PlanResult:
     """Return what `segment` would do with the same arguments, how exact it would be and what it takes.
 
@@ -61,7 +61,7 @@ def plan(
 
 
 def vectorize(
-    rasters: Paths = (), *, progress: Progress | None = None, **options: Unpack[VectorizeOptions]
+    rasters: Paths = (), *, progress: Progress | None = None, **options: Unpack[VectorizeKeywords]
 ) -> VectorizeResult:
     """Make polygons of label rasters, as ``terraseam vectorize`` does.
 
@@ -79,7 +79,7 @@ def vectorize(
     return VectorizeResult(ended.text, ended.notes, ended.status == DONE, found, ended.value)
 
 
-def train(*, progress: Progress | None = None, **options: Unpack[TrainOptions]) -> TrainResult:
+def train(*, progress: Progress | None = None, **options: Unpack[TrainKeywords]) -> TrainResult:
     """Train a network on rasters with labels and write a bundle, as ``terraseam train`` does.
 
     Args:
@@ -95,7 +95,7 @@ def train(*, progress: Progress | None = None, **options: Unpack[TrainOptions]) 
     return TrainResult(ended.text, ended.notes, made["bundle"], made["work"], made["card"])
 
 
-def evaluate(*, progress: Progress | None = None, **options: Unpack[EvaluateOptions]) -> EvaluateResult:
+def evaluate(*, progress: Progress | None = None, **options: Unpack[EvaluateKeywords]) -> EvaluateResult:
     """Measure label maps and polygons against the truth, as ``terraseam evaluate`` does.
 
     Args:

@@ -32,7 +32,7 @@ class SourceOptions(TypedDict, total=False):
     no_verify: bool
 
 
-class PolygonOptions(SourceOptions, total=False):
+class PolygonKeywords(SourceOptions, total=False):
     """Which polygons are made, and how: areas in square metres, lengths in metres, `max_region` in pixels."""
 
     classes: Names
@@ -57,7 +57,7 @@ class JobOptions(TypedDict, total=False):
     beam: BeamOptions
 
 
-class SegmentOptions(PolygonOptions, JobOptions, total=False):
+class SegmentKeywords(PolygonKeywords, JobOptions, total=False):
     """Options of `terraseam.segment` and `terraseam.plan`."""
 
     model: Paths
@@ -79,14 +79,14 @@ class SegmentOptions(PolygonOptions, JobOptions, total=False):
     accelerator: str
 
 
-class VectorizeOptions(PolygonOptions, JobOptions, total=False):
+class VectorizeKeywords(PolygonKeywords, JobOptions, total=False):
     """Options of `terraseam.vectorize`."""
 
     class_names: Names | Mapping[int, str]
     pixel_coordinates: bool
 
 
-class EvaluateOptions(SourceOptions, total=False):
+class EvaluateKeywords(SourceOptions, total=False):
     """Options of `terraseam.evaluate`."""
 
     predicted: FilePath
@@ -157,7 +157,7 @@ class RecipeOptions(TypedDict, total=False):
     seed: int
 
 
-class TrainOptions(TruthOptions, ChipOptions, RecipeOptions, total=False):
+class TrainKeywords(TruthOptions, ChipOptions, RecipeOptions, total=False):
     """Options of `terraseam.train`."""
 
     architecture: str
@@ -181,11 +181,11 @@ class TrainOptions(TruthOptions, ChipOptions, RecipeOptions, total=False):
 
 
 COMMANDS: Mapping[str, type] = {
-    "segment": SegmentOptions,
-    "plan": SegmentOptions,
-    "vectorize": VectorizeOptions,
-    "train": TrainOptions,
-    "evaluate": EvaluateOptions,
+    "segment": SegmentKeywords,
+    "plan": SegmentKeywords,
+    "vectorize": VectorizeKeywords,
+    "train": TrainKeywords,
+    "evaluate": EvaluateKeywords,
 }
 """The options of each function."""
 

@@ -117,6 +117,15 @@ def test_no_folder_is_crowded():
     assert {name: count for name, count in crowded.items() if count > MOST_FILES} == {}
 
 
+def test_a_public_class_has_a_name_of_its_own():
+    homes: dict[str, list[str]] = {}
+    for module, path in files().items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
+
+
 def test_tensorflow_is_imported_by_engines_and_detection_only():
     users = {
         path.parent.name

@@ -14,7 +14,7 @@ from terraseam.tiles.vectors.read import PolygonFile
 
 
 @dataclass(frozen=True)
-class AreaOfInterest:
+class TrustedArea:
     """An area of interest on a raster.
 
     Attributes:
@@ -30,6 +30,6 @@ class AreaOfInterest:
         return drawn > 0
 
 
-def area_of(file: PolygonFile, georef: Georef) -> AreaOfInterest:
+def area_of(file: PolygonFile, georef: Georef) -> TrustedArea:
     """Transform the polygons of a file to an area of a raster; they may touch and overlap."""
-    return AreaOfInterest(edges_of(place_polygons(file, georef).polygons))
+    return TrustedArea(edges_of(place_polygons(file, georef).polygons))

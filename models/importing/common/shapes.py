@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from terraseam.models.errors import RefusedError
+from terraseam.models.errors import NetworkRefusedError
 from terraseam.models.importing.common.foreign import Shape
 
 CHANNEL = {"channels_last": 3, "channels_first": 1}
@@ -21,7 +21,7 @@ def one_of_each(taken: list[str], made: list[str]) -> None:
     """
     for what, names in (("inputs", taken), ("outputs", made)):
         if len(names) != 1:
-            raise RefusedError(
+            raise NetworkRefusedError(
                 f"the network has {len(names)} {what} ({', '.join(names) or 'none'}); "
                 "a bundle's network has one input and one output: export it with those alone"
             )
@@ -35,11 +35,11 @@ def check_taken(shape: Shape | None, dtype: str) -> Shape:
     """
     if shape is None or len(shape) != 4:
         said = "an unknown shape" if shape is None else show(shape)
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network takes {said}; it must take chips of four axes: samples, height, width and bands"
         )
     if dtype not in FLOATS:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network takes {dtype}, and Terraseam feeds scaled float32; export it with a float32 input"
         )
     return shape
@@ -66,12 +66,12 @@ def find_layout(shape: Shape, bands: int, stated: str | None) -> str:
     if len(fitting) == 2 or all(shape[CHANNEL[name]] is None for name in layouts):
         if stated:
             return stated
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"give --layout channels_last or channels_first: the network takes {show(shape)}, "
             "which does not say where its bands are"
         )
     counts = [size for name in layouts if (size := shape[CHANNEL[name]]) is not None]
-    raise RefusedError(
+    raise NetworkRefusedError(
         f"the network takes {min(counts)} bands (shape {show(shape)}), but {bands} were given with --bands; "
         "name as many bands as it takes, in its order"
     )
@@ -85,7 +85,7 @@ def fixed_sides(shape: Shape, layout: str) -> tuple[int | None, int | None]:
     """
     rows, columns = (shape[axis] for axis in SIDES[layout])
     if (shape[0] or 1) * (rows or 1) * (columns or 1) > MOST_PIXELS:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network takes chips of {show(shape)} alone, and a call has {MOST_PIXELS:,} px at most here; export it "
             "with samples, height and width free"
         )

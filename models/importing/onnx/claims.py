@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from terraseam.models.errors import RefusedError
+from terraseam.models.errors import NetworkRefusedError
 
 LARGEST = 2_000_000_000
 """Maximum size of one ONNX file, in bytes; larger networks keep their weights in files beside it."""
@@ -27,7 +27,7 @@ def refuse_large_file(path: Path) -> None:
     """
     size = path.stat().st_size
     if size > LARGEST:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{path} has {size / 1e9:,.1f} GB, and one ONNX file holds 2 GB at most; export the network again, with its "
             "weights in files beside it"
         )
@@ -56,12 +56,12 @@ def refuse_outside(tensors: Sequence[Any], path: Path) -> None:
         _refuse_claim(tensor, sizes[tensor.name], path)
     if outside:
         names = ", ".join(sorted(set(outside)))
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{path} keeps weights in {names}, and no such file lies in its folder; put them beside it, "
             "or export it as one file"
         )
     if sum(sizes.values()) > LARGEST:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the weights beside {path} have {sum(sizes.values()) / 1e9:,.1f} GB, and a bundle holds 2 GB at most; make the "
             "network smaller"
         )
@@ -76,7 +76,7 @@ def _part(said: dict[str, str], file: Path, what: str) -> int:
         offset = length = -1
     length = size - offset if "length" not in said else length
     if offset < 0 or length < 0 or offset + length > size:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the weights {what} are not whole: {file.name} has {size:,} bytes, and they lie elsewhere; export it again"
         )
     return length
@@ -109,7 +109,7 @@ def refuse_computed(model: Any, pixels: Collection[str], path: Path) -> None:
     made = {"sparse weights": sparse, **_made(model, pixels)}
     whole, most = sum(made.values()), max(made, key=lambda name: made[name])
     if whole > room:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{path} makes {whole / 1e6:,.0f} MB before it looks at a pixel, most of it as {most!r}, and "
             f"{room / 1e6:,.0f} MB are the most for a file of its size; export the network again"
         )
@@ -133,7 +133,7 @@ def _made(model: Any, pixels: Collection[str]) -> dict[str, float]:
 def _refuse_claim(tensor: Any, held: int, path: Path) -> None:
     size = math.prod(tensor.dims) * _width(tensor.data_type)
     if min(tensor.dims, default=0) < 0 or size > PACKED * held:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{path} says that its weights {tensor.name!r} have {size / 1e6:,.0f} MB, and holds {held / 1e6:,.1f} MB of "
             "them; export it again"
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from terraseam.models.errors import RefusedError, short
+from terraseam.models.errors import NetworkRefusedError, short
 from terraseam.models.importing.common.foreign import Shape
 from terraseam.models.importing.common.shapes import CHANNEL
 from terraseam.models.importing.onnx.claims import LARGEST, refuse_claims, refuse_large_file, refuse_outside
@@ -36,7 +36,7 @@ def import_onnx() -> tuple[Any, Any]:
         import onnx
         import onnxruntime  # type: ignore[import-untyped]
     except ImportError as error:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"reading ONNX files needs {error.name}, which is not installed; pip install 'terraseam[onnx]'"
         ) from error
     onnxruntime.set_default_logger_severity(4)
@@ -55,11 +55,13 @@ def read_onnx(path: Path) -> Any:
         model = onnx.load(path, load_external_data=False)
         known = bool(model.graph.node)
     except Exception as error:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{path} is not an ONNX file ({short(error)}); export the network again"
         ) from error
     if not known:
-        raise RefusedError(f"{path} is not an ONNX file with a network in it; export the network again")
+        raise NetworkRefusedError(
+            f"{path} is not an ONNX file with a network in it; export the network again"
+        )
     _load_weights(model, path)
     try:
         model = onnx.inliner.inline_local_functions(model) if model.functions else model
@@ -67,11 +69,11 @@ def read_onnx(path: Path) -> Any:
         refuse_claims(list(_tensors(model)), path)
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{path} is not a valid ONNX file: {short(error)}; export the network again"
         ) from error
     if model.ByteSize() > LARGEST:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{path} holds more than 2 GB of weights, which one ONNX file cannot; make it smaller"
         )
     return model
@@ -143,7 +145,7 @@ class Session:
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
-            raise RefusedError(
+            raise NetworkRefusedError(
                 f"ONNX Runtime cannot run this network: {short(error)}; export it again"
             ) from error
 
@@ -171,7 +173,7 @@ def _refuse_domains(model: Any, path: Path) -> None:
         f"{node.domain}.{node.op_type}" for node in nodes_of(model.graph) if node.domain not in DOMAINS
     }
     if foreign:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"{path} needs {', '.join(sorted(foreign))}, which ONNX itself does not have; "
             "export it with the operators of ONNX alone"
         )
@@ -186,7 +188,7 @@ def _load_weights(model: Any, path: Path) -> None:
     try:
         onnx.load_external_data_for_model(model, str(path.resolve().parent))
     except Exception as error:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the weights beside {path} cannot be read: {short(error)}; export it again"
         ) from error
 

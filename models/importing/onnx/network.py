@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from terraseam.models.errors import RefusedError
+from terraseam.models.errors import NetworkRefusedError
 from terraseam.models.importing.common.foreign import Foreign, Shape
 from terraseam.models.importing.common.shapes import (
     CHANNEL,
@@ -130,11 +130,13 @@ def _peak(model: Any, sizes: dict[str, float]) -> float:
 def _sizes(freed: Any, bands: int, layout: str, stride: int | None, shape: Shape) -> Sizes:
     try:
         return measure_sizes(freed, bands, layout, stride)
-    except RefusedError as error:
+    except NetworkRefusedError as error:
         height, width = fixed_sides(shape, layout)
         if height is None and width is None:
-            raise RefusedError(f"the network does not answer each pixel of its chip: {error}") from error
-        raise RefusedError(
+            raise NetworkRefusedError(
+                f"the network does not answer each pixel of its chip: {error}"
+            ) from error
+        raise NetworkRefusedError(
             f"the network takes chips of {height or 'any'} x {width or 'any'} px alone, and the size is written into its "
             f"graph ({error}); export it with height and width free (dynamic axes)"
         ) from error
@@ -150,7 +152,7 @@ def _compare(model: Any, freed: Any, shape: Shape, layout: str) -> tuple[str, ..
     chips = np.random.default_rng(0).normal(size=sides).astype(np.float32)
     given, made = Session(model)(chips), Session(freed)(chips)
     if given.shape != made.shape or not np.allclose(given, made, rtol=1e-4, atol=1e-4):
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network answers otherwise when its size of {' x '.join(map(str, sides))} is made free; "
             "export it with samples, height and width free (dynamic axes)"
         )
@@ -171,7 +173,7 @@ def _check_samples(freed: Any, chips: np.ndarray) -> None:
     except Exception:
         same = False
     if not same:
-        raise RefusedError(
+        raise NetworkRefusedError(
             f"the network takes {chips.shape[0]} samples a call alone; export it with its samples free (dynamic axes)"
         )
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from terraseam.models.errors import NotUnderstoodError, RefusedError, short
+from terraseam.models.errors import NetworkRefusedError, NotUnderstoodError, short
 from terraseam.models.importing.common.shapes import CHANNEL, SIDES
 from terraseam.models.importing.onnx.watch import observe
 from terraseam.models.reach.call_memory import excess_of
@@ -143,7 +143,7 @@ def measure_sizes(model: Any, bands: int, layout: str, stride: int | None) -> Si
         if _answered(shape, OTHER[layout]) == (height, width):
             problem += ", the other way round than it takes chips; export it with one layout for both"
             break
-    raise RefusedError(problem)
+    raise NetworkRefusedError(problem)
 
 
 def _answered(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ import pytest
 from foreign_networks import Graph, request
 
 from terraseam.models.bundle.archive import archive_of
-from terraseam.models.errors import RefusedError
+from terraseam.models.errors import NetworkRefusedError
 from terraseam.models.importing.importer import import_network
 from terraseam.models.importing.keras_network import free_size, read_network
 from terraseam.models.training.errors import TrainingError
@@ -75,7 +75,9 @@ def test_layers_far_larger_than_the_weights_are_not_made(tmp_path, kind):
             if kind == "old h5":
                 file.attrs["keras_version"] = "2.15.0"
     before = resident()
-    with pytest.raises(RefusedError, match=r"describes layers with 3,60\d MB of weights, and holds 0 MB"):
+    with pytest.raises(
+        NetworkRefusedError, match=r"describes layers with 3,60\d MB of weights, and holds 0 MB"
+    ):
         read_network(path)
     assert resident() - before < MOST
     after = resident()
@@ -129,7 +131,7 @@ def test_onnx_files_that_unfold_are_refused_by_what_they_say(tmp_path, bomb):
         model.graph.sparse_initializer.append(graph.sparse)
     onnx.save(model, tmp_path / "bomb.onnx")
     before = resident()
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(NetworkRefusedError) as refused:
         import_network(request(tmp_path / "bomb.onnx", tmp_path / "bundle"))
     assert words in str(refused.value) and resident() - before < MOST
 
@@ -161,7 +163,7 @@ def test_weights_beside_an_onnx_file_are_refused_by_their_sizes(tmp_path, size, 
     if words is None:
         assert import_network(request(tmp_path / "net.onnx", tmp_path / "bundle")).card.stride == 1
     else:
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(NetworkRefusedError) as refused:
             import_network(request(tmp_path / "net.onnx", tmp_path / "bundle"))
         assert words in str(refused.value)
     assert resident() - before < MOST
@@ -170,7 +172,7 @@ def test_weights_beside_an_onnx_file_are_refused_by_their_sizes(tmp_path, size, 
 def test_onnx_files_that_are_larger_than_they_can_be_are_not_read(tmp_path):
     with (tmp_path / "net.onnx").open("wb") as file:
         file.truncate(5 * 10**9)
-    with pytest.raises(RefusedError, match=r"has 5\.0 GB, and one ONNX file holds 2 GB at most"):
+    with pytest.raises(NetworkRefusedError, match=r"has 5\.0 GB, and one ONNX file holds 2 GB at most"):
         import_network(request(tmp_path / "net.onnx", tmp_path / "bundle"))
 
 

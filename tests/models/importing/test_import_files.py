@@ -21,7 +21,7 @@ from terraseam.models.bundle.writing import write_bundle
 from terraseam.models.engines.engine import Engine
 from terraseam.models.engines.profile import execution_profile
 from terraseam.models.engines.scaling import scale
-from terraseam.models.errors import CardError, RefusedError
+from terraseam.models.errors import CardError, NetworkRefusedError
 from terraseam.models.importing.importer import import_network
 from terraseam.models.importing.saved_model import copy_saved_model
 from terraseam.models.reach.network import network_reach
@@ -103,7 +103,9 @@ def flattened():
 
 def test_keras_networks_that_need_their_size_are_refused(tmp_path):
     flattened().save(tmp_path / "fixed.keras")
-    with pytest.raises(RefusedError, match=r"takes chips of 16 x 16 px alone, and a layer needs that size"):
+    with pytest.raises(
+        NetworkRefusedError, match=r"takes chips of 16 x 16 px alone, and a layer needs that size"
+    ):
         import_network(request(tmp_path / "fixed.keras", tmp_path / "bundle", 2))
 
 
@@ -146,7 +148,7 @@ def own_network():
 def test_networks_that_bring_code_are_refused(tmp_path, network, words, suffix):
     network().save(tmp_path / f"foreign{suffix}")
     with pytest.raises(
-        RefusedError, match=words.replace(" of test_import_files", ".*") if suffix == ".h5" else words
+        NetworkRefusedError, match=words.replace(" of test_import_files", ".*") if suffix == ".h5" else words
     ):
         import_network(request(tmp_path / f"foreign{suffix}", tmp_path / "bundle"))
 
@@ -155,13 +157,13 @@ def test_weights_in_other_hdf5_files_are_refused(tmp_path):
     pyramid().save(tmp_path / "foreign.h5")
     with h5py.File(tmp_path / "foreign.h5", "r+") as file:
         file["stolen"] = h5py.ExternalLink("/etc/hostname", "/")
-    with pytest.raises(RefusedError, match=r"has weights in other files .*/etc/hostname"):
+    with pytest.raises(NetworkRefusedError, match=r"has weights in other files .*/etc/hostname"):
         import_network(request(tmp_path / "foreign.h5", tmp_path / "bundle"))
 
 
 def test_weights_alone_are_refused(tmp_path):
     pyramid().save_weights(tmp_path / "foreign.weights.h5")
-    with pytest.raises(RefusedError, match="holds weights without a network; save the network whole"):
+    with pytest.raises(NetworkRefusedError, match="holds weights without a network; save the network whole"):
         import_network(request(tmp_path / "foreign.weights.h5", tmp_path / "bundle"))
 
 
@@ -185,7 +187,7 @@ def two_heads():
 )  # fmt: skip
 def test_keras_networks_that_do_not_fit_are_refused(tmp_path, network, words):
     network().save(tmp_path / "foreign.keras")
-    with pytest.raises(RefusedError, match=words):
+    with pytest.raises(NetworkRefusedError, match=words):
         import_network(request(tmp_path / "foreign.keras", tmp_path / "bundle", 4))
     assert not (tmp_path / "bundle").exists()
 
@@ -285,7 +287,8 @@ def test_saved_models_that_run_code_or_touch_files_are_refused(tmp_path, body, o
     network, signatures = module_with(body)
     tf.saved_model.save(network, str(tmp_path / "foreign"), signatures)
     with pytest.raises(
-        RefusedError, match=f"has the operations? .*{operation}.*, and a SavedModel may only have operations"
+        NetworkRefusedError,
+        match=f"has the operations? .*{operation}.*, and a SavedModel may only have operations",
     ):
         import_network(request(tmp_path / "foreign", tmp_path / "bundle"))
     assert not Path("/tmp/terraseam-was-here").exists()
@@ -314,7 +317,7 @@ def test_what_a_saved_model_does_is_read_as_tensorflow_reads_it(saved_model, tmp
     )
     network, signatures = module_with(branches)
     tf.saved_model.save(network, str(tmp_path / "foreign"), signatures)
-    with pytest.raises(RefusedError, match=r"has the operations? .*ReadFile"):
+    with pytest.raises(NetworkRefusedError, match=r"has the operations? .*ReadFile"):
         check_saved_model(tmp_path / "foreign")
 
 
@@ -327,7 +330,8 @@ def test_saver_functions_may_be_called_by_the_saver_alone(saved_model, branches)
     )
     calls(graph, saver, branches)
     with pytest.raises(
-        RefusedError, match="has the operations MergeV2Checkpoints, SaveV2, ShardedFilename, StaticRegex"
+        NetworkRefusedError,
+        match="has the operations MergeV2Checkpoints, SaveV2, ShardedFilename, StaticRegex",
     ):
         refuse_operations(graph, saved_model)
 
@@ -351,7 +355,9 @@ def test_operations_that_are_not_listed_are_refused_wherever_they_are(saved_mode
     library = graph.graph_def.library
     nodes = graph.graph_def.node if inside == "graph" else library.function[0].node_def
     nodes.add(name="sly", op=operation)
-    with pytest.raises(RefusedError, match=f"has the operation {operation}, and a SavedModel may only have"):
+    with pytest.raises(
+        NetworkRefusedError, match=f"has the operation {operation}, and a SavedModel may only have"
+    ):
         refuse_operations(graph, saved_model)
 
 
@@ -364,7 +370,7 @@ def test_a_function_is_no_way_around_the_list(saved_model):
     refuse_operations(graph, saved_model)
     library.function.add().signature.name = "Abort"
     graph.graph_def.node.add(name="sly", op="Abort")
-    with pytest.raises(RefusedError, match="has the operation Abort"):
+    with pytest.raises(NetworkRefusedError, match="has the operation Abort"):
         refuse_operations(graph, saved_model)
 
 
@@ -395,7 +401,7 @@ def test_what_is_allowed_are_operations_of_tensorflow_that_touch_nothing_else():
 def test_saved_models_that_do_not_fit_are_refused(tmp_path, shape, body, words):
     network, signatures = module_with(body, shape)
     tf.saved_model.save(network, str(tmp_path / "foreign"), signatures)
-    with pytest.raises(RefusedError, match=words):
+    with pytest.raises(NetworkRefusedError, match=words):
         import_network(request(tmp_path / "foreign", tmp_path / "bundle"))
 
 
@@ -405,28 +411,30 @@ def test_a_stride_that_a_network_does_not_take_is_refused(tmp_path):
 
     network, signatures = module_with(halved)
     tf.saved_model.save(network, str(tmp_path / "foreign"), signatures)
-    with pytest.raises(RefusedError, match=r"fails on (a chip|chips) .*; give (another )?--stride"):
+    with pytest.raises(NetworkRefusedError, match=r"fails on (a chip|chips) .*; give (another )?--stride"):
         import_network(request(tmp_path / "foreign", tmp_path / "bundle", stride=32))
 
 
 def test_saved_models_with_other_signatures_are_refused(tmp_path):
     network, signatures = module_with(lambda x: x)
     tf.saved_model.save(network, str(tmp_path / "foreign"), {"predict": signatures["serving_default"]})
-    with pytest.raises(RefusedError, match=r"has no signature 'serving_default' \(its signatures: predict\)"):
+    with pytest.raises(
+        NetworkRefusedError, match=r"has no signature 'serving_default' \(its signatures: predict\)"
+    ):
         import_network(request(tmp_path / "foreign", tmp_path / "bundle"))
 
 
 def test_links_out_of_a_saved_model_are_not_followed(tmp_path, saved_model):
     shutil.copytree(saved_model, tmp_path / "foreign")
     (tmp_path / "foreign" / "assets" / "secret").symlink_to("/etc/hostname")
-    with pytest.raises(RefusedError, match="is a link to a file outside of"):
+    with pytest.raises(NetworkRefusedError, match="is a link to a file outside of"):
         copy_saved_model(tmp_path / "foreign", tmp_path / "copy")
 
 
 def test_damaged_saved_models_are_refused(tmp_path):
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "saved_model.pb").write_bytes(b"\xff" * 64)
-    with pytest.raises(RefusedError, match="is not a SavedModel"):
+    with pytest.raises(NetworkRefusedError, match="is not a SavedModel"):
         import_network(request(tmp_path / "foreign", tmp_path / "bundle"))
 
 
@@ -441,7 +449,7 @@ def test_damaged_saved_models_are_refused(tmp_path):
 def test_paths_that_hold_no_network_are_refused(tmp_path, name, words):
     (tmp_path / "text.txt").write_text("x")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(RefusedError, match=words):
+    with pytest.raises(NetworkRefusedError, match=words):
         import_network(request(tmp_path / name, tmp_path / "bundle"))
 
 

@@ -12,7 +12,7 @@ from tiers import some
 from terraseam.models.bundle.values import Scaling
 from terraseam.models.engines.engine import Engine
 from terraseam.models.engines.profile import EngineError, execution_profile
-from terraseam.models.errors import RefusedError
+from terraseam.models.errors import NetworkRefusedError
 from terraseam.models.importing.importer import import_network
 from terraseam.models.importing.onnx.network import open_onnx
 
@@ -95,7 +95,7 @@ def test_scales_that_float16_does_not_hold_are_refused(tmp_path):
 
     for scale, offset in ((300.0, 0.0), (-300.0, 0.0), (0.0, 70_000.0), (1.0, 65_400.0)):
         with pytest.raises(
-            RefusedError, match=r"takes float16, which holds 65,504 at most, .* a smaller scale"
+            NetworkRefusedError, match=r"takes float16, which holds 65,504 at most, .* a smaller scale"
         ):
             imported(0, scale, offset)
     assert any("raw values above 6,550 cannot be fed to it" in note for note in imported(1, 10.0).notes)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from terraseam.models.errors import RefusedError
+from terraseam.models.errors import NetworkRefusedError
 from terraseam.models.importing.keras2 import modern_network
 from terraseam.models.importing.keras_network import free_size, read_network
 
@@ -74,7 +74,7 @@ def test_what_keras_3_answers_otherwise_is_refused_with_a_way_out(tmp_path, chan
     path = aged(
         model, tmp_path / "network.h5", lambda config: config["config"]["layers"][1]["config"].update(change)
     )
-    with pytest.raises(RefusedError, match=words):
+    with pytest.raises(NetworkRefusedError, match=words):
         read_network(path)
 
 
@@ -111,14 +111,14 @@ def test_parts_that_unpack_to_far_more_than_the_file_are_refused_unread(tmp_path
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open(name, "w") as part:
         for _ in range(200):
             part.write(bytes(1_000_000))
-    with pytest.raises(RefusedError, match=words):
+    with pytest.raises(NetworkRefusedError, match=words):
         read_network(path)
 
 
 def test_weights_that_claim_more_than_the_file_are_refused(tmp_path):
     with h5py.File(tmp_path / "network.h5", "w") as file:
         file.create_dataset("kernel", (10**6, 10**6), "f4", chunks=(1000, 1000))
-    with pytest.raises(RefusedError, match="would unpack to 4,000,000 MB of weights"):
+    with pytest.raises(NetworkRefusedError, match="would unpack to 4,000,000 MB of weights"):
         read_network(tmp_path / "network.h5")
 
 

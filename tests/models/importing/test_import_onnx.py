@@ -16,7 +16,7 @@ from terraseam.models.bundle.card import Card
 from terraseam.models.engines.engine import Engine
 from terraseam.models.engines.profile import execution_profile
 from terraseam.models.engines.scaling import scale
-from terraseam.models.errors import CardError, NotUnderstoodError, RefusedError
+from terraseam.models.errors import CardError, NetworkRefusedError, NotUnderstoodError
 from terraseam.models.importing.common.resample import Resample
 from terraseam.models.importing.importer import import_network
 from terraseam.models.importing.onnx.file import Session, free_sizes, read_onnx
@@ -142,7 +142,7 @@ def check_reach_of_exported_networks(seeds, tmp_path):
         try:
             facts = graph_facts(path, "channels_last", 1)
         except (
-            RefusedError
+            NetworkRefusedError
         ):  # Pools with pads as large as their kernel; answers of five axes: mistakes of exporters.
             continue
         more = np.subtract(*([r.top, r.bottom, r.left, r.right] for r in (facts.reach, reach)))
@@ -412,7 +412,7 @@ def test_networks_with_their_size_written_into_the_graph_are_refused(tmp_path):
     graph = small(3, size=(1, 64, 96))
     path = graph.then("Reshape", graph.weight([1, 3, 64, 96], "int64")).save(tmp_path / "fixed.onnx")
     with pytest.raises(
-        RefusedError, match="takes chips of 64 x 96 px alone, and the size is written into its graph"
+        NetworkRefusedError, match="takes chips of 64 x 96 px alone, and the size is written into its graph"
     ):
         import_network(request(path, tmp_path / "bundle"))
     assert not (tmp_path / "bundle").exists()
@@ -424,7 +424,7 @@ def test_networks_for_one_number_of_samples_are_refused_where_it_is_written_in(t
     rest = graph.add("Slice", size, graph.weight([1], "int64"), graph.weight([4], "int64"))
     graph.then("Reshape", graph.add("Concat", graph.weight([1], "int64"), rest, axis=0))
     path = graph.save(tmp_path / "one.onnx")
-    with pytest.raises(RefusedError, match="takes 1 samples a call alone"):
+    with pytest.raises(NetworkRefusedError, match="takes 1 samples a call alone"):
         import_network(request(path, tmp_path / "bundle"))
 
 
@@ -457,7 +457,7 @@ def with_input(dtype=TensorProto.FLOAT, shape=("n", 3, "h", "w"), inputs=1, outp
 )
 def test_networks_that_are_not_one_chip_in_and_one_answer_out_are_refused(tmp_path, kind, words):
     onnx.save(with_input(**kind), tmp_path / "odd.onnx")
-    with pytest.raises(RefusedError) as error:
+    with pytest.raises(NetworkRefusedError) as error:
         import_network(request(tmp_path / "odd.onnx", tmp_path / "bundle"))
     assert words in str(error.value)
 
@@ -536,7 +536,7 @@ def test_networks_that_are_not_one_chip_in_and_one_answer_out_are_refused(tmp_pa
 )
 def test_what_the_user_says_must_fit_the_network(tmp_path, graph, kind, more, words):
     path = graph().save(tmp_path / "foreign.onnx", **kind)
-    with pytest.raises(RefusedError) as error:
+    with pytest.raises(NetworkRefusedError) as error:
         import_network(request(path, tmp_path / "bundle", **more))
     assert words in str(error.value)
     assert not (tmp_path / "bundle").exists()
@@ -559,7 +559,7 @@ def test_a_halo_is_kept_where_there_is_no_reach_alone(tmp_path):
 
 def test_operators_of_others_are_refused_by_name(tmp_path):
     path = small(3).then("Secret", domain="evil.corp").save(tmp_path / "foreign.onnx")
-    with pytest.raises(RefusedError, match=r"needs evil.corp.Secret, which ONNX itself does not have"):
+    with pytest.raises(NetworkRefusedError, match=r"needs evil.corp.Secret, which ONNX itself does not have"):
         import_network(request(path, tmp_path / "bundle"))
 
 
@@ -578,7 +578,9 @@ def test_weights_outside_of_the_folder_are_refused(tmp_path, location):
     (tmp_path / "in").mkdir()
     path = small(3).save(tmp_path / "in" / "foreign.onnx")
     outside(path, location)
-    with pytest.raises(RefusedError, match=r"keeps weights in .*, and no such file lies in its folder"):
+    with pytest.raises(
+        NetworkRefusedError, match=r"keeps weights in .*, and no such file lies in its folder"
+    ):
         import_network(request(path, tmp_path / "bundle"))
 
 
@@ -596,7 +598,7 @@ def test_weights_beside_the_file_become_part_of_the_bundle(tmp_path):
 @pytest.mark.parametrize("data", [b"", b"no network at all", bytes(range(256)) * 4])
 def test_files_that_are_no_networks_are_refused(tmp_path, data):
     (tmp_path / "foreign.onnx").write_bytes(data)
-    with pytest.raises(RefusedError, match="is not an ONNX file"):
+    with pytest.raises(NetworkRefusedError, match="is not an ONNX file"):
         import_network(request(tmp_path / "foreign.onnx", tmp_path / "bundle"))
 
 
@@ -649,5 +651,5 @@ def test_resizing_reads_the_elements_that_onnxruntime_reads(tmp_path, place, how
 def test_nodes_without_the_inputs_that_they_need_are_refused(tmp_path, operator):
     path = Graph().conv(3, 1).then(operator).save(tmp_path / "lacking.onnx")
     words = rf"lacking.onnx is not a valid ONNX file: .*{operator}.* has input size 1 .*; export the network again"
-    with pytest.raises(RefusedError, match=words):
+    with pytest.raises(NetworkRefusedError, match=words):
         read_onnx(path)

@@ -10,7 +10,7 @@ from foreign_networks import Graph, request
 from nets import make_bundle, small_unet
 
 from terraseam.models.bundle.card import Card
-from terraseam.models.errors import RefusedError
+from terraseam.models.errors import NetworkRefusedError
 from terraseam.models.importing import measure, measured_run
 from terraseam.models.importing.importer import import_network
 from terraseam.models.reach.call_memory import LARGE_CHIP, excess_of, fit_memory, growth_terms, round_up
@@ -135,7 +135,7 @@ def test_networks_whose_measuring_ends_are_refused_in_a_sentence(tmp_path, monke
         "": "a chip of 256 px would take more than there is",
     }.items():
         monkeypatch.setattr(measure, "PROGRAM", ("-c", body))
-        with pytest.raises(RefusedError, match=words) as refused:
+        with pytest.raises(NetworkRefusedError, match=words) as refused:
             measure.measured_memory(tmp_path / "network.keras", "model.keras", "channels_last", 3, 1)
         assert why in str(refused.value)
 

@@ -3,7 +3,7 @@
 import pytest
 from saved_models import field, function, node, saved_model
 
-from terraseam.models.errors import RefusedError
+from terraseam.models.errors import NetworkRefusedError
 from terraseam.models.saved_models.facts import check_saved_model
 
 ADD = node("sum", "AddV2")
@@ -27,7 +27,7 @@ def test_a_saved_model_that_computes_is_taken(tmp_path):
 def test_operations_that_are_not_listed_are_refused(tmp_path, nodes, functions):
     folder = saved_model(tmp_path / "net", *nodes, functions=functions)
     with pytest.raises(
-        RefusedError, match="has the operation Abort, and a SavedModel may only have operations"
+        NetworkRefusedError, match="has the operation Abort, and a SavedModel may only have operations"
     ):
         check_saved_model(folder)
 
@@ -40,7 +40,7 @@ def test_operations_that_are_not_listed_are_refused(tmp_path, nodes, functions):
 def test_what_saves_may_be_called_by_the_saver_alone(tmp_path, thief):
     functions = (function("traced_save", node("s", "SaveV2")),)
     save = node("save", "StatefulPartitionedCall", "traced_save")
-    with pytest.raises(RefusedError, match=r"has the operations? .*SaveV2"):
+    with pytest.raises(NetworkRefusedError, match=r"has the operations? .*SaveV2"):
         check_saved_model(saved_model(tmp_path / "net", save, *thief, functions=functions))
 
 
@@ -48,17 +48,19 @@ def test_functions_that_may_be_called_from_outside_are_no_savers(tmp_path):
     functions = (function("traced_save", node("s", "SaveV2")),)
     save = node("save", "StatefulPartitionedCall", "traced_save")
     outside = field(7, field(2, field(1, "traced_save") + field(2, b"")))
-    with pytest.raises(RefusedError, match="has the operation SaveV2"):
+    with pytest.raises(NetworkRefusedError, match="has the operation SaveV2"):
         check_saved_model(saved_model(tmp_path / "net", save, functions=functions, more=outside))
 
 
 def test_a_graph_that_is_not_for_serving_is_refused(tmp_path):
     folder = saved_model(tmp_path / "net", ADD, signature="predict")
-    with pytest.raises(RefusedError, match=r"has no signature 'serving_default' \(its signatures: predict\)"):
+    with pytest.raises(
+        NetworkRefusedError, match=r"has no signature 'serving_default' \(its signatures: predict\)"
+    ):
         check_saved_model(folder)
     twice = (folder / "saved_model.pb").read_bytes() * 2
     (folder / "saved_model.pb").write_bytes(twice)
-    with pytest.raises(RefusedError, match="has 2 graphs for serving; export it with one"):
+    with pytest.raises(NetworkRefusedError, match="has 2 graphs for serving; export it with one"):
         check_saved_model(folder)
 
 
@@ -75,5 +77,5 @@ def test_files_that_are_no_saved_models_are_refused_in_a_sentence(tmp_path):
     ]
     for data in (*cut, *others):
         (folder / "saved_model.pb").write_bytes(data)
-        with pytest.raises(RefusedError, match=r"is not a SavedModel|has 0 graphs for serving"):
+        with pytest.raises(NetworkRefusedError, match=r"is not a SavedModel|has 0 graphs for serving"):
             check_saved_model(folder)
