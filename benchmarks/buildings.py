@@ -80,9 +80,10 @@ def plan_buildings(arguments: argparse.Namespace, words: Sequence[str], seed: in
     area = [] if arguments.data else ["--aoi", str(ROOT / "examples" / "buildings" / "area.geojson")]
     train, val = str(data / "train"), str(data / "val")
     where = ["--images", train, "--labels", train, "--val-images", val, "--val-labels", val, *area]
-    chips = f"--gsd {arguments.gsd} --chip {arguments.chip} --scale-range 0.5-1.8 --stretch 1.2 --objects 0.5"
+    chips = f"--gsd {arguments.gsd} --chip-size {arguments.chip} --scale-range 0.5-1.8 --stretch 1.2 --object-fraction 0.5"
     recipe = (
-        f"--batch {arguments.batch} --rate {arguments.rate} --epochs 1 --warm-up 20 --clip 1 --seed {seed}"
+        f"--batch-size {arguments.batch} --learning-rate {arguments.rate} --epochs 1 --warmup-steps 20 --clip-norm 1 "
+        f"--seed {seed}"
     )
     usual = ["--classes", "building", "--output", str(arguments.folder / "no-bundle"), "--optimizer", "adam"]
     return plan_training(parse_train([*where, *chips.split(), *recipe.split(), *usual, *words]))

@@ -8,7 +8,6 @@ The exit status is that of the command line.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import select
@@ -24,6 +23,7 @@ from terraseam.pipeline.exit_status import IMPOSSIBLE, fail
 from terraseam.pipeline.interrupts import SIGNALS, interrupt_main_thread
 from terraseam.pipeline.options.evaluate_arguments import evaluate_parser
 from terraseam.pipeline.options.keywords import command_words
+from terraseam.pipeline.options.parser import Parser
 from terraseam.pipeline.options.segment_arguments import parsers
 from terraseam.pipeline.options.train_arguments import train_parser
 from terraseam.pipeline.options.vectorize_arguments import vectorize_parser
@@ -35,7 +35,7 @@ LOOK_S = 1.0
 GRACE_S = 60.0
 """Seconds that a command has to end, once nobody waits for it."""
 
-PARSERS: Mapping[str, Callable[[], argparse.ArgumentParser]] = {
+PARSERS: Mapping[str, Callable[[], Parser]] = {
     "segment": lambda: parsers(version())[1]["segment"],
     "plan": lambda: parsers(version())[1]["plan"],
     "vectorize": vectorize_parser,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from terraseam.models.names import nearest_name
@@ -49,16 +49,20 @@ class EvaluateError(ReasonsError):
     heading = "nothing can be measured:"
 
 
-def did_you_mean(name: str, known: Iterable[str], around: str = "{}") -> str:
+def did_you_mean(
+    name: str, known: Iterable[str], around: str = "{}", today: Mapping[str, str] | None = None
+) -> str:
     """Ask for the known name that one which is not known was mistyped from; nothing where there is none.
 
     Args:
         name: What was said.
         known: What could have been said.
         around: What stands around the question, which is in place of the braces.
+        today: Names that are known, too, and the known one that each was renamed to.
     """
-    near = nearest_name(name, known)
-    return around.format(f"did you mean {near}?") if near else ""
+    renamed = today or {}
+    near = nearest_name(name, known) or nearest_name(name, renamed)
+    return around.format(f"did you mean {renamed.get(near, near)}?") if near else ""
 
 
 class RunError(RuntimeError):

@@ -52,7 +52,7 @@ def decide_answer(foreign: Foreign, made: np.ndarray, classes: int, stated: str 
         return found
     _check_stated(foreign, stated, found, channels, classes)
     _check_values(stated, made, foreign.layout, classes)
-    return Answer(stated, "as --answer says")
+    return Answer(stated, "as --output-type says")
 
 
 def _channels(foreign: Foreign, made: np.ndarray) -> int:
@@ -102,22 +102,22 @@ def _check_stated(foreign: Foreign, stated: str, found: Answer, channels: int, c
     """Check the user's output type against the one found."""
     if (stated in ONE_CHANNEL) != (channels == 1):
         raise NetworkRefusedError(
-            f"--answer {stated} does not fit a network that answers {channels} channels for {classes} classes; "
+            f"--output-type {stated} does not fit a network that answers {channels} channels for {classes} classes; "
             f"{_advice(found)}"
         )
     if stated.startswith("binary") and classes != 2:
         raise NetworkRefusedError(
-            f"--answer {stated} is for two classes, but --classes names {classes}; {_advice(found)}"
+            f"--output-type {stated} is for two classes, but --classes names {classes}; {_advice(found)}"
         )
     seen = foreign.ending is not None and found.kind != ""
     if seen or foreign.whole_numbers:
-        raise NetworkRefusedError(f"--answer {stated} is not what was found: {found.why}; {_advice(found)}")
+        raise NetworkRefusedError(f"--output-type {stated} is not what was found: {found.why}; {_advice(found)}")
     if stated == "logits" and found.kind == "scores":
-        raise NetworkRefusedError(f"--answer logits is not what was found: {found.why}; {_advice(found)}")
+        raise NetworkRefusedError(f"--output-type logits is not what was found: {found.why}; {_advice(found)}")
 
 
 def _advice(found: Answer) -> str:
-    return f"pass --answer {found.kind} or leave it out" if found.kind else "pass --answer logits"
+    return f"pass --output-type {found.kind} or leave it out" if found.kind else "pass --output-type logits"
 
 
 def _check_values(kind: str, made: np.ndarray, layout: str, classes: int) -> None:
@@ -125,7 +125,7 @@ def _check_values(kind: str, made: np.ndarray, layout: str, classes: int) -> Non
     if kind == "":
         raise NetworkRefusedError(
             "the network ends in a sigmoid for each of its classes, so that a pixel may have several; cut the sigmoid off, "
-            "or pass --answer logits to take the class with the largest"
+            "or pass --output-type logits to take the class with the largest"
         )
     if not np.isfinite(made).all():
         raise NetworkRefusedError(
@@ -138,11 +138,11 @@ def _check_values(kind: str, made: np.ndarray, layout: str, classes: int) -> Non
         )
     if kind == "scores" and np.abs(made.sum(axis=CHANNEL[layout]) - 1).max() >= CLOSE:
         raise NetworkRefusedError(
-            "the network's answers do not sum to 1, so they are no scores; pass --answer logits"
+            "the network's answers do not sum to 1, so they are no scores; pass --output-type logits"
         )
     if kind == "binary_scores" and (made.min() < 0 or made.max() > 1):
         raise NetworkRefusedError(
-            "the network's answers do not lie between 0 and 1; pass --answer binary_logits"
+            "the network's answers do not lie between 0 and 1; pass --output-type binary_logits"
         )
 
 

@@ -219,7 +219,7 @@ class _Run:
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss} in step {step} of epoch {epoch + 1}; lower the rate "
-                f"(--rate, now {self.recipe.rate:g}), cut gradients (--clip), and check labels and scaling"
+                f"(--learning-rate, now {self.recipe.rate:g}), cut gradients (--clip-norm), and check labels and scaling"
             )
         return loss
 
@@ -261,7 +261,7 @@ class _Run:
         if broken or not math.isfinite(measured.measures.get("val_loss", 0.0)):
             raise TrainingError(
                 f"the network answers no numbers any more after epoch {number}; lower the rate "
-                f"(--rate, now {self.recipe.rate:g}), and check labels and scaling"
+                f"(--learning-rate, now {self.recipe.rate:g}), and check labels and scaling"
             )
 
     def answer(self, pixels: np.ndarray) -> Any:
@@ -296,7 +296,7 @@ def _explained(epoch: int, recipe: Recipe) -> Iterator[None]:
     except Exception as error:
         if out_of_memory(error):
             raise TrainingError(
-                f"memory ran out in epoch {epoch + 1}, with batches of {recipe.batch} chips; take fewer (--batch), "
-                "smaller chips (--chip), or a smaller network"
+                f"memory ran out in epoch {epoch + 1}, with batches of {recipe.batch} chips; take fewer (--batch-size), "
+                "smaller chips (--chip-size), or a smaller network"
             ) from error
         raise

@@ -51,7 +51,7 @@ def check_chip(network: keras.Model, row: Row, chip: int) -> None:
     stride = row.stride if row.task == "instances" else network_reach(finished(network))[0]
     if chip % stride:
         raise NoStartError(
-            f"--chip {chip} is not a multiple of {stride} px, the stride of {row.architecture} as --set makes it; "
+            f"--chip-size {chip} is not a multiple of {stride} px, the stride of {row.architecture} as --set makes it; "
             f"take {-(-chip // stride) * stride}"
         )
 
@@ -90,7 +90,7 @@ def take_weights(network: keras.Model, bundle: str | os.PathLike[str]) -> tuple[
     if not taken:
         raise NoStartError(
             f"no layer of {network.name} has the name and the shape of one of bundle {bundle}; "
-            "leave out --start, or name a bundle of the same architecture, encoder and --set"
+            "leave out --initial-bundle, or name a bundle of the same architecture, encoder and --set"
         )
     return taken, len(wanting)
 

@@ -62,7 +62,7 @@ def card_fields_of(said: argparse.Namespace, scaling: Scaling | None = None) -> 
         "bands": said.bands,
         "gsd": said.gsd,
         "scaling": scaling,
-        "fill": _each(said.fill, bands, "--fill") if said.fill else _zeros(scaling),
+        "fill": _each(said.fill, bands, "--fill-value") if said.fill else _zeros(scaling),
         "license": said.license,
         "halo": said.halo,
     }

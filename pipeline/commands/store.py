@@ -132,7 +132,7 @@ def _verify(entries: Sequence[Listed], options: Any) -> int:
 def _prune(entries: Sequence[Listed], options: Any) -> int:
     """Remove what is too old or too much, and drafts that nobody finishes."""
     if options.older_than is None and options.down_to is None:
-        return fail("say what may go: --older-than AGE, --down-to SIZE, or both", IMPOSSIBLE)
+        return fail("nothing to prune: pass --older-than AGE and/or --max-size SIZE", IMPOSSIBLE)
     now, whole = time.time(), _whole(entries)
     gone = [
         entry

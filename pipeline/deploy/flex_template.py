@@ -7,7 +7,6 @@ may be given several times hold their values separated by commas, those without 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -15,13 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from terraseam.pipeline.cli import main
+from terraseam.pipeline.declarations.option import Option
 from terraseam.pipeline.exit_status import IMPOSSIBLE, fail, show
-from terraseam.pipeline.options.job_schema import job_actions, repeats
-from terraseam.pipeline.options.patterns import PATTERNS
 from terraseam.pipeline.options.segment_arguments import parsers
-
-OF_ONE_MACHINE = frozenset({"workers"})
-"""Options of runs on the machine of the user."""
 
 IMAGE_VARIABLE = "TERRASEAM_IMAGE"
 """The environment variable in which an image holds its own name."""
@@ -33,11 +28,14 @@ class ParameterError(ValueError):
     """Parameters of a template that cannot be understood, with what to do."""
 
 
-def parameters() -> dict[str, argparse.Action]:
-    """What ``terraseam segment`` takes, and job files, too, for other machines: name of the parameter -> its declaration."""
+def parameters() -> dict[str, Option]:
+    """Return what ``terraseam segment`` and job files take, for runs on other machines: parameter -> option.
+
+    Names of earlier versions are among them: the service refuses parameters that it is not told of.
+    """
     _, commands = parsers("")
-    fields = job_actions(commands["segment"])
-    return {name.replace("_", "-"): fields[name] for name in fields if name not in OF_ONE_MACHINE}
+    options = [option for option in commands["segment"].options if option.in_jobs and not option.local]
+    return {name: option for option in options for name in (option.name, *option.former)}
 
 
 def metadata() -> dict[str, Any]:
@@ -45,36 +43,36 @@ def metadata() -> dict[str, Any]:
     return {
         "name": "Terraseam",
         "description": "Segments georeferenced rasters with Keras networks into label maps and polygons.",
-        "parameters": [_parameter(name, action) for name, action in parameters().items()],
+        "parameters": [_parameter(name, option) for name, option in parameters().items()],
     }
 
 
-def _parameter(name: str, action: argparse.Action) -> dict[str, Any]:
-    help_text = str(action.help)
-    if repeats(action):
+def _parameter(name: str, option: Option) -> dict[str, Any]:
+    help_text = option.help_text
+    if option.repeats:
         help_text += "; several are separated by commas"
-    if _is_flag(action):
+    if option.flag:
         help_text += " (true or false)"
+    if name != option.name:
+        help_text = f"former name of {option.name}"
     label = name.replace("-", " ")
     return {
         "name": name,
         "label": label[0].upper() + label[1:],
         "helpText": help_text[0].upper() + help_text[1:],
-        "isOptional": not action.required,
-        "regexes": [_pattern(name, action)],
+        "isOptional": not option.required or name != option.name,
+        "regexes": [f"^{_pattern(option)}$"],
     }
 
 
-def _pattern(name: str, action: argparse.Action) -> str:
-    if _is_flag(action):
-        return "^(true|false)$"
-    if action.choices:
-        return f"^({'|'.join(map(str, action.choices))})$"
-    return PATTERNS[name]
-
-
-def _is_flag(action: argparse.Action) -> bool:
-    return action.nargs == 0
+def _pattern(option: Option) -> str:
+    """Return the regular expression of an option's values."""
+    if option.flag:
+        return "(true|false)"
+    if option.choices:
+        return f"({'|'.join(map(str, option.choices))})"
+    one = option.value.pattern
+    return f"{one}(,{one})*" if option.repeats or option.is_list else one
 
 
 def launch(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
@@ -94,17 +92,17 @@ def launch(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     options: list[str] = []
     for argument in argv:
         name, given, value = argument.removeprefix("--").partition("=")
-        action = known.get(name)
-        if action is None or not given or not argument.startswith("--"):
+        option = known.get(name)
+        if option is None or not given or not argument.startswith("--"):
             options.append(argument)
-        elif not action.option_strings:
+        elif option.positional:
             rasters += value.split(",")
-        elif _is_flag(action):
+        elif option.flag:
             if value not in FLAGS:
                 raise ParameterError(f"the parameter {name} is true or false, not {value!r}")
             options += [f"--{name}"] if FLAGS[value] else []
         else:
-            values = value.split(",") if repeats(action) else [value]
+            values = value.split(",") if option.repeats else [value]
             options += [f"--{name}={one}" for one in values]
     return ["segment", *rasters, *options, *_image_options(argv, environment)]
 

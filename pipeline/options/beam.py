@@ -129,7 +129,7 @@ MEANT = (
 )
 """Options that users of other programs call otherwise."""
 
-_REMOVING = re.compile("prune|remove|force|older-than|down-to|delete|purge|overwrite")
+_REMOVING = re.compile("prune|remove|force|restart|older-than|down-to|max-size|delete|purge|overwrite")
 
 
 def removes(name: str) -> bool:

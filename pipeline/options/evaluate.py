@@ -1,54 +1,147 @@
-"""What ``terraseam evaluate`` was asked."""
+"""Options of ``terraseam evaluate``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from terraseam.pipeline.options.segment import ON_ERROR
+from terraseam.pipeline.declarations.option import Option
+from terraseam.pipeline.declarations.values import any_text, checked, label_values, names, path, whole
+from terraseam.pipeline.options.segment import INPUT, ON_ERROR, RUN, AllowSources, Verify
 
 DEFAULT_TOLERANCE = 3
+MOST_TOLERANCE = 64
 DEFAULT_BLOCK = 1024
 DEFAULT_PICTURE = 2048
+
+CLASSES, MEASURES, OUTPUT = "classes", "measures", "output"
+"""Headings of options in `--help`."""
+
+_tolerance = checked(
+    int, lambda value: 0 <= value <= MOST_TOLERANCE, f"a whole number from 0 to {MOST_TOLERANCE}"
+)
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """The arguments of ``terraseam evaluate``.
+    """Options of ``terraseam evaluate``; each `Option` says what its field holds, and the unit."""
 
-    Attributes:
-        predicted: Folder of results, label map or file of polygons.
-        truth: Paths and globs of true polygons or label rasters.
-        images: Paths and globs of the rasters that were segmented: grids for polygons, grounds for the picture.
-        aoi: File of polygons outside which nothing is measured; None for everywhere.
-        allow_sources: Patterns of servers that files may name, see `terraseam.tiles.access.places.is_allowed`.
-        verify: Whether checksums of blocks are compared before pixels are read.
-        classes: Names of the classes that are measured; None for all.
-        background: Name of the class that is nothing, ``none`` where there is none; None for the default.
-        class_property: Property of true polygons that names their class.
-        on_error: What becomes of rasters that cannot be measured: ``quarantine``, or ``fail`` to measure none.
-        label_values: Values of true label rasters, in the order of the classes.
-        tolerance: Distance that is forgiven between boundaries, in pixels.
-        max_detections: How many of the surest polygons of a class count on each raster; None for all.
-        block: Side of the squares that are read at once, in pixels.
-        picture: File of the picture of errors.
-        picture_size: Its longest side, in pixels.
-        json: Whether to print JSON.
-    """
-
-    predicted: str
-    truth: tuple[str, ...]
-    images: tuple[str, ...] = ()
-    aoi: str | None = None
-    allow_sources: tuple[str, ...] = ()
-    verify: bool = True
-    classes: tuple[str, ...] | None = None
-    background: str | None = None
-    class_property: str | None = None
-    label_values: tuple[int, ...] | None = None
-    on_error: str = ON_ERROR[0]
-    tolerance: int = DEFAULT_TOLERANCE
-    max_detections: int | None = None
-    block: int = DEFAULT_BLOCK
-    picture: str | None = None
-    picture_size: int = DEFAULT_PICTURE
-    json: bool = False
+    predicted: Annotated[
+        str,
+        Option(
+            "output of `terraseam segment`, a folder of files, a label map, or a file of polygons",
+            path,
+            "DIR|FILE",
+        ),
+    ]
+    truth: Annotated[
+        tuple[str, ...],
+        Option("true polygons in any CRS, or label rasters", path, "FILE|GLOB", repeats="words"),
+    ]
+    images: Annotated[
+        tuple[str, ...],
+        Option(
+            "the rasters that were segmented: pixels to measure polygons in, and background of --picture",
+            path,
+            "FILE|GLOB",
+            repeats="words",
+            more="They may have any grid and CRS, as after `--resample`.",
+        ),
+    ] = ()
+    aoi: Annotated[
+        str | None,
+        Option("area of interest, polygons outside which nothing is measured", path, "FILE", group=INPUT),
+    ] = None
+    allow_sources: AllowSources = ()
+    verify: Verify = True
+    classes: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "classes to measure; the names of labels 0, 1, ... where a map names none",
+            names,
+            "a,b",
+            group=CLASSES,
+            default_help="all",
+        ),
+    ] = None
+    background: Annotated[
+        str | None,
+        Option(
+            "the class that is nothing, or none",
+            any_text,
+            "NAME",
+            group=CLASSES,
+            default_help="background, else the first class",
+        ),
+    ] = None
+    class_property: Annotated[
+        str | None,
+        Option(
+            "property that names the class of true polygons",
+            any_text,
+            "NAME",
+            group=CLASSES,
+            default_help="all are of one class",
+        ),
+    ] = None
+    label_values: Annotated[
+        tuple[int, ...] | None,
+        Option(
+            "values of true label rasters, in the order of the classes",
+            label_values,
+            "0,1,2",
+            group=CLASSES,
+            default_help="the numbers that classes are called by, else 0, 1, ...",
+        ),
+    ] = None
+    on_error: Annotated[
+        str,
+        Option(
+            "rasters that cannot be measured: leave them out and say so, or measure none",
+            group=RUN,
+            choices=ON_ERROR,
+        ),
+    ] = ON_ERROR[0]
+    tolerance: Annotated[
+        int,
+        Option(
+            f"distance forgiven between boundaries, in pixels, 0 to {MOST_TOLERANCE}",
+            _tolerance,
+            "PX",
+            group=MEASURES,
+        ),
+    ] = DEFAULT_TOLERANCE
+    max_detections: Annotated[
+        int | None,
+        Option(
+            "highest-scoring polygons of a class that count on each raster for AP and AR; COCO has 100",
+            whole(1),
+            "N",
+            group=MEASURES,
+            default_help="all",
+        ),
+    ] = None
+    block: Annotated[
+        int,
+        Option(
+            "side of the squares that are read at once; changes memory, no figure",
+            whole(1),
+            "PX",
+            group=RUN,
+            name="block-size",
+            former=("block",),
+        ),
+    ] = DEFAULT_BLOCK
+    picture: Annotated[
+        str | None,
+        Option(
+            "write a picture of errors: green true, yellow missed, purple false",
+            path,
+            "FILE.png",
+            group=OUTPUT,
+        ),
+    ] = None
+    picture_size: Annotated[int, Option("longest side of the picture", whole(1), "PX", group=OUTPUT)] = (
+        DEFAULT_PICTURE
+    )
+    json: Annotated[bool, Option("print all figures as JSON", group=OUTPUT, in_jobs=False)] = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import tomllib
 from collections.abc import Mapping
@@ -13,13 +12,14 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from terraseam.pipeline.declarations.option import field_of, former_names
 from terraseam.pipeline.errors import ArgumentError
 from terraseam.pipeline.options.beam import beam_options
 from terraseam.pipeline.options.job_schema import (
     REFUSED,
+    Command,
     FieldReader,
-    field_of,
-    job_actions,
+    job_options,
     job_schema,
     unknown,
     unknown_to_beam,
@@ -38,46 +38,53 @@ class JobFile:
     """What a job file says.
 
     Attributes:
-        values: Values of options by destination, as the command line would give them.
+        values: Values of options by field, as the command line would give them.
         beam: Arguments for Beam.
-        named: Destinations of the options that it names, right or wrong.
+        named: Fields of the options that it names, right or wrong.
         reasons: What is wrong, one sentence a field.
+        former: Names of today for those of earlier versions that it has.
     """
 
     values: Mapping[str, Any]
     beam: tuple[str, ...]
     named: frozenset[str]
     reasons: tuple[str, ...]
+    former: Mapping[str, str]
 
 
-def read_job(path: str, parser: argparse.ArgumentParser, *, beam: bool) -> JobFile:
+def read_job(path: str, command: Command, *, beam: bool) -> JobFile:
     """Read a job file.
 
     Args:
         path: The file.
-        parser: Declares the options that are its fields.
+        command: Whose options are its fields.
         beam: Whether it may have a table of Beam's options.
 
     Raises:
         ArgumentError: If it cannot be read, or is not TOML.
     """
     table, reasons = _with_field_names(_read_toml(path))
-    actions = job_actions(parser)
+    today = {field_of(old): field_of(new) for old, new in former_names(command.options).items()}
+    former = {old: new for old, new in today.items() if old in table}
+    reasons += [f"{old} and {new} are one option; say it once" for old, new in former.items() if new in table]
+    table = {former.get(name, name): value for name, value in table.items()}
+    options = job_options(command.options)
     known = None
     if beam:
         # Beam has six times the options of a command: they are only looked at where there may be some.
-        known = beam_options() if set(table) - set(actions) else {}
+        known = beam_options() if set(table) - set(options) else {}
     surroundings = Surroundings(datetime.now().astimezone(), os.environ)
     reader = FieldReader(surroundings, os.path.dirname(path))  # noqa: PTH120
-    values, wrong = _validated(job_schema(parser, known), table, reader)
-    reasons += [_reason(found, table, parser, known) for found in wrong]
+    values, wrong = _validated(job_schema(command.options, known), table, reader)
+    reasons += [_reason(found, table, command, known) for found in wrong]
     said = values.pop("beam", {})
     words = [word for name in (table["beam"] if said else ()) for word in said[name]]
     return JobFile(
-        {actions[name].dest: value for name, value in values.items() if value is not None},
+        {options[name].field: value for name, value in values.items() if value is not None},
         tuple(words),
-        frozenset(actions[name].dest for name in table if name in actions),
+        frozenset(options[name].field for name in table if name in options),
         tuple(f"{path}: {reason}" for reason in dict.fromkeys(reasons)),
+        former,
     )
 
 
@@ -130,17 +137,15 @@ def _place(error: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(error["loc"][: 2 if error["loc"][0] == "beam" else 1])
 
 
-def _reason(
-    error: Any, table: Mapping[str, Any], parser: argparse.ArgumentParser, beam: Mapping[str, str] | None
-) -> str:
+def _reason(error: Any, table: Mapping[str, Any], command: Command, beam: Mapping[str, str] | None) -> str:
     """Why a field is refused, in a sentence."""
     place = _place(error)
     name, inner = ".".join(place), place[-1]
     if error["type"] == "extra_forbidden":
         return (
-            unknown(name, parser, beam)
+            unknown(name, command, beam)
             if len(place) == 1 or beam is None
-            else unknown_to_beam(inner, parser, beam)
+            else unknown_to_beam(inner, command, beam)
         )
     if error["type"] == REFUSED:
         return f"{name}: {error['msg']}"
@@ -148,7 +153,7 @@ def _reason(
     if value == []:
         return f"{name} is an empty list; leave it out, or fill it"
     if place[0] != "beam":
-        return f"{name} is {shown(value)}; it takes {wanted(job_actions(parser)[name])}"
+        return f"{name} is {shown(value)}; it takes {wanted(job_options(command.options)[name])}"
     if len(place) == 1:
         return f"beam is {shown(value)}; it takes a table: a line [beam], and options of Apache Beam below it"
     takes = {"": "true or false", "one": "one value", "many": "a value, or a list of them"}

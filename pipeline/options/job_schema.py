@@ -1,15 +1,14 @@
 """The schema of job files: a field for each option that a command declares, and an option for each field.
 
-It is made of what argparse was told, so that an option is declared once. A field holds what is natural in TOML (numbers,
+It is made of the same declarations as the command line. A field holds what is natural in TOML (numbers,
 lists, true) or the text of the command line, which what the option has as ``type`` understands in both cases.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,13 +28,12 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
+from terraseam.pipeline.declarations.option import Option, field_of, former_names
+from terraseam.pipeline.declarations.values import Value
 from terraseam.pipeline.errors import did_you_mean
+from terraseam.pipeline.options.beam import removes
 from terraseam.pipeline.options.placeholders import PlaceholderError, Surroundings
-from terraseam.pipeline.options.values import Value
 from terraseam.tiles.raster.inspect import is_local
-
-OF_ONE_CALL = frozenset({"help", "config", "json"})
-"""Options of a call, not of what is done: a job file has none of them."""
 
 TYPES: dict[type, Any] = {
     str: StrictStr,
@@ -45,6 +43,19 @@ TYPES: dict[type, Any] = {
 WORDS = {str: "a text in quotes", int: "a whole number", float: "a number"}
 REFUSED = "refused"
 """Kind of the errors whose message is a sentence of ours."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command whose options may be in job files.
+
+    Attributes:
+        name: What errors call it, such as ``terraseam segment``.
+        options: Its options.
+    """
+
+    name: str
+    options: tuple[Option, ...]
 
 
 @dataclass(frozen=True)
@@ -60,65 +71,53 @@ class FieldReader:
     folder: str
 
 
-def job_actions(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
-    """The options that are fields of a job file: name of the field -> what argparse was told."""
-    return {field_name(action): action for action in parser._actions if field_name(action) not in OF_ONE_CALL}
+def job_options(options: Iterable[Option]) -> dict[str, Option]:
+    """Return the options that a job file may have, by their names in it."""
+    return {option.job_field: option for option in options if option.in_jobs}
 
 
-def field_name(action: argparse.Action) -> str:
-    """What a job file calls an option: ``min_area`` for ``--min-area``."""
-    return field_of(action.option_strings[-1] if action.option_strings else action.dest)
-
-
-def field_of(option: str) -> str:
-    """What a job file calls an option, however its name is written."""
-    return option.lstrip("-").replace("-", "_")
-
-
-def job_schema(parser: argparse.ArgumentParser, beam: Mapping[str, str] | None = None) -> TypeAdapter[Any]:
-    """The schema of a command's job files; what it validates needs a `FieldReader` as context.
+def job_schema(options: Iterable[Option], beam: Mapping[str, str] | None = None) -> TypeAdapter[Any]:
+    """Make the schema of a command's job files; what it validates needs a `FieldReader` as context.
 
     Args:
-        parser: Declares the options.
+        options: The command's options.
         beam: Beam's options, name with dashes -> what it takes; None where no table of them may be.
     """
-    fields: dict[str, Any] = {name: _field(action) for name, action in job_actions(parser).items()}
+    fields: dict[str, Any] = {name: _field(option) for name, option in job_options(options).items()}
     if beam is not None:
         fields["beam"] = _table("Beam", {field_of(name): _beam_field(name, beam[name]) for name in beam})
     return TypeAdapter(_table("Job", fields))
 
 
-def value_of(action: argparse.Action) -> Value:
-    """How a value of an option is said."""
-    if isinstance(action.type, Value):
-        return action.type
-    holds = action.type if isinstance(action.type, type) and action.type in TYPES else str
-    return Value(action.type or str, holds)  # type: ignore[arg-type]
-
-
-def wanted(action: argparse.Action) -> str:
-    """What the field of an option holds, in words."""
-    if action.nargs == 0:
+def wanted(option: Option) -> str:
+    """Say what the field of an option holds."""
+    if option.flag:
         return "true or false"
-    value = value_of(action)
+    value = option.value
     if value.named:
         return "a table such as { width = 8 }"
-    return WORDS[value.holds] + (", or a list of them" if repeats(action) or value.mark else "")
+    return WORDS[value.holds] + (", or a list of them" if option.repeats or value.mark else "")
 
 
-def unknown(name: str, parser: argparse.ArgumentParser, beam: Mapping[str, str] | None) -> str:
+def unknown(name: str, command: Command, beam: Mapping[str, str] | None) -> str:
     """Why a field is refused that no option has; `beam` is as in `job_schema`."""
     if beam and f"--{name}" in beam:
         return f"{name} is an option of Apache Beam; write it below a line [beam]"
-    hint = did_you_mean(name, [*job_actions(parser), *(["beam"] if beam is not None else [])], "; {}")
-    return f"{name} is no option of {parser.prog}{hint}"
+    kept = [option for option in command.options if option.in_jobs and not option.deletes]
+    today = {field_of(old): field_of(new) for old, new in former_names(kept).items()}
+    known = [*(option.job_field for option in kept), *(["beam"] if beam is not None else [])]
+    hint = did_you_mean(name, known, "; {}", today)
+    return f"{name} is no option of {command.name}{hint}"
 
 
-def unknown_to_beam(name: str, parser: argparse.ArgumentParser, beam: Mapping[str, str]) -> str:
+def unknown_to_beam(name: str, command: Command, beam: Mapping[str, str]) -> str:
     """Why a field in the table of Beam's options is refused that it does not have."""
-    if field_of(name) in job_actions(parser):
-        return f"beam.{name} is no option of Apache Beam but of {parser.prog}; write it above the line [beam]"
-    return f"beam.{name} is no option of Apache Beam{did_you_mean(name, map(field_of, beam), '; {}')}"
+    if field_of(name) in job_options(command.options):
+        return (
+            f"beam.{name} is no option of Apache Beam but of {command.name}; write it above the line [beam]"
+        )
+    kept = [field_of(option) for option in beam if not removes(option)]
+    return f"beam.{name} is no option of Apache Beam{did_you_mean(name, kept, '; {}')}"
 
 
 def _table(name: str, fields: Mapping[str, Any]) -> Any:
@@ -128,17 +127,17 @@ def _table(name: str, fields: Mapping[str, Any]) -> Any:
     return table
 
 
-def _field(action: argparse.Action) -> Any:
+def _field(option: Option) -> Any:
     """The type of an option's field."""
-    if action.nargs == 0:
-        return Annotated[StrictBool, AfterValidator(lambda said: action.const if said else None)]
-    value = value_of(action)
+    if option.flag:
+        return Annotated[StrictBool, AfterValidator(lambda said: option.when_given if said else None)]
+    value = option.value
     kind: Any = TYPES[value.holds]
-    if repeats(action) or value.mark:
+    if option.repeats or value.mark:
         kind = kind | Annotated[list[kind], Field(min_length=1)]
     if value.named:
         kind = kind | dict[str, StrictBool | StrictInt | StrictFloat | StrictStr]
-    return Annotated[kind, BeforeValidator(_expanded), AfterValidator(_understanding(action))]
+    return Annotated[kind, BeforeValidator(_expanded), AfterValidator(_understanding(option))]
 
 
 def _beam_field(name: str, takes: str) -> Any:
@@ -164,9 +163,9 @@ def _expanded(said: Any, info: ValidationInfo[Any]) -> Any:
         raise _refusal(str(error)) from error
 
 
-def _understanding(action: argparse.Action) -> Callable[[Any, ValidationInfo[Any]], Any]:
+def _understanding(option: Option) -> Callable[[Any, ValidationInfo[Any]], Any]:
     """What makes the option's value of a field's."""
-    value = value_of(action)
+    value = option.value
 
     def one(said: Any, folder: str) -> Any:
         text = _placed(str(said), value, folder)
@@ -175,8 +174,8 @@ def _understanding(action: argparse.Action) -> Callable[[Any, ValidationInfo[Any
         except (ArgumentTypeError, TypeError, ValueError) as error:
             own = isinstance(error, ArgumentTypeError)
             raise _refusal(str(error) if own else f"{text!r} is not {WORDS[value.holds]}") from error
-        if action.choices is not None and understood not in action.choices:
-            known = [str(choice) for choice in action.choices]
+        if option.choices is not None and understood not in option.choices:
+            known = [str(choice) for choice in option.choices]
             raise _refusal(f"{text!r} is none of {', '.join(known)}{did_you_mean(text, known, '; {}')}")
         return understood
 
@@ -186,7 +185,7 @@ def _understanding(action: argparse.Action) -> Callable[[Any, ValidationInfo[Any
             said = [
                 f"{name}={int(inner) if isinstance(inner, bool) else inner}" for name, inner in said.items()
             ]
-        if repeats(action):
+        if option.repeats:
             return [one(inner, folder) for inner in (said if isinstance(said, list) else [said])]
         return one(_joined(said, str(value.mark)) if isinstance(said, list) else said, folder)
 
@@ -209,11 +208,6 @@ def _placed(said: str, value: Value, folder: str) -> str:
     placed = os.path.join(folder, os.path.expanduser(said))  # noqa: PTH111, PTH118 - paths stay as they are said
     name = value.place == "path or name" and "/" not in said and not Path(placed).exists()
     return said if name else placed
-
-
-def repeats(action: argparse.Action) -> bool:
-    """Whether an option takes several values, each an argument of its own."""
-    return action.nargs in ("+", "*") or isinstance(action, argparse._AppendAction)
 
 
 def _refusal(why: str) -> PydanticCustomError:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from terraseam.pipeline.declarations.option import Option, dashed, field_of, former_names
 from terraseam.pipeline.errors import ArgumentError
-from terraseam.pipeline.options.job_schema import job_actions, repeats, unknown, value_of, wanted
+from terraseam.pipeline.options.job_schema import Command, job_options, unknown, wanted
+from terraseam.pipeline.options.parser import Parser
 
 OF_FILES = "config"
 """The option that names a job file, which itself has none."""
 
 
-def command_words(parser: argparse.ArgumentParser, options: Mapping[str, Any]) -> list[str]:
+def command_words(parser: Parser, options: Mapping[str, Any]) -> list[str]:
     """Return the arguments of a command line that says what some options say.
 
     Args:
@@ -25,7 +26,8 @@ def command_words(parser: argparse.ArgumentParser, options: Mapping[str, Any]) -
     Raises:
         ArgumentError: If an option is unknown or its value of a kind that it does not take.
     """
-    actions = job_actions(parser)
+    known = job_options(parser.options)
+    known |= {field_of(old): known[field_of(new)] for old, new in former_names(parser.options).items()}
     first: list[str] = []
     rest: list[str] = []
     for name, value in options.items():
@@ -35,29 +37,29 @@ def command_words(parser: argparse.ArgumentParser, options: Mapping[str, Any]) -
             rest += _beam_words(value)
         elif name == OF_FILES:
             rest.append(f"--config={value}")
-        elif name not in actions:
-            raise ArgumentError(unknown(name, parser, None))
-        elif actions[name].option_strings:
-            rest += _option_words(name, actions[name], value)
+        elif name not in known:
+            raise ArgumentError(unknown(name, Command(parser.prog, parser.options), None))
+        elif not known[name].positional:
+            rest += _option_words(name, known[name], value)
         else:
             first += [_as_positional(str(one)) for one in _as_list(value)]
     return [*first, *rest]
 
 
-def _option_words(name: str, action: argparse.Action, value: Any) -> list[str]:
-    option = action.option_strings[-1]
-    if action.nargs == 0:
+def _option_words(name: str, option: Option, value: Any) -> list[str]:
+    words = f"--{dashed(name)}"  # A former name stays, so that the command says what it is called now.
+    if option.flag:
         if value is not True:
-            raise ArgumentError(f"{name} is {value!r}; it takes {wanted(action)}")
-        return [option]
-    kind = value_of(action)
+            raise ArgumentError(f"{name} is {value!r}; it takes {wanted(option)}")
+        return [words]
+    kind = option.value
     if isinstance(value, Mapping):
         if not kind.named and kind.mark is None:
-            raise ArgumentError(f"{name} is a table; it takes {wanted(action)}")
+            raise ArgumentError(f"{name} is a table; it takes {wanted(option)}")
         value = [f"{key}={_plain(one)}" for key, one in value.items()]
-    if repeats(action):
-        return [f"{option}={one}" for one in _as_list(value)]
-    return [f"{option}={_joined(name, value, kind.mark)}"]
+    if option.repeats:
+        return [f"{words}={one}" for one in _as_list(value)]
+    return [f"{words}={_joined(name, value, kind.mark)}"]
 
 
 def _joined(name: str, value: Any, mark: str | None) -> str:

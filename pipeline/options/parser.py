@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from terraseam.pipeline.beam_arguments import BeamArguments
+from terraseam.pipeline.declarations.option import Option, former_names
+from terraseam.pipeline.declarations.values import LIST_MARK
 from terraseam.pipeline.errors import ArgumentError, did_you_mean
 from terraseam.pipeline.options.beam import UnknownOptionError, option_hint, removes, split_arguments
-from terraseam.pipeline.options.values import LIST_MARK, Value, text
 
 LOOK: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
 """How parsers of subcommands with an epilog are made."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are exceptions."""
+    """A parser whose errors are exceptions.
+
+    Attributes:
+        options: What `add_options` added.
+        groups: Headings of these in the order of `--help`; empty for those of no group.
+    """
+
+    options: tuple[Option, ...] = ()
+    groups: tuple[str, ...] = ()
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and leaving."""
@@ -34,23 +43,93 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse arguments; values of a list that is given several times add up, and all must be known."""
-        said = list(sys.argv[1:] if args is None else args)
-        found, unknown = super().parse_known_args(gather_lists(self, said), namespace)
+        said, notes = with_names_of_today(self.options, list(sys.argv[1:] if args is None else args))
+        write_notes(notes)
+        found, unknown = super().parse_known_args(gather_lists(self.options, said), namespace)
         if unknown:
             options = [word.partition("=")[0] for word in unknown if word.startswith("--")]
-            known = {name for action in self._actions for name in action.option_strings}
-            hint = option_hint(options[0], known) if options else ""
+            hint = _option_hint(options[0], self.options) if options else ""
             self.error(f"unrecognized arguments: {' '.join(unknown)}{'; ' * bool(hint)}{hint}")
         return found, unknown
 
 
-def gather_lists(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
-    """Return arguments in which a list that stands there several times, such as ``--classes``, stands once."""
+def add_options(parser: Parser, options: Iterable[Option], groups: Sequence[str] = ()) -> None:
+    """Add options to a parser, group by group.
+
+    Args:
+        parser: Gets them, and keeps them as its `options`.
+        options: The options; those of no group come first.
+        groups: Headings in the order of `--help`; others follow in the order of the options.
+    """
+    given = list(options)
+    used = [option.group for option in given]
+    headings = [group for group in dict.fromkeys(["", *groups, *used]) if group in used]
+    places: dict[str, Any] = {}
+    for option in sorted(given, key=lambda option: headings.index(option.group)):
+        if option.group and option.group not in places:
+            places[option.group] = parser.add_argument_group(option.group)
+        place = places.get(option.group, parser)
+        if option.excludes:
+            key = f"{option.group}: {option.excludes}"
+            place = places.get(key) or places.setdefault(key, place.add_mutually_exclusive_group())
+        names = [option.field] if option.positional else [f"--{name}" for name in (option.name, *option.also)]
+        place.add_argument(*names, help=option.help_text, **_action(option))
+    parser.options, parser.groups = tuple(given), tuple(headings)
+
+
+def _action(option: Option) -> dict[str, Any]:
+    """Return what argparse is told of an option beside its names and help."""
+    if option.flag:
+        action = "store_true" if option.when_given else "store_false"
+        return {"dest": option.field, "action": action, "default": option.default}
+    told: dict[str, Any] = {"type": option.value, "metavar": option.metavar, "choices": option.choices}
+    if option.positional:
+        return {**told, "nargs": "+"} if option.repeats else told
+    if option.repeats == "words":
+        told |= {"action": "extend", "nargs": "+"}
+    elif option.repeats == "again":
+        told["action"] = "append"
+    default = list(option.default or ()) if option.repeats else option.default
+    return {**told, "dest": option.field, "default": default, "required": option.required}
+
+
+def _option_hint(name: str, options: Iterable[Option]) -> str:
+    """Say which option was meant by one that is not known; never one that deletes, or a former name."""
+    kept = [option for option in options if not (option.positional or option.deletes)]
+    today = {f"--{old}": f"--{new}" for old, new in former_names(kept).items()}
+    return option_hint(name, [f"--{option.name}" for option in kept]) or did_you_mean(name, (), today=today)
+
+
+def with_names_of_today(options: Iterable[Option], argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return arguments in which options have their names of today, and a note for each that had a former one."""
+    today = {f"--{old}": f"--{new}" for old, new in former_names(options).items()}
+    words, notes = [], []
+    for word in argv:
+        name, equals, value = word.partition("=")
+        if name in today:
+            notes.append(former_note(name, today[name]))
+        words.append(f"{today.get(name, name)}{equals}{value}")
+    return words, notes
+
+
+def former_note(old: str, new: str) -> str:
+    """Say that an option, or a field of a job file, has another name now."""
+    return f"{old} is now {new}; the old name works on"
+
+
+def write_notes(notes: Iterable[str]) -> None:
+    """Write notes on standard error, each once."""
+    for note in dict.fromkeys(notes):
+        sys.stderr.write(f"terraseam: {note}\n")
+
+
+def gather_lists(options: Iterable[Option], argv: Sequence[str]) -> list[str]:
+    """Return arguments in which a list that is repeated, such as ``--classes``, stands once."""
     lists = {
-        name: action.dest
-        for action in parser._actions
-        if isinstance(action.type, Value) and action.type.mark == LIST_MARK and action.nargs is None
-        for name in action.option_strings
+        f"--{name}": option.field
+        for option in options
+        if option.is_list and not (option.positional or option.repeats)
+        for name in (option.name, *option.also)
     }
     words: list[list[str]] = []
     first: dict[str, list[str]] = {}
@@ -70,19 +149,7 @@ def gather_lists(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[s
     return [one[0] if len(one) == 1 else f"{one[0]}={LIST_MARK.join(one[1:])}" for one in words]
 
 
-def add_config(parser: Any) -> None:
-    """Let all options of a parser stand in a file, too; `read_arguments` reads it."""
-    parser.add_argument(
-        "--config",
-        type=text,
-        metavar="FILE.toml",
-        help="job file with any of these options, and paths relative to it; the command line goes before it",
-    )
-
-
-def read_arguments(
-    parser: argparse.ArgumentParser, argv: Sequence[str], *, beam: bool = True
-) -> dict[str, Any]:
+def read_arguments(parser: Parser, argv: Sequence[str], *, beam: bool = True) -> dict[str, Any]:
     """Values of all options: what the command line says, else the job file that it names, else the default.
 
     Args:
@@ -91,26 +158,32 @@ def read_arguments(
         beam: Whether options of Beam may stand among them.
 
     Returns:
-        The values by destination; those for Beam, as `BeamArguments`, under ``beam``.
+        The values by field, those of repeated options as tuples; those for Beam, as
+        `BeamArguments`, under ``beam``.
 
     Raises:
         ArgumentError: If something is wrong or missing.
     """
+    argv, notes = with_names_of_today(parser.options, argv)
+    write_notes(notes)
     mine, beams = part_beam_arguments(parser, argv) if beam else (list(argv), [])
     if _asks_for_help(argv):
         parser.parse_args(mine)
-    defaults, needed = _relax(parser)
+    _relax(parser)
     said = vars(parser.parse_args(mine))
     found: dict[str, Any] = {}
     named: frozenset[str] = frozenset()
     reasons: list[str] = []
     if said.get("config") is not None:
         from terraseam.pipeline.options.job_file import read_job
+        from terraseam.pipeline.options.job_schema import Command
 
-        job = read_job(said["config"], parser, beam=beam)
+        job = read_job(said["config"], Command(parser.prog, parser.options), beam=beam)
         found, named, reasons, beams = dict(job.values), job.named, list(job.reasons), [*job.beam, *beams]
-        reasons += _exclude(parser, said, found)
-    missing = [_called(action) for action in needed if action.dest not in {*said, *named}]
+        write_notes(former_note(old, new) for old, new in job.former.items())
+        reasons += _exclude(parser.options, said, found)
+    needed = [option for option in parser.options if option.required]
+    missing = [option.words for option in needed if option.field not in {*said, *named}]
     if missing:
         reasons.append(
             f"give {', '.join(missing)}, on the command line or in a job file (see {parser.prog} --help)"
@@ -124,33 +197,43 @@ def read_arguments(
         raise ArgumentError(
             reasons[0] if len(reasons) == 1 else "\n- ".join(["this cannot be run:", *reasons])
         )
-    for action in parser._actions:
-        if isinstance(action.type, Value) and action.type.named and {action.dest} <= {*said} & {*found}:
-            said[action.dest] = [*found[action.dest], *said[action.dest]]
-    return {**defaults, **found, **said, **({"beam": arguments} if beam else {})}
+    for option in parser.options:
+        if option.value.named and {option.field} <= {*said} & {*found}:
+            said[option.field] = [*found[option.field], *said[option.field]]
+    values = {**{option.field: option.default for option in parser.options}, **found, **said}
+    return with_tuples(parser.options, values) | ({"beam": arguments} if beam else {})
 
 
-def _exclude(parser: argparse.ArgumentParser, said: Mapping[str, Any], found: dict[str, Any]) -> list[str]:
+def with_tuples(options: Iterable[Option], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values in which those of repeated options are tuples."""
+    repeated = {option.field for option in options if option.repeats}
+    return {name: tuple(value or ()) if name in repeated else value for name, value in values.items()}
+
+
+def _exclude(options: Iterable[Option], said: Mapping[str, Any], found: dict[str, Any]) -> list[str]:
     """Keep apart what excludes each other: an option of the command line takes those of the file away.
 
     Args:
-        parser: Declares what excludes each other.
+        options: The options of the command.
         said: What the command line says.
         found: What the job file says; options are removed from it.
 
     Returns:
         A sentence for those that the file has together.
     """
+    groups: dict[str, list[Option]] = {}
+    for option in options:
+        if option.excludes:
+            groups.setdefault(option.excludes, []).append(option)
     reasons = []
-    for group in parser._mutually_exclusive_groups:
-        actions = [action for action in group._group_actions if action.dest in found]
-        if any(action.dest in said for action in group._group_actions):
-            for action in actions:
-                del found[action.dest]
-        elif len(actions) > 1:
-            reasons.append(
-                f"{' and '.join(map(_called, actions))} exclude each other; choose one for the job file"
-            )
+    for group in groups.values():
+        in_file = [option for option in group if option.field in found]
+        if any(option.field in said for option in group):
+            for option in in_file:
+                del found[option.field]
+        elif len(in_file) > 1:
+            names = " and ".join(option.words for option in in_file)
+            reasons.append(f"{names} exclude each other; choose one for the job file")
     return reasons
 
 
@@ -174,21 +257,9 @@ def _asks_for_help(argv: Sequence[str]) -> bool:
     return bool({"-h", "--help"} & set(argv))
 
 
-def _relax(parser: argparse.ArgumentParser) -> tuple[dict[str, Any], list[argparse.Action]]:
-    """Let a parser give only what was said, and demand nothing.
-
-    Returns:
-        The defaults by destination, and the actions that were demanded.
-    """
-    actions = [action for action in parser._actions if action.dest != "help"]
-    defaults = {action.dest: action.default for action in actions if not action.required}
-    needed = [action for action in actions if action.required]
-    for action in actions:
+def _relax(parser: argparse.ArgumentParser) -> None:
+    """Let a parser give only what was said, and demand nothing."""
+    for action in parser._actions:
         action.default, action.required = argparse.SUPPRESS, False
         if not action.option_strings and action.nargs == "+":
             action.nargs = "*"
-    return defaults, needed
-
-
-def _called(action: argparse.Action) -> str:
-    return action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest)

@@ -1,4 +1,4 @@
-"""The arguments of ``terraseam store``."""
+"""The command line of ``terraseam store``."""
 
 from __future__ import annotations
 
@@ -6,44 +6,13 @@ import argparse
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
-from typing import Any
 
-from terraseam.pipeline.options.parser import Parser
-from terraseam.pipeline.options.values import text
+from terraseam.pipeline.declarations.option import Option, bound
+from terraseam.pipeline.declarations.values import Value, path
+from terraseam.pipeline.options.parser import Parser, add_options
 
 UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 SPANS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
-
-
-def parse_store(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse what stands behind ``terraseam store``.
-
-    Raises:
-        ArgumentError: If an argument is wrong.
-    """
-    parser = Parser(prog="terraseam store", description="The prediction store of a job.", allow_abbrev=False)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
-    listing = _verb(verbs, "list", "how many entries there are, how large and how old")
-    verify = _verb(verbs, "verify", "check every entry against its checksum")
-    verify.add_argument(
-        "--remove", action="store_true", help="remove damaged entries; they are computed again"
-    )
-    prune = _verb(
-        verbs, "prune", "remove old entries, and what killed runs have left; the next run computes them again"
-    )
-    prune.add_argument("--older-than", type=span, metavar="AGE",
-        help="remove entries that were written or used longer ago, such as 12h, 30d, 8w")  # fmt: skip
-    prune.add_argument("--down-to", type=size, metavar="SIZE",
-        help="remove the oldest entries until no more is left, such as 500MB, 20GB")  # fmt: skip
-    for verb in (listing, verify, prune):
-        verb.add_argument("--json", action="store_true", help="print as JSON")
-    return parser.parse_args(argv)
-
-
-def _verb(verbs: Any, name: str, words: str) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser(name, help=words, description=words, allow_abbrev=False)
-    verb.add_argument("folder", type=text, metavar="DIR", help="the --work folder of a job, or its --output")
-    return verb
 
 
 def span(said: str) -> float:
@@ -61,3 +30,68 @@ def _with_unit(said: str, units: dict[str, int], words: str) -> float:
     if not found:
         raise ArgumentTypeError(f"{said!r} is not {words}")
     return float(found[1]) * units[found[2]]
+
+
+FOLDER = bound(Option("the --work folder of a job, or its --output", path, "DIR", positional=True), "folder")
+JSON = bound(Option("print as JSON"), "json", False, flag=True)
+VERBS = {
+    "list": ("how many entries there are, how large and how old", ()),
+    "verify": (
+        "check every entry against its checksum",
+        (
+            bound(
+                Option("delete damaged entries; they are computed again", deletes=True),
+                "remove",
+                False,
+                flag=True,
+            ),
+        ),
+    ),
+    "prune": (
+        "delete old entries, and what killed runs have left; the next run computes them again",
+        (
+            bound(
+                Option(
+                    "delete entries that were written or used longer ago, such as 12h, 30d, 8w",
+                    Value(span),
+                    "AGE",
+                    deletes=True,
+                ),
+                "older_than",
+            ),
+            bound(
+                Option(
+                    "delete the oldest entries until at most this much is left, such as 500MB, 20GB",
+                    Value(size),
+                    "SIZE",
+                    name="max-size",
+                    former=("down-to",),
+                    deletes=True,
+                ),
+                "down_to",
+            ),
+        ),
+    ),
+}
+"""What the verbs do, and their options beside `FOLDER` and `JSON`."""
+
+
+def parse_store(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse what stands behind ``terraseam store``.
+
+    Raises:
+        ArgumentError: If an argument is wrong.
+    """
+    namespace: argparse.Namespace = store_parsers()[0].parse_args(argv)
+    return namespace
+
+
+def store_parsers() -> tuple[Parser, dict[str, Parser]]:
+    """Make the parser of what stands behind ``terraseam store``, and those of its verbs."""
+    parser = Parser(prog="terraseam store", description="The prediction store of a job.", allow_abbrev=False)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
+    found: dict[str, Parser] = {}
+    for name, (words, options) in VERBS.items():
+        found[name] = verbs.add_parser(name, help=words, description=words, allow_abbrev=False)
+        add_options(found[name], (FOLDER, *options, JSON))
+    return parser, found

@@ -1,132 +1,414 @@
-"""What the user asks a training for."""
+"""Options of ``terraseam train``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+from terraseam.models.training.recipe import LOSSES, OPTIMIZERS, SCHEDULES, Recipe
+from terraseam.pipeline.declarations.option import Option, bound, shown
+from terraseam.pipeline.declarations.values import (
+    LIST_MARK,
+    any_text,
+    bands,
+    checked,
+    label_values,
+    names,
+    number,
+    path,
+    path_or_name,
+    path_to_write,
+    positive,
+    setting,
+    whole,
+)
+from terraseam.pipeline.options.segment import INPUT, RUN, AllowSources, Verify
 
 DEFAULT_CHIP = 256
 BLOCK_CHIPS = 4
 """Side of a validation block where none is said, in chips."""
 
+LABELS, VALIDATION, CHIPS, NETWORK, RECIPE_GROUP = (
+    "labels",
+    "validation",
+    "chips",
+    "network and bundle",
+    "recipe",
+)
+"""Headings of options in `--help`."""
+
+
+def _floats(text: str, mark: str = LIST_MARK) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(mark))
+
+
+_share = checked(float, lambda value: 0 < value < 1, "a share above 0 and below 1")
+_range = checked(
+    lambda text: _floats(text, "-") * (1 if "-" in text else 2),
+    lambda ends: len(ends) == 2 and 0 < ends[0] <= ends[1] < float("inf"),
+    "a range such as 0.5-2",
+    holds=float,
+    mark="-",
+)
+_weights = checked(
+    lambda text: text if text == "balanced" else _floats(text),
+    lambda value: value == "balanced" or all(0 <= one < float("inf") for one in value),
+    "a list of factors such as 1,2 or balanced",
+    holds=float,
+    mark=LIST_MARK,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Truths:
-    """What is true, and where.
+    """What is true, and where; each `Option` says what its field holds, and the unit."""
 
-    Attributes:
-        images: Rasters: paths, directories and globs.
-        labels: Polygons or label rasters: paths and globs.
-        classes: Names of the classes.
-        class_property: Property that says what a polygon is; None where all are of one class.
-        background: Name of the class that is nothing; ``none`` for none, None for the usual one.
-        label_values: Values of label rasters in the order of the classes; None for 0, 1, 2, ...
-        aoi: Polygons on `images` outside which nothing is known; None for everywhere.
-        allow_sources: Patterns of servers that files may name, see `terraseam.tiles.access.places.is_allowed`.
-        verify: Whether checksums of blocks are compared before pixels are read.
-        val_images: Rasters to validate on; empty where some are set apart.
-        val_labels: What is true of them.
-        val_aoi: Polygons on `val_images` outside which nothing is known; None for everywhere.
-        bands: Bands to read, numbered from 1; None for all but alpha.
-        on_error: What becomes of files that cannot be read: ``fail`` or ``skip``.
-    """
-
-    images: tuple[str, ...]
-    labels: tuple[str, ...]
-    classes: tuple[str, ...]
-    class_property: str | None = None
-    background: str | None = None
-    label_values: tuple[int, ...] | None = None
-    aoi: str | None = None
-    allow_sources: tuple[str, ...] = ()
-    verify: bool = True
-    val_images: tuple[str, ...] = ()
-    val_labels: tuple[str, ...] = ()
-    val_aoi: str | None = None
-    bands: tuple[int, ...] | None = None
-    on_error: str = "fail"
+    images: Annotated[
+        tuple[str, ...], Option("rasters: paths, directories, globs", path, "GLOB", repeats="words")
+    ]
+    labels: Annotated[
+        tuple[str, ...], Option("polygons or label rasters: paths, globs", path, "GLOB", repeats="words")
+    ]
+    classes: Annotated[
+        tuple[str, ...], Option("classes of the polygons, or of the values of label rasters", names, "a,b")
+    ]
+    class_property: Annotated[
+        str | None,
+        Option(
+            "property that names the class of a polygon",
+            any_text,
+            "NAME",
+            group=LABELS,
+            default_help="all are of the one class",
+        ),
+    ] = None
+    background: Annotated[
+        str | None,
+        Option(
+            "class of what no polygon covers; of label rasters the one that is nothing, or none",
+            any_text,
+            "NAME",
+            group=LABELS,
+            default_help="background; the first of label rasters",
+        ),
+    ] = None
+    label_values: Annotated[
+        tuple[int, ...] | None,
+        Option(
+            "values of label rasters in the order of the classes",
+            label_values,
+            "0,1,2",
+            group=LABELS,
+            default_help="0, 1, ...",
+        ),
+    ] = None
+    aoi: Annotated[
+        str | None,
+        Option(
+            "area of interest on the rasters: pixels outside these polygons are ignored in training",
+            path,
+            "FILE",
+            group=INPUT,
+        ),
+    ] = None
+    allow_sources: AllowSources = ()
+    verify: Verify = True
+    val_images: Annotated[
+        tuple[str, ...],
+        Option("rasters to validate on", path, "GLOB", group=VALIDATION, repeats="words"),
+    ] = ()
+    val_labels: Annotated[
+        tuple[str, ...],
+        Option("labels of these rasters", path, "GLOB", group=VALIDATION, repeats="words"),
+    ] = ()
+    val_aoi: Annotated[
+        str | None,
+        Option(
+            "area of interest on these rasters: pixels outside these polygons are ignored",
+            path,
+            "FILE",
+            group=VALIDATION,
+        ),
+    ] = None
+    bands: Annotated[
+        tuple[int, ...] | None,
+        Option(
+            "bands to read, numbered from 1",
+            bands,
+            "1,2,3",
+            group=INPUT,
+            default_help="all but alpha",
+        ),
+    ] = None
+    on_error: Annotated[
+        str,
+        Option(
+            "what becomes of files that cannot be read; skip reads each raster once before",
+            group=RUN,
+            choices=("fail", "skip"),
+        ),
+    ] = "fail"
 
 
 @dataclass(frozen=True, slots=True)
 class Chips:
-    """Which chips are drawn.
+    """Which chips are drawn; each `Option` says what its field holds, and the unit."""
 
-    Attributes:
-        gsd: Ground sample distance of the chips, in metres; None for the median of the rasters.
-        chip: Side of a chip, in pixels.
-        split: What is set apart for validation where no rasters are named: ``raster`` or ``block``.
-        val_share: Share that is set apart.
-        block_size: Side of a block, in metres; None for `BLOCK_CHIPS` chips.
-        objects: Share of the chips that are drawn around a thing.
-        balance: Power of a raster's ground to which it is drawn: 1 draws all ground, 0 all rasters as often.
-        scale_range: Factors by which the ground is magnified.
-        stretch: Factor up to which height and width of a pixel differ.
-        symmetries: Whether chips are turned and mirrored.
-        looks: Strength of photometric change; 0 for none, 1 for the usual.
-    """
+    gsd: Annotated[
+        float | None,
+        Option(
+            "ground sample distance to train at, in metres a pixel",
+            positive,
+            "M",
+            group=CHIPS,
+            default_help="median of the rasters",
+        ),
+    ] = None
+    chip: Annotated[
+        int, Option("side of a chip", whole(1), "PX", group=CHIPS, name="chip-size", former=("chip",))
+    ] = DEFAULT_CHIP
+    split: Annotated[
+        str,
+        Option(
+            "what is held out for validation where no --val-images are given: squares of the rasters, or rasters",
+            group=VALIDATION,
+            choices=("block", "raster"),
+        ),
+    ] = "block"
+    val_share: Annotated[
+        float,
+        Option(
+            "fraction that is held out",
+            _share,
+            "X",
+            group=VALIDATION,
+            name="val-fraction",
+            former=("val-share",),
+        ),
+    ] = 0.2
+    block_size: Annotated[
+        float | None,
+        Option(
+            "side of the squares, in metres",
+            positive,
+            "M",
+            group=VALIDATION,
+            default_help=f"that of {BLOCK_CHIPS} chips",
+        ),
+    ] = None
+    objects: Annotated[
+        float,
+        Option(
+            "fraction of chips that are centred on objects",
+            number(0),
+            "X",
+            group=CHIPS,
+            name="object-fraction",
+            former=("objects",),
+        ),
+    ] = 0.5
+    balance: Annotated[
+        float,
+        Option(
+            "rasters are drawn by this power of their area: 1 draws all ground as often, 0 all rasters",
+            number(0),
+            "X",
+            group=CHIPS,
+        ),
+    ] = 0.5
+    scale_range: Annotated[
+        tuple[float, float],
+        Option(
+            "factors by which the ground is magnified", _range, "A-B", group=CHIPS, default_help="0.75-1.5"
+        ),
+    ] = (0.75, 1.5)
+    stretch: Annotated[
+        float, Option("factor up to which height and width differ", number(1), "X", group=CHIPS)
+    ] = 1.1
+    symmetries: Annotated[
+        bool, Option("neither rotate nor flip chips", group=CHIPS, name="no-symmetries")
+    ] = True
+    looks: Annotated[
+        float,
+        Option(
+            "strength of photometric augmentation (colour, light, blur and noise); 0 for none",
+            number(0),
+            "X",
+            group=CHIPS,
+            name="augmentation",
+            former=("looks",),
+        ),
+    ] = 1.0
 
-    gsd: float | None = None
-    chip: int = DEFAULT_CHIP
-    split: str = "block"
-    val_share: float = 0.2
-    block_size: float | None = None
-    objects: float = 0.5
-    balance: float = 0.5
-    scale_range: tuple[float, float] = (0.75, 1.5)
-    stretch: float = 1.1
-    symmetries: bool = True
-    looks: float = 1.0
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainOptions:
-    """Options of ``terraseam train``.
+    """Options of ``terraseam train``; each `Option` says what its field holds, and the unit.
 
     Attributes:
         truths: What is true, and where.
         chips: Which chips are drawn.
         recipe: Fields of `terraseam.models.training.recipe.Recipe` that were said; ``class_weights`` may be ``balanced``.
-        architecture: Name of the network.
-        encoder: Name of its encoder; None where it has one alone.
-        output: Folder of the bundle.
-        encoder_weights: File of its weights, or ``imagenet``; None for random ones.
-        settings: Further arguments of the network's builder.
-        start: Bundle whose weights are taken where layers have the same name and shape.
-        half: Whether weights are rounded to half precision.
-        name: Name of the bundle; None for that of its folder.
-        version: Version of the bundle.
-        license: Licence of weights and data.
-        band_names: Names of the bands; None for the usual ones.
-        work: Folder of state and logs; None for ``OUTPUT.training``.
-        restart: Whether to begin anew.
-        tensorboard: Whether to write logs for TensorBoard.
-        pictures: Validation chips on the picture of each epoch.
-        force: Whether a bundle that is there is replaced.
-        dry_run: Whether the plan is printed, and nothing done.
     """
 
     truths: Truths
     chips: Chips
-    architecture: str
-    output: str
+    architecture: Annotated[str, Option("a network that `terraseam models list` lists", any_text, "NAME")]
+    encoder: Annotated[str | None, Option("its encoder, or none", any_text, "NAME")] = None
+    output: Annotated[str, Option("folder of the bundle", path_to_write, "BUNDLE")]
     recipe: Mapping[str, object] = field(default_factory=dict)
-    encoder: str | None = None
-    encoder_weights: str | None = None
-    settings: Mapping[str, int | float] = field(default_factory=dict)
-    start: str | None = None
-    half: bool = False
-    name: str | None = None
-    version: str = "1.0.0"
-    license: str = "not stated"
-    band_names: tuple[str, ...] | None = None
-    work: str | None = None
-    restart: bool = False
-    tensorboard: bool = False
-    pictures: int = 8
-    force: bool = False
-    dry_run: bool = False
+    encoder_weights: Annotated[
+        str | None,
+        Option(
+            "weights that the encoder starts from",
+            path_or_name,
+            "FILE|imagenet",
+            group=NETWORK,
+            default_help="random",
+        ),
+    ] = None
+    settings: Annotated[
+        Mapping[str, int | float],
+        Option(
+            "another argument of the network's builder, such as decoder_width=32; can be repeated",
+            setting,
+            "NAME=VALUE",
+            group=NETWORK,
+            name="set",
+            repeats="again",
+        ),
+    ] = field(default_factory=dict)
+    start: Annotated[
+        str | None,
+        Option(
+            "bundle to start from: its weights are taken where layers have the same name and shape",
+            path_or_name,
+            "BUNDLE",
+            group=NETWORK,
+            name="initial-bundle",
+            former=("start",),
+        ),
+    ] = None
+    half: Annotated[
+        bool,
+        Option(
+            "round weights to half precision (float16): half the size; what that changes is measured",
+            group=NETWORK,
+            name="fp16-weights",
+            former=("half",),
+        ),
+    ] = False
+    name: Annotated[
+        str | None,
+        Option("name of the bundle", any_text, "TEXT", group=NETWORK, default_help="that of its folder"),
+    ] = None
+    version: Annotated[str, Option("version of the bundle", any_text, "TEXT", group=NETWORK)] = "1.0.0"
+    license: Annotated[
+        str, Option("licences of weights and data, for the card", any_text, "TEXT", group=NETWORK)
+    ] = "not stated"
+    band_names: Annotated[
+        tuple[str, ...] | None,
+        Option("names of the bands, for the card", names, "red,green,...", group=NETWORK),
+    ] = None
+    work: Annotated[
+        str | None,
+        Option(
+            "folder of state, logs and pictures",
+            path_to_write,
+            "DIR",
+            group=RUN,
+            default_help="OUTPUT.training",
+        ),
+    ] = None
+    restart: Annotated[
+        bool,
+        Option(
+            "start again from the first epoch, where a training was interrupted",
+            group=RUN,
+            deletes=True,
+        ),
+    ] = False
+    tensorboard: Annotated[bool, Option("write logs for TensorBoard, too", group=RUN)] = False
+    pictures: Annotated[
+        int,
+        Option("validation chips on the picture of each epoch", whole(0), "N", group=RUN),
+    ] = 8
+    force: Annotated[bool, Option("replace a bundle that is there", group=RUN, deletes=True)] = False
+    dry_run: Annotated[
+        bool,
+        Option(
+            "say what would be done, and do nothing; the network is not built",
+            group=RUN,
+        ),
+    ] = False
 
     @property
     def work_folder(self) -> str:
         """Where state and logs are kept."""
         return self.work if self.work is not None else self.output.rstrip("/") + ".training"
+
+
+RECIPE: Mapping[str, Option] = {
+    "epochs": Option("maximum number of epochs", whole(1), "N"),
+    "steps": Option("steps of an epoch", whole(1), "N", name="steps-per-epoch", former=("steps",)),
+    "batch": Option("chips of a step", whole(1), "N", name="batch-size", former=("batch",)),
+    "rate": Option("highest learning rate", positive, "X", name="learning-rate", former=("rate",)),
+    "schedule": Option("how the learning rate falls", choices=SCHEDULES),
+    "warm_up": Option(
+        "steps in which the learning rate rises first",
+        whole(0),
+        "N",
+        name="warmup-steps",
+        former=("warm-up",),
+    ),
+    "optimizer": Option("optimizer", choices=OPTIMIZERS),
+    "weight_decay": Option("weight decay", number(0), "X"),
+    "clip": Option(
+        "norm that gradients are clipped to",
+        positive,
+        "X",
+        default_help="never",
+        name="clip-norm",
+        former=("clip",),
+    ),
+    "loss": Option(
+        f"sum of {', '.join(LOSSES)}, each with a factor or not, such as 0.5*focal+dice; "
+        "cross_entropy:border weighs gaps between objects",
+        any_text,
+        "TEXT",
+    ),
+    "class_weights": Option("factor of each class in the loss", _weights, "a,b|balanced", default_help="1"),
+    "freeze_epochs": Option("epochs in which the encoder is frozen", whole(0), "N"),
+    "freeze_norm": Option("freeze the encoder's batch normalization"),
+    "patience": Option(
+        "epochs without a better validation after which training stops", whole(1), "N", default_help="never"
+    ),
+    "average": Option(
+        "momentum of an exponential moving average (EMA) of the weights",
+        number(0),
+        "X",
+        default_help="none",
+        name="ema",
+        former=("average",),
+    ),
+    "seed": Option("seed of all that is random", whole(0), "N"),
+}
+"""Options by the field of `Recipe` that they set, whose default is theirs."""
+
+
+def recipe_options() -> tuple[Option, ...]:
+    """Return the options of the recipe; each is None where it is not given."""
+    usual = Recipe()
+    return tuple(
+        bound(
+            replace(
+                option,
+                group=RECIPE_GROUP,
+                default_help=option.default_help or shown(getattr(usual, name)),
+            ),
+            name,
+            flag=isinstance(getattr(usual, name), bool),
+        )
+        for name, option in RECIPE.items()
+    )

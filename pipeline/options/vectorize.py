@@ -1,45 +1,107 @@
-"""What ``terraseam vectorize`` was asked."""
+"""Options of ``terraseam vectorize``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from terraseam.pipeline.beam_arguments import NO_BEAM_ARGUMENTS, BeamArguments
-from terraseam.pipeline.options.segment import DEFAULT_SHEET, ON_ERROR, PolygonOptions
+from terraseam.pipeline.declarations.option import Option
+from terraseam.pipeline.declarations.values import label_names, names, path, path_to_write, whole
+from terraseam.pipeline.options.segment import (
+    DEFAULT_SHEET,
+    INPUT,
+    ON_ERROR,
+    POLYGONS,
+    RUN,
+    AllowSources,
+    Config,
+    PolygonOptions,
+    Verify,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class VectorizeOptions(PolygonOptions):
-    """The arguments of ``terraseam vectorize``, beside those of polygons.
+    """Options of ``terraseam vectorize``; each `Option` says what its field holds, and the unit.
 
     Attributes:
-        rasters: Paths, directories and globs of label rasters, as given.
-        output: Folder of the results.
-        class_names: Labels and their names; None for those in the file. Other labels are called by their number.
-        classes: Names of the classes to make polygons of; None for all.
-        aoi: File of polygons outside which there are no polygons; None for everywhere.
-        allow_sources: Patterns of servers that files may name, see `terraseam.tiles.access.places.is_allowed`.
-        verify: Whether checksums of blocks are compared before pixels are read.
-        pixel_coordinates: Whether polygons are in pixels, wherever the rasters lie.
-        sheet: Side of a sheet, in pixels.
-        on_error: What becomes of rasters that cannot be used: ``quarantine``, or ``fail`` to end the run.
-        work: Folder of intermediate files; None for ``.work`` in `output`.
-        config: The job file that options were taken from; None where there was none.
+        class_names: Pairs of a label and its name; None for the names in the file.
         beam: Arguments for Apache Beam.
     """
 
-    rasters: tuple[str, ...]
-    output: str
-    class_names: tuple[tuple[int, str], ...] | None = None
-    classes: tuple[str, ...] | None = None
-    aoi: str | None = None
-    allow_sources: tuple[str, ...] = ()
-    verify: bool = True
-    pixel_coordinates: bool = False
-    sheet: int = DEFAULT_SHEET
-    on_error: str = ON_ERROR[0]
-    work: str | None = None
-    config: str | None = None
+    rasters: Annotated[
+        tuple[str, ...],
+        Option(
+            "raster of whole numbers, of one band; directory or glob",
+            path,
+            "LABELS",
+            positional=True,
+            repeats="words",
+        ),
+    ]
+    output: Annotated[str, Option("folder of the results", path_to_write, "DIR")]
+    class_names: Annotated[
+        tuple[tuple[int, str], ...] | None,
+        Option(
+            "names of the labels 0, 1, ..., or of any, as in 10=trees,20=shrubs; other labels are called by their number",
+            label_names,
+            "a,b",
+            group=INPUT,
+            default_help="those in the file",
+        ),
+    ] = None
+    classes: Annotated[
+        tuple[str, ...] | None,
+        Option("classes to make polygons of", names, "a,b", group=POLYGONS, default_help="all"),
+    ] = None
+    aoi: Annotated[
+        str | None,
+        Option(
+            "area of interest, polygons outside which nothing is done: pixels whose centre lies outside become nodata",
+            path,
+            "FILE",
+            group=INPUT,
+        ),
+    ] = None
+    allow_sources: AllowSources = ()
+    verify: Verify = True
+    pixel_coordinates: Annotated[
+        bool,
+        Option(
+            "write columns and rows of pixels instead of coordinates on the Earth, as of rasters without CRS; M2 and M "
+            "are pixels then",
+            group=POLYGONS,
+        ),
+    ] = False
+    sheet: Annotated[
+        int,
+        Option(
+            "side of a sheet, the square that is the unit of work; changes no result",
+            whole(1),
+            "PX",
+            group=RUN,
+        ),
+    ] = DEFAULT_SHEET
+    on_error: Annotated[
+        str,
+        Option(
+            "rasters that cannot be used: leave them out and say so, or end the run",
+            group=RUN,
+            choices=ON_ERROR,
+        ),
+    ] = ON_ERROR[0]
+    work: Annotated[
+        str | None,
+        Option(
+            "folder of intermediate files",
+            path_to_write,
+            "DIR",
+            group=RUN,
+            default_help="OUTPUT/.work",
+        ),
+    ] = None
+    config: Config = None
     beam: BeamArguments = NO_BEAM_ARGUMENTS
 
     @property

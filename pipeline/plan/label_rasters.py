@@ -27,6 +27,7 @@ from terraseam.pipeline.plan.polygons import (
 from terraseam.pipeline.plan.reasons import folder_reason, result_reasons
 from terraseam.pipeline.plan.runner_reasons import remote_reasons
 from terraseam.pipeline.plan.storage_reasons import writing_reasons
+from terraseam.pipeline.polygon_formats import FORMATS
 from terraseam.pipeline.storage.servers import prepare
 from terraseam.pipeline.units import listed
 from terraseam.tiles.access.sources import allow_sources
@@ -106,8 +107,9 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
 
 def _pixel_reasons(options: VectorizeOptions) -> list[str]:
     """What is of the Earth, where polygons are wanted in pixels."""
+    of_earth = [name for name in options.formats if not FORMATS[name].in_pixels]
     chosen = (
-        ("--format pmtiles is a map of the Earth", "choose other formats", "pmtiles" in options.formats),
+        *((f"--format {name} is a map of the Earth", "choose other formats", True) for name in of_earth),
         ("--aoi is a place on the Earth", "leave it out", options.aoi is not None),
     )
     return [

@@ -13,6 +13,7 @@ from terraseam.pipeline.inputs.left_out import LeftOut
 from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.plan.polygons import LabelledRaster, PolygonPlan
 from terraseam.pipeline.plan.rasters import Place, RasterPlan
+from terraseam.pipeline.polygon_formats import FORMATS
 from terraseam.tiles.grid.lattice import Halo, Lattice
 from terraseam.tiles.labels.stitch import StitchMethod, stitch_ring
 
@@ -24,16 +25,6 @@ WORK_DISK = 0.55
 
 LABELS_DISK = 0.15
 """Bytes of disk for each pixel that a label map takes with its draft."""
-
-POLYGONS_DISK = {
-    "geojson": 0.95,
-    "geojsonl": 0.95,
-    "gpkg": 0.75,
-    "fgb": 0.75,
-    "parquet": 0.15,
-    "pmtiles": 0.75,
-}
-"""Bytes of disk for each pixel of the polygons of a dense town while they are written, by format."""
 
 BASE_MEMORY = {"tensorflow": 1.3e9, "openvino": 0.5e9, "onnx": 0.5e9}
 """Bytes of memory that an engine, Beam and GDAL take before the first tile; see benchmarks/README.md."""
@@ -151,7 +142,7 @@ class Plan:
 
     def output_disk(self) -> int:
         """The part of it in the folder of the results."""
-        per_pixel = LABELS_DISK + sum(POLYGONS_DISK[name] for name in self.options.formats)
+        per_pixel = LABELS_DISK + sum(FORMATS[name].disk for name in self.options.formats)
         return round(self._open_pixels() * per_pixel)
 
     def largest_share(self) -> tuple[RasterPlan, float]:

@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from terraseam.pipeline.polygon_formats import FORMATS
 from terraseam.pipeline.storage import files
 from terraseam.pipeline.storage.run_paths import POLYGONS
 
 _ID = re.compile(rb'"id":"([^"\\]*)"')
 _PROPERTIES = b'"properties":{'
 
-TEXT_FILES = (POLYGONS["geojson"], POLYGONS["geojsonl"])
+TEXT_FILES = tuple(POLYGONS[name] for name, row in FORMATS.items() if row.is_text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from terraseam.pipeline.options.segment import FORMATS
+from terraseam.pipeline.polygon_formats import FORMATS
 from terraseam.pipeline.storage import files
 from terraseam.pipeline.storage.owner import Owner
 from terraseam.tiles.raster.inspect import is_local

@@ -47,7 +47,7 @@ def file_reasons(options: TrainOptions) -> list[str]:
         if options.start is not None:
             Card.read(find_bundle(options.start))
     except CardError as error:
-        reasons.append(f"--start {options.start}: {error}")
+        reasons.append(f"--initial-bundle {options.start}: {error}")
     try:
         check_target(Path(options.output), options.force)
     except CardError as error:

@@ -201,7 +201,7 @@ def _network(options: TrainOptions) -> tuple[Row | None, Recipe | None, list[str
         row = find_row(options.architecture, options.encoder)
         if options.chips.chip % row.stride:
             reasons.append(
-                f"--chip {options.chips.chip} is not a multiple of {row.stride} px, the stride of {row.architecture}; "
+                f"--chip-size {options.chips.chip} is not a multiple of {row.stride} px, the stride of {row.architecture}; "
                 f"take {-(-options.chips.chip // row.stride) * row.stride}"
             )
     except (ArgumentError, ZooError) as error:
@@ -212,7 +212,7 @@ def _network(options: TrainOptions) -> tuple[Row | None, Recipe | None, list[str
     except RecipeError as error:
         reasons += str(error).splitlines()
     if options.chips.objects > 1:
-        reasons.append(f"--objects {options.chips.objects:g} is a share, 0 to 1")
+        reasons.append(f"--object-fraction {options.chips.objects:g} is a share, 0 to 1")
     reasons += file_reasons(options)
     return row, recipe, reasons
 
@@ -243,7 +243,7 @@ def _check_instances(validation: ValidationChips) -> None:
             return
     raise TrainError(
         [
-            "nothing that is validated on holds a thing; raise --val-share, change --block-size, or give --val-images"
+            "nothing that is validated on holds a thing; raise --val-fraction, change --block-size, or give --val-images"
         ]
     )
 

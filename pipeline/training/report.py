@@ -86,8 +86,8 @@ def _start(plan: TrainPlan) -> str:
     first += [f"{options.start} where layers agree"] if options.start else []
     if first:
         return f"{', then '.join(first)}; random weights for the rest"
-    hint = "; --encoder-weights imagenet or --start BUNDLE take others" if plan.row.encoder else ""
-    return f"random weights{hint or '; --start BUNDLE takes others'}"
+    hint = "; --encoder-weights imagenet or --initial-bundle BUNDLE take others" if plan.row.encoder else ""
+    return f"random weights{hint or '; --initial-bundle BUNDLE takes others'}"
 
 
 def _validated(plan: TrainPlan) -> str:

@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 import zstandard
 
 from terraseam.pipeline.activity import ACTIVITY
-from terraseam.pipeline.options.segment import LONLAT
 from terraseam.pipeline.plan.polygons import PolygonPlan
+from terraseam.pipeline.polygon_formats import FORMATS
 from terraseam.pipeline.storage import files
 from terraseam.pipeline.vectorize.label_counts import MOST_LISTED
 from terraseam.tiles.arrays import ArraysError
@@ -80,6 +80,7 @@ class FeatureRecord:
 def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:
     """What the features of a raster say, and which are left out."""
     options = plan.options
+    lonlat = {FORMATS[name].lonlat for name in options.formats}
     return FeatureOptions(
         plan.rasters[raster].id,
         plan.class_names,
@@ -88,8 +89,8 @@ def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:
         options.min_score,
         regularized=options.regularize,
         scored=plan.scored,
-        text=not LONLAT.isdisjoint(options.formats),
-        wkb=not LONLAT.issuperset(options.formats),
+        text=True in lonlat,
+        wkb=False in lonlat,
         in_parts=plan.in_parts,
     )
 

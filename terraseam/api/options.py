@@ -99,7 +99,7 @@ class EvaluateKeywords(SourceOptions, total=False):
     on_error: OnError
     tolerance: int
     max_detections: int
-    block: int
+    block_size: int
     picture: FilePath
     picture_size: int
 
@@ -119,7 +119,7 @@ class TruthOptions(SourceOptions, total=False):
     val_labels: Paths
     val_aoi: FilePath
     split: Literal["block", "raster"]
-    val_share: float
+    val_fraction: float
     block_size: float
 
 
@@ -127,33 +127,33 @@ class ChipOptions(TypedDict, total=False):
     """Which chips are drawn: `gsd` in metres, `chip` in pixels."""
 
     gsd: float
-    chip: int
-    objects: float
+    chip_size: int
+    object_fraction: float
     balance: float
     scale_range: str | float | tuple[float, float]
     stretch: float
     no_symmetries: bool
-    looks: float
+    augmentation: float
 
 
 class RecipeOptions(TypedDict, total=False):
     """How weights are found."""
 
     epochs: int
-    steps: int
-    batch: int
-    rate: float
+    steps_per_epoch: int
+    batch_size: int
+    learning_rate: float
     schedule: Literal["constant", "cosine", "poly"]
-    warm_up: int
+    warmup_steps: int
     optimizer: Literal["adam", "adamw", "sgd"]
     weight_decay: float
-    clip: float
+    clip_norm: float
     loss: str
     class_weights: Literal["balanced"] | Sequence[float]
     freeze_epochs: int
     freeze_norm: bool
     patience: int
-    average: float
+    ema: float
     seed: int
 
 
@@ -164,9 +164,9 @@ class TrainKeywords(TruthOptions, ChipOptions, RecipeOptions, total=False):
     encoder: str
     output: FilePath
     encoder_weights: FilePath
-    start: FilePath
+    initial_bundle: FilePath
     set: Mapping[str, int | float | bool]
-    half: bool
+    fp16_weights: bool
     name: str
     version: str
     license: str

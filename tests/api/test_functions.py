@@ -136,8 +136,8 @@ def test_a_training_leaves_a_bundle_and_its_figures(tmp_path, make_raster):
     with nothing_changes():
         result = terraseam.train(
             images=site / "town.tif", labels=[site / "town.geojson"], classes=["roof", "pool"], class_property="kind",
-            architecture="unet", encoder="none", set={"width": 4}, output=tmp_path / "bundle", chip=32, block_size=24,
-            batch=4, steps=4, epochs=2, pictures=0, schedule="constant", progress=told.append,
+            architecture="unet", encoder="none", set={"width": 4}, output=tmp_path / "bundle", chip_size=32, block_size=24,
+            batch_size=4, steps_per_epoch=4, epochs=2, pictures=0, schedule="constant", progress=told.append,
         )  # fmt: skip
     assert result.bundle == str(tmp_path / "bundle")
     assert result.card == json.loads((tmp_path / "bundle" / "card.json").read_text())

@@ -11,7 +11,7 @@ from terraseam.api.options import COMMANDS
 from terraseam.pipeline.child import PARSERS
 from terraseam.pipeline.errors import ArgumentError
 from terraseam.pipeline.options.evaluate_arguments import parse_evaluate
-from terraseam.pipeline.options.job_schema import job_actions
+from terraseam.pipeline.options.job_schema import job_options
 from terraseam.pipeline.options.keywords import command_words
 from terraseam.pipeline.options.segment_arguments import parse
 from terraseam.pipeline.options.train_arguments import parse_train
@@ -20,7 +20,7 @@ from terraseam.pipeline.options.vectorize_arguments import parse_vectorize
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_functions_have_the_options_of_their_commands(command):
-    named = set(job_actions(PARSERS[command]())) - {"rasters"}
+    named = set(job_options(PARSERS[command]().options)) - {"rasters"}
     of_files = {"config"} if command != "evaluate" else set()
     of_beam = {"beam"} if command in ("segment", "plan", "vectorize") else set()
     assert set(COMMANDS[command].__annotations__) == named | of_files | of_beam

@@ -158,7 +158,9 @@ PLACES = (
     ),
     _segment("a job that another run works on", "--output held", "another run works on this job", status=1),
     Bad("a store that is not there", "store list bare", "there is no prediction store in bare"),
-    Bad("a store of which nothing may go", "store prune held", "--older-than AGE, --down-to SIZE"),
+    Bad(
+        "a store of which nothing may go", "store prune held", "pass --older-than AGE and/or --max-size SIZE"
+    ),
     Bad("an age without unit", "store prune held --older-than 30", "30d or 8w"),
 )
 

@@ -52,6 +52,7 @@ def words(site: Path, *more: str) -> list[str]:
     return [
         *ours,
         "--class-property", "kind", "--architecture", "unet", "--encoder", "none", "--set", "width=4",
-        "--output", str(site / "bundle"), "--chip", "32", "--block-size", "24", "--batch", "4", "--steps", "4",
+        "--output", str(site / "bundle"), "--chip-size", "32", "--block-size", "24", "--batch-size", "4",
+        "--steps-per-epoch", "4",
         "--pictures", "0", "--schedule", "constant", *more,
     ]  # fmt: skip

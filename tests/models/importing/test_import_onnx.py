@@ -482,19 +482,19 @@ def test_networks_that_are_not_one_chip_in_and_one_answer_out_are_refused(tmp_pa
             lambda: small(3).then("Softmax", axis=1),
             {},
             {"answer": "logits"},
-            "--answer logits is not what was found: it ends in a softmax; pass --answer scores or leave it out",
+            "--output-type logits is not what was found: it ends in a softmax; pass --output-type scores or leave it out",
         ),
         (
             lambda: small(3),
             {},
             {"answer": "scores"},
-            "do not sum to 1, so they are no scores; pass --answer logits",
+            "do not sum to 1, so they are no scores; pass --output-type logits",
         ),
         (
             lambda: small(3),
             {},
             {"answer": "labels"},
-            "--answer labels does not fit a network that answers 3 channels",
+            "--output-type labels does not fit a network that answers 3 channels",
         ),
         (
             lambda: small(6).then("ArgMax", axis=1, keepdims=0),

@@ -312,8 +312,8 @@ def test_all_that_is_missing_is_asked_for_by_name_in_one_sentence(capsys, onnx_f
             {"bands": "red,green"},
             "the network takes 3 bands (shape ? x 3 x ? x ?), but 2 were given with --bands",
         ),
-        ({"answer": "labels"}, "--answer labels does not fit a network that answers 3 channels"),
-        ({"answer": "boxes"}, "invalid choice: 'boxes'"),
+        ({"output-type": "labels"}, "--output-type labels does not fit a network that answers 3 channels"),
+        ({"output-type": "boxes"}, "invalid choice: 'boxes'"),
         ({"layout": "channels_last"}, "the network takes"),
         (
             {"reach": 1},

@@ -62,9 +62,9 @@ def test_old_entries_go_by_age_and_by_size(job, capsys):
     assert "1 file removed" in run(capsys, "prune", job, "--older-than", "3.5d")[1]
     assert kept(job) == ["01ab", "02ab", "03ab"]
     sizes = {path.stem: path.stat().st_size for path in job.glob(".work/store/*/*.sheet")}
-    assert run(capsys, "prune", job, "--down-to", f"{(sizes['01ab'] + sizes['02ab']) / 1000}kB")[0] == 0
+    assert run(capsys, "prune", job, "--max-size", f"{(sizes['01ab'] + sizes['02ab']) / 1000}kB")[0] == 0
     assert kept(job) == ["01ab", "02ab"]
-    assert json.loads(run(capsys, "prune", job, "--down-to", "0kB", "--json")[1])["removed"] == 2
+    assert json.loads(run(capsys, "prune", job, "--max-size", "0kB", "--json")[1])["removed"] == 2
     assert kept(job) == []
 
 
@@ -85,9 +85,9 @@ def test_entries_in_use_and_fresh_drafts_stay(job, capsys):
     ("arguments", "words"),
     [
         (("list", "{}/nowhere"), "there is no prediction store in"),
-        (("prune", "{}"), "say what may go"),
+        (("prune", "{}"), "nothing to prune: pass --older-than AGE and/or --max-size SIZE"),
         (("prune", "{}", "--older-than", "30"), "'30' is not a span such as 12h"),
-        (("prune", "{}", "--down-to", "lots"), "'lots' is not a size such as 500MB"),
+        (("prune", "{}", "--max-size", "lots"), "'lots' is not a size such as 500MB"),
         (
             ("lst", "{}"),
             "invalid choice: 'lst' (choose from 'list', 'verify', 'prune'); did you mean list? (see",

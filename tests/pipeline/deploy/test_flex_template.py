@@ -16,7 +16,6 @@ from tiers import some
 
 from terraseam.pipeline.deploy.flex_template import ParameterError, launch, metadata, run_launcher
 from terraseam.pipeline.errors import ArgumentError
-from terraseam.pipeline.options.patterns import PATTERNS
 from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.options.segment_arguments import parse, parsers
 
@@ -73,7 +72,6 @@ def test_every_argument_of_segment_is_a_parameter_of_the_template_and_the_other_
     assert sorted(written) == sorted(said - {"config", "workers"})
     assert len({"beam", "config", "workers"} | set(written)) == len(fields(SegmentOptions))
     assert set(EXAMPLES) == set(written)
-    assert set(PATTERNS) <= set(written)
 
 
 def test_metadata_is_what_the_arguments_say():

@@ -85,7 +85,7 @@ ROOF = {"predicted": "map.tif", "truth": "map.gpkg", "classes": "roof"}
         ({"label-values": "a"}, "'a' is not a list of values such as 0,1,2"),
         ({"tolerance": "99"}, "'99' is not a whole number from 0 to 64"),
         ({"tolerance": "-1"}, "not a whole number from 0 to 64"),
-        ({"block": "0"}, "not a whole number of 1 or more"),
+        ({"block-size": "0"}, "not a whole number of 1 or more"),
         ({"max-detections": "0"}, "not a whole number of 1 or more"),
         ({"picture": "errors.jpg"}, "must end in .png"),
         ({"predicted": "empty.geojson", "truth": "empty.geojson", "classes": None}, "hold no polygons"),

@@ -21,7 +21,7 @@ from places import ROOT
 from terraseam.pipeline.cli import main
 from terraseam.pipeline.errors import ArgumentError
 from terraseam.pipeline.options.beam import beam_options
-from terraseam.pipeline.options.job_schema import job_schema, value_of
+from terraseam.pipeline.options.job_schema import job_schema
 from terraseam.pipeline.options.placeholders import PlaceholderError, Surroundings
 from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.options.segment_arguments import parse, parsers
@@ -68,10 +68,10 @@ SAMPLES = ("512", "0.5", "3", "fgb,gpkg", "2,1", "0.5-2", "width=3", "other")
 def declared(command: Command) -> dict[str, argparse.Action]:
     """Fields that a job file of a command must have: its options by name, RASTER... by `rasters`."""
     found = {}
-    for action in command.parser()._actions:
-        name = action.option_strings[-1].removeprefix("--") if action.option_strings else action.dest
+    for action in command.parser()._actions[1:]:
+        name = action.option_strings[0].removeprefix("--") if action.option_strings else action.dest
         found[name.replace("-", "_")] = action
-    return {name: action for name, action in found.items() if name not in {"help", "config", "json"}}
+    return {name: action for name, action in found.items() if name not in {"config", "json"}}
 
 
 OPTIONS = [(command, name) for command in COMMANDS for name in declared(command)]
@@ -79,7 +79,7 @@ OPTIONS = [(command, name) for command in COMMANDS for name in declared(command)
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_every_option_is_a_field_and_every_field_an_option(command):
-    properties = job_schema(command.parser()).json_schema()["properties"]
+    properties = job_schema(command.parser().options).json_schema()["properties"]
     assert set(properties) == set(declared(command))
     assert all(properties.values()), "a field of no type would take anything"
 
@@ -101,7 +101,7 @@ def sample(action: argparse.Action) -> list[str]:
         return [str([choice for choice in action.choices if choice != action.default][-1])]
     for text in SAMPLES:
         try:
-            if value_of(action)(text) != action.default:
+            if action.type(text) != action.default:
                 return [text]
         except (ArgumentTypeError, ValueError):
             continue
@@ -116,7 +116,7 @@ def test_a_field_means_what_the_option_means(command, name, tmp_path):
     option, words = [*action.option_strings, None][0], sample(action)
     file = tmp_path / "job.toml"
     # On the command line paths stay as they are, so they are given as absolute ones here.
-    words = [f"{tmp_path}/{words[0]}"] if words and value_of(action).place else words
+    words = [f"{tmp_path}/{words[0]}"] if words and action.type.place else words
     rest = list(command.least)
     if option in rest:
         place = rest.index(option)
@@ -143,7 +143,8 @@ def test_options_that_are_files_are_known_to_be_places(command):
         says_path = bool(
             {"FILE", "DIR", "GLOB", "RASTER", "LABELS", "BUNDLE"} & set(str(action.metavar).split("|"))
         )
-        assert (value_of(action).place is not None) == says_path, name
+        place = action.type.place if action.type else None
+        assert (place is not None) == says_path, name
 
 
 def options_of(file: Path, text: str, *more: str) -> SegmentOptions:
@@ -241,7 +242,7 @@ def test_options_of_beam_become_its_arguments(tmp_path):
 
 def test_every_option_of_beam_is_a_field_of_its_table():
     known = beam_options()
-    schema = job_schema(parsers("0")[1]["segment"], known).json_schema()
+    schema = job_schema(parsers("0")[1]["segment"].options, known).json_schema()
     assert set(schema["$defs"]["Beam"]["properties"]) == {name[2:].replace("-", "_") for name in known}
 
 

@@ -108,8 +108,9 @@ def test_networks_are_trained_and_measured_on_rasters_at_the_limb(name, tmp_path
     outlines = tmp_path / "map" / "polygons.geojson"
     words = [
         "train", "--images", scene, "--labels", outlines, "--classes", "water,lake", "--class-property", "class",
-        "--architecture", "unet", "--encoder", "none", "--set", "width=4", "--chip", "32", "--block-size", "24",
-        "--batch", "4", "--steps", "60", "--epochs", "1", "--pictures", "0", "--rate", "0.02", "--gsd", georef.gsd(),
+        "--architecture", "unet", "--encoder", "none", "--set", "width=4", "--chip-size", "32", "--block-size", "24",
+        "--batch-size", "4", "--steps-per-epoch", "60", "--epochs", "1", "--pictures", "0",
+        "--learning-rate", "0.02", "--gsd", georef.gsd(),
         "--output", tmp_path / "bundle",
     ]  # fmt: skip
     assert main(list(map(str, words))) == 0

@@ -131,7 +131,7 @@ def brighter(path):
     write(path, read(path) ^ 255)
 
 
-TRAINING = ("--epochs", "2", "--steps", "3", "--val-share", "0.4")
+TRAINING = ("--epochs", "2", "--steps-per-epoch", "3", "--val-fraction", "0.4")
 
 
 @pytest.mark.slow
@@ -187,7 +187,7 @@ def test_label_rasters_are_watched_with_the_sources_of_virtual_ones(site):
     source = write(site / "part.tif", labels)
     virtual = mosaic(site / "town.vrt", [(source, (0, 0, *labels.shape[:2]))], labels.shape[:2], bands=(1,))
     names = ("--images", town, "--labels", virtual, "--classes", "ground,roof", "--output", site / "bundle")
-    network = ("--architecture", "unet", "--encoder", "none", "--set", "width=4", "--chip", 32)
-    chips = ("--block-size", 24, "--val-share", 0.4)
+    network = ("--architecture", "unet", "--encoder", "none", "--set", "width=4", "--chip-size", 32)
+    chips = ("--block-size", 24, "--val-fraction", 0.4)
     plan = plan_training(parse_train([*map(str, (*names, *network, *chips))]))
     assert {str(town), str(source), str(virtual)} == {file for one in plan.watched for file in one.files}

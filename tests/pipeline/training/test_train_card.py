@@ -39,7 +39,7 @@ def with_village(site: Path, make_raster) -> list[str]:
 
 
 def test_balance_is_the_power_of_the_ground_by_which_rasters_are_drawn(site, make_raster):
-    more = [*with_village(site, make_raster), "--objects", 0]
+    more = [*with_village(site, make_raster), "--object-fraction", 0]
     shares = []
     for balance in (0, 0.5, 1):
         sampler = planned(site, *more, "--balance", balance).chips.sampler

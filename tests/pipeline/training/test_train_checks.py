@@ -34,17 +34,17 @@ CASES = {
     "no normalization rests either": (("--freeze-norm",), "no encoder of its own training"),
     "values of rasters for polygons": (("--label-values", "0,1,2"), "--label-values is for label rasters"),
     "weights are no file": (("--encoder-weights", "SITE"), "is not a file"),
-    "a start is no bundle": (("--start", "SITE"), "--start"),
-    "a start is nowhere": (("--start", "nowhere"), "nowhere"),
+    "a start is no bundle": (("--initial-bundle", "SITE"), "--initial-bundle"),
+    "a start is nowhere": (("--initial-bundle", "nowhere"), "nowhere"),
     "a folder is a file": (("--work", "SITE/town.tif"), "is a file"),
     "a folder lies in a file": (("--output", "SITE/town.tif/bundle"), "is a file"),
     "an output is a file": (("--output", "SITE/town.tif"), "is a file"),
     "an output holds other things": (("--output", "SITE"), "no bundle"),
-    "a share is none": (("--objects", "2"), "is a share, 0 to 1"),
+    "a share is none": (("--object-fraction", "2"), "is a share, 0 to 1"),
     "a loss is unknown": (("--loss", "crossentropy"), "terms are cross_entropy, dice, focal"),
     "a network is unknown": (("--architecture", "unett"), "did you mean unet?"),
     "an encoder is unknown": (("--encoder", "vgg"), "choose one of none, vgg16"),
-    "a chip does not fit the stride": (("--chip", "40"), "multiple of 16 px"),
+    "a chip does not fit the stride": (("--chip-size", "40"), "multiple of 16 px"),
     "no file matches": (("--images", "SITE/nothing/*.tif"), "no file matches"),
     "no label matches": (("--labels", "SITE/nothing/*.geojson"), "no file matches"),
     "a class does not occur": (("--classes", "roof,tree"), "no polygon of tree .* kind is also pool"),
@@ -68,13 +68,13 @@ def test_all_reasons_are_told_at_once(site, capsys):
     more = [
         "--architecture",
         "unett",
-        "--objects",
+        "--object-fraction",
         "2",
         "--loss",
         "x",
         "--images",
         "no/*.tif",
-        "--start",
+        "--initial-bundle",
         "y",
     ]
     assert main(["train", *words(site, *more)]) == 2
@@ -162,7 +162,7 @@ def test_a_raster_with_a_damaged_block_is_skipped_or_ends_the_training_with_advi
     ]
     (skipped,) = planned(site, *both, "--on-error", "skip").findings.skipped
     assert "village.tif cannot be read at" in skipped
-    assert main(["train", *words(site, *both, "--epochs", "1", "--steps", "40")]) == 1
+    assert main(["train", *words(site, *both, "--epochs", "1", "--steps-per-epoch", "40")]) == 1
     told = capsys.readouterr().err.splitlines()[-1]
     assert "village.tif cannot be read at" in told
     assert f"kept in {site / 'bundle'}.training: the same command goes on from it" in told

@@ -26,13 +26,15 @@ from terraseam.pipeline.run import watchdog
 from terraseam.pipeline.training.progress import Teller
 
 MORE = [
-    "--epochs", "2", "--steps", "20", "--pictures", "3", "--val-share", "0.4", "--rate", "0.005", "--set", "dropout=0.1",
+    "--epochs", "2", "--steps-per-epoch", "20", "--pictures", "3", "--val-fraction", "0.4",
+    "--learning-rate", "0.005", "--set", "dropout=0.1",
     "--class-weights", "1,4,4",
 ]  # fmt: skip
 TINY_MOBILENET = ["--encoder", "mobilenet", "--set", "encoder_width=0.25", "--set", "decoder_width=4"]
 TINY_DETECTOR = [
     "--architecture", "mask_rcnn", "--encoder", "mobilenet_fpn", "--set", "slim=1", "--set", "width=16", "--set",
-    "encoder_width=0.25", "--chip", "64", "--block-size", "48", "--val-share", "0.5", "--batch", "2", "--steps", "3",
+    "encoder_width=0.25", "--chip-size", "64", "--block-size", "48", "--val-fraction", "0.5", "--batch-size", "2",
+    "--steps-per-epoch", "3",
     "--epochs", "2",
 ]  # fmt: skip
 
@@ -93,7 +95,7 @@ def test_chips_and_steps_are_seen_while_a_training_goes_on(site):
 def test_a_training_that_waits_for_its_first_step_says_so(site, monkeypatch, capsys):
     monkeypatch.setattr(watchdog, "PACE", watchdog.WatchIntervals(look=0.05, stalled=0.2))
     monkeypatch.setattr(ACTIVITY, "longest", 0.0)
-    assert main(["train", *words(site, "--epochs", "1", "--steps", "1", "--pictures", "0")]) == 0
+    assert main(["train", *words(site, "--epochs", "1", "--steps-per-epoch", "1", "--pictures", "0")]) == 0
     said = capsys.readouterr().err
     assert "terraseam: no chip or step was finished for" in said
     assert "Ctrl-C ends it (the same command goes on from the last whole epoch)" in said
@@ -121,7 +123,7 @@ def test_the_same_command_makes_the_same_network_anywhere(site, whole):
 
 @pytest.mark.slow
 def test_the_first_weights_come_from_the_seed(site):
-    line = words(site, "--rate", "1e-12", "--steps", "1", "--epochs", "1", "--seed", "1")
+    line = words(site, "--learning-rate", "1e-12", "--steps-per-epoch", "1", "--epochs", "1", "--seed", "1")
     assert main(["train", *line]) == 0
     written = load_model(site / "bundle").get_weights()[0]
     own, other = (
@@ -182,7 +184,7 @@ REFUSED = {
     "half a channel": (("--set", "width=2.5"), "cannot be built as asked"),
     "a stride at which no encoder ends": ((*TINY_MOBILENET, "--set", "cut=5"), "cannot be cut at stride 5"),
     "a chip that does not fit the stride that was set": (
-        (*TINY_MOBILENET, "--set", "cut=32", "--chip", "48"),
+        (*TINY_MOBILENET, "--set", "cut=32", "--chip-size", "48"),
         "not a multiple of 32 px, the stride of unet as --set makes it; take 64",
     ),
     "weights of another width": (
@@ -193,7 +195,7 @@ REFUSED = {
         ("--encoder", "mobilenet", "--encoder-weights", "SITE/town.tif"),
         "does not hold the weights of mobilenet",
     ),
-    "a start that does not fit": (("--set", "width=2", "--start", "WHOLE"), "no layer of plain_unet has the name"),
+    "a start that does not fit": (("--set", "width=2", "--initial-bundle", "WHOLE"), "no layer of plain_unet has the name"),
 }  # fmt: skip
 
 
@@ -210,10 +212,12 @@ def test_what_a_network_cannot_be_is_refused_in_one_sentence(site, whole, more, 
 
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_with_advice(site, capsys):
-    line = words(site, "--rate", "1e9", "--steps", "8", "--epochs", "2", "--val-share", "0.7")
+    line = words(
+        site, "--learning-rate", "1e9", "--steps-per-epoch", "8", "--epochs", "2", "--val-fraction", "0.7"
+    )
     assert main(["train", *line]) == 1
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("terraseam: ") and "lower the rate (--rate, now 1e+09)" in told
+    assert told.startswith("terraseam: ") and "lower the rate (--learning-rate, now 1e+09)" in told
     assert not (site / "bundle").exists()
 
 

@@ -23,9 +23,9 @@ from terraseam.pipeline.options.train_arguments import parse_train
 from terraseam.pipeline.training.plan import plan_training
 
 SMALL = [
-    "--encoder", "mobilenet", "--set", "encoder_width=0.25", "--set", "decoder_width=4", "--chip", "64", "--loss",
-    "cross_entropy", "--class-weights", "balanced", "--rate", "0.01", "--schedule", "cosine", "--block-size", "20",
-    "--val-share", "0.3",
+    "--encoder", "mobilenet", "--set", "encoder_width=0.25", "--set", "decoder_width=4", "--chip-size", "64", "--loss",
+    "cross_entropy", "--class-weights", "balanced", "--learning-rate", "0.01", "--schedule", "cosine", "--block-size", "20",
+    "--val-fraction", "0.3",
 ]  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def overlap(found: np.ndarray, true: np.ndarray) -> list[float]:
 
 @pytest.mark.slow
 def test_a_small_network_learns_and_segments(site):
-    trained(site, "--steps", 60, "--epochs", 3)
+    trained(site, "--steps-per-epoch", 60, "--epochs", 3)
     assert min(overlap(segmented(site, site / "town.tif"), true_labels())) > 0.8
 
 
@@ -70,7 +70,7 @@ def test_four_bands_of_16_bits_are_learned_and_segmented_alike(site):
     (site / "deep").mkdir()
     with rasterio.open(site / "deep" / "town.tif", "w", **profile) as dataset:
         dataset.write(np.concatenate([pixels, pixels[:1] * 2]))
-    card = trained(site, "--images", site / "deep", "--steps", 60, "--epochs", 3)
+    card = trained(site, "--images", site / "deep", "--steps-per-epoch", 60, "--epochs", 3)
     assert card["bands"] == ["red", "green", "blue", "infrared"]
     assert min(overlap(segmented(site, site / "deep" / "town.tif"), true_labels())) > 0.8
 
@@ -82,7 +82,7 @@ def test_rasters_in_degrees_are_learned(site):
     with rasterio.open(site / "town.tif") as dataset, WarpedVRT(dataset, crs="EPSG:4326", nodata=0) as warped:
         rasterio.shutil.copy(warped, path, driver="GTiff")
         transform, shape = warped.transform, warped.shape
-    card = trained(site, "--images", path, "--steps", 60, "--epochs", 3)
+    card = trained(site, "--images", path, "--steps-per-epoch", 60, "--epochs", 3)
     assert 0.4 < card["gsd"] < 0.7
     found = segmented(site, path)
     true = np.zeros(shape, np.uint8)
@@ -101,8 +101,8 @@ def test_label_rasters_say_the_same_as_polygons(site):
     with rasterio.open(site / "maps" / "town.tif", "w", **profile) as dataset:
         dataset.write(np.array([9, 4, 7], np.uint8)[true_labels()], 1)
     more = ["--labels", str(site / "maps"), "--classes", "background,roof,pool", "--label-values", "9,4,7"]
-    of_polygons = plan_training(parse_train(words(site, "--objects", "0")))
-    said = words(site, "--objects", "0", *more)
+    of_polygons = plan_training(parse_train(words(site, "--object-fraction", "0")))
+    said = words(site, "--object-fraction", "0", *more)
     place = said.index("--class-property")
     del said[place : place + 2]
     of_rasters = plan_training(parse_train(said))
@@ -120,8 +120,9 @@ def test_a_detector_is_trained_by_the_same_command(site):
     said = [word for word in words(site) if word not in ("--set", "width=4")]
     network = [
         "--architecture", "mask_rcnn", "--encoder", "mobilenet_fpn", "--set", "slim=1", "--set", "width=16", "--set",
-        "encoder_width=0.25", "--chip", "96", "--block-size", "48", "--batch", "2", "--steps", "80", "--epochs", "3",
-        "--rate", "0.003", "--clip", "5",
+        "encoder_width=0.25", "--chip-size", "96", "--block-size", "48", "--batch-size", "2",
+        "--steps-per-epoch", "80", "--epochs", "3",
+        "--learning-rate", "0.003", "--clip-norm", "5",
     ]  # fmt: skip
     shutil.copytree(site, site / "val", ignore=shutil.ignore_patterns("val"))
     seen = ["--val-images", str(site / "val"), "--val-labels", str(site / "val" / "town.geojson")]

@@ -101,11 +101,20 @@ def test_a_class_that_is_not_validated_is_told_of(site):
     missing = [name for label, name in enumerate(plan.classes.names) if label not in labels]
     assert missing == ["pool"]
     assert [note for note in plan.findings.notes if "pool" in note and "validated on" in note]
-    plan = planned(site, "--val-share", "0.7")
+    plan = planned(site, "--val-fraction", "0.7")
     assert not [note for note in plan.findings.notes if "validated on" in note]
 
 
-DETECTOR = ("--architecture", "mask_rcnn", "--encoder", "mobilenet_fpn", "--set", "slim=1", "--chip", "64")
+DETECTOR = (
+    "--architecture",
+    "mask_rcnn",
+    "--encoder",
+    "mobilenet_fpn",
+    "--set",
+    "slim=1",
+    "--chip-size",
+    "64",
+)
 
 
 def test_a_detector_without_a_thing_to_validate_on_is_refused_before_it_is_trained(site, make_raster):

@@ -33,7 +33,7 @@ def drawn_labels(plan: TrainPlan, count: int = 60) -> np.ndarray:
 
 def test_chip_is_the_side_of_chips(site):
     assert planned(site).chips([0]).pixels.shape == (1, 32, 32, 3)
-    assert planned(site, "--chip", 48).chips([0]).pixels.shape == (1, 48, 48, 3)
+    assert planned(site, "--chip-size", 48).chips([0]).pixels.shape == (1, 48, 48, 3)
 
 
 def test_gsd_is_the_mean_size_of_pixels_and_that_of_the_rasters_by_default(site):
@@ -56,7 +56,9 @@ def test_scale_range_and_stretch_bound_the_size_of_pixels(site):
 
 
 def test_objects_is_the_share_of_chips_around_things(site):
-    shares = [(drawn_labels(planned(site, "--objects", share)) % IGNORED > 0).mean() for share in (0, 1)]
+    shares = [
+        (drawn_labels(planned(site, "--object-fraction", share)) % IGNORED > 0).mean() for share in (0, 1)
+    ]
     assert shares[1] > 1.3 * shares[0]
 
 
@@ -79,7 +81,7 @@ def test_looks_are_as_strong_as_asked_for(site):
     from terraseam.models.bundle.values import Scaling
 
     own = Scaling((1.0,) * 3, (0.0,) * 3)
-    none, usual, strong = (training_data(planned(site, "--looks", x), own).looks for x in (0, 1, 2))
+    none, usual, strong = (training_data(planned(site, "--augmentation", x), own).looks for x in (0, 1, 2))
     assert none.contrast == 0 < usual.contrast < strong.contrast
 
 
@@ -106,12 +108,12 @@ def test_block_size_and_val_share_say_what_is_set_apart(site):
     def apart(plan: TrainPlan) -> float:
         return plan.chips.scenes[0].hidden.share
 
-    assert apart(planned(site, "--val-share", 0.5)) > apart(planned(site)) > 0
+    assert apart(planned(site, "--val-fraction", 0.5)) > apart(planned(site)) > 0
     assert planned(site, "--block-size", 16).chips.scenes[0].hidden.side == 32
 
 
 def test_no_pixel_is_trained_on_and_validated_on(site):
-    plan = planned(site, "--val-share", 0.4)
+    plan = planned(site, "--val-fraction", 0.4)
     whole = plan.validation.views[0][1]
     view = type(whole)(0, 0, 1, 1, 192, 192)
     trained, validated = (
@@ -150,7 +152,7 @@ def test_balanced_weights_are_the_median_frequency_by_that_of_each_class(site):
 
 def test_borders_are_weighed_where_the_loss_wants_them(site):
     assert planned(site).chips([0]).weights is None
-    weights = planned(site, "--loss", "cross_entropy:border", "--chip", 96).chips(range(4)).weights
+    weights = planned(site, "--loss", "cross_entropy:border", "--chip-size", 96).chips(range(4)).weights
     assert weights.shape == (4, 96, 96) and weights.max() > 0
 
 
@@ -164,7 +166,7 @@ def test_the_card_says_what_the_command_said(site):
     card = trained(
         site, "--name", "town-roofs", "--version", "2.1.0", "--license", "CC BY 4.0", "--band-names", "nir,red,green",
         "--bands", "1,2,3",
-        "--gsd", "0.6", "--half", "--work", site / "state", "--tensorboard", "--pictures", "3", "--seed", "3",
+        "--gsd", "0.6", "--fp16-weights", "--work", site / "state", "--tensorboard", "--pictures", "3", "--seed", "3",
     )  # fmt: skip
     assert (card["name"], card["version"], card["license"]) == ("town-roofs", "2.1.0", "CC BY 4.0")
     assert (card["bands"], card["gsd"], card["encoder"]) == (["nir", "red", "green"], 0.6, None)
@@ -184,9 +186,18 @@ def test_the_card_says_what_the_command_said(site):
 
 @pytest.mark.slow
 def test_a_start_gives_its_weights(site, capsys):
-    trained(site, "--rate", "0.01")
+    trained(site, "--learning-rate", "0.01")
     first = load_model(site / "bundle").get_weights()
-    more = ("--output", site / "second", "--start", site / "bundle", "--rate", "1e-9", "--epochs", "1")
+    more = (
+        "--output",
+        site / "second",
+        "--initial-bundle",
+        site / "bundle",
+        "--learning-rate",
+        "1e-9",
+        "--epochs",
+        "1",
+    )
     assert main(["train", *words(site, *map(str, more))]) == 0
     second = load_model(site / "second").get_weights()
     assert all(np.allclose(one, other, atol=1e-5) for one, other in zip(first, second, strict=True))
@@ -207,7 +218,7 @@ def test_a_bundle_is_replaced_only_by_force_and_a_training_begun_anew_only_by_re
     assert "--force" in capsys.readouterr().err
     trained(site, "--force")
     assert "\nepoch 1 of 1: loss" not in capsys.readouterr().out
-    trained(site, "--force", "--restart", "--rate", "0.01")
+    trained(site, "--force", "--restart", "--learning-rate", "0.01")
     assert "\nepoch 1 of 1: loss" in capsys.readouterr().out
 
 
@@ -218,10 +229,10 @@ def test_options_stand_in_a_file_and_the_command_line_goes_before_it(site, tmp_p
     said = list(words(site))
     place = said.index("--images")
     del said[place : place + 2]
-    for name in ("--chip", "--batch", "--set"):
+    for name in ("--chip-size", "--batch-size", "--set"):
         place = said.index(name)
         del said[place : place + 2]
-    options = parse_train([*said, "--config", str(file), "--batch", "3"])
+    options = parse_train([*said, "--config", str(file), "--batch-size", "3"])
     assert options.truths.images == (f"{site}/town.tif",)
     assert (options.chips.chip, options.recipe["batch"]) == (64, 3)
     assert (options.chips.scale_range, options.chips.symmetries) == ((0.5, 2.0), False)
@@ -231,9 +242,10 @@ def test_options_stand_in_a_file_and_the_command_line_goes_before_it(site, tmp_p
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("chipp = 64", "did you mean chip"),
-        ("chip = true", "chip is true; it takes a whole number"),
-        ('half = "yes"', "half is .yes.; it takes true or false"),
+        ("chipp = 64", r"did you mean chip_size\?"),
+        ("chip = true", "chip_size is true; it takes a whole number"),
+        ("chip_size = 1\nchip = 2", "chip and chip_size are one option; say it once"),
+        ('half = "yes"', "fp16_weights is .yes.; it takes true or false"),
         ("chip = [", "is not TOML"),
         ("chip = -1", "whole number"),
         ("config = 'x'", "config is no option of terraseam train"),

@@ -46,7 +46,7 @@ def names_of(plan) -> tuple[set[str], set[str]]:
 
 def test_rasters_are_trained_on_or_validated_on_when_split_by_raster(site):
     towns = make_towns(site, 6)
-    plan = planned(site, *towns, "--split", "raster", "--val-share", "0.34")
+    plan = planned(site, *towns, "--split", "raster", "--val-fraction", "0.34")
     trained, validated = names_of(plan)
     assert len(trained) == 4 and len(validated) == 2
     assert not trained & validated
@@ -64,7 +64,7 @@ def test_every_raster_is_split_by_block(site):
 
 
 def test_no_training_chip_shows_a_pixel_of_a_block_set_apart(site):
-    more = ("--val-share", "0.4", "--no-symmetries", "--scale-range", "0.5-2")
+    more = ("--val-fraction", "0.4", "--no-symmetries", "--scale-range", "0.5-2")
     plan = planned(site, *more)
     apart = plan.chips.scenes[0].hidden.inside(WHOLE)
     loud = write(
@@ -95,7 +95,7 @@ def test_ground_set_apart_on_one_raster_is_hidden_on_those_that_lie_over_it(site
     write(site / "images" / "over.tif", 255 - pixels, over)
     write_outlines(site / "labels" / "all.geojson")
     more = ("--images", site / "images", "--labels", site / "labels", "--split", split, "--no-symmetries")
-    plan = planned(site, *more, "--val-share", "0.4")
+    plan = planned(site, *more, "--val-fraction", "0.4")
     places = {"town": 0, "over": SIDE // 2}
     judged = np.zeros((SIDE, SIDE + SIDE // 2), bool)
     for _, scene in [(None, plan.validation.scenes[site]) for site, _ in plan.validation.views]:
@@ -169,7 +169,7 @@ def test_named_rasters_are_validated_on_and_all_else_is_trained_on(site):
 
 def test_a_detector_sees_nothing_outside_of_an_area_and_a_label_map_does(site):
     detector = ["--architecture", "mask_rcnn", "--encoder", "mobilenet_fpn", "--block-size", "48"]
-    more = ["--aoi", site / "west.geojson", "--val-share", "0.5"]
+    more = ["--aoi", site / "west.geojson", "--val-fraction", "0.5"]
     blind = planned(site, *detector, *more, without=["set"]).validation.scenes[0]
     seeing = planned(site, *more).chips.scenes[0]
     east = WHOLE.cols > 100
@@ -181,7 +181,7 @@ def test_a_detector_sees_nothing_outside_of_an_area_and_a_label_map_does(site):
 def of_rasters(site: Path, *more: object):
     """A plan on label rasters, with chips that are drawn without regard to what they show."""
     classes = [] if "--classes" in more else ["--classes", "background,roof,pool"]
-    words = [*classes, "--objects", "0", *more]
+    words = [*classes, "--object-fraction", "0", *more]
     return planned(site, *words, without=["class-property"])
 
 

@@ -27,10 +27,10 @@ def start(site, *more):
 def test_the_start_is_said(site):
     weights = site / "weights.h5"
     weights.write_bytes(b"x")
-    coast = ("--encoder", "mobilenet", "--start", "coast")
-    assert start(site) == "random weights; --start BUNDLE takes others"
+    coast = ("--encoder", "mobilenet", "--initial-bundle", "coast")
+    assert start(site) == "random weights; --initial-bundle BUNDLE takes others"
     assert start(site, "--encoder", "vgg16").endswith(
-        "random weights; --encoder-weights imagenet or --start BUNDLE take others"
+        "random weights; --encoder-weights imagenet or --initial-bundle BUNDLE take others"
     )
     taken = start(site, "--encoder", "vgg16", "--encoder-weights", weights)
     assert taken == f"encoder of {weights}; random weights for the rest"
@@ -41,7 +41,7 @@ def test_the_start_is_said(site):
 
 @pytest.mark.parametrize("chip", [32, 64, 128, 256])
 def test_blocks_are_halved_until_a_raster_has_more_than_one(site, chip):
-    plan = planned(site, "--chip", chip, without=["block-size"])
+    plan = planned(site, "--chip-size", chip, without=["block-size"])
     side = BLOCK_CHIPS * chip
     while side >= SIDE:
         side /= 2

@@ -56,9 +56,9 @@ def test_help_is_quick_and_imports_nothing_slow():
 
 
 def test_a_wrong_argument_is_quick_and_imports_nothing_slow():
-    status, told, imported, seconds = in_a_new_process("--chip", "many")
+    status, told, imported, seconds = in_a_new_process("--chip-size", "many")
     assert (status, imported) == (2, set())
-    assert told.startswith("terraseam: ") and "--chip" in told and "--help" in told
+    assert told.startswith("terraseam: ") and "--chip-size" in told and "--help" in told
     assert seconds < QUICK
 
 
@@ -72,7 +72,7 @@ def test_a_plan_and_what_is_wrong_with_it_import_nothing_slow(site):
 
 def test_a_detector_and_balanced_weights_are_planned_without_keras(site):
     detector = ["--architecture", "mask_rcnn", "--encoder", "mobilenet_fpn", "--set", "slim=1", "--dry-run"]
-    more = [*detector, "--class-weights", "balanced", "--val-share", "0.6", "--block-size", "48"]
+    more = [*detector, "--class-weights", "balanced", "--val-fraction", "0.6", "--block-size", "48"]
     status, told, imported, _ = in_a_new_process(*said(site, *more, without=["set"]))
     assert (status, imported) == (0, set()), told
 
@@ -100,7 +100,7 @@ def test_lists_tables_and_truth_in_a_file_mean_what_they_mean_on_the_command_lin
 
 
 def test_the_plan_says_what_will_be_done(site):
-    more = ["--epochs", "3", "--optimizer", "adamw", "--rate", "0.002", "--output", site / "made"]
+    more = ["--epochs", "3", "--optimizer", "adamw", "--learning-rate", "0.002", "--output", site / "made"]
     told = describe_training(planned(site, *make_towns(site, 2), *more))
     lines = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in told.splitlines())
     assert lines["rasters"].startswith("2 rasters, ")

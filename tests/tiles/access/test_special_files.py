@@ -55,7 +55,7 @@ CASES = {
     "train --aoi": f"{TRAIN} --aoi pipe.geojson",
     "train --val-aoi": f"{TRAIN} --val-images scene.tif --val-labels truth.geojson --val-aoi pipe.geojson",
     "train --encoder-weights": f"{TRAIN} --encoder-weights pipe.h5",
-    "train --start": f"{TRAIN} --start pipe",
+    "train --initial-bundle": f"{TRAIN} --initial-bundle pipe",
     "train --output": TRAIN.replace("--output out", "--output pipe"),
     "train --work": f"{TRAIN} --work pipe",
     "train --config": "train --config pipe.toml",

@@ -97,7 +97,7 @@ def test_train(make_raster, tmp_path, capsys, which):
     rewritten(site / "town.tif" if which == "image" else labels)
     arguments = [
         "train", "--images", str(site / "town.tif"), "--labels", str(labels), "--classes", "a,b,c",
-        "--architecture", "unet", "--encoder", "none", "--chip", "32", "--block-size", "24",
+        "--architecture", "unet", "--encoder", "none", "--chip-size", "32", "--block-size", "24",
         "--output", str(tmp_path / "bundle"), "--dry-run",
     ]  # fmt: skip
     assert main(arguments) == 2

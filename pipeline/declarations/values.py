@@ -11,10 +11,21 @@ from typing import Any, Literal
 
 from terraseam.models.texts import steering_characters
 from terraseam.pipeline.errors import did_you_mean
-from terraseam.pipeline.options.segment import FORMATS
+from terraseam.pipeline.machines import ACCELERATORS, NO_ACCELERATOR
+from terraseam.pipeline.polygon_formats import FORMATS
 
 LIST_MARK = ","
 """What parts the values of a list; given several times, such lists add up."""
+
+WHOLE = "[1-9][0-9]*"
+NUMBER = r"[0-9]+(\.[0-9]+)?"
+POSITIVE = rf"({WHOLE}(\.[0-9]+)?|0+\.[0-9]*[1-9][0-9]*)"
+SHARE = r"(0(\.[0-9]+)?|1(\.0+)?)"
+NAME = r"[^\s,]([^,\r\n]*[^\s,])?"
+READABLE = r"(gs|s3|https?)://[^,\r\n]+"
+WRITABLE = r"(gs|s3)://[^,\r\n]+"
+"""Regular expressions of values, for services that check them before a job starts: they refuse what is seen to be wrong
+without a context, and paths that workers of a service do not reach."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,7 @@ class Value:
         mark: What parts the values of a list from each other; None where there is no list.
         named: Whether it is a name and a value, of which a job file may hold a table.
         place: Whether it is a path, or a path or a name; relative ones in a job file are relative to that.
+        pattern: Regular expression of one value, for services; what it matches may still be refused by `read`.
     """
 
     read: Callable[[str], Any]
@@ -34,6 +46,7 @@ class Value:
     mark: str | None = None
     named: bool = False
     place: Literal["path", "path or name"] | None = None
+    pattern: str = r"[^,\r\n]+"
 
     def __call__(self, said: str) -> Any:
         """Understand a text."""
@@ -47,6 +60,7 @@ def checked(
     *,
     holds: type | None = None,
     mark: str | None = None,
+    pattern: str = r"[^,\r\n]+",
 ) -> Value:
     """Make a value whose texts must be good.
 
@@ -56,6 +70,7 @@ def checked(
         words: What was wanted, such as ``a number above 0``.
         holds: What a job file may hold; None for what `kind` makes, where that is numbers.
         mark: What parts the values of a list.
+        pattern: Regular expression of one value, for services.
     """
 
     def parse(text: str) -> Any:
@@ -68,23 +83,37 @@ def checked(
         return value
 
     usual = kind if kind in (int, float) and isinstance(kind, type) else str
-    return Value(parse, holds or usual, mark)
+    return Value(parse, holds or usual, mark, pattern=pattern)
 
 
 def whole(least: int) -> Value:
     """Make a parser of whole numbers."""
-    return checked(int, lambda value: value >= least, f"a whole number of {least} or more")
+    pattern = WHOLE if least else f"(0|{WHOLE})"
+    return checked(int, lambda value: value >= least, f"a whole number of {least} or more", pattern=pattern)
+
+
+integer = checked(int, lambda _: True, "a whole number")
+
+
+def whole_or_auto(least: int) -> Value:
+    """Make a parser of whole numbers, or ``auto``, which is None."""
+    wanted = whole(least)
+    return Value(
+        lambda said: None if said == "auto" else wanted(said), int, pattern=f"(auto|{wanted.pattern})"
+    )
 
 
 def number(least: float) -> Value:
     """Make a parser of finite numbers."""
-    return checked(float, lambda value: least <= value < math.inf, f"a number of {least} or more")
+    return checked(
+        float, lambda value: least <= value < math.inf, f"a number of {least} or more", pattern=NUMBER
+    )
 
 
-positive = checked(float, lambda value: 0 < value < math.inf, "a number above 0")
+positive = checked(float, lambda value: 0 < value < math.inf, "a number above 0", pattern=POSITIVE)
 
 
-share = checked(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+share = checked(float, lambda value: 0 <= value <= 1, "a number from 0 to 1", pattern=SHARE)
 
 
 def text(said: str) -> str:
@@ -96,10 +125,23 @@ def text(said: str) -> str:
     return said
 
 
-path = Value(text, place="path")
+any_text = Value(text)
 
 
-path_or_name = Value(text, place="path or name")
+path = Value(text, place="path", pattern=READABLE)
+
+
+path_to_write = Value(text, place="path", pattern=WRITABLE)
+
+
+path_or_name = Value(text, place="path or name", pattern=NAME)
+
+
+server = Value(text, pattern=r"[^,\s]+")
+"""A pattern of servers."""
+
+
+accelerator = Value(text, pattern=f"({'|'.join((*ACCELERATORS, NO_ACCELERATOR))})")
 
 
 def _names(said: str) -> tuple[str, ...]:
@@ -109,7 +151,7 @@ def _names(said: str) -> tuple[str, ...]:
     return found
 
 
-names = Value(_names, mark=LIST_MARK)
+names = Value(_names, mark=LIST_MARK, pattern=NAME)
 """Names, separated by commas; an empty one is a mistake, since places often mean something."""
 
 
@@ -144,7 +186,7 @@ def _formats(said: str) -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in chosen)
 
 
-formats = Value(_formats, mark=LIST_MARK)
+formats = Value(_formats, mark=LIST_MARK, pattern=f"({'|'.join(FORMATS)})")
 """Formats of polygons, each once, in the order in which Terraseam lists them."""
 
 
@@ -152,7 +194,9 @@ def _wholes(said: str) -> tuple[int, ...]:
     return tuple(int(part) for part in said.split(","))
 
 
-bands = checked(_wholes, bool, "a list of band numbers such as 1,2,3", holds=int, mark=LIST_MARK)
+bands = checked(
+    _wholes, bool, "a list of band numbers such as 1,2,3", holds=int, mark=LIST_MARK, pattern=WHOLE
+)
 
 
 _values = checked(_wholes, bool, "a list of values such as 0,1,2")

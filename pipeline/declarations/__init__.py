@@ -1,0 +1,1 @@
+"""How options are declared: `Option`, and readers of their values."""
