@@ -7,7 +7,7 @@ WORKERS ?= 2
 # A process of tests that dies ends the run: others that took its place would be waited for without end.
 PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
-.PHONY: run test test-all coverage lint format clean
+.PHONY: run test test-all coverage lint format options clean
 
 run: .venv/installed
 	$(BIN)/terraseam segment examples/coast/sample.tif --model coast --output $(OUT)
@@ -34,6 +34,10 @@ lint: .venv/installed-dev
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+options: .venv/installed
+	$(BIN)/python -m terraseam.pipeline.deploy.option_tables > docs/options.md
+	$(BIN)/python -m terraseam.pipeline.deploy.flex_template > deploy/metadata.json
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Terraseam needs Python 3.11 or newer; name one: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

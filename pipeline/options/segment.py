@@ -57,7 +57,8 @@ AllowSources = Annotated[
         more="Servers beside those on the command line: `'https://tiles.example.org/*'`, `'gs://bucket/*'`, or a host "
         "alone. Without it, local files may name local files anywhere, files on a server or in a bucket only files of "
         "the same one, and descriptions of services (WMS, WMTS, TMS) are refused. These servers may redirect to public "
-        "ones, and into a private network or to this machine only where a server named here is there.",
+        "ones, and into a private network or to this machine only where a server named here is there. A CRS "
+        "with a grid at an address (`+nadgrids=https://...`) is refused whatever is allowed here.",
     ),
 ]
 """Patterns of servers that files may name, see `terraseam.tiles.access.places.is_allowed`."""
