@@ -111,9 +111,13 @@ def _check_stated(foreign: Foreign, stated: str, found: Answer, channels: int, c
         )
     seen = foreign.ending is not None and found.kind != ""
     if seen or foreign.whole_numbers:
-        raise NetworkRefusedError(f"--output-type {stated} is not what was found: {found.why}; {_advice(found)}")
+        raise NetworkRefusedError(
+            f"--output-type {stated} is not what was found: {found.why}; {_advice(found)}"
+        )
     if stated == "logits" and found.kind == "scores":
-        raise NetworkRefusedError(f"--output-type logits is not what was found: {found.why}; {_advice(found)}")
+        raise NetworkRefusedError(
+            f"--output-type logits is not what was found: {found.why}; {_advice(found)}"
+        )
 
 
 def _advice(found: Answer) -> str:
