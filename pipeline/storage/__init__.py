@@ -1,1 +1,1 @@
-"""Files and objects on this machine, in buckets and on servers, and locks on them."""
+"""Access files on this machine, in buckets and on servers, and lock them."""

@@ -1,7 +1,7 @@
-"""Whether Google's credentials can be found, without asking Google.
+"""Find out whether Google credentials are available, without contacting Google.
 
-Beam asks for them only when it stages a job, and again and again for half a minute where there are none.
-The places are those of Application Default Credentials: https://google.aip.dev/auth/4110.
+Beam looks for them only when it stages a job, and retries for half a minute if there are none.
+The search order is that of Application Default Credentials: https://google.aip.dev/auth/4110.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from pathlib import Path
 FILE_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 WELL_KNOWN = "application_default_credentials.json"
 METADATA_HOST = "169.254.169.254"
-"""Where a machine of Google's Compute Engine asks for the credentials of its service account."""
+"""Address of the metadata server that gives a Compute Engine VM the credentials of its service account."""
 FLAVOR = {"Metadata-Flavor": "Google"}
-"""What is asked there must say so, and so does each answer."""
+"""Header required in every request to the metadata server, and present in every response."""
 WAIT_SECONDS = 0.3
 
 HOW = f"run gcloud auth application-default login, or set {FILE_VARIABLE} to the file of a service account's key"
 
 
 def credentials_reason(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Why there are no credentials, and what to do; None where there are some."""
+    """Return why no credentials are available and what to do; None if there are some."""
     named = environment.get(FILE_VARIABLE)
     if named:
         if Path(named).is_file():
@@ -39,7 +39,7 @@ def credentials_reason(environment: Mapping[str, str] = os.environ) -> str | Non
 
 
 def _is_on_google(environment: Mapping[str, str]) -> bool:
-    """Whether this is a machine that gets credentials from its metadata server."""
+    """Return whether this machine gets credentials from a metadata server."""
     if environment.get("NO_GCE_CHECK", "").lower() == "true":
         return False
     if environment.get("GCE_METADATA_HOST") or environment.get("GCE_METADATA_IP"):

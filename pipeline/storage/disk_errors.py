@@ -1,4 +1,4 @@
-"""Disks that take no more: what is said where a file cannot be written, by us or by a library that writes for us."""
+"""Turn write errors, ours or those of libraries, into one sentence that names the folder and the cause."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CAUSES = {
     errno.EIO: "input/output error",
     errno.EFBIG: "file too large",
 }
-"""What is wrong with a place where something is to be written, by the system's numbers of errors."""
+"""Cause of a failed write, by errno."""
 
 WORDS = {
     "no space left": errno.ENOSPC,
@@ -32,25 +32,25 @@ WORDS = {
     "disk i/o error": errno.EIO,
     "file too large": errno.EFBIG,
 }
-"""How libraries say so."""
+"""Phrases in library errors, and the errno they stand for."""
 
 WRITERS = frozenset({"rasterio", "pyogrio", "pyarrow", "sqlite3"})
 """Libraries that write files for us."""
 
 LEAST_FREE = 1 << 20
-"""Bytes below which a disk is full, where a library says nothing of the cause."""
+"""Free bytes below which a disk counts as full if a library does not name the cause."""
 
 
 class DiskError(OSError):
-    """A folder cannot be written; one sentence that names it."""
+    """A failed write to a folder, as one sentence that names it."""
 
 
 @contextlib.contextmanager
 def writes_to(folder: Path) -> Iterator[None]:
-    """A block that writes into a folder; what the disk refuses is said with its name.
+    """Turn write errors raised in the block into errors that name the folder.
 
     Raises:
-        DiskError: If the disk is full or takes nothing.
+        DiskError: If the disk is full or not writable.
     """
     try:
         yield
@@ -63,7 +63,7 @@ def writes_to(folder: Path) -> Iterator[None]:
 
 
 def _may_be_of(error: Exception, folder: Path) -> bool:
-    """Whether an error may be one of writing into a folder: of the system, or of a library that writes."""
+    """Return whether an error may come from writing to a folder: a system error, or one of a library that writes."""
     if not isinstance(error, OSError):
         return type(error).__module__.partition(".")[0] in WRITERS
     named = error.filename
@@ -75,7 +75,7 @@ def _may_be_of(error: Exception, folder: Path) -> bool:
 
 
 def _sentence(folder: Path, error: BaseException) -> str:
-    """What is said of a folder that cannot be written."""
+    """Return the message for a folder that cannot be written."""
     usage = shutil.disk_usage(nearest_existing(folder))
     cause = _cause(error) or (errno.ENOSPC if usage.total and usage.free < LEAST_FREE else None)
     words = CAUSES[cause] if cause else " ".join(str(error).split()).rstrip(".")
@@ -89,7 +89,7 @@ def _sentence(folder: Path, error: BaseException) -> str:
 
 
 def _cause(error: BaseException | None) -> int | None:
-    """The number of what is wrong with a disk, as an error or what it came of says; None where none does."""
+    """Return the errno of a disk problem named by an error or its causes; None if there is none."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in CAUSES:
             return error.errno
@@ -102,7 +102,7 @@ def _cause(error: BaseException | None) -> int | None:
 
 
 def fullest(folders: Sequence[str]) -> Path:
-    """Which of some local folders has the least room."""
+    """Return the local folder with the least free space."""
     return min(
         (nearest_existing(Path(folder)) for folder in folders),
         key=lambda place: shutil.disk_usage(place).free,
@@ -116,7 +116,7 @@ def nearest_existing(path: Path) -> Path:
 
 
 def size_of(folders: list[str]) -> int:
-    """Bytes that the files in local folders take, each once."""
+    """Return the total size in bytes of the files in local folders, counting hard links once."""
     found: dict[tuple[int, int], int] = {}
     for folder in folders:
         for base, _, names in os.walk(folder):

@@ -1,4 +1,4 @@
-"""What went wrong on another machine's filesystem, whatever library says it, in a sentence."""
+"""Turn errors of remote filesystems, from any client library, into one sentence."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ from typing import Any
 from urllib.parse import parse_qs
 
 NO_CREDENTIALS = ("Unable to locate credentials", "DefaultCredentialsError", "Anonymous credentials cannot")
-"""What libraries say that look for credentials and find none."""
+"""Phrases in library errors that mean no credentials were found."""
 LATER = frozenset({408, 409, 425, 429})
-"""Answers of the 4xx kind after which the same request may succeed; 409 where two writes meet."""
+"""4xx statuses after which the same request may succeed; 409 means concurrent writes."""
 CODES = {"NoSuchBucket": 404, "NoSuchKey": 404, "NotFound": 404, "AccessDenied": 403, "Forbidden": 403}
-"""Words that stand where a status of HTTP is expected."""
+"""Error codes that stand in place of an HTTP status."""
 
 CREDENTIALS = {
     "gs": "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to the file of a key",
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws configure`",
 }
-"""How to get credentials, by scheme."""
+"""How to set up credentials, by scheme."""
 
 
 class RemoteFileError(OSError):
-    """A file on another machine that cannot be read or written, in one sentence."""
+    """A failed read or write of a remote file, as one sentence."""
 
 
 class ChangedError(RemoteFileError):
-    """A file on another machine has another revision than the one that was to be replaced or removed."""
+    """A failed conditional write: the remote file no longer has the expected revision."""
 
 
 class UnconditionalError(RemoteFileError):
-    """A store does not take conditions on writes."""
+    """A store that does not support conditional writes."""
 
 
 def scheme_of(path: str) -> str:
-    """The scheme of an address, such as ``gs``; empty for paths without one."""
+    """Return the scheme of a URL, such as ``gs``; empty for paths without one."""
     return path.partition("://")[0].lower() if "://" in path else ""
 
 
 def is_web(path: str) -> bool:
-    """Whether an address is that of a web server."""
+    """Return whether a path is an HTTP or HTTPS URL."""
     return scheme_of(path) in ("http", "https")
 
 
 def host_of(url: str) -> str:
-    """The server of an address, and its port; empty where it names none."""
+    """Return the host and port of a URL; empty if it names none."""
     return url.partition("://")[2].partition("/")[0].rpartition("@")[2]
 
 
 def file_name(path: str) -> str:
-    """The name of a file, the last part of its path or address."""
+    """Return the file name, the last part of a path or URL."""
     if path.lower().startswith("/vsicurl?"):
         path = next(iter(parse_qs(path.partition("?")[2]).get("url", ())), "")
     if is_web(path) or "/vsicurl/" in path.lower():
@@ -58,13 +58,13 @@ def file_name(path: str) -> str:
 
 
 def bucket_of(path: str) -> str:
-    """The address of the bucket that a path of an object store lies in."""
+    """Return the URL of the bucket that contains an object."""
     scheme, _, rest = path.partition("://")
     return f"{scheme}://{rest.partition('/')[0]}"
 
 
 def root_of(error: BaseException) -> BaseException:
-    """The error of the library that spoke with the server, without Beam's wrapping."""
+    """Return the client library's own error, unwrapped from Beam's."""
     details = getattr(error, "exception_details", None)
     if isinstance(details, dict):
         inner = [value for value in details.values() if isinstance(value, BaseException)]
@@ -74,7 +74,7 @@ def root_of(error: BaseException) -> BaseException:
 
 
 def status_of(error: BaseException) -> int | None:
-    """The status of HTTP that an error came with; None where there was none."""
+    """Return the HTTP status of an error; None if it has none."""
     for said in _statuses(root_of(error)):
         if isinstance(said, int):
             return int(said)
@@ -94,18 +94,18 @@ def _statuses(error: Any) -> Iterator[Any]:
 
 
 def lacks_credentials(error: BaseException) -> bool:
-    """Whether credentials were looked for and none were found."""
+    """Return whether an error means that no credentials were found."""
     root = root_of(error)
     return any(words in f"{type(root).__name__}: {root}" for words in NO_CREDENTIALS)
 
 
 def is_absent(error: BaseException) -> bool:
-    """Whether an error says that there is no such file, or no such bucket."""
+    """Return whether an error means that the file or bucket does not exist."""
     return isinstance(error, FileNotFoundError) or status_of(error) == 404
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same request may succeed a moment later."""
+    """Return whether the same request may succeed if retried."""
     root = root_of(error)
     if isinstance(root, (RemoteFileError, FileNotFoundError, ImportError, ValueError, TypeError, KeyError)):
         return False
@@ -116,17 +116,17 @@ def may_pass(error: BaseException) -> bool:
 
 
 def sentence(path: str, what: str, error: BaseException) -> str:
-    """Why a file cannot be read or written, and what to do.
+    """Return why a file cannot be read or written, and what to do.
 
     Args:
         path: The file.
-        what: What cannot be done with it, such as ``read``.
-        error: What the library said.
+        what: The operation that failed, as a past participle such as ``read``.
+        error: The library's error.
     """
     scheme, status, root = scheme_of(path), status_of(error), root_of(error)
     if lacks_credentials(error):
         return f"{path} cannot be {what}: no credentials were found; {CREDENTIALS.get(scheme, 'log in')}"
-    if status == 401 or (status == 403 and "nonymous" in str(root)):  # Google's word for who comes without
+    if status == 401 or (status == 403 and "nonymous" in str(root)):  # Google's word if none were sent
         return f"{path} cannot be {what} without credentials; {CREDENTIALS.get(scheme, 'log in')}"
     if status == 403:
         return (

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, on any filesystem that Beam knows."""
+"""Read, list and atomically write files on any filesystem that Beam supports."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ from terraseam.pipeline.storage.listed import Listed
 from terraseam.tiles.raster.inspect import is_local
 
 UMASK = os.umask(0)
-"""What files of this process are not allowed; it can only be read by setting it, which threads must not do."""
+"""The umask of this process; it can only be read by setting it, which is not thread-safe."""
 os.umask(UMASK)
 
 _DRAFT_BEGINS = 200
-"""How many bytes of a name its draft has too."""
+"""Bytes of a file's name that the name of its draft begins with."""
 
 
 def _remote() -> ModuleType:
-    """Files of other machines, imported where a path is one of them: Beam is behind it."""
+    """Import the module for remote files only when a path is remote, because it imports Beam."""
     from terraseam.pipeline.storage import remote_files
 
     return remote_files
 
 
 def join(*parts: str) -> str:
-    """A path of parts, on the filesystem of the first."""
+    """Join parts to a path on the filesystem of the first."""
     if is_local(parts[0]):
         return str(Path(*parts))
     return "/".join([parts[0].rstrip("/"), *(part.strip("/") for part in parts[1:])])
 
 
 def exists(path: str) -> bool:
-    """Whether a file exists."""
+    """Return whether a file exists."""
     return Path(path).exists() if is_local(path) else bool(_remote().exists(path))
 
 
 def matching(pattern: str) -> list[Listed]:
-    """The files of another machine whose paths match a pattern."""
+    """Return the remote files whose paths match a pattern."""
     return list(_remote().match(pattern))
 
 
 def names(folder: str) -> list[str]:
-    """Names of the whole files in a folder; none where it does not exist."""
+    """Return the names of the complete files in a folder; none if it does not exist."""
     if is_local(folder):
         found = Path(folder).iterdir() if Path(folder).is_dir() else ()
         return sorted(file.name for file in found if not file.name.startswith("."))
@@ -62,13 +62,13 @@ def names(folder: str) -> list[str]:
 
 
 def sizes(folder: str) -> dict[str, int]:
-    """Sizes in bytes of the files in a folder of another machine, by name; none where it does not exist."""
+    """Return the sizes in bytes of the files in a remote folder, by name; none if it does not exist."""
     listed = _remote().match(join(folder, "*"))
     return {found.path.rpartition("/")[2]: found.size for found in listed}
 
 
 def listing(folder: str) -> list[Listed]:
-    """All files in a folder and in those within it; none where it does not exist."""
+    """Return all files below a folder, recursively; none if it does not exist."""
     if not is_local(folder):
         return matching(join(folder, "**"))
     found = []
@@ -81,14 +81,14 @@ def listing(folder: str) -> list[Listed]:
 
 
 def touch(path: str) -> None:
-    """Note that a file was used, where files have such a note."""
+    """Update the modification time of a local file; do nothing for remote ones."""
     if is_local(path):
         with contextlib.suppress(OSError):
             os.utime(path)
 
 
 def open_bytes(path: str) -> BinaryIO:
-    """Open a file for reading; one of another machine is fetched first, whole."""
+    """Open a file for reading; a remote file is downloaded completely first."""
     if is_local(path):
         return Path(path).open("rb")
     fetched: BinaryIO = _remote().open_whole(path)
@@ -96,43 +96,43 @@ def open_bytes(path: str) -> BinaryIO:
 
 
 def read_bytes(path: str) -> bytes:
-    """Everything in a file."""
+    """Read a whole file."""
     with ACTIVITY.operation(), open_bytes(path) as file:
         return file.read()
 
 
 def write_bytes(path: str, *pieces: bytes) -> None:
-    """Write a file of one piece after the other, whole or not at all; one that exists is replaced."""
+    """Write pieces one after another to a file, atomically; an existing file is replaced."""
     with writing(path) as file:
         for piece in pieces:
             file.write(piece)
 
 
 def write_packed(path: str, data: bytes) -> None:
-    """Write a file, compressed."""
+    """Write a file, compressed with Zstandard."""
     write_bytes(path, zstandard.ZstdCompressor(level=1).compress(data))
 
 
 def read_packed(path: str) -> bytes:
-    """What `write_packed` wrote."""
+    """Read a file written by `write_packed`."""
     return zstandard.ZstdDecompressor().decompress(read_bytes(path))
 
 
 def write_json(path: str, record: Mapping[str, Any]) -> None:
-    """Write a record as JSON for people to read, whole or not at all, without secrets of addresses."""
+    """Write a record as indented JSON, atomically, with the credentials in URLs removed."""
     text = orjson.dumps(record, option=orjson.OPT_INDENT_2).decode()
     write_bytes(path, without_secrets(text).encode() + b"\n")
 
 
 def draft_of(target: Path) -> Path:
-    """Where a file is written before it appears: a hidden name that no other file has, and that filesystems take."""
+    """Return a unique hidden path beside a file, under which it is written before it is renamed."""
     begins = target.name.encode(errors="surrogateescape")[:_DRAFT_BEGINS].decode(errors="ignore")
     return target.with_name(f".{begins}.{uuid.uuid4().hex}")
 
 
 @contextlib.contextmanager
 def writing(path: str) -> Iterator[BinaryIO]:
-    """A binary file that appears under `path` when the block ends without an error."""
+    """Yield a binary file that appears under `path` when the block ends without an error."""
     if not is_local(path):
         with ACTIVITY.operation(), _remote().writing(path) as file:
             yield file
@@ -152,11 +152,11 @@ def writing(path: str) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def staging(parent: str) -> Iterator[Path]:
-    """A local folder for results that are to appear; it is gone behind the block.
+    """Yield a temporary local folder for results to be published; it is removed after the block.
 
     Args:
-        parent: Where results are on their way: it is made there, or among this machine's temporary files where
-            that is on another one.
+        parent: Staging folder of the results; the temporary folder is created in it, or in this machine's default
+            temporary folder if it is remote.
     """
     here = is_local(parent)
     place = Path(parent if here else tempfile.gettempdir())
@@ -165,18 +165,18 @@ def staging(parent: str) -> Iterator[Path]:
             place.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=place))
     try:
-        with writes_to(place):  # Before what was written is removed: how full the disk is now is the cause.
+        with writes_to(place):  # Checked before the folder is removed, while the disk is still full.
             yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
 def ready(staged: Sequence[Path], parent: str) -> list[str]:
-    """Bring staged files to where they need but another name to appear, and see that they have arrived.
+    """Move staged files to where renaming them is enough to publish them, and check their sizes.
 
     Args:
         staged: Local files.
-        parent: Where results are on their way, as it was said to `staging`.
+        parent: Staging folder of the results, as passed to `staging`.
 
     Returns:
         Their paths there, for `appear`.
@@ -192,7 +192,7 @@ def ready(staged: Sequence[Path], parent: str) -> list[str]:
 
 
 def appear(draft: str, path: str) -> None:
-    """Let a file that is ready appear under its final path, whole, in place of one that may be there."""
+    """Move a staged file to its final path atomically, replacing an existing one."""
     if not is_local(path):
         _remote().copy(draft, path)
         _remote().delete([draft])
@@ -205,7 +205,7 @@ def appear(draft: str, path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file, where it exists."""
+    """Remove a file if it exists."""
     if is_local(path):
         Path(path).unlink(missing_ok=True)
     elif exists(path):
@@ -213,13 +213,13 @@ def remove(path: str) -> None:
 
 
 def remove_empty(folder: str) -> None:
-    """Remove a folder in which nothing is left; elsewhere folders are but parts of names."""
+    """Remove a local folder if it is empty; remote folders are only parts of names."""
     if is_local(folder) and Path(folder).is_dir() and not any(Path(folder).iterdir()):
         Path(folder).rmdir()
 
 
 def remove_tree(path: str) -> None:
-    """Remove a folder with everything in it, where it exists."""
+    """Remove a folder and everything in it, if it exists."""
     if is_local(path):
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -227,7 +227,7 @@ def remove_tree(path: str) -> None:
 
 
 def folders(parent: str, prefix: str = "") -> list[str]:
-    """Paths of the folders in a folder whose names begin with a prefix; none where it does not exist."""
+    """Return the paths of subfolders whose names begin with a prefix; none if the folder does not exist."""
     if is_local(parent):
         return sorted(str(path) for path in Path(parent).glob(f"{prefix}*") if path.is_dir())
     start = join(parent, "")

@@ -1,4 +1,4 @@
-"""Whether a raster is the one that an earlier run saw, without reading a pixel of it."""
+"""Fingerprint the files of a raster, to recognize an unchanged one without reading its pixels."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from terraseam.pipeline.storage.web import FAILURES, headers_of
 from terraseam.tiles.raster.inspect import is_local
 
 BESIDE = (".msk", ".aux.xml", ".ovr")
-"""Ends of the names of files that GDAL reads with a raster as soon as they are there."""
+"""Suffixes of sidecar files that GDAL reads with a raster whenever they exist."""
 
 COARSE_S = 2.0
-"""A file younger than this whose clock ticks in whole seconds may change again within the same tick."""
+"""Age in seconds below which a file with whole-second timestamps may change again within the same tick."""
 
 
 def fingerprint(path: str, files: Sequence[str]) -> str | None:
-    """A digest of name, size and time of change, or ETag, of every file of a raster.
+    """Hash the name, size and modification time, or ETag, of every file of a raster.
 
     Args:
-        path: What GDAL opens.
-        files: All files that GDAL reads for it: sidecars, and the sources of a VRT among them.
+        path: Path that GDAL opens.
+        files: All files that GDAL reads for it, including sidecars and the sources of a VRT.
 
     Returns:
-        The digest; None where a file does not say enough of itself, and the raster must be read to know.
+        The digest; None if a file's metadata is not sufficient and the raster must be read instead.
     """
     seen = []
     for file in sorted(set(files) | ({path} if is_local(path) else set())):
@@ -44,13 +44,13 @@ def fingerprint(path: str, files: Sequence[str]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class FileStates:
-    """What local files of a raster were like at a moment.
+    """State of the local files of a raster at one time.
 
     Attributes:
-        contents: Digest of their names, sizes and times of change.
-        entries: Digest of their inodes and times of the last change of status, which another file of the same size and
-            time does not share.
-        devices: Digest of the devices that they lie on, by the numbers that this machine has for them.
+        contents: Digest of their names, sizes and modification times.
+        entries: Digest of their inodes and status change times (ctime), which differ even for another file of the
+            same size and modification time.
+        devices: Digest of the numbers of the devices that they are on, as this machine numbers them.
     """
 
     contents: str
@@ -59,15 +59,15 @@ class FileStates:
 
     @property
     def marks(self) -> tuple[str, str]:
-        """What differs, beside the fingerprint, where a file has been replaced."""
+        """Digests that change, besides the fingerprint, if a file is replaced."""
         return self.entries, self.devices
 
 
 def look_at(path: str, files: Sequence[str]) -> FileStates | None:
-    """Look at the local files of a raster; None where it has none.
+    """Read the state of the local files of a raster; None if it has none.
 
     Args:
-        path: What GDAL opens.
+        path: Path that GDAL opens.
         files: All files that GDAL reads for it.
     """
     local = local_files(path, files)
@@ -75,7 +75,7 @@ def look_at(path: str, files: Sequence[str]) -> FileStates | None:
     entries, devices = [], []
     for file in sorted({*local, *(file + end for file in local for end in BESIDE)}):
         try:
-            found = os.stat(file)  # noqa: PTH116 - a third of the time, for mosaics of thousands of files
+            found = os.stat(file)  # noqa: PTH116 - takes a third of the time for mosaics of thousands of files
         except OSError:
             contents += [[_name(file, path)]] if file in local else []
             continue
@@ -86,7 +86,7 @@ def look_at(path: str, files: Sequence[str]) -> FileStates | None:
 
 
 def local_files(path: str, files: Sequence[str]) -> set[str]:
-    """The files of a raster that are on this machine."""
+    """Return the files of a raster that are on this machine."""
     return {file for file in (*files, path) if is_local(file)}
 
 
@@ -95,7 +95,7 @@ def _digest(value: object) -> str:
 
 
 def _name(file: str, path: str) -> str:
-    """The name of a file seen from its raster, so that a folder may be called by any path, and signed anew."""
+    """Return a file's path relative to its raster, or its unsigned URL, unaffected by moving or re-signing."""
     if is_local(file) and is_local(path):
         return os.path.relpath(file, Path(path).parent)
     return unsigned(file)
@@ -113,7 +113,7 @@ def _local_state(file: str) -> tuple[int, int] | None:
 
 
 def _remote_state(file: str) -> tuple[str, ...] | None:
-    """What a server says of a file."""
+    """Return what a server reports about the content of a file, such as its ETag and size; None if unknown."""
     url = file.removeprefix("/vsicurl/")
     if is_web(url):
         return _web_state(url)
@@ -127,7 +127,7 @@ def _remote_state(file: str) -> tuple[str, ...] | None:
     try:
         return version(url)
     except OSError:
-        # A raster that cannot be asked about is read.
+        # The raster is read instead.
         return None
 
 

@@ -1,4 +1,4 @@
-"""What a filesystem says of a file."""
+"""Define the entry of a file in a listing."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A file of a folder.
+    """A file in a listing.
 
     Attributes:
         path: Its path.
-        size: In bytes.
-        changed: When it was written or used last, in seconds since the epoch; 0 where that is not known.
-        draft: Whether it is one that is being written, or was when its run was killed.
+        size: Size, in bytes.
+        changed: Time of its last write or use, in seconds since the epoch; 0 if unknown.
+        draft: Whether it is incomplete: still being written, or left by a killed run.
     """
 
     path: str

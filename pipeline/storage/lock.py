@@ -1,12 +1,11 @@
-"""One run at a time for each folder of results: a lock in it, kept fresh by a heartbeat.
+"""Allow one run at a time for each results folder, with a lock file kept fresh by a heartbeat.
 
-A lock is a small JSON file that names its holder. A second run sees it and does nothing. It is taken over where its
-holder is known to have ended, or its heart has stopped: no beat for `HeartbeatIntervals.stale`, by the clocks of both
-machines, and none while the second run watches, whatever clocks say. On this machine a lock is looked at and changed
-by one process at a time. In buckets of S3 and Google Cloud Storage it is written, renewed and removed on condition
-that it is as it was seen. Where nothing like that exists (other filesystems of Beam's, servers that speak like S3 but
-refuse or ignore conditions, folders that cannot be locked), a lock counts that is still there
-`HeartbeatIntervals.settle` after it was written.
+A lock is a small JSON file that names its holder. A second run that finds it does nothing. The lock is taken over if
+its holder is known to have exited or has no heartbeat: none for `HeartbeatIntervals.stale` by the clocks of both
+machines, and, whatever the clocks say, none while the second run watches. On this machine only one process at a time
+reads and changes a lock. In S3 and Google Cloud Storage it is written, renewed and removed by conditional requests.
+Where neither is possible (Beam's other filesystems, S3-compatible servers that reject or ignore conditions, folders
+that cannot be locked), a lock is valid if it is still there `HeartbeatIntervals.settle` after it was written.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ from terraseam.pipeline.storage.owner import Owner
 from terraseam.pipeline.units import format_time
 
 WATCHED = 2.5
-"""How long a heart is watched that seems to have stopped, in periods of a beat."""
+"""How long to watch a lock without a heartbeat before taking it over, in heartbeat periods."""
 
 
 class LockError(RuntimeError):
-    """A lock cannot be had, or was lost; one sentence that says who has it."""
+    """A lock that cannot be acquired, or was lost, as one sentence that names its holder."""
 
 
 @dataclass(frozen=True)
 class HeartbeatIntervals:
-    """How fast hearts beat.
+    """Intervals of the heartbeat of a lock.
 
     Attributes:
-        period: Seconds between two beats.
-        stale: Seconds without a beat after which a heart is taken to have stopped.
-        settle: Seconds after which a lock counts that was written where two runs can write it at the same time.
+        period: Seconds between two heartbeats.
+        stale: Seconds without a heartbeat after which a lock counts as stale.
+        settle: Seconds after which a lock is valid on filesystems where two runs can write it at the same time.
     """
 
     period: float = 15.0
@@ -50,18 +49,18 @@ class HeartbeatIntervals:
 
 PACE = HeartbeatIntervals()
 HELD: set[Lock] = set()
-"""The locks of this process."""
+"""The locks that this process holds."""
 
 
 @dataclass(frozen=True)
 class LockHolder:
-    """Who holds a lock.
+    """The holder of a lock.
 
     Attributes:
         owner: The process.
-        since: When it took the lock, in seconds since the epoch.
-        heartbeat: When its heart last beat, in seconds since the epoch.
-        token: Tells this run from all others.
+        since: When it acquired the lock, in seconds since the epoch.
+        heartbeat: Time of its last heartbeat, in seconds since the epoch.
+        token: Unique identifier of the run.
     """
 
     owner: Owner
@@ -70,12 +69,12 @@ class LockHolder:
     token: str
 
     def to_bytes(self) -> bytes:
-        """What stands in the file."""
+        """Return the content of the lock file."""
         return json.dumps(asdict(self), indent=2).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes | None) -> LockHolder | None:
-        """Who stands in the file; None where that cannot be read."""
+        """Parse the content of a lock file; None if it is not valid."""
         try:
             fields = json.loads(data or b"")
             owner = Owner(**fields["owner"])
@@ -91,11 +90,11 @@ class LockHolder:
 
 
 class Lock:
-    """The lock of a folder, for one run.
+    """A lock on a folder, for one run.
 
     Args:
-        path: The file of the lock, see `lock_in` and `lock_next_to`.
-        pace: How fast hearts beat.
+        path: The lock file, see `lock_in` and `lock_next_to`.
+        pace: Intervals of the heartbeat.
     """
 
     def __init__(self, path: str, pace: HeartbeatIntervals = PACE) -> None:
@@ -109,13 +108,13 @@ class Lock:
 
     @contextlib.contextmanager
     def held(self, say: Callable[[str], None]) -> Iterator[None]:
-        """Hold the lock in a block; the main thread is interrupted where it is lost.
+        """Hold the lock in a block; the main thread is interrupted if it is lost.
 
         Args:
-            say: Tells the user that the lock of another run was taken over.
+            say: Called with a message if the lock of another run is taken over.
 
         Raises:
-            LockError: If another run has it, or it cannot be written.
+            LockError: If another run holds it, or it cannot be written.
         """
         try:
             HELD.add(self)
@@ -133,7 +132,7 @@ class Lock:
             self.release()
 
     def release(self) -> None:
-        """Stop the heart, and remove the lock if it is this run's; what cannot be removed others take over."""
+        """Stop the heartbeat, and remove the lock if this run holds it; if that fails, it becomes stale."""
         self._ended.set()
         if self._heart.is_alive():
             self._heart.join(PATIENCE)
@@ -152,14 +151,14 @@ class Lock:
             self._take(say, stopped)
 
     def _take(self, say: Callable[[str], None], watched: bytes | None) -> bytes | None:
-        """Take the lock, or see that it should be watched first.
+        """Acquire the lock, unless it must be watched first.
 
         Args:
-            say: Tells the user what was taken over.
-            watched: What stood in it a while ago; None where it has not been watched.
+            say: Called with a message if the lock of another run is taken over.
+            watched: Content of the lock file when watching began; None if it has not been watched.
 
         Returns:
-            What stands in it, if it is to be watched; None where it was taken.
+            Content of the lock file if it must be watched; None if it was acquired.
         """
         with self.file.alone() as exclusive:
             seen = self.file.read()
@@ -185,7 +184,7 @@ class Lock:
         return None
 
     def _reason_for_loss(self, found: bytes, watched: bytes | None) -> str | None:
-        """Why the holder of a lock is known to be gone; None where it is not."""
+        """Return why the holder of a lock is known to be gone; None if it may still be there."""
         holder = LockHolder.from_bytes(found)
         if holder is not None and holder.owner.has_exited():
             return "that process is no more"
@@ -196,7 +195,7 @@ class Lock:
         return holder is None or time.time() - holder.heartbeat > self.pace.stale
 
     def _beat(self) -> None:
-        """Renew the lock until it is released; a beat that fails is left out."""
+        """Renew the lock until it is released; heartbeats that fail are skipped."""
         while not self._ended.wait(self.pace.period):
             with contextlib.suppress(Exception), self.file.alone():
                 seen = self.file.read()
@@ -231,24 +230,24 @@ class Lock:
 
 
 def lock_in(folder: str) -> str:
-    """The lock of a folder of results: whoever writes there takes it, whatever its work folder."""
+    """Return the lock file of a results folder; every run that writes there takes it, whatever its work folder."""
     return f"{folder.rstrip('/')}/.lock.json"
 
 
 def lock_next_to(folder: str) -> str:
-    """The lock of a folder that appears as a whole."""
+    """Return the lock file of a folder that is published as a whole."""
     parent, slash, name = folder.rstrip("/").rpartition("/")
     return f"{parent}{slash}.{name}.lock.json"
 
 
 def release_all() -> None:
-    """Release what this process holds, where no block will come to its end."""
+    """Release all locks of this process when it exits without leaving their blocks."""
     for lock in list(HELD):
         lock.release()
 
 
 def _moment(seconds: float) -> str:
-    """A time on the clock of this machine, such as ``2026-03-01 04:00:12+01:00``."""
+    """Format a time in this machine's time zone, such as ``2026-03-01 04:00:12+01:00``."""
     try:
         return datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
     except (ValueError, OverflowError, OSError):

@@ -1,7 +1,7 @@
-"""The file of a lock: what one process wrote, no other one replaces without having seen it.
+"""Read and write a lock file so that no process overwrites content that it has not read.
 
-On this machine only one process at a time can look at it and change it. In buckets of S3 and Google Cloud Storage, the store
-compares what was seen with what is there, and writes, in one step.
+On this machine only one process at a time can read and change it. In S3 and Google Cloud Storage, the store compares
+the revision that was read with the current one and writes, in one step.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from terraseam.pipeline.storage.errors import ChangedError, UnconditionalError
 from terraseam.tiles.raster.inspect import is_local
 
 PATIENCE = 10.0
-"""Seconds to wait for other processes that look at the same lock; each takes some milliseconds."""
+"""Seconds to wait for other processes that use the same lock file; each takes a few milliseconds."""
 
 
 class Seen(NamedTuple):
-    """What stood in a file when it was read.
+    """The content of a file when it was read.
 
     Attributes:
-        data: What is in it; None where there is no file.
-        revision: What its store names this content by; empty for no file, None where the store names none.
+        data: Its bytes; None if the file does not exist.
+        revision: Revision of this content in its store; empty if the file does not exist, None if the store has no
+            revisions.
     """
 
     data: bytes | None
@@ -39,10 +40,10 @@ NOTHING = Seen(None, "")
 
 
 class LockFile:
-    """A small file on any filesystem that Beam knows.
+    """A small file on any filesystem that Beam supports.
 
     Args:
-        path: Where it is.
+        path: Its path.
     """
 
     def __init__(self, path: str) -> None:
@@ -51,10 +52,10 @@ class LockFile:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[bool]:
-        """A block in which no other process of this machine is in such a block for files of the same folder.
+        """Exclude other processes on this machine from such blocks for files of the same folder.
 
         Yields:
-            Whether that is so; not on filesystems that have no locks.
+            Whether access is exclusive; False on filesystems without locks.
         """
         if not self.local:
             yield False
@@ -77,14 +78,14 @@ class LockFile:
             return NOTHING
 
     def write(self, data: bytes, seen: Seen) -> None:
-        """Write the file, whole or not at all, if it is as it was seen; stores that take no conditions write anyhow.
+        """Write the file atomically if it is unchanged since it was read; without conditional writes, always.
 
         Args:
-            data: What will be in it.
-            seen: What was read last; on this machine in the same block of `alone`.
+            data: Its new content.
+            seen: The result of the last read; on this machine in the same block of `alone`.
 
         Raises:
-            FileExistsError: If it is not as it was seen.
+            FileExistsError: If it has changed since it was read.
         """
         if self.local:
             self._write_here(data, new=seen.data is None)
@@ -97,13 +98,13 @@ class LockFile:
             files.write_bytes(self.path, data)
 
     def claim(self, data: bytes, seen: Seen) -> bool:
-        """Write the file as `write` does, and return whether its store has let nobody else write it at the same time.
+        """Write the file as `write` does, and return whether the store guarantees that no one else did at once.
 
-        Servers that only speak like S3 may ignore conditions. So the request is made twice: the second one must be refused,
-        since the first has changed what was seen.
+        S3-compatible servers may ignore conditions. So the request is made twice: the second must be rejected,
+        because the first has changed the revision.
 
         Raises:
-            FileExistsError: If it is not as it was seen.
+            FileExistsError: If it has changed since it was read.
         """
         if self.local:
             self.write(data, seen)
@@ -120,7 +121,7 @@ class LockFile:
         return False
 
     def remove(self, seen: Seen) -> None:
-        """Remove the file if it is as it was seen; stores that take no conditions remove it anyhow."""
+        """Remove the file if it is unchanged since it was read; without conditional requests, always."""
         if self.local:
             files.remove(self.path)
             return
@@ -132,7 +133,7 @@ class LockFile:
             files.remove(self.path)
 
     def _write_here(self, data: bytes, *, new: bool) -> None:
-        """Write a file of this machine, one that is new only where there is none."""
+        """Write a local file; a new one only if none exists."""
         if not new:
             files.write_bytes(self.path, data)
             return
@@ -147,14 +148,14 @@ class LockFile:
 
 
 def _remote() -> ModuleType:
-    """Files of other machines, imported where a path is one of them: Beam is behind it."""
+    """Import the module for remote files only when a path is remote, because it imports Beam."""
     from terraseam.pipeline.storage import remote_files
 
     return remote_files
 
 
 def _lock(handle: int) -> bool:
-    """Lock an open folder until it is closed; whether that was possible."""
+    """Lock an open folder until it is closed, and return whether that was possible."""
     until = time.monotonic() + PATIENCE
     while True:
         try:
@@ -169,7 +170,7 @@ def _lock(handle: int) -> bool:
 
 
 def _linked(draft: Path, target: Path) -> bool:
-    """Let a file appear under a name that must be free; whether the filesystem has links."""
+    """Hard-link a file to a name that must not exist, and return whether the filesystem supports links."""
     try:
         target.hardlink_to(draft)
     except FileExistsError:

@@ -1,9 +1,9 @@
-"""Files on other machines, as their stores offer them: Google Cloud Storage, Amazon S3, and Beam's other filesystems.
+"""Access files in Google Cloud Storage, Amazon S3 and Beam's other filesystems.
 
-Beam's filesystem for S3 makes a client for every file that is looked at, which takes 0.14 s of CPU, and a
-file that Beam's writers are interrupted in may be completed with what they have of it. So the two stores are spoken to
-through one client a thread: small objects are sent in one request and large ones in parts that only the last request makes
-an object; both carry a checksum that the server compares.
+Beam's S3 filesystem creates a client for every file, which takes 0.14 s of CPU, and an interrupted Beam writer may
+leave a truncated object. So both stores are used through one client per thread: small objects are sent in one
+request, large ones as multipart uploads that become visible with the last request; both carry a checksum that the
+server verifies.
 """
 
 from __future__ import annotations
@@ -30,72 +30,72 @@ from terraseam.pipeline.storage.listed import Listed
 from terraseam.pipeline.storage.servers import filesystems
 
 TIMEOUT_S = 60.0
-"""How long a request may hang."""
+"""Timeout of a request, in seconds."""
 
 ABSENT = ""
-"""The revision of a file that is not there."""
+"""The revision of a file that does not exist."""
 
 HASTY: ContextVar[bool] = ContextVar("hasty", default=False)
-"""Whether clients are not to try again by themselves."""
+"""Whether the clients' own retries are disabled."""
 
 _local = threading.local()
 
 
 class ObjectStore(Protocol):
-    """Files of one scheme; errors are those of the store's library."""
+    """The files of one URL scheme; errors are those of the store's client library."""
 
     def read(self, url: str, target: BinaryIO) -> None:
-        """Copy a file, whole, into an empty one."""
+        """Download a whole file into an empty one."""
 
     def upload(self, file: BinaryIO, size: int, url: str) -> None:
-        """Let a file appear whole, in place of one that may be there."""
+        """Upload a file atomically, replacing an existing one."""
 
     def copy(self, source: str, target: str) -> None:
-        """Copy a file within the store; it appears whole, in place of one that may be there."""
+        """Copy a file within the store atomically, replacing an existing one."""
 
     def below(self, start: str) -> Iterator[Listed]:
-        """The files whose addresses start in a way."""
+        """Return the files whose URLs begin with `start`."""
 
     def delete(self, urls: Sequence[str]) -> None:
-        """Remove files; those that are not there do no harm."""
+        """Remove files; missing ones are ignored."""
 
     def version(self, url: str) -> tuple[str, int]:
-        """What the content of a file is known by, empty for nothing, and its size in bytes."""
+        """Return an identifier of a file's content, such as a checksum (empty if unknown), and its size in bytes."""
 
     def has_bucket(self, url: str) -> bool:
-        """Whether the bucket of an address exists, as far as one may know."""
+        """Return whether the bucket of a URL exists, or may exist if that cannot be checked."""
 
     def read_revision(self, url: str) -> tuple[bytes, str | None]:
-        """Read a small file, and its revision: what the store names this content by; None where it names none."""
+        """Read a small file and its revision, the store's identifier of this content; None if it has none."""
 
     def write_if(self, url: str, data: bytes, revision: str) -> None:
-        """Write a small file if it still has a revision, or is absent (`ABSENT`); the store compares and writes in one step.
+        """Write a small file if it still has a revision, or does not exist (`ABSENT`); the store does so atomically.
 
         Raises:
             ChangedError: If it has another revision.
-            UnconditionalError: If the store takes no conditions.
+            UnconditionalError: If the store does not support conditions.
         """
 
     def delete_if(self, url: str, revision: str) -> None:
-        """Remove a file if it still has a revision; raises the errors of `write_if`."""
+        """Remove a file if it still has a revision; raise the errors of `write_if`."""
 
 
 def object_store(url: str) -> ObjectStore:
-    """The store of an address; one a thread."""
+    """Return the store of a URL; one per thread."""
     make = STORES.get(scheme_of(url), BeamStore)
     options = filesystems()._pipeline_options
     servers = [os.environ.get(name) for name in ("STORAGE_EMULATOR_HOST", "AWS_ENDPOINT_URL_S3")]
     key = (scheme_of(url), id(options), *servers)
     held = _local.__dict__.setdefault("stores", {})
     if key not in held:
-        # The options are kept with the store, so that no others get their number.
+        # The options are kept with the store, so that their id is not reused.
         held[key] = options, make(options)
     store: ObjectStore = held[key][1]
     return store
 
 
 def parted(url: str) -> tuple[str, str]:
-    """Bucket and name of an object."""
+    """Split a URL into the bucket and name of an object."""
     bucket, _, name = url.partition("://")[2].partition("/")
     return bucket, name
 
@@ -120,11 +120,11 @@ class GoogleStore:
         return self._client.bucket(bucket).blob(name)
 
     def read(self, url: str, target: BinaryIO) -> None:
-        """Copy an object; the client compares its checksum."""
+        """Download an object; the client verifies its checksum."""
         self._blob(url).download_to_file(target, raw_download=True, **self._limits)
 
     def upload(self, file: BinaryIO, size: int, url: str) -> None:
-        """Let an object appear; the client raises where the server has other bytes than were sent."""
+        """Upload an object; the client raises an error if the server's checksum differs."""
         self._blob(url).upload_from_file(file, rewind=True, size=size, **self._limits)
 
     def copy(self, source: str, target: str) -> None:
@@ -132,7 +132,7 @@ class GoogleStore:
         self._beam.copy(source, target)
 
     def below(self, start: str) -> Iterator[Listed]:
-        """The objects whose addresses start in a way."""
+        """Return the objects whose URLs begin with `start`."""
         return (Listed(path, *state) for path, state in self._beam.list_files(start, with_metadata=True))
 
     def delete(self, urls: Sequence[str]) -> None:
@@ -142,14 +142,14 @@ class GoogleStore:
                 raise StatusError(f"{url} cannot be removed: {status}", status)
 
     def version(self, url: str) -> tuple[str, int]:
-        """Checksum and size of an object."""
+        """Return the checksum and size of an object."""
         blob = self._client.bucket(parted(url)[0]).get_blob(parted(url)[1], **self._limits)
         if blob is None:
             raise FileNotFoundError(f"{url} does not exist")
         return str(blob.md5_hash or blob.crc32c or blob.generation), int(blob.size)
 
     def has_bucket(self, url: str) -> bool:
-        """Whether a bucket exists; who may not look at it may still have objects in it."""
+        """Return whether a bucket exists; without permission to check, assume that it does."""
         try:
             return bool(self._client.bucket(parted(url)[0]).exists(**self._limits))
         except Exception as error:
@@ -164,7 +164,7 @@ class GoogleStore:
         return data, None if blob.generation is None else str(blob.generation)
 
     def write_if(self, url: str, data: bytes, revision: str) -> None:
-        """Write an object if it still has a generation; 0 stands for none."""
+        """Write an object if it still has a generation; 0 means that it does not exist."""
         with _conditional(url, revision):
             self._blob(url).upload_from_string(data, if_generation_match=int(revision or 0), **self._limits)
 
@@ -175,7 +175,7 @@ class GoogleStore:
 
 
 class AmazonStore:
-    """Amazon S3, and what speaks like it."""
+    """Amazon S3 and S3-compatible servers."""
 
     def __init__(self, options: Any) -> None:
         from apache_beam.io.aws.clients.s3.boto3_client import Client
@@ -188,13 +188,13 @@ class AmazonStore:
         self._one_by_one = TransferConfig(use_threads=False)
 
     def read(self, url: str, target: BinaryIO) -> None:
-        """Copy an object."""
+        """Download an object."""
         self._client.download_fileobj(*parted(url), target, Config=self._one_by_one)
 
     def upload(self, file: BinaryIO, size: int, url: str) -> None:  # noqa: ARG002 - the client measures it
-        """Let an object appear."""
+        """Upload an object."""
         file.seek(0)
-        # The client closes what it is given, and another attempt may need it.
+        # The client closes the file, which another attempt may need.
         self._client.upload_fileobj(_Kept(file), *parted(url), Config=self._one_by_one)
 
     def copy(self, source: str, target: str) -> None:
@@ -203,7 +203,7 @@ class AmazonStore:
         self._client.copy({"Bucket": bucket, "Key": name}, *parted(target), Config=self._one_by_one)
 
     def below(self, start: str) -> Iterator[Listed]:
-        """The objects whose addresses start in a way."""
+        """Return the objects whose URLs begin with `start`."""
         return (Listed(path, *state) for path, state in self._beam.list_files(start, with_metadata=True))
 
     def delete(self, urls: Sequence[str]) -> None:
@@ -213,13 +213,13 @@ class AmazonStore:
                 raise error
 
     def version(self, url: str) -> tuple[str, int]:
-        """ETag and size of an object."""
+        """Return the ETag and size of an object."""
         bucket, name = parted(url)
         head = self._client.head_object(Bucket=bucket, Key=name)
         return str(head["ETag"]), int(head["ContentLength"])
 
     def has_bucket(self, url: str) -> bool:
-        """Whether a bucket exists; who may not look at it may still have objects in it."""
+        """Return whether a bucket exists; without permission to check, assume that it does."""
         try:
             self._client.head_bucket(Bucket=parted(url)[0])
         except Exception as error:
@@ -236,7 +236,7 @@ class AmazonStore:
         return found["Body"].read(), found.get("ETag")
 
     def write_if(self, url: str, data: bytes, revision: str) -> None:
-        """Write an object if it still has an ETag, or is absent."""
+        """Write an object if it still has an ETag, or does not exist."""
         bucket, name = parted(url)
         condition = {"IfMatch": revision} if revision else {"IfNoneMatch": "*"}
         with _conditional(url, revision):
@@ -250,24 +250,24 @@ class AmazonStore:
 
 
 class BeamStore:
-    """What else Beam has a filesystem for."""
+    """Files of Beam's other filesystems."""
 
     def __init__(self, _options: Any) -> None:
         from apache_beam.io.filesystem import CompressionTypes
 
-        # Beam would guess a compression by a file's name.
+        # Beam would otherwise infer a compression from the file name.
         self._as_it_is = {"compression_type": CompressionTypes.UNCOMPRESSED}
 
     def _system(self, url: str) -> Any:
         return filesystems().get_filesystem(url)
 
     def read(self, url: str, target: BinaryIO) -> None:
-        """Copy a file."""
+        """Download a file."""
         with self._system(url).open(url, **self._as_it_is) as source:
             shutil.copyfileobj(source, target)
 
     def upload(self, file: BinaryIO, size: int, url: str) -> None:
-        """Let a file appear: where there are folders, half a file could be seen, so it is renamed when it is whole."""
+        """Upload a file; on filesystems with folders, write it under another name and rename it when complete."""
         system = self._system(url)
         draft = f"{url}.{uuid.uuid4().hex}.draft" if system.has_dirs() else url
         file.seek(0)
@@ -283,7 +283,7 @@ class BeamStore:
         self._system(source).copy([source], [target])
 
     def below(self, start: str) -> Iterator[Listed]:
-        """The files whose addresses start in a way."""
+        """Return the files whose URLs begin with `start`."""
         (match,) = self._system(start).match([f"{start}**"])
         return (
             Listed(one.path, one.size_in_bytes, one.last_updated_in_seconds or 0.0)
@@ -295,7 +295,7 @@ class BeamStore:
         self._system(urls[0]).delete([url for url in urls if self._system(url).exists(url)])
 
     def version(self, url: str) -> tuple[str, int]:
-        """Time of change and size of a file."""
+        """Return the modification time and size of a file."""
         system = self._system(url)
         if not system.exists(url):
             raise FileNotFoundError(f"{url} does not exist")
@@ -306,11 +306,11 @@ class BeamStore:
         return str(found.last_updated_in_seconds or ""), int(found.size_in_bytes)
 
     def has_bucket(self, _url: str) -> bool:
-        """Nothing is known of buckets."""
+        """Return True: Beam's filesystems cannot be asked about buckets."""
         return True
 
     def read_revision(self, url: str) -> tuple[bytes, str | None]:
-        """Read a file; Beam's filesystems name no revisions."""
+        """Read a file; Beam's filesystems have no revisions."""
         if not self._system(url).exists(url):
             raise FileNotFoundError(f"{url} does not exist")
         target = io.BytesIO()
@@ -318,22 +318,22 @@ class BeamStore:
         return target.getvalue(), None
 
     def write_if(self, url: str, data: bytes, revision: str) -> None:  # noqa: ARG002
-        """Write nothing: Beam's filesystems take no conditions."""
+        """Raise an error: Beam's filesystems do not support conditions."""
         raise UnconditionalError(f"the filesystem of {url} takes no conditions")
 
     def delete_if(self, url: str, revision: str) -> None:  # noqa: ARG002
-        """Remove nothing: Beam's filesystems take no conditions."""
+        """Raise an error: Beam's filesystems do not support conditions."""
         raise UnconditionalError(f"the filesystem of {url} takes no conditions")
 
 
 @contextlib.contextmanager
 def _conditional(url: str, revision: str) -> Iterator[None]:
-    """Send a conditional request in a block: raise the errors of `write_if` for what the server says of its condition."""
+    """Raise the errors of `write_if` for a conditional request in the block that the server rejects."""
     try:
         yield
     except Exception as error:
         status = status_of(error)
-        if status == 412 or (status == 404 and revision):  # else the bucket is not there
+        if status == 412 or (status == 404 and revision):  # otherwise the bucket does not exist
             raise ChangedError(f"{url} has been changed by others") from error
         if status == 501:
             raise UnconditionalError(f"the server of {url} takes no conditions") from error
@@ -341,10 +341,10 @@ def _conditional(url: str, revision: str) -> Iterator[None]:
 
 
 class StatusError(OSError):
-    """A server's answer.
+    """An error status from a server.
 
     Attributes:
-        code: Its status.
+        code: The HTTP status.
     """
 
     def __init__(self, words: str, code: int) -> None:
@@ -353,21 +353,21 @@ class StatusError(OSError):
 
 
 class _Kept:
-    """A file that others cannot close."""
+    """A file whose `close` does nothing."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
     def close(self) -> None:
-        """Leave it open."""
+        """Leave the file open."""
 
 
 STORES: dict[str, Any] = {"gs": GoogleStore, "s3": AmazonStore}
-"""The stores that have a class of their own."""
+"""Store classes by scheme; all other schemes use `BeamStore`."""
 
 
 def matching(pattern: str, found: Iterable[Listed]) -> list[Listed]:
-    """Those of listed files that match a pattern: ``*`` stays in a folder, ``**`` goes on below it."""
+    """Filter listed files by a pattern: ``*`` matches within a folder, ``**`` also in subfolders."""
     from apache_beam.io.filesystem import FileSystem
 
     compiled = re.compile(FileSystem.translate_pattern(pattern))

@@ -1,4 +1,4 @@
-"""Processes that own something on disk, and whether they are still there."""
+"""Identify processes that own files or folders, and find out whether they still run."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PROCESSES = Path("/proc/self/ns/pid")
 
 @dataclass(frozen=True)
 class Owner:
-    """A process.
+    """The identity of a process.
 
     Attributes:
-        host: Name of its machine.
-        machine: Where numbers of processes mean the same: one boot of a machine, one container.
-        pid: Its number.
-        began: When it began, which tells it from a later process with its number: on Linux in ticks since the
-            boot, which no change of the clock moves; elsewhere in seconds since the epoch.
+        host: Host name of its machine.
+        machine: Scope in which process IDs are unique: one boot of a machine, or one container.
+        pid: Its process ID.
+        began: Its start time, which distinguishes it from a later process with the same ID: on Linux in clock ticks
+            since boot, unaffected by changes of the clock; elsewhere in seconds since the epoch.
     """
 
     host: str
@@ -36,26 +36,26 @@ class Owner:
 
     @classmethod
     def here(cls) -> Owner:
-        """This process."""
+        """Return this process."""
         return cls(socket.gethostname(), _machine(), os.getpid(), _began(os.getpid()) or 0.0)
 
     @property
     def name(self) -> str:
-        """What tells it from all other processes, as the name of a folder."""
+        """A unique identifier of the process that can serve as a folder name."""
         return f"{self.pid}-{self.began:.0f}-{_digest(self.machine)}@{self.host}"
 
     @classmethod
     def named(cls, name: str) -> Owner | None:
-        """The process of this machine that a folder is named by; None for processes elsewhere."""
+        """Parse a folder name into a process on this machine; None for processes elsewhere."""
         found = re.fullmatch(r"([0-9]{1,19})-([0-9]{1,19})-([0-9a-f]+)@(.+)", name)
         if not found or found[4] != socket.gethostname() or found[3] != _digest(_machine()):
             return None
         return cls(found[4], _machine(), int(found[1]), float(found[2]))
 
     def has_exited(self) -> bool:
-        """Whether it is known to have ended; nothing is known of processes elsewhere."""
+        """Return whether it is known to have exited; False for processes elsewhere."""
         if not self.machine and sys.platform == "linux":
-            return False  # A container that does not say which it is.
+            return False  # A container without an identifier.
         if (self.host, self.machine) != (socket.gethostname(), _machine()):
             return False
         try:
@@ -68,9 +68,9 @@ class Owner:
 
 
 def _machine() -> str:
-    """Containers may share the name of a machine, but not the numbers of its processes."""
+    """Return the boot and PID namespace; containers may share a host name, but not process IDs."""
     with contextlib.suppress(OSError):
-        return f"{BOOT_ID.read_text().strip()} {os.readlink(PROCESSES)}"  # noqa: PTH115 - it is no path
+        return f"{BOOT_ID.read_text().strip()} {os.readlink(PROCESSES)}"  # noqa: PTH115 - it is not a path
     return ""
 
 
@@ -79,9 +79,9 @@ def _digest(machine: str) -> str:
 
 
 def _began(pid: int) -> float | None:
-    """When a process began; None where that is not to be known."""
+    """Return when a process started; None if unknown."""
     with contextlib.suppress(OSError, IndexError, ValueError):
-        # The name in brackets may hold anything; the 20th field behind it is the time.
+        # The process name in parentheses may contain anything; the start time is the 20th field after it.
         return float(Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19])
     with contextlib.suppress(psutil.Error):
         return round(psutil.Process(pid).create_time()) if not BOOT_ID.exists() else None

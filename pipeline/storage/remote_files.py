@@ -1,4 +1,4 @@
-"""Files on other machines: read and written whole, again where a server does not answer as it should."""
+"""Read and write whole remote files, with retries when a server fails."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from terraseam.pipeline.storage.retries import GaveUpError, with_retries
 T = TypeVar("T")
 
 SPOOL_BYTES = 1 << 26
-"""What is kept in memory of a file on its way; the rest waits on disk."""
+"""Size in bytes up to which a file in transfer is kept in memory; larger ones go to disk."""
 
 WAITS_S = (0.5, 2.0, 5.0, 10.0)
-"""How long to wait before each further attempt; the clients have tried some times by themselves before each."""
+"""Seconds to wait before each retry; the clients also retry by themselves in each attempt."""
 
 HASTY_WAITS = 2
-"""How many of them there are while a run is planned."""
+"""Number of retries while a run is planned."""
 
 
 def with_remote_retries(path: str, what: str, work: Callable[[], T]) -> T:
-    """Do something with a file, again where that may help, and count how often it was tried again.
+    """Run an operation on a file with retries, and count the retries.
 
     Args:
         path: The file.
-        what: What is done to it, such as ``read``.
-        work: Does it.
+        what: The operation, as a past participle such as ``read``.
+        work: Function that does it.
 
     Raises:
-        FileNotFoundError: If it is not there.
-        RemoteFileError: If it could not be done; one sentence.
+        FileNotFoundError: If the file does not exist.
+        RemoteFileError: If the operation failed; one sentence.
     """
     try:
         waits = WAITS_S[:HASTY_WAITS] if HASTY.get() else WAITS_S
@@ -60,7 +60,7 @@ def with_remote_retries(path: str, what: str, work: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def failing_fast() -> Iterator[None]:
-    """A block in which somebody waits for an answer: little is tried again."""
+    """Retry less in the block, because a user is waiting."""
     token = HASTY.set(True)
     try:
         yield
@@ -75,7 +75,7 @@ def _count_retry() -> None:
 
 
 def exists(path: str) -> bool:
-    """Whether a file exists."""
+    """Return whether a file exists."""
     try:
         version(path)
     except FileNotFoundError:
@@ -84,7 +84,7 @@ def exists(path: str) -> bool:
 
 
 def match(pattern: str) -> list[Listed]:
-    """The files that match a pattern; none where nothing does, or the bucket does not exist."""
+    """Return the files that match a pattern; none if the bucket does not exist."""
     start = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
     try:
         return matching(
@@ -95,8 +95,8 @@ def match(pattern: str) -> list[Listed]:
 
 
 def open_whole(path: str) -> BinaryIO:
-    """A copy of a file, open for reading; it is gone when it is closed."""
-    copy = cast("BinaryIO", tempfile.SpooledTemporaryFile(SPOOL_BYTES))  # noqa: SIM115 - whoever opens it closes it
+    """Download a temporary copy of a file and open it for reading; closing it removes it."""
+    copy = cast("BinaryIO", tempfile.SpooledTemporaryFile(SPOOL_BYTES))  # noqa: SIM115 - the caller closes it
 
     def fetch() -> None:
         copy.seek(0)
@@ -114,23 +114,23 @@ def open_whole(path: str) -> BinaryIO:
 
 @contextlib.contextmanager
 def writing(path: str) -> Iterator[BinaryIO]:
-    """A binary file that appears under `path` when the block ends without an error."""
+    """Yield a binary file that appears under `path` when the block ends without an error."""
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
         yield cast("BinaryIO", spool)
         upload(cast("BinaryIO", spool), path)
 
 
 def upload(file: BinaryIO, path: str) -> None:
-    """Let a file appear whole, in place of one that may be there."""
+    """Upload a file atomically, replacing an existing one."""
     size = file.seek(0, os.SEEK_END)
     with_remote_retries(path, "written", lambda: object_store(path).upload(file, size, path))
 
 
 def check_size(path: str, size: int) -> None:
-    """Check that a file has arrived whole.
+    """Check that a file was uploaded completely.
 
     Raises:
-        RemoteFileError: If it has another size.
+        RemoteFileError: If its size differs.
     """
     found = with_remote_retries(path, "looked at", lambda: object_store(path).version(path))[1]
     if found != size:
@@ -138,40 +138,40 @@ def check_size(path: str, size: int) -> None:
 
 
 def copy(source: str, target: str) -> None:
-    """Copy a file within a filesystem; it appears whole, in place of one that may be there."""
+    """Copy a file within a filesystem atomically, replacing an existing one."""
     with_remote_retries(target, "written", lambda: object_store(source).copy(source, target))
 
 
 def delete(paths: Sequence[str]) -> None:
-    """Remove files; those that are not there do no harm."""
+    """Remove files; missing ones are ignored."""
     if paths:
         with contextlib.suppress(FileNotFoundError):
             with_remote_retries(paths[0], "removed", lambda: object_store(paths[0]).delete(paths))
 
 
 def version(path: str) -> tuple[str, ...] | None:
-    """What a file's content is known by without reading it: checksum, or time of change, and size; None for nothing."""
+    """Return checksum or modification time, and size, to identify a file's content; None if unknown."""
     known, size = with_remote_retries(path, "looked at", lambda: object_store(path).version(path))
     return (known, str(size)) if known else None
 
 
 def read_revision(path: str) -> tuple[bytes, str | None]:
-    """Read a small file, and its revision: what its store names this content by; None where it names none.
+    """Read a small file and its revision, the store's identifier of this content; None if it has none.
 
     Raises:
-        FileNotFoundError: If it is not there.
+        FileNotFoundError: If the file does not exist.
     """
     return with_remote_retries(path, "read", lambda: object_store(path).read_revision(path))
 
 
 def write_if(path: str, data: bytes, revision: str | None) -> None:
-    """Write a small file if it still has a revision, or is absent (`ABSENT`), in one step of its store.
+    """Write a small file if it still has a revision, or does not exist (`ABSENT`); the store does so atomically.
 
-    An attempt whose answer was lost may have written it: then the next one finds it changed.
+    An attempt whose response was lost may have written it; the next attempt then finds it changed.
 
     Raises:
         ChangedError: If it has another revision.
-        UnconditionalError: If the store takes no conditions, or `revision` is None.
+        UnconditionalError: If the store does not support conditions, or `revision` is None.
     """
     if revision is None:
         raise UnconditionalError(f"{path} has no revision")
@@ -179,7 +179,7 @@ def write_if(path: str, data: bytes, revision: str | None) -> None:
 
 
 def delete_if(path: str, revision: str | None) -> None:
-    """Remove a file if it still has a revision; raises the errors of `write_if`."""
+    """Remove a file if it still has a revision; raise the errors of `write_if`."""
     if revision is None:
         raise UnconditionalError(f"{path} has no revision")
     with_remote_retries(path, "removed", lambda: object_store(path).delete_if(path, revision))

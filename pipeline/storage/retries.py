@@ -1,4 +1,4 @@
-"""Trying again what may work a little later: reading over a network, above all."""
+"""Retry operations that may succeed later, above all network reads."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 WAITS_S = (0.5, 2.0)
-"""How long to wait before each further attempt."""
+"""Seconds to wait before each retry."""
 
 
 class GaveUpError(RuntimeError):
-    """Something that failed at every attempt; its cause is the last error.
+    """An operation that failed at every attempt; its cause is the last error.
 
     Attributes:
-        attempts: How often it was tried.
+        attempts: Number of attempts.
     """
 
     def __init__(self, attempts: int) -> None:
@@ -30,16 +30,16 @@ def with_retries(
     between: Callable[[], None] = lambda: None,
     waits: Sequence[float] | None = None,
 ) -> tuple[T, int]:
-    """Do something, again and again where it fails, with growing waits.
+    """Run an operation, and retry it with growing waits if it fails.
 
     Args:
-        work: What is done.
-        worth_it: Whether an error may be another one the next time, or none; others are raised at once.
-        between: What is done before each further attempt.
-        waits: How long to wait before each of them, in seconds; None for `WAITS_S`.
+        work: The operation.
+        worth_it: Returns whether a retry may succeed after an error; other errors are raised at once.
+        between: Called before each retry.
+        waits: Seconds to wait before each retry; None for `WAITS_S`.
 
     Returns:
-        What came of it, and the number of attempts.
+        The operation's result, and the number of attempts.
 
     Raises:
         GaveUpError: If it failed every time; the last error is its cause.

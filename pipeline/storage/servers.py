@@ -1,4 +1,4 @@
-"""One description of servers and credentials for Beam's filesystems and for GDAL, in the driver and in workers."""
+"""Share the settings of servers and credentials between Beam's filesystems and GDAL, in the driver and in workers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from terraseam.pipeline.storage.errors import scheme_of
 from terraseam.tiles.raster.inspect import is_local
 
 EXTRAS = {"gs": ("gcp", "google.cloud.storage"), "s3": ("aws", "boto3")}
-"""The extra that a scheme needs, and the package that shows that it is installed."""
+"""The extra that a scheme needs, and a package that is importable if it is installed."""
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 AT_ONCE = 16
-"""Requests to servers at the same time."""
+"""Number of concurrent requests to servers."""
 
 AWS_OPTIONS = {
     "--s3_access_key_id": "AWS_ACCESS_KEY_ID",
@@ -31,14 +31,14 @@ AWS_OPTIONS = {
     "--s3_region_name": "AWS_DEFAULT_REGION",
     "--s3_endpoint_url": "AWS_ENDPOINT_URL_S3",
 }
-"""Options of Beam's, and the variables by which GDAL and boto3 learn the same."""
+"""Beam options, and the corresponding environment variables of GDAL and boto3."""
 
 
 def prepare(paths: Iterable[str | None], beam: BeamArguments = NO_BEAM_ARGUMENTS) -> None:
-    """Let Beam's filesystems and GDAL work with the same servers and credentials; nothing is done where all is local.
+    """Make Beam's filesystems and GDAL use the same servers and credentials; do nothing if all paths are local.
 
     Args:
-        paths: What is to be read and written; None for what is not.
+        paths: Paths to read and write; None entries are ignored.
         beam: Arguments for Apache Beam.
     """
     schemes = {scheme_of(path) for path in paths if path} & set(EXTRAS)
@@ -50,13 +50,13 @@ def prepare(paths: Iterable[str | None], beam: BeamArguments = NO_BEAM_ARGUMENTS
     from apache_beam.io.filesystems import FileSystems
 
     said = io.StringIO()
-    # Options that Beam cannot use are told when the pipeline is made.
+    # Options that Beam cannot use are reported when the pipeline is built.
     with contextlib.suppress(SystemExit, ValueError), contextlib.redirect_stderr(said):
         FileSystems.set_options(beam.pipeline_options())
 
 
 def filesystems() -> Any:
-    """Beam's filesystems, with the options of the job: those of `prepare`, or those that a worker was started with."""
+    """Return Beam's filesystems with the job's options: those of `prepare`, or those of the worker."""
     from apache_beam.io.filesystems import FileSystems
 
     if FileSystems._pipeline_options is None:
@@ -67,11 +67,11 @@ def filesystems() -> Any:
 
 
 def share_settings(beam: BeamArguments, env: MutableMapping[str, str]) -> None:
-    """Let each variable that names a server or a key stand for all that say the same.
+    """Copy each variable that names a server or a key to its equivalents in other libraries.
 
     Args:
         beam: Arguments for Apache Beam.
-        env: The variables of the process; those that are set stay.
+        env: Environment variables of the process; those that are set are not overwritten.
     """
     for option, name in AWS_OPTIONS.items():
         value = beam.last(option)
@@ -98,12 +98,12 @@ def _share_amazon(env: MutableMapping[str, str]) -> None:
         env.setdefault("AWS_ENDPOINT_URL_S3", url)
         env.setdefault("AWS_S3_ENDPOINT", parts.netloc)
         env.setdefault("AWS_HTTPS", "YES" if parts.scheme == "https" else "NO")
-        # Servers of one's own are rarely known by a name for each bucket.
+        # Self-hosted servers rarely have a host name for each bucket.
         env.setdefault("AWS_VIRTUAL_HOSTING", "FALSE")
 
 
 def _ask_for_no_credentials() -> None:
-    """Emulators want none, and Beam would look for some in every process for 20 s before it says so."""
+    """Stop Beam from looking for credentials: emulators need none, and each process would search for 20 s."""
     if not os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
         from apache_beam.internal.gcp import auth
 
@@ -112,7 +112,7 @@ def _ask_for_no_credentials() -> None:
 
 
 def is_installed(scheme: str) -> bool:
-    """Whether the package is installed that a scheme needs."""
+    """Return whether the package that a scheme needs is installed."""
     if scheme not in EXTRAS:
         return True
     try:
@@ -122,7 +122,7 @@ def is_installed(scheme: str) -> bool:
 
 
 def missing_extra(path: str) -> str | None:
-    """What to install for an address; None where it is installed, or nothing is needed."""
+    """Return what to install for a URL; None if it is installed or nothing is needed."""
     scheme = scheme_of(path)
     if is_installed(scheme):
         return None
@@ -131,7 +131,7 @@ def missing_extra(path: str) -> str | None:
 
 
 def at_once(work: Callable[[A], B], things: Sequence[A], paths: Iterable[str]) -> list[B]:
-    """What comes of each of many things, in order; where `paths` are on servers, those are asked about several at once."""
+    """Apply a function to each item, in order; concurrently if any of `paths` is on a server."""
     if all(map(is_local, paths)):
         return list(map(work, things))
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="ask") as pool:

@@ -1,4 +1,4 @@
-"""What the files of rasters are like against what they were when a run began."""
+"""Detect changes to the files of rasters since a run began."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from terraseam.pipeline.secrets import unsigned
 from terraseam.pipeline.storage.fingerprint import FileStates, fingerprint, local_files, look_at
 
 MOST_PER_SHEET = 100
-"""Files of a raster that are looked at after each sheet; of more, once all sheets have been read."""
+"""Most files of a raster that are checked after each sheet; rasters of more are checked after all sheets."""
 
 THEN_AGAIN = "run the same command again when it is no longer written to"
 
@@ -18,17 +18,17 @@ THEN_AGAIN = "run the same command again when it is no longer written to"
 def describe_change(
     path: str, doing: str = "read", consequence: str = f"nothing of it is published: {THEN_AGAIN}"
 ) -> str:
-    """Say that a raster was changed while something was done with it, and what comes of that."""
+    """Return a message that a raster changed during an operation, and the consequence."""
     return f"{unsigned(path)} or a file that is read with it was changed or replaced while it was {doing}; {consequence}"
 
 
 @dataclass(frozen=True)
 class RasterState:
-    """What the files of a raster are against what they were.
+    """Differences between the files of a raster now and when a run began.
 
     Attributes:
-        changed: Whether a size or a time of change is another one.
-        moved: Whether inodes or times of status alone are others, so that pixels may be as they were.
+        changed: Whether a size or modification time differs.
+        moved: Whether only inodes or status change times (ctime) differ, so that pixels may be unchanged.
     """
 
     changed: bool = False
@@ -40,13 +40,13 @@ AS_IT_WAS = RasterState()
 
 @dataclass(frozen=True)
 class WatchedFiles:
-    """The files of a raster, and what they were like when a run began.
+    """The files of a raster, and their state when a run began.
 
     Attributes:
-        path: What GDAL opens.
+        path: Path that GDAL opens.
         files: All files that GDAL reads for it.
-        fingerprint: See `terraseam.pipeline.storage.fingerprint.fingerprint`; None where it is not known.
-        seen: What the local ones were like; None where none is local.
+        fingerprint: See `terraseam.pipeline.storage.fingerprint.fingerprint`; None if unknown.
+        seen: State of the local files; None if none is local.
     """
 
     path: str
@@ -56,17 +56,17 @@ class WatchedFiles:
 
     @classmethod
     def now(cls, path: str, files: Iterable[str] | None) -> WatchedFiles:
-        """Look at the files of a raster, or at the one of its name where others are not known."""
+        """Record the current state of a raster's files, or of `path` alone if the others are unknown."""
         found = tuple(files or ())
         return cls(path, found, fingerprint(path, found), look_at(path, found))
 
     def state(self) -> RasterState:
-        """Compare all of them with what they are now."""
+        """Compare all files with their current state."""
         local = self.local_state()
         return local if local.changed else RasterState(self.remote_state().changed, local.moved)
 
     def remote_state(self) -> RasterState:
-        """Compare them with what they are now where some are on servers, by what servers say of them."""
+        """Compare the files with their current state, as reported by servers, if any is remote."""
         all_here = len(local_files(self.path, self.files)) == len({*self.files, self.path})
         if self.fingerprint is None or all_here:
             return AS_IT_WAS
@@ -74,7 +74,7 @@ class WatchedFiles:
         return RasterState(changed=now is not None and now != self.fingerprint)
 
     def local_state(self) -> RasterState:
-        """Compare those on this machine with what they are now."""
+        """Compare the local files with their current state."""
         if self.seen is None:
             return AS_IT_WAS
         now = look_at(self.path, self.files)
@@ -84,10 +84,10 @@ class WatchedFiles:
 
 
 def check_unchanged(files: Iterable[WatchedFiles], doing: str, consequence: str) -> None:
-    """Raise an error if a raster was changed while something was done with it; see `describe_change`.
+    """Raise an error if a raster changed during an operation; see `describe_change`.
 
     Raises:
-        RasterChangedError: If so; it names the first.
+        RasterChangedError: If one did; it names the first.
     """
     for one in files:
         if one.state().changed:
@@ -95,7 +95,7 @@ def check_unchanged(files: Iterable[WatchedFiles], doing: str, consequence: str)
 
 
 def moved_notes(files: Iterable[WatchedFiles], doing: str, advice: str) -> list[str]:
-    """Say which rasters may have been replaced by others of the same size and time, a sentence each."""
+    """Return a sentence for each raster that may have been replaced by one of the same size and time."""
     return [
         f"{unsigned(one.path)} or a file that is read with it was replaced by one of the same size and time while it was "
         f"{doing}, or its permissions or links alone changed; if its pixels are others, {advice}"
@@ -105,5 +105,5 @@ def moved_notes(files: Iterable[WatchedFiles], doing: str, advice: str) -> list[
 
 
 def state_after_sheet(files: WatchedFiles) -> RasterState:
-    """Compare the files of a raster with those of the plan after a sheet was read, unless they are too many."""
+    """Compare the files of a raster with their state in the plan after reading a sheet, unless there are too many."""
     return AS_IT_WAS if len(files.files) > MOST_PER_SHEET else files.local_state()

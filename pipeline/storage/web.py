@@ -1,4 +1,4 @@
-"""Files on web servers: what a server says of one, and fetching it."""
+"""Download files from web servers, and check whether they can be read in parts."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from terraseam.tiles.access import web
 from terraseam.tiles.access.web import FAILURES, RedirectError, may_pass
 
 GONE = (404, 410)
-"""What servers answer where there is no such file."""
+"""HTTP statuses for a file that does not exist."""
 
 T = TypeVar("T")
 
 
 def headers_of(url: str) -> Message:
-    """The header of a file, of which nothing else is fetched.
+    """Return the HTTP headers of a file.
 
     Raises:
-        OSError: If the server does not answer with it.
+        OSError: If the server does not return them.
     """
     return _again(lambda: _headers(urllib.request.Request(url, method="HEAD")))
 
@@ -40,11 +40,11 @@ def _headers(request: urllib.request.Request) -> Message:
 
 @dataclass(frozen=True)
 class Absence:
-    """Why a file cannot be read.
+    """The reason why a file cannot be read.
 
     Attributes:
-        words: A sentence.
-        is_gone: Whether the server says that there is no such file.
+        words: The reason, as a sentence.
+        has_exited: Whether the server reports that the file does not exist.
     """
 
     words: str
@@ -55,7 +55,7 @@ class Absence:
 
 
 def absence(url: str) -> Absence | None:
-    """Why GDAL could not read windows of a file; None where it could."""
+    """Return why GDAL cannot read windows of a file; None if it can."""
     try:
         status = _again(lambda: _status_of_part(url))
     except FAILURES as error:
@@ -75,7 +75,7 @@ def _status_of_part(url: str) -> int:
 
 
 def web_sentence(url: str, error: BaseException) -> str:
-    """Why a file of a web server cannot be had, in a sentence."""
+    """Return, as one sentence, why a file on a web server cannot be read."""
     if isinstance(error, urllib.error.HTTPError):
         if error.code in GONE:
             return f"{url} does not exist ({error.code})"
@@ -91,16 +91,16 @@ def web_sentence(url: str, error: BaseException) -> str:
 
 @contextlib.contextmanager
 def opened(url: str) -> Iterator[Any]:
-    """A file of a web server, open for reading."""
+    """Yield a file on a web server, open for reading."""
     with web.opened(url) as answer:
         yield answer
 
 
 def fetch(url: str, target: BinaryIO) -> None:
-    """Copy a file of a web server, whole.
+    """Download a whole file from a web server.
 
     Raises:
-        OSError: If it cannot be had; one sentence.
+        OSError: If it cannot be read; one sentence.
     """
 
     def copied() -> None:
@@ -119,7 +119,7 @@ def fetch(url: str, target: BinaryIO) -> None:
 
 
 def _again(work: Callable[[], T]) -> T:
-    """Do something, again where the server may answer otherwise a moment later."""
+    """Run a request, and retry it if the server may answer differently later."""
     try:
         return with_retries(work, may_pass, waits=WAITS_S)[0]
     except GaveUpError as given_up:
