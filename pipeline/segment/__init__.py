@@ -1,1 +1,1 @@
-"""From rasters to label maps in the prediction store: read, infer, stitch."""
+"""Read rasters, run the network and stitch label maps into the prediction store."""

@@ -1,4 +1,4 @@
-"""Content keys: what a sheet's label map depends on, and nothing else."""
+"""Compute content keys: hashes of everything that a sheet's label map depends on, and nothing else."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from terraseam.tiles.labels.stitch import StitchMethod, stitch_ring
 from terraseam.tiles.raster.source import Chip
 
 LABELS_VERSION = 1
-"""Raised by hand when the labels of an unchanged sheet can change; a golden test guards it."""
+"""Increased by hand when the labels of an unchanged sheet can change; a golden test guards it."""
 
 
 def recipe_digest(
     score_fields: Mapping[str, Any], profile: Mapping[str, Any], core: int, halo: Halo, stitch: StitchMethod
 ) -> str:
-    """A digest of everything but pixels: network, execution profile and the options that change scores."""
+    """Hash everything except pixels: network, execution profile and the options that affect scores."""
     recipe = {
         "version": LABELS_VERSION,
         "card": score_fields,
@@ -35,7 +35,7 @@ def recipe_digest(
 
 
 def plan_recipe(plan: Plan, profile: Profile) -> str:
-    """The digest of a run where it is executed with a profile."""
+    """Return the recipe digest of a run with an execution profile."""
     return recipe_digest(plan.score_fields(), profile.to_json(), plan.core, plan.halo, plan.stitch)
 
 
@@ -48,22 +48,22 @@ def sheet_key(
     *,
     placed: bool = False,
 ) -> str:
-    """The content key of a sheet.
+    """Compute the content key of a sheet.
 
     Args:
-        recipe: Digest of what is not pixels.
+        recipe: Digest of everything except pixels, see `recipe_digest`.
         chip: The sheet's read window.
         lattice: The tiles of the raster.
         sheet: Row and column of the sheet.
-        stitch: How tiles are put together.
-        placed: Whether what is kept of the sheet says where it lies, as instances do: then equal pixels elsewhere have
-            another key.
+        stitch: How tiles are stitched.
+        placed: Whether the stored entry contains raster coordinates, as instances do; then the position is part of
+            the key.
     """
     window = lattice.sheet_window(*sheet)
     ring = stitch_ring(stitch)
     rows, cols = lattice.shape
     tiles = lattice.sheet_tiles(*sheet, ring)
-    # Where blending stops at the raster's edge belongs to the key; a cropped core knows no edge.
+    # Blending stops at the raster's edges, so they belong to the key; cropped cores do not depend on them.
     edges = [tiles[0][0] == 0, tiles[0][1] == 0, tiles[-1][0] == rows - 1, tiles[-1][1] == cols - 1]
     shape = [
         window.height,

@@ -1,4 +1,4 @@
-"""What may go wrong with a sheet, and what there is to be done about it."""
+"""Classify the errors that may occur in a sheet by what can be done about them."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from terraseam.tiles.raster.source import RasterReadError
 
 
 class NotANumberError(RuntimeError):
-    """A network answers NaN."""
+    """A network output that contains NaN."""
 
 
 class StoppedError(RuntimeError):
-    """A sheet was given up, because its run has failed elsewhere."""
+    """An abandoned sheet, because the run has failed elsewhere."""
 
 
 class OutdatedError(RuntimeError):
-    """A sheet is to be inferred in another way than it was begun."""
+    """An interrupted sheet that must be inferred again with another execution profile."""
 
 
 def is_unreadable(error: Exception) -> bool:
-    """Whether a raster could not be read, which over a network may be otherwise a moment later."""
+    """Return whether an error is a failed read, which may succeed later over a network."""
     return isinstance(error, RasterReadError)
 
 
 def is_worth_another_call(error: Exception) -> bool:
-    """Whether a sheet is to blame, and not the network, the machine or its disks, which no sheet could do without."""
+    """Return whether an error may be due to the sheet, and not to the network, the machine or its disks."""
     missing = type(error).__name__ in (
         "UnimplementedError",
         "NotFoundError",
-    )  # TensorFlow has no such operation.
+    )  # TensorFlow lacks an operation.
     return not missing and not isinstance(error, (CardError, EngineError, OSError, ImportError, StoppedError))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an accelerator had no room for a call."""
+    """Return whether an error means that an accelerator ran out of memory."""
     return type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def one_line(error: BaseException) -> str:
-    """An error as one sentence for a table."""
+    """Return an error as one sentence for a table."""
     text = " ".join(str(error).split()).rstrip(".")
     named = (
         text
@@ -51,4 +51,4 @@ def one_line(error: BaseException) -> str:
 
 
 LONGEST = 500
-"""Characters of a cause that are kept."""
+"""Most characters of a cause that are kept."""

@@ -1,4 +1,4 @@
-"""Running the network on the tiles of a sheet, several at once."""
+"""Run the network on the tiles of a sheet, in several concurrent calls."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def infer_tiles(
     samples: int,
     at_once: int,
 ) -> Iterator[tuple[Tile, Answer]]:
-    """What a network says of tiles, in order.
+    """Run the network on tiles, and yield its outputs in order.
 
     Args:
-        ask: From raster samples ``(n, height, width, bands)`` to an answer a chip, such as `Engine.logits`; it
-            may be called from several threads.
-        chip: The read window of the sheet; it holds those of all tiles.
+        ask: Function from raster samples ``(n, height, width, bands)`` to one output per chip, such as
+            `Engine.logits`; it may be called from several threads.
+        chip: The read window of the sheet; it contains those of all tiles.
         lattice: The tiles of the raster.
         tiles: Row and column of each tile.
-        samples: Tiles a call of the network.
-        at_once: Calls at the same time; it changes no result.
+        samples: Tiles per call of the network.
+        at_once: Concurrent calls; does not affect results.
 
     Yields:
-        A tile and what the network says of its read window.
+        A tile and the network's output for its read window.
     """
 
     def call(batch: tuple[Tile, ...]) -> Iterable[Answer]:
@@ -66,5 +66,5 @@ def _batches(tiles: Iterator[Tile], samples: int) -> Iterator[tuple[Tile, ...]]:
 
 @functools.cache
 def calling_pool(at_once: int) -> ThreadPoolExecutor:
-    """The threads of this process that call the network; Beam's own threads share them."""
+    """Return this process's thread pool for calling the network, shared by Beam's threads."""
     return ThreadPoolExecutor(at_once, thread_name_prefix="infer")

@@ -1,4 +1,4 @@
-"""Which entries of the prediction store an unchanged raster has, so that it need not be read again."""
+"""Record the content keys of the sheets of each raster, so that an unchanged one need not be read again."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from terraseam.pipeline.storage import files
 from terraseam.pipeline.storage.servers import at_once
 
 FORMAT = 2
-"""The format of new records; those of format 1 do not say which sheet they are of, and stay valid."""
+"""The format of new records; those of format 1 do not name their sheet, and remain valid."""
 
 
 class KnownSheets:
-    """The content keys of a raster's sheets as earlier runs found them, each in a small file.
+    """The content keys of a raster's sheets from earlier runs, each in a small file.
 
     Args:
         plan: The run.
         raster: Number of the raster in the plan.
-        recipe: Digest of all but pixels that labels depend on.
+        recipe: Digest of everything except pixels that labels depend on.
     """
 
     def __init__(self, plan: Plan, raster: int, recipe: str) -> None:
@@ -42,24 +42,24 @@ class KnownSheets:
             self._folder = files.join(known_folder(plan), digest[:32])
 
     def get(self, row: int, col: int) -> str | None:
-        """The content key of a sheet; None where it is not known."""
+        """Return the content key of a sheet; None if unknown."""
         if self._folder is None or not files.exists(self._path(row, col)):
             return None
         return _key_in(files.read_bytes(self._path(row, col)), self._name(row, col))
 
     def put(self, row: int, col: int, key: str) -> None:
-        """Remember the content key of a sheet."""
+        """Store the content key of a sheet."""
         if self._folder is not None:
             record = {"format": FORMAT, "of": self._name(row, col), "key": key}
             files.write_bytes(self._path(row, col), json.dumps(record).encode())
 
     def forget(self) -> None:
-        """Forget all sheets of the raster."""
+        """Delete the content keys of all sheets of the raster."""
         if self._folder is not None:
             files.remove_tree(self._folder)
 
     def keys(self, places: Collection[tuple[int, int]]) -> list[str]:
-        """The content keys of those of some sheets, by row and column, that are known."""
+        """Return the known content keys of sheets, given by row and column."""
         names = [] if self._folder is None else files.names(self._folder)
         known = ((int(row), int(col)) for row, _, col in (name.partition("_") for name in names))
         wanted = [place for place in known if place in places]
@@ -70,12 +70,12 @@ class KnownSheets:
         return files.join(self._folder or "", f"{row}_{col}")
 
     def _name(self, row: int, col: int) -> str:
-        """What the record of a sheet says it is of."""
+        """Return the name of a sheet in its record."""
         return "/".join(self._path(row, col).rsplit("/", 2)[1:])
 
 
 def _key_in(record: bytes, name: str) -> str | None:
-    """The key in a record, which must say that it is of a sheet; those of format 1 are a key and say nothing."""
+    """Return the key in a record if it is of the named sheet; records of format 1 are a key without a name."""
     if re.fullmatch(rb"[0-9a-f]{64}", record):
         return record.decode()
     try:
@@ -87,5 +87,5 @@ def _key_in(record: bytes, name: str) -> str | None:
 
 
 def known_folder(plan: Plan) -> str:
-    """Where it is kept which entries of the store the sheets of unchanged rasters have."""
+    """Return the folder of the content keys of known sheets."""
     return files.join(plan.options.work_folder, "known")

@@ -1,8 +1,8 @@
-"""The prediction store: one small object a sheet, under its content key.
+"""Read and write the prediction store: one small file per sheet, named by its content key.
 
-An entry is a line of JSON (its key, and kind, shape and checksum of what follows) and, compressed, the sheet's labels and
-scores, or the instances that its tiles found. Entries never change: what a key names is computed once, on any
-machine. Entries of format 1, which do not say their key, are taken as they are.
+An entry is a line of JSON (its key, and the kind, shape and checksum of the data) followed by compressed data: the
+sheet's labels and scores, or the instances detected in its tiles. Entries never change: each key is computed once, on
+any machine. Entries of format 1, which do not contain their key, are accepted.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ from terraseam.tiles.instances.instances import SheetInstances
 from terraseam.tiles.labels.stitch import NODATA, LabelMap
 
 FORMAT = 2
-"""The format of new entries; those of format 1 do not say which key they are of, and stay valid."""
+"""The format of new entries; those of format 1 do not contain their key, and remain valid."""
 
 SUFFIX = ".sheet"
-"""The ending of an entry's file."""
+"""File name suffix of an entry."""
 
 Entry = LabelMap | SheetInstances
-"""What the store has of a sheet: its label map, or what a detector found on it."""
+"""The stored prediction of a sheet: its label map, or the instances that a detector found on it."""
 
 E = TypeVar("E", LabelMap, SheetInstances)
 
 
 class StoreError(RuntimeError):
-    """An entry of the prediction store is damaged."""
+    """A damaged or missing entry of the prediction store."""
 
 
 class PredictionStore:
-    """What was predicted of sheets, in a folder on any filesystem that Beam knows.
+    """The predictions of sheets, in a folder on any filesystem that Beam supports.
 
     Args:
-        folder: Where the entries are.
+        folder: Folder of the entries.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
     def path(self, key: str) -> str:
-        """Where the entry of a key is, or would be."""
+        """Return the path of the entry of a key, whether it exists or not."""
         return files.join(self.folder, key[:2], f"{key}{SUFFIX}")
 
     def get(self, key: str) -> Entry | None:
-        """The entry of a key; None where there is none, or only a damaged one."""
+        """Read the entry of a key; None if it is missing or damaged."""
         if not files.exists(self.path(key)):
             return None
         try:
@@ -60,7 +60,7 @@ class PredictionStore:
             return None
 
     def intact(self, key: str, shape: tuple[int, int]) -> bool:
-        """Whether there is a whole entry of a key, for a sheet of some height and width."""
+        """Return whether a key has an intact entry of a shape ``(height, width)``, and mark it as used."""
         if not files.exists(self.path(key)):
             return False
         try:
@@ -73,10 +73,10 @@ class PredictionStore:
         return True
 
     def load(self, key: str, kind: type[E]) -> E:
-        """The entry of a key that has been put, which is of a kind.
+        """Read the entry of a key that has been stored, which must be of a kind.
 
         Raises:
-            StoreError: If it is not there, damaged, or of another kind.
+            StoreError: If it is missing, damaged, or of another kind.
         """
         entry = self.get(key)
         if not isinstance(entry, kind):
@@ -86,29 +86,29 @@ class PredictionStore:
         return entry
 
     def put(self, key: str, entry: Entry) -> None:
-        """Write an entry, whole or not at all."""
+        """Write an entry atomically."""
         files.write_bytes(self.path(key), encode(entry, key))
 
 
 def key_of(path: str) -> str:
-    """The key that the entry in a file should be of."""
+    """Return the key of an entry, from its path."""
     return path.rpartition("/")[2].rpartition(".")[0]
 
 
 def nothing_measured(shape: tuple[int, int], *, things: bool) -> Entry:
-    """The entry of a sheet of which nothing is known, for a detector or another network."""
+    """Return the entry of a sheet without valid pixels, for a detector (`things`) or another network."""
     if things:
         return SheetInstances(np.zeros(shape, bool), (), 0)
     return LabelMap(np.full(shape, NODATA, np.uint8), np.zeros(shape, np.uint8))
 
 
 def entry_key(entry: Entry) -> str:
-    """The key of an entry that hangs on nothing but itself."""
+    """Compute a key from the content of an entry alone."""
     return hashlib.sha256(encode(entry, "")).hexdigest()
 
 
 def encode(entry: Entry, key: str) -> bytes:
-    """The bytes of the entry of a key."""
+    """Encode the entry of a key as bytes."""
     if isinstance(entry, LabelMap):
         kind, shape, data = "labels", entry.labels.shape, np.stack([entry.labels, entry.scores]).tobytes()
     else:
@@ -118,10 +118,10 @@ def encode(entry: Entry, key: str) -> bytes:
 
 
 def decode(data: bytes, key: str) -> Entry:
-    """The entry of a key, of the bytes of it.
+    """Decode the entry of a key from bytes.
 
     Raises:
-        StoreError: If they are not those of a whole entry of that key.
+        StoreError: If they are not an intact entry of that key.
     """
     head, packed = unsealed(data, key)
     try:
@@ -135,21 +135,21 @@ def decode(data: bytes, key: str) -> Entry:
 
 
 def sealed(packed: bytes, key: str, **said: object) -> bytes:
-    """The bytes of an entry: its `seal`, and what follows."""
+    """Return the bytes of an entry: its `seal` followed by the compressed data."""
     return seal(packed, key, **said) + packed
 
 
 def seal(packed: bytes, key: str, **said: object) -> bytes:
-    """The line in front of an entry: its key, something of what follows, and the checksum of that."""
+    """Return the header line of an entry: its key, further fields, and the checksum of the compressed data."""
     head = {"format": FORMAT, "key": key, **said, "sha256": hashlib.sha256(packed).hexdigest()}
     return json.dumps(head).encode() + b"\n"
 
 
 def unsealed(data: bytes, key: str) -> tuple[dict[str, Any], bytes]:
-    """The head of the entry of a key and what is packed behind it.
+    """Split the entry of a key into its header and compressed data.
 
     Raises:
-        StoreError: If the checksum is wrong, or it is the entry of another key.
+        StoreError: If the header or checksum is wrong, or the entry belongs to another key.
     """
     head_line, _, packed = data.partition(b"\n")
     try:
@@ -164,5 +164,5 @@ def unsealed(data: bytes, key: str) -> tuple[dict[str, Any], bytes]:
 
 
 def prediction_store(plan: Plan) -> PredictionStore:
-    """The prediction store of a run."""
+    """Return the prediction store of a run."""
     return PredictionStore(files.join(plan.options.work_folder, STORE))

@@ -1,4 +1,4 @@
-"""Working on a few things at once, whose results keep their order, and never on the same thing twice."""
+"""Process a few items concurrently, preserving their order and never working on the same item twice."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ B = TypeVar("B")
 
 
 class OrderedPool(Generic[A, B]):
-    """Does the same with one thing after another, with a few at once; what comes of them keeps their order.
+    """A small thread pool that applies a function to a stream of items, preserving order.
 
     Args:
-        work: What is done; with more than one thing at once it is called from several threads.
-        at_once: Things at once; one is worked on in the thread that asks.
+        work: The function; it is called from several threads if `at_once` is more than 1.
+        at_once: Items at the same time; with 1, items are processed in the calling thread.
 
     Attributes:
-        stopped: Set when something has failed: what was begun may end without a result then.
+        stopped: Set after a failure: calls in progress may then end without a result.
     """
 
     def __init__(self, work: Callable[[A], B], at_once: int) -> None:
@@ -32,10 +32,10 @@ class OrderedPool(Generic[A, B]):
         self._begun: deque[Future[B]] = deque()
 
     def put(self, thing: A) -> Iterator[B]:
-        """Begin with a thing; gives what has come of the oldest one where there are as many as may be.
+        """Submit an item; if the pool is full, wait for the oldest item and yield its result.
 
         Raises:
-            BaseException: What the work has raised; what was begun is given up then.
+            BaseException: The error that the function raised; pending items are cancelled.
         """
         if self._pool is None:
             yield self._work(thing)
@@ -45,7 +45,7 @@ class OrderedPool(Generic[A, B]):
             yield self._oldest()
 
     def rest(self) -> Iterator[B]:
-        """What comes of all that was begun.
+        """Yield the results of all pending items.
 
         Raises:
             BaseException: As `put`.
@@ -54,7 +54,7 @@ class OrderedPool(Generic[A, B]):
             yield self._oldest()
 
     def end(self) -> None:
-        """End the threads, as soon as what they do allows it."""
+        """Stop the threads as soon as their current items are finished."""
         self.stopped.set()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -71,7 +71,7 @@ class OrderedPool(Generic[A, B]):
 
 
 class KeyedLock:
-    """Lets one thread at a time into a block of some name; those of other names go on."""
+    """A set of locks by name: one thread at a time in blocks of the same name."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -79,7 +79,7 @@ class KeyedLock:
 
     @contextlib.contextmanager
     def alone(self, name: str) -> Iterator[None]:
-        """Be the only one in a block of a name."""
+        """Hold the lock of a name in a block."""
         with self._lock:
             lock, inside = self._names.get(name, (threading.Lock(), 0))
             self._names[name] = lock, inside + 1

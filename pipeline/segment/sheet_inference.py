@@ -1,4 +1,4 @@
-"""The network on sheets: from the pixels of one to what the prediction store keeps of it."""
+"""Run the network on a sheet's pixels, and assemble its entry for the prediction store."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ GPU_CALLS = 2
 
 @dataclass(frozen=True)
 class ReadSheet:
-    """A sheet that was read, and is inferred.
+    """A sheet whose pixels have been read.
 
     Attributes:
-        sheet: Which one.
-        chip: Its read window.
-        profile: How the network is called.
-        clock: Counts the time that it takes.
+        sheet: The sheet.
+        chip: The pixels of its read window.
+        profile: Execution profile of the network.
+        clock: Clock that measures the time spent on it.
     """
 
     sheet: Sheet
@@ -49,13 +49,13 @@ class ReadSheet:
 
 
 class SheetInference:
-    """Runs the network on sheets; several threads may ask, and the network works on the tiles of one after another.
+    """The network, applied to one sheet at a time; it may be called from several threads.
 
     Args:
         plan: The run.
         workers: Processes that share this machine.
-        is_at_hand: Whether sheets are to be inferred with a profile still; asked before every tile. It may raise an
-            error that ends what it is asked for.
+        is_at_hand: Returns whether a profile is still current; called before every tile. It may raise an error to
+            abort the sheet.
     """
 
     def __init__(self, plan: Plan, workers: int, is_at_hand: Callable[[Profile], bool]) -> None:
@@ -65,16 +65,16 @@ class SheetInference:
         self._turn = threading.Lock()
 
     def entry(self, read: ReadSheet) -> tuple[Entry, int]:
-        """What the store keeps of a sheet, and how many tiles it took.
+        """Compute the stored prediction of a sheet, and the number of tiles inferred.
 
         Raises:
-            NotANumberError: If the network answers NaN.
-            OutdatedError: If sheets are to be inferred with another profile now.
+            NotANumberError: If the network's output contains NaN.
+            OutdatedError: If the sheet's profile is no longer current.
         """
         return self._find(read) if self._plan.card.task == "instances" else self._label(read)
 
     def _label(self, read: ReadSheet) -> tuple[LabelMap, int]:
-        """The label map of a sheet, and how many tiles it took."""
+        """Compute the label map of a sheet, and the number of tiles inferred."""
         raster, row, col = read.sheet
         lattice = self._plan.lattice(raster)
         stitch = stitcher(self._plan.stitch, lattice, (row, col), len(self._plan.card.classes))
@@ -92,7 +92,7 @@ class SheetInference:
             return stitch.label_map(np.ascontiguousarray(valid)), len(tiles)
 
     def _find(self, read: ReadSheet) -> tuple[SheetInstances, int]:
-        """What the tiles of a sheet find, and how many tiles it took."""
+        """Detect the instances in the tiles of a sheet, and count the tiles inferred."""
         raster, row, col = read.sheet
         lattice, chip = self._plan.lattice(raster), read.chip
         instances: list[TileInstance] = []
@@ -115,11 +115,11 @@ class SheetInference:
     def _answers(
         self, ask: Callable[[np.ndarray], Iterable[Any]], read: ReadSheet, tiles: list[Tile]
     ) -> Generator[tuple[Tile, Any], None, None]:
-        """What the network says of tiles, one after another; the generator must be closed for others to have their turn."""
+        """Yield the network's output for each tile; the generator must be closed before other sheets can proceed."""
         samples = read.profile.samples
         at_once = GPU_CALLS if read.profile.device == "gpu" else self._calls(read.profile)
         lattice = self._plan.lattice(read.sheet[0])
-        # Of two sheets that take turns tile by tile both would end late, and none be read meanwhile.
+        # If two sheets took turns tile by tile, both would finish late, and no other would be read meanwhile.
         with self._turn:
             answers = infer_tiles(ask, read.chip, lattice, tiles, samples, at_once)
             while True:
@@ -148,6 +148,6 @@ class SheetInference:
 
 
 def converted_folder(plan: Plan) -> str | None:
-    """Where networks are kept that were converted for an engine; None where the store is not on this machine."""
+    """Return the folder of networks converted for an engine; None if the work folder is remote."""
     work = plan.options.work_folder
     return files.join(work, "converted") if is_local(work) else None

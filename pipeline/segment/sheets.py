@@ -1,4 +1,4 @@
-"""What a sheet is called between stages, and what became of it."""
+"""Define how stages refer to sheets, and the record of a segmented sheet."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ Sheet = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class SheetRecord:
-    """What became of one sheet in the first half.
+    """The outcome of segmenting one sheet.
 
     Attributes:
         raster: Number of the raster in the plan.
         row: Row of the sheet.
         col: Column of the sheet.
-        key: Content key under which the store has it.
-        reused: Whether the store had it before.
-        tiles: Tiles that the network ran on.
+        key: Content key of its entry in the store.
+        reused: Whether the entry was already in the store.
+        tiles: Number of tiles that the network ran on.
         seconds: Time by stage: read, infer, stitch.
         profile: The execution profile.
-        attempts: How often it was tried.
-        failure: Why it could not be segmented, in a sentence; then it is nodata. Empty where it could.
-        changed: Whether files of the raster were no longer those of the plan when it had been read.
-        moved: Whether inodes or times of status alone were others.
+        attempts: Number of attempts.
+        failure: Why it could not be segmented, in a sentence, so that it is nodata; empty if it could.
+        changed: Whether files of the raster had changed since the plan when the sheet was read.
+        moved: Whether only inodes or status change times (ctime) differed.
     """
 
     raster: int
@@ -46,7 +46,7 @@ class SheetRecord:
 
     @property
     def fate(self) -> str:
-        """What became of it: ``quarantined``, ``reused``, ``inferred``, or ``skipped`` where nothing is measured."""
+        """The outcome: ``quarantined``, ``reused``, ``inferred``, or ``skipped`` if it has no valid pixels."""
         if self.failure:
             return "quarantined"
         if self.reused:
@@ -65,7 +65,7 @@ class Clock:
 
     @contextmanager
     def time(self, stage: str) -> Iterator[None]:
-        """Add the time that a block takes to a stage."""
+        """Add the time that the block takes to a stage."""
         start = time.perf_counter()
         try:
             yield

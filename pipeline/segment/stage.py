@@ -1,7 +1,7 @@
-"""Read, infer and stitch: the half of the pipeline that runs on accelerators.
+"""Segment sheets (read, infer, stitch): the half of the pipeline that runs on accelerators.
 
-One DoFn does all three for a sheet, so that pixels and logits never leave it on any runner; what
-leaves it is the key under which the prediction store has the sheet's label map.
+One DoFn does all three for a sheet, so that pixels and logits never leave it on any runner; it outputs only the key
+of the sheet's label map in the prediction store.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import apache_beam as beam
 
-# TensorFlow brings an SQLite without R-trees, and GDAL uses whichever is loaded first: GeoPackages would lack their index.
+# TensorFlow bundles an SQLite without R-trees, and GDAL uses the one loaded first: GeoPackages would lack an index.
 import pyogrio  # noqa: F401
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindows
@@ -53,16 +53,16 @@ from terraseam.tiles.labels.stitch import stitch_ring
 from terraseam.tiles.raster.source import Chip, RasterReadError, RasterSource
 
 KNOWN_AT_ONCE = 16
-"""Rasters of which is kept what is known of their sheets: a digest of each is made once, not with every sheet."""
+"""Rasters whose `KnownSheets` are cached, so that their digest is computed once and not for every sheet."""
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How sheets are inferred.
+    """The execution profile of sheets, and the recipe digest that follows from it.
 
     Attributes:
-        profile: How the network is called.
-        recipe: Digest of all but pixels that labels depend on.
+        profile: Execution profile of the network.
+        recipe: Digest of everything except pixels that labels depend on.
     """
 
     profile: Profile
@@ -70,11 +70,11 @@ class Execution:
 
 
 class SegmentSheets(beam.DoFn):
-    """Sheets in, records out; the label maps go to the prediction store.
+    """A DoFn from sheets to their records; it writes the label maps to the prediction store.
 
     Args:
         plan: The run.
-        run_folder: Where records of finished sheets are left, for progress.
+        run_folder: Folder for records of finished sheets, to report progress.
         workers: Processes that share this machine.
     """
 
@@ -85,7 +85,7 @@ class SegmentSheets(beam.DoFn):
         self._timers = {stage: Metrics.distribution("terraseam", f"{stage}_ms") for stage in STAGES}
 
     def setup(self) -> None:
-        """Open nothing yet: rasters and network are opened by the first sheet that needs them."""
+        """Prepare the worker; rasters and network are opened by the first sheet that needs them."""
         plan, options = self._plan, self._plan.options
         allow_sources(options.allow_sources)
         verify_blocks(options.verify)
@@ -98,31 +98,31 @@ class SegmentSheets(beam.DoFn):
         self._keys = KeyedLock()
         self._store = prediction_store(plan)
         self._sources: dict[int, RasterSource] = {}
-        # One thread reads, for all: what it has decoded of a raster serves the next sheet.
+        # One thread reads for all, so that the blocks it has decoded are reused for the next sheet.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
-        # Workers on other machines have a thread a core from Beam, each with sheets of its own.
+        # Remote workers have one Beam thread per core, each with its own sheets.
         self._ahead = OrderedPool(self._done, SHEETS_AT_ONCE if options.runs_here else 1)
         self._inference = SheetInference(plan, self._workers, self._is_at_hand)
 
     def process(self, element: Sheet) -> Iterator[SheetRecord]:
-        """Segment one sheet, unless the store has it; records come in order, the last of them in the end."""
+        """Segment one sheet, unless the store has it; records come in order, the last ones from `finish_bundle`."""
         for record in self._ahead.put(element):
             self._count(record)
             yield record
 
     def finish_bundle(self) -> Iterator[Any]:
-        """What has come of the last sheets."""
+        """Yield the records of the last sheets."""
         for record in self._ahead.rest():
             self._count(record)
             yield GlobalWindows.windowed_value(record)
 
     def teardown(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         self._reader.shutdown(wait=False)
         self._ahead.end()
 
     def _done(self, element: Sheet) -> SheetRecord:
-        """What becomes of a sheet."""
+        """Segment a sheet, and return its record."""
         clock = Clock()
         try:
             record = self._known_record(element) or self._segment(element, clock)
@@ -138,7 +138,7 @@ class SegmentSheets(beam.DoFn):
         return record
 
     def _is_at_hand(self, profile: Profile) -> bool:
-        """Whether sheets are inferred with a profile now; another one has found too little memory for it otherwise.
+        """Return whether a profile is still current; another sheet may have run out of memory with it.
 
         Raises:
             StoppedError: If the run has failed at another sheet.
@@ -151,7 +151,7 @@ class SegmentSheets(beam.DoFn):
         return Execution(profile, plan_recipe(self._plan, profile))
 
     def _known_record(self, element: Sheet) -> SheetRecord | None:
-        """The record of a sheet of an unchanged raster that the store has; None for others."""
+        """Return the record of a sheet of an unchanged raster that is in the store; None for others."""
         execution = self._execution
         key = (
             None if self._plan.options.force else self._known(element[0], execution.recipe).get(*element[1:])
@@ -161,11 +161,11 @@ class SegmentSheets(beam.DoFn):
         return SheetRecord(*element, key, True, 0, Clock().seconds, execution.profile.to_json())
 
     def _segment(self, element: Sheet, clock: Clock) -> SheetRecord:
-        """Read a sheet, and run the network on it unless the store has what it would say.
+        """Read a sheet, and run the network on it unless the store has its prediction.
 
         Raises:
-            GaveUpError: If that failed again and again.
-            RasterChangedError: If the raster was changed meanwhile.
+            GaveUpError: If every attempt failed.
+            RasterChangedError: If the raster changed in the meantime.
         """
         chip, reads = with_retries(
             lambda: self._read(element, clock), is_unreadable, between=self._sources.clear
@@ -179,10 +179,10 @@ class SegmentSheets(beam.DoFn):
         return replace(record, attempts=max(reads, calls), moved=state.moved)
 
     def _state(self, element: Sheet) -> RasterState:
-        """What the raster of a sheet is against the one of the plan.
+        """Compare the files of a sheet's raster with their state in the plan.
 
         Raises:
-            RasterChangedError: If it was changed.
+            RasterChangedError: If they changed.
         """
         planned = self._plan.rasters[element[0]]
         state = state_after_sheet(watched(planned))
@@ -197,18 +197,18 @@ class SegmentSheets(beam.DoFn):
                 try:
                     return self._source(element[0]).read(self._read_window(element))
                 except RasterReadError:
-                    self._state(element)  # A raster that is being written to may not be readable.
+                    self._state(element)  # A raster that is being written may be unreadable.
                     raise
 
         return self._reader.submit(read).result()
 
     def _predict(self, chip: Chip, element: Sheet, clock: Clock) -> tuple[SheetRecord, Execution]:
-        """What becomes of a sheet whose pixels are known, and how it was inferred."""
+        """Run the network on a sheet's pixels unless the store has the result; return its record and execution."""
         execution, lattice = self._execution, self._plan.lattice(element[0])
         things = self._plan.card.task == "instances"
         key = sheet_key(execution.recipe, chip, lattice, element[1:], self._plan.stitch, placed=things)
         profile = execution.profile.to_json()
-        # A sheet of the same pixels waits, and finds it in the store.
+        # A sheet of the same pixels waits, and then finds the entry in the store.
         with self._keys.alone(key):
             if not self._plan.options.force and self._store.intact(key, self._shape(element)):
                 return SheetRecord(*element, key, True, 0, clock.seconds, profile), execution
@@ -225,7 +225,7 @@ class SegmentSheets(beam.DoFn):
         return SheetRecord(*element, key, False, tiles, clock.seconds, profile), execution
 
     def _ask_for_less(self, execution: Execution) -> None:
-        """Halve the tiles a call, unless another sheet has done so; results of other profiles are kept under other keys."""
+        """Halve the batch size, unless another sheet has done so; results of other profiles have other keys."""
         with self._changing:
             if self._execution is execution:
                 self._execution = self._execution_of(
@@ -235,7 +235,7 @@ class SegmentSheets(beam.DoFn):
     def _leave_out(
         self, element: Sheet, clock: Clock, error: BaseException, attempts: int = 1
     ) -> SheetRecord:
-        """Let a sheet be nodata."""
+        """Store a failed sheet as nodata, and return its record."""
         entry = nothing_measured(self._shape(element), things=self._plan.card.task == "instances")
         key = entry_key(entry)
         self._store.put(key, entry)
@@ -244,7 +244,7 @@ class SegmentSheets(beam.DoFn):
         return SheetRecord(*element, key, False, 0, clock.seconds, profile, attempts, cause)
 
     def _shape(self, element: Sheet) -> tuple[int, int]:
-        """Height and width of a sheet, in pixels."""
+        """Return the height and width of a sheet, in pixels."""
         raster, row, col = element
         return self._plan.lattice(raster).sheet_window(row, col).shape
 
