@@ -1,1 +1,1 @@
-"""From label maps to features: trace, close, sieve, settle instances."""
+"""Turn label maps into features: trace, close and sieve regions, resolve instances."""

@@ -1,7 +1,7 @@
-"""What of label maps is published: pixels whose centre lies inside ``--aoi``, and on the Earth.
+"""Clip label maps to the pixels that are published: those whose centre lies inside ``--aoi`` and on the Earth.
 
-The prediction store knows nothing of it: whole sheets are inferred, and what lies outside becomes nodata where label maps
-are read from the store.
+The prediction store is not affected: whole sheets are inferred, and pixels outside become nodata when label maps are
+read from the store.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def clips(plan: PolygonPlan) -> bool:
-    """Whether not all that was measured is published."""
+    """Return whether some valid pixels may not be published."""
     return plan.aoi is not None or any(map(_limited, map(plan.georef, range(len(plan.rasters)))))
 
 
 def clipped(labels: np.ndarray, plan: PolygonPlan, raster: int, window: Window) -> np.ndarray:
-    """Labels or codes of a window, with nodata outside the area of interest and off the Earth."""
+    """Return labels or codes of a window, with nodata outside the area of interest and off the Earth."""
     labels = _in_area(labels, plan, raster, window)
     georef = plan.georef(raster)
     if georef is None or not _limited(georef):
@@ -38,7 +38,7 @@ def clipped(labels: np.ndarray, plan: PolygonPlan, raster: int, window: Window) 
 
 
 def off_earth(labels: np.ndarray, plan: PolygonPlan, raster: int, window: Window) -> int:
-    """How many pixels of a window were measured inside the area of interest, but off the Earth."""
+    """Count the valid pixels of a window inside the area of interest, but off the Earth."""
     georef = plan.georef(raster)
     if georef is None or not _limited(georef):
         return 0
@@ -47,7 +47,7 @@ def off_earth(labels: np.ndarray, plan: PolygonPlan, raster: int, window: Window
 
 
 def clipped_instance(thing: ResolvedInstance, plan: PolygonPlan, raster: int) -> ResolvedInstance | None:
-    """The pixels of a thing inside the area of interest and on the Earth; None where it has none."""
+    """Clip an instance to the area of interest and the Earth; None if no pixels are left."""
     area, georef = plan.area(raster), plan.georef(raster)
     left = thing if area is None else clip_instance(thing, area)
     if left is None or georef is None or not _limited(georef):
@@ -65,14 +65,14 @@ def _limited(georef: Georef | None) -> bool:
 
 
 class ClippedLabels:
-    """Label maps of a source, with nodata where nothing is published; scores stay what they are."""
+    """The label maps of a source, with nodata where nothing is published; scores are unchanged."""
 
     def __init__(self, plan: PolygonPlan, source: LabelSource) -> None:
         self._plan = plan
         self._source = source
 
     def read(self, sheet: Any, depth: int) -> CodedLabels:
-        """Labels of a sheet and of `depth` pixels around it."""
+        """Read the labels of a sheet and of `depth` pixels around it."""
         raster, row, col = sheet.place
         own = self._plan.sheet_window(raster, row, col)
         corner = own.row_off - depth, own.col_off - depth
@@ -81,11 +81,11 @@ class ClippedLabels:
         return CodedLabels(clipped(labels.codes, self._plan, raster, window), labels.table)
 
     def scores(self, sheet: Any) -> np.ndarray:
-        """Scores of the pixels of a sheet, uint8."""
+        """Read the scores of the pixels of a sheet, uint8."""
         return self._source.scores(sheet)
 
     def off_earth(self, sheet: Any) -> int:
-        """How many pixels of a sheet were measured, but off the Earth."""
+        """Count the valid pixels of a sheet that are off the Earth."""
         raster, row, col = sheet.place
         if not _limited(self._plan.georef(raster)):
             return 0

@@ -1,7 +1,7 @@
-"""Open regions of neighbouring sheets become whole ones.
+"""Join the open regions of neighbouring sheets to whole ones.
 
-The seams of a raster, small vectors of labels, are brought together and say which fragments are
-one region, and which regions are one group. Then the fragments of each group meet where its first pixel lies.
+The seams of a raster, small vectors of labels, are collected to find which fragments belong to one region, and which
+regions to one group. Then the fragments of each group are sent to the sheet of its first pixel.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from terraseam.tiles.regions.simplify import simplify
 from terraseam.tiles.stage_files import pack_sent, unpack_sent
 
 RUN_VERTICES = 1 << 18
-"""About how many vertices have the regions that features are made of at once."""
+"""Approximate number of vertices in each batch of regions turned into features."""
 
 Home = tuple[int, int, int]
 """Raster, and row and column of the sheet in which the first pixel of a group of regions lies."""
@@ -52,7 +52,7 @@ def close_seams(seams: beam.PCollection, plan: PolygonPlan, folder: RunFolder) -
 def unite_seams(
     element: tuple[int, Iterable[tuple[int, int, SeamSummary]]], by_corners: bool
 ) -> Iterator[tuple[int, int, int, Homes]]:
-    """For each sheet of a raster, the regions and groups that its fragments belong to."""
+    """Return, for each sheet of a raster, the regions and groups that its fragments belong to."""
     raster, seams = element
     homes = unite({(row, col): summary for row, col, summary in seams}, by_corners=by_corners)
     return ((raster, row, col, home) for (row, col), home in homes.items())
@@ -61,7 +61,7 @@ def unite_seams(
 def send_fragments(
     element: tuple[int, int, int, Homes], plan: PolygonPlan, folder: RunFolder
 ) -> Iterator[tuple[Home, str]]:
-    """Send the fragments of a sheet to where their groups begin, in files: only their names are shuffled."""
+    """Write the fragments of a sheet to files for the sheets where their groups begin; only paths are shuffled."""
     raster, row, col, homes = element
     fragments = Fragments.from_bytes(files.read_bytes(folder.fragments(raster, row, col)))
     tolerance = plan.tolerance(raster)
@@ -75,7 +75,7 @@ def send_fragments(
 
 
 class CloseRegions(beam.DoFn):
-    """Relinks the fragments of the groups of regions that begin in one sheet."""
+    """A DoFn that joins the fragments of the groups of regions that begin in one sheet."""
 
     def __init__(self, plan: PolygonPlan, folder: RunFolder) -> None:
         self._plan = plan
@@ -84,7 +84,7 @@ class CloseRegions(beam.DoFn):
         self._timer = Metrics.distribution("terraseam", "close_ms")
 
     def process(self, element: tuple[Home, Iterable[str]]) -> Iterator[Any]:
-        """Close regions and write them as features."""
+        """Close regions, and write them as features."""
         start = time.perf_counter()
         (raster, row, col), paths = element
         contents = [files.read_bytes(path) for path in sorted(paths)]
@@ -99,7 +99,7 @@ class CloseRegions(beam.DoFn):
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
     def _make(self, home: Home, contents: list[bytes]) -> CachedParts:
-        """Close regions, and make features of them."""
+        """Close regions, and turn them into features."""
         raster, row, _ = home
         parts = [unpack_sent(content) for content in contents]
         tolerance, regions = self._plan.tolerance(raster), close_regions(parts)
@@ -111,7 +111,7 @@ class CloseRegions(beam.DoFn):
 
 
 def in_runs(regions: Regions, traced: Neighbourhood) -> Iterator[tuple[Regions, Neighbourhood]]:
-    """Regions a few at once, groups together, in the order of their first pixels; both have them in one order."""
+    """Yield simplified and exact regions in batches of whole groups, in the order of their first pixels."""
     shown, groups = regions.by_group()
     exact, _ = traced.regions.by_group()
     shells = exact.region_offsets[groups]

@@ -1,4 +1,4 @@
-"""What workers keep of the sheets around those that they work on."""
+"""Cache the edge strips of neighbouring sheets in a worker."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from terraseam.tiles.labels.label_codes import CodedLabels
 from terraseam.tiles.labels.neighbour_context import EdgeStrip, Way, edge_strip_of, with_neighbour_context
 
 KEPT = 64
-"""Rims that a worker keeps: with sheets of 2048 px, 8 kB for each pixel of their depth where labels are of uint8."""
+"""Edge strips cached per worker: for uint8 labels and sheets of 2048 px, 8 kB per pixel of depth."""
 
 K = TypeVar("K", bound=Hashable)
 
 
 class EdgeStrips(Generic[K]):
-    """The rims of sheets, by whatever names the sheets.
+    """A cache of the edge strips of sheets, by any hashable key of a sheet.
 
     Args:
-        read: Reads the label map of a sheet.
+        read: Function that reads the label map of a sheet.
     """
 
     def __init__(self, read: Callable[[K], CodedLabels]) -> None:
@@ -27,7 +27,7 @@ class EdgeStrips(Generic[K]):
         self._rim = lru_cache(KEPT)(self._read_strip)
 
     def with_neighbour_context(self, labels: CodedLabels, around: Mapping[Way, K], depth: int) -> CodedLabels:
-        """Labels of a sheet and of `depth` pixels around it; see `neighbour_context.with_neighbour_context`."""
+        """Extend the labels of a sheet by `depth` pixels; see `neighbour_context.with_neighbour_context`."""
         return with_neighbour_context(
             labels, {way: self._rim(name, depth) for way, name in around.items()}, depth
         )

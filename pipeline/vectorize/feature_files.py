@@ -1,6 +1,6 @@
-"""Features on their way from the stages that make them to the one that publishes them.
+"""Read, write and merge files of features between the stages that create and publish them.
 
-A file holds features in the order of their first pixels, each packed behind its length; the whole is
+A file holds features in the order of their first pixels, each as its length and its packed bytes; the whole file is
 compressed. Files are merged as streams, so memory does not grow with them.
 """
 
@@ -31,22 +31,22 @@ from terraseam.tiles.features.features import Feature, FeatureOptions
 CUT = "a file of features ends in the middle of a feature"
 
 OPEN_FILES = 100
-"""Files that are merged at the same time."""
+"""Most files that are merged at the same time."""
 
 _LENGTH = struct.Struct("<Q")
 
 
 @dataclass(frozen=True)
 class FeatureRecord:
-    """Features that one element of a stage has written.
+    """The features that a stage has written for one element.
 
     Attributes:
         path: The file of features.
-        row: Row of the sheets that their first pixels lie in.
+        row: Row of the sheets that contain their first pixels.
         count: Number of features.
-        area: Their area, in square metres; of features in pixels, in pixels.
-        counts: Number of features by class; None where there are more than `MOST_LISTED` classes.
-        areas: Their area by class.
+        area: Their total area, in square metres, or in pixels for rasters without a CRS.
+        counts: Number of features by class; None if there are more than `MOST_LISTED` classes.
+        areas: Their total area by class.
     """
 
     path: str
@@ -58,10 +58,10 @@ class FeatureRecord:
 
     @classmethod
     def checked(cls, said: Any) -> FeatureRecord:
-        """The record that JSON tells of.
+        """Parse a record from JSON.
 
         Raises:
-            ArraysError: If it tells of something else.
+            ArraysError: If it is not a valid record.
         """
         try:
             counts = said["counts"]
@@ -78,7 +78,7 @@ class FeatureRecord:
 
 
 def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:
-    """What the features of a raster say, and which are left out."""
+    """Return the options that decide which features of a raster are published, and with which properties."""
     options = plan.options
     lonlat = {FORMATS[name].lonlat for name in options.formats}
     return FeatureOptions(
@@ -96,10 +96,10 @@ def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:
 
 
 class FeatureCount:
-    """Counts features and adds up their areas, by class as long as there are no more than `MOST_LISTED`.
+    """The number and total area of features, by class if there are no more than `MOST_LISTED` classes.
 
     Args:
-        area_attribute: Which of their attributes is the area.
+        area_attribute: Name of their attribute that holds the area.
     """
 
     def __init__(self, area_attribute: str) -> None:
@@ -108,7 +108,7 @@ class FeatureCount:
         self._by_class: dict[str, array[float]] | None = {}
 
     def counting(self, features: Iterable[Feature]) -> Iterator[Feature]:
-        """The same features, counted as they pass."""
+        """Yield the same features, and count them."""
         for feature in features:
             area = feature.properties[self._attribute]
             self._areas.append(area)
@@ -119,11 +119,11 @@ class FeatureCount:
             yield feature
 
     def record(self, path: str, row: int) -> FeatureRecord | None:
-        """What is said of all features that have passed; None where there are none.
+        """Return the record of all features counted; None if there are none.
 
         Args:
-            path: Their file.
-            row: Row of the sheets that their first pixels lie in.
+            path: The file of the features.
+            row: Row of the sheets that contain their first pixels.
         """
         if not self._areas:
             return None
@@ -136,13 +136,13 @@ class FeatureCount:
 
 
 def write_features(path: str, features: Iterable[Feature]) -> None:
-    """Write features, whole or not at all; they must be in the order of their first pixels."""
+    """Write features atomically; they must be in the order of their first pixels."""
     with files.writing(path) as file:
         _write(file, features)
 
 
 def features_as_bytes(features: Iterable[Feature]) -> bytes:
-    """The content of a file of features, which must be in the order of their first pixels."""
+    """Return the content of a file of features, which must be in the order of their first pixels."""
     file = io.BytesIO()
     _write(file, features)
     return file.getvalue()
@@ -157,7 +157,7 @@ def _write(file: BinaryIO, features: Iterable[Feature]) -> None:
 
 
 def read_features(path: str) -> Iterator[Feature]:
-    """The features of a file, one after another."""
+    """Yield the features in a file."""
     with files.open_bytes(path) as file:
         stream = zstandard.ZstdDecompressor().stream_reader(file)
         while head := _read_exactly(stream, _LENGTH.size):
@@ -165,17 +165,17 @@ def read_features(path: str) -> Iterator[Feature]:
             data = _read_exactly(stream, length)
             if not data:
                 raise EOFError(CUT)
-            ACTIVITY.add(0.0)  # Files with many features take long.
+            ACTIVITY.add(0.0)  # Files with many features take a long time.
             yield unpack(data)
 
 
 def merge_features(paths: Sequence[str], scratch: Path, at_once: int = OPEN_FILES) -> Iterator[Feature]:
-    """The features of many files, in the order of their first pixels.
+    """Merge the features of many files, in the order of their first pixels.
 
     Args:
         paths: The files.
-        scratch: A local folder for files in between, where there are more than can be open at once.
-        at_once: Files to have open at the same time.
+        scratch: A local folder for intermediate files, if there are more than can be open at once.
+        at_once: Most files to open at the same time.
     """
     if len(paths) <= at_once:
         return _merge(paths)
@@ -191,7 +191,7 @@ def _merge(paths: Iterable[str]) -> Iterator[Feature]:
 
 
 def _read_exactly(stream: zstandard.ZstdDecompressionReader, size: int) -> bytes:
-    """Exactly `size` bytes, or none at the end of the stream."""
+    """Read exactly `size` bytes, or none at the end of the stream."""
     data = stream.read(size)
     while data and len(data) < size:
         more = stream.read(size - len(data))

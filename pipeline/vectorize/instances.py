@@ -1,9 +1,9 @@
-"""The second half for detectors: what single tiles found becomes things, their polygons and the label map.
+"""Merge the detections of single tiles into instances, and derive their polygons and the label map.
 
-Neighbouring sheets compare what their tiles found; the links of a raster say which views are of one thing; each
-thing is settled in the sheet of its first view; things of which another one has most of the pixels are left out;
-every sheet is painted from the things that it shows. Masks stay in the store and in files; links, overlaps and
-records travel.
+Neighbouring sheets compare the views (detections) of their tiles; the links of a raster connect the views of one
+instance; each instance is resolved in the sheet of its first view; instances of which another one covers most pixels
+are suppressed; every sheet is painted from the instances on it. Masks stay in the store and in files; only links,
+overlaps and records are shuffled.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ from terraseam.tiles.vectors.aoi import tiles_that_see
 
 @dataclass(frozen=True)
 class SheetNeighbourhood:
-    """A sheet and those whose instances it compares its own with.
+    """A sheet, and the sheets whose views are compared with its own.
 
     Attributes:
         sheet: Raster, row and column of the sheet.
-        keys: Content key of each sheet, this one among them, by row and column.
+        keys: Content key of each sheet, including this one, by row and column.
     """
 
     sheet: Sheet
@@ -70,13 +70,13 @@ class SheetNeighbourhood:
 
 @dataclass(frozen=True)
 class Settlement:
-    """What one sheet has to settle.
+    """The instances that one sheet resolves.
 
     Attributes:
         sheet: Raster, row and column of the sheet.
-        groups: Views of one thing each, of this and other sheets, whose first view is of this sheet.
-        elsewhere: Views of this sheet that other sheets settle.
-        keys: Content key of each sheet that holds one of the views, and of this one.
+        groups: The views of each instance, in this and other sheets, whose first view is in this sheet.
+        elsewhere: Views in this sheet that other sheets resolve.
+        keys: Content key of each sheet that has one of the views, and of this one.
     """
 
     sheet: Sheet
@@ -88,7 +88,7 @@ class Settlement:
 def join_instances(
     segmented: beam.PCollection, plan: Plan, folder: RunFolder
 ) -> tuple[beam.PCollection, beam.PCollection]:
-    """Join what tiles found: `SheetRecord` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
+    """Merge detections of tiles: `SheetRecord` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
     settled = (
         by_raster(segmented)
         | "Neighbourhoods" >> beam.FlatMap(neighbourhoods, plan)
@@ -126,7 +126,7 @@ def join_instances(
 
 
 def neighbourhoods(element: tuple[int, Iterable[SheetRecord]], plan: Plan) -> Iterator[SheetNeighbourhood]:
-    """For each sheet of a raster, the sheets that hold tiles whose views overlap with those of its own."""
+    """Yield, for each sheet of a raster, the sheets of later tiles whose views may overlap those of its own tiles."""
     raster, records = element
     keys = {(record.row, record.col): record.key for record in records}
     lattice = plan.lattice(raster)
@@ -139,9 +139,9 @@ def neighbourhoods(element: tuple[int, Iterable[SheetRecord]], plan: Plan) -> It
 
 
 class StoredInstances:
-    """What tiles found, from the prediction store; with an area of interest, the tiles that see some of it alone.
+    """The detections of tiles in the prediction store; with an area of interest, only of tiles that see part of it.
 
-    So which things there are depends on the area and on tiles, and not on the sheets that they are worked on in.
+    So the instances depend on the area and on tiles, and not on the sheets in which they are processed.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -150,7 +150,7 @@ class StoredInstances:
         self._seeing = lru_cache(1)(self._tiles)
 
     def load(self, raster: int, key: str) -> SheetInstances:
-        """What the tiles of a sheet found."""
+        """Load the detections of a sheet's tiles."""
         found = self._store.load(key, SheetInstances)
         seeing = self._seeing(raster)
         if seeing is None:
@@ -163,7 +163,7 @@ class StoredInstances:
 
 
 class LinkSheets(beam.DoFn):
-    """Compares the instances of a sheet's tiles: `SheetNeighbourhood` -> raster -> (row, col, key, file of links)."""
+    """A DoFn that links views of tiles: `SheetNeighbourhood` -> raster -> (row, col, key, file of links)."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
@@ -171,7 +171,7 @@ class LinkSheets(beam.DoFn):
         self._timer = Metrics.distribution("terraseam", "link_ms")
 
     def setup(self) -> None:
-        """Find the store."""
+        """Open the prediction store."""
         self._store = StoredInstances(self._plan)
 
     def process(self, element: SheetNeighbourhood) -> Iterator[tuple[int, tuple[int, int, str, str | None]]]:
@@ -193,7 +193,7 @@ class LinkSheets(beam.DoFn):
 def settlements(
     element: tuple[int, Iterable[tuple[int, int, str, str | None]]], plan: Plan
 ) -> Iterator[Settlement]:
-    """Say which views are of one thing, and which sheet settles it."""
+    """Group the views of each instance, and yield the groups that each sheet resolves."""
     raster, linked = element
     records = sorted(linked)
     keys = {(row, col): key for row, col, key, _ in records}
@@ -215,7 +215,7 @@ def settlements(
 
 
 class Settling:
-    """Makes things of the views of one sheet's settlement, and names what is made of them."""
+    """The instances of settlements, and the keys of results derived from them."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
@@ -223,7 +223,7 @@ class Settling:
         self.made = TraceCache(folder.made, plan.polygons)
 
     def things(self, element: Settlement) -> list[ResolvedInstance]:
-        """Settle the things of a sheet, in the order of their views."""
+        """Resolve the instances of a sheet, in the order of their views."""
         raster, row, col = element.sheet
         lattice = self._plan.lattice(raster)
         stored = {place: self._store.load(raster, key) for place, key in element.keys.items()}
@@ -233,7 +233,7 @@ class Settling:
         return [settle([views[ref] for ref in group], lattice) for group in sorted([*element.groups, *alone])]
 
     def key(self, element: Settlement, *parts: object) -> str:
-        """Name what is made of a settlement and other parts: by what the tiles have found, and the area of interest."""
+        """Compute a cache key from a settlement, its detections, the area of interest and other parts."""
         raster, *place = element.sheet
         area = self._plan.rasters[raster].area
         found = (element.groups, sorted(element.elsewhere), sorted(element.keys.items()), area)
@@ -241,7 +241,7 @@ class Settling:
 
 
 class ResolveSheets(beam.DoFn):
-    """Makes things of views: `Settlement` -> sheet -> file of patches of the things that one sheet settles."""
+    """A DoFn that resolves instances: `Settlement` -> sheet -> file of patches of the instances of one settlement."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
@@ -249,11 +249,11 @@ class ResolveSheets(beam.DoFn):
         self._timer = Metrics.distribution("terraseam", "settle_ms")
 
     def setup(self) -> None:
-        """Find the store, and what was settled before."""
+        """Open the prediction store and the trace cache."""
         self._settling = Settling(self._plan, self._folder)
 
     def process(self, element: Settlement) -> Iterator[tuple[Sheet, str]]:
-        """Settle the things of one sheet, unless that was done before."""
+        """Resolve the instances of one sheet, unless they are cached."""
         start = time.perf_counter()
         raster, row, col = element.sheet
         key = self._settling.key(element, "patches")
@@ -277,7 +277,7 @@ class ResolveSheets(beam.DoFn):
 
 
 class OverlapSheets(beam.DoFn):
-    """Compares instances pixel by pixel: sheet -> files of patches becomes raster -> file of overlaps."""
+    """A DoFn that compares instances pixel by pixel: sheet -> files of patches becomes raster -> file of overlaps."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
@@ -300,7 +300,7 @@ def _patches_in(paths: Iterable[str]) -> list[Patch]:
 
 
 def suppressed(element: tuple[int, Iterable[str]], plan: Plan) -> Iterator[tuple[Sheet, Ref]]:
-    """Name the instances of a raster that show again what others show, for each sheet that has to do with them."""
+    """Yield the instances of a raster that duplicate others, for each sheet that they touch or that resolves them."""
     raster, paths = element
     lattice = plan.lattice(raster)
     side = lattice.sheet_side
@@ -314,7 +314,7 @@ def suppressed(element: tuple[int, Iterable[str]], plan: Plan) -> Iterator[tuple
 
 
 class DescribeInstances(beam.DoFn):
-    """Makes features of things: sheet -> (`Settlement`, things to leave out) becomes raster -> `FeatureRecord`."""
+    """A DoFn from instances to features: sheet -> (`Settlement`, suppressed) becomes raster -> `FeatureRecord`."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
@@ -322,18 +322,18 @@ class DescribeInstances(beam.DoFn):
         self._timer = Metrics.distribution("terraseam", "describe_ms")
 
     def setup(self) -> None:
-        """Find the store, and what was made before."""
+        """Open the prediction store and the trace cache."""
         self._settling = Settling(self._plan, self._folder)
 
     def process(
         self, element: tuple[Sheet, Mapping[str, Iterable[Any]]]
     ) -> Iterator[tuple[int, FeatureRecord]]:
-        """Describe the things that one sheet settles, unless that was done before."""
+        """Write the features of the instances that one sheet resolves, from the cache if possible."""
         start = time.perf_counter()
         (raster, row, col), parts = element
         sheet_of = self._plan.lattice(raster).sheet_of
         left_out = {ref for ref in parts["left_out"] if sheet_of(ref.tile) == (row, col)}
-        for settlement in parts["settlement"]:  # none where what is left out only reaches into the sheet
+        for settlement in parts["settlement"]:  # none if suppressed instances only extend into the sheet
             key = self._settling.key(settlement, "features", sorted(left_out))
             described = self._settling.made.get(key, InstanceFeatures)
             if described is None:
@@ -363,7 +363,7 @@ class DescribeInstances(beam.DoFn):
 
 
 class PaintSheets(beam.DoFn):
-    """Paints label maps: sheet -> (`SheetRecord`, files of patches, things left out) becomes raster -> `VectorRecord`."""
+    """A DoFn that paints sheets: sheet -> (`SheetRecord`, files of patches, suppressed) becomes raster -> `VectorRecord`."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
@@ -371,7 +371,7 @@ class PaintSheets(beam.DoFn):
         self._timer = Metrics.distribution("terraseam", "paint_ms")
 
     def setup(self) -> None:
-        """Find the store."""
+        """Open the prediction store."""
         self._store = StoredInstances(self._plan)
 
     def process(
@@ -380,7 +380,7 @@ class PaintSheets(beam.DoFn):
         """Paint one sheet."""
         start = time.perf_counter()
         (raster, row, col), parts = element
-        for record in parts["record"]:  # none where a thing hangs over into a sheet that is not worked on
+        for record in parts["record"]:  # none if an instance extends into a sheet that is not processed
             left_out = set(parts["left_out"])
             pieces = [piece for piece in _patches_in(parts["patches"]) if piece.ref not in left_out]
             window = self._plan.lattice(raster).sheet_window(row, col)
@@ -402,12 +402,12 @@ class PaintSheets(beam.DoFn):
 
 
 def painted_key(place: tuple[int, int, int]) -> str:
-    """What the label map of a sheet is called that was painted in this run."""
+    """Return the key of a sheet's label map that was painted in this run."""
     return "painted {} {} {}".format(*place)
 
 
 def label_maps(plan: Plan, folder: RunFolder) -> Callable[[SheetRecord], LabelMap]:
-    """Where the label map of a sheet is found: painted from things in this run, or in the store."""
+    """Return a function that loads the label map of a sheet: painted in this run, or from the store."""
     store = prediction_store(plan)
 
     def painted(record: SheetRecord) -> LabelMap:

@@ -1,4 +1,4 @@
-"""Pixels by label, in memory that labels without end cannot fill."""
+"""Count pixels by label in bounded memory, however many labels there are."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from terraseam.tiles.labels.label_codes import NOTHING, CodedLabels
 
 MOST_LISTED = 1000
-"""Labels that are listed one by one; where a raster has more, only their sum is kept."""
+"""Most labels that are counted individually; if a raster has more, only their sum is kept."""
 
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """How many pixels have which label.
+    """The number of pixels of each label.
 
-    The sum of tallies lists labels if all of them together have no more than `MOST_LISTED`: whatever was counted first.
+    A sum of counts lists labels if all together have no more than `MOST_LISTED`, in whatever order they are added.
 
     Attributes:
         measured: Pixels with a label.
-        nothing: Pixels without.
-        by_label: Pixels of each label that occurs; None where there are more than `MOST_LISTED`.
+        nothing: Pixels without a label.
+        by_label: Pixels of each label that occurs; None if there are more than `MOST_LISTED`.
     """
 
     measured: int
@@ -42,7 +42,7 @@ class LabelCounts:
 
     @staticmethod
     def sum(tallies: Iterable[LabelCounts]) -> LabelCounts:
-        """All pixels of several tallies."""
+        """Add several counts."""
         measured = nothing = 0
         listed: dict[int, int] | None = {}
         for tally in tallies:

@@ -1,4 +1,4 @@
-"""Label rasters as sheets that are made into polygons."""
+"""Read label rasters as sheets to be vectorized."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RasterSheet:
 
 
 def raster_sheets(raster: int, plan: PolygonPlan) -> Iterator[RasterSheet]:
-    """The sheets of a raster that are worked on."""
+    """Yield the sheets of a raster that are to be processed."""
     lattice = plan.lattice(raster)
     return (
         RasterSheet((raster, row, col), lattice.sheet_window(row, col)) for row, col in plan.sheets(raster)
@@ -49,9 +49,9 @@ class RasterLabels:
 
     Args:
         rasters: The rasters.
-        allowed: Patterns of servers that they may name.
-        verify: Whether checksums of blocks are compared.
-        folder: Where it is left that a raster cannot be read, of which nothing is known then; None to end the run.
+        allowed: Patterns of servers that they may refer to.
+        verify: Whether to verify checksums of blocks.
+        folder: Folder in which to record that a raster cannot be read, and read it as nodata; None to fail instead.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class RasterLabels:
         self._failed: set[int] = set()
 
     def read(self, sheet: RasterSheet, depth: int) -> CodedLabels:
-        """Labels of a sheet and of `depth` pixels around it; none where the raster cannot be read.
+        """Read the labels of a sheet and of `depth` pixels around it; nodata if the raster cannot be read.
 
         Raises:
-            RasterReadError: If it cannot be read, and the run ends with that.
+            RasterReadError: If it cannot be read, and the run is to fail then.
         """
         allow_sources(self._allowed)
         verify_blocks(self._verify)
@@ -95,9 +95,9 @@ class RasterLabels:
         return CodedLabels.plain(np.full(around.shape, NODATA, np.uint8))
 
     def scores(self, sheet: RasterSheet) -> np.ndarray:
-        """Nothing is known of scores: 0 everywhere, uint8."""
+        """Return scores of 0, uint8: label rasters have none."""
         return np.zeros(sheet.window.shape, np.uint8)
 
-    def off_earth(self, sheet: RasterSheet) -> int:  # noqa: ARG002 - `LabelSource` asks all
-        """None: pixels are published as they are."""
+    def off_earth(self, sheet: RasterSheet) -> int:  # noqa: ARG002 - required by `LabelSource`
+        """Return 0: pixels are published unchanged."""
         return 0

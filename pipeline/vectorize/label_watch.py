@@ -1,4 +1,4 @@
-"""Whether label rasters are still those that a run began with."""
+"""Check that label rasters have not changed since a run began."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from terraseam.tiles.raster.source import RasterReadError
 
 
 class LabelWatch:
-    """Looks at the files of a label raster again when all of its sheets have been read.
+    """A check of a label raster's files after all of its sheets have been read.
 
     Args:
-        plan: What is made of the rasters.
-        labels: Reads them.
-        made: Names what is made of sheets.
-        fail: Whether the run ends with a raster that has changed.
+        plan: The polygons to be made of the rasters.
+        labels: Reader of the rasters.
+        made: Trace cache, which computes the content keys of sheets.
+        fail: Whether the run fails if a raster has changed.
     """
 
     def __init__(self, plan: PolygonPlan, labels: RasterLabels, made: TraceCache, *, fail: bool) -> None:
@@ -38,10 +38,10 @@ class LabelWatch:
         self._watched = tuple(found)
 
     def __call__(self, raster: int, sheets: Iterable[VectorRecord]) -> str:
-        """Say why nothing of a raster may be published; nothing where it is the one that the run began with.
+        """Return why a raster's results may not be published; empty if it is unchanged.
 
         Raises:
-            RasterChangedError: If it is another one, and the run ends with that.
+            RasterChangedError: If it has changed, and the run is to fail then.
         """
         watched = self._watched[raster]
         state = watched.state()
@@ -52,7 +52,7 @@ class LabelWatch:
         return describe_change(watched.path)
 
     def _other_labels(self, watched: WatchedFiles, sheets: Iterable[VectorRecord]) -> bool:
-        """Whether any sheet has other labels than those that were traced: all are read again."""
+        """Read all sheets again, and return whether any has other labels than those that were traced."""
         before = look_at(watched.path, watched.files)
         for sheet in sheets:
             again = RasterSheet(sheet.place, self._plan.sheet_window(*sheet.place))

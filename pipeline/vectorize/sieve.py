@@ -1,4 +1,4 @@
-"""Small regions are dissolved before polygons are made: sheets -> seams -> sheets; see `terraseam.tiles.regions.sieve`."""
+"""Dissolve small regions before tracing: sheets -> seams -> sheets; see `terraseam.tiles.regions.sieve`."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class SievedSheet:
     """A sheet whose small regions are dissolved.
 
     Attributes:
-        sheet: The sheet as it was.
-        counts: Its pixels by label before that.
+        sheet: The original sheet.
+        counts: Its pixels by label before sieving.
     """
 
     sheet: LabelSheet
@@ -47,14 +47,14 @@ class SievedSheet:
 
     @property
     def record(self) -> SheetRecord | None:
-        """What the first half said of it, where there was one."""
+        """Its record from segmentation; None if it was not segmented."""
         return self.sheet.record
 
 
 def sieve(
     sheets: beam.PCollection, plan: PolygonPlan, folder: RunFolder, source: LabelSource
 ) -> tuple[beam.PCollection, LabelSource]:
-    """Dissolve small regions: sheets of `source` -> `SievedSheet` of the source that is returned."""
+    """Dissolve small regions: sheets of `source` -> `SievedSheet`, to be read from the returned source."""
     sieved = (
         sheets
         | "Sieve" >> beam.ParDo(SieveSheets(plan, folder, source))
@@ -70,12 +70,12 @@ def sieve(
 
 
 def sizes_of(plan: PolygonPlan, raster: int) -> PixelSizes:
-    """Sizes of the pixels of a raster."""
+    """Return the sizes of the pixels of a raster."""
     return pixel_sizes(plan.rasters[raster].ground, plan.options.sieve or 0.0)
 
 
 class SieveSheets(beam.DoFn):
-    """Settles what has nothing to do with seams: `LabelSheet` -> raster -> (`SievedSheet`, summary)."""
+    """A DoFn that sieves regions away from seams: `LabelSheet` -> raster -> (`SievedSheet`, summary)."""
 
     def __init__(self, plan: PolygonPlan, folder: RunFolder, source: LabelSource) -> None:
         self._plan = plan
@@ -99,7 +99,7 @@ class SieveSheets(beam.DoFn):
 def resolve_seams(
     element: tuple[int, Iterable[tuple[SievedSheet, SieveSummary]]], plan: PolygonPlan
 ) -> Iterator[tuple[SievedSheet, np.ndarray]]:
-    """For each sheet of a raster, the labels of what its seams decide on."""
+    """Return, for each sheet of a raster, the labels of the regions that depend on its seams."""
     raster, found = element
     sheets: dict[tuple[int, int], SievedSheet] = {}
     summaries: dict[tuple[int, int], SieveSummary] = {}
@@ -112,7 +112,7 @@ def resolve_seams(
 
 
 class ApplySieve(beam.DoFn):
-    """Writes sieved label maps: (`SievedSheet`, labels) -> raster -> `SievedSheet`."""
+    """A DoFn that writes sieved label maps: (`SievedSheet`, labels) -> raster -> `SievedSheet`."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
@@ -126,7 +126,7 @@ class ApplySieve(beam.DoFn):
 
 
 class SievedLabels:
-    """The sieved label maps of a run; scores are those of the source before."""
+    """The sieved label maps of a run; scores are those of the original source."""
 
     def __init__(self, plan: PolygonPlan, folder: RunFolder, source: LabelSource) -> None:
         self._plan = plan
@@ -139,7 +139,7 @@ class SievedLabels:
         return SievedLabels, (self._plan, self._folder, self._source)
 
     def read(self, sheet: SievedSheet, depth: int) -> CodedLabels:
-        """Labels of a sheet and of `depth` pixels around it."""
+        """Read the labels of a sheet and of `depth` pixels around it."""
         raster, row, col = sheet.place
         sheets = self._sheets(raster)
         around = {
@@ -150,11 +150,11 @@ class SievedLabels:
         return self._rims.with_neighbour_context(self._read(sheet.place), around, depth)
 
     def scores(self, sheet: SievedSheet) -> np.ndarray:
-        """Scores of the pixels of a sheet, uint8."""
+        """Read the scores of the pixels of a sheet, uint8."""
         return self._source.scores(sheet.sheet)
 
     def off_earth(self, sheet: SievedSheet) -> int:
-        """How many pixels of a sheet were measured, but off the Earth."""
+        """Count the valid pixels of a sheet that are off the Earth."""
         return self._source.off_earth(sheet.sheet)
 
     def _read(self, place: tuple[int, int, int]) -> CodedLabels:

@@ -1,4 +1,4 @@
-"""Label maps of sheets become features; regions that go on in another sheet stay open."""
+"""Trace the label maps of sheets into features; regions that continue in another sheet stay open."""
 
 from __future__ import annotations
 
@@ -44,39 +44,39 @@ class LabelSheet(Protocol):
 
     @property
     def record(self) -> SheetRecord | None:
-        """What the first half said of it, where there was one."""
+        """Its record from segmentation; None if it was not segmented."""
 
     @property
     def counts(self) -> LabelCounts | None:
-        """Its pixels by label as they are published; None for those of the labels that are read."""
+        """Its published pixels by label; None if they are those of the labels that are read."""
 
 
 class LabelSource(Protocol):
-    """Where the label maps of sheets are."""
+    """A source of the label maps of sheets."""
 
     def read(self, sheet: Any, depth: int) -> CodedLabels:
-        """Labels of a sheet and of `depth` pixels around it."""
+        """Read the labels of a sheet and of `depth` pixels around it."""
 
     def scores(self, sheet: Any) -> np.ndarray:
-        """Scores of the pixels of a sheet, uint8."""
+        """Read the scores of the pixels of a sheet, uint8."""
 
     def off_earth(self, sheet: Any) -> int:
-        """How many pixels of a sheet were measured, but off the Earth, and count as nodata."""
+        """Count the valid pixels of a sheet that are off the Earth, and are treated as nodata."""
 
 
 @dataclass(frozen=True)
 class VectorRecord:
-    """What became of one sheet in the second half.
+    """The outcome of vectorizing one sheet.
 
     Attributes:
         place: Raster, and row and column of the sheet.
         pixels: Pixels by label.
-        written: Its closed features; None where it has none.
-        record: What the first half said of it; None where there was none.
-        full_tiles: Tiles on which a detector had no room for more.
+        written: Its closed features; None if it has none.
+        record: Its record from segmentation; None if it was not segmented.
+        full_tiles: Tiles on which a detector reached its maximum number of instances.
         outside: Pixels outside the area of interest, which are counted as nodata.
-        off_earth: Pixels that were measured, but off the Earth, which are counted as nodata, too.
-        content: What the labels that were traced, and all that is made of them, are known by; empty where that is not.
+        off_earth: Valid pixels off the Earth, which are counted as nodata, too.
+        content: Content key of the labels that were traced; empty if unknown.
     """
 
     place: tuple[int, int, int]
@@ -90,10 +90,10 @@ class VectorRecord:
 
     @property
     def segmented(self) -> SheetRecord:
-        """What the first half said of it.
+        """Its record from segmentation.
 
         Raises:
-            ValueError: If there was no first half.
+            ValueError: If it was not segmented in this run.
         """
         if self.record is None:
             raise ValueError(f"sheet {self.place} was not segmented in this run")
@@ -101,17 +101,17 @@ class VectorRecord:
 
 
 def read_sheet(source: LabelSource, sheet: LabelSheet, plan: PolygonPlan) -> tuple[CodedLabels, np.ndarray]:
-    """Read the labels of a sheet and of as much around it as is needed, and its scores."""
+    """Read the labels of a sheet with the context needed around it, and its scores."""
     return source.read(sheet, plan.depth(sheet.place[0])), source.scores(sheet)
 
 
 def content_key(made: TraceCache, sheet: LabelSheet, labels: CodedLabels, scores: np.ndarray) -> str:
-    """Return the name of what is made of the labels and scores of a sheet."""
+    """Return the trace cache key of the labels and scores of a sheet."""
     return made.key(sheet.place[0], sheet.place[1:], (labels.codes, labels.table, scores))
 
 
 class VectorizeSheets(beam.DoFn):
-    """Traces label maps: `LabelSheet` -> raster -> `VectorRecord`, and under `OPEN` raster -> (row, col, summary)."""
+    """A DoFn that traces sheets: `LabelSheet` -> raster -> `VectorRecord`; `OPEN`: raster -> (row, col, summary)."""
 
     def __init__(self, plan: PolygonPlan, folder: RunFolder, source: LabelSource) -> None:
         self._plan = plan
@@ -142,7 +142,7 @@ class VectorizeSheets(beam.DoFn):
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
     def _make(self, place: tuple[int, int, int], labels: CodedLabels, scores: np.ndarray) -> CachedParts:
-        """Make features of the closed regions of a sheet, a few at once, and fragments of the open ones."""
+        """Turn the closed regions of a sheet into features, in batches, and the open ones into fragments."""
         raster, row, _ = place
         sight = self._sight(place, labels)
         sheet = number_regions(
@@ -159,7 +159,7 @@ class VectorizeSheets(beam.DoFn):
         return replace(made, fragments=fragments.to_bytes(), summary=summary)
 
     def _sight(self, place: tuple[int, int, int], labels: CodedLabels) -> Sight:
-        """See a sheet with as much of the sheets around it as its borders need."""
+        """Prepare a sheet with the context around it that its borders need."""
         raster = place[0]
         window, tolerance = self._plan.sheet_window(*place), self._plan.tolerance(raster)
         depth, near = self._plan.depth(raster), self._plan.near(raster)
@@ -175,7 +175,7 @@ class VectorizeSheets(beam.DoFn):
         return Sight(framed, (window.row_off, window.col_off), table, (borders, near), (corners, tolerance))
 
     def _open(self, sheet: SheetRegions, sight: Sight) -> tuple[Fragments, SeamSummary]:
-        """Trace what goes on in other sheets."""
+        """Trace the regions that continue in other sheets."""
         fragments, summary = trace_open(sheet)
         parts, (borders, near), (corners, tolerance) = fragments.parts, sight.borders, sight.corners
         around = [
@@ -185,7 +185,7 @@ class VectorizeSheets(beam.DoFn):
         return decoded(Fragments(parts, *around), summary, sight.table)
 
     def _closed(self, sheet: SheetRegions, sight: Sight) -> Iterator[tuple[Regions, Neighbourhood]]:
-        """Trace what goes on in no other sheet: simplified, and as it was before with what lies near it."""
+        """Trace the regions inside the sheet; yield them simplified, and exact with the border pixels near them."""
         (borders, near), (corners, tolerance) = sight.borders, sight.corners
         tables = CornerTables.of(corners) if tolerance else None
         for chosen in sheet.closed_runs():
@@ -198,14 +198,14 @@ class VectorizeSheets(beam.DoFn):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sight:
-    """A sheet and what is seen around it.
+    """A sheet with the context around it.
 
     Attributes:
-        framed: Its codes and those of one pixel around it.
-        offset: Its first pixel.
+        framed: Its codes and those of one pixel around it, shape ``(height + 2, width + 2)``.
+        offset: Row and column of its first pixel.
         table: The label of each code.
-        borders: Border pixels of regions, and how far from these they matter, 0 for nothing.
-        corners: Corners of borders, and how far lines may be simplified, None for not at all.
+        borders: Border pixels of regions, and the distance from regions within which they matter; 0 if they do not.
+        corners: Corners of borders, and the tolerance of simplification; None for no simplification.
     """
 
     framed: np.ndarray

@@ -1,4 +1,4 @@
-"""Label maps of sheets from the prediction store, each seen with the sheets around it."""
+"""Read the label maps of sheets from the prediction store, with context from the sheets around them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from terraseam.tiles.labels.stitch import LabelMap
 
 @dataclass(frozen=True)
 class Surrounded:
-    """A sheet and the keys of the sheets around it.
+    """A sheet, and the keys of the sheets around it.
 
     Attributes:
-        record: What the first half said of the sheet.
-        around: Content keys of the sheets beside it, by the way to them.
+        record: Record of the sheet from segmentation.
+        around: Content keys of its neighbours, by their direction.
     """
 
     record: SheetRecord
@@ -38,7 +38,7 @@ class Surrounded:
 
 
 def by_raster(segmented: beam.PCollection) -> beam.PCollection:
-    """The sheets of each raster: `SheetRecord` -> (raster, records)."""
+    """Group sheets by raster: `SheetRecord` -> (raster, records)."""
     return (
         segmented
         | "RasterOfSheet" >> beam.Map(lambda record: (record.raster, record))
@@ -47,7 +47,7 @@ def by_raster(segmented: beam.PCollection) -> beam.PCollection:
 
 
 def surroundings(element: tuple[int, Iterable[SheetRecord]]) -> Iterator[Surrounded]:
-    """For each sheet of a raster, the sheets around it."""
+    """Yield each sheet of a raster with the keys of the sheets around it."""
     _, records = element
     placed = {(record.row, record.col): record for record in records}
     for (row, col), record in sorted(placed.items()):
@@ -71,16 +71,16 @@ class StoredLabels:
         return StoredLabels, (self._store,)
 
     def read(self, sheet: Surrounded, depth: int) -> CodedLabels:
-        """Labels of a sheet and of `depth` pixels around it."""
+        """Read the labels of a sheet and of `depth` pixels around it."""
         own = CodedLabels.plain(self._own(sheet.record.key).labels)
         return self._rims.with_neighbour_context(own, sheet.around, depth)
 
     def scores(self, sheet: Surrounded) -> np.ndarray:
-        """Scores of the pixels of a sheet, uint8."""
+        """Read the scores of the pixels of a sheet, uint8."""
         return self._own(sheet.record.key).scores
 
-    def off_earth(self, sheet: Surrounded) -> int:  # noqa: ARG002 - `LabelSource` asks all
-        """None: pixels are published as they are."""
+    def off_earth(self, sheet: Surrounded) -> int:  # noqa: ARG002 - required by `LabelSource`
+        """Return 0: pixels are published unchanged."""
         return 0
 
     def _labels(self, key: str) -> CodedLabels:

@@ -1,7 +1,7 @@
-"""What the second half has made before, so that of a changed raster only what changed is traced again.
+"""Cache traced features and fragments, so that only the changed parts of a raster are traced again.
 
-An entry is named by a digest of all that it was made of: label maps with what is seen around them, or fragments, and
-the settings of polygons. Like those of the prediction store entries never change, and a damaged one is made again.
+An entry is named by a digest of everything it is derived from: label maps with their context, or fragments, and the
+polygon settings. As in the prediction store, entries never change, and a damaged one is computed again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from terraseam.tiles.stage_files import (
 )
 
 MADE_VERSION = 5
-"""Raised by hand when other features or fragments can be made of the same label maps, or are kept in another form."""
+"""Increased by hand when the same label maps can give other features or fragments, or their format changes."""
 
 SUFFIX = ".made"
 
@@ -51,13 +51,13 @@ T = TypeVar("T", "CachedParts", "ResolvedPatches", "InstanceFeatures")
 
 @dataclass(frozen=True, slots=True)
 class CachedParts:
-    """What was made of a sheet, or of the fragments that begin in one.
+    """The features and fragments of a sheet, or the features of regions that begin in it.
 
     Attributes:
-        record: What is said of its features; None where it has none.
+        record: Record of its features; None if it has none.
         features: Content of the file of features.
-        fragments: Content of the file of open regions; empty where it has none.
-        summary: What other sheets need to know of them; None where it has none.
+        fragments: Content of the file of open regions; empty if it has none.
+        summary: Labels along its seams, for other sheets; None if it has no open regions.
     """
 
     record: FeatureRecord | None
@@ -66,14 +66,14 @@ class CachedParts:
     summary: SeamSummary | None = None
 
     def at(self, path: str) -> FeatureRecord | None:
-        """Write the features to a file; what is said of them then."""
+        """Write the features to a file, and return their record; None if there are none."""
         if self.record is None:
             return None
         files.write_bytes(path, self.features)
         return replace(self.record, path=path)
 
     def to_bytes(self) -> bytes:
-        """All of it as bytes."""
+        """Encode the entry as bytes."""
         parts = {
             "features": self.features,
             "fragments": self.fragments,
@@ -83,7 +83,7 @@ class CachedParts:
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> CachedParts:
-        """What `to_bytes` made bytes of.
+        """Decode the bytes of `to_bytes`.
 
         Raises:
             ArraysError: If they are damaged.
@@ -96,23 +96,23 @@ class CachedParts:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedPatches:
-    """What sheets show of the instances that one sheet has settled.
+    """The patches of the instances that one sheet has resolved.
 
     Attributes:
-        patches: What is painted of them on each sheet, by its row and column.
+        patches: The patches to paint on each sheet, by its row and column.
     """
 
     patches: dict[tuple[int, int], list[Patch]]
 
     def to_bytes(self) -> bytes:
-        """Return all of it as bytes."""
+        """Encode the entry as bytes."""
         return _pack_list(
             "patches of instances", list(self.patches), map(pack_patches, self.patches.values())
         )
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> ResolvedPatches:
-        """Return what `to_bytes` made bytes of.
+        """Decode the bytes of `to_bytes`.
 
         Raises:
             ArraysError: If they are damaged.
@@ -125,22 +125,22 @@ class ResolvedPatches:
 
 @dataclass(frozen=True, slots=True)
 class InstanceFeatures:
-    """Features of the instances that one sheet has settled.
+    """The features of the instances that one sheet has resolved.
 
     Attributes:
-        features: Features by the row of sheets that their first pixels lie in.
+        features: Features by the row of sheets that contains their first pixels.
     """
 
     features: dict[int, CachedParts]
 
     def to_bytes(self) -> bytes:
-        """Return all of it as bytes."""
+        """Encode the entry as bytes."""
         rows = [(row,) for row in self.features]
         return _pack_list("features of instances", rows, (made.to_bytes() for made in self.features.values()))
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> InstanceFeatures:
-        """Return what `to_bytes` made bytes of.
+        """Decode the bytes of `to_bytes`.
 
         Raises:
             ArraysError: If they are damaged.
@@ -150,13 +150,13 @@ class InstanceFeatures:
 
 
 def _pack_list(kind: str, names: Sequence[tuple[int, ...]], contents: Iterable[bytes]) -> bytes:
-    """Pack contents that are named by numbers."""
+    """Pack byte strings that are named by tuples of integers."""
     parts = list(contents)
     return pack_parts(kind, {"contents": b"".join(parts)}, [list(map(list, names)), list(map(len, parts))])
 
 
 def _unpack_list(kind: str, packed: bytes, numbers: int) -> tuple[list[tuple[int, ...]], list[bytes]]:
-    """Return the names, of so many numbers each, and the contents that `_pack_list` packed."""
+    """Unpack the names, of `numbers` integers each, and the contents packed by `_pack_list`."""
     parts, said = unpack_parts(kind, packed, ["contents"])
     try:
         names = [tuple(int(number) for number in name) for name in said[0]]
@@ -172,13 +172,13 @@ def _unpack_list(kind: str, packed: bytes, numbers: int) -> tuple[list[tuple[int
 def make_regions(
     row: int, parts: Iterable[tuple[Regions, Neighbourhood]], plan: PolygonPlan, raster: int
 ) -> CachedParts:
-    """Make features of regions, without those that the user does not want; see `terraseam.tiles.features.features.features`.
+    """Turn regions into features, without unwanted ones; see `terraseam.tiles.features.features.features`.
 
     Args:
-        row: Row of the sheets that their first pixels lie in.
-        parts: The regions, a few at once, in the order of their first pixels; each time also as they are along pixel edges,
-            with what lies near them. Only a few are in memory.
-        plan: What the second half does.
+        row: Row of the sheets that contain their first pixels.
+        parts: The regions in batches, in the order of their first pixels, each with its exact regions along pixel
+            edges and their neighbourhood. Only one batch is in memory.
+        plan: The plan of the polygons.
         raster: Number of the raster in the plan.
     """
     ground, options = plan.rasters[raster].ground, feature_options(plan, raster)
@@ -188,12 +188,12 @@ def make_regions(
 
 
 def make_features(row: int, found: Iterable[Feature], ground: Ground) -> CachedParts:
-    """Keep features, which are in the order of their first pixels.
+    """Encode features, which must be in the order of their first pixels.
 
     Args:
-        row: Row of the sheets that their first pixels lie in.
+        row: Row of the sheets that contain their first pixels.
         found: The features.
-        ground: Where their raster lies.
+        ground: The ground of their raster.
     """
     count = FeatureCount(ground.area_attribute)
     packed = features_as_bytes(count.counting(found))
@@ -202,11 +202,11 @@ def make_features(row: int, found: Iterable[Feature], ground: Ground) -> CachedP
 
 
 class TraceCache:
-    """What was made before, in a folder on any filesystem that Beam knows.
+    """A cache of vectorized parts, in a folder on any filesystem that Beam supports.
 
     Args:
-        folder: Where the entries are.
-        plan: What the second half does.
+        folder: Folder of the entries.
+        plan: The plan of the polygons.
     """
 
     def __init__(self, folder: str, plan: PolygonPlan) -> None:
@@ -214,12 +214,12 @@ class TraceCache:
         self._plan = plan
 
     def key(self, raster: int, place: Iterable[int], parts: Iterable[np.ndarray | bytes]) -> str:
-        """The name of what is made of some parts.
+        """Compute the key of an entry from its inputs.
 
         Args:
             raster: Number of the raster in the plan.
-            place: Where in the raster they lie.
-            parts: Arrays and content of files, in order.
+            place: Position of the inputs in the raster, such as the row and column of a sheet.
+            parts: The inputs: arrays and contents of files, in order.
         """
         plan = self._plan
         settings = {
@@ -239,7 +239,7 @@ class TraceCache:
         return digest.hexdigest()
 
     def get(self, key: str, kind: type[T]) -> T | None:
-        """What of a kind was made under a name; None where there is nothing, or only something damaged."""
+        """Read the entry of a key; None if it is missing or damaged."""
         path = self._path(key)
         if self._plan.anew or not files.exists(path):
             return None
@@ -252,7 +252,7 @@ class TraceCache:
         return found
 
     def put(self, key: str, made: CachedParts | ResolvedPatches | InstanceFeatures) -> None:
-        """Keep what was made, whole or not at all."""
+        """Write an entry atomically."""
         packed = made.to_bytes()
         files.write_bytes(self._path(key), seal(packed, key, kind="made"), packed)
 
