@@ -1,1 +1,1 @@
-"""Results: files of each raster, the manifest, and what is kept of earlier runs."""
+"""Publish results: the files of each raster, the manifest, and the history of runs."""

@@ -1,4 +1,4 @@
-"""What a run changed: polygons added, removed and changed by their ids, and areas by class."""
+"""Compare a run with the previous one: polygons added, removed and changed, by id, and areas by class."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ TEXT_FILES = tuple(POLYGONS[name] for name, row in FORMATS.items() if row.is_tex
 
 @dataclass(frozen=True, slots=True)
 class PolygonChanges:
-    """How many polygons of a raster a run added, removed and changed.
+    """The number of polygons of a raster that a run added, removed and changed.
 
     Attributes:
-        added: Those whose id is new.
-        removed: Those whose id is no more.
-        changed: Those of which geometry or properties are others now.
+        added: Polygons whose id is new.
+        removed: Polygons whose id no longer exists.
+        changed: Polygons whose geometry or properties differ.
     """
 
     added: int
@@ -37,16 +37,16 @@ class PolygonChanges:
 
 
 def compare_polygons(before: str, after: Path, target: str, scratch: Path) -> PolygonChanges | None:
-    """Compare the polygons of a raster with those of the run before; memory does not grow with them.
+    """Compare the polygons of a raster with those of the previous run; memory does not grow with them.
 
     Args:
-        before: Folder of the results of the run before.
-        after: Folder of the new ones.
-        target: File of the features that differ, each with a property ``change``; none where nothing differs.
-        scratch: Folder for a file that is needed meanwhile.
+        before: Folder of the previous results.
+        after: Folder of the new results.
+        target: File to write the features that differ to, each with a property ``change``; empty if none differ.
+        scratch: Folder for a temporary file.
 
     Returns:
-        How many differ; None where one of the runs wrote no GeoJSON.
+        The number of polygons that differ; None if one of the runs wrote no GeoJSON.
     """
     old = next((path for name in TEXT_FILES if files.exists(path := files.join(before, name))), None)
     new = next((str(after / name) for name in TEXT_FILES if (after / name).exists()), None)
@@ -66,7 +66,7 @@ def compare_polygons(before: str, after: Path, target: str, scratch: Path) -> Po
 
 
 def _differences(database: sqlite3.Connection, old: str, new: str) -> Iterator[tuple[str, bytes]]:
-    """What happened to each feature that differs, and its text."""
+    """Yield the change of each feature that differs, and its text."""
     database.execute("CREATE TABLE old (id BLOB PRIMARY KEY, digest BLOB) WITHOUT ROWID")
     rows = ((_identity(text), _digest(text)) for text in read_features(old))
     database.executemany("INSERT OR REPLACE INTO old VALUES (?, ?)", rows)
@@ -84,7 +84,7 @@ def _differences(database: sqlite3.Connection, old: str, new: str) -> Iterator[t
 
 
 def read_features(path: str) -> Iterator[bytes]:
-    """The features of a file that Terraseam wrote, GeoJSON or a feature a line, as text."""
+    """Yield the features of a file that Terraseam wrote, GeoJSON or one feature per line, as text."""
     with files.open_bytes(path) as file:
         for line in file:
             if line.startswith(b'{"type":"Feature",'):
@@ -103,12 +103,12 @@ def _digest(text: bytes) -> bytes:
 def describe_changes(
     before: Mapping[str, Any] | None, now: Mapping[str, Any], polygons: Mapping[str, PolygonChanges | None]
 ) -> dict[str, Any]:
-    """What a run changed against the one before.
+    """Describe what a run changed compared with the previous one.
 
     Args:
-        before: The manifest of the run before; None where there was none.
+        before: The manifest of the previous run; None if there was none.
         now: The manifest of the run.
-        polygons: What happened to the polygons of rasters that were published again, by their ids.
+        polygons: Changes of the polygons of rasters that were published again, by raster id.
     """
     earlier = {raster["id"]: raster for raster in before["rasters"]} if before else {}
     present = {raster["id"] for raster in now["rasters"]}
@@ -132,7 +132,7 @@ def describe_changes(
 
 
 def _polygons(raster: Mapping[str, Any], found: Mapping[str, PolygonChanges | None]) -> dict[str, int] | None:
-    """What happened to the polygons of a raster; None where that is not known."""
+    """Return the changes of the polygons of a raster; None if unknown."""
     if raster["kept"] or not raster["published"]:
         return asdict(PolygonChanges(0, 0, 0))
     changes = found.get(raster["id"])
@@ -147,7 +147,7 @@ def _fates(sheets: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _areas(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Pixels and area of polygons of each class, before and now."""
+    """Return the pixels, polygons and polygon area of each class, before and now."""
     return {
         name: {
             key: [before.get(name, {}).get(key), now.get(name, {}).get(key)]

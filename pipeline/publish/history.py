@@ -1,4 +1,4 @@
-"""The runs of a folder of results: the manifest of each, and what it changed against the one before."""
+"""Keep the history of a results folder: the manifest of each run, and its changes from the previous one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER = "history"
 
 
 def last_manifest(output: str, before: str) -> dict[str, Any] | None:
-    """The manifest of the last run that has ended before the one of a name began; None where there was none."""
+    """Read the manifest of the last run that precedes the named one; None if there is none."""
     folder = files.join(output, FOLDER)
     names = (name.removesuffix(".json") for name in files.names(folder) if name.endswith(".json"))
     runs = sorted(f"{name}.json" for name in names if "." not in name and name < before)
@@ -28,13 +28,13 @@ def keep_run(
     polygons: Mapping[str, PolygonChanges | None],
     texts: Iterable[str],
 ) -> None:
-    """Keep the manifest of a run, and what it changed.
+    """Add a run's manifest and its changes to the history.
 
     Args:
-        output: Folder of the results.
-        manifest: What is said of the run.
-        polygons: What happened to the polygons of rasters that were published again, by their ids.
-        texts: Files of features that differ, a feature a line.
+        output: Results folder.
+        manifest: The manifest of the run.
+        polygons: Changes of the polygons of rasters that were published again, by raster id.
+        texts: Files of the features that differ, one feature per line.
     """
     before = last_manifest(output, run_name(manifest))
     name = files.join(output, FOLDER, run_name(manifest))
@@ -52,6 +52,6 @@ def _features(texts: Iterable[str]) -> Iterator[bytes]:
 
 
 def run_name(manifest: Mapping[str, Any]) -> str:
-    """The name of a run: when it started, so that names are in the order of runs."""
+    """Return the name of a run: its start time, so that names sort in the order of runs."""
     digits = str(manifest["started"]).replace(":", "").replace("-", "").replace(".", "")
     return digits.replace("+0000", "Z")

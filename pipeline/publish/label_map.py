@@ -1,4 +1,4 @@
-"""The label map of a raster as a file."""
+"""Write the label map of a raster to a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from terraseam.tiles.labels.cog import parse_colour, write_label_cog
 
 
 class LabelFiles:
-    """Writes label maps as COGs from those of their sheets."""
+    """A writer of label maps as COGs, from the label maps of their sheets."""
 
     def __init__(self, plan: Plan, run_folder: RunFolder) -> None:
         self._plan = plan

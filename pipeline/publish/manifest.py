@@ -1,4 +1,4 @@
-"""The record of a run: what ran on what, with which versions, and what came of it."""
+"""Build and write the manifest, the record of a run: its inputs, model, versions, options and results."""
 
 from __future__ import annotations
 
@@ -53,30 +53,30 @@ PACKAGES = (
 
 
 FATES = ("inferred", "reused", "skipped", "quarantined")
-"""What may become of a sheet."""
+"""The possible outcomes of a sheet."""
 
 SECRET = re.compile("secret|token|password|credential|connection_string|access_key")
-"""What is in the names of Beam's options that give access to something."""
+"""Words in the names of Beam options whose values are credentials."""
 HIDDEN = "(hidden)"
 ENGINE_PACKAGES = {"tensorflow": (), "openvino": ("openvino",), "onnx": ("onnxruntime", "tf2onnx")}
 
 
 class PublishedLedger:
-    """Keeps the records of published rasters in the folder of intermediate files."""
+    """The publish records of rasters, in the results folder."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
 
     def stands(self, raster: int, described: Mapping[str, Any]) -> bool:
-        """Whether an earlier run has published just these files of a raster, and they are there."""
+        """Return whether an earlier run published exactly these files of a raster, and they still exist."""
         return stands(self._plan, raster, described)
 
     def forget(self, raster: int) -> None:
-        """The files of a raster are about to be replaced."""
+        """Delete the record of a raster whose files are about to be replaced."""
         forget_publish_record(self._plan, raster)
 
     def write(self, published: Published) -> None:
-        """The files of a raster have appeared; what is in quarantine is to be tried again."""
+        """Record that the files of a raster are published, unless it has quarantined sheets to be retried."""
         if any(record.segmented.failure for record in published.sheets):
             return
         write_publish_record(
@@ -85,14 +85,14 @@ class PublishedLedger:
 
 
 def segment_manifest(plan: Plan, published: Sequence[Published], started: float) -> dict[str, Any]:
-    """The manifest of a run that has ended.
+    """Build the manifest of a run that has ended.
 
     Args:
         plan: The run.
-        published: What became of each raster that needed work.
+        published: The outcome of each raster that needed work.
         started: When the run started, in seconds since the epoch.
     """
-    # The profile of sheets moves to the top.
+    # The profiles of sheets are moved to the top level.
     entries = {one.raster: raster_entry(plan, one) for one in published}
     entries |= {number: unchanged_entry(plan, number) for number in plan.kept}
     rasters = [entries[number] for number in sorted(entries)]
@@ -134,7 +134,7 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
 
 
 def idle_record(plan: Plan, *, started: float) -> dict[str, Any]:
-    """What is said of a run that had nothing to do and could write nothing."""
+    """Return the manifest of a run that had nothing to do and could not write."""
     gone = [result_folder(plan.options.output, name) for name in removed_rasters(plan)]
     return {**segment_manifest(plan, [], started), "gone": gone}
 
@@ -142,12 +142,12 @@ def idle_record(plan: Plan, *, started: float) -> dict[str, Any]:
 def end_segment(
     plan: Plan, folder: RunFolder | None, published: Sequence[Published], *, started: float
 ) -> dict[str, Any]:
-    """Write what is said of a run as a whole, the manifest last; returns the manifest.
+    """Write the files about a run as a whole, the manifest last, and return the manifest.
 
     Args:
         plan: The run.
-        folder: Where its intermediate files are; None for none.
-        published: What became of each raster that needed work.
+        folder: Folder of its intermediate files; None if it has none.
+        published: The outcome of each raster that needed work.
         started: When the run started, in seconds since the epoch.
     """
     record = segment_manifest(plan, published, started)
@@ -165,12 +165,12 @@ def end_segment(
 
 
 def write_manifest(output: str, record: Mapping[str, Any]) -> None:
-    """Write the record of a run that has ended."""
+    """Write the manifest of a run that has ended."""
     files.write_json(manifest_path(output), record)
 
 
 def _model(plan: Plan) -> dict[str, Any]:
-    """What ran: all networks together, and each of them."""
+    """Return the manifest entry of the model: the ensemble, and each of its members."""
     return {
         "name": plan.card.name,
         "version": plan.card.version,
@@ -204,7 +204,7 @@ def _tiling(plan: Plan) -> dict[str, Any]:
 def run_entry(
     started: float, packages: Sequence[str], options: SegmentOptions | VectorizeOptions
 ) -> dict[str, Any]:
-    """When a run was, with which versions of some packages, and what was asked for."""
+    """Return the start and end times of a run, the versions of packages, and its options."""
     return {
         "format": 1,
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),
@@ -215,7 +215,7 @@ def run_entry(
 
 
 def _without_secrets(arguments: Sequence[str]) -> list[str]:
-    """Arguments for Beam, in which the values of those that give access to something are hidden."""
+    """Return arguments for Beam with credentials hidden."""
     shown, hide = [], False
     for argument in arguments:
         name, equals, _ = argument.partition("=")
@@ -228,7 +228,7 @@ def _without_secrets(arguments: Sequence[str]) -> list[str]:
 
 
 def polygon_settings(plan: PolygonPlan) -> dict[str, Any]:
-    """Which polygons were made, and how; the classes are null where they are all."""
+    """Return the settings of polygons; the classes are None if all are selected."""
     area, length = ("px", "px") if plan.in_pixels else ("m2", "m")
     return {
         "classes": None if plan.labels is None else [plan.name_of(label) for label in plan.labels],
@@ -245,7 +245,7 @@ def polygon_settings(plan: PolygonPlan) -> dict[str, Any]:
 
 
 def raster_entry(plan: Plan, published: Published) -> dict[str, Any]:
-    """What became of one raster."""
+    """Return the manifest entry of a raster."""
     planned = plan.rasters[published.raster]
     records = [record.segmented for record in published.sheets]
     return {
@@ -259,7 +259,7 @@ def raster_entry(plan: Plan, published: Published) -> dict[str, Any]:
 
 
 def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
-    """What is said of a raster, its classes and its files, whatever its label map is of."""
+    """Return the part of a raster's entry about its classes and files, for label maps of any origin."""
     planned = plan.rasters[published.raster]
     ground = planned.ground
     tally = LabelCounts.sum(record.pixels for record in published.sheets)
@@ -287,7 +287,7 @@ def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
 def _classes(
     plan: PolygonPlan, raster: int, tally: LabelCounts, seen: int, features: Sequence[FeatureRecord]
 ) -> dict[str, Any] | None:
-    """Share and polygons of each class among so many pixels that were seen; None where there are too many to list."""
+    """Return share and polygons of each class, among `seen` pixels; None if there are too many classes to list."""
     if tally.by_label is None:
         return None
     area_key = f"polygon_{plan.rasters[raster].ground.area_attribute}"
@@ -307,7 +307,7 @@ def _classes(
 
 
 def sheet_entry(sheet: SheetRecord) -> dict[str, Any]:
-    """A sheet as the manifest lists it."""
+    """Return the manifest entry of a sheet."""
     return {
         "row": sheet.row,
         "col": sheet.col,

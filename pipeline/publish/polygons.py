@@ -1,4 +1,4 @@
-"""The polygons of a raster as files, in every format that was asked for."""
+"""Write the polygons of a raster in every requested format."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_polygons(
     """Write the features of a raster in all formats, in the order of their first pixels, sheet row by sheet row.
 
     Returns:
-        What the manifest says of files beside their size and checksum, by their names.
+        Manifest fields of the files besides size and checksum, by file name.
     """
     rows: dict[int, list[str]] = {}
     for record in sorted(records, key=lambda record: record.path):

@@ -1,4 +1,4 @@
-"""Sheets that could not be segmented: what is said of them, and where they lie, as a file for GIS."""
+"""Write the footprints of sheets that could not be segmented, and the reasons, as a GeoJSON file."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from terraseam.tiles.regions.regions import Regions
 
 
 def write_quarantine(plan: Plan, rasters: Iterable[Mapping[str, Any]]) -> bool:
-    """Write the windows of all sheets in quarantine, and the rasters left out, as far as it is known where they lie.
+    """Write the footprints of all quarantined sheets and of rasters left out, if their location is known.
 
     Args:
         plan: The run.
-        rasters: What the manifest says of its rasters.
+        rasters: The manifest entries of its rasters.
 
     Returns:
-        Whether there are any; else a file of an earlier run is removed.
+        Whether there are any; if not, the file of an earlier run is removed.
     """
     numbers = {raster.id: number for number, raster in enumerate(plan.rasters)}
     found = [feature for entry in rasters for feature in _features(plan, numbers[entry["id"]], entry)]
@@ -35,7 +35,7 @@ def write_quarantine(plan: Plan, rasters: Iterable[Mapping[str, Any]]) -> bool:
 
 
 def write_places(output: str, features: Sequence[bytes]) -> bool:
-    """Write features of what could not be worked on, or remove the file of an earlier run; returns whether there are any."""
+    """Write the features of failed sheets and rasters, or remove an earlier file; return whether there are any."""
     path = quarantine_path(output)
     if features:
         with files.writing(path) as file:
@@ -46,7 +46,7 @@ def write_places(output: str, features: Sequence[bytes]) -> bool:
 
 
 def left_out_features(left_out: Iterable[LeftOut]) -> Iterator[bytes]:
-    """Yield a GeoJSON feature for each raster that was left out and whose place is known."""
+    """Yield a GeoJSON feature for each raster that was left out and whose location is known."""
     for one in left_out:
         if one.georef is None:
             continue
@@ -56,7 +56,7 @@ def left_out_features(left_out: Iterable[LeftOut]) -> Iterator[bytes]:
             if place is None:
                 continue
             texts = FeatureTexts(outline(Regions.of_shells([place]), one.georef), np.arange(1))
-        except ValueError:  # It has no place on the Earth.
+        except ValueError:  # It has no location on the Earth.
             continue
         said = one.to_json()
         properties = {

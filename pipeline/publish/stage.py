@@ -1,4 +1,4 @@
-"""Results appear: the files of each raster, and last of all the manifest."""
+"""Publish results: the files of each raster, and finally the manifest."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from terraseam.pipeline.vectorize.feature_files import FeatureRecord
 from terraseam.pipeline.vectorize.stage import VectorRecord
 
 MoreFiles = Callable[[Path, int, tuple[VectorRecord, ...]], None]
-"""Writes what else there is of a raster into a folder: gets the folder, the raster and the records of its sheets."""
+"""Writes further files of a raster: takes a folder, the number of the raster and the records of its sheets."""
 
 Watch = Callable[[int, tuple[VectorRecord, ...]], str]
-"""Says why nothing of a raster may be published, with the records of its sheets; nothing where it may."""
+"""Returns why a raster's results may not be published, from the records of its sheets; empty if they may."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What became of one raster.
+    """The outcome of publishing one raster.
 
     Attributes:
         raster: Number of the raster in the plan.
         sheets: Records of its sheets, in order.
         features: Records of its features.
-        files: SHA-256 and size of each file that was written, and what else is said of it, by name.
+        files: SHA-256, size and further manifest fields of each file written, by name.
         seconds: Time that publishing took.
-        changes: How its polygons differ from those of the run before; None where that is not known.
-        failure: Why it could not be read, in a sentence; then nothing of it is published. Empty where it could.
+        changes: Changes of its polygons since the previous run; None if unknown.
+        failure: Why it could not be read, in a sentence, so that nothing is published; empty if it could.
     """
 
     raster: int
@@ -53,27 +53,27 @@ class Published:
 
 
 class Ledger(Protocol):
-    """Keeps account of the rasters whose results are published, for the runs to come."""
+    """The records of published rasters, for later runs."""
 
     def stands(self, raster: int, described: Mapping[str, Any]) -> bool:
-        """Whether an earlier run has published just these files of a raster, and they are there."""
+        """Return whether an earlier run published exactly these files of a raster, and they still exist."""
 
     def forget(self, raster: int) -> None:
-        """The files of a raster are about to be replaced."""
+        """Delete the record of a raster whose files are about to be replaced."""
 
     def write(self, published: Published) -> None:
-        """The files of a raster have appeared."""
+        """Record that the files of a raster are published."""
 
 
 class PublishRasters(beam.DoFn):
-    """Writes the results of a raster when all its sheets are done.
+    """A DoFn that writes the results of a raster when all its sheets are done.
 
     Args:
-        plan: The second half of the run.
-        run_folder: Where its intermediate files are.
-        more: Writes what there is beside polygons; None for nothing.
-        ledger: Keeps account of them; None for none.
-        watch: Looks whether it is still the raster that the run began with; None for nothing.
+        plan: The plan of the polygons.
+        run_folder: Paths of the run's intermediate files.
+        more: Writes further files besides polygons; None for none.
+        ledger: Records of published rasters; None for none.
+        watch: Checks that the raster has not changed since the run began; None for no check.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class PublishRasters(beam.DoFn):
         sheets = tuple(sorted(records["sheets"], key=lambda record: record.place))
         features = [*records["joined"], *(record.written for record in sheets if record.written is not None)]
         if all(record.record is not None and record.record.failure for record in sheets):
-            # Nothing is known of it now: what an earlier run knew stays.
+            # It has no new results: those of an earlier run stay.
             yield Published(raster, sheets, (), {}, 0.0)
             return
         failure = self._run_folder.failure(raster)
@@ -130,10 +130,10 @@ class PublishRasters(beam.DoFn):
         yield published
 
     def _replace(self, raster: int, staged: Path, names: Sequence[str]) -> None:
-        """Let new files of a raster appear where those of an earlier run are."""
+        """Replace the files of a raster from an earlier run by new ones."""
         folder = result_folder(self._plan.output, self._plan.rasters[raster].id)
         drafts = files.ready([staged / name for name in names], self._run_folder.staging)
-        # The record of an earlier run is no longer true from here on, nor are its polygons in other formats.
+        # From here on, the manifest of an earlier run and its polygons in other formats are out of date.
         files.remove(manifest_path(self._plan.output))
         if self._ledger is not None:
             self._ledger.forget(raster)
@@ -144,7 +144,7 @@ class PublishRasters(beam.DoFn):
 
 
 def _with_failure(sheets: Iterable[VectorRecord], cause: str) -> tuple[VectorRecord, ...]:
-    """Records of sheets that were segmented, as those of sheets that could not be."""
+    """Return the records of segmented sheets with a failure added."""
     return tuple(
         sheet if sheet.record is None else replace(sheet, record=replace(sheet.record, failure=cause))
         for sheet in sheets
@@ -152,23 +152,23 @@ def _with_failure(sheets: Iterable[VectorRecord], cause: str) -> tuple[VectorRec
 
 
 def describe_file(path: Path) -> dict[str, Any]:
-    """SHA-256 and size of a file."""
+    """Return the SHA-256 and size in bytes of a file."""
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 class EndRun(beam.DoFn):
-    """Ends the run when all rasters are published.
+    """A DoFn that ends the run when all rasters are published.
 
     Args:
-        end: Writes what is said of the run as a whole; gets what became of each raster, in order.
+        end: Writes the manifest of the run; takes the outcome of each raster, in order.
     """
 
     def __init__(self, end: Callable[[list[Published]], Any]) -> None:
         self._end = end
 
     def process(self, element: tuple[int, Iterable[Published]]) -> Iterator[int]:
-        """Write manifest.json and what stands beside it; gives how many rasters were worked on."""
+        """Write manifest.json and the files beside it, and yield the number of rasters processed."""
         published = sorted(element[1], key=lambda one: one.raster)
         self._end(published)
         yield len(published)
@@ -182,11 +182,11 @@ def publish(
     Args:
         sheets: raster -> `VectorRecord`.
         joined: raster -> `FeatureRecord`.
-        rasters: What publishes a raster.
-        end: What ends the run.
+        rasters: The DoFn that publishes a raster.
+        end: The DoFn that ends the run.
 
     Returns:
-        How many rasters were worked on, once the manifest is there.
+        The number of rasters processed, once the manifest is written.
     """
     return (
         {"sheets": sheets, "joined": joined}
@@ -199,10 +199,10 @@ def publish(
 
 
 def clean_up(ended: beam.PCollection, folder: RunFolder) -> None:
-    """Remove a run's intermediate files when it has ended, where nobody else may be left to do it."""
+    """Remove a run's intermediate files when it has ended, if the process that started it may have exited."""
 
     def remove(_: int) -> None:
-        with contextlib.suppress(RemoteFileError):  # What is left there changes nothing.
+        with contextlib.suppress(RemoteFileError):  # Files left behind do no harm.
             folder.remove()
 
     _ = ended | "NoWayBack" >> beam.Reshuffle() | "CleanUp" >> beam.Map(remove)

@@ -1,4 +1,4 @@
-"""Results in words."""
+"""Summarize the results of a run as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from terraseam.tiles.labels.cog import BLOCK
 
 
 def describe_results(manifest: Mapping[str, Any]) -> str:
-    """What a run found and where it is, as a short table."""
+    """Return a short table of a run's results, and where they are."""
     table, *where = results_table(manifest)
     totals = manifest["counts"]
     work = (
@@ -31,7 +31,7 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
 
 
 def _left_out(totals: Mapping[str, int]) -> str:
-    """Sheets that were neither inferred nor taken from the store."""
+    """Return the numbers of sheets that were neither inferred nor taken from the store, as text."""
     words = {"skipped": "without any measurement", "quarantined": "in quarantine"}
     return "".join(
         f", {totals[f'sheets_{fate}']} {said}" for fate, said in words.items() if totals[f"sheets_{fate}"]
@@ -39,12 +39,12 @@ def _left_out(totals: Mapping[str, int]) -> str:
 
 
 def _describe_kept(kept: int) -> str:
-    """That rasters were left as they were."""
+    """Return the number of unchanged rasters, as text."""
     return f"; {count(kept, 'raster')} unchanged" if kept else ""
 
 
 def results_table(manifest: Mapping[str, Any]) -> list[str]:
-    """What was found in each raster, as a table; and, line by line, where it is."""
+    """Return a table of the results of each raster, followed by lines that say where they are."""
     rows: list[Sequence[str]] = [("raster", "class", "share", "polygons", "area")]
     for raster in manifest["rasters"]:
         rows += [(raster["id"], *_class_cells(name, found)) for name, found in _classes_of(raster).items()]
@@ -62,14 +62,14 @@ def results_table(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _classes_of(raster: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The classes of a raster, or all together where there are too many to list."""
+    """Return the classes of a raster, or one for all together if there are too many to list."""
     if raster["classes"] is not None:
         return raster["classes"]
     return {f"(more than {MOST_LISTED:,} labels)": {**raster, "share": 1 - raster["nodata_share"]}}
 
 
 def _class_cells(name: str, found: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """A row of the table: class, share, polygons and their area."""
+    """Return the cells of a table row: class, share, polygons and their area."""
     share = f"{found['share']:.1%}"
     if found["polygons"] is None:
         return name, share, "-", "-"
@@ -79,17 +79,17 @@ def _class_cells(name: str, found: Mapping[str, Any]) -> tuple[str, str, str, st
 
 
 def off_earth_notes(manifest: Mapping[str, Any]) -> list[str]:
-    """Rasters with pixels that were measured where there is no Earth."""
+    """Return a note for each raster with valid pixels off the Earth."""
     return [
         f"{raster['id']}: {count(pixels, 'measured pixel')} {'has' if pixels == 1 else 'have'} no place on the Earth and "
         f"count{'s' if pixels == 1 else ''} as nodata"
         for raster in manifest["rasters"]
-        if (pixels := raster.get("off_earth_px", 0))  # manifests of earlier versions do not say it
+        if (pixels := raster.get("off_earth_px", 0))  # missing in manifests of earlier versions
     ]
 
 
 def _full_notes(manifest: Mapping[str, Any]) -> list[str]:
-    """Rasters of which a detector may have missed things."""
+    """Return a note for each raster in which a detector may have missed instances."""
     return [
         f"{raster['id']}: on {count(raster['full_tiles'], 'tile')} {manifest['model']['name']} found as many instances "
         f"as it has room for, and others may be missing; {_more_room(manifest)}"
@@ -99,7 +99,7 @@ def _full_notes(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _batch_notes(manifest: Mapping[str, Any]) -> list[str]:
-    """That an accelerator had no room for as many tiles a call as were wanted."""
+    """Return a note for each profile whose batch size was reduced because memory ran out."""
     default = {"cpu": CPU_SAMPLES, "gpu": GPU_SAMPLES}
     notes = []
     for profile in manifest["profiles"]:
@@ -113,7 +113,7 @@ def _batch_notes(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _removed_notes(manifest: Mapping[str, Any]) -> list[str]:
-    """That rasters of earlier runs were not among those of this one."""
+    """Return a note about rasters of earlier runs that are not in the input list."""
     gone = manifest["gone"]
     if not gone:
         return []
@@ -125,7 +125,7 @@ def _removed_notes(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _more_room(manifest: Mapping[str, Any]) -> str:
-    """What makes room for more instances."""
+    """Return advice on how to make room for more instances."""
     if manifest["tiling"]["core_px"] > BLOCK:
         return "pass a smaller --tile"
     return "make the bundle with room for more a tile"

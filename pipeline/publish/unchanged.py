@@ -1,7 +1,7 @@
-"""Rasters whose results an earlier run has published, and that nothing has changed since.
+"""Find the rasters whose results an earlier run has published and that have not changed since.
 
-The record of a raster is written when its files have appeared, and removed before they are replaced. So it tells of
-what is there, also when a run is killed between two rasters.
+The record of a raster is written when its files are published, and removed before they are replaced. So it is true
+even if a run is killed between two rasters.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from terraseam.pipeline.version import version
 from terraseam.tiles.raster.inspect import is_local
 
 RESULTS_VERSION = 2
-"""Raised by hand when the published files of unchanged labels can change."""
+"""Increased by hand when the published files of unchanged labels can change."""
 
 
 def foresee(plan: Plan) -> SheetForecast | None:
-    """What a run would find done; None where other machines run it. TensorFlow is not asked."""
+    """Forecast which sheets a run would process, without TensorFlow; None if it runs on other machines."""
     profile = local_profile(plan, ask=False)
     if profile is None or not plan.options.runs_here:
         return None
@@ -51,7 +51,7 @@ def foresee(plan: Plan) -> SheetForecast | None:
 
 
 def _known(plan: Plan, raster: int, profile: Profile) -> int:
-    """How many sheets of a raster need not be read, as an earlier run has left them in the store."""
+    """Return how many sheets of a raster need not be read because an earlier run left them in the store."""
     if plan.options.force:
         return 0
     store = prediction_store(plan)
@@ -60,11 +60,11 @@ def _known(plan: Plan, raster: int, profile: Profile) -> int:
 
 
 def with_fingerprints(plan: Plan, profile: Profile | None) -> Plan:
-    """The plan with what the files of its rasters are like now, and those that need no work.
+    """Add to a plan the current state of its rasters' files, and the rasters that need no work.
 
     Args:
         plan: The run.
-        profile: What it would be executed with; None where that is not known here, and what ran last counts.
+        profile: Its execution profile; None if unknown here, so that any profile of the last run is accepted.
     """
 
     def seen(raster: RasterPlan) -> RasterPlan:
@@ -79,26 +79,26 @@ def with_fingerprints(plan: Plan, profile: Profile | None) -> Plan:
 
 
 def fingerprints_now(plan: Plan, *, ask: bool = True) -> Plan:
-    """The plan with what its rasters are like now, and those that need no work where it is run; see `local_profile`."""
+    """Add the state of its rasters to a plan as `with_fingerprints` does, with the profile of `local_profile`."""
     return with_fingerprints(plan, local_profile(plan, ask=ask) if plan.options.runs_here else None)
 
 
 def is_to_do(plan: Plan) -> bool:
-    """Whether anything is to be written, or removed, of a plan that was looked at."""
+    """Return whether a plan with fingerprints has anything to write or remove."""
     return bool(plan.open_rasters() or (plan.options.prune and removed_rasters(plan)))
 
 
 def obstacles_left(plan: Plan) -> list[str]:
-    """Why what is to be done of a plan that was looked at cannot be written."""
+    """Return why a plan with fingerprints cannot write what it has to do."""
     return obstacles(plan) if plan.obstacles and is_to_do(plan) else []
 
 
 def local_profile(plan: Plan, *, ask: bool = True) -> Profile | None:
-    """The execution profile of this machine; None where its engine is missing.
+    """Return the execution profile of this machine; None if its engine is missing.
 
     Args:
         plan: The run.
-        ask: Whether TensorFlow may be imported, to ask it about a GPU; else one that may be there counts.
+        ask: Whether TensorFlow may be imported to look for a GPU; if not, a GPU that may be present is assumed.
     """
     options = plan.options
     try:
@@ -108,7 +108,7 @@ def local_profile(plan: Plan, *, ask: bool = True) -> Profile | None:
 
 
 def settings_digest(plan: Plan, raster: int) -> str | None:
-    """A digest of all that the results of a raster hang on but the execution profile; None where that is not known."""
+    """Hash everything that determines a raster's results, except the execution profile; None if unknown."""
     planned = plan.rasters[raster]
     if planned.fingerprint is None:
         return None
@@ -134,7 +134,7 @@ def write_publish_record(
         plan: The run.
         raster: Number of the raster in the plan.
         described: SHA-256 and size of each file, by name.
-        entry: What the manifest says of the raster.
+        entry: The manifest entry of the raster.
     """
     settings = settings_digest(plan, raster)
     if settings is not None:
@@ -144,17 +144,17 @@ def write_publish_record(
 
 
 def forget_publish_record(plan: Plan, raster: int) -> None:
-    """Remove the record of a raster, whose files are about to be replaced."""
+    """Delete the record of a raster whose files are about to be replaced."""
     files.remove(publish_record_path(plan, plan.rasters[raster].id))
 
 
 def read_publish_record(plan: Plan, raster: int) -> dict[str, Any] | None:
-    """The record of a raster; None where there is none that can be read."""
+    """Read the record of a raster; None if it is missing or damaged."""
     return read_record(publish_record_path(plan, plan.rasters[raster].id))
 
 
 def read_record(path: str) -> dict[str, Any] | None:
-    """A record of a published raster; None where there is none that can be read."""
+    """Read a publish record; None if it is missing or damaged."""
     try:
         return dict(orjson.loads(files.read_bytes(path))) if files.exists(path) else None
     except (orjson.JSONDecodeError, OSError):
@@ -162,11 +162,11 @@ def read_record(path: str) -> dict[str, Any] | None:
 
 
 def _is_published_as_planned(plan: Plan, raster: int, profile: Profile | None) -> bool:
-    """Whether all that an earlier run published of a raster is there, and is what this one would publish."""
+    """Return whether all results of a raster from an earlier run exist, and are those that this run would publish."""
     record, settings = read_publish_record(plan, raster), settings_digest(plan, raster)
     if record is None or settings is None or record["settings"] != settings:
         return False
-    # Records that are older than marks have none: such rasters are read once more.
+    # Records of earlier versions have no marks: such rasters are read once more.
     if record.get("marks") != _marks(plan.rasters[raster]):
         return False
     entry = record["entry"]
@@ -177,12 +177,12 @@ def _is_published_as_planned(plan: Plan, raster: int, profile: Profile | None) -
 
 
 def _marks(planned: RasterPlan) -> list[str] | None:
-    """What tells the files of a raster from others of the same sizes and times; None of those on servers."""
+    """Return digests that distinguish a raster's files from others of the same sizes and times; None if remote."""
     return list(planned.seen.marks) if planned.seen is not None else None
 
 
 def stands(plan: Plan, raster: int, described: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether an earlier run has published just these files of a raster, by SHA-256 and size, and they are there."""
+    """Return whether an earlier run published exactly these files (SHA-256 and size), and they still exist."""
     record = read_publish_record(plan, raster)
     folder = result_folder(plan.options.output, plan.rasters[raster].id)
     if record is None or record["files"] != described or record["entry"]["folder"] != folder:
@@ -191,7 +191,7 @@ def stands(plan: Plan, raster: int, described: Mapping[str, Mapping[str, Any]]) 
 
 
 def removed_rasters(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Rasters of earlier runs that are not among those of this one: their records, by their ids."""
+    """Return the records of rasters of earlier runs that are not in this one, by raster id."""
     present = {*(raster.id for raster in plan.rasters), *(raster.id for raster in plan.left_out)}
     names = (name.removesuffix(".json") for name in files.names(publish_record_folder(plan)))
     found = {
@@ -203,7 +203,7 @@ def removed_rasters(plan: Plan) -> dict[str, dict[str, Any]]:
 
 
 def prune(plan: Plan, gone: Mapping[str, Mapping[str, Any]]) -> None:
-    """Remove the results of rasters; files that somebody else has put beside them, or into their records, stay."""
+    """Delete the results of rasters, but no other files in their folders or named in their records."""
     for name, record in gone.items():
         folder = result_folder(plan.options.output, name)
         for file in sorted({LABELS, *POLYGONS.values()} & set(record.get("files", ()))):
@@ -213,10 +213,10 @@ def prune(plan: Plan, gone: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def unchanged_entry(plan: Plan, raster: int) -> dict[str, Any]:
-    """What the manifest says of a raster that a run leaves as it is.
+    """Return the manifest entry of a raster that a run leaves unchanged.
 
     Raises:
-        StoreError: If its record has gone since the run began.
+        StoreError: If its record has been deleted since the run began.
     """
     record = read_publish_record(plan, raster)
     if record is None:
@@ -230,7 +230,7 @@ def unchanged_entry(plan: Plan, raster: int) -> dict[str, Any]:
 
 
 def _published(folder: str, described: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether the files of a raster are those that were published: to the byte on this machine, else their sizes."""
+    """Return whether a raster's files are those published: by checksum on this machine, by size elsewhere."""
     if not is_local(folder):
         sizes = files.sizes(folder)
         return all(sizes.get(name) == file["bytes"] for name, file in described.items())
@@ -245,10 +245,10 @@ def _published(folder: str, described: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def publish_record_path(plan: Plan, raster_id: str) -> str:
-    """The record of a raster whose results are published."""
+    """Return the file of the publish record of a raster."""
     return files.join(publish_record_folder(plan), f"{raster_id}.json")
 
 
 def publish_record_folder(plan: Plan) -> str:
-    """Where the records of published rasters are: beside the results, since they tell of them."""
+    """Return the folder of publish records, which is beside the results that they describe."""
     return files.join(plan.options.output, ".done")
