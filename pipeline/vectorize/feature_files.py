@@ -44,7 +44,7 @@ class FeatureRecord:
         path: The file of features.
         row: Row of the sheets that contain their first pixels.
         count: Number of features.
-        area: Their total area, in square metres, or in pixels for rasters without a CRS.
+        area: Their total area, in square metres, or in pixels for rasters without a location on the Earth.
         counts: Number of features by class; None if there are more than `MOST_LISTED` classes.
         areas: Their total area by class.
     """

@@ -277,7 +277,7 @@ class ResolveSheets(beam.DoFn):
 
 
 class OverlapSheets(beam.DoFn):
-    """A DoFn that compares instances pixel by pixel: sheet -> files of patches becomes raster -> file of overlaps."""
+    """A DoFn that compares instances pixel by pixel: (sheet, files of patches) -> (raster, file of overlaps)."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
@@ -314,7 +314,7 @@ def suppressed(element: tuple[int, Iterable[str]], plan: Plan) -> Iterator[tuple
 
 
 class DescribeInstances(beam.DoFn):
-    """A DoFn from instances to features: sheet -> (`Settlement`, suppressed) becomes raster -> `FeatureRecord`."""
+    """A DoFn from instances to features: (sheet, settlement and suppressed) -> (raster, `FeatureRecord`)."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
@@ -363,7 +363,7 @@ class DescribeInstances(beam.DoFn):
 
 
 class PaintSheets(beam.DoFn):
-    """A DoFn that paints sheets: sheet -> (`SheetRecord`, files of patches, suppressed) becomes raster -> `VectorRecord`."""
+    """A DoFn that paints sheets: (sheet, record, files of patches and suppressed) -> (raster, `VectorRecord`)."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan

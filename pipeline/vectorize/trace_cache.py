@@ -57,7 +57,7 @@ class CachedParts:
         record: Record of its features; None if it has none.
         features: Content of the file of features.
         fragments: Content of the file of open regions; empty if it has none.
-        summary: Labels along its seams, for other sheets; None if it has no open regions.
+        summary: Its fragments along seams, as other sheets need them; None if it has no open regions.
     """
 
     record: FeatureRecord | None
