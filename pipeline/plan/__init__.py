@@ -1,1 +1,1 @@
-"""Plans: what would be done, how exact it is, and every reason why it cannot succeed."""
+"""Plan runs, and collect every reason why they cannot succeed."""

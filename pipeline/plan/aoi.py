@@ -1,4 +1,4 @@
-"""``--aoi``: which sheets are worked on; `terraseam.pipeline.vectorize.clipped_labels` says what of them is published."""
+"""Read ``--aoi`` and choose the sheets to process; `pipeline.vectorize.clipped_labels` clips the polygons."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from terraseam.tiles.vectors.aoi import AreaOfInterest, area_on
 from terraseam.tiles.vectors.read import PolygonFile, VectorError, is_vector, listed_reasons, read_polygons
 
 area_of = lru_cache(16)(area_on)
-"""The polygons of a file on a raster, of the last ones that were asked for."""
+"""The polygons of a file in the pixels of a raster; the latest results are cached."""
 
 
 def read_aoi(path: str, reasons: list[str], notes: list[str]) -> PolygonFile | None:
-    """Read an area of interest; None and a reason where it cannot be used, and a note where not all of it is."""
+    """Read an area of interest; return None and add a reason if it is unusable, add notes if parts of it are."""
     if not is_vector(path):
         reasons.append(f"--aoi {path} is a raster; give a file of polygons")
         return None
@@ -38,13 +38,13 @@ def read_aoi(path: str, reasons: list[str], notes: list[str]) -> PolygonFile | N
 def areas_on(
     file: PolygonFile, rasters: Sequence[tuple[str, Georef]], reasons: list[str], notes: list[str]
 ) -> list[AreaOfInterest | None]:
-    """The area on each raster; None for those that it misses, and a reason where it misses all.
+    """Return the area of interest on each raster: None where it misses one, and a reason if it misses all.
 
     Args:
-        file: The area.
+        file: The area of interest.
         rasters: Path and grid of each raster.
-        reasons: Where the reason goes.
-        notes: Where it is said what is left out.
+        reasons: List to which the reason is appended.
+        notes: List to which notes about skipped polygons and rasters are appended.
     """
     areas: list[AreaOfInterest | None] = []
     missed = []

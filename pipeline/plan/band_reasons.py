@@ -1,4 +1,4 @@
-"""Which bands are read: why they cannot be those that a network wants, and what the user should know."""
+"""Check the chosen bands against those a network expects, and explain their order to the user."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from terraseam.tiles.raster.inspect import RasterInfo
 def band_reasons(
     info: RasterInfo, bands: tuple[int, ...], cards: Sequence[Card], chosen: tuple[int, ...] | None
 ) -> list[str]:
-    """Return why bands of a raster are not those that networks want; all want the same number of them.
+    """Return why the bands of a raster do not fit the networks, which all expect the same number of bands.
 
     Args:
         info: The raster.
-        bands: The bands that would be read.
+        bands: The bands to read.
         cards: Cards of the networks.
-        chosen: The bands that the user chose; None where the file's own words count.
+        chosen: The bands the user chose; None to go by the file's own band descriptions.
     """
     absent = [band for band in bands if not 1 <= band <= info.bands]
     if absent:
@@ -43,7 +43,7 @@ def band_reasons(
 
 
 def order_notes(infos: Iterable[RasterInfo], card: Card) -> list[str]:
-    """Return what is said of rasters whose bands are put in another order, or chosen from more."""
+    """Return notes on rasters whose bands are reordered, or selected from more."""
     read: dict[tuple[tuple[int, ...], str], list[str]] = {}
     for info in infos:
         order = order_bands(info.words, card.bands)
@@ -57,7 +57,7 @@ def order_notes(infos: Iterable[RasterInfo], card: Card) -> list[str]:
 
 
 def order_mismatches(cards: Sequence[Card]) -> list[str]:
-    """Return why networks that want other colours at the same place cannot be fed the same bands."""
+    """Return why networks that expect different colours in the same position cannot share bands."""
     first = cards[0]
     return [
         f"{first.name} {first.version} and {card.name} {card.version} cannot be averaged: the one wants the bands "
@@ -74,7 +74,7 @@ EXPAND = "gdal_translate -expand rgb (rgba where colours may be transparent, gra
 
 
 def number_reason(chosen: Sequence[int], card: Card) -> str:
-    """Return why bands that the user chose are too few or too many for any raster."""
+    """Return the reason why the user's ``--bands`` are too few or too many, whatever the raster."""
     return f"{_wants(card)}; --bands {','.join(map(str, chosen))} names {len(chosen)}"
 
 

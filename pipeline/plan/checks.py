@@ -1,4 +1,4 @@
-"""Every reason why a run cannot succeed, found in one pass over what its plan is made of."""
+"""Collect every reason why a run cannot succeed, in one pass over a draft of its plan."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from terraseam.tiles.raster.georef import Georef
 
 @dataclass(frozen=True)
 class PlanDraft:
-    """What a plan is made of, right or wrong.
+    """The inputs of a plan, before they are checked.
 
     Attributes:
-        options: What the user asked for.
-        no_rasters: A sentence for each argument that names no raster.
+        options: The options of the run.
+        no_rasters: A sentence for each argument that matches no raster.
         bundle_reasons: Why bundles cannot be used, one sentence each.
-        networks: What runs; None where bundles cannot be used.
-        inputs: What is read.
-        grids: Path and grid of each raster on which borders are drawn.
-        plan: What would be done; None where there is no raster or no network.
+        networks: The networks to run; None if any bundle cannot be used.
+        inputs: The rasters to read.
+        grids: Path and grid of each raster whose borders are simplified.
+        plan: The plan; None if there is no raster or no network.
     """
 
     options: SegmentOptions

@@ -1,4 +1,4 @@
-"""Plans and results in words."""
+"""Describe plans as text and as JSON."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from terraseam.tiles.grid.lattice import Halo
 from terraseam.tiles.raster.georef import Georef
 
 SHOWN = 10
-"""Rasters that are named before the rest is counted."""
+"""Number of rasters listed by name; the rest is only counted."""
 
 
 def describe_plan(plan: Plan, ahead: SheetForecast | None = None) -> str:
-    """The plan for people to read."""
+    """Return the plan as text for the terminal."""
     lattice = plan.lattice(0)
     height, width = lattice.chip_shape
     lines = [
@@ -52,7 +52,7 @@ def describe_plan(plan: Plan, ahead: SheetForecast | None = None) -> str:
 
 
 def _memory(plan: Plan) -> str:
-    """What the run takes of this machine's memory, or of that of workers elsewhere."""
+    """Return a line on the memory a run needs, on this machine or on remote workers."""
     if plan.options.beam.is_dataflow:
         need = format_bytes(infer_memory(plan, infer_machine(plan)))
         return f"about {need} a worker that infers, which runs on {infer_kind(plan)}"
@@ -67,18 +67,18 @@ def _memory(plan: Plan) -> str:
 
 
 def _bytes_a_process(plan: Plan) -> float:
-    """Memory of each process that calls the network, were the run on this machine, in bytes."""
+    """Return the memory of each process that calls the network if the run is local, in bytes."""
     processes = plan.options.processes
     return process_memory(plan, processes, calls_at_once(plan.call_memory(), processes))
 
 
 def _ahead(ahead: SheetForecast) -> str:
-    """What an earlier run has left to do."""
+    """Return a line on how many sheets are known from an earlier run."""
     return f"{ahead.known} known, not read again; {ahead.changed} changed; {ahead.new} new"
 
 
 def exactness(plan: Plan) -> str:
-    """How the label map relates to inference on the whole raster, in a sentence."""
+    """Return a sentence on how the label map relates to inference on the whole raster."""
     if plan.exact:
         sure = SURE[plan.card.reach_source]
         return f"yes: labels equal inference on the whole mirrored raster, whatever tile and sheet size{sure}"
@@ -94,11 +94,11 @@ SURE = {
     "measured": ", as far as the network's reach is true: it was measured from outside",
     "declared": ", as far as the network's reach is true: it was declared, and not read from a graph",
 }
-"""What an exact result hangs on, by where the reach is known from."""
+"""The assumption behind an exact result, by the source of the reach."""
 
 
 def plan_json(plan: Plan, ahead: SheetForecast | None = None) -> dict[str, Any]:
-    """The plan for programs to read."""
+    """Return the plan as values for JSON."""
     return {
         "model": {"name": plan.card.name, "version": plan.card.version, "bundles": plan.bundles},
         "engine": plan.engine,
@@ -159,7 +159,7 @@ def _grid(georef: Georef) -> str:
 
 
 def resampled_from(raster: RasterPlan) -> dict[str, Any] | None:
-    """The grid that a raster had before it was resampled; None where it was not."""
+    """Return the grid of a raster before resampling; None if it is not resampled."""
     if raster.regrid is None:
         return None
     old = raster.regrid.old
@@ -172,7 +172,7 @@ def _architecture(plan: Plan) -> str:
 
 
 def _engine(plan: Plan) -> str:
-    """What runs the networks, and what their scores are averaged over."""
+    """Return a line on the engine, its precision and what scores are averaged over."""
     averaged = [count(len(plan.cards), "network")] * (len(plan.cards) > 1)
     averaged += ["the 8 symmetries of each tile"] * plan.options.augment
     mean = f"; scores averaged over {' and '.join(averaged)}" if averaged else ""
@@ -180,7 +180,7 @@ def _engine(plan: Plan) -> str:
 
 
 def _cheaper(plan: Plan) -> str | None:
-    """The cheaper choice, where there is one: as exact where the halo is larger than it must be, else inexact."""
+    """Suggest a cheaper halo, or None: the smallest exact one if the halo is larger, else an inexact one."""
     reach = reach_of(plan.card)
     if not plan.exact or reach is None:
         return None
@@ -198,7 +198,7 @@ def _cheaper(plan: Plan) -> str | None:
 
 
 def _share(plan: Plan, halo: Halo) -> float:
-    """Pixels that would be computed for each pixel of the rasters with another halo."""
+    """Return the pixels computed per raster pixel with another halo."""
     return replace(plan, halo=halo).computed_share()
 
 

@@ -1,4 +1,4 @@
-"""The rasters of a run: which are read, on which grid, and which of their sheets."""
+"""Select the rasters of a run, the grid each is read on, and the sheets to process."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class PlannedRasters:
-    """What is read.
+    """The rasters selected for a run.
 
     Attributes:
         rasters: The rasters, in order, without those that the area of interest misses.
-        infos: What is known of them without their pixels.
+        infos: Metadata of each raster, in the same order.
         aoi: The area of interest; None for everywhere.
-        areas: That area on each raster; empty where there is none.
-        reasons: Why it cannot be.
-        notes: What the user should know.
+        areas: That area on each raster; empty if there is none.
+        reasons: Why the run cannot succeed, one sentence each.
+        notes: Notes for the user, one sentence each.
         left_out: Rasters that cannot be used.
     """
 
@@ -48,11 +48,11 @@ class PlannedRasters:
     left_out: list[LeftOut] = field(default_factory=list)
 
     def with_sheets(self, lattice: Callable[[Georef], Lattice], *, in_parts: bool) -> tuple[RasterPlan, ...]:
-        """The rasters with the sheets that are worked on.
+        """Return the rasters with the sheets to process.
 
         Args:
-            lattice: The tiles of a raster on some grid.
-            in_parts: Whether what tiles found is put together: then tiles count that see the area.
+            lattice: Returns the tiles of a raster on a grid.
+            in_parts: Whether instances are merged across tiles; then sheets whose read windows meet the area count.
         """
         if self.aoi is None:
             return tuple(self.rasters)
@@ -66,7 +66,7 @@ class PlannedRasters:
 
 
 def inspect_rasters(paths: Sequence[str]) -> tuple[list[RasterInfo], list[LeftOut]]:
-    """What is known of rasters without their pixels, and those that cannot be segmented."""
+    """Read the metadata of rasters; return it, and the rasters that cannot be segmented."""
     return inspect_all(paths, inspect_raster)
 
 
@@ -77,14 +77,14 @@ def plan_inputs(
     cards: Sequence[Card],
     options: SegmentOptions,
 ) -> PlannedRasters:
-    """Choose the grid of each raster, and leave out those that the area of interest misses or that cannot be used.
+    """Choose the grid of each raster; leave out rasters outside the area of interest and unusable ones.
 
     Args:
-        named: All rasters that were given: the id of one does not hang on whether another can be used.
-        infos: What is known of those that can be looked at.
-        broken: The others.
+        named: Paths of all input rasters, so that no id depends on whether another raster is usable.
+        infos: Metadata of the rasters that can be opened.
+        broken: The other rasters.
         cards: Cards of the networks.
-        options: What was asked for.
+        options: The options of the run.
     """
     found = PlannedRasters()
     if options.resample and options.any_gsd:
@@ -120,14 +120,14 @@ def _raster(name: str, info: RasterInfo, cards: Sequence[Card], options: Segment
     bands = options.bands or order_bands(info.words, cards[0].bands).bands
     try:
         regrid = regrid_of(info, cards) if options.resample else None
-    except ValueError:  # which `_reasons` will say
+    except ValueError:  # reported by `_reasons`
         regrid = None
     georef = regrid.new if regrid else info.georef
     return RasterPlan(name, info.path, georef, bands, regrid, files=info.files)
 
 
 def _within(path: str, planned: Sequence[RasterPlan], found: PlannedRasters) -> list[bool]:
-    """Which rasters an area of interest meets; all where it cannot be read."""
+    """Return for each raster whether the area of interest meets it; True for all if it cannot be read."""
     from terraseam.pipeline.plan.aoi import areas_on, read_aoi
 
     found.aoi = read_aoi(path, found.reasons, found.notes)

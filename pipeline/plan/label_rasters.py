@@ -1,4 +1,4 @@
-"""The plan of ``terraseam vectorize``: what would be done, and every reason why it cannot be."""
+"""Plan ``terraseam vectorize``, and collect every reason why it cannot succeed."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.source import RasterReadError
 
 OURS = "labels"
-"""Stem of the label maps that Terraseam writes, each into a folder that is called like its raster."""
+"""Stem of the label maps that Terraseam writes, each into a folder named after its raster."""
 
 
 @dataclass(frozen=True)
 class VectorizePlan:
-    """What a run will do.
+    """The plan of a vectorize run.
 
     Attributes:
-        options: What the user asked for.
+        options: The options of the run.
         polygons: How label maps become polygons.
-        notes: What the user should know before the run, one sentence each.
+        notes: Notes for the user before the run, one sentence each.
         left_out: Rasters that cannot be used.
     """
 
@@ -59,7 +59,7 @@ class VectorizePlan:
 
 
 def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
-    """Plan a run.
+    """Plan a vectorize run.
 
     Raises:
         PlanError: If the run cannot succeed, with every reason.
@@ -106,7 +106,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
 
 
 def _pixel_reasons(options: VectorizeOptions) -> list[str]:
-    """What is of the Earth, where polygons are wanted in pixels."""
+    """Return the options that need map coordinates, if polygons are in pixel coordinates."""
     of_earth = [name for name in options.formats if not FORMATS[name].in_pixels]
     chosen = (
         *((f"--format {name} is a map of the Earth", "choose other formats", True) for name in of_earth),
@@ -120,7 +120,7 @@ def _pixel_reasons(options: VectorizeOptions) -> list[str]:
 
 
 def _within(plan: PolygonPlan, path: str, reasons: list[str], notes: list[str]) -> PolygonPlan:
-    """A plan of the sheets that lie in an area of interest alone; as it was where that cannot be read."""
+    """Restrict a plan to the sheets inside an area of interest; return it unchanged if that cannot be read."""
     from terraseam.pipeline.plan.aoi import areas_on, read_aoi
     from terraseam.tiles.vectors.aoi import sheets_in
 
@@ -138,7 +138,7 @@ def _within(plan: PolygonPlan, path: str, reasons: list[str], notes: list[str]) 
 
 
 def class_names(options: VectorizeOptions, infos: Sequence[LabelRasterInfo]) -> dict[int, str]:
-    """Names of labels: those that were given, else those that rasters have."""
+    """Return the names of labels: from ``--class-names`` if given, else from the rasters."""
     if options.class_names:
         return dict(options.class_names)
     found = {label: name for info in reversed(infos) for label, name in info.names.items()}
@@ -146,7 +146,7 @@ def class_names(options: VectorizeOptions, infos: Sequence[LabelRasterInfo]) -> 
 
 
 def _undecoded_notes(infos: Sequence[LabelRasterInfo], names: Mapping[int, str]) -> list[str]:
-    """Say of which classes names are lost, since they are not UTF-8."""
+    """Return notes on labels whose names are ignored because they are not UTF-8."""
     notes = []
     for info in infos:
         lost = [label for label in info.undecoded if label not in names]
@@ -160,7 +160,7 @@ def _undecoded_notes(infos: Sequence[LabelRasterInfo], names: Mapping[int, str])
 
 
 def selected_labels(classes: Sequence[str] | None, names: Mapping[int, str]) -> dict[str, int | None]:
-    """The label of each class that was asked for, by its name, or its number where it has none; None if there is no such."""
+    """Return the label of each selected class, by name, or by number if unnamed; None if there is no such class."""
     by_name = {name: label for label, name in names.items()}
     found = {}
     for name in classes or ():
@@ -170,12 +170,12 @@ def selected_labels(classes: Sequence[str] | None, names: Mapping[int, str]) -> 
 
 
 def _number(name: str) -> int | None:
-    """The label that is called by its number so; None for other names."""
+    """Return the label that a name spells as a number; None for other names."""
     return int(name) if re.fullmatch(r"0|-?[1-9][0-9]*", name) else None
 
 
 def _twice_reasons(names: Mapping[int, str]) -> list[str]:
-    """Labels with one name."""
+    """Return a reason for each label that shares its name with another."""
     reasons, first = [], dict[str, int]()
     for label, name in names.items():
         twin = first.setdefault(name, label)
@@ -187,7 +187,7 @@ def _twice_reasons(names: Mapping[int, str]) -> list[str]:
 
 
 def _number_reasons(names: Mapping[int, str], infos: Sequence[LabelRasterInfo]) -> list[str]:
-    """Labels with the number of another one for a name, where that occurs and has no name; then rasters are read."""
+    """Return a reason for each label named like another, unnamed label that occurs; reads rasters to find out."""
     numbers = {number: label for label, name in names.items() if (number := _number(name)) is not None}
     doubtful = [number for number, label in numbers.items() if number != label and number not in names]
     reasons = []
@@ -203,7 +203,7 @@ def _number_reasons(names: Mapping[int, str], infos: Sequence[LabelRasterInfo]) 
 
 
 def _occurring(info: LabelRasterInfo, labels: Sequence[int]) -> list[int]:
-    """Which of some labels a raster has; none where it cannot be read, which is told when it is worked on."""
+    """Return which of some labels occur in a raster; none if it is unreadable, which the run itself reports."""
     raster, found = LabelRaster(info.path, info.files), set[int]()
     height, width = info.ground.height, info.ground.width
     try:
@@ -218,7 +218,7 @@ def _occurring(info: LabelRasterInfo, labels: Sequence[int]) -> list[int]:
 
 
 def _name_reasons(infos: Sequence[LabelRasterInfo]) -> list[str]:
-    """Rasters that name a label otherwise than another one, or by what is no name."""
+    """Return a reason for each label that rasters name differently, or whose name has control characters."""
     reasons, first = [], dict[int, tuple[str, str]]()
     for info in infos:
         for label, name in info.names.items():
@@ -237,11 +237,11 @@ def _name_reasons(infos: Sequence[LabelRasterInfo]) -> list[str]:
 
 
 def _ids(options: VectorizeOptions, paths: Sequence[str]) -> dict[str, str]:
-    """The id of each raster, whether it can be used or not, by its path."""
+    """Return the id of each raster by its path, whether it can be used or not."""
     ids = raster_ids(paths, list(map(name_of, paths)), names_in(options.output, options.work))
     return dict(zip(paths, ids, strict=True))
 
 
 def name_of(path: str) -> str:
-    """What a label raster is called: a ``labels.tif`` like its folder, any other by its file."""
+    """Return the name of a label raster: the folder of a ``labels.tif``, else the path of the file."""
     return str(Path(path).absolute().parent) if Path(path).stem == OURS else path

@@ -1,4 +1,4 @@
-"""Plans are made: every raster is inspected, every network read, and every reason why a run cannot succeed found."""
+"""Make a plan: inspect every raster, read every network, and collect every reason why the run cannot succeed."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.inspect import RasterInfo
 
 UNBOUNDED_HALO = 128
-"""The halo of networks without finite reach, where neither user nor card says one, in pixels."""
+"""Halo of networks without a finite reach if neither the user nor the card gives one, in pixels."""
 
 
 def make_plan(options: SegmentOptions, *, writes: bool = True) -> Plan:
-    """Plan a run.
+    """Plan a segmentation.
 
     Args:
-        options: What the user asked for.
-        writes: Whether it is certain that something is to be written; else the plan knows what is in the way of that.
+        options: The options of the run.
+        writes: Whether the run is certain to write results; if not, obstacles to writing are kept in the plan.
 
     Raises:
         PlanError: If the run cannot succeed, with every reason.
@@ -49,7 +49,7 @@ def make_plan(options: SegmentOptions, *, writes: bool = True) -> Plan:
 
 
 def _draft(options: SegmentOptions) -> PlanDraft:
-    """Inspect the rasters, read the networks, and lay out the run of them."""
+    """Inspect the rasters, read the networks, and lay out the run."""
     allow_sources(options.allow_sources)
     verify_blocks(options.verify)
     paths = (*options.rasters, *options.models, options.aoi, options.output, options.work)
@@ -71,14 +71,14 @@ def _draft(options: SegmentOptions) -> PlanDraft:
 def _grids(
     options: SegmentOptions, inputs: PlannedRasters, infos: Sequence[RasterInfo]
 ) -> list[tuple[str, Georef]]:
-    """Return the path and grid of each raster that is read; where none is, of all that could be looked at."""
+    """Return the path and grid of each raster to read; if there is none, of all that could be opened."""
     if inputs.rasters:
         return [(raster.path, raster.georef) for raster in inputs.rasters]
     return [] if options.resample else [(info.path, info.georef) for info in infos]
 
 
 def _lay_out(options: SegmentOptions, networks: Networks, inputs: PlannedRasters) -> Plan:
-    """Choose core, halo, sheet and stitching, and say what follows from them."""
+    """Choose core, halo, sheet and stitching, and note their consequences."""
     card = networks.card
     notes = [
         *remote_notes(options),
@@ -133,7 +133,7 @@ def _lay_out(options: SegmentOptions, networks: Networks, inputs: PlannedRasters
 
 
 def _unbounded_note(card: Card, halo: Halo) -> str:
-    """What follows from a reach that is not finite."""
+    """Return the note on the consequences of an unbounded reach."""
     if card.task == "instances":
         return (
             f"{card.name} finds instances on the whole chip: what it finds depends on --tile and --halo, though not on "

@@ -1,4 +1,4 @@
-"""Memory that a run takes, forecast from its plan."""
+"""Forecast the memory of a run from its plan."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEMORY_SHARE = 0.5
 
 
 def calls_at_once(call_memory: int, workers: int) -> int:
-    """How many calls of the network run at the same time in a process, each with one thread.
+    """Return how many calls of the network run concurrently in a process, each on one thread.
 
     Args:
         call_memory: Memory of one call, in bytes.
@@ -31,19 +31,19 @@ def calls_at_once(call_memory: int, workers: int) -> int:
 
 
 SHEETS_AT_ONCE = 2
-"""Sheets that a process of this machine works on: while the network is on one, the last is kept, or the next is read."""
+"""Sheets that a local process holds: while the network runs on one, the last is stored or the next is read."""
 
 
 DRIVER_MEMORY = 0.4e9
-"""Bytes of memory of a driver whose workers are processes of their own; see benchmarks/README.md."""
+"""Memory of a driver whose workers are separate processes, in bytes; see benchmarks/README.md."""
 
 
 WORKER_MEMORY = 0.1e9
-"""Bytes of memory that such a worker takes beside what a process that does all takes; see benchmarks/README.md."""
+"""Memory of such a worker beyond that of a single-process run, in bytes; see benchmarks/README.md."""
 
 
 def memory_reasons(plan: Plan) -> list[str]:
-    """Memory that this machine does not have for its part of a run."""
+    """Return the reason if this machine has too little memory for its part of a run."""
     total, processes = psutil.virtual_memory().total, plan.options.processes
     need = run_memory(plan, processes, 1)
     if not plan.options.runs_here or need <= total:
@@ -57,17 +57,17 @@ def memory_reasons(plan: Plan) -> list[str]:
 
 
 def process_memory(plan: Plan, processes: int, at_once: int) -> float:
-    """Memory of each process that calls the network on this machine, in bytes; see `run_memory`."""
+    """Return the memory of each local process that calls the network, in bytes; see `run_memory`."""
     ahead = (SHEETS_AT_ONCE - 1) * plan.sheet_memory()
     return plan.memory(at_once) + ahead + (WORKER_MEMORY if processes > 1 else 0)
 
 
 def run_memory(plan: Plan, processes: int, at_once: int) -> float:
-    """Memory of a run on this machine, in bytes.
+    """Return the memory of a run on this machine, in bytes.
 
     Args:
         plan: The run.
         processes: Processes that call the network.
-        at_once: Calls of each at the same time.
+        at_once: Concurrent calls in each process.
     """
     return processes * process_memory(plan, processes, at_once) + (DRIVER_MEMORY if processes > 1 else 0)

@@ -1,4 +1,4 @@
-"""Why bundles and engines do not go together, one sentence a reason; and what the user should know of them."""
+"""Check that bundles, engine and options are compatible, and note what the user should know about them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from terraseam.pipeline.plan.band_reasons import order_mismatches
 
 
 def model_reasons(options: SegmentOptions, cards: Sequence[Card], engine: str) -> list[str]:
-    """What of bundles, engine and options cannot be together."""
+    """Return why bundles, engine and options are incompatible, one sentence each."""
     return [
         *mismatches(cards),
         *order_mismatches(cards),
@@ -27,7 +27,7 @@ def model_reasons(options: SegmentOptions, cards: Sequence[Card], engine: str) -
 
 
 def model_notes(options: SegmentOptions, cards: Sequence[Card]) -> list[str]:
-    """What the user should know of precision and members."""
+    """Return notes on precision and on the members of an ensemble."""
     notes = []
     if options.precision != "float32" and options.runs_here and not may_have_gpu():
         notes.append(
@@ -58,7 +58,7 @@ def _stitch_reasons(options: SegmentOptions, cards: Sequence[Card]) -> list[str]
 
 
 def _engine_reasons(options: SegmentOptions, cards: Sequence[Card], engine: str) -> list[str]:
-    """Networks that an engine does not run, and packages that it lacks where the run is on this machine."""
+    """Return which networks an engine cannot run, or which packages it lacks for a local run."""
     if engine == "tensorflow":
         return [
             f"{card.name} is a {ONNX_FILE}, which TensorFlow does not run; pass --engine onnx or --engine openvino"
@@ -73,7 +73,7 @@ def _engine_reasons(options: SegmentOptions, cards: Sequence[Card], engine: str)
 
 
 def _accelerator_reasons(options: SegmentOptions, engine: str) -> list[str]:
-    """An accelerator for what runs on none."""
+    """Return the reason if an accelerator is requested for a CPU-only engine."""
     if engine == "tensorflow" or options.accelerator in (None, NO_ACCELERATOR):
         return []
     return [f"--engine {engine} runs on the CPU; leave --accelerator out"]

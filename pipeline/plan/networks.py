@@ -1,4 +1,4 @@
-"""The networks of a run: their cards, what holds for all of them together, and the engine that runs them."""
+"""Read the networks of a run: their cards, the combined card, and the engine that runs them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from terraseam.pipeline.plan.model_reasons import model_reasons
 
 @dataclass(frozen=True)
 class Networks:
-    """What runs: see `terraseam.pipeline.plan.plan.Plan`."""
+    """The networks of a run; see `terraseam.pipeline.plan.plan.Plan`."""
 
     bundles: tuple[str, ...]
     cards: tuple[Card, ...]
@@ -26,10 +26,10 @@ class Networks:
 
 
 def read_networks(options: SegmentOptions) -> tuple[Networks | None, list[str]]:
-    """Read the cards of all bundles.
+    """Read the cards of all bundles and choose the engine.
 
     Returns:
-        The networks; None where one cannot be read or they do not go together, with every reason for that.
+        The networks, or None if one is unreadable or they are incompatible; and every reason for that.
     """
     bundles: dict[str, Path] = {}
     cards: list[Card] = []

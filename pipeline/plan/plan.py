@@ -1,4 +1,4 @@
-"""The plan: what would be done, how exact it is, and every reason why it cannot succeed."""
+"""Hold the plan of a segmentation: what a run will do, how exact it is, and what it needs."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ if TYPE_CHECKING:
     from terraseam.tiles.vectors.read import PolygonFile
 
 WORK_DISK = 0.55
-"""Bytes of disk for each pixel in the work folder while a run works; see benchmarks/README.md."""
+"""Disk per pixel in the work folder during a run, in bytes; see benchmarks/README.md."""
 
 LABELS_DISK = 0.15
-"""Bytes of disk for each pixel that a label map takes with its draft."""
+"""Disk per pixel of a label map and its draft, in bytes."""
 
 BASE_MEMORY = {"tensorflow": 1.3e9, "openvino": 0.5e9, "onnx": 0.5e9}
-"""Bytes of memory that an engine, Beam and GDAL take before the first tile; see benchmarks/README.md."""
+"""Memory of an engine, Beam and GDAL before the first tile, in bytes; see benchmarks/README.md."""
 
 CALL_MEMORY = {"tensorflow": 1.0, "openvino": 1.0, "onnx": 1.4}
-"""What a call takes on an engine, against the network's own memory; see benchmarks/README.md."""
+"""Memory of a call on an engine, as a multiple of the card's estimate; see benchmarks/README.md."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do; workers get it whole.
+    """The plan of a segmentation; each worker gets all of it.
 
     Attributes:
-        options: What the user asked for.
-        bundles: Folders of the bundles, addresses, or names of shipped ones; scores of several are averaged.
+        options: The options of the run.
+        bundles: Folders, addresses or built-in names of the bundles; scores of several are averaged.
         cards: Their cards.
-        card: What holds for all of them together: the card of a single bundle that is not augmented.
-        engine: What runs the networks.
+        card: The combined card of all networks and augmentation; for a single bundle without it, that bundle's own.
+        engine: The engine that runs the networks.
         rasters: The rasters, in order.
         core: Side of a core, in pixels.
         halo: Context read around each core.
         sheet_cores: Cores along one side of a sheet.
-        stitch: How tiles are put together.
+        stitch: How tiles are stitched.
         exact: Whether the label map equals inference on the whole mirrored raster.
-        notes: What the user should know before the run, one sentence each.
-        kept: Numbers of the rasters that need no work, as an earlier run did it, see `terraseam.pipeline.publish.unchanged`.
-        aoi: Polygons outside which nothing is done; None for everywhere.
-        obstacles: Why nothing can be written, one sentence each; they count where something is to be done.
+        notes: Notes for the user before the run, one sentence each.
+        kept: Indices of rasters that are up to date from an earlier run, see `terraseam.pipeline.publish.unchanged`.
+        aoi: Area of interest; None for everywhere.
+        obstacles: Why nothing can be written, one sentence each; they matter only if there is anything to do.
         left_out: Rasters that cannot be used.
     """
 
@@ -74,33 +74,33 @@ class Plan:
     left_out: tuple[LeftOut, ...] = ()
 
     def lattice(self, raster: int) -> Lattice:
-        """The tiles of a raster."""
+        """Return the lattice of tiles and sheets of a raster."""
         georef = self.rasters[raster].georef
         return Lattice(georef.height, georef.width, self.core, self.halo, self.sheet_cores)
 
     def sheets(self, raster: int) -> Iterable[Place]:
-        """The sheets of a raster that are worked on, row by row."""
+        """Return the sheets of a raster to process, row by row."""
         chosen = self.rasters[raster].sheets
         return self.lattice(raster).sheets() if chosen is None else chosen
 
     def pixels(self) -> int:
-        """Pixels that are worked on, of all rasters."""
+        """Return the number of pixels to process in all rasters."""
         return sum(self._amounts(raster)[0] for raster in range(len(self.rasters)))
 
     def open_rasters(self) -> list[int]:
-        """Numbers of the rasters that need work."""
+        """Return the indices of the rasters that need processing."""
         return [number for number in range(len(self.rasters)) if number not in self.kept]
 
     def sheet_count(self) -> int:
-        """Sheets that are worked on, of the rasters that need work."""
+        """Return the number of sheets to process in rasters that are not up to date."""
         return sum(self._amounts(raster)[1] for raster in self.open_rasters())
 
     def tile_count(self) -> int:
-        """Tiles of all rasters."""
+        """Return the number of tiles to process in all rasters."""
         return sum(self._amounts(raster)[2] for raster in range(len(self.rasters)))
 
     def _amounts(self, raster: int) -> tuple[int, int, int]:
-        """Pixels, sheets and tiles of a raster that are worked on."""
+        """Return the number of pixels, sheets and tiles of a raster to process."""
         lattice, chosen = self.lattice(raster), self.rasters[raster].sheets
         if chosen is None:
             return lattice.raster.pixels, math.prod(lattice.sheet_shape), math.prod(lattice.shape)
@@ -109,44 +109,44 @@ class Plan:
         return sum(window.pixels for window in windows), len(chosen), tiles
 
     def chip_memory(self) -> int:
-        """Memory that the network needs for one tile, in bytes."""
+        """Return the memory that the network needs for one tile, in bytes."""
         return round(self.card.call_memory(math.prod(self.lattice(0).chip_shape)) * CALL_MEMORY[self.engine])
 
     def call_memory(self) -> int:
-        """Memory that one call of the network needs, in bytes."""
+        """Return the memory that one call of the network needs, in bytes."""
         return self.chip_memory() * (self.options.batch_size or 1)
 
     def sheet_memory(self) -> int:
-        """Memory for the pixels of one sheet and its label map, in bytes; four bytes a sample."""
+        """Return the memory for the pixels of one sheet and its label map, in bytes; four bytes per sample."""
         lattice = self.lattice(0)
         read, sheet = lattice.sheet_read_window(0, 0, stitch_ring(self.stitch)), lattice.sheet_window(0, 0)
         sums = 4 * len(self.card.classes) if self.stitch == "blend" else 0
         return read.pixels * 4 * len(self.card.bands) + sheet.pixels * (2 + sums)
 
     def memory(self, at_once: int) -> float:
-        """Memory that a process needs with so many calls at once, in bytes."""
+        """Return the memory that a process needs with `at_once` concurrent calls, in bytes."""
         return BASE_MEMORY[self.engine] + at_once * self.call_memory() + self.sheet_memory()
 
     def computed_share(self) -> float:
-        """Pixels that the network computes for each pixel of the rasters."""
+        """Return the number of pixels the network computes per raster pixel."""
         height, width = self.lattice(0).chip_shape
         return self.tile_count() * height * width / self.pixels()
 
     def disk(self) -> int:
-        """Disk that the run needs for the rasters that need work, in bytes."""
+        """Return the disk space for the rasters that need processing, in bytes."""
         return self.work_disk() + self.output_disk()
 
     def work_disk(self) -> int:
-        """The part of it in the work folder: store, and what stages leave for each other."""
+        """Return the part of `disk` in the work folder: prediction store and intermediate files, in bytes."""
         return round(self._open_pixels() * WORK_DISK)
 
     def output_disk(self) -> int:
-        """The part of it in the folder of the results."""
+        """Return the part of `disk` in the output folder, in bytes."""
         per_pixel = LABELS_DISK + sum(FORMATS[name].disk for name in self.options.formats)
         return round(self._open_pixels() * per_pixel)
 
     def largest_share(self) -> tuple[RasterPlan, float]:
-        """The raster that has the most pixels to work on, and its share of those of all rasters that need work."""
+        """Return the raster with the most pixels to process, and its share of all pixels to process."""
         pixels, number = max((self._amounts(raster)[0], raster) for raster in self.open_rasters())
         return self.rasters[number], pixels / self._open_pixels()
 
@@ -154,12 +154,12 @@ class Plan:
         return sum(self._amounts(raster)[0] for raster in self.open_rasters())
 
     def score_fields(self) -> dict[str, Any]:
-        """What of bundles and options changes scores, for content keys."""
+        """Return everything in bundles and options that affects scores, for content keys."""
         return {"cards": [card.score_fields() for card in self.cards], "augment": self.options.augment}
 
     @functools.cached_property
     def polygons(self) -> PolygonPlan:
-        """What the second half does; it is asked for with every sheet, and holds every raster."""
+        """Plan of the polygon stages; cached, as it lists every raster and is needed for every sheet."""
         return PolygonPlan(
             options=self.options.polygons,
             rasters=tuple(
@@ -176,7 +176,7 @@ class Plan:
         )
 
     def polygon_labels(self) -> tuple[int, ...]:
-        """The labels that are made into polygons."""
+        """Return the labels that become polygons."""
         wanted = self.options.classes
         return tuple(
             label
@@ -186,20 +186,20 @@ class Plan:
 
 
 def reach_of(card: Card) -> Halo | None:
-    """The reach of a network as a halo; None where it sees the whole chip."""
+    """Return the reach of a network as a halo; None if it sees the whole chip."""
     reach = card.reach
     return Halo(reach.top, reach.bottom, reach.left, reach.right) if reach else None
 
 
 @dataclass(frozen=True)
 class SheetForecast:
-    """The sheets of a run, by what an earlier one has left of them.
+    """The number of sheets of a run, by what an earlier run has stored.
 
     Attributes:
-        known: Those of which nothing is read or inferred.
-        changed: Those of rasters that were changed, or are to be segmented otherwise; they are read, and inferred
-            where that changes anything.
-        new: Those of rasters that were not there before.
+        known: Sheets that need neither reading nor inference.
+        changed: Sheets of rasters whose pixels or settings changed; they are read, and inferred if their content key
+            changed.
+        new: Sheets of rasters that no earlier run had.
     """
 
     known: int

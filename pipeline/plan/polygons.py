@@ -1,4 +1,4 @@
-"""How label maps become polygons: what the second half of the pipeline needs to know."""
+"""Hold the plan of the polygon stages, and check their options."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelledRaster:
-    """A raster whose label map is made into polygons.
+    """A raster whose label map is vectorized.
 
     Attributes:
-        id: Names the folder of its results.
-        path: How the user knows it.
-        ground: Where it lies, or its pixels alone.
-        sheets: The sheets that are worked on, row by row; None for all.
-        files: All files that are read for it; None where that is not known.
+        id: Name of its folder of results.
+        path: Path or address, as the user gave it.
+        ground: Its georeferencing, or a plane of pixels.
+        sheets: The sheets to process, row by row; None for all.
+        files: All files that are read for it; None if unknown.
     """
 
     id: str
@@ -45,19 +45,19 @@ class LabelledRaster:
 
 @dataclass(frozen=True)
 class PolygonPlan:
-    """What the second half of a run does; workers get it whole.
+    """The plan of the polygon stages; each worker gets all of it.
 
     Attributes:
-        options: What the user asked for.
+        options: The options for polygons.
         rasters: The rasters, in order.
-        class_names: Names of labels; those without one are called by their number.
+        class_names: Names of labels; a label without one is named by its number.
         labels: The labels that become polygons; None for all.
         side: Side of a sheet, in pixels.
-        output: Folder of the results.
-        of_things: Whether features are the things of a detector, not regions of a label map.
+        output: Output folder.
+        of_things: Whether features are instances of a detector rather than regions of a label map.
         scored: Whether features have a score.
-        anew: Whether what was made before is made again.
-        aoi: Polygons outside which there are no labels; None for everywhere.
+        anew: Whether to recompute results of earlier runs.
+        aoi: Area of interest, outside which labels are dropped; None for everywhere.
     """
 
     options: PolygonOptions
@@ -73,38 +73,46 @@ class PolygonPlan:
 
     @property
     def in_parts(self) -> bool:
-        """Whether a feature may be of several polygons."""
+        """Whether a feature may have several polygons."""
         return self.of_things or self.options.by_corners
 
     @contextlib.contextmanager
     def naming(self, raster: int) -> Iterator[None]:
-        """Name a raster in what is said of measured pixels that are off the Earth."""
+        """Add the path of a raster to errors about valid pixels that lie off the Earth.
+
+        Raises:
+            OffEarthError: If the block raises one; the message then starts with the path.
+        """
         try:
             yield
         except OffEarthError as error:
             raise OffEarthError(f"{self.rasters[raster].path}: {error}") from error
 
     def georef(self, raster: int) -> Georef | None:
-        """Where a raster lies on the Earth; None where its pixels alone count."""
+        """Return the georeferencing of a raster; None if polygons are in pixel coordinates."""
         ground = self.rasters[raster].ground
         return ground if isinstance(ground, Georef) else None
 
     def lattice(self, raster: int) -> Lattice:
-        """The sheets of a raster, as cores of their size."""
+        """Return the sheets of a raster as a lattice with one core per sheet."""
         ground = self.rasters[raster].ground
         return Lattice(ground.height, ground.width, self.side, Halo(0, 0, 0, 0), 1)
 
     def sheet_window(self, raster: int, row: int, col: int) -> Window:
-        """The pixels of a sheet."""
+        """Return the window of a sheet."""
         return self.lattice(raster).sheet_window(row, col)
 
     def sheets(self, raster: int) -> Iterable[tuple[int, int]]:
-        """The sheets of a raster that are worked on, row by row."""
+        """Return the sheets of a raster to process, row by row."""
         chosen = self.rasters[raster].sheets
         return self.lattice(raster).sheets() if chosen is None else chosen
 
     def area(self, raster: int) -> AreaOfInterest | None:
-        """The area of interest on a raster; None for everywhere."""
+        """Return the area of interest on a raster; None for everywhere.
+
+        Raises:
+            TypeError: If there is one, but polygons are in pixel coordinates.
+        """
         if self.aoi is None:
             return None
         from terraseam.pipeline.plan.aoi import area_of
@@ -115,45 +123,45 @@ class PolygonPlan:
         return area_of(self.aoi, ground)
 
     def outside(self, raster: int, window: Window) -> int:
-        """How many pixels of a window lie outside the area of interest."""
+        """Return the number of pixels of a window outside the area of interest."""
         area = self.area(raster)
         return 0 if area is None else window.pixels - int(np.count_nonzero(area.mask(window)))
 
     def tolerance(self, raster: int) -> Tolerance | None:
-        """How far the borders of a raster may be simplified; None where they are not."""
+        """Return the tolerance for simplifying borders in a raster; None if they are not simplified."""
         metres = self.options.simplify
         return Tolerance(metres, self.rasters[raster].ground.ground_steps()) if metres is not None else None
 
     def name_of(self, label: int) -> str:
-        """What a label is called."""
+        """Return the class name of a label."""
         return self.class_names.get(label, str(label))
 
     def is_selected(self, label: int) -> bool:
-        """Whether a label becomes polygons."""
+        """Return whether a label becomes polygons."""
         return self.labels is None or label in self.labels
 
     def kept(self, table: np.ndarray) -> np.ndarray:
-        """Which codes of a table become polygons: bool, shape ``(codes,)``."""
+        """Return which codes of a table become polygons, bool of shape ``(codes,)``."""
         known = table != NOTHING
         return known if self.labels is None else known & np.isin(table, self.labels)
 
     @property
     def in_pixels(self) -> bool:
-        """Whether polygons are in pixels, and what options say of lengths and areas with them."""
+        """Whether polygons, and the lengths and areas in options, are in pixels."""
         return any(isinstance(raster.ground, PixelPlane) for raster in self.rasters)
 
     def near(self, raster: int) -> int:
-        """How far around regions others are looked for, in columns or rows; 0 where they matter to nothing."""
+        """Return the distance within which regions affect each other, in rows or columns; 0 if they do not."""
         return near_px(self.rasters[raster].ground.ground_steps()) if self.options.regularize else 0
 
     def depth(self, raster: int) -> int:
-        """How many pixels around a sheet are seen."""
+        """Return the width of the neighbour context read around a sheet, in pixels."""
         tolerance = self.tolerance(raster)
         return max(tolerance.reach if tolerance else 0, self.near(raster)) + 1
 
 
 def instance_reasons(options: PolygonOptions) -> list[str]:
-    """Options that have no meaning for what a detector finds."""
+    """Return the given options that do not apply to the instances of a detector."""
     chosen = (
         ("--max-region", options.max_region is not None),
         ("--sieve", options.sieve is not None),
@@ -167,7 +175,7 @@ def instance_reasons(options: PolygonOptions) -> list[str]:
 
 
 def sight_reasons(options: PolygonOptions, rasters: Iterable[tuple[str, Ground]], side: int) -> list[str]:
-    """Sheets that are too small to see what stands beside a building."""
+    """Return a reason for each raster whose sheets are too small for the neighbours that ``--regularize`` needs."""
     reasons = []
     for path, ground in rasters if options.regularize else ():
         try:
@@ -183,13 +191,13 @@ def sight_reasons(options: PolygonOptions, rasters: Iterable[tuple[str, Ground]]
 
 
 def simplify_reasons(metres: float | None, rasters: Iterable[tuple[str, Ground]], side: int) -> list[str]:
-    """A tolerance that is larger than every raster, or than what a sheet sees of those beside it.
+    """Return why a tolerance exceeds every raster, or the context that a sheet sees of its neighbours.
 
-    A raster of a pixel or two among larger ones is simplified as they are: no region is ever lost.
+    A tiny raster among larger ones is no reason: it is simplified like them, and never loses a region.
 
     Args:
-        metres: The tolerance; None where nothing is simplified.
-        rasters: Path and ground of each raster. One that has no place on the Earth has a reason of its own.
+        metres: The tolerance, in metres; None if nothing is simplified.
+        rasters: Path and ground of each raster; those off the Earth are skipped, as they are reported elsewhere.
         side: Side of a sheet, in pixels.
     """
     larger, unseen, fitting = [], [], 0
@@ -216,6 +224,6 @@ def simplify_reasons(metres: float | None, rasters: Iterable[tuple[str, Ground]]
 
 
 def unknown_class_reasons(classes: Sequence[str] | None, known: Sequence[str], owner: str) -> list[str]:
-    """Classes that were asked for and are not there."""
+    """Return a reason for each requested class that `owner` does not have."""
     unknown = [name for name in classes or () if name not in known]
     return [f"{owner} has no class {name}; it has {', '.join(known)}" for name in unknown]

@@ -1,4 +1,4 @@
-"""The rasters of a plan."""
+"""Hold the rasters of a plan."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class RasterPlan:
     """One raster of a run.
 
     Attributes:
-        id: Names the folder of its results.
-        path: What GDAL opens.
-        georef: Shape, CRS and transform of the grid that it is read on.
+        id: Name of its folder of results.
+        path: Path or address that GDAL opens.
+        georef: Shape, CRS and transform of the grid it is read on.
         bands: Bands to read, numbered from 1.
-        regrid: How it comes to that grid; None where that is its own.
-        sheets: The sheets that are worked on, row by row; None for all.
+        regrid: Resampling to that grid; None if it is the raster's own.
+        sheets: The sheets to process, row by row; None for all.
         area: Digest of the area of interest on it; None for everywhere.
         files: All files that GDAL reads for it.
-        fingerprint: What they were like when the run began, see `terraseam.pipeline.storage.fingerprint`; None where
-            that is not known.
-        seen: What the local ones among them were like then; None where none is local.
+        fingerprint: Fingerprint of these files when the run began, see `terraseam.pipeline.storage.fingerprint`; None
+            if unknown.
+        seen: State of the local files among them at that time; None if none is local.
     """
 
     id: str
@@ -44,5 +44,5 @@ class RasterPlan:
 
 
 def watched(planned: RasterPlan) -> WatchedFiles:
-    """The files of a raster of a plan."""
+    """Return the files of a planned raster, to be checked for changes."""
     return WatchedFiles(planned.path, planned.files, planned.fingerprint, planned.seen)

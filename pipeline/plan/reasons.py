@@ -1,4 +1,4 @@
-"""Why a run cannot succeed, one sentence a reason; and what the user should know of its rasters."""
+"""Check options, folders and resources of a run; every reason why it cannot succeed is one sentence."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ if TYPE_CHECKING:
 BYTE_RANGE = 255
 
 NAME_ROOM = 39
-"""Bytes that files take in their names beside that of the raster that they are of."""
+"""Bytes that file names need beyond the name of their raster."""
 
 PATH_ROOM = 300
-"""Bytes that the names of files take beside that of the folder they are in."""
+"""Bytes that file paths need beyond the path of their folder."""
 
 
 def border_reasons(options: SegmentOptions, rasters: Sequence[tuple[str, Georef]]) -> list[str]:
-    """Sheets that see too little of those beside them for what is done with borders."""
+    """Return why sheets see too little of their neighbours for simplifying and regularizing borders."""
     side = options.core * options.sheet_cores
     return simplify_reasons(options.simplify, rasters, side) + sight_reasons(options, rasters, side)
 
 
 def network_reasons(options: SegmentOptions, card: Card) -> list[str]:
-    """What of the options does not fit what runs."""
+    """Return which options do not fit the network."""
     reasons = unknown_class_reasons(options.classes, [info.name for info in card.classes], card.name)
     reasons += geometry_reasons(options, card)
     return reasons + (instance_reasons(options) if card.task == "instances" else [])
 
 
 def geometry_reasons(options: SegmentOptions, card: Card) -> list[str]:
-    """A core that fits neither blocks nor stride."""
+    """Return the reason if the core is not a multiple of both block and stride."""
     core = options.core
     step = math.lcm(BLOCK, card.stride)
     if core % step == 0:
@@ -68,7 +68,7 @@ def geometry_reasons(options: SegmentOptions, card: Card) -> list[str]:
 
 
 def gsd_reasons(path: str, gsd: float, cards: Sequence[Card], resampled: bool) -> list[str]:
-    """Networks that were trained at another GSD than a raster has, or is resampled to for all of them together."""
+    """Return a reason for each network trained at a GSD other than the raster's, native or resampled."""
     remedy = (
         "--resample brings it to that of all networks together, which lie too far apart"
         if resampled
@@ -88,15 +88,15 @@ def _trained_at(card: Card) -> str:
 
 
 def _gsd_ends(card: Card) -> tuple[float, ...]:
-    """The GSD that a card names, or the least and the greatest."""
+    """Return the GSD on a card, or its minimum and maximum."""
     return tuple(map(float, card.gsd)) if isinstance(card.gsd, tuple) else (float(card.gsd),)
 
 
 def place_reasons(options: SegmentOptions, results: Iterable[str]) -> list[str]:
-    """Folders that cannot be where they are said to be.
+    """Return a reason for each output, work or results folder that cannot exist at its path.
 
     Args:
-        options: What the user asked for.
+        options: The options of the run.
         results: Folders of results.
     """
     reasons = [place_reason(what, folder) for what, folder in _named(options)]
@@ -106,7 +106,7 @@ def place_reasons(options: SegmentOptions, results: Iterable[str]) -> list[str]:
 
 
 def unwritable_reasons(options: SegmentOptions, results: Iterable[str]) -> list[str]:
-    """Folders of this machine that cannot be written; see `place_reasons`."""
+    """Return a reason for each local folder that is not writable; see `place_reasons`."""
     reasons = [unwritable_reason(what, folder) for what, folder in _named(options)]
     if not any(reasons):
         reasons += [_there(unwritable_reason, folder) for folder in results]
@@ -114,24 +114,24 @@ def unwritable_reasons(options: SegmentOptions, results: Iterable[str]) -> list[
 
 
 def _named(options: SegmentOptions) -> list[tuple[str, str]]:
-    """The folders that the user names, with their options."""
+    """Return the folders that the user named, each with its option."""
     named = (("--output", options.output), ("--work", options.work))
     return [(what, folder) for what, folder in named if folder is not None]
 
 
 def _there(reason: Callable[[str, str], str | None], folder: str) -> str | None:
-    """A reason of a folder of results, if that is there, be it as a link to what is not there."""
+    """Apply a check to a folder of results if it exists, even as a dangling link; else return None."""
     return reason("the results folder", folder) if os.path.lexists(folder) else None
 
 
 def result_reasons(folders: Iterable[str]) -> list[str]:
-    """Folders of results that cannot be written."""
+    """Return a reason for each folder of results that cannot be created or written."""
     reasons = (_name_reason(folder) or _there(folder_reason, folder) for folder in folders)
     return [reason for reason in reasons if reason]
 
 
 def _name_reason(folder: str) -> str | None:
-    """Why a filesystem does not take the name of a folder of results; None where it does."""
+    """Return the reason if the name of a folder of results is too long for its filesystem; else None."""
     if not is_local(folder):
         return None
     try:
@@ -148,12 +148,12 @@ def _name_reason(folder: str) -> str | None:
 
 
 def folder_reason(what: str, folder: str) -> str | None:
-    """Why a folder cannot be made or written; None where it can."""
+    """Return why a folder cannot be created or written; None if it can."""
     return place_reason(what, folder) or unwritable_reason(what, folder)
 
 
 def place_reason(what: str, folder: str) -> str | None:
-    """Why a folder cannot be where it is said to be; None where it can."""
+    """Return why a folder cannot exist at its path; None if it can."""
     if not is_local(folder):
         return unfit(what, folder)
     path = Path(folder).absolute()
@@ -180,12 +180,12 @@ def place_reason(what: str, folder: str) -> str | None:
 
 
 def is_lost_link(path: Path) -> bool:
-    """Whether a path is a link to what is not there, or that leads back to itself."""
+    """Return whether a path is a dangling or circular link."""
     return path.is_symlink() and not path.exists()
 
 
 def unwritable_reason(what: str, folder: str) -> str | None:
-    """Why nothing can be written to a folder of this machine that can be where it is, and need not be there yet."""
+    """Return why a local folder, which need not exist yet, is not writable; None if it is or its path is invalid."""
     if not is_local(folder) or place_reason(what, folder):
         return None
     nearest = nearest_existing(Path(folder))
@@ -200,7 +200,7 @@ def unwritable_reason(what: str, folder: str) -> str | None:
 
 
 def _refused(what: str, folder: str, nearest: Path) -> str | None:
-    """Why a filesystem without size, such as that of processes, refuses a folder; only trying tells."""
+    """Return why a filesystem without size, such as ``/proc``, refuses a new folder; found by creating one."""
     try:
         Path(tempfile.mkdtemp(dir=nearest)).rmdir()
     except OSError as error:
@@ -209,12 +209,12 @@ def _refused(what: str, folder: str, nearest: Path) -> str | None:
 
 
 def resource_reasons(plan: Plan) -> list[str]:
-    """Memory and machines that are not there."""
+    """Return a reason for each lack of memory, here or on the machines of workers."""
     return [*memory_reasons(plan), *machine_reasons(plan)]
 
 
 def obstacles(plan: Plan) -> list[str]:
-    """Why what needs work cannot be written: folders, and disk that is not there."""
+    """Return why results cannot be written: folders that are not writable, or too little disk space."""
     options = plan.options
     folders = [files.join(options.output, raster.id) for raster in plan.rasters]
     reasons = unwritable_reasons(options, folders) or writing_reasons(options.output, options.work)
@@ -222,7 +222,7 @@ def obstacles(plan: Plan) -> list[str]:
 
 
 def disk_reasons(plan: Plan) -> list[str]:
-    """Disks that have too little room; folders on one disk share it."""
+    """Return a reason for each disk with too little free space; folders on one disk share it."""
     needs: dict[int, tuple[Path, int]] = {}
     for folder, need in (
         (plan.options.output, plan.output_disk()),
@@ -244,7 +244,7 @@ def disk_reasons(plan: Plan) -> list[str]:
 
 
 def _most_of_it(plan: Plan, need: int) -> str:
-    """Which raster takes the most of some disk, in words for brackets: one whose size is wrong hides in a sum."""
+    """Return a parenthesis on the raster that needs most of the disk, as a total would hide one of wrong size."""
     raster, share = plan.largest_share()
     grid = raster.georef
     size = f"{grid.height:,} x {grid.width:,} px"
@@ -255,7 +255,7 @@ def _most_of_it(plan: Plan, need: int) -> str:
 
 
 def sample_notes(infos: Sequence[RasterInfo], cards: Iterable[Card]) -> list[str]:
-    """A word on rasters whose samples may be of another range than a network was made for."""
+    """Return notes on rasters whose samples may lie outside the range a network was trained on."""
     return [note for card in cards for note in _sample_notes(infos, card)]
 
 

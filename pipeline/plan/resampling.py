@@ -1,4 +1,4 @@
-"""``--resample``: the GSD at which rasters are read."""
+"""Choose the GSD at which ``--resample`` reads rasters."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from terraseam.tiles.raster.inspect import RasterInfo
 from terraseam.tiles.raster.regrid import Regrid
 
 NEARLY = 1.01
-"""Factor between two GSDs that are taken for the same: resampling would only blur."""
+"""Factor up to which two GSDs count as equal: resampling would only blur."""
 
 MUCH_FINER = 2.0
-"""How many times finer than it was measured a raster is read until the user is told."""
+"""Upsampling factor above which the user gets a note."""
 
 FAR_FINER = 50.0
-"""How many times finer than it was measured a raster is never read: its pixels would be too many for nothing."""
+"""Upsampling factor above which a raster is refused: it would add pixels, but no detail."""
 
 
 def target_gsd(cards: Iterable[Card]) -> tuple[float, float] | None:
-    """The least and the greatest GSD that suits all networks, in metres; None where any does.
+    """Return the minimum and maximum GSD that suits all networks, in m/px; None if any does.
 
-    Networks that have none in common meet in the middle.
+    Networks without a common GSD get the geometric mean.
     """
     ends = [
         card.gsd if isinstance(card.gsd, tuple) else (card.gsd,) * 2 for card in cards if card.gsd != "any"
@@ -35,7 +35,9 @@ def target_gsd(cards: Iterable[Card]) -> tuple[float, float] | None:
 
 
 def regrid_of(info: RasterInfo, cards: Sequence[Card]) -> Regrid | None:
-    """The grid at which a raster has the GSD of networks, or the nearer end of their range; None for its own.
+    """Return the resampling of a raster to the GSD of the networks, or the nearer end of their range.
+
+    None if the raster's own grid suits them.
 
     Raises:
         ValueError: If the raster cannot be placed on the Earth.
@@ -48,7 +50,7 @@ def regrid_of(info: RasterInfo, cards: Sequence[Card]) -> Regrid | None:
 
 
 def regrid_reasons(path: str, regrid: Regrid) -> list[str]:
-    """A raster of which nothing would be left, or that would be read far finer than it was measured."""
+    """Return the reason if resampling would leave less than a pixel, or upsample far too much."""
     if regrid.step * FAR_FINER < 1:
         return [
             f"{path} has {format_gsd(regrid.old.gsd())}, {1 / regrid.step:,.0f} times as coarse as the "
@@ -65,7 +67,7 @@ def regrid_reasons(path: str, regrid: Regrid) -> list[str]:
 
 
 def resample_notes(regrids: Sequence[tuple[str, Regrid | None]]) -> list[str]:
-    """What is resampled, and what is read finer than it was measured."""
+    """Return notes on which rasters are resampled, and which are upsampled strongly."""
     changed = [(path, regrid) for path, regrid in regrids if regrid is not None]
     if not changed:
         return ["--resample changes nothing: all rasters have the GSD of the network"]
@@ -88,5 +90,5 @@ def _listed(paths: Sequence[str]) -> str:
 
 
 def _gsds(regrids: Iterable[Regrid]) -> str:
-    """The GSDs of some grids, each once."""
+    """Return the distinct GSDs of some grids, joined by "or"."""
     return " or ".join(dict.fromkeys(format_gsd(regrid.new.gsd()) for regrid in regrids))

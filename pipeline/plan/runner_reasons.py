@@ -1,4 +1,4 @@
-"""Why a job cannot run on other machines, one sentence a reason, known without importing Beam."""
+"""Check whether a job can run on remote workers, without importing Beam; each reason is one sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from terraseam.tiles.raster.inspect import is_local
 
 
 class RemoteJob(Protocol):
-    """What may run on other machines."""
+    """A job that may run on remote workers."""
 
     @property
     def rasters(self) -> tuple[str, ...]:
@@ -28,11 +28,11 @@ class RemoteJob(Protocol):
 
     @property
     def output(self) -> str:
-        """Folder of the results."""
+        """Output folder."""
 
     @property
     def work(self) -> str | None:
-        """Folder of intermediate files, where one was given."""
+        """Folder of intermediate files, if one was given."""
 
     @property
     def beam(self) -> BeamArguments:
@@ -44,8 +44,8 @@ class NeededPlace:
     """A file or folder that workers need.
 
     Attributes:
-        name: What it is called in a sentence, such as ``--output out``.
-        remedy: What to do where workers cannot get at it.
+        name: Its name in messages, such as ``--output out``.
+        remedy: What to do if workers cannot access it.
     """
 
     name: str
@@ -53,17 +53,17 @@ class NeededPlace:
 
 
 def segment_reasons(options: SegmentOptions) -> list[str]:
-    """Why a segmentation cannot run where it is asked to."""
+    """Return why a segmentation cannot run on its runner."""
     bundles = [] if options.beam.has_image else _local_bundles(options)
     return [*remote_reasons(options, bundles), *_accelerator_reasons(options), *_worker_reasons(options)]
 
 
 def remote_reasons(job: RemoteJob, more: Iterable[NeededPlace] = ()) -> list[str]:
-    """Why a job cannot run where it is asked to.
+    """Return why a job cannot run on its runner.
 
     Args:
-        job: What is to run.
-        more: What is on this machine, next to rasters and folders.
+        job: The job.
+        more: Local files that workers need besides rasters and folders.
     """
     if job.beam.is_dask:
         return ["Beam's DaskRunner loses parts of a job like this without an error; choose another --runner"]
@@ -83,7 +83,7 @@ def remote_reasons(job: RemoteJob, more: Iterable[NeededPlace] = ()) -> list[str
 
 
 def remote_notes(options: SegmentOptions) -> list[str]:
-    """What the user should know of a segmentation on other machines."""
+    """Return notes on a segmentation that runs on remote workers."""
     if options.runs_here or options.beam.service_is_here or options.beam.loops_back:
         return []
     if not options.beam.is_dataflow:
@@ -102,7 +102,7 @@ def remote_notes(options: SegmentOptions) -> list[str]:
 
 
 def _local_places(job: RemoteJob) -> list[NeededPlace]:
-    """Rasters and folders on this machine."""
+    """Return the rasters and folders on this machine."""
     rasters = [
         NeededPlace(raster, "copy it to a bucket: gs://...") for raster in job.rasters if is_local(raster)
     ]
@@ -116,7 +116,7 @@ def _local_places(job: RemoteJob) -> list[NeededPlace]:
 
 
 def _local_bundles(options: SegmentOptions) -> list[NeededPlace]:
-    """Bundles on this machine; those that ship with Terraseam go where it goes."""
+    """Return the bundles on this machine, except built-in ones, which are installed with Terraseam."""
     return [
         NeededPlace(
             f"--model {name}", "copy it to a bucket, or into an image that --sdk_container_image names"
@@ -134,8 +134,8 @@ def _ships(name: str) -> bool:
 
 
 def _missing(beam: BeamArguments) -> list[str]:
-    """What Dataflow cannot do without."""
-    # A place for temporary files serves for staging, too, and the other way round.
+    """Return the required options of Dataflow that are missing or invalid."""
+    # Either of the temporary and staging locations serves for both.
     needs = {
         "the project that pays: pass --project PROJECT": beam.project,
         "the region of its workers: pass --region REGION, such as europe-west1": beam.region
@@ -153,7 +153,7 @@ def _missing(beam: BeamArguments) -> list[str]:
 
 
 def _packaging_reasons(beam: BeamArguments) -> list[str]:
-    """Packages that are missing here, or cannot be sent to workers."""
+    """Return which packages are missing here, or cannot be installed on workers."""
     reasons = []
     if not _has_client():
         reasons.append(
@@ -168,7 +168,7 @@ def _packaging_reasons(beam: BeamArguments) -> list[str]:
 
 
 def _has_client() -> bool:
-    """Whether what talks to Dataflow is installed."""
+    """Return whether the Dataflow client is installed."""
     try:
         return importlib.util.find_spec("google.cloud.dataflow_v1beta3") is not None
     except ModuleNotFoundError:
@@ -176,7 +176,7 @@ def _has_client() -> bool:
 
 
 def _clashes(beam: BeamArguments) -> list[str]:
-    """Options that Dataflow does not take together with what stages ask for."""
+    """Return the options that conflict with the resource hints of stages."""
     reasons = []
     if beam.is_flexible:
         reasons.append(
@@ -196,7 +196,7 @@ def _login_reasons(beam: BeamArguments) -> list[str]:
 
 
 def _accelerator_reasons(options: SegmentOptions) -> list[str]:
-    """An accelerator that is not known, or that cannot be had."""
+    """Return the reason if the accelerator is unknown or unavailable."""
     name = options.accelerator
     if name is None:
         return []
@@ -220,7 +220,7 @@ def _accelerator_reasons(options: SegmentOptions) -> list[str]:
 
 
 def _worker_reasons(options: SegmentOptions) -> list[str]:
-    """Processes that were asked for twice, or of a runner that has its own."""
+    """Return the reason if ``--workers`` conflicts with the runner or its options."""
     if options.workers is None:
         return []
     if not options.runs_here:

@@ -1,4 +1,4 @@
-"""Why a folder on another machine cannot be written."""
+"""Check whether remote folders can be written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from terraseam.tiles.raster.inspect import is_local
 
 
 def unfit(what: str, folder: str) -> str | None:
-    """Why an address cannot be that of a folder that is written; None where it can. Nobody is asked."""
+    """Return why an address cannot be a writable folder; None if it can. No server is contacted."""
     if is_web(folder) or folder.startswith("/vsi"):
         return f"{what} {folder} cannot be written; name a folder of this machine, or one of gs:// or s3://"
     problem = missing_extra(folder)
@@ -23,7 +23,7 @@ def unfit(what: str, folder: str) -> str | None:
 
 
 def writing_reasons(output: str, work: str | None) -> list[str]:
-    """Folders on other machines in which no file can be written and removed again: each is tried."""
+    """Return a reason for each remote folder that fails a test of writing and removing a file."""
     named = {"--output": output, "--work": work}
     tried = (_refusal(what, folder) for what, folder in named.items() if folder and not is_local(folder))
     return [reason for reason in tried if reason]
@@ -47,7 +47,7 @@ def _refusal(what: str, folder: str) -> str | None:
 
 
 def is_known(folder: str) -> bool:
-    """Whether one of Beam's filesystems, or one that was added to them, takes an address."""
+    """Return whether a filesystem of Beam or of an optional package handles an address."""
     if scheme_of(folder) in EXTRAS:
         return True
     try:

@@ -1,4 +1,4 @@
-"""Machines and accelerators that the workers of a job need."""
+"""Choose the machines and accelerators of Dataflow workers."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 GPU_MEMORY = 4 * GB
-"""Memory that TensorFlow with CUDA, Beam and GDAL take beside the pixels of sheets, in bytes."""
+"""Memory of TensorFlow with CUDA, Beam and GDAL besides the pixels of sheets, in bytes."""
 
 
 IMAGE_DISK_GB = 50
-"""Disk for a worker's system and image, in 10**9 bytes."""
+"""Disk for a worker's system and container image, in 10**9 bytes."""
 
 
 DRAFTS = 2
-"""How often the pixels of a raster lie on a worker's disk while it is published: as a draft, and as the result."""
+"""Copies of a raster's pixels on a worker's disk while it is published: the draft and the result."""
 
 
 def accelerator(plan: Plan) -> str | None:
-    """Name of the accelerator of the infer half; None for none."""
+    """Return the accelerator of the inference stages; None for none."""
     options = plan.options
     if plan.engine != "tensorflow" or not options.beam.is_dataflow:
         return None
@@ -43,20 +43,20 @@ def accelerator(plan: Plan) -> str | None:
 
 
 def infer_machine(plan: Plan) -> Machine:
-    """What the infer half runs on."""
+    """Return the machine type of the inference stages."""
     chosen = accelerator(plan)
     return smallest(ACCELERATORS[chosen] if chosen else PLAIN, lambda machine: infer_memory(plan, machine))
 
 
 def infer_memory(plan: Plan, machine: Machine) -> float:
-    """Memory that a worker of the infer half needs on a machine, in bytes: every core works on a sheet of its own."""
+    """Return the memory that an inference worker needs on a machine, in bytes; each core processes its own sheet."""
     if accelerator(plan):
         return GPU_MEMORY + machine.cores * plan.sheet_memory()
     return plan.memory(machine.cores) + (machine.cores - 1) * plan.sheet_memory()
 
 
 def infer_hints(plan: Plan) -> dict[str, str]:
-    """What the infer half asks of any runner that knows hints."""
+    """Return the resource hints of the inference stages, for runners that support them."""
     machine = infer_machine(plan)
     hints = {"min_ram": f"{math.ceil(infer_memory(plan, machine) / 10**6)} MB"}
     chosen = accelerator(plan)
@@ -67,21 +67,21 @@ def infer_hints(plan: Plan) -> dict[str, str]:
 
 
 def _own_kind(plan: Plan) -> str | None:
-    """The kind of machine that the user wants for the infer half; None for what suits."""
+    """Return the machine type that the user chose for the inference stages; None to choose automatically."""
     asked = plan.options.beam.machine_type
     fitting = asked is not None and asked.startswith(f"{infer_machine(plan).family}-")
     return asked if fitting or not accelerator(plan) else None
 
 
 def infer_kind(plan: Plan) -> str:
-    """What the infer half runs on, in words."""
+    """Return the machine type and accelerator of the inference stages as text."""
     chosen = accelerator(plan)
     kind = _own_kind(plan) or infer_machine(plan).name
     return f"{kind} with an {chosen}" if chosen else kind
 
 
 def machine_reasons(plan: Plan) -> list[str]:
-    """That no machine has memory enough for the infer half."""
+    """Return the reason if no machine type has enough memory for inference."""
     machine = infer_machine(plan)
     need = infer_memory(plan, machine)
     if not plan.options.beam.is_dataflow or fits(machine, lambda _: need):
@@ -93,7 +93,7 @@ def machine_reasons(plan: Plan) -> list[str]:
 
 
 def disk_gb(plan: Plan, at_once: int) -> int:
-    """Disk of a worker that may publish so many rasters at the same time, in 10**9 bytes."""
+    """Return the disk of a worker that publishes up to `at_once` rasters concurrently, in 10**9 bytes."""
     pixels = sorted(raster.georef.height * raster.georef.width for raster in plan.rasters)
     share = sum(pixels[-at_once:]) / plan.pixels()
     return IMAGE_DISK_GB + math.ceil(DRAFTS * share * plan.disk() / GB)
