@@ -1,1 +1,1 @@
-"""What the user names: files, bundles and networks are found."""
+"""Find the rasters, bundles and networks that the user names."""

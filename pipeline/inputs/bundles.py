@@ -1,4 +1,4 @@
-"""Bundles wherever they are: in a folder, shipped, or on a server; those are fetched once, and known by their content."""
+"""Locate bundles: local folders, built-in ones, and remote ones, which are cached by content."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from terraseam.pipeline.storage.web import fetch
 from terraseam.tiles.raster.inspect import is_local
 
 CACHE = "TERRASEAM_CACHE"
-"""The variable that names the folder of what was fetched."""
+"""Environment variable that names the cache folder."""
 
 
 def bundle_folder(bundle: str, card: Card | None = None) -> Path:
-    """The folder of a bundle on this machine; one of a server is fetched if it was not before.
+    """Return the local folder of a bundle; download a remote one unless it is cached.
 
     Args:
-        bundle: A path, the name of a shipped bundle, or an address.
-        card: Its card, where that is known: in workers, which then need not ask the server for what is here.
+        bundle: A path, the name of a built-in bundle, or an address.
+        card: Its card, if known, as in workers; then a cached bundle is used without contacting the server.
 
     Raises:
-        CardError: If it cannot be found or fetched, or is not that of the card any more.
+        CardError: If it cannot be found or downloaded, or no longer matches the card.
     """
     if is_local(bundle):
         return find_bundle(bundle)
@@ -49,12 +49,12 @@ def bundle_folder(bundle: str, card: Card | None = None) -> Path:
 
 
 def known_as(bundle: str, folder: Path) -> str:
-    """What workers on other machines find a bundle by, too: its address, or the name of a shipped one; else its path."""
+    """Return a name by which remote workers find a bundle: its address or built-in name; else its local path."""
     return bundle_name(folder) if is_local(bundle) else bundle
 
 
 def cache_folder() -> Path:
-    """Where what was fetched is kept."""
+    """Return the folder for cached downloads."""
     named = os.environ.get(CACHE)
     if named:
         return Path(named)
@@ -62,7 +62,7 @@ def cache_folder() -> Path:
 
 
 def cached(card: Card) -> Path:
-    """Where the bundle of a card is kept; the card says the checksum of its network."""
+    """Return the cache folder for the bundle of a card, which holds the checksum of the network."""
     content = json.dumps(card.to_json(), sort_keys=True).encode()
     return cache_folder() / "bundles" / hashlib.sha256(content).hexdigest()[:32]
 
@@ -92,7 +92,7 @@ def _fetch(bundle: str, expected: Card | None) -> Path:
 
 
 def _copy_network(bundle: str, name: str, target: Path) -> None:
-    """Copy a network's file, or the folder that it is."""
+    """Copy the file or folder of a network."""
     below = [] if is_web(bundle) else [found.path for found in files.listing(f"{bundle}/{name}")]
     if not below:
         _copy(f"{bundle}/{name}", target / name)
@@ -112,7 +112,7 @@ def _copy(url: str, target: Path) -> None:
 
 
 def _let_appear(draft: Path, target: Path) -> None:
-    """Name a folder; another process may have been faster, with the same content."""
+    """Move a folder into place, unless another process has already put the same content there."""
     try:
         draft.rename(target)
     except OSError:

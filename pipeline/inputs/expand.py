@@ -1,4 +1,4 @@
-"""From arguments to files, and from rasters to their ids."""
+"""Expand arguments to files, and derive ids for rasters."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from terraseam.pipeline.storage.errors import file_name
 from terraseam.tiles.raster.inspect import SUFFIXES, RasterError, is_local
 
 VECTORS = frozenset({".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".geoparquet"})
-"""Endings of the files of polygons that are taken from a folder."""
+"""Suffixes of the polygon files that are read from a folder."""
 TAKEN = frozenset({"manifest.json", "quarantine.geojson", "history"})
-"""Names in the folder of the results that are no raster's."""
+"""Reserved names in the output folder."""
 
 
 @dataclass(frozen=True)
 class Expanded:
-    """What arguments stand for.
+    """The rasters that arguments expand to.
 
     Attributes:
-        paths: The rasters, each once and in order of the arguments.
-        problems: A sentence for each argument that names no raster.
-        unread: Rasters that could not be looked at.
+        paths: Paths of the rasters, without duplicates, in order of the arguments.
+        problems: A sentence for each argument that matches no raster.
+        unread: Remote rasters that could not be checked.
     """
 
     paths: list[str]
@@ -39,12 +39,12 @@ class Expanded:
 
     @property
     def named(self) -> list[str]:
-        """All rasters that are named, also those that could not be looked at."""
+        """Paths of all rasters, including those that could not be checked."""
         return [*self.paths, *(one.path for one in self.unread)]
 
 
 def expand(arguments: Iterable[str]) -> Expanded:
-    """Raster paths of arguments that are paths, directories or globs."""
+    """Expand paths, directories, globs and addresses to rasters."""
     paths: dict[str, str] = {}
     problems: list[str] = []
     unread: dict[str, LeftOut] = {}
@@ -83,10 +83,10 @@ def _expand_one(argument: str) -> list[str]:
 
 
 def expand_files(arguments: Sequence[str], option: str) -> tuple[list[str], list[str]]:
-    """Files of paths and globs, each once.
+    """Expand paths and globs to files, without duplicates.
 
     Returns:
-        The files, and a sentence for each argument that names none.
+        The files, and a sentence for each argument that matches none.
     """
     files, problems = dict[str, None](), []
     for argument in arguments:
@@ -103,7 +103,7 @@ def expand_files(arguments: Sequence[str], option: str) -> tuple[list[str], list
 
 
 def label_files(paths: Sequence[str]) -> list[str]:
-    """Paths, where folders give way to the files of polygons in them, or else to the rasters."""
+    """Replace folders by the polygon files in them, or by the rasters if there are none."""
     found = []
     for path in paths:
         if not Path(path).is_dir():
@@ -119,12 +119,12 @@ def label_files(paths: Sequence[str]) -> list[str]:
 def raster_ids(
     paths: Sequence[str], names: Sequence[str] | None = None, taken: Iterable[str] = ()
 ) -> list[str]:
-    """An id for each raster, which no other one has on any filesystem: the file's stem, with a hash where it must.
+    """Return an id for each raster, unique on any filesystem: the file's stem, with a hash only if needed.
 
     Args:
-        paths: The rasters, each of which is named once.
-        names: What they are called by; None for their paths.
-        taken: What else is taken in the folder of the results.
+        paths: Paths of the rasters, without duplicates.
+        names: Paths that ids are derived from; None for `paths`.
+        taken: Further reserved names in the output folder.
     """
     named = list(zip(paths, names or paths, strict=True))
     used = {_folded(name) for name in (*TAKEN, *taken)}
@@ -140,7 +140,7 @@ def raster_ids(
 
 
 def names_in(output: str, work: str | None) -> list[str]:
-    """What is taken in a folder of results by a folder of intermediate files that lies in it."""
+    """Return the name that a work folder inside the output folder reserves there, if any."""
     if work is None or not (is_local(output) and is_local(work)):
         return []
     first = os.path.relpath(os.path.realpath(work), os.path.realpath(output)).partition(os.sep)[0]
@@ -148,10 +148,10 @@ def names_in(output: str, work: str | None) -> list[str]:
 
 
 LONGEST_ID = 216
-"""The longest id, in bytes: files that are called like it take up to 39 more, and most filesystems 255."""
+"""Longest id, in bytes: file names add up to 39 to it, and most filesystems allow 255."""
 
 _HASHES = (8, 16, 64)
-"""How many digits of a hash stand behind an id: more where fewer do not tell it from another one."""
+"""Number of hash digits appended to an id; more if fewer are not unique."""
 
 
 def _longer(length: int) -> int:
@@ -159,21 +159,21 @@ def _longer(length: int) -> int:
 
 
 def _id(path: str, name: str, length: int) -> str:
-    """What a raster is called with so many digits of a hash."""
+    """Return the id of a raster with `length` digits of a hash."""
     if not length:
         return _stem(name)
-    # Two rasters in one folder may be called like it: longer hashes are those of their own paths.
+    # Two rasters in one folder may both be named after it: longer hashes are those of their own paths.
     digits = _path_hash(name if length == _HASHES[0] else path)[:length]
     return f"{_shortened(_stem(name), LONGEST_ID - 1 - length)}-{digits}"
 
 
 def _shortened(text: str, most: int) -> str:
-    """As much of a text as takes so many bytes."""
+    """Truncate a text to at most `most` bytes of UTF-8."""
     return text.encode()[:most].decode(errors="ignore")
 
 
 def _folded(name: str) -> str:
-    """A name as filesystems see it that know neither case nor how letters are composed."""
+    """Normalize a name as case-insensitive, Unicode-normalizing filesystems do."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -187,5 +187,5 @@ def _path_hash(path: str) -> str:
 
 
 def _absolute(path: str) -> str:
-    """What tells rasters apart: links to one file stay two rasters."""
+    """Return the absolute path; links are not followed, so that two links to one file stay two rasters."""
     return os.path.abspath(path) if is_local(path) else path  # noqa: PTH100 - Path.resolve follows links

@@ -1,4 +1,4 @@
-"""Rasters that a run leaves out, since they cannot be used, while it works on the others."""
+"""Record rasters that cannot be used and that a run therefore leaves out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from terraseam.tiles.raster.georef import Georef
 
 SHOWN = 10
-"""Rasters whose reasons are said before the rest is counted."""
+"""Number of rasters whose reasons are shown; the rest is only counted."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class LeftOut:
     """A raster that cannot be used.
 
     Attributes:
-        path: What was given.
+        path: Path or address, as the user gave it.
         reasons: Why it cannot be used, one sentence each.
-        georef: Where it lies; None where that is not known.
-        id: What the folder of its results is called.
+        georef: Its georeferencing; None if unknown.
+        id: Name of its folder of results.
     """
 
     path: str
@@ -33,26 +33,26 @@ class LeftOut:
     id: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return what manifests and plans say of it."""
+        """Return the entry for manifests and plans, without credentials."""
         reasons = [without_secrets(reason) for reason in self.reasons]
         return {"id": self.id, "path": without_secrets(unsigned(self.path)), "reasons": reasons}
 
 
 def all_reasons(left_out: Iterable[LeftOut]) -> Iterator[str]:
-    """Yield why rasters cannot be used, sentence by sentence."""
+    """Yield every reason why rasters cannot be used, one sentence each."""
     return (reason for one in left_out for reason in one.reasons)
 
 
 def left_out_notes(left_out: Sequence[LeftOut]) -> list[str]:
-    """Return what is said of rasters that will be left out, a line each."""
+    """Return one line for each reason why rasters will be left out."""
     return [f"left out: {reason}" for reason in all_reasons(left_out)]
 
 
 def describe_left_out(left_out: Sequence[Mapping[str, Any]]) -> str:
-    """Return the sentence at the end of a run that rasters were left out.
+    """Return the sentence that reports left-out rasters at the end of a run.
 
     Args:
-        left_out: What the manifest says of them.
+        left_out: Their entries in the manifest.
     """
     said = [" and ".join(one["reasons"]) for one in left_out]
     if len(said) > SHOWN:

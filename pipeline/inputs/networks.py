@@ -1,4 +1,4 @@
-"""Networks by the names that users give them."""
+"""Find networks by architecture and encoder."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from terraseam.pipeline.errors import ArgumentError, did_you_mean
 
 
 def find_row(architecture: str, encoder: str | None) -> Row:
-    """Find a network, with a hint at the nearest name; an architecture of one encoder needs none named.
+    """Find a network by name; the encoder is optional if the architecture has only one.
 
     Raises:
-        ArgumentError: If no architecture is called so, or several encoders are meant.
-        ZooError: If it is not built on that encoder.
+        ArgumentError: If the architecture is unknown, with the nearest name, or the encoder is ambiguous.
+        ZooError: If the architecture is not built on that encoder.
     """
     rows = [row for row in ZOO if row.architecture == architecture]
     if not rows:

@@ -1,4 +1,4 @@
-"""Rasters on servers: what an address, a pattern or a folder of one stands for."""
+"""Expand and inspect remote rasters: addresses, patterns and folders in buckets."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from terraseam.tiles.access.sidecars import HIDDEN, Answer, SidecarError, Sideca
 from terraseam.tiles.raster.inspect import SUFFIXES, RasterError
 
 Info_co = TypeVar("Info_co", covariant=True)
-"""What is known of a raster, of whatever kind."""
+"""Metadata of a raster, of any kind."""
 
 
 class UnreadError(RasterError):
-    """A raster that an address names could not be looked at; other rasters need not care."""
+    """A remote raster could not be checked; other rasters are unaffected."""
 
 
 UNSIGNED = "AWS_NO_SIGN_REQUEST"
-"""The variable by which GDAL is told to read public objects of S3 without credentials, which boto3 does not know."""
+"""Environment variable that makes GDAL, but not boto3, read public S3 objects without credentials."""
 
 
 def expand_remote(argument: str) -> list[str]:
-    """The rasters of an address: one, those in a folder of a bucket, or those that match a pattern.
+    """Expand an address to rasters: a single one, those in a bucket folder, or those that match a pattern.
 
     Raises:
-        RasterError: If there is none, or the server cannot be asked; one sentence.
+        RasterError: If there is none, or the server does not answer; one sentence.
     """
     if is_web(argument):
         return [_web_raster(argument)]
@@ -68,13 +68,13 @@ def expand_remote(argument: str) -> list[str]:
 
 
 def existing_files(path: str) -> Sidecars | None:
-    """What is there of a raster on a server, and beside it; None where GDAL finds out by itself.
+    """List a remote raster and its sidecar files; return None if GDAL should look for them itself.
 
-    Of a GeoTIFF in a bucket one listing tells; GDAL would ask for masks, world files and metadata of a dozen kinds one by
-    one, and take a server that fails for one that has none.
+    One listing is enough for a GeoTIFF in a bucket; GDAL would request a dozen kinds of masks, world files and metadata
+    one by one, and take a failing server for missing files.
 
     Raises:
-        RasterError: If the server cannot be asked; one sentence.
+        RasterError: If the server does not answer; one sentence.
     """
     if is_web(path):
         return _answered(lambda: beside(path))
@@ -90,7 +90,7 @@ def existing_files(path: str) -> Sidecars | None:
         if status_of(error.__cause__ or error) not in (401, 403):
             _check_that_it_may_be_public(error)
             return None
-    # Who may read it need not be allowed to list what is there.
+    # Permission to read an object does not imply permission to list.
     return _answered(lambda: beside(path, ask=_start))
 
 
@@ -102,13 +102,13 @@ def _answered(ask: Callable[[], Sidecars]) -> Sidecars:
 
 
 def _check_that_it_may_be_public(error: RemoteFileError) -> None:
-    """Check that a listing failed for want of credentials, without which GDAL reads public objects."""
+    """Raise the error of a failed listing unless credentials are missing: GDAL may still read public objects."""
     if not (os.environ.get(UNSIGNED) or lacks_credentials(error.__cause__ or error)):
         raise RasterError(str(error)) from error
 
 
 def _start(path: str) -> Answer:
-    """Whether an object is there, by its checksum and size."""
+    """Return the checksum and size of an object, None if it does not exist, or why that is unknown."""
     from terraseam.pipeline.storage.remote_files import failing_fast, version
 
     try:
@@ -121,14 +121,14 @@ def _start(path: str) -> Answer:
 
 
 class Inspect(Protocol[Info_co]):
-    """Finds out about a raster what can be known without its pixels."""
+    """A function that reads the metadata of a raster."""
 
     def __call__(self, path: str, *, known: Sequence[str] | None) -> Info_co:
-        """What is known of it.
+        """Read the metadata of a raster.
 
         Args:
             path: Path or URL that GDAL opens.
-            known: What is there of it and beside it, so that nothing else is looked for; None where that is not known.
+            known: The raster and its sidecar files, if known, so that no others are looked for; else None.
 
         Raises:
             RasterError: If it cannot be used.
@@ -136,7 +136,7 @@ class Inspect(Protocol[Info_co]):
 
 
 def look_at(path: str, inspect: Inspect[Any]) -> Any:
-    """Inspect a raster, and know what lies beside it, and of what that is not known.
+    """Inspect a raster with its sidecar files, and record files whose existence the server hides.
 
     Raises:
         RasterError: If it cannot be used.
@@ -147,7 +147,7 @@ def look_at(path: str, inspect: Inspect[Any]) -> Any:
 
 
 def inspect_all(paths: Sequence[str], inspect: Inspect[Info_co]) -> tuple[list[Info_co], list[LeftOut]]:
-    """What is known of rasters without their pixels, and those that cannot be used."""
+    """Read the metadata of rasters concurrently; return it, and the rasters that cannot be used."""
 
     def inspected(path: str) -> Any:
         try:
@@ -165,7 +165,7 @@ def inspect_all(paths: Sequence[str], inspect: Inspect[Info_co]) -> tuple[list[I
 
 
 def hidden_notes(infos: Iterable[Any]) -> list[str]:
-    """A word on masks and metadata of which servers do not say whether they are there."""
+    """Return a note on masks and metadata whose existence servers hide."""
     hidden = [name for info in infos for name in info.hidden]
     if not hidden:
         return []
@@ -196,9 +196,9 @@ def _listed(argument: str) -> list[str]:
 
 
 def _absent(argument: str) -> str:
-    """Why an address stands for no raster."""
+    """Return why an address matches no raster."""
     store = object_store(argument)
-    with contextlib.suppress(Exception):  # Whoever may not ask for it still learns the rest.
+    with contextlib.suppress(Exception):  # Without permission to ask for the bucket, report the rest.
         if not store.has_bucket(argument):
             return f"{argument} cannot be read: the bucket {bucket_of(argument)} does not exist"
     if glob.has_magic(argument):
