@@ -70,8 +70,8 @@ def expand_remote(argument: str) -> list[str]:
 def existing_files(path: str) -> Sidecars | None:
     """List a remote raster and its sidecar files; return None if GDAL should look for them itself.
 
-    One listing is enough for a GeoTIFF in a bucket; GDAL would request a dozen kinds of masks, world files and metadata
-    one by one, and take a failing server for missing files.
+    One listing is enough for a GeoTIFF in a bucket; GDAL would request a dozen kinds of masks, world files and
+    metadata one by one, and take a failing server for missing files.
 
     Raises:
         RasterError: If the server does not answer; one sentence.

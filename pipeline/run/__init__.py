@@ -1,1 +1,1 @@
-"""Runs: the Beam graph, the runner, and what the driver looks after while it works."""
+"""Build the Beam graph, run it, and monitor the run from the driver."""

@@ -1,4 +1,4 @@
-"""The local runner, the same on every machine."""
+"""Create Beam pipelines and the local runner, the same one on every machine."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ from terraseam.pipeline.run.watchdog import PACE
 def beam_pipeline(
     options: PipelineOptions, worker_log: Path, heartbeats: Path | None = None
 ) -> beam.Pipeline:
-    """A pipeline for Beam's options.
+    """Return an empty pipeline for Beam's options.
 
-    ``DirectRunner``, also when no runner is named, is Beam's FnApiRunner built here: Beam's own
-    choice would download another runner on machines that reach the internet.
+    ``DirectRunner``, also the default, is Beam's FnApiRunner built here: Beam's own choice would
+    download another runner on machines with internet access.
 
     Args:
         options: Beam's options.
-        worker_log: Where worker processes of the local runner write what they say; its folder must exist when
-            the pipeline runs.
-        heartbeats: Where they leave their heartbeats; None for nowhere.
+        worker_log: Log file of the local runner's worker processes; its folder must exist when the pipeline runs.
+        heartbeats: Folder of their heartbeats; None for no heartbeats.
     """
     options.view_as(SetupOptions).save_main_session = False
     if not is_local_run(options):
@@ -39,15 +38,18 @@ def beam_pipeline(
 
 
 def is_local_run(options: PipelineOptions) -> bool:
-    """Whether the pipeline runs in this process and its children."""
+    """Return whether the pipeline runs in this process and its children."""
     return is_direct(options.view_as(StandardOptions).runner)
 
 
 def worker_processes(options: PipelineOptions) -> int:
-    """Worker processes of the local runner; 0 where all work is done in this process.
+    """Return the number of worker processes of the local runner; 0 if all work is done in this process.
 
-    More than one worker means processes, unless threads are asked for: those share one network and its
-    calls anyway.
+    More than one worker means processes unless threads are requested, which share one network and its
+    calls.
+
+    Raises:
+        ValueError: If ``--direct_num_workers`` is negative.
     """
     direct = options.view_as(DirectOptions)
     if direct.direct_num_workers < 0:
@@ -61,11 +63,11 @@ def worker_processes(options: PipelineOptions) -> int:
 def local_runner(
     options: PipelineOptions, worker_log: Path, heartbeats: Path | None
 ) -> fn_runner.FnApiRunner:
-    """Beam's FnApiRunner; worker processes get the pipeline's options through the provision info."""
+    """Create Beam's FnApiRunner; worker processes get the pipeline's options through the provision info."""
     environment = None
     if worker_processes(options):
-        # The runner's own mode for processes has no say in where they write, and lets a terminal's Ctrl-C, or its end,
-        # end them before the driver can say so; this environment is the same but for that.
+        # The runner's own multi-processing mode cannot redirect the output of workers, and lets Ctrl-C or a hangup of
+        # the terminal kill them before the driver can report it; otherwise this environment is the same.
         options.view_as(DirectOptions).direct_running_mode = "in_memory"
         environment = environments.SubprocessSDKEnvironment.from_command_string(
             worker_command(worker_log, heartbeats)
@@ -78,9 +80,9 @@ def local_runner(
 
 
 def worker_command(log: Path, heartbeats: Path | None) -> str:
-    """Return the command of a shell that becomes a worker process.
+    """Return the shell command that starts a worker process.
 
-    Its heartbeat is there before it, so that one that is stopped at once is missed, too.
+    Its heartbeat file is created first, so that a worker that stops at once is noticed, too.
     """
     program = f"exec {shlex.quote(sys.executable)} -m terraseam.pipeline.run.worker_main"
     errors = f"2>>{shlex.quote(str(log))}"

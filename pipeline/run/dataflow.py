@@ -1,4 +1,4 @@
-"""What a job asks of Dataflow that its user would forget; whatever the user says stands."""
+"""Complete the arguments of Dataflow jobs; command-line options override these defaults."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """What workers of a job are like.
+    """The workers of a Dataflow job.
 
     Attributes:
-        machine: That of workers without accelerator.
-        threads: Threads of a worker, which is one process: all share one network.
+        machine: Machine type of workers without an accelerator.
+        threads: Threads of a worker, which is a single process: all share one network.
         disk_gb: Disk of a worker, in 10**9 bytes.
     """
 
@@ -34,9 +34,9 @@ class Workers:
 
 
 def segment_arguments(plan: Plan) -> BeamArguments:
-    """The arguments for Beam of a segmentation on Dataflow."""
+    """Return the Beam arguments of a segmentation on Dataflow."""
     chosen = accelerator(plan)
-    # With an accelerator the infer half has machines of its own, which its hints name.
+    # With an accelerator, the inference stages run on their own machines, named in their resource hints.
     machine = PLAIN[0] if chosen else infer_machine(plan)
     workers = Workers(machine, infer_machine(plan).cores, disk_gb(plan, machine.cores))
     labels = {"terraseam_model": f"{plan.card.name}-{plan.card.version}"}
@@ -44,7 +44,7 @@ def segment_arguments(plan: Plan) -> BeamArguments:
 
 
 def vectorize_arguments(beam: BeamArguments, output: str) -> BeamArguments:
-    """The arguments for Beam of a job without a network: what the user says, and on Dataflow what is missing."""
+    """Return the Beam arguments of a job without a network: the user's, completed by defaults on Dataflow."""
     if not beam.is_dataflow:
         return beam
     return dataflow_arguments(beam, output, Workers(PLAIN[0], PLAIN[0].cores, IMAGE_DISK_GB), {})
@@ -53,13 +53,13 @@ def vectorize_arguments(beam: BeamArguments, output: str) -> BeamArguments:
 def dataflow_arguments(
     beam: BeamArguments, output: str, workers: Workers, labels: Mapping[str, str]
 ) -> BeamArguments:
-    """Return the arguments for Beam of a job on Dataflow: what is missing, and what the user says.
+    """Return the Beam arguments of a Dataflow job: defaults, then the user's, which override them.
 
     Args:
-        beam: What the user says.
-        output: Folder of the results.
-        workers: What workers are like.
-        labels: What the job is found by, next to Terraseam's own labels.
+        beam: The user's arguments.
+        output: Output folder.
+        workers: The workers of the job.
+        labels: Labels of the job, in addition to Terraseam's own.
     """
 
     def unless_given(name: str, value: object) -> list[str]:
@@ -69,13 +69,13 @@ def dataflow_arguments(
     says_processes = any("use_multiple_sdk_containers" in experiment for experiment in beam.experiments)
     added = [
         *unless_given("--job_name", job_name(output)),
-        # Of two labels with one name the last counts, which is the user's.
+        # The last of two labels with the same name counts, which is the user's.
         *(f"--labels={name}={_label(value)}" for name, value in all_labels.items()),
         *([] if beam.machine_type is not None else [f"--machine_type={workers.machine.name}"]),
         *unless_given("--disk_size_gb", workers.disk_gb),
         *unless_given("--number_of_worker_harness_threads", workers.threads),
         *([] if says_processes else ["--experiments=no_use_multiple_sdk_containers"]),
-        # Workers come by Terraseam by an image that has it, or by installing it.
+        # Workers get Terraseam from a container image, or install it.
         *(
             unless_given("--sdk_location", "container")
             if beam.has_image
@@ -86,7 +86,7 @@ def dataflow_arguments(
 
 
 def job_name(output: str) -> str:
-    """The name of the job of a folder of results: Dataflow takes no second one of that name while it runs."""
+    """Return a job name derived from the output folder: Dataflow rejects a second running job of that name."""
     folder = re.sub("[^a-z0-9]+", "-", output.rstrip("/").rpartition("/")[2].lower()).strip("-")
     return f"terraseam-{folder[:40]}-{hashlib.sha256(output.rstrip('/').encode()).hexdigest()[:8]}".replace(
         "--", "-"
@@ -94,5 +94,5 @@ def job_name(output: str) -> str:
 
 
 def _label(value: str) -> str:
-    """A value of a label, of the characters that Google takes."""
+    """Return a label value with only the characters that Google allows."""
     return re.sub("[^a-z0-9_-]", "-", value.lower())[:63]

@@ -1,7 +1,7 @@
-"""The Beam graph: segment -> vectorize -> close -> publish; for detectors segment -> link -> settle -> paint -> publish.
+"""Build the Beam graph: segment, vectorize, close, publish; for detectors segment, link, settle, paint, publish.
 
-Elements are keys, small records and open polygons; pixels and scores never cross a shuffle. The
-graph breaks fusion behind the first half, so that accelerators only run that.
+Elements are keys, small records and open polygons; pixels and scores are never shuffled. The graph
+breaks fusion after inference, so that only inference runs on accelerators.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from terraseam.pipeline.vectorize.stored_labels import StoredLabels, by_raster, 
 
 
 def build(pipeline: beam.Pipeline, folder: RunFolder, *, plan: Plan, workers: int, started: float) -> None:
-    """Add a run to a pipeline.
+    """Add the stages of a segmentation to a pipeline.
 
     Args:
         pipeline: An empty pipeline.
-        folder: Where stages leave what the next ones read.
-        plan: The run.
+        folder: Folder for files passed between stages.
+        plan: The plan of the run.
         workers: Processes that share a machine.
         started: When the run started, in seconds since the epoch.
     """
@@ -60,7 +60,7 @@ def build(pipeline: beam.Pipeline, folder: RunFolder, *, plan: Plan, workers: in
 def join_regions(
     segmented: beam.PCollection, plan: Plan, folder: RunFolder
 ) -> tuple[beam.PCollection, beam.PCollection]:
-    """Trace and close regions: `SheetRecord` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
+    """Trace and close regions: `SheetRecord` to (raster, `VectorRecord`) and (raster, `FeatureRecord`)."""
     sheets = (
         by_raster(segmented)
         | "Surroundings" >> beam.FlatMap(surroundings)
@@ -72,7 +72,7 @@ def join_regions(
 def make_polygons(
     sheets: beam.PCollection, plan: PolygonPlan, folder: RunFolder, source: LabelSource
 ) -> tuple[beam.PCollection, beam.PCollection]:
-    """Clip, sieve, trace, close: sheets of `source` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
+    """Clip, sieve, trace, close: sheets of `source` to (raster, `VectorRecord`) and (raster, `FeatureRecord`)."""
     if clips(plan):
         source = ClippedLabels(plan, source)
     if plan.options.sieve is not None:
@@ -83,5 +83,5 @@ def make_polygons(
 
 
 def raster_sheets(raster: int, plan: Plan) -> Iterator[Sheet]:
-    """The sheets of a raster that are worked on."""
+    """Yield the sheets of a raster to process."""
     return ((raster, row, col) for row, col in plan.sheets(raster))

@@ -1,4 +1,4 @@
-"""Heartbeats of worker processes: a small file each, named by its process, that the driver looks at."""
+"""Write and read the heartbeats of worker processes: one small file each, named by process id."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _RECORD = struct.Struct("<QQd")
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What stands in the file of a worker.
+    """A heartbeat, the content of a worker's file.
 
     Attributes:
-        number: How many beats there were before.
+        number: Number of beats before this one.
         finished: See `Activity`.
         longest: See `Activity`.
     """
@@ -31,21 +31,21 @@ class Beat:
     longest: float = 0.0
 
     def to_bytes(self) -> bytes:
-        """Return what stands in the file."""
+        """Return the content of the file."""
         return _RECORD.pack(self.number, self.finished, self.longest)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Beat:
-        """Return what stands in a file; nothing does before the first beat."""
+        """Parse the content of a file; return an initial beat if it is still empty."""
         return cls(*_RECORD.unpack(data)) if len(data) == _RECORD.size else cls()
 
 
 @contextlib.contextmanager
 def heartbeat(folder: Path, period: float) -> Iterator[None]:
-    """Beat in a block and until the process has joined its threads; the file of one that ends in any other way stays.
+    """Write heartbeats from now until a normal exit of the process; after any other exit, the file remains.
 
     Args:
-        folder: Where the file is.
+        folder: Folder of the file.
         period: Seconds between two beats.
     """
     file, driver = folder / str(os.getpid()), os.getppid()
@@ -61,7 +61,7 @@ def heartbeat(folder: Path, period: float) -> Iterator[None]:
 
 
 def _beat(file: Path, period: float) -> None:
-    """Beat until the process ends; beats that cannot be written are left out."""
+    """Write beats until the process ends; beats that cannot be written are skipped."""
     number, pause = 0, threading.Event()
     with contextlib.suppress(OSError):
         out = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -73,7 +73,7 @@ def _beat(file: Path, period: float) -> None:
 
 
 def _remove(file: Path, *, with_folder: bool) -> None:
-    """Remove a file, and the folder when the driver is no more and this was the last worker."""
+    """Remove a file; with `with_folder`, after the driver has exited, also the folder once it is empty."""
     with contextlib.suppress(OSError):
         file.unlink()
         if with_folder:

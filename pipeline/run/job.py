@@ -1,4 +1,4 @@
-"""Executing a plan."""
+"""Run plans on Beam and report how they end."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ from terraseam.tiles.raster.inspect import is_local
 CONTINUE = f"what was inferred is kept: {AGAIN}"
 
 GOES_ON = "the job goes on where it runs; on Dataflow, gcloud dataflow jobs cancel JOB_ID ends it"
-"""What is said where the driver of a remote job is interrupted."""
+"""Message when the driver of a remote job is interrupted."""
 
 HOPELESS = ("CardError", "EngineError", "OffEarthError")
-"""Errors that the same command would meet again."""
+"""Errors that running the same command again would repeat."""
 
 
 class Job(Protocol):
-    """What is run."""
+    """A job to run on Beam."""
 
     @property
     def output(self) -> str:
-        """Folder of the results."""
+        """Output folder."""
 
     @property
     def work_folder(self) -> str:
@@ -63,27 +63,27 @@ class Job(Protocol):
 
 
 class Build(Protocol):
-    """Adds the stages of a job to an empty pipeline."""
+    """A function that adds the stages of a job to an empty pipeline."""
 
     def __call__(self, pipeline: beam.Pipeline, folder: RunFolder, *, workers: int, started: float) -> None:
-        """Add them.
+        """Add the stages.
 
         Args:
             pipeline: An empty pipeline.
-            folder: Where stages leave what the next ones read.
+            folder: Folder for files passed between stages.
             workers: Processes that share a machine.
             started: When the run started, in seconds since the epoch.
         """
 
 
 def run_plan(plan: Plan) -> dict[str, Any] | None:
-    """Run a plan to the end; see `run_job`."""
+    """Run a segmentation plan to completion; see `run_job`."""
     job = replace(plan.options, beam=beam_arguments(plan))
     return run_job(job, partial(build, plan=plan), plan.sheet_count(), hope=CONTINUE)
 
 
 def beam_arguments(plan: Plan) -> BeamArguments:
-    """Return what the user says to Beam, and what follows from the plan."""
+    """Return the user's Beam arguments, completed by what follows from the plan."""
     given, workers = plan.options.beam, plan.options.workers
     if given.is_dataflow:
         return segment_arguments(plan)
@@ -91,22 +91,22 @@ def beam_arguments(plan: Plan) -> BeamArguments:
 
 
 def run_job(job: Job, build: Build, sheets: int = 0, *, hope: str) -> dict[str, Any] | None:
-    """Run a job to the end.
+    """Run a job to completion.
 
     Args:
-        job: Where it works, and on what runner.
+        job: Its folders and runner.
         build: Adds its stages.
-        sheets: Sheets of which it reports that they are done; 0 for none.
-        hope: What is said of the same command where a run fails.
+        sheets: Number of sheets for the progress line; 0 for none.
+        hope: Advice on running the same command again, for messages about failures.
 
     Returns:
-        The manifest; None where a remote runner was only handed the job.
+        The manifest; None if the job was only submitted to a remote runner.
 
     Raises:
-        BeamOptionError: If Beam cannot use the options that are meant for it; nothing has been done then.
+        BeamOptionError: If Beam rejects its options; nothing has been done then.
         RunError: If the run failed, with the cause in a sentence.
     """
-    # Beam logs the tracebacks of our own sentences; they come back as exceptions all the same.
+    # Beam logs the tracebacks of our own errors; they are raised as exceptions as well.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     folder = RunFolder.of(job.output, job.work_folder, here=job.beam.is_direct)
     log = worker_log(folder)
@@ -145,23 +145,23 @@ def run_job(job: Job, build: Build, sheets: int = 0, *, hope: str) -> dict[str, 
         raise RunError(f"{cause}{after}{details}") from error
     finally:
         hide_secrets(log)
-        with contextlib.suppress(RemoteFileError):  # What is left there changes nothing.
+        with contextlib.suppress(RemoteFileError):  # Files left there are harmless.
             files.remove_tree(folder.staging)
     files.remove_tree(folder.path)
     return json.loads(files.read_bytes(manifest_path(job.output)))
 
 
 def is_handed_over(options: PipelineOptions) -> bool:
-    """Whether a remote runner only gets a description of the job, so that there is nothing to wait for."""
+    """Return whether a remote runner only gets a description of the job, so that there is nothing to wait for."""
     given = options.get_all_options()
     return bool(given.get("dry_run") or given.get("template_location"))
 
 
 def make_pipeline(job: Job, worker_files: WorkerFiles) -> tuple[PipelineOptions, beam.Pipeline, int]:
-    """Beam's options, an empty pipeline for them, and how many worker processes it has on this machine.
+    """Return Beam's options, an empty pipeline for them, and its number of local worker processes.
 
     Raises:
-        BeamOptionError: If Beam cannot use them.
+        BeamOptionError: If Beam rejects the options.
     """
     said = io.StringIO()
     try:
@@ -179,14 +179,14 @@ def make_pipeline(job: Job, worker_files: WorkerFiles) -> tuple[PipelineOptions,
 
 
 def worker_log(folder: RunFolder) -> Path:
-    """Where worker processes of the local runner write what they say; it stays behind when a run fails."""
+    """Return the log file of local worker processes; it is kept if a run fails."""
     if is_local(folder.path):
         return Path(folder.path) / "workers.log"
     return Path(tempfile.gettempdir()) / f"terraseam-{folder.path.rpartition('/')[2]}-workers.log"
 
 
 def heartbeat_folder(log: Path) -> Path:
-    """Return where worker processes leave their heartbeats: on a disk of this machine, since others may hang."""
+    """Return the folder of heartbeats, on a local disk, since network filesystems may hang."""
     try:
         parent = Path(tempfile.gettempdir())
     except FileNotFoundError:
@@ -195,7 +195,7 @@ def heartbeat_folder(log: Path) -> Path:
 
 
 def hide_secrets(log: Path) -> None:
-    """Take out of what workers said what lets in of addresses; their libraries know nothing of that."""
+    """Redact credentials from worker logs, as libraries write addresses in full."""
     with contextlib.suppress(OSError):
         said = log.read_text(errors="replace")
         hidden = without_secrets(said)
@@ -204,15 +204,15 @@ def hide_secrets(log: Path) -> None:
 
 
 def report_end(sentence: str, hope: str, log: Path) -> int:
-    """Tell the user that a run ends with this process, for the sake of a worker process that is lost.
+    """Report that the run and this process end because a worker process was lost.
 
     Args:
-        sentence: What has become of it.
-        hope: What is said of the same command.
-        log: What workers have said.
+        sentence: What happened to the worker.
+        hope: Advice on running the same command again.
+        log: Log file of the workers.
 
     Returns:
-        The exit status: workers also die of a run that was interrupted.
+        The exit status, which is that of an interruption if one ended the worker.
     """
     release_all()
     hide_secrets(log)
@@ -225,10 +225,10 @@ def report_end(sentence: str, hope: str, log: Path) -> int:
 
 
 def root_cause(error: BaseException) -> tuple[str, str]:
-    """The kind of error that one of our stages raised, and its sentence, without Beam's wrapping."""
+    """Return the name of the error that one of our stages raised, and its message, without Beam's wrapping."""
     name, text = type(error).__name__, str(error).strip()
     if "Traceback" in text:
-        # Worker processes send tracebacks as text: the last line that names an exception is the cause.
+        # Worker processes send tracebacks as text: the last line with an exception is the cause.
         raised = re.findall(r"^(?:\w+\.)*(\w+(?:Error|Exception|Interrupt)): (.*)", text, flags=re.M)
         name, text = raised[-1] if raised else (name, text.splitlines()[-1])
     text = re.sub(r"\s*\[while running .*", "", text, flags=re.S)
@@ -247,4 +247,4 @@ OWN_ERRORS = (
     "RemoteFileError",
     "RuntimeError",
 )
-"""Errors whose message is a whole sentence."""
+"""Errors whose message is a complete sentence."""

@@ -1,4 +1,4 @@
-"""How far a run is, counted from what its workers have finished."""
+"""Show the progress of a run, counted from the sheets that its workers have finished."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from terraseam.tiles.raster.inspect import is_local
 
 @contextlib.contextmanager
 def progress(folder: RunFolder, sheets: int, shown: bool) -> Iterator[None]:
-    """Show on a terminal how many sheets are done and how long the rest will take."""
+    """Show the number of finished sheets and the remaining time on a terminal while a block runs."""
     records = Path(folder.sheet_done(0, 0, 0)).parent
     if not shown or not terminal.watched() or not is_local(folder.path):
         yield
@@ -40,7 +40,7 @@ def _watch(records: Path, sheets: int, ended: threading.Event) -> None:
 
 
 def progress_line(done: int, sheets: int, seconds: float) -> str:
-    """A line such as ``segmenting: 12 of 64 sheets, about 3 min left``."""
+    """Return a line such as ``segmenting: 12 of 64 sheets, about 3 min left``."""
     if done >= sheets:
         return f"polygons and files of {sheets} sheets"
     line = f"segmenting: {done} of {sheets} sheets"

@@ -1,4 +1,4 @@
-"""Whether a raster is still the one that a run began with: what is read of two is a mixture of both."""
+"""Check that rasters do not change during a run, which would mix the pixels of two versions."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from terraseam.tiles.raster.source import RasterReadError, RasterSource
 
 
 class RasterWatch:
-    """Looks at the files of a raster again when all of its sheets have been read.
+    """A check of a raster's files for changes, made when all of its sheets have been read.
 
     Args:
-        plan: The run.
+        plan: The plan of the run.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
 
     def __call__(self, raster: int, sheets: Iterable[VectorRecord]) -> str:
-        """Say why nothing of a raster may be published; nothing where it is the one that the run began with.
+        """Return why a raster may not be published, or an empty string if it is unchanged since the run began.
 
         Raises:
-            RasterChangedError: If it is another one, and the run ends with that.
+            RasterChangedError: If it has changed, and ``--on-error fail`` is set.
         """
         records = [sheet.segmented for sheet in sheets]
         planned = self._plan.rasters[raster]
@@ -51,7 +51,7 @@ class RasterWatch:
         return describe_change(planned.path)
 
     def _other_pixels(self, raster: int, records: Iterable[SheetRecord]) -> bool:
-        """Whether any sheet has other pixels than those that its labels are of: all are read again."""
+        """Return whether any sheet no longer has the pixels its labels were inferred from; reads all sheets again."""
         plan, planned, lattice = self._plan, self._plan.rasters[raster], self._plan.lattice(raster)
         allow_sources(plan.options.allow_sources)
         verify_blocks(plan.options.verify)

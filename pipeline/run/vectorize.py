@@ -1,4 +1,4 @@
-"""The graph of ``terraseam vectorize``: sheets of label rasters -> polygons -> files."""
+"""Build and run the Beam graph of ``terraseam vectorize``: from sheets of label rasters to polygon files."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ PACKAGES = ("terraseam", "apache-beam", "numpy", "rasterio", "shapely", "numba",
 
 
 def run_vectorize(plan: VectorizePlan) -> dict[str, Any] | None:
-    """Run a plan to the end.
+    """Run a vectorize plan to completion.
 
     Returns:
-        The manifest; None where a remote runner was only handed the job.
+        The manifest; None if the job was only submitted to a remote runner.
 
     Raises:
-        BeamOptionError: If Beam cannot use the options that are meant for it.
+        BeamOptionError: If Beam rejects its options.
         RunError: If the run failed, with the cause in a sentence.
     """
     options = plan.options
@@ -47,7 +47,7 @@ def build(
     folder: RunFolder,
     *,
     plan: VectorizePlan,
-    workers: int,  # noqa: ARG001 - every job is told
+    workers: int,  # noqa: ARG001 - part of the `Build` protocol
     started: float,
 ) -> None:
     """Add the stages to an empty pipeline; see `terraseam.pipeline.run.job.Build`."""
@@ -71,7 +71,7 @@ def build(
 
 
 def end_vectorize(plan: VectorizePlan, published: Sequence[Published], started: float) -> None:
-    """Write the manifest of a run that has ended, and where the rasters lie that were left out."""
+    """Write the manifest of a finished run, and the footprints of left-out rasters."""
     output, left_out = plan.options.output, left_out_of(plan, published)
     record = vectorize_manifest(plan, [one for one in published if not one.failure], started)
     record["left_out"] = [one.to_json() for one in left_out]
@@ -82,7 +82,7 @@ def end_vectorize(plan: VectorizePlan, published: Sequence[Published], started: 
 
 
 def left_out_of(plan: VectorizePlan, published: Sequence[Published]) -> list[LeftOut]:
-    """The rasters of a run that could not be used, or not be read."""
+    """Return the rasters of a run that could not be used or read."""
     rasters = plan.polygons.rasters
     unread = [
         LeftOut(
@@ -98,7 +98,7 @@ def left_out_of(plan: VectorizePlan, published: Sequence[Published]) -> list[Lef
 
 
 def vectorize_manifest(plan: VectorizePlan, published: Sequence[Published], started: float) -> dict[str, Any]:
-    """The manifest of a run that has ended; of classes, it lists those that occur, if they are not too many."""
+    """Return the manifest of a finished run; it lists the classes that occur, unless there are too many."""
     polygons = plan.polygons
     rasters = [polygons_entry(polygons, one) for one in published]
     for raster in rasters:

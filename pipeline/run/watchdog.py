@@ -1,7 +1,7 @@
-"""What the driver of a local run looks after: worker processes that end or stop, and runs in which nothing is finished.
+"""Monitor a local run from its driver: worker processes that exit or hang, and runs that make no progress.
 
-Time is counted in looks of the driver, not by a clock: what passes while the machine sleeps, or the driver itself is
-stopped, does not count.
+Time is measured in polls of the driver, not by a clock, so time while the machine sleeps or the driver itself is
+stopped does not count.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from terraseam.pipeline.run.heartbeat import Beat
 from terraseam.pipeline.units import format_time
 
 LONGER = 20
-"""How many times as long as the longest operation before nothing may be finished, without a word of it."""
+"""Multiple of the longest operation so far without any progress after which a stall is reported."""
 
 BUSY_S = 1.0
-"""Processor time, in seconds, that a process takes alone to be known to work; one that is stuck takes hardly any."""
+"""CPU time, in seconds, that shows a process is working without heartbeats; one that is stuck uses hardly any."""
 
 
 _CLOSING_S = 0.5
-"""For how long a process may still be there, in seconds, once its connections are closed."""
+"""Time that a process may remain after its connections are closed, in seconds."""
 
 
 @dataclass(frozen=True)
 class WatchIntervals:
-    """How often the driver looks, and how long it waits; all in seconds.
+    """Polling intervals and timeouts of the watchdog, all in seconds.
 
     Attributes:
-        look: Between two looks.
-        beat: Between two beats of a worker.
-        silent: Without a sign of life, after which a worker counts as stopped.
-        interrupted: The same where the run is about to end anyway.
-        gone: For which the status of a worker that has ended is waited for.
-        stalled: In which nothing is finished, at least, before that is said.
+        look: Interval between polls.
+        beat: Interval between heartbeats of a worker.
+        silent: Time without a heartbeat or CPU time after which a worker counts as hung.
+        interrupted: The same once the run has been interrupted.
+        gone: Time to wait for the exit status of a worker that has exited.
+        stalled: Minimum time without progress before a stall is reported.
     """
 
     look: float = 1.0
@@ -70,8 +70,8 @@ class WorkerFiles:
     """Files of the worker processes of a run.
 
     Attributes:
-        log: What they write to their standard error.
-        heartbeats: The folder of their heartbeats.
+        log: File with their standard error.
+        heartbeats: Folder of their heartbeats.
     """
 
     log: Path
@@ -80,13 +80,13 @@ class WorkerFiles:
 
 @dataclass
 class Worker:
-    """A worker process as the driver sees it.
+    """The state of a worker process as seen by the driver.
 
     Attributes:
-        file: Its heartbeat.
-        beat: The last beat that was seen.
-        silent: For how long there was no sign of life, in seconds.
-        gone: For how long its process is known to have ended, in seconds.
+        file: Its heartbeat file.
+        beat: Its last known heartbeat.
+        silent: Time since its last heartbeat or CPU time, in seconds.
+        gone: Time since its process was found to have exited, in seconds.
     """
 
     file: Path
@@ -97,11 +97,11 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The number of its process."""
+        """Its process id."""
         return int(self.file.name)
 
     def look(self, seconds: float) -> bool:
-        """See how it is, so long after the last time; returns whether it has ended as it should."""
+        """Update the state, `seconds` after the last poll; return whether the worker has exited normally."""
         try:
             beat = Beat.from_bytes(self.file.read_bytes())
         except FileNotFoundError:
@@ -115,7 +115,7 @@ class Worker:
         return False
 
     def trouble(self, pace: WatchIntervals) -> str | None:
-        """Return what is wrong with it, in a sentence; None while nothing is."""
+        """Return a sentence on what is wrong with the worker; None if nothing is."""
         if self.gone > 0:
             ended = "a worker process died (it ended with status 0 in the middle of its work)"
             return ended if self.gone > pace.gone else None
@@ -127,10 +127,10 @@ class Worker:
 
 
 class Stall:
-    """Knows for how long nothing was finished, and when that is to be said.
+    """A detector of runs that make no progress.
 
     Args:
-        pace: How long is too long.
+        pace: The intervals of the watchdog.
     """
 
     def __init__(self, pace: WatchIntervals) -> None:
@@ -139,12 +139,12 @@ class Stall:
         self._idle = self._next = 0.0
 
     def look(self, finished: int, longest: float, seconds: float) -> float | None:
-        """Return for how long nothing was finished, in seconds, if that is to be said now.
+        """Return the time without progress, in seconds, if a stall is to be reported now; else None.
 
         Args:
-            finished: Operations that have finished.
-            longest: What the longest of them took, in seconds.
-            seconds: Time since the last look.
+            finished: Number of finished operations.
+            longest: Duration of the longest of them, in seconds.
+            seconds: Time since the last poll, in seconds.
         """
         if finished != self._finished:
             self._finished, self._idle, self._next = finished, 0.0, 0.0
@@ -157,13 +157,13 @@ class Stall:
 
 
 def describe_stall(idle: float, longest: float, operation: str, hope: str) -> str:
-    """Return a sentence that says that nothing was finished for a while.
+    """Return a sentence that reports a stall.
 
     Args:
-        idle: For how long, in seconds.
-        longest: What the longest operation so far took, in seconds; 0 where there was none.
-        operation: What may be finished.
-        hope: What is said of the same command.
+        idle: Time without progress, in seconds.
+        longest: Duration of the longest operation so far, in seconds; 0 if there was none.
+        operation: Name of the operations that count as progress.
+        hope: Advice on running the same command again.
     """
     before = f"the longest so far took {max(1, longest):,.0f} s" if longest else "none was finished before"
     return (
@@ -177,13 +177,13 @@ def _fail(sentence: str) -> int:
 
 
 class Watchdog:
-    """Looks after a run, in a thread of its own.
+    """A monitor of a run, in its own thread.
 
     Args:
-        hope: What is said of the same command where nothing is finished.
-        operation: What may be finished.
-        tell: Tells the user what ends this process, and returns its exit status.
-        files: Files of its worker processes; None where it has none.
+        hope: Advice on running the same command again, for messages about stalls.
+        operation: Name of the operations that count as progress.
+        tell: Reports to the user why this process ends, and returns its exit status.
+        files: Files of its worker processes; None if it has none.
     """
 
     def __init__(
@@ -205,9 +205,9 @@ class Watchdog:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Look after what a block does; the process ends in it where a worker ends or stops.
+        """Monitor the run in a block; the process exits if a worker dies or hangs.
 
-        No exception can do that: the runner's own clean-up waits for the lost worker, too.
+        Raising an exception is not enough: the runner's clean-up would wait for the lost worker.
         """
         if self._files is not None:
             self._files.heartbeats.mkdir(mode=0o700)
@@ -226,7 +226,7 @@ class Watchdog:
             self._remove_heartbeats()
 
     def _wait_for_lost_worker(self) -> None:
-        """Wait where a worker has ended, which the watch says and ends: the runner may see its closed connection first."""
+        """Let the watchdog report a dead worker, as the runner may notice its closed connection first."""
         until = time.monotonic() + _CLOSING_S
         while self._files is not None and time.monotonic() < until:
             if any(_processor_time(int(file.name)) is None for file in self._files.heartbeats.iterdir()):
@@ -245,7 +245,7 @@ class Watchdog:
                 _say(self._words(idle, longest))
 
     def _look_at_workers(self) -> None:
-        """Look at all workers, and end this process if one of them has ended or stopped."""
+        """Poll all workers, and end this process if one of them has died or hangs."""
         if self._files is not None:
             for file in self._files.heartbeats.iterdir():
                 self._workers.setdefault(file, Worker(file))
@@ -256,7 +256,7 @@ class Watchdog:
                 self._end(trouble)
 
     def _on_thread_error(self, args: Any) -> None:
-        """Take the exception of a thread: one of the runner's waits for each worker process, others talk with them."""
+        """Handle exceptions of the runner's threads that wait for worker processes or communicate with them."""
         if args.thread is not None and args.thread.name == "run_worker":
             self._end(describe_death(str(args.exc_value)))
         elif self._files is not None and _is_of_grpc(args.exc_value):
@@ -266,7 +266,7 @@ class Watchdog:
             self._hook(args)
 
     def _end(self, sentence: str) -> None:
-        """End this process and its workers; whoever comes second waits here for that."""
+        """End this process and its workers; a second caller blocks here."""
         self._ending.acquire()
         status = self._tell(sentence)
         for child in psutil.Process().children(recursive=True):
@@ -284,7 +284,7 @@ class Watchdog:
 
 
 def describe_death(cause: str) -> str:
-    """Return a sentence that says how a worker process has ended, from what the runner says of it."""
+    """Return a sentence on how a worker process ended, from the runner's error message."""
     found = re.search(r"return code (-?\d+)", cause)
     if found is None:
         return f"a worker process died ({cause.rstrip('.')})"
@@ -299,7 +299,7 @@ def describe_death(cause: str) -> str:
 
 
 def _say(sentence: str) -> None:
-    """Tell the user something; their terminal may be closed, or show a line of progress."""
+    """Report a note, even if the terminal is closed or shows a progress line."""
     with contextlib.suppress(OSError):
         if terminal.watched():
             terminal.show()
@@ -307,7 +307,7 @@ def _say(sentence: str) -> None:
 
 
 def _is_of_grpc(error: BaseException | None) -> bool:
-    """Whether an error comes from the connection with a worker."""
+    """Return whether an error comes from the connection to a worker."""
     import grpc
 
     while error is not None and not isinstance(error, grpc.RpcError):
@@ -316,7 +316,7 @@ def _is_of_grpc(error: BaseException | None) -> bool:
 
 
 def _processor_time(pid: int) -> float | None:
-    """Return the processor time that a process has taken, in seconds; None where it has ended."""
+    """Return the CPU time of a process, in seconds; None if it has exited."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:

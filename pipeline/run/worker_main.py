@@ -1,6 +1,6 @@
-"""A worker process of the local runner: Beam's harness, with a heartbeat that the driver looks at.
+"""Run a worker process of the local runner: Beam's SDK harness, with a heartbeat for the driver.
 
-``python -m terraseam.pipeline.run.worker_main [FOLDER PERIOD]``; without arguments nobody looks.
+``python -m terraseam.pipeline.run.worker_main [FOLDER PERIOD]``; without arguments there is no heartbeat.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from terraseam.pipeline.run.heartbeat import heartbeat
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Work for the driver that the environment names, until it closes the connection.
+    """Work for the driver named in the environment until it closes the connection.
 
     Raises:
-        RuntimeError: If something else tries to end the process, with whatever status.
+        RuntimeError: If anything else tries to exit the process, whatever the status.
     """
     beating = heartbeat(Path(arguments[0]), float(arguments[1])) if arguments else contextlib.nullcontext()
     with beating:
-        # Imported behind the first beat: it takes seconds, of which a stopped process may need all.
+        # Imported after the first beat: it takes seconds, in which the process may already hang.
         from apache_beam.runners.worker import sdk_worker_main
 
         try:
