@@ -1,17 +1,18 @@
-"""The batch pipeline and its command line. Composes tiles and models on Apache Beam."""
+"""Compose tiles and models on Apache Beam: the batch pipeline and its command line."""
 
 if __name__ != "terraseam.pipeline":
     raise ImportError("import terraseam.pipeline, not pipeline: a class that has two names exists twice")
 
 import os
 
-# GDAL's default cache is 5 % of the machine's memory in every process; it must be bounded before GDAL loads.
+# GDAL's default cache is 5 % of the machine's memory in every process; it must be limited before GDAL loads.
 os.environ.setdefault("GDAL_CACHEMAX", "64")
-# TensorFlow writes what it found of the machine to the terminal otherwise, before anyone can ask it not to.
+# Otherwise TensorFlow logs details of the machine to the terminal before logging can be configured.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Rasters on servers: a request that fails is made again, and one that hangs ends; nothing of a file is kept when it is
-# closed, so that a later run in this process does not see an old one. The cache of a file stays small for many files; that
-# of all files holds what the threads of a process verify and read at a time, see `terraseam.tiles.checksums.remote`.
+# Remote rasters: failed requests are retried, and hanging ones time out. Nothing is cached after a file is closed,
+# so that a later run in this process sees the current file. The cache per file is small, to allow for many files; the
+# cache of all files holds what the threads of a process verify and read at a time, see
+# `terraseam.tiles.checksums.remote`.
 for name, value in {
     "CPL_VSIL_CURL_CACHE_SIZE": str(64 << 20),
     "CPL_VSIL_CURL_NON_CACHED": "/vsigs/:/vsis3/:/vsicurl/",

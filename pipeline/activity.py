@@ -1,4 +1,4 @@
-"""What a process has finished: tiles, reads and writes, by which it is seen that a run goes on."""
+"""Count the operations a process has finished (tiles, reads and writes) to show that a run makes progress."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 
 class Activity:
-    """Counts operations as they are finished; several threads may do so at once.
+    """A thread-safe count of finished operations.
 
     Attributes:
-        finished: How many operations have finished.
-        longest: What the longest of them took, in seconds.
+        finished: Number of finished operations.
+        longest: Duration of the longest of them, in seconds.
     """
 
     def __init__(self) -> None:
@@ -22,14 +22,14 @@ class Activity:
         self._lock = threading.Lock()
 
     def add(self, seconds: float) -> None:
-        """Count an operation that has taken so long."""
+        """Count an operation that took `seconds`."""
         with self._lock:
             self.finished += 1
             self.longest = max(self.longest, seconds)
 
     @contextlib.contextmanager
     def operation(self) -> Iterator[None]:
-        """Count what a block does when it has ended, with an error too."""
+        """Count a block as an operation when it ends, even with an error."""
         start = time.monotonic()
         try:
             yield
@@ -38,4 +38,4 @@ class Activity:
 
 
 ACTIVITY = Activity()
-"""That of this process."""
+"""The activity of this process."""

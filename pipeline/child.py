@@ -1,9 +1,9 @@
-"""``python -m terraseam.pipeline.child``: run a command for the program that started this process.
+"""Run a command for the program that started this process, with ``python -m terraseam.pipeline.child``.
 
 The first line of standard input is the request, ``{"command": "segment", "options": {"rasters": "scene.tif", ...}}``:
-long options of the command line with underscores for dashes. The pipe stays open as long as the program wants the command
-to go on. Standard output carries events, a line of JSON each; whatever else is printed goes to standard error.
-The exit status is that of the command line.
+long options of the command line with underscores for dashes. The command runs as long as the pipe stays open.
+Standard output carries events, one line of JSON each; everything else is printed to standard error. The exit status
+is that of the command line.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from terraseam.pipeline.options.vectorize_arguments import vectorize_parser
 from terraseam.pipeline.version import version
 
 LOOK_S = 1.0
-"""Seconds between two looks at whether the program that started this one still exists."""
+"""Seconds between checks that the program that started this one still exists."""
 
 GRACE_S = 60.0
-"""Seconds that a command has to end, once nobody waits for it."""
+"""Seconds that a command has to end once its caller has exited."""
 
 PARSERS: Mapping[str, Callable[[], Parser]] = {
     "segment": lambda: parsers(version())[1]["segment"],
@@ -42,11 +42,11 @@ PARSERS: Mapping[str, Callable[[], Parser]] = {
     "train": train_parser,
     "evaluate": evaluate_parser,
 }
-"""What declares the options of each command."""
+"""The function that creates the parser of each command."""
 
 
 def main() -> int:
-    """Run the command that standard input asks for; returns its exit status."""
+    """Run the command requested on standard input; return its exit status."""
     _reset_signals()
     EVENTS.write_to(os.dup(1))
     os.dup2(2, 1)
@@ -67,7 +67,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _reset_signals() -> None:
-    """Receive what ends a command, even if the program that started this one ignores it."""
+    """Restore the default handling of the signals that end a command, even if the parent process ignores them."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
@@ -75,7 +75,11 @@ def _reset_signals() -> None:
 
 
 def _read_line(pipe: int) -> bytes:
-    """Read the first line of a pipe to which nothing else is written."""
+    """Read the first line of a pipe to which nothing else is written.
+
+    Raises:
+        EOFError: If the pipe closes before the end of the line.
+    """
     read = b""
     while not read.endswith(b"\n"):
         some = os.read(pipe, 1 << 16)
@@ -86,11 +90,11 @@ def _read_line(pipe: int) -> bytes:
 
 
 def _end_with(pipe: int, caller: int) -> None:
-    """End this process once another has exited: kindly first, and with all that it started if that takes too long.
+    """End this process once its caller has exited: by interrupting it, then by killing its process group.
 
     Args:
-        pipe: A pipe that the other process holds open; one that it forked may hold it, too.
-        caller: The other process.
+        pipe: A pipe that the caller holds open, though processes that it forked may, too.
+        caller: Process id of the caller.
     """
     while os.getppid() == caller and not select.select([pipe], [], [], LOOK_S)[0]:
         pass

@@ -1,4 +1,4 @@
-"""The command line.
+"""Run the command line.
 
 Planning, ``--help`` and errors in arguments import neither TensorFlow nor Beam.
 """
@@ -25,7 +25,7 @@ from terraseam.pipeline.version import version
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit status."""
+    """Run a command line; return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in COMMANDS:
         command, interrupted = COMMANDS[arguments[0]]
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _ended(run: Callable[[], int], interrupted: str) -> int:
-    """Run a command to its end, also where the user, the system or the reader of its output ends it."""
+    """Run a command; return the exit status even if the user, the system or the reader of its output ends it."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     try:
         with listening() if in_main_thread else nullcontext():
@@ -54,7 +54,7 @@ def _ended(run: Callable[[], int], interrupted: str) -> int:
 
 
 def _report_interruption(words: str) -> int:
-    """Tell the user, whose terminal may be closed, and return the exit status."""
+    """Report an interruption, even if the terminal is closed, and return the exit status."""
     try:
         return fail(words, INTERRUPTED)
     except OSError:
@@ -63,7 +63,7 @@ def _report_interruption(words: str) -> int:
 
 
 def _silence(*streams: TextIO) -> None:
-    """Let what is still to be written to streams that nobody reads go nowhere."""
+    """Redirect streams that nobody reads to the null device."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in streams:
         os.dup2(nowhere, stream.fileno())
@@ -106,7 +106,7 @@ COMMANDS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "evaluate": (_evaluate, "interrupted"),
     "store": (_store, "interrupted"),
 }
-"""Commands that parse their arguments themselves, and what they say where they are interrupted."""
+"""Commands that parse their own arguments, each with its message when interrupted."""
 
 
 def _plan(options: SegmentOptions, as_json: bool) -> int:

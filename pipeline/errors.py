@@ -1,4 +1,4 @@
-"""Errors that hold every reason why something cannot be done, and hints at what was meant."""
+"""Define errors that collect every reason for a failure, and suggest corrections of mistyped names."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from terraseam.models.names import nearest_name
 
 
 class ArgumentError(ValueError):
-    """Arguments that cannot be understood, with what to do."""
+    """Invalid arguments, with advice."""
 
 
 class ReasonsError(ValueError):
-    """Something cannot be done.
+    """An error with every reason why something cannot be done.
 
     Attributes:
         reasons: Every reason, one sentence each.
     """
 
     heading: ClassVar[str]
-    """What stands above several reasons."""
+    """Heading above several reasons."""
     heads_one: ClassVar[bool] = False
-    """Whether it stands above a single one, too."""
+    """Whether a single reason has the heading, too."""
 
     def __init__(self, reasons: Sequence[str]) -> None:
         self.reasons = tuple(dict.fromkeys(reasons))
@@ -32,19 +32,19 @@ class ReasonsError(ValueError):
 
 
 class PlanError(ReasonsError):
-    """A run cannot succeed."""
+    """A run that cannot succeed."""
 
     heading, heads_one = "this run cannot succeed:", True
 
 
 class TrainError(ReasonsError):
-    """A training cannot be made."""
+    """A training that cannot start."""
 
     heading = "this training cannot be made:"
 
 
 class EvaluateError(ReasonsError):
-    """An evaluation cannot be made."""
+    """An evaluation that cannot start."""
 
     heading = "nothing can be measured:"
 
@@ -52,13 +52,13 @@ class EvaluateError(ReasonsError):
 def did_you_mean(
     name: str, known: Iterable[str], around: str = "{}", today: Mapping[str, str] | None = None
 ) -> str:
-    """Ask for the known name that one which is not known was mistyped from; nothing where there is none.
+    """Suggest the known name closest to an unknown one; return an empty string if none is close.
 
     Args:
-        name: What was said.
-        known: What could have been said.
-        around: What stands around the question, which is in place of the braces.
-        today: Names that are known, too, and the known one that each was renamed to.
+        name: The unknown name.
+        known: The known names.
+        around: Text around the question, which replaces the braces.
+        today: Former names, and the known name that each was renamed to.
     """
     renamed = today or {}
     near = nearest_name(name, known) or nearest_name(name, renamed)
@@ -70,8 +70,8 @@ class RunError(RuntimeError):
 
 
 class BeamOptionError(ValueError):
-    """Options that Beam cannot use, in one sentence."""
+    """Options that Beam rejects, in one sentence."""
 
 
 class RasterChangedError(RuntimeError):
-    """A raster is no longer the one that the run began with."""
+    """A raster that has changed since the run began."""

@@ -1,7 +1,7 @@
-"""Events: what a command reports to the program that runs it, beside the texts that people read.
+"""Send events from a command to the program that runs it, in addition to the text for people.
 
-A program that runs a command in a process of its own gets each event as a line of JSON, such as
-``{"event": "note", "text": "..."}``. Where nobody asked for events, sending one does nothing.
+A program that runs a command in a child process gets each event as a line of JSON, such as
+``{"event": "note", "text": "..."}``. Without a receiver, sending an event does nothing.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from terraseam.pipeline.secrets import without_secrets
 from terraseam.pipeline.texts import printable
 
 Kind = Literal["output", "note", "progress", "error", "result"]
-"""Kinds of events: what was asked for, what to know beside it, how far it is, why it failed, and what programs read."""
+"""Kinds of events: printed output, notes, progress, the error of a failed command, and its result as a value."""
 
 
 class Events:
-    """Writes events to a pipe once one is set; threads may share it."""
+    """A thread-safe writer of events, which are dropped until a pipe is set."""
 
     def __init__(self) -> None:
         self._pipe: int | None = None
@@ -29,7 +29,7 @@ class Events:
 
     @property
     def wanted(self) -> bool:
-        """Return whether anybody receives events."""
+        """Whether anyone receives events."""
         return self._pipe is not None
 
     def write_to(self, pipe: int) -> None:
@@ -37,17 +37,17 @@ class Events:
         self._pipe = pipe
 
     def send_text(self, kind: Kind, text: str) -> None:
-        """Send a text as people may see it: without credentials, and without what steers terminals."""
+        """Send a text without credentials and terminal control characters."""
         self._send({"event": kind, "text": printable(without_secrets(text))})
 
     def send_result(self, value: Mapping[str, Any]) -> None:
-        """Send what a command has found, as values that JSON knows."""
+        """Send the result of a command, as values for JSON."""
         self._send({"event": "result", "value": value})
 
     def _send(self, event: Mapping[str, Any]) -> None:
         if self._pipe is None:
             return
-        # A line that an interruption cut short ends where the next event begins.
+        # The leading line break ends a line that an interruption cut short.
         rest = memoryview(f"\n{json.dumps(event)}\n".encode())
         with self._one_at_a_time, contextlib.suppress(OSError):  # The program may have exited.
             while rest:
@@ -55,4 +55,4 @@ class Events:
 
 
 EVENTS = Events()
-"""Those of this process."""
+"""The events of this process."""

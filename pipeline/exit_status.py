@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and the sentence where it did not do what it was asked for."""
+"""Report how a command ends: print its output or error, and return its exit status."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ AGAIN = "run the same command again to continue"
 
 
 def fail(message: str, status: int) -> int:
-    """Tell the user why, and return the exit status."""
+    """Report an error, and return the exit status."""
     EVENTS.send_text("error", message)
     _print_sentence(message)
     return status
 
 
 def report_error(message: str) -> None:
-    """Tell the user something beside the results."""
+    """Report a problem that does not end the command."""
     EVENTS.send_text("note", message)
     _print_sentence(message)
 
@@ -39,26 +39,26 @@ def _print_sentence(message: str) -> None:
 
 
 def report_note(notes: Iterable[str]) -> None:
-    """Tell the user what they should know beforehand, a line each."""
+    """Print notes for the user before a command starts, one line each."""
     for note in notes:
         EVENTS.send_text("note", note)
         print(printable(without_secrets(note)), file=sys.stderr)
 
 
 def show(words: str) -> None:
-    """Show the user what was asked for, whoever reads it: people or programs."""
+    """Print the requested output, for people or programs."""
     EVENTS.send_text("output", words)
     print(printable(without_secrets(words)), flush=True)
 
 
 def report_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Mapping[str, Any]], str]) -> int:
-    """Run a job on Beam, say what came of it, and return the exit status.
+    """Run a job on Beam, report its result, and return the exit status.
 
     Args:
-        run: Runs it, and gives its manifest; None where a remote runner was only handed the job.
-        words: The manifest for people to read.
+        run: Runs the job and returns its manifest, or None if it was only submitted to a remote runner.
+        words: Describes a manifest as text.
     """
-    # Beam warns of what it was installed without, and repeats our sentences with their tracebacks.
+    # Beam warns about optional packages, and repeats our errors with their tracebacks.
     logging.basicConfig(level=logging.CRITICAL)
     from terraseam.pipeline.errors import BeamOptionError, RunError
 
@@ -74,7 +74,7 @@ def report_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Map
 
 
 def end_run(manifest: Mapping[str, Any], words: Callable[[Mapping[str, Any]], str]) -> int:
-    """Say what came of a run, and what it could not do, and return the exit status."""
+    """Report the result of a run, and its quarantined sheets and left-out rasters; return the exit status."""
     EVENTS.send_result(manifest)
     show(words(manifest))
     sheets, left_out = manifest["counts"].get("sheets_quarantined", 0), manifest.get("left_out", ())
@@ -86,17 +86,17 @@ def end_run(manifest: Mapping[str, Any], words: Callable[[Mapping[str, Any]], st
 
 
 def describe_quarantine(sheets: int, path: str) -> str:
-    """That a run has left sheets out, and what to do, as a sentence."""
+    """Return a sentence on quarantined sheets and what to do about them."""
     which = f"{count(sheets, 'sheet')} {'is' if sheets == 1 else 'are'}"
     return f"{which} in quarantine: {path} says where and why; the same command tries them again"
 
 
 def one_at_a_time(locks: Sequence[str], run: Callable[[], int]) -> int:
-    """Run a job while no other run writes where it does, and return the exit status.
+    """Run a job while holding locks that keep out other runs, and return the exit status.
 
     Args:
-        locks: The locks that lie there meanwhile.
-        run: Runs it; everything that what others do could change belongs in it.
+        locks: Paths of the locks.
+        run: Runs the job; includes everything that other runs could affect.
     """
     from terraseam.pipeline.storage.lock import Lock, LockError
 
@@ -110,11 +110,11 @@ def one_at_a_time(locks: Sequence[str], run: Callable[[], int]) -> int:
 
 
 def fail_on_write(error: OSError, folders: Sequence[str]) -> int:
-    """Tell the user which of some folders cannot be written, and return the exit status.
+    """Report which of some folders cannot be written, and return the exit status.
 
     Args:
-        error: What the system says.
-        folders: Where may have been written.
+        error: The error of the operating system.
+        folders: Folders that the command writes to.
     """
     place = Path(error.filename).parent if isinstance(error.filename, str) else fullest(folders)
     try:
@@ -125,7 +125,7 @@ def fail_on_write(error: OSError, folders: Sequence[str]) -> int:
 
 
 def fail_on_file(error: OSError) -> int:
-    """Tell the user which file cannot be read or written, and return the exit status."""
+    """Report which file cannot be read or written, and return the exit status."""
     if isinstance(error, DiskError):
         return fail(str(error), FAILED)
     return fail(f"{error.strerror or error}: {error.filename or 'a file'} cannot be read or written", FAILED)

@@ -1,7 +1,7 @@
-"""Being ended by the user or the system in the middle of what others' code does.
+"""Handle SIGINT, SIGTERM and SIGHUP while third-party code runs.
 
-Python raises what a signal asks for wherever the main thread happens to be. In a finalizer it is dropped, and
-libraries turn it into errors of their own; so it is remembered here, and raised again where it was dropped.
+Python raises KeyboardInterrupt wherever the main thread happens to be. Finalizers drop it, and libraries turn it into
+their own errors; so this module remembers it, and raises it again if it was dropped.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _AGAIN = 0.05
 """Seconds after which an interruption that was dropped is raised again."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends a command: Ctrl-C, the system, and a terminal that is closed."""
+"""Signals that end a command: Ctrl-C, termination by the system, and a closed terminal."""
 
 _asked = threading.Event()
 
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the main thread, where a block runs, on each of `SIGNALS`.
+    """Raise KeyboardInterrupt in the main thread, which runs the block, on each of `SIGNALS`.
 
-    Those that are ignored stay so: Ctrl-C by programs in the background, a closed terminal by those under ``nohup``.
+    Signals that are ignored stay so, such as SIGINT in background processes and SIGHUP under ``nohup``.
     """
     _asked.clear()
     again = _Again(sys.unraisablehook)
@@ -49,12 +49,12 @@ def listening() -> Iterator[None]:
 
 
 def was_interrupted() -> bool:
-    """Whether the process was asked to end since it listens."""
+    """Return whether a signal has interrupted the process since `listening` began."""
     return _asked.is_set()
 
 
 def interrupt_main_thread() -> None:
-    """Interrupt what the main thread does, as Ctrl-C would; programs in the background may ignore that one."""
+    """Interrupt the main thread as Ctrl-C would, with SIGTERM if possible, as background processes ignore SIGINT."""
     asked = signal.SIGTERM if callable(signal.getsignal(signal.SIGTERM)) else signal.SIGINT
     signal.pthread_kill(threading.main_thread().ident or 0, asked)
 
@@ -65,10 +65,10 @@ def _interrupt(*_: object) -> None:
 
 
 class _Again:
-    """Takes exceptions that Python drops; an interruption is raised again, outside of what dropped it.
+    """A hook for exceptions that Python drops, which raises interruptions again outside of the dropping code.
 
     Args:
-        hook: What takes all others.
+        hook: The hook for all other exceptions.
     """
 
     def __init__(self, hook: Callable[[Any], Any]) -> None:
@@ -76,7 +76,7 @@ class _Again:
         self._timer: threading.Timer | None = None
 
     def __call__(self, dropped: Any) -> None:
-        """Take one."""
+        """Handle a dropped exception."""
         if issubclass(dropped.exc_type, KeyboardInterrupt):
             self._timer = threading.Timer(_AGAIN, _interrupt_outside_hooks)
             self._timer.start()
@@ -84,7 +84,7 @@ class _Again:
             self.hook(dropped)
 
     def end(self) -> bool:
-        """Raise none again from now on; return whether there was one that was not yet."""
+        """Stop raising interruptions again; return whether one is still pending."""
         if self._timer is None:
             return False
         waited = self._timer.finished.is_set()
@@ -95,7 +95,7 @@ class _Again:
 
 
 def _interrupt_outside_hooks() -> None:
-    """Interrupt the main thread once it has left `_Again`: what is raised in there is dropped for good."""
+    """Interrupt the main thread once it has left `_Again`: exceptions raised in there are lost."""
     main = threading.main_thread().ident or 0
     while _runs(_Again.__call__.__code__, sys._current_frames().get(main)):
         time.sleep(0.001)

@@ -1,7 +1,8 @@
-"""Machines of Google's Compute Engine that workers get, and the accelerators that go with them.
+"""List the Compute Engine machine types for workers, and their accelerators.
 
-Figures are those of Google's documentation of machine families: https://cloud.google.com/compute/docs/machine-resource
-and https://cloud.google.com/compute/docs/gpus; what Dataflow attaches: https://cloud.google.com/dataflow/docs/gpu/gpu-support.
+Sources: machine families, https://cloud.google.com/compute/docs/machine-resource and
+https://cloud.google.com/compute/docs/gpus; GPUs on Dataflow,
+https://cloud.google.com/dataflow/docs/gpu/gpu-support.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from dataclasses import dataclass
 GB = 10**9
 
 USABLE = 0.8
-"""The share of a machine's memory that is left beside its system and Dataflow's own processes."""
+"""Share of a machine's memory not used by its system and Dataflow's own processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A kind of machine.
+    """A machine type.
 
     Attributes:
-        name: What Google calls it.
-        cores: Its virtual processors.
-        memory: Its memory, in bytes.
+        name: Google's name of it.
+        cores: Number of vCPUs.
+        memory: Memory, in bytes.
     """
 
     name: str
@@ -31,7 +32,7 @@ class Machine:
 
     @property
     def family(self) -> str:
-        """Such as ``n1``."""
+        """Machine family, such as ``n1``."""
         return self.name.partition("-")[0]
 
 
@@ -46,8 +47,8 @@ PLAIN = _machines(
     ("n2-highmem-16", 16, 128),
     ("n2-highmem-32", 32, 256),
 )
-"""Machines without accelerators, by memory: of one family whose processors all have AVX-512, so that workers of a job
-share one execution profile."""
+"""Machine types without accelerators, by memory, from one family whose CPUs all have AVX-512, so that the workers
+of a job share one execution profile."""
 
 _N1 = _machines(
     ("n1-standard-4", 4, 15), ("n1-highmem-4", 4, 26), ("n1-highmem-8", 8, 52), ("n1-highmem-16", 16, 104)
@@ -65,24 +66,24 @@ ACCELERATORS: dict[str, tuple[Machine, ...]] = {
     "nvidia-a100-80gb": _machines(("a2-ultragpu-1g", 12, 170)),
     "nvidia-h100-80gb": _machines(("a3-highgpu-1g", 26, 234)),
 }
-"""Accelerators by name, and the machines that take one of them, by memory."""
+"""Accelerators by name, each with the machine types that take one of it, by memory."""
 
 DEFAULT_ACCELERATOR = "nvidia-tesla-t4"
-"""What workers of an image get for networks that TensorFlow runs."""
+"""Accelerator of workers with a container image, for networks that TensorFlow runs."""
 
 NO_ACCELERATOR = "none"
 
 
 def smallest(machines: Sequence[Machine], need: Callable[[Machine], float]) -> Machine:
-    """The first machine with memory enough; the last where none has.
+    """Return the smallest machine type with enough memory; the largest if none has enough.
 
     Args:
-        machines: By memory.
-        need: Memory that a worker on a machine needs, in bytes.
+        machines: Machine types, by memory.
+        need: Returns the memory that a worker on a machine type needs, in bytes.
     """
     return next((one for one in machines if fits(one, need)), machines[-1])
 
 
 def fits(machine: Machine, need: Callable[[Machine], float]) -> bool:
-    """Whether a machine has memory enough."""
+    """Return whether a machine type has enough memory."""
     return need(machine) <= USABLE * machine.memory

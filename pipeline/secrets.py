@@ -1,4 +1,4 @@
-"""Addresses that give access to whoever has them: what lets in is used, and never written down."""
+"""Remove credentials and signatures from addresses and texts before they are stored or shown."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from urllib.parse import urlsplit, urlunsplit
 
 _SIGNED = frozenset({"x-amz-signature", "x-goog-signature", "signature", "sig"})
-"""Parameters of which one stands in every signed address, in small letters."""
+"""Query parameters, in lower case, one of which every signed address has."""
 _WITH_SIGNATURE = re.compile(
     r"x-(amz|goog)-.*|signature|sig|awsaccesskeyid|googleaccessid|key-pair-id|expires|policy"
 )
-"""Those that go with it."""
+"""Parameters that accompany a signature."""
 _WITH_SIG = frozenset("sv ss srt sr sp se st spr sip sdd skoid sktid skt ske sks skv".split())  # noqa: SIM905 - a list to read
-"""Those that go with Azure's ``sig``; elsewhere they may mean anything."""
+"""Parameters that accompany Azure's ``sig``; elsewhere they may mean anything."""
 
 _NAME = (
     r"x-(?:amz|goog)-[\w-]+|sig|signature|awsaccesskeyid|googleaccessid|key-pair-id|policy|sas|jwt|md5|pwd|auth(?:key)?|"
@@ -21,15 +21,15 @@ _NAME = (
 _PAIR = re.compile(
     rf"""([?&;#]|%3F|%26)(?:{_NAME})(?:=|%3D)(?:(?!%26)[^\s&;#"'<>\\()\[\],])*""", re.IGNORECASE
 )
-"""A parameter that lets in, wherever it stands in a text: libraries name the last part of an address alone."""
+"""A parameter with a credential anywhere in a text: libraries may quote only the end of an address."""
 _INSIDE = (
     r"""(?:[^\s"'<>\\,()\[\]{};.:]|\\u[0-9a-f]{4}|[',()\[\]{};.:](?![',()\[\]{};.:]*(?:[\s"<>\\]|$)))*"""
 )
-"""The rest of an address in a text, without the marks that end a sentence, a bracket or a quotation behind it."""
+"""The rest of an address in a text, without punctuation, brackets or quotes that follow it."""
 _WEB_QUERY = re.compile(rf"(\bhttps?://[^\s\"<>\\?#]*)(?:\?{_INSIDE}|#[\w.-]*={_INSIDE})", re.IGNORECASE)
-"""What follows the path of a web address, which may let in whatever it is called."""
+"""The query or fragment of a web address, which may be a credential whatever its name."""
 _QUERY_ALONE = re.compile(rf"(?<=[\w)\]])(?<!/vsicurl)\?[\w.~%$+-]+={_INSIDE}", re.IGNORECASE)
-"""The same behind the name of a file, which libraries say without its server."""
+"""The same after a file name, which libraries quote without the server."""
 _SETTINGS = re.compile(rf"/vsicurl\?{_INSIDE}", re.IGNORECASE)
 _ENCODED_ADDRESS = re.compile(r"[?&]url=((?:(?!%3F|%23)[^&\s])*)", re.IGNORECASE)
 _PASSWORD = re.compile(r"""(?<=://)[^\s/"<>\\?#]+@""")
@@ -37,9 +37,9 @@ _GONE = "\0"
 
 
 def unsigned(address: str) -> str:
-    """An address without what a signature adds to it, which is another one every time; every other path as it is.
+    """Return an address without its signature, which changes every time; any other path is returned unchanged.
 
-    What is signed is the rest of the address, so what is left says which file it is.
+    The rest of the address is what was signed, so it still identifies the file.
     """
     marks = [pair.partition("=")[0].lower() for pair in _query(address).split("&")]
     if _SIGNED.isdisjoint(marks):
@@ -58,14 +58,14 @@ def _query(address: str) -> str:
         return ""
     try:
         return urlsplit(address).query
-    except ValueError:  # of a host that is none
+    except ValueError:  # invalid host
         return ""
 
 
 def without_secrets(text: str) -> str:
-    """A text in which addresses are without what may let in: all that follows ``?``, user names and passwords.
+    """Return a text with credentials removed from its addresses: the query, user names and passwords.
 
-    Parameters of what is no web address go by their names: those of signatures, keys, tokens and passwords.
+    Outside web addresses, only parameters named like signatures, keys, tokens and passwords are removed.
     """
     text = _PASSWORD.sub("", text)
     text = _SETTINGS.sub(_named_file, text)
@@ -77,6 +77,6 @@ def without_secrets(text: str) -> str:
 
 
 def _named_file(settings: re.Match[str]) -> str:
-    """A name of GDAL's with settings, of which the address alone is left."""
+    """Return a GDAL ``/vsicurl`` name without its settings, with only the address."""
     found = _ENCODED_ADDRESS.search(settings[0])
     return f"/vsicurl?url={found[1]}" if found else "/vsicurl"

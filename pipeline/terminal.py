@@ -1,4 +1,4 @@
-"""A line on a terminal that says how far things are, until the next takes its place."""
+"""Show a progress line on a terminal, which the next one replaces."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from terraseam.pipeline.events import EVENTS
 from terraseam.pipeline.texts import printable
 
 PERIOD = 1.0
-"""Seconds between two of them."""
+"""Seconds between two progress lines."""
 
 
 def watched() -> bool:
-    """Return whether there is a terminal to show lines on, or a program that receives them."""
+    """Return whether a terminal shows progress lines or a program receives them."""
     return EVENTS.wanted or sys.stderr.isatty()
 
 
 def show(line: str = "") -> None:
-    """Show a line in place of the one before; an empty one takes it away."""
+    """Show a line in place of the previous one; an empty one clears it."""
     if EVENTS.wanted:
         if line:
             EVENTS.send_text("progress", line)

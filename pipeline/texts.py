@@ -1,4 +1,4 @@
-"""Texts that go to terminals and programs: without what would steer or deceive their readers."""
+"""Escape control characters in texts for terminals and programs, which could steer or deceive them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _IN_WORDS = re.compile(f"(?!\n)[{STEERING}]")
 
 
 def printable(words: str) -> str:
-    r"""Return words for a terminal, in which such characters are written out as ``\u001b``; ends of lines stay.
+    r"""Return a text for a terminal with control characters escaped as ``\u001b``, except line breaks.
 
-    Texts within JSON stay the texts that they were.
+    Strings inside JSON keep their value.
     """
     return _IN_WORDS.sub(lambda found: f"\\u{ord(found[0]):04x}", words)

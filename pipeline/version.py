@@ -1,4 +1,4 @@
-"""Which Terraseam this is."""
+"""Find the installed version of Terraseam."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import metadata
 
 @cache
 def version() -> str:
-    """Return the version that is installed, in words where none is; its record is read once, not with every sheet."""
+    """Return the installed version, or a text if there is none; its metadata is read once, not for every sheet."""
     try:
         return metadata.version("terraseam")
     except metadata.PackageNotFoundError:

@@ -1,1 +1,1 @@
-"""What images and templates for Dataflow are made with."""
+"""Build container images and Flex Templates for Dataflow."""

@@ -1,8 +1,8 @@
-"""Compile ahead: ``python -m terraseam.pipeline.deploy.compile_ahead`` fills numba's cache with what the main job compiles.
+"""Fill numba's cache with the functions the main job compiles: ``python -m terraseam.pipeline.deploy.compile_ahead``.
 
-An image whose workers must not compile sets ``NUMBA_CACHE_DIR`` to a folder that stays in it, and
-``NUMBA_CPU_NAME=generic``: what is compiled for one processor is not used on another. Small rasters are run
-through the real commands, for numba compiles a function anew for every combination of types that it is called with.
+An image whose workers should not compile sets ``NUMBA_CACHE_DIR`` to a folder inside the image, and
+``NUMBA_CPU_NAME=generic``, as code compiled for one CPU is not used on another. The real commands run on small
+rasters, since numba compiles a function for every combination of argument types.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from terraseam.pipeline.cli import main
 from terraseam.pipeline.exit_status import DONE, show
 
 SIDES = (530, 700)
-"""Height and width of the rasters, in pixels: two of the smallest sheets each way."""
+"""Height and width of the rasters, in pixels: two of the smallest sheets in each direction."""
 
 SMOOTH = ("--simplify", "1", "--sieve", "20", "--regularize", "--fill-holes", "30")
-"""Options that work on polygons of label maps, at a GSD of 1 m."""
+"""Options that process the polygons of label maps, at a GSD of 1 m/px."""
 
 CUT = ("--max-region", "256")
-"""An option with which label maps are traced as codes, which are of another type."""
+"""An option that makes label maps be traced as codes, which have another type."""
 
 CORNERS = ("--connectivity", "8")
-"""An option with which corners of regions are looked at, too."""
+"""An option that makes regions connect at corners, too."""
 
 VARIANTS = [sum(chosen, ()) for chosen in product(((), SMOOTH), ((), CUT), ((), CORNERS))]
-"""All choices of these: types that one function hands to the next depend on them."""
+"""All combinations of these options, as the types passed between functions depend on them."""
 
 
 def warm() -> int:
-    """Run the main job on small rasters; returns its exit status."""
+    """Run the main job on small rasters; return its exit status."""
     with tempfile.TemporaryDirectory() as folder:
         for command in commands(Path(folder)):
             with contextlib.redirect_stdout(io.StringIO()):
@@ -51,7 +51,7 @@ def warm() -> int:
 
 
 def commands(folder: Path) -> Iterator[list[str]]:
-    """The commands to run, with their rasters in `folder`."""
+    """Write small rasters to `folder`, and yield the commands to run on them."""
     image, labels = folder / "image.tif", folder / "labels.tif"
     write_raster(image, np.stack([patches(16) * 36] * 3))
     write_raster(labels, patches(12)[None] // 2)
@@ -65,14 +65,14 @@ def commands(folder: Path) -> Iterator[list[str]]:
 
 
 def patches(side: int) -> np.ndarray:
-    """Squares of `side` pixels with values from 0 to 7, without a pattern, uint8."""
+    """Return random squares of `side` pixels with values 0 to 7, uint8 of shape `SIDES`."""
     height, width = SIDES
     values = np.random.default_rng(0).integers(0, 8, (height // side + 1, width // side + 1), np.uint8)
     return np.kron(values, np.ones((side, side), np.uint8))[:height, :width]
 
 
 def write_raster(path: Path, values: np.ndarray) -> None:
-    """Write values, shape (bands, height, width), as a raster with a GSD of 1 m."""
+    """Write values, shape ``(bands, height, width)``, as a raster with a GSD of 1 m/px."""
     import rasterio
 
     bands, height, width = values.shape

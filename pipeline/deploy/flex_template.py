@@ -1,8 +1,8 @@
-"""The main job as a Dataflow Flex Template: ``metadata.json``, and what the template's launcher runs.
+"""Package the main job as a Dataflow Flex Template: write its ``metadata.json``, and run its launcher.
 
-A template's parameters are names with texts. Each argument of ``terraseam segment`` is one of that name: those that
-may be given several times hold their values separated by commas, those without a value hold ``true`` or
-``false``. What else the launcher says is for Beam.
+A template's parameters are strings. Each argument of ``terraseam segment`` is a parameter of the same name:
+repeatable ones hold values separated by commas, flags hold ``true`` or ``false``. All other arguments of the
+launcher are passed to Beam.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from terraseam.pipeline.exit_status import IMPOSSIBLE, fail, show
 from terraseam.pipeline.options.segment_arguments import parsers
 
 IMAGE_VARIABLE = "TERRASEAM_IMAGE"
-"""The environment variable in which an image holds its own name."""
+"""Environment variable in which an image stores its own name."""
 
 FLAGS = {"true": True, "false": False}
 
 
 class ParameterError(ValueError):
-    """Parameters of a template that cannot be understood, with what to do."""
+    """Invalid parameters of a template, with advice."""
 
 
 def parameters() -> dict[str, Option]:
-    """Return what ``terraseam segment`` and job files take, for runs on other machines: parameter -> option.
+    """Return the parameters of the template by name: the job file fields of ``terraseam segment`` for remote runs.
 
-    Names of earlier versions are among them: the service refuses parameters that it is not told of.
+    Former names are among them: the service refuses parameters that it does not know.
     """
     _, commands = parsers("")
     options = [option for option in commands["segment"].options if option.in_jobs and not option.local]
@@ -39,7 +39,7 @@ def parameters() -> dict[str, Option]:
 
 
 def metadata() -> dict[str, Any]:
-    """What Dataflow is told of the template: the text of ``metadata.json``."""
+    """Return the content of ``metadata.json``, which describes the template to Dataflow."""
     return {
         "name": "Terraseam",
         "description": "Segments georeferenced rasters with Keras networks into label maps and polygons.",
@@ -76,9 +76,9 @@ def _pattern(option: Option) -> str:
 
 
 def launch(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """The command line that parameters of a template stand for.
+    """Translate the parameters of a template to a command line.
 
-    Workers get the image that the launcher runs in, unless another is asked for, and install nothing.
+    Workers use the launcher's own image unless another is given, and install nothing.
 
     Args:
         argv: ``--name=value`` for every parameter, and arguments for Beam.
@@ -121,7 +121,7 @@ def _image_options(argv: Sequence[str], environment: Mapping[str, str]) -> list[
 
 
 def run_launcher() -> int:
-    """Run what the launcher's arguments stand for; returns the exit status."""
+    """Run the command line for the launcher's arguments; return the exit status."""
     try:
         command = launch(sys.argv[1:], os.environ)
     except ParameterError as error:
