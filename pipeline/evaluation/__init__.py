@@ -1,1 +1,1 @@
-"""``terraseam evaluate``."""
+"""Plan and run ``terraseam evaluate``."""

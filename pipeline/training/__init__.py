@@ -1,1 +1,1 @@
-"""``terraseam train``."""
+"""Plan and run ``terraseam train``."""

@@ -1,4 +1,4 @@
-"""Reasons why a training cannot be made, one sentence each, and notes on what is odd."""
+"""Check the options and data of a training; every reason why it cannot start is one sentence, as is every note."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from terraseam.tiles.truth.polygons import PolygonTruth
 from terraseam.tiles.vectors.placing import footprint, place_polygons
 
 FAR = 4.0
-"""Factor between the GSD of a raster and that of the chips from which the user is warned."""
+"""Factor between the GSD of a raster and that of the chips above which the user gets a note."""
 FARTHEST = 16.0
-"""Factor from which it cannot be meant."""
+"""Factor above which the GSD is refused as a mistake."""
 
 
 def file_reasons(options: TrainOptions) -> list[str]:
-    """Files that are not there, and folders that cannot be written."""
+    """Return a reason for each missing file and each folder that cannot be written."""
     reasons: list[str | None] = []
     weights = options.encoder_weights
     if weights not in (None, "imagenet") and not Path(str(weights)).is_file():
@@ -52,7 +52,7 @@ def file_reasons(options: TrainOptions) -> list[str]:
         check_target(Path(options.output), options.force)
     except CardError as error:
         reasons.append(str(error))
-    if not Path(options.output).is_file():  # else `check_target` has said so
+    if not Path(options.output).is_file():  # else `check_target` reports it
         reasons.append(folder_reason("--output", options.output))
     if options.work is not None:
         reasons.append(folder_reason("--work", options.work))
@@ -60,7 +60,7 @@ def file_reasons(options: TrainOptions) -> list[str]:
 
 
 def recipe_reasons(row: Row | None, recipe: Recipe | None, classes: TrainingClasses | None) -> list[str]:
-    """Numbers of a recipe that do not fit network or classes."""
+    """Return which settings of a recipe do not fit the network or the classes."""
     reasons = []
     if row and recipe and not row.encoder and (recipe.freeze_epochs or recipe.freeze_norm):
         reasons.append(
@@ -77,15 +77,15 @@ def recipe_reasons(row: Row | None, recipe: Recipe | None, classes: TrainingClas
 
 
 def same_bands(labelled: Sequence[Labelled], options: Truths, names: Sequence[str] | None) -> tuple[int, ...]:
-    """The bands that are read of all rasters.
+    """Return the bands to read from all rasters.
 
     Args:
         labelled: The rasters.
-        options: What was asked for.
-        names: What the user calls the bands; None where nothing was said.
+        options: The options for rasters and labels.
+        names: Band names given by the user; None if there are none.
 
     Raises:
-        TrainError: If they differ, or do not have those that were chosen.
+        TrainError: If rasters differ in bands or type, or lack a chosen band.
     """
     first = labelled[0].info
     bands = options.bands or (order_bands(first.words, names).bands if names else first.colour_bands)
@@ -111,7 +111,7 @@ def same_bands(labelled: Sequence[Labelled], options: Truths, names: Sequence[st
 
 
 def _order_reasons(infos: Sequence[RasterInfo], names: Sequence[str] | None) -> list[str]:
-    """Rasters whose bands are others than those that are named, or than those of the first, by what files say."""
+    """Return a reason for each raster whose band descriptions contradict the given names, or the first raster."""
     advice = "bring all to one order with gdal_translate -b, or say with --bands which are meant"
     if names:
         orders = [order_bands(info.words, names) for info in infos]
@@ -132,7 +132,7 @@ def _order_reasons(infos: Sequence[RasterInfo], names: Sequence[str] | None) -> 
 
 
 def band_name_reasons(names: Sequence[str] | None, bands: Sequence[int]) -> list[str]:
-    """Names of bands that do not fit their number."""
+    """Return the reason if band names are not unique or do not match the number of bands."""
     if names is None or (len(names) == len(bands) and len(set(names)) == len(names)):
         return []
     if len(names) == len(bands):
@@ -141,7 +141,7 @@ def band_name_reasons(names: Sequence[str] | None, bands: Sequence[int]) -> list
 
 
 def gsd_reasons(gsd: float, rasters: Sequence[Labelled]) -> list[str]:
-    """A GSD that cannot be meant."""
+    """Return the reason if the GSD of the chips is too far from that of every raster."""
     own = [one.gsd for one in rasters]
     if any(1 / FARTHEST <= one / gsd <= FARTHEST for one in own):
         return []
@@ -153,7 +153,7 @@ def gsd_reasons(gsd: float, rasters: Sequence[Labelled]) -> list[str]:
 
 
 def gsd_notes(gsd: float, rasters: Sequence[Labelled]) -> list[str]:
-    """Rasters whose GSD is far from that of the chips."""
+    """Return a note on each raster whose GSD is far from that of the chips."""
     return [
         f"{one.info.path} has a GSD of {format_gsd(one.gsd)}, far from the {format_gsd(gsd)} of training"
         for one in rasters
@@ -164,7 +164,7 @@ def gsd_notes(gsd: float, rasters: Sequence[Labelled]) -> list[str]:
 def class_reasons(
     classes: TrainingClasses, train: Sequence[Labelled], findings: Findings, options: TrainOptions
 ) -> list[str]:
-    """Classes that were named and do not occur."""
+    """Return the reason if named classes do not occur in the labels."""
     if not isinstance(train[0].truth, PolygonTruth):
         return value_reasons(classes, _pixels(train), " inside --aoi" if options.truths.aoi else "")
     counts = np.sum([one.truth.counts() for one in train], axis=0)
@@ -179,12 +179,12 @@ def class_reasons(
 
 
 def _pixels(labelled: Sequence[Labelled]) -> Counter[float]:
-    """How many pixels all label rasters together have of each value, where something is learned of them."""
+    """Return the number of pixels of each value in all label rasters together, inside the area of interest."""
     return sum((Counter(one.values) for one in labelled), Counter())
 
 
 def label_value_notes(classes: TrainingClasses, labelled: Sequence[Labelled]) -> list[str]:
-    """What the values of label rasters should make the user look at; nothing of polygons."""
+    """Return notes on unexpected or rare values of label rasters; none for polygons."""
     if not isinstance(labelled[0].truth, RasterTruth):
         return []
     seen = np.sum([one.truth.counts() for one in labelled], axis=0)
@@ -192,7 +192,7 @@ def label_value_notes(classes: TrainingClasses, labelled: Sequence[Labelled]) ->
 
 
 def picture_reasons(labelled: Sequence[Labelled]) -> list[str]:
-    """Label rasters that are pictures."""
+    """Return a reason for each label raster that has several bands, like an image."""
     reasons = []
     for one in labelled:
         if isinstance(one.truth, RasterTruth):
@@ -207,7 +207,7 @@ def picture_reasons(labelled: Sequence[Labelled]) -> list[str]:
 
 
 def left_out_notes(rasters: Sequence[Labelled], validated: set[str]) -> list[str]:
-    """Rasters of which nothing was set apart to validate on."""
+    """Return a note on rasters without a validation block."""
     without = [one.name for one in rasters if one.name not in validated]
     return [
         f"validation is on {len(rasters) - len(without)} of {count(len(rasters), 'raster')} only, not on "
@@ -216,14 +216,14 @@ def left_out_notes(rasters: Sequence[Labelled], validated: set[str]) -> list[str
 
 
 def instance_reasons(row: Row | None, train: Sequence[Labelled]) -> list[str]:
-    """Labels that a detector cannot learn from."""
+    """Return the reason if a detector has label rasters, as it needs polygons."""
     if row is None or row.task != "instances" or isinstance(train[0].truth, PolygonTruth):
         return []
     return [f"{row.architecture} finds single things and wants polygons as labels, not label rasters"]
 
 
 def overlap_notes(train: Sequence[Labelled], val: Sequence[Labelled]) -> list[str]:
-    """Rasters to train on that show ground which is validated on, too."""
+    """Return a note on each training raster that overlaps a validation raster."""
     grounds = [footprint(one.info.path, one.info.georef) for one in val]
     return [
         f"{one.info.path} lies over {ground.path}, which is validated on: what is learned there flatters the figures"
@@ -235,7 +235,7 @@ def overlap_notes(train: Sequence[Labelled], val: Sequence[Labelled]) -> list[st
 
 
 def twice_reasons(options: Truths, train: Sequence[Labelled], val: Sequence[Labelled]) -> list[str]:
-    """Rasters that are trained on and validated on, where areas do not set them apart."""
+    """Return a reason for each raster used for both training and validation, unless the areas differ."""
     if options.aoi is not None and options.val_aoi is not None and options.aoi != options.val_aoi:
         return []
     seen = {os.path.realpath(one.info.path) for one in train}

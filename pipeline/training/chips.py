@@ -1,4 +1,4 @@
-"""Chips to train on and to validate on, as `terraseam.models.training` takes them."""
+"""Make chips for training and validation, as `terraseam.models.training` takes them."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from terraseam.models.training.batches import ChipBatch
 
 TRIES = 8
-"""Draws after which a chip without any label is taken as it is."""
+"""Number of draws after which a chip without labels is accepted."""
 LEAST_PIXELS = 16
-"""Pixels of a thing that a detector is shown, at least."""
+"""Minimum size of an instance for training a detector, in pixels."""
 MOST_THINGS = 100
-"""Things of a chip that a detector is shown, the largest first."""
+"""Maximum number of instances in a chip for a detector; the largest are kept."""
 REDRAWN = 2**40
-"""How far the numbers of draws lie apart that stand for one chip."""
+"""Difference between the draw numbers of repeated draws for one chip."""
 
 
 @dataclass(frozen=True)
 class ChipMaker:
-    """Makes the chips of any numbers; several threads may ask at once.
+    """A thread-safe source of training chips by number.
 
     Attributes:
         scenes: The rasters, in the order of the sampler's sites.
-        sampler: Says what a number's chip is of.
-        values: How values become 0 to 255.
-        symmetries: Whether chips are turned and mirrored.
-        borders: Whether maps of border weights are made.
-        instances: Whether things are wanted instead of labels.
+        sampler: Draws the place of each chip.
+        values: Mapping of raster values to 0 to 255.
+        symmetries: Whether chips are rotated and mirrored.
+        borders: Whether to compute border weights.
+        instances: Whether chips have instances instead of labels.
     """
 
     scenes: Sequence[Scene]
@@ -52,7 +52,7 @@ class ChipMaker:
     instances: bool = False
 
     def __call__(self, numbers: Sequence[int]) -> ChipBatch:
-        """Make the chips of some numbers."""
+        """Return a batch of the chips with the given numbers."""
         from terraseam.models.detection.truth import pad_truth
         from terraseam.models.training.batches import ChipBatch
 
@@ -65,11 +65,11 @@ class ChipMaker:
         return ChipBatch(pixels, np.stack([labels for _, labels, *_ in made]), weights)
 
     def labels(self, number: int) -> np.ndarray:
-        """Labels of a number's chip, without a look at its pixels."""
+        """Return the labels of a chip without reading its pixels."""
         return self._draw(number)[1]
 
     def _draw(self, number: int) -> tuple[Draw, np.ndarray]:
-        """The first draw of a number whose chip has a label, and its labels."""
+        """Return the first draw of a chip that has a label, and its labels."""
         for attempt in range(TRIES):
             draw = self.sampler.draw(number + attempt * REDRAWN)
             labels = self.scenes[draw.site].labels(draw.view)
@@ -78,7 +78,7 @@ class ChipMaker:
         return draw if self.symmetries else replace(draw, symmetry=0), labels
 
     def _chip(self, number: int) -> tuple[np.ndarray, np.ndarray, Any, list[ChipInstance]]:
-        """Pixels, labels, border weights and things of a chip."""
+        """Return the pixels, labels, border weights and instances of a chip."""
         draw, labels = self._draw(number)
         chip, truth = self.scenes[draw.site].chip(draw.view, labels), self.scenes[draw.site].truth
         weights = border_weights(_ids(truth, draw.view, chip.labels)) if self.borders else chip.labels
@@ -88,7 +88,7 @@ class ChipMaker:
 
 
 def _ids(truth: Any, view: View, labels: np.ndarray) -> np.ndarray:
-    """Which thing each pixel is of; of label rasters things are connected pixels of one label."""
+    """Return the instance id of each pixel; for label rasters, instances are connected pixels of one label."""
     if isinstance(truth, PolygonTruth):
         return truth.ids(view)
     ids = np.zeros(labels.shape, np.int32)
@@ -99,13 +99,13 @@ def _ids(truth: Any, view: View, labels: np.ndarray) -> np.ndarray:
 
 
 def things_of(truth: Any, view: View, labels: np.ndarray, symmetry: int = 0) -> list[ChipInstance]:
-    """The things that a chip shows, the largest first; those that are mostly hidden are left out.
+    """Return the instances in a chip, largest first, without those that are mostly ignored.
 
     Args:
         truth: Polygons.
-        view: The chip.
-        labels: Its labels, before it is turned.
-        symmetry: How it is turned.
+        view: View of the chip.
+        labels: Labels of the chip, before `symmetry` is applied.
+        symmetry: Rotation and reflection of the chip.
     """
     found = []
     for thing in truth.things(view, LEAST_PIXELS):
@@ -122,14 +122,14 @@ def things_of(truth: Any, view: View, labels: np.ndarray, symmetry: int = 0) -> 
 
 @dataclass(frozen=True)
 class ValidationChips:
-    """Chips that cover what is validated on, read anew each time.
+    """The chips that cover the validation data, read again in every pass.
 
     Attributes:
         scenes: The rasters.
-        views: Place of a scene in the list, and a view of it.
-        margin: Context around the middle of each view, in pixels; nothing is known of it.
-        values: How values become 0 to 255.
-        instances: Whether things are wanted instead of labels.
+        views: Index of a scene, and a view of it.
+        margin: Context on each side of a view, in pixels; its labels are ignored.
+        values: Mapping of raster values to 0 to 255.
+        instances: Whether chips have instances instead of labels.
     """
 
     scenes: Sequence[Scene]
@@ -139,7 +139,7 @@ class ValidationChips:
     instances: bool = False
 
     def by_raster(self) -> dict[str, ValidationChips]:
-        """The chips of each raster alone, by its name."""
+        """Return the chips of each raster, by its name."""
         names = [self.scenes[site].name for site, _ in self.views]
         return {
             name: replace(
@@ -154,7 +154,7 @@ class ValidationChips:
             yield pixels[None], [things] if self.instances else labels[None]
 
     def chip(self, number: int) -> tuple[np.ndarray, np.ndarray, list[ChipInstance]]:
-        """Pixels of 0 to 255, labels and, where wanted, things of one chip."""
+        """Return the pixels (0 to 255), labels and, for detectors, instances of one chip."""
         site, view = self.views[number]
         with ACTIVITY.operation():
             chip = self.scenes[site].chip(view)
@@ -164,7 +164,7 @@ class ValidationChips:
 
 
 def middle_alone(labels: np.ndarray, margin: int) -> np.ndarray:
-    """Labels of a chip whose margin is ignored."""
+    """Return the labels of a chip with those of its margin set to `IGNORED`."""
     inner = (slice(margin, -margin or None),) * 2
     alone = np.full_like(labels, IGNORED)
     alone[inner] = labels[inner]

@@ -1,4 +1,4 @@
-"""The classes of a training, and what labels say of them."""
+"""Define the classes of a training, and map polygons to them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TrainingClasses:
 
     Attributes:
         names: Their names.
-        background: Label of the one that is nothing; None where none is.
+        background: Label of the background; None if there is none.
         values: Values of label rasters, in the order of the labels.
     """
 
@@ -34,11 +34,11 @@ class TrainingClasses:
 
     @property
     def things(self) -> tuple[str, ...]:
-        """Names of the classes that are something."""
+        """Names of all classes except the background."""
         return tuple(name for label, name in enumerate(self.names) if label != self.background)
 
     def infos(self) -> tuple[ClassInfo, ...]:
-        """The classes as a card has them."""
+        """Return the classes for a card, with their colours."""
         colors = [COLORS[number % len(COLORS)] for number in range(len(self.names))]
         if self.background is not None:
             colors = [*colors[: self.background], BACKGROUND_COLOR, *colors[self.background : -1]]
@@ -48,7 +48,7 @@ class TrainingClasses:
         )
 
     def labels_of(self, file: PolygonFile) -> np.ndarray:
-        """Label of each polygon of a file: `IGNORED` where it does not say what it is, -1 for other classes."""
+        """Return the label of each polygon in a file: `IGNORED` if it has no class, -1 for other classes."""
         if all(value is None for value in file.values) and len(self.things) == 1:
             return np.full(len(file.polygons), self.names.index(self.things[0]), np.int64)
         table: dict[str | None, int] = {name: label for label, name in enumerate(self.names)}
@@ -56,10 +56,10 @@ class TrainingClasses:
 
 
 def classes_of_polygons(options: Truths) -> TrainingClasses:
-    """The classes of polygons: the background, and those that were named.
+    """Return the classes for polygon labels: the background, then the named ones.
 
     Raises:
-        TrainError: If several are named and nothing tells them apart, or none is left.
+        TrainError: If several are named without a class property, if none is named, or if options do not apply.
     """
     background = options.background or BACKGROUND
     if options.background == "none":
@@ -81,10 +81,10 @@ def classes_of_polygons(options: Truths) -> TrainingClasses:
 
 
 def classes_of_rasters(options: Truths) -> TrainingClasses:
-    """The classes of label rasters: those that were named, in the order of their values.
+    """Return the classes for label rasters: the named ones, in the order of their values.
 
     Raises:
-        TrainError: If there are fewer than two, values do not fit, or the background is none of them.
+        TrainError: If there are fewer than two, values do not match, or the background is not among them.
     """
     names, reasons = options.classes, []
     values = options.label_values or tuple(range(len(names)))

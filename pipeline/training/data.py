@@ -1,4 +1,4 @@
-"""What a training is made from, in words and numbers: for its card, and to tell it from other trainings."""
+"""Describe the data of a training for its card and to identify it, and check that it does not change."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from terraseam.tiles.grid.window import Window
 from terraseam.tiles.truth.polygons import PolygonTruth
 
 MARKED = 32
-"""Chips by whose labels a training is told from others."""
+"""Number of chips whose labels identify a training."""
 MARKED_RASTERS = 256
-"""Rasters by whose pixels it is, about."""
+"""Maximum number of rasters whose pixels identify a training."""
 MIDDLE = 64
-"""Side of the square that is read of each, in pixels."""
+"""Side of the square read from each of these rasters, in pixels."""
 
 
 def check_data(plan: TrainPlan) -> None:
-    """Check that the rasters are those that the training began with.
+    """Check that the rasters have not changed since the training began.
 
     Raises:
-        RasterChangedError: If one was changed.
+        RasterChangedError: If one has changed.
     """
     check_unchanged(
         plan.watched,
@@ -38,12 +38,12 @@ def check_data(plan: TrainPlan) -> None:
 
 
 class CheckedChips:
-    """The validation chips of a training, which end with an error where a raster was changed meanwhile.
+    """The validation chips of a training; iteration ends with an error if a raster has changed since it began.
 
-    They are gone through at the end of each epoch, before its state is kept.
+    They are iterated over at the end of each epoch, before its state is saved.
 
     Args:
-        plan: The training.
+        plan: The plan of the training.
     """
 
     def __init__(self, plan: TrainPlan) -> None:
@@ -55,10 +55,10 @@ class CheckedChips:
 
 
 def data_marks(plan: TrainPlan) -> dict[str, Any]:
-    """What else tells the data and the start of a training from others, so that none goes on with other ones.
+    """Return what else identifies the data and initial weights, so that no training resumes with different ones.
 
-    What labels say, areas and label values with it, is seen on some chips to train on and to validate on, what rasters
-    hold in the middle of some.
+    Labels, and with them areas and label values, are hashed on some training and validation chips; pixels in the
+    centre of some rasters.
     """
     options, views = plan.options, plan.validation.views
     digest = hashlib.sha256()
@@ -79,7 +79,7 @@ def data_marks(plan: TrainPlan) -> dict[str, Any]:
 
 
 def _middles(plan: TrainPlan) -> str:
-    """Hash what is in the middle of some rasters."""
+    """Hash the pixels in the centre of some rasters."""
     digest = hashlib.sha256()
     scenes = list({one.source.path: one for one in (*plan.chips.scenes, *plan.validation.scenes)}.values())
     for scene in scenes[:: -(-len(scenes) // MARKED_RASTERS)]:
@@ -89,7 +89,7 @@ def _middles(plan: TrainPlan) -> str:
 
 
 def describe_data(plan: TrainPlan) -> dict[str, Any]:
-    """The data of a training, for its card and to tell it from others."""
+    """Return a description of the training data, for the card and to identify the training."""
     return {
         "rasters": [one.name for one in plan.train],
         "validated on": sorted({plan.validation.scenes[site].name for site, _ in plan.validation.views}),
@@ -101,7 +101,7 @@ def describe_data(plan: TrainPlan) -> dict[str, Any]:
 
 
 def things(plan: TrainPlan) -> dict[str, int]:
-    """How many polygons of each class are trained and validated on; nothing of label rasters."""
+    """Return the number of labelled polygons of each class; an empty dict for label rasters."""
     if not isinstance(plan.train[0].truth, PolygonTruth):
         return {}
     counts = np.sum([one.things for one in plan.train], axis=0)

@@ -1,4 +1,4 @@
-"""What values label rasters hold, counted pixel by pixel, and what follows from that."""
+"""Count the values of label rasters, and check them against the classes."""
 
 from __future__ import annotations
 
@@ -16,25 +16,24 @@ from terraseam.tiles.truth.label_raster import RasterTruth
 from terraseam.tiles.truth.scene import Inside, on_ground
 
 SIDE = 2048
-"""Side of the squares in which label rasters are read, in pixels."""
+"""Side of the windows in which label rasters are read, in pixels."""
 MOST_VALUES = 1 << 16
-"""Different values of a raster that are remembered; of more, the most frequent."""
+"""Number of distinct values to count in a raster; beyond it, only the most frequent are kept."""
 MOSTLY = 0.5
-"""Share of pixels without a class from which the user is warned."""
+"""Share of pixels without a class above which the note mentions it."""
 TOLD = 8
-"""Values that are told, at most."""
+"""Maximum number of values listed in a message."""
 
 
 def count_values(truth: RasterTruth, area: Inside | None = None) -> Counter[float]:
-    """Count the pixels of each value that a label raster has where something is learned of it.
+    """Count the pixels of each value in a label raster, where it is used for training.
 
     Args:
-        truth: The label raster, on the grid of the raster that it is of; values of its labels are remembered, however rare
-            they are.
-        area: Where it is learned; None for everywhere on the raster.
+        truth: The label raster, on the grid of its raster; values of its classes are counted, however rare.
+        area: Area to count in; None for the whole raster.
 
     Returns:
-        Pixels on the Earth that are neither nodata nor masked, by value.
+        The number of pixels by value, without nodata, masked pixels and pixels off the Earth.
 
     Raises:
         RasterReadError: If it cannot be read.
@@ -63,7 +62,7 @@ def _squares(georef: Georef) -> Iterator[Window]:
 
 
 def _counted(values: np.ndarray) -> dict[float, int]:
-    """Count each of some values; whole numbers of a small range without sorting them."""
+    """Count each distinct value; integers in a small range are counted without sorting."""
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
     if not values.size:
@@ -78,12 +77,12 @@ def _counted(values: np.ndarray) -> dict[float, int]:
 
 
 def value_reasons(classes: TrainingClasses, pixels: Mapping[float, int], where: str = "") -> list[str]:
-    """Say why nothing can be learned from label rasters.
+    """Return the reason if label rasters lack classes, or have a single one.
 
     Args:
         classes: The classes.
-        pixels: How many pixels all of them together have of each value.
-        where: Where they were counted, as `` inside --aoi``; nothing for everywhere.
+        pixels: Number of pixels of each value in all label rasters together.
+        where: Where they were counted, such as `` inside --aoi``; empty for everywhere.
     """
     held = listed((f"{value:g}" for value in sorted(pixels)), TOLD) or "nodata alone"
     known = {name: pixels.get(value, 0) for name, value in zip(classes.names, classes.values, strict=True)}
@@ -103,12 +102,12 @@ def value_reasons(classes: TrainingClasses, pixels: Mapping[float, int], where: 
 
 
 def value_notes(classes: TrainingClasses, pixels: Mapping[float, int], seen: np.ndarray) -> list[str]:
-    """Say which values of label rasters teach nothing, and which are hardly there.
+    """Return notes on values of label rasters without a class, and on classes too rare to sample.
 
     Args:
         classes: The classes.
         pixels: As in `value_reasons`.
-        seen: How many places are known of each class, by which chips are drawn.
+        seen: Number of known places of each class, around which chips are drawn.
     """
     total = sum(pixels.values())
     strange = sorted((number, value) for value, number in pixels.items() if value not in classes.values)[::-1]
@@ -131,5 +130,5 @@ def value_notes(classes: TrainingClasses, pixels: Mapping[float, int], seen: np.
 
 
 def _percent(share: float) -> str:
-    """A share of pixels in percent, of which the smallest are no zero."""
+    """Format a share as a percentage that never rounds to zero."""
     return f"{100 * share:.1f} %" if share >= 0.0005 else f"{100 * share:.2g} %"

@@ -1,4 +1,4 @@
-"""Rasters with what is true of them, found and checked before anything is trained."""
+"""Find, read and check rasters with their labels before a training starts."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ from terraseam.tiles.vectors.read import PolygonFile, VectorError, is_vector, re
 
 T = TypeVar("T")
 READ = 2048
-"""Side of the squares in which a raster is read to look whether it is whole, in pixels."""
+"""Side of the windows in which a raster is read to check that it is complete, in pixels."""
 FILE_ERRORS = (RasterError, VectorError, LabelRasterError, RasterReadError, OSError, ValueError)
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """One raster with what is true of it.
+    """A raster with its labels.
 
     Attributes:
         name: Its id.
-        info: What is known of it without its pixels.
-        gsd: Its ground sample distance, in metres.
-        truth: What is true of it.
-        area: Where that can be trusted; None for everywhere.
-        watched: The files that pixels and labels are read of again and again.
-        values: How many pixels a label raster has of each value in the area; nothing of polygons.
+        info: Its metadata.
+        gsd: Its ground sample distance, in metres per pixel.
+        truth: Its labels.
+        area: Area in which the labels are valid; None for everywhere.
+        watched: The files that pixels and labels are read from throughout the training.
+        values: Number of pixels of each value of a label raster in the area; empty for polygons.
     """
 
     name: str
@@ -64,9 +64,9 @@ class Labelled:
 
     @cached_property
     def things(self) -> np.ndarray:
-        """How many polygons of each class have a point of their inside in the area, int64 ``(classes,)``.
+        """Number of polygons of each class with an interior point in the area, int64 of shape ``(classes,)``.
 
-        Of label rasters, how many places are known of each.
+        For label rasters, the number of known places of each class.
         """
         if self.area is None or not isinstance(self.truth, PolygonTruth):
             return self.truth.counts()
@@ -79,18 +79,18 @@ class Labelled:
 
 @dataclass
 class Findings:
-    """What is found out while files are read, for the start of the run and for the card.
+    """The findings from reading files, reported at the start of the run and in the card.
 
     Attributes:
-        reasons: Why nothing can be trained.
-        notes: What the user should know.
-        skipped: Files that could not be read and were passed over, a sentence each.
+        reasons: Why the training cannot start, one sentence each.
+        notes: Notes for the user, one sentence each.
+        skipped: A sentence for each unreadable file that is skipped.
         skipped_names: Their names.
-        mended: Invalid polygons that were made valid.
-        others: Polygons of classes that were not named, by class.
-        left_out: Features that are no polygons, by reason.
-        unnamed: Polygons that do not say what they are.
-        hidden: Addresses beside rasters of which their servers do not say whether they are there.
+        mended: Number of invalid polygons that were made valid.
+        others: Number of polygons of other classes than the named ones, by class.
+        left_out: Number of features that are not usable polygons, by reason.
+        unnamed: Number of polygons without a class.
+        hidden: Addresses of sidecar files whose existence servers hide.
     """
 
     reasons: list[str] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Findings:
     hidden: list[str] = field(default_factory=list)
 
     def broken(self, path: str, sentence: str, skip: bool) -> None:
-        """Take note of a file that cannot be read."""
+        """Record an unreadable file, as skipped or as a reason."""
         if skip:
             self.skipped += [sentence] * (sentence not in self.skipped)
             self.skipped_names.add(file_name(path))
@@ -113,7 +113,7 @@ class Findings:
 
 
 class LabelReader:
-    """Reads files of labels, each once."""
+    """A reader of label files that reads each file once."""
 
     def __init__(self, options: Truths, findings: Findings) -> None:
         self.options, self.findings = options, findings
@@ -123,7 +123,7 @@ class LabelReader:
         self._kinds: set[bool] = set()
 
     def labelled(self, images: Sequence[str], labels: Sequence[str], what: str) -> list[Labelled]:
-        """Read the rasters that have labels; whatever is wrong becomes a finding."""
+        """Read rasters with their labels; problems are added to the findings."""
         named = expand(images)
         found, problems = named.paths, [*named.problems, *all_reasons(named.unread)]
         files, more = expand_files(label_files(labels), f"--{what}labels")
@@ -186,7 +186,7 @@ class LabelReader:
             return None
 
     def _report_pairs(self, pairs: Pairs, what: str) -> None:
-        """Tell which files have no partner."""
+        """Report rasters and label files without a partner."""
         empty = [path for path in pairs.labels if is_vector(path) and self._is_empty(path)]
         if not pairs.pairs and empty and len(empty) == len(pairs.labels):
             self.findings.reasons.append(
@@ -206,7 +206,7 @@ class LabelReader:
                 )
 
     def _is_empty(self, path: str) -> bool:
-        """Say whether a file holds no polygon; one that cannot be read is a finding."""
+        """Return whether a file holds no polygon; an unreadable one is added to the findings."""
         bounds = self._tried(path, partial(read_bounds, path))
         return bounds is not None and bounds[1] is None
 
@@ -233,7 +233,7 @@ class LabelReader:
         return None if file is None else area_of(file, info.georef)
 
     def _area_file(self, path: str) -> PolygonFile | None:
-        """Read polygons of areas; nothing goes on without them, so they are never skipped."""
+        """Read the polygons of an area of interest, which are required and therefore never skipped."""
         try:
             return read_polygons(path)
         except (VectorError, OSError) as error:
@@ -251,7 +251,7 @@ class LabelReader:
         self.findings.hidden += there.hidden if there else ()
         known = there.files if there else None
         truth = RasterTruth(paths[0], info.georef, classes.values, classes.background, known=known)
-        truth.counts()  # Reads it, so that what is damaged is found now; it is kept for later.
+        truth.counts()  # Reads the raster, so that damage is found now; the result is cached.
         return truth
 
     def _polygons(self, info: RasterInfo, paths: Sequence[str]) -> PolygonTruth:
@@ -286,7 +286,7 @@ class LabelReader:
 
 
 def _readable(path: str, *, whole: bool) -> RasterInfo:
-    """Inspect a raster, and read all of it, or a few places: what was cut off while copied lacks the last."""
+    """Inspect a raster, and read all of it, or a few pixels including the last, which truncated files lack."""
     info: RasterInfo = look_at(path, inspect_raster)
     height, width = info.georef.height, info.georef.width
     bands = info.colour_bands if whole else info.colour_bands[:1]

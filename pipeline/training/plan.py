@@ -1,4 +1,4 @@
-"""What a training will do, or every reason why it cannot; neither Keras nor TensorFlow is needed for that."""
+"""Plan a training, or raise every reason why it cannot start, without importing Keras or TensorFlow."""
 
 from __future__ import annotations
 
@@ -41,28 +41,28 @@ from terraseam.tiles.truth.sampling import Sampler, SamplingRule, Site
 from terraseam.tiles.truth.scene import IGNORED
 
 USUAL_BANDS = {1: ("grey",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "infrared")}
-"""What bands are called that nobody named, by their number."""
+"""Default band names, by number of bands."""
 WEIGHED = 200
-"""Chips whose labels are counted for balanced class weights."""
+"""Number of chips whose labels are counted for balanced class weights."""
 
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """A training that can be made.
+    """The plan of a training.
 
     Attributes:
-        options: What was asked for.
+        options: The options of the training.
         row: The network.
-        recipe: How it is trained.
+        recipe: The hyperparameters.
         classes: Its classes.
-        bands: Bands that are read.
-        gsd: Ground sample distance of the chips, in metres.
-        values: How values become 0 to 255.
-        train: Rasters that are trained on.
-        chips: Makes training chips.
-        validation: Chips that are validated on.
-        findings: What was found out while files were read.
-        watched: The files that are read of again and again.
+        bands: Bands to read, numbered from 1.
+        gsd: Ground sample distance of the chips, in metres per pixel.
+        values: Mapping of raster values to 0 to 255.
+        train: Training rasters.
+        chips: Source of training chips.
+        validation: Validation chips.
+        findings: Findings from reading the files.
+        watched: The files that are read throughout the training.
     """
 
     options: TrainOptions
@@ -80,7 +80,7 @@ class TrainPlan:
 
     @property
     def band_names(self) -> tuple[str, ...]:
-        """Names of the bands for the card: those that were said, else those of the files, or the usual ones of so many."""
+        """Band names for the card: the given ones, else those in the files, else defaults for their number."""
         count = len(self.bands)
         numbered = tuple(f"band {number}" for number in range(1, count + 1))
         colours = colours_of_bands(self.train[0].info.words)
@@ -90,15 +90,15 @@ class TrainPlan:
 
     @property
     def instances(self) -> bool:
-        """Whether a detector is trained."""
+        """Whether the network is a detector."""
         return self.row.task == "instances"
 
 
 def plan_training(options: TrainOptions) -> TrainPlan:
-    """Find out what a training will do.
+    """Plan a training.
 
     Raises:
-        TrainError: If it cannot be made, with every reason.
+        TrainError: If it cannot start, with every reason.
     """
     row, recipe, reasons = _network(options)
     findings, truths = Findings(), options.truths
@@ -132,7 +132,7 @@ def plan_training(options: TrainOptions) -> TrainPlan:
 
 @dataclass(frozen=True)
 class _Said:
-    """What was asked for, understood."""
+    """The resolved options of a training."""
 
     options: TrainOptions
     row: Row
@@ -141,10 +141,10 @@ class _Said:
 
 
 def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings: Findings) -> TrainPlan:
-    """The plan of rasters that were read, which may still differ too much or hold too little.
+    """Compose the plan from rasters that could be read.
 
     Raises:
-        TrainError: If so.
+        TrainError: If the rasters differ too much, or hold too few labels.
     """
     options, row, recipe = said.options, said.row, said.recipe
     names = (
@@ -195,7 +195,7 @@ def _chip_maker(said: _Said, parts: Parts, gsd: float, reading: Reading) -> Chip
 
 
 def _network(options: TrainOptions) -> tuple[Row | None, Recipe | None, list[str]]:
-    """The network and the recipe, and what is wrong with them and with where files shall go."""
+    """Return the network and the recipe, None for invalid ones, and reasons about them and about files."""
     row, recipe, reasons = None, None, []
     try:
         row = find_row(options.architecture, options.encoder)
@@ -218,10 +218,10 @@ def _network(options: TrainOptions) -> tuple[Row | None, Recipe | None, list[str
 
 
 def _check_labels(chips: ChipMaker, options: TrainOptions) -> None:
-    """Look whether chips have labels, on some of them.
+    """Check on some chips that there are labels.
 
     Raises:
-        TrainError: If none has.
+        TrainError: If none of them has a label.
     """
     if any((chips.labels(number) != IGNORED).any() for number in range(16)):
         return
@@ -230,10 +230,10 @@ def _check_labels(chips: ChipMaker, options: TrainOptions) -> None:
 
 
 def _check_instances(validation: ValidationChips) -> None:
-    """Look whether a detector has a thing to be measured by.
+    """Check that the validation chips of a detector have an instance.
 
     Raises:
-        TrainError: If it has none.
+        TrainError: If they have none.
     """
     if not validation.instances:
         return
@@ -249,7 +249,7 @@ def _check_instances(validation: ValidationChips) -> None:
 
 
 def _unseen(validation: ValidationChips, classes: TrainingClasses) -> list[str]:
-    """Names of the classes that no validation chip has; for label maps alone."""
+    """Return the names of classes in no validation chip; none for detectors."""
     left = set() if validation.instances else set(range(len(classes.names)))
     for site, view in validation.views:
         if not left:
@@ -259,9 +259,10 @@ def _unseen(validation: ValidationChips, classes: TrainingClasses) -> list[str]:
 
 
 def _weighted(recipe: Recipe, options: TrainOptions, chips: ChipMaker, classes: int) -> Recipe:
-    """The recipe with class weights; balanced ones are the median frequency by that of each class.
+    """Return the recipe with class weights; balanced ones use median frequency balancing.
 
-    Frequencies are over the chips in which a class occurs, as in https://arxiv.org/abs/1411.4734.
+    A weight is the median frequency divided by that of the class, measured over the chips in which it occurs, see
+    https://arxiv.org/abs/1411.4734.
     """
     if options.recipe.get("class_weights") != "balanced":
         return recipe

@@ -1,4 +1,4 @@
-"""What is seen of a training while it runs: a line an epoch, and a picture of predictions."""
+"""Report the progress of a training: one line per epoch, and pictures of predictions."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from terraseam.tiles.raster.picture import as_rgb, overlay, sheet_of_chips, writ
 from terraseam.tiles.truth.scene import IGNORED
 
 COLOURS = 250
-"""Colours of things, over and over."""
+"""Number of colours for instances, which are then repeated."""
 GOLDEN = 0.618034
-"""Turn of the hue from one thing to the next, which keeps the colours of all of them apart."""
+"""Step of the hue from one instance to the next: the golden ratio keeps all colours apart."""
 
 
 class Teller(Watcher):
-    """Tells the user on the terminal, and draws.
+    """A training callback that prints progress and draws pictures.
 
     Args:
-        validation: What is drawn.
+        validation: Chips to draw.
         classes: The classes, with their colours.
-        folder: Where pictures go.
-        pictures: How many chips are drawn; 0 for none.
-        epochs: Epochs of the whole training.
+        folder: Folder of the pictures.
+        pictures: Number of chips to draw; 0 for none.
+        epochs: Number of epochs of the training.
     """
 
     def __init__(
@@ -53,15 +53,15 @@ class Teller(Watcher):
         self._began = self._told = self._stepped = time.monotonic()
 
     def resumed(self, epochs_done: int) -> None:
-        """Say from where a training that was interrupted goes on."""
+        """Report the epoch after which an interrupted training resumes."""
         show(f"going on after epoch {epochs_done} of {self._epochs}")
 
     def epoch_began(self, began: EpochBegan) -> None:  # noqa: ARG002
-        """Remember when."""
+        """Record the start time of the epoch."""
         self._began = self._stepped = time.monotonic()
 
     def step(self, done: StepEnd) -> None:
-        """Count a step, and show on a terminal how far the epoch is."""
+        """Count a step, and show the progress of the epoch on a terminal."""
         stepped, self._stepped = self._stepped, time.monotonic()
         ACTIVITY.add(self._stepped - stepped)
         if terminal.watched() and time.monotonic() - self._told >= terminal.PERIOD:
@@ -76,7 +76,7 @@ class Teller(Watcher):
         show(epoch_line(done, self._epochs, time.monotonic() - self._began))
 
     def pictures(self, epoch: int, predict: Predict) -> None:
-        """Draw chip, truth and prediction, a row each."""
+        """Write a picture with a row for each chip: pixels, ground truth and prediction."""
         if not self._drawn:
             return
         rows = [self._row(number, predict) for number in self._drawn]
@@ -94,7 +94,7 @@ class Teller(Watcher):
 
 
 def painted(things: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Which thing is seen in each pixel, counted from 1; the surest lies on top."""
+    """Return the instance number of each pixel, counted from 1, with earlier (higher-scoring) instances on top."""
     ids = np.zeros(shape, np.int64)
     for number, thing in reversed(list(enumerate(things, start=1))):
         height, width = thing.mask.shape
@@ -103,14 +103,14 @@ def painted(things: Any, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _many_colours() -> dict[int, tuple[int, int, int] | None]:
-    """Colours that tell neighbouring numbers apart; 0 has none."""
+    """Return colours that distinguish consecutive numbers; 0 has none."""
     hues = {number: hsv_to_rgb(number * GOLDEN % 1, 1, 1) for number in range(1, COLOURS)}
     shades = {number: (int(255 * r), int(255 * g), int(255 * b)) for number, (r, g, b) in hues.items()}
     return {0: None, **shades}
 
 
 def epoch_line(done: EpochEnd, epochs: int, seconds: float) -> str:
-    """A line such as ``epoch 3 of 30: loss 0.2311, IoU 0.712 (roof 0.712), 41 s, about 19 min left, best``."""
+    """Return a line such as ``epoch 3 of 30: loss 0.2311, mean IoU 0.712 (roof 0.712), 41 s, about 19 min left``."""
     measures = done.measures
     classes = ", ".join(
         f"{name.removeprefix('iou_')} {value:.3f}"

@@ -1,4 +1,4 @@
-"""A training in words: what will be done, and what came of it."""
+"""Describe the plan and the result of a training as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from terraseam.tiles.vectors.read import listed_reasons
 
 
 def describe_training(plan: TrainPlan) -> str:
-    """What a training will do, a line each."""
+    """Return a description of a planned training, one line per setting."""
     recipe, options, chips = plan.recipe, plan.options, plan.options.chips
     pixels = sum(
         one.info.georef.height * one.info.georef.width * (one.gsd / plan.gsd) ** 2 for one in plan.train
@@ -33,7 +33,7 @@ def describe_training(plan: TrainPlan) -> str:
 
 
 def notes(plan: TrainPlan) -> list[str]:
-    """What the user should know before it begins."""
+    """Return notes for the user before the training starts."""
     found = plan.findings
     told = list(found.notes)
     if found.mended:
@@ -49,7 +49,7 @@ def notes(plan: TrainPlan) -> list[str]:
 
 
 def describe_training_result(plan: TrainPlan, card: Card) -> str:
-    """What came of it, and what to do with it."""
+    """Return a description of the result, and how to use it."""
     reached = card.metrics["validation"]
     figures = [
         f"{name.removeprefix('iou_')} IoU {value:.3f}"
@@ -80,7 +80,7 @@ def _labels(plan: TrainPlan) -> str:
 
 
 def _start(plan: TrainPlan) -> str:
-    """What the weights are before the first step."""
+    """Return a description of the initial weights."""
     options = plan.options
     first = [f"encoder of {options.encoder_weights}"] if options.encoder_weights else []
     first += [f"{options.start} where layers agree"] if options.start else []

@@ -1,4 +1,4 @@
-"""Training as it was planned: a network is built, trained, measured and written as a bundle."""
+"""Run a planned training: build, train and measure a network, and write it as a bundle."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from terraseam.models.training.learner import Task
 
 GOES_ON = "the same command goes on from the last whole epoch"
-"""What is said of the same command where a training waits for something."""
+"""Advice on running the same command again when a training stalls."""
 
 
 def run_training(plan: TrainPlan) -> Card:
-    """Train, and write the bundle.
+    """Train a network, and write the bundle.
 
     Raises:
-        NoStartError: If it cannot begin as it was asked for.
-        TrainingError: If the training fails, with advice; its best weights so far stay in the work folder.
-        RasterChangedError: If a raster was changed meanwhile.
+        NoStartError: If the training cannot start with these options.
+        TrainingError: If the training fails, with advice; the best weights so far stay in the work folder.
+        RasterChangedError: If a raster has changed since the training began.
     """
     from terraseam.models.engines.quiet import import_tensorflow
 
     import_tensorflow()
     with Watchdog(GOES_ON, "chip or step").watching(), warnings.catch_warnings():
-        # Keras wonders about bands that are not three.
+        # Keras warns about inputs without three bands.
         warnings.simplefilter("ignore", UserWarning)
         return _train(plan)
 
@@ -77,11 +77,11 @@ def _train(plan: TrainPlan) -> Card:
 
 
 def training_data(plan: TrainPlan, scaling: Scaling) -> TrainingData:
-    """What the network is trained on.
+    """Return the training data for the network.
 
     Args:
-        plan: The training.
-        scaling: How values of 0 to 255 become the network's input.
+        plan: The plan of the training.
+        scaling: Scaling from 0 to 255 to the network's input.
     """
     from terraseam.models.training.augment import UNCHANGED, Augmentation
     from terraseam.models.training.batches import TrainingData
@@ -98,10 +98,10 @@ class _Made:
     """A trained network.
 
     Attributes:
-        network: It, as it is used.
-        task: What it learned.
-        scaling: How values of 0 to 255 become its input.
-        start: What it began with, in words.
+        network: The network for inference.
+        task: The task that it was trained for.
+        scaling: Scaling from 0 to 255 to its input.
+        start: Description of its initial weights.
     """
 
     network: Any
@@ -111,7 +111,7 @@ class _Made:
 
 
 def _write(plan: TrainPlan, made: _Made, trained: Trained) -> Card:
-    """Write the bundle, whole or not at all; what is measured is the network as it was written."""
+    """Measure the network as written, and write the bundle atomically."""
     from terraseam.models.bundle.archive import save_bundle
     from terraseam.models.bundle.writing import replace_folder
     from terraseam.models.training.making import answer_from
@@ -148,7 +148,7 @@ def _write(plan: TrainPlan, made: _Made, trained: Trained) -> Card:
 
 
 def _by_raster(plan: TrainPlan, made: _Made) -> dict[str, Any]:
-    """Figures of each raster that was validated on, where there are several."""
+    """Return the metrics of each validation raster if there are several."""
     from terraseam.models.training.making import figures
 
     parts = plan.validation.by_raster()
@@ -165,7 +165,7 @@ def _by_raster(plan: TrainPlan, made: _Made) -> dict[str, Any]:
 
 
 def _describe_rounding(plan: TrainPlan, made: _Made, fields: Mapping[str, Any]) -> dict[str, float]:
-    """What rounding the weights changes, measured on all validation chips."""
+    """Return how rounding the weights to float16 changes predictions on all validation chips."""
     import tempfile
 
     from terraseam.models.bundle.archive import load_model, save_bundle
@@ -196,7 +196,7 @@ def _describe_data_of(plan: TrainPlan, trained: Trained, start: str) -> dict[str
 
 
 def _rounded(plan: TrainPlan, figure: float, measures: Mapping[str, float]) -> dict[str, float]:
-    """Figures for the card, the one that weights are chosen by first."""
+    """Return rounded metrics for the card, starting with the one that selects the best weights."""
     measures = {"f1" if plan.instances else "mean_iou": figure, **measures}
     kept = {name: value for name, value in measures.items() if name not in ("epoch", "rate", "figure")}
     return {name: round(value, 4) for name, value in kept.items() if np.isfinite(value)}

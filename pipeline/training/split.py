@@ -1,4 +1,4 @@
-"""What is trained on, and what is set apart to validate on: rasters or blocks of them, never neighbouring chips."""
+"""Hold out rasters, or blocks of them, for validation; never neighbouring chips."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from terraseam.tiles.vectors.placing import footprint, parts_of, place_polygons
 from terraseam.tiles.vectors.read import PolygonFile
 
 MARGIN = 64
-"""Context around what is validated, in pixels, at most."""
+"""Maximum context around the validated pixels, in pixels."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How rasters are read.
+    """Settings for reading rasters.
 
     Attributes:
-        bands: Bands that are read.
-        values: How values become 0 to 255.
-        instances: Whether things are wanted: then what is outside an area is hidden, too.
+        bands: Bands to read, numbered from 1.
+        values: Mapping of raster values to 0 to 255.
+        instances: Whether chips have instances; then pixels outside the area are hidden, too.
     """
 
     bands: tuple[int, ...]
@@ -40,8 +40,8 @@ class Reading:
     instances: bool
 
     def scene(self, one: Labelled) -> Scene:
-        """A raster as one that chips are read from."""
-        # Files of this machine may come and go beside a raster in the days that a training takes.
+        """Return a raster as a scene that chips are read from."""
+        # Local sidecar files may appear and disappear during the days that a training takes.
         files = None if is_local(one.info.path) else one.info.files
         source = RasterSource(one.info.path, self.bands, self.values.fill, files=files)
         return Scene(one.name, source, one.info.georef, one.truth, one.area, blind=self.instances)
@@ -49,12 +49,12 @@ class Reading:
 
 @dataclass(frozen=True)
 class Parts:
-    """What is trained on, and what is set apart.
+    """The training and validation parts of the data.
 
     Attributes:
-        rasters: Rasters that are trained on.
-        scenes: As chips are read from them.
-        validation: Rasters that are validated on, and as chips are read from them.
+        rasters: Training rasters.
+        scenes: Their scenes.
+        validation: Validation rasters, each with its scene.
     """
 
     rasters: list[Labelled]
@@ -63,10 +63,10 @@ class Parts:
 
 
 def set_apart(chips: Chips, rasters: list[Labelled], gsd: float, seed: int, reading: Reading) -> Parts:
-    """Set a share of the rasters apart, or of the blocks of each.
+    """Hold out a share of the rasters, or of the blocks of each.
 
     Raises:
-        TrainError: If nothing can be set apart.
+        TrainError: If nothing can be held out.
     """
     whole = [(one, reading.scene(one)) for one in rasters]
     if chips.split == "raster":
@@ -109,9 +109,9 @@ def _by_block(whole: list[tuple[Labelled, Scene]], chips: Chips, seed: int, gsd:
 
 
 def _block_side(one: Labelled, chips: Chips, gsd: float) -> float:
-    """Side of the blocks of a raster, in metres: where none was said, halved until there is more than one.
+    """Return the side of a raster's blocks, in metres: by default, halved until there is more than one block.
 
-    Half a chip is the least.
+    The minimum is half a chip.
     """
     if chips.block_size is not None:
         return chips.block_size
@@ -131,7 +131,7 @@ def _too_small(one: Labelled, side: float) -> str:
 
 
 def _without(scene: Scene, grounds: Sequence[PolygonFile]) -> Scene:
-    """A scene without the ground that is validated on on other rasters, where they lie over each other."""
+    """Return a scene without the validation areas of other rasters that overlap it."""
     for ground in grounds:
         if ground.path != scene.source.path and len(place_polygons(ground, scene.georef).polygons):
             scene = scene.without(area_of(ground, scene.georef))
@@ -141,17 +141,17 @@ def _without(scene: Scene, grounds: Sequence[PolygonFile]) -> Scene:
 def validation_chips(
     rasters: Sequence[tuple[Labelled, Scene]], gsd: float, stride: int, chip: int, reading: Reading
 ) -> ValidationChips:
-    """Chips that cover what is validated on; detectors get larger ones, without a margin.
+    """Return chips that cover the validation data; those of detectors are larger, without a margin.
 
     Args:
-        rasters: What is validated on.
-        gsd: Ground sample distance of the chips, in metres.
+        rasters: Validation rasters, each with its scene.
+        gsd: Ground sample distance of the chips, in metres per pixel.
         stride: Stride of the network, in pixels.
         chip: Side of a training chip, in pixels.
-        reading: How rasters are read.
+        reading: Settings for reading rasters.
 
     Raises:
-        TrainError: If nothing there has a label.
+        TrainError: If no chip has a label.
     """
     margin = 0 if reading.instances else -(-min(chip // 4, MARGIN) // stride) * stride
     size = 2 * chip if reading.instances else chip

@@ -1,4 +1,4 @@
-"""How values of rasters become 0 to 255, which networks are trained on."""
+"""Map raster values to 0 to 255, the range that networks are trained on."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from terraseam.tiles.truth.scene import on_ground
 WHITE = 255.0
 MIDDLE = 127.5
 SAMPLE = 512
-"""Side of the reduced picture of a raster whose values are looked at, in pixels."""
+"""Side of the downsampled raster that percentiles are measured on, in pixels."""
 PERCENTILES = (1, 99)
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Linear maps from raster values to 0 to 255, one a band.
+    """Linear maps from raster values to 0 to 255, one per band.
 
     Attributes:
-        low: Raster value that becomes 0.
-        high: Raster value that becomes 255.
-        whole: Whether raster values are whole numbers.
+        low: Raster value that maps to 0.
+        high: Raster value that maps to 255.
+        whole: Whether raster values are integers.
     """
 
     low: tuple[float, ...]
@@ -39,18 +39,18 @@ class Values:
     whole: bool
 
     def to_bytes(self, pixels: np.ndarray) -> np.ndarray:
-        """Map pixels ``(..., bands)``, float32; few of them lie outside 0 to 255."""
+        """Map pixels of shape ``(..., bands)`` to float32; a few results lie outside 0 to 255."""
         low, high = (np.asarray(ends, np.float32) for ends in (self.low, self.high))
         return ((pixels - low) * (WHITE / (high - low))).astype(np.float32)
 
     @property
     def fill(self) -> tuple[float, ...]:
-        """What stands for pixels that were not measured, in raster values: the middle."""
+        """Fill value for invalid pixels of each band, in raster values: the middle of the range."""
         middles = [low + (high - low) * MIDDLE / WHITE for low, high in zip(self.low, self.high, strict=True)]
         return tuple(float(np.floor(value)) if self.whole else float(np.float32(value)) for value in middles)
 
     def scaling(self, network: Scaling) -> Scaling:
-        """The scaling of raster values, for a network that takes 0 to 255 with a scaling of its own."""
+        """Combine this mapping with a network's own scaling of 0 to 255."""
         factors = [WHITE / (high - low) for low, high in zip(self.low, self.high, strict=True)]
         return Scaling(
             tuple(scale * factor for scale, factor in zip(network.scale, factors, strict=True)),
@@ -64,10 +64,10 @@ class Values:
 
 
 def values_of(labelled: Sequence[Labelled], bands: tuple[int, ...]) -> Values:
-    """Which values become 0 and 255: bytes stay as they are, others are measured over all rasters.
+    """Return the mapping of raster values to 0 to 255: the identity for uint8, else measured over all rasters.
 
-    Of other types the 1st and 99th percentile of each band become 0 and 255, over all rasters
-    together, each seen at `SAMPLE` px; blocks that are set apart to validate on among them.
+    For other types, the 1st and 99th percentile of each band map to 0 and 255. Percentiles are over all
+    rasters together, each downsampled to `SAMPLE` px, including blocks held out for validation.
     """
     dtype = np.dtype(labelled[0].info.dtype)
     if dtype == np.uint8:
@@ -86,7 +86,7 @@ def values_of(labelled: Sequence[Labelled], bands: tuple[int, ...]) -> Values:
 
 
 def _sample(info: RasterInfo, bands: tuple[int, ...]) -> np.ndarray:
-    """Values of a raster that were measured on the Earth, ``(n, bands)``."""
+    """Return the valid pixels of a raster that lie on the Earth, float64 of shape ``(n, bands)``."""
     with open_raster(info.path) as dataset:
         shape = tuple(min(SAMPLE, size) for size in dataset.shape)
         read = dataset.read(bands, out_shape=(len(bands), *shape), resampling=Resampling.nearest)
