@@ -1,4 +1,4 @@
-"""Which classes there are, and what labels, values and properties say of them."""
+"""Define the classes of an evaluation, and map polygons and label rasters to them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from terraseam.tiles.vectors.read import PolygonFile
 
 BACKGROUND = "background"
 NO_CLASS = -1
-"""Label of polygons that are of a class which is not measured and that the prediction does not know."""
+"""Label of polygons of a class that is neither measured nor known to the prediction."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class ClassList:
 
     Attributes:
         names: Their names, in the order of the labels.
-        background: Label of the class that is nothing; None where there is none.
-        chosen: Labels that are measured.
-        restricted: Whether they were chosen by name.
+        background: Label of the background; None if there is none.
+        chosen: Labels to measure.
+        restricted: Whether only some classes are measured, chosen by name.
     """
 
     names: tuple[str, ...]
@@ -36,18 +36,18 @@ class ClassList:
 
     @property
     def things(self) -> tuple[int, ...]:
-        """Labels whose polygons are measured."""
+        """Labels of the measured classes except the background."""
         return tuple(label for label in self.chosen if label != self.background)
 
     def labels_of(self, file: PolygonFile, *, has_values: bool) -> np.ndarray:
-        """Labels of the polygons of a file: `IGNORED` for those that say nothing, `NO_CLASS` for other things.
+        """Return the labels of the polygons in a file: `IGNORED` without a class, `NO_CLASS` for other classes.
 
         Args:
             file: The polygons.
-            has_values: Whether the file says what they are; else all are of the one class that is measured.
+            has_values: Whether the file holds their classes; else all belong to the only measured class.
 
         Raises:
-            EvaluateError: If it names a class that does not exist, or none where there are several.
+            EvaluateError: If it names an unknown class, or names none although several are measured.
         """
         if not has_values:
             return np.full(len(file.polygons), self._only(file.path), np.int64)
@@ -77,10 +77,10 @@ class ClassList:
 
 
 def class_list(names: Sequence[str], options: EvaluateOptions) -> ClassList:
-    """The classes of an evaluation, of which some may be chosen.
+    """Return the classes of an evaluation, restricted to those chosen by the user.
 
     Raises:
-        EvaluateError: If a chosen one or the background is none of them.
+        EvaluateError: If a chosen class or the background is not among them.
     """
     reasons = []
     for option, wanted in (("--classes", options.classes or ()), ("--background", _background(options))):
@@ -97,7 +97,7 @@ def class_list(names: Sequence[str], options: EvaluateOptions) -> ClassList:
 
 
 def background_of(names: Sequence[str], options: EvaluateOptions) -> int | None:
-    """Label of the class that is nothing: the one that was said, else that of its name, else the first."""
+    """Return the label of the background: the given class, else the class named background, else the first."""
     if options.background == "none" and "none" not in names:
         return None
     name = options.background or (BACKGROUND if BACKGROUND in names else names[0])
@@ -105,7 +105,7 @@ def background_of(names: Sequence[str], options: EvaluateOptions) -> int | None:
 
 
 def names_of_polygons(values: Iterable[str | None], options: EvaluateOptions) -> tuple[str, ...]:
-    """Classes of polygons alone: the background, then what they say they are."""
+    """Return the classes of an evaluation of polygons only: the background, then the classes of the polygons."""
     found = sorted({value for value in values if value is not None})
     names = [name for name in dict.fromkeys([*(options.classes or ()), *found]) if name != BACKGROUND]
     first = options.background if options.background not in (None, "none") else BACKGROUND
@@ -113,7 +113,7 @@ def names_of_polygons(values: Iterable[str | None], options: EvaluateOptions) ->
 
 
 def are_values(names: Iterable[str]) -> bool:
-    """Whether all names are whole numbers that label rasters may hold, each written in one way."""
+    """Return whether all names are canonical decimal integers that label rasters may hold."""
     return all(
         name.isascii() and name.isdecimal() and str(int(name)) == name and int(name) < IGNORED
         for name in names
@@ -121,7 +121,7 @@ def are_values(names: Iterable[str]) -> bool:
 
 
 def values_of(names: Sequence[str]) -> tuple[int, ...]:
-    """Values of the classes in label rasters: those that they are called by, else 0, 1, ... in order."""
+    """Return the values of classes in label rasters: their names if these are integers, else 0, 1, ... in order."""
     return tuple(int(name) for name in names) if are_values(names) else tuple(range(len(names)))
 
 

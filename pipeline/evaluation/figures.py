@@ -1,4 +1,4 @@
-"""Counts become figures, for programs to read."""
+"""Compute metrics from counts, as values for JSON."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def evaluation_json(
     notes: Sequence[str],
     left_out: Sequence[LeftOut] = (),
 ) -> dict[str, Any]:
-    """All figures: pooled over the rasters, and of each raster.
+    """Return all metrics, pooled over the rasters and for each raster.
 
-    Figures that have no meaning, such as the IoU of a class that does not occur, are None.
+    Undefined metrics, such as the IoU of a class that does not occur, are None.
     """
     return {
         "format": FORMAT,
@@ -68,7 +68,7 @@ def _figures(measured: Sequence[RasterCounts], classes: ClassList) -> dict[str, 
 
 
 def pixels_json(counts: PixelCounts, classes: ClassList) -> dict[str, Any]:
-    """Figures of pixels. Means are over the measured classes that occur in truth or prediction."""
+    """Return the pixel metrics. Means are over the measured classes that occur in truth or prediction."""
     figures, boundary = pixel_figures(counts.matrix), counts.boundary
     chosen = list(classes.chosen)
     columns = {
@@ -101,7 +101,7 @@ def pixels_json(counts: PixelCounts, classes: ClassList) -> dict[str, Any]:
 
 
 def polygons_json(measured: Sequence[RasterCounts], classes: ClassList) -> dict[str, Any]:
-    """Figures of polygons. AP and AR are means over the measured classes that have true polygons."""
+    """Return the polygon metrics. AP and AR are means over the measured classes that have true polygons."""
     sized = all(one.subject.in_pixels for one in measured)
     parts = {
         label: [one.polygons[label] for one in measured if one.polygons is not None]
@@ -122,7 +122,7 @@ def polygons_json(measured: Sequence[RasterCounts], classes: ClassList) -> dict[
 
 
 def _polygon_figures(precisions: Sequence[Precision], found: PolygonMatches, sized: bool) -> dict[str, Any]:
-    """Figures of some classes together; those by size only where there are pixels to measure it in."""
+    """Return the metrics of some classes together; those by size only if sizes are known in pixels."""
     figures: dict[str, Any] = {
         "ap": _mean([one.precision[0] for one in precisions]),
         "ap50": _mean([one.precision[0, AP50] for one in precisions]),
@@ -148,5 +148,5 @@ def _mean(figures: Sequence[np.ndarray]) -> float | None:
 
 
 def known(figure: float) -> float | None:
-    """A figure, or None where it has no meaning."""
+    """Return a metric, or None if it is undefined (NaN)."""
     return None if math.isnan(figure) else float(figure)

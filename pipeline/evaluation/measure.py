@@ -1,4 +1,4 @@
-"""Subjects are measured, one after another."""
+"""Measure predictions against ground truth, one raster at a time."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from terraseam.tiles.vectors.area import TrustedArea
 from terraseam.tiles.vectors.burn import edges_of
 
 LEAST_LEFT_PX = 1.0
-"""What is left of a polygon that an edge cuts counts from this area on, in square pixels."""
+"""Minimum area of a clipped polygon to count, in square pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolygonCounts:
-    """Polygons of one class on one raster.
+    """The matches of the polygons of one class on one raster.
 
     Attributes:
-        matches: What COCO makes of them.
-        found: What SpaceNet makes of them.
+        matches: Matches by the COCO metric.
+        found: Matches by the SpaceNet metric.
     """
 
     matches: Matches
@@ -52,14 +52,14 @@ class PolygonCounts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RasterCounts:
-    """What was counted on one raster.
+    """The counts of one raster.
 
     Attributes:
         subject: The raster.
-        pixels: Counts of pixels; None where no pixels were compared.
-        polygons: Counts of each class; None where no polygons were compared.
-        left_out: True polygons that lie mostly where nothing was predicted.
-        picture: Where the errors are; None where that was not asked for.
+        pixels: Pixel counts; None if no pixels were compared.
+        polygons: Polygon matches by label; None if no polygons were compared.
+        left_out: Number of true polygons left out because they lie mostly outside the prediction.
+        picture: Picture of the errors; None if not requested.
     """
 
     subject: Subject
@@ -70,7 +70,7 @@ class RasterCounts:
 
 
 class CountedMaps(Maps):
-    """Maps of which every block that was read counts as activity."""
+    """Maps that count each block read as activity."""
 
     def read(self, view: View) -> tuple[np.ndarray, np.ndarray]:
         """Read a view of both maps."""
@@ -81,16 +81,16 @@ class CountedMaps(Maps):
 def measure(
     subject: Subject, classes: ClassList, options: EvaluateOptions, picture_size: int | None = None
 ) -> RasterCounts:
-    """Measure one raster.
+    """Measure the prediction of one raster.
 
     Args:
         subject: The raster.
         classes: The classes.
-        options: What was asked for.
+        options: The options of the evaluation.
         picture_size: Longest side of the picture of errors, in pixels; None for no picture.
 
     Raises:
-        EvaluateError: If a label map holds labels of no class.
+        EvaluateError: If a label map holds labels without a class.
         RasterReadError: If a raster cannot be read.
     """
     georef = subject.georef
@@ -133,7 +133,7 @@ def _true_polygons(subject: Subject, classes: ClassList, options: EvaluateOption
 
 
 def _predicted_polygons(subject: Subject, classes: ClassList) -> PlacedPolygons | None:
-    """Predicted polygons where they are compared: with true ones, or drawn where there is no label map."""
+    """Return the predicted polygons if they are compared with true ones or replace a missing label map; else None."""
     path = subject.predicted.polygons
     if path is None or (subject.labels is not None and not subject.truth_is_polygons):
         return None
@@ -141,7 +141,7 @@ def _predicted_polygons(subject: Subject, classes: ClassList) -> PlacedPolygons 
 
 
 def _drawn(placed: PlacedPolygons | None, classes: ClassList, shape: tuple[int, int]) -> Truth:
-    """Polygons as labels; where none is, the background, or nothing known where there is no such class."""
+    """Rasterize polygons as labels; elsewhere is background, or unknown if there is no background class."""
     if placed is None:
         raise ValueError("there are neither labels nor polygons")
     background = IGNORED if classes.background is None else classes.background
@@ -168,7 +168,7 @@ def _raster_truth(subject: Subject, classes: ClassList, options: EvaluateOptions
 def _cut(
     placed: PlacedPolygons, region: shapely.Geometry, unseen: np.ndarray | None
 ) -> tuple[PlacedPolygons, int]:
-    """Polygons cut to a region, without those of a class more than half of which is unseen, and how many these were."""
+    """Clip polygons to a region; drop those of a class that are mostly unseen, and count the dropped ones."""
     polygons, numbers = clip(placed.polygons, region, LEAST_LEFT_PX)
     cut = PlacedPolygons(polygons, placed.labels[numbers], placed.scores[numbers])
     if unseen is None:
@@ -179,7 +179,7 @@ def _cut(
 
 @ACTIVITY.operation()
 def _compare(predicted: PlacedPolygons, true: PlacedPolygons, label: int, most: int | None) -> PolygonCounts:
-    """Compare the polygons of one class; true ones of no class are regions in which predictions are ignored."""
+    """Match the polygons of one class; predictions on true polygons without a class are ignored."""
     some = predicted.some(predicted.labels == label)
     others = true.some((true.labels == label) | (true.labels == IGNORED))
     pairs = overlaps(some.polygons, others.polygons, ignored=others.labels == IGNORED)

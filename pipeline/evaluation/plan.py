@@ -1,4 +1,4 @@
-"""What is compared with what, or every reason why nothing can be."""
+"""Plan an evaluation: pair predictions with ground truth, or raise every reason why that is impossible."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ UNUSABLE = (
     RasterReadError,
     VectorError,
 )
-"""What is raised where a raster or what belongs to it cannot be measured, while others can."""
+"""Errors that make a single raster or one of its files unusable, while others can be measured."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that is compared.
+    """The plan of an evaluation.
 
     Attributes:
-        subjects: The rasters.
+        subjects: The rasters to measure.
         classes: The classes.
-        notes: What the user should know, one sentence each.
+        notes: Notes for the user, one sentence each.
         left_out: Rasters that cannot be measured.
     """
 
@@ -64,7 +64,7 @@ class Evaluation:
 
 
 def plan_evaluation(options: EvaluateOptions) -> Evaluation:
-    """Find what is compared with what.
+    """Plan an evaluation.
 
     Raises:
         EvaluateError: With every reason why nothing can be measured.
@@ -83,16 +83,16 @@ def plan_evaluation(options: EvaluateOptions) -> Evaluation:
 
 
 def _check_left_out(draft: SubjectDraft, options: EvaluateOptions) -> None:
-    """Raise an error if rasters are left out and none is left, or none is to be."""
+    """Raise an error if rasters are left out although ``--on-error`` is ``fail``, or if none remains."""
     if draft.left_out and (options.on_error == "fail" or not draft.subjects):
         raise EvaluateError(list(all_reasons(draft.left_out)))
 
 
 def _paired(options: EvaluateOptions) -> SubjectDraft:
-    """Pair the files that were given.
+    """Pair the files given by the user.
 
     Raises:
-        EvaluateError: If what was given names nothing, or nothing pairs.
+        EvaluateError: If arguments match no files, or no files pair.
     """
     refused: list[str] = []
     truth, problems = expand_files(options.truth, "--truth")
@@ -129,11 +129,11 @@ def _paired(options: EvaluateOptions) -> SubjectDraft:
 
 @dataclass
 class _Looks:
-    """What is seen of files before they are compared.
+    """The findings from a first look at files.
 
     Attributes:
-        options: What was asked for.
-        notes: What the user should know of them.
+        options: The options of the evaluation.
+        notes: Notes for the user, one sentence each.
         broken: Why files cannot be used, by file.
     """
 
@@ -142,7 +142,7 @@ class _Looks:
     broken: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def tried(self, path: str | None, look: Callable[[str], T]) -> T | None:
-        """Look at a file; None where there is none, or it cannot be used."""
+        """Apply a check to a file; return None if there is no file, or it cannot be used."""
         if path is None:
             return None
         try:
@@ -152,12 +152,12 @@ class _Looks:
             return None
 
     def raster(self, path: str) -> PolygonFile | None:
-        """Look at a raster; returns its bounds."""
+        """Check a raster, and return its bounds."""
         self.notes += hidden_notes([look_at(path, inspect_raster)])
         return outline_of(path)
 
     def truth(self, path: str) -> PolygonFile | None:
-        """Look at a file of truth; returns its bounds."""
+        """Check a file of ground truth, and return its bounds."""
         if not is_vector(path):
             LabelMapFile(path)
             return self.raster(path)
@@ -172,7 +172,7 @@ class _Looks:
 
 
 def _keep_inside(subjects: list[Subject], aoi: str) -> list[str]:
-    """Keep the subjects that share something with the area of interest; returns notes on the others.
+    """Keep the subjects that the area of interest overlaps; return notes on the others.
 
     Raises:
         EvaluateError: If there are none.
@@ -185,7 +185,11 @@ def _keep_inside(subjects: list[Subject], aoi: str) -> list[str]:
 
 
 def _class_names(draft: SubjectDraft, options: EvaluateOptions) -> tuple[str, ...]:
-    """Name the classes: as label maps do, else as was said, else as polygons do."""
+    """Return the class names: from label maps, else from the options, else from polygons.
+
+    Raises:
+        EvaluateError: If label maps differ in their classes, or there are no names for their labels.
+    """
     subjects = draft.subjects
     maps = [subject.labels for subject in subjects if subject.labels is not None]
     named = {one.names: one.path for one in maps if one.names is not None}
@@ -230,7 +234,7 @@ def _numbers_to(last: int) -> tuple[str, ...]:
 def _names_of_values(
     draft: SubjectDraft, values: Sequence[str | None], options: EvaluateOptions
 ) -> tuple[str, ...] | None:
-    """Name classes of polygons by the values of true label rasters; None where they are not called by them."""
+    """Return the values of true label rasters as class names if polygons use these as classes; else None."""
     rasters = [subject for subject in draft.subjects if not subject.truth_is_polygons]
     said = {value for value in (*values, *(options.classes or ())) if value is not None}
     background = () if options.background in (None, "none") else (str(options.background),)
@@ -249,7 +253,11 @@ def _names_of_values(
 
 
 def _check_truth(subjects: Sequence[Subject], classes: ClassList, options: EvaluateOptions) -> None:
-    """Check that polygons are of classes, and that there are as many values as classes."""
+    """Check that polygons have known classes, and that label values match the classes.
+
+    Raises:
+        EvaluateError: With every reason why they do not.
+    """
     reasons = []
     values = options.label_values
     if values is not None and all(subject.truth_is_polygons for subject in subjects):

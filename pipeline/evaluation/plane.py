@@ -1,4 +1,4 @@
-"""The plane in which polygons are compared where no raster gives one."""
+"""Choose a plane in which polygons are compared if there is no raster grid."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.vectors.read import PolygonFile
 
 PIXELS = 1 << 16
-"""Longest side of the plane, in its pixels: edges that bend are followed to a tenth of one."""
+"""Longest side of the plane, in its pixels; reprojected edges are densified to a tenth of one."""
 _FINEST_M = 0.01
 
 
 def plane_of(files: Sequence[PolygonFile]) -> Georef | None:
-    """An equal-area plane that holds the polygons of some files; None where they have none.
+    """Return an equal-area grid that covers the polygons of some files; None if they have none.
 
-    Lambert's azimuthal projection around their middle: shares of areas are those on the Earth.
+    The projection is Lambert azimuthal equal-area, centred on the polygons, so that ratios of areas are true.
     """
     points = [_lonlat(file) for file in files if len(file.polygons)]
     if not points:
@@ -42,7 +42,7 @@ def plane_of(files: Sequence[PolygonFile]) -> Georef | None:
 
 
 def _lonlat(file: PolygonFile) -> np.ndarray:
-    """Corners of the bounds of polygons, in longitude and latitude."""
+    """Return the corners of the bounds of polygons as longitude and latitude, shape ``(n, 2)``."""
     left, bottom, right, top = shapely.bounds(file.polygons).T
     x, y = np.concatenate([left, right, left, right]), np.concatenate([bottom, top, top, bottom])
     way = pyproj.Transformer.from_crs(file.crs, "OGC:CRS84", always_xy=True)
@@ -50,7 +50,7 @@ def _lonlat(file: PolygonFile) -> np.ndarray:
 
 
 def _middle(lonlat: np.ndarray) -> tuple[float, float]:
-    """Mean direction of points on the Earth; longitudes may go over the antimeridian."""
+    """Return the mean direction of points on the Earth, which may lie across the antimeridian."""
     lon, lat = np.radians(lonlat).T
     x, y, z = (np.cos(lat) * np.cos(lon)).mean(), (np.cos(lat) * np.sin(lon)).mean(), np.sin(lat).mean()
     return float(np.degrees(np.arctan2(y, x))), float(np.degrees(np.arctan2(z, np.hypot(x, y))))

@@ -1,4 +1,4 @@
-"""Polygons of files, with class and score, laid onto the grid of a raster."""
+"""Read polygons with class and score, and place them on the grid of a raster."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ CLASS, SCORE = "class", "score"
 """Properties of the polygons that Terraseam writes."""
 
 read_file = lru_cache(maxsize=3)(read_polygons)
-"""Reads a file; one that many rasters share is read once, as is one that is looked at before it is measured."""
+"""Read a polygon file; cached, as files are checked before they are measured, and rasters may share one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlacedPolygons:
-    """Polygons on a grid.
+    """Polygons on a pixel grid.
 
     Attributes:
-        polygons: In pixels ``(col, row)``, object ``(n,)``.
-        labels: Label of each, int64; `IGNORED` where it is not known.
+        polygons: Geometries in pixels ``(col, row)``, object of shape ``(n,)``.
+        labels: Label of each, int64; `IGNORED` if unknown.
         scores: Score of each, float64.
     """
 
@@ -37,12 +37,12 @@ class PlacedPolygons:
     scores: np.ndarray
 
     def some(self, chosen: np.ndarray) -> PlacedPolygons:
-        """Those of a boolean array or of numbers."""
+        """Return the polygons selected by a boolean or index array."""
         return PlacedPolygons(self.polygons[chosen], self.labels[chosen], self.scores[chosen])
 
 
 def with_property(path: str, name: str) -> tuple[PolygonFile, bool]:
-    """A file, and whether its features have a property; its values are read where they have.
+    """Return a file, with the values of a property if its features have it, and whether they do.
 
     Raises:
         VectorError: If it cannot be read.
@@ -57,10 +57,11 @@ def with_property(path: str, name: str) -> tuple[PolygonFile, bool]:
 def place_truth(
     paths: Sequence[str], georef: Georef, classes: ClassList, class_property: str | None
 ) -> PlacedPolygons:
-    """Lay true polygons of some files onto a grid.
+    """Place the true polygons of some files on a grid.
 
     Raises:
-        VectorError, EvaluateError: If they cannot be read, or are of no class.
+        VectorError: If a file cannot be read.
+        EvaluateError: If polygons have no known class.
     """
     parts = []
     for path in paths:
@@ -77,10 +78,11 @@ def place_truth(
 
 @ACTIVITY.operation()
 def place_predicted(path: str, georef: Georef, classes: ClassList) -> PlacedPolygons:
-    """Lay predicted polygons onto a grid; those without a score have 1.
+    """Place predicted polygons on a grid; those without a score get 1.
 
     Raises:
-        VectorError, EvaluateError: If they cannot be read, or are of no class.
+        VectorError: If a file cannot be read.
+        EvaluateError: If polygons have no known class.
     """
     (file, named), (scored, has_scores) = with_property(path, CLASS), with_property(path, SCORE)
     labels = classes.labels_of(file, has_values=named)
@@ -106,7 +108,7 @@ def _place(file: PolygonFile, georef: Georef, labels: np.ndarray, scores: np.nda
 
 @ACTIVITY.operation()
 def place_area(path: str, georef: Georef) -> np.ndarray:
-    """The polygons of an area of interest on a grid, object ``(n,)``.
+    """Return the polygons of an area of interest on a grid, object of shape ``(n,)``.
 
     Raises:
         VectorError: If the file cannot be read.
@@ -115,6 +117,6 @@ def place_area(path: str, georef: Georef) -> np.ndarray:
 
 
 def region_of(georef: Georef, area: np.ndarray | None) -> shapely.Geometry:
-    """A grid, or the part of it that lies in an area, as a polygon in pixels."""
+    """Return a grid, or the part of it inside an area, as a geometry in pixels."""
     grid = shapely.box(0, 0, georef.width, georef.height)
     return grid if area is None else shapely.intersection(grid, shapely.union_all(area))

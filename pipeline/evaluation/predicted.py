@@ -1,4 +1,4 @@
-"""What was predicted: the files of a run, of a folder, or one file."""
+"""Find predictions: the results of a run, the files in a folder, or a single file."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ LABELS, POLYGONS, MANIFEST = "labels.tif", "polygons.geojson", "manifest.json"
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was predicted of one raster.
+    """The prediction of one raster.
 
     Attributes:
-        name: Name of the raster, by which its truth is found.
-        labels: Its label map; None where there is none.
-        polygons: Its polygons; None where there are none.
+        name: Name of the raster, by which its ground truth is found.
+        labels: Path of its label map; None if there is none.
+        polygons: Path of its polygons; None if there are none.
     """
 
     name: str
@@ -33,24 +33,24 @@ class Predicted:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Its files."""
+        """Paths of its files."""
         return tuple(file for file in (self.labels, self.polygons) if file is not None)
 
     @property
     def path(self) -> str:
-        """The first of its files, by which messages call it."""
+        """The first of its files, which identifies it in messages."""
         return self.files[0]
 
 
 def find_predicted(path: str) -> tuple[list[Predicted], list[LeftOut]]:
-    """Find what was predicted, and of what the results are missing.
+    """Find predictions, and rasters of a run whose results are missing.
 
     Args:
         path: A folder that `terraseam segment` wrote, a folder of label maps or polygon files or of folders with
             labels.tif and polygons.geojson, or one file.
 
     Raises:
-        EvaluateError: If there is nothing.
+        EvaluateError: If there are no predictions.
     """
     place = Path(path)
     if not place.exists():
@@ -74,7 +74,7 @@ def find_predicted(path: str) -> tuple[list[Predicted], list[LeftOut]]:
 
 
 def earlier_notes(path: str, named: Sequence[str]) -> list[str]:
-    """Say what else lies in the folder of a run than what its manifest names: results of earlier ones."""
+    """Return a note on results of earlier runs in a folder, which its manifest does not list."""
     if not (Path(path) / MANIFEST).is_file():
         return []
     others = [

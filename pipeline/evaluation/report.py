@@ -1,4 +1,4 @@
-"""Figures as tables for people to read."""
+"""Describe metrics as tables of text."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COUNTS = ("true", "false", "missed")
 
 
 def describe_evaluation(result: Mapping[str, Any]) -> str:
-    """All figures in words: pooled, and one line a raster where there are several."""
+    """Return all metrics as text: pooled, and one line per raster if there are several."""
     parts = []
     if result["pixels"] is not None:
         parts.append(_describe_pixels(result))

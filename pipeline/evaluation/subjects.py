@@ -1,4 +1,4 @@
-"""One raster with its predictions and its truth."""
+"""Pair the prediction of each raster with its ground truth."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from terraseam.tiles.vectors.read import PolygonFile, is_vector
 
 @dataclass(frozen=True)
 class Subject:
-    """One raster, what was predicted of it and what is true.
+    """A raster with its prediction and its ground truth.
 
     Attributes:
         predicted: Files of the prediction.
-        labels: Its label map; None where there is none.
-        truth: Files of polygons, or one label raster.
+        labels: Its label map; None if there is none.
+        truth: Paths of polygon files, or of one label raster.
         georef: Grid on which both are compared.
         in_pixels: Whether the grid is that of a raster.
-        image: The raster itself; None where it was not given.
+        image: Path of the raster itself; None if not given.
         watched: All of these files.
     """
 
@@ -48,11 +48,11 @@ class Subject:
 
     @property
     def truth_is_polygons(self) -> bool:
-        """Whether its truth is polygons."""
+        """Whether its ground truth is polygons."""
         return is_vector(self.truth[0])
 
     def left_out(self, error: Exception) -> LeftOut:
-        """Return that it cannot be measured, and why."""
+        """Return the record that the raster is left out because of an error."""
         return LeftOut(self.predicted.path, reasons_of(error), self.georef, self.name)
 
 
@@ -67,13 +67,13 @@ def reasons_of(error: Exception) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ComparedFiles:
-    """Files that are compared, as far as they were looked at.
+    """The files to compare, after a first check.
 
     Attributes:
-        predicted: What was predicted.
-        labels: The label map of each, by its name; None where there is none.
-        truth: Bounds of the files of truth, see `outline_of`; None for those that hold nothing or cannot be read.
-        images: Bounds of the rasters that were segmented, likewise.
+        predicted: The predictions.
+        labels: The label map of each, by its name; None if there is none.
+        truth: Bounds of the ground truth files, see `outline_of`; None for empty or unreadable ones.
+        images: Bounds of the segmented rasters, likewise.
         broken: Why files cannot be read, by file.
     """
 
@@ -86,12 +86,12 @@ class ComparedFiles:
 
 @dataclass
 class SubjectDraft:
-    """What an evaluation will compare, while that is found out.
+    """A plan of comparisons while it is put together.
 
     Attributes:
-        subjects: The rasters.
-        left_out: Those that cannot be measured, and files of which nobody knows what they are of.
-        notes: What the user should know.
+        subjects: The rasters to measure.
+        left_out: Rasters that cannot be measured, and unreadable files that belong to none.
+        notes: Notes for the user, one sentence each.
     """
 
     subjects: list[Subject] = field(default_factory=list)
@@ -99,15 +99,15 @@ class SubjectDraft:
     notes: list[str] = field(default_factory=list)
 
     def leave_out(self, subject: Subject, error: Exception) -> None:
-        """Measure the others."""
+        """Leave out a raster because of an error."""
         self.subjects.remove(subject)
         self.left_out.append(subject.left_out(error))
 
 
 def make_subjects(inputs: ComparedFiles) -> SubjectDraft:
-    """Pair predictions with their truth and their rasters.
+    """Pair predictions with their ground truth and their rasters.
 
-    Rasters of which a file cannot be read, or whose files do not fit, are left out.
+    Rasters with unreadable or mismatched files are left out.
 
     Raises:
         EvaluateError: If nothing pairs.
@@ -145,13 +145,11 @@ def make_subjects(inputs: ComparedFiles) -> SubjectDraft:
     return draft
 
 
-def _report_unpaired(
-    inputs: ComparedFiles, draft: SubjectDraft, unused: Sequence[str], idle: Sequence[str]
-) -> None:
-    """Tell which files are of nothing that was predicted.
+def _report_unpaired(inputs: ComparedFiles, draft: SubjectDraft, unused: Sequence[str], idle: Sequence[str]) -> None:
+    """Report files that belong to no prediction.
 
     Raises:
-        EvaluateError: If all truth is.
+        EvaluateError: If no ground truth belongs to any prediction.
     """
     draft.left_out += [
         LeftOut(file, inputs.broken[file]) for file in (*unused, *idle) if file in inputs.broken
@@ -174,7 +172,7 @@ def _report_unpaired(
 
 
 def _own_grid(one: Predicted, labels: LabelMapFile | None) -> Georef | None:
-    """Return where a prediction lies, as far as it says that itself."""
+    """Return the grid of a prediction, as far as its own files define it."""
     if labels is not None:
         return labels.georef
     return None if one.polygons is None else plane_of([with_property(one.polygons, CLASS)[0]])
@@ -183,25 +181,25 @@ def _own_grid(one: Predicted, labels: LabelMapFile | None) -> Georef | None:
 def _paired(
     grids: Mapping[str, Georef | None], outlines: Mapping[str, PolygonFile | None]
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Return the files of each raster, by name or else by overlap, and the files of none."""
+    """Return the files of each raster, paired by name or else by overlap, and the unpaired files."""
     paired, left = _by_name(list(grids), list(outlines))
     lacking = {name: grid for name, grid in grids.items() if not paired[name]}
     known = {name: grid for name, grid in lacking.items() if grid is not None}
     paired |= overlapping(known, {file: outlines[file] for file in left})
     if len(grids) == 1 and not known:
-        # Nothing was predicted at all: what is true was missed.
+        # Nothing was predicted at all: the whole ground truth was missed.
         paired |= dict.fromkeys(lacking, left)
     used = {file for some in paired.values() for file in some}
     return paired, [file for file in outlines if file not in used]
 
 
 def _by_name(names: Sequence[str], files: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Give each raster the files that are called like it.
+    """Pair files with the rasters they are named after.
 
-    A lone ``labels.tif`` or ``polygons.geojson`` is called like its folder.
+    A file may also be in a folder with the name of the raster, such as ``NAME/labels.tif``.
 
     Returns:
-        The files of each raster, and those that are called like none.
+        The files of each raster, and the unpaired files.
     """
     paired: dict[str, list[str]] = {name: [] for name in names}
     left = []
@@ -219,7 +217,11 @@ def _subject(
     image: Sequence[str],
     grounds: Mapping[str, PolygonFile | None],
 ) -> Subject:
-    """One raster with the files of its truth and its image, whose bounds are known."""
+    """Return a raster with its ground truth and image, after checking that they overlap.
+
+    Raises:
+        EvaluateError: If the files are ambiguous, hold no polygons, or do not overlap.
+    """
     truth = tuple(outlines)
     rasters = [path for path in truth if not is_vector(path)]
     if rasters and len(truth) > 1:
@@ -243,16 +245,16 @@ def _subject(
 
 
 def _watched(path: str) -> WatchedFiles:
-    """Look at a file and at what is read with it.
+    """Return a file and the files read with it, to be checked for changes.
 
     Raises:
-        RasterError: If it can no longer be read.
+        RasterError: If the file can no longer be read.
     """
     return WatchedFiles.now(path, (path,) if is_vector(path) else inspect_raster(path).files)
 
 
 def _meet(name: str, georef: Georef, outlines: Mapping[str, PolygonFile | None]) -> bool:
-    """Say whether any of some files lies on a raster."""
+    """Return whether any of the files overlaps a raster."""
     return bool(overlapping({name: georef}, outlines)[name])
 
 
