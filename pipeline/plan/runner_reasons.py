@@ -202,7 +202,7 @@ def _accelerator_reasons(options: SegmentOptions) -> list[str]:
         return []
     known = (*ACCELERATORS, NO_ACCELERATOR)
     if name not in known:
-        # What tells accelerators apart is the last word: nvidia-t4 is meant to be nvidia-tesla-t4, not nvidia-l4.
+        # Compare the last word, which identifies the accelerator: nvidia-t4 means nvidia-tesla-t4, not nvidia-l4.
         word = name.lower().rpartition("-")[2]
         meant = next((one for one in known if word in one.split("-")), name)
         hint = did_you_mean(meant, known, "{} ")
