@@ -29,7 +29,7 @@ def fail(message: str, status: int) -> int:
 
 
 def report_error(message: str) -> None:
-    """Report a problem that does not end the command."""
+    """Print a note to standard error, apart from the results."""
     EVENTS.send_text("note", message)
     _print_sentence(message)
 

@@ -36,7 +36,7 @@ FARTHEST = 16.0
 
 
 def file_reasons(options: TrainOptions) -> list[str]:
-    """Return a reason for each missing file and each folder that cannot be written."""
+    """Return a reason for each missing file, unusable bundle and folder that cannot be written."""
     reasons: list[str | None] = []
     weights = options.encoder_weights
     if weights not in (None, "imagenet") and not Path(str(weights)).is_file():
