@@ -145,7 +145,9 @@ def make_subjects(inputs: ComparedFiles) -> SubjectDraft:
     return draft
 
 
-def _report_unpaired(inputs: ComparedFiles, draft: SubjectDraft, unused: Sequence[str], idle: Sequence[str]) -> None:
+def _report_unpaired(
+    inputs: ComparedFiles, draft: SubjectDraft, unused: Sequence[str], idle: Sequence[str]
+) -> None:
     """Report files that belong to no prediction.
 
     Raises:
