@@ -181,7 +181,7 @@ def _web_raster(url: str) -> str:
         raise RasterError(f"{url} is a pattern, and web servers do not say what they have; name each raster")
     problem = absence(url)
     if problem is not None:
-        raise RasterError(str(problem)) if problem.has_exited else UnreadError(str(problem))
+        raise RasterError(str(problem)) if problem.is_gone else UnreadError(str(problem))
     return url
 
 

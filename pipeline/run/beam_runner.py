@@ -84,7 +84,7 @@ def worker_command(log: Path, heartbeats: Path | None) -> str:
 
     Its heartbeat file is created first, so that a worker that stops at once is noticed, too.
     """
-    program = f"exec {shlex.quote(sys.executable)} -m terraseam.pipeline.run.worker_main"
+    program = f"exec {shlex.quote(sys.executable)} -m terraseam.pipeline.run.sdk_worker_main"
     errors = f"2>>{shlex.quote(str(log))}"
     if heartbeats is None:
         return f"trap '' INT HUP; {program} {errors}"

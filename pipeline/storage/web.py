@@ -44,11 +44,11 @@ class Absence:
 
     Attributes:
         words: The reason, as a sentence.
-        has_exited: Whether the server reports that the file does not exist.
+        is_gone: Whether the server reports that the file does not exist.
     """
 
     words: str
-    has_exited: bool = False
+    is_gone: bool = False
 
     def __str__(self) -> str:
         return self.words

@@ -21,8 +21,7 @@ from vectorize_cases import patches, vectorize, write_labels
 from terraseam.pipeline.activity import ACTIVITY
 from terraseam.pipeline.cli import main
 from terraseam.pipeline.plan.polygons import LabelledRaster
-from terraseam.pipeline.run import watchdog
-from terraseam.pipeline.run import worker_main as sdk_worker_main
+from terraseam.pipeline.run import sdk_worker_main, watchdog
 from terraseam.pipeline.run.heartbeat import Beat
 from terraseam.pipeline.run.watchdog import (
     Stall,

@@ -1,6 +1,6 @@
 """Run a worker process of the local runner: Beam's SDK harness, with a heartbeat for the driver.
 
-``python -m terraseam.pipeline.run.worker_main [FOLDER PERIOD]``; without arguments there is no heartbeat.
+``python -m terraseam.pipeline.run.sdk_worker_main [FOLDER PERIOD]``; without arguments there is no heartbeat.
 """
 
 from __future__ import annotations
