@@ -40,7 +40,7 @@ class PlanError(ReasonsError):
 class TrainError(ReasonsError):
     """A training that cannot start."""
 
-    heading = "this training cannot be made:"
+    heading = "cannot start training:"
 
 
 class EvaluateError(ReasonsError):

@@ -218,8 +218,8 @@ class _Run:
         loss = learn(self.learner, batch)["loss"]
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss became {loss} in step {step} of epoch {epoch + 1}; lower the rate "
-                f"(--learning-rate, now {self.recipe.rate:g}), cut gradients (--clip-norm), and check labels and scaling"
+                f"the loss became {loss} in step {step} of epoch {epoch + 1}; lower "
+                f"--learning-rate (now {self.recipe.rate:g}), cut gradients (--clip-norm), and check labels and scaling"
             )
         return loss
 
@@ -260,8 +260,8 @@ class _Run:
         broken = any(not np.isfinite(weights.sum()) for weights in self.network.get_weights())
         if broken or not math.isfinite(measured.measures.get("val_loss", 0.0)):
             raise TrainingError(
-                f"the network answers no numbers any more after epoch {number}; lower the rate "
-                f"(--learning-rate, now {self.recipe.rate:g}), and check labels and scaling"
+                f"training diverged: NaN weights or loss after epoch {number}; lower "
+                f"--learning-rate (now {self.recipe.rate:g}), and check labels and scaling"
             )
 
     def answer(self, pixels: np.ndarray) -> Any:

@@ -210,7 +210,7 @@ def simplify_reasons(metres: float | None, rasters: Iterable[tuple[str, Ground]]
         said = f"--simplify {metres:g} is {count(tolerance.pixels, 'pixel')} of {path}"
         if tolerance.pixels >= smaller:
             larger.append(
-                f"{said}, which is {smaller} px on its smaller side: nothing would be left; pass a smaller one"
+                f"{said}, which is {smaller} px on its shorter side: nothing would remain; use a smaller --simplify"
             )
         else:
             fitting += 1

@@ -81,7 +81,7 @@ class PredictionStore:
         entry = self.get(key)
         if not isinstance(entry, kind):
             raise StoreError(
-                f"{self.path(key)} is missing or damaged; run the same command again to compute it anew"
+                f"{self.path(key)} is missing or damaged; run the same command again to recompute it"
             )
         return entry
 

@@ -187,8 +187,8 @@ class Lock:
         """Return why the holder of a lock is known to be gone; None if it may still be there."""
         holder = LockHolder.from_bytes(found)
         if holder is not None and holder.owner.has_exited():
-            return "that process is no more"
-        return "its heart has stopped" if found == watched else None
+            return "the process has exited"
+        return "no heartbeat" if found == watched else None
 
     def _seems_stopped(self, found: bytes) -> bool:
         holder = LockHolder.from_bytes(found)

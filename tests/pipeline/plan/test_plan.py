@@ -292,7 +292,7 @@ def test_reasons_of_polygons_and_machine_are_told_with_all_others(
     text = "\n".join(reasons(plan_of, tmp_path / "gone.tif", make_raster(), **options))
     for words in (
         "gone.tif does not exist",
-        "scene.tif, which is 37 px on its smaller side: nothing would be left",
+        "scene.tif, which is 37 px on its shorter side: nothing would remain",
         "--tile 500 is not a multiple of 512 px",
         "tiny has no class trees",
         "--bands 1,2 names 2",
@@ -300,7 +300,7 @@ def test_reasons_of_polygons_and_machine_are_told_with_all_others(
     ):
         assert words in text
     text = "\n".join(reasons(plan_of, make_raster(), model=str(tmp_path / "bare"), **options))
-    assert "has no card.json" in text and "on its smaller side: nothing would be left" in text
+    assert "has no card.json" in text and "on its shorter side: nothing would remain" in text
 
 
 def test_a_raster_off_the_earth_has_one_reason_though_lines_are_simplified(plan_of, make_raster):
@@ -336,7 +336,8 @@ def test_lines_simplified_by_more_than_raster_or_sheet_are_refused(plan_of, make
     (reason,) = reasons(plan_of, simplify=19)
     assert reason.startswith("--simplify 19 is 38 pixels of ")
     assert (
-        "scene.tif, which is 37 px on its smaller side: nothing would be left; pass a smaller one" in reason
+        "scene.tif, which is 37 px on its shorter side: nothing would remain; use a smaller --simplify"
+        in reason
     )
     large = make_raster(2000, 3000, bands=3, name="large.tif")
     assert plan_of(large, simplify=120, sheet=512, tile=512).polygons.tolerance(0).reach <= 511

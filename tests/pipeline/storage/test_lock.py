@@ -178,7 +178,7 @@ def test_the_lock_of_a_process_that_was_killed_is_taken_over_at_once(tmp_path):
     with started_lock(tmp_path, HeartbeatIntervals()).held(told.append):
         pass
     assert len(told) == 1 and told[0].startswith("took over the lock")
-    assert f"of process {holder.pid} on" in told[0] and told[0].endswith("that process is no more")
+    assert f"of process {holder.pid} on" in told[0] and told[0].endswith("the process has exited")
     holder.wait()
     leave(started_lock(tmp_path), pid=holder.pid)
     with started_lock(tmp_path, HeartbeatIntervals()).held(told.append):
@@ -199,7 +199,7 @@ def test_the_number_of_a_process_that_began_later_tells_nothing(output):
     told = []
     with lock(output).held(told.append):
         pass
-    assert told[0].endswith("that process is no more")
+    assert told[0].endswith("the process has exited")
 
 
 def test_of_processes_elsewhere_the_heartbeat_tells(output):
@@ -216,7 +216,7 @@ def test_of_processes_elsewhere_the_heartbeat_tells(output):
     with lock(output).held(told.append):
         pass
     assert "of process 4321 on elsewhere" in told[0] and "seems to be left behind; watching it" in told[0]
-    assert told[1].startswith("took over the lock") and told[1].endswith("its heart has stopped")
+    assert told[1].startswith("took over the lock") and told[1].endswith("no heartbeat")
 
 
 def test_a_heart_that_beats_on_a_slow_clock_is_not_stopped(output):

@@ -217,7 +217,7 @@ def test_a_loss_that_is_no_number_ends_with_advice(site, capsys):
     )
     assert main(["train", *line]) == 1
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("terraseam: ") and "lower the rate (--learning-rate, now 1e+09)" in told
+    assert told.startswith("terraseam: ") and "lower --learning-rate (now 1e+09)" in told
     assert not (site / "bundle").exists()
 
 

@@ -168,7 +168,7 @@ def test_wrong_rasters_are_refused_with_every_reason(tmp_path, capsys):
     assert "text.tif is not a raster that GDAL can open" in said
     assert "b.tif calls the label 1 rock, and " in said and "name the labels with --class-names" in said
     assert "has no class trees; it has sea, land, the numbers of other labels" in said
-    assert "a.tif, which is" in said and "on its smaller side: nothing would be left" in said
+    assert "a.tif, which is" in said and "on its shorter side: nothing would remain" in said
     assert not (tmp_path / "out").exists()
 
 
