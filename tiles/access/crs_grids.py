@@ -50,8 +50,8 @@ def grid_address(crs: str) -> str | None:
             del inside[-1:]
         elif not token.startswith('"'):
             inside.append(token.upper())
-        elif inside and inside[-1] in _GRID_FILES and (found := _ADDRESS.search(token)):
-            addresses.append(found[0])
+        elif inside and inside[-1] in _GRID_FILES and (match := _ADDRESS.search(token)):
+            addresses.append(match[0])
         elif (inside and inside[-1] not in _WORDS) or "proj" in token.lower():
             addresses.append(_parameter_address(token))
     return next(filter(None, addresses), None)
@@ -59,5 +59,5 @@ def grid_address(crs: str) -> str | None:
 
 def _parameter_address(text: str) -> str | None:
     """Return the first address in a parameter of PROJ, such as ``+nadgrids=http://...``; None where there is none."""
-    found = (match for match in _ADDRESS.finditer(text) if "=" in text[: match.start()])
-    return next((match[0] for match in found), None)
+    matches = (match for match in _ADDRESS.finditer(text) if "=" in text[: match.start()])
+    return next((match[0] for match in matches), None)

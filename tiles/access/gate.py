@@ -66,7 +66,7 @@ class _Gate:
         known = (name, *self._asked.get(name, ()))
         if name in self._names and self._refused.keys().isdisjoint(known):
             time.sleep(TOLD_S)  # The process reports this before GDAL returns, but to another thread.
-        return next((self._refused[one] for one in known if one in self._refused), None)
+        return next((self._refused[server] for server in known if server in self._refused), None)
 
     def _start_once(self) -> None:
         if self._process is None or self._process.poll() is not None or self._owner != os.getpid():
@@ -154,12 +154,12 @@ def _users_proxy() -> bool:
 def refusal(name: str) -> str | None:
     """Return a message on a redirect of a file's servers that was refused since it was opened; None if none was."""
     place = next(iter(_places([name])), None)
-    if place and (found := _gate.refused(place)):
+    if place and (target := _gate.refused(place)):
         server, advice = "its server", "name it itself if it is meant"
-    elif found := _gate.refused(name):
+    elif target := _gate.refused(name):
         server = "its server, or one that it names," if place else "a server that it names"
-        advice = f"pass --allow-sources {found[0]} if you trust it"
+        advice = f"pass --allow-sources {target[0]} if you trust it"
     else:
         return None
     forget_answers()
-    return f"{server} redirects to {found[0]}, a {found[1]} address, which is not followed; {advice}"
+    return f"{server} redirects to {target[0]}, a {target[1]} address, which is not followed; {advice}"

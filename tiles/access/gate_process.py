@@ -41,8 +41,8 @@ def greeted(door: socket.socket, password: str) -> str:
     received(door, received(door, 2)[1])
     door.sendall(b"\x05\x02")
     name = received(door, received(door, 2)[1]).decode()
-    said = received(door, received(door, 1)[0]).decode()
-    if said != password:
+    sent_password = received(door, received(door, 1)[0]).decode()
+    if sent_password != password:
         door.sendall(b"\x01\x01")
         raise ConnectionError("the password is wrong")
     door.sendall(b"\x01\x00")
@@ -64,14 +64,14 @@ def connected(host: str, port: int, name: str) -> socket.socket | int:
     """Connect to a host if that is allowed, else return the SOCKS5 reply code."""
     number, *allowed = name.split(".")
     try:
-        found = [entry[4] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        addresses = [entry[4] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except (OSError, UnicodeError):
         return UNREACHABLE
-    strange = sorted({kind_of_address(str(place[0])) for place in found} - set(allowed))
+    strange = sorted({kind_of_address(str(place[0])) for place in addresses} - set(allowed))
     if strange:
         print(number, host, strange[0], flush=True)
         return REFUSED
-    for place in found:
+    for place in addresses:
         with contextlib.suppress(OSError):
             return socket.create_connection((str(place[0]), port), CONNECT_S)
     return UNREACHABLE
@@ -91,18 +91,18 @@ def serve(door: socket.socket, password: str) -> None:
     with door, contextlib.suppress(OSError, ConnectionError, UnicodeError, struct.error):
         door.settimeout(CONNECT_S)
         name = greeted(door, password)
-        found = connected(*wanted(door), name)
-        reply = found if isinstance(found, int) else 0
+        connection = connected(*wanted(door), name)
+        reply = connection if isinstance(connection, int) else 0
         door.sendall(struct.pack("!BBBB4sH", 5, reply, 0, 1, bytes(4), 0))
-        if isinstance(found, int):
+        if isinstance(connection, int):
             return
-        with found:
-            for end in (door, found):
+        with connection:
+            for end in (door, connection):
                 end.settimeout(None)
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            back = threading.Thread(target=carry, args=(found, door), daemon=True)
+            back = threading.Thread(target=carry, args=(connection, door), daemon=True)
             back.start()
-            carry(door, found)
+            carry(door, connection)
             back.join()
 
 

@@ -132,7 +132,8 @@ def forbid_proj_network(module: ModuleType) -> None:
     GDAL opens the grids of a pipeline that stands where a CRS should, as soon as it reads the text.
     """
     own, rasterios = (
-        ctypes.cast(_library(one).OSRSetPROJEnableNetwork, ctypes.c_void_p) for one in (module, rasterio._env)
+        ctypes.cast(_library(extension).OSRSetPROJEnableNetwork, ctypes.c_void_p)
+        for extension in (module, rasterio._env)
     )
     if own.value != rasterios.value:
         _library(module).OSRSetPROJEnableNetwork(0)

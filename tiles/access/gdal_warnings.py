@@ -27,11 +27,11 @@ class _Ear(logging.Filter):
     """Filter that diverts messages to the listeners of the current thread and passes all others on."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        words = record.getMessage()
+        message = record.getMessage()
         for phrases, heard in reversed(getattr(_thread, "listeners", ())):
-            phrase = next((phrase for phrase in phrases if phrase in words), None)
+            phrase = next((phrase for phrase in phrases if phrase in message), None)
             if phrase is not None:
-                heard.append(words[words.index(phrase) :])
+                heard.append(message[message.index(phrase) :])
                 return False
         above = logging.getLogger(record.name).parent
         return above is None or record.levelno >= above.getEffectiveLevel()
@@ -80,5 +80,5 @@ def tags_of(dataset: Any, band: int = 0, *, ns: str | None = None) -> tuple[dict
     """
     with collected_warnings(UNDECODED) as undecoded:
         tags: dict[str, str] = dataset.tags(band, ns=ns)
-    items = (ast.literal_eval(words.partition("item=")[2]) for words in undecoded)
+    items = (ast.literal_eval(message.partition("item=")[2]) for message in undecoded)
     return tags, tuple(item.partition(b"=")[0].decode("utf-8", "replace") for item in items)

@@ -29,8 +29,8 @@ def close(holder: DatasetHolder) -> None:
     if dataset is not None:
         dataset.close()
         held = _held()
-        for one in [one for one in held if one() is holder]:
-            held.remove(one)
+        for reference in [reference for reference in held if reference() is holder]:
+            held.remove(reference)
 
 
 def keep_open(holder: DatasetHolder, dataset: Any) -> Any:

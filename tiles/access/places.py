@@ -85,7 +85,7 @@ def is_of_this_machine(name: str) -> bool:
     low = name.lower()
     if "://" not in low and "/vsi" not in low:
         return True
-    return not addresses_in(name) and all(found in ARCHIVES for found in _HANDLER.findall(low))
+    return not addresses_in(name) and all(handler in ARCHIVES for handler in _HANDLER.findall(low))
 
 
 def is_allowed(address: str, patterns: Iterable[str]) -> bool:
@@ -103,10 +103,10 @@ def is_allowed(address: str, patterns: Iterable[str]) -> bool:
 def _matches(place: Place, path: str, pattern: str) -> bool:
     scheme, separator, rest = pattern.rpartition("://")
     host, slash, below = rest.partition("/")
-    wanted = place_of(f"{scheme or place.scheme}://{host}")
+    pattern_place = place_of(f"{scheme or place.scheme}://{host}")
     if separator and not fnmatchcase(place.scheme, scheme.lower()):
         return False
-    if not fnmatchcase(place.host, wanted.host):
+    if not fnmatchcase(place.host, pattern_place.host):
         return False
     return not slash or not below or fnmatchcase(path, unquote(below.partition("?")[0]))
 

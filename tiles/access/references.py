@@ -162,10 +162,10 @@ class _Reader:
 
     def _is_word(self, tag: str) -> bool:
         """Check whether the text of an element is meant for people rather than for GDAL."""
-        tags = [*(one.tag for one in self._open), tag]
+        tags = [*(element.tag for element in self._open), tag]
         if not _WORDS.isdisjoint(tags):
             return True
-        domains = [one.attributes.get("domain", "").lower() for one in self._open]
+        domains = [element.attributes.get("domain", "").lower() for element in self._open]
         inside = "metadata" in tags or tag in ("mdi", "item")
         return inside and _DOMAINS.isdisjoint(domains)
 
@@ -197,8 +197,8 @@ def tiff_metadata(file: Bytes) -> Iterator[bytes]:
     """Yield GDAL's XML metadata of each readable directory of a TIFF; nothing for other files."""
     try:
         for tags in read_tags(file):
-            found = tags.get(_METADATA_TAG)
-            if found is not None and found.count <= MOST_BYTES:
-                yield found.data(file).rstrip(b"\0")
+            metadata = tags.get(_METADATA_TAG)
+            if metadata is not None and metadata.count <= MOST_BYTES:
+                yield metadata.data(file).rstrip(b"\0")
     except NotTiffError:
         return

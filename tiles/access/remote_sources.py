@@ -91,12 +91,12 @@ def remote_sources(
         there = set(map(gdal_name, files)) - set(names)
         return RemoteSources(names, tuple(sorted(name for name in there if _WEB.match(name))), proxy=proxy)
     own = [name for name in known or () if name != path]
-    asked = [_WEB.sub("", name) for name in away if name != path]
+    urls = [_WEB.sub("", name) for name in away if name != path]
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="beside") as pool:
-        answers = list(pool.map(lambda url: beside(url, BEHIND), asked))
-    found = [*own, *(name for one in answers for name in one.files[1:])]
-    hidden = tuple(name for one in answers for name in one.hidden)
-    return RemoteSources(names, tuple(map(gdal_name, found)), hidden, proxy)
+        answers = list(pool.map(lambda url: beside(url, BEHIND), urls))
+    sidecar_names = [*own, *(name for sidecars in answers for name in sidecars.files[1:])]
+    hidden = tuple(name for sidecars in answers for name in sidecars.hidden)
+    return RemoteSources(names, tuple(map(gdal_name, sidecar_names)), hidden, proxy)
 
 
 def allowed_names(names: Sequence[str], beside_them: Sequence[str]) -> dict[str, str] | None:

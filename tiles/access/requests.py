@@ -76,14 +76,14 @@ class _Requests(list[str]):
             self._pending = None
             return
         self.settle()
-        if found := _SIZE.search(words):
-            self._ended(found["url"], found["code"], found["why"] or "")
-        elif found := _START.search(words):
-            self._url, self._why = found["url"], ""
-        elif found := _BROKEN.search(words):
-            self._url, self._why = found["url"], found["why"]
-        elif found := _GOT.search(words):
-            self._ended(self._url, found["code"], self._why)
+        if match := _SIZE.search(words):
+            self._ended(match["url"], match["code"], match["why"] or "")
+        elif match := _START.search(words):
+            self._url, self._why = match["url"], ""
+        elif match := _BROKEN.search(words):
+            self._url, self._why = match["url"], match["why"]
+        elif match := _GOT.search(words):
+            self._ended(self._url, match["code"], self._why)
 
     def settle(self) -> None:
         """Count the pending failure as one that GDAL has given up on."""
@@ -94,12 +94,12 @@ class _Requests(list[str]):
 
     def _ended(self, url: str, code: str, why: str = "") -> None:
         if why or code not in self._good:
-            what = (
+            reason = (
                 refusal(url)
                 or why
                 or (f"its server answers {code}" if code != "0" else "its server does not answer")
             )
-            self._pending = f"{url} cannot be read: {what}"
+            self._pending = f"{url} cannot be read: {reason}"
 
 
 @contextlib.contextmanager

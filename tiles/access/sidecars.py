@@ -70,22 +70,22 @@ def beside(
     if _SIGNED.search(url):
         return Sidecars((url,))  # A signature is for one name.
     names = candidates(url) if suffixes is None else tuple(url + suffix for suffix in suffixes)
-    asked = [url, f"{url}.{uuid.uuid4().hex[:12]}", *names]
-    with ThreadPoolExecutor(len(asked), thread_name_prefix="beside") as pool:
-        own, nobody, *answers = pool.map(ask or _answer, asked)
-    found: list[str] = []
+    urls = [url, f"{url}.{uuid.uuid4().hex[:12]}", *names]
+    with ThreadPoolExecutor(len(urls), thread_name_prefix="beside") as pool:
+        own, nobody, *answers = pool.map(ask or _answer, urls)
+    visible: list[str] = []
     hidden: list[str] = []
     for name, answer in zip(names, answers, strict=True):
         if isinstance(answer, bytes):
             if answer not in (own, nobody):
-                found.append(name)
+                visible.append(name)
         elif answer is HIDDEN:
             hidden.append(name)
         elif answer is not None:
             raise SidecarError(_sentence(url, name, answer))
-    if found and urlsplit(url).query and isinstance(_answer(f"{url}.ovr.ovr"), bytes):
-        found, hidden = [], [*hidden, *found]
-    return Sidecars((url, *found), tuple(hidden))
+    if visible and urlsplit(url).query and isinstance(_answer(f"{url}.ovr.ovr"), bytes):
+        visible, hidden = [], [*hidden, *visible]
+    return Sidecars((url, *visible), tuple(hidden))
 
 
 def candidates(url: str) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ def _answer(url: str) -> Answer:
 def _sentence(url: str, name: str, error: Exception | _Hidden) -> str:
     if isinstance(error, RedirectError):
         return f"{name} {error}"
-    said = f"{error.code} {error.reason}" if isinstance(error, urllib.error.HTTPError) else None
+    reason = f"{error.code} {error.reason}" if isinstance(error, urllib.error.HTTPError) else None
     cause = getattr(error, "reason", None) or error
-    said = said or getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-    return f"{url} cannot be read: whether {name} lies beside it is not known, its server answers: {said}"
+    reason = reason or getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return f"{url} cannot be read: whether {name} lies beside it is not known, its server answers: {reason}"

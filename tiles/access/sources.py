@@ -166,21 +166,23 @@ def find_sources(path: str, *, vectors: bool = False) -> Sources:
     Raises:
         SourcesError: If one of its files references something that may not be opened.
     """
-    found: dict[str, None] = {}
-    asked: dict[str, None] = {}
+    files: dict[str, None] = {}
+    addresses: dict[str, None] = {}
     wave = [Source(path, path, vectors=vectors)]
     while wave:
-        named = dict.fromkeys(one for ones in _looked_into(wave) for one in ones)
-        found.update(dict.fromkeys(one.name for one in wave if not _is_text(one.name)))
-        asked.update(dict.fromkeys(one.name for one in named if one.asked or _PLAIN.match(one.name)))
-        wave = [one for one in named if not one.asked and one.name not in found]
+        named = dict.fromkeys(source for sources in _looked_into(wave) for source in sources)
+        files.update(dict.fromkeys(source.name for source in wave if not _is_text(source.name)))
+        addresses.update(
+            dict.fromkeys(source.name for source in named if source.asked or _PLAIN.match(source.name))
+        )
+        wave = [source for source in named if not source.asked and source.name not in files]
         if wave and wave[0].level > MOST_LEVELS:
             raise SourcesError(f"{path} names files that name files, more than {MOST_LEVELS} times")
-    return Sources(tuple(found), tuple(asked))
+    return Sources(tuple(files), tuple(addresses))
 
 
 def _looked_into(wave: Sequence[Source]) -> Iterable[list[Source]]:
-    if all(is_of_this_machine(one.name) for one in wave):
+    if all(is_of_this_machine(source.name) for source in wave):
         return map(_look_into, wave)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="look") as pool:
         return list(pool.map(_look_into, wave))
@@ -236,13 +238,13 @@ def _named(source: Source, kind: FileKind, text: bytes | None) -> list[Source]:
     if kind is FileKind.METADATA:
         return _of_metadata(source, text)
     if kind is FileKind.BESIDE:
-        return [one for reference in _overviews(source, text) for one in _judged(source, reference)]
+        return [target for reference in _overviews(source, text) for target in _judged(source, reference)]
     try:
         references = references_in(text)
     except TextError as error:
         raise SourcesError(f"{_shown(source.name)} {error}") from error
-    found = [one for reference in references for one in _judged(source, reference)]
-    return found + (_of_index(source, text) if kind is FileKind.INDEX else [])
+    targets = [target for reference in references for target in _judged(source, reference)]
+    return targets + (_of_index(source, text) if kind is FileKind.INDEX else [])
 
 
 def _judged(source: Source, reference: Reference) -> Iterator[Source]:
@@ -300,15 +302,17 @@ def _refuse(base: str, name: str, pattern: str) -> None:
 def _check_service(source: Source, text: bytes | None) -> tuple[str, ...]:
     """Check that the user allows the servers in the description of a service, and return their addresses."""
     text = _whole(source.name) if text is None else text
-    said = re.sub(r"""\sxmlns(:\w+)?=("[^"]*"|'[^']*')""", " ", text.decode("utf-8", "replace"))
-    said = re.sub(r"""https?://(www\.)?(opengis\.net|w3\.org)/[^\s"'<>]*""", " ", said, flags=re.IGNORECASE)
-    addresses = addresses_in(said)
+    description = re.sub(r"""\sxmlns(:\w+)?=("[^"]*"|'[^']*')""", " ", text.decode("utf-8", "replace"))
+    description = re.sub(
+        r"""https?://(www\.)?(opengis\.net|w3\.org)/[^\s"'<>]*""", " ", description, flags=re.IGNORECASE
+    )
+    addresses = addresses_in(description)
     strange = [address for address in addresses if not is_allowed(address, _allowed)]
     if strange or not addresses:
-        what = f" of {place_of(strange[0])}" if strange else ""
+        origin = f" of {place_of(strange[0])}" if strange else ""
         pattern = f"{place_of(strange[0])}/*" if strange else "HOST"
         raise SourcesError(
-            f"{_shown(source.name)} describes a service{what} instead of holding pixels; pass --allow-sources "
+            f"{_shown(source.name)} describes a service{origin} instead of holding pixels; pass --allow-sources "
             f"'{pattern}' if you trust it"
         )
     return addresses
@@ -373,8 +377,8 @@ def _of_index(source: Source, text: bytes) -> list[Source]:
         raise SourcesError(
             f"{_shown(source.name)} is of an index of tiles on a server, which is not read; download it"
         )
-    found = _indexed(source, path, value_of(text, "LocationField"))
-    return [Source(path, path, source.level + 1, beside=True), *found]
+    rasters = _indexed(source, path, value_of(text, "LocationField"))
+    return [Source(path, path, source.level + 1, beside=True), *rasters]
 
 
 def _check_here(source: Source) -> None:
@@ -415,9 +419,9 @@ def _indexed(source: Source, path: str, field: str | None = None) -> list[Source
         )
     # GDAL resolves names relative to the folder of what it opens, if they exist there.
     return [
-        one
+        raster
         for name in dict.fromkeys(names)
-        for one in _judged(source, Reference(name, relative=_is_there(joined(source.base, name))))
+        for raster in _judged(source, Reference(name, relative=_is_there(joined(source.base, name))))
     ]
 
 
@@ -427,14 +431,14 @@ def _names_in(path: str, layer: str, field: str | None) -> Iterator[str]:
     from pyogrio import raw
 
     info = pyogrio.read_info(path, layer=layer)
-    said = {key.upper(): value for key, value in (info["layer_metadata"] or {}).items()}
+    metadata = {key.upper(): value for key, value in (info["layer_metadata"] or {}).items()}
     yield from (
-        value for key, value in said.items() if key.startswith("OVERVIEW_") and key.endswith("_DATASET")
+        value for key, value in metadata.items() if key.startswith("OVERVIEW_") and key.endswith("_DATASET")
     )
-    wanted = field or said.get("LOCATION_FIELD") or LOCATION
+    location_field = field or metadata.get("LOCATION_FIELD") or LOCATION
     known = {name.lower(): name for name in info["fields"]}
-    if wanted.lower() in known:
-        columns = [known[wanted.lower()]]
+    if location_field.lower() in known:
+        columns = [known[location_field.lower()]]
         values = raw.read(path, layer=layer, columns=columns, read_geometry=False)[3][0]
         yield from (str(value) for value in values if value)
 
@@ -446,7 +450,10 @@ def _in_metadata(source: Source, head: bytes) -> list[Source]:
     with local_bytes(source.name) as file:
         texts = list(tiff_metadata(file))
     return [
-        one for text in texts for reference in _overviews(source, text) for one in _judged(source, reference)
+        target
+        for text in texts
+        for reference in _overviews(source, text)
+        for target in _judged(source, reference)
     ]
 
 
@@ -476,7 +483,11 @@ def _beside(source: Source) -> list[Source]:
     pipes = [stem + suffix for suffix in (SIDECARS_OF_VECTORS if source.vectors else SIDECARS_OF_STEM)]
     names = [] if source.vectors else [name + suffix for suffix in SIDECARS]
     names += pipes if source.level and not source.vectors else filter(special_reason, pipes)
-    return [Source(one, one, source.level, beside=True) for one in names if one != name and _is_there(one)]
+    return [
+        Source(sidecar, sidecar, source.level, beside=True)
+        for sidecar in names
+        if sidecar != name and _is_there(sidecar)
+    ]
 
 
 def _is_there(name: str) -> bool:
@@ -539,17 +550,17 @@ def _raw(name: str, size: int) -> bytes:
         f'subClass="VRTRawRasterBand"><SourceFilename relativetoVRT="0">{escape(gdal_name(name))}</SourceFilename>'
         f"<ImageOffset>0</ImageOffset><PixelOffset>1</PixelOffset><LineOffset>{_LINE}</LineOffset></VRTRasterBand></VRTDataset>"
     )
-    found = bytearray()
+    content = bytearray()
     admit([name])
     with warnings.catch_warnings(), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         with rasterio.open(raw, driver="VRT", sharing=False) as dataset:
             for line in range(lines):
                 part = _line(dataset, line)
-                found += part
+                content += part
                 if not part or not part.rstrip(b"\0"):
                     break
-    return bytes(found[:size])
+    return bytes(content[:size])
 
 
 def _line(dataset: DatasetReader, line: int) -> bytes:

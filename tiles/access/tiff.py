@@ -105,9 +105,9 @@ def read_tags(file: Bytes) -> Iterator[dict[int, Numbers]]:
         raise NotTiffError("the file is no TIFF")
     big = version == 43
     at = struct.unpack(f"{order}{'Q' if big else 'I'}", head[8:16] if big else head[4:8])[0]
-    seen: set[int] = set()
-    while at and at not in seen and len(seen) < _MOST_DIRECTORIES:
-        seen.add(at)
+    visited: set[int] = set()
+    while at and at not in visited and len(visited) < _MOST_DIRECTORIES:
+        visited.add(at)
         tags, at = _directory(file, order, big, at)
         yield tags
 

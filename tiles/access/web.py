@@ -34,10 +34,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         first = getattr(req, "first", req.full_url)
         check_redirect(first, newurl)
-        made = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if made is not None:
-            made.first = first  # type: ignore[attr-defined]
-        return made
+        redirected = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if redirected is not None:
+            redirected.first = first  # type: ignore[attr-defined]
+        return redirected
 
 
 def opened(request: str | urllib.request.Request) -> Any:
@@ -73,10 +73,10 @@ def kinds_of(url: str) -> set[str]:
     """Return the kinds of addresses of a URL's host: ``public``, ``private``, ``loopback``, ``link-local``."""
     try:
         host = urlsplit(url).hostname or ""
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except (OSError, ValueError):
         return {"public"}  # Such a name cannot be reached from here, unless a proxy can resolve it.
-    return {kind_of_address(address) for address in found} or {"public"}
+    return {kind_of_address(address) for address in addresses} or {"public"}
 
 
 def again(work: Callable[[], T], waits: Iterable[float] | None = None) -> T:
@@ -110,11 +110,11 @@ def first_bytes(url: str, size: int) -> bytes:
     def read() -> bytes:
         request = urllib.request.Request(url, headers={"Range": f"bytes=0-{size - 1}"})
         with opened(request) as answer:
-            found = bytes(answer.read(size))
+            content = bytes(answer.read(size))
             promised = int(answer.headers.get("Content-Length") or 0)
-        if len(found) < min(size, promised):
-            raise http.client.IncompleteRead(found, promised - len(found))
-        return found
+        if len(content) < min(size, promised):
+            raise http.client.IncompleteRead(content, promised - len(content))
+        return content
 
     try:
         return again(read)

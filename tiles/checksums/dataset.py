@@ -41,22 +41,22 @@ class _Tiff:
 
     def __init__(self, directories: list[Directory]) -> None:
         self._main = directories[:1]
-        alike = [one for one in directories[1:] if one.shape == directories[0].shape]
-        self._masks = [one for one in alike if one.is_mask]
-        self._reduced = [one for one in directories[1:] if one.is_reduced]
-        self.is_checked = any(one.is_checked for one in (*self._main, *self._masks))
+        alike = [directory for directory in directories[1:] if directory.shape == directories[0].shape]
+        self._masks = [directory for directory in alike if directory.is_mask]
+        self._reduced = [directory for directory in directories[1:] if directory.is_reduced]
+        self.is_checked = any(directory.is_checked for directory in (*self._main, *self._masks))
 
     def fault(self, file: BlockBytes, wanted: SourceWindow) -> str | None:
         """Return a description of damage in the pixels to be read; None if none is known."""
         chosen = [*self._main]
         chosen += self._masks if wanted.masked else []
         chosen += self._reduced if wanted.reduced else []
-        for one in chosen:
-            window = _scaled(wanted.window, self._main[0].shape, one.shape)
+        for directory in chosen:
+            window = _scaled(wanted.window, self._main[0].shape, directory.shape)
             if window is not None:
-                found = one.verify(file, window, wanted.bands or range(1, one.planes + 1))
-                if found is not None:
-                    return found
+                damage = directory.verify(file, window, wanted.bands or range(1, directory.planes + 1))
+                if damage is not None:
+                    return damage
         return None
 
 
@@ -84,9 +84,9 @@ class _Png:
         if self._verified:
             return None
         with file.holding(0, file.size) as ready:
-            found = png_fault(file) if ready else None
-        self._verified = found is None
-        return found
+            damage = png_fault(file) if ready else None
+        self._verified = damage is None
+        return damage
 
 
 class FileChecks:
@@ -147,9 +147,9 @@ class FileChecks:
             self.verify_virtual(known, wanted, depth)
         elif known is not None:
             with self._bytes(wanted.path) as file:
-                found = known.fault(file, wanted)
-            if found is not None:
-                raise DamagedBlockError(f"{found} ({address_of(wanted.path)})")
+                damage = known.fault(file, wanted)
+            if damage is not None:
+                raise DamagedBlockError(f"{damage} ({address_of(wanted.path)})")
         for path in beside:
             if path in self._remote or Path(path).is_file():
                 whole = path.endswith(".ovr")
@@ -160,12 +160,12 @@ class FileChecks:
         if path in self._known:
             self._known.move_to_end(path)
             return self._known[path]
-        found = self._look(path)
-        self._known[path] = found
+        layout = self._look(path)
+        self._known[path] = layout
         self.fetched |= self.fetches(path)
         if len(self._known) > MOST_FILES:
             self._known.popitem(last=False)
-        return found
+        return layout
 
     def _look(self, path: str) -> _Tiff | _Png | VirtualRaster | None:
         if path.lstrip().startswith("<VRTDataset"):
@@ -260,12 +260,12 @@ class VerifiedRaster:
             DamagedBlockError: If a block of them is not as it was written. rasterio.errors.RasterioIOError: If they
             cannot be read, or GDAL only warns that it made some up.
         """
-        for some in self._parts(options):
+        for part_options in self._parts(options):
             with self.reading():
-                self._verify(indexes, some, masked=bool(options.get("masked")))
+                self._verify(indexes, part_options, masked=bool(options.get("masked")))
                 with self._from_cache():
-                    found = self.dataset.read(indexes, **some)
-        return options.get("out", found)
+                    pixels = self.dataset.read(indexes, **part_options)
+        return options.get("out", pixels)
 
     def read_masks(self, indexes: Any = None, **options: Any) -> Any:
         """Read masks, as ``rasterio`` does; see `read`."""
@@ -320,11 +320,11 @@ class VerifiedRaster:
             # A mask may be derived from alpha bands.
             alphas = [at for at, kind in enumerate(self.dataset.colorinterp, 1) if kind == ColorInterp.alpha]
             bands = (*bands, *alphas)
-        wanted = SourceWindow(self._path, window, bands, masked, reduced="out_shape" in options)
+        source_window = SourceWindow(self._path, window, bands, masked, reduced="out_shape" in options)
         if self._virtual is not None:
-            self._checks.verify_virtual(self._virtual, wanted)
+            self._checks.verify_virtual(self._virtual, source_window)
         else:
-            self._checks.verify(wanted)
+            self._checks.verify(source_window)
 
 
 def _window(where: Any) -> Window:
@@ -336,10 +336,10 @@ def _virtual_raster_of(dataset: Any, path: str) -> VirtualRaster | None:
     """Return the virtual raster that GDAL built from a name that is no file, such as a ``vrt://`` address."""
     if dataset.driver != "VRT" or _is_here(path):
         return None
-    words = dataset.tags(ns="xml:VRT").get("xml:VRT")
+    xml = dataset.tags(ns="xml:VRT").get("xml:VRT")
     folder = gdal_name(path).rpartition("/")[0] if is_on_server(gdal_name(path)) else ""
     try:
-        return VirtualRaster(words, folder) if words else None
+        return VirtualRaster(xml, folder) if xml else None
     except ValueError:
         return None
 

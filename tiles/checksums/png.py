@@ -31,13 +31,13 @@ def png_fault(file: Bytes) -> str | None:
         if kind not in PIXELS:
             at += size + 12
             continue
-        found = zlib.crc32(kind)
+        checksum = zlib.crc32(kind)
         for start in range(0, size, PIECE):
             piece = file.read_at(at + 8 + start, min(PIECE, size - start))
             if not piece:
                 return f"the chunk at byte {at} ends before its checksum"
-            found = zlib.crc32(piece, found)
-        if file.read_at(at + 8 + size, 4) != struct.pack(">I", found):
+            checksum = zlib.crc32(piece, checksum)
+        if file.read_at(at + 8 + size, 4) != struct.pack(">I", checksum):
             return f"the chunk at byte {at} is not as it was written: its checksum is wrong"
         if kind == b"IEND":
             return None

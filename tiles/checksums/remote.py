@@ -62,11 +62,11 @@ class RemoteBytes:
         start = offset - self._start
         if start >= 0 and start + size <= len(self._held):
             return self._held[start : start + size]
-        wanted = max(0, min(size, self.size - offset))
-        found = read_file(self._handle, offset, wanted)
-        if len(found) < wanted:
+        length = max(0, min(size, self.size - offset))
+        content = read_file(self._handle, offset, length)
+        if len(content) < length:
             raise OSError("its server does not answer")
-        return found
+        return content
 
     @contextlib.contextmanager
     def holding(self, offset: int, size: int) -> Iterator[bool]:

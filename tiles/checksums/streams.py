@@ -90,7 +90,7 @@ def _fault(
             if stream.eof:
                 return None
     except (zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
-        words = str(error)
-        wrong = "data check" in words or "checksum" in words
-        return "its checksum is wrong" if wrong else f"it is damaged: {words}"
+        message = str(error)
+        wrong = "data check" in message or "checksum" in message
+        return "its checksum is wrong" if wrong else f"it is damaged: {message}"
     return "it ends before its checksum"

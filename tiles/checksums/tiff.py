@@ -187,16 +187,16 @@ def _pieces(file: Bytes, offset: int, count: int) -> Iterator[bytes]:
 
 def _adjacent(blocks: Iterable[Block]) -> Iterator[list[Block]]:
     """Group blocks that follow each other in the file, as many as can be held at once."""
-    some: list[Block] = []
+    group: list[Block] = []
     for block in blocks:
-        if some and not (
-            some[-1].end <= block.offset <= some[-1].end + _GAP and block.end - some[0].offset <= MOST_HELD
+        if group and not (
+            group[-1].end <= block.offset <= group[-1].end + _GAP and block.end - group[0].offset <= MOST_HELD
         ):
-            yield some
-            some = []
-        some.append(block)
-    if some:
-        yield some
+            yield group
+            group = []
+        group.append(block)
+    if group:
+        yield group
 
 
 def read_directories(file: Bytes) -> list[Directory]:
@@ -205,8 +205,8 @@ def read_directories(file: Bytes) -> list[Directory]:
     Raises:
         NotTiffError: If it is not a TIFF, or its directories cannot be read.
     """
-    found = (_directory(file, tags) for tags in read_tags(file))
-    return [directory for directory in found if directory is not None]
+    directories = (_directory(file, tags) for tags in read_tags(file))
+    return [directory for directory in directories if directory is not None]
 
 
 def _directory(file: Bytes, tags: Mapping[int, Numbers]) -> Directory | None:

@@ -133,8 +133,8 @@ class VirtualRaster:
                 continue
             self._used.add(name)
             files.append(self._path(name))
-            said = (source.findtext("SourceBand") or "1").strip()
-            numbers.append(int(said) if said.isdecimal() else 0)
+            number_text = (source.findtext("SourceBand") or "1").strip()
+            numbers.append(int(number_text) if number_text.isdecimal() else 0)
             masked.append((source.findtext("UseMaskBand") or "").strip().lower() in ("true", "1", "yes"))
             rects.append([*_rect(source.find("SrcRect")), *_rect(source.find("DstRect"))])
         return _BandSources(

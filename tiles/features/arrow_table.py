@@ -73,9 +73,9 @@ def read_polygon_table(files: Mapping[str, str], attributes: pyarrow.Schema, ras
 def _read_parquet(path: str, attributes: pyarrow.Schema) -> pyarrow.Table:
     from pyarrow import parquet
 
-    found = parquet.read_table(_opened(path), columns=[*attributes.names, GEOMETRY])
-    described = json.loads(found.schema.metadata[b"geo"])["columns"][GEOMETRY]
-    return _table([found[name] for name in attributes.names], found[GEOMETRY], attributes, described["crs"])
+    table = parquet.read_table(_opened(path), columns=[*attributes.names, GEOMETRY])
+    described = json.loads(table.schema.metadata[b"geo"])["columns"][GEOMETRY]
+    return _table([table[name] for name in attributes.names], table[GEOMETRY], attributes, described["crs"])
 
 
 def _read_geojson(path: str, attributes: pyarrow.Schema) -> pyarrow.Table:
@@ -99,9 +99,9 @@ def _read_lines(path: str, attributes: pyarrow.Schema) -> pyarrow.Table:
 def _read_with_gdal(path: str, attributes: pyarrow.Schema) -> pyarrow.Table:
     import pyogrio
 
-    described, found = pyogrio.read_arrow(path)
-    geometry = found[described["geometry_name"] or "wkb_geometry"]
-    return _table([found[name] for name in attributes.names], geometry, attributes, described["crs"])
+    described, table = pyogrio.read_arrow(path)
+    geometry = table[described["geometry_name"] or "wkb_geometry"]
+    return _table([table[name] for name in attributes.names], geometry, attributes, described["crs"])
 
 
 READERS: Mapping[str, Callable[[str, pyarrow.Schema], pyarrow.Table]] = {
@@ -124,8 +124,8 @@ def _opened(path: str) -> Any:
 
 def _table_of(features: Sequence[Mapping[str, Any]], attributes: pyarrow.Schema, crs: str) -> pyarrow.Table:
     """Return features of GeoJSON as a table."""
-    rows = [{"id": one["id"], **one["properties"]} for one in features]
-    shapes = shapely.from_geojson([orjson.dumps(one["geometry"]) for one in features])
+    rows = [{"id": feature["id"], **feature["properties"]} for feature in features]
+    shapes = shapely.from_geojson([orjson.dumps(feature["geometry"]) for feature in features])
     columns = [pyarrow.array([row[field.name] for row in rows], field.type) for field in attributes]
     return _table(columns, pyarrow.array(list(shapely.to_wkb(shapes)), pyarrow.binary()), attributes, crs)
 

@@ -59,15 +59,15 @@ def polygons_as_json(
     _check(degrees, decimals)
     rings, first_rings = ragged_take(region_offsets, chosen)
     first_vertices = np.concatenate([[0], np.cumsum(np.diff(ring_offsets)[rings])])[first_rings]
-    found = []
+    texts = []
     for start, end in ragged_runs(first_vertices, _BATCH):
         ends = np.zeros(end - start + 1, np.int64)
         brackets = 3 * (first_rings[end] - first_rings[start]) + 2 * (end - start)
         room = (first_vertices[end] - first_vertices[start]) * _room(degrees) + brackets
         text = np.empty(room, np.uint8)
         _write_polygons(text, ends, (degrees, ring_offsets, region_offsets), chosen[start:end], decimals)
-        found += _cut(text, ends)
-    return found
+        texts += _cut(text, ends)
+    return texts
 
 
 def _check(degrees: np.ndarray, decimals: int) -> None:

@@ -137,21 +137,21 @@ def features(
     areas = _sums(outlines.areas_m2, heads).tolist()
     names = list(map(options.name_of, regions.labels[heads].tolist()))
     firsts = list(map(tuple, regions.first[heads].tolist()))
-    kept = np.array([i for i in range(len(heads)) if options.keeps(areas[i], scores[i])], np.int64)
-    chosen, parts = ragged_take(groups, kept)
-    repaired = repaired_features(regions, groups, outlines, kept) if options.text else {}
+    selected = np.array([i for i in range(len(heads)) if options.keeps(areas[i], scores[i])], np.int64)
+    chosen, parts = ragged_take(groups, selected)
+    repaired = repaired_features(regions, groups, outlines, selected) if options.text else {}
     texts = FeatureTexts(outlines, chosen) if options.text else None
     shapes = (
         group_wkb(regions.take(chosen), parts, georef, in_parts=options.in_parts) if options.wkb else None
     )
     ends = parts.tolist()
-    said_areas, perimeters = significant(areas), significant(_sums(outlines.perimeters_m, heads))
-    found = []
-    for n, i in enumerate(kept.tolist()):
+    rounded_areas, perimeters = significant(areas), significant(_sums(outlines.perimeters_m, heads))
+    results = []
+    for n, i in enumerate(selected.tolist()):
         properties = {
             "class": names[i],
             **({"score": round(scores[i], 4)} if options.scored else {}),
-            georef.area_attribute: said_areas[i],
+            georef.area_attribute: rounded_areas[i],
             georef.length_attribute: perimeters[i],
             "raster": options.raster,
             "touches_edge": at_edge[i],
@@ -160,8 +160,8 @@ def features(
         identity = feature_id(options.raster, names[i], firsts[i])
         own = range(ends[n], ends[n + 1])
         text = b"" if texts is None else texts.feature(own, identity, properties, repaired.get(i))
-        found.append(Feature(firsts[i], identity, properties, text, b"" if shapes is None else shapes[n]))
-    return found
+        results.append(Feature(firsts[i], identity, properties, text, b"" if shapes is None else shapes[n]))
+    return results
 
 
 def _regularized(

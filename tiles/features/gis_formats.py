@@ -105,8 +105,8 @@ def write_geoparquet(path: Path, features: Iterable[Feature], table: Table) -> N
     extent = np.array([np.inf, np.inf, -np.inf, -np.inf])
     # The total bounds are known last. Arrow's own copy of the schema would hide metadata added then.
     with parquet.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
-        for some in batches(features, ROW_GROUP):
-            wkb, attributes = [one.wkb for one in some], attribute_columns(some, table)
+        for batch in batches(features, ROW_GROUP):
+            wkb, attributes = [feature.wkb for feature in batch], attribute_columns(batch, table)
             bounds = shapely.bounds(shapely.from_wkb(wkb))
             extent = np.concatenate(
                 [np.minimum(extent[:2], bounds[:, :2].min(0)), np.maximum(extent[2:], bounds[:, 2:].max(0))]
@@ -135,13 +135,13 @@ def _geo(table: Table, extent: np.ndarray) -> dict[str, Any]:
 def batches(features: Iterable[Feature], size: int) -> Iterator[list[Feature]]:
     """Split features into lists of `size`, the last of which may be shorter."""
     rest = iter(features)
-    while some := list(islice(rest, size)):
-        yield some
+    while batch := list(islice(rest, size)):
+        yield batch
 
 
 def attribute_columns(some: list[Feature], table: Table) -> list[pyarrow.Array]:
     """Return the attributes of features as columns."""
-    attributes: list[Mapping[str, Any]] = [{"id": one.identity, **one.properties} for one in some]
+    attributes: list[Mapping[str, Any]] = [{"id": feature.identity, **feature.properties} for feature in some]
     return [pyarrow.array([row[field.name] for row in attributes], field.type) for field in table.attributes]
 
 
@@ -151,9 +151,9 @@ def _write_table(
     schema = table.attributes.append(WKB)
 
     def written() -> Iterator[pyarrow.RecordBatch]:
-        for some in batches(features, BATCH):
-            shapes = pyarrow.array([one.wkb for one in some])
-            yield pyarrow.record_batch([*attribute_columns(some, table), shapes], schema=schema)
+        for batch in batches(features, BATCH):
+            shapes = pyarrow.array([feature.wkb for feature in batch])
+            yield pyarrow.record_batch([*attribute_columns(batch, table), shapes], schema=schema)
 
     reader = pyarrow.RecordBatchReader.from_batches(schema, written())
     write_with_gdal(path, reader, driver, table.geometry_type, table.crs.to_wkt(), options)

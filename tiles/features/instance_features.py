@@ -90,7 +90,7 @@ def instance_features(
     Raises:
         ValueError: If a vertex lies outside the area of the raster's CRS.
     """
-    exact = [trace_instance(thing, lattice) for thing in things]
+    exact = [trace_instance(instance, lattice) for instance in things]
     traced = exact
     if tolerance is not None:
         traced = [simplify(regions, Corners.of(regions.coords), tolerance) for regions in exact]
@@ -107,26 +107,26 @@ def instance_features(
         significant([measure[own.start : own.stop].sum() for own in owned])
         for measure in (outlines.areas_m2, outlines.perimeters_m)
     )
-    made = []
-    for n, (thing, regions, own) in enumerate(zip(things, traced, owned, strict=True)):
+    features = []
+    for n, (instance, regions, own) in enumerate(zip(things, traced, owned, strict=True)):
         area = areas[n]
-        name = options.name_of(thing.label)
+        name = options.name_of(instance.label)
         properties: dict[str, Any] = {
             "class": name,
-            "score": round(thing.score / 255, 4),
+            "score": round(instance.score / 255, 4),
             "area_m2": area,
             "perimeter_m": perimeters[n],
             "raster": options.raster,
             "touches_edge": bool(touches_edge(regions, georef).any()),
             **(squared.said(*own) if squared else {}),
         }
-        if options.keeps(area, thing.score / 255):
+        if options.keeps(area, instance.score / 255):
             first = (int(regions.first[0, 0]), int(regions.first[0, 1]))
             identity = feature_id(options.raster, name, first, int(regions.pixels.sum()))
             text = texts.feature(own, identity, properties, repaired.get(n)) if texts else b""
             wkb = _wkb(shown.take(np.array(own)), georef) if options.wkb else b""
-            made.append(Feature(first, identity, properties, text, wkb))
-    return sorted(made, key=lambda feature: feature.order)
+            features.append(Feature(first, identity, properties, text, wkb))
+    return sorted(features, key=lambda feature: feature.order)
 
 
 def _filled(
@@ -134,11 +134,11 @@ def _filled(
 ) -> tuple[list[Regions], list[Regions]]:
     """Fill small holes of instances, along pixel edges and as shown, and drop the regions covered by that."""
     closer, shown = [], []
-    for one, other in zip(exact, traced, strict=True):
-        whole = np.array([0, len(other)])
-        filled, free = fill_small_holes(other, georef, least_m2, whole)
+    for pixel_regions, traced_regions in zip(exact, traced, strict=True):
+        whole = np.array([0, len(traced_regions)])
+        filled, free = fill_small_holes(traced_regions, georef, least_m2, whole)
         left = np.flatnonzero(free)
-        closer.append(fill_small_holes(one, georef, least_m2, whole)[0].take(left))
+        closer.append(fill_small_holes(pixel_regions, georef, least_m2, whole)[0].take(left))
         shown.append(filled.take(left))
     return closer, shown
 

@@ -117,9 +117,9 @@ def _off_the_chord(georef: Georef, starts: np.ndarray, edge: np.ndarray) -> floa
     known = np.isfinite(np.stack([truth, *around])).all(axis=(0, 3))
     first, last = known.argmax(axis=0), len(known) - 1 - known[::-1].argmax(axis=0)
     # For edges that leave the Earth, take the chord of the part on it.
-    some = known.any(axis=0) & (last - first >= 2)
-    known, first, last = known[:, some], first[some], last[some]
-    truth, ahead, behind, left, right = (points[:, some] for points in (truth, *around))
+    on_earth = known.any(axis=0) & (last - first >= 2)
+    known, first, last = known[:, on_earth], first[on_earth], last[on_earth]
+    truth, ahead, behind, left, right = (points[:, on_earth] for points in (truth, *around))
     place, edges = np.arange(len(known))[:, None], np.arange(truth.shape[1])
     start, end = truth[first, edges], truth[last, edges]
     share = ((place - first) / np.maximum(last - first, 1))[..., None]

@@ -107,10 +107,10 @@ class Archive:
         """Write the archive, which must contain a tile."""
         self._file.close()
         root, leaves = _directories(self._entries)
-        said = _packed(json.dumps(metadata, ensure_ascii=False).encode())
+        packed_metadata = _packed(json.dumps(metadata, ensure_ascii=False).encode())
         with path.open("wb") as archive:
-            archive.write(self._header(view, (len(root), len(said), len(leaves))))
-            for part in (root, said, leaves):
+            archive.write(self._header(view, (len(root), len(packed_metadata), len(leaves))))
+            for part in (root, packed_metadata, leaves):
                 archive.write(part)
             with self._path.open("rb") as data:
                 shutil.copyfileobj(data, archive)

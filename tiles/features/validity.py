@@ -81,17 +81,17 @@ def _together(shapes: np.ndarray, owner: np.ndarray) -> np.ndarray:
 
 def _in_conflict(written: list[np.ndarray], owner: np.ndarray) -> np.ndarray:
     """Return whether each shape is invalid, or makes its group invalid together with another; bool."""
-    found = np.zeros(len(owner), bool)
+    conflicts = np.zeros(len(owner), bool)
     for shapes in written:
-        found |= ~shapely.is_valid(shapes)
-        one, other = shapely.STRtree(shapes).query(shapes, predicate=None)
-        near = (one < other) & (owner[one] == owner[other])
-        one, other = one[near], other[near]
-        pairs = np.stack([one, other], axis=1).ravel()
-        both = _together(shapes[pairs], np.repeat(np.arange(len(one)), 2)) if len(one) else shapes[:0]
+        conflicts |= ~shapely.is_valid(shapes)
+        first, second = shapely.STRtree(shapes).query(shapes, predicate=None)
+        near = (first < second) & (owner[first] == owner[second])
+        first, second = first[near], second[near]
+        pairs = np.stack([first, second], axis=1).ravel()
+        both = _together(shapes[pairs], np.repeat(np.arange(len(first)), 2)) if len(first) else shapes[:0]
         wrong = ~shapely.is_valid(both)
-        found[one[wrong]] = found[other[wrong]] = True
-    return found
+        conflicts[first[wrong]] = conflicts[second[wrong]] = True
+    return conflicts
 
 
 def _taken_back(squared: Regularized, shown: Regions, regions: np.ndarray) -> Regularized:

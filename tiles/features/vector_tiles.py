@@ -126,7 +126,9 @@ def write_pmtiles(path: Path, features: Iterable[Feature], table: Table) -> Tile
         zooms = archive.zooms
         archive.finish(path, spool.view(shown, zooms), _metadata(table, zooms))
         thinned = (spool.thinned(zoom) for zoom in range(zooms[0], finest))
-        return TilesSummary(zooms[0], finest, tuple(one for one in thinned if one.left_out), spool.beyond)
+        return TilesSummary(
+            zooms[0], finest, tuple(level for level in thinned if level.left_out), spool.beyond
+        )
 
 
 def finest_zoom(georef: Georef) -> tuple[int, int]:
@@ -135,9 +137,9 @@ def finest_zoom(georef: Georef) -> tuple[int, int]:
     At that level, grid steps are finer than half the narrowest pixel.
     """
     narrowest = min(narrowest_pixel(georef, _within_the_map), _HALF_WORLD)
-    wanted = math.ceil(math.log2(4 * _HALF_WORLD / (_UNITS * narrowest)))
-    finer = max(wanted - _DEEPEST_ZOOM, 0)
-    return min(max(wanted, 0), _DEEPEST_ZOOM), min(_UNITS << finer, _MOST_UNITS)
+    zoom = math.ceil(math.log2(4 * _HALF_WORLD / (_UNITS * narrowest)))
+    finer = max(zoom - _DEEPEST_ZOOM, 0)
+    return min(max(zoom, 0), _DEEPEST_ZOOM), min(_UNITS << finer, _MOST_UNITS)
 
 
 def to_mercator(lonlat: np.ndarray) -> np.ndarray:
@@ -179,13 +181,13 @@ class Spool:
     def fill(self, features: Iterable[Feature]) -> None:
         """Write all features to the file."""
         with ipc.new_file(self._path, self._schema) as writer:
-            for some in batches(features, BATCH):
-                shapes = _on_the_map(some)
+            for batch in batches(features, BATCH):
+                shapes = _on_the_map(batch)
                 on_map = ~shapely.is_empty(shapes)
                 self.beyond += int((~on_map).sum())
-                kept = [feature for feature, inside in zip(some, on_map, strict=True) if inside]
-                if kept:
-                    writer.write_batch(self._batch(kept, shapes[on_map]))
+                mapped = [feature for feature, inside in zip(batch, on_map, strict=True) if inside]
+                if mapped:
+                    writer.write_batch(self._batch(mapped, shapes[on_map]))
 
     def _batch(self, some: list[Feature], lonlat: np.ndarray) -> pyarrow.RecordBatch:
         self._extent.add(shapely.bounds(shapely.get_parts(lonlat)))
@@ -303,8 +305,8 @@ def _areas(shape: shapely.Geometry) -> shapely.Geometry:
 
 def _tiles(scratch: Path, spool: Spool, zoom: int, grid: int) -> Iterator[tuple[Tile, bytes]]:
     """Yield the tiles of a zoom level in order, with their content."""
-    some = spool.features_at(zoom, grid)
-    first = next(some, None)
+    record_batches = spool.features_at(zoom, grid)
+    first = next(record_batches, None)
     if first is None:
         return
     path = scratch / f"{zoom}.mbtiles"
@@ -319,14 +321,14 @@ def _tiles(scratch: Path, spool: Spool, zoom: int, grid: int) -> Iterator[tuple[
 
     def rest() -> Iterator[pyarrow.RecordBatch]:
         yield first
-        yield from some
+        yield from record_batches
 
     reader = pyarrow.RecordBatchReader.from_batches(first.schema, rest())
     write_with_gdal(path, reader, "MBTiles", spool.table.geometry_type, "EPSG:3857", options | limits)
     with closing(sqlite3.connect(path)) as database:
         places = database.execute("SELECT tile_column, tile_row FROM tiles").fetchall()
-        found = [(Tile(zoom, column, 2**zoom - 1 - row), (column, row)) for column, row in places]
-        for tile, place in sorted(found, key=lambda one: one[0].number):
+        tiles = [(Tile(zoom, column, 2**zoom - 1 - row), (column, row)) for column, row in places]
+        for tile, place in sorted(tiles, key=lambda one: one[0].number):
             where = "SELECT tile_data FROM tiles WHERE tile_column = ? AND tile_row = ?"
             yield tile, database.execute(where, place).fetchone()[0]
     path.unlink()
@@ -351,5 +353,5 @@ def _metadata(table: Table, zooms: list[int]) -> dict[str, Any]:
     layer = {"id": LAYER, "description": "", "minzoom": zooms[0], "maxzoom": zooms[-1], "fields": fields}
     kinds = {"layer": LAYER, "geometry": "Polygon", "attributeCount": len(fields)}
     stats = {"layerCount": 1, "layers": [kinds]}
-    said = {"name": LAYER, "type": "overlay", "format": "pbf"}
-    return {**said, "vector_layers": [layer], "tilestats": stats}
+    header = {"name": LAYER, "type": "overlay", "format": "pbf"}
+    return {**header, "vector_layers": [layer], "tilestats": stats}
