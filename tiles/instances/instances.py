@@ -106,21 +106,23 @@ def tile_instances(
         ValueError: If a mask extends beyond the chip.
     """
     read, view, core = lattice.read_window(*tile), view_of(lattice, tile), lattice.core_window(*tile)
-    kept = []
-    for number, thing in enumerate(found):
-        window = Window(read.row_off + thing.row, read.col_off + thing.col, *thing.mask.shape)
+    instances = []
+    for number, detection in enumerate(found):
+        window = Window(read.row_off + detection.row, read.col_off + detection.col, *detection.mask.shape)
         on_chip = valid[window.within(read)]
-        clipped = _tight(window, thing.mask & on_chip, view)
+        clipped = _tight(window, detection.mask & on_chip, view)
         if clipped is None or _is_mirror_image(window, lattice.raster):
             continue
         window, mask = clipped
         in_core = window.intersection(core)
         if in_core is None or not mask[in_core.within(window)].any():
             continue
-        score = min(255, max(1, round(255 * float(thing.score))))
+        score = min(255, max(1, round(255 * float(detection.score))))
         ref = Ref(*tile, number)
-        kept.append(TileInstance(ref, window, mask, int(thing.label), score, _room(window, view, lattice)))
-    return kept
+        instances.append(
+            TileInstance(ref, window, mask, int(detection.label), score, _room(window, view, lattice))
+        )
+    return instances
 
 
 def _is_mirror_image(window: Window, raster: Window) -> bool:
@@ -184,19 +186,19 @@ class SheetInstances:
         """Serialize to bytes, uncompressed: a header of counts, a table, and the masks' bits."""
         rows = [
             (
-                *one.ref,
-                one.window.row_off,
-                one.window.col_off,
-                *one.window.shape,
-                one.label,
-                one.score,
-                one.room,
+                *instance.ref,
+                instance.window.row_off,
+                instance.window.col_off,
+                *instance.window.shape,
+                instance.label,
+                instance.score,
+                instance.room,
             )
-            for one in self.instances
+            for instance in self.instances
         ]
         table = np.array(rows, "<i4").reshape(len(rows), _COLUMNS)
         head = np.array([*self.valid.shape, len(rows), self.full_tiles], "<i4")
-        bits = [np.packbits(self.valid), *(np.packbits(one.mask) for one in self.instances)]
+        bits = [np.packbits(self.valid), *(np.packbits(instance.mask) for instance in self.instances)]
         return b"".join([head.tobytes(), table.tobytes(), *(part.tobytes() for part in bits)])
 
     @staticmethod

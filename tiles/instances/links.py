@@ -117,8 +117,14 @@ def _comparable(ours: Sequence[TileInstance], theirs: Sequence[TileInstance]) ->
 def _table(instances: Sequence[TileInstance]) -> np.ndarray:
     """Return first row and column, end row and column, and class of each instance, shape ``(5, instances)``."""
     rows = [
-        (one.window.row_off, one.window.col_off, one.window.row_end, one.window.col_end, one.label)
-        for one in instances
+        (
+            instance.window.row_off,
+            instance.window.col_off,
+            instance.window.row_end,
+            instance.window.col_end,
+            instance.label,
+        )
+        for instance in instances
     ]
     return np.array(rows, np.int64).T
 

@@ -57,12 +57,14 @@ def overlaps(patches: Sequence[Patch]) -> list[Overlap]:
     shared: Counter[tuple[Ref, Ref]] = Counter()
     masks = [patch.mask() for patch in patches]
     for i, j in _comparable(patches):
-        one, other = patches[i], patches[j]
-        common = one.window.intersection(other.window)
+        patch, other = patches[i], patches[j]
+        common = patch.window.intersection(other.window)
         if common is not None:
-            both = masks[i][common.within(one.window)] & masks[j][common.within(other.window)]
-            shared[min(one.ref, other.ref), max(one.ref, other.ref)] += int(np.count_nonzero(both))
-    candidates = {one.ref: Candidate(one.ref, one.rank, one.pixels, one.bounds) for one in patches}
+            both = masks[i][common.within(patch.window)] & masks[j][common.within(other.window)]
+            shared[min(patch.ref, other.ref), max(patch.ref, other.ref)] += int(np.count_nonzero(both))
+    candidates = {
+        patch.ref: Candidate(patch.ref, patch.rank, patch.pixels, patch.bounds) for patch in patches
+    }
     return [
         Overlap(candidates[first], candidates[second], pixels)
         for (first, second), pixels in sorted(shared.items())
@@ -104,10 +106,10 @@ def suppress(found: Iterable[Overlap]) -> list[Candidate]:
         shared[first.ref, second.ref] += pixels
         candidates[first.ref], candidates[second.ref] = first, second
     doubles: dict[Ref, list[Ref]] = defaultdict(list)
-    for (one, other), pixels in shared.items():
-        if 3 * pixels >= candidates[one].pixels + candidates[other].pixels:
-            doubles[one].append(other)
-            doubles[other].append(one)
+    for (first_ref, second_ref), pixels in shared.items():
+        if 3 * pixels >= candidates[first_ref].pixels + candidates[second_ref].pixels:
+            doubles[first_ref].append(second_ref)
+            doubles[second_ref].append(first_ref)
     left_out: set[Ref] = set()
     for ref in sorted(
         doubles, key=lambda ref: (candidates[ref].rank, candidates[ref].pixels, ref), reverse=True

@@ -92,11 +92,11 @@ class CodedLabels:
 
 def in_one_table(maps: Sequence[CodedLabels]) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the codes of several label maps in one shared table, and that table."""
-    if all(_is_plain(one.table) for one in maps):
-        return [one.codes for one in maps], PLAIN
-    tables = [one.table[one.table != NOTHING] for one in maps]
+    if all(_is_plain(label_map.table) for label_map in maps):
+        return [label_map.codes for label_map in maps], PLAIN
+    tables = [label_map.table[label_map.table != NOTHING] for label_map in maps]
     table = _table(np.unique(np.concatenate(tables)))
-    return [_translated(one, table).codes for one in maps], table
+    return [_translated(label_map, table).codes for label_map in maps], table
 
 
 def _is_plain(table: np.ndarray) -> bool:

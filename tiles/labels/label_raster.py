@@ -112,10 +112,10 @@ def _names(dataset: Any) -> tuple[dict[int, str], tuple[int, ...]]:
         The names by label, and the labels whose names are not UTF-8.
     """
     tags, undecoded = tags_of(dataset, 1)
-    found = ((_NAME.fullmatch(key), value) for key, value in tags.items())
+    entries = ((_NAME.fullmatch(key), value) for key, value in tags.items())
     lost = (_NAME.fullmatch(key) for key in undecoded)
     return (
-        {int(match[1]): value for match, value in found if match},
+        {int(match[1]): value for match, value in entries if match},
         tuple(sorted(int(match[1]) for match in lost if match)),
     )
 
@@ -151,10 +151,10 @@ class LabelRaster:
         inside = window.intersection(Window(0, 0, dataset.height, dataset.width))
         if inside is None:
             return CodedLabels.plain(np.full(window.shape, NODATA, np.uint8))
-        found = self._read_inside(dataset, inside)
-        codes = np.full(window.shape, NODATA, found.codes.dtype)
-        codes[inside.within(window)] = found.codes
-        return CodedLabels(codes, found.table)
+        labels = self._read_inside(dataset, inside)
+        codes = np.full(window.shape, NODATA, labels.codes.dtype)
+        codes[inside.within(window)] = labels.codes
+        return CodedLabels(codes, labels.table)
 
     def _read_inside(self, dataset: Any, window: Window) -> CodedLabels:
         def some(inside: Window) -> Samples:

@@ -56,9 +56,9 @@ def with_neighbour_context(labels: CodedLabels, around: Mapping[Way, EdgeStrip],
     parts = [_seen(rim, way, depth) for way, rim in around.items()]
     (own, *others), table = in_one_table([labels, *parts])
     wide = np.pad(own, depth, constant_values=NODATA)
-    for way, seen in zip(around, others, strict=True):
-        rows, cols = (_place(*axis) for axis in zip(way, own.shape, seen.shape, (depth, depth), strict=True))
-        wide[rows, cols] = seen
+    for way, strip in zip(around, others, strict=True):
+        rows, cols = (_place(*axis) for axis in zip(way, own.shape, strip.shape, (depth, depth), strict=True))
+        wide[rows, cols] = strip
     return CodedLabels(wide, table)
 
 

@@ -90,10 +90,10 @@ def _take(order, ends, truth, iou, outside, regions):  # type: ignore[no-untyped
                     if best >= 0:
                         break
                     for pair in range(ends[order[place]], ends[order[place] + 1]):
-                        one = truth[pair]
+                        polygon = truth[pair]
                         # Ties in IoU go to the later polygon, as in pycocotools.
-                        if outside[size, one] == other and not taken[one] and iou[pair] >= best_iou:
-                            best, best_iou = one, iou[pair]
+                        if outside[size, polygon] == other and not taken[polygon] and iou[pair] >= best_iou:
+                            best, best_iou = polygon, iou[pair]
                 if best >= 0:
                     taken[best] = not regions[best]
                     hit[size, level, place] = True
@@ -118,10 +118,10 @@ def average_precision(matches: Sequence[Matches]) -> Precision:
     """Compute the average precision of one class over all rasters from the matches of each."""
     shape = (len(SIZES), len(THRESHOLDS))
     precision, recall = np.full(shape, np.nan), np.full(shape, np.nan)
-    truths = np.stack([one.truths for one in matches]).sum(axis=0).tolist()
-    order = np.argsort(-np.concatenate([one.scores for one in matches]), kind="stable")
-    hit = np.concatenate([one.hit for one in matches], axis=2)
-    ignored = np.concatenate([one.ignored for one in matches], axis=2)
+    truths = np.stack([raster_matches.truths for raster_matches in matches]).sum(axis=0).tolist()
+    order = np.argsort(-np.concatenate([raster_matches.scores for raster_matches in matches]), kind="stable")
+    hit = np.concatenate([raster_matches.hit for raster_matches in matches], axis=2)
+    ignored = np.concatenate([raster_matches.ignored for raster_matches in matches], axis=2)
     for size, level in np.ndindex(shape):
         if truths[size]:
             counted = ~ignored[size, level, order]

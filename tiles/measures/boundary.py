@@ -57,8 +57,8 @@ class BoundaryCounts:
         """Harmonic mean of both; 0 if only one map has boundaries of a class, NaN if neither has."""
         precision, recall = np.nan_to_num(self.precision), np.nan_to_num(self.recall)
         with np.errstate(invalid="ignore"):
-            found = np.where(precision + recall > 0, 2 * precision * recall / (precision + recall), 0.0)
-        return np.where(self.predicted + self.true > 0, found, np.nan)
+            f1 = np.where(precision + recall > 0, 2 * precision * recall / (precision + recall), 0.0)
+        return np.where(self.predicted + self.true > 0, f1, np.nan)
 
 
 def boundary_counts(

@@ -25,5 +25,5 @@ def clip(polygons: np.ndarray, region: shapely.Geometry, least: float) -> tuple[
     for number in np.flatnonzero(~inside):
         cut[number] = polygonal(shapely.intersection(polygons[number], region))
     areas = np.nan_to_num(shapely.area(cut))
-    kept = np.flatnonzero((areas > 0) & (inside | (areas >= least)))
-    return cut[kept], kept
+    indices = np.flatnonzero((areas > 0) & (inside | (areas >= least)))
+    return cut[indices], indices

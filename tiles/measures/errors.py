@@ -49,13 +49,13 @@ def kinds(truth: np.ndarray, predicted: np.ndarray, background: int | None) -> n
         predicted: Predicted labels of the same pixels.
         background: Label of the background; None if there is none.
     """
-    found = np.where(truth == predicted, np.uint8(ErrorKind.TRUE), np.uint8(ErrorKind.OTHER))
+    error_map = np.where(truth == predicted, np.uint8(ErrorKind.TRUE), np.uint8(ErrorKind.OTHER))
     if background is not None:
-        found[(truth == background) & (predicted == background)] = ErrorKind.NOTHING
-        found[(truth != background) & (predicted == background)] = ErrorKind.MISSED
-        found[(truth == background) & (predicted != background)] = ErrorKind.FALSE
-    found[(truth == IGNORED) | (predicted == IGNORED)] = ErrorKind.UNKNOWN
-    return found
+        error_map[(truth == background) & (predicted == background)] = ErrorKind.NOTHING
+        error_map[(truth != background) & (predicted == background)] = ErrorKind.MISSED
+        error_map[(truth == background) & (predicted != background)] = ErrorKind.FALSE
+    error_map[(truth == IGNORED) | (predicted == IGNORED)] = ErrorKind.UNKNOWN
+    return error_map
 
 
 def error_picture(maps: Maps, background: int | None, size: int, image: str | None = None) -> np.ndarray:
@@ -89,8 +89,8 @@ def error_picture(maps: Maps, background: int | None, size: int, image: str | No
         view = View(
             row * row_step, 0, row_step / samples, col_step / samples, count * samples, width * samples
         )
-        found = kinds(*maps.read(view), background).reshape(count, samples, width, samples)
-        picture[rows] = _mixed(found, None if ground is None else ground[rows])
+        sample_kinds = kinds(*maps.read(view), background).reshape(count, samples, width, samples)
+        picture[rows] = _mixed(sample_kinds, None if ground is None else ground[rows])
     return picture
 
 

@@ -50,12 +50,12 @@ def overlaps(
     regions = np.zeros(len(truth), bool) if ignored is None else ignored
     areas, true_areas = shapely.area(predicted), shapely.area(truth)
     tree = shapely.STRtree(truth)
-    found = [
+    parts = [
         _some(predicted, truth, (start, min(start + AT_ONCE, len(predicted))), (tree, regions), least)
         for start in range(0, len(predicted), AT_ONCE)
     ]
     first, second, iou = (
-        np.concatenate([part[i] for part in found]) if found else np.empty(0, kind)
+        np.concatenate([part[i] for part in parts]) if parts else np.empty(0, kind)
         for i, kind in enumerate((np.int64, np.int64, np.float64))
     )
     order = np.lexsort((second, first))
@@ -73,13 +73,13 @@ def _some(
     tree, ignored = indexed
     first, second = tree.query(predicted[slice(*numbers)])
     first = first + numbers[0]
-    some, others = predicted[first], truth[second]
-    areas, true_areas = shapely.area(some), shapely.area(others)
+    candidates, true_polygons = predicted[first], truth[second]
+    areas, true_areas = shapely.area(candidates), shapely.area(true_polygons)
     # Polygons overlap no more than their bounding boxes do, so most pairs need no intersection.
-    shared = np.minimum(_shared_boxes(some, others), np.minimum(areas, true_areas))
+    shared = np.minimum(_shared_boxes(candidates, true_polygons), np.minimum(areas, true_areas))
     likely = shared >= least * np.where(ignored[second], areas, np.maximum(areas, true_areas)) * _CERTAIN
     first, second, areas, true_areas = first[likely], second[likely], areas[likely], true_areas[likely]
-    common = shapely.area(shapely.intersection(some[likely], others[likely]))
+    common = shapely.area(shapely.intersection(candidates[likely], true_polygons[likely]))
     with np.errstate(invalid="ignore", divide="ignore"):
         iou = common / np.where(ignored[second], areas, areas + true_areas - common)
     enough = iou >= least

@@ -62,14 +62,14 @@ def find(pairs: Overlaps, scores: np.ndarray) -> PolygonMatches:
     """
     rank = np.empty(len(scores), np.int64)
     rank[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
-    done, taken = set[int](), set[int]()
+    matched, taken = set[int](), set[int]()
     real = ~pairs.ignored[pairs.truth]
     order = np.lexsort((pairs.truth, -pairs.iou, rank[pairs.predicted]))
     order = order[real[order]]
-    for one, other in zip(pairs.predicted[order].tolist(), pairs.truth[order].tolist(), strict=True):
-        if one not in done and other not in taken:
-            done.add(one)
-            taken.add(other)
-    ignored = set(pairs.predicted[~real].tolist()) - done
+    for prediction, target in zip(pairs.predicted[order].tolist(), pairs.truth[order].tolist(), strict=True):
+        if prediction not in matched and target not in taken:
+            matched.add(prediction)
+            taken.add(target)
+    ignored = set(pairs.predicted[~real].tolist()) - matched
     false = len(scores) - len(taken) - len(ignored)
     return PolygonMatches(len(taken), false, int(np.count_nonzero(~pairs.ignored)) - len(taken))

@@ -83,9 +83,9 @@ def colour_of(text: str) -> str | None:
         return WORDS.get(plain)
     for pattern, word in ((_RED_EDGE, "rededge"), (_IR, "nir"), (_SHORT_IR, "swir"), (_LONG_IR, "tir")):
         plain = pattern.sub(f" {word} ", plain)
-    words = re.findall(r"[a-z]+\d*", plain.replace("_", " "))
-    found = {WORDS[word] for word in words if len(word) > 1 and word in WORDS}
-    return found.pop() if len(found) == 1 else None
+    tokens = re.findall(r"[a-z]+\d*", plain.replace("_", " "))
+    colours = {WORDS[word] for word in tokens if len(word) > 1 and word in WORDS}
+    return colours.pop() if len(colours) == 1 else None
 
 
 def order_bands(words: Sequence[BandDescription], wanted: Sequence[str]) -> BandOrder:
@@ -107,20 +107,20 @@ def order_bands(words: Sequence[BandDescription], wanted: Sequence[str]) -> Band
         return BandOrder(plain)
     bands = chosen.pop() if len(chosen) == 1 else None
     described = any(word.description for word in words)
-    said = tuple((described and word.description) or word.interpretation for word in words)
+    descriptions = tuple((described and word.description) or word.interpretation for word in words)
     source = "descriptions" if described else "colour interpretation"
     if bands is not None:
-        return BandOrder(bands, said, source)
+        return BandOrder(bands, descriptions, source)
     colours = [colour_of(name) for name in wanted]
     wrong = len(plain) == len(keys) and all(_contradicts(names, plain, colours) for names in readings)
-    return BandOrder(plain, said, source, wrong)
+    return BandOrder(plain, descriptions, source, wrong)
 
 
 def _contradicts(names: Sequence[str | None], plain: Sequence[int], colours: Sequence[str | None]) -> bool:
     """Check whether a band is a palette or has another colour than the one wanted; unknown names do not count."""
-    found = [names[number - 1] for number in plain]
-    pairs = zip(found, colours, strict=True)
-    return "palette" in found or any(None not in pair and pair[0] != pair[1] for pair in pairs)
+    band_colours = [names[number - 1] for number in plain]
+    pairs = zip(band_colours, colours, strict=True)
+    return "palette" in band_colours or any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
 
 def colours_of_bands(words: Sequence[BandDescription]) -> tuple[str | None, ...]:
@@ -167,9 +167,9 @@ def _chosen(
     names: Sequence[str | None], plain: tuple[int, ...], keys: Sequence[str]
 ) -> tuple[int, ...] | None:
     """Return the bands that match names, in order; all in file order if nothing contradicts, otherwise None."""
-    found = [[band for band, name in enumerate(names, 1) if name == key] for key in keys]
-    if all(len(bands) == 1 for bands in found) and len(set(keys)) == len(keys):
-        return tuple(bands[0] for bands in found)
+    matches = [[band for band, name in enumerate(names, 1) if name == key] for key in keys]
+    if all(len(bands) == 1 for bands in matches) and len(set(keys)) == len(keys):
+        return tuple(bands[0] for bands in matches)
     if len(plain) != len(keys):
         return None
     colours = set(WORDS.values())

@@ -70,10 +70,10 @@ def _pieces(georef: Georef, window: Window) -> tuple[shapely.Polygon, ...]:
         middle = (near + far) / 2
         known = np.isfinite(georef.lonlat_or_nan(middle)[:, :1])
         near, far = np.where(known, middle, near), np.where(known, far, middle)
-    found = shapely.Polygon(np.where(lit, ends, near - _INSIDE_PX * ways))
-    if not (found.is_valid and found.area > 0):
+    polygon = shapely.Polygon(np.where(lit, ends, near - _INSIDE_PX * ways))
+    if not (polygon.is_valid and polygon.area > 0):
         return ()
-    return (found,) if _stays_on_earth(found, georef) else _squares(georef, window)
+    return (polygon,) if _stays_on_earth(polygon, georef) else _squares(georef, window)
 
 
 def _stays_on_earth(outline: shapely.Polygon, georef: Georef) -> bool:

@@ -243,8 +243,8 @@ def reaches_off_the_earth(georef: Georef) -> bool:
     if pyproj.CRS.from_user_input(georef.crs).is_geographic:
         return False
     share = np.linspace(0, 1, _ALONG_A_SIDE)
-    none, one = np.zeros_like(share), np.ones_like(share)
-    sides = [(share, none), (share, one), (none, share), (one, share)]
+    zeros, ones = np.zeros_like(share), np.ones_like(share)
+    sides = [(share, zeros), (share, ones), (zeros, share), (ones, share)]
     rim = np.concatenate([np.stack(side, axis=1) for side in sides]) * [georef.width, georef.height]
     x, y = georef.to_map(rim).T
     lonlat = _transformer(georef.crs).transform(x, y)

@@ -152,13 +152,13 @@ def _inspect(path: str, dataset: Any, known: Sequence[str] | None) -> RasterInfo
             "convert it with gdal_translate -ot Float32",
             georef,
         )
-    words = tuple(
+    descriptions = tuple(
         BandDescription(description or "", interpretation.name)
         for description, interpretation in zip(dataset.descriptions, dataset.colorinterp, strict=True)
     )
     files = tuple(sorted(all_files(path, dataset, known, dataset.sources)))
     hidden = dataset.sources.hidden
-    return RasterInfo(path, georef, dataset.count, colour, dtypes[0], files, words, hidden)
+    return RasterInfo(path, georef, dataset.count, colour, dtypes[0], files, descriptions, hidden)
 
 
 def crs_advice(more: str = "") -> str:

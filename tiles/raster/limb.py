@@ -31,24 +31,24 @@ def onto_limb(xy_px: np.ndarray, lonlat: LonLatOrNan) -> np.ndarray:
         Degrees, shape ``(n, 2)``; NaN if no position within `REACH_PX` pixels is on the Earth.
     """
     inward = _inward(xy_px, lonlat)
-    found = np.full(xy_px.shape, np.nan)
+    limb_lonlat = np.full(xy_px.shape, np.nan)
     chosen = np.flatnonzero(np.isfinite(inward[:, 0]))
     off, on = xy_px[chosen], inward[chosen]
     for _ in range(_HALVINGS):
         middle = (off + on) / 2
         known = np.isfinite(lonlat(middle))[:, :1]
         off, on = np.where(known, off, middle), np.where(known, middle, on)
-    found[chosen] = lonlat(on)
-    return found
+    limb_lonlat[chosen] = lonlat(on)
+    return limb_lonlat
 
 
 def _inward(xy_px: np.ndarray, lonlat: LonLatOrNan) -> np.ndarray:
     """Return a position on the Earth near each position, straight inward if possible; NaN if there is none."""
     angles = 2 * np.pi * np.arange(_WAYS) / _WAYS
     ways = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    found = np.full(xy_px.shape, np.nan)
+    positions = np.full(xy_px.shape, np.nan)
     for radius in _RADII:
-        left = np.flatnonzero(np.isnan(found[:, 0]))
+        left = np.flatnonzero(np.isnan(positions[:, 0]))
         around = xy_px[left, None] + radius * ways
         known = np.isfinite(lonlat(around.reshape(-1, 2))[:, 0]).reshape(around.shape[:2])
         mean = (known[..., None] * ways).sum(axis=1)
@@ -56,6 +56,6 @@ def _inward(xy_px: np.ndarray, lonlat: LonLatOrNan) -> np.ndarray:
         inward = xy_px[left] + radius * np.divide(mean, length, out=np.zeros_like(mean), where=length > 1e-6)
         straight = np.isfinite(lonlat(inward)[:, 0])
         first = around[np.arange(len(left)), known.argmax(axis=1)]
-        some = known.any(axis=1)
-        found[left[some]] = np.where(straight[:, None], inward, first)[some]
-    return found
+        reachable = known.any(axis=1)
+        positions[left[reachable]] = np.where(straight[:, None], inward, first)[reachable]
+    return positions

@@ -123,14 +123,14 @@ def all_files(
         known: The files known to exist when it was opened, see `open_raster`.
         sources: Its existing sources on servers.
     """
-    found = set(dataset.files)
+    files = set(dataset.files)
     if known is not None and dataset.driver not in TEXTS:
         # GDAL also lists files that it was told not to read, if a server answers to any name.
-        found &= set(map(gdal_name, known))
+        files &= set(map(gdal_name, known))
     if dataset.driver in TEXTS:
-        found.update(gdal_name(name) for name in sources_of(path))
-        found.update(sources.files)
-    return found
+        files.update(gdal_name(name) for name in sources_of(path))
+        files.update(sources.files)
+    return files
 
 
 def _settings(known: Sequence[str] | None) -> dict[str, str]:
@@ -180,25 +180,25 @@ def _checked(
             # Open masks now, while GDAL's lookups are restricted.
             _ = dataset.mask_flag_enums, dataset.files
             _ = dataset.overviews(1) if dataset.count and beside_it is not None else []
-        seen = (
+        listed_files = (
             set(dataset.files)
             if files is None
             else all_files(path, dataset, None if is_local(path) else files, sources)
         )
-        missing = sorted((set(beside_it or ()) if files is None else set(files)) - seen)
+        missing = sorted((set(beside_it or ()) if files is None else set(files)) - listed_files)
         if missing:
             forget_answers()
             raise rasterio.errors.RasterioIOError(
                 f"{_address(missing[0])} lies beside it, and cannot be read"
             )
-        if files is not None and is_local(path) and seen - set(files):
+        if files is not None and is_local(path) and listed_files - set(files):
             raise rasterio.errors.RasterioIOError(
-                f"{_address(min(seen - set(files)))} is read with it now, and was not there when it was looked at"
+                f"{_address(min(listed_files - set(files)))} is read with it now, and was not there when it was looked at"
             )
     except BaseException:
         dataset.close()
         raise
-    return VerifiedRaster(dataset, path, sources, seen)
+    return VerifiedRaster(dataset, path, sources, listed_files)
 
 
 def _check_crs(path: str, dataset: Any) -> None:

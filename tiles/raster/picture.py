@@ -89,14 +89,14 @@ def overlay(
     """
     table = np.zeros((256, 3), np.float32)
     mixed = np.zeros(256, np.float32)
-    kept = np.full(256, IGNORED_SHADE, np.float32)
+    brightness = np.full(256, IGNORED_SHADE, np.float32)
     for label, colour in colours.items():
-        kept[label] = 1.0
+        brightness[label] = 1.0
         if colour is not None:
             table[label], mixed[label] = colour, strength
     share = mixed[labels]
     share[outlines(labels) & (share > 0)] = 1.0
-    under = rgb * kept[labels][..., None]
+    under = rgb * brightness[labels][..., None]
     return np.rint(under * (1 - share[..., None]) + table[labels] * share[..., None]).astype(np.uint8)
 
 
@@ -109,10 +109,10 @@ def outlines(labels: np.ndarray, unknown: int | None = None) -> np.ndarray:
     """
     edge = np.zeros(labels.shape, bool)
     known = np.ones(labels.shape, bool) if unknown is None else labels != unknown
-    for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
-        differ = (labels[one] != labels[other]) & known[one] & known[other]
-        edge[one] |= differ
-        edge[other] |= differ
+    for after, before in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        differ = (labels[after] != labels[before]) & known[after] & known[before]
+        edge[after] |= differ
+        edge[before] |= differ
     return edge
 
 
