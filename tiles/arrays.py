@@ -54,7 +54,7 @@ def unpack_arrays(kind: str, packed: bytes, forms: Mapping[str, Form]) -> tuple[
         listed = {str(name): (np.dtype(str(dtype)), tuple(shape)) for name, dtype, shape in head["arrays"]}
         if (head["version"], head["kind"], list(listed)) != (VERSION, kind, list(forms)):
             raise ArraysError(f"these are no {kind}")
-        said = head["said"]
+        metadata = head["said"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArraysError(f"the {kind} cannot be read ({error})") from error
     place, arrays = end + 1, {}
@@ -69,14 +69,14 @@ def unpack_arrays(kind: str, packed: bytes, forms: Mapping[str, Form]) -> tuple[
         place += count * dtype.itemsize
     if place != len(packed):
         raise ArraysError(f"something stands behind the {kind}")
-    return arrays, said
+    return arrays, metadata
 
 
 def _fits(dtype: np.dtype[Any], shape: tuple[Any, ...], form: Form) -> bool:
-    types, *wanted = form
+    types, *form_shape = form
     return (
         dtype.str.lstrip("<|") in types.split(",")
-        and len(shape) == len(wanted)
+        and len(shape) == len(form_shape)
         and all(isinstance(size, int) and size >= 0 for size in shape)
-        and all(want in (None, size) for size, want in zip(shape, wanted, strict=True))
+        and all(expected in (None, size) for size, expected in zip(shape, form_shape, strict=True))
     )

@@ -47,8 +47,8 @@ def unpack_parts(kind: str, packed: bytes, names: Iterable[str]) -> tuple[dict[s
     Raises:
         ArraysError: If it is damaged.
     """
-    arrays, said = unpack_arrays(kind, packed, dict.fromkeys(names, _BYTES))
-    return {name: as_bytes(array) for name, array in arrays.items()}, said
+    arrays, metadata = unpack_arrays(kind, packed, dict.fromkeys(names, _BYTES))
+    return {name: as_bytes(array) for name, array in arrays.items()}, metadata
 
 
 _SUMMARY: dict[str, Form] = {
@@ -160,7 +160,7 @@ def unpack_sieve(packed: bytes) -> SheetSieve:
 
 def pack_overlaps(overlaps: Sequence[Overlap]) -> bytes:
     """Serialize overlaps of instances."""
-    rows = [(*_row(one.first), *_row(one.second), one.pixels) for one in overlaps]
+    rows = [(*_row(overlap.first), *_row(overlap.second), overlap.pixels) for overlap in overlaps]
     return pack_arrays("overlaps", {"table": np.array(rows, np.int64).reshape(-1, _OVERLAP_COLUMNS)})
 
 

@@ -58,8 +58,8 @@ class Corners:
         around = (on_rings[:, None] + _AROUND).reshape(-1, 2)
         low = np.minimum(around.min(axis=0), (points // cell).min(axis=0))
         width = max(int(around[:, 0].max()), int(points[:, 0].max()) // cell) - low[0] + 1
-        keys, wanted = (((at - low).astype(np.int64) @ [1, width]) for at in (points // cell, around))
-        return Corners.of(points[np.isin(keys, wanted)])
+        keys, near_keys = (((at - low).astype(np.int64) @ [1, width]) for at in (points // cell, around))
+        return Corners.of(points[np.isin(keys, near_keys)])
 
     def transposed(self) -> Corners:
         """Return the same corners with rows and columns swapped."""

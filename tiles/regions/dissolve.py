@@ -92,19 +92,19 @@ def _dissolve_all(heap, nodes, keys, chains, limits):  # type: ignore[no-untyped
     sums, slot = np.zeros(kinds, np.int64), np.full(len(labels), _NONE, np.int32)
     left = count
     while left:
-        one = heap[0]
+        region = heap[0]
         left -= 1
         heap[0] = heap[left]
         _sink(heap, left, keys)
-        if parents[one] != one or hard[one]:
+        if parents[region] != region or hard[region]:
             continue
-        label = _most_shared(one, parents, labels, chains, (sums, slot))
+        label = _most_shared(region, parents, labels, chains, (sums, slot))
         if label == _NONE:
             continue
-        labels[one] = label
-        hard[one] = _unite(one, parents, (labels, hard), keys, chains) or size[one] >= large
-        if not hard[one]:
-            heap[left] = one
+        labels[region] = label
+        hard[region] = _unite(region, parents, (labels, hard), keys, chains) or size[region] >= large
+        if not hard[region]:
+            heap[left] = region
             _rise(heap, left, keys)
             left += 1
     for i in range(count):
@@ -117,7 +117,7 @@ def _most_shared(one, parents, labels, chains, scratch):  # type: ignore[no-unty
     """Return the label that a region shares most edges with, of equals the lowest, and compact its half-edges."""
     first, last, to, edges, behind = chains
     sums, slot = scratch
-    half, kept, best = first[one], _NONE, _NONE
+    half, tail, best = first[one], _NONE, _NONE
     while half != _NONE:
         after = behind[half]
         other = find_root(parents, to[half])
@@ -127,16 +127,16 @@ def _most_shared(one, parents, labels, chains, scratch):  # type: ignore[no-unty
                 edges[slot[other]] += edges[half]
             else:
                 slot[other], to[half] = half, other
-                if kept == _NONE:
+                if tail == _NONE:
                     first[one] = half
                 else:
-                    behind[kept] = half
-                kept = half
+                    behind[tail] = half
+                tail = half
         half = after
-    if kept == _NONE:
+    if tail == _NONE:
         first[one] = last[one] = _NONE
         return best
-    behind[kept], last[one] = _NONE, kept
+    behind[tail], last[one] = _NONE, tail
     half = first[one]
     while half != _NONE:
         label = labels[to[half]]

@@ -217,17 +217,17 @@ def _traced_back(costs, lines, origins):  # type: ignore[no-untyped-def]
     """Return the edges that lead to the end at the lowest price."""
     end = len(costs) - 1
     kind = int(np.argmin(costs[end]))
-    found_kinds = np.empty(end, np.int64)
-    found_lines = np.empty((end, 3))
+    edge_kinds = np.empty(end, np.int64)
+    edge_lines = np.empty((end, 3))
     starts = np.empty(end, np.int64)
     n = end
     if not np.isfinite(costs[end, kind]):
-        return found_kinds[:0], found_lines[:0], starts[:0]
+        return edge_kinds[:0], edge_lines[:0], starts[:0]
     while end:
         n -= 1
-        found_kinds[n] = kind
-        found_lines[n] = lines[end, kind]
+        edge_kinds[n] = kind
+        edge_lines[n] = lines[end, kind]
         i, k = origins[end, kind]
         starts[n] = i
         end, kind = i, k
-    return found_kinds[n:], found_lines[n:], starts[n:]
+    return edge_kinds[n:], edge_lines[n:], starts[n:]

@@ -61,6 +61,6 @@ def border_pixels(labels: np.ndarray, offset: tuple[int, int], keep: np.ndarray)
     unlike = inner != labels[:-2, 1:-1]
     for other in (labels[2:, 1:-1], labels[1:-1, :-2], labels[1:-1, 2:]):
         unlike |= inner != other
-    kept = np.tile(keep, TOLD_APART)
-    rows, cols = np.nonzero(unlike & kept[inner])
+    keep_by_code = np.tile(keep, TOLD_APART)
+    rows, cols = np.nonzero(unlike & keep_by_code[inner])
     return Corners.of(np.stack([cols + offset[1] + 1, rows + offset[0] + 1], axis=1).astype(np.int32))

@@ -148,7 +148,7 @@ class Regions:
     def of_shells(polygons: Sequence[shapely.Polygon]) -> Regions:
         """Build regions from polygons without holes in pixel coordinates, with empty attributes."""
         # With rows going down, shells run clockwise.
-        rings = [shapely.get_coordinates(shapely.orient_polygons(one).exterior) for one in polygons]
+        rings = [shapely.get_coordinates(shapely.orient_polygons(polygon).exterior) for polygon in polygons]
         count = len(rings)
         offsets = np.cumsum([0, *map(len, rings)])
         none = np.zeros(count, np.int64)

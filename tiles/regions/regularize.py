@@ -147,8 +147,8 @@ class _Around:
     def near(self, polygon: shapely.Polygon, origin: np.ndarray) -> np.ndarray:
         """Return centres of pixels near a polygon, as points; both in the plane, relative to an origin in pixels."""
         box = shapely.box(*shapely.bounds(shapely.transform(polygon, lambda xy: xy + origin @ self.plane)))
-        found = self._centres[np.sort(self._tree.query(box, "dwithin", NEAR_PX))]
-        points = shapely.points((found - origin) @ self.plane)
+        centres = self._centres[np.sort(self._tree.query(box, "dwithin", NEAR_PX))]
+        points = shapely.points((centres - origin) @ self.plane)
         return points[shapely.dwithin(polygon, points, NEAR_PX)]
 
 
@@ -273,8 +273,8 @@ def _squared(
     if shell is None:
         return None
     # A hole too small for edges is left unchanged.
-    found = zip([shell, *holes], shape.rings, strict=True)
-    return [old if new is None else _wound_like(new, old) for new, old in found]
+    pairs = zip([shell, *holes], shape.rings, strict=True)
+    return [old if new is None else _wound_like(new, old) for new, old in pairs]
 
 
 def _pushed(

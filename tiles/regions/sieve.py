@@ -87,9 +87,9 @@ def sieve_sheet(framed: CodedLabels, offset: tuple[int, int], sizes: PixelSizes)
         sizes: Sizes of pixels.
     """
     codes, table = np.ascontiguousarray(framed.inner(1).codes), framed.table
-    found = find_components(codes, np.zeros(codes.shape, np.uint8), table != NOTHING)
-    numbers = np.ascontiguousarray(found.numbers[1:-1, 1:-1])
-    own = codes[tuple(found.first.T)]
+    components = find_components(codes, np.zeros(codes.shape, np.uint8), table != NOTHING)
+    numbers = np.ascontiguousarray(components.numbers[1:-1, 1:-1])
+    own = codes[tuple(components.first.T)]
     of_number = np.append(NODATA, own)
     beyond = [line[1:-1] != NODATA for line in sides(framed.codes)]
     at_seam, goes_on = np.zeros((2, len(own) + 1), bool)
@@ -97,8 +97,8 @@ def sieve_sheet(framed: CodedLabels, offset: tuple[int, int], sizes: PixelSizes)
         at_seam[line[there]] = True
         goes_on[line[(label[1:-1] == of_number[line]) & there]] = True
     at_seam, goes_on = at_seam[1:], goes_on[1:]
-    first = found.first + np.array(offset)
-    size = found.pixels * sizes(first)
+    first = components.first + np.array(offset)
+    size = components.pixels * sizes(first)
     # A region that continues on other sheets may get another first pixel and so another size: it is certain to be
     # large only with a margin.
     small = np.where(goes_on, size < 2 * LARGE, size < LARGE)
@@ -106,7 +106,7 @@ def sieve_sheet(framed: CodedLabels, offset: tuple[int, int], sizes: PixelSizes)
     chosen = np.flatnonzero(small)
     pairs, borders = _edges(numbers, own, small, place)
     # Codes are in the order of labels, so both give the same result; other sheets only know labels.
-    patches = Patches(own[chosen].astype(np.int64), found.pixels[chosen], first[chosen], pairs, borders)
+    patches = Patches(own[chosen].astype(np.int64), components.pixels[chosen], first[chosen], pairs, borders)
     is_open = _spread_over_clusters(pairs, at_seam[chosen])
     settled = _settle(_take(patches, np.flatnonzero(~is_open)), sizes)
     new = own.copy()
@@ -181,16 +181,16 @@ def _edges(
     numbers: np.ndarray, own: np.ndarray, small: np.ndarray, place: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return pairs of patches, and borders of patches with large regions; see `Patches`."""
-    one, other = (
+    before, after = (
         np.concatenate([part.ravel() for part in parts]) - 1
         for parts in ((numbers[:, :-1], numbers[:-1]), (numbers[:, 1:], numbers[1:]))
     )
-    kept = (one != other) & (one >= 0) & (other >= 0)
-    one, other = one[kept], other[kept]
-    both, first = small[one] & small[other], small[one]
-    pairs = _counted(place[one[both]], place[other[both]])
-    mixed = first != small[other]
-    ours, theirs = np.where(first, one, other)[mixed], np.where(first, other, one)[mixed]
+    at_border = (before != after) & (before >= 0) & (after >= 0)
+    before, after = before[at_border], after[at_border]
+    both, first = small[before] & small[after], small[before]
+    pairs = _counted(place[before[both]], place[after[both]])
+    mixed = first != small[after]
+    ours, theirs = np.where(first, before, after)[mixed], np.where(first, after, before)[mixed]
     return pairs, _counted(place[ours], own[theirs].astype(np.int64))
 
 
@@ -205,11 +205,11 @@ def _counted(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     )
     keys = np.sort(one * np.int64(span) + number)
     starts = np.flatnonzero(np.diff(keys, prepend=-1))
-    found = np.empty((len(starts), 3), np.int64)
-    found[:, 0], number = np.divmod(keys[starts], span)
-    found[:, 1] = number + least if kinds is None else kinds[number]
-    found[:, 2] = np.diff(starts, append=len(keys))
-    return found
+    counts = np.empty((len(starts), 3), np.int64)
+    counts[:, 0], number = np.divmod(keys[starts], span)
+    counts[:, 1] = number + least if kinds is None else kinds[number]
+    counts[:, 2] = np.diff(starts, append=len(keys))
+    return counts
 
 
 def _spread_over_clusters(pairs: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -62,12 +62,12 @@ def simplify(regions: Regions, corners: Corners | CornerTables, tolerance: Toler
     if not len(regions):
         return regions
     ground = np.array(tolerance.ground) / tolerance.metres
-    found = CornerTables.of(corners) if isinstance(corners, Corners) else corners
-    limits = ground, tolerance.pixels, (found.by_row, found.by_column)
+    tables = CornerTables.of(corners) if isinstance(corners, Corners) else corners
+    limits = ground, tolerance.pixels, (tables.by_row, tables.by_column)
     vertices, ring_offsets = _kept(regions.coords, regions.marks, regions.ring_offsets, limits)
     owners = np.repeat(np.arange(len(regions)), np.diff(regions.region_offsets))
-    kept = regions.coords[vertices], regions.marks[vertices]
-    coords, marks, ring_offsets = canonical_rings(*kept, ring_offsets, owners)
+    simplified = regions.coords[vertices], regions.marks[vertices]
+    coords, marks, ring_offsets = canonical_rings(*simplified, ring_offsets, owners)
     return replace(regions, coords=coords, marks=marks, ring_offsets=ring_offsets)
 
 
@@ -217,13 +217,13 @@ def _is_clear(arc, start, end, margin, tables):  # type: ignore[no-untyped-def]
     piece_along, piece_across = arc[start : end + 1, along], arc[start : end + 1, across]
     first, last = piece_along.min(), piece_along.max()
     low, high = _spans(piece_along, piece_across, first, last)
-    found = 0
+    corner_count = 0
     for line in range(max(first - margin, top), min(last + margin + 1, top + len(offsets) - 1)):
         here = places[offsets[line - top] : offsets[line - top + 1]]
         near = slice(max(line - first - margin, 0), line - first + margin + 1)
         a, b = low[near].min() - margin, high[near].max() + margin
-        found += np.searchsorted(here, b, side="right") - np.searchsorted(here, a, side="left")
-    return found == end - start + 1
+        corner_count += np.searchsorted(here, b, side="right") - np.searchsorted(here, a, side="left")
+    return corner_count == end - start + 1
 
 
 @njit(cache=True, nogil=True)

@@ -130,9 +130,9 @@ def number_regions(
 ) -> SheetRegions:
     """Find the 4-connected regions of one sheet; see `trace_sheet`."""
     _check_maps(framed, scores, keep)
-    kept = np.tile(keep, TOLD_APART)
-    components = find_components(framed[1:-1, 1:-1], scores, kept)
-    crossings = crossing_lines(framed, kept)
+    keep_by_code = np.tile(keep, TOLD_APART)
+    components = find_components(framed[1:-1, 1:-1], scores, keep_by_code)
+    crossings = crossing_lines(framed, keep_by_code)
     numbers = components.numbers[1:-1, 1:-1]
     goes_on = np.zeros(len(components.pixels) + 1, dtype=bool)
     for line, crossing in zip(sides(numbers), crossings, strict=True):
@@ -229,16 +229,16 @@ def _trace_components(sheet: SheetRegions, chosen: np.ndarray) -> Regions:
     """Trace the rings of some components (from 0, ascending), in their raw form, in order of components."""
     components, framed = sheet.components, sheet.framed
     first = components.first[chosen]
-    found = framed[first[:, 0] + 1, first[:, 1] + 1].astype(np.int64) % sheet.span
+    labels = framed[first[:, 0] + 1, first[:, 1] + 1].astype(np.int64) % sheet.span
     rim_x = np.zeros(framed.shape[1] - 1, dtype=bool)
     rim_y = np.zeros(framed.shape[0] - 1, dtype=bool)
     # A side is a seam if a region continues beyond it.
     rim_y[0], rim_y[-1], rim_x[0], rim_x[-1] = (bool(line.any()) for line in sheet.crossings)
     # Other components are not traced.
-    wanted = np.zeros(len(components.pixels) + 1, bool)
-    wanted[chosen + 1] = True
+    is_chosen = np.zeros(len(components.pixels) + 1, bool)
+    is_chosen[chosen + 1] = True
     rows = (int(first[0, 0]), int(components.last[chosen].max()) + 1) if len(chosen) else (0, 0)
-    walked, ring_offsets, owners = _trace_rings(components.numbers, framed, (rim_x, rim_y), wanted, rows)
+    walked, ring_offsets, owners = _trace_rings(components.numbers, framed, (rim_x, rim_y), is_chosen, rows)
     order = np.argsort(owners, kind="stable")
     vertices, ring_offsets = ragged_take(ring_offsets, order)
     walked = walked[vertices]
@@ -251,7 +251,7 @@ def _trace_components(sheet: SheetRegions, chosen: np.ndarray) -> Regions:
         walked[:, 2].astype(np.uint8),
         ring_offsets,
         np.concatenate([[0], np.cumsum(rings)]).astype(np.int64),
-        found,
+        labels,
         first,
         components.pixels[chosen],
         components.score_sum[chosen],
@@ -281,8 +281,8 @@ def _trace_rings(numbers, framed, rims, wanted, rows):  # type: ignore[no-untype
     owners = np.zeros(1 << 10, np.int32)
     n = rings = 0
     for row in range(rows[0], rows[1]):
-        here, above, seen = numbers[row + 1, 1:-1], numbers[row, 1:-1], visited[row]
-        col = _next_start(here, above, seen, wanted, 0)
+        here, above, visited_row = numbers[row + 1, 1:-1], numbers[row, 1:-1], visited[row]
+        col = _next_start(here, above, visited_row, wanted, 0)
         while col < width:
             if rings + 1 == len(offsets):
                 offsets = np.concatenate((offsets, np.zeros_like(offsets)))
@@ -291,7 +291,7 @@ def _trace_rings(numbers, framed, rims, wanted, rows):  # type: ignore[no-untype
             owners[rings] = here[col]
             rings += 1
             offsets[rings] = n
-            col = _next_start(here, above, seen, wanted, col + 1)
+            col = _next_start(here, above, visited_row, wanted, col + 1)
     return walked[:n], offsets[: rings + 1], owners[:rings]
 
 

@@ -55,7 +55,7 @@ def nearest_two(ids: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
 def _along_columns(ids: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
     """Find the two nearest instances in the column of each pixel: ids and distances ``(2, height, width)``."""
     height, width = ids.shape
-    found = np.zeros((2, height, width), ids.dtype)
+    nearest = np.zeros((2, height, width), ids.dtype)
     far = np.full((2, height, width), reach + 1, np.int32)
     for turn in range(2):
         # The last instance passed, and where its last pixel was; then the same of the last other instance.
@@ -69,10 +69,10 @@ def _along_columns(ids: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]
                         other[col], other_at[col] = here[col], here_at[col]
                     here[col], here_at[col] = ids[row, col], step
                 if here[col] != 0:
-                    _keep(found, far, row, col, here[col], step - here_at[col])
+                    _keep(nearest, far, row, col, here[col], step - here_at[col])
                 if other[col] != 0:
-                    _keep(found, far, row, col, other[col], step - other_at[col])
-    return found, far
+                    _keep(nearest, far, row, col, other[col], step - other_at[col])
+    return nearest, far
 
 
 @njit(cache=True, nogil=True)
@@ -118,15 +118,15 @@ def _nearer(
     best: tuple[int, int, int], found: np.ndarray, far: np.ndarray, across: int
 ) -> tuple[int, int, int]:
     """Update the nearest instance, its squared distance and that of the second nearest by one more column."""
-    thing, first, second = best
+    nearest, first, second = best
     for rank in range(2):
         other, square = int(found[rank]), across + int(far[rank]) ** 2
         if other == 0:
             continue
-        if other == thing:
+        if other == nearest:
             first = min(first, square)
         elif square < first:
-            thing, first, second = other, square, first
+            nearest, first, second = other, square, first
         else:
             second = min(second, square)
-    return thing, first, second
+    return nearest, first, second

@@ -118,9 +118,9 @@ class RasterTruth:
             step = max(1.0, max(self.georef.height, self.georef.width) / _LOOK_AT_MOST)
             size = max(1, int(self.georef.height / step)), max(1, int(self.georef.width / step))
             view = View(0.0, 0.0, self.georef.height / size[0], self.georef.width / size[1], *size)
-            seen = self._striped(view)
+            labels = self._striped(view)
             self._places = [
-                np.zeros((0, 2)) if label == self.background else _thinned(seen == label, view)
+                np.zeros((0, 2)) if label == self.background else _thinned(labels == label, view)
                 for label in range(len(self.values))
             ]
         return self._places
@@ -234,5 +234,5 @@ def lies_on(dataset: Any, georef: Georef) -> bool:
 
 def _thinned(chosen: np.ndarray, view: View) -> np.ndarray:
     rows, cols = np.nonzero(chosen)
-    kept = np.linspace(0, len(rows) - 1, min(len(rows), _KEPT_PLACES)).astype(np.int64)
-    return np.stack([view.rows[rows[kept]], view.cols[cols[kept]]], axis=1)
+    indices = np.linspace(0, len(rows) - 1, min(len(rows), _KEPT_PLACES)).astype(np.int64)
+    return np.stack([view.rows[rows[indices]], view.cols[cols[indices]]], axis=1)

@@ -107,17 +107,17 @@ class PolygonTruth:
         numbers = numbers[self.labels_of[numbers] != IGNORED]
         boxes = pixel_boxes(self._edges.boxes[numbers], view)
         whole = (boxes >= 0).all(axis=1) & (boxes[:, 2] <= view.height) & (boxes[:, 3] <= view.width)
-        found = []
+        instances = []
         for number, complete, (row, col, mask) in zip(
             numbers.tolist(), whole.tolist(), masks(self._edges, numbers, view), strict=True
         ):
             if np.count_nonzero(mask) >= max(1, min_pixels):
                 top, left, cut = _trimmed(mask)
-                thing = TrueInstance(
+                instance = TrueInstance(
                     row + top, col + left, cut, int(self.labels_of[number]), complete, number
                 )
-                found.append(thing)
-        return found
+                instances.append(instance)
+        return instances
 
     def counts(self) -> np.ndarray:
         """Return the number of polygons of each label, int64 ``(classes,)``."""
@@ -146,8 +146,8 @@ class PolygonTruth:
         if inside.size:
             col, row = tries[inside[0]]
         else:
-            seen = shapely.intersection(self.polygons[number], shapely.box(*box))
-            col, row = shapely.get_coordinates(shapely.point_on_surface(seen))[0]
+            visible = shapely.intersection(self.polygons[number], shapely.box(*box))
+            col, row = shapely.get_coordinates(shapely.point_on_surface(visible))[0]
         return float(row), float(col)
 
 

@@ -111,8 +111,8 @@ class Scene:
         labels = self.labels(view) if labels is None else labels
         labels[~known] = IGNORED
         # Pixels are not hidden merely because their labels are unknown.
-        seen = known & self._trusted(view) if self.blind else known
-        pixels[~seen] = np.asarray(self.source.fill, np.float32)
+        visible = known & self._trusted(view) if self.blind else known
+        pixels[~visible] = np.asarray(self.source.fill, np.float32)
         return LabelledChip(pixels, labels)
 
     def _hidden_pixels(self, window: Window) -> np.ndarray:
@@ -133,9 +133,9 @@ class Scene:
     def _trusted(self, view: View) -> np.ndarray:
         """Return whether each pixel of a view lies on the raster where its truth can be trusted."""
         trusted = on_raster(view, self.georef)
-        for part, wanted in ((self.area, True), (self.hidden, False)):
+        for part, expected in ((self.area, True), (self.hidden, False)):
             if part is not None:
-                trusted &= part.inside(view) == wanted
+                trusted &= part.inside(view) == expected
         return trusted
 
 

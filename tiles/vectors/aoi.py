@@ -145,12 +145,12 @@ class PixelArea(Protocol):
 def clip_instance(thing: ResolvedInstance, area: PixelArea) -> ResolvedInstance | None:
     """Clip an instance to an area; None if nothing is left."""
     cores = thing.cores or (None,) * len(thing.parts)
-    kept = []
+    clipped = []
     for core, (window, mask) in zip(cores, thing.parts, strict=True):
         part = tighten(window, mask & area.mask(window))
         if part is not None:
-            kept.append((core, part))
-    if not kept:
+            clipped.append((core, part))
+    if not clipped:
         return None
-    left = tuple(core for core, _ in kept if core is not None)
-    return replace(thing, parts=tuple(part for _, part in kept), cores=left)
+    left = tuple(core for core, _ in clipped if core is not None)
+    return replace(thing, parts=tuple(part for _, part in clipped), cores=left)

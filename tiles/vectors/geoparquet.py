@@ -27,13 +27,13 @@ def features(path: str, class_property: str | None) -> Features:
     names = [other for other in table.schema_arrow.names if other != name]
     if table.metadata.num_rows:
         check_property(path, class_property, names)
-    wanted = [class_property] if class_property in names else []
+    columns = [class_property] if class_property in names else []
     try:
-        read = table.read(columns=[name, *wanted])
+        read = table.read(columns=[name, *columns])
     except (pyarrow.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
     shapes = np.array([None, *read[name].to_pylist()], object)[1:]
-    texts = [as_text(value) for value in read[wanted[0]].to_pylist()] if wanted else [None] * len(shapes)
+    texts = [as_text(value) for value in read[columns[0]].to_pylist()] if columns else [None] * len(shapes)
     return Features(_crs(column), shapes, texts)
 
 
@@ -63,10 +63,10 @@ def _open(path: str) -> tuple[parquet.ParquetFile, str, dict[str, Any]]:
         table = parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
-    said = (table.schema_arrow.metadata or {}).get(b"geo")
-    if said is None:
+    geo_metadata = (table.schema_arrow.metadata or {}).get(b"geo")
+    if geo_metadata is None:
         raise VectorError(f"{path} is a Parquet file without the geo metadata of GeoParquet")
-    geo = json.loads(said)
+    geo = json.loads(geo_metadata)
     name = geo.get("primary_column", "geometry")
     column = geo.get("columns", {}).get(name, {})
     if column.get("encoding", "WKB") != "WKB":
@@ -78,13 +78,13 @@ def _open(path: str) -> tuple[parquet.ParquetFile, str, dict[str, Any]]:
 
 def _crs(column: dict[str, Any]) -> str | None:
     """Return the CRS as WKT; if absent it is longitude and latitude, null means unknown."""
-    said = column.get("crs", _LONLAT)
-    if said is None or isinstance(said, str):
-        return said
+    crs = column.get("crs", _LONLAT)
+    if crs is None or isinstance(crs, str):
+        return crs
     try:
-        return str(pyproj.CRS.from_json_dict(said).to_wkt())
+        return str(pyproj.CRS.from_json_dict(crs).to_wkt())
     except pyproj.exceptions.CRSError:
-        return json.dumps(said)
+        return json.dumps(crs)
 
 
 def _unreadable(path: str, error: Exception) -> VectorError:

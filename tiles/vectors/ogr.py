@@ -31,9 +31,9 @@ def features(path: str, class_property: str | None) -> Features:
     Raises:
         VectorError: If it cannot be read, has several layers, or lacks the property.
     """
-    file, wanted = _named(path)
+    file, layer_name = _named(path)
     with _reading(file):
-        layer = _layer(file, wanted)
+        layer = _layer(file, layer_name)
         names = list(pyogrio.read_info(file, layer=layer)["fields"])
         columns = [class_property] if class_property in names else []
         meta, _, shapes, fields = raw.read(
@@ -53,19 +53,19 @@ def bounds(path: str) -> tuple[str | None, Any]:
     Raises:
         VectorError: If it cannot be read or has several layers.
     """
-    file, wanted = _named(path)
+    file, layer_name = _named(path)
     with _reading(file):
-        info = pyogrio.read_info(file, layer=_layer(file, wanted), force_total_bounds=True)
+        info = pyogrio.read_info(file, layer=_layer(file, layer_name), force_total_bounds=True)
     return info["crs"], info["total_bounds"]
 
 
 def _named(path: str) -> tuple[str, str]:
     """Return the file and the layer named after the colon, if any."""
-    file, _, wanted = path.rpartition(":")
+    file, _, layer_name = path.rpartition(":")
     if not (is_local(path) and not Path(path).exists() and file and Path(file).exists()):
-        file, wanted = path, ""
+        file, layer_name = path, ""
     check_file(file, VectorError)
-    return file, wanted
+    return file, layer_name
 
 
 @contextlib.contextmanager

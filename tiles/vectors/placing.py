@@ -88,10 +88,10 @@ def _surroundings(way: Way) -> shapely.Geometry | None:
     georef = way.georef
     size = np.array([georef.width, georef.height], np.float64)
     lattice = np.stack(np.meshgrid(*[np.linspace(-1, 2, _LATTICE)] * 2), axis=-1).reshape(-1, 2) * size
-    found = way.back(lattice)
-    if not np.isfinite(found).all():
+    positions = way.back(lattice)
+    if not np.isfinite(positions).all():
         return None
-    low, high = found.min(axis=0), found.max(axis=0)
+    low, high = positions.min(axis=0), positions.max(axis=0)
     low, high = low - (high - low) / (_LATTICE - 1), high + (high - low) / (_LATTICE - 1)
     if not way.from_degrees:
         return shapely.box(*low, *high)
@@ -167,11 +167,11 @@ def _on_raster(polygons: np.ndarray, way: Way) -> tuple[np.ndarray, int]:
     placed = np.full(len(polygons), None, object)
     if not good.any():
         return placed, lost
-    kept, ring_number = np.unique(lines.ring[good], return_inverse=True)
+    good_rings, ring_number = np.unique(lines.ring[good], return_inverse=True)
     drawn = shapely.linearrings(pixels[good], indices=ring_number)
-    kept_parts, part_number = np.unique(part[kept], return_inverse=True)
+    good_parts, part_number = np.unique(part[good_rings], return_inverse=True)
     shapes = shapely.polygons(drawn, indices=part_number)
-    shapes, owners = _copies(shapes, owner[kept_parts], way)
+    shapes, owners = _copies(shapes, owner[good_parts], way)
     for owned, group in _groups(shapes, owners):
         placed[owned] = group[0] if len(group) == 1 else shapely.MultiPolygon(list(group))
     for number in np.flatnonzero(~shapely.is_valid(placed) & ~shapely.is_missing(placed)):

@@ -76,10 +76,10 @@ def read_polygons(path: str, class_property: str | None = None) -> PolygonFile:
         warnings.filterwarnings("ignore", module="pyogrio")
         features = _reader(path).features(path, class_property)
     crs = check_crs(path, features.crs)
-    polygons, kept, count, reasons = _polygons(features.shapes)
-    if reasons and not len(kept):
+    polygons, indices, count, reasons = _polygons(features.shapes)
+    if reasons and not len(indices):
         raise VectorError(f"{path} holds no polygon, but {listed_reasons(reasons)}; give a file of polygons")
-    values = tuple(features.values[number] for number in kept)
+    values = tuple(features.values[number] for number in indices)
     return PolygonFile(path, crs, polygons, values, count, reasons)
 
 
@@ -147,8 +147,8 @@ def _polygons(wkb: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, dict[str, i
         shapes[number] = mended(shapes[number])
         count += shapes[number] is not None
         reasons["no area"] += shapes[number] is None
-    kept = np.flatnonzero(~shapely.is_missing(shapes))
-    return shapes[kept], kept, count, dict(+reasons)
+    indices = np.flatnonzero(~shapely.is_missing(shapes))
+    return shapes[indices], indices, count, dict(+reasons)
 
 
 def _why_not(shape: shapely.Geometry | None, wkb: bytes | None) -> str:
