@@ -115,11 +115,11 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
     _check_fit(model, card, bundle)
     known = card.task == "instances" or card.reach_source == "graph"
     measures = _measure(model, card.task)[:2] if known else (card.stride, card.reach)
-    for name, found in zip(("stride", "reach"), measures, strict=True):
+    for name, measured in zip(("stride", "reach"), measures, strict=True):
         stated = getattr(card, name)
-        if found != stated:
+        if measured != stated:
             raise CardError(
-                f"the card of bundle {bundle} has {stated} as {name!r}, but its network has {found}; "
+                f"the card of bundle {bundle} has {stated} as {name!r}, but its network has {measured}; "
                 "make the bundle again"
             )
     return model
@@ -158,22 +158,26 @@ def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:
             f"the network of bundle {folder} takes chips of {taken[1]} x {taken[2]} px alone; "
             "build it with Input((None, None, bands))"
         )
-    for field, wanted, found in (
+    for field, expected, actual in (
         ("bands", len(card.bands), taken[-1]),
         ("classes", len(card.classes), classes),
     ):
-        if wanted != found:
+        if expected != actual:
             raise CardError(
-                f"the card of bundle {folder} has {wanted} {field!r}, but its network has {found}; "
+                f"the card of bundle {folder} has {expected} {field!r}, but its network has {actual}; "
                 "make the card fit the network"
             )
 
 
 def _answered_classes(model: keras.Model, card: Card) -> int | None:
     """Return the number of classes a network predicts; for label maps and single channels, the card's number."""
-    made = tuple(model.outputs[0].shape)
-    one = card.network.answer in ("labels", "binary_logits", "binary_scores")
-    return len(card.classes) if one and (len(made) == 3 or made[-1] == 1) else made[-1]
+    output_shape = tuple(model.outputs[0].shape)
+    single_channel = card.network.answer in ("labels", "binary_logits", "binary_scores")
+    return (
+        len(card.classes)
+        if single_channel and (len(output_shape) == 3 or output_shape[-1] == 1)
+        else output_shape[-1]
+    )
 
 
 def archive_of(model: keras.Model, half: bool = False) -> bytes:
@@ -224,10 +228,10 @@ def _round_weights(data: bytes) -> bytes:
                 options = (
                     {"compression": "gzip", "compression_opts": 9, "shuffle": True} if item.shape else {}
                 )
-                made = target.create_dataset(name, data=values, track_times=False, **options)
+                target_item = target.create_dataset(name, data=values, track_times=False, **options)
             else:
-                made = target.require_group(name)
-            made.attrs.update(item.attrs)
+                target_item = target.require_group(name)
+            target_item.attrs.update(item.attrs)
 
         target.attrs.update(source.attrs)
         source.visititems(copy)

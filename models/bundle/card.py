@@ -148,8 +148,8 @@ class Card:
     def score_fields(self) -> dict[str, Any]:
         """Return the fields that affect scores, for content keys; without names, colours and metrics."""
         values = self.to_json()
-        kept = {name: values[name] for name in SCORE_FIELDS}
-        return {**kept, "bands": len(self.bands), "classes": len(self.classes)}
+        fields = {name: values[name] for name in SCORE_FIELDS}
+        return {**fields, "bands": len(self.bands), "classes": len(self.classes)}
 
     def call_memory(self, pixels: int) -> float:
         """Return the memory of a call on one chip of `pixels` pixels, in bytes."""
@@ -262,11 +262,11 @@ def _check_network(folder: Path, name: str) -> None:
     if not network.exists():
         raise CardError(f"bundle {folder} has no {name}; copy the network's file beside its card")
     inner = [network, *network.rglob("*")] if network.is_dir() else [network]
-    odd = [one for one in inner if one.exists() and not one.is_file() and not one.is_dir()]
+    odd = [entry for entry in inner if entry.exists() and not entry.is_file() and not entry.is_dir()]
     if odd or network.is_dir() != (name == "saved_model"):
-        wanted = "folder" if name == "saved_model" and not odd else "file"
+        kind = "folder" if name == "saved_model" and not odd else "file"
         raise CardError(
-            f"{(odd or [network])[0]} of bundle {folder} is not a regular {wanted}; copy the network itself there"
+            f"{(odd or [network])[0]} of bundle {folder} is not a regular {kind}; copy the network itself there"
         )
 
 

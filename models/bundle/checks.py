@@ -77,7 +77,7 @@ def _check_contents(values: dict[str, Any], bundle: str) -> None:
         problem = ""
         if isinstance(value, dict | list):
             inner = [*value, *value.values()] if isinstance(value, dict) else value
-            left.extend((one, depth + 1) for one in inner)
+            left.extend((element, depth + 1) for element in inner)
             if depth >= DEEPEST:
                 problem = f"more than {DEEPEST} lists and objects inside each other"
         elif isinstance(value, str):
@@ -92,11 +92,11 @@ def _check_contents(values: dict[str, Any], bundle: str) -> None:
 
 def _check_format(values: dict[str, Any], bundle: str) -> None:
     """Check the format before the fields, which depend on it."""
-    found = values.get("format", FORMATS[-1])
-    if type(found) is not int or found not in FORMATS:
+    version = values.get("format", FORMATS[-1])
+    if type(version) is not int or version not in FORMATS:
         known = ", ".join(map(str, FORMATS))
         raise CardError(
-            f"the card of bundle {bundle} has format {_short(found)}, this Terraseam reads {known}; "
+            f"the card of bundle {bundle} has format {_short(version)}, this Terraseam reads {known}; "
             "use the Terraseam that made it, or make the bundle again"
         )
 
@@ -112,8 +112,8 @@ def _require(holds: bool, wanted: str) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    is_one = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_one and abs(value) <= LARGEST_NUMBER and math.isfinite(value)
+    is_numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_numeric and abs(value) <= LARGEST_NUMBER and math.isfinite(value)
 
 
 def _is_count(value: Any, least: int, most: int = MOST_PIXELS) -> bool:
@@ -203,12 +203,14 @@ def _bands(value: Any, _: dict[str, Any]) -> None:
 
 
 def _gsd(value: Any, _: dict[str, Any]) -> None:
-    wanted = 'metres per pixel above 0, a range [min, max] of them, or "any"'
+    requirement = 'metres per pixel above 0, a range [min, max] of them, or "any"'
     ends = value if isinstance(value, list) else [value]
     if value == "any":
         return
-    _require(len(ends) in (1, 2) and all(_is_number(end) and 0 < end <= MOST_METRES for end in ends), wanted)
-    _require(not isinstance(value, list) or (len(value) == 2 and value[0] <= value[1]), wanted)
+    _require(
+        len(ends) in (1, 2) and all(_is_number(end) and 0 < end <= MOST_METRES for end in ends), requirement
+    )
+    _require(not isinstance(value, list) or (len(value) == 2 and value[0] <= value[1]), requirement)
 
 
 def _numbers(value: Any, values: dict[str, Any], wanted: str) -> None:

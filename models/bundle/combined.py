@@ -67,7 +67,7 @@ def mismatches(cards: Sequence[Card]) -> list[str]:
             )
     for card in cards[1:]:
         pair = f"{_called(first)} and {_called(card)} cannot be averaged"
-        names = [[info.name for info in one.classes] for one in (first, card)]
+        names = [[info.name for info in member.classes] for member in (first, card)]
         if names[0] != names[1]:
             reasons.append(
                 f"{pair}: the one has the classes {', '.join(names[0])}, the other {', '.join(names[1])}"
@@ -97,6 +97,6 @@ def _reach(cards: Sequence[Card], augment: bool) -> Reach | None:
 
 def _halo(cards: Sequence[Card]) -> int | None:
     """Return a halo sufficient for all members, if some have no finite reach but state a halo; else None."""
-    wanted = [card.halo for card in cards if card.reach is None and card.halo is not None]
+    halos = [card.halo for card in cards if card.reach is None and card.halo is not None]
     finite = [max(astuple(card.reach)) for card in cards if card.reach is not None]
-    return max([*wanted, *finite]) if wanted else None
+    return max([*halos, *finite]) if halos else None

@@ -98,7 +98,7 @@ def refuse_huge(build: Callable[[], keras.Model], what: str, held: int) -> None:
     try:
         with keras.StatelessScope(initialize_variables=False):
             weights = list(build().variables)
-        needed = sum(math.prod(one.shape) * value_bytes(str(one.dtype)) for one in weights)
+        needed = sum(math.prod(variable.shape) * value_bytes(str(variable.dtype)) for variable in weights)
     finally:
         # Otherwise Keras would initialize all of them later.
         global_state.set_global_attribute("uninitialized_variables", [])
@@ -122,12 +122,12 @@ def refuse_links(file: Any, what: str, room: int) -> int:
     Raises:
         CardError: If a link or an array refers to another file, the arrays are too large, or it is not an HDF5 file.
     """
-    found: list[Any] = []
+    datasets: list[Any] = []
     outside: list[str] = []
     try:
         with h5py.File(file, "r") as opened:
-            _find_links(opened, outside, found)
-            taken = sum(item.size * item.dtype.itemsize for item in found if item.shape is not None)
+            _find_links(opened, outside, datasets)
+            taken = sum(item.size * item.dtype.itemsize for item in datasets if item.shape is not None)
     except (OSError, RecursionError) as error:
         raise CardError(f"{what} has weights that cannot be read ({error}); make it again") from error
     if outside:

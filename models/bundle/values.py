@@ -23,10 +23,10 @@ class ClassInfo:
     background: bool = False
 
     def __post_init__(self) -> None:
-        found = steering_characters(self.name)
-        if found:
+        characters = steering_characters(self.name)
+        if characters:
             raise CardError(
-                f"the class {self.name!r} has {', '.join(found)} in its name, which steers terminals or is no text; "
+                f"the class {self.name!r} has {', '.join(characters)} in its name, which steers terminals or is no text; "
                 "name it without"
             )
 

@@ -72,11 +72,11 @@ def replace_folder(folder: Path, fill: Callable[[Path], Card], *, force: bool) -
     """
     check_target(folder, force)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
-        staging = Path(made) / folder.name
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        staging = Path(scratch) / folder.name
         staging.mkdir()
         card = fill(staging)
         if folder.exists():
-            folder.replace(Path(made) / "before")
+            folder.replace(Path(scratch) / "before")
         staging.replace(folder)
     return card

@@ -37,19 +37,19 @@ def logits_of(answer: np.ndarray, card: Card, height: int, width: int) -> np.nda
         EngineError: If the output does not have the size of the chips, the card's number of channels, or values
             valid for its output type.
     """
-    made = _channels_last(answer, card)
-    wanted = CHANNELS.get(card.network.answer, len(card.classes))
-    if made.shape[1:3] != (height, width):
+    maps = _channels_last(answer, card)
+    channels = CHANNELS.get(card.network.answer, len(card.classes))
+    if maps.shape[1:3] != (height, width):
         raise EngineError(
-            f"the network of {card.name} makes maps of {made.shape[1]} x {made.shape[2]} px of chips of "
+            f"the network of {card.name} makes maps of {maps.shape[1]} x {maps.shape[2]} px of chips of "
             f"{height} x {width} px; the maps must have the size of the chips"
         )
-    if made.shape[3] != wanted:
+    if maps.shape[3] != channels:
         raise EngineError(
-            f"the network of {card.name} makes {made.shape[3]} channels, but its card has {len(card.classes)} "
-            f"classes and calls its answer {card.network.answer}, which takes {wanted}; make the card fit the network"
+            f"the network of {card.name} makes {maps.shape[3]} channels, but its card has {len(card.classes)} "
+            f"classes and calls its answer {card.network.answer}, which takes {channels}; make the card fit the network"
         )
-    return TURNED[card.network.answer](made, card)
+    return TURNED[card.network.answer](maps, card)
 
 
 CHANNELS = {"labels": 1, "binary_logits": 1, "binary_scores": 1}

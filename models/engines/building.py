@@ -32,10 +32,10 @@ def building(card: Card, engine: str) -> Iterator[None]:
         if type(error).__name__ == "ResourceExhaustedError":
             raise
         # Keras puts the cause after a long preamble.
-        words = (
+        reason = (
             " ".join(str(error).split()).rpartition("Exception encountered: ")[2][:MOST]
             or type(error).__name__
         )
         raise EngineError(
-            f"{engine} cannot build the network of {card.name} ({words}); make the bundle again, or pass another --engine"
+            f"{engine} cannot build the network of {card.name} ({reason}); make the bundle again, or pass another --engine"
         ) from error

@@ -77,18 +77,18 @@ def converted_network(conversion: Conversion, folder: str | None) -> Path:
         EngineError: If the network cannot be converted.
     """
     place = Path(folder) if folder is not None else _own_folder()
-    kept = place / conversion.name
+    cache_entry = place / conversion.name
     try:
         place.mkdir(parents=True, exist_ok=True)
-        if not _is_whole(kept):
+        if not _is_whole(cache_entry):
             with _lock(place / f".{conversion.name}.lock"):
-                if not _is_whole(kept):
-                    _convert(conversion, kept)
+                if not _is_whole(cache_entry):
+                    _convert(conversion, cache_entry)
     except OSError as error:
         if error.errno not in FULL:
             raise
         raise cannot_convert(conversion, no_room(place, (error.strerror or "").lower())) from error
-    return kept / NETWORK_FILES[conversion.engine]
+    return cache_entry / NETWORK_FILES[conversion.engine]
 
 
 def no_room(folder: Path, why: str) -> str:
@@ -136,26 +136,28 @@ def _run_converter(conversion: Conversion, target: Path) -> None:
         "shape": conversion.shape,
         "target": str(target),
     }
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "terraseam.models.engines.convert", json.dumps(order)],
         env={**os.environ, **settings},
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode or not target.is_file():
-        said = done.stderr.strip().splitlines() if done.returncode else []
-        said = said or [f"the converter ended with status {done.returncode} and without a network"]
-        raise cannot_convert(conversion, said[-1].strip()[:LONGEST])
+    if process.returncode or not target.is_file():
+        error_lines = process.stderr.strip().splitlines() if process.returncode else []
+        error_lines = error_lines or [
+            f"the converter ended with status {process.returncode} and without a network"
+        ]
+        raise cannot_convert(conversion, error_lines[-1].strip()[:LONGEST])
 
 
 def _is_whole(kept: Path) -> bool:
     """Return whether a folder holds an intact conversion of this network."""
     try:
-        said = json.loads((kept / CHECKSUMS).read_text())
-        checksums: dict[str, str] = said["sha256"]
+        record = json.loads((kept / CHECKSUMS).read_text())
+        checksums: dict[str, str] = record["sha256"]
         return (
-            said["of"] == kept.name
+            record["of"] == kept.name
             and bool(checksums)
             and all(network_sha256(kept / name) == sha for name, sha in checksums.items())
         )

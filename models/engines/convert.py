@@ -48,12 +48,12 @@ def convert(bundle: Path, engine: str, shape: Sequence[int], target: Path) -> No
 
     def run(chips: Any) -> list[Any]:
         with portable():
-            return [tf.identity(made) for made in tf.nest.flatten(network(chips))]
+            return [tf.identity(tensor) for tensor in tf.nest.flatten(network(chips))]
 
     variables = _variables(network)
-    weigh = sum(math.prod(one.shape) for one in variables) * NUMBER
+    weigh = sum(math.prod(variable.shape) for variable in variables) * NUMBER
     check_room(target.parent.parent, weigh or size_of(bundle))
-    weights = [one for one in variables if math.prod(one.shape) >= LARGE]
+    weights = [variable for variable in variables if math.prod(variable.shape) >= LARGE]
     CONVERTERS[engine](run, weights, tf.TensorSpec(shape, tf.float32, name="chips"), target)
 
 
@@ -84,7 +84,7 @@ def _to_openvino(run: Callable[[Any], Any], _: Sequence[Any], spec: Any, target:
     openvino = import_openvino()
     call = import_tensorflow().function(run, autograph=False).get_concrete_function(spec)
     # Without names, tensors that nothing reads would become outputs, too.
-    model = openvino.convert_model(call, output=[made.name for made in call.outputs])
+    model = openvino.convert_model(call, output=[tensor.name for tensor in call.outputs])
     openvino.save_model(model, str(target), compress_to_fp16=False)
 
 
@@ -105,14 +105,17 @@ def _to_onnx(run: Callable[[Any], Any], weights: Sequence[Any], spec: Any, targe
             return run(chips)
 
     names = [f"weight_{number}" for number in range(len(weights))]
-    specs = [tf.TensorSpec(one.shape, one.dtype, name) for one, name in zip(weights, names, strict=True)]
+    specs = [
+        tf.TensorSpec(weight.shape, weight.dtype, name) for weight, name in zip(weights, names, strict=True)
+    ]
     call = tf.function(run_with, autograph=False)
     model, _ = tf2onnx.convert.from_function(call, input_signature=[spec, *specs], opset=OPSET)
-    taken = [one for one in model.graph.input if one.name not in names]
+    taken = [port for port in model.graph.input if port.name not in names]
     del model.graph.input[:]
     model.graph.input.extend(taken)
     model.graph.initializer.extend(
-        onnx.numpy_helper.from_array(np.asarray(one), name) for one, name in zip(weights, names, strict=True)
+        onnx.numpy_helper.from_array(np.asarray(weight), name)
+        for weight, name in zip(weights, names, strict=True)
     )
     onnx.save(model, str(target))
 

@@ -73,13 +73,13 @@ class Engine:
         self._check(chips, "semantic")
         height, width = chips.shape[1:3]
         parts = []
-        for made, count in self._answers(chips):
-            if len(made) != 1:
+        for outputs, count in self._answers(chips):
+            if len(outputs) != 1:
                 raise EngineError(
-                    f"the network of {self.card.name} makes {len(made)} arrays; it must make one map of "
+                    f"the network of {self.card.name} makes {len(outputs)} arrays; it must make one map of "
                     f"{self.card.network.answer}"
                 )
-            parts.append(logits_of(made[0], self.card, height, width)[:count])
+            parts.append(logits_of(outputs[0], self.card, height, width)[:count])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def instances(self, chips: np.ndarray) -> list[ChipAnswer]:
@@ -100,23 +100,23 @@ class Engine:
         self._check(chips, "instances")
         height, width = chips.shape[1:3]
         answers = []
-        for made, count in self._answers(chips):
-            if len(made) != 4:
+        for outputs, count in self._answers(chips):
+            if len(outputs) != 4:
                 raise EngineError(
-                    f"the network of {self.card.name} makes {len(made)} arrays; a detector makes four: boxes, labels, "
+                    f"the network of {self.card.name} makes {len(outputs)} arrays; a detector makes four: boxes, labels, "
                     "scores, masks"
                 )
-            for boxes, labels, scores, masks in islice(zip(*made, strict=True), count):
-                found = chip_instances(boxes, labels, scores, masks, height, width)
-                answers.append(ChipAnswer(tuple(found), full=bool((scores > 0).all())))
+            for boxes, labels, scores, masks in islice(zip(*outputs, strict=True), count):
+                instances = chip_instances(boxes, labels, scores, masks, height, width)
+                answers.append(ChipAnswer(tuple(instances), full=bool((scores > 0).all())))
         return answers
 
     def _answers(self, chips: np.ndarray) -> Iterator[tuple[tuple[np.ndarray, ...], int]]:
         """Yield outputs of batches of the profile's size, each with its number of requested chips."""
         samples = self.profile.samples
         for first in range(0, len(chips), samples):
-            wanted = chips[first : first + samples]
-            yield self._network(self._feed(wanted)), len(wanted)
+            batch = chips[first : first + samples]
+            yield self._network(self._feed(batch)), len(batch)
             with self._lock:
                 self.calls += 1
 

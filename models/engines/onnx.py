@@ -93,9 +93,9 @@ class OnnxNetwork:
             ) from error
         taken = session.get_inputs()
         if len(taken) != 1 or taken[0].type not in TYPES:
-            found = ", ".join(f"{one.name}: {one.type}" for one in taken)
+            signature = ", ".join(f"{port.name}: {port.type}" for port in taken)
             raise EngineError(
-                f"the network of {self._card.name} takes ({found}); it must take one array of floats"
+                f"the network of {self._card.name} takes ({signature}); it must take one array of floats"
             )
         return session
 

@@ -89,7 +89,7 @@ class OpenvinoNetwork:
         try:
             model = self._core.read_model(str(self._bundle / self._card.network.name))
             if len(model.inputs) != 1 or not model.inputs[0].get_partial_shape().compatible(chips):
-                taken = ", ".join(str(one.get_partial_shape()) for one in model.inputs)
+                taken = ", ".join(str(port.get_partial_shape()) for port in model.inputs)
                 raise ValueError(f"it takes {taken}")
             model.reshape(chips)
         except (RuntimeError, ValueError) as error:

@@ -37,14 +37,14 @@ def _hushed() -> Iterator[None]:
     TensorFlow reports on the machine during import; it has no setting to prevent that.
     """
     with tempfile.TemporaryFile() as heard:
-        kept = os.dup(2)
+        saved_stderr = os.dup(2)
         os.dup2(heard.fileno(), 2)
         try:
             yield
         except Exception:
             heard.seek(0)
-            os.write(kept, heard.read())
+            os.write(saved_stderr, heard.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(saved_stderr, 2)
+            os.close(saved_stderr)

@@ -44,8 +44,8 @@ class TensorflowNetwork:
         call = self._call(batch.shape)
         chips = self._tf.constant(batch)
         with self._executor():
-            made = call(chips)
-            return tuple(tensor.numpy() for tensor in self._tf.nest.flatten(made))
+            outputs = call(chips)
+            return tuple(tensor.numpy() for tensor in self._tf.nest.flatten(outputs))
 
     def _call(self, shape: tuple[int, ...]) -> Any:
         """Return the compiled call for chips of one shape.
