@@ -46,11 +46,11 @@ def decide_answer(foreign: Foreign, made: np.ndarray, classes: int, stated: str 
             f"the network answers {channels} channels, but --classes names {classes}; "
             f"name {channels} classes, in the order of its channels"
         )
-    found = _find(foreign, made, channels, classes)
-    if stated is None or stated == found.kind:
-        _check_values(found.kind, made, foreign.layout, classes)
-        return found
-    _check_stated(foreign, stated, found, channels, classes)
+    detected = _find(foreign, made, channels, classes)
+    if stated is None or stated == detected.kind:
+        _check_values(detected.kind, made, foreign.layout, classes)
+        return detected
+    _check_stated(foreign, stated, detected, channels, classes)
     _check_values(stated, made, foreign.layout, classes)
     return Answer(stated, "as --output-type says")
 
@@ -109,8 +109,8 @@ def _check_stated(foreign: Foreign, stated: str, found: Answer, channels: int, c
         raise NetworkRefusedError(
             f"--output-type {stated} is for two classes, but --classes names {classes}; {_advice(found)}"
         )
-    seen = foreign.ending is not None and found.kind != ""
-    if seen or foreign.whole_numbers:
+    certain = foreign.ending is not None and found.kind != ""
+    if certain or foreign.whole_numbers:
         raise NetworkRefusedError(
             f"--output-type {stated} is not what was found: {found.why}; {_advice(found)}"
         )

@@ -108,15 +108,15 @@ def import_network(request: ImportRequest) -> Imported:
     answer = decide_answer(foreign, _sample(foreign, request, bands), classes, request.answer)
     looks = find_reach(foreign, bands, stride=request.stride, declared=request.reach)
     memory, known = foreign.memory(looks.stride)
-    words = dict(request.words)
-    halo = words.pop("halo", None)
+    card_fields = dict(request.words)
+    halo = card_fields.pop("halo", None)
     fields = {
         "architecture": f"imported {kind}",
         "encoder": None,
         "task": "semantic",
         "training": {},
         "metrics": {},
-        **words,
+        **card_fields,
         "network": NetworkFile(foreign.network_name, foreign.layout, answer.kind),
         "stride": looks.stride,
         "reach": looks.reach,
@@ -126,8 +126,10 @@ def import_network(request: ImportRequest) -> Imported:
         "memory_per_pixel_squared": memory.per_pixel_squared,
     }
     card = write_bundle(request.output, fields, foreign.save, force=request.force)
-    told = f"it answers {answer.kind.replace('_', ' ')}: {answer.why}"
-    return Imported(card, (*foreign.notes, *halves, told, *looks.notes, f"memory: {_taken(memory)}, {known}"))
+    answer_note = f"it answers {answer.kind.replace('_', ' ')}: {answer.why}"
+    return Imported(
+        card, (*foreign.notes, *halves, answer_note, *looks.notes, f"memory: {_taken(memory)}, {known}")
+    )
 
 
 def _open(kind: str, request: ImportRequest, bands: int) -> Foreign:

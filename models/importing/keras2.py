@@ -90,8 +90,8 @@ def modern_network(item: dict[str, Any], what: str) -> dict[str, Any]:
         for layer in config["layers"]:
             if isinstance(layer.get("inbound_nodes"), list):
                 layer["inbound_nodes"] = [_modern_node(node) for node in layer["inbound_nodes"]]
-        made = {**item, "class_name": "Functional" if name == "Model" else name, "config": config}
-        return {**made, "module": MODELS[name]} if "module" in item else made
+        modern = {**item, "class_name": "Functional" if name == "Model" else name, "config": config}
+        return {**modern, "module": MODELS[name]} if "module" in item else modern
     kind = getattr(keras.layers, name, None)
     if not isinstance(kind, type) or not isinstance(config, dict) or _is_foreign(item) or name == "Lambda":
         return item
@@ -117,16 +117,16 @@ def check_loaded(model: keras.Model, weights: Any, what: str) -> None:
     Raises:
         CardError: If one has other weights.
     """
-    kept: dict[str, list[np.ndarray]] = {}
+    stored: dict[str, list[np.ndarray]] = {}
 
     def keep(path: str, found: Any) -> None:
         if isinstance(found, h5py.Dataset):
             for name in set(path.split("/")[:-1]):
-                kept.setdefault(name, []).append(found[...])
+                stored.setdefault(name, []).append(found[...])
 
     weights.visititems(keep)
     for layer in _layers_of(model):
-        if layer.weights and layer.name in kept and not _are_same(layer.get_weights(), kept[layer.name]):
+        if layer.weights and layer.name in stored and not _are_same(layer.get_weights(), stored[layer.name]):
             raise CardError(_lost_weights(what, layer.name))
 
 
@@ -146,10 +146,10 @@ def check_archive(model: keras.Model, config: dict[str, Any], weights: Any, what
         CardError: If one has other weights.
     """
     groups = weights.get("layers", weights.get("_layer_checkpoint_dependencies"))
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for item in config["config"].get("layers", []):
         kind = _snake(item["class_name"])
-        number = seen[kind] = seen.get(kind, -1) + 1
+        number = counts[kind] = counts.get(kind, -1) + 1
         group = None if groups is None else groups.get(f"{kind}_{number}" if number else kind)
         kept: list[np.ndarray] = []
         if group is not None:
@@ -157,15 +157,17 @@ def check_archive(model: keras.Model, config: dict[str, Any], weights: Any, what
                 lambda _, one, kept=kept: kept.append(one[...]) if isinstance(one, h5py.Dataset) else None
             )
         name = item["config"].get("name", item.get("name"))
-        found = [layer for layer in model.layers if layer.name == name]
-        if found and not _are_same(found[0].get_weights(), kept):
+        matches = [layer for layer in model.layers if layer.name == name]
+        if matches and not _are_same(matches[0].get_weights(), kept):
             raise CardError(_lost_weights(what, name))
 
 
 def _are_same(loaded: list[np.ndarray], kept: list[np.ndarray]) -> bool:
     """Return whether two lists hold the same arrays, in any order."""
-    one, other = (sorted(array.astype(np.float32).tobytes() for array in arrays) for arrays in (loaded, kept))
-    return one == other
+    loaded_bytes, stored_bytes = (
+        sorted(array.astype(np.float32).tobytes() for array in arrays) for arrays in (loaded, kept)
+    )
+    return loaded_bytes == stored_bytes
 
 
 def _lost_weights(what: str, name: str) -> str:
@@ -213,13 +215,13 @@ def _modern_config(name: str, kind: type, config: dict[str, Any], what: str) -> 
         config = {key: value for key, value in config.items() if key != "alpha"} | {
             "negative_slope": config["alpha"]
         }
-    made = {}
+    modern = {}
     for key, value in config.items():
         plain = _plain(value)
         if key == "axis" and name == "BatchNormalization" and isinstance(plain, list) and len(plain) == 1:
             plain = plain[0]
         if key in taken and key != "noise_shape":
-            made[key] = plain
+            modern[key] = plain
         elif (
             key not in NO_ANSWER
             and not key.endswith(FOR_TRAINING)
@@ -230,7 +232,7 @@ def _modern_config(name: str, kind: type, config: dict[str, Any], what: str) -> 
                 f"{what} was saved by Keras 2, and its layer {config.get('name', name)!r} ({name}) has {key}={plain!r}, "
                 f"which Keras {keras.__version__} does not take; {WAY_OUT}"
             )
-    return made
+    return modern
 
 
 def _renumber(config: dict[str, Any]) -> None:
@@ -241,24 +243,31 @@ def _renumber(config: dict[str, Any]) -> None:
         if layer["class_name"] in MODELS
     }
     ends = [config.get("output_layers", [])]
-    made = [config.get("input_layers", []), *(layer.get("inbound_nodes", []) for layer in config["layers"])]
-    calls = [one for one in _calls([made, ends]) if one[0] in inner]
-    least = {name: min(one[1] for one in calls if one[0] == name) for name in {one[0] for one in calls}}
-    for one in calls:
-        one[1] -= least[one[0]]
-    for one in _calls(ends):
+    inbound = [
+        config.get("input_layers", []),
+        *(layer.get("inbound_nodes", []) for layer in config["layers"]),
+    ]
+    calls = [call for call in _calls([inbound, ends]) if call[0] in inner]
+    least = {name: min(call[1] for call in calls if call[0] == name) for name in {call[0] for call in calls}}
+    for call in calls:
+        call[1] -= least[call[0]]
+    for call in _calls(ends):
         # Keras 3 still counts that way if a network ends in a nested one.
-        one[1] += inner.get(one[0]) in ("Functional", "Model")
+        call[1] += inner.get(call[0]) in ("Functional", "Model")
 
 
 def _modern_node(node: Any) -> Any:
     """Return a layer call in Keras 3's format if it has tensors as named arguments, such as ``value``."""
-    if not isinstance(node, list) or not all(isinstance(one, list) and len(one) == 4 for one in node):
+    if not isinstance(node, list) or not all(
+        isinstance(reference, list) and len(reference) == 4 for reference in node
+    ):
         return node
     if not any(_is_tensor(value) for *_, named in node for value in named.values()):
         return node
-    args = [_tensor(one[:3]) for one in node]
-    named = {key: _tensor(one) if _is_tensor(one) else one for key, one in node[-1][3].items()}
+    args = [_tensor(reference[:3]) for reference in node]
+    named = {
+        key: _tensor(argument) if _is_tensor(argument) else argument for key, argument in node[-1][3].items()
+    }
     return {"args": args if len(args) == 1 else [args], "kwargs": named}
 
 
@@ -267,7 +276,7 @@ def _is_tensor(value: Any) -> bool:
         isinstance(value, list)
         and len(value) == 3
         and isinstance(value[0], str)
-        and all(type(one) is int for one in value[1:])
+        and all(type(number) is int for number in value[1:])
     )
 
 
@@ -284,10 +293,14 @@ def _calls(nodes: Any) -> Iterator[list[Any]]:
     if isinstance(nodes, dict):
         nodes = list(nodes.values())
     if isinstance(nodes, list):
-        if len(nodes) >= 3 and isinstance(nodes[0], str) and all(type(one) is int for one in nodes[1:3]):
+        if (
+            len(nodes) >= 3
+            and isinstance(nodes[0], str)
+            and all(type(number) is int for number in nodes[1:3])
+        ):
             yield nodes
-        for one in nodes:
-            yield from _calls(one)
+        for node in nodes:
+            yield from _calls(node)
 
 
 def _plain(value: Any) -> Any:

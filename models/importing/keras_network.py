@@ -61,16 +61,16 @@ def open_keras(path: Path, bands: int, layout: str | None) -> Foreign:
     Raises:
         RefusedError: If it cannot become the network of a bundle.
     """
-    given = read_network(path)
-    one_of_each([tensor.name for tensor in given.inputs], [tensor.name for tensor in given.outputs])
-    taken = given.inputs[0]
+    original = read_network(path)
+    one_of_each([tensor.name for tensor in original.inputs], [tensor.name for tensor in original.outputs])
+    taken = original.inputs[0]
     shape = check_taken(tuple(taken.shape), taken.dtype)
     if find_layout(shape, bands, layout) == "channels_first":
         raise NetworkRefusedError(
             f"{path} has its channels first, which Keras runs on GPUs alone; build it with channels last, or export it "
             "to ONNX"
         )
-    model, notes = free_size(given, bands)
+    model, notes = free_size(original, bands)
     answers = model.outputs[0]
 
     def run(chips: np.ndarray) -> np.ndarray:
@@ -166,11 +166,11 @@ def _answers_same(given: keras.Model, freed: keras.Model, bands: int) -> bool:
     height, width = height or TRIED[0], width or TRIED[1]
     chips = np.random.default_rng(0).normal(size=(samples or 1, height, width, bands)).astype(np.float32)
     other = np.zeros((1, 2 * height, 3 * width, bands), np.float32)
-    made = tuple(freed(other, training=False).shape)
+    freed_shape = tuple(freed(other, training=False).shape)
     before, after = (
-        np.asarray(keras.ops.convert_to_numpy(one(chips, training=False))) for one in (given, freed)
+        np.asarray(keras.ops.convert_to_numpy(network(chips, training=False))) for network in (given, freed)
     )
-    return made[1:3] == other.shape[1:3] and np.array_equal(before, after)
+    return freed_shape[1:3] == other.shape[1:3] and np.array_equal(before, after)
 
 
 def _read_reach(model: keras.Model) -> GraphFacts:
@@ -225,12 +225,14 @@ def _read_h5(path: Path, version: list[str]) -> keras.Model:
     """Read a network from an HDF5 file; Keras' own check of it misses Lambda layers."""
     held = refuse_links(path, str(path), room_of(path))
     with h5py.File(path, "r") as file:
-        text, said = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
+        text, keras_version = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
     if text is None:
         raise NetworkRefusedError(
             f"{path} holds weights without a network; save the network whole, as network.save('network.keras')"
         )
-    version.append(said.decode(errors="replace") if isinstance(said, bytes) else str(said))
+    version.append(
+        keras_version.decode(errors="replace") if isinstance(keras_version, bytes) else str(keras_version)
+    )
     config = json.loads(text)
     if not is_keras2(version[0]):
         _check_h5(config, path, held)
@@ -263,7 +265,7 @@ def _placed(item: dict[str, Any]) -> dict[str, Any]:
         return {**item, "module": "keras.src.models.functional"}
     if name == "Sequential":
         return {**item, "module": "keras.src.models.sequential"}
-    found = (
+    modules = (
         f"keras.{place}" for place in PLACES if isinstance(getattr(getattr(keras, place), name, None), type)
     )
-    return {**item, "module": next(found, None)}
+    return {**item, "module": next(modules, None)}

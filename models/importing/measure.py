@@ -38,8 +38,8 @@ def measured_memory(path: Path, name: str, layout: str, bands: int, stride: int)
         RefusedError: If the network does not run on chips of three sizes on this machine.
     """
     axis = 1 if layout == "channels_first" else 3
-    words = [str(path), name, *map(str, (bands, axis, *chip_sides(stride)))]
-    sides, peaks = zip(*_peaks(words)[-3:], strict=True)
+    arguments = [str(path), name, *map(str, (bands, axis, *chip_sides(stride)))]
+    sides, peaks = zip(*_peaks(arguments)[-3:], strict=True)
     linear, squared = fit_memory([side**2 for side in sides], peaks)
     return CallMemory(max(math.ceil(MARGIN * linear), FLOOR), round_up(MARGIN * squared)), (
         f"measured on chips of {', '.join(map(str, sides[:-1]))} and {sides[-1]} px, with {MARGIN - 1:.0%} added"
@@ -57,19 +57,21 @@ def chip_sides(stride: int) -> list[int]:
 def _peaks(words: list[str]) -> list[tuple[int, int]]:
     """Return sides of chips with the peak resident memory of a process that ran a network on each, in bytes."""
     command = [sys.executable, *PROGRAM, *words]
-    done = subprocess.run(
+    process = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=Path(terraseam.__file__).parents[1]
     )
-    lines = [line.split() for line in done.stdout.splitlines()]
-    found = [(int(line[1]), int(line[2])) for line in lines if len(line) == 3 and line[0] == "peak"]
-    if done.returncode == 0 and len(found) >= 3:
-        return found
-    side = f"a chip of {words[4:][min(len(found), len(SIDES) - 1)]} px"
-    if done.returncode < 0:
-        why = f"the process that measures it was ended by signal {-done.returncode} on {side}"
-    elif done.returncode:
-        said = done.stderr.strip().splitlines()
-        why = f"it fails on {side}: {short(said[-1]) if said else f'status {done.returncode}'}"
+    lines = [line.split() for line in process.stdout.splitlines()]
+    peaks = [(int(line[1]), int(line[2])) for line in lines if len(line) == 3 and line[0] == "peak"]
+    if process.returncode == 0 and len(peaks) >= 3:
+        return peaks
+    side = f"a chip of {words[4:][min(len(peaks), len(SIDES) - 1)]} px"
+    if process.returncode < 0:
+        why = f"the process that measures it was ended by signal {-process.returncode} on {side}"
+    elif process.returncode:
+        error_lines = process.stderr.strip().splitlines()
+        why = (
+            f"it fails on {side}: {short(error_lines[-1]) if error_lines else f'status {process.returncode}'}"
+        )
     else:
         why = f"{side} would take more than there is"
     raise NetworkRefusedError(

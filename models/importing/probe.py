@@ -65,15 +65,15 @@ def probe_reach(run: Run, bands: int, stride: int, longest: int = LONGEST) -> Pr
         stride: Chips must be multiples of this many pixels.
         longest: Side of the largest trial chip, in pixels.
     """
-    found = []
+    extents = []
     for axis in (1, 2):
-        seen = _probe_axis(run, bands, stride, axis, longest)
-        if seen is None:
+        extent = _probe_axis(run, bands, stride, axis, longest)
+        if extent is None:
             return ProbeResult(None, stride)
-        found.append(seen)
-    reach = Reach(*found[0], *found[1])
+        extents.append(extent)
+    reach = Reach(*extents[0], *extents[1])
     tried = (ProbeResult(reach, strides * stride) for strides in MARGINS)
-    return next((one for one in tried if _holds(run, bands, stride, one)), ProbeResult(None, stride))
+    return next((result for result in tried if _holds(run, bands, stride, result)), ProbeResult(None, stride))
 
 
 def find_stride(run: Run, bands: int) -> int:
@@ -95,9 +95,9 @@ def _probe_axis(run: Run, bands: int, stride: int, axis: int, longest: int) -> t
     """Return the receptive field before and after a core along one axis; None if it is the whole chip."""
     side = up(SHORTEST, stride, least=4)
     while side <= max(longest, up(SHORTEST, stride, least=4)):
-        found = _look_across(run, bands, stride, axis, side)
-        if found is not None:
-            return found
+        extent = _look_across(run, bands, stride, axis, side)
+        if extent is not None:
+            return extent
         side *= 2
     return None
 
@@ -170,11 +170,11 @@ def _problem(run: Run, bands: int, stride: int) -> str:
     """Return a network's problem with chips on odd multiples of a stride; empty if it accepts them."""
     rows, columns = (odd * stride for odd in _odd_multiples(stride))
     try:
-        made = run(np.zeros((1, rows, columns, bands), np.float32)).shape
+        shape = run(np.zeros((1, rows, columns, bands), np.float32)).shape
     except Exception as error:
         lines = str(error).strip().splitlines()
         return f"it fails: {lines[0][:200] if lines else type(error).__name__}"
-    return "" if made[1:3] == (rows, columns) else f"it answers {made[1:3]} for {(rows, columns)}"
+    return "" if shape[1:3] == (rows, columns) else f"it answers {shape[1:3]} for {(rows, columns)}"
 
 
 def _odd_multiples(stride: int) -> tuple[int, int]:

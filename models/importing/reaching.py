@@ -107,29 +107,29 @@ def _measure(run: Run, bands: int, stride: int, notes: tuple[str, ...]) -> Known
     reach = measured.with_margin()
     if measured.seen is None or reach is None:
         return KnownReach(stride, None, "measured", (*notes, *_infinite(None)))
-    said = (
+    note = (
         f"its reach was measured, not proven: answers were seen to change with pixels {_sides(measured.seen)} px away "
         f"(top, bottom, left, right); with {measured.margin} px of margin it is {_sides(reach)} px"
     )
-    return KnownReach(stride, reach, "measured", (*notes, said))
+    return KnownReach(stride, reach, "measured", (*notes, note))
 
 
 def _declare(run: Run, bands: int, stride: int, declared: int, notes: tuple[str, ...]) -> KnownReach:
     """Accept a declared reach, unless outputs are observed to depend on more distant pixels."""
-    seen = _probe(run, bands, stride).seen
-    if seen is None:
+    observed = _probe(run, bands, stride).seen
+    if observed is None:
         raise NetworkRefusedError(
             f"--reach {declared} was declared, but answers change with pixels up to the border of chips of {LONGEST} px, or "
             "with where a chip is cut; leave --reach out, and give --halo"
         )
-    farthest = max(seen.top, seen.bottom, seen.left, seen.right)
+    farthest = max(observed.top, observed.bottom, observed.left, observed.right)
     if farthest > declared:
         raise NetworkRefusedError(
             f"--reach {declared} was declared, but answers were seen to change with pixels {farthest} px away; "
             f"give --reach {farthest + stride}, or leave it out"
         )
-    said = f"its reach is {declared} px, as declared; answers were seen to change with pixels {farthest} px away at most"
-    return KnownReach(stride, Reach(*(declared,) * 4), "declared", (*notes, said))
+    note = f"its reach is {declared} px, as declared; answers were seen to change with pixels {farthest} px away at most"
+    return KnownReach(stride, Reach(*(declared,) * 4), "declared", (*notes, note))
 
 
 def _infinite(reach: Reach | None) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def open_saved_model(path: Path, bands: int, layout: str | None) -> Foreign:
     refuse_operations(graph, path)
     signature = _signature(graph, path)
     one_of_each([name for name, *_ in signature.taken], [name for name, *_ in signature.made])
-    (_, shape, dtype), (_, made, made_dtype) = signature.taken[0], signature.made[0]
+    (_, shape, dtype), (_, output_shape, output_dtype) = signature.taken[0], signature.made[0]
     shape = check_taken(shape, dtype)
     layout = find_layout(shape, bands, layout)
     _check_free(shape, layout)
@@ -68,8 +68,8 @@ def open_saved_model(path: Path, bands: int, layout: str | None) -> Foreign:
         kind="SavedModel",
         network_name=NAME,
         layout=layout,
-        made=made or (),
-        whole_numbers=np.dtype(made_dtype).kind in "iub",
+        made=output_shape or (),
+        whole_numbers=np.dtype(output_dtype).kind in "iub",
         ending=_ending(graph),
         run=run,
         run_scores=None,

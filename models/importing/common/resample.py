@@ -55,10 +55,10 @@ class Resample:
 
     def apply(self, axis: Axis) -> Axis:
         """Return the axis of the resized map."""
-        made = axis.period * self.scale
-        if made.denominator != 1:
-            raise NotUnderstoodError(f"it makes {made} elements of each {axis.stride} px")
-        taps = np.array([self._taps(element) for element in range(int(made))])
+        period = axis.period * self.scale
+        if period.denominator != 1:
+            raise NotUnderstoodError(f"it makes {period} elements of each {axis.stride} px")
+        taps = np.array([self._taps(element) for element in range(int(period))])
         return axis.gather(taps, math.floor(axis.surplus * self.scale))
 
     def _taps(self, element: int) -> list[int]:

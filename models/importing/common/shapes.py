@@ -19,10 +19,10 @@ def one_of_each(taken: list[str], made: list[str]) -> None:
     Raises:
         RefusedError: If it has several inputs or outputs, or none.
     """
-    for what, names in (("inputs", taken), ("outputs", made)):
+    for kind, names in (("inputs", taken), ("outputs", made)):
         if len(names) != 1:
             raise NetworkRefusedError(
-                f"the network has {len(names)} {what} ({', '.join(names) or 'none'}); "
+                f"the network has {len(names)} {kind} ({', '.join(names) or 'none'}); "
                 "a bundle's network has one input and one output: export it with those alone"
             )
 
@@ -34,9 +34,9 @@ def check_taken(shape: Shape | None, dtype: str) -> Shape:
         RefusedError: If it is not a four-dimensional array of floats.
     """
     if shape is None or len(shape) != 4:
-        said = "an unknown shape" if shape is None else show(shape)
+        description = "an unknown shape" if shape is None else show(shape)
         raise NetworkRefusedError(
-            f"the network takes {said}; it must take chips of four axes: samples, height, width and bands"
+            f"the network takes {description}; it must take chips of four axes: samples, height, width and bands"
         )
     if dtype not in FLOATS:
         raise NetworkRefusedError(

@@ -46,13 +46,13 @@ def refuse_outside(tensors: Sequence[Any], path: Path) -> None:
     folder = path.resolve().parent
     outside, sizes = [], {}
     for tensor in tensors:
-        said = {entry.key: entry.value for entry in tensor.external_data}
-        location = said.get("location", "")
+        external_data = {entry.key: entry.value for entry in tensor.external_data}
+        location = external_data.get("location", "")
         file = (folder / location).resolve()
         if not file.is_relative_to(folder) or not file.is_file():
             outside.append(location or "a file without a name")
             continue
-        sizes[tensor.name] = _part(said, file, f"{tensor.name!r} of {path}")
+        sizes[tensor.name] = _part(external_data, file, f"{tensor.name!r} of {path}")
         _refuse_claim(tensor, sizes[tensor.name], path)
     if outside:
         names = ", ".join(sorted(set(outside)))
@@ -105,9 +105,9 @@ def refuse_computed(model: Any, pixels: Collection[str], path: Path) -> None:
         RefusedError: If such arrays are computed before any pixel is read.
     """
     room = MOST_MADE + PACKED * model.ByteSize()
-    sparse = sum(math.prod(one.dims) * _width(one.values.data_type) for one in _sparse(model.graph))
-    made = {"sparse weights": sparse, **_made(model, pixels)}
-    whole, most = sum(made.values()), max(made, key=lambda name: made[name])
+    sparse = sum(math.prod(tensor.dims) * _width(tensor.values.data_type) for tensor in _sparse(model.graph))
+    sizes = {"sparse weights": sparse, **_made(model, pixels)}
+    whole, most = sum(sizes.values()), max(sizes, key=lambda name: sizes[name])
     if whole > room:
         raise NetworkRefusedError(
             f"{path} makes {whole / 1e6:,.0f} MB before it looks at a pixel, most of it as {most!r}, and "
@@ -121,13 +121,13 @@ def _made(model: Any, pixels: Collection[str]) -> dict[str, float]:
 
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info
     constants = {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
-    found = {}
+    sizes = {}
     for value in inferred:
         kind = value.type.tensor_type
         known = kind.HasField("shape") and all(size.HasField("dim_value") for size in kind.shape.dim)
         if known and value.name not in pixels and value.name not in constants:
-            found[value.name] = math.prod(size.dim_value for size in kind.shape.dim) * _width(kind.elem_type)
-    return found
+            sizes[value.name] = math.prod(size.dim_value for size in kind.shape.dim) * _width(kind.elem_type)
+    return sizes
 
 
 def _refuse_claim(tensor: Any, held: int, path: Path) -> None:

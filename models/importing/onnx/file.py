@@ -155,8 +155,8 @@ class Session:
 
     def all(self, chips: np.ndarray) -> list[np.ndarray]:
         """Return all its outputs."""
-        found: list[np.ndarray] = self._session.run(None, {self._taken: np.asarray(chips, self._type)})
-        return found
+        outputs: list[np.ndarray] = self._session.run(None, {self._taken: np.asarray(chips, self._type)})
+        return outputs
 
 
 def nodes_of(graph: Any) -> Iterator[Any]:

@@ -34,17 +34,17 @@ def read_reach(model: Any, sizes: Sizes) -> GraphFacts:
     chip = inputs_of(model)[0].name
     pixels = pixel_tensors(model)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
-    found: dict[str, Extents | None] = {chip: (Axis.of_input(stride), Axis.of_input(stride))}
+    extents: dict[str, Extents | None] = {chip: (Axis.of_input(stride), Axis.of_input(stride))}
     for proto in model.graph.node:
         if pixels.isdisjoint(proto.output):
             continue
         node = read_node(proto, opset, sizes, pixels)
         try:
             for name in filter(None, node.outputs):
-                found[name] = _step(node, name, found, stride)
+                extents[name] = _step(node, name, extents, stride)
         except NotUnderstoodError as error:
             raise NotUnderstoodError(f"node {node.name!r} is a {node.op}: {error}") from error
-    answer = found[model.graph.output[0].name]
+    answer = extents[model.graph.output[0].name]
     if answer is None:
         raise NotUnderstoodError("the answer has no rows and columns")
     rows, columns = (axis.reach() for axis in answer)
@@ -62,10 +62,10 @@ def _step(node: Node, name: str, found: dict[str, Extents | None], stride: int) 
         return None
     if effect == "blur":
         return _everywhere(node.sizes, name, sides, stride)
-    made = _apply(effect, _join(read))
-    for axis, side, number in zip(made, sides, (1, 2), strict=True):
+    extents = _apply(effect, _join(read))
+    for axis, side, number in zip(extents, sides, (1, 2), strict=True):
         _check_size(axis, node.sizes, name, side, number)
-    return made
+    return extents
 
 
 def _join(read: list[Extents | None]) -> Extents:

@@ -64,8 +64,8 @@ def open_onnx(path: Path, bands: int, layout: str | None, stride: int | None) ->
     """
     model = read_onnx(path)
     refuse_computed(model, pixel_tensors(model), path)
-    taken, made = inputs_of(model), ports(model.graph.output)
-    one_of_each([port.name for port in taken], [port.name for port in made])
+    taken, outputs = inputs_of(model), ports(model.graph.output)
+    one_of_each([port.name for port in taken], [port.name for port in outputs])
     shape = check_taken(taken[0].shape, taken[0].dtype)
     layout = find_layout(shape, bands, layout)
     freed = free_sizes(model, layout)
@@ -76,8 +76,8 @@ def open_onnx(path: Path, bands: int, layout: str | None, stride: int | None) ->
         kind="ONNX file",
         network_name=NAME,
         layout=layout,
-        made=sizes.shapes[made[0].name][0],
-        whole_numbers=np.dtype(_dtype(made[0], freed, bands, layout)).kind in "iub",
+        made=sizes.shapes[outputs[0].name][0],
+        whole_numbers=np.dtype(_dtype(outputs[0], freed, bands, layout)).kind in "iub",
         ending=ending,
         run=Session(freed),
         run_scores=_scores(freed) if ending == "argmax" else None,
@@ -120,10 +120,10 @@ def _peak(model: Any, sizes: dict[str, float]) -> float:
     for place, node in enumerate(model.graph.node):
         live += sum(sizes.get(name, 0) for name in node.output)
         peak = max(peak, live)
-        done = {
+        dead = {
             name for name in (*node.input, *node.output) if last.get(name, place) == place and name != answer
         }
-        live -= sum(sizes.get(name, 0) for name in done)
+        live -= sum(sizes.get(name, 0) for name in dead)
     return peak
 
 
@@ -150,8 +150,8 @@ def _compare(model: Any, freed: Any, shape: Shape, layout: str) -> tuple[str, ..
     sides = [64 if side is None else side for side in shape]
     sides[0] = shape[0] or 1
     chips = np.random.default_rng(0).normal(size=sides).astype(np.float32)
-    given, made = Session(model)(chips), Session(freed)(chips)
-    if given.shape != made.shape or not np.allclose(given, made, rtol=1e-4, atol=1e-4):
+    expected, actual = Session(model)(chips), Session(freed)(chips)
+    if expected.shape != actual.shape or not np.allclose(expected, actual, rtol=1e-4, atol=1e-4):
         raise NetworkRefusedError(
             f"the network answers otherwise when its size of {' x '.join(map(str, sides))} is made free; "
             "export it with samples, height and width free (dynamic axes)"

@@ -77,10 +77,10 @@ class Node:
         Raises:
             NotUnderstoodError: If it has none.
         """
-        found = self.sizes.sides(self.read)
-        if found is None:
+        sides = self.sizes.sides(self.read)
+        if sides is None:
             raise NotUnderstoodError("what it reads has no rows and columns")
-        return found
+        return sides
 
     def spatial_last(self) -> None:
         """Check that rows and columns are the last two axes, over which ONNX slides kernels.

@@ -40,7 +40,7 @@ def _sliding(node: Node) -> Effect:
     kernel = node.attribute("kernel_shape", None) or node.sizes.shapes[node.inputs[1]][0][2:]
     pads, same = _pads(node)
     ceil = node.attribute("ceil_mode", 0)
-    found: list[list[Rule]] = [
+    rules: list[list[Rule]] = [
         [Frame(before, after + ceil * (step - 1)), Slide(size, step, dilation, same)]
         for size, step, dilation, before, after in zip(
             node.by_side(kernel),
@@ -51,7 +51,7 @@ def _sliding(node: Node) -> Effect:
             strict=True,
         )
     ]
-    return found[0], found[1]
+    return rules[0], rules[1]
 
 
 def _pads(node: Node) -> tuple[Sequence[int], bool]:
@@ -73,7 +73,7 @@ def _transposed(node: Node) -> Effect:
     pads, same = _pads(node)
     if same:
         raise NotUnderstoodError("its auto_pad is SAME_UPPER")
-    found: list[list[Rule]] = [
+    rules: list[list[Rule]] = [
         [Spread(size, step, dilation, extra=extra), Frame(-before, -after)]
         for size, step, dilation, extra, before, after in zip(
             node.by_side(kernel),
@@ -85,7 +85,7 @@ def _transposed(node: Node) -> Effect:
             strict=True,
         )
     ]
-    return found[0], found[1]
+    return rules[0], rules[1]
 
 
 def _padding(node: Node) -> Effect:
@@ -124,8 +124,10 @@ def _resizing(node: Node) -> Effect:
 def _factors(node: Node, number: int) -> set[Any]:
     """Return the factors along rows (0) or columns (1) for chips of each size."""
     side = node.sides()[number]
-    read, made = node.sizes.shapes[node.read], node.sizes.shapes[node.made]
-    return {Fraction(after[side], before[side]) for before, after in zip(read, made, strict=True)}
+    input_shapes, output_shapes = node.sizes.shapes[node.read], node.sizes.shapes[node.made]
+    return {
+        Fraction(after[side], before[side]) for before, after in zip(input_shapes, output_shapes, strict=True)
+    }
 
 
 def _space_to_depth(node: Node) -> Effect:

@@ -68,17 +68,17 @@ def reshape(node: Node) -> Rules:
     Raises:
         NotUnderstoodError: If elements do not keep their order along rows and columns.
     """
-    made = node.sizes.sides(node.made)
-    if made is None:
+    map_axes = node.sizes.sides(node.made)
+    if map_axes is None:
         raise NotUnderstoodError("it makes one axis of rows, columns or channels")
-    found = [
+    blocks = [
         _blocks(_parts(node.sizes.shapes[node.read][number], node.sides()),
-                _parts(node.sizes.shapes[node.made][number], made))
+                _parts(node.sizes.shapes[node.made][number], map_axes))
         for number in range(len(node.sizes.chips))
     ]  # fmt: skip
-    if any(other != found[0] for other in found):
+    if any(other != blocks[0] for other in blocks):
         raise NotUnderstoodError("how it folds rows or columns depends on the size of the chip")
-    rows, columns = found[0]
+    rows, columns = blocks[0]
     return _fold(*rows), _fold(*columns)
 
 
@@ -99,12 +99,12 @@ def _parts(shape: Sequence[int], sides: tuple[int, int]) -> tuple[int, int, int,
 def _blocks(read: Sequence[int], made: Sequence[int]) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the factors by which rows grow from, and shrink into, the elements after them; the same for columns."""
     before, rows, between, columns, behind = read
-    before_made, rows_made, between_made, columns_made, behind_made = made
-    if before != before_made or rows * between != rows_made * between_made:
+    out_before, out_rows, out_between, out_columns, out_behind = made
+    if before != out_before or rows * between != out_rows * out_between:
         raise NotUnderstoodError("it mixes rows with what stands before them")
-    if columns * behind != columns_made * behind_made:
+    if columns * behind != out_columns * out_behind:
         raise NotUnderstoodError("it mixes rows with columns")
-    return _factor(rows, rows_made), _factor(columns, columns_made)
+    return _factor(rows, out_rows), _factor(columns, out_columns)
 
 
 def _factor(read: int, made: int) -> tuple[int, int]:

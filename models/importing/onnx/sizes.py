@@ -90,13 +90,13 @@ class Sizes:
 
     def stride(self) -> int:
         """Return the smallest increment of a chip's size, in pixels, at which all maps grow by whole elements."""
-        found = [1]
+        denominators = [1]
         for name in self.shapes:
             try:
-                found += [ratio.denominator for ratio in self.ratios(name) or ()]
+                denominators += [ratio.denominator for ratio in self.ratios(name) or ()]
             except NotUnderstoodError:
                 continue
-        return math.lcm(*found)
+        return math.lcm(*denominators)
 
     def constant(self, name: str) -> np.ndarray:
         """Return the value of a parameter that does not depend on the size of the chip.
@@ -128,16 +128,18 @@ def measure_sizes(model: Any, bands: int, layout: str, stride: int | None) -> Si
         chips = ((2 * unit, 3 * unit), (3 * unit, 3 * unit), (2 * unit, 4 * unit))
         try:
             inputs = [np.zeros(_chip_shape(size, bands, layout), np.float32) for size in chips]
-            seen = observe(model, inputs)
+            observed = observe(model, inputs)
         except Exception as error:
             problem = f"on chips of {chips[0][0]} x {chips[0][1]} px it fails: {short(error)}"
             continue
-        made = seen.shapes[model.graph.output[0].name]
+        output_shapes = observed.shapes[model.graph.output[0].name]
         wrong = [
-            (chip, shape) for chip, shape in zip(chips, made, strict=True) if _answered(shape, layout) != chip
+            (chip, shape)
+            for chip, shape in zip(chips, output_shapes, strict=True)
+            if _answered(shape, layout) != chip
         ]
         if not wrong:
-            return Sizes(unit, chips, seen.shapes, seen.values, seen.uniform)
+            return Sizes(unit, chips, observed.shapes, observed.values, observed.uniform)
         (height, width), shape = wrong[0]
         problem = f"for a chip of {height} x {width} px it answers {_plain(shape)}"
         if _answered(shape, OTHER[layout]) == (height, width):

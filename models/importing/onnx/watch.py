@@ -40,48 +40,50 @@ def observe(model: Any, inputs: Sequence[np.ndarray]) -> ObservedTensors:
     watched.CopyFrom(model)
     del watched.graph.output[:]
     tensors = [name for node in model.graph.node for name in node.output if name]
-    asked = {
+    probes = {
         **{("shape", name): ["Shape"] for name in tensors},
         **{("value", name): ["Identity"] for name in _parameters(model)},
         **{("most", name): ["Cast", "ReduceMax"] for name in _fixed(model)},
         **{("least", name): ["Cast", "ReduceMin"] for name in _fixed(model)},
     }
-    for number, ((_, name), operators) in enumerate(asked.items()):
+    for number, ((_, name), operators) in enumerate(probes.items()):
         _ask(watched.graph, name, operators, f"terraseam_{number}")
     session = Session(watched)
-    answers = [dict(zip(asked, session.all(chip), strict=True)) for chip in inputs]
-    shapes = {name: tuple(tuple(map(int, one["shape", name])) for one in answers) for name in tensors}
+    answers = [dict(zip(probes, session.all(chip), strict=True)) for chip in inputs]
+    shapes = {name: tuple(tuple(map(int, answer["shape", name])) for answer in answers) for name in tensors}
     shapes[inputs_of(model)[0].name] = tuple(chip.shape for chip in inputs)
     shapes.update((weights.name, (tuple(weights.dims),) * len(inputs)) for weights in model.graph.initializer)
-    values = {name: tuple(one["value", name] for one in answers) for name in _parameters(model)}
+    values = {name: tuple(answer["value", name] for answer in answers) for name in _parameters(model)}
     uniform = {
-        name for name in _fixed(model) if all(one["most", name] == one["least", name] for one in answers)
+        name
+        for name in _fixed(model)
+        if all(answer["most", name] == answer["least", name] for answer in answers)
     }
     return ObservedTensors(shapes, values, frozenset(uniform))
 
 
 def pixel_tensors(model: Any) -> frozenset[str]:
     """Return the names of the tensors that depend on the pixels of the chip, not only on its size."""
-    found = {inputs_of(model)[0].name}
+    dependent = {inputs_of(model)[0].name}
     for node in model.graph.node:
         inner = any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
-        if inner or (not found.isdisjoint(node.input) and node.op_type not in SIZE_ALONE):
-            found.update(node.output)
-    return frozenset(found)
+        if inner or (not dependent.isdisjoint(node.input) and node.op_type not in SIZE_ALONE):
+            dependent.update(node.output)
+    return frozenset(dependent)
 
 
 def _ask(graph: Any, name: str, operators: list[str], answer: str) -> None:
     """Append nodes that turn a tensor into an output."""
     onnx, _ = import_onnx()
     for number, operator in enumerate(operators):
-        made = answer if number == len(operators) - 1 else f"{answer}_{number}"
+        output = answer if number == len(operators) - 1 else f"{answer}_{number}"
         settings = {
             "Cast": {"to": onnx.TensorProto.FLOAT},
             "ReduceMax": {"keepdims": 0},
             "ReduceMin": {"keepdims": 0},
         }
-        graph.node.append(onnx.helper.make_node(operator, [name], [made], **settings.get(operator, {})))
-        name = made
+        graph.node.append(onnx.helper.make_node(operator, [name], [output], **settings.get(operator, {})))
+        name = output
     graph.output.append(onnx.ValueInfoProto(name=answer))
 
 
@@ -98,6 +100,6 @@ def _parameters(model: Any) -> list[str]:
 def _fixed(model: Any) -> list[str]:
     """Return the tensors computed without the pixels and combined with tensors that depend on them."""
     pixels = pixel_tensors(model)
-    made = {name for node in model.graph.node for name in node.output if name} - pixels
+    pixel_free = {name for node in model.graph.node for name in node.output if name} - pixels
     read = {name for node in model.graph.node if not pixels.isdisjoint(node.output) for name in node.input}
-    return sorted(made & read)
+    return sorted(pixel_free & read)
