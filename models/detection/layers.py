@@ -69,10 +69,10 @@ class Proposals(PlainLayer):
             ``(n, kept)`` bool.
         """
         size = map_size(chips)
-        found = [
+        level_proposals = [
             self._level(level, size, *pair) for level, pair in enumerate(zip(scores, deltas, strict=True))
         ]
-        boxes, marks = (ops.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+        boxes, marks = (ops.concatenate(parts, axis=1) for parts in zip(*level_proposals, strict=True))
         marks, places = best(marks, self.choice.kept)
         valid = marks > NEVER
         return ops.where(valid[..., None], take_rows(boxes, places), 0.0), valid
@@ -83,11 +83,11 @@ class Proposals(PlainLayer):
         anchors = level_anchors(map_size(scores), level, self.anchors)
         marks, places = best(ops.reshape(scores, (chips, -1)), self.choice.candidates)
         chosen = ops.take(anchors, places, axis=0)
-        told = take_rows(ops.reshape(deltas, (chips, -1, 4)), places)
-        boxes = clip(decode(chosen, told, RPN_VARIANCE), size)
+        chosen_deltas = take_rows(ops.reshape(deltas, (chips, -1, 4)), places)
+        boxes = clip(decode(chosen, chosen_deltas, RPN_VARIANCE), size)
         marks = ops.where(has_area(boxes), marks, NEVER)
-        kept = min(self.choice.candidates, self.choice.kept)
-        places, valid = suppress(boxes, marks, self.choice.iou, kept)
+        count = min(self.choice.candidates, self.choice.kept)
+        places, valid = suppress(boxes, marks, self.choice.iou, count)
         marks = ops.where(valid, take_rows(marks[..., None], places)[..., 0], NEVER)
         return take_rows(boxes, places), marks
 
@@ -173,25 +173,29 @@ class Detections(PlainLayer):
         """
         marks, places, labels = self._candidates(valid, logits)
         rows = places // (logits.shape[-1] - 1)
-        told = take_rows(ops.reshape(deltas, (ops.shape(valid)[0], -1, 4)), rows * logits.shape[-1] + labels)
-        found = clip(decode(take_rows(boxes, rows), told, BOX_VARIANCE), map_size(chips))
-        marks = ops.where(has_area(found), marks, NEVER)
+        class_deltas = take_rows(
+            ops.reshape(deltas, (ops.shape(valid)[0], -1, 4)), rows * logits.shape[-1] + labels
+        )
+        refined = clip(decode(take_rows(boxes, rows), class_deltas, BOX_VARIANCE), map_size(chips))
+        marks = ops.where(has_area(refined), marks, NEVER)
         groups = labels if logits.shape[-1] > 2 else None
-        chosen, kept = suppress(found, marks, self.choice.iou, self.choice.kept, groups)
+        chosen, valid_rows = suppress(refined, marks, self.choice.iou, self.choice.kept, groups)
         return (
-            ops.where(kept[..., None], take_rows(found, chosen), 0.0),
-            ops.where(kept, take_rows(labels[..., None], chosen)[..., 0], 0),
-            ops.where(kept, take_rows(marks[..., None], chosen)[..., 0], 0.0),
+            ops.where(valid_rows[..., None], take_rows(refined, chosen), 0.0),
+            ops.where(valid_rows, take_rows(labels[..., None], chosen)[..., 0], 0),
+            ops.where(valid_rows, take_rows(marks[..., None], chosen)[..., 0], 0.0),
         )
 
     def _candidates(self, valid: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the scores of the best pairs of box and class, their indices among all pairs, and their labels."""
-        things = logits.shape[-1] - 1
-        scores = ops.reshape(ops.softmax(logits, axis=-1)[:, 1:], (-1, ops.shape(valid)[1], things))
+        foreground_classes = logits.shape[-1] - 1
+        scores = ops.reshape(
+            ops.softmax(logits, axis=-1)[:, 1:], (-1, ops.shape(valid)[1], foreground_classes)
+        )
         likely = ops.logical_and(valid[..., None], scores > (self.choice.score or 0.0))
         marks = ops.reshape(ops.where(likely, scores, NEVER), (ops.shape(valid)[0], -1))
         marks, places = best(marks, max(self.choice.candidates, self.choice.kept))
-        return marks, places, places % things + 1
+        return marks, places, places % foreground_classes + 1
 
     def compute_output_spec(
         self, chips: keras.KerasTensor, *_: keras.KerasTensor

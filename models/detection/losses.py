@@ -93,21 +93,29 @@ class ProposalLosses(TrainingLayer):
         """
         numbers, count = self.training, ops.shape(labels)[0]
         anchors = ops.concatenate(
-            [level_anchors(map_size(one), level, self.anchors) for level, one in enumerate(scores)], axis=0
+            [
+                level_anchors(map_size(score_map), level, self.anchors)
+                for level, score_map in enumerate(scores)
+            ],
+            axis=0,
         )
         shares = overlaps(anchors, boxes, labels)
         holds, ground = match_anchors(shares, numbers.anchor_ious)
         noise = keras.random.uniform(ops.shape(holds), seed=self.seeds)
-        places, things, drawn = sample(
+        places, positive, drawn = sample(
             holds, ground, noise, numbers.anchors, round(numbers.anchors * numbers.anchor_share)
         )
-        told_scores = ops.concatenate([ops.reshape(one, (count, -1, 1)) for one in scores], axis=1)
-        told_deltas = ops.concatenate([ops.reshape(one, (count, -1, 4)) for one in deltas], axis=1)
+        flat_scores = ops.concatenate(
+            [ops.reshape(score_map, (count, -1, 1)) for score_map in scores], axis=1
+        )
+        flat_deltas = ops.concatenate(
+            [ops.reshape(delta_map, (count, -1, 4)) for delta_map in deltas], axis=1
+        )
         matched = take_rows(ops.argmax(shares, axis=-1)[..., None], places)[..., 0]
         target = encode(ops.take(anchors, places, axis=0), take_rows(boxes, matched), RPN_VARIANCE)
-        entropy = cross_entropy(take_rows(told_scores, places)[..., 0], ops.cast(things, "float32"))
-        misses = ops.sum(smooth_l1(take_rows(told_deltas, places) - target, numbers.anchor_beta), axis=-1)
-        return mean_of(entropy, drawn), mean_of(ops.where(things, misses, 0.0), drawn)
+        entropy = cross_entropy(take_rows(flat_scores, places)[..., 0], ops.cast(positive, "float32"))
+        misses = ops.sum(smooth_l1(take_rows(flat_deltas, places) - target, numbers.anchor_beta), axis=-1)
+        return mean_of(entropy, drawn), mean_of(ops.where(positive, misses, 0.0), drawn)
 
     def compute_output_spec(self, *_: Any) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Return the specs of the losses."""
@@ -156,10 +164,10 @@ class SampledBoxes(TrainingLayer):
         holds = ops.logical_and(present, ops.max(shares, axis=-1) >= numbers.roi_iou)
         ground = ops.logical_and(present, ops.logical_not(holds))
         noise = keras.random.uniform(ops.shape(holds), seed=self.seeds)
-        places, things, drawn = sample(holds, ground, noise, numbers.rois, most_instances(numbers))
+        places, positive, drawn = sample(holds, ground, noise, numbers.rois, most_instances(numbers))
         matched = take_rows(ops.cast(ops.argmax(shares, axis=-1), "int32")[..., None], places)[..., 0]
-        found = take_rows(ops.cast(labels, "int32")[..., None], matched)[..., 0]
-        return take_rows(candidates, places), ops.where(things, found, 0), matched, drawn
+        true_labels = take_rows(ops.cast(labels, "int32")[..., None], matched)[..., 0]
+        return take_rows(candidates, places), ops.where(positive, true_labels, 0), matched, drawn
 
     def compute_output_spec(self, proposals: keras.KerasTensor, *_: Any) -> tuple[keras.KerasTensor, ...]:
         """Return the specs of boxes, labels, indices and validity."""
@@ -190,14 +198,14 @@ class BoxLosses(TrainingLayer):
             drawn: Output of `SampledBoxes`.
             boxes: True boxes, ``(n, g, 4)``.
         """
-        rois, labels, matched, wanted = drawn
+        rois, labels, matched, sampled = drawn
         chips, count, classes = ops.shape(labels)[0], ops.shape(labels)[1], logits.shape[-1]
         likely = ops.log_softmax(ops.reshape(logits, (chips, -1, classes)), axis=-1)
         entropy = -ops.sum(likely * ops.one_hot(labels, classes, dtype="float32"), axis=-1)
-        told = take_rows(ops.reshape(deltas, (chips, -1, 4)), ops.arange(count) * classes + labels)
+        predicted = take_rows(ops.reshape(deltas, (chips, -1, 4)), ops.arange(count) * classes + labels)
         target = encode(rois, take_rows(boxes, matched), BOX_VARIANCE)
-        misses = ops.sum(smooth_l1(told - target, self.training.roi_beta), axis=-1)
-        return mean_of(entropy, wanted), mean_of(ops.where(labels > 0, misses, 0.0), wanted)
+        misses = ops.sum(smooth_l1(predicted - target, self.training.roi_beta), axis=-1)
+        return mean_of(entropy, sampled), mean_of(ops.where(labels > 0, misses, 0.0), sampled)
 
     def compute_output_spec(self, *_: Any) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Return the specs of the losses."""
@@ -226,10 +234,10 @@ class MaskLoss(TrainingLayer):
         )
         target = mask_targets(own, take_rows(boxes, matched), rois, size)
         chosen = ops.one_hot(ops.reshape(labels, (-1,)), logits.shape[-1], dtype="float32")
-        told = ops.reshape(
+        predicted = ops.reshape(
             ops.sum(logits * chosen[:, None, None, :], axis=-1), (*ops.shape(matched), size, size)
         )
-        return mean_of(ops.mean(cross_entropy(told, target), axis=(-1, -2)), labels > 0)
+        return mean_of(ops.mean(cross_entropy(predicted, target), axis=(-1, -2)), labels > 0)
 
     def compute_output_spec(self, *_: Any) -> keras.KerasTensor:
         """Return the spec of the loss."""

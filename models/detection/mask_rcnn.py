@@ -96,12 +96,12 @@ def detector(encoder: keras.Model, classes: int, settings: Detector | None = Non
     )
     features = PyramidRoiAlign(BOX_BINS, strides, name="box_features")(proposals, maps[:4])
     logits, box_deltas = box_head(features)
-    boxes, labels, found = Detections(settings.detections, name="detections")(
+    boxes, labels, detection_scores = Detections(settings.detections, name="detections")(
         chips, proposals, valid, logits, box_deltas
     )
     features = PyramidRoiAlign(MASK_BINS, strides, name="mask_features")(boxes, maps[:4])
     masks = MaskScores(name="masks")(mask_head(features), labels)
-    return keras.Model(chips, [boxes, labels, found, masks], name=f"mask_rcnn_{encoder.name}")
+    return keras.Model(chips, [boxes, labels, detection_scores, masks], name=f"mask_rcnn_{encoder.name}")
 
 
 def feature_pyramid(encoder: keras.Model, width: int) -> keras.Model:

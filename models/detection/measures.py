@@ -70,7 +70,7 @@ def check_detector(model: keras.Model) -> None:
 
 def _ending_in(model: keras.Model, maps: list[keras.KerasTensor]) -> keras.Model:
     """Return a network with one output that reads all given maps at its very end."""
-    ends = [layers.Dense(1)(layers.GlobalAveragePooling2D()(one)) for one in maps]
+    ends = [layers.Dense(1)(layers.GlobalAveragePooling2D()(feature_map)) for feature_map in maps]
     return keras.Model(model.input, layers.Add()(ends))
 
 

@@ -28,13 +28,13 @@ def chip_instances(
     Returns:
         The instances in the order of the rows, without those that contain no pixel centre of the chip.
     """
-    found = []
+    instances = []
     for row in np.flatnonzero(np.asarray(scores) > 0):
         pasted = paste(boxes[row], masks[row], height, width)
         if pasted is not None:
             top, left, mask = pasted
-            found.append(ChipInstance(top, left, mask, int(labels[row]), float(scores[row])))
-    return found
+            instances.append(ChipInstance(top, left, mask, int(labels[row]), float(scores[row])))
+    return instances
 
 
 def paste(box: np.ndarray, mask: np.ndarray, height: int, width: int) -> tuple[int, int, np.ndarray] | None:

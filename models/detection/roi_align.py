@@ -45,8 +45,10 @@ def _align_anywhere(
     Samples of a bin are processed one at a time, which needs a quarter of the memory.
     """
     channels = maps[0].shape[-1]
-    table = ops.concatenate([ops.reshape(one, (ops.shape(one)[0], -1, channels)) for one in maps], axis=1)
-    sizes = [map_size(one) for one in maps]
+    table = ops.concatenate(
+        [ops.reshape(feature_map, (ops.shape(feature_map)[0], -1, channels)) for feature_map in maps], axis=1
+    )
+    sizes = [map_size(feature_map) for feature_map in maps]
     rows, columns = (ops.take(ops.stack(list(counts)), level) for counts in zip(*sizes, strict=True))
     starts = [0]
     for height, width in sizes[:-1]:
@@ -56,7 +58,7 @@ def _align_anywhere(
     flat = ops.reshape(table, (-1, channels))
 
     scaled = boxes / ops.take(ops.convert_to_tensor(strides, "float32"), level)[..., None] - 0.5
-    made: Tensor = 0.0
+    total: Tensor = 0.0
     for down in range(SAMPLES):
         row_cells = _neighbours(scaled[..., 0], scaled[..., 2], rows, size, down)
         for right in range(SAMPLES):
@@ -66,8 +68,8 @@ def _align_anywhere(
                     places = (first[..., None] + row * columns[..., None])[..., None] + column[..., None, :]
                     weight = row_weight[..., None] * column_weight[..., None, :]
                     cell = ops.take(flat, ops.reshape(places, (-1, size, size)), axis=0)
-                    made = made + cell * ops.reshape(weight, (-1, size, size, 1))
-    return made / SAMPLES**2
+                    total = total + cell * ops.reshape(weight, (-1, size, size, 1))
+    return total / SAMPLES**2
 
 
 def _neighbours(
@@ -88,14 +90,14 @@ def _neighbours(
     steps = ops.arange(size, dtype="float32") + (sample + 0.5) / SAMPLES
     places = start[..., None] + (stop - start)[..., None] / size * steps
     limit = ops.cast(cells, "float32")[..., None]
-    seen = ops.cast(ops.logical_and(places >= -1.0, places <= limit), "float32")
+    inside = ops.cast(ops.logical_and(places >= -1.0, places <= limit), "float32")
     places = ops.minimum(ops.maximum(places, 0.0), limit - 1.0)
     lower = ops.floor(places)
     share = places - lower
     upper = ops.minimum(lower + 1.0, limit - 1.0)
     return [
-        (ops.cast(lower, "int32"), (1.0 - share) * seen),
-        (ops.cast(upper, "int32"), share * seen),
+        (ops.cast(lower, "int32"), (1.0 - share) * inside),
+        (ops.cast(upper, "int32"), share * inside),
     ]
 
 
@@ -110,16 +112,16 @@ def _align_tensorflow(
 
     count = tf.shape(boxes)[1]
     flat, level = tf.reshape(boxes, (-1, 4)), tf.reshape(level, (-1,))
-    made, order = [], []
-    for number, (one, stride) in enumerate(zip(maps, strides, strict=True)):
+    crops, order = [], []
+    for number, (feature_map, stride) in enumerate(zip(maps, strides, strict=True)):
         places = tf.where(level == number)[:, 0]
         chip = tf.cast(places, tf.int32) // count
-        made.append(_crop(one, tf.gather(flat, places) / stride - 0.5, chip, size))
+        crops.append(_crop(feature_map, tf.gather(flat, places) / stride - 0.5, chip, size))
         order.append(places)
     if len(maps) == 1:
-        return made[0]
+        return crops[0]
     back = tf.math.invert_permutation(tf.cast(tf.concat(order, 0), tf.int32))
-    return tf.gather(tf.concat(made, 0), back)
+    return tf.gather(tf.concat(crops, 0), back)
 
 
 def _crop(feature_map: Tensor, boxes: Tensor, chip: Tensor, size: int) -> Tensor:
@@ -140,10 +142,10 @@ def _crop(feature_map: Tensor, boxes: Tensor, chip: Tensor, size: int) -> Tensor
     extent = tf.cast(tf.shape(feature_map)[1:3], tf.float32) + 1.0
     start, stop = boxes[:, :2] + 1.0, boxes[:, 2:] + 1.0
     bins = (stop - start) / size
-    made: Tensor = 0.0
+    total: Tensor = 0.0
     for down in range(SAMPLES):
         for right in range(SAMPLES):
             share = (tf.constant([down, right], tf.float32) + 0.5) / SAMPLES
             limits = tf.concat([start + bins * share, stop - bins * (1.0 - share)], axis=1)
-            made += tf.image.crop_and_resize(framed, limits / tf.tile(extent, [2]), chip, (size, size))
-    return made / SAMPLES**2
+            total += tf.image.crop_and_resize(framed, limits / tf.tile(extent, [2]), chip, (size, size))
+    return total / SAMPLES**2

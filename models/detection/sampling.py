@@ -40,8 +40,8 @@ def match_anchors(shares: Tensor, limits: tuple[float, float]) -> tuple[Tensor, 
         Two boolean arrays ``(n, a)``: positive and negative anchors.
     """
     most = ops.max(shares, axis=-1)
-    best_of_thing = ops.max(shares, axis=1, keepdims=True)
-    is_best = ops.any(ops.logical_and(shares == best_of_thing, best_of_thing > 0), axis=-1)
+    best_of_object = ops.max(shares, axis=1, keepdims=True)
+    is_best = ops.any(ops.logical_and(shares == best_of_object, best_of_object > 0), axis=-1)
     holds = ops.logical_or(most >= limits[1], is_best)
     return holds, ops.logical_and(most < limits[0], ops.logical_not(holds))
 
@@ -63,8 +63,8 @@ def sample(
         sampled at all, ``(n, count)`` bool.
     """
     limit = best(ops.where(holds, noise, NEVER), most)[0][:, -1:]
-    things = ops.logical_and(holds, noise >= limit)
-    marks, places = best(ops.where(things, 1.0 + noise, ops.where(ground, noise, NEVER)), count)
+    positive = ops.logical_and(holds, noise >= limit)
+    marks, places = best(ops.where(positive, 1.0 + noise, ops.where(ground, noise, NEVER)), count)
     return places, marks >= 1.0, marks > NEVER
 
 

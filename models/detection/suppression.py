@@ -52,8 +52,8 @@ def _suppress_anywhere(
     chosen = _settle(ops.cast(ordered > NEVER, "float32"), ops.cast(drops, "float32") * earlier)
     marks, rank = best(ops.where(chosen > 0.5, -ops.cast(places, "float32")[None, :], NEVER), kept)
     valid = marks > NEVER
-    found = take_rows(order[..., None], rank)[..., 0]
-    return ops.where(valid, found, 0), valid
+    indices = take_rows(order[..., None], rank)[..., 0]
+    return ops.where(valid, indices, 0), valid
 
 
 def _settle(alive: Tensor, drops: Tensor) -> Tensor:
@@ -134,8 +134,8 @@ def _chip_by_chip(
     import tensorflow as tf
 
     if scores.shape[0] is None:
-        made = (tf.TensorSpec((kept,), tf.int32), tf.TensorSpec((kept,), tf.bool))
-        return tf.map_fn(suppress_one, (table, scores), fn_output_signature=made)
+        signature = (tf.TensorSpec((kept,), tf.int32), tf.TensorSpec((kept,), tf.bool))
+        return tf.map_fn(suppress_one, (table, scores), fn_output_signature=signature)
     chips = zip(tf.unstack(table), tf.unstack(scores), strict=True)
     places, valid = zip(*(suppress_one(chip) for chip in chips), strict=True)
     return tf.stack(places), tf.stack(valid)

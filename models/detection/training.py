@@ -78,10 +78,10 @@ def training_network(
     features = PyramidRoiAlign(BOX_BINS, strides, name="training_box_features")(drawn[0], maps[:4])
     logits, box_deltas = network.get_layer("box_head")(features)
     class_loss, box_loss = BoxLosses(settings, name="box_losses")(logits, box_deltas, drawn, boxes)
-    things = [part[:, : most_instances(settings)] for part in drawn]
-    features = PyramidRoiAlign(MASK_BINS, strides, name="training_mask_features")(things[0], maps[:4])
+    positives = [part[:, : most_instances(settings)] for part in drawn]
+    features = PyramidRoiAlign(MASK_BINS, strides, name="training_mask_features")(positives[0], maps[:4])
     mask_loss = MaskLoss(settings, name="mask_loss")(
-        network.get_layer("mask_head")(features), things, boxes, masks
+        network.get_layer("mask_head")(features), positives, boxes, masks
     )
     losses = (proposal_class, proposal_box, class_loss, box_loss, mask_loss)
     return TrainingNetwork(

@@ -33,18 +33,18 @@ def pad_truth(chips: Sequence[Sequence[ChipInstance]], most: int, side: int = SI
     boxes = np.zeros((len(chips), most, 4), np.float32)
     labels = np.zeros((len(chips), most), np.int32)
     masks = np.zeros((len(chips), most, side, side), np.uint8)
-    for number, things in enumerate(chips):
-        if len(things) > most:
-            raise ValueError(f"chip {number} has {len(things)} things, more than {most}; raise `most`")
-        for row, thing in enumerate(things):
-            if thing.label < 1:
+    for number, instances in enumerate(chips):
+        if len(instances) > most:
+            raise ValueError(f"chip {number} has {len(instances)} things, more than {most}; raise `most`")
+        for row, instance in enumerate(instances):
+            if instance.label < 1:
                 raise ValueError(
-                    f"thing {row} of chip {number} has the label {thing.label}; 0 is the background"
+                    f"thing {row} of chip {number} has the label {instance.label}; 0 is the background"
                 )
-            height, width = thing.mask.shape
-            boxes[number, row] = (thing.row, thing.col, thing.row + height, thing.col + width)
-            labels[number, row] = thing.label
-            masks[number, row] = np.rint(255 * shrink(thing.mask, side))
+            height, width = instance.mask.shape
+            boxes[number, row] = (instance.row, instance.col, instance.row + height, instance.col + width)
+            labels[number, row] = instance.label
+            masks[number, row] = np.rint(255 * shrink(instance.mask, side))
     return {"boxes": boxes, "labels": labels, "masks": masks}
 
 

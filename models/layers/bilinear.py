@@ -23,11 +23,13 @@ class BilinearKernel(keras.initializers.Initializer):
         Raises:
             ValueError: If the numbers of input and output channels differ.
         """
-        rows, columns, made, read = shape
-        if made != read:
-            raise ValueError(f"a bilinear kernel has as many channels in as out, got {read} and {made}")
+        rows, columns, channels_out, channels_in = shape
+        if channels_out != channels_in:
+            raise ValueError(
+                f"a bilinear kernel has as many channels in as out, got {channels_in} and {channels_out}"
+            )
         tent = np.outer(_tent(rows), _tent(columns))
-        kernel = tent[:, :, None, None] * np.eye(made)
+        kernel = tent[:, :, None, None] * np.eye(channels_out)
         return ops.convert_to_tensor(kernel, dtype=dtype or keras.config.floatx())
 
 
@@ -63,8 +65,8 @@ class EnlargeLike2D(keras.layers.Layer):
         """Return the weight of each of `source` elements in each of `size` outputs, shape ``(size, source)``."""
         # Positions beyond 256 elements need more than the 8 bits of bfloat16.
         precise = "float64" if self.compute_dtype == "float64" else "float32"
-        made, read = (ops.cast(ops.arange(count, dtype="int32"), precise) for count in (size, source))
+        outputs, elements = (ops.cast(ops.arange(count, dtype="int32"), precise) for count in (size, source))
         growth = ops.cast(source, precise) / ops.cast(size, precise)
-        centres = ops.clip((made + 0.5) * growth - 0.5, 0.0, ops.cast(source - 1, precise))
-        distance = ops.abs(ops.expand_dims(centres, 1) - ops.expand_dims(read, 0))
+        centres = ops.clip((outputs + 0.5) * growth - 0.5, 0.0, ops.cast(source - 1, precise))
+        distance = ops.abs(ops.expand_dims(centres, 1) - ops.expand_dims(elements, 0))
         return ops.cast(ops.maximum(1 - distance, 0.0), self.compute_dtype)

@@ -105,14 +105,14 @@ def refuse_forbidden(graph: SavedGraphFacts, path: Path) -> None:
     outer = [node for node in graph.nodes if node.name not in graph.saver]
     called = {name for node in (*outer, *inner) for name in node.functions} | graph.concrete
     own = {name for name, _ in graph.functions if name.startswith("__")}
-    found = {node.operation for node in graph.nodes} - ALLOWED - own
+    forbidden = {node.operation for node in graph.nodes} - ALLOWED - own
     for name, nodes in graph.functions:
         saves = name in savers - called
-        found |= {node.operation for node in nodes} - ALLOWED - own - (CHECKPOINT if saves else set())
-    if found:
+        forbidden |= {node.operation for node in nodes} - ALLOWED - own - (CHECKPOINT if saves else set())
+    if forbidden:
         raise NetworkRefusedError(
-            f"{path} has the operation{'s' * (len(found) > 1)} {_named(found)}, and a SavedModel may only have operations "
-            "that compute on tensors; export the network without, or to ONNX"
+            f"{path} has the operation{'s' * (len(forbidden) > 1)} {_named(forbidden)}, and a SavedModel may only have "
+            "operations that compute on tensors; export the network without, or to ONNX"
         )
 
 
@@ -142,17 +142,24 @@ def graph_facts(data: memoryview) -> SavedGraphFacts:
         ValueError: If it is not one.
     """
     graphs = _messages(data, 2)
-    functions = [one for graph in graphs for library in _messages(graph, 2) for one in _messages(library, 1)]
+    functions = [
+        function for graph in graphs for library in _messages(graph, 2) for function in _messages(library, 1)
+    ]
     saver = [text for part in _messages(data, 3) for number in (2, 3) for text in _texts(part, number)]
     objects = _messages(data, 7)
     return SavedGraphFacts(
         tags=tuple(tag for about in _messages(data, 1) for tag in _texts(about, 4)),
-        signatures=tuple(name for one in _messages(data, 5) for name in _texts(one, 1)),
+        signatures=tuple(name for signature in _messages(data, 5) for name in _texts(signature, 1)),
         nodes=tuple(_call(node) for graph in graphs for node in _messages(graph, 1)),
-        functions=tuple((_function_name(one), tuple(map(_call, _messages(one, 3)))) for one in functions),
+        functions=tuple(
+            (_function_name(function), tuple(map(_call, _messages(function, 3)))) for function in functions
+        ),
         saver=frozenset(text.split(":")[0] for text in saver),
         concrete=frozenset(
-            name for one in objects for entry in _messages(one, 2) for name in _texts(entry, 1)
+            name
+            for object_graph in objects
+            for entry in _messages(object_graph, 2)
+            for name in _texts(entry, 1)
         ),
         has_objects=bool(objects),
     )
@@ -174,16 +181,18 @@ def _call(node: memoryview) -> Call:
             operation = _text(value)
         elif number == 5:
             for attribute in _messages(value, 2):
-                several = [one for values in _messages(attribute, 1) for one in _messages(values, 9)]
+                several = [
+                    function for values in _messages(attribute, 1) for function in _messages(values, 9)
+                ]
                 functions += [
-                    text for one in (*_messages(attribute, 10), *several) for text in _texts(one, 1)
+                    text for function in (*_messages(attribute, 10), *several) for text in _texts(function, 1)
                 ]
     return Call(name, operation, (operation, *functions))
 
 
 def _messages(data: memoryview, number: int) -> list[memoryview]:
     """Return the byte fields with a given number, in order."""
-    return [value for found, value in _fields(data) if found == number]
+    return [value for field_number, value in _fields(data) if field_number == number]
 
 
 def _texts(data: memoryview, number: int) -> list[str]:
