@@ -122,13 +122,13 @@ def _on_resnet50(
     """
     network = whole_encoder("resnet50", bands, settings)
     x = network.get_layer(ENCODERS["resnet50"].taps[32]).output
-    for stage, inner, made, growth in RESNET50_STAGES:
+    for stage, inner, channels, growth in RESNET50_STAGES:
         within = narrow(inner, settings.encoder_width)
         x = convolved(x, within, 1, f"decoder_{stage}_reduce")
         if growth > 1:
             x = layers.UpSampling2D(growth, name=f"decoder_{stage}_up")(x)
         x = convolved(x, within, 3, f"decoder_{stage}_mix")
-        x = convolved(x, narrow(made, settings.encoder_width), 1, f"decoder_{stage}_expand")
+        x = convolved(x, narrow(channels, settings.encoder_width), 1, f"decoder_{stage}_expand")
     _, places = IndexedMaxPooling2D(name="pool1_places")(network.get_layer("conv1_relu").output)
     x = Unpooling2D(name="decoder_pool1_unpool")([x, places])
     x = convolved(x, narrow(64, settings.encoder_width), 3, "decoder_pool1_mix")

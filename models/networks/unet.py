@@ -51,14 +51,14 @@ def unet(
     if cut < 4:
         raise ValueError(f"a U-Net needs an encoder cut at stride 4 or more, got {cut}")
     network = cut_encoder(encoder, bands, cut, settings)
-    *strides, _ = kept = [stride for stride in ENCODERS[encoder].taps if stride <= cut]
+    *strides, _ = tap_strides = [stride for stride in ENCODERS[encoder].taps if stride <= cut]
     *taps, x = network.outputs
     if not ENCODERS[encoder].normalized:
         # VGG16's features are in the hundreds, the decoder's around one: without normalization the coarse path and
         # its gradient would count for a hundredth at each join.
         *taps, x = [
             layers.BatchNormalization(name=f"tap{stride}_norm")(tap)
-            for stride, tap in zip(kept, network.outputs, strict=True)
+            for stride, tap in zip(tap_strides, network.outputs, strict=True)
         ]
 
     for stride, tap in zip(reversed(strides), reversed(taps), strict=True):

@@ -166,8 +166,8 @@ class Spread:
         span = (self.kernel - 1) * self.dilation + 1
         growth = self._growth(span)
         before = max(span - self.step - growth, 0) // 2 if self.same else 0
-        made = np.arange(axis.period * self.step)
-        offsets = made[:, None] + before - np.arange(self.kernel) * self.dilation
+        positions = np.arange(axis.period * self.step)
+        offsets = positions[:, None] + before - np.arange(self.kernel) * self.dilation
         taps = np.ma.masked_array(offsets // self.step, mask=offsets % self.step != 0)
         return axis.gather(taps, axis.surplus * self.step + growth)
 
@@ -193,10 +193,10 @@ class Enlarge:
 
     def apply(self, axis: Axis) -> Axis:
         """Return the axis of the upsampled map."""
-        made = np.arange(axis.period * self.factor)
-        taps = made[:, None] // self.factor
+        positions = np.arange(axis.period * self.factor)
+        taps = positions[:, None] // self.factor
         if self.bilinear:
-            doubled = 2 * made + 1 - self.factor
+            doubled = 2 * positions + 1 - self.factor
             taps = np.stack([doubled // (2 * self.factor), -(-doubled // (2 * self.factor))], axis=1)
         return axis.gather(taps, axis.surplus * self.factor)
 

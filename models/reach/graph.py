@@ -89,14 +89,14 @@ def _unfold(
         read = tuple(known[id(tensor)] for tensor in node.input_tensors)
         layer = node.operation
         if isinstance(layer, keras.Model):
-            made = _unfold(_functional(layer), read, numbers, steps)
+            outputs = _unfold(_functional(layer), read, numbers, steps)
         else:
-            made = tuple(next(numbers) for _ in node.outputs)
+            outputs = tuple(next(numbers) for _ in node.outputs)
             shapes = tuple(tuple(tensor.shape) for tensor in node.outputs)
             arguments = (*node.arguments.args, *node.arguments.kwargs.values())
             dtypes = tuple(str(tensor.dtype) for tensor in node.outputs)
-            steps.append(Step(layer, read, made, shapes, dtypes, arguments))
-        known.update(zip(map(id, node.outputs), made, strict=True))
+            steps.append(Step(layer, read, outputs, shapes, dtypes, arguments))
+        known.update(zip(map(id, node.outputs), outputs, strict=True))
     return tuple(known[id(tensor)] for tensor in model.outputs)
 
 

@@ -62,11 +62,13 @@ def memory_per_pixel(model: keras.Model) -> int:
     for step in graph.steps:
         for number in step.inputs:
             readers[number] -= 1
-        done = sum(sizes[number] for number in set(step.inputs) if readers[number] == 0)
-        made = sum(sizes[number] for number in step.outputs)
-        reused = min(done, made) if effect_of(step) == "pointwise" and not _joins(step) else Fraction(0)
-        peak = max(peak, live + made - reused)
-        live += made - done - sum(sizes[number] for number in step.outputs if readers[number] == 0)
+        released = sum(sizes[number] for number in set(step.inputs) if readers[number] == 0)
+        allocated = sum(sizes[number] for number in step.outputs)
+        reused = (
+            min(released, allocated) if effect_of(step) == "pointwise" and not _joins(step) else Fraction(0)
+        )
+        peak = max(peak, live + allocated - reused)
+        live += allocated - released - sum(sizes[number] for number in step.outputs if readers[number] == 0)
     return math.ceil(peak * WORKING_COPIES + sizes[0] + sizes[graph.output])
 
 
@@ -91,5 +93,5 @@ def _sizes(graph: Graph) -> dict[int, Fraction]:
 def _readers(graph: Graph) -> dict[int, int]:
     """Return the number of reads of each tensor; the logits are read at the end."""
     read = [number for step in graph.steps for number in step.inputs] + [graph.output]
-    made = [0, *(number for step in graph.steps for number in step.outputs)]
-    return {number: read.count(number) for number in made}
+    tensors = [0, *(number for step in graph.steps for number in step.outputs)]
+    return {number: read.count(number) for number in tensors}

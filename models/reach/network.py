@@ -103,13 +103,13 @@ def follow(graph: Graph, chip: E) -> dict[int, tuple[E, E] | None]:
         Extents of rows and columns by number of the tensor; None for tensors without rows and columns, which
         depend on the whole chip, such as the output of global pooling.
     """
-    found: dict[int, tuple[E, E] | None] = {0: (chip, chip)}
+    extents: dict[int, tuple[E, E] | None] = {0: (chip, chip)}
     for step in graph.steps:
         effect = effect_of(step)
         sized = step.inputs[-1:] if effect == "like" else step.inputs
-        made = _apply(effect, _join([found[number] for number in sized], step))
-        found.update(dict.fromkeys(step.outputs, made))
-    return found
+        output_extents = _apply(effect, _join([extents[number] for number in sized], step))
+        extents.update(dict.fromkeys(step.outputs, output_extents))
+    return extents
 
 
 def _join(read: list[tuple[E, E] | None], step: Step) -> tuple[E, E] | None:
@@ -142,8 +142,8 @@ def _apply(effect: Effect, extents: tuple[E, E] | None) -> tuple[E, E] | None:
 
 def _check_fixed_size(graph: Graph) -> None:
     """Check the size of logits that no rule could derive; it is known if the chip has a fixed size."""
-    taken, made = graph.input_shape[1:3], graph.output_shape[1:3]
-    if None in taken or taken != made:
+    input_size, output_size = graph.input_shape[1:3], graph.output_shape[1:3]
+    if None in input_size or input_size != output_size:
         raise GraphError(
-            f"the network makes logits of shape {made} from chips of shape {taken}; they must be equal"
+            f"the network makes logits of shape {output_size} from chips of shape {input_size}; they must be equal"
         )

@@ -90,15 +90,15 @@ def change(chips: np.ndarray, looks: Augmentation, seeds: int | Sequence[int]) -
     numbers = range(seeds, seeds + len(chips)) if isinstance(seeds, int) else seeds
     if len(numbers) != len(chips):
         raise ValueError(f"{len(chips)} chips need as many seeds, got {len(numbers)}")
-    made = np.array(chips, np.float32)
+    augmented = np.array(chips, np.float32)
     draws = [np.random.default_rng((SALT, seed)) for seed in numbers]
     chosen = [place for place, draw in enumerate(draws) if draw.random() < looks.share]
     if not chosen:
-        return made
+        return augmented
     with keras.device("cpu"):
         for place in chosen:
-            made[place] = _changed(made[place], looks, draws[place])
-    return made
+            augmented[place] = _changed(augmented[place], looks, draws[place])
+    return augmented
 
 
 def _changed(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
@@ -140,9 +140,9 @@ def _relit(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> 
     # A product with ones is 10 times as fast as numpy's mean over the outer axes.
     means = np.full(len(pixels), 1 / len(pixels), np.float32) @ pixels
     offset = means * (1 - contrast) + brightness
-    made = chip * np.float32(contrast * gain)
-    made += np.float32(offset * gain)
-    return made
+    adjusted = chip * np.float32(contrast * gain)
+    adjusted += np.float32(offset * gain)
+    return adjusted
 
 
 def _bent(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:

@@ -95,24 +95,24 @@ class Batches:
             TrainingError: If the chips do not have the expected shape.
         """
         numbers = self.numbers(epoch, step)
-        made = self.data.chips(numbers)
-        _check(made, len(numbers), len(self.data.scaling.scale))
+        chips = self.data.chips(numbers)
+        _check(chips, len(numbers), len(self.data.scaling.scale))
         seeds = [self.recipe.seed * 2**40 + number for number in numbers]
         return Batch(
-            scaled(change(made.pixels, self.data.looks, seeds), self.data.scaling),
-            made.labels,
-            made.weights,
-            made.truth,
+            scaled(change(chips.pixels, self.data.looks, seeds), self.data.scaling),
+            chips.labels,
+            chips.weights,
+            chips.truth,
         )
 
     def epoch(self, epoch: int) -> Generator[Batch, None, None]:
         """Yield the batches of an epoch in order, prefetched by threads."""
-        steps, ahead = self.recipe.steps, self.recipe.workers + 1
+        steps, prefetch = self.recipe.steps, self.recipe.workers + 1
         waiting: deque[Future[Batch]] = deque()
         pool = ThreadPoolExecutor(self.recipe.workers, thread_name_prefix="chips")
         try:
             for step in range(steps):
-                while len(waiting) < min(ahead, steps - step):
+                while len(waiting) < min(prefetch, steps - step):
                     waiting.append(pool.submit(self.batch, epoch, step + len(waiting)))
                 yield waiting.popleft().result()
         finally:

@@ -163,11 +163,11 @@ class _Run:
 
     def _go_on(self) -> None:
         """Start, or resume from the state in the folder."""
-        found = state.read_state(self.folder)
-        if found is None:
+        saved_state = state.read_state(self.folder)
+        if saved_state is None:
             self._begin_phase(0)
             return
-        marks, self.progress, values = found
+        marks, self.progress, values = saved_state
         state.check_same(marks, self.marks, self.folder)
         epoch = self.progress.epochs_done
         self._begin_phase(epoch)
@@ -210,8 +210,8 @@ class _Run:
                 start = now
                 remaining = recipe.total_steps - epoch * recipe.steps - step
                 left = self.clock.left(remaining, recipe.epochs - epoch)
-                done = StepEnd(epoch + 1, step, recipe.steps, float(np.mean(losses)), rate, left)
-                self.watcher.step(done)
+                step_end = StepEnd(epoch + 1, step, recipe.steps, float(np.mean(losses)), rate, left)
+                self.watcher.step(step_end)
         return float(np.mean(losses)), rate
 
     def _step(self, epoch: int, step: int, batch: Batch) -> float:

@@ -48,11 +48,11 @@ def validate_instances(
     hits: list[bool] = []
     true = 0
     for pixels, truth in validation:
-        for found, things in zip(found_on(answer(pixels), pixels.shape[1:3]), truth, strict=True):
-            ranked = sorted(found, key=lambda instance: -instance.score)
+        for predictions, targets in zip(found_on(answer(pixels), pixels.shape[1:3]), truth, strict=True):
+            ranked = sorted(predictions, key=lambda instance: -instance.score)
             scores += [instance.score for instance in ranked]
-            hits += match(ranked, things)
-            true += len(things)
+            hits += match(ranked, targets)
+            true += len(targets)
     if not true:
         raise TrainingError(
             "the validation chips hold not one thing, so no weights can be chosen; leave more area to validation"
@@ -70,7 +70,7 @@ def match(ranked: Sequence[ChipInstance], things: Sequence[ChipInstance]) -> lis
     left = list(things)
     hits = []
     for instance in ranked:
-        shares = [overlap(instance, thing) if thing.label == instance.label else 0.0 for thing in left]
+        shares = [overlap(instance, target) if target.label == instance.label else 0.0 for target in left]
         place = int(np.argmax(shares)) if shares else -1
         hits.append(place >= 0 and shares[place] >= IOU)
         if hits[-1]:
@@ -85,11 +85,11 @@ def overlap(one: ChipInstance, other: ChipInstance) -> float:
     right = min(one.col + one.mask.shape[1], other.col + other.mask.shape[1])
     if bottom <= top or right <= left:
         return 0.0
-    cut_one, cut_other = (
-        thing.mask[top - thing.row : bottom - thing.row, left - thing.col : right - thing.col]
-        for thing in (one, other)
+    first_cut, second_cut = (
+        instance.mask[top - instance.row : bottom - instance.row, left - instance.col : right - instance.col]
+        for instance in (one, other)
     )
-    both = int(np.count_nonzero(cut_one & cut_other))
+    both = int(np.count_nonzero(first_cut & second_cut))
     return both / (np.count_nonzero(one.mask) + np.count_nonzero(other.mask) - both)
 
 

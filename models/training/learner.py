@@ -117,9 +117,9 @@ def encoder_layers(network: keras.Model, task: Task) -> list[Any]:
     """
     name = (task.encoder or "").removesuffix("_fpn")
     if name:
-        found = [layer for layer in all_layers(network) if layer.name in _encoder_names(name)]
-        if found:
-            return found
+        matches = [layer for layer in all_layers(network) if layer.name in _encoder_names(name)]
+        if matches:
+            return matches
     raise TrainingError(
         f"{network.name} has no encoder {name or 'of the zoo'!r} whose layers could stay frozen; "
         "set freeze_epochs to 0 and freeze_norm to false"
@@ -130,7 +130,7 @@ def encoder_layers(network: keras.Model, task: Task) -> list[Any]:
 def _encoder_names(name: str) -> frozenset[str]:
     """Return the names of an encoder's layers with weights, including SegNet's batch normalization."""
     own = {layer.name for layer in whole_encoder(name, 3, EncoderOptions()).layers if layer.weights}
-    return frozenset(own | {f"{one}_norm" for one in own})
+    return frozenset(own | {f"{layer_name}_norm" for layer_name in own})
 
 
 def is_norm(layer: Any) -> bool:

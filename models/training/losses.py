@@ -135,9 +135,9 @@ def dice(pixels: Pixels, term: Term) -> Tensor:
     labelled = ops.cast(pixels.labelled, "float32")[..., None]
     scores = ops.softmax(pixels.logits, axis=-1) * labelled
     truth = ops.one_hot(pixels.target, pixels.logits.shape[-1], dtype="float32") * labelled
-    both, found, there = (ops.sum(part, axis=(0, 1, 2)) for part in (scores * truth, scores, truth))
-    coefficient = (2.0 * both + SMOOTH) / (found + there + SMOOTH)
-    return _mean(1.0 - coefficient, ops.where(there > 0, pixels.class_weights, 0.0))
+    both, predicted, actual = (ops.sum(part, axis=(0, 1, 2)) for part in (scores * truth, scores, truth))
+    coefficient = (2.0 * both + SMOOTH) / (predicted + actual + SMOOTH)
+    return _mean(1.0 - coefficient, ops.where(actual > 0, pixels.class_weights, 0.0))
 
 
 TERMS: Mapping[str, Callable[[Pixels, Term], Tensor]] = {

@@ -36,9 +36,9 @@ def new_network(row: Row, bands: int, classes: int, options: Mapping[str, Any], 
     try:
         return build(row.architecture, row.encoder, bands, classes, **options)
     except (ValueError, TypeError) as error:
-        told = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         raise NoStartError(
-            f"{row.architecture} cannot be built as asked (--set, --encoder-weights): {told}"
+            f"{row.architecture} cannot be built as asked (--set, --encoder-weights): {reason}"
         ) from error
 
 
@@ -79,11 +79,11 @@ def take_weights(network: keras.Model, bundle: str | os.PathLike[str]) -> tuple[
         CardError: If the bundle cannot be loaded.
         NoStartError: If no layer matches.
     """
-    given = {layer.name: layer for layer in all_layers(load_model(bundle)) if layer.weights}
+    sources = {layer.name: layer for layer in all_layers(load_model(bundle)) if layer.weights}
     wanting = [layer for layer in all_layers(network) if layer.weights]
     taken = 0
     for layer in wanting:
-        source = given.get(layer.name)
+        source = sources.get(layer.name)
         if source is not None and [w.shape for w in source.weights] == [w.shape for w in layer.weights]:
             layer.set_weights(source.get_weights())
             taken += 1
@@ -155,6 +155,8 @@ def change_by_rounding(
     differing = total = 0
     for pixels, _ in validation:
         chips = scaled(pixels, scaling)
-        one, other = (model.predict_on_batch(chips).argmax(axis=-1) for model in (network, rounded))
-        differing, total = differing + int((one != other).sum()), total + one.size
+        labels, rounded_labels = (
+            model.predict_on_batch(chips).argmax(axis=-1) for model in (network, rounded)
+        )
+        differing, total = differing + int((labels != rounded_labels).sum()), total + labels.size
     return {"share of labels changed by rounding the weights": round(differing / total, 7)}

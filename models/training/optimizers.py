@@ -92,5 +92,5 @@ def make_optimizer(recipe: Recipe, variables: list[Any], step: int) -> keras.opt
 
 def averages(optimizer: keras.optimizers.Optimizer, variables: list[Any]) -> list[tuple[Any, Any]]:
     """Return pairs of a moving average and its variable; empty if no averages are kept."""
-    kept = getattr(optimizer, "_model_variables_moving_average", [])
-    return list(zip(kept, variables, strict=True)) if optimizer.use_ema else []
+    moving_averages = getattr(optimizer, "_model_variables_moving_average", [])
+    return list(zip(moving_averages, variables, strict=True)) if optimizer.use_ema else []

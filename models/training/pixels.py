@@ -40,12 +40,12 @@ def confusion(labels: np.ndarray, answered: np.ndarray, classes: int) -> np.ndar
         TrainingError: If a true label is not below `classes`.
     """
     labelled = labels != IGNORED
-    truth, found = labels[labelled].astype(np.int64), answered[labelled].astype(np.int64)
+    truth, predicted = labels[labelled].astype(np.int64), answered[labelled].astype(np.int64)
     if truth.size and truth.max() >= classes:
         raise TrainingError(
             f"labels hold {truth.max()}, but there are {classes} classes; map label values to classes"
         )
-    return np.bincount(truth * classes + found, minlength=classes * classes).reshape(classes, classes)
+    return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
 def overlaps(counts: np.ndarray) -> np.ndarray:

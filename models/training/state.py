@@ -63,10 +63,10 @@ class Progress:
 
 def fingerprint(network: keras.Model, task: Task, recipe: Recipe, data: TrainingData) -> dict[str, Any]:
     """Return everything a training run's result depends on, as JSON values by name."""
-    made = {name: value for name, value in dataclasses.asdict(recipe).items() if name not in FREE}
+    settings = {name: value for name, value in dataclasses.asdict(recipe).items() if name not in FREE}
     shapes = [list(variable.shape) for variable in network.weights]
     values = {
-        **made,
+        **settings,
         "classes": list(task.classes),
         "encoder": task.encoder,
         "instances": None if task.instances is None else dataclasses.asdict(task.instances),
@@ -97,9 +97,9 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) 
             "so restart it (--restart)"
         )
     if changed:
-        told = "; ".join(_differences(before, now))
+        differences = "; ".join(_differences(before, now))
         raise TrainingError(
-            f"the training in {folder} was begun with other settings ({told}); go on with those it was begun with, "
+            f"the training in {folder} was begun with other settings ({differences}); go on with those it was begun with, "
             "restart it (--restart), or choose another folder (--work)"
         )
 
@@ -111,16 +111,16 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], within: str 
         if isinstance(old, dict) and isinstance(new, dict):
             yield from _differences(old, new, f"{within}{name}.")
         elif old != new:
-            one, other = json.dumps(old), json.dumps(new)
-            differ = "differs" if len(one) + len(other) > 80 else f"was {one}, now {other}"
+            old_text, new_text = json.dumps(old), json.dumps(new)
+            differ = "differs" if len(old_text) + len(new_text) > 80 else f"was {old_text}, now {new_text}"
             yield f"{within}{name} {differ}"
 
 
 def save_state(folder: Path, marks: Mapping[str, Any], progress: Progress, variables: Sequence[Any]) -> None:
     """Write the state of a training run; if the process is killed, the previous state remains."""
-    told = {"format": FORMAT, "marks": marks, "progress": dataclasses.asdict(progress)}
+    header = {"format": FORMAT, "marks": marks, "progress": dataclasses.asdict(progress)}
     arrays = {f"v{number:05d}": _array(variable) for number, variable in enumerate(variables)}
-    _write(folder / STATE_FILE, {"told": np.array(json.dumps(told)), **arrays})
+    _write(folder / STATE_FILE, {"told": np.array(json.dumps(header)), **arrays})
 
 
 def read_state(folder: Path) -> tuple[Mapping[str, Any], Progress, list[np.ndarray]] | None:
@@ -134,9 +134,9 @@ def read_state(folder: Path) -> tuple[Mapping[str, Any], Progress, list[np.ndarr
         return None
     arrays = _read(path, "the state of a training")
     try:
-        told = json.loads(str(arrays.pop("told")))
-        progress = Progress(**{**told["progress"], "history": tuple(told["progress"]["history"])})
-        return dict(told["marks"]), progress, [arrays[name] for name in sorted(arrays)]
+        header = json.loads(str(arrays.pop("told")))
+        progress = Progress(**{**header["progress"], "history": tuple(header["progress"]["history"])})
+        return dict(header["marks"]), progress, [arrays[name] for name in sorted(arrays)]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TrainingError(
             f"{path} is not the state of a training ({error}); restart it (--restart)"
@@ -170,14 +170,14 @@ def load_best(folder: Path, network: keras.Model) -> int:
     Raises:
         TrainingError: If there are none, or they belong to another network or run.
     """
-    found = read_state(folder)
-    if found is None or not found[1].best_epoch:
+    saved_state = read_state(folder)
+    if saved_state is None or not saved_state[1].best_epoch:
         raise TrainingError(f"{folder} holds no weights yet; train for one epoch at least")
-    path = folder / BEST_FILE.format(epoch=found[1].best_epoch)
+    path = folder / BEST_FILE.format(epoch=saved_state[1].best_epoch)
     arrays = _read(path, "the weights of a training")
-    _check_best(arrays.pop("told", None), found[0], path)
+    _check_best(arrays.pop("told", None), saved_state[0], path)
     assign(network.weights, [arrays[name] for name in sorted(arrays)], path)
-    return found[1].best_epoch
+    return saved_state[1].best_epoch
 
 
 def _check_best(told: np.ndarray | None, marks: Mapping[str, Any], path: Path) -> None:
@@ -189,7 +189,7 @@ def _check_best(told: np.ndarray | None, marks: Mapping[str, Any], path: Path) -
     if told is None:
         return
     try:
-        before, now = ({**one, "epochs": None} for one in (json.loads(str(told))["marks"], marks))
+        before, now = ({**run_marks, "epochs": None} for run_marks in (json.loads(str(told))["marks"], marks))
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{path} does not say of which training it is; restart it (--restart)") from error
     if before != now:
