@@ -14,21 +14,21 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
 
     Case and the choice of dashes or underscores are ignored.
     """
-    wanted = _plain(name)
-    found: tuple[float, str] | None = None
+    plain_name = _plain(name)
+    nearest: tuple[float, str] | None = None
     for candidate in known:
         plain = _plain(candidate)
-        alike = difflib.SequenceMatcher(None, wanted, plain).ratio()
-        near = (_shares_words(wanted, plain) or alike > ALIKE) and _denies(wanted) == _denies(plain)
-        if near and (found is None or alike > found[0]):
-            found = alike, candidate
-    return found[1] if found else None
+        alike = difflib.SequenceMatcher(None, plain_name, plain).ratio()
+        near = (_shares_words(plain_name, plain) or alike > ALIKE) and _denies(plain_name) == _denies(plain)
+        if near and (nearest is None or alike > nearest[0]):
+            nearest = alike, candidate
+    return nearest[1] if nearest else None
 
 
 def _shares_words(first: str, second: str) -> bool:
     """Return whether all words of one name occur in the other."""
-    one, other = set(first.split("-")), set(second.split("-"))
-    return one <= other or other <= one
+    first_parts, second_parts = set(first.split("-")), set(second.split("-"))
+    return first_parts <= second_parts or second_parts <= first_parts
 
 
 def _denies(name: str) -> bool:

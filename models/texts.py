@@ -11,4 +11,4 @@ _STEERS = re.compile(f"[{STEERING}]")
 
 def steering_characters(text: str) -> list[str]:
     """Return the forbidden characters of a text, each once, as ``U+001B``."""
-    return [f"U+{ord(one):04X}" for one in dict.fromkeys(_STEERS.findall(text))]
+    return [f"U+{ord(character):04X}" for character in dict.fromkeys(_STEERS.findall(text))]

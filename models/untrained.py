@@ -43,8 +43,8 @@ def write_untrained(request: UntrainedRequest) -> Card:
         ValueError: If the network cannot be built as requested; the message says which number must change.
     """
     check_target(request.output, request.force)
-    row, words = request.row, request.words
-    check_background(row, words["classes"])
+    row, card_fields = request.row, request.words
+    check_background(row, card_fields["classes"])
     import keras
 
     from terraseam.models.bundle.archive import save_bundle
@@ -58,14 +58,18 @@ def write_untrained(request: UntrainedRequest) -> Card:
     keras.utils.clear_session()  # Keras numbers layer names; the same request must give the same file.
     keras.utils.set_random_seed(request.seed)
     model = build(
-        row.architecture, row.encoder, len(words["bands"]), len(words["classes"]), **request.options
+        row.architecture,
+        row.encoder,
+        len(card_fields["bands"]),
+        len(card_fields["classes"]),
+        **request.options,
     )
     fields = {
         "architecture": row.architecture,
         "encoder": row.encoder,
         "task": row.task,
         "training": {"steps": 0, "start": _start(request.options), "paper": row.paper.link},
-        **words,
+        **card_fields,
     }
     return replace_folder(
         request.output, lambda staging: save_bundle(model, staging, **fields), force=request.force

@@ -137,16 +137,18 @@ def find(architecture: str, encoder: str | None = None) -> Row:
     Raises:
         ZooError: If there is no such network; the message lists the choices.
     """
-    wanted = None if encoder == "none" else encoder
+    encoder_name = None if encoder == "none" else encoder
     rows = [row for row in ZOO if row.architecture == architecture]
     if not rows:
         known = ", ".join(dict.fromkeys(row.architecture for row in ZOO))
         raise ZooError(f"no architecture is called {architecture!r}; choose one of {known}")
     for row in rows:
-        if row.encoder == wanted:
+        if row.encoder == encoder_name:
             return row
     known = ", ".join(row.encoder or "none" for row in rows)
-    raise ZooError(f"{architecture} is not built on the encoder {wanted or 'none'!r}; choose one of {known}")
+    raise ZooError(
+        f"{architecture} is not built on the encoder {encoder_name or 'none'!r}; choose one of {known}"
+    )
 
 
 def build(architecture: str, encoder: str | None, bands: int, classes: int, **options: Any) -> keras.Model:
@@ -174,8 +176,8 @@ def build(architecture: str, encoder: str | None, bands: int, classes: int, **op
     }
     broken = sorted(name for name, value in floats.items() if not value.is_integer())
     if broken:
-        told = ", ".join(f"{name} is {floats[name]:g}" for name in broken)
-        raise ZooError(f"{architecture} is built with whole numbers: {told}")
+        listing = ", ".join(f"{name} is {floats[name]:g}" for name in broken)
+        raise ZooError(f"{architecture} is built with whole numbers: {listing}")
     options |= {name: int(value) for name, value in floats.items()}
     base = {} if row.encoder is None else {"encoder": row.encoder}
     return _builder(row)(bands, classes, **base, **row.arguments, **options)

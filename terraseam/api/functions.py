@@ -38,8 +38,8 @@ def segment(
         FailedError: If the run fails or its process dies.
     """
     ended = _call("segment", {"rasters": rasters, **options}, progress)
-    found = raster_results(ended.value, "segmented") if ended.value is not None else ()
-    return SegmentResult(ended.text, ended.notes, ended.status == DONE, found, ended.value)
+    results = raster_results(ended.value, "segmented") if ended.value is not None else ()
+    return SegmentResult(ended.text, ended.notes, ended.status == DONE, results, ended.value)
 
 
 def plan(
@@ -75,8 +75,8 @@ def vectorize(
         FailedError: If the run fails or its process dies.
     """
     ended = _call("vectorize", {"rasters": rasters, **options}, progress)
-    found = raster_results(ended.value, "vectorized") if ended.value is not None else ()
-    return VectorizeResult(ended.text, ended.notes, ended.status == DONE, found, ended.value)
+    results = raster_results(ended.value, "vectorized") if ended.value is not None else ()
+    return VectorizeResult(ended.text, ended.notes, ended.status == DONE, results, ended.value)
 
 
 def train(*, progress: Progress | None = None, **options: Unpack[TrainKeywords]) -> TrainResult:
@@ -91,8 +91,8 @@ def train(*, progress: Progress | None = None, **options: Unpack[TrainKeywords])
         FailedError: If the training fails or its process dies.
     """
     ended = _call("train", options, progress)
-    made = ended.value or {"bundle": None, "work": None, "card": {}}
-    return TrainResult(ended.text, ended.notes, made["bundle"], made["work"], made["card"])
+    outcome = ended.value or {"bundle": None, "work": None, "card": {}}
+    return TrainResult(ended.text, ended.notes, outcome["bundle"], outcome["work"], outcome["card"])
 
 
 def evaluate(*, progress: Progress | None = None, **options: Unpack[EvaluateKeywords]) -> EvaluateResult:

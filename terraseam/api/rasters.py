@@ -115,10 +115,10 @@ def raster_results(manifest: Mapping[str, Any], done: Status) -> tuple[RasterRes
         "in_pixels": "min_area_px" in settings,
     }
     left_out = [
-        RasterResult(one["id"], one["path"], "left out", tuple(one["reasons"]), **shared)
-        for one in manifest.get("left_out", ())
+        RasterResult(raster["id"], raster["path"], "left out", tuple(raster["reasons"]), **shared)
+        for raster in manifest.get("left_out", ())
     ]
-    return (*(_raster_result(one, done, shared) for one in manifest["rasters"]), *left_out)
+    return (*(_raster_result(raster, done, shared) for raster in manifest["rasters"]), *left_out)
 
 
 def _raster_result(raster: Mapping[str, Any], done: Status, shared: Mapping[str, bool]) -> RasterResult:
@@ -134,7 +134,7 @@ def _raster_result(raster: Mapping[str, Any], done: Status, shared: Mapping[str,
         tuple(dict.fromkeys(sheet["failure"] for sheet in failed)),
         paths.get(LABELS),
         polygons,
-        tuple(_class_result(name, found) for name, found in (raster["classes"] or {}).items()),
+        tuple(_class_result(name, figures) for name, figures in (raster["classes"] or {}).items()),
         **shared,
     )
 

@@ -56,11 +56,11 @@ class RunResult(Result):
             "polygons",
             "area in px" if self._in_pixels else "area in m²",
         )
-        return html_table(head, [row for one in self.rasters for row in _raster_rows(one)])
+        return html_table(head, [row for raster in self.rasters for row in _raster_rows(raster)])
 
     @property
     def _in_pixels(self) -> bool:
-        return any(one.in_pixels for one in self.rasters)
+        return any(raster.in_pixels for raster in self.rasters)
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,12 @@ class PlanResult(Result):
     def _repr_html_(self) -> str:
         rows = [
             (
-                one["id"],
-                f"{one['height']:,} x {one['width']:,}",
-                figure(one["gsd_m"], ".4g"),
-                _product(one["sheets"]),
+                raster["id"],
+                f"{raster['height']:,} x {raster['width']:,}",
+                figure(raster["gsd_m"], ".4g"),
+                _product(raster["sheets"]),
             )
-            for one in self.rasters
+            for raster in self.rasters
         ]
         head = ("raster", "height x width in px", "GSD in m", "sheets")
         return html_table(head, rows, f"exact: {self.figures['exactness']}")
@@ -172,11 +172,14 @@ class EvaluateResult(Result):
             (
                 name,
                 part,
-                *(figure(found.get(column)) for column in ("iou", "ap", "ap50", "f1", "precision", "recall")),
+                *(
+                    figure(measures.get(column))
+                    for column in ("iou", "ap", "ap50", "f1", "precision", "recall")
+                ),
             )
             for part, figures in parts.items()
             if figures is not None
-            for name, found in figures["classes"].items()
+            for name, measures in figures["classes"].items()
         ]
         return html_table(("class", "of", "IoU", "AP", "AP50", "F1", "precision", "recall"), rows)
 
@@ -189,12 +192,12 @@ def _raster_rows(raster: RasterResult) -> list[tuple[str, ...]]:
         (
             raster.id,
             raster.status,
-            one.name,
-            f"{one.share:.1%}",
-            figure(one.polygons, ",d"),
-            figure(one.area, ",.1f"),
+            class_result.name,
+            f"{class_result.share:.1%}",
+            figure(class_result.polygons, ",d"),
+            figure(class_result.area, ",.1f"),
         )
-        for one in raster.classes
+        for class_result in raster.classes
     ]
 
 
