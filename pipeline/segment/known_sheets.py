@@ -29,7 +29,7 @@ class KnownSheets:
         planned = plan.rasters[raster]
         self._folder: str | None = None
         if planned.fingerprint is not None:
-            seen = [
+            inputs = [
                 recipe,
                 planned.fingerprint,
                 planned.bands,
@@ -38,7 +38,7 @@ class KnownSheets:
                 plan.sheet_cores,
                 *([planned.seen.marks] if planned.seen is not None else []),
             ]
-            digest = hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+            digest = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
             self._folder = files.join(known_folder(plan), digest[:32])
 
     def get(self, row: int, col: int) -> str | None:
@@ -62,9 +62,9 @@ class KnownSheets:
         """Return the known content keys of sheets, given by row and column."""
         names = [] if self._folder is None else files.names(self._folder)
         known = ((int(row), int(col)) for row, _, col in (name.partition("_") for name in names))
-        wanted = [place for place in known if place in places]
-        found = at_once(lambda place: self.get(*place), wanted, [self._folder or ""])
-        return [key for key in found if key is not None]
+        known_places = [place for place in known if place in places]
+        keys = at_once(lambda place: self.get(*place), known_places, [self._folder or ""])
+        return [key for key in keys if key is not None]
 
     def _path(self, row: int, col: int) -> str:
         return files.join(self._folder or "", f"{row}_{col}")
@@ -79,8 +79,8 @@ def _key_in(record: bytes, name: str) -> str | None:
     if re.fullmatch(rb"[0-9a-f]{64}", record):
         return record.decode()
     try:
-        said = json.loads(record)
-        key = said["key"] if (said["format"], said["of"]) == (FORMAT, name) else ""
+        fields = json.loads(record)
+        key = fields["key"] if (fields["format"], fields["of"]) == (FORMAT, name) else ""
     except (ValueError, KeyError, TypeError):
         return None
     return key if isinstance(key, str) and re.fullmatch(r"[0-9a-f]{64}", key) else None

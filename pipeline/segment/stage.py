@@ -130,10 +130,10 @@ class SegmentSheets(beam.DoFn):
             if self._plan.options.on_error == "fail":
                 raise
             record = replace(self._leave_out(element, clock, error), changed=True)
-        except GaveUpError as given_up:
+        except GaveUpError as failure:
             if self._plan.options.on_error == "fail":
-                raise (given_up.__cause__ or given_up) from given_up
-            record = self._leave_out(element, clock, given_up.__cause__ or given_up, given_up.attempts)
+                raise (failure.__cause__ or failure) from failure
+            record = self._leave_out(element, clock, failure.__cause__ or failure, failure.attempts)
         files.write_bytes(self._run_folder.sheet_done(*element), json.dumps(asdict(record)).encode())
         return record
 
@@ -205,8 +205,8 @@ class SegmentSheets(beam.DoFn):
     def _predict(self, chip: Chip, element: Sheet, clock: Clock) -> tuple[SheetRecord, Execution]:
         """Run the network on a sheet's pixels unless the store has the result; return its record and execution."""
         execution, lattice = self._execution, self._plan.lattice(element[0])
-        things = self._plan.card.task == "instances"
-        key = sheet_key(execution.recipe, chip, lattice, element[1:], self._plan.stitch, placed=things)
+        has_instances = self._plan.card.task == "instances"
+        key = sheet_key(execution.recipe, chip, lattice, element[1:], self._plan.stitch, placed=has_instances)
         profile = execution.profile.to_json()
         # A sheet of the same pixels waits, and then finds the entry in the store.
         with self._keys.alone(key):

@@ -78,13 +78,13 @@ def _sentence(folder: Path, error: BaseException) -> str:
     """Return the message for a folder that cannot be written."""
     usage = shutil.disk_usage(nearest_existing(folder))
     cause = _cause(error) or (errno.ENOSPC if usage.total and usage.free < LEAST_FREE else None)
-    words = CAUSES[cause] if cause else " ".join(str(error).split()).rstrip(".")
-    said = f"{folder} cannot be written: {words}"
+    reason = CAUSES[cause] if cause else " ".join(str(error).split()).rstrip(".")
+    message = f"{folder} cannot be written: {reason}"
     if cause not in (None, errno.ENOSPC, errno.EDQUOT):
-        return said
+        return message
     return (
-        f"{said} ({format_bytes(usage.free)} of {format_bytes(usage.total)} are free there); make room, or choose another "
-        "disk with --output, --work or TMPDIR"
+        f"{message} ({format_bytes(usage.free)} of {format_bytes(usage.total)} are free there); make room, or choose "
+        "another disk with --output, --work or TMPDIR"
     )
 
 
@@ -93,10 +93,10 @@ def _cause(error: BaseException | None) -> int | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno in CAUSES:
             return error.errno
-        said = str(error).lower()
-        found = next((number for words, number in WORDS.items() if words in said), None)
-        if found is not None:
-            return found
+        text = str(error).lower()
+        code = next((number for phrase, number in WORDS.items() if phrase in text), None)
+        if code is not None:
+            return code
         error = error.__cause__ or error.__context__
     return None
 
@@ -117,11 +117,11 @@ def nearest_existing(path: Path) -> Path:
 
 def size_of(folders: list[str]) -> int:
     """Return the total size in bytes of the files in local folders, counting hard links once."""
-    found: dict[tuple[int, int], int] = {}
+    sizes: dict[tuple[int, int], int] = {}
     for folder in folders:
         for base, _, names in os.walk(folder):
             for name in names:
                 with contextlib.suppress(OSError):
                     state = (Path(base) / name).lstat()
-                    found[state.st_dev, state.st_ino] = state.st_size
-    return sum(found.values())
+                    sizes[state.st_dev, state.st_ino] = state.st_size
+    return sum(sizes.values())

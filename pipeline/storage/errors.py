@@ -75,11 +75,11 @@ def root_of(error: BaseException) -> BaseException:
 
 def status_of(error: BaseException) -> int | None:
     """Return the HTTP status of an error; None if it has none."""
-    for said in _statuses(root_of(error)):
-        if isinstance(said, int):
-            return int(said)
-        if isinstance(said, str):
-            return int(said) if said.isdecimal() else CODES.get(said)
+    for status in _statuses(root_of(error)):
+        if isinstance(status, int):
+            return int(status)
+        if isinstance(status, str):
+            return int(status) if status.isdecimal() else CODES.get(status)
     return None
 
 
@@ -96,7 +96,7 @@ def _statuses(error: Any) -> Iterator[Any]:
 def lacks_credentials(error: BaseException) -> bool:
     """Return whether an error means that no credentials were found."""
     root = root_of(error)
-    return any(words in f"{type(root).__name__}: {root}" for words in NO_CREDENTIALS)
+    return any(phrase in f"{type(root).__name__}: {root}" for phrase in NO_CREDENTIALS)
 
 
 def is_absent(error: BaseException) -> bool:
@@ -133,5 +133,5 @@ def sentence(path: str, what: str, error: BaseException) -> str:
             f"{path} cannot be {what}: no permission (403); ask the owner of {bucket_of(path)} for it, or use other "
             "credentials"
         )
-    said = " ".join(str(root).split()).rstrip(".")[:300]
-    return f"{path} cannot be {what} ({said or type(root).__name__})"
+    message = " ".join(str(root).split()).rstrip(".")[:300]
+    return f"{path} cannot be {what} ({message or type(root).__name__})"

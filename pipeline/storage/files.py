@@ -56,28 +56,28 @@ def matching(pattern: str) -> list[Listed]:
 def names(folder: str) -> list[str]:
     """Return the names of the complete files in a folder; none if it does not exist."""
     if is_local(folder):
-        found = Path(folder).iterdir() if Path(folder).is_dir() else ()
-        return sorted(file.name for file in found if not file.name.startswith("."))
+        entries = Path(folder).iterdir() if Path(folder).is_dir() else ()
+        return sorted(file.name for file in entries if not file.name.startswith("."))
     return sorted(sizes(folder))
 
 
 def sizes(folder: str) -> dict[str, int]:
     """Return the sizes in bytes of the files in a remote folder, by name; none if it does not exist."""
     listed = _remote().match(join(folder, "*"))
-    return {found.path.rpartition("/")[2]: found.size for found in listed}
+    return {file.path.rpartition("/")[2]: file.size for file in listed}
 
 
 def listing(folder: str) -> list[Listed]:
     """Return all files below a folder, recursively; none if it does not exist."""
     if not is_local(folder):
         return matching(join(folder, "**"))
-    found = []
+    entries = []
     for path in sorted(Path(folder).rglob("*")):
         with contextlib.suppress(FileNotFoundError):
             if path.is_file():
                 state = path.stat()
-                found.append(Listed(str(path), state.st_size, state.st_mtime, path.name.startswith(".")))
-    return found
+                entries.append(Listed(str(path), state.st_size, state.st_mtime, path.name.startswith(".")))
+    return entries
 
 
 def touch(path: str) -> None:
@@ -163,12 +163,12 @@ def staging(parent: str) -> Iterator[Path]:
     with writes_to(place):
         if here:
             place.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=place))
+        folder = Path(tempfile.mkdtemp(dir=place))
     try:
         with writes_to(place):  # Checked before the folder is removed, while the disk is still full.
-            yield made
+            yield folder
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def ready(staged: Sequence[Path], parent: str) -> list[str]:
@@ -223,7 +223,7 @@ def remove_tree(path: str) -> None:
     if is_local(path):
         shutil.rmtree(path, ignore_errors=True)
     else:
-        _remote().delete([found.path for found in listing(path)])
+        _remote().delete([file.path for file in listing(path)])
 
 
 def folders(parent: str, prefix: str = "") -> list[str]:
@@ -231,5 +231,5 @@ def folders(parent: str, prefix: str = "") -> list[str]:
     if is_local(parent):
         return sorted(str(path) for path in Path(parent).glob(f"{prefix}*") if path.is_dir())
     start = join(parent, "")
-    below = (found.path.removeprefix(start) for found in _remote().match(f"{start}{prefix}**"))
+    below = (file.path.removeprefix(start) for file in _remote().match(f"{start}{prefix}**"))
     return sorted({join(parent, path.partition("/")[0]) for path in below if "/" in path})

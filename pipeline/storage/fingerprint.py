@@ -33,13 +33,13 @@ def fingerprint(path: str, files: Sequence[str]) -> str | None:
     Returns:
         The digest; None if a file's metadata is not sufficient and the raster must be read instead.
     """
-    seen = []
+    states = []
     for file in sorted(set(files) | ({path} if is_local(path) else set())):
         state = _local_state(file) if is_local(file) else _remote_state(file)
         if state is None:
             return None
-        seen.append([_name(file, path), *state])
-    return _digest(seen) if seen else None
+        states.append([_name(file, path), *state])
+    return _digest(states) if states else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +75,13 @@ def look_at(path: str, files: Sequence[str]) -> FileStates | None:
     entries, devices = [], []
     for file in sorted({*local, *(file + end for file in local for end in BESIDE)}):
         try:
-            found = os.stat(file)  # noqa: PTH116 - takes a third of the time for mosaics of thousands of files
+            state = os.stat(file)  # noqa: PTH116 - takes a third of the time for mosaics of thousands of files
         except OSError:
             contents += [[_name(file, path)]] if file in local else []
             continue
-        contents.append([_name(file, path), found.st_size, found.st_mtime_ns])
-        entries.append([found.st_ino, found.st_ctime_ns])
-        devices.append(found.st_dev)
+        contents.append([_name(file, path), state.st_size, state.st_mtime_ns])
+        entries.append([state.st_ino, state.st_ctime_ns])
+        devices.append(state.st_dev)
     return FileStates(_digest(contents), _digest(entries), _digest(devices)) if local else None
 
 
@@ -103,13 +103,13 @@ def _name(file: str, path: str) -> str:
 
 def _local_state(file: str) -> tuple[int, int] | None:
     try:
-        found = Path(file).stat()
+        state = Path(file).stat()
     except OSError:
         return None
-    whole_seconds = found.st_mtime_ns % 10**9 == 0
-    if whole_seconds and time.time() - found.st_mtime < COARSE_S:
+    whole_seconds = state.st_mtime_ns % 10**9 == 0
+    if whole_seconds and time.time() - state.st_mtime < COARSE_S:
         return None
-    return found.st_size, found.st_mtime_ns
+    return state.st_size, state.st_mtime_ns
 
 
 def _remote_state(file: str) -> tuple[str, ...] | None:

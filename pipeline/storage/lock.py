@@ -137,9 +137,9 @@ class Lock:
         if self._heart.is_alive():
             self._heart.join(PATIENCE)
         with contextlib.suppress(Exception), self.file.alone():
-            seen = self.file.read()
-            if self._is_mine(seen.data):
-                self.file.remove(seen)
+            content = self.file.read()
+            if self._is_mine(content.data):
+                self.file.remove(content)
         HELD.discard(self)
 
     def _acquire(self, say: Callable[[str], None]) -> None:
@@ -161,17 +161,17 @@ class Lock:
             Content of the lock file if it must be watched; None if it was acquired.
         """
         with self.file.alone() as exclusive:
-            seen = self.file.read()
-            found = seen.data
-            gone = None if found is None else self._reason_for_loss(found, watched)
-            if found is not None and gone is None:
-                if watched is None and self._seems_stopped(found):
-                    return found
-                raise LockError(self._refusal(found))
+            content = self.file.read()
+            data = content.data
+            gone = None if data is None else self._reason_for_loss(data, watched)
+            if data is not None and gone is None:
+                if watched is None and self._seems_stopped(data):
+                    return data
+                raise LockError(self._refusal(data))
             now = time.time()
             self._mine = replace(self._mine, since=now, heartbeat=now)
             try:
-                claimed = self.file.claim(self._mine.to_bytes(), seen)
+                claimed = self.file.claim(self._mine.to_bytes(), content)
             except FileExistsError:
                 raise LockError(self._refusal(self.file.read().data or b"")) from None
         if not (exclusive or claimed):
@@ -179,8 +179,8 @@ class Lock:
             winner = self.file.read().data
             if not self._is_mine(winner):
                 raise LockError(self._refusal(winner or b""))
-        if found is not None:
-            say(f"took over {self._whose(found)}: {gone}")
+        if data is not None:
+            say(f"took over {self._whose(data)}: {gone}")
         return None
 
     def _reason_for_loss(self, found: bytes, watched: bytes | None) -> str | None:
@@ -198,16 +198,16 @@ class Lock:
         """Renew the lock until it is released; heartbeats that fail are skipped."""
         while not self._ended.wait(self.pace.period):
             with contextlib.suppress(Exception), self.file.alone():
-                seen = self.file.read()
-                found = seen.data
+                content = self.file.read()
+                data = content.data
                 if self._ended.is_set():
                     return
-                if LockHolder.from_bytes(found) is not None and not self._is_mine(found):
-                    self._lost = f"this run was ended, for {self._whose(found)}"
+                if LockHolder.from_bytes(data) is not None and not self._is_mine(data):
+                    self._lost = f"this run was ended, for {self._whose(data)}"
                     interrupt_main_thread()
                     return
                 self._mine = replace(self._mine, heartbeat=time.time())
-                self.file.write(self._mine.to_bytes(), seen)
+                self.file.write(self._mine.to_bytes(), content)
 
     def _is_mine(self, found: bytes | None) -> bool:
         holder = LockHolder.from_bytes(found)

@@ -232,8 +232,8 @@ class AmazonStore:
     def read_revision(self, url: str) -> tuple[bytes, str | None]:
         """Read an object and its ETag, in one request."""
         bucket, name = parted(url)
-        found = self._client.get_object(Bucket=bucket, Key=name)
-        return found["Body"].read(), found.get("ETag")
+        response = self._client.get_object(Bucket=bucket, Key=name)
+        return response["Body"].read(), response.get("ETag")
 
     def write_if(self, url: str, data: bytes, revision: str) -> None:
         """Write an object if it still has an ETag, or does not exist."""
@@ -286,8 +286,8 @@ class BeamStore:
         """Return the files whose URLs begin with `start`."""
         (match,) = self._system(start).match([f"{start}**"])
         return (
-            Listed(one.path, one.size_in_bytes, one.last_updated_in_seconds or 0.0)
-            for one in match.metadata_list
+            Listed(metadata.path, metadata.size_in_bytes, metadata.last_updated_in_seconds or 0.0)
+            for metadata in match.metadata_list
         )
 
     def delete(self, urls: Sequence[str]) -> None:
@@ -300,10 +300,10 @@ class BeamStore:
         if not system.exists(url):
             raise FileNotFoundError(f"{url} does not exist")
         try:
-            found = system.metadata(url)
+            metadata = system.metadata(url)
         except NotImplementedError:
             return "", int(system.size(url))
-        return str(found.last_updated_in_seconds or ""), int(found.size_in_bytes)
+        return str(metadata.last_updated_in_seconds or ""), int(metadata.size_in_bytes)
 
     def has_bucket(self, _url: str) -> bool:
         """Return True: Beam's filesystems cannot be asked about buckets."""
@@ -371,4 +371,4 @@ def matching(pattern: str, found: Iterable[Listed]) -> list[Listed]:
     from apache_beam.io.filesystem import FileSystem
 
     compiled = re.compile(FileSystem.translate_pattern(pattern))
-    return [one for one in found if compiled.match(one.path)]
+    return [file for file in found if compiled.match(file.path)]

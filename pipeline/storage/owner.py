@@ -47,10 +47,10 @@ class Owner:
     @classmethod
     def named(cls, name: str) -> Owner | None:
         """Parse a folder name into a process on this machine; None for processes elsewhere."""
-        found = re.fullmatch(r"([0-9]{1,19})-([0-9]{1,19})-([0-9a-f]+)@(.+)", name)
-        if not found or found[4] != socket.gethostname() or found[3] != _digest(_machine()):
+        match = re.fullmatch(r"([0-9]{1,19})-([0-9]{1,19})-([0-9a-f]+)@(.+)", name)
+        if not match or match[4] != socket.gethostname() or match[3] != _digest(_machine()):
             return None
-        return cls(found[4], _machine(), int(found[1]), float(found[2]))
+        return cls(match[4], _machine(), int(match[1]), float(match[2]))
 
     def has_exited(self) -> bool:
         """Return whether it is known to have exited; False for processes elsewhere."""

@@ -49,9 +49,9 @@ def with_remote_retries(path: str, what: str, work: Callable[[], T]) -> T:
         return with_retries(work, may_pass, between=_count_retry, waits=waits)[0]
     except (FileNotFoundError, RemoteFileError):
         raise
-    except GaveUpError as given_up:
-        cause = given_up.__cause__ or given_up
-        raise RemoteFileError(f"{sentence(path, what, cause)}, after {given_up.attempts} attempts") from cause
+    except GaveUpError as failure:
+        cause = failure.__cause__ or failure
+        raise RemoteFileError(f"{sentence(path, what, cause)}, after {failure.attempts} attempts") from cause
     except Exception as error:
         if is_absent(error):
             raise FileNotFoundError(f"{path} does not exist") from error
@@ -132,9 +132,9 @@ def check_size(path: str, size: int) -> None:
     Raises:
         RemoteFileError: If its size differs.
     """
-    found = with_remote_retries(path, "looked at", lambda: object_store(path).version(path))[1]
-    if found != size:
-        raise RemoteFileError(f"{path} has {found} bytes instead of {size}; run the same command again")
+    stored_size = with_remote_retries(path, "looked at", lambda: object_store(path).version(path))[1]
+    if stored_size != size:
+        raise RemoteFileError(f"{path} has {stored_size} bytes instead of {size}; run the same command again")
 
 
 def copy(source: str, target: str) -> None:

@@ -49,9 +49,9 @@ def prepare(paths: Iterable[str | None], beam: BeamArguments = NO_BEAM_ARGUMENTS
         return
     from apache_beam.io.filesystems import FileSystems
 
-    said = io.StringIO()
+    messages = io.StringIO()
     # Options that Beam cannot use are reported when the pipeline is built.
-    with contextlib.suppress(SystemExit, ValueError), contextlib.redirect_stderr(said):
+    with contextlib.suppress(SystemExit, ValueError), contextlib.redirect_stderr(messages):
         FileSystems.set_options(beam.pipeline_options())
 
 

@@ -57,8 +57,8 @@ class WatchedFiles:
     @classmethod
     def now(cls, path: str, files: Iterable[str] | None) -> WatchedFiles:
         """Record the current state of a raster's files, or of `path` alone if the others are unknown."""
-        found = tuple(files or ())
-        return cls(path, found, fingerprint(path, found), look_at(path, found))
+        paths = tuple(files or ())
+        return cls(path, paths, fingerprint(path, paths), look_at(path, paths))
 
     def state(self) -> RasterState:
         """Compare all files with their current state."""
@@ -89,18 +89,18 @@ def check_unchanged(files: Iterable[WatchedFiles], doing: str, consequence: str)
     Raises:
         RasterChangedError: If one did; it names the first.
     """
-    for one in files:
-        if one.state().changed:
-            raise RasterChangedError(describe_change(one.path, doing, consequence))
+    for raster in files:
+        if raster.state().changed:
+            raise RasterChangedError(describe_change(raster.path, doing, consequence))
 
 
 def moved_notes(files: Iterable[WatchedFiles], doing: str, advice: str) -> list[str]:
     """Return a sentence for each raster that may have been replaced by one of the same size and time."""
     return [
-        f"{unsigned(one.path)} or a file that is read with it was replaced by one of the same size and time while it was "
+        f"{unsigned(raster.path)} or a file that is read with it was replaced by one of the same size and time while it was "
         f"{doing}, or its permissions or links alone changed; if its pixels are others, {advice}"
-        for one in files
-        if one.state().moved
+        for raster in files
+        if raster.state().moved
     ]
 
 

@@ -85,8 +85,8 @@ def web_sentence(url: str, error: BaseException) -> str:
     if isinstance(error, RedirectError):
         return f"{url} {error}"
     cause = getattr(error, "reason", None) or error
-    said = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-    return f"{url} cannot be read: the server {host_of(url)} does not answer ({said})"
+    reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return f"{url} cannot be read: the server {host_of(url)} does not answer ({reason})"
 
 
 @contextlib.contextmanager
@@ -122,5 +122,5 @@ def _again(work: Callable[[], T]) -> T:
     """Run a request, and retry it if the server may answer differently later."""
     try:
         return with_retries(work, may_pass, waits=WAITS_S)[0]
-    except GaveUpError as given_up:
-        raise (given_up.__cause__ or given_up) from None
+    except GaveUpError as failure:
+        raise (failure.__cause__ or failure) from None
