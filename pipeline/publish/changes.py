@@ -52,16 +52,16 @@ def compare_polygons(before: str, after: Path, target: str, scratch: Path) -> Po
     new = next((str(after / name) for name in TEXT_FILES if (after / name).exists()), None)
     if old is None or new is None:
         return None
-    seen = scratch / "seen.sqlite"
+    database_path = scratch / "seen.sqlite"
     counts = dict.fromkeys(("added", "removed", "changed"), 0)
     try:
-        with contextlib.closing(sqlite3.connect(seen)) as database, files.writing(target) as file:
+        with contextlib.closing(sqlite3.connect(database_path)) as database, files.writing(target) as file:
             for change, text in _differences(database, old, new):
                 counts[change] += 1
-                said = b'"properties":{"change":"' + change.encode() + b'",'
-                file.write(text.replace(_PROPERTIES, said, 1) + b"\n")
+                prefix = b'"properties":{"change":"' + change.encode() + b'",'
+                file.write(text.replace(_PROPERTIES, prefix, 1) + b"\n")
     finally:
-        seen.unlink(missing_ok=True)
+        database_path.unlink(missing_ok=True)
     return PolygonChanges(**counts)
 
 
@@ -71,12 +71,12 @@ def _differences(database: sqlite3.Connection, old: str, new: str) -> Iterator[t
     rows = ((_identity(text), _digest(text)) for text in read_features(old))
     database.executemany("INSERT OR REPLACE INTO old VALUES (?, ?)", rows)
     for text in read_features(new):
-        found = database.execute(
+        matches = database.execute(
             "DELETE FROM old WHERE id = ? RETURNING digest", (_identity(text),)
         ).fetchall()
-        if not found:
+        if not matches:
             yield "added", text
-        elif found[0][0] != _digest(text):
+        elif matches[0][0] != _digest(text):
             yield "changed", text
     for text in read_features(old):
         if database.execute("SELECT 1 FROM old WHERE id = ?", (_identity(text),)).fetchone():
@@ -92,8 +92,8 @@ def read_features(path: str) -> Iterator[bytes]:
 
 
 def _identity(text: bytes) -> bytes:
-    found = _ID.search(text)
-    return found.group(1) if found else b""
+    match = _ID.search(text)
+    return match.group(1) if match else b""
 
 
 def _digest(text: bytes) -> bytes:

@@ -93,7 +93,7 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
         started: When the run started, in seconds since the epoch.
     """
     # The profiles of sheets are moved to the top level.
-    entries = {one.raster: raster_entry(plan, one) for one in published}
+    entries = {outcome.raster: raster_entry(plan, outcome) for outcome in published}
     entries |= {number: unchanged_entry(plan, number) for number in plan.kept}
     rasters = [entries[number] for number in sorted(entries)]
     sheets = [sheet for raster in rasters for sheet in raster["sheets"]]
@@ -126,7 +126,7 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
             **{f"sheets_{fate}": sum(sheet["fate"] == fate for sheet in sheets) for fate in FATES},
             "tiles_inferred": sum(sheet["tiles"] for sheet in sheets),
         },
-        "left_out": [one.to_json() for one in plan.left_out],
+        "left_out": [raster.to_json() for raster in plan.left_out],
         "quarantine": None,
         "seconds": {"total": time.time() - started, **stages},
         "rasters": list(rasters),
@@ -157,8 +157,8 @@ def end_segment(
     record["gone"] = [result_folder(plan.options.output, name) for name in gone]
     if plan.options.prune:
         prune(plan, gone)
-    changes = {plan.rasters[one.raster].id: one.changes for one in published}
-    texts = [folder.changes(one.raster) for one in published if folder and one.changes]
+    changes = {plan.rasters[outcome.raster].id: outcome.changes for outcome in published}
+    texts = [folder.changes(outcome.raster) for outcome in published if folder and outcome.changes]
     keep_run(plan.options.output, record, changes, texts)
     write_manifest(plan.options.output, record)
     return record
@@ -262,9 +262,9 @@ def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
     """Return the part of a raster's entry about its classes and files, for label maps of any origin."""
     planned = plan.rasters[published.raster]
     ground = planned.ground
-    tally = LabelCounts.sum(record.pixels for record in published.sheets)
-    nothing = tally.nothing - sum(record.outside for record in published.sheets)
-    seen = tally.measured + nothing
+    counts = LabelCounts.sum(record.pixels for record in published.sheets)
+    nothing = counts.nothing - sum(record.outside for record in published.sheets)
+    aoi_pixels = counts.measured + nothing
     return {
         "id": planned.id,
         "path": without_secrets(unsigned(planned.path)),
@@ -273,12 +273,12 @@ def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
         "height": ground.height,
         "width": ground.width,
         "gsd_m": None if isinstance(ground, PixelPlane) else ground.gsd(),
-        "aoi_share": seen / (ground.height * ground.width),
-        "nodata_share": nothing / seen if seen else 0.0,
+        "aoi_share": aoi_pixels / (ground.height * ground.width),
+        "nodata_share": nothing / aoi_pixels if aoi_pixels else 0.0,
         "off_earth_px": sum(record.off_earth for record in published.sheets),
         "polygons": sum(record.count for record in published.features),
         f"polygon_{ground.area_attribute}": round(math.fsum(record.area for record in published.features), 1),
-        "classes": _classes(plan, published.raster, tally, seen, published.features),
+        "classes": _classes(plan, published.raster, counts, aoi_pixels, published.features),
         "files": published.files,
         "publish_seconds": published.seconds,
     }
@@ -291,19 +291,19 @@ def _classes(
     if tally.by_label is None:
         return None
     area_key = f"polygon_{plan.rasters[raster].ground.area_attribute}"
-    found = {}
+    classes = {}
     for label in sorted({*plan.class_names, *tally.by_label}):
         name, traced = plan.name_of(label), plan.is_selected(label)
         pixels = tally.by_label.get(label, 0)
         area = math.fsum(record.areas.get(name, 0.0) for record in features)
-        found[name] = {
+        classes[name] = {
             "label": label,
             "pixels": pixels,
             "share": pixels / seen if seen else 0.0,
             "polygons": sum((record.counts or {}).get(name, 0) for record in features) if traced else None,
             area_key: round(area, 1) if traced else None,
         }
-    return found
+    return classes
 
 
 def sheet_entry(sheet: SheetRecord) -> dict[str, Any]:
@@ -322,10 +322,10 @@ def sheet_entry(sheet: SheetRecord) -> dict[str, Any]:
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in packages:
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions

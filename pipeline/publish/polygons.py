@@ -31,7 +31,7 @@ def write_polygons(
     kind = "MultiPolygon" if plan.in_parts else "Polygon"
     ground = plan.rasters[raster].ground
     table = Table(ground, kind, plan.options.regularize, plan.scored)
-    said: dict[str, dict[str, Any]] = {}
+    fields: dict[str, dict[str, Any]] = {}
     for ending in plan.options.formats:
         ordered = chain.from_iterable(merge_features(rows[row], folder) for row in sorted(rows))
         path = folder / POLYGONS[ending]
@@ -39,7 +39,7 @@ def write_polygons(
             TABLES[ending](path, ordered, table)
         elif ending == "pmtiles":
             summary = write_pmtiles(path, ordered, table)
-            said |= {path.name: asdict(summary)} if summary else {}
+            fields |= {path.name: asdict(summary)} if summary else {}
         else:
             texts = (feature.text for feature in ordered)
             with path.open("wb") as file:
@@ -47,4 +47,4 @@ def write_polygons(
                     write_geojson(file, texts, crs=PixelPlane.crs if isinstance(ground, PixelPlane) else None)
                 else:
                     write_geojson_lines(file, texts)
-    return said
+    return fields

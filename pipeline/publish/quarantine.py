@@ -30,8 +30,8 @@ def write_quarantine(plan: Plan, rasters: Iterable[Mapping[str, Any]]) -> bool:
         Whether there are any; if not, the file of an earlier run is removed.
     """
     numbers = {raster.id: number for number, raster in enumerate(plan.rasters)}
-    found = [feature for entry in rasters for feature in _features(plan, numbers[entry["id"]], entry)]
-    return write_places(plan.options.output, [*found, *left_out_features(plan.left_out)])
+    features = [feature for entry in rasters for feature in _features(plan, numbers[entry["id"]], entry)]
+    return write_places(plan.options.output, [*features, *left_out_features(plan.left_out)])
 
 
 def write_places(output: str, features: Sequence[bytes]) -> bool:
@@ -47,29 +47,29 @@ def write_places(output: str, features: Sequence[bytes]) -> bool:
 
 def left_out_features(left_out: Iterable[LeftOut]) -> Iterator[bytes]:
     """Yield a GeoJSON feature for each raster that was left out and whose location is known."""
-    for one in left_out:
-        if one.georef is None:
+    for raster in left_out:
+        if raster.georef is None:
             continue
-        window = Window(0, 0, one.georef.height, one.georef.width)
+        window = Window(0, 0, raster.georef.height, raster.georef.width)
         try:
-            place = on_earth(one.georef, window)
+            place = on_earth(raster.georef, window)
             if place is None:
                 continue
-            texts = FeatureTexts(outline(Regions.of_shells([place]), one.georef), np.arange(1))
+            texts = FeatureTexts(outline(Regions.of_shells([place]), raster.georef), np.arange(1))
         except ValueError:  # It has no location on the Earth.
             continue
-        said = one.to_json()
+        entry = raster.to_json()
         properties = {
-            "raster": one.id,
-            "path": said["path"],
+            "raster": raster.id,
+            "path": entry["path"],
             "row_off": 0,
             "col_off": 0,
             "height": window.height,
             "width": window.width,
-            "cause": " ".join(said["reasons"]),
+            "cause": " ".join(entry["reasons"]),
             "attempts": 1,
         }
-        yield texts.feature(range(1), one.id, properties)
+        yield texts.feature(range(1), raster.id, properties)
 
 
 def _features(plan: Plan, number: int, entry: Mapping[str, Any]) -> Iterator[bytes]:

@@ -113,9 +113,10 @@ class PublishRasters(beam.DoFn):
         with files.staging(self._run_folder.staging) as staged:
             if self._more is not None:
                 self._more(staged, raster, sheets)
-            said = write_polygons(staged, self._plan, raster, features)
+            fields = write_polygons(staged, self._plan, raster, features)
             described = {
-                path.name: describe_file(path) | said.get(path.name, {}) for path in sorted(staged.iterdir())
+                path.name: describe_file(path) | fields.get(path.name, {})
+                for path in sorted(staged.iterdir())
             }
             changes = None
             if self._ledger is not None:

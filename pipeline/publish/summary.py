@@ -32,9 +32,11 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
 
 def _left_out(totals: Mapping[str, int]) -> str:
     """Return the numbers of sheets that were neither inferred nor taken from the store, as text."""
-    words = {"skipped": "without any measurement", "quarantined": "in quarantine"}
+    descriptions = {"skipped": "without any measurement", "quarantined": "in quarantine"}
     return "".join(
-        f", {totals[f'sheets_{fate}']} {said}" for fate, said in words.items() if totals[f"sheets_{fate}"]
+        f", {totals[f'sheets_{fate}']} {description}"
+        for fate, description in descriptions.items()
+        if totals[f"sheets_{fate}"]
     )
 
 
@@ -47,7 +49,7 @@ def results_table(manifest: Mapping[str, Any]) -> list[str]:
     """Return a table of the results of each raster, followed by lines that say where they are."""
     rows: list[Sequence[str]] = [("raster", "class", "share", "polygons", "area")]
     for raster in manifest["rasters"]:
-        rows += [(raster["id"], *_class_cells(name, found)) for name, found in _classes_of(raster).items()]
+        rows += [(raster["id"], *_class_cells(name, entry)) for name, entry in _classes_of(raster).items()]
         if raster["nodata_share"]:
             rows.append((raster["id"], "(not measured)", f"{raster['nodata_share']:.1%}", "-", "-"))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -103,10 +105,10 @@ def _batch_notes(manifest: Mapping[str, Any]) -> list[str]:
     default = {"cpu": CPU_SAMPLES, "gpu": GPU_SAMPLES}
     notes = []
     for profile in manifest["profiles"]:
-        wanted = manifest["inference"]["batch_size"] or default[profile["device"]]
-        if profile["samples"] < wanted:
+        batch_size = manifest["inference"]["batch_size"] or default[profile["device"]]
+        if profile["samples"] < batch_size:
             notes.append(
-                f"the {profile['device'].upper()} ran out of memory with {wanted} tiles a call; some sheets were run "
+                f"the {profile['device'].upper()} ran out of memory with {batch_size} tiles a call; some sheets were run "
                 f"with {profile['samples']}: pass --batch-size {profile['samples']}, or a smaller --tile"
             )
     return notes
@@ -118,10 +120,10 @@ def _removed_notes(manifest: Mapping[str, Any]) -> list[str]:
     if not gone:
         return []
     which = f"{', '.join(gone[:SHOWN])}{', ...' * (len(gone) > SHOWN)}"
-    what = "were removed" if manifest["pruned"] else "stay (--prune removes them)"
+    fate = "were removed" if manifest["pruned"] else "stay (--prune removes them)"
     outside = ", or outside --aoi" if manifest["inputs"]["aoi"] else ""
-    given = f"{count(len(gone), 'raster')} of earlier runs not among those given{outside}"
-    return [f"{given}; results {what}: {which}"]
+    subject = f"{count(len(gone), 'raster')} of earlier runs not among those given{outside}"
+    return [f"{subject}; results {fate}: {which}"]
 
 
 def _more_room(manifest: Mapping[str, Any]) -> str:

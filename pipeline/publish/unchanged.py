@@ -41,12 +41,12 @@ def foresee(plan: Plan) -> SheetForecast | None:
     known = changed = new = 0
     for number in range(len(plan.rasters)):
         sheets = sum(1 for _ in plan.sheets(number))
-        found = sheets if number in plan.kept else min(sheets, _known(plan, number, profile))
-        known += found
+        known_sheets = sheets if number in plan.kept else min(sheets, _known(plan, number, profile))
+        known += known_sheets
         if read_publish_record(plan, number) is None:
-            new += sheets - found
+            new += sheets - known_sheets
         else:
-            changed += sheets - found
+            changed += sheets - known_sheets
     return SheetForecast(known, changed, new)
 
 
@@ -68,8 +68,8 @@ def with_fingerprints(plan: Plan, profile: Profile | None) -> Plan:
     """
 
     def seen(raster: RasterPlan) -> RasterPlan:
-        seen = look_at(raster.path, raster.files)
-        return replace(raster, fingerprint=fingerprint(raster.path, raster.files), seen=seen)
+        state = look_at(raster.path, raster.files)
+        return replace(raster, fingerprint=fingerprint(raster.path, raster.files), seen=state)
 
     plan = replace(plan, rasters=tuple(at_once(seen, plan.rasters, [raster.path for raster in plan.rasters])))
     numbers = range(len(plan.rasters)) if not plan.options.force else ()
@@ -194,12 +194,12 @@ def removed_rasters(plan: Plan) -> dict[str, dict[str, Any]]:
     """Return the records of rasters of earlier runs that are not in this one, by raster id."""
     present = {*(raster.id for raster in plan.rasters), *(raster.id for raster in plan.left_out)}
     names = (name.removesuffix(".json") for name in files.names(publish_record_folder(plan)))
-    found = {
+    records = {
         name: read_record(files.join(publish_record_folder(plan), f"{name}.json"))
         for name in names
         if name not in {*present, "", ".", ".."}
     }
-    return {name: record for name, record in found.items() if record is not None}
+    return {name: record for name, record in records.items() if record is not None}
 
 
 def prune(plan: Plan, gone: Mapping[str, Mapping[str, Any]]) -> None:

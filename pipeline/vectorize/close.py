@@ -89,11 +89,11 @@ class CloseRegions(beam.DoFn):
         (raster, row, col), paths = element
         contents = [files.read_bytes(path) for path in sorted(paths)]
         key = self._made.key(raster, (row, col), contents)
-        made = self._made.get(key, CachedParts)
-        if made is None:
-            made = self._make((raster, row, col), contents)
-            self._made.put(key, made)
-        written: FeatureRecord | None = made.at(self._folder.joined_features(raster, row, col))
+        parts = self._made.get(key, CachedParts)
+        if parts is None:
+            parts = self._make((raster, row, col), contents)
+            self._made.put(key, parts)
+        written: FeatureRecord | None = parts.at(self._folder.joined_features(raster, row, col))
         if written is not None:
             yield raster, written
         self._timer.update(round((time.perf_counter() - start) * 1000))

@@ -130,8 +130,8 @@ class FeatureCount:
         count, area = len(self._areas), math.fsum(self._areas)
         if self._by_class is None:
             return FeatureRecord(path, row, count, area, None, {})
-        counts = {name: len(found) for name, found in self._by_class.items()}
-        sums = {name: math.fsum(found) for name, found in self._by_class.items()}
+        counts = {name: len(areas) for name, areas in self._by_class.items()}
+        sums = {name: math.fsum(areas) for name, areas in self._by_class.items()}
         return FeatureRecord(path, row, count, area, counts, sums)
 
 

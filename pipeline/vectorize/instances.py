@@ -151,11 +151,13 @@ class StoredInstances:
 
     def load(self, raster: int, key: str) -> SheetInstances:
         """Load the detections of a sheet's tiles."""
-        found = self._store.load(key, SheetInstances)
+        stored = self._store.load(key, SheetInstances)
         seeing = self._seeing(raster)
         if seeing is None:
-            return found
-        return replace(found, instances=tuple(one for one in found.instances if one.ref.tile in seeing))
+            return stored
+        return replace(
+            stored, instances=tuple(instance for instance in stored.instances if instance.ref.tile in seeing)
+        )
 
     def _tiles(self, raster: int) -> frozenset[tuple[int, int]] | None:
         area = self._plan.polygons.area(raster)
@@ -227,7 +229,7 @@ class Settling:
         raster, row, col = element.sheet
         lattice = self._plan.lattice(raster)
         stored = {place: self._store.load(raster, key) for place, key in element.keys.items()}
-        views = {view.ref: view for found in stored.values() for view in found.instances}
+        views = {view.ref: view for sheet in stored.values() for view in sheet.instances}
         grouped = {ref for group in element.groups for ref in group} | element.elsewhere
         alone = [(view.ref,) for view in stored[row, col].instances if view.ref not in grouped]
         return [settle([views[ref] for ref in group], lattice) for group in sorted([*element.groups, *alone])]
@@ -236,8 +238,8 @@ class Settling:
         """Compute a cache key from a settlement, its detections, the area of interest and other parts."""
         raster, *place = element.sheet
         area = self._plan.rasters[raster].area
-        found = (element.groups, sorted(element.elsewhere), sorted(element.keys.items()), area)
-        return self.made.key(raster, place, [repr((found, parts)).encode()])
+        inputs = (element.groups, sorted(element.elsewhere), sorted(element.keys.items()), area)
+        return self.made.key(raster, place, [repr((inputs, parts)).encode()])
 
 
 class ResolveSheets(beam.DoFn):
@@ -270,8 +272,8 @@ class ResolveSheets(beam.DoFn):
     def _patches(self, raster: int, things: list[ResolvedInstance]) -> dict[Place, list[Patch]]:
         side = self._plan.lattice(raster).sheet_side
         shown: dict[Place, list[Patch]] = {}
-        for thing in things:
-            for place, patch in patches(thing, side):
+        for instance in things:
+            for place, patch in patches(instance, side):
                 shown.setdefault(place, []).append(patch)
         return shown
 
@@ -287,10 +289,10 @@ class OverlapSheets(beam.DoFn):
         """Compare the instances on one sheet."""
         start = time.perf_counter()
         sheet, paths = element
-        found = overlaps(_patches_in(paths))
-        if found:
+        pairs = overlaps(_patches_in(paths))
+        if pairs:
             path = self._folder.overlaps(*sheet)
-            files.write_bytes(path, pack_overlaps(found))
+            files.write_bytes(path, pack_overlaps(pairs))
             yield sheet[0], path
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
@@ -304,13 +306,13 @@ def suppressed(element: tuple[int, Iterable[str]], plan: Plan) -> Iterator[tuple
     raster, paths = element
     lattice = plan.lattice(raster)
     side = lattice.sheet_side
-    for one in suppress(
-        [found for path in sorted(paths) for found in unpack_overlaps(files.read_bytes(path))]
+    for duplicate in suppress(
+        [overlap for path in sorted(paths) for overlap in unpack_overlaps(files.read_bytes(path))]
     ):
-        rows = range(one.bounds.row_off // side, (one.bounds.row_end - 1) // side + 1)
-        cols = range(one.bounds.col_off // side, (one.bounds.col_end - 1) // side + 1)
-        for place in sorted({*product(rows, cols), lattice.sheet_of(one.ref.tile)}):
-            yield (raster, *place), one.ref
+        rows = range(duplicate.bounds.row_off // side, (duplicate.bounds.row_end - 1) // side + 1)
+        cols = range(duplicate.bounds.col_off // side, (duplicate.bounds.col_end - 1) // side + 1)
+        for place in sorted({*product(rows, cols), lattice.sheet_of(duplicate.ref.tile)}):
+            yield (raster, *place), duplicate.ref
 
 
 class DescribeInstances(beam.DoFn):
@@ -337,28 +339,30 @@ class DescribeInstances(beam.DoFn):
             key = self._settling.key(settlement, "features", sorted(left_out))
             described = self._settling.made.get(key, InstanceFeatures)
             if described is None:
-                things = [one for one in self._settling.things(settlement) if one.ref not in left_out]
-                described = InstanceFeatures(self._features(raster, things))
+                instances = [
+                    instance for instance in self._settling.things(settlement) if instance.ref not in left_out
+                ]
+                described = InstanceFeatures(self._features(raster, instances))
                 self._settling.made.put(key, described)
-            for first_row, made in described.features.items():
-                record = made.at(self._folder.instance_features(raster, row, col, first_row))
+            for first_row, row_features in described.features.items():
+                record = row_features.at(self._folder.instance_features(raster, row, col, first_row))
                 if record is not None:
                     yield raster, record
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
     def _features(self, raster: int, things: list[ResolvedInstance]) -> dict[int, CachedParts]:
         lattice, georef = self._plan.lattice(raster), self._plan.rasters[raster].georef
-        wanted = set(self._plan.polygon_labels())
+        scope = set(self._plan.polygon_labels())
         polygons = self._plan.polygons
         chosen = [
             left
-            for thing in things
-            if thing.label in wanted and (left := clipped_instance(thing, polygons, raster)) is not None
+            for instance in things
+            if instance.label in scope and (left := clipped_instance(instance, polygons, raster)) is not None
         ]
         options, tolerance = feature_options(polygons, raster), polygons.tolerance(raster)
         with polygons.naming(raster):
-            made = instance_features(chosen, lattice, georef, options, tolerance)
-        rows = groupby(made, key=lambda feature: feature.first[0] // lattice.sheet_side)
+            features = instance_features(chosen, lattice, georef, options, tolerance)
+        rows = groupby(features, key=lambda feature: feature.first[0] // lattice.sheet_side)
         return {first_row: make_features(first_row, list(group), georef) for first_row, group in rows}
 
 

@@ -45,12 +45,12 @@ class LabelCounts:
         """Add several counts."""
         measured = nothing = 0
         listed: dict[int, int] | None = {}
-        for tally in tallies:
-            measured, nothing = measured + tally.measured, nothing + tally.nothing
-            if listed is None or tally.by_label is None:
+        for counts in tallies:
+            measured, nothing = measured + counts.measured, nothing + counts.nothing
+            if listed is None or counts.by_label is None:
                 listed = None
                 continue
-            for label, pixels in tally.by_label.items():
+            for label, pixels in counts.by_label.items():
                 listed[label] = listed.get(label, 0) + pixels
             listed = listed if len(listed) <= MOST_LISTED else None
         return LabelCounts(measured, nothing, listed)

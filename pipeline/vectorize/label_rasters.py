@@ -86,10 +86,10 @@ class RasterLabels:
             try:
                 with ACTIVITY.operation():
                     return with_retries(lambda: self._rasters[number].read(around), is_unreadable)[0]
-            except GaveUpError as given_up:
-                cause = given_up.__cause__ or given_up
+            except GaveUpError as failure:
+                cause = failure.__cause__ or failure
                 if self._folder is None:
-                    raise cause from given_up
+                    raise cause from failure
                 files.write_bytes(self._folder.failure(number), one_line(cause).encode())
                 self._failed.add(number)
         return CodedLabels.plain(np.full(around.shape, NODATA, np.uint8))

@@ -30,12 +30,12 @@ class LabelWatch:
         self._labels = labels
         self._made = made
         self._fail = fail
-        found = at_once(
+        watched = at_once(
             lambda raster: WatchedFiles.now(raster.path, raster.files),
             plan.rasters,
             [raster.path for raster in plan.rasters],
         )
-        self._watched = tuple(found)
+        self._watched = tuple(watched)
 
     def __call__(self, raster: int, sheets: Iterable[VectorRecord]) -> str:
         """Return why a raster's results may not be published; empty if it is unchanged.
@@ -57,9 +57,9 @@ class LabelWatch:
         for sheet in sheets:
             again = RasterSheet(sheet.place, self._plan.sheet_window(*sheet.place))
             try:
-                found = content_key(self._made, again, *read_sheet(self._labels, again, self._plan))
+                content = content_key(self._made, again, *read_sheet(self._labels, again, self._plan))
             except RasterReadError:
                 return True
-            if found != sheet.content:
+            if content != sheet.content:
                 return True
         return look_at(watched.path, watched.files) != before

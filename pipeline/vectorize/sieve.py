@@ -90,9 +90,9 @@ class SieveSheets(beam.DoFn):
         window = self._plan.sheet_window(raster, row, col)
         framed = self._source.read(element, 1)
         with self._plan.naming(raster):
-            found = sieve_sheet(framed, (window.row_off, window.col_off), sizes_of(self._plan, raster))
-        files.write_packed(self._folder.sieving(raster, row, col), pack_sieve(found))
-        yield raster, (SievedSheet(element, LabelCounts.of(framed.inner(1))), found.summary)
+            sheet_sieve = sieve_sheet(framed, (window.row_off, window.col_off), sizes_of(self._plan, raster))
+        files.write_packed(self._folder.sieving(raster, row, col), pack_sieve(sheet_sieve))
+        yield raster, (SievedSheet(element, LabelCounts.of(framed.inner(1))), sheet_sieve.summary)
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
 
@@ -100,10 +100,10 @@ def resolve_seams(
     element: tuple[int, Iterable[tuple[SievedSheet, SieveSummary]]], plan: PolygonPlan
 ) -> Iterator[tuple[SievedSheet, np.ndarray]]:
     """Return, for each sheet of a raster, the labels of the regions that depend on its seams."""
-    raster, found = element
+    raster, sieved = element
     sheets: dict[tuple[int, int], SievedSheet] = {}
     summaries: dict[tuple[int, int], SieveSummary] = {}
-    for sheet, summary in found:
+    for sheet, summary in sieved:
         _, row, col = sheet.place
         sheets[row, col], summaries[row, col] = sheet, summary
     with plan.naming(raster):
@@ -120,8 +120,8 @@ class ApplySieve(beam.DoFn):
     def process(self, element: tuple[SievedSheet, np.ndarray]) -> Iterator[tuple[int, SievedSheet]]:
         """Write one label map."""
         sheet, settled = element
-        found = unpack_sieve(files.read_packed(self._folder.sieving(*sheet.place)))
-        files.write_packed(self._folder.sieved(*sheet.place), pack_labels(apply_sieve(found, settled)))
+        sheet_sieve = unpack_sieve(files.read_packed(self._folder.sieving(*sheet.place)))
+        files.write_packed(self._folder.sieved(*sheet.place), pack_labels(apply_sieve(sheet_sieve, settled)))
         yield sheet.place[0], sheet
 
 

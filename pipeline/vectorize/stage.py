@@ -126,19 +126,19 @@ class VectorizeSheets(beam.DoFn):
         raster, row, col = element.place
         labels, scores = read_sheet(self._source, element, self._plan)
         key = content_key(self._made, element, labels, scores)
-        made = self._made.get(key, CachedParts)
-        if made is None:
-            made = self._make(element.place, labels, scores)
-            self._made.put(key, made)
-        written = made.at(self._folder.closed_features(raster, row, col))
+        parts = self._made.get(key, CachedParts)
+        if parts is None:
+            parts = self._make(element.place, labels, scores)
+            self._made.put(key, parts)
+        written = parts.at(self._folder.closed_features(raster, row, col))
         pixels = element.counts or LabelCounts.of(labels.inner(self._plan.depth(raster)))
         outside = self._plan.outside(raster, self._plan.sheet_window(raster, row, col))
         off_earth = self._source.off_earth(element)
-        found = VectorRecord(element.place, pixels, written, element.record, outside=outside)
-        yield raster, replace(found, off_earth=off_earth, content=key)
-        if made.summary is not None:
-            files.write_bytes(self._folder.fragments(raster, row, col), made.fragments)
-            yield beam.pvalue.TaggedOutput(OPEN, (raster, (row, col, made.summary)))
+        record = VectorRecord(element.place, pixels, written, element.record, outside=outside)
+        yield raster, replace(record, off_earth=off_earth, content=key)
+        if parts.summary is not None:
+            files.write_bytes(self._folder.fragments(raster, row, col), parts.fragments)
+            yield beam.pvalue.TaggedOutput(OPEN, (raster, (row, col, parts.summary)))
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
     def _make(self, place: tuple[int, int, int], labels: CodedLabels, scores: np.ndarray) -> CachedParts:
@@ -153,10 +153,10 @@ class VectorizeSheets(beam.DoFn):
             by_corners=self._plan.options.by_corners,
         )
         fragments, summary = self._open(sheet, sight)
-        made = make_regions(row, self._closed(sheet, sight), self._plan, raster)
+        parts = make_regions(row, self._closed(sheet, sight), self._plan, raster)
         if not len(summary.labels):
-            return made
-        return replace(made, fragments=fragments.to_bytes(), summary=summary)
+            return parts
+        return replace(parts, fragments=fragments.to_bytes(), summary=summary)
 
     def _sight(self, place: tuple[int, int, int], labels: CodedLabels) -> Sight:
         """Prepare a sheet with the context around it that its borders need."""
@@ -179,8 +179,8 @@ class VectorizeSheets(beam.DoFn):
         fragments, summary = trace_open(sheet)
         parts, (borders, near), (corners, tolerance) = fragments.parts, sight.borders, sight.corners
         around = [
-            found.near(parts.coords, parts.ring_offsets, reach) if reach else Corners.of()
-            for found, reach in ((corners, tolerance.reach if tolerance else 0), (borders, near))
+            points.near(parts.coords, parts.ring_offsets, reach) if reach else Corners.of()
+            for points, reach in ((corners, tolerance.reach if tolerance else 0), (borders, near))
         ]
         return decoded(Fragments(parts, *around), summary, sight.table)
 

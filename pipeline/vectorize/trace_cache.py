@@ -88,9 +88,9 @@ class CachedParts:
         Raises:
             ArraysError: If they are damaged.
         """
-        parts, said = unpack_parts("made", packed, ("features", "fragments", "summary"))
+        parts, fields = unpack_parts("made", packed, ("features", "fragments", "summary"))
         summary = unpack_summary(parts["summary"]) if parts["summary"] else None
-        record = None if said is None else FeatureRecord.checked(said)
+        record = None if fields is None else FeatureRecord.checked(fields)
         return cls(record, parts["features"], parts["fragments"], summary)
 
 
@@ -136,7 +136,9 @@ class InstanceFeatures:
     def to_bytes(self) -> bytes:
         """Encode the entry as bytes."""
         rows = [(row,) for row in self.features]
-        return _pack_list("features of instances", rows, (made.to_bytes() for made in self.features.values()))
+        return _pack_list(
+            "features of instances", rows, (parts.to_bytes() for parts in self.features.values())
+        )
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> InstanceFeatures:
@@ -157,10 +159,10 @@ def _pack_list(kind: str, names: Sequence[tuple[int, ...]], contents: Iterable[b
 
 def _unpack_list(kind: str, packed: bytes, numbers: int) -> tuple[list[tuple[int, ...]], list[bytes]]:
     """Unpack the names, of `numbers` integers each, and the contents packed by `_pack_list`."""
-    parts, said = unpack_parts(kind, packed, ["contents"])
+    parts, index = unpack_parts(kind, packed, ["contents"])
     try:
-        names = [tuple(int(number) for number in name) for name in said[0]]
-        ends = [0, *accumulate(int(size) for size in said[1])]
+        names = [tuple(int(number) for number in name) for name in index[0]]
+        ends = [0, *accumulate(int(size) for size in index[1])]
     except (TypeError, ValueError, IndexError) as error:
         raise ArraysError(f"the {kind} are damaged ({error})") from error
     contents = [parts["contents"][start:end] for start, end in pairwise(ends)]
@@ -182,9 +184,11 @@ def make_regions(
         raster: Number of the raster in the plan.
     """
     ground, options = plan.rasters[raster].ground, feature_options(plan, raster)
-    found = (feature for regions, traced in parts for feature in features(regions, ground, options, traced))
+    traced_features = (
+        feature for regions, traced in parts for feature in features(regions, ground, options, traced)
+    )
     with plan.naming(raster):
-        return make_features(row, found, ground)
+        return make_features(row, traced_features, ground)
 
 
 def make_features(row: int, found: Iterable[Feature], ground: Ground) -> CachedParts:
@@ -245,11 +249,11 @@ class TraceCache:
             return None
         try:
             head, packed = unsealed(files.read_bytes(path), key)
-            found = kind.from_bytes(packed) if head["format"] == FORMAT else None
+            entry = kind.from_bytes(packed) if head["format"] == FORMAT else None
         except (StoreError, ArraysError):
             return None
         files.touch(path)
-        return found
+        return entry
 
     def put(self, key: str, made: CachedParts | ResolvedPatches | InstanceFeatures) -> None:
         """Write an entry atomically."""
