@@ -46,9 +46,9 @@ def build(pipeline: beam.Pipeline, folder: RunFolder, *, plan: Plan, workers: in
     if not plan.options.runs_here:
         segment = segment.with_resource_hints(**infer_hints(plan))
     segmented = sheets | "Segment" >> segment
-    kept = segmented | "BreakFusion" >> beam.Reshuffle()
+    records = segmented | "BreakFusion" >> beam.Reshuffle()
     join = join_instances if plan.card.task == "instances" else join_regions
-    vectorized, joined = join(kept, plan, folder)
+    vectorized, joined = join(records, plan, folder)
     rasters = PublishRasters(
         plan.polygons, folder, LabelFiles(plan, folder), PublishedLedger(plan), RasterWatch(plan)
     )

@@ -84,10 +84,10 @@ def run_plan(plan: Plan) -> dict[str, Any] | None:
 
 def beam_arguments(plan: Plan) -> BeamArguments:
     """Return the user's Beam arguments, completed by what follows from the plan."""
-    given, workers = plan.options.beam, plan.options.workers
-    if given.is_dataflow:
+    arguments, workers = plan.options.beam, plan.options.workers
+    if arguments.is_dataflow:
         return segment_arguments(plan)
-    return given.with_processes(workers) if workers else given
+    return arguments.with_processes(workers) if workers else arguments
 
 
 def run_job(job: Job, build: Build, sheets: int = 0, *, hope: str) -> dict[str, Any] | None:
@@ -153,8 +153,8 @@ def run_job(job: Job, build: Build, sheets: int = 0, *, hope: str) -> dict[str, 
 
 def is_handed_over(options: PipelineOptions) -> bool:
     """Return whether a remote runner only gets a description of the job, so that there is nothing to wait for."""
-    given = options.get_all_options()
-    return bool(given.get("dry_run") or given.get("template_location"))
+    settings = options.get_all_options()
+    return bool(settings.get("dry_run") or settings.get("template_location"))
 
 
 def make_pipeline(job: Job, worker_files: WorkerFiles) -> tuple[PipelineOptions, beam.Pipeline, int]:
@@ -163,14 +163,14 @@ def make_pipeline(job: Job, worker_files: WorkerFiles) -> tuple[PipelineOptions,
     Raises:
         BeamOptionError: If Beam rejects the options.
     """
-    said = io.StringIO()
+    messages = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(messages):
             options = job.beam.pipeline_options()
             workers = worker_processes(options)
             pipeline = beam_pipeline(options, worker_files.log, worker_files.heartbeats)
     except SystemExit as error:
-        cause = said.getvalue().strip().rpartition("error: ")[2]
+        cause = messages.getvalue().strip().rpartition("error: ")[2]
         raise BeamOptionError(f"Apache Beam cannot use its options: {cause}") from error
     except (ValueError, ImportError) as error:
         cause = " ".join(str(error).split())
@@ -197,9 +197,9 @@ def heartbeat_folder(log: Path) -> Path:
 def hide_secrets(log: Path) -> None:
     """Redact credentials from worker logs, as libraries write addresses in full."""
     with contextlib.suppress(OSError):
-        said = log.read_text(errors="replace")
-        hidden = without_secrets(said)
-        if hidden != said:
+        text = log.read_text(errors="replace")
+        hidden = without_secrets(text)
+        if hidden != text:
             log.write_text(hidden)
 
 
@@ -216,11 +216,11 @@ def report_end(sentence: str, hope: str, log: Path) -> int:
     """
     release_all()
     hide_secrets(log)
-    words, status = (
+    message, status = (
         (f"interrupted; {AGAIN}", INTERRUPTED) if was_interrupted() else (f"{sentence}; {hope}", FAILED)
     )
     with contextlib.suppress(OSError):  # The terminal may be closed.
-        fail(words, status)
+        fail(message, status)
     return status
 
 

@@ -35,8 +35,8 @@ def progress(folder: RunFolder, sheets: int, shown: bool) -> Iterator[None]:
 def _watch(records: Path, sheets: int, ended: threading.Event) -> None:
     start = time.monotonic()
     while not ended.wait(terminal.PERIOD):
-        done = sum(1 for _ in records.glob("*.json")) if records.exists() else 0
-        terminal.show(progress_line(done, sheets, time.monotonic() - start))
+        finished_sheets = sum(1 for _ in records.glob("*.json")) if records.exists() else 0
+        terminal.show(progress_line(finished_sheets, sheets, time.monotonic() - start))
 
 
 def progress_line(done: int, sheets: int, seconds: float) -> str:

@@ -39,8 +39,8 @@ class RasterWatch:
         planned = self._plan.rasters[raster]
         if not any(record.changed for record in records):
             files = watched(planned)
-            seen_by_sheets = len(planned.files) <= MOST_PER_SHEET
-            state = files.remote_state() if seen_by_sheets else files.state()
+            checked_by_sheets = len(planned.files) <= MOST_PER_SHEET
+            state = files.remote_state() if checked_by_sheets else files.state()
             moved = state.moved or any(record.moved for record in records)
             if not state.changed and not (moved and self._other_pixels(raster, records)):
                 return ""

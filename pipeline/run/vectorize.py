@@ -53,8 +53,8 @@ def build(
     """Add the stages to an empty pipeline; see `terraseam.pipeline.run.job.Build`."""
     polygons = plan.polygons
     options = plan.options
-    kept = folder if options.on_error == "quarantine" else None
-    source = RasterLabels(polygons.rasters, options.allow_sources, options.verify, kept)
+    failure_folder = folder if options.on_error == "quarantine" else None
+    source = RasterLabels(polygons.rasters, options.allow_sources, options.verify, failure_folder)
     sheets = (
         pipeline
         | "Rasters" >> beam.Create(range(len(polygons.rasters)))
@@ -64,7 +64,7 @@ def build(
     vectorized, joined = make_polygons(sheets, polygons, folder, source)
     end = EndRun(partial(end_vectorize, plan, started=started))
     again = RasterLabels(polygons.rasters, options.allow_sources, options.verify)
-    watch = LabelWatch(polygons, again, TraceCache(folder.made, polygons), fail=kept is None)
+    watch = LabelWatch(polygons, again, TraceCache(folder.made, polygons), fail=failure_folder is None)
     ended = publish(vectorized, joined, PublishRasters(polygons, folder, watch=watch), end)
     if not plan.options.beam.is_direct:
         clean_up(ended, folder)
@@ -73,8 +73,8 @@ def build(
 def end_vectorize(plan: VectorizePlan, published: Sequence[Published], started: float) -> None:
     """Write the manifest of a finished run, and the footprints of left-out rasters."""
     output, left_out = plan.options.output, left_out_of(plan, published)
-    record = vectorize_manifest(plan, [one for one in published if not one.failure], started)
-    record["left_out"] = [one.to_json() for one in left_out]
+    record = vectorize_manifest(plan, [outcome for outcome in published if not outcome.failure], started)
+    record["left_out"] = [raster.to_json() for raster in left_out]
     record["counts"]["rasters_left_out"] = len(left_out)
     placed = write_places(output, list(left_out_features(left_out)))
     record["quarantine"] = quarantine_path(output) if placed else None
@@ -86,13 +86,13 @@ def left_out_of(plan: VectorizePlan, published: Sequence[Published]) -> list[Lef
     rasters = plan.polygons.rasters
     unread = [
         LeftOut(
-            rasters[one.raster].path,
-            (one.failure,),
-            ground if isinstance(ground := rasters[one.raster].ground, Georef) else None,
-            rasters[one.raster].id,
+            rasters[outcome.raster].path,
+            (outcome.failure,),
+            ground if isinstance(ground := rasters[outcome.raster].ground, Georef) else None,
+            rasters[outcome.raster].id,
         )
-        for one in published
-        if one.failure
+        for outcome in published
+        if outcome.failure
     ]
     return [*plan.left_out, *unread]
 
@@ -100,14 +100,14 @@ def left_out_of(plan: VectorizePlan, published: Sequence[Published]) -> list[Lef
 def vectorize_manifest(plan: VectorizePlan, published: Sequence[Published], started: float) -> dict[str, Any]:
     """Return the manifest of a finished run; it lists the classes that occur, unless there are too many."""
     polygons = plan.polygons
-    rasters = [polygons_entry(polygons, one) for one in published]
+    rasters = [polygons_entry(polygons, outcome) for outcome in published]
     for raster in rasters:
         if raster["classes"] is not None:
-            raster["classes"] = {name: found for name, found in raster["classes"].items() if found["pixels"]}
+            raster["classes"] = {name: entry for name, entry in raster["classes"].items() if entry["pixels"]}
     settings = polygon_settings(polygons)
     if all(raster["classes"] is not None for raster in rasters):
-        entries = [found for raster in rasters for found in raster["classes"].values()]
-        traced = {found["label"] for found in entries if found["polygons"] is not None}
+        entries = [entry for raster in rasters for entry in raster["classes"].values()]
+        traced = {entry["label"] for entry in entries if entry["polygons"] is not None}
         settings["classes"] = [polygons.name_of(label) for label in sorted(traced)]
     area = f"polygon_{polygons.rasters[0].ground.area_attribute}"
     return {
@@ -116,7 +116,7 @@ def vectorize_manifest(plan: VectorizePlan, published: Sequence[Published], star
         "polygons": settings,
         "counts": {
             "rasters": len(rasters),
-            "sheets": sum(len(one.sheets) for one in published),
+            "sheets": sum(len(outcome.sheets) for outcome in published),
             "polygons": sum(raster["polygons"] for raster in rasters),
             area: math.fsum(raster[area] for raster in rasters),
         },

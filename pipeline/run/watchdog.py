@@ -285,10 +285,10 @@ class Watchdog:
 
 def describe_death(cause: str) -> str:
     """Return a sentence on how a worker process ended, from the runner's error message."""
-    found = re.search(r"return code (-?\d+)", cause)
-    if found is None:
+    match = re.search(r"return code (-?\d+)", cause)
+    if match is None:
         return f"a worker process died ({cause.rstrip('.')})"
-    code = int(found[1])
+    code = int(match[1])
     if code >= 0:
         return f"a worker process died (it ended with status {code})"
     with contextlib.suppress(ValueError):
