@@ -411,9 +411,7 @@ def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_best_weights(tmp_p
     watcher = Note()
     with pytest.raises(TrainingError) as told:
         train(network, TASK, RECIPE, data, TrainingFolder(tmp_path), watcher)
-    assert "the loss became nan in step 2 of epoch 2; lower --learning-rate (now 0.01)" in str(
-        told.value
-    )
+    assert "the loss became nan in step 2 of epoch 2; lower --learning-rate (now 0.01)" in str(told.value)
     assert len(watcher.steps) == 4
     best = tiny_network(9)
     assert load_best(tmp_path, best) == 1
