@@ -93,7 +93,7 @@ def _fetch(bundle: str, expected: Card | None) -> Path:
 
 def _copy_network(bundle: str, name: str, target: Path) -> None:
     """Copy the file or folder of a network."""
-    below = [] if is_web(bundle) else [found.path for found in files.listing(f"{bundle}/{name}")]
+    below = [] if is_web(bundle) else [file.path for file in files.listing(f"{bundle}/{name}")]
     if not below:
         _copy(f"{bundle}/{name}", target / name)
     for path in below:

@@ -40,7 +40,7 @@ class Expanded:
     @property
     def named(self) -> list[str]:
         """Paths of all rasters, including those that could not be checked."""
-        return [*self.paths, *(one.path for one in self.unread)]
+        return [*self.paths, *(raster.path for raster in self.unread)]
 
 
 def expand(arguments: Iterable[str]) -> Expanded:
@@ -58,8 +58,8 @@ def expand(arguments: Iterable[str]) -> Expanded:
             problems.append(str(error))
         except OSError as error:
             problems.append(f"{argument} cannot be looked at: {error.strerror}")
-    found = list(paths.values())
-    return Expanded(found, problems, [one for path, one in unread.items() if path not in paths])
+    raster_paths = list(paths.values())
+    return Expanded(raster_paths, problems, [raster for path, raster in unread.items() if path not in paths])
 
 
 def _expand_one(argument: str) -> list[str]:
@@ -67,19 +67,19 @@ def _expand_one(argument: str) -> list[str]:
         return expand_remote(argument)
     path = Path(argument)
     if path.is_dir():
-        found = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.is_dir())
-        if not found:
+        rasters = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.is_dir())
+        if not rasters:
             raise RasterError(f"{argument} is a directory without rasters ({', '.join(sorted(SUFFIXES))})")
-        return found
+        return rasters
     if path.exists():
         return [argument]
     if not glob.has_magic(argument):
         raise RasterError(f"{argument} does not exist")
     matches = glob.glob(argument, recursive=True)  # noqa: PTH207 - Path.glob knows no absolute patterns
-    found = sorted(p for p in matches if not Path(p).is_dir())
-    if not found:
+    rasters = sorted(p for p in matches if not Path(p).is_dir())
+    if not rasters:
         raise RasterError(f"no file matches {argument}")
-    return found
+    return rasters
 
 
 def expand_files(arguments: Sequence[str], option: str) -> tuple[list[str], list[str]]:
@@ -91,29 +91,29 @@ def expand_files(arguments: Sequence[str], option: str) -> tuple[list[str], list
     files, problems = dict[str, None](), []
     for argument in arguments:
         known = not is_local(argument) or Path(argument).exists()
-        found = [argument] if known else sorted(glob.glob(argument, recursive=True))  # noqa: PTH207
-        if not found:
+        matches = [argument] if known else sorted(glob.glob(argument, recursive=True))  # noqa: PTH207
+        if not matches:
             problems.append(
                 f"no file matches {option} {argument}"
                 if glob.has_magic(argument)
                 else f"{option} {argument} does not exist"
             )
-        files.update(dict.fromkeys(found))
+        files.update(dict.fromkeys(matches))
     return list(files), problems
 
 
 def label_files(paths: Sequence[str]) -> list[str]:
     """Replace folders by the polygon files in them, or by the rasters if there are none."""
-    found = []
+    label_paths = []
     for path in paths:
         if not Path(path).is_dir():
-            found.append(path)
+            label_paths.append(path)
             continue
         suffixes = {*VECTORS, *SUFFIXES}
         inside = sorted(str(file) for file in Path(path).iterdir() if file.suffix.lower() in suffixes)
         vectors = [file for file in inside if Path(file).suffix.lower() in VECTORS]
-        found += vectors or inside or [path]
-    return found
+        label_paths += vectors or inside or [path]
+    return label_paths
 
 
 def raster_ids(
@@ -130,9 +130,9 @@ def raster_ids(
     used = {_folded(name) for name in (*TAKEN, *taken)}
     lengths = [0 if len(_stem(name).encode()) <= LONGEST_ID else _HASHES[0] for _, name in named]
     while True:
-        ids = [_id(*one, length) for one, length in zip(named, lengths, strict=True)]
-        shared = Counter(_folded(one) for one in ids)
-        again = [shared[_folded(one)] > 1 or _folded(one) in used for one in ids]
+        ids = [_id(*pair, length) for pair, length in zip(named, lengths, strict=True)]
+        shared = Counter(_folded(raster_id) for raster_id in ids)
+        again = [shared[_folded(raster_id)] > 1 or _folded(raster_id) in used for raster_id in ids]
         longer = [_longer(length) if more else length for length, more in zip(lengths, again, strict=True)]
         if longer == lengths:
             return ids

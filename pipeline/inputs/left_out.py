@@ -40,7 +40,7 @@ class LeftOut:
 
 def all_reasons(left_out: Iterable[LeftOut]) -> Iterator[str]:
     """Yield every reason why rasters cannot be used, one sentence each."""
-    return (reason for one in left_out for reason in one.reasons)
+    return (reason for raster in left_out for reason in raster.reasons)
 
 
 def left_out_notes(left_out: Sequence[LeftOut]) -> list[str]:
@@ -54,8 +54,8 @@ def describe_left_out(left_out: Sequence[Mapping[str, Any]]) -> str:
     Args:
         left_out: Their entries in the manifest.
     """
-    said = [" and ".join(one["reasons"]) for one in left_out]
-    if len(said) > SHOWN:
-        said = [*said[:SHOWN], f"and {len(said) - SHOWN:,} more"]
+    reasons = [" and ".join(entry["reasons"]) for entry in left_out]
+    if len(reasons) > SHOWN:
+        reasons = [*reasons[:SHOWN], f"and {len(reasons) - SHOWN:,} more"]
     which, them = ("is", "it") if len(left_out) == 1 else ("are", "them")
-    return f"{count(len(left_out), 'raster')} {which} left out: {'; '.join(said)}; the same command tries {them} again"
+    return f"{count(len(left_out), 'raster')} {which} left out: {'; '.join(reasons)}; the same command tries {them} again"

@@ -56,15 +56,15 @@ def expand_remote(argument: str) -> list[str]:
 
     try:
         with failing_fast():
-            found = _listed(argument)
+            rasters = _listed(argument)
     except RemoteFileError as error:
         if scheme_of(argument) == "s3" and os.environ.get(UNSIGNED) and not glob.has_magic(argument):
             return [argument]
-        one = PurePosixPath(argument).suffix.lower() in SUFFIXES and not glob.has_magic(argument)
-        raise (UnreadError if one else RasterError)(str(error)) from error
-    if not found:
+        is_raster = PurePosixPath(argument).suffix.lower() in SUFFIXES and not glob.has_magic(argument)
+        raise (UnreadError if is_raster else RasterError)(str(error)) from error
+    if not rasters:
         raise RasterError(_absent(argument))
-    return found
+    return rasters
 
 
 def existing_files(path: str) -> Sidecars | None:
@@ -85,7 +85,7 @@ def existing_files(path: str) -> Sidecars | None:
 
     try:
         with failing_fast():
-            return Sidecars((path, *(one.path for one in files.matching(f"{stem}.*") if one.path != path)))
+            return Sidecars((path, *(file.path for file in files.matching(f"{stem}.*") if file.path != path)))
     except RemoteFileError as error:
         if status_of(error.__cause__ or error) not in (401, 403):
             _check_that_it_may_be_public(error)
@@ -155,13 +155,13 @@ def inspect_all(paths: Sequence[str], inspect: Inspect[Info_co]) -> tuple[list[I
         except RasterError as error:
             return error
 
-    found = at_once(inspected, paths, paths)
+    results = at_once(inspected, paths, paths)
     broken = [
-        LeftOut(path, (str(one),), one.georef)
-        for path, one in zip(paths, found, strict=True)
-        if isinstance(one, RasterError)
+        LeftOut(path, (str(failure),), failure.georef)
+        for path, failure in zip(paths, results, strict=True)
+        if isinstance(failure, RasterError)
     ]
-    return [one for one in found if not isinstance(one, RasterError)], broken
+    return [info for info in results if not isinstance(info, RasterError)], broken
 
 
 def hidden_notes(infos: Iterable[Any]) -> list[str]:

@@ -64,8 +64,8 @@ def order_mismatches(cards: Sequence[Card]) -> list[str]:
         f"{', '.join(first.bands)}, the other {', '.join(card.bands)}"
         for card in cards[1:]
         if any(
-            None not in (one, other) and one != other
-            for one, other in zip(map(colour_of, first.bands), map(colour_of, card.bands), strict=False)
+            None not in (colour, other) and colour != other
+            for colour, other in zip(map(colour_of, first.bands), map(colour_of, card.bands), strict=False)
         )
     ]
 
@@ -79,10 +79,10 @@ def number_reason(chosen: Sequence[int], card: Card) -> str:
 
 
 def _too_few_or_many(info: RasterInfo, bands: Sequence[int], card: Card) -> str:
-    found = f"{_wants(card)}, and {info.path} has {len(bands)}"
+    mismatch = f"{_wants(card)}, and {info.path} has {len(bands)}"
     if any(word.interpretation == PALETTE for word in info.words):
-        return f"{found} with a table of colours; expand it with {EXPAND}"
-    return f"{found}; choose with --bands" if len(bands) > len(card.bands) else found
+        return f"{mismatch} with a table of colours; expand it with {EXPAND}"
+    return f"{mismatch}; choose with --bands" if len(bands) > len(card.bands) else mismatch
 
 
 def _wants(card: Card) -> str:

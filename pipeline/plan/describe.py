@@ -121,7 +121,7 @@ def plan_json(plan: Plan, ahead: SheetForecast | None = None) -> dict[str, Any]:
             }
             for number, raster in enumerate(plan.rasters)
         ],
-        "left_out": [one.to_json() for one in plan.left_out],
+        "left_out": [entry.to_json() for entry in plan.left_out],
         "pixels": plan.pixels(),
         "sheets": plan.sheet_count(),
         "sheets_ahead": asdict(ahead) if ahead else None,

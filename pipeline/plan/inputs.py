@@ -86,34 +86,34 @@ def plan_inputs(
         cards: Cards of the networks.
         options: The options of the run.
     """
-    found = PlannedRasters()
+    inputs = PlannedRasters()
     if options.resample and options.any_gsd:
-        found.reasons.append(
+        inputs.reasons.append(
             "--resample reads rasters at the network's GSD, and --any-gsd at their own; leave one out"
         )
     if options.bands is not None and len(options.bands) != len(cards[0].bands):
-        found.reasons.append(number_reason(options.bands, cards[0]))
+        inputs.reasons.append(number_reason(options.bands, cards[0]))
     ids = dict(zip(named, raster_ids(named, taken=names_in(options.output, options.work)), strict=True))
-    found.left_out += [replace(one, id=ids[one.path]) for one in broken]
+    inputs.left_out += [replace(entry, id=ids[entry.path]) for entry in broken]
     planned = [_raster(ids[info.path], info, cards, options) for info in infos]
-    inside = [True] * len(planned) if options.aoi is None else _within(options.aoi, planned, found)
-    areas = iter(found.areas)
-    found.areas = []
-    for info, raster, wanted in zip(infos, planned, inside, strict=True):
-        area = next(areas, None) if wanted else None
-        reasons = _reasons(info, raster, cards, options) if wanted else []
+    inside = [True] * len(planned) if options.aoi is None else _within(options.aoi, planned, inputs)
+    areas = iter(inputs.areas)
+    inputs.areas = []
+    for info, raster, is_inside in zip(infos, planned, inside, strict=True):
+        area = next(areas, None) if is_inside else None
+        reasons = _reasons(info, raster, cards, options) if is_inside else []
         if reasons:
-            found.left_out.append(LeftOut(info.path, tuple(reasons), info.georef, raster.id))
-        elif wanted:
-            found.rasters.append(raster)
-            found.infos.append(info)
-            found.areas += [area] if area is not None else []
+            inputs.left_out.append(LeftOut(info.path, tuple(reasons), info.georef, raster.id))
+        elif is_inside:
+            inputs.rasters.append(raster)
+            inputs.infos.append(info)
+            inputs.areas += [area] if area is not None else []
     if options.bands is None:
-        found.notes += order_notes(found.infos, cards[0])
-    found.notes += hidden_notes(found.infos)
-    if options.resample and found.rasters and not found.reasons:
-        found.notes += resample_notes([(raster.path, raster.regrid) for raster in found.rasters])
-    return found
+        inputs.notes += order_notes(inputs.infos, cards[0])
+    inputs.notes += hidden_notes(inputs.infos)
+    if options.resample and inputs.rasters and not inputs.reasons:
+        inputs.notes += resample_notes([(raster.path, raster.regrid) for raster in inputs.rasters])
+    return inputs
 
 
 def _raster(name: str, info: RasterInfo, cards: Sequence[Card], options: SegmentOptions) -> RasterPlan:

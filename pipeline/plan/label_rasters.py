@@ -67,15 +67,15 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     allow_sources(options.allow_sources)
     verify_blocks(options.verify)
     prepare((*options.rasters, options.aoi, options.output, options.work_folder), options.beam)
-    given = expand(options.rasters)
+    expanded = expand(options.rasters)
     infos, broken = inspect_all(
-        given.paths, partial(inspect_label_raster, in_pixels=options.pixel_coordinates)
+        expanded.paths, partial(inspect_label_raster, in_pixels=options.pixel_coordinates)
     )
-    ids = _ids(options, given.named)
-    left_out = tuple(replace(one, id=ids[one.path]) for one in (*broken, *given.unread))
-    reasons = [*given.problems, *remote_reasons(options)]
-    for what, folder in (("--output", options.output), ("--work", options.work)):
-        reason = folder_reason(what, folder) if folder is not None else None
+    ids = _ids(options, expanded.named)
+    left_out = tuple(replace(entry, id=ids[entry.path]) for entry in (*broken, *expanded.unread))
+    reasons = [*expanded.problems, *remote_reasons(options)]
+    for option, folder in (("--output", options.output), ("--work", options.work)):
+        reason = folder_reason(option, folder) if folder is not None else None
         reasons += [reason] if reason else []
     names = class_names(options, infos)
     reasons += [] if options.class_names else _name_reasons(infos)
@@ -87,8 +87,10 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     rasters = tuple(
         LabelledRaster(ids[info.path], info.path, info.ground, files=info.files) for info in infos
     )
-    wanted = None if options.classes is None else tuple(sorted(x for x in labels.values() if x is not None))
-    plan = PolygonPlan(options.polygons, rasters, names, wanted, options.sheet, options.output, scored=False)
+    selected = None if options.classes is None else tuple(sorted(x for x in labels.values() if x is not None))
+    plan = PolygonPlan(
+        options.polygons, rasters, names, selected, options.sheet, options.output, scored=False
+    )
     notes = [*hidden_notes(infos), *_undecoded_notes(infos, names)]
     if options.aoi is not None and not options.pixel_coordinates:
         plan = _within(plan, options.aoi, reasons, notes)
@@ -113,9 +115,9 @@ def _pixel_reasons(options: VectorizeOptions) -> list[str]:
         ("--aoi is a place on the Earth", "leave it out", options.aoi is not None),
     )
     return [
-        f"{what}, and --pixel-coordinates have no place on it; {hint}"
-        for what, hint, given in chosen
-        if given and options.pixel_coordinates
+        f"{conflict}, and --pixel-coordinates have no place on it; {hint}"
+        for conflict, hint, is_set in chosen
+        if is_set and options.pixel_coordinates
     ]
 
 
@@ -141,8 +143,8 @@ def class_names(options: VectorizeOptions, infos: Sequence[LabelRasterInfo]) -> 
     """Return the names of labels: from ``--class-names`` if given, else from the rasters."""
     if options.class_names:
         return dict(options.class_names)
-    found = {label: name for info in reversed(infos) for label, name in info.names.items()}
-    return dict(sorted(found.items()))
+    names = {label: name for info in reversed(infos) for label, name in info.names.items()}
+    return dict(sorted(names.items()))
 
 
 def _undecoded_notes(infos: Sequence[LabelRasterInfo], names: Mapping[int, str]) -> list[str]:
@@ -162,11 +164,11 @@ def _undecoded_notes(infos: Sequence[LabelRasterInfo], names: Mapping[int, str])
 def selected_labels(classes: Sequence[str] | None, names: Mapping[int, str]) -> dict[str, int | None]:
     """Return the label of each selected class, by name, or by number if unnamed; None if there is no such class."""
     by_name = {name: label for label, name in names.items()}
-    found = {}
+    labels = {}
     for name in classes or ():
         number = _number(name)
-        found[name] = by_name.get(name, None if number in names else number)
-    return found
+        labels[name] = by_name.get(name, None if number in names else number)
+    return labels
 
 
 def _number(name: str) -> int | None:
@@ -204,17 +206,17 @@ def _number_reasons(names: Mapping[int, str], infos: Sequence[LabelRasterInfo]) 
 
 def _occurring(info: LabelRasterInfo, labels: Sequence[int]) -> list[int]:
     """Return which of some labels occur in a raster; none if it is unreadable, which the run itself reports."""
-    raster, found = LabelRaster(info.path, info.files), set[int]()
+    raster, occurring = LabelRaster(info.path, info.files), set[int]()
     height, width = info.ground.height, info.ground.width
     try:
         for row in range(0, height, DEFAULT_SHEET):
             for col in range(0, width, DEFAULT_SHEET):
                 coded = raster.read(Window(row, col, DEFAULT_SHEET, DEFAULT_SHEET))
                 known = set(coded.table[np.unique(coded.codes)].tolist())
-                found |= known.intersection(labels)
+                occurring |= known.intersection(labels)
     except RasterReadError:
         return []
-    return [label for label in labels if label in found]
+    return [label for label in labels if label in occurring]
 
 
 def _name_reasons(infos: Sequence[LabelRasterInfo]) -> list[str]:

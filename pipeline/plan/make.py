@@ -92,11 +92,11 @@ def _lay_out(options: SegmentOptions, networks: Networks, inputs: PlannedRasters
             f"--sheet {options.sheet} is rounded to {sheet_cores * core} px: whole tiles of {core} px"
         )
     reach = reach_of(card)
-    asked = reach or Halo(*[UNBOUNDED_HALO if card.halo is None else card.halo] * 4)
+    unrounded = reach or Halo(*[UNBOUNDED_HALO if card.halo is None else card.halo] * 4)
     if options.halo is not None:
-        asked = Halo(*[options.halo] * 4)
-    halo = asked.rounded_up(card.stride)
-    if options.halo is not None and halo != asked:
+        unrounded = Halo(*[options.halo] * 4)
+    halo = unrounded.rounded_up(card.stride)
+    if options.halo is not None and halo != unrounded:
         notes.append(f"--halo {options.halo} is rounded up to {halo}: whole strides of {card.stride} px")
     crop = reach is not None or card.task == "instances"
     stitch: StitchMethod = options.stitch or ("crop" if crop else "blend")

@@ -58,8 +58,8 @@ def memory_reasons(plan: Plan) -> list[str]:
 
 def process_memory(plan: Plan, processes: int, at_once: int) -> float:
     """Return the memory of each local process that calls the network, in bytes; see `run_memory`."""
-    ahead = (SHEETS_AT_ONCE - 1) * plan.sheet_memory()
-    return plan.memory(at_once) + ahead + (WORKER_MEMORY if processes > 1 else 0)
+    prefetched = (SHEETS_AT_ONCE - 1) * plan.sheet_memory()
+    return plan.memory(at_once) + prefetched + (WORKER_MEMORY if processes > 1 else 0)
 
 
 def run_memory(plan: Plan, processes: int, at_once: int) -> float:

@@ -84,15 +84,15 @@ def _is(things: Sequence[str]) -> str:
 
 
 def _precision_reasons(options: SegmentOptions, cards: Sequence[Card], engine: str) -> list[str]:
-    asked = f"--precision {options.precision}"
+    option = f"--precision {options.precision}"
     if options.precision == "float32":
         return []
     if engine != "tensorflow":
         return [
-            f"{asked} is for the engine tensorflow, and {engine} computes in float32; leave one of them out"
+            f"{option} is for the engine tensorflow, and {engine} computes in float32; leave one of them out"
         ]
     return [
-        f"{asked} is for Keras networks, and {card.name} is a SavedModel, which computes in its own; leave it out"
+        f"{option} is for Keras networks, and {card.name} is a SavedModel, which computes in its own; leave it out"
         for card in cards
         if card.network.name == "saved_model"
     ]

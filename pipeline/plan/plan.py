@@ -177,11 +177,11 @@ class Plan:
 
     def polygon_labels(self) -> tuple[int, ...]:
         """Return the labels that become polygons."""
-        wanted = self.options.classes
+        selected = self.options.classes
         return tuple(
             label
             for label, info in enumerate(self.card.classes)
-            if (info.name in wanted if wanted is not None else not info.background)
+            if (info.name in selected if selected is not None else not info.background)
         )
 
 

@@ -169,8 +169,8 @@ def instance_reasons(options: PolygonOptions) -> list[str]:
     )
     return [
         f"{option} is for regions of a label map, and a detector finds whole things; leave it out"
-        for option, given in chosen
-        if given
+        for option, is_set in chosen
+        if is_set
     ]
 
 
@@ -207,10 +207,10 @@ def simplify_reasons(metres: float | None, rasters: Iterable[tuple[str, Ground]]
         except OffEarthError:
             continue
         smaller = min(ground.height, ground.width)
-        said = f"--simplify {metres:g} is {count(tolerance.pixels, 'pixel')} of {path}"
+        description = f"--simplify {metres:g} is {count(tolerance.pixels, 'pixel')} of {path}"
         if tolerance.pixels >= smaller:
             larger.append(
-                f"{said}, which is {smaller} px on its shorter side: nothing would remain; use a smaller --simplify"
+                f"{description}, which is {smaller} px on its shorter side: nothing would remain; use a smaller --simplify"
             )
         else:
             fitting += 1
@@ -218,7 +218,7 @@ def simplify_reasons(metres: float | None, rasters: Iterable[tuple[str, Ground]]
             tolerance.pixels < smaller or max(ground.height, ground.width) > side
         ):
             unseen.append(
-                f"{said}, more than half a sheet of {side} px; pass a smaller one, or a larger --sheet"
+                f"{description}, more than half a sheet of {side} px; pass a smaller one, or a larger --sheet"
             )
     return unseen if fitting else larger
 

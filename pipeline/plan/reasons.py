@@ -99,7 +99,7 @@ def place_reasons(options: SegmentOptions, results: Iterable[str]) -> list[str]:
         options: The options of the run.
         results: Folders of results.
     """
-    reasons = [place_reason(what, folder) for what, folder in _named(options)]
+    reasons = [place_reason(option, folder) for option, folder in _named(options)]
     if not any(reasons):
         reasons += [_name_reason(folder) or _there(place_reason, folder) for folder in results]
     return [reason for reason in reasons if reason]
@@ -107,7 +107,7 @@ def place_reasons(options: SegmentOptions, results: Iterable[str]) -> list[str]:
 
 def unwritable_reasons(options: SegmentOptions, results: Iterable[str]) -> list[str]:
     """Return a reason for each local folder that is not writable; see `place_reasons`."""
-    reasons = [unwritable_reason(what, folder) for what, folder in _named(options)]
+    reasons = [unwritable_reason(option, folder) for option, folder in _named(options)]
     if not any(reasons):
         reasons += [_there(unwritable_reason, folder) for folder in results]
     return [reason for reason in reasons if reason]
@@ -116,7 +116,7 @@ def unwritable_reasons(options: SegmentOptions, results: Iterable[str]) -> list[
 def _named(options: SegmentOptions) -> list[tuple[str, str]]:
     """Return the folders that the user named, each with its option."""
     named = (("--output", options.output), ("--work", options.work))
-    return [(what, folder) for what, folder in named if folder is not None]
+    return [(option, folder) for option, folder in named if folder is not None]
 
 
 def _there(reason: Callable[[str, str], str | None], folder: str) -> str | None:

@@ -42,11 +42,11 @@ def regrid_of(info: RasterInfo, cards: Sequence[Card]) -> Regrid | None:
     Raises:
         ValueError: If the raster cannot be placed on the Earth.
     """
-    wanted = target_gsd(cards)
+    gsd_range = target_gsd(cards)
     gsd = info.georef.gsd()
-    if wanted is None or wanted[0] / NEARLY <= gsd <= wanted[1] * NEARLY:
+    if gsd_range is None or gsd_range[0] / NEARLY <= gsd <= gsd_range[1] * NEARLY:
         return None
-    return Regrid(info.georef, (wanted[0] if gsd < wanted[0] else wanted[1]) / gsd)
+    return Regrid(info.georef, (gsd_range[0] if gsd < gsd_range[0] else gsd_range[1]) / gsd)
 
 
 def regrid_reasons(path: str, regrid: Regrid) -> list[str]:

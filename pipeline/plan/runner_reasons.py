@@ -88,8 +88,8 @@ def remote_notes(options: SegmentOptions) -> list[str]:
         return []
     if not options.beam.is_dataflow:
         names = [place.name for place in (*_local_places(options), *_local_bundles(options))]
-        what = f"; workers must find them under the same paths: {', '.join(names)}" if names else ""
-        return [f"{options.beam.runner} gets its options as they are given{what}"]
+        requirement = f"; workers must find them under the same paths: {', '.join(names)}" if names else ""
+        return [f"{options.beam.runner} gets its options as they are given{requirement}"]
     if options.beam.has_image:
         return [
             f"{place.name} is looked for in the image that workers run in"
@@ -149,7 +149,7 @@ def _missing(beam: BeamArguments) -> list[str]:
         for option, place in places.items()
         if place and not place.startswith("gs://") and not beam.service_is_here
     ]
-    return [*(f"Dataflow needs {what}" for what, given in needs.items() if not given), *outside]
+    return [*(f"Dataflow needs {need}" for need, value in needs.items() if not value), *outside]
 
 
 def _packaging_reasons(beam: BeamArguments) -> list[str]:
@@ -204,7 +204,7 @@ def _accelerator_reasons(options: SegmentOptions) -> list[str]:
     if name not in known:
         # Compare the last word, which identifies the accelerator: nvidia-t4 means nvidia-tesla-t4, not nvidia-l4.
         word = name.lower().rpartition("-")[2]
-        meant = next((one for one in known if word in one.split("-")), name)
+        meant = next((candidate for candidate in known if word in candidate.split("-")), name)
         hint = did_you_mean(meant, known, "{} ")
         return [f"--accelerator {name} is not known; {hint}there are {', '.join(known)}"]
     if not options.beam.is_dataflow:

@@ -25,7 +25,7 @@ def unfit(what: str, folder: str) -> str | None:
 def writing_reasons(output: str, work: str | None) -> list[str]:
     """Return a reason for each remote folder that fails a test of writing and removing a file."""
     named = {"--output": output, "--work": work}
-    tried = (_refusal(what, folder) for what, folder in named.items() if folder and not is_local(folder))
+    tried = (_refusal(option, folder) for option, folder in named.items() if folder and not is_local(folder))
     return [reason for reason in tried if reason]
 
 

@@ -38,8 +38,8 @@ def accelerator(plan: Plan) -> str | None:
     options = plan.options
     if plan.engine != "tensorflow" or not options.beam.is_dataflow:
         return None
-    wanted = options.accelerator or (DEFAULT_ACCELERATOR if options.beam.has_image else NO_ACCELERATOR)
-    return wanted if wanted in ACCELERATORS else None
+    name = options.accelerator or (DEFAULT_ACCELERATOR if options.beam.has_image else NO_ACCELERATOR)
+    return name if name in ACCELERATORS else None
 
 
 def infer_machine(plan: Plan) -> Machine:
@@ -68,9 +68,9 @@ def infer_hints(plan: Plan) -> dict[str, str]:
 
 def _own_kind(plan: Plan) -> str | None:
     """Return the machine type that the user chose for the inference stages; None to choose automatically."""
-    asked = plan.options.beam.machine_type
-    fitting = asked is not None and asked.startswith(f"{infer_machine(plan).family}-")
-    return asked if fitting or not accelerator(plan) else None
+    machine_type = plan.options.beam.machine_type
+    fitting = machine_type is not None and machine_type.startswith(f"{infer_machine(plan).family}-")
+    return machine_type if fitting or not accelerator(plan) else None
 
 
 def infer_kind(plan: Plan) -> str:
