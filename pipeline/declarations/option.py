@@ -101,9 +101,9 @@ def declared(kind: type) -> tuple[Option, ...]:
     """
     hints = get_type_hints(kind, include_extras=True)
     return tuple(
-        _bound(one, option, get_args(hints[one.name])[0] is bool)
-        for one in fields(kind)
-        for option in getattr(hints[one.name], "__metadata__", ())
+        _bound(field, option, get_args(hints[field.name])[0] is bool)
+        for field in fields(kind)
+        for option in getattr(hints[field.name], "__metadata__", ())
         if isinstance(option, Option)
     )
 

@@ -97,9 +97,9 @@ integer = checked(int, lambda _: True, "a whole number")
 
 def whole_or_auto(least: int) -> Value:
     """Make a parser of whole numbers, or ``auto``, which is None."""
-    wanted = whole(least)
+    number = whole(least)
     return Value(
-        lambda said: None if said == "auto" else wanted(said), int, pattern=f"(auto|{wanted.pattern})"
+        lambda said: None if said == "auto" else number(said), int, pattern=f"(auto|{number.pattern})"
     )
 
 
@@ -145,10 +145,10 @@ accelerator = Value(text, pattern=f"({'|'.join((*ACCELERATORS, NO_ACCELERATOR))}
 
 
 def _names(said: str) -> tuple[str, ...]:
-    found = tuple(name.strip() for name in said.split(","))
-    if not all(found):
+    names = tuple(name.strip() for name in said.split(","))
+    if not all(names):
         raise ArgumentTypeError(f"{said!r} has an empty name in it; names are separated by commas")
-    return found
+    return names
 
 
 names = Value(_names, mark=LIST_MARK, pattern=NAME)
@@ -156,15 +156,15 @@ names = Value(_names, mark=LIST_MARK, pattern=NAME)
 
 
 def _label_names(said: str) -> tuple[tuple[int, str], ...]:
-    found = _names(said)
-    for name in found:
+    names = _names(said)
+    for name in names:
         if steering := steering_characters(name):
             raise ArgumentTypeError(f"{name!r} has {', '.join(steering)} in it, which no name may have")
-    numbered = [re.fullmatch(r"(-?\d+)\s*=\s*(.+)", name) for name in found]
+    numbered = [re.fullmatch(r"(-?\d+)\s*=\s*(.+)", name) for name in names]
     if not any(numbered):
-        return tuple(enumerate(found))
+        return tuple(enumerate(names))
     labels = [int(match[1]) for match in numbered if match]
-    if len(labels) < len(found):
+    if len(labels) < len(names):
         raise ArgumentTypeError(
             f"{said!r} names some labels by their number and others not; number all or none"
         )
@@ -222,8 +222,8 @@ fraction = checked(_quotient, math.isfinite, "a number such as 0.5 or 1/255")
 
 
 def _setting(said: str) -> tuple[str, int | float]:
-    name, found, value = said.partition("=")
-    if not found or not name:
+    name, equals, value = said.partition("=")
+    if not equals or not name:
         raise ArgumentTypeError(f"{said!r} is not NAME=VALUE, such as head_width=512")
     return name, int(value) if re.fullmatch(r"-?\d+", value) else fraction(value)
 

@@ -24,12 +24,12 @@ class UnknownOptionError(ValueError):
 
 def beam_options() -> dict[str, str]:
     """All options of the installed Beam: name with dashes -> ``many`` or ``one`` value that it takes, or nothing."""
-    found: dict[str, str] = {}
+    arities: dict[str, str] = {}
     for node in declarations():
         action = next((k.value for k in node.keywords if k.arg == "action"), None)
         takes = _TAKES.get(getattr(action, "value", None), "many" if isinstance(action, ast.Name) else "one")
-        found.update((name, takes) for name in declared_names(node))
-    return found
+        arities.update((name, takes) for name in declared_names(node))
+    return arities
 
 
 @lru_cache(1)

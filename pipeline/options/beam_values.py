@@ -20,19 +20,19 @@ WORKERS = "--direct_num_workers"
 
 def value_reasons(arguments: BeamArguments) -> list[str]:
     """Return a sentence for each value that Beam would not take."""
-    said = [(name, value) for name, value in arguments.options if value is not None]
-    declared = {name: call for call in declarations() for name in declared_names(call)} if said else {}
+    settings = [(name, value) for name, value in arguments.options if value is not None]
+    declared = {name: call for call in declarations() for name in declared_names(call)} if settings else {}
     reasons = [
         _runner_reason(value) if name == "--runner" else _value_reason(declared.get(name), name, value)
-        for name, value in said
+        for name, value in settings
     ]
     return [reason for reason in reasons if reason]
 
 
 def _value_reason(call: ast.Call | None, name: str, value: str) -> str | None:
     """Why a value is none for an option; None where it may be one."""
-    given = {keyword.arg: keyword.value for keyword in call.keywords} if call else {}
-    kind, choices = given.get("type"), given.get("choices")
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords} if call else {}
+    kind, choices = keywords.get("type"), keywords.get("choices")
     if isinstance(kind, ast.Name) and kind.id in NUMBERS:
         return _number_reason(name, value, *NUMBERS[kind.id])
     if isinstance(choices, ast.List) and all(isinstance(item, ast.Constant) for item in choices.elts):
@@ -45,10 +45,12 @@ def _value_reason(call: ast.Call | None, name: str, value: str) -> str | None:
 def _number_reason(name: str, value: str, number: Callable[[str], float], words: str) -> str | None:
     """Why a value is no number for an option; None where it is one."""
     try:
-        found = number(value)
+        parsed_value = number(value)
     except ValueError:
         return f"{name} is {value!r}; Apache Beam takes {words}"
-    return f"{name} is {value}; it takes {words} of 0 or more" if name == WORKERS and found < 0 else None
+    return (
+        f"{name} is {value}; it takes {words} of 0 or more" if name == WORKERS and parsed_value < 0 else None
+    )
 
 
 def _runner_reason(value: str) -> str | None:

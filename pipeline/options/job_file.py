@@ -76,12 +76,12 @@ def read_job(path: str, command: Command, *, beam: bool) -> JobFile:
     surroundings = Surroundings(datetime.now().astimezone(), os.environ)
     reader = FieldReader(surroundings, os.path.dirname(path))  # noqa: PTH120
     values, wrong = _validated(job_schema(command.options, known), table, reader)
-    reasons += [_reason(found, table, command, known) for found in wrong]
-    said = values.pop("beam", {})
-    words = [word for name in (table["beam"] if said else ()) for word in said[name]]
+    reasons += [_reason(error, table, command, known) for error in wrong]
+    section = values.pop("beam", {})
+    beam_arguments = [word for name in (table["beam"] if section else ()) for word in section[name]]
     return JobFile(
         {options[name].field: value for name, value in values.items() if value is not None},
-        tuple(words),
+        tuple(beam_arguments),
         frozenset(options[name].field for name in table if name in options),
         tuple(f"{path}: {reason}" for reason in dict.fromkeys(reasons)),
         former,
@@ -107,16 +107,16 @@ def _read_toml(path: str) -> dict[str, Any]:
 
 def _with_field_names(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """A file with the names of fields, which may also be written with dashes, and those that are said twice."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     twice = []
     for name, value in table.items():
-        if field_of(name) in found:
+        if field_of(name) in fields:
             twice.append(f"{name} is said twice, once with dashes and once without; say it once")
-        found[field_of(name)] = value
-    if isinstance(found.get("beam"), dict):
-        found["beam"], inner = _with_field_names(found["beam"])
-        twice += [f"beam.{one}" for one in inner]
-    return found, twice
+        fields[field_of(name)] = value
+    if isinstance(fields.get("beam"), dict):
+        fields["beam"], inner = _with_field_names(fields["beam"])
+        twice += [f"beam.{reason}" for reason in inner]
+    return fields, twice
 
 
 def _validated(
@@ -127,8 +127,8 @@ def _validated(
         return schema.validate_python(table, context=reader), []
     except ValidationError as error:
         first: dict[tuple[Any, ...], Any] = {}
-        for found in error.errors(include_url=False):
-            first.setdefault(_place(found), found)
+        for detail in error.errors(include_url=False):
+            first.setdefault(_place(detail), detail)
         return {}, list(first.values())
 
 

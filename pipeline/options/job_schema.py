@@ -103,9 +103,9 @@ def unknown(name: str, command: Command, beam: Mapping[str, str] | None) -> str:
     """Why a field is refused that no option has; `beam` is as in `job_schema`."""
     if beam and f"--{name}" in beam:
         return f"{name} is an option of Apache Beam; write it below a line [beam]"
-    kept = [option for option in command.options if option.in_jobs and not option.deletes]
-    today = {field_of(old): field_of(new) for old, new in former_names(kept).items()}
-    known = [*(option.job_field for option in kept), *(["beam"] if beam is not None else [])]
+    candidates = [option for option in command.options if option.in_jobs and not option.deletes]
+    today = {field_of(old): field_of(new) for old, new in former_names(candidates).items()}
+    known = [*(option.job_field for option in candidates), *(["beam"] if beam is not None else [])]
     hint = did_you_mean(name, known, "; {}", today)
     return f"{name} is no option of {command.name}{hint}"
 
@@ -116,8 +116,8 @@ def unknown_to_beam(name: str, command: Command, beam: Mapping[str, str]) -> str
         return (
             f"beam.{name} is no option of Apache Beam but of {command.name}; write it above the line [beam]"
         )
-    kept = [field_of(option) for option in beam if not removes(option)]
-    return f"beam.{name} is no option of Apache Beam{did_you_mean(name, kept, '; {}')}"
+    candidates = [field_of(option) for option in beam if not removes(option)]
+    return f"beam.{name} is no option of Apache Beam{did_you_mean(name, candidates, '; {}')}"
 
 
 def _table(name: str, fields: Mapping[str, Any]) -> Any:
@@ -151,7 +151,7 @@ def _beam_field(name: str, takes: str) -> Any:
         kind,
         BeforeValidator(_expanded),
         AfterValidator(
-            lambda said: [f"{name}={one}" for one in (said if isinstance(said, list) else [said])]
+            lambda said: [f"{name}={value}" for value in (said if isinstance(said, list) else [said])]
         ),
     ]
 
@@ -194,7 +194,7 @@ def _understanding(option: Option) -> Callable[[Any, ValidationInfo[Any]], Any]:
 
 def _joined(said: Sequence[Any], mark: str) -> str:
     """A list as the command line has it."""
-    texts = [str(one) for one in said]
+    texts = [str(value) for value in said]
     split = [text for text in texts if mark in text]
     if split and len(texts) > 1:
         raise _refusal(f"{split[0]!r} has a {mark!r} in it, which parts the values of a list")

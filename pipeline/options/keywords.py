@@ -42,24 +42,24 @@ def command_words(parser: Parser, options: Mapping[str, Any]) -> list[str]:
         elif not known[name].positional:
             rest += _option_words(name, known[name], value)
         else:
-            first += [_as_positional(str(one)) for one in _as_list(value)]
+            first += [_as_positional(str(item)) for item in _as_list(value)]
     return [*first, *rest]
 
 
 def _option_words(name: str, option: Option, value: Any) -> list[str]:
-    words = f"--{dashed(name)}"  # A former name stays, so that the command says what it is called now.
+    option_name = f"--{dashed(name)}"  # A former name stays, so that the command says what it is called now.
     if option.flag:
         if value is not True:
             raise ArgumentError(f"{name} is {value!r}; it takes {wanted(option)}")
-        return [words]
+        return [option_name]
     kind = option.value
     if isinstance(value, Mapping):
         if not kind.named and kind.mark is None:
             raise ArgumentError(f"{name} is a table; it takes {wanted(option)}")
-        value = [f"{key}={_plain(one)}" for key, one in value.items()]
+        value = [f"{key}={_plain(item)}" for key, item in value.items()]
     if option.repeats:
-        return [f"{words}={one}" for one in _as_list(value)]
-    return [f"{words}={_joined(name, value, kind.mark)}"]
+        return [f"{option_name}={item}" for item in _as_list(value)]
+    return [f"{option_name}={_joined(name, value, kind.mark)}"]
 
 
 def _joined(name: str, value: Any, mark: str | None) -> str:
@@ -68,7 +68,7 @@ def _joined(name: str, value: Any, mark: str | None) -> str:
         return str(value)
     if mark is None:
         raise ArgumentError(f"{name} is a list; it takes one value")
-    texts = [str(one) for one in value]
+    texts = [str(item) for item in value]
     split = next((text for text in texts if mark in text), None)
     if split is not None and len(texts) > 1:
         raise ArgumentError(f"{name}: {split!r} has a {mark!r} in it, which parts the values of a list")
@@ -80,13 +80,13 @@ def _beam_words(options: Any) -> list[str]:
         raise ArgumentError(
             f"beam is {options!r}; it takes a table of Apache Beam's options such as {{'runner': 'DirectRunner'}}"
         )
-    words = []
+    arguments = []
     for name, value in options.items():
         if value is True:
-            words.append(f"--{name}")
+            arguments.append(f"--{name}")
         elif value is not None and value is not False:
-            words += [f"--{name}={one}" for one in _as_list(value)]
-    return words
+            arguments += [f"--{name}={item}" for item in _as_list(value)]
+    return arguments
 
 
 def _as_list(value: Any) -> Sequence[Any]:

@@ -171,7 +171,7 @@ def models_parsers() -> tuple[Parser, dict[str, Parser]]:
     """Make the parser of what stands behind ``terraseam models``, and those of its verbs."""
     parser = Parser(prog="terraseam models", description="Networks and bundles.", allow_abbrev=False)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
-    found: dict[str, Parser] = {
+    parsers: dict[str, Parser] = {
         "list": verbs.add_parser(
             "list", help="the networks that can be built, and the built-in bundles", allow_abbrev=False
         ),
@@ -193,8 +193,8 @@ def models_parsers() -> tuple[Parser, dict[str, Parser]]:
         ),
     }
     for name, options in (("list", (JSON,)), ("show", SHOW), ("new", NEW), ("import", IMPORT)):
-        add_options(found[name], options)
-    return parser, found
+        add_options(parsers[name], options)
+    return parser, parsers
 
 
 def _joined(argv: Sequence[str]) -> list[str]:

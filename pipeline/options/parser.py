@@ -37,20 +37,20 @@ class Parser(argparse.ArgumentParser):
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            kept = [choice for choice in map(str, action.choices or ()) if not removes(choice)]
-            hint = did_you_mean(str(value), kept, "; {}")
+            candidates = [choice for choice in map(str, action.choices or ()) if not removes(choice)]
+            hint = did_you_mean(str(value), candidates, "; {}")
             raise argparse.ArgumentError(action, f"{error.message}{hint}") from None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse arguments; values of a list that is given several times add up, and all must be known."""
-        said, notes = with_names_of_today(self.options, list(sys.argv[1:] if args is None else args))
+        arguments, notes = with_names_of_today(self.options, list(sys.argv[1:] if args is None else args))
         write_notes(notes)
-        found, unknown = super().parse_known_args(gather_lists(self.options, said), namespace)
+        parsed, unknown = super().parse_known_args(gather_lists(self.options, arguments), namespace)
         if unknown:
             options = [word.partition("=")[0] for word in unknown if word.startswith("--")]
             hint = _option_hint(options[0], self.options) if options else ""
             self.error(f"unrecognized arguments: {' '.join(unknown)}{'; ' * bool(hint)}{hint}")
-        return found, unknown
+        return parsed, unknown
 
 
 def add_options(parser: Parser, options: Iterable[Option], groups: Sequence[str] = ()) -> None:
@@ -61,11 +61,11 @@ def add_options(parser: Parser, options: Iterable[Option], groups: Sequence[str]
         options: The options; those of no group come first.
         groups: Headings in the order of `--help`; others follow in the order of the options.
     """
-    given = list(options)
-    used = [option.group for option in given]
+    all_options = list(options)
+    used = [option.group for option in all_options]
     headings = [group for group in dict.fromkeys(["", *groups, *used]) if group in used]
     places: dict[str, Any] = {}
-    for option in sorted(given, key=lambda option: headings.index(option.group)):
+    for option in sorted(all_options, key=lambda option: headings.index(option.group)):
         if option.group and option.group not in places:
             places[option.group] = parser.add_argument_group(option.group)
         place = places.get(option.group, parser)
@@ -74,7 +74,7 @@ def add_options(parser: Parser, options: Iterable[Option], groups: Sequence[str]
             place = places.get(key) or places.setdefault(key, place.add_mutually_exclusive_group())
         names = [option.field] if option.positional else [f"--{name}" for name in (option.name, *option.also)]
         place.add_argument(*names, help=option.help_text, **_action(option))
-    parser.options, parser.groups = tuple(given), tuple(headings)
+    parser.options, parser.groups = tuple(all_options), tuple(headings)
 
 
 def _action(option: Option) -> dict[str, Any]:
@@ -82,34 +82,36 @@ def _action(option: Option) -> dict[str, Any]:
     if option.flag:
         action = "store_true" if option.when_given else "store_false"
         return {"dest": option.field, "action": action, "default": option.default}
-    told: dict[str, Any] = {"type": option.value, "metavar": option.metavar, "choices": option.choices}
+    arguments: dict[str, Any] = {"type": option.value, "metavar": option.metavar, "choices": option.choices}
     if option.positional:
-        return {**told, "nargs": "+"} if option.repeats else told
+        return {**arguments, "nargs": "+"} if option.repeats else arguments
     if option.repeats == "words":
-        told |= {"action": "extend", "nargs": "+"}
+        arguments |= {"action": "extend", "nargs": "+"}
     elif option.repeats == "again":
-        told["action"] = "append"
+        arguments["action"] = "append"
     default = list(option.default or ()) if option.repeats else option.default
-    return {**told, "dest": option.field, "default": default, "required": option.required}
+    return {**arguments, "dest": option.field, "default": default, "required": option.required}
 
 
 def _option_hint(name: str, options: Iterable[Option]) -> str:
     """Say which option was meant by one that is not known; never one that deletes, or a former name."""
-    kept = [option for option in options if not (option.positional or option.deletes)]
-    today = {f"--{old}": f"--{new}" for old, new in former_names(kept).items()}
-    return option_hint(name, [f"--{option.name}" for option in kept]) or did_you_mean(name, (), today=today)
+    candidates = [option for option in options if not (option.positional or option.deletes)]
+    today = {f"--{old}": f"--{new}" for old, new in former_names(candidates).items()}
+    return option_hint(name, [f"--{option.name}" for option in candidates]) or did_you_mean(
+        name, (), today=today
+    )
 
 
 def with_names_of_today(options: Iterable[Option], argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return arguments in which options have their names of today, and a note for each that had a former one."""
     today = {f"--{old}": f"--{new}" for old, new in former_names(options).items()}
-    words, notes = [], []
+    arguments, notes = [], []
     for word in argv:
         name, equals, value = word.partition("=")
         if name in today:
             notes.append(former_note(name, today[name]))
-        words.append(f"{today.get(name, name)}{equals}{value}")
-    return words, notes
+        arguments.append(f"{today.get(name, name)}{equals}{value}")
+    return arguments, notes
 
 
 def former_note(old: str, new: str) -> str:
@@ -131,22 +133,22 @@ def gather_lists(options: Iterable[Option], argv: Sequence[str]) -> list[str]:
         if option.is_list and not (option.positional or option.repeats)
         for name in (option.name, *option.also)
     }
-    words: list[list[str]] = []
+    groups: list[list[str]] = []
     first: dict[str, list[str]] = {}
     rest = list(argv)
     while rest:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
         if name not in lists or (not equals and (not rest or rest[0].startswith("--"))):
-            words.append([word])
+            groups.append([word])
             continue
         value = value if equals else rest.pop(0)
         if lists[name] in first:
             first[lists[name]].append(value)
         else:
             first[lists[name]] = [name, value]
-            words.append(first[lists[name]])
-    return [one[0] if len(one) == 1 else f"{one[0]}={LIST_MARK.join(one[1:])}" for one in words]
+            groups.append(first[lists[name]])
+    return [group[0] if len(group) == 1 else f"{group[0]}={LIST_MARK.join(group[1:])}" for group in groups]
 
 
 def read_arguments(parser: Parser, argv: Sequence[str], *, beam: bool = True) -> dict[str, Any]:
@@ -170,20 +172,25 @@ def read_arguments(parser: Parser, argv: Sequence[str], *, beam: bool = True) ->
     if _asks_for_help(argv):
         parser.parse_args(mine)
     _relax(parser)
-    said = vars(parser.parse_args(mine))
-    found: dict[str, Any] = {}
+    parsed = vars(parser.parse_args(mine))
+    job_values: dict[str, Any] = {}
     named: frozenset[str] = frozenset()
     reasons: list[str] = []
-    if said.get("config") is not None:
+    if parsed.get("config") is not None:
         from terraseam.pipeline.options.job_file import read_job
         from terraseam.pipeline.options.job_schema import Command
 
-        job = read_job(said["config"], Command(parser.prog, parser.options), beam=beam)
-        found, named, reasons, beams = dict(job.values), job.named, list(job.reasons), [*job.beam, *beams]
+        job = read_job(parsed["config"], Command(parser.prog, parser.options), beam=beam)
+        job_values, named, reasons, beams = (
+            dict(job.values),
+            job.named,
+            list(job.reasons),
+            [*job.beam, *beams],
+        )
         write_notes(former_note(old, new) for old, new in job.former.items())
-        reasons += _exclude(parser.options, said, found)
+        reasons += _exclude(parser.options, parsed, job_values)
     needed = [option for option in parser.options if option.required]
-    missing = [option.words for option in needed if option.field not in {*said, *named}]
+    missing = [option.words for option in needed if option.field not in {*parsed, *named}]
     if missing:
         reasons.append(
             f"give {', '.join(missing)}, on the command line or in a job file (see {parser.prog} --help)"
@@ -198,9 +205,9 @@ def read_arguments(parser: Parser, argv: Sequence[str], *, beam: bool = True) ->
             reasons[0] if len(reasons) == 1 else "\n- ".join(["this cannot be run:", *reasons])
         )
     for option in parser.options:
-        if option.value.named and {option.field} <= {*said} & {*found}:
-            said[option.field] = [*found[option.field], *said[option.field]]
-    values = {**{option.field: option.default for option in parser.options}, **found, **said}
+        if option.value.named and {option.field} <= {*parsed} & {*job_values}:
+            parsed[option.field] = [*job_values[option.field], *parsed[option.field]]
+    values = {**{option.field: option.default for option in parser.options}, **job_values, **parsed}
     return with_tuples(parser.options, values) | ({"beam": arguments} if beam else {})
 
 

@@ -45,9 +45,9 @@ class Surroundings:
         if isinstance(value, str):
             return TOKEN.sub(self._meant, value)
         if isinstance(value, list):
-            return [self.expand(one) for one in value]
+            return [self.expand(item) for item in value]
         if isinstance(value, dict):
-            return {name: self.expand(one) for name, one in value.items()}
+            return {name: self.expand(item) for name, item in value.items()}
         return value
 
     def _meant(self, found: re.Match[str]) -> str:
@@ -70,12 +70,12 @@ class Surroundings:
         return self.environment[name]
 
     def _moment(self, said: str) -> str:
-        name, colon, wanted = said.partition(":")
-        if name not in DAYS_AGO or (colon and not wanted):
+        name, colon, time_format = said.partition(":")
+        if name not in DAYS_AGO or (colon and not time_format):
             hint = did_you_mean(name, DAYS_AGO, "; {}")
             raise PlaceholderError(
                 f"{{{said}}} is none of {{today}}, {{yesterday}}, {{now}}, or one of these with a format such as "
                 f"{{now:%Y-%m-%d}}{hint}; write {{{{ and }}}} for braces"
             )
         moment = self.now - timedelta(days=DAYS_AGO[name])
-        return moment.strftime(wanted or FORMATS[name])
+        return moment.strftime(time_format or FORMATS[name])

@@ -26,10 +26,10 @@ def size(said: str) -> float:
 
 
 def _with_unit(said: str, units: dict[str, int], words: str) -> float:
-    found = re.fullmatch(rf"(\d+(?:\.\d+)?) ?({'|'.join(units)})", said.strip())
-    if not found:
+    match = re.fullmatch(rf"(\d+(?:\.\d+)?) ?({'|'.join(units)})", said.strip())
+    if not match:
         raise ArgumentTypeError(f"{said!r} is not {words}")
-    return float(found[1]) * units[found[2]]
+    return float(match[1]) * units[match[2]]
 
 
 FOLDER = bound(Option("the --work folder of a job, or its --output", path, "DIR", positional=True), "folder")
@@ -90,8 +90,8 @@ def store_parsers() -> tuple[Parser, dict[str, Parser]]:
     """Make the parser of what stands behind ``terraseam store``, and those of its verbs."""
     parser = Parser(prog="terraseam store", description="The prediction store of a job.", allow_abbrev=False)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
-    found: dict[str, Parser] = {}
-    for name, (words, options) in VERBS.items():
-        found[name] = verbs.add_parser(name, help=words, description=words, allow_abbrev=False)
-        add_options(found[name], (FOLDER, *options, JSON))
-    return parser, found
+    parsers: dict[str, Parser] = {}
+    for name, (description, options) in VERBS.items():
+        parsers[name] = verbs.add_parser(name, help=description, description=description, allow_abbrev=False)
+        add_options(parsers[name], (FOLDER, *options, JSON))
+    return parser, parsers

@@ -54,7 +54,7 @@ def parse_train(argv: Sequence[str]) -> TrainOptions:
 
 
 def _taken(values: dict[str, Any], kind: Any) -> dict[str, Any]:
-    return {one.name: values[one.name] for one in fields(kind) if one.name in values}
+    return {field.name: values[field.name] for field in fields(kind) if field.name in values}
 
 
 def train_parser() -> Parser:
