@@ -76,17 +76,17 @@ def _evaluate(options: EvaluateOptions) -> int:
     with Watchdog("the same command begins anew", "file, block or class").watching():
         measured, unmeasured = _measured(plan, options)
     left_out = [*plan.left_out, *unmeasured]
-    watched = [files for one in measured for files in one.subject.watched]
+    watched = [files for counts in measured for files in counts.subject.watched]
     moved = moved_notes(watched, "measured", "run the same command again")
     notes = [*plan.notes, *_remarks(measured), *moved]
     result = evaluation_json(measured, plan.classes, options, notes, left_out)
     if options.picture is not None:
-        _draw([one.picture for one in measured if one.picture is not None], options.picture)
+        _draw([counts.picture for counts in measured if counts.picture is not None], options.picture)
     EVENTS.send_result(result)
     report_note(notes)
     show(json.dumps(result, indent=2, ensure_ascii=False) if options.json else describe_evaluation(result))
     if left_out:
-        report_error(describe_left_out([one.to_json() for one in left_out]))
+        report_error(describe_left_out([raster.to_json() for raster in left_out]))
     return QUARANTINED if left_out else DONE
 
 
@@ -123,12 +123,12 @@ def _measured_whole(subject: Subject, measure: Callable[[], RasterCounts]) -> Ra
 
     check = partial(check_unchanged, subject.watched, "measured", THEN_AGAIN)
     try:
-        found = measure()
+        counts = measure()
     except Exception:
         check()  # A file that is being written to may not be readable.
         raise
     check()
-    return found
+    return counts
 
 
 def _picture_size(options: EvaluateOptions, rasters: int) -> int:
@@ -143,14 +143,14 @@ def _picture_size(options: EvaluateOptions, rasters: int) -> int:
 def _remarks(measured: Sequence[RasterCounts]) -> list[str]:
     """What was not measured, and why."""
     remarks = []
-    if all(one.polygons is None for one in measured):
-        raster = any(not one.subject.truth_is_polygons for one in measured)
+    if all(counts.polygons is None for counts in measured):
+        raster = any(not counts.subject.truth_is_polygons for counts in measured)
         remarks.append(
             "no polygons are measured: the truth is a label raster"
             if raster
             else "no polygons are measured: the prediction is a label map alone"
         )
-    if all(one.pixels is None for one in measured):
+    if all(counts.pixels is None for counts in measured):
         remarks.append(
             "no pixels are measured, nor sizes: there are polygons alone; give --images, the rasters that were segmented"
         )

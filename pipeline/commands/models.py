@@ -30,8 +30,8 @@ from terraseam.pipeline.options.models_arguments import parse_models
 def run_models(argv: Sequence[str]) -> int:
     """Run ``terraseam models``; returns the exit status."""
     try:
-        said = parse_models(argv)
-        return VERBS[said.verb](said)
+        arguments = parse_models(argv)
+        return VERBS[arguments.verb](arguments)
     except (ArgumentError, CardError, NetworkRefusedError, ZooError) as error:
         return fail(str(error), IMPOSSIBLE)
     except OSError as error:
@@ -93,8 +93,8 @@ def _new(said: argparse.Namespace) -> int:
     from terraseam.models.untrained import UntrainedRequest, write_untrained
     from terraseam.models.zoo import input_scaling
 
-    words = card_fields_of(said, input_scaling(row.encoder, len(said.bands)))
-    request = UntrainedRequest(row, Path(said.output), words, options, seed=said.seed, force=said.force)
+    card_fields = card_fields_of(said, input_scaling(row.encoder, len(said.bands)))
+    request = UntrainedRequest(row, Path(said.output), card_fields, options, seed=said.seed, force=said.force)
     try:
         with warnings.catch_warnings():
             # Keras wonders about bands that are not three, and lists every layer that weights do not fit.
@@ -132,9 +132,9 @@ def _import(said: argparse.Namespace) -> int:
         stride=said.stride,
         force=said.force,
     )
-    made = import_network(request)
-    report_note(made.notes)
-    show(describe_card(made.card, request.output))
+    imported = import_network(request)
+    report_note(imported.notes)
+    show(describe_card(imported.card, request.output))
     return DONE
 
 

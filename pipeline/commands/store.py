@@ -51,10 +51,10 @@ def _work_of(folder: str) -> str | None:
 
 def _describe_nothing(folder: str) -> str:
     """That there is no store, and where it may be."""
-    told = _told(folder)
-    if told:
+    folders = _told(folder)
+    if folders:
         return (
-            f"there is no prediction store in {folder}, nor in {told[0]}, the --work folder that its results were made "
+            f"there is no prediction store in {folder}, nor in {folders[0]}, the --work folder that its results were made "
             "with, as seen from here; name that folder"
         )
     return f"there is no prediction store in {folder}; name the --output or the --work folder of a job"
@@ -96,16 +96,16 @@ def _summary(entries: Sequence[Listed]) -> dict[str, Any]:
 
 
 def _describe_summary(entries: Sequence[Listed], folder: str) -> str:
-    found = _summary(entries)
+    totals = _summary(entries)
     ages = ""
-    if found["newest"] is not None:
+    if totals["newest"] is not None:
         now = time.time()
-        ages = f", {format_span(now - found['newest'])} to {format_span(now - found['oldest'])} old"
+        ages = f", {format_span(now - totals['newest'])} to {format_span(now - totals['oldest'])} old"
     drafts = (
-        f"; {count(found['drafts'], 'draft')} of runs that go on or were killed" if found["drafts"] else ""
+        f"; {count(totals['drafts'], 'draft')} of runs that go on or were killed" if totals["drafts"] else ""
     )
-    what = f"{count(found['sheets'], 'sheet')}, polygons of {found['made']:,}"
-    return f"{folder}: {what}, {format_bytes(found['bytes'])}{ages}{drafts}"
+    contents = f"{count(totals['sheets'], 'sheet')}, polygons of {totals['made']:,}"
+    return f"{folder}: {contents}, {format_bytes(totals['bytes'])}{ages}{drafts}"
 
 
 def _verify(entries: Sequence[Listed], options: Any) -> int:
@@ -118,15 +118,15 @@ def _verify(entries: Sequence[Listed], options: Any) -> int:
             damaged.append(entry.path)
             if options.remove:
                 files.remove(entry.path)
-    what = "removed" if options.remove else "the next run computes them again"
-    words = "\n".join(
+    consequence = "removed" if options.remove else "the next run computes them again"
+    text = "\n".join(
         [
-            f"{count(len(whole), 'file')}, {len(damaged)} damaged{f' ({what})' if damaged else ''}",
+            f"{count(len(whole), 'file')}, {len(damaged)} damaged{f' ({consequence})' if damaged else ''}",
             *damaged,
         ]
     )
     record = {"entries": len(whole), "damaged": damaged, "removed": bool(options.remove)}
-    return _tell(record, words, options, FAILED if damaged and not options.remove else DONE)
+    return _tell(record, text, options, FAILED if damaged and not options.remove else DONE)
 
 
 def _prune(entries: Sequence[Listed], options: Any) -> int:
@@ -150,8 +150,8 @@ def _prune(entries: Sequence[Listed], options: Any) -> int:
         files.remove(entry.path)
     freed = sum(entry.size for entry in gone)
     record = {"removed": len(gone), "freed_bytes": freed, "entries": len(rest), "bytes": left}
-    words = (
+    text = (
         f"{count(len(gone), 'file')} removed, {format_bytes(freed)} freed; "
         f"{count(len(rest), 'file')} left, {format_bytes(left)}"
     )
-    return _tell(record, words, options)
+    return _tell(record, text, options)

@@ -89,9 +89,9 @@ def same_bands(labelled: Sequence[Labelled], options: Truths, names: Sequence[st
     """
     first = labelled[0].info
     bands = options.bands or (order_bands(first.words, names).bands if names else first.colour_bands)
-    reasons = [] if options.bands else _order_reasons([one.info for one in labelled], names)
-    for one in labelled:
-        info = one.info
+    reasons = [] if options.bands else _order_reasons([raster.info for raster in labelled], names)
+    for raster in labelled:
+        info = raster.info
         if options.bands and max(options.bands) > info.bands:
             reasons.append(
                 f"{info.path} has {count(info.bands, 'band')}; --bands wants band {max(options.bands)}"
@@ -127,7 +127,9 @@ def _order_reasons(infos: Sequence[RasterInfo], names: Sequence[str] | None) -> 
         f"{', '.join(map(str, first))}, by what the files say; {advice}"
         for info in infos
         if len(own := colours_of_bands(info.words)) == len(first)
-        and any(None not in (one, other) and one != other for one, other in zip(own, first, strict=True))
+        and any(
+            None not in (colour, other) and colour != other for colour, other in zip(own, first, strict=True)
+        )
     ]
 
 
@@ -142,10 +144,10 @@ def band_name_reasons(names: Sequence[str] | None, bands: Sequence[int]) -> list
 
 def gsd_reasons(gsd: float, rasters: Sequence[Labelled]) -> list[str]:
     """Return the reason if the GSD of the chips is too far from that of every raster."""
-    own = [one.gsd for one in rasters]
-    if any(1 / FARTHEST <= one / gsd <= FARTHEST for one in own):
+    own = [raster.gsd for raster in rasters]
+    if any(1 / FARTHEST <= raster_gsd / gsd <= FARTHEST for raster_gsd in own):
         return []
-    between = " to ".join(dict.fromkeys(format_gsd(one) for one in (min(own), max(own))))
+    between = " to ".join(dict.fromkeys(format_gsd(raster_gsd) for raster_gsd in (min(own), max(own))))
     return [
         f"--gsd {gsd:g} is not meant for these rasters: they have {between}; "
         f"choose one that is within {FARTHEST:g} times of it"
@@ -155,9 +157,9 @@ def gsd_reasons(gsd: float, rasters: Sequence[Labelled]) -> list[str]:
 def gsd_notes(gsd: float, rasters: Sequence[Labelled]) -> list[str]:
     """Return a note on each raster whose GSD is far from that of the chips."""
     return [
-        f"{one.info.path} has a GSD of {format_gsd(one.gsd)}, far from the {format_gsd(gsd)} of training"
-        for one in rasters
-        if not 1 / FAR <= one.gsd / gsd <= FAR
+        f"{raster.info.path} has a GSD of {format_gsd(raster.gsd)}, far from the {format_gsd(gsd)} of training"
+        for raster in rasters
+        if not 1 / FAR <= raster.gsd / gsd <= FAR
     ]
 
 
@@ -167,7 +169,7 @@ def class_reasons(
     """Return the reason if named classes do not occur in the labels."""
     if not isinstance(train[0].truth, PolygonTruth):
         return value_reasons(classes, _pixels(train), " inside --aoi" if options.truths.aoi else "")
-    counts = np.sum([one.truth.counts() for one in train], axis=0)
+    counts = np.sum([raster.truth.counts() for raster in train], axis=0)
     missing = [name for name in classes.things if not counts[classes.names.index(name)]]
     if not missing:
         return []
@@ -180,27 +182,27 @@ def class_reasons(
 
 def _pixels(labelled: Sequence[Labelled]) -> Counter[float]:
     """Return the number of pixels of each value in all label rasters together, inside the area of interest."""
-    return sum((Counter(one.values) for one in labelled), Counter())
+    return sum((Counter(raster.values) for raster in labelled), Counter())
 
 
 def label_value_notes(classes: TrainingClasses, labelled: Sequence[Labelled]) -> list[str]:
     """Return notes on unexpected or rare values of label rasters; none for polygons."""
     if not isinstance(labelled[0].truth, RasterTruth):
         return []
-    seen = np.sum([one.truth.counts() for one in labelled], axis=0)
-    return value_notes(classes, _pixels(labelled), seen)
+    places = np.sum([raster.truth.counts() for raster in labelled], axis=0)
+    return value_notes(classes, _pixels(labelled), places)
 
 
 def picture_reasons(labelled: Sequence[Labelled]) -> list[str]:
     """Return a reason for each label raster that has several bands, like an image."""
     reasons = []
-    for one in labelled:
-        if isinstance(one.truth, RasterTruth):
-            with open_raster(one.truth.path) as dataset:
+    for raster in labelled:
+        if isinstance(raster.truth, RasterTruth):
+            with open_raster(raster.truth.path) as dataset:
                 bands = sum(kind != ColorInterp.alpha for kind in dataset.colorinterp)
             if bands > 1:
                 reasons.append(
-                    f"{one.truth.path} has {count(bands, 'band')}, and a label raster has one, of whole numbers; "
+                    f"{raster.truth.path} has {count(bands, 'band')}, and a label raster has one, of whole numbers; "
                     "give the raster of labels with --labels"
                 )
     return reasons
@@ -208,7 +210,7 @@ def picture_reasons(labelled: Sequence[Labelled]) -> list[str]:
 
 def left_out_notes(rasters: Sequence[Labelled], validated: set[str]) -> list[str]:
     """Return a note on rasters without a validation block."""
-    without = [one.name for one in rasters if one.name not in validated]
+    without = [raster.name for raster in rasters if raster.name not in validated]
     return [
         f"validation is on {len(rasters) - len(without)} of {count(len(rasters), 'raster')} only, not on "
         f"{listed(without, 4)}: choose a smaller --block-size, or give --val-images"
@@ -224,13 +226,13 @@ def instance_reasons(row: Row | None, train: Sequence[Labelled]) -> list[str]:
 
 def overlap_notes(train: Sequence[Labelled], val: Sequence[Labelled]) -> list[str]:
     """Return a note on each training raster that overlaps a validation raster."""
-    grounds = [footprint(one.info.path, one.info.georef) for one in val]
+    grounds = [footprint(raster.info.path, raster.info.georef) for raster in val]
     return [
-        f"{one.info.path} lies over {ground.path}, which is validated on: what is learned there flatters the figures"
-        for one in train
+        f"{raster.info.path} lies over {ground.path}, which is validated on: what is learned there flatters the figures"
+        for raster in train
         for ground in grounds
-        if os.path.realpath(ground.path) != os.path.realpath(one.info.path)
-        and len(place_polygons(ground, one.info.georef).polygons)
+        if os.path.realpath(ground.path) != os.path.realpath(raster.info.path)
+        and len(place_polygons(ground, raster.info.georef).polygons)
     ]
 
 
@@ -238,8 +240,8 @@ def twice_reasons(options: Truths, train: Sequence[Labelled], val: Sequence[Labe
     """Return a reason for each raster used for both training and validation, unless the areas differ."""
     if options.aoi is not None and options.val_aoi is not None and options.aoi != options.val_aoi:
         return []
-    seen = {os.path.realpath(one.info.path) for one in train}
-    both = [one.info.path for one in val if os.path.realpath(one.info.path) in seen]
+    train_paths = {os.path.realpath(raster.info.path) for raster in train}
+    both = [raster.info.path for raster in val if os.path.realpath(raster.info.path) in train_paths]
     return [
         f"{path} is among --images and --val-images, and what was trained on measures nothing; leave it out of one, or "
         "give --aoi and --val-aoi with different parts of it"

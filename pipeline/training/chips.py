@@ -57,12 +57,12 @@ class ChipMaker:
         from terraseam.models.training.batches import ChipBatch
 
         with ACTIVITY.operation():
-            made = [self._chip(number) for number in numbers]
-        pixels = self.values.to_bytes(np.stack([pixels for pixels, *_ in made]))
+            chips = [self._chip(number) for number in numbers]
+        pixels = self.values.to_bytes(np.stack([pixels for pixels, *_ in chips]))
         if self.instances:
-            return ChipBatch(pixels, truth=pad_truth([things for *_, things in made], MOST_THINGS))
-        weights = np.stack([weights for *_, weights, _ in made]) if self.borders else None
-        return ChipBatch(pixels, np.stack([labels for _, labels, *_ in made]), weights)
+            return ChipBatch(pixels, truth=pad_truth([instances for *_, instances in chips], MOST_THINGS))
+        weights = np.stack([weights for *_, weights, _ in chips]) if self.borders else None
+        return ChipBatch(pixels, np.stack([labels for _, labels, *_ in chips]), weights)
 
     def labels(self, number: int) -> np.ndarray:
         """Return the labels of a chip without reading its pixels."""
@@ -83,8 +83,8 @@ class ChipMaker:
         chip, truth = self.scenes[draw.site].chip(draw.view, labels), self.scenes[draw.site].truth
         weights = border_weights(_ids(truth, draw.view, chip.labels)) if self.borders else chip.labels
         pixels, labels, weights = turned((chip.pixels, chip.labels, weights), draw.symmetry)
-        things = things_of(truth, draw.view, chip.labels, draw.symmetry) if self.instances else []
-        return pixels, labels, weights, things
+        instances = things_of(truth, draw.view, chip.labels, draw.symmetry) if self.instances else []
+        return pixels, labels, weights, instances
 
 
 def _ids(truth: Any, view: View, labels: np.ndarray) -> np.ndarray:
@@ -107,17 +107,17 @@ def things_of(truth: Any, view: View, labels: np.ndarray, symmetry: int = 0) -> 
         labels: Labels of the chip, before `symmetry` is applied.
         symmetry: Rotation and reflection of the chip.
     """
-    found = []
-    for thing in truth.things(view, LEAST_PIXELS):
-        height, width = thing.mask.shape
-        seen = labels[thing.row : thing.row + height, thing.col : thing.col + width] != IGNORED
-        if 2 * np.count_nonzero(thing.mask & seen) < np.count_nonzero(thing.mask):
+    instances = []
+    for instance in truth.things(view, LEAST_PIXELS):
+        height, width = instance.mask.shape
+        known = labels[instance.row : instance.row + height, instance.col : instance.col + width] != IGNORED
+        if 2 * np.count_nonzero(instance.mask & known) < np.count_nonzero(instance.mask):
             continue
-        row, col = turned_corner(thing.row, thing.col, thing.mask.shape, view.height, symmetry)
-        (mask,) = turned((thing.mask,), symmetry)
-        found.append(ChipInstance(row, col, mask, thing.label, 1.0))
-    found.sort(key=lambda one: -np.count_nonzero(one.mask))
-    return found[:MOST_THINGS]
+        row, col = turned_corner(instance.row, instance.col, instance.mask.shape, view.height, symmetry)
+        (mask,) = turned((instance.mask,), symmetry)
+        instances.append(ChipInstance(row, col, mask, instance.label, 1.0))
+    instances.sort(key=lambda one: -np.count_nonzero(one.mask))
+    return instances[:MOST_THINGS]
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ class ValidationChips:
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, Any]]:
         for number in range(len(self.views)):
-            pixels, labels, things = self.chip(number)
-            yield pixels[None], [things] if self.instances else labels[None]
+            pixels, labels, instances = self.chip(number)
+            yield pixels[None], [instances] if self.instances else labels[None]
 
     def chip(self, number: int) -> tuple[np.ndarray, np.ndarray, list[ChipInstance]]:
         """Return the pixels (0 to 255), labels and, for detectors, instances of one chip."""
@@ -159,8 +159,8 @@ class ValidationChips:
         with ACTIVITY.operation():
             chip = self.scenes[site].chip(view)
         labels = middle_alone(chip.labels, self.margin)
-        things = things_of(self.scenes[site].truth, view, labels) if self.instances else []
-        return self.values.to_bytes(chip.pixels), labels, things
+        instances = things_of(self.scenes[site].truth, view, labels) if self.instances else []
+        return self.values.to_bytes(chip.pixels), labels, instances
 
 
 def middle_alone(labels: np.ndarray, margin: int) -> np.ndarray:

@@ -66,17 +66,17 @@ def classes_of_polygons(options: Truths) -> TrainingClasses:
         raise TrainError(["--background none is for label rasters: what no polygon covers must have a class"])
     if options.label_values is not None:
         raise TrainError(["--label-values is for label rasters, and --labels names polygons; leave it out"])
-    things = [name for name in dict.fromkeys(options.classes) if name != background]
-    if not things:
+    foreground = [name for name in dict.fromkeys(options.classes) if name != background]
+    if not foreground:
         raise TrainError([f"--classes names the background {background} alone; name what the polygons are"])
-    if len(things) > 1 and options.class_property is None:
+    if len(foreground) > 1 and options.class_property is None:
         raise TrainError(
             [
-                f"--classes names {', '.join(things)}, but nothing says which polygon is which; "
+                f"--classes names {', '.join(foreground)}, but nothing says which polygon is which; "
                 "give --class-property with the property that does"
             ]
         )
-    names = (background, *things)
+    names = (background, *foreground)
     return TrainingClasses(names, 0, tuple(range(len(names))))
 
 

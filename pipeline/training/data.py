@@ -74,14 +74,14 @@ def data_marks(plan: TrainPlan) -> dict[str, Any]:
         "labels": digest.hexdigest(),
         "pixels": _middles(plan),
         "validation chips": len(views),
-        "start": [one and file_name(one) for one in (options.start, options.encoder_weights)],
+        "start": [path and file_name(path) for path in (options.start, options.encoder_weights)],
     }
 
 
 def _middles(plan: TrainPlan) -> str:
     """Hash the pixels in the centre of some rasters."""
     digest = hashlib.sha256()
-    scenes = list({one.source.path: one for one in (*plan.chips.scenes, *plan.validation.scenes)}.values())
+    scenes = list({item.source.path: item for item in (*plan.chips.scenes, *plan.validation.scenes)}.values())
     for scene in scenes[:: -(-len(scenes) // MARKED_RASTERS)]:
         row, col = scene.georef.height // 2, scene.georef.width // 2
         digest.update(scene.source.read(Window(row, col, MIDDLE, MIDDLE)).pixels.tobytes())
@@ -91,7 +91,7 @@ def _middles(plan: TrainPlan) -> str:
 def describe_data(plan: TrainPlan) -> dict[str, Any]:
     """Return a description of the training data, for the card and to identify the training."""
     return {
-        "rasters": [one.name for one in plan.train],
+        "rasters": [raster.name for raster in plan.train],
         "validated on": sorted({plan.validation.scenes[site].name for site, _ in plan.validation.views}),
         "things": things(plan),
         "mended polygons": plan.findings.mended,
@@ -104,5 +104,5 @@ def things(plan: TrainPlan) -> dict[str, int]:
     """Return the number of labelled polygons of each class; an empty dict for label rasters."""
     if not isinstance(plan.train[0].truth, PolygonTruth):
         return {}
-    counts = np.sum([one.things for one in plan.train], axis=0)
+    counts = np.sum([raster.things for raster in plan.train], axis=0)
     return {name: int(counts[plan.classes.names.index(name)]) for name in plan.classes.things}

@@ -38,7 +38,7 @@ def count_values(truth: RasterTruth, area: Inside | None = None) -> Counter[floa
     Raises:
         RasterReadError: If it cannot be read.
     """
-    found: Counter[float] = Counter()
+    counts: Counter[float] = Counter()
     for window in _squares(truth.georef):
         view = View(window.row_off, window.col_off, 1, 1, window.height, window.width)
         learned = on_ground(view, truth.georef)
@@ -47,12 +47,12 @@ def count_values(truth: RasterTruth, area: Inside | None = None) -> Counter[floa
         if not learned.any():
             continue
         values, known = truth.read_values(window)
-        found.update(_counted(values[known & learned]))
-        if len(found) > MOST_VALUES:
-            kept: dict[float, int] = dict(found.most_common(MOST_VALUES // 2))
-            kept |= {value: found[value] for value in truth.values if value in found}
-            found = Counter(kept)
-    return found
+        counts.update(_counted(values[known & learned]))
+        if len(counts) > MOST_VALUES:
+            common: dict[float, int] = dict(counts.most_common(MOST_VALUES // 2))
+            common |= {value: counts[value] for value in truth.values if value in counts}
+            counts = Counter(common)
+    return counts
 
 
 def _squares(georef: Georef) -> Iterator[Window]:
@@ -71,9 +71,9 @@ def _counted(values: np.ndarray) -> dict[float, int]:
     if values.dtype.kind in "iu" and int(values.max()) - low < MOST_VALUES:
         first = 0 if values.dtype == np.uint8 else low
         counts = np.bincount(values if values.dtype == np.uint8 else values.astype(np.int64) - low)
-        return {first + int(one): int(counts[one]) for one in np.flatnonzero(counts)}
-    found, numbers = np.unique(values, return_counts=True)
-    return dict(zip(found.tolist(), numbers.tolist(), strict=True))
+        return {first + int(index): int(counts[index]) for index in np.flatnonzero(counts)}
+    distinct, numbers = np.unique(values, return_counts=True)
+    return dict(zip(distinct.tolist(), numbers.tolist(), strict=True))
 
 
 def value_reasons(classes: TrainingClasses, pixels: Mapping[float, int], where: str = "") -> list[str]:
@@ -113,11 +113,11 @@ def value_notes(classes: TrainingClasses, pixels: Mapping[float, int], seen: np.
     strange = sorted((number, value) for value, number in pixels.items() if value not in classes.values)[::-1]
     notes = []
     if strange:
-        told = listed((f"{value:g} ({_percent(number / total)})" for number, value in strange), TOLD)
+        examples = listed((f"{value:g} ({_percent(number / total)})" for number, value in strange), TOLD)
         share = sum(number for number, _ in strange) / total
         most = f"{_percent(share)} of their pixels teach nothing: " if share > MOSTLY else ""
         notes.append(
-            f"label rasters hold values of no class, which are ignored: {most}{told}; see --classes and --label-values"
+            f"label rasters hold values of no class, which are ignored: {most}{examples}; see --classes and --label-values"
         )
     rare = [
         f"{name} ({count(pixels.get(value, 0), 'pixel')})"

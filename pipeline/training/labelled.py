@@ -125,28 +125,28 @@ class LabelReader:
     def labelled(self, images: Sequence[str], labels: Sequence[str], what: str) -> list[Labelled]:
         """Read rasters with their labels; problems are added to the findings."""
         named = expand(images)
-        found, problems = named.paths, [*named.problems, *all_reasons(named.unread)]
+        image_paths, problems = named.paths, [*named.problems, *all_reasons(named.unread)]
         files, more = expand_files(label_files(labels), f"--{what}labels")
         self.findings.reasons += [*problems, *more]
-        swapped = [path for path in found if Path(path).suffix.lower() in VECTORS]
+        swapped = [path for path in image_paths if Path(path).suffix.lower() in VECTORS]
         if swapped:
             self.findings.reasons.append(
                 f"--{what}images names {listed(swapped, 4)}, which is no raster but polygons; --{what}images takes the "
                 f"rasters, and --{what}labels what is true of them"
             )
             return []
-        if not found or not files or not self._choose_classes(files):
+        if not image_paths or not files or not self._choose_classes(files):
             return []
-        infos = self._inspect(found)
+        infos = self._inspect(image_paths)
         pairs = pair(list(infos), files)
         for path, sentence in pairs.broken:
             self.findings.broken(path, sentence, self._skip)
-        broken = len(infos) < len(found) or pairs.broken
+        broken = len(infos) < len(image_paths) or pairs.broken
         if pairs.pairs or not broken:
             self._report_pairs(pairs, what)
-        names = dict(zip(found, raster_ids(found), strict=True))
-        made = [self._one(names[image], infos[image], paths, what) for image, paths in pairs.pairs]
-        return [one for one in made if one is not None]
+        names = dict(zip(image_paths, raster_ids(image_paths), strict=True))
+        rasters = [self._one(names[image], infos[image], paths, what) for image, paths in pairs.pairs]
+        return [raster for raster in rasters if raster is not None]
 
     @property
     def _skip(self) -> bool:
@@ -217,10 +217,10 @@ class LabelReader:
             truth = self._polygons(info, paths) if is_vector(paths[0]) else self._raster(info, paths)
             watched = [(info.path, info.files)]
             watched += [(truth.path, truth.files)] if isinstance(truth, RasterTruth) else []
-            seen = tuple(WatchedFiles.now(*one) for one in watched)
+            watched_files = tuple(WatchedFiles.now(*pair) for pair in watched)
             area = self._area_of(info, aoi)
             values = count_values(truth, area) if isinstance(truth, RasterTruth) else {}
-            return Labelled(name, info, info.georef.gsd(), truth, area, seen, values)
+            return Labelled(name, info, info.georef.gsd(), truth, area, watched_files, values)
 
         return self._tried(info.path, read)
 

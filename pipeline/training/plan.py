@@ -151,13 +151,13 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
         options.band_names if len(set(options.band_names or ())) == len(options.band_names or ()) else None
     )
     bands = same_bands([*train, *val], options.truths, names)
-    gsd = options.chips.gsd or float(f"{np.median([one.gsd for one in train]):.3g}")
+    gsd = options.chips.gsd or float(f"{np.median([raster.gsd for raster in train]):.3g}")
     reasons = [*band_name_reasons(options.band_names, bands), *gsd_reasons(gsd, [*train, *val])]
     if reasons:
         raise TrainError(reasons)
     reading = Reading(bands, values_of(train, bands), row.task == "instances")
     parts = set_apart(options.chips, train, gsd, recipe.seed, reading) if not val else Parts(
-        train, [reading.scene(one) for one in train], [(one, reading.scene(one)) for one in val]
+        train, [reading.scene(raster) for raster in train], [(raster, reading.scene(raster)) for raster in val]
     )  # fmt: skip
     findings.notes += [
         *hidden_notes([findings]),
@@ -168,8 +168,8 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
     chips = _chip_maker(said, parts, gsd, reading)
     validation = validation_chips(parts.validation, gsd, row.stride, options.chips.chip, reading)
     if not val and options.chips.split == "block":
-        seen = {validation.scenes[site].name for site, _ in validation.views}
-        findings.notes += left_out_notes(train, seen)
+        validated = {validation.scenes[site].name for site, _ in validation.views}
+        findings.notes += left_out_notes(train, validated)
     _check_labels(chips, options)
     _check_instances(validation)
     unseen = ", ".join(_unseen(validation, said.classes))
@@ -178,7 +178,7 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
             f"nothing that is validated on is {unseen}, so no figure will tell how well it is found"
         )
     recipe = _weighted(recipe, options, chips, len(said.classes.names))
-    watched = tuple(files for one in [*train, *val] for files in one.watched)
+    watched = tuple(files for raster in [*train, *val] for files in raster.watched)
     return TrainPlan(
         options, row, recipe, said.classes, bands, gsd, reading.values, tuple(parts.rasters), chips,
         validation, findings, watched,
@@ -188,7 +188,7 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
 def _chip_maker(said: _Said, parts: Parts, gsd: float, reading: Reading) -> ChipMaker:
     chips = said.options.chips
     rule = SamplingRule(chips.chip, gsd, chips.objects, chips.scale_range, chips.stretch, chips.balance)
-    sites = [Site(one.info.georef, one.truth, one.gsd) for one in parts.rasters]
+    sites = [Site(raster.info.georef, raster.truth, raster.gsd) for raster in parts.rasters]
     sampler = Sampler(sites, rule, said.recipe.seed)
     borders = said.recipe.wants_borders and not reading.instances
     return ChipMaker(parts.scenes, sampler, reading.values, chips.symmetries, borders, reading.instances)
@@ -207,8 +207,8 @@ def _network(options: TrainOptions) -> tuple[Row | None, Recipe | None, list[str
     except (ArgumentError, ZooError) as error:
         reasons.append(str(error))
     try:
-        said = {name: value for name, value in options.recipe.items() if value != "balanced"}
-        recipe = Recipe(**said)  # type: ignore[arg-type]
+        settings = {name: value for name, value in options.recipe.items() if value != "balanced"}
+        recipe = Recipe(**settings)  # type: ignore[arg-type]
     except RecipeError as error:
         reasons += str(error).splitlines()
     if options.chips.objects > 1:
@@ -266,12 +266,12 @@ def _weighted(recipe: Recipe, options: TrainOptions, chips: ChipMaker, classes: 
     """
     if options.recipe.get("class_weights") != "balanced":
         return recipe
-    pixels, seen = np.zeros(classes), np.zeros(classes)
+    pixels, chip_pixels = np.zeros(classes), np.zeros(classes)
     for number in range(WEIGHED):
         labels = chips.labels(number)
         counted = np.bincount(labels[labels < classes], minlength=classes)
         pixels += counted
-        seen += (counted > 0) * counted.sum()
-    shares = np.divide(pixels, seen, out=np.ones(classes), where=seen > 0)
+        chip_pixels += (counted > 0) * counted.sum()
+    shares = np.divide(pixels, chip_pixels, out=np.ones(classes), where=chip_pixels > 0)
     weights = np.median(shares[pixels > 0]) / shares
     return replace(recipe, class_weights=tuple(round(float(weight), 4) for weight in weights))

@@ -83,22 +83,22 @@ class Teller(Watcher):
         write_png(self._folder / f"epoch-{epoch:04d}.png", sheet_of_chips(rows))
 
     def _row(self, number: int, predict: Predict) -> list[np.ndarray]:
-        pixels, labels, things = self._validation.chip(number)
+        pixels, labels, instances = self._validation.chip(number)
         answer = predict(pixels[None])[0]
         picture = as_rgb(np.clip(pixels, 0, 255).astype(np.uint8))
         if self._validation.instances:
-            true, found = (painted(one, labels.shape) for one in (things, answer))
-            return [picture, *(overlay(picture, ids % COLOURS, _many_colours()) for ids in (true, found))]
-        found = np.where(labels == IGNORED, IGNORED, answer).astype(np.uint8)
-        return [picture, *(overlay(picture, one, self._colours) for one in (labels, found))]
+            true, predicted = (painted(group, labels.shape) for group in (instances, answer))
+            return [picture, *(overlay(picture, ids % COLOURS, _many_colours()) for ids in (true, predicted))]
+        predicted = np.where(labels == IGNORED, IGNORED, answer).astype(np.uint8)
+        return [picture, *(overlay(picture, label_map, self._colours) for label_map in (labels, predicted))]
 
 
 def painted(things: Any, shape: tuple[int, int]) -> np.ndarray:
     """Return the instance number of each pixel, counted from 1, with earlier (higher-scoring) instances on top."""
     ids = np.zeros(shape, np.int64)
-    for number, thing in reversed(list(enumerate(things, start=1))):
-        height, width = thing.mask.shape
-        ids[thing.row : thing.row + height, thing.col : thing.col + width][thing.mask] = number
+    for number, instance in reversed(list(enumerate(things, start=1))):
+        height, width = instance.mask.shape
+        ids[instance.row : instance.row + height, instance.col : instance.col + width][instance.mask] = number
     return ids
 
 

@@ -15,7 +15,8 @@ def describe_training(plan: TrainPlan) -> str:
     """Return a description of a planned training, one line per setting."""
     recipe, options, chips = plan.recipe, plan.options, plan.options.chips
     pixels = sum(
-        one.info.georef.height * one.info.georef.width * (one.gsd / plan.gsd) ** 2 for one in plan.train
+        raster.info.georef.height * raster.info.georef.width * (raster.gsd / plan.gsd) ** 2
+        for raster in plan.train
     )
     encoder = f" on {plan.row.encoder}" if plan.row.encoder else ""
     lines = [
@@ -34,18 +35,18 @@ def describe_training(plan: TrainPlan) -> str:
 
 def notes(plan: TrainPlan) -> list[str]:
     """Return notes for the user before the training starts."""
-    found = plan.findings
-    told = list(found.notes)
-    if found.mended:
-        told.append(f"{count(found.mended, 'invalid polygon')} mended")
-    if found.left_out:
-        told.append(f"features left out: {listed_reasons(found.left_out)}")
-    if found.unnamed:
-        told.append(f"{count(found.unnamed, 'polygon')} of no class: what they cover teaches nothing")
-    if found.others:
-        names = ", ".join(f"{name} ({number})" for name, number in found.others.most_common(5))
-        told.append(f"polygons of classes that were not named count as {plan.classes.names[0]}: {names}")
-    return [*told, *(f"skipped: {sentence}" for sentence in found.skipped)]
+    findings = plan.findings
+    sentences = list(findings.notes)
+    if findings.mended:
+        sentences.append(f"{count(findings.mended, 'invalid polygon')} mended")
+    if findings.left_out:
+        sentences.append(f"features left out: {listed_reasons(findings.left_out)}")
+    if findings.unnamed:
+        sentences.append(f"{count(findings.unnamed, 'polygon')} of no class: what they cover teaches nothing")
+    if findings.others:
+        names = ", ".join(f"{name} ({number})" for name, number in findings.others.most_common(5))
+        sentences.append(f"polygons of classes that were not named count as {plan.classes.names[0]}: {names}")
+    return [*sentences, *(f"skipped: {sentence}" for sentence in findings.skipped)]
 
 
 def describe_training_result(plan: TrainPlan, card: Card) -> str:

@@ -158,7 +158,7 @@ def _by_raster(plan: TrainPlan, made: _Made) -> dict[str, Any]:
         "by raster": {
             name: _rounded(plan, measured.figure, measured.measures)
             for name, chips in parts.items()
-            if not plan.instances or any(things[0] for _, things in chips)
+            if not plan.instances or any(instances[0] for _, instances in chips)
             for measured in [figures(made.network, made.task, plan.recipe, chips, made.scaling)]
         }
     }
@@ -180,7 +180,7 @@ def _describe_rounding(plan: TrainPlan, made: _Made, fields: Mapping[str, Any]) 
 def _describe_data_of(plan: TrainPlan, trained: Trained, start: str) -> dict[str, Any]:
     from terraseam.models.training.making import versions
 
-    said = {name: value for name, value in asdict(plan.recipe).items() if name != "workers"}
+    recipe = {name: value for name, value in asdict(plan.recipe).items() if name != "workers"}
     chips = {name: value for name, value in asdict(plan.options.chips).items() if value is not None}
     return {
         "data": describe_data(plan),
@@ -188,7 +188,7 @@ def _describe_data_of(plan: TrainPlan, trained: Trained, start: str) -> dict[str
         "epochs": trained.epochs,
         "best epoch": trained.best_epoch,
         "chips seen": trained.best_epoch * plan.recipe.steps * plan.recipe.batch,
-        "recipe": said,
+        "recipe": recipe,
         "chips": {**chips, "scale_range": list(plan.options.chips.scale_range), "gsd": plan.gsd},
         "settings": dict(plan.options.settings),
         "versions": {"terraseam": metadata.version("terraseam"), **versions()},
@@ -198,5 +198,5 @@ def _describe_data_of(plan: TrainPlan, trained: Trained, start: str) -> dict[str
 def _rounded(plan: TrainPlan, figure: float, measures: Mapping[str, float]) -> dict[str, float]:
     """Return rounded metrics for the card, starting with the one that selects the best weights."""
     measures = {"f1" if plan.instances else "mean_iou": figure, **measures}
-    kept = {name: value for name, value in measures.items() if name not in ("epoch", "rate", "figure")}
-    return {name: round(value, 4) for name, value in kept.items() if np.isfinite(value)}
+    metrics = {name: value for name, value in measures.items() if name not in ("epoch", "rate", "figure")}
+    return {name: round(value, 4) for name, value in metrics.items() if np.isfinite(value)}

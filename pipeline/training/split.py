@@ -68,7 +68,7 @@ def set_apart(chips: Chips, rasters: list[Labelled], gsd: float, seed: int, read
     Raises:
         TrainError: If nothing can be held out.
     """
-    whole = [(one, reading.scene(one)) for one in rasters]
+    whole = [(raster, reading.scene(raster)) for raster in rasters]
     if chips.split == "raster":
         return _by_raster(whole, chips.val_share, seed)
     return _by_block(whole, chips, seed, gsd)
@@ -79,33 +79,33 @@ def _by_raster(whole: list[tuple[Labelled, Scene]], share: float, seed: int) -> 
         raise TrainError(["--split raster needs two rasters or more; pass --split block, or --val-images"])
     order = sorted(whole, key=lambda pair: hashlib.sha256(f"{seed}/{pair[0].name}".encode()).digest())
     count = min(len(whole) - 1, max(1, round(share * len(whole))))
-    names = {one.name for one, _ in order[:count]}
+    names = {raster.name for raster, _ in order[:count]}
     left = [pair for pair in whole if pair[0].name not in names]
     apart = [pair for pair in whole if pair[0].name in names]
-    grounds = [footprint(one.info.path, one.info.georef) for one, _ in apart]
+    grounds = [footprint(raster.info.path, raster.info.georef) for raster, _ in apart]
     scenes = [_without(scene, grounds) for _, scene in left]
-    return Parts([one for one, _ in left], scenes, apart)
+    return Parts([raster for raster, _ in left], scenes, apart)
 
 
 def _by_block(whole: list[tuple[Labelled, Scene]], chips: Chips, seed: int, gsd: float) -> Parts:
     apart, small = [], []
-    seen, grounds = [scene for _, scene in whole], []
-    for place, (one, scene) in enumerate(whole):
-        side = _block_side(one, chips, gsd)
+    scenes, grounds = [scene for _, scene in whole], []
+    for place, (raster, scene) in enumerate(whole):
+        side = _block_side(raster, chips, gsd)
         try:
             blocks = choose_blocks(
-                one.info.georef, max(1, round(side / one.gsd)), chips.val_share, seed, one.name
+                raster.info.georef, max(1, round(side / raster.gsd)), chips.val_share, seed, raster.name
             )
         except ValueError:
-            small.append(_too_small(one, side))
+            small.append(_too_small(raster, side))
             continue
-        seen[place] = scene.without(blocks)
-        grounds.append(parts_of(one.info.path, one.info.georef, blocks.boxes()))
-        area = blocks if one.area is None else Within((one.area, blocks))
-        apart.append((one, replace(scene, area=area)))
+        scenes[place] = scene.without(blocks)
+        grounds.append(parts_of(raster.info.path, raster.info.georef, blocks.boxes()))
+        area = blocks if raster.area is None else Within((raster.area, blocks))
+        apart.append((raster, replace(scene, area=area)))
     if not apart:
         raise TrainError([f"nothing can be set apart to validate on: {small[0]}, or give --val-images"])
-    return Parts([one for one, _ in whole], [_without(scene, grounds) for scene in seen], apart)
+    return Parts([raster for raster, _ in whole], [_without(scene, grounds) for scene in scenes], apart)
 
 
 def _block_side(one: Labelled, chips: Chips, gsd: float) -> float:
@@ -157,8 +157,8 @@ def validation_chips(
     size = 2 * chip if reading.instances else chip
     views = [
         (number, view)
-        for number, (one, scene) in enumerate(rasters)
-        for view in grid_views(one.info.georef, gsd / one.gsd, size, margin)
+        for number, (raster, scene) in enumerate(rasters)
+        for view in grid_views(raster.info.georef, gsd / raster.gsd, size, margin)
         if _has_label(scene, view, margin)
     ]
     if not views:

@@ -72,7 +72,7 @@ def values_of(labelled: Sequence[Labelled], bands: tuple[int, ...]) -> Values:
     dtype = np.dtype(labelled[0].info.dtype)
     if dtype == np.uint8:
         return Values((0.0,) * len(bands), (WHITE,) * len(bands), True)
-    samples = np.concatenate([_sample(one.info, bands) for one in labelled])
+    samples = np.concatenate([_sample(raster.info, bands) for raster in labelled])
     if not len(samples):
         return Values((0.0,) * len(bands), (1.0,) * len(bands), dtype.kind != "f")
     low, high = np.percentile(samples, PERCENTILES, axis=0)
