@@ -160,10 +160,10 @@ class BeamArguments:
     @property
     def processes(self) -> int:
         """The number of processes that call the network if the run is local."""
-        said = "1" if (number := self.last("--direct_num_workers")) is None else number
-        if not said.isdecimal() or "multi_threading" in self.values("--direct_running_mode"):
+        text = "1" if (number := self.last("--direct_num_workers")) is None else number
+        if not text.isdecimal() or "multi_threading" in self.values("--direct_running_mode"):
             return 1
-        return int(said) or os.cpu_count() or 1
+        return int(text) or os.cpu_count() or 1
 
 
 def is_direct(runner: str | None) -> bool:

@@ -54,10 +54,10 @@ def main() -> int:
     request = json.loads(_read_line(0))
     threading.Thread(target=_end_with, args=(0, caller), name="caller", daemon=True).start()
     try:
-        words = command_words(PARSERS[request["command"]](), request["options"])
+        arguments = command_words(PARSERS[request["command"]](), request["options"])
     except ArgumentError as error:
         return fail(str(error), IMPOSSIBLE)
-    return _run([request["command"], *words])
+    return _run([request["command"], *arguments])
 
 
 def _run(arguments: list[str]) -> int:
@@ -82,10 +82,10 @@ def _read_line(pipe: int) -> bytes:
     """
     read = b""
     while not read.endswith(b"\n"):
-        some = os.read(pipe, 1 << 16)
-        if not some:
+        chunk = os.read(pipe, 1 << 16)
+        if not chunk:
             raise EOFError("the request has no end; was the program that asked killed?")
-        read += some
+        read += chunk
     return read
 
 

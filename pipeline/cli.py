@@ -121,10 +121,10 @@ def _plan(options: SegmentOptions, as_json: bool) -> int:
     reasons = obstacles_left(fingerprints_now(plan, ask=False)) if plan.obstacles else []
     if reasons:
         return _impossible(PlanError(reasons), as_json)
-    ahead = foresee(plan)
-    figures = plan_json(plan, ahead)
+    forecast = foresee(plan)
+    figures = plan_json(plan, forecast)
     EVENTS.send_result(figures)
-    show(json.dumps(figures, indent=2) if as_json else describe_plan(plan, ahead))
+    show(json.dumps(figures, indent=2) if as_json else describe_plan(plan, forecast))
     return DONE
 
 

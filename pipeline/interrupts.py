@@ -32,8 +32,8 @@ def listening() -> Iterator[None]:
     """
     _asked.clear()
     again = _Again(sys.unraisablehook)
-    wanted = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, _interrupt) for number in wanted}
+    signal_numbers = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _interrupt) for number in signal_numbers}
     sys.unraisablehook = again
     try:
         try:
@@ -55,8 +55,8 @@ def was_interrupted() -> bool:
 
 def interrupt_main_thread() -> None:
     """Interrupt the main thread as Ctrl-C would, with SIGTERM if possible, as background processes ignore SIGINT."""
-    asked = signal.SIGTERM if callable(signal.getsignal(signal.SIGTERM)) else signal.SIGINT
-    signal.pthread_kill(threading.main_thread().ident or 0, asked)
+    signal_number = signal.SIGTERM if callable(signal.getsignal(signal.SIGTERM)) else signal.SIGINT
+    signal.pthread_kill(threading.main_thread().ident or 0, signal_number)
 
 
 def _interrupt(*_: object) -> None:

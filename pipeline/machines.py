@@ -81,7 +81,7 @@ def smallest(machines: Sequence[Machine], need: Callable[[Machine], float]) -> M
         machines: Machine types, by memory.
         need: Returns the memory that a worker on a machine type needs, in bytes.
     """
-    return next((one for one in machines if fits(one, need)), machines[-1])
+    return next((machine for machine in machines if fits(machine, need)), machines[-1])
 
 
 def fits(machine: Machine, need: Callable[[Machine], float]) -> bool:

@@ -45,12 +45,12 @@ def unsigned(address: str) -> str:
     if _SIGNED.isdisjoint(marks):
         return address
     parts = urlsplit(address)
-    kept = [
+    pairs = [
         pair
         for pair, name in zip(parts.query.split("&"), marks, strict=True)
         if not _WITH_SIGNATURE.fullmatch(name) and not (name in _WITH_SIG and "sig" in marks)
     ]
-    return urlunsplit(parts._replace(query="&".join(kept)))
+    return urlunsplit(parts._replace(query="&".join(pairs)))
 
 
 def _query(address: str) -> str:
@@ -78,5 +78,5 @@ def without_secrets(text: str) -> str:
 
 def _named_file(settings: re.Match[str]) -> str:
     """Return a GDAL ``/vsicurl`` name without its settings, with only the address."""
-    found = _ENCODED_ADDRESS.search(settings[0])
-    return f"/vsicurl?url={found[1]}" if found else "/vsicurl"
+    match = _ENCODED_ADDRESS.search(settings[0])
+    return f"/vsicurl?url={match[1]}" if match else "/vsicurl"

@@ -71,8 +71,8 @@ def _pattern(option: Option) -> str:
         return "(true|false)"
     if option.choices:
         return f"({'|'.join(map(str, option.choices))})"
-    one = option.value.pattern
-    return f"{one}(,{one})*" if option.repeats or option.is_list else one
+    pattern = option.value.pattern
+    return f"{pattern}(,{pattern})*" if option.repeats or option.is_list else pattern
 
 
 def launch(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
@@ -91,9 +91,9 @@ def launch(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     rasters: list[str] = []
     options: list[str] = []
     for argument in argv:
-        name, given, value = argument.removeprefix("--").partition("=")
+        name, equals, value = argument.removeprefix("--").partition("=")
         option = known.get(name)
-        if option is None or not given or not argument.startswith("--"):
+        if option is None or not equals or not argument.startswith("--"):
             options.append(argument)
         elif option.positional:
             rasters += value.split(",")
@@ -103,7 +103,7 @@ def launch(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
             options += [f"--{name}"] if FLAGS[value] else []
         else:
             values = value.split(",") if option.repeats else [value]
-            options += [f"--{name}={one}" for one in values]
+            options += [f"--{name}={item}" for item in values]
     return ["segment", *rasters, *options, *_image_options(argv, environment)]
 
 

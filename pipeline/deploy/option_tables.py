@@ -29,10 +29,10 @@ names without dashes before them. `segment`, `plan` and `vectorize` also take an
 
 def commands() -> dict[str, Parser]:
     """Return the parsers of all commands whose options are listed, by what the user types."""
-    found = {"segment": parsers("")[1]["segment"], "vectorize": vectorize_parser()}
-    found |= {"train": train_parser(), "evaluate": evaluate_parser()}
-    found |= {f"models {name}": parser for name, parser in models_parsers()[1].items()}
-    return found | {f"store {name}": parser for name, parser in store_parsers()[1].items()}
+    command_parsers = {"segment": parsers("")[1]["segment"], "vectorize": vectorize_parser()}
+    command_parsers |= {"train": train_parser(), "evaluate": evaluate_parser()}
+    command_parsers |= {f"models {name}": parser for name, parser in models_parsers()[1].items()}
+    return command_parsers | {f"store {name}": parser for name, parser in store_parsers()[1].items()}
 
 
 def document() -> str:

@@ -83,8 +83,8 @@ def class_list(names: Sequence[str], options: EvaluateOptions) -> ClassList:
         EvaluateError: If a chosen class or the background is not among them.
     """
     reasons = []
-    for option, wanted in (("--classes", options.classes or ()), ("--background", _background(options))):
-        for name in wanted:
+    for option, selected in (("--classes", options.classes or ()), ("--background", _background(options))):
+        for name in selected:
             if name not in names:
                 hint = did_you_mean(name, names, "; {}")
                 reasons.append(f"{option} {name} is none of the classes {', '.join(names)}{hint}")
@@ -106,8 +106,8 @@ def background_of(names: Sequence[str], options: EvaluateOptions) -> int | None:
 
 def names_of_polygons(values: Iterable[str | None], options: EvaluateOptions) -> tuple[str, ...]:
     """Return the classes of an evaluation of polygons only: the background, then the classes of the polygons."""
-    found = sorted({value for value in values if value is not None})
-    names = [name for name in dict.fromkeys([*(options.classes or ()), *found]) if name != BACKGROUND]
+    distinct = sorted({value for value in values if value is not None})
+    names = [name for name in dict.fromkeys([*(options.classes or ()), *distinct]) if name != BACKGROUND]
     first = options.background if options.background not in (None, "none") else BACKGROUND
     return (str(first), *(name for name in names or ["polygon"] if name != first))
 

@@ -45,22 +45,22 @@ def evaluation_json(
         **_figures(measured, classes),
         "rasters": [
             {
-                "name": one.subject.name,
-                "labels": one.subject.predicted.labels,
-                "polygons_file": one.subject.predicted.polygons,
-                "truth": list(one.subject.truth),
-                **_figures([one], classes),
+                "name": counts.subject.name,
+                "labels": counts.subject.predicted.labels,
+                "polygons_file": counts.subject.predicted.polygons,
+                "truth": list(counts.subject.truth),
+                **_figures([counts], classes),
             }
-            for one in measured
+            for counts in measured
         ],
-        "left_out": [one.to_json() for one in left_out],
+        "left_out": [raster.to_json() for raster in left_out],
         "notes": list(notes),
     }
 
 
 def _figures(measured: Sequence[RasterCounts], classes: ClassList) -> dict[str, Any]:
-    pixels = [one.pixels for one in measured if one.pixels is not None]
-    polygons = [one for one in measured if one.polygons is not None]
+    pixels = [counts.pixels for counts in measured if counts.pixels is not None]
+    polygons = [counts for counts in measured if counts.polygons is not None]
     return {
         "pixels": pixels_json(reduce(add, pixels), classes) if pixels else None,
         "polygons": polygons_json(polygons, classes) if polygons else None,
@@ -102,20 +102,22 @@ def pixels_json(counts: PixelCounts, classes: ClassList) -> dict[str, Any]:
 
 def polygons_json(measured: Sequence[RasterCounts], classes: ClassList) -> dict[str, Any]:
     """Return the polygon metrics. AP and AR are means over the measured classes that have true polygons."""
-    sized = all(one.subject.in_pixels for one in measured)
+    sized = all(counts.subject.in_pixels for counts in measured)
     parts = {
-        label: [one.polygons[label] for one in measured if one.polygons is not None]
+        label: [counts.polygons[label] for counts in measured if counts.polygons is not None]
         for label in classes.things
     }
-    precisions = {label: average_precision([part.matches for part in some]) for label, some in parts.items()}
-    found = {
-        label: sum((part.found for part in some), PolygonMatches(0, 0, 0)) for label, some in parts.items()
+    precisions = {
+        label: average_precision([part.matches for part in group]) for label, group in parts.items()
+    }
+    matches = {
+        label: sum((part.found for part in group), PolygonMatches(0, 0, 0)) for label, group in parts.items()
     }
     return {
-        **_polygon_figures(list(precisions.values()), sum(found.values(), PolygonMatches(0, 0, 0)), sized),
-        "left_out": sum(one.left_out for one in measured),
+        **_polygon_figures(list(precisions.values()), sum(matches.values(), PolygonMatches(0, 0, 0)), sized),
+        "left_out": sum(counts.left_out for counts in measured),
         "classes": {
-            classes.names[label]: _polygon_figures([precisions[label]], found[label], sized)
+            classes.names[label]: _polygon_figures([precisions[label]], matches[label], sized)
             for label in parts
         },
     }
@@ -124,15 +126,19 @@ def polygons_json(measured: Sequence[RasterCounts], classes: ClassList) -> dict[
 def _polygon_figures(precisions: Sequence[Precision], found: PolygonMatches, sized: bool) -> dict[str, Any]:
     """Return the metrics of some classes together; those by size only if sizes are known in pixels."""
     figures: dict[str, Any] = {
-        "ap": _mean([one.precision[0] for one in precisions]),
-        "ap50": _mean([one.precision[0, AP50] for one in precisions]),
-        "ap75": _mean([one.precision[0, AP75] for one in precisions]),
-        "ar": _mean([one.recall[0] for one in precisions]),
+        "ap": _mean([precision.precision[0] for precision in precisions]),
+        "ap50": _mean([precision.precision[0, AP50] for precision in precisions]),
+        "ap75": _mean([precision.precision[0, AP75] for precision in precisions]),
+        "ar": _mean([precision.recall[0] for precision in precisions]),
     }
     for number, size in enumerate(SIZES):
         if number:
-            figures[f"ap_{size}"] = _mean([one.precision[number] for one in precisions]) if sized else None
-            figures[f"ar_{size}"] = _mean([one.recall[number] for one in precisions]) if sized else None
+            figures[f"ap_{size}"] = (
+                _mean([precision.precision[number] for precision in precisions]) if sized else None
+            )
+            figures[f"ar_{size}"] = (
+                _mean([precision.recall[number] for precision in precisions]) if sized else None
+            )
     return figures | {
         "f1": known(found.f1),
         "precision": known(found.precision),

@@ -173,14 +173,14 @@ def _cut(
     cut = PlacedPolygons(polygons, placed.labels[numbers], placed.scores[numbers])
     if unseen is None:
         return cut, 0
-    kept = (cut.labels == IGNORED) | (unseen[numbers] <= shapely.area(polygons) / 2)
-    return cut.some(kept), int(np.count_nonzero(~kept))
+    visible = (cut.labels == IGNORED) | (unseen[numbers] <= shapely.area(polygons) / 2)
+    return cut.some(visible), int(np.count_nonzero(~visible))
 
 
 @ACTIVITY.operation()
 def _compare(predicted: PlacedPolygons, true: PlacedPolygons, label: int, most: int | None) -> PolygonCounts:
     """Match the polygons of one class; predictions on true polygons without a class are ignored."""
-    some = predicted.some(predicted.labels == label)
+    predictions = predicted.some(predicted.labels == label)
     others = true.some((true.labels == label) | (true.labels == IGNORED))
-    pairs = overlaps(some.polygons, others.polygons, ignored=others.labels == IGNORED)
-    return PolygonCounts(match(pairs, some.scores, most), find(pairs, some.scores))
+    pairs = overlaps(predictions.polygons, others.polygons, ignored=others.labels == IGNORED)
+    return PolygonCounts(match(pairs, predictions.scores, most), find(pairs, predictions.scores))

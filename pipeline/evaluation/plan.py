@@ -113,16 +113,16 @@ def _paired(options: EvaluateOptions) -> SubjectDraft:
     except EvaluateError as error:
         refused += error.reasons
         predicted, missing = [], []
-    labels = {one.name: looks.tried(one.labels, LabelMapFile) for one in predicted}
-    for one in predicted:
-        looks.tried(one.polygons, partial(with_property, name=CLASS))
+    labels = {prediction.name: looks.tried(prediction.labels, LabelMapFile) for prediction in predicted}
+    for prediction in predicted:
+        looks.tried(prediction.polygons, partial(with_property, name=CLASS))
     broken = [reason for reasons in looks.broken.values() for reason in reasons]
     if refused or not predicted:
         empty = [] if refused or missing else [f"--predicted {options.predicted} names no raster"]
         raise EvaluateError([*refused, *empty, *all_reasons(missing), *broken])
     draft = make_subjects(ComparedFiles(predicted, labels, outlines, grounds, looks.broken))
     draft.left_out[:0] = missing
-    named = [one.name for one in predicted] + [one.id for one in missing]
+    named = [prediction.name for prediction in predicted] + [raster.id for raster in missing]
     draft.notes[:0] = [*looks.notes, *earlier_notes(options.predicted, named)]
     return draft
 
@@ -181,7 +181,7 @@ def _keep_inside(subjects: list[Subject], aoi: str) -> list[str]:
     if len(outside) == len(subjects):
         raise EvaluateError([f"--aoi {aoi} overlaps nothing that was predicted; check its CRS"])
     subjects[:] = [subject for subject in subjects if subject not in outside]
-    return [f"{one.name} lies outside --aoi and is left out" for one in outside]
+    return [f"{subject.name} lies outside --aoi and is left out" for subject in outside]
 
 
 def _class_names(draft: SubjectDraft, options: EvaluateOptions) -> tuple[str, ...]:
@@ -192,7 +192,7 @@ def _class_names(draft: SubjectDraft, options: EvaluateOptions) -> tuple[str, ..
     """
     subjects = draft.subjects
     maps = [subject.labels for subject in subjects if subject.labels is not None]
-    named = {one.names: one.path for one in maps if one.names is not None}
+    named = {label_map.names: label_map.path for label_map in maps if label_map.names is not None}
     if len(named) > 1:
         first, second = list(named.items())[:2]
         raise EvaluateError(
@@ -236,11 +236,11 @@ def _names_of_values(
 ) -> tuple[str, ...] | None:
     """Return the values of true label rasters as class names if polygons use these as classes; else None."""
     rasters = [subject for subject in draft.subjects if not subject.truth_is_polygons]
-    said = {value for value in (*values, *(options.classes or ())) if value is not None}
+    names = {value for value in (*values, *(options.classes or ())) if value is not None}
     background = () if options.background in (None, "none") else (str(options.background),)
-    if not rasters or not said or options.label_values is not None or not are_values([*said, *background]):
+    if not rasters or not names or options.label_values is not None or not are_values([*names, *background]):
         return None
-    numbers = {int(name) for name in [*said, *background]} | ({0} if options.background is None else set())
+    numbers = {int(name) for name in [*names, *background]} | ({0} if options.background is None else set())
     for subject in rasters:
         labels = LabelMapFile(subject.truth[0])
         if labels.names is not None:

@@ -102,8 +102,8 @@ def _scores(file: PolygonFile) -> np.ndarray:
 
 def _place(file: PolygonFile, georef: Georef, labels: np.ndarray, scores: np.ndarray) -> PlacedPolygons:
     placed = place_polygons(file, georef)
-    found = PlacedPolygons(placed.polygons, labels[placed.numbers], scores[placed.numbers])
-    return found.some(found.labels != NO_CLASS)
+    polygons = PlacedPolygons(placed.polygons, labels[placed.numbers], scores[placed.numbers])
+    return polygons.some(polygons.labels != NO_CLASS)
 
 
 @ACTIVITY.operation()

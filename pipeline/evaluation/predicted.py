@@ -60,17 +60,17 @@ def find_predicted(path: str) -> tuple[list[Predicted], list[LeftOut]]:
     if (place / MANIFEST).is_file():
         return _of_run(place)
     inner = sorted(folder for folder in place.iterdir() if folder.is_dir())
-    found = [one for folder in inner if (one := _of_folder(folder)) is not None]
-    if not found and (alone := _of_folder(place)) is not None:
+    predictions = [prediction for folder in inner if (prediction := _of_folder(folder)) is not None]
+    if not predictions and (alone := _of_folder(place)) is not None:
         return [alone], []
-    if not found:
+    if not predictions:
         known = SUFFIXES | VECTORS
-        found = [_one(file) for file in sorted(place.iterdir()) if file.suffix.lower() in known]
-    if not found:
+        predictions = [_one(file) for file in sorted(place.iterdir()) if file.suffix.lower() in known]
+    if not predictions:
         raise EvaluateError(
             [f"--predicted {path} holds neither labels.tif nor polygons.geojson nor other maps"]
         )
-    return found, []
+    return predictions, []
 
 
 def earlier_notes(path: str, named: Sequence[str]) -> list[str]:
@@ -105,7 +105,7 @@ def _of_run(folder: Path) -> tuple[list[Predicted], list[LeftOut]]:
         raise EvaluateError(
             [f"{folder / MANIFEST} is no manifest of `terraseam segment`; remove it, or run again"]
         ) from error
-    found = {name: _of_folder(folder / name) for name in names}
+    predictions = {name: _of_folder(folder / name) for name in names}
     missing = [
         LeftOut(
             str(folder / name),
@@ -115,7 +115,7 @@ def _of_run(folder: Path) -> tuple[list[Predicted], list[LeftOut]]:
             ),
             id=name,
         )
-        for name, one in found.items()
-        if one is None
+        for name, prediction in predictions.items()
+        if prediction is None
     ]
-    return [one for one in found.values() if one is not None], missing
+    return [prediction for prediction in predictions.values() if prediction is not None], missing

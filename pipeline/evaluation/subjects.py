@@ -114,11 +114,12 @@ def make_subjects(inputs: ComparedFiles) -> SubjectDraft:
     """
     broken, labels = inputs.broken, inputs.labels
     own = {
-        one.name: [reason for file in one.files for reason in broken.get(file, ())]
-        for one in inputs.predicted
+        prediction.name: [reason for file in prediction.files for reason in broken.get(file, ())]
+        for prediction in inputs.predicted
     }
     grids = {
-        one.name: None if own[one.name] else _own_grid(one, labels[one.name]) for one in inputs.predicted
+        prediction.name: None if own[prediction.name] else _own_grid(prediction, labels[prediction.name])
+        for prediction in inputs.predicted
     }
     images, idle = _paired(grids, inputs.images)
     for name in grids:
@@ -126,21 +127,28 @@ def make_subjects(inputs: ComparedFiles) -> SubjectDraft:
             grids[name] = inspect_raster(images[name][0]).georef
     truths, unused = _paired(grids, inputs.truth)
     draft = SubjectDraft()
-    for one in inputs.predicted:
-        image, truth = images[one.name][:1], truths[one.name]
-        wrong = [*own[one.name], *(reason for file in (*image, *truth) for reason in broken.get(file, ()))]
+    for prediction in inputs.predicted:
+        image, truth = images[prediction.name][:1], truths[prediction.name]
+        wrong = [
+            *own[prediction.name],
+            *(reason for file in (*image, *truth) for reason in broken.get(file, ())),
+        ]
         if wrong:
-            draft.left_out.append(LeftOut(one.path, tuple(dict.fromkeys(wrong)), grids[one.name], one.name))
+            draft.left_out.append(
+                LeftOut(prediction.path, tuple(dict.fromkeys(wrong)), grids[prediction.name], prediction.name)
+            )
         elif not truth:
-            draft.notes.append(f"{one.name} has no truth and is left out")
+            draft.notes.append(f"{prediction.name} has no truth and is left out")
         else:
             try:
                 of = {file: inputs.truth[file] for file in truth}
-                subject = _subject(one, labels[one.name], of, image, inputs.images)
-                watched = tuple(map(_watched, (*one.files, *truth, *image)))
+                subject = _subject(prediction, labels[prediction.name], of, image, inputs.images)
+                watched = tuple(map(_watched, (*prediction.files, *truth, *image)))
                 draft.subjects.append(replace(subject, watched=watched))
             except (EvaluateError, RasterError) as error:
-                draft.left_out.append(LeftOut(one.path, reasons_of(error), grids[one.name], one.name))
+                draft.left_out.append(
+                    LeftOut(prediction.path, reasons_of(error), grids[prediction.name], prediction.name)
+                )
     _report_unpaired(inputs, draft, unused, idle)
     return draft
 
@@ -157,7 +165,7 @@ def _report_unpaired(
         LeftOut(file, inputs.broken[file]) for file in (*unused, *idle) if file in inputs.broken
     ]
     if not (draft.subjects or draft.left_out):
-        names = [one.name for one in inputs.predicted]
+        names = [prediction.name for prediction in inputs.predicted]
         raise EvaluateError(
             [
                 f"no truth belongs to what was predicted: {', '.join(list(inputs.truth)[:3])} and "
@@ -191,7 +199,7 @@ def _paired(
     if len(grids) == 1 and not known:
         # Nothing was predicted at all: the whole ground truth was missed.
         paired |= dict.fromkeys(lacking, left)
-    used = {file for some in paired.values() for file in some}
+    used = {file for group in paired.values() for file in group}
     return paired, [file for file in outlines if file not in used]
 
 
