@@ -23,17 +23,17 @@ class ArraysError(ValueError):
     """Raised when bytes are not those of the expected arrays."""
 
 
-def pack_arrays(kind: str, arrays: Mapping[str, np.ndarray], said: Any = None) -> bytes:
+def pack_arrays(kind: str, arrays: Mapping[str, np.ndarray], metadata: Any = None) -> bytes:
     """Serialize arrays to bytes.
 
     Args:
         kind: Name of the kind of content.
         arrays: The arrays by name, of numbers or bool.
-        said: Metadata that can be stored as JSON.
+        metadata: Metadata that can be stored as JSON.
     """
     laid = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     forms = [[name, array.dtype.str, array.shape] for name, array in laid.items()]
-    head = json.dumps({"version": VERSION, "kind": kind, "arrays": forms, "said": said})
+    head = json.dumps({"version": VERSION, "kind": kind, "arrays": forms, "said": metadata})
     return b"".join([head.encode(), b"\n", *(array.data for array in laid.values())])
 
 

@@ -36,9 +36,9 @@ def byte_array(content: bytes) -> np.ndarray:
     return np.frombuffer(content, np.uint8)
 
 
-def pack_parts(kind: str, parts: Mapping[str, bytes], said: Any = None) -> bytes:
+def pack_parts(kind: str, parts: Mapping[str, bytes], metadata: Any = None) -> bytes:
     """Serialize byte strings by name, with metadata that can be stored as JSON."""
-    return pack_arrays(kind, {name: byte_array(part) for name, part in parts.items()}, said)
+    return pack_arrays(kind, {name: byte_array(part) for name, part in parts.items()}, metadata)
 
 
 def unpack_parts(kind: str, packed: bytes, names: Iterable[str]) -> tuple[dict[str, bytes], Any]:

@@ -28,17 +28,17 @@ def band_reasons(
     card = cards[0]
     if len(bands) != len(card.bands):
         return [] if chosen is not None else [_too_few_or_many(info, bands, card)]
-    order = order_bands(info.words, card.bands)
+    order = order_bands(info.band_descriptions, card.bands)
     if chosen is not None or not order.wrong:
         return []
-    if any(word.interpretation == PALETTE for word in info.words):
+    if any(word.interpretation == PALETTE for word in info.band_descriptions):
         return [
             f"{info.path} holds numbers of colours in a table, and {_wants(card)}; expand it with {EXPAND}, or pass "
             "--bands 1 to take the numbers as they are"
         ]
     return [
-        f"the bands of {info.path} are {', '.join(order.said)}, by their {order.source}, and {_wants(card)}; say with "
-        f"--bands which are meant, such as --bands {','.join(map(str, bands))} for these as they lie"
+        f"the bands of {info.path} are {', '.join(order.descriptions)}, by their {order.source}, and {_wants(card)}; say "
+        f"with --bands which are meant, such as --bands {','.join(map(str, bands))} for these as they lie"
     ]
 
 
@@ -46,8 +46,8 @@ def order_notes(infos: Iterable[RasterInfo], card: Card) -> list[str]:
     """Return notes on rasters whose bands are reordered, or selected from more."""
     read: dict[tuple[tuple[int, ...], str], list[str]] = {}
     for info in infos:
-        order = order_bands(info.words, card.bands)
-        if order.said and not order.wrong and len(order.bands) == len(card.bands):
+        order = order_bands(info.band_descriptions, card.bands)
+        if order.descriptions and not order.wrong and len(order.bands) == len(card.bands):
             read.setdefault((order.bands, order.source), []).append(info.path)
     return [
         f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: bands {', '.join(map(str, bands))} are "
@@ -80,7 +80,7 @@ def number_reason(chosen: Sequence[int], card: Card) -> str:
 
 def _too_few_or_many(info: RasterInfo, bands: Sequence[int], card: Card) -> str:
     mismatch = f"{_wants(card)}, and {info.path} has {len(bands)}"
-    if any(word.interpretation == PALETTE for word in info.words):
+    if any(word.interpretation == PALETTE for word in info.band_descriptions):
         return f"{mismatch} with a table of colours; expand it with {EXPAND}"
     return f"{mismatch}; choose with --bands" if len(bands) > len(card.bands) else mismatch
 

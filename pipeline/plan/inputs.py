@@ -117,7 +117,7 @@ def plan_inputs(
 
 
 def _raster(name: str, info: RasterInfo, cards: Sequence[Card], options: SegmentOptions) -> RasterPlan:
-    bands = options.bands or order_bands(info.words, cards[0].bands).bands
+    bands = options.bands or order_bands(info.band_descriptions, cards[0].bands).bands
     try:
         regrid = regrid_of(info, cards) if options.resample else None
     except ValueError:  # reported by `_reasons`

@@ -88,7 +88,9 @@ def same_bands(labelled: Sequence[Labelled], options: Truths, names: Sequence[st
         TrainError: If rasters differ in bands or type, or lack a chosen band.
     """
     first = labelled[0].info
-    bands = options.bands or (order_bands(first.words, names).bands if names else first.colour_bands)
+    bands = options.bands or (
+        order_bands(first.band_descriptions, names).bands if names else first.colour_bands
+    )
     reasons = [] if options.bands else _order_reasons([raster.info for raster in labelled], names)
     for raster in labelled:
         info = raster.info
@@ -114,19 +116,19 @@ def _order_reasons(infos: Sequence[RasterInfo], names: Sequence[str] | None) -> 
     """Return a reason for each raster whose band descriptions contradict the given names, or the first raster."""
     advice = "bring all to one order with gdal_translate -b, or say with --bands which are meant"
     if names:
-        orders = [order_bands(info.words, names) for info in infos]
+        orders = [order_bands(info.band_descriptions, names) for info in infos]
         return [
-            f"the bands of {info.path} are {', '.join(order.said)}, by their {order.source}, and not "
+            f"the bands of {info.path} are {', '.join(order.descriptions)}, by their {order.source}, and not "
             f"{', '.join(names)} as for the others; {advice}"
             for info, order in zip(infos, orders, strict=True)
             if order.wrong or (order.bands != orders[0].bands and len(order.bands) == len(names))
         ]
-    first = colours_of_bands(infos[0].words)
+    first = colours_of_bands(infos[0].band_descriptions)
     return [
         f"the bands of {info.path} are {', '.join(map(str, own))}, and those of {infos[0].path} "
         f"{', '.join(map(str, first))}, by what the files say; {advice}"
         for info in infos
-        if len(own := colours_of_bands(info.words)) == len(first)
+        if len(own := colours_of_bands(info.band_descriptions)) == len(first)
         and any(
             None not in (colour, other) and colour != other for colour, other in zip(own, first, strict=True)
         )

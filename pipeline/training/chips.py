@@ -108,7 +108,7 @@ def things_of(truth: Any, view: View, labels: np.ndarray, symmetry: int = 0) -> 
         symmetry: Rotation and reflection of the chip.
     """
     instances = []
-    for instance in truth.things(view, LEAST_PIXELS):
+    for instance in truth.instances(view, LEAST_PIXELS):
         height, width = instance.mask.shape
         known = labels[instance.row : instance.row + height, instance.col : instance.col + width] != IGNORED
         if 2 * np.count_nonzero(instance.mask & known) < np.count_nonzero(instance.mask):

@@ -83,7 +83,7 @@ class TrainPlan:
         """Band names for the card: the given ones, else those in the files, else defaults for their number."""
         count = len(self.bands)
         numbered = tuple(f"band {number}" for number in range(1, count + 1))
-        colours = colours_of_bands(self.train[0].info.words)
+        colours = colours_of_bands(self.train[0].info.band_descriptions)
         own = tuple(name for band in self.bands if (name := colours[band - 1]) is not None)
         known = own if len(set(own)) == count else None
         return self.options.band_names or known or USUAL_BANDS.get(count, numbered)

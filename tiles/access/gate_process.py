@@ -49,7 +49,7 @@ def greeted(door: socket.socket, password: str) -> str:
     return name
 
 
-def wanted(door: socket.socket) -> tuple[str, int]:
+def read_destination(door: socket.socket) -> tuple[str, int]:
     """Read the host and port that the client asks for."""
     kind = received(door, 4)[3]
     if kind == 3:
@@ -91,7 +91,7 @@ def serve(door: socket.socket, password: str) -> None:
     with door, contextlib.suppress(OSError, ConnectionError, UnicodeError, struct.error):
         door.settimeout(CONNECT_S)
         name = greeted(door, password)
-        connection = connected(*wanted(door), name)
+        connection = connected(*read_destination(door), name)
         reply = connection if isinstance(connection, int) else 0
         door.sendall(struct.pack("!BBBB4sH", 5, reply, 0, 1, bytes(4), 0))
         if isinstance(connection, int):

@@ -83,8 +83,8 @@ def remote_sources(
     """
     away = [name for name in sources.files if not is_of_this_machine(name)]
     names = tuple(map(gdal_name, away))
-    admit([*names, *sources.asked])
-    proxy = proxy_of(path, sources.asked, allowed_hosts())
+    admit([*names, *sources.servers])
+    proxy = proxy_of(path, sources.servers, allowed_hosts())
     if not all(map(_WEB.match, away)):
         return RemoteSources(names, proxy=proxy)
     if files is not None:

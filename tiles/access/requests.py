@@ -70,19 +70,19 @@ class _Requests(list[str]):
         self._pending: str | None = None
         self.failed: str | None = None
 
-    def append(self, words: str) -> None:
+    def append(self, message: str) -> None:
         """Parse one message."""
-        if _AGAIN.search(words):
+        if _AGAIN.search(message):
             self._pending = None
             return
         self.settle()
-        if match := _SIZE.search(words):
+        if match := _SIZE.search(message):
             self._ended(match["url"], match["code"], match["why"] or "")
-        elif match := _START.search(words):
+        elif match := _START.search(message):
             self._url, self._why = match["url"], ""
-        elif match := _BROKEN.search(words):
+        elif match := _BROKEN.search(message):
             self._url, self._why = match["url"], match["why"]
-        elif match := _GOT.search(words):
+        elif match := _GOT.search(message):
             self._ended(self._url, match["code"], self._why)
 
     def settle(self) -> None:

@@ -127,7 +127,7 @@ class Source:
         level: Number of files in the chain of references that leads to it.
         beside: Whether it is a sidecar of a raster that GDAL opens rather than a raster.
         vectors: Whether it is a file of polygons.
-        asked: Whether it is the address of a server that GDAL contacts on its own, rather than a file to inspect.
+        server: Whether it is the address of a server that GDAL contacts on its own, rather than a file to inspect.
     """
 
     name: str
@@ -135,7 +135,7 @@ class Source:
     level: int = 0
     beside: bool = False
     vectors: bool = False
-    asked: bool = False
+    server: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +144,11 @@ class Sources:
 
     Attributes:
         files: Its files, itself first.
-        asked: Addresses of servers that GDAL contacts on its own: services, and files named without ``/vsicurl/``.
+        servers: Addresses of servers that GDAL contacts on its own: services, and files named without ``/vsicurl/``.
     """
 
     files: tuple[str, ...]
-    asked: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
 
 
 def sources_of(path: str, *, vectors: bool = False) -> tuple[str, ...]:
@@ -170,18 +170,18 @@ def find_sources(path: str, *, vectors: bool = False) -> Sources:
     addresses: dict[str, None] = {}
     wave = [Source(path, path, vectors=vectors)]
     while wave:
-        named = dict.fromkeys(source for sources in _looked_into(wave) for source in sources)
+        named = dict.fromkeys(source for sources in _inspect_wave(wave) for source in sources)
         files.update(dict.fromkeys(source.name for source in wave if not _is_text(source.name)))
         addresses.update(
-            dict.fromkeys(source.name for source in named if source.asked or _PLAIN.match(source.name))
+            dict.fromkeys(source.name for source in named if source.server or _PLAIN.match(source.name))
         )
-        wave = [source for source in named if not source.asked and source.name not in files]
+        wave = [source for source in named if not source.server and source.name not in files]
         if wave and wave[0].level > MOST_LEVELS:
             raise SourcesError(f"{path} names files that name files, more than {MOST_LEVELS} times")
     return Sources(tuple(files), tuple(addresses))
 
 
-def _looked_into(wave: Sequence[Source]) -> Iterable[list[Source]]:
+def _inspect_wave(wave: Sequence[Source]) -> Iterable[list[Source]]:
     if all(is_of_this_machine(source.name) for source in wave):
         return map(_look_into, wave)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="look") as pool:
@@ -233,7 +233,7 @@ def _head(source: Source) -> bytes:
 def _named(source: Source, kind: FileKind, text: bytes | None) -> list[Source]:
     """Return the sources that a text references."""
     if kind is FileKind.SERVICE:
-        return _asked(source, _check_service(source, text))
+        return _servers(source, _check_service(source, text))
     text = _whole(source.name) if text is None else text
     if kind is FileKind.METADATA:
         return _of_metadata(source, text)
@@ -259,12 +259,12 @@ def _judged(source: Source, reference: Reference) -> Iterator[Source]:
     if reference.opened:
         yield Source(name, name, source.level + 1, vectors=source.vectors)
     else:
-        yield from _asked(source, addresses_in(name))
+        yield from _servers(source, addresses_in(name))
 
 
-def _asked(source: Source, addresses: Iterable[str]) -> list[Source]:
+def _servers(source: Source, addresses: Iterable[str]) -> list[Source]:
     """Return the servers that a file makes GDAL contact."""
-    return [Source(address, source.base, asked=True) for address in addresses]
+    return [Source(address, source.base, server=True) for address in addresses]
 
 
 def check_name(base: str, name: str) -> None:
@@ -358,7 +358,7 @@ def _contained(source: Source, prefix: str) -> list[Source]:
             raise SourcesError(
                 f"{name} is asked for by the netCDF library itself, which follows servers wherever they send; download it"
             )
-        return _asked(source, addresses_in(name))
+        return _servers(source, addresses_in(name))
     quoted = re.search(r'"([^"]+)"', name)
     parts = [quoted[1]] if quoted else name.split(":")[1:]
     files = [part for part in parts if _is_there(part)]
@@ -404,7 +404,7 @@ def _indexed(source: Source, path: str, field: str | None = None) -> list[Source
     import pyogrio
 
     named = find_sources(path, vectors=True)
-    if named.asked or named.files[1:]:
+    if named.servers or named.files[1:]:
         raise SourcesError(
             f"{path} is an index of tiles that are in another file; write it as .gti.gpkg with ogr2ogr"
         )

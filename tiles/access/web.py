@@ -50,17 +50,17 @@ def _opener() -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(_Redirects)
 
 
-def check_redirect(asked: str, sent_to: str) -> None:
+def check_redirect(requested: str, sent_to: str) -> None:
     """Check that a server may redirect to another address.
 
     Args:
-        asked: The address that was requested first.
+        requested: The address that was requested first.
         sent_to: The address that the server redirects to.
 
     Raises:
         RedirectError: If that is in a part of the network that the server may not redirect to, such as this machine.
     """
-    from_kinds, to_kinds = kinds_of(asked), kinds_of(sent_to)
+    from_kinds, to_kinds = kinds_of(requested), kinds_of(sent_to)
     allowed = set[str]().union(*(FOLLOWED[kind] for kind in from_kinds))
     strange = sorted(to_kinds - allowed)
     if strange:

@@ -46,15 +46,15 @@ class _Tiff:
         self._reduced = [directory for directory in directories[1:] if directory.is_reduced]
         self.is_checked = any(directory.is_checked for directory in (*self._main, *self._masks))
 
-    def fault(self, file: BlockBytes, wanted: SourceWindow) -> str | None:
+    def fault(self, file: BlockBytes, source_window: SourceWindow) -> str | None:
         """Return a description of damage in the pixels to be read; None if none is known."""
         chosen = [*self._main]
-        chosen += self._masks if wanted.masked else []
-        chosen += self._reduced if wanted.reduced else []
+        chosen += self._masks if source_window.masked else []
+        chosen += self._reduced if source_window.reduced else []
         for directory in chosen:
-            window = _scaled(wanted.window, self._main[0].shape, directory.shape)
+            window = _scaled(source_window.window, self._main[0].shape, directory.shape)
             if window is not None:
-                damage = directory.verify(file, window, wanted.bands or range(1, directory.planes + 1))
+                damage = directory.verify(file, window, source_window.bands or range(1, directory.planes + 1))
                 if damage is not None:
                     return damage
         return None
@@ -79,7 +79,7 @@ class _Png:
     def __init__(self) -> None:
         self._verified = False
 
-    def fault(self, file: BlockBytes, wanted: SourceWindow) -> str | None:  # noqa: ARG002 - as `_Tiff.fault`
+    def fault(self, file: BlockBytes, source_window: SourceWindow) -> str | None:  # noqa: ARG002 - as `_Tiff.fault`
         """Return a description of damage in the file, checked once; None if none is known."""
         if self._verified:
             return None
@@ -111,17 +111,21 @@ class FileChecks:
         for path in list(self._open):
             self._open.pop(path).close()
 
-    def verify(self, wanted: SourceWindow, depth: int = 0) -> None:
+    def verify(self, source_window: SourceWindow, depth: int = 0) -> None:
         """Raise an error if the part of a file that is read is damaged.
 
         Raises:
             DamagedBlockError: If it is; the message names block and file.
         """
-        away = wanted.path in self._remote and wanted.window is not None and not wanted.reduced
-        if not (away or _is_here(wanted.path)) or depth > DEEPEST:
+        away = (
+            source_window.path in self._remote
+            and source_window.window is not None
+            and not source_window.reduced
+        )
+        if not (away or _is_here(source_window.path)) or depth > DEEPEST:
             return
         try:
-            self._verify(wanted, depth)
+            self._verify(source_window, depth)
         except DamagedBlockError:
             raise
         except (OSError, NotTiffError):
@@ -133,27 +137,32 @@ class FileChecks:
         known = self._layout(path) if path in self._remote else None
         return isinstance(known, _Tiff | _Png) and known.is_checked
 
-    def verify_virtual(self, virtual: VirtualRaster, wanted: SourceWindow, depth: int = 0) -> None:
+    def verify_virtual(self, virtual: VirtualRaster, source_window: SourceWindow, depth: int = 0) -> None:
         """Raise an error if the parts of its sources that a virtual raster reads are damaged; see `verify`."""
-        window = wanted.window or Window(0, 0, *virtual.shape)
-        for source in virtual.under(window, wanted.bands or virtual.bands, masked=wanted.masked):
-            if _is_here(source.path) or not (wanted.window is None or wanted.reduced):
+        window = source_window.window or Window(0, 0, *virtual.shape)
+        for source in virtual.under(
+            window, source_window.bands or virtual.bands, masked=source_window.masked
+        ):
+            if _is_here(source.path) or not (source_window.window is None or source_window.reduced):
                 self.verify(source, depth + 1)
 
-    def _verify(self, wanted: SourceWindow, depth: int) -> None:
-        beside = [f"{wanted.path}.msk"] * wanted.masked + [f"{wanted.path}.ovr"] * wanted.reduced
-        known = self._layout(wanted.path)
+    def _verify(self, source_window: SourceWindow, depth: int) -> None:
+        beside = [f"{source_window.path}.msk"] * source_window.masked
+        beside += [f"{source_window.path}.ovr"] * source_window.reduced
+        known = self._layout(source_window.path)
         if isinstance(known, VirtualRaster):
-            self.verify_virtual(known, wanted, depth)
+            self.verify_virtual(known, source_window, depth)
         elif known is not None:
-            with self._bytes(wanted.path) as file:
-                damage = known.fault(file, wanted)
+            with self._bytes(source_window.path) as file:
+                damage = known.fault(file, source_window)
             if damage is not None:
-                raise DamagedBlockError(f"{damage} ({address_of(wanted.path)})")
+                raise DamagedBlockError(f"{damage} ({address_of(source_window.path)})")
         for path in beside:
             if path in self._remote or Path(path).is_file():
                 whole = path.endswith(".ovr")
-                self.verify(SourceWindow(path, None if whole else wanted.window, reduced=whole), depth + 1)
+                self.verify(
+                    SourceWindow(path, None if whole else source_window.window, reduced=whole), depth + 1
+                )
 
     def _layout(self, path: str) -> _Tiff | _Png | VirtualRaster | None:
         """Return the layout of a file by its first bytes; None if it carries no supported checksum."""

@@ -212,30 +212,30 @@ def read_directories(file: Bytes) -> list[Directory]:
 def _directory(file: Bytes, tags: Mapping[int, Numbers]) -> Directory | None:
     """Read the block layout of one directory; None if it has none."""
 
-    def one(tag: int, default: int) -> int:
+    def value_of(tag: int, default: int) -> int:
         return tags[tag].some(file, 0, 1)[0] if tag in tags else default
 
     tiled = _TILE_OFFSETS in tags
     offsets, counts = (_TILE_OFFSETS, _TILE_COUNTS) if tiled else (_STRIP_OFFSETS, _STRIP_COUNTS)
-    height, width = one(_LENGTH, 0), one(_WIDTH, 0)
+    height, width = value_of(_LENGTH, 0), value_of(_WIDTH, 0)
     if offsets not in tags or counts not in tags or not height or not width:
         return None
     block = (
-        (one(_TILE_LENGTH, 0), one(_TILE_WIDTH, 0))
+        (value_of(_TILE_LENGTH, 0), value_of(_TILE_WIDTH, 0))
         if tiled
-        else (min(height, one(_ROWS_PER_STRIP, height)), width)
+        else (min(height, value_of(_ROWS_PER_STRIP, height)), width)
     )
     if not block[0] or not block[1]:
         return None
-    samples = one(_SAMPLES, 1)
-    apart = one(_PLANAR, 1) == 2
+    samples = value_of(_SAMPLES, 1)
+    apart = value_of(_PLANAR, 1) == 2
     return Directory(
         (height, width),
         block,
         samples if apart else 1,
-        one(_BITS, 1) * (1 if apart else samples),
-        one(_COMPRESSION, 1),
-        one(_SUBFILE, 0),
+        value_of(_BITS, 1) * (1 if apart else samples),
+        value_of(_COMPRESSION, 1),
+        value_of(_SUBFILE, 0),
         tags[offsets],
         tags[counts],
     )

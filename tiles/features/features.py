@@ -155,7 +155,7 @@ def features(
             georef.length_attribute: perimeters[i],
             "raster": options.raster,
             "touches_edge": at_edge[i],
-            **(squared.said(*range(groups[i], groups[i + 1])) if squared else {}),
+            **(squared.properties(*range(groups[i], groups[i + 1])) if squared else {}),
         }
         identity = feature_id(options.raster, names[i], firsts[i])
         own = range(ends[n], ends[n + 1])

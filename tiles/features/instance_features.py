@@ -41,18 +41,18 @@ INSIDE = 1
 _KEEP = np.arange(256) == INSIDE
 
 
-def trace_instance(thing: ResolvedInstance, lattice: Lattice) -> Regions:
+def trace_instance(instance: ResolvedInstance, lattice: Lattice) -> Regions:
     """Trace the 4-connected regions of an instance in order of their first pixels, one core in memory at a time."""
-    if len(thing.parts) == 1:
-        ((window, mask),) = thing.parts
+    if len(instance.parts) == 1:
+        ((window, mask),) = instance.parts
         regions = _trace(np.pad(mask, 1), window).closed
     else:
-        parts = dict(zip(thing.cores, thing.parts, strict=True))
+        parts = dict(zip(instance.cores, instance.parts, strict=True))
         traces = {core: _trace(_framed(parts, core, lattice), lattice.core_window(*core)) for core in parts}
         homes = unite({core: trace.summary for core, trace in traces.items()})
         joined = close_regions((trace.fragments, homes[core]) for core, trace in traces.items())
         regions = Regions.concatenate([*(trace.closed for trace in traces.values()), joined]).ordered()
-    return replace(regions, labels=np.full(len(regions), thing.label, np.int64))
+    return replace(regions, labels=np.full(len(regions), instance.label, np.int64))
 
 
 def _framed(parts: Mapping[tuple[int, int], Part], core: tuple[int, int], lattice: Lattice) -> np.ndarray:
@@ -76,7 +76,7 @@ def _trace(framed: np.ndarray, window: Window) -> SheetTrace:
 
 
 def instance_features(
-    things: Sequence[ResolvedInstance],
+    instances: Sequence[ResolvedInstance],
     lattice: Lattice,
     georef: Georef,
     options: FeatureOptions,
@@ -90,7 +90,7 @@ def instance_features(
     Raises:
         ValueError: If a vertex lies outside the area of the raster's CRS.
     """
-    exact = [trace_instance(instance, lattice) for instance in things]
+    exact = [trace_instance(instance, lattice) for instance in instances]
     traced = exact
     if tolerance is not None:
         traced = [simplify(regions, Corners.of(regions.coords), tolerance) for regions in exact]
@@ -108,7 +108,7 @@ def instance_features(
         for measure in (outlines.areas_m2, outlines.perimeters_m)
     )
     features = []
-    for n, (instance, regions, own) in enumerate(zip(things, traced, owned, strict=True)):
+    for n, (instance, regions, own) in enumerate(zip(instances, traced, owned, strict=True)):
         area = areas[n]
         name = options.name_of(instance.label)
         properties: dict[str, Any] = {
@@ -118,7 +118,7 @@ def instance_features(
             "perimeter_m": perimeters[n],
             "raster": options.raster,
             "touches_edge": bool(touches_edge(regions, georef).any()),
-            **(squared.said(*own) if squared else {}),
+            **(squared.properties(*own) if squared else {}),
         }
         if options.keeps(area, instance.score / 255):
             first = (int(regions.first[0, 0]), int(regions.first[0, 1]))

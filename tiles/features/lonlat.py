@@ -119,13 +119,13 @@ def _off_the_chord(georef: Georef, starts: np.ndarray, edge: np.ndarray) -> floa
     # For edges that leave the Earth, take the chord of the part on it.
     on_earth = known.any(axis=0) & (last - first >= 2)
     known, first, last = known[:, on_earth], first[on_earth], last[on_earth]
-    truth, ahead, behind, left, right = (points[:, on_earth] for points in (truth, *around))
+    truth, forward, backward, left, right = (points[:, on_earth] for points in (truth, *around))
     place, edges = np.arange(len(known))[:, None], np.arange(truth.shape[1])
     start, end = truth[first, edges], truth[last, edges]
     share = ((place - first) / np.maximum(last - first, 1))[..., None]
     within = (place >= first) & (place <= last)
     off = _short_way(start + share * _short_way(end - start) - truth)
-    along, across = _short_way(ahead - behind), _short_way(left - right)
+    along, across = _short_way(forward - backward), _short_way(left - right)
     with np.errstate(divide="ignore", invalid="ignore"):
         pixels = np.abs(_cross(along, off) / _cross(along, across))
     span = np.nansum(np.abs(_short_way(np.diff(truth, axis=0)))[..., 0], axis=0)

@@ -38,7 +38,7 @@ def doubtful_groups(regions: Regions, groups: np.ndarray, cut: Sequence[int] = (
 
 
 def repaired_features(
-    regions: Regions, groups: np.ndarray, outlines: Outlines, kept: np.ndarray | None = None
+    regions: Regions, groups: np.ndarray, outlines: Outlines, selected: np.ndarray | None = None
 ) -> dict[int, Parts]:
     """Repair the features whose outlines are invalid after rounding.
 
@@ -46,13 +46,13 @@ def repaired_features(
         regions: The regions.
         groups: First region of each feature and the end of the last, shape ``(features + 1,)``.
         outlines: The outlines of the regions.
-        kept: Indices of the features that are written; None for all.
+        selected: Indices of the features that are written; None for all.
 
     Returns:
         The repaired parts of invalid features, by their index.
     """
     doubtful = doubtful_groups(regions, groups, list(outlines.cut))
-    doubtful = doubtful if kept is None else np.intersect1d(doubtful, kept)
+    doubtful = doubtful if selected is None else np.intersect1d(doubtful, selected)
     shapes = _multipolygons(outlines, *ragged_take(groups, doubtful))
     wrong = np.flatnonzero(~shapely.is_valid(shapes))
     return {int(doubtful[i]): _repaired(shapes[i], outlines.decimals) for i in wrong}

@@ -328,7 +328,7 @@ def _tiles(scratch: Path, spool: Spool, zoom: int, grid: int) -> Iterator[tuple[
     with closing(sqlite3.connect(path)) as database:
         places = database.execute("SELECT tile_column, tile_row FROM tiles").fetchall()
         tiles = [(Tile(zoom, column, 2**zoom - 1 - row), (column, row)) for column, row in places]
-        for tile, place in sorted(tiles, key=lambda one: one[0].number):
+        for tile, place in sorted(tiles, key=lambda entry: entry[0].number):
             where = "SELECT tile_data FROM tiles WHERE tile_column = ? AND tile_row = ?"
             yield tile, database.execute(where, place).fetchone()[0]
     path.unlink()

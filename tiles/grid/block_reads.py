@@ -39,7 +39,7 @@ def read_in_blocks(
     return pixels, None if measured.all() else measured
 
 
-def read_as_one(dataset: Any, window: Window, read: Callable[[Window], Samples]) -> Samples:
+def read_samples(dataset: Any, window: Window, read: Callable[[Window], Samples]) -> Samples:
     """Read a window of an open raster so that its samples do not depend on the window.
 
     Args:

@@ -89,7 +89,7 @@ def view_of(lattice: Lattice, tile: tuple[int, int]) -> Window:
 
 
 def tile_instances(
-    found: Iterable[TileDetections], lattice: Lattice, tile: tuple[int, int], valid: np.ndarray
+    detections: Iterable[TileDetections], lattice: Lattice, tile: tuple[int, int], valid: np.ndarray
 ) -> list[TileInstance]:
     """Return the instances detected on a tile's chip that the tile answers for.
 
@@ -97,7 +97,7 @@ def tile_instances(
     tile.
 
     Args:
-        found: Detections on the tile's chip.
+        detections: Detections on the tile's chip.
         lattice: The tiles of the raster.
         tile: Row and column of the tile.
         valid: Validity of the chip, bool, with the shape of the tile's read window.
@@ -107,7 +107,7 @@ def tile_instances(
     """
     read, view, core = lattice.read_window(*tile), view_of(lattice, tile), lattice.core_window(*tile)
     instances = []
-    for number, detection in enumerate(found):
+    for number, detection in enumerate(detections):
         window = Window(read.row_off + detection.row, read.col_off + detection.col, *detection.mask.shape)
         on_chip = valid[window.within(read)]
         clipped = _tight(window, detection.mask & on_chip, view)

@@ -56,8 +56,8 @@ def agreement(ours: TileInstance, theirs: TileInstance, views: tuple[Window, Win
         return 0.0
     frame = hull(ours.window, theirs.window)
     frame = Window(frame.row_off - 1, frame.col_off - 1, frame.height + 2, frame.width + 2)
-    mine = _said(ours, frame, None if theirs.whole else views[1])
-    other = _said(theirs, frame, None if ours.whole else views[0])
+    mine = _draw_mask(ours, frame, None if theirs.whole else views[1])
+    other = _draw_mask(theirs, frame, None if ours.whole else views[0])
     if not (mine & other).any():
         return 0.0
     agreed = np.count_nonzero(mine & _grown(other)) + np.count_nonzero(other & _grown(mine))
@@ -65,7 +65,7 @@ def agreement(ours: TileInstance, theirs: TileInstance, views: tuple[Window, Win
     return int(agreed) / (2 * int(claimed) - int(agreed))
 
 
-def _said(instance: TileInstance, frame: Window, view: Window | None) -> np.ndarray:
+def _draw_mask(instance: TileInstance, frame: Window, view: Window | None) -> np.ndarray:
     """Draw the mask of an instance on a frame around it, clipped to a view."""
     canvas = np.zeros(frame.shape, bool)
     shared = instance.window if view is None else instance.window.intersection(view)

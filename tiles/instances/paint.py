@@ -40,20 +40,20 @@ class Patch(NamedTuple):
         return np.unpackbits(packed, count=self.window.pixels).astype(bool).reshape(self.window.shape)
 
 
-def patches(thing: ResolvedInstance, side: int) -> Iterator[tuple[tuple[int, int], Patch]]:
+def patches(instance: ResolvedInstance, side: int) -> Iterator[tuple[tuple[int, int], Patch]]:
     """Split an instance at the seams between sheets.
 
     Args:
-        thing: The instance.
+        instance: The instance.
         side: Side of a sheet, in pixels.
 
     Yields:
         Row and column of a sheet, and the part of the instance on it.
     """
-    first = min(_first_pixel(part) for part in thing.parts)
-    rank = (thing.score, -first[0], -first[1])
-    whole = thing.ref, thing.pixels, thing.bounds
-    for window, mask in thing.parts:
+    first = min(_first_pixel(part) for part in instance.parts)
+    rank = (instance.score, -first[0], -first[1])
+    whole = instance.ref, instance.pixels, instance.bounds
+    for window, mask in instance.parts:
         for row in range(window.row_off // side, (window.row_end - 1) // side + 1):
             for col in range(window.col_off // side, (window.col_end - 1) // side + 1):
                 shared = window.intersection(Window(row * side, col * side, side, side))
@@ -61,7 +61,10 @@ def patches(thing: ResolvedInstance, side: int) -> Iterator[tuple[tuple[int, int
                     continue
                 piece = mask[shared.within(window)]
                 if piece.any():
-                    yield (row, col), Patch(rank, thing.label, shared, np.packbits(piece).tobytes(), *whole)
+                    yield (
+                        (row, col),
+                        Patch(rank, instance.label, shared, np.packbits(piece).tobytes(), *whole),
+                    )
 
 
 def _first_pixel(part: Part) -> tuple[int, int]:

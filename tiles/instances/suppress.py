@@ -91,18 +91,18 @@ def _comparable(patches: Sequence[Patch]) -> list[tuple[int, int]]:
     ]
 
 
-def suppress(found: Iterable[Overlap]) -> list[Candidate]:
+def suppress(overlaps: Iterable[Overlap]) -> list[Candidate]:
     """Choose the instances to drop, so that no two of one class share half of their union or more.
 
     Of such a pair the one with the higher score is kept, or of equal scores the one whose first pixel comes first; a
     dropped instance suppresses none itself.
 
     Args:
-        found: The overlaps on all sheets of a raster, in any order.
+        overlaps: The overlaps on all sheets of a raster, in any order.
     """
     shared: Counter[tuple[Ref, Ref]] = Counter()
     candidates: dict[Ref, Candidate] = {}
-    for first, second, pixels in found:
+    for first, second, pixels in overlaps:
         shared[first.ref, second.ref] += pixels
         candidates[first.ref], candidates[second.ref] = first, second
     doubles: dict[Ref, list[Ref]] = defaultdict(list)

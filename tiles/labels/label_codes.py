@@ -90,7 +90,7 @@ class CodedLabels:
         return _translated(self, _table(distinct))
 
 
-def in_one_table(maps: Sequence[CodedLabels]) -> tuple[list[np.ndarray], np.ndarray]:
+def merge_tables(maps: Sequence[CodedLabels]) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the codes of several label maps in one shared table, and that table."""
     if all(_is_plain(label_map.table) for label_map in maps):
         return [label_map.codes for label_map in maps], PLAIN
@@ -128,9 +128,9 @@ def _code_type(table: np.ndarray) -> type[np.unsignedinteger]:
     return next(kind for kind in _TYPES if len(table) <= np.iinfo(kind).max + 1)
 
 
-def _translated(one: CodedLabels, table: np.ndarray) -> CodedLabels:
+def _translated(label_map: CodedLabels, table: np.ndarray) -> CodedLabels:
     """Translate labels to the codes of another table; labels that it lacks must not occur."""
-    shared = np.flatnonzero(np.isin(one.table, table[table != NOTHING]))
-    new = np.full(len(one.table), NODATA, _code_type(table))
-    new[shared] = _code_of(table, one.table[shared])
-    return CodedLabels(new[one.codes], table)
+    shared = np.flatnonzero(np.isin(label_map.table, table[table != NOTHING]))
+    new = np.full(len(label_map.table), NODATA, _code_type(table))
+    new[shared] = _code_of(table, label_map.table[shared])
+    return CodedLabels(new[label_map.codes], table)

@@ -17,7 +17,7 @@ from terraseam.tiles.access.gdal_warnings import tags_of
 from terraseam.tiles.access.open_files import close, keep_open
 from terraseam.tiles.access.sidecars import SidecarError
 from terraseam.tiles.access.sources import SourcesError
-from terraseam.tiles.grid.block_reads import Samples, read_as_one
+from terraseam.tiles.grid.block_reads import Samples, read_samples
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.labels.label_codes import MOST, CodedLabels
 from terraseam.tiles.labels.stitch import NODATA
@@ -163,7 +163,7 @@ class LabelRaster:
             return dataset.read(1, window=where)[..., None], known[..., None]
 
         try:
-            samples, measured = read_as_one(dataset, window, some)
+            samples, measured = read_samples(dataset, window, some)
         except rasterio.errors.RasterioError as error:
             close(self)
             raise damaged(self.path, window, error) from error

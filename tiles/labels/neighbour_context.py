@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from terraseam.tiles.labels.label_codes import CodedLabels, in_one_table
+from terraseam.tiles.labels.label_codes import CodedLabels, merge_tables
 from terraseam.tiles.labels.stitch import NODATA
 
 Way = tuple[int, int]
@@ -53,8 +53,8 @@ def with_neighbour_context(labels: CodedLabels, around: Mapping[Way, EdgeStrip],
     Returns:
         Shape ``(height + 2 * depth, width + 2 * depth)``; nodata beyond the raster.
     """
-    parts = [_seen(rim, way, depth) for way, rim in around.items()]
-    (own, *others), table = in_one_table([labels, *parts])
+    parts = [_context_part(rim, way, depth) for way, rim in around.items()]
+    (own, *others), table = merge_tables([labels, *parts])
     wide = np.pad(own, depth, constant_values=NODATA)
     for way, strip in zip(around, others, strict=True):
         rows, cols = (_place(*axis) for axis in zip(way, own.shape, strip.shape, (depth, depth), strict=True))
@@ -62,7 +62,7 @@ def with_neighbour_context(labels: CodedLabels, around: Mapping[Way, EdgeStrip],
     return CodedLabels(wide, table)
 
 
-def _seen(rim: EdgeStrip, way: Way, depth: int) -> CodedLabels:
+def _context_part(rim: EdgeStrip, way: Way, depth: int) -> CodedLabels:
     """Return the part of a neighbouring sheet in the context: at most `depth` of its rows, its columns, or both."""
     row, col = way
     ends = {1: slice(depth), 0: slice(None), -1: slice(-depth, None)}
@@ -71,7 +71,7 @@ def _seen(rim: EdgeStrip, way: Way, depth: int) -> CodedLabels:
     return (rim.top if row > 0 else rim.bottom).part(ends[row], ends[col])
 
 
-def _place(way: int, length: int, seen: int, depth: int) -> slice:
-    """Return where `seen` pixels of a neighbouring sheet lie along one axis of the padded labels."""
-    start = (depth - seen, depth, depth + length)[way + 1]
-    return slice(start, start + seen)
+def _place(way: int, length: int, size: int, depth: int) -> slice:
+    """Return where `size` pixels of a neighbouring sheet lie along one axis of the padded labels."""
+    start = (depth - size, depth, depth + length)[way + 1]
+    return slice(start, start + size)

@@ -94,9 +94,9 @@ def error_picture(maps: Maps, background: int | None, size: int, image: str | No
     return picture
 
 
-def _mixed(found: np.ndarray, ground: np.ndarray | None) -> np.ndarray:
+def _mixed(sample_kinds: np.ndarray, ground: np.ndarray | None) -> np.ndarray:
     """Return the colours of pixels, each the mean of its samples ``(rows, samples, columns, samples)``."""
-    shares = np.stack([(found == kind).mean(axis=(1, 3)) for kind in ErrorKind], axis=-1)
+    shares = np.stack([(sample_kinds == kind).mean(axis=(1, 3)) for kind in ErrorKind], axis=-1)
     colours = np.array([COLOURS[kind] for kind in ErrorKind], np.float64)
     if ground is None:
         return np.rint(shares @ colours).astype(np.uint8)

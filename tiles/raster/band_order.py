@@ -65,13 +65,13 @@ class BandOrder:
 
     Attributes:
         bands: Their numbers from 1, in the wanted order.
-        said: The file's name for each of its bands; empty if names made no difference.
+        descriptions: The file's name for each of its bands; empty if names made no difference.
         source: Origin of these names: ``descriptions`` or ``colour interpretation``.
         wrong: Whether names are ambiguous or contradict the wanted bands, so that `bands` are in file order.
     """
 
     bands: tuple[int, ...]
-    said: tuple[str, ...] = ()
+    descriptions: tuple[str, ...] = ()
     source: str = ""
     wrong: bool = False
 
@@ -88,30 +88,32 @@ def colour_of(text: str) -> str | None:
     return colours.pop() if len(colours) == 1 else None
 
 
-def order_bands(words: Sequence[BandDescription], wanted: Sequence[str]) -> BandOrder:
+def order_bands(band_descriptions: Sequence[BandDescription], band_names: Sequence[str]) -> BandOrder:
     """Choose the wanted bands, in order, by a file's metadata.
 
     Args:
-        words: The metadata of each band.
-        wanted: Names of the wanted bands; compared by colour if they have one, otherwise literally.
+        band_descriptions: The metadata of each band.
+        band_names: Names of the wanted bands; compared by colour if they have one, otherwise literally.
 
     Returns:
         The order; if the metadata does not mention them, all bands but alpha in file order.
     """
-    plain = tuple(number for number, word in enumerate(words, 1) if word.interpretation != ALPHA)
-    keys = [colour_of(name) or name.casefold().strip() for name in wanted]
+    plain = tuple(number for number, band in enumerate(band_descriptions, 1) if band.interpretation != ALPHA)
+    keys = [colour_of(name) or name.casefold().strip() for name in band_names]
     # The file cannot come from a satellite without the wanted colours.
-    readings = _readings(words, keys)
+    readings = _readings(band_descriptions, keys)
     chosen = {bands for names in readings if (bands := _chosen(names, plain, keys)) is not None}
     if plain in chosen:
         return BandOrder(plain)
     bands = chosen.pop() if len(chosen) == 1 else None
-    described = any(word.description for word in words)
-    descriptions = tuple((described and word.description) or word.interpretation for word in words)
+    described = any(band.description for band in band_descriptions)
+    descriptions = tuple(
+        (described and band.description) or band.interpretation for band in band_descriptions
+    )
     source = "descriptions" if described else "colour interpretation"
     if bands is not None:
         return BandOrder(bands, descriptions, source)
-    colours = [colour_of(name) for name in wanted]
+    colours = [colour_of(name) for name in band_names]
     wrong = len(plain) == len(keys) and all(_contradicts(names, plain, colours) for names in readings)
     return BandOrder(plain, descriptions, source, wrong)
 
@@ -123,17 +125,19 @@ def _contradicts(names: Sequence[str | None], plain: Sequence[int], colours: Seq
     return "palette" in band_colours or any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
 
-def colours_of_bands(words: Sequence[BandDescription]) -> tuple[str | None, ...]:
+def colours_of_bands(band_descriptions: Sequence[BandDescription]) -> tuple[str | None, ...]:
     """Return the colour of each band by its metadata; None where it is unknown or ambiguous."""
-    readings = _readings(words, [])
-    return readings[0] if len(readings) == 1 else (None,) * len(words)
+    readings = _readings(band_descriptions, [])
+    return readings[0] if len(readings) == 1 else (None,) * len(band_descriptions)
 
 
-def _readings(words: Sequence[BandDescription], keys: Sequence[str]) -> list[tuple[str | None, ...]]:
+def _readings(
+    band_descriptions: Sequence[BandDescription], keys: Sequence[str]
+) -> list[tuple[str | None, ...]]:
     """Return the possible names of the bands: one set, or one for each satellite that has all of their numbers."""
-    names = [_name(word, keys) for word in words]
-    numbers = [_NUMBERED.fullmatch(word.description.strip()) for word in words]
-    if not any(numbers) or any(word.description.casefold().strip() in keys for word in words):
+    names = [_name(band, keys) for band in band_descriptions]
+    numbers = [_NUMBERED.fullmatch(band.description.strip()) for band in band_descriptions]
+    if not any(numbers) or any(band.description.casefold().strip() in keys for band in band_descriptions):
         return [tuple(names)]
     padded = any(match[1] for match in numbers if match)
     tables = [SENSORS["Sentinel-2"]] if padded else list(SENSORS.values())

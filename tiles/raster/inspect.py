@@ -49,7 +49,7 @@ class RasterInfo:
         colour_bands: The bands that are not alpha, numbered from 1.
         dtype: Sample type of all bands.
         files: All files that GDAL reads for it, including sidecars and sources of VRTs.
-        words: The metadata of each band.
+        band_descriptions: The metadata of each band.
         hidden: Addresses of sidecars whose server does not reveal whether they exist.
     """
 
@@ -59,7 +59,7 @@ class RasterInfo:
     colour_bands: tuple[int, ...]
     dtype: str
     files: tuple[str, ...]
-    words: tuple[BandDescription, ...]
+    band_descriptions: tuple[BandDescription, ...]
     hidden: tuple[str, ...] = ()
 
 
@@ -122,16 +122,16 @@ def unreadable(path: str, error: Exception) -> RasterError:
     return RasterError(_refused_by_gdal(path, str(error)))
 
 
-def _refused_by_gdal(path: str, words: str) -> str:
+def _refused_by_gdal(path: str, message: str) -> str:
     """Return a message on why GDAL does not open a raster."""
     if redirected := refusal(path):
         return f"{path} cannot be opened: {redirected}"
-    if path.lower().endswith(INDEXES) and "not recognized" in words:
+    if path.lower().endswith(INDEXES) and "not recognized" in message:
         return (
             f"{path} is an index of tiles in a format that this GDAL does not read; write it as .gti.gpkg with ogr2ogr, or "
             "use a virtual raster (gdalbuildvrt) instead"
         )
-    reason = words.removeprefix(f"'{path}' ").removeprefix(f"{path}: ").rstrip(".")
+    reason = message.removeprefix(f"'{path}' ").removeprefix(f"{path}: ").rstrip(".")
     return f"{path} is not a raster that GDAL can open ({reason})"
 
 

@@ -16,7 +16,7 @@ from terraseam.tiles.access.gate import refusal
 from terraseam.tiles.access.open_files import close, keep_open
 from terraseam.tiles.access.sidecars import SidecarError
 from terraseam.tiles.checksums.dataset import DamagedBlockError
-from terraseam.tiles.grid.block_reads import Samples, read_as_one
+from terraseam.tiles.grid.block_reads import Samples, read_samples
 from terraseam.tiles.grid.mirror import mirror_index
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.raster.opening import is_local, open_raster
@@ -137,7 +137,7 @@ class RasterSource:
         """Read pixels ``(height, width, bands)`` and validity ``(height, width)`` of a window inside the grid."""
 
         def samples(inside: Window) -> Samples:
-            return read_as_one(dataset, inside, some)
+            return read_samples(dataset, inside, some)
 
         def some(inside: Window) -> Samples:
             where = RasterioWindow(inside.col_off, inside.row_off, inside.width, inside.height)

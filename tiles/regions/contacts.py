@@ -75,14 +75,14 @@ def _contacts(numbers, framed, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _add(one, other, found, outside):  # type: ignore[no-untyped-def]
+def _add(first, second, table, outside):  # type: ignore[no-untyped-def]
     """Record a contact of two components, of which -1 is beyond the sheet; return the number of pairs."""
-    pairs, n = found
-    if one >= 0 and other >= 0:
-        pairs[n, 0], pairs[n, 1] = one, other
+    pairs, n = table
+    if first >= 0 and second >= 0:
+        pairs[n, 0], pairs[n, 1] = first, second
         return n + 1
-    if one >= 0:
-        outside[one] = True
-    if other >= 0:
-        outside[other] = True
+    if first >= 0:
+        outside[first] = True
+    if second >= 0:
+        outside[second] = True
     return n

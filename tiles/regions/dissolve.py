@@ -113,38 +113,38 @@ def _dissolve_all(heap, nodes, keys, chains, limits):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True)
-def _most_shared(one, parents, labels, chains, scratch):  # type: ignore[no-untyped-def]
+def _most_shared(region, parents, labels, chains, scratch):  # type: ignore[no-untyped-def]
     """Return the label that a region shares most edges with, of equals the lowest, and compact its half-edges."""
     first, last, to, edges, behind = chains
     sums, slot = scratch
-    half, tail, best = first[one], _NONE, _NONE
+    half, tail, best = first[region], _NONE, _NONE
     while half != _NONE:
         after = behind[half]
         other = find_root(parents, to[half])
-        if other != one:
+        if other != region:
             sums[labels[other]] += edges[half]
             if slot[other] != _NONE:
                 edges[slot[other]] += edges[half]
             else:
                 slot[other], to[half] = half, other
                 if tail == _NONE:
-                    first[one] = half
+                    first[region] = half
                 else:
                     behind[tail] = half
                 tail = half
         half = after
     if tail == _NONE:
-        first[one] = last[one] = _NONE
+        first[region] = last[region] = _NONE
         return best
-    behind[tail], last[one] = _NONE, tail
-    half = first[one]
+    behind[tail], last[region] = _NONE, tail
+    half = first[region]
     while half != _NONE:
         label = labels[to[half]]
         if best == _NONE or sums[label] > sums[best] or (sums[label] == sums[best] and label < best):
             best = label
         slot[to[half]] = _NONE
         half = behind[half]
-    half = first[one]
+    half = first[region]
     while half != _NONE:
         sums[labels[to[half]]] = 0
         half = behind[half]
@@ -152,23 +152,23 @@ def _most_shared(one, parents, labels, chains, scratch):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def _unite(one, parents, nodes, keys, chains):  # type: ignore[no-untyped-def]
+def _unite(region, parents, nodes, keys, chains):  # type: ignore[no-untyped-def]
     """Merge a region with all small neighbours of its label; return whether a large one also has that label."""
     labels, hard = nodes
     size, rank = keys
     first, last, to, _, behind = chains
-    half, end, beside_large = first[one], last[one], False
+    half, end, beside_large = first[region], last[region], False
     while half != _NONE:
         other = to[half]
-        if labels[other] == labels[one]:
+        if labels[other] == labels[region]:
             if hard[other]:
                 beside_large = True
             else:
-                parents[other] = one
-                size[one] += size[other]
-                rank[one] = min(rank[one], rank[other])
+                parents[other] = region
+                size[region] += size[other]
+                rank[region] = min(rank[region], rank[other])
                 if first[other] != _NONE:
-                    behind[last[one]], last[one] = first[other], last[other]
+                    behind[last[region]], last[region] = first[other], last[other]
         if half == end:
             break
         half = behind[half]
@@ -176,9 +176,9 @@ def _unite(one, parents, nodes, keys, chains):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _before(one, other, keys):  # type: ignore[no-untyped-def]
+def _before(region, other, keys):  # type: ignore[no-untyped-def]
     size, rank = keys
-    return size[one] < size[other] or (size[one] == size[other] and rank[one] < rank[other])
+    return size[region] < size[other] or (size[region] == size[other] and rank[region] < rank[other])
 
 
 @njit(cache=True, nogil=True)

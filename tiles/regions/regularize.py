@@ -67,7 +67,7 @@ class Regularized:
     changed: np.ndarray
     area_change: np.ndarray
 
-    def said(self, *own: int) -> dict[str, bool | float]:
+    def properties(self, *own: int) -> dict[str, bool | float]:
         """Return the properties of a feature of some of the regions."""
         areas = self.regions.pixels[list(own)]
         change = float(np.average(self.area_change[list(own)], weights=areas))

@@ -122,10 +122,10 @@ def _lengths(edges: FittedEdges) -> np.ndarray:
     return np.hypot(*np.diff(np.concatenate([edges.cuts, edges.cuts[:1]]), axis=0).T)
 
 
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
+def _same(line: np.ndarray, other: np.ndarray) -> bool:
     """Check whether two lines have the same direction and nearly the same position."""
-    sine, cosine = one[0] * other[1] - one[1] * other[0], one[:2] @ other[:2]
-    return bool(abs(sine) < 1e-9 and cosine > 0 and abs(one[2] - other[2]) < JOG_PX)
+    sine, cosine = line[0] * other[1] - line[1] * other[0], line[:2] @ other[:2]
+    return bool(abs(sine) < 1e-9 and cosine > 0 and abs(line[2] - other[2]) < JOG_PX)
 
 
 def _unite(lines: np.ndarray, lengths: np.ndarray, limits: np.ndarray, pair: tuple[int, int]) -> None:

@@ -61,9 +61,9 @@ def densify(coords: np.ndarray, ring_offsets: np.ndarray, step: int) -> tuple[np
     kind = np.int64 if whole else np.float64
     start, end = coords[edge].astype(kind), coords[edge + 1].astype(kind)
     added, nth = place[edge] + nth, nth[:, None]
-    ahead = (start // step + nth) * step
-    back = (-(-start // step) - nth) * step
-    on_axis = np.where(end == start, start, np.where(end > start, ahead, back))
+    forward = (start // step + nth) * step
+    backward = (-(-start // step) - nth) * step
+    on_axis = np.where(end == start, start, np.where(end > start, forward, backward))
     slanted = (start != end).all(axis=1) | (not whole)
     dense = np.empty((place[-1], 2))
     dense[place[:-1]] = coords

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from terraseam.tiles.labels.components import find_components
-from terraseam.tiles.labels.label_codes import NOTHING, CodedLabels, in_one_table
+from terraseam.tiles.labels.label_codes import NOTHING, CodedLabels, merge_tables
 from terraseam.tiles.labels.stitch import NODATA
 from terraseam.tiles.regions.dissolve import dissolve
 from terraseam.tiles.regions.seams import Key, roots, runs, sides, spread
@@ -172,7 +172,7 @@ def apply_sieve(sheet: SheetSieve, settled: np.ndarray) -> CodedLabels:
     if not len(settled):
         return sheet.labels
     patches = CodedLabels.encode(settled, np.ones(len(settled), bool))
-    (codes, of_patches), table = in_one_table([sheet.labels, patches])
+    (codes, of_patches), table = merge_tables([sheet.labels, patches])
     of_pixels = np.append(0, of_patches).astype(codes.dtype)[sheet.numbers]
     return CodedLabels(np.where(sheet.numbers > 0, of_pixels, codes), table)
 
@@ -194,16 +194,16 @@ def _edges(
     return pairs, _counted(place[ours], own[theirs].astype(np.int64))
 
 
-def _counted(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def _counted(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Count equal pairs: rows ``(a, b, count)``, sorted; int64."""
-    if not len(one):
+    if not len(first):
         return np.zeros((0, 3), np.int64)
-    least, most = int(other.min()), int(other.max())
-    kinds = None if most - least < 1 << 31 else np.unique(other)
+    least, most = int(second.min()), int(second.max())
+    kinds = None if most - least < 1 << 31 else np.unique(second)
     number, span = (
-        (other - least, most - least + 1) if kinds is None else (np.searchsorted(kinds, other), len(kinds))
+        (second - least, most - least + 1) if kinds is None else (np.searchsorted(kinds, second), len(kinds))
     )
-    keys = np.sort(one * np.int64(span) + number)
+    keys = np.sort(first * np.int64(span) + number)
     starts = np.flatnonzero(np.diff(keys, prepend=-1))
     counts = np.empty((len(starts), 3), np.int64)
     counts[:, 0], number = np.divmod(keys[starts], span)

@@ -64,7 +64,7 @@ def simplify(regions: Regions, corners: Corners | CornerTables, tolerance: Toler
     ground = np.array(tolerance.ground) / tolerance.metres
     tables = CornerTables.of(corners) if isinstance(corners, Corners) else corners
     limits = ground, tolerance.pixels, (tables.by_row, tables.by_column)
-    vertices, ring_offsets = _kept(regions.coords, regions.marks, regions.ring_offsets, limits)
+    vertices, ring_offsets = _simplify_rings(regions.coords, regions.marks, regions.ring_offsets, limits)
     owners = np.repeat(np.arange(len(regions)), np.diff(regions.region_offsets))
     simplified = regions.coords[vertices], regions.marks[vertices]
     coords, marks, ring_offsets = canonical_rings(*simplified, ring_offsets, owners)
@@ -76,7 +76,7 @@ def _table(corners: Corners) -> Table:
 
 
 @njit(cache=True, nogil=True)
-def _kept(coords, marks, ring_offsets, limits):  # type: ignore[no-untyped-def]
+def _simplify_rings(coords, marks, ring_offsets, limits):  # type: ignore[no-untyped-def]
     """Return the indices of the vertices that are kept, ring by ring, each closed; and the ring offsets."""
     vertices = np.empty(len(coords), np.int64)
     offsets = np.zeros(len(ring_offsets), np.int64)

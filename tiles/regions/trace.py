@@ -267,7 +267,7 @@ def _finish(parts: Regions) -> Regions:
 
 
 @njit(cache=True, nogil=True)
-def _trace_rings(numbers, framed, rims, wanted, rows):  # type: ignore[no-untyped-def]
+def _trace_rings(numbers, framed, rims, selected, rows):  # type: ignore[no-untyped-def]
     """Trace every ring of the wanted components once, each from the first of its top edges in row-major order.
 
     Returns:
@@ -282,7 +282,7 @@ def _trace_rings(numbers, framed, rims, wanted, rows):  # type: ignore[no-untype
     n = rings = 0
     for row in range(rows[0], rows[1]):
         here, above, visited_row = numbers[row + 1, 1:-1], numbers[row, 1:-1], visited[row]
-        col = _next_start(here, above, visited_row, wanted, 0)
+        col = _next_start(here, above, visited_row, selected, 0)
         while col < width:
             if rings + 1 == len(offsets):
                 offsets = np.concatenate((offsets, np.zeros_like(offsets)))
@@ -291,17 +291,17 @@ def _trace_rings(numbers, framed, rims, wanted, rows):  # type: ignore[no-untype
             owners[rings] = here[col]
             rings += 1
             offsets[rings] = n
-            col = _next_start(here, above, visited_row, wanted, col + 1)
+            col = _next_start(here, above, visited_row, selected, col + 1)
     return walked[:n], offsets[: rings + 1], owners[:rings]
 
 
 @njit(cache=True, nogil=True)
-def _next_start(here, above, seen, wanted, col):  # type: ignore[no-untyped-def]
+def _next_start(here, above, visited, selected, col):  # type: ignore[no-untyped-def]
     """Return the next pixel of a row, from `col` on, whose top edge no ring has passed yet; else the row's length.
 
     This is a separate function because it is ten times slower inside the loop that grows arrays.
     """
-    while col < len(here) and (here[col] == above[col] or seen[col] or not wanted[here[col]]):
+    while col < len(here) and (here[col] == above[col] or visited[col] or not selected[here[col]]):
         col += 1
     return col
 

@@ -76,18 +76,18 @@ def _along_columns(ids: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]
 
 
 @njit(cache=True, nogil=True)
-def _keep(found: np.ndarray, far: np.ndarray, row: int, col: int, thing: int, distance: int) -> None:
+def _keep(nearest: np.ndarray, far: np.ndarray, row: int, col: int, instance: int, distance: int) -> None:
     """Record an instance if it is among the two nearest different ones."""
     if distance < far[0, row, col]:
-        if thing != found[0, row, col]:
-            found[1, row, col], far[1, row, col] = found[0, row, col], far[0, row, col]
-        found[0, row, col], far[0, row, col] = thing, distance
-    elif thing != found[0, row, col] and distance < far[1, row, col]:
-        found[1, row, col], far[1, row, col] = thing, distance
+        if instance != nearest[0, row, col]:
+            nearest[1, row, col], far[1, row, col] = nearest[0, row, col], far[0, row, col]
+        nearest[0, row, col], far[0, row, col] = instance, distance
+    elif instance != nearest[0, row, col] and distance < far[1, row, col]:
+        nearest[1, row, col], far[1, row, col] = instance, distance
 
 
 @njit(cache=True, nogil=True)
-def _squares(ids: np.ndarray, found: np.ndarray, far: np.ndarray, reach: int) -> np.ndarray:
+def _squares(ids: np.ndarray, nearest: np.ndarray, far: np.ndarray, reach: int) -> np.ndarray:
     """Compute squared distances to the two nearest instances over all columns, float32 ``(2, height, width)``.
 
     An instance that is not among the two nearest in a column cannot be among the two nearest overall by its pixels
@@ -105,9 +105,9 @@ def _squares(ids: np.ndarray, found: np.ndarray, far: np.ndarray, reach: int) ->
                 if step * step >= best[2]:
                     break
                 if col >= step:
-                    best = _nearer(best, found[:, row, col - step], far[:, row, col - step], step * step)
+                    best = _nearer(best, nearest[:, row, col - step], far[:, row, col - step], step * step)
                 if step and col + step < width:
-                    best = _nearer(best, found[:, row, col + step], far[:, row, col + step], step * step)
+                    best = _nearer(best, nearest[:, row, col + step], far[:, row, col + step], step * step)
             squares[0, row, col] = best[1] if best[1] < limit else np.inf
             squares[1, row, col] = best[2] if best[2] < limit else np.inf
     return squares
@@ -115,12 +115,12 @@ def _squares(ids: np.ndarray, found: np.ndarray, far: np.ndarray, reach: int) ->
 
 @njit(cache=True, nogil=True)
 def _nearer(
-    best: tuple[int, int, int], found: np.ndarray, far: np.ndarray, across: int
+    best: tuple[int, int, int], instances: np.ndarray, far: np.ndarray, across: int
 ) -> tuple[int, int, int]:
     """Update the nearest instance, its squared distance and that of the second nearest by one more column."""
     nearest, first, second = best
     for rank in range(2):
-        other, square = int(found[rank]), across + int(far[rank]) ** 2
+        other, square = int(instances[rank]), across + int(far[rank]) ** 2
         if other == 0:
             continue
         if other == nearest:

@@ -86,24 +86,24 @@ class PolygonTruth:
     def labels(self, view: View) -> np.ndarray:
         """Return the labels of a view, by the polygons that pixel centres lie in, uint8 ``(height, width)``."""
         drawn = np.full((view.height, view.width), self.classes.background, np.uint8)
-        burn(self._edges, self._edges.seen(view), self.labels_of, view, drawn)
+        burn(self._edges, self._edges.intersecting(view), self.labels_of, view, drawn)
         return drawn
 
     def ids(self, view: View) -> np.ndarray:
         """Return the polygon seen in each pixel, counted from 1, 0 where there is none; int32 ``(height, width)``."""
         drawn = np.zeros((view.height, view.width), np.int32)
         numbers = np.arange(1, len(self) + 1, dtype=np.int32)
-        burn(self._edges, self._edges.seen(view), numbers, view, drawn)
+        burn(self._edges, self._edges.intersecting(view), numbers, view, drawn)
         return drawn
 
-    def things(self, view: View, min_pixels: int = 16) -> list[TrueInstance]:
+    def instances(self, view: View, min_pixels: int = 16) -> list[TrueInstance]:
         """Return the polygons in a view, each with all its pixels there, even those covered by others.
 
         Args:
             view: The chip.
             min_pixels: Instances with fewer pixels are left out, as are those of unknown class.
         """
-        numbers = self._edges.seen(view)
+        numbers = self._edges.intersecting(view)
         numbers = numbers[self.labels_of[numbers] != IGNORED]
         boxes = pixel_boxes(self._edges.boxes[numbers], view)
         whole = (boxes >= 0).all(axis=1) & (boxes[:, 2] <= view.height) & (boxes[:, 3] <= view.width)

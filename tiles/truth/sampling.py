@@ -45,7 +45,7 @@ class SamplingRule:
     Attributes:
         size: Side of a chip, in its own pixels.
         gsd: Ground sample distance of the chips, in metres.
-        things: Share of the chips that are centred on an instance; the others lie anywhere.
+        instance_share: Share of the chips that are centred on an instance; the others lie anywhere.
         scales: Range of the magnification factor, drawn uniformly in its logarithm.
         stretch: Largest ratio of a pixel's height to its width, or the reverse.
         balance: Exponent of a raster's area in its probability: 1 weights all pixels equally, 0 all rasters.
@@ -53,7 +53,7 @@ class SamplingRule:
 
     size: int
     gsd: float
-    things: float = 0.5
+    instance_share: float = 0.5
     scales: tuple[float, float] = (1.0, 1.0)
     stretch: float = 1.0
     balance: float = 0.5
@@ -61,8 +61,8 @@ class SamplingRule:
     def __post_init__(self) -> None:
         if self.size < 1 or self.gsd <= 0:
             raise ValueError(f"chips need a size and a GSD above 0, got {self.size} px at {self.gsd} m/px")
-        if not 0 <= self.things <= 1:
-            raise ValueError(f"things must be a share from 0 to 1, got {self.things}")
+        if not 0 <= self.instance_share <= 1:
+            raise ValueError(f"instance_share must be a share from 0 to 1, got {self.instance_share}")
         if not 0 < self.scales[0] <= self.scales[1] or self.stretch < 1:
             raise ValueError(
                 f"scales must rise from above 0 and stretch be 1 or more, got {self.scales} and {self.stretch}"
@@ -108,7 +108,7 @@ class Sampler:
         """Draw the chip with a number."""
         rng = np.random.default_rng([self._seed, number])
         symmetry, seed = int(rng.integers(8)), int(rng.integers(2**31))
-        if self._classes.size and rng.random() < self._rule.things:
+        if self._classes.size and rng.random() < self._rule.instance_share:
             label = int(rng.choice(self._classes))
             site = self._site(self._has[:, label], rng)
             row, col = self._sites[site].places.place(label, rng)

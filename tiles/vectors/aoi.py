@@ -142,15 +142,15 @@ class PixelArea(Protocol):
         """Return whether each pixel of a window belongs to it, bool ``(height, width)``."""
 
 
-def clip_instance(thing: ResolvedInstance, area: PixelArea) -> ResolvedInstance | None:
+def clip_instance(instance: ResolvedInstance, area: PixelArea) -> ResolvedInstance | None:
     """Clip an instance to an area; None if nothing is left."""
-    cores = thing.cores or (None,) * len(thing.parts)
+    cores = instance.cores or (None,) * len(instance.parts)
     clipped = []
-    for core, (window, mask) in zip(cores, thing.parts, strict=True):
+    for core, (window, mask) in zip(cores, instance.parts, strict=True):
         part = tighten(window, mask & area.mask(window))
         if part is not None:
             clipped.append((core, part))
     if not clipped:
         return None
     left = tuple(core for core, _ in clipped if core is not None)
-    return replace(thing, parts=tuple(part for _, part in clipped), cores=left)
+    return replace(instance, parts=tuple(part for _, part in clipped), cores=left)

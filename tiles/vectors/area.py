@@ -26,7 +26,7 @@ class TrustedArea:
     def inside(self, view: View) -> np.ndarray:
         """Return whether each pixel of a view has its centre in the area, bool ``(height, width)``."""
         drawn = np.zeros((view.height, view.width), np.uint8)
-        burn(self.edges, self.edges.seen(view), np.ones(self.edges.count, np.uint8), view, drawn)
+        burn(self.edges, self.edges.intersecting(view), np.ones(self.edges.count, np.uint8), view, drawn)
         return drawn > 0
 
 

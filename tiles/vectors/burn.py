@@ -34,7 +34,7 @@ class PolygonEdges:
         """Number of polygons."""
         return len(self.boxes)
 
-    def seen(self, view: View) -> np.ndarray:
+    def intersecting(self, view: View) -> np.ndarray:
         """Return indices of the polygons whose bounds intersect a view, ascending, int64 ``(n,)``."""
         box = shapely.box(view.col, view.row, view.col_end, view.row_end)
         return np.sort(self.tree.query(box)).astype(np.int64)
@@ -110,7 +110,7 @@ def covered(edges: PolygonEdges, window: Window) -> np.ndarray:
         window: Pixels of the raster; it may extend beyond its edges.
     """
     view = View(window.row_off, window.col_off, 1, 1, window.height, window.width)
-    numbers = edges.seen(view)
+    numbers = edges.intersecting(view)
     lines, first = _level_with(edges.lines, edges.first, numbers, window.row_off, window.row_end)
     boxes = np.clip(pixel_boxes(edges.boxes[numbers], view), 0, [*window.shape] * 2)
     inside = np.zeros(window.shape, bool)

@@ -75,7 +75,7 @@ def _reading(file: str) -> Iterator[None]:
         sources = find_sources(file, vectors=True)
     except SourcesError as error:
         raise VectorError(str(error)) from error
-    proxy = proxy_of(file, (*sources.files, *sources.asked), allowed_hosts())
+    proxy = proxy_of(file, (*sources.files, *sources.servers), allowed_hosts())
     try:
         with proxied(proxy, _io):
             yield
@@ -93,14 +93,14 @@ def _check_redirections(file: str) -> None:
         raise VectorError(f"{file} cannot be read: {redirected}")
 
 
-def _layer(file: str, wanted: str) -> str:
+def _layer(file: str, requested: str) -> str:
     """Return the layer to read: the one that is named, or the only one with polygons."""
     layers = pyogrio.list_layers(file)
     names = [str(name) for name, _ in layers]
-    if wanted:
-        if wanted not in names:
-            raise VectorError(f"{file} has no layer {wanted!r}, only {', '.join(names)}")
-        return wanted
+    if requested:
+        if requested not in names:
+            raise VectorError(f"{file} has no layer {requested!r}, only {', '.join(names)}")
+        return requested
     shown = [str(name) for name, kind in layers if kind is not None]
     if not shown:
         raise VectorError(f"{file} is a table without geometries; labels are polygons")

@@ -55,7 +55,7 @@ def place_polygons(file: PolygonFile, georef: Georef) -> Placed:
         numbers = _near(polygons, region)
         polygons = _cut(polygons[numbers], region)
     elif over_the_limb:
-        polygons = _seen(polygons, way)
+        polygons = _clip_to_earth(polygons, way)
     placed, lost = _on_raster(polygons, way)
     raster = shapely.box(0, 0, georef.width, georef.height)
     shapely.prepare(raster)
@@ -105,7 +105,7 @@ def _surroundings(way: Way) -> shapely.Geometry | None:
     return shapely.union_all([shapely.box(*(low + shift), *(high + shift)) for shift in shifts])
 
 
-def _seen(polygons: np.ndarray, way: Way) -> np.ndarray:
+def _clip_to_earth(polygons: np.ndarray, way: Way) -> np.ndarray:
     """Clip polygons in degrees that reach beyond the limb of the Earth to the part of the raster on it."""
     pieces = pieces_on_earth(way.georef)
     if not pieces:

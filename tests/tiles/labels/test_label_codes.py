@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from terraseam.tiles.labels.label_codes import MOST, NOTHING, PLAIN, CodedLabels, in_one_table
+from terraseam.tiles.labels.label_codes import MOST, NOTHING, PLAIN, CodedLabels, merge_tables
 from terraseam.tiles.labels.stitch import NODATA
 
 RANGES = {
@@ -64,12 +64,12 @@ def test_labels_of_uint8_are_their_own_codes_whatever_their_type():
 
 def test_maps_in_one_table_keep_their_labels():
     maps = [CodedLabels.encode(*some_labels(name, (9, 20 + i))) for i, name in enumerate(RANGES)]
-    codes, table = in_one_table(maps)
+    codes, table = merge_tables(maps)
     for one, new in zip(maps, codes, strict=True):
         assert np.array_equal(table[new], one.labels)
     assert len({new.dtype for new in codes}) == 1
     plain = [CodedLabels.plain(np.full((2, 3), 7, np.uint8))] * 2
-    assert in_one_table(plain)[1] is PLAIN
+    assert merge_tables(plain)[1] is PLAIN
 
 
 @pytest.mark.parametrize("name", RANGES)

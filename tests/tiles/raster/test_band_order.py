@@ -94,7 +94,7 @@ def test_bands_are_put_in_the_order_that_is_wanted(file, wanted, bands):
     order = order_bands(file, wanted)
     assert order.bands == bands and not order.wrong
     plain = tuple(number for number, word in enumerate(file, 1) if word.interpretation != "alpha")
-    assert bool(order.said) == (bands != plain)
+    assert bool(order.descriptions) == (bands != plain)
 
 
 @pytest.mark.parametrize(

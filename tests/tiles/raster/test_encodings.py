@@ -60,7 +60,7 @@ def test_descriptions_of_bands_that_are_not_utf_8_are_refused_for_what_they_are(
     mended = path.with_name("mended.vrt")
     rasterio.shutil.copy(path, mended, driver="VRT")
     mended.write_text(mended.read_text("latin-1").replace("Gewässer  ", "water"))
-    assert inspect_raster(str(mended)).words[0].description == "water"
+    assert inspect_raster(str(mended)).band_descriptions[0].description == "water"
 
 
 def test_overviews_of_a_name_that_is_not_utf_8_are_not_opened(make_raster, tmp_path):

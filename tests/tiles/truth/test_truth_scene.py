@@ -244,13 +244,13 @@ def sampler(seed=0, **rule):
 
 
 def test_a_number_always_draws_the_same_chip():
-    one, other = sampler(things=0.5, scales=(0.5, 2)), sampler(things=0.5, scales=(0.5, 2))
+    one, other = sampler(instance_share=0.5, scales=(0.5, 2)), sampler(instance_share=0.5, scales=(0.5, 2))
     assert [one.draw(n) for n in range(50)] == [other.draw(n) for n in reversed(range(50))][::-1]
     assert sampler(seed=1).draw(3) != one.draw(3)
 
 
 def test_chips_around_things_see_a_thing_and_classes_take_turns():
-    draws = [sampler(things=1.0).draw(number) for number in range(400)]
+    draws = [sampler(instance_share=1.0).draw(number) for number in range(400)]
     points = {0: [(100, 600)], 1: [(300, 300), (1500, 900)]}
     seen = [
         [r for r, (row, col) in enumerate(points[d.site])
@@ -264,7 +264,7 @@ def test_chips_around_things_see_a_thing_and_classes_take_turns():
 
 def test_rasters_are_drawn_by_the_root_of_their_size():
     for balance, share in ((0.0, 0.5), (0.5, 1 / (1 + np.sqrt(8))), (1.0, 1 / 9)):
-        first = np.mean([sampler(things=0.0, balance=balance).draw(n).site == 0 for n in range(2000)])
+        first = np.mean([sampler(instance_share=0.0, balance=balance).draw(n).site == 0 for n in range(2000)])
         assert abs(first - share) < 0.04
 
 
@@ -288,7 +288,7 @@ def test_views_lie_on_the_raster_at_the_scale_asked_for():
 
 def test_a_chip_larger_than_its_raster_has_it_in_the_middle():
     site = Site(georef_of(50, 2000), Points({}), 0.5)
-    view = Sampler([site], SamplingRule(64, 0.5, things=0.0), 0).draw(0).view
+    view = Sampler([site], SamplingRule(64, 0.5, instance_share=0.0), 0).draw(0).view
     assert (view.row, view.row_end) == (-7, 57)
     assert view.col >= 0
 
@@ -307,7 +307,7 @@ def test_the_middles_of_grid_views_cover_each_pixel_once():
     ("numbers", "words"),
     [
         ({"size": 0}, "a size and a GSD above 0"),
-        ({"things": 1.5}, "a share from 0 to 1, got 1.5"),
+        ({"instance_share": 1.5}, "a share from 0 to 1, got 1.5"),
         ({"scales": (2, 1)}, "must rise from above 0"),
         ({"stretch": 0.5}, "stretch be 1 or more"),
     ],

@@ -76,7 +76,7 @@ def test_things_burnt_one_by_one_are_the_labels(seed):
     drawn, view = truth(georef, seed % 3), random_view(georef, seed)
     drawn.labels_of[drawn.labels_of == IGNORED] = 3
     labels, ids = np.zeros((view.height, view.width), np.uint8), np.zeros((view.height, view.width), np.int32)
-    for thing in drawn.things(view, min_pixels=1):
+    for thing in drawn.instances(view, min_pixels=1):
         height, width = thing.mask.shape
         where = np.s_[thing.row : thing.row + height, thing.col : thing.col + width]
         assert thing.mask.any(axis=0)[[0, -1]].all() and thing.mask.any(axis=1)[[0, -1]].all()
@@ -89,8 +89,8 @@ def test_things_are_whole_where_a_larger_view_shows_no_more_of_them(seed):
     georef = SMALL["utm"]
     drawn, view = truth(georef, seed, 60), View(40.25, 60.75, 1.5, 2, 71, 82)
     larger = View(view.row - 300, view.col - 400, 1.5, 2, 471, 482)
-    all_of_it = {thing.number: np.count_nonzero(thing.mask) for thing in drawn.things(larger, 1)}
-    found = drawn.things(view, 1)
+    all_of_it = {thing.number: np.count_nonzero(thing.mask) for thing in drawn.instances(larger, 1)}
+    found = drawn.instances(view, 1)
     assert found and len({thing.whole for thing in found}) == 2
     for thing in found:
         # A thing whose outline but not whose pixels hang over the edge may count as cut.
@@ -106,8 +106,8 @@ def test_small_things_and_those_of_unknown_class_are_left_out():
     boxes = [shapely.box(2, 2, 6, 6), shapely.box(10, 2, 15, 5), shapely.box(20, 2, 30, 12)]
     drawn = PolygonTruth(np.array(boxes), [1, 2, IGNORED], CLASSES)
     view = View(0, 0, 1, 1, 20, 40)
-    assert [thing.label for thing in drawn.things(view)] == [1]
-    assert [thing.label for thing in drawn.things(view, 15)] == [1, 2]
+    assert [thing.label for thing in drawn.instances(view)] == [1]
+    assert [thing.label for thing in drawn.instances(view, 15)] == [1, 2]
     assert drawn.counts().tolist() == [0, 1, 1, 0]
     assert (drawn.labels(view) == IGNORED).sum() == 100
 
@@ -119,7 +119,9 @@ def test_of_polygons_that_share_an_edge_each_pixel_has_one():
     for step in (1, 2, 4, 0.5, 3):
         view = View(0, 0, step, step, int(40 / step), int(60 / step))
         assert each.labels(view).all()
-        assert sum(np.count_nonzero(thing.mask) for thing in each.things(view, 1)) == view.height * view.width
+        assert (
+            sum(np.count_nonzero(thing.mask) for thing in each.instances(view, 1)) == view.height * view.width
+        )
 
 
 @pytest.mark.parametrize("background", [0, 3, IGNORED])
@@ -129,7 +131,7 @@ def test_what_no_polygon_covers_is_background(background):
     nothing = PolygonTruth(np.zeros(0, object), [], PolygonClasses(4, background))
     view = View(0, 0, 1, 1, 3, 5)
     assert (nothing.labels(view) == background).all() and not nothing.ids(view).any()
-    assert nothing.things(view) == [] and not nothing.counts().any()
+    assert nothing.instances(view) == [] and not nothing.counts().any()
 
 
 def test_later_polygons_lie_on_top():
