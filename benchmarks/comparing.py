@@ -228,9 +228,9 @@ def teller() -> Any:
     class Teller(Watcher):
         """Watcher that logs each epoch."""
 
-        def validated(self, done: EpochEnd) -> None:
+        def validated(self, event: EpochEnd) -> None:
             """Log the end of an epoch."""
-            told = f"epoch {done.epoch}: loss {done.loss:.4f}, mean IoU {done.figure:.4f}"
+            told = f"epoch {event.epoch}: loss {event.loss:.4f}, mean IoU {event.figure:.4f}"
             print(f"{now()} {told}", file=sys.stderr, flush=True)
 
     return Teller()

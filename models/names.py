@@ -19,13 +19,13 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
     for candidate in known:
         plain = _plain(candidate)
         alike = difflib.SequenceMatcher(None, plain_name, plain).ratio()
-        near = (_shares_words(plain_name, plain) or alike > ALIKE) and _denies(plain_name) == _denies(plain)
+        near = (_is_subset(plain_name, plain) or alike > ALIKE) and _denies(plain_name) == _denies(plain)
         if near and (nearest is None or alike > nearest[0]):
             nearest = alike, candidate
     return nearest[1] if nearest else None
 
 
-def _shares_words(first: str, second: str) -> bool:
+def _is_subset(first: str, second: str) -> bool:
     """Return whether all words of one name occur in the other."""
     first_parts, second_parts = set(first.split("-")), set(second.split("-"))
     return first_parts <= second_parts or second_parts <= first_parts

@@ -21,7 +21,7 @@ class UntrainedRequest:
     Attributes:
         row: The network of the zoo.
         output: Folder of the bundle.
-        words: Fields of the card: name, version, classes, bands, gsd, scaling, fill, license, halo.
+        card_fields: Fields of the card: name, version, classes, bands, gsd, scaling, fill, license, halo.
         options: Further arguments of its builder.
         seed: Seed of the random weights.
         force: Whether to overwrite an existing bundle.
@@ -29,7 +29,7 @@ class UntrainedRequest:
 
     row: Row
     output: Path
-    words: Mapping[str, Any]
+    card_fields: Mapping[str, Any]
     options: Mapping[str, Any]
     seed: int = 0
     force: bool = False
@@ -43,7 +43,7 @@ def write_untrained(request: UntrainedRequest) -> Card:
         ValueError: If the network cannot be built as requested; the message says which number must change.
     """
     check_target(request.output, request.force)
-    row, card_fields = request.row, request.words
+    row, card_fields = request.row, request.card_fields
     check_background(row, card_fields["classes"])
     import keras
 

@@ -106,9 +106,9 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _require(holds: bool, wanted: str) -> None:
+def _require(holds: bool, requirement: str) -> None:
     if not holds:
-        raise _WrongValueError(wanted)
+        raise _WrongValueError(requirement)
 
 
 def _is_number(value: Any) -> bool:
@@ -213,10 +213,10 @@ def _gsd(value: Any, _: dict[str, Any]) -> None:
     _require(not isinstance(value, list) or (len(value) == 2 and value[0] <= value[1]), requirement)
 
 
-def _numbers(value: Any, values: dict[str, Any], wanted: str) -> None:
+def _numbers(value: Any, values: dict[str, Any], requirement: str) -> None:
     bands = len(values["bands"])
     good = isinstance(value, list) and all(_is_number(number) for number in value)
-    _require(good and len(value) == bands, f"{wanted}: {bands}, one per band")
+    _require(good and len(value) == bands, f"{requirement}: {bands}, one per band")
 
 
 def _scaling(value: Any, values: dict[str, Any]) -> None:

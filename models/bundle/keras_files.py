@@ -228,7 +228,7 @@ def short_cause(error: Exception) -> str:
     return " ".join(text.split())[:300]
 
 
-def _find_links(group: Any, outside: list[str], found: list[Any]) -> None:
+def _find_links(group: Any, outside: list[str], arrays: list[Any]) -> None:
     """Append the names of links and arrays of an HDF5 group stored in other files, and the arrays in it."""
     for name in group:
         link = group.get(name, getlink=True)
@@ -237,8 +237,8 @@ def _find_links(group: Any, outside: list[str], found: list[Any]) -> None:
             continue
         item = group.get(name)
         if isinstance(item, h5py.Group):
-            _find_links(item, outside, found)
+            _find_links(item, outside, arrays)
         elif isinstance(item, h5py.Dataset):
-            found.append(item)
+            arrays.append(item)
             if item.external or item.is_virtual:
                 outside.append(item.name)

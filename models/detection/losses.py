@@ -35,10 +35,10 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return ops.softplus(logits) - logits * target
 
 
-def mean_of(values: Tensor, wanted: Tensor) -> Tensor:
+def mean_of(values: Tensor, selected: Tensor) -> Tensor:
     """Return the mean of the selected values, 0 if none is selected."""
-    wanted = ops.cast(wanted, "float32")
-    return ops.sum(values * wanted) / ops.maximum(ops.sum(wanted), 1.0)
+    selected = ops.cast(selected, "float32")
+    return ops.sum(values * selected) / ops.maximum(ops.sum(selected), 1.0)
 
 
 class TrainingLayer(PlainLayer):

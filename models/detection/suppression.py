@@ -14,7 +14,7 @@ Tensor = Any
 
 
 def suppress(
-    boxes: Tensor, scores: Tensor, threshold: float, kept: int, groups: Tensor | None = None
+    boxes: Tensor, scores: Tensor, threshold: float, max_boxes: int, groups: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Select boxes greedily: the best remaining one, dropping all that overlap it.
 
@@ -25,21 +25,21 @@ def suppress(
         boxes: ``row0, col0, row1, col1``, shape ``(n, k, 4)``.
         scores: Shape ``(n, k)``; minus infinity for boxes that must not be selected.
         threshold: IoU above which the lower-scoring box is dropped.
-        kept: Maximum number of boxes to select, at most `k`.
+        max_boxes: Maximum number of boxes to select, at most `k`.
         groups: Integers ``(n, k)``, such as classes, if only boxes of one group may drop each other.
 
     Returns:
-        Indices of the selected boxes, in descending order of score, ``(n, kept)`` int32, 0 where there are fewer; and
-        which rows are valid, ``(n, kept)`` bool.
+        Indices of the selected boxes, in descending order of score, ``(n, max_boxes)`` int32, 0 where there are fewer; and
+        which rows are valid, ``(n, max_boxes)`` bool.
     """
     boxes, scores = ops.stop_gradient(boxes), ops.stop_gradient(scores)
     if uses_tensorflow():
-        return _suppress_tensorflow(boxes, scores, threshold, kept, groups)
-    return _suppress_anywhere(boxes, scores, threshold, kept, groups)
+        return _suppress_tensorflow(boxes, scores, threshold, max_boxes, groups)
+    return _suppress_anywhere(boxes, scores, threshold, max_boxes, groups)
 
 
 def _suppress_anywhere(
-    boxes: Tensor, scores: Tensor, threshold: float, kept: int, groups: Tensor | None
+    boxes: Tensor, scores: Tensor, threshold: float, max_boxes: int, groups: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Suppress with `keras.ops`: sort once, compare all pairs once, then resolve which boxes are dropped."""
     count = boxes.shape[1]
@@ -50,7 +50,7 @@ def _suppress_anywhere(
     places = ops.arange(count)
     earlier = ops.cast(places[:, None] < places[None, :], "float32")
     chosen = _settle(ops.cast(ordered > NEVER, "float32"), ops.cast(drops, "float32") * earlier)
-    marks, rank = best(ops.where(chosen > 0.5, -ops.cast(places, "float32")[None, :], NEVER), kept)
+    marks, rank = best(ops.where(chosen > 0.5, -ops.cast(places, "float32")[None, :], NEVER), max_boxes)
     valid = marks > NEVER
     indices = take_rows(order[..., None], rank)[..., 0]
     return ops.where(valid, indices, 0), valid
@@ -89,7 +89,7 @@ def _same(groups: Tensor) -> Tensor:
 
 
 def _suppress_tensorflow(
-    boxes: Tensor, scores: Tensor, threshold: float, kept: int, groups: Tensor | None
+    boxes: Tensor, scores: Tensor, threshold: float, max_boxes: int, groups: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Suppress with TensorFlow's kernels, which support neither batches nor groups.
 
@@ -97,35 +97,36 @@ def _suppress_tensorflow(
     """
     import tensorflow as tf
 
-    def one_chip(chip: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def suppress_chip(chip: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         places, count = tf.raw_ops.NonMaxSuppressionV4(
             boxes=chip[0],
             scores=chip[1],
-            max_output_size=kept,
+            max_output_size=max_boxes,
             iou_threshold=threshold,
             score_threshold=NEVER,
             pad_to_max_output_size=True,
         )
-        return tf.ensure_shape(places, (kept,)), tf.range(kept) < count
+        return tf.ensure_shape(places, (max_boxes,)), tf.range(max_boxes) < count
 
-    def one_chip_of_groups(chip: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def suppress_grouped_chip(chip: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         places = tf.image.non_max_suppression_overlaps(
-            chip[0], chip[1], kept, overlap_threshold=threshold, score_threshold=NEVER
+            chip[0], chip[1], max_boxes, overlap_threshold=threshold, score_threshold=NEVER
         )
         count = tf.shape(places)[0]
-        return tf.ensure_shape(tf.pad(places, [[0, kept - count]]), (kept,)), tf.range(kept) < count
+        padded = tf.pad(places, [[0, max_boxes - count]])
+        return tf.ensure_shape(padded, (max_boxes,)), tf.range(max_boxes) < count
 
     if groups is None:
-        return _chip_by_chip(one_chip, boxes, scores, kept)
+        return _chip_by_chip(suppress_chip, boxes, scores, max_boxes)
     overlaps = tf.where(_same(groups), iou(boxes, boxes), 0.0)
-    return _chip_by_chip(one_chip_of_groups, overlaps, scores, kept)
+    return _chip_by_chip(suppress_grouped_chip, overlaps, scores, max_boxes)
 
 
 def _chip_by_chip(
-    suppress_one: Callable[[tuple[Tensor, Tensor]], tuple[Tensor, Tensor]],
+    suppress_chip: Callable[[tuple[Tensor, Tensor]], tuple[Tensor, Tensor]],
     table: Tensor,
     scores: Tensor,
-    kept: int,
+    max_boxes: int,
 ) -> tuple[Tensor, Tensor]:
     """Suppress chip by chip, without a loop if their number is known.
 
@@ -134,8 +135,8 @@ def _chip_by_chip(
     import tensorflow as tf
 
     if scores.shape[0] is None:
-        signature = (tf.TensorSpec((kept,), tf.int32), tf.TensorSpec((kept,), tf.bool))
-        return tf.map_fn(suppress_one, (table, scores), fn_output_signature=signature)
+        signature = (tf.TensorSpec((max_boxes,), tf.int32), tf.TensorSpec((max_boxes,), tf.bool))
+        return tf.map_fn(suppress_chip, (table, scores), fn_output_signature=signature)
     chips = zip(tf.unstack(table), tf.unstack(scores), strict=True)
-    places, valid = zip(*(suppress_one(chip) for chip in chips), strict=True)
+    places, valid = zip(*(suppress_chip(chip) for chip in chips), strict=True)
     return tf.stack(places), tf.stack(valid)

@@ -80,16 +80,16 @@ def _channels_last(answer: np.ndarray, card: Card) -> np.ndarray:
     return np.moveaxis(answer, 1, -1) if card.network.layout == "channels_first" else answer
 
 
-def _from_logits(made: np.ndarray, _: Card) -> np.ndarray:
-    return np.ascontiguousarray(made, np.float32)
+def _from_logits(output: np.ndarray, _: Card) -> np.ndarray:
+    return np.ascontiguousarray(output, np.float32)
 
 
-def _from_scores(made: np.ndarray, card: Card) -> np.ndarray:
-    return logits_of_scores(_checked_scores(made, card))
+def _from_scores(output: np.ndarray, card: Card) -> np.ndarray:
+    return logits_of_scores(_checked_scores(output, card))
 
 
-def _from_labels(made: np.ndarray, card: Card) -> np.ndarray:
-    labels = made[..., 0]
+def _from_labels(output: np.ndarray, card: Card) -> np.ndarray:
+    labels = output[..., 0]
     least, most = labels.min(), labels.max()
     if least < 0 or most >= len(card.classes):
         wrong = least if least < 0 else most
@@ -101,18 +101,18 @@ def _from_labels(made: np.ndarray, card: Card) -> np.ndarray:
     return np.where(named, LABEL_GAP, np.float32(0))
 
 
-def _from_binary_logits(made: np.ndarray, _: Card) -> np.ndarray:
-    logit = made.astype(np.float32, copy=False)
+def _from_binary_logits(output: np.ndarray, _: Card) -> np.ndarray:
+    logit = output.astype(np.float32, copy=False)
     return np.concatenate([np.zeros_like(logit), logit], axis=-1)
 
 
-def _from_binary_scores(made: np.ndarray, card: Card) -> np.ndarray:
-    score = _checked_scores(made, card)
+def _from_binary_scores(output: np.ndarray, card: Card) -> np.ndarray:
+    score = _checked_scores(output, card)
     return logits_of_scores(np.concatenate([1 - score, score], axis=-1))
 
 
-def _checked_scores(made: np.ndarray, card: Card) -> np.ndarray:
-    scores = made.astype(np.float32, copy=False)
+def _checked_scores(output: np.ndarray, card: Card) -> np.ndarray:
+    scores = output.astype(np.float32, copy=False)
     least, most = float(scores.min()), float(scores.max())
     if least < -SCORE_SLACK or most > 1 + SCORE_SLACK:
         raise EngineError(

@@ -14,15 +14,15 @@ CONVERTERS = {"tensorflow": (), "openvino": ("tensorflow",), "onnx": ("tensorflo
 ONNX_FILE = "model.onnx"
 
 
-def chosen_engine(wanted: str | None, files: Iterable[str]) -> str:
+def chosen_engine(requested: str | None, files: Iterable[str]) -> str:
     """Return the engine of a run.
 
     Args:
-        wanted: Its name; None for ONNX Runtime if any network is an ONNX file, otherwise TensorFlow.
+        requested: Its name; None for ONNX Runtime if any network is an ONNX file, otherwise TensorFlow.
         files: Names of the networks' files.
     """
-    if wanted is not None:
-        return wanted
+    if requested is not None:
+        return requested
     return "onnx" if ONNX_FILE in files else "tensorflow"
 
 

@@ -109,19 +109,19 @@ def cannot_convert(conversion: Conversion, why: str) -> EngineError:
     )
 
 
-def _convert(conversion: Conversion, kept: Path) -> None:
+def _convert(conversion: Conversion, cache_entry: Path) -> None:
     """Convert a network; its folder appears atomically."""
-    shutil.rmtree(kept, ignore_errors=True)
-    for left in kept.parent.glob(f".{kept.name}.*.draft"):
+    shutil.rmtree(cache_entry, ignore_errors=True)
+    for left in cache_entry.parent.glob(f".{cache_entry.name}.*.draft"):
         # This process holds the lock, so drafts are left over from killed processes.
         shutil.rmtree(left, ignore_errors=True)
-    draft = kept.with_name(f".{kept.name}.{uuid.uuid4().hex}.draft")
+    draft = cache_entry.with_name(f".{cache_entry.name}.{uuid.uuid4().hex}.draft")
     draft.mkdir()
     try:
         _run_converter(conversion, draft / NETWORK_FILES[conversion.engine])
         checksums = {file.name: network_sha256(file) for file in sorted(draft.iterdir())}
         (draft / CHECKSUMS).write_text(json.dumps({"of": conversion.name, "sha256": checksums}))
-        draft.rename(kept)
+        draft.rename(cache_entry)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -151,15 +151,15 @@ def _run_converter(conversion: Conversion, target: Path) -> None:
         raise cannot_convert(conversion, error_lines[-1].strip()[:LONGEST])
 
 
-def _is_whole(kept: Path) -> bool:
+def _is_whole(cache_entry: Path) -> bool:
     """Return whether a folder holds an intact conversion of this network."""
     try:
-        record = json.loads((kept / CHECKSUMS).read_text())
+        record = json.loads((cache_entry / CHECKSUMS).read_text())
         checksums: dict[str, str] = record["sha256"]
         return (
-            record["of"] == kept.name
+            record["of"] == cache_entry.name
             and bool(checksums)
-            and all(network_sha256(kept / name) == sha for name, sha in checksums.items())
+            and all(network_sha256(cache_entry / name) == sha for name, sha in checksums.items())
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

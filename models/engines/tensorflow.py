@@ -64,9 +64,9 @@ class TensorflowNetwork:
         with self._tf.device(_device(self._profile)):
             return self._tf.nest.map_structure(self._in_float32, self._network(chips))
 
-    def _in_float32(self, made: Any) -> Any:
+    def _in_float32(self, tensor: Any) -> Any:
         """Cast a floating-point tensor to float32; return any other unchanged."""
-        return self._tf.cast(made, self._tf.float32) if made.dtype.is_floating else made
+        return self._tf.cast(tensor, self._tf.float32) if tensor.dtype.is_floating else tensor
 
     def _executor(self) -> AbstractContextManager[None]:
         """Return the context of a call; on a CPU it runs in the calling thread, one operation after another.

@@ -28,63 +28,63 @@ class Answer:
     why: str
 
 
-def decide_answer(foreign: Foreign, made: np.ndarray, classes: int, stated: str | None) -> Answer:
+def decide_answer(foreign: Foreign, output: np.ndarray, classes: int, stated: str | None) -> Answer:
     """Determine the output type of a network.
 
     Args:
         foreign: The network.
-        made: Its output for random chips, in its own layout.
+        output: Its output for random chips, in its own layout.
         classes: Number of classes named by the user.
         stated: Output type stated by the user, or None.
 
     Raises:
         RefusedError: If the output does not fit the classes, or is not what the user states.
     """
-    channels = _channels(foreign, made)
+    channels = _channels(foreign, output)
     if channels not in (1, classes):
         raise NetworkRefusedError(
             f"the network answers {channels} channels, but --classes names {classes}; "
             f"name {channels} classes, in the order of its channels"
         )
-    detected = _find(foreign, made, channels, classes)
+    detected = _find(foreign, output, channels, classes)
     if stated is None or stated == detected.kind:
-        _check_values(detected.kind, made, foreign.layout, classes)
+        _check_values(detected.kind, output, foreign.layout, classes)
         return detected
     _check_stated(foreign, stated, detected, channels, classes)
-    _check_values(stated, made, foreign.layout, classes)
+    _check_values(stated, output, foreign.layout, classes)
     return Answer(stated, "as --output-type says")
 
 
-def _channels(foreign: Foreign, made: np.ndarray) -> int:
+def _channels(foreign: Foreign, output: np.ndarray) -> int:
     """Return the number of output channels; a label map may lack the channel axis."""
-    if made.ndim == 3:
+    if output.ndim == 3:
         return 1
-    if made.ndim != 4:
+    if output.ndim != 4:
         raise NetworkRefusedError(
-            f"the network answers arrays of {made.ndim} axes; it must answer one value a class, or a label, "
+            f"the network answers arrays of {output.ndim} axes; it must answer one value a class, or a label, "
             "for each pixel of its chip"
         )
-    return int(made.shape[CHANNEL[foreign.layout]])
+    return int(output.shape[CHANNEL[foreign.layout]])
 
 
-def _find(foreign: Foreign, made: np.ndarray, channels: int, classes: int) -> Answer:
+def _find(foreign: Foreign, output: np.ndarray, channels: int, classes: int) -> Answer:
     """Return the output type, as far as it can be determined."""
     if channels == 1:
-        return _find_one(foreign, made, classes)
+        return _find_single_channel(foreign, output, classes)
     if foreign.ending == "softmax":
         return Answer("scores", "it ends in a softmax")
     if foreign.ending == "sigmoid":
         return Answer("", f"it ends in a sigmoid for each of {channels} classes")
-    sums = made.sum(axis=CHANNEL[foreign.layout])
-    if made.min() >= 0 and np.abs(sums - 1).max() < CLOSE:
+    sums = output.sum(axis=CHANNEL[foreign.layout])
+    if output.min() >= 0 and np.abs(sums - 1).max() < CLOSE:
         return Answer("scores", "its answers sum to 1")
     return Answer("logits", "its answers do not sum to 1")
 
 
-def _find_one(foreign: Foreign, made: np.ndarray, classes: int) -> Answer:
+def _find_single_channel(foreign: Foreign, output: np.ndarray, classes: int) -> Answer:
     if foreign.ending == "argmax":
         return Answer("labels", "it ends in an argmax")
-    if foreign.whole_numbers or (foreign.ending is None and np.array_equal(made, np.rint(made))):
+    if foreign.whole_numbers or (foreign.ending is None and np.array_equal(output, np.rint(output))):
         return Answer("labels", "it answers whole numbers")
     if classes != 2:
         raise NetworkRefusedError(
@@ -93,68 +93,72 @@ def _find_one(foreign: Foreign, made: np.ndarray, classes: int) -> Answer:
         )
     if foreign.ending == "sigmoid":
         return Answer("binary_scores", "it ends in a sigmoid")
-    if made.min() >= 0 and made.max() <= 1:
+    if output.min() >= 0 and output.max() <= 1:
         return Answer("binary_scores", "its answers lie between 0 and 1")
     return Answer("binary_logits", "its answers do not lie between 0 and 1")
 
 
-def _check_stated(foreign: Foreign, stated: str, found: Answer, channels: int, classes: int) -> None:
+def _check_stated(foreign: Foreign, stated: str, detected: Answer, channels: int, classes: int) -> None:
     """Check the user's output type against the one found."""
     if (stated in ONE_CHANNEL) != (channels == 1):
         raise NetworkRefusedError(
             f"--output-type {stated} does not fit a network that answers {channels} channels for {classes} classes; "
-            f"{_advice(found)}"
+            f"{_advice(detected)}"
         )
     if stated.startswith("binary") and classes != 2:
         raise NetworkRefusedError(
-            f"--output-type {stated} is for two classes, but --classes names {classes}; {_advice(found)}"
+            f"--output-type {stated} is for two classes, but --classes names {classes}; {_advice(detected)}"
         )
-    certain = foreign.ending is not None and found.kind != ""
+    certain = foreign.ending is not None and detected.kind != ""
     if certain or foreign.whole_numbers:
         raise NetworkRefusedError(
-            f"--output-type {stated} is not what was found: {found.why}; {_advice(found)}"
+            f"--output-type {stated} is not what was found: {detected.why}; {_advice(detected)}"
         )
-    if stated == "logits" and found.kind == "scores":
+    if stated == "logits" and detected.kind == "scores":
         raise NetworkRefusedError(
-            f"--output-type logits is not what was found: {found.why}; {_advice(found)}"
+            f"--output-type logits is not what was found: {detected.why}; {_advice(detected)}"
         )
 
 
-def _advice(found: Answer) -> str:
-    return f"pass --output-type {found.kind} or leave it out" if found.kind else "pass --output-type logits"
+def _advice(detected: Answer) -> str:
+    return (
+        f"pass --output-type {detected.kind} or leave it out"
+        if detected.kind
+        else "pass --output-type logits"
+    )
 
 
-def _check_values(kind: str, made: np.ndarray, layout: str, classes: int) -> None:
+def _check_values(kind: str, output: np.ndarray, layout: str, classes: int) -> None:
     """Check that the output for random chips is valid for its type."""
     if kind == "":
         raise NetworkRefusedError(
             "the network ends in a sigmoid for each of its classes, so that a pixel may have several; cut the sigmoid off, "
             "or pass --output-type logits to take the class with the largest"
         )
-    if not np.isfinite(made).all():
+    if not np.isfinite(output).all():
         raise NetworkRefusedError(
             "the network answers numbers that are not finite on random chips; is it whole?"
         )
-    if kind == "labels" and not 0 <= made.min() <= made.max() < classes:
+    if kind == "labels" and not 0 <= output.min() <= output.max() < classes:
         raise NetworkRefusedError(
-            f"the network answers labels up to {made.max():g} (and down to {made.min():g}), but --classes names {classes}; "
-            "name a class for each label from 0"
+            f"the network answers labels up to {output.max():g} (and down to {output.min():g}), but --classes names "
+            f"{classes}; name a class for each label from 0"
         )
-    if kind == "scores" and np.abs(made.sum(axis=CHANNEL[layout]) - 1).max() >= CLOSE:
+    if kind == "scores" and np.abs(output.sum(axis=CHANNEL[layout]) - 1).max() >= CLOSE:
         raise NetworkRefusedError(
             "the network's answers do not sum to 1, so they are no scores; pass --output-type logits"
         )
-    if kind == "binary_scores" and (made.min() < 0 or made.max() > 1):
+    if kind == "binary_scores" and (output.min() < 0 or output.max() > 1):
         raise NetworkRefusedError(
             "the network's answers do not lie between 0 and 1; pass --output-type binary_logits"
         )
 
 
-def channels_last(made: np.ndarray, layout: str) -> np.ndarray:
+def channels_last(output: np.ndarray, layout: str) -> np.ndarray:
     """Return an output as ``(samples, height, width, channels)``."""
-    if made.ndim == 3:
-        return made[..., None]
-    return np.moveaxis(made, 1, -1) if layout == "channels_first" else made
+    if output.ndim == 3:
+        return output[..., None]
+    return np.moveaxis(output, 1, -1) if layout == "channels_first" else output
 
 
 def in_layout(chips: np.ndarray, layout: str) -> np.ndarray:

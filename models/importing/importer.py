@@ -33,7 +33,7 @@ class ImportRequest:
     Attributes:
         file: The network: a Keras or ONNX file, or the folder of a SavedModel.
         output: Folder of the bundle.
-        words: Card fields that only the user knows: name, version, architecture, encoder, classes, bands, gsd,
+        card_fields: Card fields that only the user knows: name, version, architecture, encoder, classes, bands, gsd,
             scaling, fill, license, halo.
         answer: Output type, None to detect it.
         layout: Layout, None to detect it.
@@ -44,7 +44,7 @@ class ImportRequest:
 
     file: Path
     output: Path
-    words: Mapping[str, Any]
+    card_fields: Mapping[str, Any]
     answer: str | None = None
     layout: str | None = None
     reach: int | None = None
@@ -102,13 +102,13 @@ def import_network(request: ImportRequest) -> Imported:
     """
     kind = kind_of(request.file)
     check_target(request.output, request.force)
-    bands, classes = len(request.words["bands"]), len(request.words["classes"])
+    bands, classes = len(request.card_fields["bands"]), len(request.card_fields["classes"])
     foreign = _open(kind, request, bands)
-    halves = _half_notes(foreign, request.words["scaling"])
+    halves = _half_notes(foreign, request.card_fields["scaling"])
     answer = decide_answer(foreign, _sample(foreign, request, bands), classes, request.answer)
     looks = find_reach(foreign, bands, stride=request.stride, declared=request.reach)
     memory, known = foreign.memory(looks.stride)
-    card_fields = dict(request.words)
+    card_fields = dict(request.card_fields)
     halo = card_fields.pop("halo", None)
     fields = {
         "architecture": f"imported {kind}",
@@ -182,7 +182,7 @@ def _taken(memory: CallMemory) -> str:
 
 def _sample(foreign: Foreign, request: ImportRequest, bands: int) -> np.ndarray:
     """Return a network's output for a random chip of raw 8-bit values, scaled as requested."""
-    scaling = request.words["scaling"]
+    scaling = request.card_fields["scaling"]
     step = foreign.stride_hint or request.stride or SAMPLE
     side = -(-SAMPLE // step) * step
     raw = np.random.default_rng(0).integers(0, 256, (1, side, 2 * side, bands))

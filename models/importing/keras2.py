@@ -119,10 +119,10 @@ def check_loaded(model: keras.Model, weights: Any, what: str) -> None:
     """
     stored: dict[str, list[np.ndarray]] = {}
 
-    def keep(path: str, found: Any) -> None:
-        if isinstance(found, h5py.Dataset):
+    def keep(path: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
             for name in set(path.split("/")[:-1]):
-                stored.setdefault(name, []).append(found[...])
+                stored.setdefault(name, []).append(item[...])
 
     weights.visititems(keep)
     for layer in _layers_of(model):
@@ -151,21 +151,23 @@ def check_archive(model: keras.Model, config: dict[str, Any], weights: Any, what
         kind = _snake(item["class_name"])
         number = counts[kind] = counts.get(kind, -1) + 1
         group = None if groups is None else groups.get(f"{kind}_{number}" if number else kind)
-        kept: list[np.ndarray] = []
+        arrays: list[np.ndarray] = []
         if group is not None:
             group.visititems(
-                lambda _, one, kept=kept: kept.append(one[...]) if isinstance(one, h5py.Dataset) else None
+                lambda _, entry, arrays=arrays: (
+                    arrays.append(entry[...]) if isinstance(entry, h5py.Dataset) else None
+                )
             )
         name = item["config"].get("name", item.get("name"))
         matches = [layer for layer in model.layers if layer.name == name]
-        if matches and not _are_same(matches[0].get_weights(), kept):
+        if matches and not _are_same(matches[0].get_weights(), arrays):
             raise CardError(_lost_weights(what, name))
 
 
-def _are_same(loaded: list[np.ndarray], kept: list[np.ndarray]) -> bool:
+def _are_same(loaded: list[np.ndarray], stored: list[np.ndarray]) -> bool:
     """Return whether two lists hold the same arrays, in any order."""
     loaded_bytes, stored_bytes = (
-        sorted(array.astype(np.float32).tobytes() for array in arrays) for arrays in (loaded, kept)
+        sorted(array.astype(np.float32).tobytes() for array in arrays) for arrays in (loaded, stored)
     )
     return loaded_bytes == stored_bytes
 

@@ -35,7 +35,12 @@ from terraseam.models.bundle.keras_files import (
 )
 from terraseam.models.errors import CardError, NetworkRefusedError, NotUnderstoodError, short
 from terraseam.models.importing.common.foreign import Foreign, GraphFacts
-from terraseam.models.importing.common.shapes import check_taken, find_layout, fixed_sides, one_of_each
+from terraseam.models.importing.common.shapes import (
+    check_single_input_output,
+    check_taken,
+    find_layout,
+    fixed_sides,
+)
 from terraseam.models.importing.keras2 import WAY_OUT, check_archive, check_loaded, is_keras2, modern_network
 from terraseam.models.importing.measure import measured_memory
 from terraseam.models.reach.call_memory import CallMemory
@@ -62,7 +67,9 @@ def open_keras(path: Path, bands: int, layout: str | None) -> Foreign:
         RefusedError: If it cannot become the network of a bundle.
     """
     original = read_network(path)
-    one_of_each([tensor.name for tensor in original.inputs], [tensor.name for tensor in original.outputs])
+    check_single_input_output(
+        [tensor.name for tensor in original.inputs], [tensor.name for tensor in original.outputs]
+    )
     taken = original.inputs[0]
     shape = check_taken(tuple(taken.shape), taken.dtype)
     if find_layout(shape, bands, layout) == "channels_first":
@@ -81,7 +88,7 @@ def open_keras(path: Path, bands: int, layout: str | None) -> Foreign:
         kind="Keras file",
         network_name=NAME,
         layout="channels_last",
-        made=tuple(answers.shape),
+        output_shape=tuple(answers.shape),
         whole_numbers=str(answers.dtype).startswith(("int", "uint", "bool")),
         ending=ending,
         run=run,
@@ -125,7 +132,7 @@ def read_network(path: Path) -> keras.Model:
     return model
 
 
-def free_size(given: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, ...]]:
+def free_size(model: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, ...]]:
     """Rebuild a network so that it takes chips of any size.
 
     Returns:
@@ -134,17 +141,17 @@ def free_size(given: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, .
     Raises:
         RefusedError: If the size is built into a layer.
     """
-    samples, *_ = given.inputs[0].shape
-    height, width = fixed_sides(tuple(given.inputs[0].shape), "channels_last")
+    samples, *_ = model.inputs[0].shape
+    height, width = fixed_sides(tuple(model.inputs[0].shape), "channels_last")
     if samples is None and height is None and width is None:
-        return given, ()
+        return model, ()
     sides = f"{height or 'any'} x {width or 'any'} px"
     try:
         freed = keras.models.clone_model(
-            given, input_tensors=keras.Input((None, None, bands), name=given.inputs[0].name)
+            model, input_tensors=keras.Input((None, None, bands), name=model.inputs[0].name)
         )
-        freed.set_weights(given.get_weights())
-        same = _answers_same(given, freed, bands)
+        freed.set_weights(model.get_weights())
+        same = _answers_same(model, freed, bands)
     except Exception as error:
         raise NetworkRefusedError(
             f"the network takes chips of {sides} alone, and a layer needs that size ({short(error)}); "
@@ -160,15 +167,15 @@ def free_size(given: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, .
     )
 
 
-def _answers_same(given: keras.Model, freed: keras.Model, bands: int) -> bool:
+def _answers_same(model: keras.Model, freed: keras.Model, bands: int) -> bool:
     """Return whether a network with free size gives the same output, and labels each pixel at another size."""
-    samples, height, width, _ = given.inputs[0].shape
+    samples, height, width, _ = model.inputs[0].shape
     height, width = height or TRIED[0], width or TRIED[1]
     chips = np.random.default_rng(0).normal(size=(samples or 1, height, width, bands)).astype(np.float32)
     other = np.zeros((1, 2 * height, 3 * width, bands), np.float32)
     freed_shape = tuple(freed(other, training=False).shape)
     before, after = (
-        np.asarray(keras.ops.convert_to_numpy(network(chips, training=False))) for network in (given, freed)
+        np.asarray(keras.ops.convert_to_numpy(network(chips, training=False))) for network in (model, freed)
     )
     return freed_shape[1:3] == other.shape[1:3] and np.array_equal(before, after)
 

@@ -54,9 +54,9 @@ def chip_sides(stride: int) -> list[int]:
     return sides
 
 
-def _peaks(words: list[str]) -> list[tuple[int, int]]:
+def _peaks(arguments: list[str]) -> list[tuple[int, int]]:
     """Return sides of chips with the peak resident memory of a process that ran a network on each, in bytes."""
-    command = [sys.executable, *PROGRAM, *words]
+    command = [sys.executable, *PROGRAM, *arguments]
     process = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=Path(terraseam.__file__).parents[1]
     )
@@ -64,7 +64,7 @@ def _peaks(words: list[str]) -> list[tuple[int, int]]:
     peaks = [(int(line[1]), int(line[2])) for line in lines if len(line) == 3 and line[0] == "peak"]
     if process.returncode == 0 and len(peaks) >= 3:
         return peaks
-    side = f"a chip of {words[4:][min(len(peaks), len(SIDES) - 1)]} px"
+    side = f"a chip of {arguments[4:][min(len(peaks), len(SIDES) - 1)]} px"
     if process.returncode < 0:
         why = f"the process that measures it was ended by signal {-process.returncode} on {side}"
     elif process.returncode:

@@ -39,20 +39,20 @@ class ProbeResult:
     """Result of the perturbation probe.
 
     Attributes:
-        seen: Observed receptive field beyond a core on multiples of the stride; None if outputs changed
+        observed: Observed receptive field beyond a core on multiples of the stride; None if outputs changed
             up to the border of the largest chip, or with the position at which a chip was cut.
         margin: Pixels to add on each side: one stride, or as many as cores needed to reproduce the outputs of a
             longer chip. Networks that crop and pad depend on a chip's border from farther away than on pixels.
     """
 
-    seen: Reach | None
+    observed: Reach | None
     margin: int
 
     def with_margin(self) -> Reach | None:
         """Return the reach with its margin."""
-        if self.seen is None:
+        if self.observed is None:
             return None
-        sides = (self.seen.top, self.seen.bottom, self.seen.left, self.seen.right)
+        sides = (self.observed.top, self.observed.bottom, self.observed.left, self.observed.right)
         return Reach(*(side + self.margin for side in sides))
 
 

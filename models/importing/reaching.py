@@ -105,10 +105,10 @@ def _probe(run: Run, bands: int, stride: int) -> ProbeResult:
 def _measure(run: Run, bands: int, stride: int, notes: tuple[str, ...]) -> KnownReach:
     measured = _probe(run, bands, stride)
     reach = measured.with_margin()
-    if measured.seen is None or reach is None:
+    if measured.observed is None or reach is None:
         return KnownReach(stride, None, "measured", (*notes, *_infinite(None)))
     note = (
-        f"its reach was measured, not proven: answers were seen to change with pixels {_sides(measured.seen)} px away "
+        f"its reach was measured, not proven: answers were seen to change with pixels {_sides(measured.observed)} px away "
         f"(top, bottom, left, right); with {measured.margin} px of margin it is {_sides(reach)} px"
     )
     return KnownReach(stride, reach, "measured", (*notes, note))
@@ -116,7 +116,7 @@ def _measure(run: Run, bands: int, stride: int, notes: tuple[str, ...]) -> Known
 
 def _declare(run: Run, bands: int, stride: int, declared: int, notes: tuple[str, ...]) -> KnownReach:
     """Accept a declared reach, unless outputs are observed to depend on more distant pixels."""
-    observed = _probe(run, bands, stride).seen
+    observed = _probe(run, bands, stride).observed
     if observed is None:
         raise NetworkRefusedError(
             f"--reach {declared} was declared, but answers change with pixels up to the border of chips of {LONGEST} px, or "

@@ -11,7 +11,13 @@ import numpy as np
 
 from terraseam.models.errors import NetworkRefusedError, NotUnderstoodError, short
 from terraseam.models.importing.common.foreign import Foreign, Shape
-from terraseam.models.importing.common.shapes import check_taken, find_layout, fixed_sides, one_of_each, show
+from terraseam.models.importing.common.shapes import (
+    check_single_input_output,
+    check_taken,
+    find_layout,
+    fixed_sides,
+    show,
+)
 from terraseam.models.importing.measure import measured_memory
 from terraseam.models.saved_models.facts import SIGNATURE, missing_signature
 from terraseam.models.saved_models.graph import calls_of, read_graph, refuse_operations
@@ -28,8 +34,8 @@ THROUGH = ("Identity", "Transpose", "Cast", "Squeeze", "ExpandDims")
 class Signature:
     """Serving signature of a SavedModel: names, shapes and types of its inputs and outputs."""
 
-    taken: list[tuple[str, Shape | None, str]]
-    made: list[tuple[str, Shape | None, str]]
+    inputs: list[tuple[str, Shape | None, str]]
+    outputs: list[tuple[str, Shape | None, str]]
 
 
 def open_saved_model(path: Path, bands: int, layout: str | None) -> Foreign:
@@ -51,8 +57,10 @@ def open_saved_model(path: Path, bands: int, layout: str | None) -> Foreign:
     graph = read_graph(path)
     refuse_operations(graph, path)
     signature = _signature(graph, path)
-    one_of_each([name for name, *_ in signature.taken], [name for name, *_ in signature.made])
-    (_, shape, dtype), (_, output_shape, output_dtype) = signature.taken[0], signature.made[0]
+    check_single_input_output(
+        [name for name, *_ in signature.inputs], [name for name, *_ in signature.outputs]
+    )
+    (_, shape, dtype), (_, output_shape, output_dtype) = signature.inputs[0], signature.outputs[0]
     shape = check_taken(shape, dtype)
     layout = find_layout(shape, bands, layout)
     _check_free(shape, layout)
@@ -68,7 +76,7 @@ def open_saved_model(path: Path, bands: int, layout: str | None) -> Foreign:
         kind="SavedModel",
         network_name=NAME,
         layout=layout,
-        made=output_shape or (),
+        output_shape=output_shape or (),
         whole_numbers=np.dtype(output_dtype).kind in "iub",
         ending=_ending(graph),
         run=run,

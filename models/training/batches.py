@@ -126,14 +126,14 @@ def scaled(pixels: np.ndarray, scaling: Scaling) -> np.ndarray:
     return chips
 
 
-def _check(made: ChipBatch, count: int, bands: int) -> None:
-    shape = made.pixels.shape
+def _check(batch: ChipBatch, count: int, bands: int) -> None:
+    shape = batch.pixels.shape
     if len(shape) != 4 or shape[0] != count or shape[-1] != bands:
         raise TrainingError(
             f"chips of shape {shape} came where {count} chips of {bands} bands were asked for; "
             "chips are (n, height, width, bands)"
         )
-    for name, map_ in (("labels", made.labels), ("weights", made.weights)):
+    for name, map_ in (("labels", batch.labels), ("weights", batch.weights)):
         if map_ is not None and map_.shape != shape[:3]:
             raise TrainingError(
                 f"{name} of shape {map_.shape} came with chips of {shape[:3]}; they must agree"

@@ -17,7 +17,7 @@ from terraseam.models.engines.determinism import be_deterministic
 from terraseam.models.training import state
 from terraseam.models.training.batches import Batch, Batches, TrainingData, scaled
 from terraseam.models.training.errors import TrainingError, out_of_memory
-from terraseam.models.training.instances import found_on
+from terraseam.models.training.instances import decode_instances
 from terraseam.models.training.learner import (
     Task,
     encoder_layers,
@@ -271,7 +271,7 @@ class _Run:
     def predict(self, pixels: np.ndarray) -> Any:
         """Return labels, or the instances of each chip; see `terraseam.models.training.watch.Predict`."""
         if self.task.instances is not None:
-            return found_on(self.answer(pixels), pixels.shape[1:3])
+            return decode_instances(self.answer(pixels), pixels.shape[1:3])
         return self.answer(pixels).argmax(axis=-1).astype(np.uint8)
 
     @contextmanager

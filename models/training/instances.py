@@ -19,7 +19,7 @@ Answer = Callable[[np.ndarray], Any]
 """Function from pixels ``(n, height, width, bands)`` of 0 to 255 to boxes, labels, scores and masks of each chip."""
 
 
-def found_on(answer: Sequence[np.ndarray], size: tuple[int, int]) -> list[list[ChipInstance]]:
+def decode_instances(answer: Sequence[np.ndarray], size: tuple[int, int]) -> list[list[ChipInstance]]:
     """Return the instances of each chip from a detector's output for a batch of chips of one size."""
     return [
         chip_instances(boxes, labels, scores, masks, *size)
@@ -48,7 +48,9 @@ def validate_instances(
     hits: list[bool] = []
     true = 0
     for pixels, truth in validation:
-        for predictions, targets in zip(found_on(answer(pixels), pixels.shape[1:3]), truth, strict=True):
+        for predictions, targets in zip(
+            decode_instances(answer(pixels), pixels.shape[1:3]), truth, strict=True
+        ):
             ranked = sorted(predictions, key=lambda instance: -instance.score)
             scores += [instance.score for instance in ranked]
             hits += match(ranked, targets)
@@ -60,14 +62,14 @@ def validate_instances(
     return _measured(np.array(scores), np.array(hits, bool), true)
 
 
-def match(ranked: Sequence[ChipInstance], things: Sequence[ChipInstance]) -> list[bool]:
+def match(ranked: Sequence[ChipInstance], targets: Sequence[ChipInstance]) -> list[bool]:
     """Return which predicted instances of a chip are hits, matching greedily by score within each class.
 
     Args:
         ranked: Predicted instances, highest score first.
-        things: True instances.
+        targets: True instances.
     """
-    left = list(things)
+    left = list(targets)
     hits = []
     for instance in ranked:
         shares = [overlap(instance, target) if target.label == instance.label else 0.0 for target in left]
@@ -78,19 +80,19 @@ def match(ranked: Sequence[ChipInstance], things: Sequence[ChipInstance]) -> lis
     return hits
 
 
-def overlap(one: ChipInstance, other: ChipInstance) -> float:
+def overlap(first: ChipInstance, second: ChipInstance) -> float:
     """Return the intersection over union of two masks of one chip."""
-    top, left = max(one.row, other.row), max(one.col, other.col)
-    bottom = min(one.row + one.mask.shape[0], other.row + other.mask.shape[0])
-    right = min(one.col + one.mask.shape[1], other.col + other.mask.shape[1])
+    top, left = max(first.row, second.row), max(first.col, second.col)
+    bottom = min(first.row + first.mask.shape[0], second.row + second.mask.shape[0])
+    right = min(first.col + first.mask.shape[1], second.col + second.mask.shape[1])
     if bottom <= top or right <= left:
         return 0.0
     first_cut, second_cut = (
         instance.mask[top - instance.row : bottom - instance.row, left - instance.col : right - instance.col]
-        for instance in (one, other)
+        for instance in (first, second)
     )
     both = int(np.count_nonzero(first_cut & second_cut))
-    return both / (np.count_nonzero(one.mask) + np.count_nonzero(other.mask) - both)
+    return both / (np.count_nonzero(first.mask) + np.count_nonzero(second.mask) - both)
 
 
 def _measured(scores: np.ndarray, hits: np.ndarray, true: int) -> PixelMeasures:

@@ -180,16 +180,18 @@ def load_best(folder: Path, network: keras.Model) -> int:
     return saved_state[1].best_epoch
 
 
-def _check_best(told: np.ndarray | None, marks: Mapping[str, Any], path: Path) -> None:
+def _check_best(record: np.ndarray | None, marks: Mapping[str, Any], path: Path) -> None:
     """Check that weights belong to the run in their folder; those of earlier versions do not record it.
 
     Raises:
         TrainingError: If they belong to another run. A different number of epochs is accepted.
     """
-    if told is None:
+    if record is None:
         return
     try:
-        before, now = ({**run_marks, "epochs": None} for run_marks in (json.loads(str(told))["marks"], marks))
+        before, now = (
+            {**run_marks, "epochs": None} for run_marks in (json.loads(str(record))["marks"], marks)
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{path} does not say of which training it is; restart it (--restart)") from error
     if before != now:

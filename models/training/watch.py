@@ -77,16 +77,16 @@ class EpochEnd:
 class Watcher:
     """Base class for training callbacks; all methods are no-ops."""
 
-    def resumed(self, epochs_done: int) -> None:
-        """Handle a resumed run after `epochs_done` epochs; called before any other method."""
+    def resumed(self, completed_epochs: int) -> None:
+        """Handle a resumed run after `completed_epochs` epochs; called before any other method."""
 
     def epoch_began(self, began: EpochBegan) -> None:
         """Handle the start of an epoch."""
 
-    def step(self, done: StepEnd) -> None:
+    def step(self, event: StepEnd) -> None:
         """Handle the end of a step."""
 
-    def validated(self, done: EpochEnd) -> None:
+    def validated(self, event: EpochEnd) -> None:
         """Handle the end of an epoch; its state has been saved by then."""
 
     def pictures(self, epoch: int, predict: Predict) -> None:

@@ -125,7 +125,7 @@ def _import(said: argparse.Namespace) -> int:
     request = ImportRequest(
         file=Path(said.file),
         output=Path(said.output),
-        words=card_fields_of(said),
+        card_fields=card_fields_of(said),
         answer=said.answer,
         layout=said.layout,
         reach=said.reach,

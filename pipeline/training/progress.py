@@ -52,28 +52,28 @@ class Teller(Watcher):
         self._drawn = np.linspace(0, len(validation.views) - 1, count).round().astype(int).tolist()
         self._began = self._told = self._stepped = time.monotonic()
 
-    def resumed(self, epochs_done: int) -> None:
+    def resumed(self, completed_epochs: int) -> None:
         """Report the epoch after which an interrupted training resumes."""
-        show(f"going on after epoch {epochs_done} of {self._epochs}")
+        show(f"going on after epoch {completed_epochs} of {self._epochs}")
 
     def epoch_began(self, began: EpochBegan) -> None:  # noqa: ARG002
         """Record the start time of the epoch."""
         self._began = self._stepped = time.monotonic()
 
-    def step(self, done: StepEnd) -> None:
+    def step(self, event: StepEnd) -> None:
         """Count a step, and show the progress of the epoch on a terminal."""
         stepped, self._stepped = self._stepped, time.monotonic()
         ACTIVITY.add(self._stepped - stepped)
         if terminal.watched() and time.monotonic() - self._told >= terminal.PERIOD:
             self._told = time.monotonic()
-            line = f"epoch {done.epoch} of {self._epochs}: step {done.step} of {done.steps}, loss {done.loss:.4f}"
-            terminal.show(f"{line}, {format_time(done.seconds_left)} left")
+            line = f"epoch {event.epoch} of {self._epochs}: step {event.step} of {event.steps}, loss {event.loss:.4f}"
+            terminal.show(f"{line}, {format_time(event.seconds_left)} left")
 
-    def validated(self, done: EpochEnd) -> None:
+    def validated(self, event: EpochEnd) -> None:
         """Print the line of an epoch."""
         if terminal.watched():
             terminal.show()
-        show(epoch_line(done, self._epochs, time.monotonic() - self._began))
+        show(epoch_line(event, self._epochs, time.monotonic() - self._began))
 
     def pictures(self, epoch: int, predict: Predict) -> None:
         """Write a picture with a row for each chip: pixels, ground truth and prediction."""

@@ -35,7 +35,7 @@ def words(classes: int = 3, bands: int = 3, **changes: object) -> dict[str, obje
 def request(file: Path, output: Path, classes: int = 3, bands: int = 3, **changes: object) -> ImportRequest:
     """Return a complete import request."""
     said = {name: changes.pop(name) for name in list(changes) if name in ("halo", "gsd", "name")}
-    return ImportRequest(file=file, output=output, words=words(classes, bands, **said), **changes)
+    return ImportRequest(file=file, output=output, card_fields=words(classes, bands, **said), **changes)
 
 
 def pyramid(classes: int = 3, activation: str | None = None, size: int | None = None) -> keras.Model:

@@ -36,7 +36,7 @@ class Foreign:
         kind: File format, such as ``ONNX file``.
         network_name: File name in a bundle: ``model.onnx``, ``model.keras`` or ``saved_model``.
         layout: ``channels_last`` or ``channels_first``, of the input.
-        made: Output shape.
+        output_shape: Output shape.
         whole_numbers: Whether the output type is an integer.
         ending: Its last operation if that determines the output type: ``softmax``, ``sigmoid`` or ``argmax``.
         run: Runs it on scaled chips, float32, in its own layout.
@@ -52,7 +52,7 @@ class Foreign:
     kind: str
     network_name: str
     layout: str
-    made: Shape
+    output_shape: Shape
     whole_numbers: bool
     ending: str | None
     run: Callable[[np.ndarray], np.ndarray]

@@ -13,13 +13,13 @@ MOST_PIXELS = 4096**2
 SIDES = {"channels_last": (1, 2), "channels_first": (2, 3)}
 
 
-def one_of_each(taken: list[str], made: list[str]) -> None:
+def check_single_input_output(inputs: list[str], outputs: list[str]) -> None:
     """Check that a network has one input and one output.
 
     Raises:
         RefusedError: If it has several inputs or outputs, or none.
     """
-    for kind, names in (("inputs", taken), ("outputs", made)):
+    for kind, names in (("inputs", inputs), ("outputs", outputs)):
         if len(names) != 1:
             raise NetworkRefusedError(
                 f"the network has {len(names)} {kind} ({', '.join(names) or 'none'}); "

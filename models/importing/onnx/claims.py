@@ -13,7 +13,7 @@ from terraseam.models.errors import NetworkRefusedError
 
 LARGEST = 2_000_000_000
 """Maximum size of one ONNX file, in bytes; larger networks keep their weights in files beside it."""
-MOST_MADE = 500_000_000
+MOST_COMPUTED = 500_000_000
 """Maximum size of arrays that nodes compute without the chip's pixels, in bytes."""
 PACKED = 8
 """Maximum bytes of a value per byte of the file: small integers take one byte of eight."""
@@ -67,14 +67,14 @@ def refuse_outside(tensors: Sequence[Any], path: Path) -> None:
         )
 
 
-def _part(said: dict[str, str], file: Path, what: str) -> int:
+def _part(external_data: dict[str, str], file: Path, what: str) -> int:
     """Return the bytes to read from a file for one tensor."""
     size = file.stat().st_size
     try:
-        offset, length = int(said.get("offset", 0)), int(said.get("length", -1))
+        offset, length = int(external_data.get("offset", 0)), int(external_data.get("length", -1))
     except ValueError:
         offset = length = -1
-    length = size - offset if "length" not in said else length
+    length = size - offset if "length" not in external_data else length
     if offset < 0 or length < 0 or offset + length > size:
         raise NetworkRefusedError(
             f"the weights {what} are not whole: {file.name} has {size:,} bytes, and they lie elsewhere; export it again"
@@ -104,9 +104,9 @@ def refuse_computed(model: Any, pixels: Collection[str], path: Path) -> None:
     Raises:
         RefusedError: If such arrays are computed before any pixel is read.
     """
-    room = MOST_MADE + PACKED * model.ByteSize()
+    room = MOST_COMPUTED + PACKED * model.ByteSize()
     sparse = sum(math.prod(tensor.dims) * _width(tensor.values.data_type) for tensor in _sparse(model.graph))
-    sizes = {"sparse weights": sparse, **_made(model, pixels)}
+    sizes = {"sparse weights": sparse, **_computed_sizes(model, pixels)}
     whole, most = sum(sizes.values()), max(sizes, key=lambda name: sizes[name])
     if whole > room:
         raise NetworkRefusedError(
@@ -115,7 +115,7 @@ def refuse_computed(model: Any, pixels: Collection[str], path: Path) -> None:
         )
 
 
-def _made(model: Any, pixels: Collection[str]) -> dict[str, float]:
+def _computed_sizes(model: Any, pixels: Collection[str]) -> dict[str, float]:
     """Return the bytes that nodes compute from weights and constants alone, by name, where the graph gives sizes."""
     import onnx
 

@@ -51,9 +51,9 @@ def read_reach(model: Any, sizes: Sizes) -> GraphFacts:
     return GraphFacts(stride, None if rows is None or columns is None else Reach(*rows, *columns))
 
 
-def _step(node: Node, name: str, found: dict[str, Extents | None], stride: int) -> Extents | None:
+def _step(node: Node, name: str, known_extents: dict[str, Extents | None], stride: int) -> Extents | None:
     """Return the extents of one output tensor of a node, checked against its sizes."""
-    read = [found[tensor] for tensor in node.inputs if tensor in node.pixels]
+    read = [known_extents[tensor] for tensor in node.inputs if tensor in node.pixels]
     sides = node.sizes.sides(name)
     if not any(read):
         return None if sides is None else _everywhere(node.sizes, name, sides, stride)

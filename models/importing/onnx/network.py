@@ -13,10 +13,10 @@ from terraseam.models.errors import NetworkRefusedError
 from terraseam.models.importing.common.foreign import Foreign, Shape
 from terraseam.models.importing.common.shapes import (
     CHANNEL,
+    check_single_input_output,
     check_taken,
     find_layout,
     fixed_sides,
-    one_of_each,
 )
 from terraseam.models.importing.onnx.claims import refuse_computed
 from terraseam.models.importing.onnx.file import (
@@ -65,7 +65,7 @@ def open_onnx(path: Path, bands: int, layout: str | None, stride: int | None) ->
     model = read_onnx(path)
     refuse_computed(model, pixel_tensors(model), path)
     taken, outputs = inputs_of(model), ports(model.graph.output)
-    one_of_each([port.name for port in taken], [port.name for port in outputs])
+    check_single_input_output([port.name for port in taken], [port.name for port in outputs])
     shape = check_taken(taken[0].shape, taken[0].dtype)
     layout = find_layout(shape, bands, layout)
     freed = free_sizes(model, layout)
@@ -76,7 +76,7 @@ def open_onnx(path: Path, bands: int, layout: str | None, stride: int | None) ->
         kind="ONNX file",
         network_name=NAME,
         layout=layout,
-        made=sizes.shapes[outputs[0].name][0],
+        output_shape=sizes.shapes[outputs[0].name][0],
         whole_numbers=np.dtype(_dtype(outputs[0], freed, bands, layout)).kind in "iub",
         ending=ending,
         run=Session(freed),

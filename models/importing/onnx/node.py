@@ -37,19 +37,19 @@ class Node:
     pixels: frozenset[str]
 
     @property
-    def read(self) -> str:
+    def input(self) -> str:
         """Name of its first input."""
         return self.inputs[0]
 
     @property
-    def made(self) -> str:
+    def output(self) -> str:
         """Name of its first output."""
         return self.outputs[0]
 
     @property
     def rank(self) -> int:
         """Number of axes of its first input."""
-        return len(self.sizes.shapes[self.read][0])
+        return len(self.sizes.shapes[self.input][0])
 
     def attribute(self, name: str, default: Any) -> Any:
         """Return an attribute, or its default if it is omitted."""
@@ -77,7 +77,7 @@ class Node:
         Raises:
             NotUnderstoodError: If it has none.
         """
-        sides = self.sizes.sides(self.read)
+        sides = self.sizes.sides(self.input)
         if sides is None:
             raise NotUnderstoodError("what it reads has no rows and columns")
         return sides

@@ -124,7 +124,7 @@ def _resizing(node: Node) -> Effect:
 def _factors(node: Node, number: int) -> set[Any]:
     """Return the factors along rows (0) or columns (1) for chips of each size."""
     side = node.sides()[number]
-    input_shapes, output_shapes = node.sizes.shapes[node.read], node.sizes.shapes[node.made]
+    input_shapes, output_shapes = node.sizes.shapes[node.input], node.sizes.shapes[node.output]
     return {
         Fraction(after[side], before[side]) for before, after in zip(input_shapes, output_shapes, strict=True)
     }
@@ -144,8 +144,8 @@ def _depth_to_space(node: Node) -> Effect:
 
 def _elementwise(node: Node) -> Effect:
     """Return ``pointwise``, or ``blur`` if an operand besides pixels varies with position."""
-    sides = node.sizes.sides(node.made)
-    rank = len(node.sizes.shapes[node.made][0])
+    sides = node.sizes.sides(node.output)
+    rank = len(node.sizes.shapes[node.output][0])
     for name in node.inputs:
         if not name or name in node.pixels or name in node.sizes.uniform or sides is None:
             continue
@@ -164,8 +164,8 @@ def _per_channel(node: Node) -> Effect:
 
 
 def _joining(node: Node) -> Effect:
-    sides = node.sizes.sides(node.made) or ()
-    axis = int(node.attribute("axis", 0)) % len(node.sizes.shapes[node.made][0])
+    sides = node.sizes.sides(node.output) or ()
+    axis = int(node.attribute("axis", 0)) % len(node.sizes.shapes[node.output][0])
     if axis in sides:
         raise NotUnderstoodError("it joins maps along rows or columns")
     return _elementwise(node)
@@ -176,7 +176,7 @@ def _along_axis(default: int) -> Callable[[Node], Effect]:
 
     def effect(node: Node) -> Effect:
         stated = node.attribute("axis", default)
-        return "blur" if set(node.axes(stated)) & set(node.sizes.sides(node.read) or ()) else "pointwise"
+        return "blur" if set(node.axes(stated)) & set(node.sizes.sides(node.input) or ()) else "pointwise"
 
     return effect
 
@@ -184,7 +184,7 @@ def _along_axis(default: int) -> Callable[[Node], Effect]:
 def _from_axis_on(node: Node) -> Effect:
     """Return the effect like `_along_axis`, for operators that reduce over an axis and all after it."""
     axis = node.axes(node.attribute("axis", -1 if node.op == "LayerNormalization" else 1))[0]
-    return "blur" if {*range(axis, node.rank)} & set(node.sizes.sides(node.read) or ()) else "pointwise"
+    return "blur" if {*range(axis, node.rank)} & set(node.sizes.sides(node.input) or ()) else "pointwise"
 
 
 def _softmax(node: Node) -> Effect:
@@ -213,7 +213,7 @@ def _reducing(node: Node) -> Effect:
 
 def _product(node: Node) -> Effect:
     """Return ``pointwise`` for a product with a weight matrix along the last axis."""
-    if node.inputs[1] in node.pixels or node.read not in node.pixels:
+    if node.inputs[1] in node.pixels or node.input not in node.pixels:
         raise NotUnderstoodError(
             "it multiplies what depends on the pixels by a matrix of pixels, or from the left"
         )

@@ -21,20 +21,20 @@ def slicing(node: Node) -> Rules:
         NotUnderstoodError: If it reverses them, or cuts at a position that depends on the size of the chip.
     """
     cuts = [_cuts(node, number) for number in range(len(node.sizes.chips))]
-    rows, columns = (_one_cut([cut.get(side, (0, 0, 1)) for cut in cuts]) for side in node.sides())
+    rows, columns = (_rules_of_cuts([cut.get(side, (0, 0, 1)) for cut in cuts]) for side in node.sides())
     return rows, columns
 
 
-def _one_cut(found: list[tuple[int, int, int]]) -> list[Rule]:
-    before, after, step = found[0]
-    if any(other != found[0] for other in found[1:]) or step < 1:
+def _rules_of_cuts(cuts: list[tuple[int, int, int]]) -> list[Rule]:
+    before, after, step = cuts[0]
+    if any(other != cuts[0] for other in cuts[1:]) or step < 1:
         raise NotUnderstoodError("it cuts at a place that depends on the size of the chip, or backwards")
     return [Frame(-before, -after), Slide(1, step)] if step > 1 else [Frame(-before, -after)]
 
 
 def _cuts(node: Node, number: int) -> dict[int, tuple[int, int, int]]:
     """Return the elements cut off before and after, and the step, by axis, for one chip size."""
-    shape = node.sizes.shapes[node.read][number]
+    shape = node.sizes.shapes[node.input][number]
     starts, ends = (_value(node, name, place, number) for place, name in ((1, "starts"), (2, "ends")))
     if starts is None or ends is None:
         raise NotUnderstoodError("it does not say where it cuts")
@@ -68,12 +68,12 @@ def reshape(node: Node) -> Rules:
     Raises:
         NotUnderstoodError: If elements do not keep their order along rows and columns.
     """
-    map_axes = node.sizes.sides(node.made)
+    map_axes = node.sizes.sides(node.output)
     if map_axes is None:
         raise NotUnderstoodError("it makes one axis of rows, columns or channels")
     blocks = [
-        _blocks(_parts(node.sizes.shapes[node.read][number], node.sides()),
-                _parts(node.sizes.shapes[node.made][number], map_axes))
+        _blocks(_parts(node.sizes.shapes[node.input][number], node.sides()),
+                _parts(node.sizes.shapes[node.output][number], map_axes))
         for number in range(len(node.sizes.chips))
     ]  # fmt: skip
     if any(other != blocks[0] for other in blocks):
@@ -96,10 +96,12 @@ def _parts(shape: Sequence[int], sides: tuple[int, int]) -> tuple[int, int, int,
     )
 
 
-def _blocks(read: Sequence[int], made: Sequence[int]) -> tuple[tuple[int, int], tuple[int, int]]:
+def _blocks(
+    input_sizes: Sequence[int], output_sizes: Sequence[int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the factors by which rows grow from, and shrink into, the elements after them; the same for columns."""
-    before, rows, between, columns, behind = read
-    out_before, out_rows, out_between, out_columns, out_behind = made
+    before, rows, between, columns, behind = input_sizes
+    out_before, out_rows, out_between, out_columns, out_behind = output_sizes
     if before != out_before or rows * between != out_rows * out_between:
         raise NotUnderstoodError("it mixes rows with what stands before them")
     if columns * behind != out_columns * out_behind:
@@ -107,11 +109,11 @@ def _blocks(read: Sequence[int], made: Sequence[int]) -> tuple[tuple[int, int], 
     return _factor(rows, out_rows), _factor(columns, out_columns)
 
 
-def _factor(read: int, made: int) -> tuple[int, int]:
+def _factor(input_size: int, output_size: int) -> tuple[int, int]:
     """Return the integer factors by which elements grow and shrink in number."""
-    if made % read and read % made:
+    if output_size % input_size and input_size % output_size:
         raise NotUnderstoodError("it folds rows or columns by no whole factor")
-    return max(made // read, 1), max(read // made, 1)
+    return max(output_size // input_size, 1), max(input_size // output_size, 1)
 
 
 def _fold(grown: int, shrunk: int) -> list[Rule]:

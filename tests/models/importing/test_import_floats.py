@@ -89,7 +89,7 @@ def test_scales_that_float16_does_not_hold_are_refused(tmp_path):
             said.__class__(
                 said.file,
                 said.output,
-                {**said.words, "scaling": Scaling((1.0, scale, 1.0), (0.0, offset, 0.0))},
+                {**said.card_fields, "scaling": Scaling((1.0, scale, 1.0), (0.0, offset, 0.0))},
             )
         )
 

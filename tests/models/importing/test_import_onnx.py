@@ -274,7 +274,9 @@ def test_reach_of_graphs_put_together_by_hand(tmp_path, name):
     facts = graph_facts(path)
     assert (facts.stride, facts.reach) == (stride, Reach(*sides))
     session = Session(read_onnx(path))
-    seen = probe_reach(lambda chips: np.moveaxis(session(np.moveaxis(chips, -1, 1)), 1, -1), 3, stride).seen
+    seen = probe_reach(
+        lambda chips: np.moveaxis(session(np.moveaxis(chips, -1, 1)), 1, -1), 3, stride
+    ).observed
     assert seen == Reach(*sides)
 
 

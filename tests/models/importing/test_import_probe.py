@@ -36,7 +36,7 @@ def check_probe_is_within_a_stride_of_the_graph(seeds):
         inner, model = of_floats(seed)
         stride, reach = network_reach(inner)
         measured = probe_reach(run(model), 1, stride)
-        assert (sides(measured.seen) <= sides(reach)).all(), (seed, measured, reach)
+        assert (sides(measured.observed) <= sides(reach)).all(), (seed, measured, reach)
         assert (sides(measured.with_margin()) >= sides(reach)).all(), (seed, measured, reach)
 
 
@@ -55,8 +55,8 @@ def test_probe_of_a_trained_network_is_within_a_stride_of_the_graph():
     stride, reach = network_reach(model)
     call = tf.function(lambda chips: model(chips, training=False))
     measured = probe_reach(lambda chips: call(chips).numpy(), 3, stride)
-    assert (sides(measured.seen) <= sides(reach)).all() and (
-        sides(reach) - sides(measured.seen) < stride
+    assert (sides(measured.observed) <= sides(reach)).all() and (
+        sides(reach) - sides(measured.observed) < stride
     ).all()
 
 
@@ -78,7 +78,7 @@ def test_stride_counts_where_any_size_is_taken():
         return np.asarray(model(np.pad(chips, more)))[:, :height, :width]
 
     assert find_stride(padded, 3) == 4
-    assert probe_reach(padded, 3, 4).seen == network_reach(model)[1]
+    assert probe_reach(padded, 3, 4).observed == network_reach(model)[1]
 
 
 def test_networks_that_cut_and_pad_get_the_margin_that_they_need():
@@ -97,7 +97,7 @@ def test_far_pixels_are_seen_with_nothing_in_between():
     def far(chips):
         return chips + np.pad(chips, [(0, 0), (400, 0), (0, 0), (0, 0)])[:, : chips.shape[1]]
 
-    assert probe_reach(far, 1, 1).seen == Reach(400, 0, 0, 0)
+    assert probe_reach(far, 1, 1).observed == Reach(400, 0, 0, 0)
 
 
 def far_to_the_right(chips):
@@ -106,11 +106,11 @@ def far_to_the_right(chips):
 
 
 def test_long_reaches_are_measured_on_longer_chips():
-    assert probe_reach(far_to_the_right, 1, 1).seen == Reach(0, 0, 0, 900)
+    assert probe_reach(far_to_the_right, 1, 1).observed == Reach(0, 0, 0, 900)
 
 
 def test_answers_that_change_up_to_the_border_of_the_largest_chip_have_no_reach():
-    assert probe_reach(far_to_the_right, 1, 1, longest=1024).seen is None
+    assert probe_reach(far_to_the_right, 1, 1, longest=1024).observed is None
 
 
 def whole_chip(chips):
@@ -124,7 +124,7 @@ def place(chips):
 
 @pytest.mark.parametrize("network", [whole_chip, place])
 def test_networks_that_see_the_whole_chip_or_their_place_have_no_reach(network):
-    assert probe_reach(network, 2, 1).seen is None
+    assert probe_reach(network, 2, 1).observed is None
 
 
 def test_networks_that_run_on_no_size_say_why():

@@ -83,21 +83,21 @@ class Note(Watcher):
         self.drawn: list[tuple[int, np.ndarray]] = []
         self.stop, self.kill = stop, kill
 
-    def resumed(self, epochs_done: int) -> None:
-        self.resumed_after.append(epochs_done)
+    def resumed(self, completed_epochs: int) -> None:
+        self.resumed_after.append(completed_epochs)
 
     def epoch_began(self, began: EpochBegan) -> None:
         self.began.append(began)
 
-    def step(self, done: StepEnd) -> None:
-        self.steps.append(done)
-        if self.stop == (done.epoch, done.step):
+    def step(self, event: StepEnd) -> None:
+        self.steps.append(event)
+        if self.stop == (event.epoch, event.step):
             if self.kill:
                 os.kill(os.getpid(), signal.SIGKILL)
             raise KeyboardInterrupt
 
-    def validated(self, done: EpochEnd) -> None:
-        self.done.append(done)
+    def validated(self, event: EpochEnd) -> None:
+        self.done.append(event)
 
     def pictures(self, epoch: int, predict: Predict) -> None:
         self.drawn.append((epoch, predict(chips_of([HELD_OUT]).pixels)))

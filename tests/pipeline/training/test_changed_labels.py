@@ -119,9 +119,9 @@ def site(tmp_path, make_raster):
 
 def in_second_epoch(monkeypatch, what):
     class Meanwhile(Teller):
-        def step(self, done):
-            super().step(done)
-            if (done.epoch, done.step) == (2, 1):
+        def step(self, event):
+            super().step(event)
+            if (event.epoch, event.step) == (2, 1):
                 what()
 
     monkeypatch.setattr(terraseam.pipeline.training.run, "Teller", Meanwhile)

@@ -71,9 +71,9 @@ def interrupt_at(monkeypatch, epoch: int, step: int) -> None:
     """Let the user press Ctrl-C when a step is done."""
 
     class Stopped(Teller):
-        def step(self, done) -> None:
-            super().step(done)
-            if (done.epoch, done.step) == (epoch, step):
+        def step(self, event) -> None:
+            super().step(event)
+            if (event.epoch, event.step) == (epoch, step):
                 raise KeyboardInterrupt
 
     monkeypatch.setattr(terraseam.pipeline.training.run, "Teller", Stopped)
