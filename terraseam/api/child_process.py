@@ -78,7 +78,7 @@ def run_command(command: str, options: Mapping[str, Any], progress: Progress | N
                     progress(event["text"])
             status = process.wait()
         if status not in (DONE, INCOMPLETE):
-            raise error_of("\n".join(texts["error"]) or _last_words(command, status, log), status)
+            raise error_of("\n".join(texts["error"]) or _exit_message(command, status, log), status)
     return Ended(status, value, "\n".join(texts["output"]), tuple(texts["note"]))
 
 
@@ -146,7 +146,7 @@ def _events(lines: IO[bytes]) -> Iterator[Mapping[str, Any]]:
             yield json.loads(line)
 
 
-def _last_words(command: str, status: int, log: IO[bytes]) -> str:
+def _exit_message(command: str, status: int, log: IO[bytes]) -> str:
     """Return a sentence for a process that ended without one, and the last lines of its standard error."""
     if status < 0:
         how = f"was killed by {signal.Signals(-status).name}"

@@ -101,16 +101,16 @@ class RasterResult:
         return geopandas.GeoDataFrame.from_arrow(self.polygons())
 
 
-def raster_results(manifest: Mapping[str, Any], done: Status) -> tuple[RasterResult, ...]:
+def raster_results(manifest: Mapping[str, Any], status: Status) -> tuple[RasterResult, ...]:
     """Return what a manifest says of each raster; those that were left out come last.
 
     Args:
         manifest: The manifest of a run.
-        done: The status of rasters of which everything was done.
+        status: The status of rasters of which everything was done.
     """
     settings = manifest["polygons"]
     shared = {
-        "scored": done == "segmented",
+        "scored": status == "segmented",
         "regularized": settings["regularize"],
         "in_pixels": "min_area_px" in settings,
     }
@@ -118,10 +118,10 @@ def raster_results(manifest: Mapping[str, Any], done: Status) -> tuple[RasterRes
         RasterResult(raster["id"], raster["path"], "left out", tuple(raster["reasons"]), **shared)
         for raster in manifest.get("left_out", ())
     ]
-    return (*(_raster_result(raster, done, shared) for raster in manifest["rasters"]), *left_out)
+    return (*(_raster_result(raster, status, shared) for raster in manifest["rasters"]), *left_out)
 
 
-def _raster_result(raster: Mapping[str, Any], done: Status, shared: Mapping[str, bool]) -> RasterResult:
+def _raster_result(raster: Mapping[str, Any], status: Status, shared: Mapping[str, bool]) -> RasterResult:
     failed = [sheet for sheet in raster.get("sheets", ()) if sheet["fate"] == "quarantined"]
     paths = {name: f"{raster['folder'].rstrip('/')}/{name}" for name in raster["files"]}
     polygons = {
@@ -130,7 +130,7 @@ def _raster_result(raster: Mapping[str, Any], done: Status, shared: Mapping[str,
     return RasterResult(
         raster["id"],
         raster["path"],
-        "quarantined" if failed else done,
+        "quarantined" if failed else status,
         tuple(dict.fromkeys(sheet["failure"] for sheet in failed)),
         paths.get(LABELS),
         polygons,
@@ -139,6 +139,6 @@ def _raster_result(raster: Mapping[str, Any], done: Status, shared: Mapping[str,
     )
 
 
-def _class_result(name: str, found: Mapping[str, Any]) -> ClassResult:
-    area = found["polygon_area_px"] if "polygon_area_px" in found else found["polygon_area_m2"]
-    return ClassResult(name, found["label"], found["pixels"], found["share"], found["polygons"], area)
+def _class_result(name: str, figures: Mapping[str, Any]) -> ClassResult:
+    area = figures["polygon_area_px"] if "polygon_area_px" in figures else figures["polygon_area_m2"]
+    return ClassResult(name, figures["label"], figures["pixels"], figures["share"], figures["polygons"], area)
