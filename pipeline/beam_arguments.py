@@ -21,29 +21,29 @@ class BeamArguments:
     """The Apache Beam options of the user.
 
     Attributes:
-        words: The arguments as Beam takes them.
-        options: Name, with dashes, and value of each option in `words`, in order; the value is None if it has none.
+        arguments: The arguments as Beam takes them.
+        options: Name, with dashes, and value of each option in `arguments`, in order; the value is None if it has none.
     """
 
-    words: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
     options: tuple[tuple[str, str | None], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "options", tuple(_parse(self.words)))
+        object.__setattr__(self, "options", tuple(_parse(self.arguments)))
 
     def pipeline_options(self) -> PipelineOptions:
         """Return the arguments as Beam's own options; they are passed to Beam only here."""
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        return PipelineOptions(list(self.words))
+        return PipelineOptions(list(self.arguments))
 
     def after(self, defaults: Iterable[str]) -> BeamArguments:
         """Return these arguments after defaults, which they override."""
-        return BeamArguments((*defaults, *self.words))
+        return BeamArguments((*defaults, *self.arguments))
 
     def with_processes(self, number: int) -> BeamArguments:
         """Return these arguments with a number of worker processes for the local runner."""
-        return BeamArguments((*self.words, f"--direct_num_workers={number}"))
+        return BeamArguments((*self.arguments, f"--direct_num_workers={number}"))
 
     def values(self, *names: str) -> list[str]:
         """Return the values of an option by its names, in order; an empty string where it has no value."""
@@ -171,9 +171,9 @@ def is_direct(runner: str | None) -> bool:
     return runner is None or runner.lower() in ("direct", "directrunner")
 
 
-def _parse(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+def _parse(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     """Yield the name and value of each option, given as ``--name value`` or ``--name=value``."""
-    for word, following in pairwise((*words, "--")):
+    for word, following in pairwise((*arguments, "--")):
         name, equals, value = word.partition("=")
         if name.startswith("--"):
             separate = None if following.startswith("--") else following

@@ -22,7 +22,7 @@ from terraseam.pipeline.events import EVENTS
 from terraseam.pipeline.exit_status import IMPOSSIBLE, fail
 from terraseam.pipeline.interrupts import SIGNALS, interrupt_main_thread
 from terraseam.pipeline.options.evaluate_arguments import evaluate_parser
-from terraseam.pipeline.options.keywords import command_words
+from terraseam.pipeline.options.keywords import command_arguments
 from terraseam.pipeline.options.parser import Parser
 from terraseam.pipeline.options.segment_arguments import parsers
 from terraseam.pipeline.options.train_arguments import train_parser
@@ -54,7 +54,7 @@ def main() -> int:
     request = json.loads(_read_line(0))
     threading.Thread(target=_end_with, args=(0, caller), name="caller", daemon=True).start()
     try:
-        arguments = command_words(PARSERS[request["command"]](), request["options"])
+        arguments = command_arguments(PARSERS[request["command"]](), request["options"])
     except ArgumentError as error:
         return fail(str(error), IMPOSSIBLE)
     return _run([request["command"], *arguments])

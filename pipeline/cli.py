@@ -53,10 +53,10 @@ def _ended(run: Callable[[], int], interrupted: str) -> int:
         return DONE
 
 
-def _report_interruption(words: str) -> int:
+def _report_interruption(message: str) -> int:
     """Report an interruption, even if the terminal is closed, and return the exit status."""
     try:
-        return fail(words, INTERRUPTED)
+        return fail(message, INTERRUPTED)
     except OSError:
         _silence(sys.stdout, sys.stderr)
         return INTERRUPTED

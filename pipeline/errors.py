@@ -21,20 +21,20 @@ class ReasonsError(ValueError):
 
     heading: ClassVar[str]
     """Heading above several reasons."""
-    heads_one: ClassVar[bool] = False
+    heads_single_reason: ClassVar[bool] = False
     """Whether a single reason has the heading, too."""
 
     def __init__(self, reasons: Sequence[str]) -> None:
         self.reasons = tuple(dict.fromkeys(reasons))
         listed = [self.heading, *(f"- {reason}" for reason in self.reasons)]
-        alone = len(self.reasons) == 1 and not self.heads_one
+        alone = len(self.reasons) == 1 and not self.heads_single_reason
         super().__init__(self.reasons[0] if alone else "\n".join(listed))
 
 
 class PlanError(ReasonsError):
     """A run that cannot succeed."""
 
-    heading, heads_one = "this run cannot succeed:", True
+    heading, heads_single_reason = "this run cannot succeed:", True
 
 
 class TrainError(ReasonsError):

@@ -28,7 +28,7 @@ class Events:
         self._one_at_a_time = threading.Lock()
 
     @property
-    def wanted(self) -> bool:
+    def has_receiver(self) -> bool:
         """Whether anyone receives events."""
         return self._pipe is not None
 

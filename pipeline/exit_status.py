@@ -45,18 +45,20 @@ def report_note(notes: Iterable[str]) -> None:
         print(printable(without_secrets(note)), file=sys.stderr)
 
 
-def show(words: str) -> None:
+def show(text: str) -> None:
     """Print the requested output, for people or programs."""
-    EVENTS.send_text("output", words)
-    print(printable(without_secrets(words)), flush=True)
+    EVENTS.send_text("output", text)
+    print(printable(without_secrets(text)), flush=True)
 
 
-def report_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Mapping[str, Any]], str]) -> int:
+def report_run(
+    run: Callable[[], Mapping[str, Any] | None], describe: Callable[[Mapping[str, Any]], str]
+) -> int:
     """Run a job on Beam, report its result, and return the exit status.
 
     Args:
         run: Runs the job and returns its manifest, or None if it was only submitted to a remote runner.
-        words: Describes a manifest as text.
+        describe: Describes a manifest as text.
     """
     # Beam warns about optional packages, and repeats our errors with their tracebacks.
     logging.basicConfig(level=logging.CRITICAL)
@@ -70,13 +72,13 @@ def report_run(run: Callable[[], Mapping[str, Any] | None], words: Callable[[Map
         return fail(str(error), FAILED)
     if manifest is None:
         return DONE
-    return end_run(manifest, words)
+    return end_run(manifest, describe)
 
 
-def end_run(manifest: Mapping[str, Any], words: Callable[[Mapping[str, Any]], str]) -> int:
+def end_run(manifest: Mapping[str, Any], describe: Callable[[Mapping[str, Any]], str]) -> int:
     """Report the result of a run, and its quarantined sheets and left-out rasters; return the exit status."""
     EVENTS.send_result(manifest)
-    show(words(manifest))
+    show(describe(manifest))
     sheets, left_out = manifest["counts"].get("sheets_quarantined", 0), manifest.get("left_out", ())
     if sheets:
         report_error(describe_quarantine(sheets, manifest["quarantine"]))
@@ -91,7 +93,7 @@ def describe_quarantine(sheets: int, path: str) -> str:
     return f"{which} in quarantine: {path} says where and why; the same command tries them again"
 
 
-def one_at_a_time(locks: Sequence[str], run: Callable[[], int]) -> int:
+def run_exclusively(locks: Sequence[str], run: Callable[[], int]) -> int:
     """Run a job while holding locks that keep out other runs, and return the exit status.
 
     Args:

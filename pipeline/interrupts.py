@@ -21,7 +21,7 @@ _AGAIN = 0.05
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a command: Ctrl-C, termination by the system, and a closed terminal."""
 
-_asked = threading.Event()
+_requested = threading.Event()
 
 
 @contextlib.contextmanager
@@ -30,7 +30,7 @@ def listening() -> Iterator[None]:
 
     Signals that are ignored stay so, such as SIGINT in background processes and SIGHUP under ``nohup``.
     """
-    _asked.clear()
+    _requested.clear()
     again = _Again(sys.unraisablehook)
     signal_numbers = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, _interrupt) for number in signal_numbers}
@@ -50,7 +50,7 @@ def listening() -> Iterator[None]:
 
 def was_interrupted() -> bool:
     """Return whether a signal has interrupted the process since `listening` began."""
-    return _asked.is_set()
+    return _requested.is_set()
 
 
 def interrupt_main_thread() -> None:
@@ -60,7 +60,7 @@ def interrupt_main_thread() -> None:
 
 
 def _interrupt(*_: object) -> None:
-    _asked.set()
+    _requested.set()
     raise KeyboardInterrupt
 
 

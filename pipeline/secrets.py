@@ -72,7 +72,7 @@ def without_secrets(text: str) -> str:
     text = _QUERY_ALONE.sub("", _WEB_QUERY.sub(r"\1", text))
     if _PAIR.search(text) is None:
         return text
-    text = _PAIR.sub(lambda found: _GONE if found[1] == "?" else "", text.replace(_GONE, ""))
+    text = _PAIR.sub(lambda match: _GONE if match[1] == "?" else "", text.replace(_GONE, ""))
     return text.replace(f"{_GONE}&", "?").replace(_GONE, "")
 
 

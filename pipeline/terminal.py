@@ -13,12 +13,12 @@ PERIOD = 1.0
 
 def watched() -> bool:
     """Return whether a terminal shows progress lines or a program receives them."""
-    return EVENTS.wanted or sys.stderr.isatty()
+    return EVENTS.has_receiver or sys.stderr.isatty()
 
 
 def show(line: str = "") -> None:
     """Show a line in place of the previous one; an empty one clears it."""
-    if EVENTS.wanted:
+    if EVENTS.has_receiver:
         if line:
             EVENTS.send_text("progress", line)
         return

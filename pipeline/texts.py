@@ -9,9 +9,9 @@ from terraseam.models.texts import STEERING
 _IN_WORDS = re.compile(f"(?!\n)[{STEERING}]")
 
 
-def printable(words: str) -> str:
+def printable(text: str) -> str:
     r"""Return a text for a terminal with control characters escaped as ``\u001b``, except line breaks.
 
     Strings inside JSON keep their value.
     """
-    return _IN_WORDS.sub(lambda found: f"\\u{ord(found[0]):04x}", words)
+    return _IN_WORDS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

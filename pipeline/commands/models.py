@@ -38,9 +38,9 @@ def run_models(argv: Sequence[str]) -> int:
         return fail_on_file(error)
 
 
-def _list(said: argparse.Namespace) -> int:
+def _list(arguments: argparse.Namespace) -> int:
     shipped = shipped_cards()
-    if said.json:
+    if arguments.json:
         bundles = [{"bundle": name, **card.to_json()} for name, card in shipped]
         show(json.dumps({"networks": rows_json(ZOO), "bundles": bundles}, indent=2))
         return DONE
@@ -50,16 +50,18 @@ def _list(said: argparse.Namespace) -> int:
     return DONE
 
 
-def _show(said: argparse.Namespace) -> int:
-    rows = [row for row in ZOO if row.architecture == said.name]
-    if rows and not (Path(said.name) / CARD_FILE).is_file():
-        show(json.dumps(rows_json(rows), indent=2) if said.json else describe_architecture(rows))
+def _show(arguments: argparse.Namespace) -> int:
+    rows = [row for row in ZOO if row.architecture == arguments.name]
+    if rows and not (Path(arguments.name) / CARD_FILE).is_file():
+        show(json.dumps(rows_json(rows), indent=2) if arguments.json else describe_architecture(rows))
         return DONE
-    _check_known(said.name)
-    bundle = find_bundle(said.name)
+    _check_known(arguments.name)
+    bundle = find_bundle(arguments.name)
     card = Card.read(bundle)
     show(
-        json.dumps(card.to_json(), indent=2, ensure_ascii=False) if said.json else describe_card(card, bundle)
+        json.dumps(card.to_json(), indent=2, ensure_ascii=False)
+        if arguments.json
+        else describe_card(card, bundle)
     )
     return DONE
 
@@ -77,24 +79,26 @@ def _check_known(name: str) -> None:
     )
 
 
-def _new(said: argparse.Namespace) -> int:
-    check_fields(said, ("architecture", "bands", "classes", "gsd", "output"))
-    row = find_row(said.architecture, said.encoder)
-    options = dict(said.settings)
+def _new(arguments: argparse.Namespace) -> int:
+    check_fields(arguments, ("architecture", "bands", "classes", "gsd", "output"))
+    row = find_row(arguments.architecture, arguments.encoder)
+    options = dict(arguments.settings)
     options |= {
         name: value
-        for name, value in (("encoder_weights", said.weights), ("cut", said.cut))
+        for name, value in (("encoder_weights", arguments.weights), ("cut", arguments.cut))
         if value is not None
     }
-    _check_new(said, row)
+    _check_new(arguments, row)
     from terraseam.models.engines.quiet import import_tensorflow
 
     import_tensorflow()
     from terraseam.models.untrained import UntrainedRequest, write_untrained
     from terraseam.models.zoo import input_scaling
 
-    card_fields = card_fields_of(said, input_scaling(row.encoder, len(said.bands)))
-    request = UntrainedRequest(row, Path(said.output), card_fields, options, seed=said.seed, force=said.force)
+    card_fields = card_fields_of(arguments, input_scaling(row.encoder, len(arguments.bands)))
+    request = UntrainedRequest(
+        row, Path(arguments.output), card_fields, options, seed=arguments.seed, force=arguments.force
+    )
     try:
         with warnings.catch_warnings():
             # Keras wonders about bands that are not three, and lists every layer that weights do not fit.
@@ -106,31 +110,37 @@ def _new(said: argparse.Namespace) -> int:
     return DONE
 
 
-def _check_new(said: argparse.Namespace, row: Row) -> None:
+def _check_new(arguments: argparse.Namespace, row: Row) -> None:
     """Check what can be checked before Keras is imported, which takes seconds."""
     from terraseam.models.bundle.writing import check_target
     from terraseam.models.untrained import check_background
 
-    any_scaling = Scaling((1.0,) * len(said.bands), (0.0,) * len(said.bands))
-    check_background(row, card_fields_of(said, any_scaling)["classes"])
-    check_target(Path(said.output), said.force)
-    if said.weights is not None and said.weights != "imagenet" and not Path(said.weights).is_file():
-        raise ArgumentError(f"--weights {said.weights} is not a file; encoder weights are a Keras .h5 file")
+    any_scaling = Scaling((1.0,) * len(arguments.bands), (0.0,) * len(arguments.bands))
+    check_background(row, card_fields_of(arguments, any_scaling)["classes"])
+    check_target(Path(arguments.output), arguments.force)
+    if (
+        arguments.weights is not None
+        and arguments.weights != "imagenet"
+        and not Path(arguments.weights).is_file()
+    ):
+        raise ArgumentError(
+            f"--weights {arguments.weights} is not a file; encoder weights are a Keras .h5 file"
+        )
 
 
-def _import(said: argparse.Namespace) -> int:
-    check_fields(said, ("bands", "classes", "gsd", "scale", "output"))
+def _import(arguments: argparse.Namespace) -> int:
+    check_fields(arguments, ("bands", "classes", "gsd", "scale", "output"))
     from terraseam.models.importing.importer import ImportRequest, import_network
 
     request = ImportRequest(
-        file=Path(said.file),
-        output=Path(said.output),
-        card_fields=card_fields_of(said),
-        answer=said.answer,
-        layout=said.layout,
-        reach=said.reach,
-        stride=said.stride,
-        force=said.force,
+        file=Path(arguments.file),
+        output=Path(arguments.output),
+        card_fields=card_fields_of(arguments),
+        answer=arguments.answer,
+        layout=arguments.layout,
+        reach=arguments.reach,
+        stride=arguments.stride,
+        force=arguments.force,
     )
     imported = import_network(request)
     report_note(imported.notes)

@@ -24,52 +24,52 @@ ASKED = {
 """What must be said, and what it is."""
 
 
-def check_fields(said: argparse.Namespace, needed: Sequence[str]) -> None:
-    """Check that all is said that only the user knows.
+def check_fields(arguments: argparse.Namespace, needed: Sequence[str]) -> None:
+    """Check that the arguments that only the user knows are given.
 
     Raises:
         ArgumentError: If something is missing; one sentence that asks for all of it by name.
     """
-    missing = [name for name in needed if getattr(said, name) is None]
+    missing = [name for name in needed if getattr(arguments, name) is None]
     if missing:
         names = ", ".join(f"--{name}" for name in missing)
         meant = "; ".join(f"--{name} is {ASKED[name]}" for name in missing)
         raise ArgumentError(f"give {names}: {meant}")
 
 
-def card_fields_of(said: argparse.Namespace, scaling: Scaling | None = None) -> dict[str, Any]:
+def card_fields_of(arguments: argparse.Namespace, scaling: Scaling | None = None) -> dict[str, Any]:
     """Return the fields of a card that only the user knows.
 
     Args:
-        said: The arguments.
+        arguments: The arguments.
         scaling: Scaling where the user gives none.
 
     Raises:
         ArgumentError: If classes, colours or numbers do not fit each other.
     """
-    bands = len(said.bands)
-    if said.scale is not None:
-        offset = said.offset or (0.0,)
-        scaling = Scaling(_each(said.scale, bands, "--scale"), _each(offset, bands, "--offset"))
-    elif said.offset is not None:
+    bands = len(arguments.bands)
+    if arguments.scale is not None:
+        offset = arguments.offset or (0.0,)
+        scaling = Scaling(_each(arguments.scale, bands, "--scale"), _each(offset, bands, "--offset"))
+    elif arguments.offset is not None:
         raise ArgumentError("--offset is given without --scale; give both")
     if scaling is None:
         raise ArgumentError(f"give --scale: {ASKED['scale']}")
     return {
-        "name": said.name or Path(said.output).resolve().name,
-        "version": said.version,
-        "classes": _classes(said),
-        "bands": said.bands,
-        "gsd": said.gsd,
+        "name": arguments.name or Path(arguments.output).resolve().name,
+        "version": arguments.version,
+        "classes": _classes(arguments),
+        "bands": arguments.bands,
+        "gsd": arguments.gsd,
         "scaling": scaling,
-        "fill": _each(said.fill, bands, "--fill-value") if said.fill else _zeros(scaling),
-        "license": said.license,
-        "halo": said.halo,
+        "fill": _each(arguments.fill, bands, "--fill-value") if arguments.fill else _zeros(scaling),
+        "license": arguments.license,
+        "halo": arguments.halo,
     }
 
 
-def _classes(said: argparse.Namespace) -> tuple[ClassInfo, ...]:
-    names, colors = said.classes, said.colors
+def _classes(arguments: argparse.Namespace) -> tuple[ClassInfo, ...]:
+    names, colors = arguments.classes, arguments.colors
     if len(names) < 2:
         raise ArgumentError(
             f"--classes names {', '.join(names)} alone; name two or more, the background among them"
@@ -82,11 +82,12 @@ def _classes(said: argparse.Namespace) -> tuple[ClassInfo, ...]:
     wrong = [color for color in colors or () if not re.fullmatch(r"#[0-9a-fA-F]{6}", color)]
     if wrong:
         raise ArgumentError(f"--colors has {', '.join(wrong)}; write colours as #rrggbb, such as #2b6cb0")
-    if said.background is not None and said.background not in names:
-        raise ArgumentError(f"--background {said.background} is not one of --classes {','.join(names)}")
+    if arguments.background is not None and arguments.background not in names:
+        raise ArgumentError(f"--background {arguments.background} is not one of --classes {','.join(names)}")
     colors = colors or [PALETTE[number % len(PALETTE)] for number in range(len(names))]
     return tuple(
-        ClassInfo(name, color, name == said.background) for name, color in zip(names, colors, strict=True)
+        ClassInfo(name, color, name == arguments.background)
+        for name, color in zip(names, colors, strict=True)
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from terraseam.pipeline.errors import PlanError
-from terraseam.pipeline.exit_status import IMPOSSIBLE, end_run, fail, one_at_a_time, report_note, report_run
+from terraseam.pipeline.exit_status import IMPOSSIBLE, end_run, fail, report_note, report_run, run_exclusively
 from terraseam.pipeline.inputs.left_out import left_out_notes
 from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.plan.make import make_plan
@@ -33,7 +33,7 @@ def segment(options: SegmentOptions) -> int:
         if not is_to_do(plan):
             # Nothing is written, not even that there was nothing to do.
             return end_run(idle_record(plan, started=time.time()), describe_results)
-    return one_at_a_time([lock_in(options.output)], lambda: _run(plan))
+    return run_exclusively([lock_in(options.output)], lambda: _run(plan))
 
 
 def _run(plan: Plan) -> int:

@@ -38,12 +38,12 @@ def run_store(argv: Sequence[str]) -> int:
         return _prune(entries, options)
     if options.verb == "verify":
         return _verify(entries, options)
-    return _tell(_summary(entries), _describe_summary(entries, folder), options)
+    return _show_record(_summary(entries), _describe_summary(entries, folder), options)
 
 
 def _work_of(folder: str) -> str | None:
     """The folder of intermediate files: a folder itself, or the one of a folder of results."""
-    for work in (folder, files.join(folder, ".work"), *_told(folder)):
+    for work in (folder, files.join(folder, ".work"), *_named_work_folders(folder)):
         if files.listing(files.join(work, STORE)):
             return work
     return None
@@ -51,7 +51,7 @@ def _work_of(folder: str) -> str | None:
 
 def _describe_nothing(folder: str) -> str:
     """That there is no store, and where it may be."""
-    folders = _told(folder)
+    folders = _named_work_folders(folder)
     if folders:
         return (
             f"there is no prediction store in {folder}, nor in {folders[0]}, the --work folder that its results were made "
@@ -60,8 +60,8 @@ def _describe_nothing(folder: str) -> str:
     return f"there is no prediction store in {folder}; name the --output or the --work folder of a job"
 
 
-def _told(folder: str) -> list[str]:
-    """The folder of intermediate files that the manifest of a folder of results names."""
+def _named_work_folders(folder: str) -> list[str]:
+    """Return the work folder that the manifest of a results folder names; none if it cannot be read."""
     try:
         options = json.loads(files.read_bytes(manifest_path(folder)))["options"]
         work = options["work"]
@@ -70,8 +70,8 @@ def _told(folder: str) -> list[str]:
     return [work] if isinstance(work, str) else []
 
 
-def _tell(record: Mapping[str, Any], words: str, options: Any, status: int = DONE) -> int:
-    show(json.dumps(record, indent=2) if options.json else words)
+def _show_record(record: Mapping[str, Any], text: str, options: Any, status: int = DONE) -> int:
+    show(json.dumps(record, indent=2) if options.json else text)
     return status
 
 
@@ -126,7 +126,7 @@ def _verify(entries: Sequence[Listed], options: Any) -> int:
         ]
     )
     record = {"entries": len(whole), "damaged": damaged, "removed": bool(options.remove)}
-    return _tell(record, text, options, FAILED if damaged and not options.remove else DONE)
+    return _show_record(record, text, options, FAILED if damaged and not options.remove else DONE)
 
 
 def _prune(entries: Sequence[Listed], options: Any) -> int:
@@ -154,4 +154,4 @@ def _prune(entries: Sequence[Listed], options: Any) -> int:
         f"{count(len(gone), 'file')} removed, {format_bytes(freed)} freed; "
         f"{count(len(rest), 'file')} left, {format_bytes(left)}"
     )
-    return _tell(record, text, options)
+    return _show_record(record, text, options)

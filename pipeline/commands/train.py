@@ -14,8 +14,8 @@ from terraseam.pipeline.exit_status import (
     IMPOSSIBLE,
     fail,
     fail_on_write,
-    one_at_a_time,
     report_note,
+    run_exclusively,
     show,
 )
 from terraseam.pipeline.options.train_arguments import parse_train
@@ -44,7 +44,7 @@ def run_train(argv: Sequence[str]) -> int:
         return DONE
     # The state of a training is written all the time, its bundle in the end.
     locks = (lock_in(options.work_folder), lock_next_to(options.output))
-    return one_at_a_time(locks, lambda: _run(plan))
+    return run_exclusively(locks, lambda: _run(plan))
 
 
 def _run(plan: TrainPlan) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from terraseam.pipeline.errors import ArgumentError, PlanError
-from terraseam.pipeline.exit_status import IMPOSSIBLE, fail, one_at_a_time, report_note, report_run
+from terraseam.pipeline.exit_status import IMPOSSIBLE, fail, report_note, report_run, run_exclusively
 from terraseam.pipeline.inputs.left_out import left_out_notes
 from terraseam.pipeline.options.vectorize_arguments import parse_vectorize
 from terraseam.pipeline.storage.lock import lock_in
@@ -32,7 +32,7 @@ def vectorize(argv: Sequence[str]) -> int:
 
         return run_vectorize(plan)
 
-    return one_at_a_time(
+    return run_exclusively(
         [lock_in(options.output)],
         lambda: report_run(
             run, lambda manifest: "\n".join([*results_table(manifest), *off_earth_notes(manifest)])

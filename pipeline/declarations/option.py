@@ -68,7 +68,7 @@ class Option:
         return field_of(self.name)
 
     @property
-    def words(self) -> str:
+    def display_name(self) -> str:
         """Name in messages: ``--min-area``, or ``RASTER``."""
         return str(self.metavar) if self.positional else f"--{self.name}"
 
@@ -78,7 +78,7 @@ class Option:
         return self.value.mark == LIST_MARK
 
     @property
-    def when_given(self) -> bool:
+    def flag_value(self) -> bool:
         """Value of a flag that is given."""
         return not self.default
 
@@ -113,12 +113,12 @@ def bound(option: Option, field: str, default: Any = None, *, flag: bool = False
     return replace(option, field=field, name=option.name or dashed(field), default=default, flag=flag)
 
 
-def _bound(one: Field[Any], option: Option, flag: bool) -> Option:
-    factory = one.default_factory
-    default = factory() if factory is not MISSING else one.default
+def _bound(field: Field[Any], option: Option, flag: bool) -> Option:
+    factory = field.default_factory
+    default = factory() if factory is not MISSING else field.default
     required = default is MISSING
     return replace(
-        bound(option, one.name, None if required else default, flag=flag),
+        bound(option, field.name, None if required else default, flag=flag),
         required=required,
     )
 

@@ -48,15 +48,15 @@ class Value:
     place: Literal["path", "path or name"] | None = None
     pattern: str = r"[^,\r\n]+"
 
-    def __call__(self, said: str) -> Any:
+    def __call__(self, text: str) -> Any:
         """Understand a text."""
-        return self.read(said)
+        return self.read(text)
 
 
 def checked(
     kind: Callable[[str], Any],
     good: Callable[[Any], bool],
-    words: str,
+    description: str,
     *,
     holds: type | None = None,
     mark: str | None = None,
@@ -67,7 +67,7 @@ def checked(
     Args:
         kind: From the text to its value, or a ValueError.
         good: Whether the value can be meant.
-        words: What was wanted, such as ``a number above 0``.
+        description: What the text must be, such as ``a number above 0``.
         holds: What a job file may hold; None for what `kind` makes, where that is numbers.
         mark: What parts the values of a list.
         pattern: Regular expression of one value, for services.
@@ -79,7 +79,7 @@ def checked(
         except ValueError:
             value = None
         if value is None or not good(value):
-            raise ArgumentTypeError(f"{text!r} is not {words}")
+            raise ArgumentTypeError(f"{text!r} is not {description}")
         return value
 
     usual = kind if kind in (int, float) and isinstance(kind, type) else str
@@ -99,7 +99,7 @@ def whole_or_auto(least: int) -> Value:
     """Make a parser of whole numbers, or ``auto``, which is None."""
     number = whole(least)
     return Value(
-        lambda said: None if said == "auto" else number(said), int, pattern=f"(auto|{number.pattern})"
+        lambda text: None if text == "auto" else number(text), int, pattern=f"(auto|{number.pattern})"
     )
 
 
@@ -116,13 +116,13 @@ positive = checked(float, lambda value: 0 < value < math.inf, "a number above 0"
 share = checked(float, lambda value: 0 <= value <= 1, "a number from 0 to 1", pattern=SHARE)
 
 
-def text(said: str) -> str:
+def text(argument: str) -> str:
     """Take a text as it is, if there is any."""
-    if not said.strip():
+    if not argument.strip():
         raise ArgumentTypeError("it is empty; is a variable of the shell not set?")
-    if "\0" in said:
-        raise ArgumentTypeError(f"{said!r} has a zero byte in it, which no name may have")
-    return said
+    if "\0" in argument:
+        raise ArgumentTypeError(f"{argument!r} has a zero byte in it, which no name may have")
+    return argument
 
 
 any_text = Value(text)
@@ -144,10 +144,10 @@ server = Value(text, pattern=r"[^,\s]+")
 accelerator = Value(text, pattern=f"({'|'.join((*ACCELERATORS, NO_ACCELERATOR))})")
 
 
-def _names(said: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in said.split(","))
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
     if not all(names):
-        raise ArgumentTypeError(f"{said!r} has an empty name in it; names are separated by commas")
+        raise ArgumentTypeError(f"{text!r} has an empty name in it; names are separated by commas")
     return names
 
 
@@ -155,8 +155,8 @@ names = Value(_names, mark=LIST_MARK, pattern=NAME)
 """Names, separated by commas; an empty one is a mistake, since places often mean something."""
 
 
-def _label_names(said: str) -> tuple[tuple[int, str], ...]:
-    names = _names(said)
+def _label_names(text: str) -> tuple[tuple[int, str], ...]:
+    names = _names(text)
     for name in names:
         if steering := steering_characters(name):
             raise ArgumentTypeError(f"{name!r} has {', '.join(steering)} in it, which no name may have")
@@ -166,10 +166,10 @@ def _label_names(said: str) -> tuple[tuple[int, str], ...]:
     labels = [int(match[1]) for match in numbered if match]
     if len(labels) < len(names):
         raise ArgumentTypeError(
-            f"{said!r} names some labels by their number and others not; number all or none"
+            f"{text!r} names some labels by their number and others not; number all or none"
         )
     if len(set(labels)) < len(labels):
-        raise ArgumentTypeError(f"{said!r} names a label twice")
+        raise ArgumentTypeError(f"{text!r} names a label twice")
     return tuple((int(match[1]), match[2]) for match in numbered if match)
 
 
@@ -177,8 +177,8 @@ label_names = Value(_label_names, mark=LIST_MARK)
 """Labels and their names: of 0, 1, 2, ..., or of those that stand before them, as in ``10=trees,20=shrubs``."""
 
 
-def _formats(said: str) -> tuple[str, ...]:
-    chosen = _names(said)
+def _formats(text: str) -> tuple[str, ...]:
+    chosen = _names(text)
     unknown = [name for name in chosen if name not in FORMATS]
     if unknown:
         hint = did_you_mean(unknown[0], FORMATS, "; {}")
@@ -190,8 +190,8 @@ formats = Value(_formats, mark=LIST_MARK, pattern=f"({'|'.join(FORMATS)})")
 """Formats of polygons, each once, in the order in which Terraseam lists them."""
 
 
-def _wholes(said: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in said.split(","))
+def _wholes(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
 
 
 bands = checked(
@@ -202,10 +202,10 @@ bands = checked(
 _values = checked(_wholes, bool, "a list of values such as 0,1,2")
 
 
-def _label_values(said: str) -> tuple[int, ...]:
-    values = _values(said)
+def _label_values(text: str) -> tuple[int, ...]:
+    values = _values(text)
     if len(set(values)) < len(values):
-        raise ArgumentTypeError(f"{said!r} names a value twice")
+        raise ArgumentTypeError(f"{text!r} names a value twice")
     return values
 
 
@@ -213,18 +213,18 @@ label_values = Value(_label_values, holds=int, mark=LIST_MARK)
 """Values of label rasters, in the order of the classes."""
 
 
-def _quotient(said: str) -> float:
-    above, _, below = said.partition("/")
+def _quotient(text: str) -> float:
+    above, _, below = text.partition("/")
     return float(above) / (float(below or 1) or math.nan)
 
 
 fraction = checked(_quotient, math.isfinite, "a number such as 0.5 or 1/255")
 
 
-def _setting(said: str) -> tuple[str, int | float]:
-    name, equals, value = said.partition("=")
+def _setting(text: str) -> tuple[str, int | float]:
+    name, equals, value = text.partition("=")
     if not equals or not name:
-        raise ArgumentTypeError(f"{said!r} is not NAME=VALUE, such as head_width=512")
+        raise ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as head_width=512")
     return name, int(value) if re.fullmatch(r"-?\d+", value) else fraction(value)
 
 

@@ -50,7 +50,7 @@ def expand(arguments: Iterable[str]) -> Expanded:
     unread: dict[str, LeftOut] = {}
     for argument in arguments:
         try:
-            for path in _expand_one(argument):
+            for path in _expand_argument(argument):
                 paths.setdefault(unsigned(_absolute(path)), path)
         except UnreadError as error:
             unread.setdefault(unsigned(_absolute(argument)), LeftOut(argument, (str(error),)))
@@ -62,7 +62,7 @@ def expand(arguments: Iterable[str]) -> Expanded:
     return Expanded(raster_paths, problems, [raster for path, raster in unread.items() if path not in paths])
 
 
-def _expand_one(argument: str) -> list[str]:
+def _expand_argument(argument: str) -> list[str]:
     if not is_local(argument):
         return expand_remote(argument)
     path = Path(argument)

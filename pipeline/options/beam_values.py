@@ -42,14 +42,16 @@ def _value_reason(call: ast.Call | None, name: str, value: str) -> str | None:
     return None
 
 
-def _number_reason(name: str, value: str, number: Callable[[str], float], words: str) -> str | None:
+def _number_reason(name: str, value: str, number: Callable[[str], float], description: str) -> str | None:
     """Why a value is no number for an option; None where it is one."""
     try:
         parsed_value = number(value)
     except ValueError:
-        return f"{name} is {value!r}; Apache Beam takes {words}"
+        return f"{name} is {value!r}; Apache Beam takes {description}"
     return (
-        f"{name} is {value}; it takes {words} of 0 or more" if name == WORKERS and parsed_value < 0 else None
+        f"{name} is {value}; it takes {description} of 0 or more"
+        if name == WORKERS and parsed_value < 0
+        else None
     )
 
 

@@ -19,11 +19,11 @@ from terraseam.pipeline.options.job_schema import (
     REFUSED,
     Command,
     FieldReader,
+    describe_field,
     job_options,
     job_schema,
     unknown,
     unknown_to_beam,
-    wanted,
 )
 from terraseam.pipeline.options.placeholders import Surroundings
 from terraseam.tiles.access.special_files import special_reason
@@ -153,7 +153,7 @@ def _reason(error: Any, table: Mapping[str, Any], command: Command, beam: Mappin
     if value == []:
         return f"{name} is an empty list; leave it out, or fill it"
     if place[0] != "beam":
-        return f"{name} is {shown(value)}; it takes {wanted(job_options(command.options)[name])}"
+        return f"{name} is {shown(value)}; it takes {describe_field(job_options(command.options)[name])}"
     if len(place) == 1:
         return f"beam is {shown(value)}; it takes a table: a line [beam], and options of Apache Beam below it"
     takes = {"": "true or false", "one": "one value", "many": "a value, or a list of them"}

@@ -89,8 +89,8 @@ def job_schema(options: Iterable[Option], beam: Mapping[str, str] | None = None)
     return TypeAdapter(_table("Job", fields))
 
 
-def wanted(option: Option) -> str:
-    """Say what the field of an option holds."""
+def describe_field(option: Option) -> str:
+    """Describe what the field of an option holds."""
     if option.flag:
         return "true or false"
     value = option.value
@@ -130,7 +130,7 @@ def _table(name: str, fields: Mapping[str, Any]) -> Any:
 def _field(option: Option) -> Any:
     """The type of an option's field."""
     if option.flag:
-        return Annotated[StrictBool, AfterValidator(lambda said: option.when_given if said else None)]
+        return Annotated[StrictBool, AfterValidator(lambda flag: option.flag_value if flag else None)]
     value = option.value
     kind: Any = TYPES[value.holds]
     if option.repeats or value.mark:
@@ -143,7 +143,7 @@ def _field(option: Option) -> Any:
 def _beam_field(name: str, takes: str) -> Any:
     """The type of a field for Beam, which becomes words of a command line."""
     if not takes:
-        return Annotated[StrictBool, AfterValidator(lambda said: [name] if said else [])]
+        return Annotated[StrictBool, AfterValidator(lambda flag: [name] if flag else [])]
     kind: Any = StrictBool | StrictInt | StrictFloat | StrictStr
     if takes == "many":
         kind = kind | list[StrictInt | StrictFloat | StrictStr]
@@ -151,14 +151,14 @@ def _beam_field(name: str, takes: str) -> Any:
         kind,
         BeforeValidator(_expanded),
         AfterValidator(
-            lambda said: [f"{name}={value}" for value in (said if isinstance(said, list) else [said])]
+            lambda data: [f"{name}={value}" for value in (data if isinstance(data, list) else [data])]
         ),
     ]
 
 
-def _expanded(said: Any, info: ValidationInfo[Any]) -> Any:
+def _expanded(data: Any, info: ValidationInfo[Any]) -> Any:
     try:
-        return info.context.surroundings.expand(said)
+        return info.context.surroundings.expand(data)
     except PlaceholderError as error:
         raise _refusal(str(error)) from error
 
@@ -167,8 +167,8 @@ def _understanding(option: Option) -> Callable[[Any, ValidationInfo[Any]], Any]:
     """What makes the option's value of a field's."""
     value = option.value
 
-    def one(said: Any, folder: str) -> Any:
-        text = _placed(str(said), value, folder)
+    def parse(data: Any, folder: str) -> Any:
+        text = _placed(str(data), value, folder)
         try:
             understood = value(text)
         except (ArgumentTypeError, TypeError, ValueError) as error:
@@ -179,35 +179,35 @@ def _understanding(option: Option) -> Callable[[Any, ValidationInfo[Any]], Any]:
             raise _refusal(f"{text!r} is none of {', '.join(known)}{did_you_mean(text, known, '; {}')}")
         return understood
 
-    def understand(said: Any, info: ValidationInfo[Any]) -> Any:
+    def understand(data: Any, info: ValidationInfo[Any]) -> Any:
         folder = info.context.folder
-        if isinstance(said, dict):
-            said = [
-                f"{name}={int(inner) if isinstance(inner, bool) else inner}" for name, inner in said.items()
+        if isinstance(data, dict):
+            data = [
+                f"{name}={int(inner) if isinstance(inner, bool) else inner}" for name, inner in data.items()
             ]
         if option.repeats:
-            return [one(inner, folder) for inner in (said if isinstance(said, list) else [said])]
-        return one(_joined(said, str(value.mark)) if isinstance(said, list) else said, folder)
+            return [parse(inner, folder) for inner in (data if isinstance(data, list) else [data])]
+        return parse(_joined(data, str(value.mark)) if isinstance(data, list) else data, folder)
 
     return understand
 
 
-def _joined(said: Sequence[Any], mark: str) -> str:
+def _joined(values: Sequence[Any], mark: str) -> str:
     """A list as the command line has it."""
-    texts = [str(value) for value in said]
+    texts = [str(value) for value in values]
     split = [text for text in texts if mark in text]
     if split and len(texts) > 1:
         raise _refusal(f"{split[0]!r} has a {mark!r} in it, which parts the values of a list")
     return mark.join(texts)
 
 
-def _placed(said: str, value: Value, folder: str) -> str:
+def _placed(path: str, value: Value, folder: str) -> str:
     """A path of a job file, as it is from the current folder."""
-    if value.place is None or not said.strip() or not is_local(said):
-        return said
-    placed = os.path.join(folder, os.path.expanduser(said))  # noqa: PTH111, PTH118 - paths stay as they are said
-    name = value.place == "path or name" and "/" not in said and not Path(placed).exists()
-    return said if name else placed
+    if value.place is None or not path.strip() or not is_local(path):
+        return path
+    placed = os.path.join(folder, os.path.expanduser(path))  # noqa: PTH111, PTH118 - paths stay as they are said
+    name = value.place == "path or name" and "/" not in path and not Path(placed).exists()
+    return path if name else placed
 
 
 def _refusal(why: str) -> PydanticCustomError:

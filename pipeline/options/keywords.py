@@ -7,14 +7,14 @@ from typing import Any
 
 from terraseam.pipeline.declarations.option import Option, dashed, field_of, former_names
 from terraseam.pipeline.errors import ArgumentError
-from terraseam.pipeline.options.job_schema import Command, job_options, unknown, wanted
+from terraseam.pipeline.options.job_schema import Command, describe_field, job_options, unknown
 from terraseam.pipeline.options.parser import Parser
 
 OF_FILES = "config"
 """The option that names a job file, which itself has none."""
 
 
-def command_words(parser: Parser, options: Mapping[str, Any]) -> list[str]:
+def command_arguments(parser: Parser, options: Mapping[str, Any]) -> list[str]:
     """Return the arguments of a command line that says what some options say.
 
     Args:
@@ -34,28 +34,28 @@ def command_words(parser: Parser, options: Mapping[str, Any]) -> list[str]:
         if value is None or value is False:
             continue
         if name == "beam":
-            rest += _beam_words(value)
+            rest += _beam_arguments(value)
         elif name == OF_FILES:
             rest.append(f"--config={value}")
         elif name not in known:
             raise ArgumentError(unknown(name, Command(parser.prog, parser.options), None))
         elif not known[name].positional:
-            rest += _option_words(name, known[name], value)
+            rest += _option_arguments(name, known[name], value)
         else:
             first += [_as_positional(str(item)) for item in _as_list(value)]
     return [*first, *rest]
 
 
-def _option_words(name: str, option: Option, value: Any) -> list[str]:
+def _option_arguments(name: str, option: Option, value: Any) -> list[str]:
     option_name = f"--{dashed(name)}"  # A former name stays, so that the command says what it is called now.
     if option.flag:
         if value is not True:
-            raise ArgumentError(f"{name} is {value!r}; it takes {wanted(option)}")
+            raise ArgumentError(f"{name} is {value!r}; it takes {describe_field(option)}")
         return [option_name]
     kind = option.value
     if isinstance(value, Mapping):
         if not kind.named and kind.mark is None:
-            raise ArgumentError(f"{name} is a table; it takes {wanted(option)}")
+            raise ArgumentError(f"{name} is a table; it takes {describe_field(option)}")
         value = [f"{key}={_plain(item)}" for key, item in value.items()]
     if option.repeats:
         return [f"{option_name}={item}" for item in _as_list(value)]
@@ -75,7 +75,7 @@ def _joined(name: str, value: Any, mark: str | None) -> str:
     return mark.join(texts)
 
 
-def _beam_words(options: Any) -> list[str]:
+def _beam_arguments(options: Any) -> list[str]:
     if not isinstance(options, Mapping):
         raise ArgumentError(
             f"beam is {options!r}; it takes a table of Apache Beam's options such as {{'runner': 'DirectRunner'}}"

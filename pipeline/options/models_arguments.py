@@ -23,7 +23,7 @@ from terraseam.pipeline.options.parser import LOOK, Parser, add_options
 
 SIGNED = ("--scale", "--offset", "--fill-value", "--fill")
 """Options whose values may begin with a minus."""
-_numbers = Value(lambda said: tuple(fraction(part) for part in said.split(LIST_MARK)), mark=LIST_MARK)
+_numbers = Value(lambda text: tuple(fraction(part) for part in text.split(LIST_MARK)), mark=LIST_MARK)
 """Numbers, one a band or one for all."""
 ANSWERS = tuple(answer for answer in NETWORK["answer"] if answer != "instances")
 

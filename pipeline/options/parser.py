@@ -80,7 +80,7 @@ def add_options(parser: Parser, options: Iterable[Option], groups: Sequence[str]
 def _action(option: Option) -> dict[str, Any]:
     """Return what argparse is told of an option beside its names and help."""
     if option.flag:
-        action = "store_true" if option.when_given else "store_false"
+        action = "store_true" if option.flag_value else "store_false"
         return {"dest": option.field, "action": action, "default": option.default}
     arguments: dict[str, Any] = {"type": option.value, "metavar": option.metavar, "choices": option.choices}
     if option.positional:
@@ -190,7 +190,7 @@ def read_arguments(parser: Parser, argv: Sequence[str], *, beam: bool = True) ->
         write_notes(former_note(old, new) for old, new in job.former.items())
         reasons += _exclude(parser.options, parsed, job_values)
     needed = [option for option in parser.options if option.required]
-    missing = [option.words for option in needed if option.field not in {*parsed, *named}]
+    missing = [option.display_name for option in needed if option.field not in {*parsed, *named}]
     if missing:
         reasons.append(
             f"give {', '.join(missing)}, on the command line or in a job file (see {parser.prog} --help)"
@@ -217,13 +217,15 @@ def with_tuples(options: Iterable[Option], values: Mapping[str, Any]) -> dict[st
     return {name: tuple(value or ()) if name in repeated else value for name, value in values.items()}
 
 
-def _exclude(options: Iterable[Option], said: Mapping[str, Any], found: dict[str, Any]) -> list[str]:
+def _exclude(
+    options: Iterable[Option], command_line: Mapping[str, Any], job_file: dict[str, Any]
+) -> list[str]:
     """Keep apart what excludes each other: an option of the command line takes those of the file away.
 
     Args:
         options: The options of the command.
-        said: What the command line says.
-        found: What the job file says; options are removed from it.
+        command_line: What the command line says.
+        job_file: What the job file says; options are removed from it.
 
     Returns:
         A sentence for those that the file has together.
@@ -234,12 +236,12 @@ def _exclude(options: Iterable[Option], said: Mapping[str, Any], found: dict[str
             groups.setdefault(option.excludes, []).append(option)
     reasons = []
     for group in groups.values():
-        in_file = [option for option in group if option.field in found]
-        if any(option.field in said for option in group):
+        in_file = [option for option in group if option.field in job_file]
+        if any(option.field in command_line for option in group):
             for option in in_file:
-                del found[option.field]
+                del job_file[option.field]
         elif len(in_file) > 1:
-            names = " and ".join(option.words for option in in_file)
+            names = " and ".join(option.display_name for option in in_file)
             reasons.append(f"{names} exclude each other; choose one for the job file")
     return reasons
 

@@ -50,14 +50,14 @@ class Surroundings:
             return {name: self.expand(item) for name, item in value.items()}
         return value
 
-    def _meant(self, found: re.Match[str]) -> str:
-        token = found.group()
+    def _meant(self, match: re.Match[str]) -> str:
+        token = match.group()
         if token in ("{{", "}}"):
             return token[0]
-        if found["variable"] is not None:
-            return self._variable(found["variable"])
-        if found["moment"] is not None:
-            return self._moment(found["moment"])
+        if match["variable"] is not None:
+            return self._variable(match["variable"])
+        if match["moment"] is not None:
+            return self._moment(match["moment"])
         raise PlaceholderError(f"a {token} stands alone; write {token}{token} for a brace")
 
     def _variable(self, name: str) -> str:
@@ -69,12 +69,12 @@ class Surroundings:
             )
         return self.environment[name]
 
-    def _moment(self, said: str) -> str:
-        name, colon, time_format = said.partition(":")
+    def _moment(self, expression: str) -> str:
+        name, colon, time_format = expression.partition(":")
         if name not in DAYS_AGO or (colon and not time_format):
             hint = did_you_mean(name, DAYS_AGO, "; {}")
             raise PlaceholderError(
-                f"{{{said}}} is none of {{today}}, {{yesterday}}, {{now}}, or one of these with a format such as "
+                f"{{{expression}}} is none of {{today}}, {{yesterday}}, {{now}}, or one of these with a format such as "
                 f"{{now:%Y-%m-%d}}{hint}; write {{{{ and }}}} for braces"
             )
         moment = self.now - timedelta(days=DAYS_AGO[name])

@@ -15,20 +15,20 @@ UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 SPANS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
-def span(said: str) -> float:
+def span(text: str) -> float:
     """A span of time, in seconds."""
-    return _with_unit(said, SPANS, "a span such as 12h, 30d or 8w")
+    return _with_unit(text, SPANS, "a span such as 12h, 30d or 8w")
 
 
-def size(said: str) -> float:
+def size(text: str) -> float:
     """An amount of data, in bytes."""
-    return _with_unit(said, UNITS, "a size such as 500MB or 20GB")
+    return _with_unit(text, UNITS, "a size such as 500MB or 20GB")
 
 
-def _with_unit(said: str, units: dict[str, int], words: str) -> float:
-    match = re.fullmatch(rf"(\d+(?:\.\d+)?) ?({'|'.join(units)})", said.strip())
+def _with_unit(text: str, units: dict[str, int], description: str) -> float:
+    match = re.fullmatch(rf"(\d+(?:\.\d+)?) ?({'|'.join(units)})", text.strip())
     if not match:
-        raise ArgumentTypeError(f"{said!r} is not {words}")
+        raise ArgumentTypeError(f"{text!r} is not {description}")
     return float(match[1]) * units[match[2]]
 
 

@@ -53,7 +53,7 @@ _range = checked(
 )
 _weights = checked(
     lambda text: text if text == "balanced" else _floats(text),
-    lambda value: value == "balanced" or all(0 <= one < float("inf") for one in value),
+    lambda value: value == "balanced" or all(0 <= weight < float("inf") for weight in value),
     "a list of factors such as 1,2 or balanced",
     holds=float,
     mark=LIST_MARK,

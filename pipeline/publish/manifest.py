@@ -210,7 +210,7 @@ def run_entry(
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version(), **_versions(packages)},
-        "options": {**asdict(options), "beam": _without_secrets(options.beam.words)},
+        "options": {**asdict(options), "beam": _without_secrets(options.beam.arguments)},
     }
 
 

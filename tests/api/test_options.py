@@ -12,7 +12,7 @@ from terraseam.pipeline.child import PARSERS
 from terraseam.pipeline.errors import ArgumentError
 from terraseam.pipeline.options.evaluate_arguments import parse_evaluate
 from terraseam.pipeline.options.job_schema import job_options
-from terraseam.pipeline.options.keywords import command_words
+from terraseam.pipeline.options.keywords import command_arguments
 from terraseam.pipeline.options.segment_arguments import parse
 from terraseam.pipeline.options.train_arguments import parse_train
 from terraseam.pipeline.options.vectorize_arguments import parse_vectorize
@@ -27,7 +27,7 @@ def test_functions_have_the_options_of_their_commands(command):
 
 
 def segment_options(**options):
-    return parse(["segment", *command_words(PARSERS["segment"](), options)], "")[1]
+    return parse(["segment", *command_arguments(PARSERS["segment"](), options)], "")[1]
 
 
 def test_values_become_what_the_command_line_makes_of_them():
@@ -54,7 +54,7 @@ def test_values_become_what_the_command_line_makes_of_them():
 
 
 def test_lists_and_tables_of_every_command_are_understood():
-    words = command_words(
+    words = command_arguments(
         PARSERS["train"](),
         {
             "images": ["a.tif", "b.tif"],
@@ -72,12 +72,12 @@ def test_lists_and_tables_of_every_command_are_understood():
     assert options.settings == {"width": 4, "residual": 1}
     assert options.chips.scale_range == (0.5, 2.0)
     assert options.recipe["class_weights"] == (1.0, 2.5)
-    words = command_words(
+    words = command_arguments(
         PARSERS["vectorize"](),
         {"rasters": "map.tif", "output": "out", "class_names": {10: "trees", 20: "shrubs"}},
     )
     assert parse_vectorize(words).class_names == ((10, "trees"), (20, "shrubs"))
-    words = command_words(
+    words = command_arguments(
         PARSERS["evaluate"](), {"predicted": "out", "truth": ["a", "b"], "label_values": [0, -1]}
     )
     assert parse_evaluate(words).truth == ("a", "b")
@@ -97,7 +97,7 @@ def test_lists_and_tables_of_every_command_are_understood():
 )
 def test_values_of_the_wrong_kind_are_refused(options, words):
     with pytest.raises(ArgumentError) as refused:
-        command_words(PARSERS["segment"](), options)
+        command_arguments(PARSERS["segment"](), options)
     assert words in str(refused.value)
 
 

@@ -142,7 +142,7 @@ def test_parameters_become_arguments():
     assert options.rasters == ("gs://b/a.tif", "gs://b/c.tif")
     assert options.models == ("coast", "/bundles/x")
     assert (options.augment, options.force, options.classes) == (True, False, ("a", "b"))
-    assert options.beam.words == (
+    assert options.beam.arguments == (
         "--job_name=nightly",
         "--no_use_public_ips",
         f"--sdk_container_image={IMAGE}",

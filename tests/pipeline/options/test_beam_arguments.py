@@ -66,12 +66,12 @@ def test_values_are_those_that_beam_reads(seed):
 def test_words_are_kept_as_they_were_given(seed):
     words = random_words(seed)
     arguments = BeamArguments(words)
-    assert arguments.words == words
+    assert arguments.arguments == words
     assert pickle.loads(pickle.dumps(arguments)) == arguments
     assert pickle.loads(pickle.dumps(arguments)).options == arguments.options
     assert hash(arguments) == hash(BeamArguments(words))
     with pytest.raises(FrozenInstanceError):
-        arguments.words = ()  # type: ignore[misc]
+        arguments.arguments = ()  # type: ignore[misc]
 
 
 def test_an_option_may_stand_without_a_value():
@@ -132,7 +132,7 @@ def test_what_is_added_before_gives_way_and_what_is_added_behind_prevails():
     assert arguments.after(["--machine_type=ours", "--region=r"]).machine_type == "mine"
     assert arguments.after(["--machine_type=ours", "--region=r"]).region == "r"
     assert arguments.with_processes(5).processes == 5
-    assert arguments.words == ("--machine_type=mine", "--direct_num_workers=1")
+    assert arguments.arguments == ("--machine_type=mine", "--direct_num_workers=1")
 
 
 def test_only_a_service_of_this_machine_is_here():

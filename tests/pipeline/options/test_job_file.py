@@ -193,7 +193,7 @@ def test_the_command_line_goes_before_the_file(tmp_path):
     options = options_of(tmp_path / "job.toml", text, *said)
     assert (options.rasters, options.models) == (("c.tif",), ("one", "two"))
     assert (options.tile, options.sheet, options.classes) == (1024, 512, ("water",))
-    assert options.beam.words[-2:] == ("--direct_num_workers", "1")
+    assert options.beam.arguments[-2:] == ("--direct_num_workers", "1")
     # Also where it says the default again.
     assert options_of(tmp_path / "job.toml", text, "--tile", "auto").tile is None
 
@@ -236,7 +236,7 @@ def test_options_of_beam_become_its_arguments(tmp_path):
         "--runner=DataflowRunner",
         "--streaming",
     ]
-    assert sorted(options.beam.words) == said
+    assert sorted(options.beam.arguments) == said
     assert not options.runs_here
 
 
@@ -375,14 +375,14 @@ def test_placeholders_work_in_every_kind_of_field(tmp_path, monkeypatch):
     options = options_of(tmp_path / "job.toml", text)
     if datetime.now().date() == before.date():
         assert options.rasters[0] == f"/data/scenes/{before:%Y}.tif"
-        assert options.beam.words == (f"--job_name=n-{(before - timedelta(1)):%Y-%m-%d}",)
+        assert options.beam.arguments == (f"--job_name=n-{(before - timedelta(1)):%Y-%m-%d}",)
     assert options.tile == 512
     monkeypatch.setenv("TZ", "Pacific/Kiritimati")
     time.tzset()
-    far = options_of(tmp_path / "job.toml", text.replace("{yesterday}", "{now:%H}")).beam.words
+    far = options_of(tmp_path / "job.toml", text.replace("{yesterday}", "{now:%H}")).beam.arguments
     monkeypatch.setenv("TZ", "Pacific/Pago_Pago")
     time.tzset()
-    near = options_of(tmp_path / "job.toml", text.replace("{yesterday}", "{now:%H}")).beam.words
+    near = options_of(tmp_path / "job.toml", text.replace("{yesterday}", "{now:%H}")).beam.arguments
     monkeypatch.undo()
     time.tzset()
     assert far != near, "times are those of the machine's time zone"

@@ -557,7 +557,7 @@ def test_beams_options_are_passed_through(make_raster, bundle, tmp_path):
     _, options, _ = parse(
         ["segment", "--direct_num_workers", "2", *rest, "--runner=DirectRunner", "--streaming"], "1"
     )
-    assert options.beam.words == ("--direct_num_workers", "2", "--runner=DirectRunner", "--streaming")
+    assert options.beam.arguments == ("--direct_num_workers", "2", "--runner=DirectRunner", "--streaming")
     assert options.rasters == (rest[0],)
 
 

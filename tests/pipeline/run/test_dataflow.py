@@ -150,7 +150,9 @@ def test_what_the_user_does_not_say_is_said_for_them(plan):
     added = segment_arguments(plan())
     assert added.values("--job_name") == [job_name("gs://scenes/Roofs 2")]
     assert job_name("gs://b/Roofs 2").startswith("terraseam-roofs-2-")
-    assert added.values("--labels")[0] == "app=terraseam" and "terraseam_model=tiny-1-0-0" in added.words[3]
+    assert (
+        added.values("--labels")[0] == "app=terraseam" and "terraseam_model=tiny-1-0-0" in added.arguments[3]
+    )
     assert added.values("--machine_type") == ["n2-standard-4"]
     assert added.values("--disk_size_gb") == ["51"]
     assert added.values("--number_of_worker_harness_threads") == ["4"]
@@ -182,8 +184,10 @@ def test_what_the_user_says_stands(plan, said):
     added = segment_arguments(plan(said))
     names = {"--worker_machine_type": "--machine_type"}
     name = names.get(said.partition("=")[0], said.partition("=")[0])
-    assert said in added.words
-    assert [one for one in added.words if one.startswith(name)] == ([said] if said.startswith(name) else [])
+    assert said in added.arguments
+    assert [one for one in added.arguments if one.startswith(name)] == (
+        [said] if said.startswith(name) else []
+    )
 
 
 def test_labels_and_experiments_of_the_user_come_on_top(plan):
