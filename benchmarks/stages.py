@@ -46,7 +46,8 @@ STAGES = {
     "features": ["terraseam.tiles.features.features:features"],
     "features, packed": ["terraseam.pipeline.vectorize.trace_cache:make_features"],
     "segment, the rest": [
-        f"terraseam.pipeline.segment.stage:SegmentSheets.{name}" for name in ("process", "_done")
+        f"terraseam.pipeline.segment.stage:SegmentSheets.{name}"
+        for name in ("process", "_segment_or_leave_out")
     ],
 }
 """Functions of each stage, by the modules that define them; generators count with every step."""

@@ -35,7 +35,7 @@ class ClassList:
     restricted: bool = False
 
     @property
-    def things(self) -> tuple[int, ...]:
+    def foreground(self) -> tuple[int, ...]:
         """Labels of the measured classes except the background."""
         return tuple(label for label in self.chosen if label != self.background)
 
@@ -65,15 +65,15 @@ class ClassList:
         return np.array([table.get(value, NO_CLASS) for value in file.values], np.int64)
 
     def _only(self, path: str) -> int:
-        if len(self.things) != 1:
-            names = ", ".join(self.names[label] for label in self.things) or "none"
+        if len(self.foreground) != 1:
+            names = ", ".join(self.names[label] for label in self.foreground) or "none"
             raise EvaluateError(
                 [
                     f"{path} does not say what its polygons are, and the classes are {names}; give "
                     "--class-property with the property that says it, or --classes with the one class that they are"
                 ]
             )
-        return self.things[0]
+        return self.foreground[0]
 
 
 def class_list(names: Sequence[str], options: EvaluateOptions) -> ClassList:

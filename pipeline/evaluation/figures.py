@@ -105,13 +105,14 @@ def polygons_json(measured: Sequence[RasterCounts], classes: ClassList) -> dict[
     sized = all(counts.subject.in_pixels for counts in measured)
     parts = {
         label: [counts.polygons[label] for counts in measured if counts.polygons is not None]
-        for label in classes.things
+        for label in classes.foreground
     }
     precisions = {
         label: average_precision([part.matches for part in group]) for label, group in parts.items()
     }
     matches = {
-        label: sum((part.found for part in group), PolygonMatches(0, 0, 0)) for label, group in parts.items()
+        label: sum((part.polygon_matches for part in group), PolygonMatches(0, 0, 0))
+        for label, group in parts.items()
     }
     return {
         **_polygon_figures(list(precisions.values()), sum(matches.values(), PolygonMatches(0, 0, 0)), sized),
@@ -123,7 +124,7 @@ def polygons_json(measured: Sequence[RasterCounts], classes: ClassList) -> dict[
     }
 
 
-def _polygon_figures(precisions: Sequence[Precision], found: PolygonMatches, sized: bool) -> dict[str, Any]:
+def _polygon_figures(precisions: Sequence[Precision], matches: PolygonMatches, sized: bool) -> dict[str, Any]:
     """Return the metrics of some classes together; those by size only if sizes are known in pixels."""
     figures: dict[str, Any] = {
         "ap": _mean([precision.precision[0] for precision in precisions]),
@@ -140,12 +141,12 @@ def _polygon_figures(precisions: Sequence[Precision], found: PolygonMatches, siz
                 _mean([precision.recall[number] for precision in precisions]) if sized else None
             )
     return figures | {
-        "f1": known(found.f1),
-        "precision": known(found.precision),
-        "recall": known(found.recall),
-        "true": found.true,
-        "false": found.false,
-        "missed": found.missed,
+        "f1": known(matches.f1),
+        "precision": known(matches.precision),
+        "recall": known(matches.recall),
+        "true": matches.true,
+        "false": matches.false,
+        "missed": matches.missed,
     }
 
 

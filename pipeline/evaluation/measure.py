@@ -43,11 +43,11 @@ class PolygonCounts:
 
     Attributes:
         matches: Matches by the COCO metric.
-        found: Matches by the SpaceNet metric.
+        polygon_matches: Matches by the SpaceNet metric.
     """
 
     matches: Matches
-    found: PolygonMatches
+    polygon_matches: PolygonMatches
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +122,9 @@ def measure(
     true, left_out = _cut(true, region, unseen)
     predicted, _ = _cut(predicted, region, None)
     predicted = predicted.some(predicted.labels != IGNORED)
-    polygons = {label: _compare(predicted, true, label, options.max_detections) for label in classes.things}
+    polygons = {
+        label: _compare(predicted, true, label, options.max_detections) for label in classes.foreground
+    }
     return RasterCounts(subject, pixels, polygons, left_out, picture)
 
 

@@ -56,7 +56,7 @@ def find_predicted(path: str) -> tuple[list[Predicted], list[LeftOut]]:
     if not place.exists():
         raise EvaluateError([f"--predicted {path} does not exist"])
     if not place.is_dir():
-        return [_one(place)], []
+        return [_prediction_in(place)], []
     if (place / MANIFEST).is_file():
         return _of_run(place)
     inner = sorted(folder for folder in place.iterdir() if folder.is_dir())
@@ -65,7 +65,9 @@ def find_predicted(path: str) -> tuple[list[Predicted], list[LeftOut]]:
         return [alone], []
     if not predictions:
         known = SUFFIXES | VECTORS
-        predictions = [_one(file) for file in sorted(place.iterdir()) if file.suffix.lower() in known]
+        predictions = [
+            _prediction_in(file) for file in sorted(place.iterdir()) if file.suffix.lower() in known
+        ]
     if not predictions:
         raise EvaluateError(
             [f"--predicted {path} holds neither labels.tif nor polygons.geojson nor other maps"]
@@ -86,7 +88,7 @@ def earlier_notes(path: str, named: Sequence[str]) -> list[str]:
     ] * bool(earlier)
 
 
-def _one(file: Path) -> Predicted:
+def _prediction_in(file: Path) -> Predicted:
     name = file.parent.name if file.name in (LABELS, POLYGONS) else file.stem
     return Predicted(name, polygons=str(file)) if is_vector(str(file)) else Predicted(name, labels=str(file))
 

@@ -181,11 +181,11 @@ def _report_unpaired(
     ]
 
 
-def _own_grid(one: Predicted, labels: LabelMapFile | None) -> Georef | None:
+def _own_grid(prediction: Predicted, labels: LabelMapFile | None) -> Georef | None:
     """Return the grid of a prediction, as far as its own files define it."""
     if labels is not None:
         return labels.georef
-    return None if one.polygons is None else plane_of([with_property(one.polygons, CLASS)[0]])
+    return None if prediction.polygons is None else plane_of([with_property(prediction.polygons, CLASS)[0]])
 
 
 def _paired(
@@ -221,7 +221,7 @@ def _by_name(names: Sequence[str], files: Sequence[str]) -> tuple[dict[str, list
 
 
 def _subject(
-    one: Predicted,
+    prediction: Predicted,
     labels: LabelMapFile | None,
     outlines: Mapping[str, PolygonFile | None],
     image: Sequence[str],
@@ -236,22 +236,28 @@ def _subject(
     rasters = [path for path in truth if not is_vector(path)]
     if rasters and len(truth) > 1:
         raise EvaluateError(
-            [f"{one.name} has several truths ({', '.join(truth)}); give one label raster, or polygons alone"]
+            [
+                f"{prediction.name} has several truths ({', '.join(truth)}); give one label raster, or polygons alone"
+            ]
         )
     georef = labels.georef if labels is not None else _grid_of(next(iter([*image, *rasters]), None))
     if georef is None:
-        plane = plane_of([read_file(path) for path in (*truth, one.polygons) if path is not None])
+        plane = plane_of([read_file(path) for path in (*truth, prediction.polygons) if path is not None])
         if plane is None:
-            raise EvaluateError([f"{', '.join(truth)} and {one.polygons} hold no polygons"])
-        return Subject(one, None, truth, plane, in_pixels=False)
-    if image and not _meet(one.name, georef, {image[0]: grounds[image[0]]}):
+            raise EvaluateError([f"{', '.join(truth)} and {prediction.polygons} hold no polygons"])
+        return Subject(prediction, None, truth, plane, in_pixels=False)
+    if image and not _meet(prediction.name, georef, {image[0]: grounds[image[0]]}):
         raise EvaluateError(
-            [f"{image[0]} does not lie where {one.name} was predicted; give the raster that was segmented"]
+            [
+                f"{image[0]} does not lie where {prediction.name} was predicted; give the raster that was segmented"
+            ]
         )
     empty = all(outline is None for outline in outlines.values())
-    if not (empty or _meet(one.name, georef, outlines)):
-        raise EvaluateError([f"{', '.join(truth)} and {one.name} have no common area; check the CRS of both"])
-    return Subject(one, labels, truth, georef, in_pixels=True, image=next(iter(image), None))
+    if not (empty or _meet(prediction.name, georef, outlines)):
+        raise EvaluateError(
+            [f"{', '.join(truth)} and {prediction.name} have no common area; check the CRS of both"]
+        )
+    return Subject(prediction, labels, truth, georef, in_pixels=True, image=next(iter(image), None))
 
 
 def _watched(path: str) -> WatchedFiles:

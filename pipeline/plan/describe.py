@@ -18,7 +18,7 @@ SHOWN = 10
 """Number of rasters listed by name; the rest is only counted."""
 
 
-def describe_plan(plan: Plan, ahead: SheetForecast | None = None) -> str:
+def describe_plan(plan: Plan, forecast: SheetForecast | None = None) -> str:
     """Return the plan as text for the terminal."""
     lattice = plan.lattice(0)
     height, width = lattice.chip_shape
@@ -35,7 +35,7 @@ def describe_plan(plan: Plan, ahead: SheetForecast | None = None) -> str:
         f"engine    {_engine(plan)}",
         f"work      {format_pixels(plan.pixels())} in {count(plan.sheet_count(), 'sheet')}, "
         f"{count(plan.tile_count(), 'tile')}",
-        *([f"sheets    {_ahead(ahead)}"] if ahead else []),
+        *([f"sheets    {_describe_forecast(forecast)}"] if forecast else []),
         f"tiles     core {plan.core} px, halo {plan.halo}, read {height} x {width} px: "
         f"{plan.computed_share():,.2f} pixels computed for each pixel of the rasters",
         f"exact     {exactness(plan)}",
@@ -72,9 +72,9 @@ def _bytes_a_process(plan: Plan) -> float:
     return process_memory(plan, processes, calls_at_once(plan.call_memory(), processes))
 
 
-def _ahead(ahead: SheetForecast) -> str:
+def _describe_forecast(forecast: SheetForecast) -> str:
     """Return a line on how many sheets are known from an earlier run."""
-    return f"{ahead.known} known, not read again; {ahead.changed} changed; {ahead.new} new"
+    return f"{forecast.known} known, not read again; {forecast.changed} changed; {forecast.new} new"
 
 
 def exactness(plan: Plan) -> str:
@@ -97,7 +97,7 @@ SURE = {
 """The assumption behind an exact result, by the source of the reach."""
 
 
-def plan_json(plan: Plan, ahead: SheetForecast | None = None) -> dict[str, Any]:
+def plan_json(plan: Plan, forecast: SheetForecast | None = None) -> dict[str, Any]:
     """Return the plan as values for JSON."""
     return {
         "model": {"name": plan.card.name, "version": plan.card.version, "bundles": plan.bundles},
@@ -124,7 +124,7 @@ def plan_json(plan: Plan, ahead: SheetForecast | None = None) -> dict[str, Any]:
         "left_out": [entry.to_json() for entry in plan.left_out],
         "pixels": plan.pixels(),
         "sheets": plan.sheet_count(),
-        "sheets_ahead": asdict(ahead) if ahead else None,
+        "sheets_ahead": asdict(forecast) if forecast else None,
         "tiles": plan.tile_count(),
         "core_px": plan.core,
         "halo_px": dict(zip(("top", "bottom", "left", "right"), plan.halo.sides, strict=True)),

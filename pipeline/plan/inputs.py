@@ -126,16 +126,16 @@ def _raster(name: str, info: RasterInfo, cards: Sequence[Card], options: Segment
     return RasterPlan(name, info.path, georef, bands, regrid, files=info.files)
 
 
-def _within(path: str, planned: Sequence[RasterPlan], found: PlannedRasters) -> list[bool]:
+def _within(path: str, planned: Sequence[RasterPlan], planned_rasters: PlannedRasters) -> list[bool]:
     """Return for each raster whether the area of interest meets it; True for all if it cannot be read."""
     from terraseam.pipeline.plan.aoi import areas_on, read_aoi
 
-    found.aoi = read_aoi(path, found.reasons, found.notes)
-    if found.aoi is None or not planned:
+    planned_rasters.aoi = read_aoi(path, planned_rasters.reasons, planned_rasters.notes)
+    if planned_rasters.aoi is None or not planned:
         return [True] * len(planned)
     grids = [(raster.path, raster.georef) for raster in planned]
-    areas = areas_on(found.aoi, grids, found.reasons, found.notes)
-    found.areas = [area for area in areas if area is not None]
+    areas = areas_on(planned_rasters.aoi, grids, planned_rasters.reasons, planned_rasters.notes)
+    planned_rasters.areas = [area for area in areas if area is not None]
     return [area is not None for area in areas]
 
 

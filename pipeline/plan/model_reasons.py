@@ -79,8 +79,8 @@ def _accelerator_reasons(options: SegmentOptions, engine: str) -> list[str]:
     return [f"--engine {engine} runs on the CPU; leave --accelerator out"]
 
 
-def _is(things: Sequence[str]) -> str:
-    return "is" if len(things) == 1 else "are"
+def _is(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def _precision_reasons(options: SegmentOptions, cards: Sequence[Card], engine: str) -> list[str]:

@@ -50,7 +50,7 @@ class Plan:
         stitch: How tiles are stitched.
         exact: Whether the label map equals inference on the whole mirrored raster.
         notes: Notes for the user before the run, one sentence each.
-        kept: Indices of rasters that are up to date from an earlier run, see `terraseam.pipeline.publish.unchanged`.
+        unchanged: Indices of rasters that are up to date from an earlier run, see `terraseam.pipeline.publish.unchanged`.
         aoi: Area of interest; None for everywhere.
         obstacles: Why nothing can be written, one sentence each; they matter only if there is anything to do.
         left_out: Rasters that cannot be used.
@@ -68,7 +68,7 @@ class Plan:
     stitch: StitchMethod
     exact: bool
     notes: tuple[str, ...]
-    kept: frozenset[int] = frozenset()
+    unchanged: frozenset[int] = frozenset()
     aoi: PolygonFile | None = None
     obstacles: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
@@ -89,7 +89,7 @@ class Plan:
 
     def open_rasters(self) -> list[int]:
         """Return the indices of the rasters that need processing."""
-        return [number for number in range(len(self.rasters)) if number not in self.kept]
+        return [number for number in range(len(self.rasters)) if number not in self.unchanged]
 
     def sheet_count(self) -> int:
         """Return the number of sheets to process in rasters that are not up to date."""
@@ -170,8 +170,8 @@ class Plan:
             labels=self.polygon_labels(),
             side=self.lattice(0).sheet_side,
             output=self.options.output,
-            of_things=self.card.task == "instances",
-            anew=self.options.force,
+            of_instances=self.card.task == "instances",
+            recompute=self.options.force,
             aoi=self.aoi,
         )
 

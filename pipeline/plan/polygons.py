@@ -54,9 +54,9 @@ class PolygonPlan:
         labels: The labels that become polygons; None for all.
         side: Side of a sheet, in pixels.
         output: Output folder.
-        of_things: Whether features are instances of a detector rather than regions of a label map.
+        of_instances: Whether features are instances of a detector rather than regions of a label map.
         scored: Whether features have a score.
-        anew: Whether to recompute results of earlier runs.
+        recompute: Whether to recompute results of earlier runs.
         aoi: Area of interest, outside which labels are dropped; None for everywhere.
     """
 
@@ -66,15 +66,15 @@ class PolygonPlan:
     labels: tuple[int, ...] | None
     side: int
     output: str
-    of_things: bool = False
+    of_instances: bool = False
     scored: bool = True
-    anew: bool = False
+    recompute: bool = False
     aoi: PolygonFile | None = None
 
     @property
     def in_parts(self) -> bool:
         """Whether a feature may have several polygons."""
-        return self.of_things or self.options.by_corners
+        return self.of_instances or self.options.by_corners
 
     @contextlib.contextmanager
     def naming(self, raster: int) -> Iterator[None]:
@@ -140,7 +140,7 @@ class PolygonPlan:
         """Return whether a label becomes polygons."""
         return self.labels is None or label in self.labels
 
-    def kept(self, table: np.ndarray) -> np.ndarray:
+    def selected(self, table: np.ndarray) -> np.ndarray:
         """Return which codes of a table become polygons, bool of shape ``(codes,)``."""
         known = table != NOTHING
         return known if self.labels is None else known & np.isin(table, self.labels)

@@ -28,7 +28,7 @@ class RasterPlan:
         files: All files that GDAL reads for it.
         fingerprint: Fingerprint of these files when the run began, see `terraseam.pipeline.storage.fingerprint`; None
             if unknown.
-        seen: State of the local files among them at that time; None if none is local.
+        file_states: State of the local files among them at that time; None if none is local.
     """
 
     id: str
@@ -40,9 +40,9 @@ class RasterPlan:
     area: str | None = None
     files: tuple[str, ...] = ()
     fingerprint: str | None = None
-    seen: FileStates | None = None
+    file_states: FileStates | None = None
 
 
 def watched(planned: RasterPlan) -> WatchedFiles:
     """Return the files of a planned raster, to be checked for changes."""
-    return WatchedFiles(planned.path, planned.files, planned.fingerprint, planned.seen)
+    return WatchedFiles(planned.path, planned.files, planned.fingerprint, planned.file_states)

@@ -131,11 +131,13 @@ def describe_changes(
     }
 
 
-def _polygons(raster: Mapping[str, Any], found: Mapping[str, PolygonChanges | None]) -> dict[str, int] | None:
+def _polygons(
+    raster: Mapping[str, Any], polygon_changes: Mapping[str, PolygonChanges | None]
+) -> dict[str, int] | None:
     """Return the changes of the polygons of a raster; None if unknown."""
     if raster["kept"] or not raster["published"]:
         return asdict(PolygonChanges(0, 0, 0))
-    changes = found.get(raster["id"])
+    changes = polygon_changes.get(raster["id"])
     return asdict(changes) if changes else None
 
 

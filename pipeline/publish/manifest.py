@@ -94,7 +94,7 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
     """
     # The profiles of sheets are moved to the top level.
     entries = {outcome.raster: raster_entry(plan, outcome) for outcome in published}
-    entries |= {number: unchanged_entry(plan, number) for number in plan.kept}
+    entries |= {number: unchanged_entry(plan, number) for number in plan.unchanged}
     rasters = [entries[number] for number in sorted(entries)]
     sheets = [sheet for raster in rasters for sheet in raster["sheets"]]
     profiles: list[dict[str, Any]] = []
@@ -120,7 +120,7 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
         "notes": plan.notes,
         "counts": {
             "rasters": len(rasters),
-            "rasters_kept": len(plan.kept),
+            "rasters_kept": len(plan.unchanged),
             "rasters_left_out": len(plan.left_out),
             "sheets": len(sheets),
             **{f"sheets_{fate}": sum(sheet["fate"] == fate for sheet in sheets) for fate in FATES},
@@ -285,21 +285,25 @@ def polygons_entry(plan: PolygonPlan, published: Published) -> dict[str, Any]:
 
 
 def _classes(
-    plan: PolygonPlan, raster: int, tally: LabelCounts, seen: int, features: Sequence[FeatureRecord]
+    plan: PolygonPlan,
+    raster: int,
+    label_counts: LabelCounts,
+    aoi_pixels: int,
+    features: Sequence[FeatureRecord],
 ) -> dict[str, Any] | None:
-    """Return share and polygons of each class, among `seen` pixels; None if there are too many classes to list."""
-    if tally.by_label is None:
+    """Return share and polygons of each class, among `aoi_pixels` pixels; None if there are too many classes to list."""
+    if label_counts.by_label is None:
         return None
     area_key = f"polygon_{plan.rasters[raster].ground.area_attribute}"
     classes = {}
-    for label in sorted({*plan.class_names, *tally.by_label}):
+    for label in sorted({*plan.class_names, *label_counts.by_label}):
         name, traced = plan.name_of(label), plan.is_selected(label)
-        pixels = tally.by_label.get(label, 0)
+        pixels = label_counts.by_label.get(label, 0)
         area = math.fsum(record.areas.get(name, 0.0) for record in features)
         classes[name] = {
             "label": label,
             "pixels": pixels,
-            "share": pixels / seen if seen else 0.0,
+            "share": pixels / aoi_pixels if aoi_pixels else 0.0,
             "polygons": sum((record.counts or {}).get(name, 0) for record in features) if traced else None,
             area_key: round(area, 1) if traced else None,
         }

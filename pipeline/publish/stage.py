@@ -170,7 +170,7 @@ class EndRun(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[Published]]) -> Iterator[int]:
         """Write manifest.json and the files beside it, and yield the number of rasters processed."""
-        published = sorted(element[1], key=lambda one: one.raster)
+        published = sorted(element[1], key=lambda record: record.raster)
         self._end(published)
         yield len(published)
 

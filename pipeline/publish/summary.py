@@ -19,7 +19,7 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
     work = (
         f"{count(totals['sheets'], 'sheet')}: {totals['sheets_inferred']} inferred, {totals['sheets_reused']} from the "
         f"store{_left_out(totals)}; {count(totals['tiles_inferred'], 'tile')}; {manifest['seconds']['total']:.1f} s"
-        + _describe_kept(totals["rasters_kept"])
+        + _describe_unchanged(totals["rasters_kept"])
     )
     notes = [
         *off_earth_notes(manifest),
@@ -40,9 +40,9 @@ def _left_out(totals: Mapping[str, int]) -> str:
     )
 
 
-def _describe_kept(kept: int) -> str:
+def _describe_unchanged(unchanged: int) -> str:
     """Return the number of unchanged rasters, as text."""
-    return f"; {count(kept, 'raster')} unchanged" if kept else ""
+    return f"; {count(unchanged, 'raster')} unchanged" if unchanged else ""
 
 
 def results_table(manifest: Mapping[str, Any]) -> list[str]:
@@ -70,14 +70,14 @@ def _classes_of(raster: Mapping[str, Any]) -> Mapping[str, Any]:
     return {f"(more than {MOST_LISTED:,} labels)": {**raster, "share": 1 - raster["nodata_share"]}}
 
 
-def _class_cells(name: str, found: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def _class_cells(name: str, entry: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """Return the cells of a table row: class, share, polygons and their area."""
-    share = f"{found['share']:.1%}"
-    if found["polygons"] is None:
+    share = f"{entry['share']:.1%}"
+    if entry["polygons"] is None:
         return name, share, "-", "-"
-    in_pixels = found.get("polygon_area_px")
-    area = format_area(found["polygon_area_m2"]) if in_pixels is None else f"{in_pixels:,.0f} px"
-    return name, share, f"{found['polygons']:,}", area
+    in_pixels = entry.get("polygon_area_px")
+    area = format_area(entry["polygon_area_m2"]) if in_pixels is None else f"{in_pixels:,.0f} px"
+    return name, share, f"{entry['polygons']:,}", area
 
 
 def off_earth_notes(manifest: Mapping[str, Any]) -> list[str]:

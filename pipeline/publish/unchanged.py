@@ -41,7 +41,7 @@ def foresee(plan: Plan) -> SheetForecast | None:
     known = changed = new = 0
     for number in range(len(plan.rasters)):
         sheets = sum(1 for _ in plan.sheets(number))
-        known_sheets = sheets if number in plan.kept else min(sheets, _known(plan, number, profile))
+        known_sheets = sheets if number in plan.unchanged else min(sheets, _known(plan, number, profile))
         known += known_sheets
         if read_publish_record(plan, number) is None:
             new += sheets - known_sheets
@@ -67,14 +67,17 @@ def with_fingerprints(plan: Plan, profile: Profile | None) -> Plan:
         profile: Its execution profile; None if unknown here, so that any profile of the last run is accepted.
     """
 
-    def seen(raster: RasterPlan) -> RasterPlan:
+    def fingerprinted(raster: RasterPlan) -> RasterPlan:
         state = look_at(raster.path, raster.files)
-        return replace(raster, fingerprint=fingerprint(raster.path, raster.files), seen=state)
+        return replace(raster, fingerprint=fingerprint(raster.path, raster.files), file_states=state)
 
-    plan = replace(plan, rasters=tuple(at_once(seen, plan.rasters, [raster.path for raster in plan.rasters])))
+    plan = replace(
+        plan, rasters=tuple(at_once(fingerprinted, plan.rasters, [raster.path for raster in plan.rasters]))
+    )
     numbers = range(len(plan.rasters)) if not plan.options.force else ()
     return replace(
-        plan, kept=frozenset(number for number in numbers if _is_published_as_planned(plan, number, profile))
+        plan,
+        unchanged=frozenset(number for number in numbers if _is_published_as_planned(plan, number, profile)),
     )
 
 
@@ -178,7 +181,7 @@ def _is_published_as_planned(plan: Plan, raster: int, profile: Profile | None) -
 
 def _marks(planned: RasterPlan) -> list[str] | None:
     """Return digests that distinguish a raster's files from others of the same sizes and times; None if remote."""
-    return list(planned.seen.marks) if planned.seen is not None else None
+    return list(planned.file_states.marks) if planned.file_states is not None else None
 
 
 def stands(plan: Plan, raster: int, described: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -62,24 +62,24 @@ def dataflow_arguments(
         labels: Labels of the job, in addition to Terraseam's own.
     """
 
-    def unless_given(name: str, value: object) -> list[str]:
+    def default_argument(name: str, value: object) -> list[str]:
         return [] if beam.has(name) else [f"{name}={value}"]
 
     all_labels = {"app": "terraseam", "terraseam_version": version(), **labels}
     says_processes = any("use_multiple_sdk_containers" in experiment for experiment in beam.experiments)
     added = [
-        *unless_given("--job_name", job_name(output)),
+        *default_argument("--job_name", job_name(output)),
         # The last of two labels with the same name counts, which is the user's.
         *(f"--labels={name}={_label(value)}" for name, value in all_labels.items()),
         *([] if beam.machine_type is not None else [f"--machine_type={workers.machine.name}"]),
-        *unless_given("--disk_size_gb", workers.disk_gb),
-        *unless_given("--number_of_worker_harness_threads", workers.threads),
+        *default_argument("--disk_size_gb", workers.disk_gb),
+        *default_argument("--number_of_worker_harness_threads", workers.threads),
         *([] if says_processes else ["--experiments=no_use_multiple_sdk_containers"]),
         # Workers get Terraseam from a container image, or install it.
         *(
-            unless_given("--sdk_location", "container")
+            default_argument("--sdk_location", "container")
             if beam.has_image
-            else unless_given("--setup_file", SETUP_FILE)
+            else default_argument("--setup_file", SETUP_FILE)
         ),
     ]
     return beam.after(added)

@@ -117,8 +117,8 @@ def run_job(job: Job, build: Build, sheets: int = 0, *, hope: str) -> dict[str, 
     remove_left_behind(job.output, job.work_folder)
     if local:
         log.parent.mkdir(parents=True, exist_ok=True)
-    tell = partial(report_end, hope=hope, log=log)
-    watchdog = Watchdog(hope, tell=tell, files=worker_files if workers else None)
+    report = partial(report_end, hope=hope, log=log)
+    watchdog = Watchdog(hope, report=report, files=worker_files if workers else None)
     try:
         with (
             watchdog.watching() if local else contextlib.nullcontext(),

@@ -17,7 +17,7 @@ from terraseam.tiles.raster.inspect import is_local
 @contextlib.contextmanager
 def progress(folder: RunFolder, sheets: int, shown: bool) -> Iterator[None]:
     """Show the number of finished sheets and the remaining time on a terminal while a block runs."""
-    records = Path(folder.sheet_done(0, 0, 0)).parent
+    records = Path(folder.sheet_record(0, 0, 0)).parent
     if not shown or not terminal.watched() or not is_local(folder.path):
         yield
         return
@@ -39,12 +39,12 @@ def _watch(records: Path, sheets: int, ended: threading.Event) -> None:
         terminal.show(progress_line(finished_sheets, sheets, time.monotonic() - start))
 
 
-def progress_line(done: int, sheets: int, seconds: float) -> str:
+def progress_line(segmented: int, sheets: int, seconds: float) -> str:
     """Return a line such as ``segmenting: 12 of 64 sheets, about 3 min left``."""
-    if done >= sheets:
+    if segmented >= sheets:
         return f"polygons and files of {sheets} sheets"
-    line = f"segmenting: {done} of {sheets} sheets"
-    if done == 0:
+    line = f"segmenting: {segmented} of {sheets} sheets"
+    if segmented == 0:
         return line
-    left = seconds / done * (sheets - done)
+    left = seconds / segmented * (sheets - segmented)
     return f"{line}, about {format_time(left)} left"

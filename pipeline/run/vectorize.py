@@ -64,7 +64,7 @@ def build(
     vectorized, joined = make_polygons(sheets, polygons, folder, source)
     end = EndRun(partial(end_vectorize, plan, started=started))
     again = RasterLabels(polygons.rasters, options.allow_sources, options.verify)
-    watch = LabelWatch(polygons, again, TraceCache(folder.made, polygons), fail=failure_folder is None)
+    watch = LabelWatch(polygons, again, TraceCache(folder.trace_cache, polygons), fail=failure_folder is None)
     ended = publish(vectorized, joined, PublishRasters(polygons, folder, watch=watch), end)
     if not plan.options.beam.is_direct:
         clean_up(ended, folder)

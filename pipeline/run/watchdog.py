@@ -191,11 +191,11 @@ class Watchdog:
         hope: str,
         operation: str = "tile, read or write",
         *,
-        tell: Callable[[str], int] = _fail,
+        report: Callable[[str], int] = _fail,
         files: WorkerFiles | None = None,
     ) -> None:
-        self._words = partial(describe_stall, operation=operation, hope=hope)
-        self._tell, self._files = tell, files
+        self._describe_stall = partial(describe_stall, operation=operation, hope=hope)
+        self._report, self._files = report, files
         self._pace = PACE
         self._workers: dict[Path, Worker] = {}
         self._stall = Stall(self._pace)
@@ -242,7 +242,7 @@ class Watchdog:
             longest = max([ACTIVITY.longest, *(beat.longest for beat in beats)])
             idle = self._stall.look(finished, longest, self._pace.look)
             if idle is not None:
-                _say(self._words(idle, longest))
+                _report_note(self._describe_stall(idle, longest))
 
     def _look_at_workers(self) -> None:
         """Poll all workers, and end this process if one of them has died or hangs."""
@@ -268,7 +268,7 @@ class Watchdog:
     def _end(self, sentence: str) -> None:
         """End this process and its workers; a second caller blocks here."""
         self._ending.acquire()
-        status = self._tell(sentence)
+        status = self._report(sentence)
         for child in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 child.kill()
@@ -298,7 +298,7 @@ def describe_death(cause: str) -> str:
     return f"a worker process died (it was ended by signal {-code})"
 
 
-def _say(sentence: str) -> None:
+def _report_note(sentence: str) -> None:
     """Report a note, even if the terminal is closed or shows a progress line."""
     with contextlib.suppress(OSError):
         if terminal.watched():

@@ -39,7 +39,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error)
 
 
-def one_line(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return an error as one sentence for a table."""
     text = " ".join(str(error).split()).rstrip(".")
     named = (

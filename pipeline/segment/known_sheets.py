@@ -36,7 +36,7 @@ class KnownSheets:
                 plan.card.fill,
                 asdict(planned.georef),
                 plan.sheet_cores,
-                *([planned.seen.marks] if planned.seen is not None else []),
+                *([planned.file_states.marks] if planned.file_states is not None else []),
             ]
             digest = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
             self._folder = files.join(known_folder(plan), digest[:32])

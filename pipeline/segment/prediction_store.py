@@ -95,9 +95,9 @@ def key_of(path: str) -> str:
     return path.rpartition("/")[2].rpartition(".")[0]
 
 
-def nothing_measured(shape: tuple[int, int], *, things: bool) -> Entry:
-    """Return the entry of a sheet without valid pixels, for a detector (`things`) or another network."""
-    if things:
+def nothing_measured(shape: tuple[int, int], *, instances: bool) -> Entry:
+    """Return the entry of a sheet without valid pixels, for a detector (`instances`) or another network."""
+    if instances:
         return SheetInstances(np.zeros(shape, bool), (), 0)
     return LabelMap(np.full(shape, NODATA, np.uint8), np.zeros(shape, np.uint8))
 
@@ -134,14 +134,14 @@ def decode(data: bytes, key: str) -> Entry:
     return LabelMap(labels, scores)
 
 
-def sealed(packed: bytes, key: str, **said: object) -> bytes:
+def sealed(packed: bytes, key: str, **fields: object) -> bytes:
     """Return the bytes of an entry: its `seal` followed by the compressed data."""
-    return seal(packed, key, **said) + packed
+    return seal(packed, key, **fields) + packed
 
 
-def seal(packed: bytes, key: str, **said: object) -> bytes:
+def seal(packed: bytes, key: str, **fields: object) -> bytes:
     """Return the header line of an entry: its key, further fields, and the checksum of the compressed data."""
-    head = {"format": FORMAT, "key": key, **said, "sha256": hashlib.sha256(packed).hexdigest()}
+    head = {"format": FORMAT, "key": key, **fields, "sha256": hashlib.sha256(packed).hexdigest()}
     return json.dumps(head).encode() + b"\n"
 
 

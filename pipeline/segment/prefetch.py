@@ -31,16 +31,16 @@ class OrderedPool(Generic[A, B]):
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="ahead") if at_once > 1 else None
         self._begun: deque[Future[B]] = deque()
 
-    def put(self, thing: A) -> Iterator[B]:
+    def put(self, item: A) -> Iterator[B]:
         """Submit an item; if the pool is full, wait for the oldest item and yield its result.
 
         Raises:
             BaseException: The error that the function raised; pending items are cancelled.
         """
         if self._pool is None:
-            yield self._work(thing)
+            yield self._work(item)
             return
-        self._begun.append(self._pool.submit(self._work, thing))
+        self._begun.append(self._pool.submit(self._work, item))
         if len(self._begun) >= self._at_once:
             yield self._oldest()
 

@@ -32,10 +32,10 @@ from terraseam.pipeline.segment.content_keys import plan_recipe, sheet_key
 from terraseam.pipeline.segment.failures import (
     OutdatedError,
     StoppedError,
+    describe_error,
     is_out_of_memory,
     is_unreadable,
     is_worth_another_call,
-    one_line,
 )
 from terraseam.pipeline.segment.known_sheets import KnownSheets
 from terraseam.pipeline.segment.prediction_store import entry_key, nothing_measured, prediction_store
@@ -101,27 +101,27 @@ class SegmentSheets(beam.DoFn):
         # One thread reads for all, so that the blocks it has decoded are reused for the next sheet.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
         # Remote workers have one Beam thread per core, each with its own sheets.
-        self._ahead = OrderedPool(self._done, SHEETS_AT_ONCE if options.runs_here else 1)
+        self._prefetch = OrderedPool(self._segment_or_leave_out, SHEETS_AT_ONCE if options.runs_here else 1)
         self._inference = SheetInference(plan, self._workers, self._is_at_hand)
 
     def process(self, element: Sheet) -> Iterator[SheetRecord]:
         """Segment one sheet, unless the store has it; records come in order, the last ones from `finish_bundle`."""
-        for record in self._ahead.put(element):
+        for record in self._prefetch.put(element):
             self._count(record)
             yield record
 
     def finish_bundle(self) -> Iterator[Any]:
         """Yield the records of the last sheets."""
-        for record in self._ahead.rest():
+        for record in self._prefetch.rest():
             self._count(record)
             yield GlobalWindows.windowed_value(record)
 
     def teardown(self) -> None:
         """Stop the threads."""
         self._reader.shutdown(wait=False)
-        self._ahead.end()
+        self._prefetch.end()
 
-    def _done(self, element: Sheet) -> SheetRecord:
+    def _segment_or_leave_out(self, element: Sheet) -> SheetRecord:
         """Segment a sheet, and return its record."""
         clock = Clock()
         try:
@@ -134,7 +134,7 @@ class SegmentSheets(beam.DoFn):
             if self._plan.options.on_error == "fail":
                 raise (failure.__cause__ or failure) from failure
             record = self._leave_out(element, clock, failure.__cause__ or failure, failure.attempts)
-        files.write_bytes(self._run_folder.sheet_done(*element), json.dumps(asdict(record)).encode())
+        files.write_bytes(self._run_folder.sheet_record(*element), json.dumps(asdict(record)).encode())
         return record
 
     def _is_at_hand(self, profile: Profile) -> bool:
@@ -143,7 +143,7 @@ class SegmentSheets(beam.DoFn):
         Raises:
             StoppedError: If the run has failed at another sheet.
         """
-        if self._ahead.stopped.is_set():
+        if self._prefetch.stopped.is_set():
             raise StoppedError("another sheet has ended the run")
         return profile == self._execution.profile
 
@@ -236,11 +236,11 @@ class SegmentSheets(beam.DoFn):
         self, element: Sheet, clock: Clock, error: BaseException, attempts: int = 1
     ) -> SheetRecord:
         """Store a failed sheet as nodata, and return its record."""
-        entry = nothing_measured(self._shape(element), things=self._plan.card.task == "instances")
+        entry = nothing_measured(self._shape(element), instances=self._plan.card.task == "instances")
         key = entry_key(entry)
         self._store.put(key, entry)
         profile = self._execution.profile.to_json()
-        cause = without_secrets(one_line(error))
+        cause = without_secrets(describe_error(error))
         return SheetRecord(*element, key, False, 0, clock.seconds, profile, attempts, cause)
 
     def _shape(self, element: Sheet) -> tuple[int, int]:

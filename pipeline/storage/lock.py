@@ -107,11 +107,11 @@ class Lock:
         self._lost: str | None = None
 
     @contextlib.contextmanager
-    def held(self, say: Callable[[str], None]) -> Iterator[None]:
+    def held(self, report: Callable[[str], None]) -> Iterator[None]:
         """Hold the lock in a block; the main thread is interrupted if it is lost.
 
         Args:
-            say: Called with a message if the lock of another run is taken over.
+            report: Called with a message if the lock of another run is taken over.
 
         Raises:
             LockError: If another run holds it, or it cannot be written.
@@ -119,7 +119,7 @@ class Lock:
         try:
             HELD.add(self)
             try:
-                self._acquire(say)
+                self._acquire(report)
             except OSError as error:
                 raise LockError(f"{self.file.path} cannot be written: {error.strerror or error}") from error
             self._heart.start()
@@ -142,19 +142,19 @@ class Lock:
                 self.file.remove(content)
         HELD.discard(self)
 
-    def _acquire(self, say: Callable[[str], None]) -> None:
-        stopped = self._take(say, None)
+    def _acquire(self, report: Callable[[str], None]) -> None:
+        stopped = self._take(report, None)
         if stopped is not None:
             wait = WATCHED * self.pace.period
-            say(f"{self._whose(stopped)} seems to be left behind; watching it for {format_time(wait)}")
+            report(f"{self._whose(stopped)} seems to be left behind; watching it for {format_time(wait)}")
             time.sleep(wait)
-            self._take(say, stopped)
+            self._take(report, stopped)
 
-    def _take(self, say: Callable[[str], None], watched: bytes | None) -> bytes | None:
+    def _take(self, report: Callable[[str], None], watched: bytes | None) -> bytes | None:
         """Acquire the lock, unless it must be watched first.
 
         Args:
-            say: Called with a message if the lock of another run is taken over.
+            report: Called with a message if the lock of another run is taken over.
             watched: Content of the lock file when watching began; None if it has not been watched.
 
         Returns:
@@ -180,18 +180,18 @@ class Lock:
             if not self._is_mine(winner):
                 raise LockError(self._refusal(winner or b""))
         if data is not None:
-            say(f"took over {self._whose(data)}: {gone}")
+            report(f"took over {self._whose(data)}: {gone}")
         return None
 
-    def _reason_for_loss(self, found: bytes, watched: bytes | None) -> str | None:
+    def _reason_for_loss(self, content: bytes, watched: bytes | None) -> str | None:
         """Return why the holder of a lock is known to be gone; None if it may still be there."""
-        holder = LockHolder.from_bytes(found)
+        holder = LockHolder.from_bytes(content)
         if holder is not None and holder.owner.has_exited():
             return "the process has exited"
-        return "no heartbeat" if found == watched else None
+        return "no heartbeat" if content == watched else None
 
-    def _seems_stopped(self, found: bytes) -> bool:
-        holder = LockHolder.from_bytes(found)
+    def _seems_stopped(self, content: bytes) -> bool:
+        holder = LockHolder.from_bytes(content)
         return holder is None or time.time() - holder.heartbeat > self.pace.stale
 
     def _beat(self) -> None:
@@ -209,20 +209,20 @@ class Lock:
                 self._mine = replace(self._mine, heartbeat=time.time())
                 self.file.write(self._mine.to_bytes(), content)
 
-    def _is_mine(self, found: bytes | None) -> bool:
-        holder = LockHolder.from_bytes(found)
+    def _is_mine(self, content: bytes | None) -> bool:
+        holder = LockHolder.from_bytes(content)
         return holder is not None and holder.token == self._mine.token
 
-    def _whose(self, found: bytes | None) -> str:
-        holder = LockHolder.from_bytes(found)
+    def _whose(self, content: bytes | None) -> str:
+        holder = LockHolder.from_bytes(content)
         return (
             f"the lock {self.file.path} of {holder}"
             if holder
             else f"the lock {self.file.path}, which cannot be read,"
         )
 
-    def _refusal(self, found: bytes) -> str:
-        holder = LockHolder.from_bytes(found)
+    def _refusal(self, content: bytes) -> str:
+        holder = LockHolder.from_bytes(content)
         return (
             f"another run works on this job: {holder or 'its lock cannot be read'}; wait until it ends (its lock "
             f"{self.file.path} is taken over when it has ended, or {format_time(self.pace.stale)} after its last heartbeat)"

@@ -23,7 +23,7 @@ PATIENCE = 10.0
 """Seconds to wait for other processes that use the same lock file; each takes a few milliseconds."""
 
 
-class Seen(NamedTuple):
+class FileContent(NamedTuple):
     """The content of a file when it was read.
 
     Attributes:
@@ -36,7 +36,7 @@ class Seen(NamedTuple):
     revision: str | None
 
 
-NOTHING = Seen(None, "")
+NOTHING = FileContent(None, "")
 
 
 class LockFile:
@@ -68,36 +68,36 @@ class LockFile:
         finally:
             os.close(handle)
 
-    def read(self) -> Seen:
+    def read(self) -> FileContent:
         """Read the file."""
         try:
             if self.local:
-                return Seen(files.read_bytes(self.path), None)
-            return Seen(*_remote().read_revision(self.path))
+                return FileContent(files.read_bytes(self.path), None)
+            return FileContent(*_remote().read_revision(self.path))
         except FileNotFoundError:
             return NOTHING
 
-    def write(self, data: bytes, seen: Seen) -> None:
+    def write(self, data: bytes, last_read: FileContent) -> None:
         """Write the file atomically if it is unchanged since it was read; without conditional writes, always.
 
         Args:
             data: Its new content.
-            seen: The result of the last read; on this machine in the same block of `alone`.
+            last_read: The result of the last read; on this machine in the same block of `alone`.
 
         Raises:
             FileExistsError: If it has changed since it was read.
         """
         if self.local:
-            self._write_here(data, new=seen.data is None)
+            self._write_here(data, new=last_read.data is None)
             return
         try:
-            _remote().write_if(self.path, data, seen.revision)
+            _remote().write_if(self.path, data, last_read.revision)
         except ChangedError:
             raise FileExistsError(self.path) from None
         except UnconditionalError:
             files.write_bytes(self.path, data)
 
-    def claim(self, data: bytes, seen: Seen) -> bool:
+    def claim(self, data: bytes, last_read: FileContent) -> bool:
         """Write the file as `write` does, and return whether the store guarantees that no one else did at once.
 
         S3-compatible servers may ignore conditions. So the request is made twice: the second must be rejected,
@@ -107,11 +107,11 @@ class LockFile:
             FileExistsError: If it has changed since it was read.
         """
         if self.local:
-            self.write(data, seen)
+            self.write(data, last_read)
             return False
         try:
-            _remote().write_if(self.path, data, seen.revision)
-            _remote().write_if(self.path, data, seen.revision)
+            _remote().write_if(self.path, data, last_read.revision)
+            _remote().write_if(self.path, data, last_read.revision)
         except ChangedError:
             if self.read().data != data:
                 raise FileExistsError(self.path) from None
@@ -120,13 +120,13 @@ class LockFile:
             files.write_bytes(self.path, data)
         return False
 
-    def remove(self, seen: Seen) -> None:
+    def remove(self, last_read: FileContent) -> None:
         """Remove the file if it is unchanged since it was read; without conditional requests, always."""
         if self.local:
             files.remove(self.path)
             return
         try:
-            _remote().delete_if(self.path, seen.revision)
+            _remote().delete_if(self.path, last_read.revision)
         except ChangedError:
             return
         except UnconditionalError:

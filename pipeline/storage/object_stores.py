@@ -195,7 +195,7 @@ class AmazonStore:
         """Upload an object."""
         file.seek(0)
         # The client closes the file, which another attempt may need.
-        self._client.upload_fileobj(_Kept(file), *parted(url), Config=self._one_by_one)
+        self._client.upload_fileobj(_Unclosed(file), *parted(url), Config=self._one_by_one)
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object within the store."""
@@ -347,12 +347,12 @@ class StatusError(OSError):
         code: The HTTP status.
     """
 
-    def __init__(self, words: str, code: int) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
         self.code = code
 
 
-class _Kept:
+class _Unclosed:
     """A file whose `close` does nothing."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -366,9 +366,9 @@ STORES: dict[str, Any] = {"gs": GoogleStore, "s3": AmazonStore}
 """Store classes by scheme; all other schemes use `BeamStore`."""
 
 
-def matching(pattern: str, found: Iterable[Listed]) -> list[Listed]:
+def matching(pattern: str, listed: Iterable[Listed]) -> list[Listed]:
     """Filter listed files by a pattern: ``*`` matches within a folder, ``**`` also in subfolders."""
     from apache_beam.io.filesystem import FileSystem
 
     compiled = re.compile(FileSystem.translate_pattern(pattern))
-    return [file for file in found if compiled.match(file.path)]
+    return [file for file in listed if compiled.match(file.path)]

@@ -48,12 +48,12 @@ class RunFolder:
     Attributes:
         path: The folder.
         staging: Folder of results before they are published, on the same filesystem as the output.
-        made: Folder of the trace cache, which outlives the run.
+        trace_cache: Folder of the trace cache, which outlives the run.
     """
 
     path: str
     staging: str
-    made: str
+    trace_cache: str
 
     @classmethod
     def of(cls, output: str, work: str, *, here: bool = True) -> RunFolder:
@@ -82,7 +82,7 @@ class RunFolder:
         """Return the file that holds why a raster could not be read; it exists only if so."""
         return files.join(self.path, "failures", f"{raster}.txt")
 
-    def sheet_done(self, raster: int, row: int, col: int) -> str:
+    def sheet_record(self, raster: int, row: int, col: int) -> str:
         """Return the record of a sheet that has been segmented."""
         return files.join(self.path, "sheets", f"{raster}_{row}_{col}.json")
 

@@ -130,9 +130,9 @@ def missing_extra(path: str) -> str | None:
     return f"{path} needs the package {package}; install it with pip install 'terraseam[{extra}]'"
 
 
-def at_once(work: Callable[[A], B], things: Sequence[A], paths: Iterable[str]) -> list[B]:
+def at_once(work: Callable[[A], B], items: Sequence[A], paths: Iterable[str]) -> list[B]:
     """Apply a function to each item, in order; concurrently if any of `paths` is on a server."""
     if all(map(is_local, paths)):
-        return list(map(work, things))
+        return list(map(work, items))
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="ask") as pool:
-        return list(pool.map(work, things))
+        return list(pool.map(work, items))

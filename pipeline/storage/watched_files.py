@@ -46,13 +46,13 @@ class WatchedFiles:
         path: Path that GDAL opens.
         files: All files that GDAL reads for it.
         fingerprint: See `terraseam.pipeline.storage.fingerprint.fingerprint`; None if unknown.
-        seen: State of the local files; None if none is local.
+        file_states: State of the local files; None if none is local.
     """
 
     path: str
     files: tuple[str, ...]
     fingerprint: str | None
-    seen: FileStates | None
+    file_states: FileStates | None
 
     @classmethod
     def now(cls, path: str, files: Iterable[str] | None) -> WatchedFiles:
@@ -75,12 +75,12 @@ class WatchedFiles:
 
     def local_state(self) -> RasterState:
         """Compare the local files with their current state."""
-        if self.seen is None:
+        if self.file_states is None:
             return AS_IT_WAS
         now = look_at(self.path, self.files)
-        if now is None or now.contents != self.seen.contents:
+        if now is None or now.contents != self.file_states.contents:
             return RasterState(changed=True)
-        return RasterState(moved=now.entries != self.seen.entries)
+        return RasterState(moved=now.entries != self.file_states.entries)
 
 
 def check_unchanged(files: Iterable[WatchedFiles], doing: str, consequence: str) -> None:

@@ -43,15 +43,15 @@ class Absence:
     """The reason why a file cannot be read.
 
     Attributes:
-        words: The reason, as a sentence.
+        reason: The reason, as a sentence.
         is_gone: Whether the server reports that the file does not exist.
     """
 
-    words: str
+    reason: str
     is_gone: bool = False
 
     def __str__(self) -> str:
-        return self.words
+        return self.reason
 
 
 def absence(url: str) -> Absence | None:

@@ -172,7 +172,7 @@ def class_reasons(
     if not isinstance(train[0].truth, PolygonTruth):
         return value_reasons(classes, _pixels(train), " inside --aoi" if options.truths.aoi else "")
     counts = np.sum([raster.truth.counts() for raster in train], axis=0)
-    missing = [name for name in classes.things if not counts[classes.names.index(name)]]
+    missing = [name for name in classes.foreground if not counts[classes.names.index(name)]]
     if not missing:
         return []
     if options.truths.class_property is None:

@@ -25,7 +25,7 @@ TRIES = 8
 """Number of draws after which a chip without labels is accepted."""
 LEAST_PIXELS = 16
 """Minimum size of an instance for training a detector, in pixels."""
-MOST_THINGS = 100
+MOST_INSTANCES = 100
 """Maximum number of instances in a chip for a detector; the largest are kept."""
 REDRAWN = 2**40
 """Difference between the draw numbers of repeated draws for one chip."""
@@ -60,7 +60,7 @@ class ChipMaker:
             chips = [self._chip(number) for number in numbers]
         pixels = self.values.to_bytes(np.stack([pixels for pixels, *_ in chips]))
         if self.instances:
-            return ChipBatch(pixels, truth=pad_truth([instances for *_, instances in chips], MOST_THINGS))
+            return ChipBatch(pixels, truth=pad_truth([instances for *_, instances in chips], MOST_INSTANCES))
         weights = np.stack([weights for *_, weights, _ in chips]) if self.borders else None
         return ChipBatch(pixels, np.stack([labels for _, labels, *_ in chips]), weights)
 
@@ -83,7 +83,7 @@ class ChipMaker:
         chip, truth = self.scenes[draw.site].chip(draw.view, labels), self.scenes[draw.site].truth
         weights = border_weights(_ids(truth, draw.view, chip.labels)) if self.borders else chip.labels
         pixels, labels, weights = turned((chip.pixels, chip.labels, weights), draw.symmetry)
-        instances = things_of(truth, draw.view, chip.labels, draw.symmetry) if self.instances else []
+        instances = instances_in(truth, draw.view, chip.labels, draw.symmetry) if self.instances else []
         return pixels, labels, weights, instances
 
 
@@ -98,7 +98,7 @@ def _ids(truth: Any, view: View, labels: np.ndarray) -> np.ndarray:
     return ids
 
 
-def things_of(truth: Any, view: View, labels: np.ndarray, symmetry: int = 0) -> list[ChipInstance]:
+def instances_in(truth: Any, view: View, labels: np.ndarray, symmetry: int = 0) -> list[ChipInstance]:
     """Return the instances in a chip, largest first, without those that are mostly ignored.
 
     Args:
@@ -116,8 +116,8 @@ def things_of(truth: Any, view: View, labels: np.ndarray, symmetry: int = 0) -> 
         row, col = turned_corner(instance.row, instance.col, instance.mask.shape, view.height, symmetry)
         (mask,) = turned((instance.mask,), symmetry)
         instances.append(ChipInstance(row, col, mask, instance.label, 1.0))
-    instances.sort(key=lambda one: -np.count_nonzero(one.mask))
-    return instances[:MOST_THINGS]
+    instances.sort(key=lambda instance: -np.count_nonzero(instance.mask))
+    return instances[:MOST_INSTANCES]
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class ValidationChips:
         with ACTIVITY.operation():
             chip = self.scenes[site].chip(view)
         labels = middle_alone(chip.labels, self.margin)
-        instances = things_of(self.scenes[site].truth, view, labels) if self.instances else []
+        instances = instances_in(self.scenes[site].truth, view, labels) if self.instances else []
         return self.values.to_bytes(chip.pixels), labels, instances
 
 

@@ -33,7 +33,7 @@ class TrainingClasses:
     values: tuple[int, ...]
 
     @property
-    def things(self) -> tuple[str, ...]:
+    def foreground(self) -> tuple[str, ...]:
         """Names of all classes except the background."""
         return tuple(name for label, name in enumerate(self.names) if label != self.background)
 
@@ -49,8 +49,8 @@ class TrainingClasses:
 
     def labels_of(self, file: PolygonFile) -> np.ndarray:
         """Return the label of each polygon in a file: `IGNORED` if it has no class, -1 for other classes."""
-        if all(value is None for value in file.values) and len(self.things) == 1:
-            return np.full(len(file.polygons), self.names.index(self.things[0]), np.int64)
+        if all(value is None for value in file.values) and len(self.foreground) == 1:
+            return np.full(len(file.polygons), self.names.index(self.foreground[0]), np.int64)
         table: dict[str | None, int] = {name: label for label, name in enumerate(self.names)}
         return np.array([table.get(value, -1) if value else IGNORED for value in file.values], np.int64)
 

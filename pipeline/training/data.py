@@ -93,16 +93,16 @@ def describe_data(plan: TrainPlan) -> dict[str, Any]:
     return {
         "rasters": [raster.name for raster in plan.train],
         "validated on": sorted({plan.validation.scenes[site].name for site, _ in plan.validation.views}),
-        "things": things(plan),
+        "things": count_objects(plan),
         "mended polygons": plan.findings.mended,
         "files skipped": len(plan.findings.skipped),
         **({"skipped": sorted(plan.findings.skipped_names)} if plan.findings.skipped_names else {}),
     }
 
 
-def things(plan: TrainPlan) -> dict[str, int]:
+def count_objects(plan: TrainPlan) -> dict[str, int]:
     """Return the number of labelled polygons of each class; an empty dict for label rasters."""
     if not isinstance(plan.train[0].truth, PolygonTruth):
         return {}
-    counts = np.sum([raster.things for raster in plan.train], axis=0)
-    return {name: int(counts[plan.classes.names.index(name)]) for name in plan.classes.things}
+    counts = np.sum([raster.object_counts for raster in plan.train], axis=0)
+    return {name: int(counts[plan.classes.names.index(name)]) for name in plan.classes.foreground}

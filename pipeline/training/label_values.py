@@ -86,7 +86,7 @@ def value_reasons(classes: TrainingClasses, pixels: Mapping[float, int], where: 
     """
     held = listed((f"{value:g}" for value in sorted(pixels)), TOLD) or "nodata alone"
     known = {name: pixels.get(value, 0) for name, value in zip(classes.names, classes.values, strict=True)}
-    missing = [name for name in classes.things if not known[name]]
+    missing = [name for name in classes.foreground if not known[name]]
     if missing:
         values = ", ".join(f"{classes.values[classes.names.index(name)]} ({name})" for name in missing)
         return [
@@ -101,13 +101,13 @@ def value_reasons(classes: TrainingClasses, pixels: Mapping[float, int], where: 
     return []
 
 
-def value_notes(classes: TrainingClasses, pixels: Mapping[float, int], seen: np.ndarray) -> list[str]:
+def value_notes(classes: TrainingClasses, pixels: Mapping[float, int], place_counts: np.ndarray) -> list[str]:
     """Return notes on values of label rasters without a class, and on classes too rare to sample.
 
     Args:
         classes: The classes.
         pixels: As in `value_reasons`.
-        seen: Number of known places of each class, around which chips are drawn.
+        place_counts: Number of known places of each class, around which chips are drawn.
     """
     total = sum(pixels.values())
     strange = sorted((number, value) for value, number in pixels.items() if value not in classes.values)[::-1]
@@ -122,7 +122,7 @@ def value_notes(classes: TrainingClasses, pixels: Mapping[float, int], seen: np.
     rare = [
         f"{name} ({count(pixels.get(value, 0), 'pixel')})"
         for label, (name, value) in enumerate(zip(classes.names, classes.values, strict=True))
-        if label != classes.background and not seen[label]
+        if label != classes.background and not place_counts[label]
     ]
     if rare:
         notes.append(f"chips are not drawn around {', '.join(rare)}, which is too rare on label rasters")

@@ -63,7 +63,7 @@ class Labelled:
     values: Mapping[float, int] = field(default_factory=dict)
 
     @cached_property
-    def things(self) -> np.ndarray:
+    def object_counts(self) -> np.ndarray:
         """Number of polygons of each class with an interior point in the area, int64 of shape ``(classes,)``.
 
         For label rasters, the number of known places of each class.
@@ -145,7 +145,9 @@ class LabelReader:
         if pairs.pairs or not broken:
             self._report_pairs(pairs, what)
         names = dict(zip(image_paths, raster_ids(image_paths), strict=True))
-        rasters = [self._one(names[image], infos[image], paths, what) for image, paths in pairs.pairs]
+        rasters = [
+            self._read_labelled(names[image], infos[image], paths, what) for image, paths in pairs.pairs
+        ]
         return [raster for raster in rasters if raster is not None]
 
     @property
@@ -210,7 +212,7 @@ class LabelReader:
         bounds = self._tried(path, partial(read_bounds, path))
         return bounds is not None and bounds[1] is None
 
-    def _one(self, name: str, info: RasterInfo, paths: Sequence[str], what: str) -> Labelled | None:
+    def _read_labelled(self, name: str, info: RasterInfo, paths: Sequence[str], what: str) -> Labelled | None:
         aoi = self.options.val_aoi if what else self.options.aoi
 
         def read() -> Labelled:

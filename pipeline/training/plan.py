@@ -29,7 +29,7 @@ from terraseam.pipeline.training.checks import (
     same_bands,
     twice_reasons,
 )
-from terraseam.pipeline.training.chips import ChipMaker, ValidationChips, middle_alone, things_of
+from terraseam.pipeline.training.chips import ChipMaker, ValidationChips, instances_in, middle_alone
 from terraseam.pipeline.training.classes import TrainingClasses
 from terraseam.pipeline.training.labelled import Findings, Labelled, LabelReader
 from terraseam.pipeline.training.split import Parts, Reading, set_apart, validation_chips
@@ -127,11 +127,11 @@ def plan_training(options: TrainOptions) -> TrainPlan:
         raise TrainError(
             ["no raster with labels is left to validate on: look at --val-images and --val-labels"]
         )
-    return _composed(_Said(options, row, recipe, classes), train, val, findings)
+    return _composed(_Settings(options, row, recipe, classes), train, val, findings)
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Settings:
     """The resolved options of a training."""
 
     options: TrainOptions
@@ -140,13 +140,15 @@ class _Said:
     classes: TrainingClasses
 
 
-def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings: Findings) -> TrainPlan:
+def _composed(
+    settings: _Settings, train: list[Labelled], val: list[Labelled], findings: Findings
+) -> TrainPlan:
     """Compose the plan from rasters that could be read.
 
     Raises:
         TrainError: If the rasters differ too much, or hold too few labels.
     """
-    options, row, recipe = said.options, said.row, said.recipe
+    options, row, recipe = settings.options, settings.row, settings.recipe
     names = (
         options.band_names if len(set(options.band_names or ())) == len(options.band_names or ()) else None
     )
@@ -163,34 +165,34 @@ def _composed(said: _Said, train: list[Labelled], val: list[Labelled], findings:
         *hidden_notes([findings]),
         *gsd_notes(gsd, parts.rasters),
         *overlap_notes(train, val),
-        *label_value_notes(said.classes, [*train, *val]),
+        *label_value_notes(settings.classes, [*train, *val]),
     ]
-    chips = _chip_maker(said, parts, gsd, reading)
+    chips = _chip_maker(settings, parts, gsd, reading)
     validation = validation_chips(parts.validation, gsd, row.stride, options.chips.chip, reading)
     if not val and options.chips.split == "block":
         validated = {validation.scenes[site].name for site, _ in validation.views}
         findings.notes += left_out_notes(train, validated)
     _check_labels(chips, options)
     _check_instances(validation)
-    unseen = ", ".join(_unseen(validation, said.classes))
+    unseen = ", ".join(_unseen(validation, settings.classes))
     if unseen:
         findings.notes.append(
             f"nothing that is validated on is {unseen}, so no figure will tell how well it is found"
         )
-    recipe = _weighted(recipe, options, chips, len(said.classes.names))
+    recipe = _weighted(recipe, options, chips, len(settings.classes.names))
     watched = tuple(files for raster in [*train, *val] for files in raster.watched)
     return TrainPlan(
-        options, row, recipe, said.classes, bands, gsd, reading.values, tuple(parts.rasters), chips,
+        options, row, recipe, settings.classes, bands, gsd, reading.values, tuple(parts.rasters), chips,
         validation, findings, watched,
     )  # fmt: skip
 
 
-def _chip_maker(said: _Said, parts: Parts, gsd: float, reading: Reading) -> ChipMaker:
-    chips = said.options.chips
+def _chip_maker(settings: _Settings, parts: Parts, gsd: float, reading: Reading) -> ChipMaker:
+    chips = settings.options.chips
     rule = SamplingRule(chips.chip, gsd, chips.objects, chips.scale_range, chips.stretch, chips.balance)
     sites = [Site(raster.info.georef, raster.truth, raster.gsd) for raster in parts.rasters]
-    sampler = Sampler(sites, rule, said.recipe.seed)
-    borders = said.recipe.wants_borders and not reading.instances
+    sampler = Sampler(sites, rule, settings.recipe.seed)
+    borders = settings.recipe.wants_borders and not reading.instances
     return ChipMaker(parts.scenes, sampler, reading.values, chips.symmetries, borders, reading.instances)
 
 
@@ -239,7 +241,7 @@ def _check_instances(validation: ValidationChips) -> None:
         return
     for site, view in validation.views:
         scene = validation.scenes[site]
-        if things_of(scene.truth, view, scene.labels(view)):
+        if instances_in(scene.truth, view, scene.labels(view)):
             return
     raise TrainError(
         [

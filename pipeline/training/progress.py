@@ -93,10 +93,10 @@ class Teller(Watcher):
         return [picture, *(overlay(picture, label_map, self._colours) for label_map in (labels, predicted))]
 
 
-def painted(things: Any, shape: tuple[int, int]) -> np.ndarray:
+def painted(instances: Any, shape: tuple[int, int]) -> np.ndarray:
     """Return the instance number of each pixel, counted from 1, with earlier (higher-scoring) instances on top."""
     ids = np.zeros(shape, np.int64)
-    for number, instance in reversed(list(enumerate(things, start=1))):
+    for number, instance in reversed(list(enumerate(instances, start=1))):
         height, width = instance.mask.shape
         ids[instance.row : instance.row + height, instance.col : instance.col + width][instance.mask] = number
     return ids
@@ -109,23 +109,21 @@ def _many_colours() -> dict[int, tuple[int, int, int] | None]:
     return {0: None, **shades}
 
 
-def epoch_line(done: EpochEnd, epochs: int, seconds: float) -> str:
+def epoch_line(epoch_end: EpochEnd, epochs: int, seconds: float) -> str:
     """Return a line such as ``epoch 3 of 30: loss 0.2311, mean IoU 0.712 (roof 0.712), 41 s, about 19 min left``."""
-    measures = done.measures
+    measures = epoch_end.measures
     classes = ", ".join(
         f"{name.removeprefix('iou_')} {value:.3f}"
         for name, value in measures.items()
         if name.startswith("iou_") and np.isfinite(value)
     )
     if classes:
-        figure = f"mean IoU {done.figure:.3f} ({classes})"
+        figure = f"mean IoU {epoch_end.figure:.3f} ({classes})"
     else:
-        figure = (
-            f"F1 {done.figure:.3f} (precision {measures['precision']:.3f}, recall {measures['recall']:.3f})"
-        )
-    end = f", about {format_time(done.seconds_left)} left" if done.epoch < epochs else ""
-    best = ", best" if done.better else ""
-    return f"epoch {done.epoch} of {epochs}: loss {done.loss:.4f}, {figure}, {seconds:.0f} s{end}{best}"
+        figure = f"F1 {epoch_end.figure:.3f} (precision {measures['precision']:.3f}, recall {measures['recall']:.3f})"
+    end = f", about {format_time(epoch_end.seconds_left)} left" if epoch_end.epoch < epochs else ""
+    best = ", best" if epoch_end.better else ""
+    return f"epoch {epoch_end.epoch} of {epochs}: loss {epoch_end.loss:.4f}, {figure}, {seconds:.0f} s{end}{best}"
 
 
 def _rgb(color: str) -> tuple[int, int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from terraseam.models.bundle.card import Card
-from terraseam.pipeline.training.data import things
+from terraseam.pipeline.training.data import count_objects
 from terraseam.pipeline.training.plan import TrainPlan
 from terraseam.pipeline.units import count, format_gsd, format_pixels, listed
 from terraseam.tiles.vectors.read import listed_reasons
@@ -76,7 +76,7 @@ def describe_training_result(plan: TrainPlan, card: Card) -> str:
 
 def _labels(plan: TrainPlan) -> str:
     names = plan.classes.names
-    named = [f"{number:,} {name}" for name, number in things(plan).items()]
+    named = [f"{number:,} {name}" for name, number in count_objects(plan).items()]
     return f"{', '.join(named)}; the rest is {names[0]}" if named else f"label rasters of {', '.join(names)}"
 
 

@@ -73,7 +73,7 @@ def _train(plan: TrainPlan) -> Card:
     place = TrainingFolder(folder, options.restart, options.tensorboard)
     task = task_of(plan.row, classes, settings, plan.recipe.seed)
     trained = train(network, task, plan.recipe, data, place, teller)
-    return _write(plan, _Made(finished(network), task, own, start), trained)
+    return _write(plan, _BuiltNetwork(finished(network), task, own, start), trained)
 
 
 def training_data(plan: TrainPlan, scaling: Scaling) -> TrainingData:
@@ -94,7 +94,7 @@ def training_data(plan: TrainPlan, scaling: Scaling) -> TrainingData:
 
 
 @dataclass(frozen=True)
-class _Made:
+class _BuiltNetwork:
     """A trained network.
 
     Attributes:
@@ -110,7 +110,7 @@ class _Made:
     start: str
 
 
-def _write(plan: TrainPlan, made: _Made, trained: Trained) -> Card:
+def _write(plan: TrainPlan, built: _BuiltNetwork, trained: Trained) -> Card:
     """Measure the network as written, and write the bundle atomically."""
     from terraseam.models.bundle.archive import save_bundle
     from terraseam.models.bundle.writing import replace_folder
@@ -126,28 +126,28 @@ def _write(plan: TrainPlan, made: _Made, trained: Trained) -> Card:
         "classes": plan.classes.infos(),
         "bands": plan.band_names,
         "gsd": plan.gsd,
-        "scaling": plan.values.scaling(made.scaling),
+        "scaling": plan.values.scaling(built.scaling),
         "fill": plan.values.fill,
         "license": options.license,
-        "training": _describe_data_of(plan, trained, made.start),
+        "training": _describe_data_of(plan, trained, built.start),
     }
     if plan.instances:
         fields["halo"] = options.chips.chip // 2
     metrics: dict[str, Any] = {"validation": _rounded(plan, trained.figure, trained.measures)}
-    metrics |= _by_raster(plan, made)
+    metrics |= _by_raster(plan, built)
     if plan.instances and np.isfinite(trained.measures["threshold"]):
-        answer_from(made.network, trained.measures["threshold"])
+        answer_from(built.network, trained.measures["threshold"])
     if options.half:
-        metrics |= _describe_rounding(plan, made, fields)
+        metrics |= _describe_rounding(plan, built, fields)
     check_data(plan)
     return replace_folder(
         Path(options.output),
-        lambda staging: save_bundle(made.network, staging, half=options.half, metrics=metrics, **fields),
+        lambda staging: save_bundle(built.network, staging, half=options.half, metrics=metrics, **fields),
         force=options.force,
     )
 
 
-def _by_raster(plan: TrainPlan, made: _Made) -> dict[str, Any]:
+def _by_raster(plan: TrainPlan, built: _BuiltNetwork) -> dict[str, Any]:
     """Return the metrics of each validation raster if there are several."""
     from terraseam.models.training.making import figures
 
@@ -159,12 +159,12 @@ def _by_raster(plan: TrainPlan, made: _Made) -> dict[str, Any]:
             name: _rounded(plan, measured.figure, measured.measures)
             for name, chips in parts.items()
             if not plan.instances or any(instances[0] for _, instances in chips)
-            for measured in [figures(made.network, made.task, plan.recipe, chips, made.scaling)]
+            for measured in [figures(built.network, built.task, plan.recipe, chips, built.scaling)]
         }
     }
 
 
-def _describe_rounding(plan: TrainPlan, made: _Made, fields: Mapping[str, Any]) -> dict[str, float]:
+def _describe_rounding(plan: TrainPlan, built: _BuiltNetwork, fields: Mapping[str, Any]) -> dict[str, float]:
     """Return how rounding the weights to float16 changes predictions on all validation chips."""
     import tempfile
 
@@ -172,9 +172,9 @@ def _describe_rounding(plan: TrainPlan, made: _Made, fields: Mapping[str, Any]) 
     from terraseam.models.training.making import change_by_rounding
 
     with tempfile.TemporaryDirectory() as folder:
-        save_bundle(made.network, folder, half=True, **fields)
+        save_bundle(built.network, folder, half=True, **fields)
         rounded = load_model(folder)
-    return change_by_rounding(made.network, rounded, plan.validation, made.scaling)
+    return change_by_rounding(built.network, rounded, plan.validation, built.scaling)
 
 
 def _describe_data_of(plan: TrainPlan, trained: Trained, start: str) -> dict[str, Any]:

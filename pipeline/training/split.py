@@ -39,12 +39,12 @@ class Reading:
     values: Values
     instances: bool
 
-    def scene(self, one: Labelled) -> Scene:
+    def scene(self, raster: Labelled) -> Scene:
         """Return a raster as a scene that chips are read from."""
         # Local sidecar files may appear and disappear during the days that a training takes.
-        files = None if is_local(one.info.path) else one.info.files
-        source = RasterSource(one.info.path, self.bands, self.values.fill, files=files)
-        return Scene(one.name, source, one.info.georef, one.truth, one.area, blind=self.instances)
+        files = None if is_local(raster.info.path) else raster.info.files
+        source = RasterSource(raster.info.path, self.bands, self.values.fill, files=files)
+        return Scene(raster.name, source, raster.info.georef, raster.truth, raster.area, blind=self.instances)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _by_block(whole: list[tuple[Labelled, Scene]], chips: Chips, seed: int, gsd:
     return Parts([raster for raster, _ in whole], [_without(scene, grounds) for scene in scenes], apart)
 
 
-def _block_side(one: Labelled, chips: Chips, gsd: float) -> float:
+def _block_side(raster: Labelled, chips: Chips, gsd: float) -> float:
     """Return the side of a raster's blocks, in metres: by default, halved until there is more than one block.
 
     The minimum is half a chip.
@@ -116,16 +116,16 @@ def _block_side(one: Labelled, chips: Chips, gsd: float) -> float:
     if chips.block_size is not None:
         return chips.block_size
     side = BLOCK_CHIPS * chips.chip * gsd
-    longest = max(one.info.georef.height, one.info.georef.width) * one.gsd
+    longest = max(raster.info.georef.height, raster.info.georef.width) * raster.gsd
     while longest <= side and side > chips.chip * gsd / 2:
         side /= 2
     return side
 
 
-def _too_small(one: Labelled, side: float) -> str:
-    height, width = one.info.georef.height * one.gsd, one.info.georef.width * one.gsd
+def _too_small(raster: Labelled, side: float) -> str:
+    height, width = raster.info.georef.height * raster.gsd, raster.info.georef.width * raster.gsd
     return (
-        f"{one.name} has {height:.4g} x {width:.4g} m, no more than one block of {side:.4g} m; "
+        f"{raster.name} has {height:.4g} x {width:.4g} m, no more than one block of {side:.4g} m; "
         f"pass --block-size {max(height, width) / 2:.2g} or --split raster"
     )
 

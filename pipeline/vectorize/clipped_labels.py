@@ -46,10 +46,10 @@ def off_earth(labels: np.ndarray, plan: PolygonPlan, raster: int, window: Window
     return int(np.count_nonzero(find_off_earth(georef, window, measured)))
 
 
-def clipped_instance(thing: ResolvedInstance, plan: PolygonPlan, raster: int) -> ResolvedInstance | None:
+def clipped_instance(instance: ResolvedInstance, plan: PolygonPlan, raster: int) -> ResolvedInstance | None:
     """Clip an instance to the area of interest and the Earth; None if no pixels are left."""
     area, georef = plan.area(raster), plan.georef(raster)
-    left = thing if area is None else clip_instance(thing, area)
+    left = instance if area is None else clip_instance(instance, area)
     if left is None or georef is None or not _limited(georef):
         return left
     return clip_instance(left, OnEarth(georef))

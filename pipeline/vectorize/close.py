@@ -80,7 +80,7 @@ class CloseRegions(beam.DoFn):
     def __init__(self, plan: PolygonPlan, folder: RunFolder) -> None:
         self._plan = plan
         self._folder = folder
-        self._made = TraceCache(folder.made, plan)
+        self._trace_cache = TraceCache(folder.trace_cache, plan)
         self._timer = Metrics.distribution("terraseam", "close_ms")
 
     def process(self, element: tuple[Home, Iterable[str]]) -> Iterator[Any]:
@@ -88,11 +88,11 @@ class CloseRegions(beam.DoFn):
         start = time.perf_counter()
         (raster, row, col), paths = element
         contents = [files.read_bytes(path) for path in sorted(paths)]
-        key = self._made.key(raster, (row, col), contents)
-        parts = self._made.get(key, CachedParts)
+        key = self._trace_cache.key(raster, (row, col), contents)
+        parts = self._trace_cache.get(key, CachedParts)
         if parts is None:
             parts = self._make((raster, row, col), contents)
-            self._made.put(key, parts)
+            self._trace_cache.put(key, parts)
         written: FeatureRecord | None = parts.at(self._folder.joined_features(raster, row, col))
         if written is not None:
             yield raster, written

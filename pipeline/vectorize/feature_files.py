@@ -57,21 +57,21 @@ class FeatureRecord:
     areas: dict[str, float]
 
     @classmethod
-    def checked(cls, said: Any) -> FeatureRecord:
+    def checked(cls, data: Any) -> FeatureRecord:
         """Parse a record from JSON.
 
         Raises:
             ArraysError: If it is not a valid record.
         """
         try:
-            counts = said["counts"]
+            counts = data["counts"]
             return cls(
-                str(said["path"]),
-                int(said["row"]),
-                int(said["count"]),
-                float(said["area"]),
+                str(data["path"]),
+                int(data["row"]),
+                int(data["count"]),
+                float(data["area"]),
                 None if counts is None else {str(name): int(count) for name, count in counts.items()},
-                {str(name): float(area) for name, area in said["areas"].items()},
+                {str(name): float(area) for name, area in data["areas"].items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArraysError(f"what is said of features is damaged ({error})") from error

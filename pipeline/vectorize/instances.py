@@ -108,7 +108,8 @@ def join_instances(
     )
     features = (
         {
-            "settlement": settled | "KeyOfSettlement" >> beam.Map(lambda one: (one.sheet, one)),
+            "settlement": settled
+            | "KeyOfSettlement" >> beam.Map(lambda settlement: (settlement.sheet, settlement)),
             "left_out": left_out,
         }
         | "InstancesOfSheet" >> beam.CoGroupByKey()
@@ -222,9 +223,9 @@ class Settling:
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
         self._store = StoredInstances(plan)
-        self.made = TraceCache(folder.made, plan.polygons)
+        self.trace_cache = TraceCache(folder.trace_cache, plan.polygons)
 
-    def things(self, element: Settlement) -> list[ResolvedInstance]:
+    def resolve(self, element: Settlement) -> list[ResolvedInstance]:
         """Resolve the instances of a sheet, in the order of their views."""
         raster, row, col = element.sheet
         lattice = self._plan.lattice(raster)
@@ -239,7 +240,7 @@ class Settling:
         raster, *place = element.sheet
         area = self._plan.rasters[raster].area
         inputs = (element.groups, sorted(element.elsewhere), sorted(element.keys.items()), area)
-        return self.made.key(raster, place, [repr((inputs, parts)).encode()])
+        return self.trace_cache.key(raster, place, [repr((inputs, parts)).encode()])
 
 
 class ResolveSheets(beam.DoFn):
@@ -259,20 +260,20 @@ class ResolveSheets(beam.DoFn):
         start = time.perf_counter()
         raster, row, col = element.sheet
         key = self._settling.key(element, "patches")
-        settled = self._settling.made.get(key, ResolvedPatches)
+        settled = self._settling.trace_cache.get(key, ResolvedPatches)
         if settled is None:
-            settled = ResolvedPatches(self._patches(raster, self._settling.things(element)))
-            self._settling.made.put(key, settled)
+            settled = ResolvedPatches(self._patches(raster, self._settling.resolve(element)))
+            self._settling.trace_cache.put(key, settled)
         for place, pieces in settled.patches.items():
             path = self._folder.patches(raster, row, col, place)
             files.write_bytes(path, pack_patches(pieces))
             yield (raster, *place), path
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
-    def _patches(self, raster: int, things: list[ResolvedInstance]) -> dict[Place, list[Patch]]:
+    def _patches(self, raster: int, instances: list[ResolvedInstance]) -> dict[Place, list[Patch]]:
         side = self._plan.lattice(raster).sheet_side
         shown: dict[Place, list[Patch]] = {}
-        for instance in things:
+        for instance in instances:
             for place, patch in patches(instance, side):
                 shown.setdefault(place, []).append(patch)
         return shown
@@ -337,26 +338,28 @@ class DescribeInstances(beam.DoFn):
         left_out = {ref for ref in parts["left_out"] if sheet_of(ref.tile) == (row, col)}
         for settlement in parts["settlement"]:  # none if suppressed instances only extend into the sheet
             key = self._settling.key(settlement, "features", sorted(left_out))
-            described = self._settling.made.get(key, InstanceFeatures)
+            described = self._settling.trace_cache.get(key, InstanceFeatures)
             if described is None:
                 instances = [
-                    instance for instance in self._settling.things(settlement) if instance.ref not in left_out
+                    instance
+                    for instance in self._settling.resolve(settlement)
+                    if instance.ref not in left_out
                 ]
                 described = InstanceFeatures(self._features(raster, instances))
-                self._settling.made.put(key, described)
+                self._settling.trace_cache.put(key, described)
             for first_row, row_features in described.features.items():
                 record = row_features.at(self._folder.instance_features(raster, row, col, first_row))
                 if record is not None:
                     yield raster, record
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
-    def _features(self, raster: int, things: list[ResolvedInstance]) -> dict[int, CachedParts]:
+    def _features(self, raster: int, instances: list[ResolvedInstance]) -> dict[int, CachedParts]:
         lattice, georef = self._plan.lattice(raster), self._plan.rasters[raster].georef
         scope = set(self._plan.polygon_labels())
         polygons = self._plan.polygons
         chosen = [
             left
-            for instance in things
+            for instance in instances
             if instance.label in scope and (left := clipped_instance(instance, polygons, raster)) is not None
         ]
         options, tolerance = feature_options(polygons, raster), polygons.tolerance(raster)

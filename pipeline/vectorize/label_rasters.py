@@ -9,7 +9,7 @@ import numpy as np
 
 from terraseam.pipeline.activity import ACTIVITY
 from terraseam.pipeline.plan.polygons import LabelledRaster, PolygonPlan
-from terraseam.pipeline.segment.failures import is_unreadable, one_line
+from terraseam.pipeline.segment.failures import describe_error, is_unreadable
 from terraseam.pipeline.storage import files
 from terraseam.pipeline.storage.retries import GaveUpError, with_retries
 from terraseam.pipeline.storage.run_paths import RunFolder
@@ -90,7 +90,7 @@ class RasterLabels:
                 cause = failure.__cause__ or failure
                 if self._folder is None:
                     raise cause from failure
-                files.write_bytes(self._folder.failure(number), one_line(cause).encode())
+                files.write_bytes(self._folder.failure(number), describe_error(cause).encode())
                 self._failed.add(number)
         return CodedLabels.plain(np.full(around.shape, NODATA, np.uint8))
 

@@ -25,10 +25,12 @@ class LabelWatch:
         fail: Whether the run fails if a raster has changed.
     """
 
-    def __init__(self, plan: PolygonPlan, labels: RasterLabels, made: TraceCache, *, fail: bool) -> None:
+    def __init__(
+        self, plan: PolygonPlan, labels: RasterLabels, trace_cache: TraceCache, *, fail: bool
+    ) -> None:
         self._plan = plan
         self._labels = labels
-        self._made = made
+        self._trace_cache = trace_cache
         self._fail = fail
         watched = at_once(
             lambda raster: WatchedFiles.now(raster.path, raster.files),
@@ -57,7 +59,7 @@ class LabelWatch:
         for sheet in sheets:
             again = RasterSheet(sheet.place, self._plan.sheet_window(*sheet.place))
             try:
-                content = content_key(self._made, again, *read_sheet(self._labels, again, self._plan))
+                content = content_key(self._trace_cache, again, *read_sheet(self._labels, again, self._plan))
             except RasterReadError:
                 return True
             if content != sheet.content:

@@ -105,9 +105,9 @@ def read_sheet(source: LabelSource, sheet: LabelSheet, plan: PolygonPlan) -> tup
     return source.read(sheet, plan.depth(sheet.place[0])), source.scores(sheet)
 
 
-def content_key(made: TraceCache, sheet: LabelSheet, labels: CodedLabels, scores: np.ndarray) -> str:
+def content_key(trace_cache: TraceCache, sheet: LabelSheet, labels: CodedLabels, scores: np.ndarray) -> str:
     """Return the trace cache key of the labels and scores of a sheet."""
-    return made.key(sheet.place[0], sheet.place[1:], (labels.codes, labels.table, scores))
+    return trace_cache.key(sheet.place[0], sheet.place[1:], (labels.codes, labels.table, scores))
 
 
 class VectorizeSheets(beam.DoFn):
@@ -117,7 +117,7 @@ class VectorizeSheets(beam.DoFn):
         self._plan = plan
         self._folder = folder
         self._source = source
-        self._made = TraceCache(folder.made, plan)
+        self._trace_cache = TraceCache(folder.trace_cache, plan)
         self._timer = Metrics.distribution("terraseam", "vectorize_ms")
 
     def process(self, element: LabelSheet) -> Iterator[Any]:
@@ -125,11 +125,11 @@ class VectorizeSheets(beam.DoFn):
         start = time.perf_counter()
         raster, row, col = element.place
         labels, scores = read_sheet(self._source, element, self._plan)
-        key = content_key(self._made, element, labels, scores)
-        parts = self._made.get(key, CachedParts)
+        key = content_key(self._trace_cache, element, labels, scores)
+        parts = self._trace_cache.get(key, CachedParts)
         if parts is None:
             parts = self._make(element.place, labels, scores)
-            self._made.put(key, parts)
+            self._trace_cache.put(key, parts)
         written = parts.at(self._folder.closed_features(raster, row, col))
         pixels = element.counts or LabelCounts.of(labels.inner(self._plan.depth(raster)))
         outside = self._plan.outside(raster, self._plan.sheet_window(raster, row, col))
@@ -149,7 +149,7 @@ class VectorizeSheets(beam.DoFn):
             sight.framed,
             scores,
             sight.offset,
-            self._plan.kept(labels.table),
+            self._plan.selected(labels.table),
             by_corners=self._plan.options.by_corners,
         )
         fragments, summary = self._open(sheet, sight)
@@ -170,7 +170,7 @@ class VectorizeSheets(beam.DoFn):
         height, width = codes.shape
         framed = codes[depth - 1 : height - depth + 1, depth - 1 : width - depth + 1]
         corner = window.row_off - depth, window.col_off - depth
-        borders = border_pixels(codes, corner, self._plan.kept(table)) if near else Corners.of()
+        borders = border_pixels(codes, corner, self._plan.selected(table)) if near else Corners.of()
         corners = find_corners(codes, corner) if tolerance else Corners.of()
         return Sight(framed, (window.row_off, window.col_off), table, (borders, near), (corners, tolerance))
 

@@ -191,16 +191,16 @@ def make_regions(
         return make_features(row, traced_features, ground)
 
 
-def make_features(row: int, found: Iterable[Feature], ground: Ground) -> CachedParts:
+def make_features(row: int, features: Iterable[Feature], ground: Ground) -> CachedParts:
     """Encode features, which must be in the order of their first pixels.
 
     Args:
         row: Row of the sheets that contain their first pixels.
-        found: The features.
+        features: The features.
         ground: The ground of their raster.
     """
     count = FeatureCount(ground.area_attribute)
-    packed = features_as_bytes(count.counting(found))
+    packed = features_as_bytes(count.counting(features))
     record = count.record("", row)
     return CachedParts(record, packed if record else b"")
 
@@ -245,7 +245,7 @@ class TraceCache:
     def get(self, key: str, kind: type[T]) -> T | None:
         """Read the entry of a key; None if it is missing or damaged."""
         path = self._path(key)
-        if self._plan.anew or not files.exists(path):
+        if self._plan.recompute or not files.exists(path):
             return None
         try:
             head, packed = unsealed(files.read_bytes(path), key)
@@ -255,9 +255,9 @@ class TraceCache:
         files.touch(path)
         return entry
 
-    def put(self, key: str, made: CachedParts | ResolvedPatches | InstanceFeatures) -> None:
+    def put(self, key: str, entry: CachedParts | ResolvedPatches | InstanceFeatures) -> None:
         """Write an entry atomically."""
-        packed = made.to_bytes()
+        packed = entry.to_bytes()
         files.write_bytes(self._path(key), seal(packed, key, kind="made"), packed)
 
     def _path(self, key: str) -> str:

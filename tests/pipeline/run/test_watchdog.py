@@ -54,10 +54,10 @@ from terraseam.pipeline.exit_status import fail
 folder, child, pace, seconds = sys.argv[1:]
 watchdog.PACE = eval(f"watchdog.WatchIntervals({pace})")
 files = watchdog.WorkerFiles(Path(folder) / "log", Path(folder) / "heartbeats")
-def tell(sentence):
+def report(sentence):
     return fail("interrupted" if watchdog.was_interrupted() else sentence, 130 if watchdog.was_interrupted() else 1)
 def run():
-    with watchdog.Watchdog("hope", tell=tell, files=files).watching():
+    with watchdog.Watchdog("hope", report=report, files=files).watching():
         worker = subprocess.Popen([sys.executable, "-c", child, str(files.heartbeats)])
         print(worker.pid, flush=True)
         try:

@@ -257,7 +257,7 @@ def test_files_are_told_apart_by_all_that_costs_nothing(tmp_path):
         Path(path).write_bytes(b"pixels")
         os.utime(path, (THEN, THEN))
     watched = WatchedFiles.now(paths[0], paths)
-    assert look_at(paths[0], paths) == watched.seen
+    assert look_at(paths[0], paths) == watched.file_states
     state = watched.state
 
     assert not state().changed and not state().moved
