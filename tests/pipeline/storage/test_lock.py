@@ -352,7 +352,10 @@ def test_a_second_run_of_a_job_is_refused_and_a_killed_one_is_in_nobodys_way(job
     third = run(job)
     out, err = third.communicate(timeout=120)
     assert third.returncode == 0
-    assert f"terraseam: took over the lock {held} of process {first.pid}" in err and "the process has exited" in err
+    assert (
+        f"terraseam: took over the lock {held} of process {first.pid}" in err
+        and "the process has exited" in err
+    )
     assert (job.parent / "out" / "manifest.json").exists() and not held.exists()
 
 

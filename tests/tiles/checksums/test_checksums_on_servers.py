@@ -12,6 +12,7 @@ import servers
 from damages import break_checksum, break_streams, flip, plain_pixels
 from tiers import some
 
+from terraseam.pipeline.beam_arguments import NO_BEAM_ARGUMENTS
 from terraseam.pipeline.storage.servers import share_settings
 from terraseam.tiles.access import web as tiles_web
 from terraseam.tiles.access.gdal_library import forget_answers
@@ -236,7 +237,7 @@ def test_buckets_are_verified(bucket, make_raster, tmp_path):
     path = make_raster(pixels=plain_pixels(*SHAPE), name="scenes/scene.tif", **TILES)
     whole = read(path)
     address = f"{bucket.put_folder(tmp_path / 'scenes', 'whole')}/scene.tif"
-    share_settings([], os.environ)
+    share_settings(NO_BEAM_ARGUMENTS, os.environ)
     assert np.array_equal(read(address).pixels, whole.pixels)
     break_checksum(path, 2, 2)
     damaged = f"{bucket.put_folder(tmp_path / 'scenes', 'damaged')}/scene.tif"
