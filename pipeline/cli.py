@@ -55,6 +55,9 @@ def _ended(run: Callable[[], int], interrupted: str) -> int:
 
 def _report_interruption(message: str) -> int:
     """Report an interruption, even if the terminal is closed, and return the exit status."""
+    # Under -m, Python ends by SIGINT, whatever the exit status, if the interruption has passed through exec(), as
+    # dataclasses use it; another exec() resets that.
+    exec("")
     try:
         return fail(message, INTERRUPTED)
     except OSError:

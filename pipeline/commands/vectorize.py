@@ -18,7 +18,7 @@ def vectorize(argv: Sequence[str]) -> int:
         options = parse_vectorize(argv)
     except ArgumentError as error:
         return fail(str(error), IMPOSSIBLE)
-    from terraseam.pipeline.plan.label_rasters import plan_vectorize
+    from terraseam.pipeline.plan.vectorize import plan_vectorize
 
     try:
         plan = plan_vectorize(options)

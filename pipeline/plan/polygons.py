@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from terraseam.pipeline.inputs.left_out import LeftOut
 from terraseam.pipeline.options.segment import PolygonOptions
+from terraseam.pipeline.options.vectorize import VectorizeOptions
 from terraseam.pipeline.units import count
 from terraseam.tiles.grid.lattice import Halo, Lattice
 from terraseam.tiles.grid.window import Window
@@ -158,6 +160,23 @@ class PolygonPlan:
         """Return the width of the neighbour context read around a sheet, in pixels."""
         tolerance = self.tolerance(raster)
         return max(tolerance.reach if tolerance else 0, self.near(raster)) + 1
+
+
+@dataclass(frozen=True)
+class VectorizePlan:
+    """The plan of a vectorize run.
+
+    Attributes:
+        options: The options of the run.
+        polygons: How label maps become polygons.
+        notes: Notes for the user before the run, one sentence each.
+        left_out: Rasters that cannot be used.
+    """
+
+    options: VectorizeOptions
+    polygons: PolygonPlan
+    notes: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def instance_reasons(options: PolygonOptions) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import apache_beam as beam
 
 from terraseam.pipeline.inputs.left_out import LeftOut
-from terraseam.pipeline.plan.label_rasters import VectorizePlan
+from terraseam.pipeline.plan.polygons import VectorizePlan
 from terraseam.pipeline.publish.manifest import polygon_settings, polygons_entry, run_entry, write_manifest
 from terraseam.pipeline.publish.quarantine import left_out_features, write_places
 from terraseam.pipeline.publish.stage import EndRun, Published, PublishRasters, clean_up, publish

@@ -184,12 +184,7 @@ class Georef:
         Raises:
             OffEarthError: If no part of the raster is on the Earth.
         """
-        col, row = self.middle()
-        ends = np.array([[col - 0.5, row], [col, row - 0.5], [col + 0.5, row], [col, row + 0.5]])
-        lon, lat = self.to_lonlat(ends).T
-        azimuth, _, metres = pyproj.Geod(ellps="WGS84").inv(lon[:2], lat[:2], lon[2:], lat[2:])
-        east, north = metres * np.sin(np.radians(azimuth)), metres * np.cos(np.radians(azimuth))
-        return (float(east[0]), float(north[0])), (float(east[1]), float(north[1]))
+        return _ground_steps(self)
 
     def middle(self) -> tuple[float, float]:
         """Return the pixel position ``(col, row)`` of the centre or, if that is off the Earth, of the part on it.
@@ -207,6 +202,16 @@ class Georef:
     def _determinant(self) -> float:
         a, b, _, d, e, _ = self.transform
         return a * e - b * d
+
+
+@lru_cache(maxsize=64)
+def _ground_steps(georef: Georef) -> tuple[tuple[float, float], tuple[float, float]]:
+    col, row = georef.middle()
+    ends = np.array([[col - 0.5, row], [col, row - 0.5], [col + 0.5, row], [col, row + 0.5]])
+    lon, lat = georef.to_lonlat(ends).T
+    azimuth, _, metres = pyproj.Geod(ellps="WGS84").inv(lon[:2], lat[:2], lon[2:], lat[2:])
+    east, north = metres * np.sin(np.radians(azimuth)), metres * np.cos(np.radians(azimuth))
+    return (float(east[0]), float(north[0])), (float(east[1]), float(north[1]))
 
 
 @lru_cache(maxsize=64)

@@ -22,9 +22,9 @@ from vectorize_cases import write_labels
 from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.options.vectorize import VectorizeOptions
 from terraseam.pipeline.plan.describe import describe_plan, plan_json
-from terraseam.pipeline.plan.label_rasters import plan_vectorize
 from terraseam.pipeline.plan.make import make_plan
 from terraseam.pipeline.plan.plan import Plan
+from terraseam.pipeline.plan.vectorize import plan_vectorize
 from terraseam.pipeline.publish.polygons import write_polygons
 from terraseam.pipeline.publish.quarantine import write_quarantine
 from terraseam.pipeline.publish.unchanged import foresee

@@ -14,8 +14,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from terraseam.pipeline.beam_arguments import BeamArguments
 from terraseam.pipeline.options.segment_arguments import parse
 from terraseam.pipeline.options.vectorize_arguments import parse_vectorize
-from terraseam.pipeline.plan.label_rasters import plan_vectorize
 from terraseam.pipeline.plan.make import make_plan
+from terraseam.pipeline.plan.vectorize import plan_vectorize
 from terraseam.pipeline.run import graph
 from terraseam.pipeline.run import vectorize as vectorizing
 from terraseam.pipeline.run.beam_runner import beam_pipeline

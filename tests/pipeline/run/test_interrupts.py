@@ -94,6 +94,18 @@ def test_each_signal_that_ends_a_command_interrupts_it(number, capsys):
     assert capsys.readouterr().err == "terraseam: interrupted; run it again\n"
 
 
+def test_an_interruption_inside_exec_leaves_the_exit_status_alone(tmp_path):
+    (tmp_path / "interrupted.py").write_text(
+        "import sys\n"
+        "from terraseam.pipeline.cli import _ended\n"
+        "sys.exit(_ended(lambda: exec('raise KeyboardInterrupt'), 'interrupted'))"
+    )
+    searched = os.pathsep.join([str(tmp_path), str(ROOT)])
+    command = [sys.executable, "-m", "interrupted"]
+    ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": searched}, check=False)
+    assert ended.returncode == INTERRUPTED
+
+
 def test_a_command_whose_terminal_is_closed_ends_as_one_that_is_interrupted(tmp_path):
     code = (
         "import pathlib, sys, time\n"

@@ -16,7 +16,7 @@ from vectorize_cases import collection, patches, vectorize, write_labels
 
 from terraseam.pipeline.cli import main
 from terraseam.pipeline.options.vectorize_arguments import parse_vectorize
-from terraseam.pipeline.plan.label_rasters import plan_vectorize
+from terraseam.pipeline.plan.vectorize import plan_vectorize
 from terraseam.pipeline.vectorize.label_rasters import RasterLabels, RasterSheet
 from terraseam.tiles.checksums.dataset import verify_blocks
 from terraseam.tiles.grid.window import Window
