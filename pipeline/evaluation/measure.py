@@ -31,7 +31,6 @@ from terraseam.tiles.truth.label_raster import RasterTruth
 from terraseam.tiles.truth.polygons import PolygonClasses, PolygonTruth
 from terraseam.tiles.truth.scene import IGNORED, Truth
 from terraseam.tiles.vectors.area import TrustedArea
-from terraseam.tiles.vectors.burn import edges_of
 
 LEAST_LEFT_PX = 1.0
 """Minimum area of a clipped polygon to count, in square pixels."""
@@ -98,7 +97,7 @@ def measure(
     area = None if options.aoi is None else place_area(options.aoi, georef)
     true = _true_polygons(subject, classes, options)
     predicted = _predicted_polygons(subject, classes)
-    inside = None if area is None else TrustedArea(edges_of(area))
+    inside = None if area is None else TrustedArea(area)
     maps = CountedMaps(
         georef,
         subject.labels or _drawn(predicted, classes, shape),

@@ -169,17 +169,18 @@ def class_reasons(
     classes: TrainingClasses, train: Sequence[Labelled], findings: Findings, options: TrainOptions
 ) -> list[str]:
     """Return the reason if named classes do not occur in the labels."""
+    where = " inside --aoi" if options.truths.aoi else ""
     if not isinstance(train[0].truth, PolygonTruth):
-        return value_reasons(classes, _pixels(train), " inside --aoi" if options.truths.aoi else "")
+        return value_reasons(classes, _pixels(train), where)
     counts = np.sum([raster.truth.counts() for raster in train], axis=0)
     missing = [name for name in classes.foreground if not counts[classes.names.index(name)]]
     if not missing:
         return []
     if options.truths.class_property is None:
-        return [f"no label of {', '.join(missing)} lies on any of the rasters that are trained on"]
+        return [f"no label of {', '.join(missing)} lies on any of the rasters that are trained on{where}"]
     others = [name for name, _ in findings.others.most_common(5)]
     hint = f"; {options.truths.class_property} is also {', '.join(others)}" if others else ""
-    return [f"no polygon of {', '.join(missing)} lies on any of the rasters that are trained on{hint}"]
+    return [f"no polygon of {', '.join(missing)} lies on any of the rasters that are trained on{where}{hint}"]
 
 
 def _pixels(labelled: Sequence[Labelled]) -> Counter[float]:

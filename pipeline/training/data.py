@@ -104,5 +104,5 @@ def count_objects(plan: TrainPlan) -> dict[str, int]:
     """Return the number of labelled polygons of each class; an empty dict for label rasters."""
     if not isinstance(plan.train[0].truth, PolygonTruth):
         return {}
-    counts = np.sum([raster.object_counts for raster in plan.train], axis=0)
+    counts = np.sum([raster.truth.counts() for raster in plan.train], axis=0)
     return {name: int(counts[plan.classes.names.index(name)]) for name in plan.classes.foreground}

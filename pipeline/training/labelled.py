@@ -25,7 +25,6 @@ from terraseam.pipeline.units import count, listed
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.raster.inspect import RasterError, RasterInfo, inspect_raster
 from terraseam.tiles.raster.source import RasterReadError, RasterSource
-from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.label_raster import LabelRasterError, RasterTruth
 from terraseam.tiles.truth.pairs import Pairs, pair
 from terraseam.tiles.truth.polygons import PolygonClasses, PolygonTruth
@@ -63,18 +62,17 @@ class Labelled:
     values: Mapping[float, int] = field(default_factory=dict)
 
     @cached_property
-    def object_counts(self) -> np.ndarray:
-        """Number of polygons of each class with an interior point in the area, int64 of shape ``(classes,)``.
+    def parts(self) -> np.ndarray | None:
+        """The disjoint parts of the area on the raster, polygons in its pixels; None for the whole raster."""
+        return None if self.area is None else self.area.parts_on(self.info.georef)
 
-        For label rasters, the number of known places of each class.
-        """
-        if self.area is None or not isinstance(self.truth, PolygonTruth):
-            return self.truth.counts()
-        points = shapely.get_coordinates(shapely.point_on_surface(self.truth.polygons))
-        pixels = [View(row - 0.5, col - 0.5, 1, 1, 1, 1) for col, row in points]
-        inside = np.array([self.area.inside(pixel)[0, 0] for pixel in pixels], bool)
-        labels = self.truth.labels_of[inside]
-        return np.bincount(labels[labels < self.truth.classes.count], minlength=self.truth.classes.count)
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Height and width of the raster, or of the area's bounds on it, in metres."""
+        if self.parts is None or not len(self.parts):
+            return self.info.georef.height * self.gsd, self.info.georef.width * self.gsd
+        left, top, right, bottom = shapely.total_bounds(self.parts)
+        return (bottom - top) * self.gsd, (right - left) * self.gsd
 
 
 @dataclass
@@ -216,11 +214,12 @@ class LabelReader:
         aoi = self.options.val_aoi if what else self.options.aoi
 
         def read() -> Labelled:
-            truth = self._polygons(info, paths) if is_vector(paths[0]) else self._raster(info, paths)
+            area = self._area_of(info, aoi)
+            read_truth = self._polygons if is_vector(paths[0]) else self._raster
+            truth = read_truth(info, paths, area)
             watched = [(info.path, info.files)]
             watched += [(truth.path, truth.files)] if isinstance(truth, RasterTruth) else []
             watched_files = tuple(WatchedFiles.now(*pair) for pair in watched)
-            area = self._area_of(info, aoi)
             values = count_values(truth, area) if isinstance(truth, RasterTruth) else {}
             return Labelled(name, info, info.georef.gsd(), truth, area, watched_files, values)
 
@@ -243,7 +242,7 @@ class LabelReader:
             self.findings.reasons.append(f"{name} cannot be used: {error}")
             return None
 
-    def _raster(self, info: RasterInfo, paths: Sequence[str]) -> RasterTruth:
+    def _raster(self, info: RasterInfo, paths: Sequence[str], area: TrustedArea | None) -> RasterTruth:
         if len(paths) > 1:
             raise RasterError(
                 f"{info.path} has several label rasters, {listed(paths)}; give one, or a mosaic"
@@ -252,11 +251,11 @@ class LabelReader:
         there = existing_files(paths[0])
         self.findings.hidden += there.hidden if there else ()
         known = there.files if there else None
-        truth = RasterTruth(paths[0], info.georef, classes.values, classes.background, known=known)
+        truth = RasterTruth(paths[0], info.georef, classes.values, classes.background, known=known, area=area)
         truth.counts()  # Reads the raster, so that damage is found now; the result is cached.
         return truth
 
-    def _polygons(self, info: RasterInfo, paths: Sequence[str]) -> PolygonTruth:
+    def _polygons(self, info: RasterInfo, paths: Sequence[str], area: TrustedArea | None) -> PolygonTruth:
         classes = self._classes()
         polygons, labels = [np.empty(0, object)], [np.empty(0, np.int64)]
         for path in paths:
@@ -267,7 +266,7 @@ class LabelReader:
             labels.append(known[known >= 0])
         shape = (info.georef.height, info.georef.width)
         kinds = PolygonClasses(len(classes.names), classes.background or 0)
-        return PolygonTruth(np.concatenate(polygons), np.concatenate(labels), kinds, shape)
+        return PolygonTruth(np.concatenate(polygons), np.concatenate(labels), kinds, shape, area)
 
     def _file(self, path: str) -> PolygonFile:
         if path not in self._files:

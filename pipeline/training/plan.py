@@ -190,7 +190,9 @@ def _composed(
 def _chip_maker(settings: _Settings, parts: Parts, gsd: float, reading: Reading) -> ChipMaker:
     chips = settings.options.chips
     rule = SamplingRule(chips.chip, gsd, chips.objects, chips.scale_range, chips.stretch, chips.balance)
-    sites = [Site(raster.info.georef, raster.truth, raster.gsd) for raster in parts.rasters]
+    sites = [Site(raster.info.georef, raster.truth, raster.gsd, raster.parts) for raster in parts.rasters]
+    if not any(site.pixels for site in sites):
+        raise TrainError([_nothing_learned(settings.options)])
     sampler = Sampler(sites, rule, settings.recipe.seed)
     borders = settings.recipe.wants_borders and not reading.instances
     return ChipMaker(parts.scenes, sampler, reading.values, chips.symmetries, borders, reading.instances)
@@ -227,8 +229,13 @@ def _check_labels(chips: ChipMaker, options: TrainOptions) -> None:
     """
     if any((chips.labels(number) != IGNORED).any() for number in range(16)):
         return
+    raise TrainError([_nothing_learned(options)])
+
+
+def _nothing_learned(options: TrainOptions) -> str:
+    """Return the reason why there is nothing to learn from."""
     where = f"inside --aoi {options.truths.aoi}" if options.truths.aoi else "on the rasters"
-    raise TrainError([f"nothing {where} has a label, so there is nothing to learn from"])
+    return f"nothing {where} has a label, so there is nothing to learn from"
 
 
 def _check_instances(validation: ValidationChips) -> None:

@@ -94,7 +94,12 @@ def _by_block(whole: list[tuple[Labelled, Scene]], chips: Chips, seed: int, gsd:
         side = _block_side(raster, chips, gsd)
         try:
             blocks = choose_blocks(
-                raster.info.georef, max(1, round(side / raster.gsd)), chips.val_share, seed, raster.name
+                raster.info.georef,
+                max(1, round(side / raster.gsd)),
+                chips.val_share,
+                seed,
+                raster.name,
+                raster.parts,
             )
         except ValueError:
             small.append(_too_small(raster, side))
@@ -116,16 +121,17 @@ def _block_side(raster: Labelled, chips: Chips, gsd: float) -> float:
     if chips.block_size is not None:
         return chips.block_size
     side = BLOCK_CHIPS * chips.chip * gsd
-    longest = max(raster.info.georef.height, raster.info.georef.width) * raster.gsd
+    longest = max(raster.extent)
     while longest <= side and side > chips.chip * gsd / 2:
         side /= 2
     return side
 
 
 def _too_small(raster: Labelled, side: float) -> str:
-    height, width = raster.info.georef.height * raster.gsd, raster.info.georef.width * raster.gsd
+    height, width = raster.extent
+    where = "" if raster.area is None else " inside --aoi"
     return (
-        f"{raster.name} has {height:.4g} x {width:.4g} m, no more than one block of {side:.4g} m; "
+        f"{raster.name} has {height:.4g} x {width:.4g} m{where}, no more than one block of {side:.4g} m; "
         f"pass --block-size {max(height, width) / 2:.2g} or --split raster"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
@@ -45,11 +45,8 @@ class Blocks:
     def boxes(self) -> np.ndarray:
         """Return the selected blocks as polygons in pixels ``(col, row)``, object ``(n,)``."""
         rows, cols = np.nonzero(self.chosen)
-        ends = [
-            (np.minimum(at * self.side, size) for at in (line, line + 1))
-            for line, size in ((cols, self.width), (rows, self.height))
-        ]
-        (left, right), (top, bottom) = ends
+        left, top = cols * self.side, rows * self.side
+        right, bottom = np.minimum(left + self.side, self.width), np.minimum(top + self.side, self.height)
         return np.asarray(shapely.box(left, top, right, bottom), object)
 
     @property
@@ -58,7 +55,9 @@ class Blocks:
         return float(self.chosen.mean())
 
 
-def choose_blocks(georef: Georef, side: int, share: float, seed: int, name: str) -> Blocks:
+def choose_blocks(
+    georef: Georef, side: int, share: float, seed: int, name: str, parts: np.ndarray | None = None
+) -> Blocks:
     """Choose blocks of a raster for validation.
 
     The blocks are ordered by a hash of seed, raster and position, and the first `share` of them are taken, at least
@@ -70,20 +69,27 @@ def choose_blocks(georef: Georef, side: int, share: float, seed: int, name: str)
         share: Share of the blocks, above 0 and below 1.
         seed: Seed of the selection.
         name: The raster's name.
+        parts: Polygons, in its pixels ``(col, row)``, that blocks must overlap to be chosen from; None for all of it.
 
     Raises:
-        ValueError: If the raster has room for only one block.
+        ValueError: If there are fewer than two blocks to choose from.
     """
     rows, cols = math.ceil(georef.height / side), math.ceil(georef.width / side)
-    if rows * cols < 2:
+    every = Blocks(georef.height, georef.width, side, np.ones((rows, cols), bool))
+    possible = np.arange(rows * cols)
+    if parts is not None:
+        boxes = every.boxes()
+        part, met = shapely.STRtree(boxes).query(parts, predicate="intersects")
+        possible = np.unique(met[~shapely.touches(boxes[met], parts[part])])
+    if len(possible) < 2:
         raise ValueError(
             f"{name} has {georef.height} x {georef.width} px, no more than one block of {side} px; "
             "choose smaller blocks, or split by raster"
         )
     order = sorted(
-        range(rows * cols),
+        possible.tolist(),
         key=lambda place: hashlib.sha256(f"{seed}/{name}/{place}".encode()).digest(),
     )
     chosen = np.zeros(rows * cols, bool)
-    chosen[order[: min(rows * cols - 1, max(1, round(share * rows * cols)))]] = True
-    return Blocks(georef.height, georef.width, side, chosen.reshape(rows, cols))
+    chosen[order[: min(len(order) - 1, max(1, round(share * len(order))))]] = True
+    return replace(every, chosen=chosen.reshape(rows, cols))

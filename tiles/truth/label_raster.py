@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 import warnings
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+import shapely
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
@@ -24,6 +26,7 @@ from terraseam.tiles.raster.opening import all_files, open_raster
 from terraseam.tiles.raster.source import damaged
 from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.scene import IGNORED, nearest, on_ground
+from terraseam.tiles.vectors.area import TrustedArea
 from terraseam.tiles.vectors.placing import footprint, place_polygons
 
 _WARP_TOLERANCE_PX = 0.01
@@ -50,6 +53,7 @@ class RasterTruth:
             pixels and those that the label raster does not cover.
         background: Label of the background, which chips are not centred on; None if there is none.
         known: The file itself and its existing sidecars on its server; None if unknown.
+        area: Area in which chips are centred on labels; None for everywhere.
 
     Attributes:
         files: All files that GDAL reads for it.
@@ -66,12 +70,13 @@ class RasterTruth:
         background: int | None = None,
         *,
         known: tuple[str, ...] | None = None,
+        area: TrustedArea | None = None,
     ) -> None:
         if len(values) != len(set(values)) or not 0 < len(values) <= IGNORED:
             raise ValueError(f"labels have 1 to {IGNORED} values, all different, got {tuple(values)}")
         self.path, self.georef, self.background = path, georef, background
         self.values = tuple(int(value) for value in values)
-        self.known = known
+        self.known, self.area = known, area
         self._order = np.argsort(self.values)
         self._sorted = np.asarray(self.values)[self._order]
         self._local = threading.local()
@@ -85,7 +90,7 @@ class RasterTruth:
             raise LabelRasterError(f"{path} is not a raster that GDAL can open") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        again = functools.partial(RasterTruth, known=self.known)
+        again = functools.partial(RasterTruth, known=self.known, area=self.area)
         return again, (self.path, self.georef, self.values, self.background)
 
     def labels(self, view: View) -> np.ndarray:
@@ -101,7 +106,7 @@ class RasterTruth:
         return np.array([len(places) for places in self._known_places()], np.int64)
 
     def place(self, label: int, rng: np.random.Generator) -> tuple[float, float]:
-        """Return a random point ``(row, col)`` of the raster that has a label.
+        """Return a random point ``(row, col)`` of the raster, in the area, that has a label.
 
         Raises:
             ValueError: If no pixel has it.
@@ -115,9 +120,12 @@ class RasterTruth:
     def _known_places(self) -> list[np.ndarray]:
         """Return pixel centres of each label, sampled on a grid of at most 2048 px and thinned evenly to 4096."""
         if self._places is None:
-            step = max(1.0, max(self.georef.height, self.georef.width) / _LOOK_AT_MOST)
-            size = max(1, int(self.georef.height / step)), max(1, int(self.georef.width / step))
-            view = View(0.0, 0.0, self.georef.height / size[0], self.georef.width / size[1], *size)
+            window = self._bounds()
+            step = max(1.0, max(window.shape) / _LOOK_AT_MOST)
+            size = max(1, int(window.height / step)), max(1, int(window.width / step))
+            view = View(
+                window.row_off, window.col_off, window.height / size[0], window.width / size[1], *size
+            )
             labels = self._striped(view)
             self._places = [
                 np.zeros((0, 2)) if label == self.background else _thinned(labels == label, view)
@@ -125,8 +133,18 @@ class RasterTruth:
             ]
         return self._places
 
+    def _bounds(self) -> Window:
+        """Return the window of the raster around its area."""
+        raster = Window(0, 0, self.georef.height, self.georef.width)
+        parts = None if self.area is None else self.area.parts_on(self.georef)
+        if parts is None or not len(parts):
+            return raster
+        left, top, right, bottom = shapely.total_bounds(parts)
+        row, col = math.floor(top), math.floor(left)
+        return Window(row, col, math.ceil(bottom) - row, math.ceil(right) - col)
+
     def _striped(self, view: View) -> np.ndarray:
-        """Return the labels of a large view where it is on the Earth, read in stripes of bounded height."""
+        """Return the labels of a large view, on the Earth and in the area, read in stripes of bounded height."""
         high = max(1, int(_LOOK_AT_MOST / view.row_step / 4))
         stripes = [
             View(
@@ -140,8 +158,13 @@ class RasterTruth:
             for first in range(0, view.height, high)
         ]
         return np.concatenate(
-            [np.where(on_ground(stripe, self.georef), self.labels(stripe), IGNORED) for stripe in stripes]
+            [np.where(self._trusted(stripe), self.labels(stripe), IGNORED) for stripe in stripes]
         )
+
+    def _trusted(self, view: View) -> np.ndarray:
+        """Return whether each pixel of a view is on the Earth and in the area, bool ``(height, width)``."""
+        on = on_ground(view, self.georef)
+        return on if self.area is None else on & self.area.inside(view)
 
     def _read(self, window: Window) -> np.ndarray:
         """Read the labels of a window of the raster, uint8."""

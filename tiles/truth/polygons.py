@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +13,10 @@ import shapely
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.scene import IGNORED
+from terraseam.tiles.vectors.area import TrustedArea, random_point
 from terraseam.tiles.vectors.burn import burn, edges_of, masks, pixel_boxes
 from terraseam.tiles.vectors.placing import place_polygons
 from terraseam.tiles.vectors.read import PolygonFile
-
-_TRIES = 32
 
 
 class TrueInstance(NamedTuple):
@@ -60,6 +60,7 @@ class PolygonTruth:
         labels: Label of each; 255 if its class is unknown.
         classes: Number of labels, and the label of the background.
         shape: Height and width of the raster, in pixels; None if polygons are not bounded by it.
+        area: Area in which chips are centred on polygons; None for everywhere.
     """
 
     def __init__(
@@ -68,20 +69,21 @@ class PolygonTruth:
         labels: Sequence[int] | np.ndarray,
         classes: PolygonClasses,
         shape: tuple[int, int] | None = None,
+        area: TrustedArea | None = None,
     ) -> None:
         self.labels_of = np.asarray(labels, np.int64).astype(np.uint8)
         if len(self.labels_of) != len(polygons):
             raise ValueError(f"{len(polygons)} polygons need as many labels, got {len(self.labels_of)}")
         self.polygons = polygons
         self.classes = classes
-        self._shape = shape
+        self._shape, self._area = shape, area
         self._edges = edges_of(polygons)
 
     def __len__(self) -> int:
         return len(self.polygons)
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return PolygonTruth, (self.polygons, self.labels_of, self.classes, self._shape)
+        return PolygonTruth, (self.polygons, self.labels_of, self.classes, self._shape, self._area)
 
     def labels(self, view: View) -> np.ndarray:
         """Return the labels of a view, by the polygons that pixel centres lie in, uint8 ``(height, width)``."""
@@ -120,35 +122,34 @@ class PolygonTruth:
         return instances
 
     def counts(self) -> np.ndarray:
-        """Return the number of polygons of each label, int64 ``(classes,)``."""
-        known = self.labels_of[self.labels_of < self.classes.count]
+        """Return the number of polygons of each label at least partly in the area, int64 ``(classes,)``."""
+        labels = self.labels_of[~shapely.is_missing(self._trusted)]
+        known = labels[labels < self.classes.count]
         return np.bincount(known, minlength=self.classes.count).astype(np.int64)
 
     def place(self, label: int, rng: np.random.Generator) -> tuple[float, float]:
-        """Return a random point ``(row, col)`` in a random polygon of a label, on the raster.
+        """Return a random point ``(row, col)`` in a random polygon of a label, on the raster and in the area.
 
         Raises:
             ValueError: If there is none.
         """
-        numbers = np.flatnonzero(self.labels_of == label)
+        numbers = np.flatnonzero((self.labels_of == label) & ~shapely.is_missing(self._trusted))
         if not numbers.size:
             raise ValueError(f"no polygon has the label {label}")
         return self.centre(int(rng.choice(numbers)), rng)
 
     def centre(self, number: int, rng: np.random.Generator) -> tuple[float, float]:
-        """Return a random point ``(row, col)`` of a polygon, on the raster."""
-        box = self._edges.boxes[number].copy()
+        """Return a random point ``(row, col)`` of a polygon, on the raster and in the area."""
+        box = shapely.bounds(self._trusted[number])
         if self._shape is not None:
             height, width = self._shape
             box = np.concatenate([np.maximum(box[:2], 0), np.minimum(box[2:], [width, height])])
-        tries = box[:2] + rng.random((_TRIES, 2)) * (box[2:] - box[:2])
-        inside = np.flatnonzero(shapely.contains_xy(self.polygons[number], tries))
-        if inside.size:
-            col, row = tries[inside[0]]
-        else:
-            visible = shapely.intersection(self.polygons[number], shapely.box(*box))
-            col, row = shapely.get_coordinates(shapely.point_on_surface(visible))[0]
-        return float(row), float(col)
+        return random_point(self._trusted[number], box, rng)
+
+    @cached_property
+    def _trusted(self) -> np.ndarray:
+        """The part of each polygon in the area, None where there is none; object ``(polygons,)``."""
+        return self.polygons if self._area is None else self._area.clip(self.polygons)
 
 
 def _trimmed(mask: np.ndarray) -> tuple[int, int, np.ndarray]:

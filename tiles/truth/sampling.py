@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import shapely
 
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.view import View
+from terraseam.tiles.vectors.area import random_point
 
 
 class Places(Protocol):
@@ -31,11 +33,28 @@ class Site:
         georef: Its CRS, transform and shape.
         places: The positions of its instances.
         gsd: Its ground sample distance, in metres.
+        parts: Disjoint polygons, in its pixels ``(col, row)``, that chips lie on; None for all of it.
     """
 
     georef: Georef
     places: Places
     gsd: float
+    parts: np.ndarray | None = None
+
+    @property
+    def pixels(self) -> float:
+        """Number of pixels that chips may lie on."""
+        if self.parts is None:
+            return self.georef.height * self.georef.width
+        return float(shapely.area(self.parts).sum())
+
+    def anywhere(self, rng: np.random.Generator) -> tuple[float, float]:
+        """Return a random point ``(row, col)`` that chips may lie on."""
+        if self.parts is None:
+            return rng.random() * self.georef.height, rng.random() * self.georef.width
+        areas = shapely.area(self.parts)
+        part = self.parts[rng.choice(len(areas), p=areas / areas.sum())]
+        return random_point(part, shapely.bounds(part), rng)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +110,16 @@ class Sampler:
 
     A share of the chips is centred on instances: a class is drawn uniformly, then a raster that has it, then
     uniformly one of its instances, and the chip is placed so that it contains a random point of it. The others lie
-    anywhere on a raster. Rasters are drawn with a power of their ground area as weight.
+    anywhere on a raster, or on the parts of it that are given. Rasters are drawn with a power of their ground area, or
+    that of these parts, as weight.
     """
 
     def __init__(self, sites: Sequence[Site], rule: SamplingRule, seed: int) -> None:
-        if not sites:
+        ground = np.array([site.pixels * site.gsd**2 for site in sites])
+        if not ground.any():
             raise ValueError("there is no raster to draw chips from")
         self._sites, self._rule, self._seed = sites, rule, seed
-        pixels = np.array([site.georef.height * site.georef.width * site.gsd**2 for site in sites])
-        self._shares = pixels**rule.balance
+        self._shares = np.where(ground > 0, ground**rule.balance, 0.0)
         counts = np.stack([site.places.counts() for site in sites])
         self._has = counts > 0
         self._classes = np.flatnonzero(self._has.any(axis=0))
@@ -115,8 +135,7 @@ class Sampler:
             jitter = 0.35
         else:
             site = self._site(np.ones(len(self._sites), bool), rng)
-            georef = self._sites[site].georef
-            row, col = rng.random() * georef.height, rng.random() * georef.width
+            row, col = self._sites[site].anywhere(rng)
             jitter = 0.0
         return Draw(site, self._view(self._sites[site], (row, col), jitter, rng), symmetry, seed)
 

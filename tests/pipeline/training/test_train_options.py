@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from train_cases import card_of, planned
-from train_town import make_town, words
+from train_cases import HOME, card_of, planned
+from train_town import make_town, words, write_polygons
 
 from terraseam.models.bundle.archive import load_model
 from terraseam.pipeline.cli import main
@@ -94,6 +94,19 @@ def test_an_area_hides_the_labels_outside_of_it(site):
     for site_number, view in inside.validation.views:
         known = inside.validation.scenes[site_number].labels(view) != IGNORED
         assert not known[:, view.cols > 100].any()
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_all_chips_are_drawn_inside_a_small_area(site, share):
+    boxes = [(36, 50, 44, 64), (176, 56, 186, 66)]
+    write_polygons(site / "small.geojson", HOME, boxes, ["roof", "pool"])
+    plan = planned(site, "--aoi", site / "small.geojson", "--object-fraction", share, "--chip-size", 16)
+    for number in range(200):
+        view = plan.chips.sampler.draw(number).view
+        assert any(
+            view.row < row1 and view.row_end > row0 and view.col < col1 and view.col_end > col0
+            for row0, col0, row1, col1 in boxes
+        )
 
 
 def test_classes_are_those_that_the_property_names(site):

@@ -8,6 +8,7 @@ import numpy as np
 import pyproj
 import pytest
 import rasterio
+import shapely
 from truth_cases import SMALL
 
 from terraseam.tiles.raster.georef import Georef
@@ -16,6 +17,7 @@ from terraseam.tiles.raster.source import RasterReadError
 from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.label_raster import LabelRasterError, RasterTruth
 from terraseam.tiles.truth.scene import IGNORED
+from terraseam.tiles.vectors.area import TrustedArea
 
 UTM = Georef("EPSG:32632", (0.5, 0.0, 500_000.0, 0.0, -0.5, 5_600_000.0), 61, 83)
 
@@ -192,6 +194,21 @@ def test_places_are_points_of_their_label(make_raster):
         assert all(pixels[int(row), int(col), 0] == label for row, col in places) and len(set(places)) > 3
     with pytest.raises(ValueError, match="no pixel of the label 3"):
         truth.place(3, rng)
+
+
+def test_places_are_inside_the_area(make_raster):
+    pixels = values_of(61, 83, values=(0, 1, 2))
+    pixels[50:] = 3
+    area = TrustedArea(np.array([shapely.box(70.2, 10.2, 200, 30.8)]))
+    path = write(make_raster, UTM, pixels)
+    truth = RasterTruth(path, UTM, (0, 1, 2, 3), area=area)
+    cut = pixels[10:31, 70:83, 0]
+    assert truth.counts().tolist() == [np.count_nonzero(cut == label) for label in range(4)]
+    for drawn in (truth, pickle.loads(pickle.dumps(truth))):
+        row, col = drawn.place(1, np.random.default_rng(0))
+        assert 10 < row < 31 and 70 < col < 83 and pixels[int(row), int(col), 0] == 1
+    elsewhere = TrustedArea(np.array([shapely.box(-50, -50, -10, -10)]))
+    assert not RasterTruth(path, UTM, (0, 1, 2, 3), area=elsewhere).counts().any()
 
 
 def test_truth_can_be_sent_to_another_process(make_raster):

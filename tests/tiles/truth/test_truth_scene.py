@@ -5,6 +5,7 @@ from dataclasses import astuple, replace
 import numpy as np
 import pytest
 import rasterio
+import shapely
 
 from terraseam.tiles.grid.mirror import mirror_index
 from terraseam.tiles.raster.georef import Georef
@@ -199,6 +200,28 @@ def test_blocks_are_chosen_by_seed_and_name_and_never_all():
         choose_blocks(georef, 1000, 0.2, 0, "a")
 
 
+@pytest.mark.parametrize(("height", "width"), [(70, 150), (150, 70)])
+def test_boxes_of_blocks_are_the_blocks(height, width):
+    blocks = Blocks(height, width, 32, np.eye(-(-height // 32), -(-width // 32), 1, dtype=bool))
+    cols, rows = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    covered = np.any([shapely.contains_xy(box, cols, rows) for box in blocks.boxes()], axis=0)
+    np.testing.assert_array_equal(covered, blocks.inside(View(0, 0, 1, 1, height, width)))
+    assert shapely.union_all(blocks.boxes()).area == covered.sum()
+
+
+def test_validation_blocks_are_chosen_where_the_area_is():
+    georef = georef_of(640, 960)
+    parts = np.array([shapely.box(64, 64, 192, 128), shapely.box(900, 600, 901, 601)])
+    chosen = {
+        tuple(map(int, place))
+        for seed in range(30)
+        for place in np.argwhere(choose_blocks(georef, 64, 0.4, seed, "a", parts).chosen)
+    }
+    assert chosen == {(1, 1), (1, 2), (9, 14)}
+    with pytest.raises(ValueError, match="no more than one block of 64 px"):
+        choose_blocks(georef, 64, 0.2, 0, "a", parts[1:])
+
+
 @pytest.mark.parametrize("symmetry", range(8))
 def test_symmetries_turn_all_arrays_alike(symmetry):
     labels = np.arange(16, dtype=np.uint8).reshape(4, 4)
@@ -268,6 +291,21 @@ def test_rasters_are_drawn_by_the_root_of_their_size():
         assert abs(first - share) < 0.04
 
 
+def test_chips_lie_on_the_parts_of_rasters_that_are_given():
+    parts = np.array([shapely.box(100, 10, 110, 40), shapely.box(300, 200, 310, 210)])
+    sites = [
+        Site(georef_of(500, 700), Points({}), 0.5, parts),
+        Site(georef_of(500, 700), Points({}), 0.5, parts[:0]),
+        Site(georef_of(20, 20), Points({}), 0.5),
+    ]
+    drawn = Sampler(sites, SamplingRule(4, 0.5, balance=1.0), 0)
+    draws = [drawn.draw(number) for number in range(800)]
+    centres = np.array([(d.view.col + 2, d.view.row + 2) for d in draws if d.site == 0])
+    first, second = (shapely.contains_xy(part, centres) for part in parts)
+    assert (first | second).all() and 0.68 < first.mean() < 0.82
+    assert {d.site for d in draws} == {0, 2} and 0.44 < len(centres) / 800 < 0.56
+
+
 def test_views_lie_on_the_raster_at_the_scale_asked_for():
     draws = [sampler(scales=(0.5, 2.0), stretch=1.3).draw(number) for number in range(500)]
     for draw in draws:
@@ -317,6 +355,8 @@ def test_impossible_rules_are_refused(numbers, words):
         SamplingRule(**{"size": 64, "gsd": 1.0, **numbers})
     with pytest.raises(ValueError, match="no raster to draw chips from"):
         Sampler([], SamplingRule(64, 1.0), 0)
+    with pytest.raises(ValueError, match="no raster to draw chips from"):
+        Sampler([Site(georef_of(), Points({}), 0.5, np.array([], object))], SamplingRule(64, 1.0), 0)
     with pytest.raises(ValueError, match="0 x 3 px"):
         View(0, 0, 1, 1, 0, 3)
     with pytest.raises(ValueError, match="pixel has a size"):

@@ -17,7 +17,6 @@ from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.source import RasterReadError
 from terraseam.tiles.truth.label_raster import RasterTruth
 from terraseam.tiles.vectors.area import TrustedArea
-from terraseam.tiles.vectors.burn import edges_of
 
 WITHOUT = ("class-property",)
 
@@ -126,7 +125,7 @@ def test_pixels_are_counted_inside_the_area_and_on_the_raster(tmp_path, monkeypa
     rng = np.random.default_rng(5)
     labels = rng.choice([0, 1, 7, 100], (SIDE, SIDE)).astype(np.uint8)
     path = write(tmp_path / "labels.tif", labels[..., None], nodata=100)
-    area = TrustedArea(edges_of(np.array([shapely.box(20, 11, 90, 150)], object)))
+    area = TrustedArea(np.array([shapely.box(20, 11, 90, 150)], object))
     inside = labels[11:150, 20:90]
     assert counted(path, area=area) == Counter(inside[inside != 100].tolist())
     part = Georef(HOME.crs, (0.5, 0, 500_010, 0, -0.5, NORTH - 5.5), 139, 70)

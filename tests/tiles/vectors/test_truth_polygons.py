@@ -13,7 +13,7 @@ from truth_cases import SMALL, as_file, blobs, in_crs
 from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.polygons import PolygonClasses, PolygonTruth, polygon_truth
 from terraseam.tiles.truth.scene import IGNORED
-from terraseam.tiles.vectors.area import area_of
+from terraseam.tiles.vectors.area import TrustedArea, area_of
 from terraseam.tiles.vectors.placing import place_polygons
 from terraseam.tiles.vectors.read import read_polygons
 
@@ -160,6 +160,20 @@ def test_places_are_random_points_of_things_on_the_raster():
         assert label in owners
     with pytest.raises(ValueError, match="no polygon has the label 0"):
         drawn.place(0, rng)
+
+
+def test_places_are_inside_the_area():
+    boxes = np.array([shapely.box(0, 0, 40, 40), shapely.box(50, 50, 60, 60), shapely.box(4, 4, 6, 6)])
+    area = TrustedArea(np.array([shapely.box(3, 2, 9, 12), shapely.box(5, 2, 10, 12)]))
+    drawn = PolygonTruth(boxes, [1, 2, 1], CLASSES, (80, 90), area)
+    assert drawn.counts().tolist() == [0, 2, 0, 0]
+    rng = np.random.default_rng(0)
+    rows, cols = np.transpose([drawn.place(1, rng) for _ in range(200)])
+    assert 2 <= rows.min() < 3 and 11 < rows.max() <= 12 and 3 <= cols.min() < 4 and 9 < cols.max() <= 10
+    again = pickle.loads(pickle.dumps(drawn))
+    assert again.counts().tolist() == [0, 2, 0, 0]
+    with pytest.raises(ValueError, match="no polygon has the label 2"):
+        drawn.place(2, rng)
 
 
 def test_a_thin_thing_still_has_a_place():
