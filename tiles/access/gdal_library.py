@@ -126,6 +126,11 @@ def close_file(handle: int) -> None:
     _library().VSIFCloseL(handle)
 
 
+def may_ask_for_grids() -> bool:
+    """Return whether PROJ may ask servers for grids, in the library that rasterio reads with."""
+    return bool(_library().OSRGetPROJEnableNetwork())
+
+
 def forbid_proj_network(module: ModuleType) -> None:
     """Let PROJ ask no server from the library of a module, for good; one that rasterio reads with, too, stays as it is.
 

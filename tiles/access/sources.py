@@ -24,6 +24,7 @@ from rasterio.io import DatasetReader
 
 from terraseam.tiles.access.crs_grids import GridAddressError
 from terraseam.tiles.access.gate import admit, refusal
+from terraseam.tiles.access.gdal_library import may_ask_for_grids
 from terraseam.tiles.access.places import (
     PORTS,
     addresses_in,
@@ -403,6 +404,12 @@ def _indexed(source: Source, path: str, field: str | None = None) -> list[Source
     """
     import pyogrio
 
+    if may_ask_for_grids():
+        # GDAL hands PROJ the CRS of each tile without showing it to us.
+        raise SourcesError(
+            f"{path} is an index of tiles, which may name servers that PROJ would ask for grids, as its network access is "
+            "on; set PROJ_NETWORK=OFF, or make a VRT of the tiles with gdalbuildvrt"
+        )
     named = find_sources(path, vectors=True)
     if named.servers or named.files[1:]:
         raise SourcesError(

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow
+import pyogrio
 import pyproj
 import pytest
 import rasterio
@@ -130,11 +132,11 @@ def write_parquet(path: Path, crs: str) -> Path:
     return path
 
 
-def look(paths: list[Path], door: servers.Door) -> tuple[list[str], list[servers.Request]]:
+def look(paths: list[Path], door: servers.Door, code: str = LOOK) -> tuple[list[str], list[servers.Request]]:
     """Let a process with PROJ's network look at files twice each; returns what it says of each, and what was asked for."""
     door.seen()
     looked = subprocess.run(
-        [sys.executable, "-c", LOOK, *map(str, paths)],
+        [sys.executable, "-c", code, *map(str, paths)],
         env={**os.environ, "PROJ_NETWORK": "ON", "PYTHONPATH": str(ROOT)},
         check=True,
         stdout=subprocess.PIPE,
@@ -179,6 +181,31 @@ def test_no_server_is_asked_for_the_grids_of_a_pipeline_in_a_vector_file(tmp_pat
         looked, asked = look([geojson, gml], door)
     assert not asked and len(looked) == 4
     assert looked[2].startswith(f"{gml} has no CRS")
+
+
+def write_tile_index(path: Path, tile: Path) -> Path:
+    located = {"geometry": shapely.to_wkb([shapely.box(13, 46.992, 13.008, 47)])}
+    fields = {"fields": ["location"], "field_data": [np.array([str(tile)], object)]}
+    pyogrio.raw.write(path, **located, **fields, geometry_type="Polygon", crs="EPSG:4326")
+    return path
+
+
+def test_no_server_is_asked_for_the_grids_of_tiles_of_an_index(tmp_path):
+    grid = {"height": 8, "width": 8, "count": 1, "dtype": "uint8", "driver": "ENVI"}
+    place = rasterio.Affine(0.001, 0, 13, 0, -0.001, 47)
+    with servers.server(str(tmp_path)) as door:
+        crs = rasterio.CRS.from_user_input(TEXTS["optional"].format(f"{door.url}/tile.gsb"))
+        with rasterio.open(tmp_path / "tile.img", "w", crs=crs, transform=place, **grid) as dataset:
+            dataset.write(np.ones((1, 8, 8), np.uint8))
+        index = write_tile_index(tmp_path / "index.gti.gpkg", tmp_path / "tile.img")
+        attempt = f"try:\n    raster({str(index)!r})\nexcept ValueError as error:\n    print(error)"
+        looked, asked = look([], door, f"{LOOK}\n{attempt}")
+    assert not asked
+    assert looked == [
+        f"{index} is an index of tiles, which may name servers that PROJ would ask for grids, as its network access is on; "
+        "set PROJ_NETWORK=OFF, or make a VRT of the tiles with gdalbuildvrt"
+    ]
+    assert inspect_raster(str(index)).georef.width == 8
 
 
 def test_a_raster_whose_crs_cites_an_address_is_read(tmp_path):
