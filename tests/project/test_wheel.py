@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -14,21 +12,12 @@ from pathlib import Path
 import pytest
 import rasterio
 from places import ROOT
+from succeeding import succeed
 
 pytestmark = pytest.mark.slow
 
 SOURCES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "terraseam", "models", "pipeline", "tiles")
 BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
-
-
-def succeed(*command: object, cwd: Path, **environment: str) -> str:
-    """What a command prints that does what it is asked for."""
-    variables = {**os.environ, **environment}
-    done = subprocess.run(
-        [*map(str, command)], cwd=cwd, env=variables, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
 
 
 def build(source: Path, what: str, target: Path) -> Path:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from terraseam.tiles.labels.cells import TOLD_APART
 from terraseam.tiles.regions.corners import Corners
-from terraseam.tiles.regions.fragments import Fragments
 from terraseam.tiles.regions.regions import Regions
-from terraseam.tiles.regions.trace import SheetTrace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,29 +22,6 @@ class Neighbourhood:
 
     regions: Regions
     borders: Corners = field(default_factory=Corners.of)
-
-
-def see_neighbours(
-    trace: SheetTrace, labels: np.ndarray, offset: tuple[int, int], keep: np.ndarray, reach: int
-) -> SheetTrace:
-    """Add to the regions traced on a sheet the border pixels near them.
-
-    Args:
-        trace: The traced regions.
-        labels: Label map of the sheet and of more than `reach` pixels around it, or its codes, as in
-            `terraseam.tiles.regions.trace`; shape ``(height, width)``; nodata beyond the raster.
-        offset: First pixel ``(row, col)`` of that map in the raster.
-        keep: Labels or codes that become regions, bool, shape ``(codes,)``.
-        reach: Search distance around regions, in columns or rows.
-    """
-    borders = border_pixels(labels, offset, keep)
-    closed, parts = trace.closed, trace.fragments.parts
-    fragments = Fragments(
-        parts, trace.fragments.corners, borders.near(parts.coords, parts.ring_offsets, reach)
-    )
-    return replace(
-        trace, fragments=fragments, borders=borders.near(closed.coords, closed.ring_offsets, reach)
-    )
 
 
 def border_pixels(labels: np.ndarray, offset: tuple[int, int], keep: np.ndarray) -> Corners:

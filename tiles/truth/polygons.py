@@ -10,13 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 
-from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.scene import IGNORED
 from terraseam.tiles.vectors.area import TrustedArea, random_point
 from terraseam.tiles.vectors.burn import burn, edges_of, masks, pixel_boxes
-from terraseam.tiles.vectors.placing import place_polygons
-from terraseam.tiles.vectors.read import PolygonFile
 
 
 class TrueInstance(NamedTuple):
@@ -156,19 +153,3 @@ def _trimmed(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
     """Crop a mask to its True pixels; return the first row and column, and the cropped mask."""
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(rows[0]), int(cols[0]), mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-
-
-def polygon_truth(
-    file: PolygonFile, georef: Georef, labels: Sequence[int] | np.ndarray, classes: PolygonClasses
-) -> PolygonTruth:
-    """Transform the polygons of a file to a raster as its truth; those that do not overlap it are left out.
-
-    Args:
-        file: The polygons.
-        georef: The raster.
-        labels: Label of each polygon of the file.
-        classes: Number of labels, and the label of the background.
-    """
-    placed = place_polygons(file, georef)
-    chosen = np.asarray(labels, np.int64)[placed.numbers]
-    return PolygonTruth(placed.polygons, chosen, classes, (georef.height, georef.width))

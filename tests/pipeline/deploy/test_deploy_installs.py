@@ -11,17 +11,11 @@ from pathlib import Path
 
 import pytest
 import rasterio
-from deploy_cases import DEPLOY, ROOT, instructions, run
+from deploy_cases import DEPLOY, ROOT, instructions
+from succeeding import succeed
 
 pytestmark = pytest.mark.slow
 installs = pytest.mark.skipif("CI" not in os.environ, reason="installs gigabytes: CI=1 asks for it")
-
-
-def succeed(*command: object, cwd: Path, **environment: str) -> str:
-    """What a command says that does what it is asked for."""
-    done = run(*command, cwd=cwd, env={**os.environ, **environment})
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
 
 
 def compiled(folder: Path) -> set[Path]:

@@ -23,12 +23,12 @@ from terraseam.tiles.regions.corners import Corners
 from terraseam.tiles.regions.edge_fit import Bounds
 from terraseam.tiles.regions.fragments import Fragments
 from terraseam.tiles.regions.ground_plane import near_px
-from terraseam.tiles.regions.neighbours import Neighbourhood, border_pixels, see_neighbours
+from terraseam.tiles.regions.neighbours import Neighbourhood, border_pixels
 from terraseam.tiles.regions.regions import Regions
 from terraseam.tiles.regions.regularize import regularize
 from terraseam.tiles.regions.seams import unite
 from terraseam.tiles.regions.tolerance import Tolerance
-from terraseam.tiles.regions.trace import trace_sheet
+from terraseam.tiles.regions.trace import SheetTrace, trace_sheet
 
 SQUARE = ((1.0, 0.0), (0.0, -1.0))
 BAR = shapely.box(35, 47, 85, 73)
@@ -277,6 +277,18 @@ def test_what_is_left_as_it_is_is_shown_simplified():
     assert not found.regions.polygons()[0].equals(exact.regions.polygons()[0])
 
 
+def see_neighbours(trace: SheetTrace, seen: np.ndarray, corner: tuple[int, int], reach: int) -> SheetTrace:
+    """Add to the regions of a sheet the border pixels within `reach` of them, as the vectorize stage does."""
+    borders = border_pixels(seen, corner, keeping(0))
+    closed, parts = trace.closed, trace.fragments.parts
+    near_parts = borders.near(parts.coords, parts.ring_offsets, reach)
+    return replace(
+        trace,
+        fragments=Fragments(parts, trace.fragments.corners, near_parts),
+        borders=borders.near(closed.coords, closed.ring_offsets, reach),
+    )
+
+
 @pytest.mark.parametrize("size", [24, 37])
 def test_neighbours_are_seen_however_the_raster_is_cut(size):
     labels = crowded()
@@ -291,7 +303,7 @@ def test_neighbours_are_seen_however_the_raster_is_cut(size):
             framed = np.ascontiguousarray(seen[near:-near, near:-near])
             trace = trace_sheet(framed, np.zeros_like(own), (row, col), keeping(0))
             corner = (row - depth, col - depth)
-            traces[row // size, col // size] = see_neighbours(trace, seen, corner, keeping(0), near)
+            traces[row // size, col // size] = see_neighbours(trace, seen, corner, near)
     homes = unite({key: trace.summary for key, trace in traces.items()})
     sent = [
         (

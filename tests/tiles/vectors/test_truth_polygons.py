@@ -11,7 +11,7 @@ import shapely
 from truth_cases import SMALL, as_file, blobs, in_crs
 
 from terraseam.tiles.raster.view import View
-from terraseam.tiles.truth.polygons import PolygonClasses, PolygonTruth, polygon_truth
+from terraseam.tiles.truth.polygons import PolygonClasses, PolygonTruth
 from terraseam.tiles.truth.scene import IGNORED
 from terraseam.tiles.vectors.area import TrustedArea, area_of
 from terraseam.tiles.vectors.placing import place_polygons
@@ -181,6 +181,12 @@ def test_a_thin_thing_still_has_a_place():
     drawn = PolygonTruth(np.array([sliver]), [1], CLASSES, (200, 200))
     row, col = drawn.place(1, np.random.default_rng(0))
     assert shapely.Point(col, row).distance(sliver) < 1e-9
+
+
+def polygon_truth(file, georef, labels, classes) -> PolygonTruth:
+    """The polygons of a file that overlap a raster, as its truth."""
+    placed = place_polygons(file, georef)
+    return PolygonTruth(placed.polygons, labels[placed.numbers], classes, (georef.height, georef.width))
 
 
 @pytest.mark.parametrize("name", SMALL)
