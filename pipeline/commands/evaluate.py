@@ -141,7 +141,7 @@ def _picture_size(options: EvaluateOptions, rasters: int) -> int:
 
 
 def _remarks(measured: Sequence[RasterCounts]) -> list[str]:
-    """What was not measured, and why."""
+    """Return sentences on what was not measured, and why."""
     remarks = []
     if all(counts.polygons is None for counts in measured):
         raster = any(not counts.subject.truth_is_polygons for counts in measured)

@@ -92,7 +92,11 @@ def _classes(arguments: argparse.Namespace) -> tuple[ClassInfo, ...]:
 
 
 def _each(numbers: tuple[float, ...], bands: int, option: str) -> tuple[float, ...]:
-    """One number a band."""
+    """Return one number for each band.
+
+    Raises:
+        ArgumentError: If there is neither one nor one for each.
+    """
     if len(numbers) not in (1, bands):
         raise ArgumentError(
             f"{option} has {len(numbers)} numbers for {bands} bands; give one, or one for each"
@@ -101,7 +105,7 @@ def _each(numbers: tuple[float, ...], bands: int, option: str) -> tuple[float, .
 
 
 def _zeros(scaling: Scaling) -> tuple[float, ...]:
-    """Raw values that are scaled to 0, whole where values are counted in more than a few."""
+    """Return the raw values that are scaled to 0, rounded down to whole numbers if larger than 10."""
     pairs = zip(scaling.scale, scaling.offset, strict=True)
     zeros = (-offset / scale + 0.0 if scale else 0.0 for scale, offset in pairs)
     return tuple(float(math.floor(zero + 1e-9)) if abs(zero) > 10 else round(zero, 6) for zero in zeros)

@@ -1,4 +1,4 @@
-"""Networks of the zoo and cards of bundles in words."""
+"""Describe the networks of the zoo and the cards of bundles as text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ANSWERS = {
 
 
 def zoo_table(rows: Iterable[Row]) -> str:
-    """The networks that can be built, as a table."""
+    """Return a table of the networks that can be built."""
     head = ("architecture", "encoder", "parameters", "stride", "reach", "paper")
     cells = [
         (
@@ -45,7 +45,7 @@ def zoo_table(rows: Iterable[Row]) -> str:
 
 
 def bundle_table(cards: Sequence[tuple[str, Card]]) -> str:
-    """The bundles that ship, as a table."""
+    """Return a table of the built-in bundles."""
     head = ("bundle", "version", "network", "classes", "bands", "GSD")
     cells = [
         (
@@ -62,7 +62,7 @@ def bundle_table(cards: Sequence[tuple[str, Card]]) -> str:
 
 
 def rows_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Networks for programs to read."""
+    """Return networks as JSON values."""
     return [
         {
             "architecture": row.architecture,
@@ -78,14 +78,14 @@ def rows_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 def shipped_cards() -> list[tuple[str, Card]]:
-    """Names and cards of the bundles that ship."""
+    """Return names and cards of the built-in bundles."""
     from terraseam.models.bundle.card import SHIPPED
 
     return [(name, Card.read(SHIPPED / name)) for name in shipped_bundles()]
 
 
 def describe_architecture(rows: Sequence[Row]) -> str:
-    """An architecture, with all its encoders."""
+    """Describe an architecture, with all its encoders."""
     first = rows[0]
     finds = "single things, each with a mask" if first.task == "instances" else "one label for each pixel"
     return "\n".join(
@@ -99,7 +99,7 @@ def describe_architecture(rows: Sequence[Row]) -> str:
 
 
 def describe_card(card: Card, bundle: Path) -> str:
-    """A card for people to read."""
+    """Describe a card."""
     network = card.network
     lines = [
         f"bundle    {card.name} {card.version} ({bundle})",
@@ -121,7 +121,7 @@ def describe_card(card: Card, bundle: Path) -> str:
 
 
 def _squared(card: Card) -> str:
-    """What attention takes, which grows with the square of the chip's pixels."""
+    """Describe the memory of attention, which grows with the square of the chip's pixels."""
     if not card.memory_per_pixel_squared:
         return ""
     whole = format_bytes(card.call_memory(512**2))
@@ -144,7 +144,7 @@ def _gsd(card: Card) -> str:
 
 
 def _reach(reach: Reach | None) -> str:
-    """A reach in a table: top, bottom, left, right, or one number where all are equal."""
+    """Format a reach for a table: top, bottom, left, right, or one number if all are equal."""
     if reach is None:
         return "whole chip"
     sides = (reach.top, reach.bottom, reach.left, reach.right)
@@ -163,7 +163,7 @@ def _describe_reach(card: Card) -> str:
 
 
 def _record(name: str, values: Mapping[str, Any]) -> list[str]:
-    """A record of the card, one line an entry."""
+    """Return a record of the card as lines, one for each entry."""
     lines = [f"{key}: {_short(value)}" for key, value in values.items()]
     return [f"{name if number == 0 else '':<9} {line}" for number, line in enumerate(lines)]
 

@@ -42,7 +42,7 @@ def run_store(argv: Sequence[str]) -> int:
 
 
 def _work_of(folder: str) -> str | None:
-    """The folder of intermediate files: a folder itself, or the one of a folder of results."""
+    """Return the folder of intermediate files: a folder itself, or that of a results folder; None if there is none."""
     for work in (folder, files.join(folder, ".work"), *_named_work_folders(folder)):
         if files.listing(files.join(work, STORE)):
             return work
@@ -50,7 +50,7 @@ def _work_of(folder: str) -> str | None:
 
 
 def _describe_nothing(folder: str) -> str:
-    """That there is no store, and where it may be."""
+    """Return the message that a folder has no store, and where it may be."""
     folders = _named_work_folders(folder)
     if folders:
         return (
@@ -76,7 +76,7 @@ def _show_record(record: Mapping[str, Any], text: str, options: Any, status: int
 
 
 def _whole(entries: Sequence[Listed]) -> list[Listed]:
-    """Entries, oldest first, without drafts."""
+    """Return entries, oldest first, without drafts."""
     return sorted(
         (entry for entry in entries if not entry.draft and entry.path.endswith((SUFFIX, MADE_SUFFIX))),
         key=lambda e: e.changed,

@@ -1,4 +1,4 @@
-"""Which arguments are Beam's, known without importing Beam.
+"""Tell Beam's arguments from ours without importing Beam.
 
 Beam's options are read from the source of its installed package: importing it would take seconds,
 and an argument that nobody knows must be refused at once.
@@ -23,7 +23,7 @@ class UnknownOptionError(ValueError):
 
 
 def beam_options() -> dict[str, str]:
-    """All options of the installed Beam: name with dashes -> ``many`` or ``one`` value that it takes, or nothing."""
+    """Return all options of the installed Beam: name with dashes -> ``many``, ``one`` or no value that it takes."""
     arities: dict[str, str] = {}
     for node in declarations():
         action = next((k.value for k in node.keywords if k.arg == "action"), None)
@@ -34,7 +34,7 @@ def beam_options() -> dict[str, str]:
 
 @lru_cache(1)
 def options_source() -> ast.Module:
-    """The module of the installed Beam that declares its options; empty where there is no Beam."""
+    """Parse the module of the installed Beam that declares its options; an empty one if Beam is not installed."""
     spec = importlib.util.find_spec("apache_beam")
     if spec is None or not spec.submodule_search_locations:
         return ast.Module([], [])
@@ -43,7 +43,7 @@ def options_source() -> ast.Module:
 
 
 def declarations() -> list[ast.Call]:
-    """The calls by which Beam declares its options."""
+    """Return the calls by which Beam declares its options."""
     nodes = ast.walk(options_source())
     return [
         node for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in _DECLARE
@@ -51,25 +51,25 @@ def declarations() -> list[ast.Call]:
 
 
 def declared_names(call: ast.Call) -> list[str]:
-    """The names of a declared option, with dashes."""
+    """Return the names of a declared option, with dashes."""
     names = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
     return [name for name in names if name.startswith("--")]
 
 
 _DECLARE = ("add_argument", "add_value_provider_argument", "_add_argument")
 _TAKES: dict[object, str] = {"store_true": "", "store_false": "", "append": "many"}
-"""What options take by their action; those with an action of Beam's own gather values."""
+"""Number of values that options take, by their action; custom actions of Beam collect values."""
 
 
 def split_arguments(argv: Sequence[str], own: Collection[str]) -> tuple[list[str], list[str]]:
-    """Part a command line into Terraseam's arguments and Beam's.
+    """Split a command line into Terraseam's arguments and Beam's.
 
     Args:
-        argv: The arguments behind the subcommand.
+        argv: The arguments after the subcommand.
         own: Terraseam's option names, with dashes.
 
     Raises:
-        UnknownOptionError: If an option is neither's; it names the nearest that exists.
+        UnknownOptionError: If neither has an option; the message names the nearest that exists.
     """
     if not any(_is_option(arg) and _name(arg) not in own for arg in argv):
         return list(argv), []
@@ -89,9 +89,9 @@ def split_arguments(argv: Sequence[str], own: Collection[str]) -> tuple[list[str
 
 
 def option_hint(name: str, known: Collection[str]) -> str:
-    """Say what may have been meant by an option that is not known; nothing where that cannot be guessed.
+    """Suggest the option meant by an unknown one; return an empty text if none is close.
 
-    Options that remove something are never proposed.
+    Options that delete something are never suggested.
     """
     meant = next((options for options in MEANT if options.meant_by(name) and options.name in known), None)
     if meant is not None:
@@ -100,12 +100,12 @@ def option_hint(name: str, known: Collection[str]) -> str:
 
 
 class Meant(NamedTuple):
-    """What other programs call an option.
+    """Names that other programs use for one of our options.
 
     Attributes:
         name: The option.
-        others: What others call it, without dashes.
-        hint: What is said of it.
+        others: Names in other programs, without dashes.
+        hint: The suggestion.
     """
 
     name: str
@@ -113,7 +113,7 @@ class Meant(NamedTuple):
     hint: str
 
     def meant_by(self, name: str) -> bool:
-        """Return whether an unknown option is called so elsewhere."""
+        """Check whether an unknown option is one of these names."""
         return name.strip("-").replace("_", "-").casefold() in self.others
 
 
@@ -127,13 +127,13 @@ MEANT = (
     Meant("--workers", frozenset({"jobs", "processes", "threads", "num-workers"}), "did you mean --workers?"),
     Meant("--augment", frozenset({"tta", "test-time-augmentation"}), "did you mean --augment?"),
 )
-"""Options that users of other programs call otherwise."""
+"""Options known by other names in other programs."""
 
 _REMOVING = re.compile("prune|remove|force|restart|older-than|down-to|max-size|delete|purge|overwrite")
 
 
 def removes(name: str) -> bool:
-    """Whether an option or a command of this name deletes something; none is ever proposed."""
+    """Check whether an option or a command of this name deletes something; such names are never suggested."""
     return _REMOVING.search(name) is not None
 
 
@@ -146,7 +146,11 @@ def _name(arg: str) -> str:
 
 
 def _check_known(name: str, own: Collection[str], known: Mapping[str, str]) -> bool:
-    """Whether Beam's option takes a value."""
+    """Check whether an option of Beam takes a value.
+
+    Raises:
+        UnknownOptionError: If Beam has no such option.
+    """
     if name not in known:
         hint = option_hint(name, [*own, *known]) or "see --help"
         raise UnknownOptionError(f"{name} is not an option of Terraseam or of Apache Beam; {hint}")
@@ -154,4 +158,4 @@ def _check_known(name: str, own: Collection[str], known: Mapping[str, str]) -> b
 
 
 SETUP_FILE = Path(terraseam.__file__).parents[1] / "setup.py"
-"""What workers install Terraseam from; it is there where Terraseam is used from its source."""
+"""The file that workers install Terraseam from; it exists if Terraseam runs from its source."""

@@ -1,4 +1,4 @@
-"""What is wrong with the values of Beam's options, known without importing Beam and before anything is done."""
+"""Check the values of Beam's options before work starts, without importing Beam."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NUMBERS: dict[str, tuple[Callable[[str], float], str]] = {
     "int": (int, "a whole number"),
     "float": (float, "a number"),
 }
-"""Types of values, and what they are called, by what Beam's declarations call them."""
+"""Parser and description of each numeric type, by its name in Beam's declarations."""
 
 WORKERS = "--direct_num_workers"
 
@@ -30,7 +30,7 @@ def value_reasons(arguments: BeamArguments) -> list[str]:
 
 
 def _value_reason(call: ast.Call | None, name: str, value: str) -> str | None:
-    """Why a value is none for an option; None where it may be one."""
+    """Return why an option does not take a value; None if it may."""
     keywords = {keyword.arg: keyword.value for keyword in call.keywords} if call else {}
     kind, choices = keywords.get("type"), keywords.get("choices")
     if isinstance(kind, ast.Name) and kind.id in NUMBERS:
@@ -43,7 +43,7 @@ def _value_reason(call: ast.Call | None, name: str, value: str) -> str | None:
 
 
 def _number_reason(name: str, value: str, number: Callable[[str], float], description: str) -> str | None:
-    """Why a value is no number for an option; None where it is one."""
+    """Return why a value is not a number that an option takes; None if it is."""
     try:
         parsed_value = number(value)
     except ValueError:
@@ -56,7 +56,7 @@ def _number_reason(name: str, value: str, number: Callable[[str], float], descri
 
 
 def _runner_reason(value: str) -> str | None:
-    """Why a runner is none; None where it may be one: any class is, by its full name."""
+    """Return why a runner does not exist; None if it may, as any class does by its full name."""
     known = _runners()
     spelled = {name.lower() for name in known}
     if not known or "." in value or spelled & {value.lower(), f"{value.lower()}runner"}:
@@ -66,7 +66,7 @@ def _runner_reason(value: str) -> str | None:
 
 
 def _runners() -> list[str]:
-    """Names of the runners that Beam knows."""
+    """Return the names of the runners that Beam knows."""
     for node in ast.walk(options_source()):
         names = [getattr(target, "id", "") for target in node.targets] if isinstance(node, ast.Assign) else []
         if "ALL_KNOWN_RUNNERS" in names and isinstance(node, ast.Assign):

@@ -1,4 +1,4 @@
-"""Job files: the options of a command in TOML, which a scheduler calls again and again."""
+"""Read job files: the options of a command in TOML, for repeated runs by a scheduler."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ SHOWN = 60
 
 @dataclass(frozen=True)
 class JobFile:
-    """What a job file says.
+    """The contents of a job file.
 
     Attributes:
         values: Values of options by field, as the command line would give them.
         beam: Arguments for Beam.
-        named: Fields of the options that it names, right or wrong.
-        reasons: What is wrong, one sentence a field.
-        former: Names of today for those of earlier versions that it has.
+        named: Fields of the options that it sets, whether their values are valid or not.
+        reasons: Why fields are refused, one sentence each.
+        former: Current names of the options that it sets by a former name.
     """
 
     values: Mapping[str, Any]
@@ -57,7 +57,7 @@ def read_job(path: str, command: Command, *, beam: bool) -> JobFile:
 
     Args:
         path: The file.
-        command: Whose options are its fields.
+        command: The command whose options are its fields.
         beam: Whether it may have a table of Beam's options.
 
     Raises:
@@ -106,7 +106,7 @@ def _read_toml(path: str) -> dict[str, Any]:
 
 
 def _with_field_names(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """A file with the names of fields, which may also be written with dashes, and those that are said twice."""
+    """Return a table by field names, which may be written with dashes, and a sentence for each that occurs twice."""
     fields: dict[str, Any] = {}
     twice = []
     for name, value in table.items():
@@ -122,7 +122,7 @@ def _with_field_names(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
 def _validated(
     schema: TypeAdapter[Any], table: Mapping[str, Any], reader: FieldReader
 ) -> tuple[dict[str, Any], list[Any]]:
-    """What a table says, and what is wrong with it, one error a field; then it says nothing."""
+    """Return the values of a table, or none and one error for each invalid field."""
     try:
         return schema.validate_python(table, context=reader), []
     except ValidationError as error:
@@ -133,12 +133,12 @@ def _validated(
 
 
 def _place(error: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Names of a field that is wrong: one, or ``beam`` and that of an option of Beam."""
+    """Return the names of an invalid field: its own, or ``beam`` and that of an option of Beam."""
     return tuple(error["loc"][: 2 if error["loc"][0] == "beam" else 1])
 
 
 def _reason(error: Any, table: Mapping[str, Any], command: Command, beam: Mapping[str, str] | None) -> str:
-    """Why a field is refused, in a sentence."""
+    """Return the sentence that says why a field is refused."""
     place = _place(error)
     name, inner = ".".join(place), place[-1]
     if error["type"] == "extra_forbidden":
@@ -162,7 +162,7 @@ def _reason(error: Any, table: Mapping[str, Any], command: Command, beam: Mappin
 
 
 def shown(value: Any) -> str:
-    """A value of a TOML file as a sentence shows it."""
+    """Format a value of a TOML file for a message."""
     if isinstance(value, bool):
         text = str(value).lower()
     elif isinstance(value, dict):

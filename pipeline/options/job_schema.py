@@ -1,7 +1,7 @@
-"""The schema of job files: a field for each option that a command declares, and an option for each field.
+"""Make the schema of job files: one field for each option that a command declares.
 
-It is made of the same declarations as the command line. A field holds what is natural in TOML (numbers,
-lists, true) or the text of the command line, which what the option has as ``type`` understands in both cases.
+It comes from the same declarations as the command line. A field holds what is natural in TOML (numbers,
+lists, true) or the text of the command line; the option's ``type`` parses both.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TYPES: dict[type, Any] = {
 }
 WORDS = {str: "a text in quotes", int: "a whole number", float: "a number"}
 REFUSED = "refused"
-"""Kind of the errors whose message is a sentence of ours."""
+"""Type of the errors whose message is our own sentence."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Command:
     """A command whose options may be in job files.
 
     Attributes:
-        name: What errors call it, such as ``terraseam segment``.
+        name: Its name in messages, such as ``terraseam segment``.
         options: Its options.
     """
 
@@ -60,11 +60,11 @@ class Command:
 
 @dataclass(frozen=True)
 class FieldReader:
-    """What fields need to be understood.
+    """The context in which fields are parsed.
 
     Attributes:
-        surroundings: What placeholders stand for.
-        folder: What relative paths are relative to.
+        surroundings: The values of placeholders.
+        folder: The folder that relative paths start from.
     """
 
     surroundings: Surroundings
@@ -77,11 +77,11 @@ def job_options(options: Iterable[Option]) -> dict[str, Option]:
 
 
 def job_schema(options: Iterable[Option], beam: Mapping[str, str] | None = None) -> TypeAdapter[Any]:
-    """Make the schema of a command's job files; what it validates needs a `FieldReader` as context.
+    """Make the schema of a command's job files; validation needs a `FieldReader` as context.
 
     Args:
         options: The command's options.
-        beam: Beam's options, name with dashes -> what it takes; None where no table of them may be.
+        beam: Beam's options, as `beam_options` returns them; None if no table of them is allowed.
     """
     fields: dict[str, Any] = {name: _field(option) for name, option in job_options(options).items()}
     if beam is not None:
@@ -90,7 +90,7 @@ def job_schema(options: Iterable[Option], beam: Mapping[str, str] | None = None)
 
 
 def describe_field(option: Option) -> str:
-    """Describe what the field of an option holds."""
+    """Describe the values of an option's field."""
     if option.flag:
         return "true or false"
     value = option.value
@@ -100,7 +100,7 @@ def describe_field(option: Option) -> str:
 
 
 def unknown(name: str, command: Command, beam: Mapping[str, str] | None) -> str:
-    """Why a field is refused that no option has; `beam` is as in `job_schema`."""
+    """Return the refusal of a field that is not an option; `beam` is as in `job_schema`."""
     if beam and f"--{name}" in beam:
         return f"{name} is an option of Apache Beam; write it below a line [beam]"
     candidates = [option for option in command.options if option.in_jobs and not option.deletes]
@@ -111,7 +111,7 @@ def unknown(name: str, command: Command, beam: Mapping[str, str] | None) -> str:
 
 
 def unknown_to_beam(name: str, command: Command, beam: Mapping[str, str]) -> str:
-    """Why a field in the table of Beam's options is refused that it does not have."""
+    """Return the refusal of a field in Beam's table that is not an option of Beam."""
     if field_of(name) in job_options(command.options):
         return (
             f"beam.{name} is no option of Apache Beam but of {command.name}; write it above the line [beam]"
@@ -128,7 +128,7 @@ def _table(name: str, fields: Mapping[str, Any]) -> Any:
 
 
 def _field(option: Option) -> Any:
-    """The type of an option's field."""
+    """Return the type of an option's field."""
     if option.flag:
         return Annotated[StrictBool, AfterValidator(lambda flag: option.flag_value if flag else None)]
     value = option.value
@@ -141,7 +141,7 @@ def _field(option: Option) -> Any:
 
 
 def _beam_field(name: str, takes: str) -> Any:
-    """The type of a field for Beam, which becomes words of a command line."""
+    """Return the type of a field for Beam; its values become arguments of a command line."""
     if not takes:
         return Annotated[StrictBool, AfterValidator(lambda flag: [name] if flag else [])]
     kind: Any = StrictBool | StrictInt | StrictFloat | StrictStr
@@ -164,7 +164,7 @@ def _expanded(data: Any, info: ValidationInfo[Any]) -> Any:
 
 
 def _understanding(option: Option) -> Callable[[Any, ValidationInfo[Any]], Any]:
-    """What makes the option's value of a field's."""
+    """Return the function that parses an option's field."""
     value = option.value
 
     def parse(data: Any, folder: str) -> Any:
@@ -193,7 +193,7 @@ def _understanding(option: Option) -> Callable[[Any, ValidationInfo[Any]], Any]:
 
 
 def _joined(values: Sequence[Any], mark: str) -> str:
-    """A list as the command line has it."""
+    """Join a list as on the command line."""
     texts = [str(value) for value in values]
     split = [text for text in texts if mark in text]
     if split and len(texts) > 1:
@@ -202,7 +202,7 @@ def _joined(values: Sequence[Any], mark: str) -> str:
 
 
 def _placed(path: str, value: Value, folder: str) -> str:
-    """A path of a job file, as it is from the current folder."""
+    """Return a path of a job file relative to the current folder."""
     if value.place is None or not path.strip() or not is_local(path):
         return path
     placed = os.path.join(folder, os.path.expanduser(path))  # noqa: PTH111, PTH118 - paths stay as they are said

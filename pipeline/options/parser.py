@@ -94,7 +94,7 @@ def _action(option: Option) -> dict[str, Any]:
 
 
 def _option_hint(name: str, options: Iterable[Option]) -> str:
-    """Say which option was meant by one that is not known; never one that deletes, or a former name."""
+    """Suggest the option meant by an unknown one; never one that deletes, or a former name."""
     candidates = [option for option in options if not (option.positional or option.deletes)]
     today = {f"--{old}": f"--{new}" for old, new in former_names(candidates).items()}
     return option_hint(name, [f"--{option.name}" for option in candidates]) or did_you_mean(
@@ -103,7 +103,7 @@ def _option_hint(name: str, options: Iterable[Option]) -> str:
 
 
 def with_names_of_today(options: Iterable[Option], argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return arguments in which options have their names of today, and a note for each that had a former one."""
+    """Return arguments with current option names, and a note for each former one."""
     today = {f"--{old}": f"--{new}" for old, new in former_names(options).items()}
     arguments, notes = [], []
     for word in argv:
@@ -115,7 +115,7 @@ def with_names_of_today(options: Iterable[Option], argv: Sequence[str]) -> tuple
 
 
 def former_note(old: str, new: str) -> str:
-    """Say that an option, or a field of a job file, has another name now."""
+    """Note that an option, or a field of a job file, was renamed."""
     return f"{old} is now {new}; the old name works on"
 
 
@@ -126,7 +126,7 @@ def write_notes(notes: Iterable[str]) -> None:
 
 
 def gather_lists(options: Iterable[Option], argv: Sequence[str]) -> list[str]:
-    """Return arguments in which a list that is repeated, such as ``--classes``, stands once."""
+    """Merge repeated lists in arguments, such as those of ``--classes``, into one."""
     lists = {
         f"--{name}": option.field
         for option in options
@@ -152,12 +152,12 @@ def gather_lists(options: Iterable[Option], argv: Sequence[str]) -> list[str]:
 
 
 def read_arguments(parser: Parser, argv: Sequence[str], *, beam: bool = True) -> dict[str, Any]:
-    """Values of all options: what the command line says, else the job file that it names, else the default.
+    """Return the values of all options: from the command line, else from the job file that it names, else the default.
 
     Args:
         parser: Declares the options, ``--config`` among them; it can be used once.
-        argv: The arguments behind the subcommand.
-        beam: Whether options of Beam may stand among them.
+        argv: The arguments after the subcommand.
+        beam: Whether options of Beam are allowed among them.
 
     Returns:
         The values by field, those of repeated options as tuples; those for Beam, as
@@ -247,7 +247,7 @@ def _exclude(
 
 
 def part_beam_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Arguments of a parser, and those that are for Beam.
+    """Split arguments into those of a parser and those for Beam.
 
     Raises:
         ArgumentError: If one is an option of neither.
@@ -267,7 +267,7 @@ def _asks_for_help(argv: Sequence[str]) -> bool:
 
 
 def _relax(parser: argparse.ArgumentParser) -> None:
-    """Let a parser give only what was said, and demand nothing."""
+    """Make a parser return only the arguments given, and require none."""
     for action in parser._actions:
         action.default, action.required = argparse.SUPPRESS, False
         if not action.option_strings and action.nargs == "+":

@@ -1,4 +1,4 @@
-"""The command line of ``terraseam store``."""
+"""Declare and parse the command line of ``terraseam store``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SPANS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
 def span(text: str) -> float:
-    """A span of time, in seconds."""
+    """Parse a span of time; return seconds."""
     return _with_unit(text, SPANS, "a span such as 12h, 30d or 8w")
 
 
 def size(text: str) -> float:
-    """An amount of data, in bytes."""
+    """Parse an amount of data; return bytes."""
     return _with_unit(text, UNITS, "a size such as 500MB or 20GB")
 
 
@@ -73,11 +73,11 @@ VERBS = {
         ),
     ),
 }
-"""What the verbs do, and their options beside `FOLDER` and `JSON`."""
+"""Description of each verb, and its options besides `FOLDER` and `JSON`."""
 
 
 def parse_store(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse what stands behind ``terraseam store``.
+    """Parse the arguments after ``terraseam store``.
 
     Raises:
         ArgumentError: If an argument is wrong.
@@ -87,7 +87,7 @@ def parse_store(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def store_parsers() -> tuple[Parser, dict[str, Parser]]:
-    """Make the parser of what stands behind ``terraseam store``, and those of its verbs."""
+    """Make the parser of the arguments after ``terraseam store``, and those of its verbs."""
     parser = Parser(prog="terraseam store", description="The prediction store of a job.", allow_abbrev=False)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
     parsers: dict[str, Parser] = {}

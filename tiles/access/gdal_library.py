@@ -132,7 +132,7 @@ def may_ask_for_grids() -> bool:
 
 
 def forbid_proj_network(module: ModuleType) -> None:
-    """Let PROJ ask no server from the library of a module, for good; one that rasterio reads with, too, stays as it is.
+    """Turn PROJ's network access off in the library of a module, unless rasterio uses the same library.
 
     GDAL opens the grids of a pipeline that stands where a CRS should, as soon as it reads the text.
     """
