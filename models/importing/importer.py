@@ -106,8 +106,8 @@ def import_network(request: ImportRequest) -> Imported:
     foreign = _open(kind, request, bands)
     halves = _half_notes(foreign, request.card_fields["scaling"])
     answer = decide_answer(foreign, _sample(foreign, request, bands), classes, request.answer)
-    looks = find_reach(foreign, bands, stride=request.stride, declared=request.reach)
-    memory, known = foreign.memory(looks.stride)
+    known_reach = find_reach(foreign, bands, stride=request.stride, declared=request.reach)
+    memory, known = foreign.memory(known_reach.stride)
     card_fields = dict(request.card_fields)
     halo = card_fields.pop("halo", None)
     fields = {
@@ -118,17 +118,17 @@ def import_network(request: ImportRequest) -> Imported:
         "metrics": {},
         **card_fields,
         "network": NetworkFile(foreign.network_name, foreign.layout, answer.kind),
-        "stride": looks.stride,
-        "reach": looks.reach,
-        "reach_source": looks.source,
-        "halo": halo if looks.reach is None else None,
+        "stride": known_reach.stride,
+        "reach": known_reach.reach,
+        "reach_source": known_reach.source,
+        "halo": halo if known_reach.reach is None else None,
         "memory_per_pixel": memory.per_pixel,
         "memory_per_pixel_squared": memory.per_pixel_squared,
     }
     card = write_bundle(request.output, fields, foreign.save, force=request.force)
     answer_note = f"it answers {answer.kind.replace('_', ' ')}: {answer.why}"
     return Imported(
-        card, (*foreign.notes, *halves, answer_note, *looks.notes, f"memory: {_taken(memory)}, {known}")
+        card, (*foreign.notes, *halves, answer_note, *known_reach.notes, f"memory: {_taken(memory)}, {known}")
     )
 
 

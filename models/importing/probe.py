@@ -95,14 +95,14 @@ def _probe_axis(run: Run, bands: int, stride: int, axis: int, longest: int) -> t
     """Return the receptive field before and after a core along one axis; None if it is the whole chip."""
     side = up(SHORTEST, stride, least=4)
     while side <= max(longest, up(SHORTEST, stride, least=4)):
-        extent = _look_across(run, bands, stride, axis, side)
+        extent = _probe_side(run, bands, stride, axis, side)
         if extent is not None:
             return extent
         side *= 2
     return None
 
 
-def _look_across(run: Run, bands: int, stride: int, axis: int, side: int) -> tuple[int, int] | None:
+def _probe_side(run: Run, bands: int, stride: int, axis: int, side: int) -> tuple[int, int] | None:
     """Change all pixels after, then all before, a line; return None if outputs change up to the border."""
     middle = side // stride // 2 * stride
     before = after = 0

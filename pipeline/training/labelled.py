@@ -15,7 +15,7 @@ import shapely
 from terraseam.pipeline.errors import TrainError
 from terraseam.pipeline.inputs.expand import VECTORS, expand, expand_files, label_files, raster_ids
 from terraseam.pipeline.inputs.left_out import all_reasons
-from terraseam.pipeline.inputs.remote_rasters import existing_files, look_at
+from terraseam.pipeline.inputs.remote_rasters import existing_files, inspect_with_sidecars
 from terraseam.pipeline.options.train import Truths
 from terraseam.pipeline.storage.errors import file_name
 from terraseam.pipeline.storage.watched_files import WatchedFiles
@@ -289,7 +289,7 @@ class LabelReader:
 
 def _readable(path: str, *, whole: bool) -> RasterInfo:
     """Inspect a raster, and read all of it, or a few pixels including the last, which truncated files lack."""
-    info: RasterInfo = look_at(path, inspect_raster)
+    info: RasterInfo = inspect_with_sidecars(path, inspect_raster)
     height, width = info.georef.height, info.georef.width
     bands = info.colour_bands if whole else info.colour_bands[:1]
     source = RasterSource(path, bands, (0.0,) * len(bands), files=info.files)
