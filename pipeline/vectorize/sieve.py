@@ -19,7 +19,7 @@ from terraseam.pipeline.vectorize.edge_strips import EdgeStrips
 from terraseam.pipeline.vectorize.label_counts import LabelCounts
 from terraseam.pipeline.vectorize.stage import LabelSheet, LabelSource
 from terraseam.tiles.labels.label_codes import CodedLabels
-from terraseam.tiles.labels.neighbour_context import WAYS
+from terraseam.tiles.labels.neighbour_context import NEIGHBOUR_OFFSETS
 from terraseam.tiles.regions.pixel_sizes import pixel_sizes
 from terraseam.tiles.regions.sieve import PixelSizes, SieveSummary, apply_sieve, sieve_seams, sieve_sheet
 from terraseam.tiles.stage_files import pack_labels, pack_sieve, unpack_labels, unpack_sieve
@@ -132,7 +132,7 @@ class SievedLabels:
         self._plan = plan
         self._folder = folder
         self._source = source
-        self._rims = EdgeStrips[tuple[int, int, int]](self._read)
+        self._edge_strips = EdgeStrips[tuple[int, int, int]](self._read)
         self._sheets = lru_cache(1)(lambda raster: frozenset(plan.sheets(raster)))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -144,10 +144,10 @@ class SievedLabels:
         sheets = self._sheets(raster)
         around = {
             (down, right): (raster, row + down, col + right)
-            for down, right in WAYS
+            for down, right in NEIGHBOUR_OFFSETS
             if (row + down, col + right) in sheets
         }
-        return self._rims.with_neighbour_context(self._read(sheet.place), around, depth)
+        return self._edge_strips.with_neighbour_context(self._read(sheet.place), around, depth)
 
     def scores(self, sheet: SievedSheet) -> np.ndarray:
         """Read the scores of the pixels of a sheet, uint8."""
