@@ -58,11 +58,15 @@ def _pieces(georef: Georef, window: Window) -> tuple[shapely.Polygon, ...]:
     # Include rays to the corners, so that these are not cut off.
     angles = np.arctan2(*(corners - centre).T[::-1])
     angles = np.unique(np.concatenate([angles, 2 * np.pi * np.arange(_RAYS) / _RAYS - np.pi]))
-    ways = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     low, high = corners.min(axis=0), corners.max(axis=0)
     with np.errstate(divide="ignore"):
-        length = np.where(ways > 0, (high - centre) / ways, np.where(ways < 0, (low - centre) / ways, np.inf))
-    far = np.clip(centre + length.min(axis=1)[:, None] * ways, low, high)
+        length = np.where(
+            directions > 0,
+            (high - centre) / directions,
+            np.where(directions < 0, (low - centre) / directions, np.inf),
+        )
+    far = np.clip(centre + length.min(axis=1)[:, None] * directions, low, high)
     near = np.broadcast_to(centre, far.shape)
     lit = np.isfinite(georef.lonlat_or_nan(far)[:, :1])
     ends = far
@@ -70,7 +74,7 @@ def _pieces(georef: Georef, window: Window) -> tuple[shapely.Polygon, ...]:
         middle = (near + far) / 2
         known = np.isfinite(georef.lonlat_or_nan(middle)[:, :1])
         near, far = np.where(known, middle, near), np.where(known, far, middle)
-    polygon = shapely.Polygon(np.where(lit, ends, near - _INSIDE_PX * ways))
+    polygon = shapely.Polygon(np.where(lit, ends, near - _INSIDE_PX * directions))
     if not (polygon.is_valid and polygon.area > 0):
         return ()
     return (polygon,) if _stays_on_earth(polygon, georef) else _squares(georef, window)

@@ -180,8 +180,8 @@ def _off(start: np.ndarray, end: np.ndarray, transform: PixelTransform) -> np.nd
     length = np.hypot(chord[..., 0], chord[..., 1])
     across = np.abs(chord[..., 0] * offsets[..., 1] - chord[..., 1] * offsets[..., 0])
     with np.errstate(invalid="ignore", divide="ignore"):
-        off = np.where(length > 1e-9, across / length, np.hypot(offsets[..., 0], offsets[..., 1]))[:, 1:4].max(
-            axis=1
-        )
+        off = np.where(length > 1e-9, across / length, np.hypot(offsets[..., 0], offsets[..., 1]))[
+            :, 1:4
+        ].max(axis=1)
     near = transform.near(transform.georef.to_pixels(placed[:, 0])[:, None] + offsets)
     return known & near & (off > _SAMPLED_TOLERANCE_PX)

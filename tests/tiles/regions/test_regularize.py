@@ -178,9 +178,9 @@ def test_neighbours_overlap_by_no_more_than_a_pixel(degrees, gap):
 
 def leaning(degrees, gap):
     """Two buildings side by side; the second has its own directions, but for the wall beside the first."""
-    way = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+    direction = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
     left = 60 + gap
-    corners = [(left, 40), (left, 40) + 60 * way, (left, 80) + 57 * way, (left, 80)]
+    corners = [(left, 40), (left, 40) + 60 * direction, (left, 80) + 57 * direction, (left, 80)]
     return shapely.box(15, 40, 60, 80), shapely.Polygon(corners)
 
 
