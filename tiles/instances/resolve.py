@@ -127,7 +127,7 @@ def _cores_under(views: Sequence[TileInstance], lattice: Lattice) -> list[tuple[
 
 
 def _union(views: Iterable[TileInstance], core: Window) -> Part | None:
-    """Unite the masks of views within a core; None if they have no pixel there."""
+    """Merge the masks of views within a core; None if they have no pixel there."""
     inside = [(view, shared) for view in views if (shared := view.window.intersection(core)) is not None]
     if not inside:
         return None

@@ -102,7 +102,7 @@ def _dissolve_all(heap, nodes, keys, chains, limits):  # type: ignore[no-untyped
         if label == _NONE:
             continue
         labels[region] = label
-        hard[region] = _unite(region, parents, (labels, hard), keys, chains) or size[region] >= large
+        hard[region] = _merge(region, parents, (labels, hard), keys, chains) or size[region] >= large
         if not hard[region]:
             heap[left] = region
             _rise(heap, left, keys)
@@ -152,7 +152,7 @@ def _most_shared(region, parents, labels, chains, scratch):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def _unite(region, parents, nodes, keys, chains):  # type: ignore[no-untyped-def]
+def _merge(region, parents, nodes, keys, chains):  # type: ignore[no-untyped-def]
     """Merge a region with all small neighbours of its label; return whether a large one also has that label."""
     labels, hard = nodes
     size, rank = keys

@@ -27,7 +27,7 @@ from terraseam.tiles.labels.cells import cut_into_cells
 from terraseam.tiles.labels.label_codes import NOTHING, CodedLabels
 from terraseam.tiles.regions.close import close_regions
 from terraseam.tiles.regions.regions import Regions
-from terraseam.tiles.regions.seams import unite
+from terraseam.tiles.regions.seams import merge_seams
 from terraseam.tiles.regions.sieve import apply_sieve, sieve_seams, sieve_sheet
 from terraseam.tiles.regions.tolerance import Tolerance
 from terraseam.tiles.regions.trace import simplify_sheet, trace_sheet
@@ -83,7 +83,7 @@ def by_sheets(labels, known, size, tolerance=None, cell=None, *, by_corners=Fals
         if tolerance:
             trace = simplify_sheet(trace, codes, (row - depth, col - depth), tolerance)
         traces[row // size, col // size] = trace.decoded(table)
-    homes = unite({key: trace.summary for key, trace in traces.items()}, by_corners=by_corners)
+    homes = merge_seams({key: trace.summary for key, trace in traces.items()}, by_corners=by_corners)
     together = [(trace.fragments, homes[key]) for key, trace in traces.items()]
     closed = [trace.closed for trace in traces.values()]
     return Regions.concatenate([*closed, close_regions(together, tolerance)]).ordered()

@@ -26,7 +26,7 @@ from terraseam.tiles.regions.ground_plane import near_px
 from terraseam.tiles.regions.neighbours import Neighbourhood, border_pixels, see_neighbours
 from terraseam.tiles.regions.regions import Regions
 from terraseam.tiles.regions.regularize import regularize
-from terraseam.tiles.regions.seams import unite
+from terraseam.tiles.regions.seams import merge_seams
 from terraseam.tiles.regions.tolerance import Tolerance
 from terraseam.tiles.regions.trace import trace_sheet
 
@@ -292,7 +292,7 @@ def test_neighbours_are_seen_however_the_raster_is_cut(size):
             trace = trace_sheet(framed, np.zeros_like(own), (row, col), keeping(0))
             corner = (row - depth, col - depth)
             traces[row // size, col // size] = see_neighbours(trace, seen, corner, keeping(0), near)
-    homes = unite({key: trace.summary for key, trace in traces.items()})
+    homes = merge_seams({key: trace.summary for key, trace in traces.items()})
     sent = [
         (
             Fragments.from_bytes(trace.fragments.take(np.arange(len(homes[key])), near=near).to_bytes()),
