@@ -60,7 +60,7 @@ def sieve(
         | "Sieve" >> beam.ParDo(SieveSheets(plan, folder, source))
         | "SievedOfRaster" >> beam.GroupByKey()
         | "SieveSeams" >> beam.FlatMap(resolve_seams, plan)
-        | "SpreadSettled" >> beam.Reshuffle()
+        | "SpreadResolved" >> beam.Reshuffle()
         | "ApplySieve" >> beam.ParDo(ApplySieve(folder))
         | "AllSieved" >> beam.GroupByKey()
         | "EachSieved" >> beam.FlatMap(lambda element: element[1])
@@ -107,8 +107,8 @@ def resolve_seams(
         _, row, col = sheet.place
         sheets[row, col], summaries[row, col] = sheet, summary
     with plan.naming(raster):
-        settled = sieve_seams(summaries, sizes_of(plan, raster))
-    return ((sheets[key], labels) for key, labels in settled.items())
+        resolved = sieve_seams(summaries, sizes_of(plan, raster))
+    return ((sheets[key], labels) for key, labels in resolved.items())
 
 
 class ApplySieve(beam.DoFn):
@@ -119,9 +119,9 @@ class ApplySieve(beam.DoFn):
 
     def process(self, element: tuple[SievedSheet, np.ndarray]) -> Iterator[tuple[int, SievedSheet]]:
         """Write one label map."""
-        sheet, settled = element
+        sheet, resolved = element
         sheet_sieve = unpack_sieve(files.read_packed(self._folder.sieving(*sheet.place)))
-        files.write_packed(self._folder.sieved(*sheet.place), pack_labels(apply_sieve(sheet_sieve, settled)))
+        files.write_packed(self._folder.sieved(*sheet.place), pack_labels(apply_sieve(sheet_sieve, resolved)))
         yield sheet.place[0], sheet
 
 

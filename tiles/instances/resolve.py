@@ -87,7 +87,7 @@ def _may_meet(
     return sum(pairs) >= LEAST_AGREEMENT * len(pairs)
 
 
-def settle(views: Sequence[TileInstance], lattice: Lattice) -> ResolvedInstance:
+def resolve_instance(views: Sequence[TileInstance], lattice: Lattice) -> ResolvedInstance:
     """Merge the views of one object into one instance.
 
     If some views are whole, the one with the most room around it is taken. If none is, each core contributes its own

@@ -48,14 +48,14 @@ def dissolve(
     hard = np.concatenate([is_large | (size >= large), np.ones(len(beside), bool)])
     queue = order[np.argsort(size[order], kind="stable")].astype(np.int32)
     nodes = number.astype(np.int32), hard
-    settled = _dissolve_all(
+    final_numbers = _dissolve_all(
         queue,
         nodes,
         (size.copy(), rank),
         _chains(pairs, borders, node + count, len(hard)),
         (len(names), large),
     )
-    return np.asarray(names[settled[:count]])
+    return np.asarray(names[final_numbers[:count]])
 
 
 @njit(cache=True, nogil=True)
