@@ -216,8 +216,8 @@ def test_figures(network: Any, scaling: Any, test: Images) -> dict[str, Any]:
 
     counts = np.zeros((len(CLASSES),) * 2, np.int64)
     for pixels, labels in test.pairs():
-        answered = network.predict_on_batch(scaled(pixels, scaling)).argmax(axis=-1)
-        counts += confusion(labels, answered, len(CLASSES))
+        predicted = network.predict_on_batch(scaled(pixels, scaling)).argmax(axis=-1)
+        counts += confusion(labels, predicted, len(CLASSES))
     return figures(counts)
 
 

@@ -152,7 +152,7 @@ def _measure(model: keras.Model, task: str) -> tuple[int, Reach | None, CallMemo
 def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:
     """Check that a network accepts chips of any size, and has the card's numbers of bands and classes."""
     taken = tuple(model.inputs[0].shape)
-    classes = detector_classes(model) if card.task == "instances" else _answered_classes(model, card)
+    classes = detector_classes(model) if card.task == "instances" else _output_classes(model, card)
     if taken[1:3] != (None, None):
         raise CardError(
             f"the network of bundle {folder} takes chips of {taken[1]} x {taken[2]} px alone; "
@@ -169,7 +169,7 @@ def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:
             )
 
 
-def _answered_classes(model: keras.Model, card: Card) -> int | None:
+def _output_classes(model: keras.Model, card: Card) -> int | None:
     """Return the number of classes a network predicts; for label maps and single channels, the card's number."""
     output_shape = tuple(model.outputs[0].shape)
     single_channel = card.network.answer in ("labels", "binary_logits", "binary_scores")

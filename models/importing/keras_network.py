@@ -78,7 +78,7 @@ def open_keras(path: Path, bands: int, layout: str | None) -> Foreign:
             "to ONNX"
         )
     model, notes = free_size(original, bands)
-    answers = model.outputs[0]
+    outputs = model.outputs[0]
 
     def run(chips: np.ndarray) -> np.ndarray:
         return np.asarray(keras.ops.convert_to_numpy(model(chips, training=False)))
@@ -88,8 +88,8 @@ def open_keras(path: Path, bands: int, layout: str | None) -> Foreign:
         kind="Keras file",
         network_name=NAME,
         layout="channels_last",
-        output_shape=tuple(answers.shape),
-        whole_numbers=str(answers.dtype).startswith(("int", "uint", "bool")),
+        output_shape=tuple(outputs.shape),
+        whole_numbers=str(outputs.dtype).startswith(("int", "uint", "bool")),
         ending=ending,
         run=run,
         run_scores=_scores(model) if ending == "argmax" else None,
@@ -151,7 +151,7 @@ def free_size(model: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, .
             model, input_tensors=keras.Input((None, None, bands), name=model.inputs[0].name)
         )
         freed.set_weights(model.get_weights())
-        same = _answers_same(model, freed, bands)
+        same = _same_outputs(model, freed, bands)
     except Exception as error:
         raise NetworkRefusedError(
             f"the network takes chips of {sides} alone, and a layer needs that size ({short(error)}); "
@@ -167,7 +167,7 @@ def free_size(model: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, .
     )
 
 
-def _answers_same(model: keras.Model, freed: keras.Model, bands: int) -> bool:
+def _same_outputs(model: keras.Model, freed: keras.Model, bands: int) -> bool:
     """Return whether a network with free size gives the same output, and labels each pixel at another size."""
     samples, height, width, _ = model.inputs[0].shape
     height, width = height or TRIED[0], width or TRIED[1]

@@ -114,7 +114,7 @@ def _write(plan: TrainPlan, built: _BuiltNetwork, trained: Trained) -> Card:
     """Measure the network as written, and write the bundle atomically."""
     from terraseam.models.bundle.archive import save_bundle
     from terraseam.models.bundle.writing import replace_folder
-    from terraseam.models.training.making import answer_from
+    from terraseam.models.training.making import set_score_threshold
 
     options = plan.options
     fields: dict[str, Any] = {
@@ -136,7 +136,7 @@ def _write(plan: TrainPlan, built: _BuiltNetwork, trained: Trained) -> Card:
     metrics: dict[str, Any] = {"validation": _rounded(plan, trained.figure, trained.measures)}
     metrics |= _by_raster(plan, built)
     if plan.instances and np.isfinite(trained.measures["threshold"]):
-        answer_from(built.network, trained.measures["threshold"])
+        set_score_threshold(built.network, trained.measures["threshold"])
     if options.half:
         metrics |= _describe_rounding(plan, built, fields)
     check_data(plan)

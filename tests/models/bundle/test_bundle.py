@@ -280,9 +280,9 @@ def test_a_bundle_of_another_file_is_no_keras_network(bundle):
         load_model(bundle)
 
 
-@pytest.mark.parametrize(("answer", "channels", "classes"), [("binary_logits", 1, 2), ("scores", 3, 3)])
-def test_other_answers_fit_their_classes(tmp_path, answer, channels, classes):
-    network = NetworkFile(answer=answer)
+@pytest.mark.parametrize(("output_type", "channels", "classes"), [("binary_logits", 1, 2), ("scores", 3, 3)])
+def test_other_answers_fit_their_classes(tmp_path, output_type, channels, classes):
+    network = NetworkFile(answer=output_type)
     fields = card_fields(classes, 3, network=network)
     save_bundle(small_unet(classes=channels), tmp_path / "other", **fields)
     assert load_model(tmp_path / "other").outputs[0].shape[-1] == channels

@@ -473,16 +473,16 @@ def test_labels_beyond_the_classes_are_told():
 
 def test_measures_are_those_of_all_chips_together():
     labels = [np.array([[[0, 0, 1, 255]]], np.uint8), np.array([[[1, 1, 255, 255]]], np.uint8)]
-    answers = [np.array([[[0, 1, 1, 2]]]), np.array([[[1, 0, 0, 0]]])]
-    by_pixels = dict(zip((0, 1), answers, strict=True))
+    predictions = [np.array([[[0, 1, 1, 2]]]), np.array([[[1, 0, 0, 0]]])]
+    by_pixels = dict(zip((0, 1), predictions, strict=True))
 
-    def answer(pixels):
+    def predictor(pixels):
         return np.eye(3, dtype=np.float32)[by_pixels[int(pixels)]]
 
     from terraseam.models.training.losses import make_loss
 
     measured = validate_pixels(
-        answer, [(np.array(0), labels[0]), (np.array(1), labels[1])], ("a", "b", "c"), make_loss("dice")
+        predictor, [(np.array(0), labels[0]), (np.array(1), labels[1])], ("a", "b", "c"), make_loss("dice")
     )
     assert measured.figure == pytest.approx((1 / 3 + 2 / 4) / 2)
     assert measured.measures["iou_a"] == pytest.approx(1 / 3)
@@ -493,11 +493,11 @@ def test_measures_are_those_of_all_chips_together():
 
 def test_the_mean_is_that_of_evaluate_and_scikit_learn_also_of_a_class_that_is_answered_and_never_true():
     rng = np.random.default_rng(0)
-    labels, answered = rng.integers(0, 2, 500), rng.choice([0, 1, 2], 500)
-    counts = confusion(labels, answered, 4)
+    labels, predicted = rng.integers(0, 2, 500), rng.choice([0, 1, 2], 500)
+    counts = confusion(labels, predicted, 4)
     each = overlaps(counts)
     assert each[2] == 0 and np.isnan(each[3])
-    wanted = metrics.jaccard_score(labels, answered, average="macro")
+    wanted = metrics.jaccard_score(labels, predicted, average="macro")
     assert np.nanmean(each) == pytest.approx(wanted)
     assert mean_of_known(pixel_figures(counts).iou) == pytest.approx(wanted)
 

@@ -25,7 +25,7 @@ import terraseam.pipeline.segment.sheet_inference
 import terraseam.pipeline.vectorize.instances
 from terraseam.models.bundle.card import Card
 from terraseam.models.bundle.values import ClassInfo, NetworkFile
-from terraseam.models.detection.instances import ChipAnswer
+from terraseam.models.detection.instances import ChipDetections
 from terraseam.models.engines.engine import Engine
 from terraseam.pipeline.errors import PlanError
 from terraseam.pipeline.options.segment import SegmentOptions
@@ -51,7 +51,7 @@ class PlantedDetector(Engine):
         self.calls += len(chips)
         found = [tuple(Detector().find(chip[..., 0].astype(int), (0, 0))) for chip in chips]
         self.full += sum(len(things) >= self.room for things in found)
-        return [ChipAnswer(things, full=len(things) >= self.room) for things in found]
+        return [ChipDetections(things, full=len(things) >= self.room) for things in found]
 
 
 class StutteringDetector(PlantedDetector):
@@ -59,10 +59,11 @@ class StutteringDetector(PlantedDetector):
 
     def instances(self, chips):
         return [
-            ChipAnswer(
-                (*answer.instances, *map(self._again, filter(self._is_small, answer.instances))), answer.full
+            ChipDetections(
+                (*detections.instances, *map(self._again, filter(self._is_small, detections.instances))),
+                detections.full,
             )
-            for answer in super().instances(chips)
+            for detections in super().instances(chips)
         ]
 
     @staticmethod
@@ -88,7 +89,7 @@ def bundle(tmp_path_factory):
         "encoder": None,
         "task": "instances",
         "classes": CLASSES,
-        "network": NetworkFile(answer="instances"),
+        "network": NetworkFile(detections="instances"),
         "fill": (0.0,),
         "stride": 32,
         "reach": None,
@@ -344,8 +345,11 @@ class UnsureDetector(PlantedDetector):
 
     def instances(self, chips):
         return [
-            replace(answer, instances=tuple(replace(one, score=self._score(one)) for one in answer.instances))
-            for answer in super().instances(chips)
+            replace(
+                detections,
+                instances=tuple(replace(one, score=self._score(one)) for one in detections.instances),
+            )
+            for detections in super().instances(chips)
         ]
 
     @staticmethod
