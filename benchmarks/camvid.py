@@ -178,8 +178,8 @@ def measure(name: str, arguments: Namespace, runs: comparing.Runs) -> dict[str, 
     )  # fmt: skip
     options = network_options(name, arguments)
     network = new_network(find(name, "vgg16"), 3, len(CLASSES), options, recipe.seed)
-    looks = Augmentation(hue=0, blur=0, noise=0, contrast=0.1, gamma=0.1)
-    data = TrainingData(ChipMaker(training, recipe.seed), choosing.pairs(), input_scaling("vgg16", 3), looks,
+    augmentation = Augmentation(hue=0, blur=0, noise=0, contrast=0.1, gamma=0.1)
+    data = TrainingData(ChipMaker(training, recipe.seed), choosing.pairs(), input_scaling("vgg16", 3), augmentation,
                         runs.settings)  # fmt: skip
     done = train(
         network, Task(CLASSES, "vgg16"), recipe, data, TrainingFolder(runs.state(name)), comparing.teller()

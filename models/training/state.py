@@ -70,7 +70,7 @@ def fingerprint(network: keras.Model, task: Task, recipe: Recipe, data: Training
         "classes": list(task.classes),
         "encoder": task.encoder,
         "instances": None if task.instances is None else dataclasses.asdict(task.instances),
-        "looks": dataclasses.asdict(data.looks),
+        "looks": dataclasses.asdict(data.augmentation),
         "scaling": dataclasses.asdict(data.scaling),
         "data": dict(data.description),
         "network": [network.name, shapes],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated
 
 from terraseam.models.training.recipe import LOSSES, OPTIMIZERS, SCHEDULES, Recipe
@@ -229,17 +229,20 @@ class Chips:
     symmetries: Annotated[
         bool, Option("neither rotate nor flip chips", group=CHIPS, name="no-symmetries")
     ] = True
-    looks: Annotated[
+    augmentation: Annotated[
         float,
         Option(
             "strength of photometric augmentation (colour, light, blur and noise); 0 for none",
             number(0),
             "X",
             group=CHIPS,
-            name="augmentation",
             former=("looks",),
         ),
     ] = 1.0
+
+    def record(self) -> dict[str, object]:
+        """Return the fields by the names that cards have for them."""
+        return {"looks" if name == "augmentation" else name: value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,11 +86,11 @@ def training_data(plan: TrainPlan, scaling: Scaling) -> TrainingData:
     from terraseam.models.training.augment import UNCHANGED, Augmentation
     from terraseam.models.training.batches import TrainingData
 
-    strength = plan.options.chips.looks
-    looks = Augmentation().times(strength) if strength else UNCHANGED
-    chips = {name: value for name, value in asdict(plan.options.chips).items() if name != "looks"}
+    strength = plan.options.chips.augmentation
+    augmentation = Augmentation().times(strength) if strength else UNCHANGED
+    chips = {name: value for name, value in plan.options.chips.record().items() if name != "looks"}
     description = {**describe_data(plan), **chips, **data_marks(plan)}
-    return TrainingData(plan.chips, CheckedChips(plan), scaling, looks, description)
+    return TrainingData(plan.chips, CheckedChips(plan), scaling, augmentation, description)
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _describe_data_of(plan: TrainPlan, trained: Trained, start: str) -> dict[str
     from terraseam.models.training.making import versions
 
     recipe = {name: value for name, value in asdict(plan.recipe).items() if name != "workers"}
-    chips = {name: value for name, value in asdict(plan.options.chips).items() if value is not None}
+    chips = {name: value for name, value in plan.options.chips.record().items() if value is not None}
     return {
         "data": describe_data(plan),
         "start": start,

@@ -407,7 +407,7 @@ def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_best_weights(tmp_p
         return batch
 
     network = tiny_network()
-    data = some_data(chips=broken, looks=replace(some_data().looks, share=0.0))
+    data = some_data(chips=broken, augmentation=replace(some_data().augmentation, share=0.0))
     watcher = Note()
     with pytest.raises(TrainingError) as told:
         train(network, TASK, RECIPE, data, TrainingFolder(tmp_path), watcher)
@@ -526,7 +526,7 @@ def test_batches_are_a_function_of_epoch_and_step():
 
 
 def test_batches_are_scaled_as_the_card_says():
-    data = some_data(looks=replace(some_data().looks, share=0.0))
+    data = some_data(augmentation=replace(some_data().augmentation, share=0.0))
     batch = Batches(data, RECIPE).batch(0, 0)
     assert np.allclose(batch.chips, chips_of(range(4)).pixels / 127.5 - 1, atol=1e-6)
 

@@ -48,7 +48,7 @@ def some_data(**changes: object) -> TrainingData:
         "chips": chips_of,
         "validation": [(batch.pixels, batch.labels) for batch in held_out],
         "scaling": SCALING,
-        "looks": Augmentation(brightness=0.02, contrast=0.05, hue=0.0, blur=0.3, noise=0.01),
+        "augmentation": Augmentation(brightness=0.02, contrast=0.05, hue=0.0, blur=0.3, noise=0.01),
         "description": {"rasters": ["squares"]},
     }
     return TrainingData(**{**fields, **changes})

@@ -81,7 +81,9 @@ def test_looks_are_as_strong_as_asked_for(site):
     from terraseam.models.bundle.values import Scaling
 
     own = Scaling((1.0,) * 3, (0.0,) * 3)
-    none, usual, strong = (training_data(planned(site, "--augmentation", x), own).looks for x in (0, 1, 2))
+    none, usual, strong = (
+        training_data(planned(site, "--augmentation", x), own).augmentation for x in (0, 1, 2)
+    )
     assert none.contrast == 0 < usual.contrast < strong.contrast
 
 
