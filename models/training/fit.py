@@ -219,7 +219,8 @@ class _Run:
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss} in step {step} of epoch {epoch + 1}; lower "
-                f"--learning-rate (now {self.recipe.rate:g}), cut gradients (--clip-norm), and check labels and scaling"
+                f"--learning-rate (now {self.recipe.learning_rate:g}), cut gradients (--clip-norm), and check labels and "
+                "scaling"
             )
         return loss
 
@@ -261,7 +262,7 @@ class _Run:
         if broken or not math.isfinite(measured.measures.get("val_loss", 0.0)):
             raise TrainingError(
                 f"training diverged: NaN weights or loss after epoch {number}; lower "
-                f"--learning-rate (now {self.recipe.rate:g}), and check labels and scaling"
+                f"--learning-rate (now {self.recipe.learning_rate:g}), and check labels and scaling"
             )
 
     def predict_outputs(self, pixels: np.ndarray) -> Any:

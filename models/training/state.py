@@ -63,7 +63,7 @@ class Progress:
 
 def fingerprint(network: keras.Model, task: Task, recipe: Recipe, data: TrainingData) -> dict[str, Any]:
     """Return everything a training run's result depends on, as JSON values by name."""
-    settings = {name: value for name, value in dataclasses.asdict(recipe).items() if name not in FREE}
+    settings = {name: value for name, value in recipe.record().items() if name not in FREE}
     shapes = [list(variable.shape) for variable in network.weights]
     values = {
         **settings,

@@ -356,7 +356,7 @@ RECIPE: Mapping[str, Option] = {
     "epochs": Option("maximum number of epochs", whole(1), "N"),
     "steps": Option("steps of an epoch", whole(1), "N", name="steps-per-epoch", former=("steps",)),
     "batch": Option("chips of a step", whole(1), "N", name="batch-size", former=("batch",)),
-    "rate": Option("highest learning rate", positive, "X", name="learning-rate", former=("rate",)),
+    "learning_rate": Option("highest learning rate", positive, "X", former=("rate",)),
     "schedule": Option("how the learning rate falls", choices=SCHEDULES),
     "warm_up": Option(
         "steps in which the learning rate rises first",
@@ -387,12 +387,11 @@ RECIPE: Mapping[str, Option] = {
     "patience": Option(
         "epochs without a better validation after which training stops", whole(1), "N", default_help="never"
     ),
-    "average": Option(
+    "ema": Option(
         "momentum of an exponential moving average (EMA) of the weights",
         number(0),
         "X",
         default_help="none",
-        name="ema",
         former=("average",),
     ),
     "seed": Option("seed of all that is random", whole(0), "N"),

@@ -27,7 +27,8 @@ def describe_training(plan: TrainPlan) -> str:
         f"network     {plan.row.architecture}{encoder}",
         f"start       {_start(plan)}",
         f"training    {count(recipe.epochs, 'epoch')} of {count(recipe.steps, 'step')} of "
-        f"{count(recipe.batch, 'chip')} of {chips.chip} px; {recipe.optimizer}, rate {recipe.rate:g}, {recipe.schedule}",
+        f"{count(recipe.batch, 'chip')} of {chips.chip} px; {recipe.optimizer}, "
+        f"rate {recipe.learning_rate:g}, {recipe.schedule}",
         f"bundle      {options.output}; state, logs and pictures in {options.work_folder}",
     ]
     return "\n".join(lines)

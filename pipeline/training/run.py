@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,7 +180,7 @@ def _describe_rounding(plan: TrainPlan, built: _BuiltNetwork, fields: Mapping[st
 def _describe_data_of(plan: TrainPlan, trained: Trained, start: str) -> dict[str, Any]:
     from terraseam.models.training.making import versions
 
-    recipe = {name: value for name, value in asdict(plan.recipe).items() if name != "workers"}
+    recipe = {name: value for name, value in plan.recipe.record().items() if name != "workers"}
     chips = {name: value for name, value in plan.options.chips.record().items() if value is not None}
     return {
         "data": describe_data(plan),

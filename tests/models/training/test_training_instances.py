@@ -21,7 +21,7 @@ from terraseam.models.training.learner import Task, encoder_layers, is_norm
 from terraseam.models.training.recipe import Recipe
 from terraseam.models.training.watch import Watcher
 
-RECIPE = Recipe(epochs=2, steps=2, batch=2, rate=2e-3, clip=5.0, seed=1)
+RECIPE = Recipe(epochs=2, steps=2, batch=2, learning_rate=2e-3, clip=5.0, seed=1)
 TASK = Task(tuple(one.name for one in CLASSES), None, TRAINING)
 
 
@@ -147,7 +147,7 @@ def test_a_detector_learns_to_find_planted_things(tmp_path):
         def pictures(self, _, predict):
             drawn.append(predict(some_data().validation[0][0]))
 
-    recipe = Recipe(epochs=4, steps=60, batch=4, rate=2e-3, clip=5.0, seed=1)
+    recipe = Recipe(epochs=4, steps=60, batch=4, learning_rate=2e-3, clip=5.0, seed=1)
     trained = train(network, TASK, recipe, some_data(), TrainingFolder(tmp_path), Look())
     assert trained.figure > 0.6
     assert trained.measures["f1_all"] <= trained.figure

@@ -68,7 +68,9 @@ def tiny_network(seed: int = 0) -> keras.Model:
     return keras.Model(chip, logits, name="tiny")
 
 
-RECIPE = Recipe(epochs=3, steps=3, batch=4, rate=1e-2, loss="cross_entropy:border+dice", clip=5.0, seed=3)
+RECIPE = Recipe(
+    epochs=3, steps=3, batch=4, learning_rate=1e-2, loss="cross_entropy:border+dice", clip=5.0, seed=3
+)
 TASK = Task(CLASSES, "mobilenet")
 
 

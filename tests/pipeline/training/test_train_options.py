@@ -127,9 +127,9 @@ def test_no_pixel_is_trained_on_and_validated_on(site):
 
 def test_every_field_of_the_recipe_arrives(site):
     said = {
-        "epochs": 3, "steps": 7, "batch": 2, "rate": 0.01, "schedule": "poly", "warm_up": 2, "optimizer": "sgd",
+        "epochs": 3, "steps": 7, "batch": 2, "learning_rate": 0.01, "schedule": "poly", "warm_up": 2, "optimizer": "sgd",
         "weight_decay": 0.1, "clip": 2.0, "loss": "focal", "class_weights": (1.0, 2.0, 3.0), "freeze_epochs": 0,
-        "freeze_norm": False, "patience": 4, "average": 0.9, "seed": 5,
+        "freeze_norm": False, "patience": 4, "ema": 0.9, "seed": 5,
     }  # fmt: skip
     assert set(said) == set(RECIPE)
     more = []
