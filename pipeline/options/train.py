@@ -282,23 +282,21 @@ class TrainOptions:
             repeats="again",
         ),
     ] = field(default_factory=dict)
-    start: Annotated[
+    initial_bundle: Annotated[
         str | None,
         Option(
             "bundle to start from: its weights are taken where layers have the same name and shape",
             path_or_name,
             "BUNDLE",
             group=NETWORK,
-            name="initial-bundle",
             former=("start",),
         ),
     ] = None
-    half: Annotated[
+    fp16_weights: Annotated[
         bool,
         Option(
             "round weights to half precision (float16): half the size; what that changes is measured",
             group=NETWORK,
-            name="fp16-weights",
             former=("half",),
         ),
     ] = False

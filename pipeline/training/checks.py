@@ -44,10 +44,10 @@ def file_reasons(options: TrainOptions) -> list[str]:
             f"--encoder-weights {weights} is not a file; name a Keras .weights.h5 file, or imagenet"
         )
     try:
-        if options.start is not None:
-            Card.read(find_bundle(options.start))
+        if options.initial_bundle is not None:
+            Card.read(find_bundle(options.initial_bundle))
     except CardError as error:
-        reasons.append(f"--initial-bundle {options.start}: {error}")
+        reasons.append(f"--initial-bundle {options.initial_bundle}: {error}")
     try:
         check_target(Path(options.output), options.force)
     except CardError as error:

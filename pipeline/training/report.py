@@ -85,7 +85,7 @@ def _start(plan: TrainPlan) -> str:
     """Return a description of the initial weights."""
     options = plan.options
     first = [f"encoder of {options.encoder_weights}"] if options.encoder_weights else []
-    first += [f"{options.start} where layers agree"] if options.start else []
+    first += [f"{options.initial_bundle} where layers agree"] if options.initial_bundle else []
     if first:
         return f"{', then '.join(first)}; random weights for the rest"
     hint = "; --encoder-weights imagenet or --initial-bundle BUNDLE take others" if plan.row.encoder else ""

@@ -79,14 +79,14 @@ def test_a_network_built_again_gives_the_same_bytes(tmp_path):
 def test_saving_leaves_the_network_alone(tmp_path):
     model = small_unet(seed=3)
     before = [array.copy() for array in weights(model)]
-    make_bundle(tmp_path / "half", model, half=True)
+    make_bundle(tmp_path / "half", model, fp16_weights=True)
     assert all(np.array_equal(a, b) for a, b in zip(weights(model), before, strict=True))
 
 
 def test_half_keeps_eleven_bits_in_half_the_space(tmp_path):
     model = small_unet(width=48)
     full = make_bundle(tmp_path / "full", model)
-    half = make_bundle(tmp_path / "half", model, half=True)
+    half = make_bundle(tmp_path / "half", model, fp16_weights=True)
     sizes = [(folder / "model.keras").stat().st_size for folder in (half, full)]
     assert sizes[0] < 0.62 * sizes[1]
     for kept, rounded in zip(weights(model), weights(load_model(half)), strict=True):
