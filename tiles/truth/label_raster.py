@@ -28,7 +28,7 @@ from terraseam.tiles.vectors.placing import footprint, place_polygons
 
 _WARP_TOLERANCE_PX = 0.01
 _SAME_GRID_PX = 1e-3
-_SAMPLED_SIDE = 2048
+_LOOK_AT_MOST = 2048
 _KEPT_PLACES = 4096
 
 
@@ -115,7 +115,7 @@ class RasterTruth:
     def _known_places(self) -> list[np.ndarray]:
         """Return pixel centres of each label, sampled on a grid of at most 2048 px and thinned evenly to 4096."""
         if self._places is None:
-            step = max(1.0, max(self.georef.height, self.georef.width) / _SAMPLED_SIDE)
+            step = max(1.0, max(self.georef.height, self.georef.width) / _LOOK_AT_MOST)
             size = max(1, int(self.georef.height / step)), max(1, int(self.georef.width / step))
             view = View(0.0, 0.0, self.georef.height / size[0], self.georef.width / size[1], *size)
             labels = self._striped(view)
@@ -127,7 +127,7 @@ class RasterTruth:
 
     def _striped(self, view: View) -> np.ndarray:
         """Return the labels of a large view where it is on the Earth, read in stripes of bounded height."""
-        high = max(1, int(_SAMPLED_SIDE / view.row_step / 4))
+        high = max(1, int(_LOOK_AT_MOST / view.row_step / 4))
         stripes = [
             View(
                 view.row + first * view.row_step,

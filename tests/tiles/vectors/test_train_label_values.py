@@ -149,7 +149,7 @@ def test_what_labels_hold_outside_the_area_is_not_told_and_lets_nothing_be_learn
 
 
 def test_a_class_that_is_too_rare_to_be_drawn_around_is_noted_and_not_refused(site, monkeypatch):
-    monkeypatch.setattr("terraseam.tiles.truth.label_raster._SAMPLED_SIDE", 48)
+    monkeypatch.setattr("terraseam.tiles.truth.label_raster._LOOK_AT_MOST", 48)
     labels = true_labels()
     labels[labels == 2] = 0
     labels[151, 33] = 2
