@@ -215,7 +215,7 @@ def _read_archive(path: Path, version: list[str]) -> keras.Model:
     config = read_config(members, str(path))
     modern = modern_network(config, str(path))
     for item in config_objects(modern):
-        item.update(_placed(item))
+        item.update(_with_module(item))
     members[CONFIG] = json.dumps(modern).encode()
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / NAME
@@ -259,11 +259,11 @@ def _read_h5(path: Path, version: list[str]) -> keras.Model:
 
 def _check_h5(config: dict[str, Any], path: Path, held: int) -> None:
     """Check the config of an HDF5 file before anything is built from it."""
-    refuse_code([_placed(item) for item in config_objects(config)], str(path))
+    refuse_code([_with_module(item) for item in config_objects(config)], str(path))
     refuse_huge(lambda: model_from_config(copy.deepcopy(config)), str(path), held)
 
 
-def _placed(item: dict[str, Any]) -> dict[str, Any]:
+def _with_module(item: dict[str, Any]) -> dict[str, Any]:
     """Return an object of an HDF5 config with the module that older files leave out."""
     name = str(item["class_name"])
     if item.get("module") is not None or name.startswith("__"):

@@ -67,9 +67,11 @@ class RasterWatch:
                 chip = source.read(window)
             except RasterReadError:
                 return True
-            placed = plan.card.task == "instances"
+            with_position = plan.card.task == "instances"
             place = record.row, record.col
-            key = sheet_key(self._recipe(record.profile), chip, lattice, place, plan.stitch, placed=placed)
+            key = sheet_key(
+                self._recipe(record.profile), chip, lattice, place, plan.stitch, with_position=with_position
+            )
             if key != record.key:
                 return True
         return read_file_states(planned.path, planned.files) != before

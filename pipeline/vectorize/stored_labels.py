@@ -49,12 +49,12 @@ def by_raster(segmented: beam.PCollection) -> beam.PCollection:
 def surroundings(element: tuple[int, Iterable[SheetRecord]]) -> Iterator[Surrounded]:
     """Yield each sheet of a raster with the keys of the sheets around it."""
     _, records = element
-    placed = {(record.row, record.col): record for record in records}
-    for (row, col), record in sorted(placed.items()):
+    by_position = {(record.row, record.col): record for record in records}
+    for (row, col), record in sorted(by_position.items()):
         around = {
-            offset: placed[row + offset[0], col + offset[1]].key
+            offset: by_position[row + offset[0], col + offset[1]].key
             for offset in NEIGHBOUR_OFFSETS
-            if (row + offset[0], col + offset[1]) in placed
+            if (row + offset[0], col + offset[1]) in by_position
         }
         yield Surrounded(record, around)
 

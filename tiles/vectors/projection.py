@@ -172,10 +172,10 @@ def _off(start: np.ndarray, end: np.ndarray, transform: PixelTransform) -> np.nd
     """Return whether each edge leaves its chord by too much, measured at a quarter, half and three quarters."""
     middle = (start + end) / 2
     samples = np.stack([start, (start + middle) / 2, middle, (middle + end) / 2, end], axis=1)
-    placed = transform.to_map(samples.reshape(-1, 2)).reshape(samples.shape)
-    known = np.isfinite(placed).all(axis=(1, 2))
-    placed = np.where(known[:, None, None], placed, 0.0)
-    offsets = transform.offsets_px(placed - placed[:, :1])
+    xy_map = transform.to_map(samples.reshape(-1, 2)).reshape(samples.shape)
+    known = np.isfinite(xy_map).all(axis=(1, 2))
+    xy_map = np.where(known[:, None, None], xy_map, 0.0)
+    offsets = transform.offsets_px(xy_map - xy_map[:, :1])
     chord = offsets[:, -1:]
     length = np.hypot(chord[..., 0], chord[..., 1])
     across = np.abs(chord[..., 0] * offsets[..., 1] - chord[..., 1] * offsets[..., 0])
@@ -183,5 +183,5 @@ def _off(start: np.ndarray, end: np.ndarray, transform: PixelTransform) -> np.nd
         off = np.where(length > 1e-9, across / length, np.hypot(offsets[..., 0], offsets[..., 1]))[
             :, 1:4
         ].max(axis=1)
-    near = transform.near(transform.georef.to_pixels(placed[:, 0])[:, None] + offsets)
+    near = transform.near(transform.georef.to_pixels(xy_map[:, 0])[:, None] + offsets)
     return known & near & (off > _SAMPLED_TOLERANCE_PX)
