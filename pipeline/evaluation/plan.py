@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from terraseam.pipeline.errors import EvaluateError, RasterChangedError
 from terraseam.pipeline.evaluation.classes import ClassList, are_values, class_list, names_of_polygons
-from terraseam.pipeline.evaluation.polygons import CLASS, place_area, read_file, with_property
+from terraseam.pipeline.evaluation.polygons import CLASS, read_area, read_file, with_property
 from terraseam.pipeline.evaluation.predicted import earlier_notes, find_predicted
 from terraseam.pipeline.evaluation.subjects import (
     ComparedFiles,
@@ -177,7 +177,7 @@ def _keep_inside(subjects: list[Subject], aoi: str) -> list[str]:
     Raises:
         EvaluateError: If there are none.
     """
-    outside = [subject for subject in subjects if not len(place_area(aoi, subject.georef))]
+    outside = [subject for subject in subjects if not len(read_area(aoi, subject.georef))]
     if len(outside) == len(subjects):
         raise EvaluateError([f"--aoi {aoi} overlaps nothing that was predicted; check its CRS"])
     subjects[:] = [subject for subject in subjects if subject not in outside]

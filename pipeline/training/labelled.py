@@ -31,7 +31,7 @@ from terraseam.tiles.truth.pairs import Pairs, pair
 from terraseam.tiles.truth.polygons import PolygonClasses, PolygonTruth
 from terraseam.tiles.truth.scene import IGNORED
 from terraseam.tiles.vectors.area import TrustedArea, area_of
-from terraseam.tiles.vectors.placing import place_polygons
+from terraseam.tiles.vectors.placing import polygons_to_pixels
 from terraseam.tiles.vectors.read import PolygonFile, VectorError, is_vector, read_bounds, read_polygons
 
 T = TypeVar("T")
@@ -261,9 +261,9 @@ class LabelReader:
         polygons, labels = [np.empty(0, object)], [np.empty(0, np.int64)]
         for path in paths:
             file = self._file(path)
-            placed = place_polygons(file, info.georef)
-            known = classes.labels_of(file)[placed.numbers]
-            polygons.append(placed.polygons[known >= 0])
+            in_pixels = polygons_to_pixels(file, info.georef)
+            known = classes.labels_of(file)[in_pixels.numbers]
+            polygons.append(in_pixels.polygons[known >= 0])
             labels.append(known[known >= 0])
         shape = (info.georef.height, info.georef.width)
         kinds = PolygonClasses(len(classes.names), classes.background or 0)

@@ -13,7 +13,7 @@ from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.scene import IGNORED
 from terraseam.tiles.vectors.burn import burn, edges_of, masks, pixel_boxes
-from terraseam.tiles.vectors.placing import place_polygons
+from terraseam.tiles.vectors.placing import polygons_to_pixels
 from terraseam.tiles.vectors.read import PolygonFile
 
 _TRIES = 32
@@ -168,6 +168,6 @@ def polygon_truth(
         labels: Label of each polygon of the file.
         classes: Number of labels, and the label of the background.
     """
-    placed = place_polygons(file, georef)
-    chosen = np.asarray(labels, np.int64)[placed.numbers]
-    return PolygonTruth(placed.polygons, chosen, classes, (georef.height, georef.width))
+    in_pixels = polygons_to_pixels(file, georef)
+    chosen = np.asarray(labels, np.int64)[in_pixels.numbers]
+    return PolygonTruth(in_pixels.polygons, chosen, classes, (georef.height, georef.width))

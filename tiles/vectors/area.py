@@ -9,7 +9,7 @@ import numpy as np
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.view import View
 from terraseam.tiles.vectors.burn import PolygonEdges, burn, edges_of
-from terraseam.tiles.vectors.placing import place_polygons
+from terraseam.tiles.vectors.placing import polygons_to_pixels
 from terraseam.tiles.vectors.read import PolygonFile
 
 
@@ -32,4 +32,4 @@ class TrustedArea:
 
 def area_of(file: PolygonFile, georef: Georef) -> TrustedArea:
     """Transform the polygons of a file to an area of a raster; they may touch and overlap."""
-    return TrustedArea(edges_of(place_polygons(file, georef).polygons))
+    return TrustedArea(edges_of(polygons_to_pixels(file, georef).polygons))

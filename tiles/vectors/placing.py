@@ -19,7 +19,7 @@ _COPIES = (-2, -1, 0, 1, 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Placed:
+class PixelPolygons:
     """Polygons in pixel coordinates of a raster.
 
     Attributes:
@@ -35,7 +35,7 @@ class Placed:
     lost: int
 
 
-def place_polygons(file: PolygonFile, georef: Georef) -> Placed:
+def polygons_to_pixels(file: PolygonFile, georef: Georef) -> PixelPolygons:
     """Transform the polygons of a file to pixel coordinates of a raster.
 
     Edges are straight in the CRS of the file; where that of the raster differs, they are bisected until the drawn
@@ -56,12 +56,12 @@ def place_polygons(file: PolygonFile, georef: Georef) -> Placed:
         polygons = _cut(polygons[numbers], region)
     elif over_the_limb:
         polygons = _clip_to_earth(polygons, transform)
-    placed, lost = _on_raster(polygons, transform)
+    in_pixels, lost = _on_raster(polygons, transform)
     raster = shapely.box(0, 0, georef.width, georef.height)
     shapely.prepare(raster)
-    touching = np.flatnonzero(shapely.intersects(raster, placed) & ~shapely.touches(raster, placed))
+    touching = np.flatnonzero(shapely.intersects(raster, in_pixels) & ~shapely.touches(raster, in_pixels))
     outside = len(file.polygons) - lost - len(touching)
-    return Placed(placed[touching], numbers[touching].astype(np.int64), outside, lost)
+    return PixelPolygons(in_pixels[touching], numbers[touching].astype(np.int64), outside, lost)
 
 
 def parts_of(path: str, georef: Georef, boxes: np.ndarray) -> PolygonFile:
@@ -164,19 +164,19 @@ def _on_raster(polygons: np.ndarray, transform: PixelTransform) -> tuple[np.ndar
     bad[part[broken]] = True
     lost = len(np.setdiff1d(owner[bad], owner[~bad]))
     good = ~bad[part[lines.ring]]
-    placed = np.full(len(polygons), None, object)
+    in_pixels = np.full(len(polygons), None, object)
     if not good.any():
-        return placed, lost
+        return in_pixels, lost
     good_rings, ring_number = np.unique(lines.ring[good], return_inverse=True)
     drawn = shapely.linearrings(pixels[good], indices=ring_number)
     good_parts, part_number = np.unique(part[good_rings], return_inverse=True)
     shapes = shapely.polygons(drawn, indices=part_number)
     shapes, owners = _copies(shapes, owner[good_parts], transform)
     for owned, group in _groups(shapes, owners):
-        placed[owned] = group[0] if len(group) == 1 else shapely.MultiPolygon(list(group))
-    for number in np.flatnonzero(~shapely.is_valid(placed) & ~shapely.is_missing(placed)):
-        placed[number] = mended(placed[number])
-    return placed, lost
+        in_pixels[owned] = group[0] if len(group) == 1 else shapely.MultiPolygon(list(group))
+    for number in np.flatnonzero(~shapely.is_valid(in_pixels) & ~shapely.is_missing(in_pixels)):
+        in_pixels[number] = mended(in_pixels[number])
+    return in_pixels, lost
 
 
 def _copies(
