@@ -89,7 +89,7 @@ def bundle(tmp_path_factory):
         "encoder": None,
         "task": "instances",
         "classes": CLASSES,
-        "network": NetworkFile(detections="instances"),
+        "network": NetworkFile(answer="instances"),
         "fill": (0.0,),
         "stride": 32,
         "reach": None,
