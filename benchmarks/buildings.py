@@ -20,11 +20,11 @@ import telling
 from comparing import ROOT, Result, data_folder
 
 
-def measure_chips(answer: Callable[[np.ndarray], np.ndarray], validation: Any, classes: int) -> Result:
+def measure_chips(predictor: Callable[[np.ndarray], np.ndarray], validation: Any, classes: int) -> Result:
     """Return the IoU of the classes on the validation chips of `terraseam train`, over all rasters and for each.
 
     Args:
-        answer: Function from pixels ``(1, height, width, bands)`` of 0 to 255 to logits ``(1, height, width,
+        predictor: Function from pixels ``(1, height, width, bands)`` of 0 to 255 to logits ``(1, height, width,
             classes)``.
         validation: `terraseam.pipeline.training.chips.ValidationChips`.
         classes: Number of classes.
@@ -34,7 +34,7 @@ def measure_chips(answer: Callable[[np.ndarray], np.ndarray], validation: Any, c
     counts: dict[str, np.ndarray] = {}
     for number, (site, _) in enumerate(validation.views):
         pixels, labels, _ = validation.chip(number)
-        found = answer(pixels[None])[0].argmax(axis=-1)
+        found = predictor(pixels[None])[0].argmax(axis=-1)
         name = validation.scenes[site].name
         counts[name] = counts.get(name, 0) + confusion(labels, found, classes)
     whole = sum(counts.values())
@@ -107,10 +107,10 @@ class Made:
         """Measure the network; see `measure_chips`."""
         from terraseam.models.training.batches import scaled
 
-        def answer(pixels: np.ndarray) -> np.ndarray:
+        def predictor(pixels: np.ndarray) -> np.ndarray:
             return self.model.predict_on_batch(scaled(pixels, self.data.scaling))
 
-        return measure_chips(answer, self.plan.validation, len(self.plan.classes.names))
+        return measure_chips(predictor, self.plan.validation, len(self.plan.classes.names))
 
 
 def made(plan: Any) -> Made:

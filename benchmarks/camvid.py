@@ -178,8 +178,8 @@ def measure(name: str, arguments: Namespace, runs: comparing.Runs) -> dict[str, 
     )  # fmt: skip
     options = network_options(name, arguments)
     network = new_network(find(name, "vgg16"), 3, len(CLASSES), options, recipe.seed)
-    looks = Augmentation(hue=0, blur=0, noise=0, contrast=0.1, gamma=0.1)
-    data = TrainingData(ChipMaker(training, recipe.seed), choosing.pairs(), input_scaling("vgg16", 3), looks,
+    augmentation = Augmentation(hue=0, blur=0, noise=0, contrast=0.1, gamma=0.1)
+    data = TrainingData(ChipMaker(training, recipe.seed), choosing.pairs(), input_scaling("vgg16", 3), augmentation,
                         runs.settings)  # fmt: skip
     done = train(
         network, Task(CLASSES, "vgg16"), recipe, data, TrainingFolder(runs.state(name)), comparing.teller()
@@ -216,8 +216,8 @@ def test_figures(network: Any, scaling: Any, test: Images) -> dict[str, Any]:
 
     counts = np.zeros((len(CLASSES),) * 2, np.int64)
     for pixels, labels in test.pairs():
-        answered = network.predict_on_batch(scaled(pixels, scaling)).argmax(axis=-1)
-        counts += confusion(labels, answered, len(CLASSES))
+        predicted = network.predict_on_batch(scaled(pixels, scaling)).argmax(axis=-1)
+        counts += confusion(labels, predicted, len(CLASSES))
     return figures(counts)
 
 

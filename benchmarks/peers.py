@@ -191,13 +191,13 @@ class Peer:
 
         from terraseam.models.training.batches import scaled
 
-        def answer(pixels: np.ndarray) -> np.ndarray:
+        def predictor(pixels: np.ndarray) -> np.ndarray:
             with torch.no_grad():
                 logits = self.network(_first_bands(scaled(pixels, self.data.scaling)))
             return np.moveaxis(logits.numpy(), 1, -1)
 
         self.network.eval()
-        return buildings.measure_chips(answer, self.plan.validation, len(self.plan.classes.names))
+        return buildings.measure_chips(predictor, self.plan.validation, len(self.plan.classes.names))
 
 
 def _first_bands(chips: np.ndarray) -> Any:

@@ -38,7 +38,7 @@ from terraseam.tiles.features.geojson import write_geojson
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.regions.close import close_regions
 from terraseam.tiles.regions.regions import Regions
-from terraseam.tiles.regions.seams import unite
+from terraseam.tiles.regions.seams import merge_seams
 from terraseam.tiles.regions.tolerance import Tolerance
 from terraseam.tiles.regions.trace import frame, simplify_sheet, trace_sheet
 
@@ -164,7 +164,7 @@ def by_sheets(labels: np.ndarray, tolerance: Tolerance | None = None) -> Regions
             if tolerance is not None:
                 trace = simplify_sheet(trace, seen, (row - depth, col - depth), tolerance)
             traces[row // SHEET, col // SHEET] = trace
-    homes = unite({key: trace.summary for key, trace in traces.items()})
+    homes = merge_seams({key: trace.summary for key, trace in traces.items()})
     joined = close_regions([(trace.fragments, homes[key]) for key, trace in traces.items()], tolerance)
     return Regions.concatenate([*(trace.closed for trace in traces.values()), joined]).ordered()
 

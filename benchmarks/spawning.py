@@ -85,7 +85,7 @@ class _Peaks:
         self._process = process
         self._found: dict[int, Memory] = {}
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
 
     def end(self) -> dict[int, Memory]:
@@ -94,7 +94,7 @@ class _Peaks:
         self._thread.join()
         return self._found
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         while not self._ended.wait(POLL_S):
             with contextlib.suppress(psutil.Error, OSError):
                 children = psutil.Process(self._process).children(recursive=True)

@@ -39,7 +39,7 @@ STAGES = {
     ],
     "vectorize, the rest": ["terraseam.pipeline.vectorize.stage:VectorizeSheets.process"],
     "close": [
-        "terraseam.pipeline.vectorize.close:unite_seams",
+        "terraseam.pipeline.vectorize.close:merge_seams_of_raster",
         "terraseam.pipeline.vectorize.close:send_fragments",
         "terraseam.pipeline.vectorize.close:CloseRegions.process",
     ],

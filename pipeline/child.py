@@ -29,7 +29,7 @@ from terraseam.pipeline.options.train_arguments import train_parser
 from terraseam.pipeline.options.vectorize_arguments import vectorize_parser
 from terraseam.pipeline.version import version
 
-LOOK_S = 1.0
+POLL_S = 1.0
 """Seconds between checks that the program that started this one still exists."""
 
 GRACE_S = 60.0
@@ -96,7 +96,7 @@ def _end_with(pipe: int, caller: int) -> None:
         pipe: A pipe that the caller holds open, though processes that it forked may, too.
         caller: Process id of the caller.
     """
-    while os.getppid() == caller and not select.select([pipe], [], [], LOOK_S)[0]:
+    while os.getppid() == caller and not select.select([pipe], [], [], POLL_S)[0]:
         pass
     interrupt_main_thread()
     time.sleep(GRACE_S)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from terraseam.tiles.raster.source import Chip, RasterReadError, RasterSource
     from terraseam.tiles.regions.close import close_regions
     from terraseam.tiles.regions.regions import Regions
-    from terraseam.tiles.regions.seams import unite
+    from terraseam.tiles.regions.seams import merge_seams
     from terraseam.tiles.regions.trace import trace_sheet
     from terraseam.tiles.vectors.read import PolygonFile, read_polygons
 
@@ -53,10 +53,10 @@ __all__ = [
     "confusion",
     "inspect_label_raster",
     "inspect_raster",
+    "merge_seams",
     "pixel_figures",
     "read_polygons",
     "trace_sheet",
-    "unite",
     "write_geojson",
     "write_label_cog",
 ]
@@ -79,7 +79,7 @@ if not TYPE_CHECKING:
             "raster.source": ("Chip", "RasterReadError", "RasterSource"),
             "regions.close": ("close_regions",),
             "regions.regions": ("Regions",),
-            "regions.seams": ("unite",),
+            "regions.seams": ("merge_seams",),
             "regions.trace": ("trace_sheet",),
             "vectors.read": ("PolygonFile", "read_polygons"),
         },

@@ -140,7 +140,7 @@ def ship(
     model: keras.Model, output: Path, runs: list[dict[str, Any]], scene: np.ndarray, water: np.ndarray
 ) -> None:
     """Write the bundle with rounded weights, evaluate it, and add the results to its card."""
-    save_bundle(model, output, half=True, **card_fields(runs, {}))
+    save_bundle(model, output, fp16_weights=True, **card_fields(runs, {}))
     shipped = load_model(output)
     labels = label_held_out(shipped, scene)
     scores = held_out_scores(labels, water)
@@ -148,7 +148,7 @@ def ship(
     print(table(scores))
     print(f"share of held-out pixels that the rounded weights label differently: {differing:.2e}")
     metrics = {"held-out IoU": scores, "share of labels changed by rounding the weights": round(differing, 7)}
-    save_bundle(shipped, output, half=True, **card_fields(runs, metrics))
+    save_bundle(shipped, output, fp16_weights=True, **card_fields(runs, metrics))
 
 
 if __name__ == "__main__":

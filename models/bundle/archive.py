@@ -48,7 +48,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def save_bundle(
-    model: keras.Model, folder: str | os.PathLike[str], *, half: bool = False, **fields: Any
+    model: keras.Model, folder: str | os.PathLike[str], *, fp16_weights: bool = False, **fields: Any
 ) -> Card:
     """Write a network and its card; the same network gives the same bytes.
 
@@ -56,7 +56,7 @@ def save_bundle(
         model: Functional or sequential network for chips of any size that returns logits, or
             a detector if ``task`` is ``instances``; it is not modified.
         folder: The bundle's folder, created if it does not exist.
-        half: Whether to round weights to the 11 significant bits of float16, which about halves the file. They
+        fp16_weights: Whether to round weights to the 11 significant bits of float16, which about halves the file. They
             remain float32.
         **fields: The card's fields, except those derived from the network: stride, reach, memory per
             pixel and checksum. ``encoder``, ``task``, ``network``, ``reach_source``, ``halo``, ``training`` and
@@ -77,7 +77,7 @@ def save_bundle(
         )
     task = fields.get("task", DEFAULTS["task"])
     stride, reach, memory = _measure(model, task)
-    archive = archive_of(model, half)
+    archive = archive_of(model, fp16_weights)
     values = {
         **DEFAULTS,
         **({"network": NetworkFile(answer="instances")} if task == "instances" else {}),
@@ -152,7 +152,7 @@ def _measure(model: keras.Model, task: str) -> tuple[int, Reach | None, CallMemo
 def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:
     """Check that a network accepts chips of any size, and has the card's numbers of bands and classes."""
     taken = tuple(model.inputs[0].shape)
-    classes = detector_classes(model) if card.task == "instances" else _answered_classes(model, card)
+    classes = detector_classes(model) if card.task == "instances" else _output_classes(model, card)
     if taken[1:3] != (None, None):
         raise CardError(
             f"the network of bundle {folder} takes chips of {taken[1]} x {taken[2]} px alone; "
@@ -169,7 +169,7 @@ def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:
             )
 
 
-def _answered_classes(model: keras.Model, card: Card) -> int | None:
+def _output_classes(model: keras.Model, card: Card) -> int | None:
     """Return the number of classes a network predicts; for label maps and single channels, the card's number."""
     output_shape = tuple(model.outputs[0].shape)
     single_channel = card.network.answer in ("labels", "binary_logits", "binary_scores")
@@ -180,7 +180,7 @@ def _answered_classes(model: keras.Model, card: Card) -> int | None:
     )
 
 
-def archive_of(model: keras.Model, half: bool = False) -> bytes:
+def archive_of(model: keras.Model, fp16_weights: bool = False) -> bytes:
     """Return the bytes of ``model.keras``: the inference graph, deflated and without timestamps."""
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
     with tempfile.TemporaryDirectory() as folder:
@@ -190,7 +190,7 @@ def archive_of(model: keras.Model, half: bool = False) -> bytes:
             members = {name: written.read(name) for name in written.namelist()}
     members[CONFIG] = json.dumps(_numbered(json.loads(members[CONFIG]), {})).encode()
     members[METADATA] = json.dumps({"keras_version": keras.__version__}).encode()
-    if half:
+    if fp16_weights:
         members = {
             name: _round_weights(data) if name.endswith(".h5") else data for name, data in members.items()
         }

@@ -28,7 +28,7 @@ class ChipInstance:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ChipAnswer:
+class ChipDetections:
     """Predictions of a network for one chip.
 
     Attributes:

@@ -49,14 +49,14 @@ def _suppress_anywhere(
         drops = ops.logical_and(drops, _same(take_rows(groups[..., None], order)[..., 0]))
     places = ops.arange(count)
     earlier = ops.cast(places[:, None] < places[None, :], "float32")
-    chosen = _settle(ops.cast(ordered > NEVER, "float32"), ops.cast(drops, "float32") * earlier)
+    chosen = _resolve(ops.cast(ordered > NEVER, "float32"), ops.cast(drops, "float32") * earlier)
     marks, rank = best(ops.where(chosen > 0.5, -ops.cast(places, "float32")[None, :], NEVER), max_boxes)
     valid = marks > NEVER
     indices = take_rows(order[..., None], rank)[..., 0]
     return ops.where(valid, indices, 0), valid
 
 
-def _settle(alive: Tensor, drops: Tensor) -> Tensor:
+def _resolve(alive: Tensor, drops: Tensor) -> Tensor:
     """Return which boxes, in descending order of score, are kept.
 
     ``keep[j] = alive[j] and no kept earlier i drops j`` has one solution, as each row depends only on earlier

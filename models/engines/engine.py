@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 
 from terraseam.models.bundle.card import Card
-from terraseam.models.detection.instances import ChipAnswer
-from terraseam.models.engines.answers import logits_of
+from terraseam.models.detection.instances import ChipDetections
 from terraseam.models.engines.building import building
+from terraseam.models.engines.outputs import logits_of
 from terraseam.models.engines.profile import EngineError, Profile
 from terraseam.models.engines.scaling import scale
 from terraseam.models.engines.workplace import Workplace
@@ -73,7 +73,7 @@ class Engine:
         self._check(chips, "semantic")
         height, width = chips.shape[1:3]
         parts = []
-        for outputs, count in self._answers(chips):
+        for outputs, count in self._outputs(chips):
             if len(outputs) != 1:
                 raise EngineError(
                     f"the network of {self.card.name} makes {len(outputs)} arrays; it must make one map of "
@@ -82,7 +82,7 @@ class Engine:
             parts.append(logits_of(outputs[0], self.card, height, width)[:count])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def instances(self, chips: np.ndarray) -> list[ChipAnswer]:
+    def instances(self, chips: np.ndarray) -> list[ChipDetections]:
         """Run a detector; thread-safe.
 
         Args:
@@ -99,8 +99,8 @@ class Engine:
 
         self._check(chips, "instances")
         height, width = chips.shape[1:3]
-        answers = []
-        for outputs, count in self._answers(chips):
+        detections = []
+        for outputs, count in self._outputs(chips):
             if len(outputs) != 4:
                 raise EngineError(
                     f"the network of {self.card.name} makes {len(outputs)} arrays; a detector makes four: boxes, labels, "
@@ -108,10 +108,10 @@ class Engine:
                 )
             for boxes, labels, scores, masks in islice(zip(*outputs, strict=True), count):
                 instances = chip_instances(boxes, labels, scores, masks, height, width)
-                answers.append(ChipAnswer(tuple(instances), full=bool((scores > 0).all())))
-        return answers
+                detections.append(ChipDetections(tuple(instances), full=bool((scores > 0).all())))
+        return detections
 
-    def _answers(self, chips: np.ndarray) -> Iterator[tuple[tuple[np.ndarray, ...], int]]:
+    def _outputs(self, chips: np.ndarray) -> Iterator[tuple[tuple[np.ndarray, ...], int]]:
         """Yield outputs of batches of the profile's size, each with its number of requested chips."""
         samples = self.profile.samples
         for first in range(0, len(chips), samples):

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from terraseam.models.bundle.combined import combined_card, mismatches
-from terraseam.models.engines.answers import logits_of_scores, scores_of
 from terraseam.models.engines.engine import Engine, shared_engine
+from terraseam.models.engines.outputs import logits_of_scores, scores_of
 from terraseam.models.engines.profile import EngineError, Profile
 from terraseam.models.engines.symmetry import SYMMETRIES
 from terraseam.models.engines.workplace import Workplace

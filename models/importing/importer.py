@@ -13,8 +13,8 @@ from terraseam.models.bundle.card import Card
 from terraseam.models.bundle.values import NetworkFile, Scaling
 from terraseam.models.bundle.writing import check_target, write_bundle
 from terraseam.models.errors import NetworkRefusedError, short
-from terraseam.models.importing.answers import decide_answer, in_layout
 from terraseam.models.importing.common.foreign import Foreign
+from terraseam.models.importing.output_types import detect_output_type, in_layout
 from terraseam.models.importing.reaching import find_reach
 from terraseam.models.reach.call_memory import CallMemory
 
@@ -35,7 +35,7 @@ class ImportRequest:
         output: Folder of the bundle.
         card_fields: Card fields that only the user knows: name, version, architecture, encoder, classes, bands, gsd,
             scaling, fill, license, halo.
-        answer: Output type, None to detect it.
+        output_type: Output type, None to detect it.
         layout: Layout, None to detect it.
         reach: Declared reach, in pixels, or None.
         stride: Stated stride, in pixels, or None.
@@ -45,7 +45,7 @@ class ImportRequest:
     file: Path
     output: Path
     card_fields: Mapping[str, Any]
-    answer: str | None = None
+    output_type: str | None = None
     layout: str | None = None
     reach: int | None = None
     stride: int | None = None
@@ -105,9 +105,9 @@ def import_network(request: ImportRequest) -> Imported:
     bands, classes = len(request.card_fields["bands"]), len(request.card_fields["classes"])
     foreign = _open(kind, request, bands)
     halves = _half_notes(foreign, request.card_fields["scaling"])
-    answer = decide_answer(foreign, _sample(foreign, request, bands), classes, request.answer)
-    looks = find_reach(foreign, bands, stride=request.stride, declared=request.reach)
-    memory, known = foreign.memory(looks.stride)
+    output_type = detect_output_type(foreign, _sample(foreign, request, bands), classes, request.output_type)
+    known_reach = find_reach(foreign, bands, stride=request.stride, declared=request.reach)
+    memory, known = foreign.memory(known_reach.stride)
     card_fields = dict(request.card_fields)
     halo = card_fields.pop("halo", None)
     fields = {
@@ -117,18 +117,18 @@ def import_network(request: ImportRequest) -> Imported:
         "training": {},
         "metrics": {},
         **card_fields,
-        "network": NetworkFile(foreign.network_name, foreign.layout, answer.kind),
-        "stride": looks.stride,
-        "reach": looks.reach,
-        "reach_source": looks.source,
-        "halo": halo if looks.reach is None else None,
+        "network": NetworkFile(foreign.network_name, foreign.layout, output_type.kind),
+        "stride": known_reach.stride,
+        "reach": known_reach.reach,
+        "reach_source": known_reach.source,
+        "halo": halo if known_reach.reach is None else None,
         "memory_per_pixel": memory.per_pixel,
         "memory_per_pixel_squared": memory.per_pixel_squared,
     }
     card = write_bundle(request.output, fields, foreign.save, force=request.force)
-    answer_note = f"it answers {answer.kind.replace('_', ' ')}: {answer.why}"
+    output_note = f"it answers {output_type.kind.replace('_', ' ')}: {output_type.why}"
     return Imported(
-        card, (*foreign.notes, *halves, answer_note, *looks.notes, f"memory: {_taken(memory)}, {known}")
+        card, (*foreign.notes, *halves, output_note, *known_reach.notes, f"memory: {_taken(memory)}, {known}")
     )
 
 

@@ -35,7 +35,7 @@ OPERATIONS = (
     "InstanceProperty",
 )
 """Layers that Keras 2 created from TensorFlow calls between layers."""
-NO_ANSWER = frozenset(
+WITHOUT_EFFECT = frozenset(
     {
         "noise_shape",
         "seed",
@@ -225,7 +225,7 @@ def _modern_config(name: str, kind: type, config: dict[str, Any], what: str) -> 
         if key in taken and key != "noise_shape":
             modern[key] = plain
         elif (
-            key not in NO_ANSWER
+            key not in WITHOUT_EFFECT
             and not key.endswith(FOR_TRAINING)
             and plain not in (None, False)
             and (key, plain) != ("groups", 1)

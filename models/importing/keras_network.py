@@ -78,7 +78,7 @@ def open_keras(path: Path, bands: int, layout: str | None) -> Foreign:
             "to ONNX"
         )
     model, notes = free_size(original, bands)
-    answers = model.outputs[0]
+    outputs = model.outputs[0]
 
     def run(chips: np.ndarray) -> np.ndarray:
         return np.asarray(keras.ops.convert_to_numpy(model(chips, training=False)))
@@ -88,8 +88,8 @@ def open_keras(path: Path, bands: int, layout: str | None) -> Foreign:
         kind="Keras file",
         network_name=NAME,
         layout="channels_last",
-        output_shape=tuple(answers.shape),
-        whole_numbers=str(answers.dtype).startswith(("int", "uint", "bool")),
+        output_shape=tuple(outputs.shape),
+        whole_numbers=str(outputs.dtype).startswith(("int", "uint", "bool")),
         ending=ending,
         run=run,
         run_scores=_scores(model) if ending == "argmax" else None,
@@ -151,7 +151,7 @@ def free_size(model: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, .
             model, input_tensors=keras.Input((None, None, bands), name=model.inputs[0].name)
         )
         freed.set_weights(model.get_weights())
-        same = _answers_same(model, freed, bands)
+        same = _same_outputs(model, freed, bands)
     except Exception as error:
         raise NetworkRefusedError(
             f"the network takes chips of {sides} alone, and a layer needs that size ({short(error)}); "
@@ -167,7 +167,7 @@ def free_size(model: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, .
     )
 
 
-def _answers_same(model: keras.Model, freed: keras.Model, bands: int) -> bool:
+def _same_outputs(model: keras.Model, freed: keras.Model, bands: int) -> bool:
     """Return whether a network with free size gives the same output, and labels each pixel at another size."""
     samples, height, width, _ = model.inputs[0].shape
     height, width = height or TRIED[0], width or TRIED[1]
@@ -215,7 +215,7 @@ def _read_archive(path: Path, version: list[str]) -> keras.Model:
     config = read_config(members, str(path))
     modern = modern_network(config, str(path))
     for item in config_objects(modern):
-        item.update(_placed(item))
+        item.update(_with_module(item))
     members[CONFIG] = json.dumps(modern).encode()
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / NAME
@@ -259,11 +259,11 @@ def _read_h5(path: Path, version: list[str]) -> keras.Model:
 
 def _check_h5(config: dict[str, Any], path: Path, held: int) -> None:
     """Check the config of an HDF5 file before anything is built from it."""
-    refuse_code([_placed(item) for item in config_objects(config)], str(path))
+    refuse_code([_with_module(item) for item in config_objects(config)], str(path))
     refuse_huge(lambda: model_from_config(copy.deepcopy(config)), str(path), held)
 
 
-def _placed(item: dict[str, Any]) -> dict[str, Any]:
+def _with_module(item: dict[str, Any]) -> dict[str, Any]:
     """Return an object of an HDF5 config with the module that older files leave out."""
     name = str(item["class_name"])
     if item.get("module") is not None or name.startswith("__"):

@@ -95,26 +95,26 @@ def _probe_axis(run: Run, bands: int, stride: int, axis: int, longest: int) -> t
     """Return the receptive field before and after a core along one axis; None if it is the whole chip."""
     side = up(SHORTEST, stride, least=4)
     while side <= max(longest, up(SHORTEST, stride, least=4)):
-        extent = _look_across(run, bands, stride, axis, side)
+        extent = _probe_side(run, bands, stride, axis, side)
         if extent is not None:
             return extent
         side *= 2
     return None
 
 
-def _look_across(run: Run, bands: int, stride: int, axis: int, side: int) -> tuple[int, int] | None:
+def _probe_side(run: Run, bands: int, stride: int, axis: int, side: int) -> tuple[int, int] | None:
     """Change all pixels after, then all before, a line; return None if outputs change up to the border."""
     middle = side // stride // 2 * stride
     before = after = 0
     for draw, amplitude in enumerate(AMPLITUDES):
         rng = np.random.default_rng(draw)
         chip, other = _draws(rng, _shape(side, stride, axis, bands), amplitude)
-        answers = run(chip)
+        outputs = run(chip)
         for line in range(middle, middle + stride, math.ceil(stride / LINES)):
-            changed = _changed(answers, run(_mixed(chip, other, line, axis)), axis)
+            changed = _changed(outputs, run(_mixed(chip, other, line, axis)), axis)
             first = int(changed[0]) // stride if len(changed) else line // stride
             after = max(after, line - (first * stride + stride - 1))
-            changed = _changed(answers, run(_mixed(other, chip, line, axis)), axis)
+            changed = _changed(outputs, run(_mixed(other, chip, line, axis)), axis)
             last = int(changed[-1]) // stride if len(changed) else line // stride
             before = max(before, last * stride - (line - 1))
             if first <= 0 or last >= side // stride - 1:
@@ -130,10 +130,10 @@ def _mixed(first: np.ndarray, second: np.ndarray, line: int, axis: int) -> np.nd
     return mixed
 
 
-def _changed(answers: np.ndarray, others: np.ndarray, axis: int) -> np.ndarray:
+def _changed(outputs: np.ndarray, others: np.ndarray, axis: int) -> np.ndarray:
     """Return the rows (axis 1) or columns (2) in which any output changed, even in its last bit."""
-    same = (answers == others) | (np.isnan(answers) & np.isnan(others))
-    return np.flatnonzero(~same.all(axis=tuple(number for number in range(answers.ndim) if number != axis)))
+    same = (outputs == others) | (np.isnan(outputs) & np.isnan(others))
+    return np.flatnonzero(~same.all(axis=tuple(number for number in range(outputs.ndim) if number != axis)))
 
 
 def _holds(run: Run, bands: int, stride: int, measured: ProbeResult) -> bool:

@@ -154,7 +154,7 @@ def _ending(graph: Any) -> str | None:
     functions = {function.signature.name: function for function in graph.graph_def.library.function}
     nodes = {node.name: node for node in graph.graph_def.node}
     (info,) = graph.signature_def[SIGNATURE].outputs.values()
-    name, number = _place(info.name)
+    name, number = _output_of(info.name)
     for _ in range(100):
         node = nodes.get(name)
         if node is None:
@@ -162,15 +162,15 @@ def _ending(graph: Any) -> str | None:
         inner = next((functions[called] for called in calls_of(node) if called in functions), None)
         if inner is not None:
             nodes = {node.name: node for node in inner.node_def}
-            name, number = _place(inner.ret[inner.signature.output_arg[number].name])
+            name, number = _output_of(inner.ret[inner.signature.output_arg[number].name])
         elif node.op in THROUGH:
-            name, number = _place(node.input[0])
+            name, number = _output_of(node.input[0])
         else:
             return ENDINGS.get(node.op)
     return None
 
 
-def _place(tensor: str) -> tuple[str, int]:
+def _output_of(tensor: str) -> tuple[str, int]:
     """Return node and number of a tensor, such as ``node:0`` or ``node:output:0``."""
     node, *rest = tensor.split(":")
     return node.lstrip("^"), int(rest[-1]) if rest else 0

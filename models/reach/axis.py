@@ -58,7 +58,7 @@ class Axis:
             np.full_like(self.high, EVERYWHERE),
         )
 
-    def look(self, elements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def receptive_field(self, elements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the first and last input pixel required to read the elements with the given indices."""
         begins, phases = np.divmod(elements, self.period)
         ends = (elements - self.surplus) // self.period
@@ -73,7 +73,7 @@ class Axis:
             taps: Indices read by the elements of one period, shape ``(period, taps)``; masked where nothing is read.
             surplus: Surplus of the new map.
         """
-        low, high = self.look(np.ma.getdata(taps))
+        low, high = self.receptive_field(np.ma.getdata(taps))
         unread = np.ma.getmaskarray(taps)
         return Axis(
             self.stride,
@@ -101,7 +101,7 @@ class Axis:
 
         A core begins and ends on multiples of the stride.
         """
-        low, high = self.look(np.arange(self.period))
+        low, high = self.receptive_field(np.arange(self.period))
         first, last = int(low.min()), int(high.max())
         if first < -EVERYWHERE // 2 or last > EVERYWHERE // 2:
             return None

@@ -72,12 +72,12 @@ UNCHANGED = Augmentation(**{field.name: 0.0 for field in fields(Augmentation)})
 """Augmentation that leaves chips unchanged."""
 
 
-def change(chips: np.ndarray, looks: Augmentation, seeds: int | Sequence[int]) -> np.ndarray:
+def change(chips: np.ndarray, augmentation: Augmentation, seeds: int | Sequence[int]) -> np.ndarray:
     """Augment chips photometrically; the same seed gives the same change.
 
     Args:
         chips: Values 0 to 255, possibly a few outside, float32, shape ``(n, height, width, bands)``; not modified.
-        looks: Strength of the augmentation.
+        augmentation: Strength of the augmentation.
         seeds: One seed per chip, or one number, from which the seeds of the chips count up.
 
     Returns:
@@ -92,37 +92,40 @@ def change(chips: np.ndarray, looks: Augmentation, seeds: int | Sequence[int]) -
         raise ValueError(f"{len(chips)} chips need as many seeds, got {len(numbers)}")
     augmented = np.array(chips, np.float32)
     draws = [np.random.default_rng((SALT, seed)) for seed in numbers]
-    chosen = [place for place, draw in enumerate(draws) if draw.random() < looks.share]
+    chosen = [place for place, draw in enumerate(draws) if draw.random() < augmentation.share]
     if not chosen:
         return augmented
     with keras.device("cpu"):
         for place in chosen:
-            augmented[place] = _changed(augmented[place], looks, draws[place])
+            augmented[place] = _changed(augmented[place], augmentation, draws[place])
     return augmented
 
 
-def _changed(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
+def _changed(chip: np.ndarray, augmentation: Augmentation, draw: np.random.Generator) -> np.ndarray:
     """Augment one chip ``(height, width, bands)``: light first, then the camera's lens and sensor."""
     low, high = np.minimum(chip.min(), np.float32(0)), np.maximum(chip.max(), np.float32(WHITE))
     steps = (
-        (looks.hue or looks.saturation, _recoloured),
-        (looks.contrast or looks.brightness or looks.gain, _relit),
-        (looks.gamma, _bent),
-        (looks.blur, _blurred),
-        (looks.noise, _noisy),
+        (augmentation.hue or augmentation.saturation, _recoloured),
+        (augmentation.contrast or augmentation.brightness or augmentation.gain, _relit),
+        (augmentation.gamma, _bent),
+        (augmentation.blur, _blurred),
+        (augmentation.noise, _noisy),
     )
     for size, step in steps:
         if size:
-            chip = step(chip, looks, draw)
+            chip = step(chip, augmentation, draw)
             np.clip(chip, low, high, out=chip)
     return chip
 
 
-def _recoloured(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
+def _recoloured(chip: np.ndarray, augmentation: Augmentation, draw: np.random.Generator) -> np.ndarray:
     """Rotate the hue and scale the saturation of red, green and blue."""
     if chip.shape[-1] != 3:
         return chip.copy()
-    turn, factor = draw.uniform(-looks.hue, looks.hue), 1 + draw.uniform(-looks.saturation, looks.saturation)
+    turn, factor = (
+        draw.uniform(-augmentation.hue, augmentation.hue),
+        1 + draw.uniform(-augmentation.saturation, augmentation.saturation),
+    )
     low = np.minimum(chip.min(), np.float32(0))  # Values below 0 have no hue.
     colours = np.array(ops.convert_to_numpy(ops.image.rgb_to_hsv((chip - low) / np.float32(WHITE))))
     hue = colours[..., 0] + np.float32(turn)
@@ -131,11 +134,11 @@ def _recoloured(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator
     return ops.convert_to_numpy(ops.image.hsv_to_rgb(colours)) * np.float32(WHITE) + low
 
 
-def _relit(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
+def _relit(chip: np.ndarray, augmentation: Augmentation, draw: np.random.Generator) -> np.ndarray:
     """Change contrast, brightness and the gain of each band in one linear step."""
-    contrast = 1 + draw.uniform(-looks.contrast, looks.contrast)
-    brightness = draw.uniform(-looks.brightness, looks.brightness) * WHITE
-    gain = 1 + np.asarray(draw.uniform(-looks.gain, looks.gain, chip.shape[-1]))
+    contrast = 1 + draw.uniform(-augmentation.contrast, augmentation.contrast)
+    brightness = draw.uniform(-augmentation.brightness, augmentation.brightness) * WHITE
+    gain = 1 + np.asarray(draw.uniform(-augmentation.gain, augmentation.gain, chip.shape[-1]))
     pixels = chip.reshape(-1, chip.shape[-1])
     # A product with ones is 10 times as fast as numpy's mean over the outer axes.
     means = np.full(len(pixels), 1 / len(pixels), np.float32) @ pixels
@@ -145,23 +148,23 @@ def _relit(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> 
     return adjusted
 
 
-def _bent(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
+def _bent(chip: np.ndarray, augmentation: Augmentation, draw: np.random.Generator) -> np.ndarray:
     """Apply a gamma curve, mirrored for values below 0."""
-    exponent = math.exp(draw.uniform(-looks.gamma, looks.gamma))
+    exponent = math.exp(draw.uniform(-augmentation.gamma, augmentation.gamma))
     bent = np.power(np.abs(chip) / np.float32(WHITE), np.float32(exponent)) * np.float32(WHITE)
     return np.copysign(bent, chip)
 
 
-def _blurred(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
+def _blurred(chip: np.ndarray, augmentation: Augmentation, draw: np.random.Generator) -> np.ndarray:
     """Apply a Gaussian blur with mirrored edges, so that these do not darken."""
-    sigma = draw.uniform(0, looks.blur)
+    sigma = draw.uniform(0, augmentation.blur)
     blurred: np.ndarray = gaussian_filter(chip, sigma, axes=(0, 1), mode="mirror", truncate=3.0)
     return blurred
 
 
-def _noisy(chip: np.ndarray, looks: Augmentation, draw: np.random.Generator) -> np.ndarray:
+def _noisy(chip: np.ndarray, augmentation: Augmentation, draw: np.random.Generator) -> np.ndarray:
     """Add sensor noise."""
-    deviation = np.float32(draw.uniform(0, looks.noise) * WHITE)
+    deviation = np.float32(draw.uniform(0, augmentation.noise) * WHITE)
     noise = draw.standard_normal(chip.shape, dtype=np.float32)
     noise *= deviation
     noise += chip

@@ -44,14 +44,14 @@ class TrainingData:
             ``(n, height, width)``, or for detectors a sequence of `ChipInstance` for each chip. It is iterated
             once an epoch, so it must be re-iterable, like a list.
         scaling: Scaling from values of 0 to 255 to the network's input.
-        looks: Photometric augmentation of training chips.
+        augmentation: Photometric augmentation of training chips.
         description: JSON values that identify these data: a run only resumes on the same data.
     """
 
     chips: Callable[[Sequence[int]], ChipBatch]
     validation: Iterable[tuple[np.ndarray, Any]]
     scaling: Scaling
-    looks: Augmentation = UNCHANGED
+    augmentation: Augmentation = UNCHANGED
     description: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -99,7 +99,7 @@ class Batches:
         _check(chips, len(numbers), len(self.data.scaling.scale))
         seeds = [self.recipe.seed * 2**40 + number for number in numbers]
         return Batch(
-            scaled(change(chips.pixels, self.data.looks, seeds), self.data.scaling),
+            scaled(change(chips.pixels, self.data.augmentation, seeds), self.data.scaling),
             chips.labels,
             chips.weights,
             chips.truth,

@@ -140,8 +140,8 @@ class _Run:
         self.encoder = encoder_layers(network, task) if recipe.freeze_epochs else []
         self.learning = [layer.trainable for layer in self.encoder]
         whole = task.instances is not None
-        self.answerer = keras.Model(network.inputs, network.outputs if whole else network.outputs[0])
-        self.answerer.compile(jit_compile=jit())
+        self.inference_network = keras.Model(network.inputs, network.outputs if whole else network.outputs[0])
+        self.inference_network.compile(jit_compile=jit())
         self.batches = Batches(data, recipe)
         self.clock = _Clock()
         self.marks = state.fingerprint(network, task, recipe, data)
@@ -219,7 +219,8 @@ class _Run:
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss} in step {step} of epoch {epoch + 1}; lower "
-                f"--learning-rate (now {self.recipe.rate:g}), cut gradients (--clip-norm), and check labels and scaling"
+                f"--learning-rate (now {self.recipe.learning_rate:g}), cut gradients (--clip-norm), and check labels and "
+                "scaling"
             )
         return loss
 
@@ -228,7 +229,7 @@ class _Run:
         start = time.monotonic()
         number = self.progress.epochs_done + 1
         with self._averaged():
-            measured = validate(self.answer, self.task, self.recipe, self.data.validation)
+            measured = validate(self.predict_outputs, self.task, self.recipe, self.data.validation)
             self._check_weights(number, measured)
             line = {
                 "epoch": number,
@@ -261,18 +262,18 @@ class _Run:
         if broken or not math.isfinite(measured.measures.get("val_loss", 0.0)):
             raise TrainingError(
                 f"training diverged: NaN weights or loss after epoch {number}; lower "
-                f"--learning-rate (now {self.recipe.rate:g}), and check labels and scaling"
+                f"--learning-rate (now {self.recipe.learning_rate:g}), and check labels and scaling"
             )
 
-    def answer(self, pixels: np.ndarray) -> Any:
+    def predict_outputs(self, pixels: np.ndarray) -> Any:
         """Run the network on pixels of 0 to 255, and return all of its outputs as numpy arrays."""
-        return self.answerer.predict_on_batch(scaled(pixels, self.data.scaling))
+        return self.inference_network.predict_on_batch(scaled(pixels, self.data.scaling))
 
     def predict(self, pixels: np.ndarray) -> Any:
         """Return labels, or the instances of each chip; see `terraseam.models.training.watch.Predict`."""
         if self.task.instances is not None:
-            return decode_instances(self.answer(pixels), pixels.shape[1:3])
-        return self.answer(pixels).argmax(axis=-1).astype(np.uint8)
+            return decode_instances(self.predict_outputs(pixels), pixels.shape[1:3])
+        return self.predict_outputs(pixels).argmax(axis=-1).astype(np.uint8)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

@@ -15,25 +15,25 @@ from terraseam.models.training.pixels import PixelMeasures
 IOU = 0.5
 """Mask IoU at which an instance counts as found, as in SpaceNet's challenges (https://arxiv.org/abs/1807.01232)."""
 
-Answer = Callable[[np.ndarray], Any]
+Predictor = Callable[[np.ndarray], Any]
 """Function from pixels ``(n, height, width, bands)`` of 0 to 255 to boxes, labels, scores and masks of each chip."""
 
 
-def decode_instances(answer: Sequence[np.ndarray], size: tuple[int, int]) -> list[list[ChipInstance]]:
+def decode_instances(outputs: Sequence[np.ndarray], size: tuple[int, int]) -> list[list[ChipInstance]]:
     """Return the instances of each chip from a detector's output for a batch of chips of one size."""
     return [
         chip_instances(boxes, labels, scores, masks, *size)
-        for boxes, labels, scores, masks in zip(*answer, strict=True)
+        for boxes, labels, scores, masks in zip(*outputs, strict=True)
     ]
 
 
 def validate_instances(
-    answer: Answer, validation: Iterable[tuple[np.ndarray, Sequence[Sequence[ChipInstance]]]]
+    predictor: Predictor, validation: Iterable[tuple[np.ndarray, Sequence[Sequence[ChipInstance]]]]
 ) -> PixelMeasures:
     """Measure a detector on all validation chips.
 
     Args:
-        answer: The network.
+        predictor: The network.
         validation: Pixels and the true instances of each chip, batch by batch.
 
     Returns:
@@ -49,7 +49,7 @@ def validate_instances(
     true = 0
     for pixels, truth in validation:
         for predictions, targets in zip(
-            decode_instances(answer(pixels), pixels.shape[1:3]), truth, strict=True
+            decode_instances(predictor(pixels), pixels.shape[1:3]), truth, strict=True
         ):
             ranked = sorted(predictions, key=lambda instance: -instance.score)
             scores += [instance.score for instance in ranked]

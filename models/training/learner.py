@@ -75,19 +75,19 @@ def _loss(recipe: Recipe) -> SegmentationLoss:
 
 
 def validate(
-    answer: Callable[[np.ndarray], Any], task: Task, recipe: Recipe, validation: Any
+    predictor: Callable[[np.ndarray], Any], task: Task, recipe: Recipe, validation: Any
 ) -> PixelMeasures:
     """Measure a network on validation chips.
 
     Args:
-        answer: Function from pixels of 0 to 255 to all outputs of the network, in numpy.
+        predictor: Function from pixels of 0 to 255 to all outputs of the network, in numpy.
         task: What it learns to predict.
         recipe: Hyperparameters, for the loss.
         validation: Chips, as in `TrainingData.validation`.
     """
     if task.instances is not None:
-        return validate_instances(answer, validation)
-    return validate_pixels(answer, validation, task.classes, _loss(recipe))
+        return validate_instances(predictor, validation)
+    return validate_pixels(predictor, validation, task.classes, _loss(recipe))
 
 
 def learn(learner: keras.Model, batch: Batch) -> dict[str, float]:

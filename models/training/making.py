@@ -100,7 +100,7 @@ def finished(network: keras.Model) -> keras.Model:
     return without_auxiliary(network) if len(network.outputs) == 2 else network
 
 
-def answer_from(network: keras.Model, score: float) -> None:
+def set_score_threshold(network: keras.Model, score: float) -> None:
     """Set the lowest score at which a detector returns instances.
 
     Args:
@@ -124,10 +124,10 @@ def figures(
         validation: Chips, as in `TrainingData.validation`.
         scaling: Scaling from values of 0 to 255 to its input.
     """
-    return validate(_answering(network, scaling), task, recipe, validation)
+    return validate(_predictor(network, scaling), task, recipe, validation)
 
 
-def _answering(network: keras.Model, scaling: Scaling) -> Callable[[np.ndarray], Any]:
+def _predictor(network: keras.Model, scaling: Scaling) -> Callable[[np.ndarray], Any]:
     """Return a function from pixels of 0 to 255 to a network's outputs."""
     return lambda pixels: network.predict_on_batch(scaled(pixels, scaling))
 
@@ -150,7 +150,7 @@ def change_by_rounding(
         Share of pixels whose label changes; for detectors, F1 of the rounded network instead.
     """
     if len(network.outputs) > 1:
-        measured = validate_instances(_answering(rounded, scaling), validation)
+        measured = validate_instances(_predictor(rounded, scaling), validation)
         return {"F1 with rounded weights": round(measured.figure, 4)}
     differing = total = 0
     for pixels, _ in validation:

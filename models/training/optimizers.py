@@ -60,8 +60,8 @@ class WarmUp(schedules.LearningRateSchedule):
 
 def make_schedule(recipe: Recipe) -> WarmUp:
     """Build the learning rate schedule of a recipe, over all of its steps."""
-    after = SCHEDULES[recipe.schedule](recipe.rate, recipe.total_steps - recipe.warm_up)
-    return WarmUp(after, recipe.rate, recipe.warm_up)
+    after = SCHEDULES[recipe.schedule](recipe.learning_rate, recipe.total_steps - recipe.warm_up)
+    return WarmUp(after, recipe.learning_rate, recipe.warm_up)
 
 
 def make_optimizer(recipe: Recipe, variables: list[Any], step: int) -> keras.optimizers.Optimizer:
@@ -73,7 +73,7 @@ def make_optimizer(recipe: Recipe, variables: list[Any], step: int) -> keras.opt
         step: Steps already taken; the schedule continues from there, moments are reset.
     """
     own = {"momentum": MOMENTUM} if recipe.optimizer == "sgd" else {}
-    averaged = {} if recipe.average is None else {"use_ema": True, "ema_momentum": recipe.average}
+    averaged = {} if recipe.ema is None else {"use_ema": True, "ema_momentum": recipe.ema}
     optimizer = OPTIMIZERS[recipe.optimizer](
         learning_rate=make_schedule(recipe),
         weight_decay=recipe.weight_decay or None,

@@ -11,7 +11,7 @@ import numpy as np
 from terraseam.models.training.errors import TrainingError
 from terraseam.models.training.losses import IGNORED, SegmentationLoss
 
-Answer = Callable[[np.ndarray], np.ndarray]
+Predictor = Callable[[np.ndarray], np.ndarray]
 """Function from pixels ``(n, height, width, bands)`` of 0 to 255 to logits ``(n, height, width, classes)``."""
 
 
@@ -28,19 +28,19 @@ class PixelMeasures:
     measures: dict[str, float]
 
 
-def confusion(labels: np.ndarray, answered: np.ndarray, classes: int) -> np.ndarray:
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Compute the confusion matrix ``(classes, classes)``, true labels in rows; unlabelled pixels are ignored.
 
     Args:
         labels: True labels, `IGNORED` where unlabelled.
-        answered: Predicted labels, of the same shape.
+        predicted: Predicted labels, of the same shape.
         classes: Number of classes.
 
     Raises:
         TrainingError: If a true label is not below `classes`.
     """
     labelled = labels != IGNORED
-    truth, predicted = labels[labelled].astype(np.int64), answered[labelled].astype(np.int64)
+    truth, predicted = labels[labelled].astype(np.int64), predicted[labelled].astype(np.int64)
     if truth.size and truth.max() >= classes:
         raise TrainingError(
             f"labels hold {truth.max()}, but there are {classes} classes; map label values to classes"
@@ -56,7 +56,7 @@ def overlaps(counts: np.ndarray) -> np.ndarray:
 
 
 def validate_pixels(
-    answer: Answer,
+    predictor: Predictor,
     validation: Iterable[tuple[np.ndarray, np.ndarray]],
     classes: tuple[str, ...],
     loss: SegmentationLoss,
@@ -64,7 +64,7 @@ def validate_pixels(
     """Measure a network on all validation chips.
 
     Args:
-        answer: The network.
+        predictor: The network.
         validation: Pixels and labels, batch by batch.
         classes: Names of the classes.
         loss: The loss of training, without border weights.
@@ -79,7 +79,7 @@ def validate_pixels(
     counts = np.zeros((len(classes), len(classes)), np.int64)
     total = 0.0
     for pixels, labels in validation:
-        logits = answer(pixels)
+        logits = predictor(pixels)
         counts += confusion(labels, logits.argmax(axis=-1), len(classes))
         total += float(keras.ops.convert_to_numpy(loss(labels, logits))) * int((labels != IGNORED).sum())
     if not counts.sum():

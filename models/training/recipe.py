@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 LOSSES = ("cross_entropy", "dice", "focal")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "poly")
 BORDER = "border"
+RECORDED_AS = {"learning_rate": "rate", "ema": "average"}
+"""Names of fields of a recipe in training states and cards, where these differ."""
 
 
 class RecipeError(ValueError):
@@ -79,9 +82,9 @@ class Recipe:
         epochs: Maximum number of epochs; each ends with a validation.
         steps: Steps per epoch, one batch each.
         batch: Chips per batch.
-        rate: Peak learning rate.
+        learning_rate: Peak learning rate.
         schedule: Rate schedule: ``constant``, ``cosine`` (to 0) or ``poly`` (to 0, power 0.9, as in DeepLab).
-        warm_up: Steps in which the learning rate rises to `rate`.
+        warm_up: Steps in which the learning rate rises to `learning_rate`.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
         weight_decay: Decoupled weight decay of kernels per step, times the rate; biases and norms are exempt.
         loss: Text that `parse_loss` reads; ignored by detectors, which have their own losses.
@@ -93,14 +96,14 @@ class Recipe:
         patience: Epochs without improvement after which training stops, None for never.
         seed: Seed of all random numbers.
         clip: Global norm to which gradients are clipped, None for no clipping.
-        average: Momentum of an exponential moving average of the weights, which is validated and kept; None for none.
+        ema: Momentum of an exponential moving average of the weights, which is validated and kept; None for none.
         workers: Threads that build batches; they do not affect results.
     """
 
     epochs: int = 30
     steps: int = 100
     batch: int = 8
-    rate: float = 1e-3
+    learning_rate: float = 1e-3
     schedule: str = "cosine"
     warm_up: int = 0
     optimizer: str = "adam"
@@ -113,7 +116,7 @@ class Recipe:
     patience: int | None = None
     seed: int = 0
     clip: float | None = None
-    average: float | None = None
+    ema: float | None = None
     workers: int = 2
 
     def __post_init__(self) -> None:
@@ -142,6 +145,10 @@ class Recipe:
         """Steps of all epochs."""
         return self.epochs * self.steps
 
+    def record(self) -> dict[str, Any]:
+        """Return the fields by the names that training states and cards have for them."""
+        return {RECORDED_AS.get(name, name): value for name, value in asdict(self).items()}
+
 
 def _whole(name: str, least: int) -> Callable[[Recipe], bool]:
     return lambda recipe: isinstance(getattr(recipe, name), int) and getattr(recipe, name) >= least
@@ -159,7 +166,11 @@ CHECKS: tuple[tuple[str, Callable[[Recipe], bool], str], ...] = (
     ("epochs", _whole("epochs", 1), "epochs must be 1 or more, got {value}"),
     ("steps", _whole("steps", 1), "steps of an epoch must be 1 or more, got {value}"),
     ("batch", _whole("batch", 1), "batch must be 1 chip or more, got {value}"),
-    ("rate", _number("rate", lambda rate: rate > 0), "rate must be more than 0, got {value}"),
+    (
+        "learning_rate",
+        _number("learning_rate", lambda rate: rate > 0),
+        "rate must be more than 0, got {value}",
+    ),
     (
         "schedule",
         lambda recipe: recipe.schedule in SCHEDULES,
@@ -200,8 +211,8 @@ CHECKS: tuple[tuple[str, Callable[[Recipe], bool], str], ...] = (
     ("seed", _whole("seed", 0), "seed must be 0 or more, got {value}"),
     ("clip", _number("clip", lambda clip: clip > 0, optional=True), "clip must be more than 0, got {value}"),
     (
-        "average",
-        _number("average", lambda average: 0 < average < 1, optional=True),
+        "ema",
+        _number("ema", lambda ema: 0 < ema < 1, optional=True),
         "average must be more than 0 and less than 1, got {value}",
     ),
     ("workers", _whole("workers", 1), "workers must be 1 thread or more, got {value}"),

@@ -63,14 +63,14 @@ class Progress:
 
 def fingerprint(network: keras.Model, task: Task, recipe: Recipe, data: TrainingData) -> dict[str, Any]:
     """Return everything a training run's result depends on, as JSON values by name."""
-    settings = {name: value for name, value in dataclasses.asdict(recipe).items() if name not in FREE}
+    settings = {name: value for name, value in recipe.record().items() if name not in FREE}
     shapes = [list(variable.shape) for variable in network.weights]
     values = {
         **settings,
         "classes": list(task.classes),
         "encoder": task.encoder,
         "instances": None if task.instances is None else dataclasses.asdict(task.instances),
-        "looks": dataclasses.asdict(data.looks),
+        "looks": dataclasses.asdict(data.augmentation),
         "scaling": dataclasses.asdict(data.scaling),
         "data": dict(data.description),
         "network": [network.name, shapes],

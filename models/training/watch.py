@@ -39,7 +39,7 @@ class StepEnd:
         step: Number of the step in the epoch, from 1.
         steps: Steps per epoch.
         loss: Mean loss of the epoch so far.
-        rate: Learning rate of the step.
+        learning_rate: Learning rate of the step.
         seconds_left: Estimated time to the end of training, including validations.
     """
 
@@ -47,7 +47,7 @@ class StepEnd:
     step: int
     steps: int
     loss: float
-    rate: float
+    learning_rate: float
     seconds_left: float
 
 
@@ -58,7 +58,7 @@ class EpochEnd:
     Attributes:
         epoch: Its number, from 1.
         loss: Mean loss of its steps.
-        rate: Learning rate of its last step.
+        learning_rate: Learning rate of its last step.
         figure: Score by which weights are selected: mean IoU, or F1 of instances.
         better: Whether it is the best so far.
         seconds_left: Estimated time to the end of training, including validations.
@@ -67,7 +67,7 @@ class EpochEnd:
 
     epoch: int
     loss: float
-    rate: float
+    learning_rate: float
     figure: float
     better: bool
     seconds_left: float

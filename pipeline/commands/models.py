@@ -136,7 +136,7 @@ def _import(arguments: argparse.Namespace) -> int:
         file=Path(arguments.file),
         output=Path(arguments.output),
         card_fields=card_fields_of(arguments),
-        answer=arguments.answer,
+        output_type=arguments.output_type,
         layout=arguments.layout,
         reach=arguments.reach,
         stride=arguments.stride,

@@ -17,7 +17,7 @@ SOURCES = {
     "measured": "measured, not proven",
     "declared": "as its maker declared",
 }
-ANSWERS = {
+OUTPUT_TYPES = {
     "logits": "one logit a class",
     "scores": "one score a class",
     "labels": "labels",
@@ -104,7 +104,7 @@ def describe_card(card: Card, bundle: Path) -> str:
     lines = [
         f"bundle    {card.name} {card.version} ({bundle})",
         f"network   {card.architecture}{f' on {card.encoder}' if card.encoder else ''}, in {network.name}, "
-        f"{network.layout.replace('_', ' ')}; answers {ANSWERS[network.answer]}",
+        f"{network.layout.replace('_', ' ')}; answers {OUTPUT_TYPES[network.answer]}",
         f"classes   {', '.join(map(_class, card.classes))}",
         f"bands     {', '.join(map(_band, card.bands, card.scaling.scale, card.scaling.offset))}",
         f"fill      {', '.join(f'{value:g}' for value in card.fill)} for pixels that are not measured",

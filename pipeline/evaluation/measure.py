@@ -11,10 +11,10 @@ from terraseam.pipeline.activity import ACTIVITY
 from terraseam.pipeline.errors import EvaluateError
 from terraseam.pipeline.evaluation.classes import ClassList, values_of
 from terraseam.pipeline.evaluation.polygons import (
-    PlacedPolygons,
-    place_area,
-    place_predicted,
-    place_truth,
+    LabelledPolygons,
+    read_area,
+    read_predicted,
+    read_truth,
     region_of,
 )
 from terraseam.pipeline.evaluation.subjects import Subject
@@ -94,7 +94,7 @@ def measure(
     """
     georef = subject.georef
     shape = georef.height, georef.width
-    area = None if options.aoi is None else place_area(options.aoi, georef)
+    area = None if options.aoi is None else read_area(options.aoi, georef)
     true = _true_polygons(subject, classes, options)
     predicted = _predicted_polygons(subject, classes)
     inside = None if area is None else TrustedArea(area)
@@ -127,27 +127,27 @@ def measure(
     return RasterCounts(subject, pixels, polygons, left_out, picture)
 
 
-def _true_polygons(subject: Subject, classes: ClassList, options: EvaluateOptions) -> PlacedPolygons | None:
+def _true_polygons(subject: Subject, classes: ClassList, options: EvaluateOptions) -> LabelledPolygons | None:
     if not subject.truth_is_polygons:
         return None
-    return place_truth(subject.truth, subject.georef, classes, options.class_property)
+    return read_truth(subject.truth, subject.georef, classes, options.class_property)
 
 
-def _predicted_polygons(subject: Subject, classes: ClassList) -> PlacedPolygons | None:
+def _predicted_polygons(subject: Subject, classes: ClassList) -> LabelledPolygons | None:
     """Return the predicted polygons if they are compared with true ones or replace a missing label map; else None."""
     path = subject.predicted.polygons
     if path is None or (subject.labels is not None and not subject.truth_is_polygons):
         return None
-    return place_predicted(path, subject.georef, classes)
+    return read_predicted(path, subject.georef, classes)
 
 
-def _drawn(placed: PlacedPolygons | None, classes: ClassList, shape: tuple[int, int]) -> Truth:
+def _drawn(labelled: LabelledPolygons | None, classes: ClassList, shape: tuple[int, int]) -> Truth:
     """Rasterize polygons as labels; elsewhere is background, or unknown if there is no background class."""
-    if placed is None:
+    if labelled is None:
         raise ValueError("there are neither labels nor polygons")
     background = IGNORED if classes.background is None else classes.background
     meaning = PolygonClasses(len(classes.names), background)
-    return PolygonTruth(placed.polygons, placed.labels, meaning, shape)
+    return PolygonTruth(labelled.polygons, labelled.labels, meaning, shape)
 
 
 def _raster_truth(subject: Subject, classes: ClassList, options: EvaluateOptions) -> Truth:
@@ -167,11 +167,11 @@ def _raster_truth(subject: Subject, classes: ClassList, options: EvaluateOptions
 
 
 def _cut(
-    placed: PlacedPolygons, region: shapely.Geometry, unseen: np.ndarray | None
-) -> tuple[PlacedPolygons, int]:
+    labelled: LabelledPolygons, region: shapely.Geometry, unseen: np.ndarray | None
+) -> tuple[LabelledPolygons, int]:
     """Clip polygons to a region; drop those of a class that are mostly unseen, and count the dropped ones."""
-    polygons, numbers = clip(placed.polygons, region, LEAST_LEFT_PX)
-    cut = PlacedPolygons(polygons, placed.labels[numbers], placed.scores[numbers])
+    polygons, numbers = clip(labelled.polygons, region, LEAST_LEFT_PX)
+    cut = LabelledPolygons(polygons, labelled.labels[numbers], labelled.scores[numbers])
     if unseen is None:
         return cut, 0
     visible = (cut.labels == IGNORED) | (unseen[numbers] <= shapely.area(polygons) / 2)
@@ -179,7 +179,9 @@ def _cut(
 
 
 @ACTIVITY.operation()
-def _compare(predicted: PlacedPolygons, true: PlacedPolygons, label: int, most: int | None) -> PolygonCounts:
+def _compare(
+    predicted: LabelledPolygons, true: LabelledPolygons, label: int, most: int | None
+) -> PolygonCounts:
     """Match the polygons of one class; predictions on true polygons without a class are ignored."""
     predictions = predicted.some(predicted.labels == label)
     others = true.some((true.labels == label) | (true.labels == IGNORED))

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from terraseam.pipeline.errors import EvaluateError, RasterChangedError
 from terraseam.pipeline.evaluation.classes import ClassList, are_values, class_list, names_of_polygons
-from terraseam.pipeline.evaluation.polygons import CLASS, place_area, read_file, with_property
+from terraseam.pipeline.evaluation.polygons import CLASS, read_area, read_file, with_property
 from terraseam.pipeline.evaluation.predicted import earlier_notes, find_predicted
 from terraseam.pipeline.evaluation.subjects import (
     ComparedFiles,
@@ -20,7 +20,7 @@ from terraseam.pipeline.evaluation.subjects import (
 )
 from terraseam.pipeline.inputs.expand import expand_files
 from terraseam.pipeline.inputs.left_out import LeftOut, all_reasons
-from terraseam.pipeline.inputs.remote_rasters import hidden_notes, look_at
+from terraseam.pipeline.inputs.remote_rasters import hidden_notes, inspect_with_sidecars
 from terraseam.pipeline.options.evaluate import EvaluateOptions
 from terraseam.pipeline.storage.servers import prepare
 from terraseam.pipeline.units import count
@@ -98,9 +98,9 @@ def _paired(options: EvaluateOptions) -> SubjectDraft:
     truth, problems = expand_files(options.truth, "--truth")
     images, more = expand_files(options.images, "--images")
     refused += [*problems, *more]
-    looks = _Looks(options)
-    outlines = {file: looks.tried(file, looks.truth) for file in truth}
-    grounds = {file: looks.tried(file, looks.raster) for file in images}
+    inspector = _FileInspector(options)
+    outlines = {file: inspector.inspect(file, inspector.truth) for file in truth}
+    grounds = {file: inspector.inspect(file, inspector.raster) for file in images}
     if options.aoi is not None and not is_vector(options.aoi):
         refused.append(f"--aoi {options.aoi} is a raster; give a file of polygons")
     elif options.aoi is not None:
@@ -113,23 +113,23 @@ def _paired(options: EvaluateOptions) -> SubjectDraft:
     except EvaluateError as error:
         refused += error.reasons
         predicted, missing = [], []
-    labels = {prediction.name: looks.tried(prediction.labels, LabelMapFile) for prediction in predicted}
+    labels = {prediction.name: inspector.inspect(prediction.labels, LabelMapFile) for prediction in predicted}
     for prediction in predicted:
-        looks.tried(prediction.polygons, partial(with_property, name=CLASS))
-    broken = [reason for reasons in looks.broken.values() for reason in reasons]
+        inspector.inspect(prediction.polygons, partial(with_property, name=CLASS))
+    broken = [reason for reasons in inspector.broken.values() for reason in reasons]
     if refused or not predicted:
         empty = [] if refused or missing else [f"--predicted {options.predicted} names no raster"]
         raise EvaluateError([*refused, *empty, *all_reasons(missing), *broken])
-    draft = make_subjects(ComparedFiles(predicted, labels, outlines, grounds, looks.broken))
+    draft = make_subjects(ComparedFiles(predicted, labels, outlines, grounds, inspector.broken))
     draft.left_out[:0] = missing
     named = [prediction.name for prediction in predicted] + [raster.id for raster in missing]
-    draft.notes[:0] = [*looks.notes, *earlier_notes(options.predicted, named)]
+    draft.notes[:0] = [*inspector.notes, *earlier_notes(options.predicted, named)]
     return draft
 
 
 @dataclass
-class _Looks:
-    """The findings from a first look at files.
+class _FileInspector:
+    """A check of the files given by the user, which collects its findings.
 
     Attributes:
         options: The options of the evaluation.
@@ -141,19 +141,19 @@ class _Looks:
     notes: list[str] = field(default_factory=list)
     broken: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def tried(self, path: str | None, look: Callable[[str], T]) -> T | None:
+    def inspect(self, path: str | None, check: Callable[[str], T]) -> T | None:
         """Apply a check to a file; return None if there is no file, or it cannot be used."""
         if path is None:
             return None
         try:
-            return look(path)
+            return check(path)
         except UNUSABLE as error:
             self.broken[path] = reasons_of(error)
             return None
 
     def raster(self, path: str) -> PolygonFile | None:
         """Check a raster, and return its bounds."""
-        self.notes += hidden_notes([look_at(path, inspect_raster)])
+        self.notes += hidden_notes([inspect_with_sidecars(path, inspect_raster)])
         return outline_of(path)
 
     def truth(self, path: str) -> PolygonFile | None:
@@ -177,7 +177,7 @@ def _keep_inside(subjects: list[Subject], aoi: str) -> list[str]:
     Raises:
         EvaluateError: If there are none.
     """
-    outside = [subject for subject in subjects if not len(place_area(aoi, subject.georef))]
+    outside = [subject for subject in subjects if not len(read_area(aoi, subject.georef))]
     if len(outside) == len(subjects):
         raise EvaluateError([f"--aoi {aoi} overlaps nothing that was predicted; check its CRS"])
     subjects[:] = [subject for subject in subjects if subject not in outside]

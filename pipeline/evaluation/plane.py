@@ -30,8 +30,8 @@ def plane_of(files: Sequence[PolygonFile]) -> Georef | None:
         return None
     lon, lat = _middle(lonlat)
     crs = f"+proj=laea +lat_0={lat:.6f} +lon_0={lon:.6f} +datum=WGS84 +units=m +type=crs"
-    way = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True)
-    xy = np.stack(way.transform(*lonlat.T), axis=1)
+    transformer = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True)
+    xy = np.stack(transformer.transform(*lonlat.T), axis=1)
     xy = xy[np.isfinite(xy).all(axis=1)]
     low, high = xy.min(axis=0), xy.max(axis=0)
     margin = 0.02 * float((high - low).max()) + 1.0
@@ -45,8 +45,8 @@ def _lonlat(file: PolygonFile) -> np.ndarray:
     """Return the corners of the bounds of polygons as longitude and latitude, shape ``(n, 2)``."""
     left, bottom, right, top = shapely.bounds(file.polygons).T
     x, y = np.concatenate([left, right, left, right]), np.concatenate([bottom, top, top, bottom])
-    way = pyproj.Transformer.from_crs(file.crs, "OGC:CRS84", always_xy=True)
-    return np.stack(way.transform(x, y), axis=1)
+    transformer = pyproj.Transformer.from_crs(file.crs, "OGC:CRS84", always_xy=True)
+    return np.stack(transformer.transform(x, y), axis=1)
 
 
 def _middle(lonlat: np.ndarray) -> tuple[float, float]:

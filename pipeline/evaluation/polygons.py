@@ -12,7 +12,7 @@ import shapely
 from terraseam.pipeline.activity import ACTIVITY
 from terraseam.pipeline.evaluation.classes import NO_CLASS, ClassList
 from terraseam.tiles.raster.georef import Georef
-from terraseam.tiles.vectors.placing import place_polygons
+from terraseam.tiles.vectors.placing import polygons_to_pixels
 from terraseam.tiles.vectors.read import PolygonFile, VectorError, read_polygons
 
 CLASS, SCORE = "class", "score"
@@ -23,8 +23,8 @@ read_file = lru_cache(maxsize=3)(read_polygons)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PlacedPolygons:
-    """Polygons on a pixel grid.
+class LabelledPolygons:
+    """Polygons in pixels of a grid, with labels and scores.
 
     Attributes:
         polygons: Geometries in pixels ``(col, row)``, object of shape ``(n,)``.
@@ -36,9 +36,9 @@ class PlacedPolygons:
     labels: np.ndarray
     scores: np.ndarray
 
-    def some(self, chosen: np.ndarray) -> PlacedPolygons:
+    def some(self, chosen: np.ndarray) -> LabelledPolygons:
         """Return the polygons selected by a boolean or index array."""
-        return PlacedPolygons(self.polygons[chosen], self.labels[chosen], self.scores[chosen])
+        return LabelledPolygons(self.polygons[chosen], self.labels[chosen], self.scores[chosen])
 
 
 def with_property(path: str, name: str) -> tuple[PolygonFile, bool]:
@@ -54,10 +54,10 @@ def with_property(path: str, name: str) -> tuple[PolygonFile, bool]:
 
 
 @ACTIVITY.operation()
-def place_truth(
+def read_truth(
     paths: Sequence[str], georef: Georef, classes: ClassList, class_property: str | None
-) -> PlacedPolygons:
-    """Place the true polygons of some files on a grid.
+) -> LabelledPolygons:
+    """Read the true polygons of some files, in pixels of a grid.
 
     Raises:
         VectorError: If a file cannot be read.
@@ -67,8 +67,8 @@ def place_truth(
     for path in paths:
         file = read_file(path, class_property)
         labels = classes.labels_of(file, has_values=class_property is not None)
-        parts.append(_place(file, georef, labels, np.ones(len(labels))))
-    return PlacedPolygons(
+        parts.append(_labelled(file, georef, labels, np.ones(len(labels))))
+    return LabelledPolygons(
         *(
             np.concatenate([getattr(part, name) for part in parts])
             for name in ("polygons", "labels", "scores")
@@ -77,8 +77,8 @@ def place_truth(
 
 
 @ACTIVITY.operation()
-def place_predicted(path: str, georef: Georef, classes: ClassList) -> PlacedPolygons:
-    """Place predicted polygons on a grid; those without a score get 1.
+def read_predicted(path: str, georef: Georef, classes: ClassList) -> LabelledPolygons:
+    """Read predicted polygons, in pixels of a grid; those without a score get 1.
 
     Raises:
         VectorError: If a file cannot be read.
@@ -87,7 +87,7 @@ def place_predicted(path: str, georef: Georef, classes: ClassList) -> PlacedPoly
     (file, named), (scored, has_scores) = with_property(path, CLASS), with_property(path, SCORE)
     labels = classes.labels_of(file, has_values=named)
     scores = _scores(scored) if has_scores else np.ones(len(labels))
-    return _place(file, georef, labels, scores)
+    return _labelled(file, georef, labels, scores)
 
 
 def _scores(file: PolygonFile) -> np.ndarray:
@@ -100,20 +100,20 @@ def _scores(file: PolygonFile) -> np.ndarray:
     return scores
 
 
-def _place(file: PolygonFile, georef: Georef, labels: np.ndarray, scores: np.ndarray) -> PlacedPolygons:
-    placed = place_polygons(file, georef)
-    polygons = PlacedPolygons(placed.polygons, labels[placed.numbers], scores[placed.numbers])
+def _labelled(file: PolygonFile, georef: Georef, labels: np.ndarray, scores: np.ndarray) -> LabelledPolygons:
+    in_pixels = polygons_to_pixels(file, georef)
+    polygons = LabelledPolygons(in_pixels.polygons, labels[in_pixels.numbers], scores[in_pixels.numbers])
     return polygons.some(polygons.labels != NO_CLASS)
 
 
 @ACTIVITY.operation()
-def place_area(path: str, georef: Georef) -> np.ndarray:
-    """Return the polygons of an area of interest on a grid, object of shape ``(n,)``.
+def read_area(path: str, georef: Georef) -> np.ndarray:
+    """Read the polygons of an area of interest, in pixels of a grid, object of shape ``(n,)``.
 
     Raises:
         VectorError: If the file cannot be read.
     """
-    return place_polygons(read_file(path), georef).polygons
+    return polygons_to_pixels(read_file(path), georef).polygons
 
 
 def region_of(georef: Georef, area: np.ndarray | None) -> shapely.Geometry:

@@ -135,7 +135,7 @@ class Inspect(Protocol[Info_co]):
         """
 
 
-def look_at(path: str, inspect: Inspect[Any]) -> Any:
+def inspect_with_sidecars(path: str, inspect: Inspect[Any]) -> Any:
     """Inspect a raster with its sidecar files, and record files whose existence the server hides.
 
     Raises:
@@ -151,7 +151,7 @@ def inspect_all(paths: Sequence[str], inspect: Inspect[Info_co]) -> tuple[list[I
 
     def inspected(path: str) -> Any:
         try:
-            return look_at(path, inspect)
+            return inspect_with_sidecars(path, inspect)
         except RasterError as error:
             return error
 

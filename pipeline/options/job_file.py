@@ -128,33 +128,33 @@ def _validated(
     except ValidationError as error:
         first: dict[tuple[Any, ...], Any] = {}
         for detail in error.errors(include_url=False):
-            first.setdefault(_place(detail), detail)
+            first.setdefault(_location(detail), detail)
         return {}, list(first.values())
 
 
-def _place(error: Mapping[str, Any]) -> tuple[Any, ...]:
+def _location(error: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the names of an invalid field: its own, or ``beam`` and that of an option of Beam."""
     return tuple(error["loc"][: 2 if error["loc"][0] == "beam" else 1])
 
 
 def _reason(error: Any, table: Mapping[str, Any], command: Command, beam: Mapping[str, str] | None) -> str:
     """Return the sentence that says why a field is refused."""
-    place = _place(error)
-    name, inner = ".".join(place), place[-1]
+    location = _location(error)
+    name, inner = ".".join(location), location[-1]
     if error["type"] == "extra_forbidden":
         return (
             unknown(name, command, beam)
-            if len(place) == 1 or beam is None
+            if len(location) == 1 or beam is None
             else unknown_to_beam(inner, command, beam)
         )
     if error["type"] == REFUSED:
         return f"{name}: {error['msg']}"
-    value = table[inner] if len(place) == 1 else table["beam"][inner]
+    value = table[inner] if len(location) == 1 else table["beam"][inner]
     if value == []:
         return f"{name} is an empty list; leave it out, or fill it"
-    if place[0] != "beam":
+    if location[0] != "beam":
         return f"{name} is {shown(value)}; it takes {describe_field(job_options(command.options)[name])}"
-    if len(place) == 1:
+    if len(location) == 1:
         return f"beam is {shown(value)}; it takes a table: a line [beam], and options of Apache Beam below it"
     takes = {"": "true or false", "one": "one value", "many": "a value, or a list of them"}
     option = next(option for option in beam or {} if field_of(option) == inner)

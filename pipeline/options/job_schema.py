@@ -168,7 +168,7 @@ def _understanding(option: Option) -> Callable[[Any, ValidationInfo[Any]], Any]:
     value = option.value
 
     def parse(data: Any, folder: str) -> Any:
-        text = _placed(str(data), value, folder)
+        text = _resolved(str(data), value, folder)
         try:
             understood = value(text)
         except (ArgumentTypeError, TypeError, ValueError) as error:
@@ -201,13 +201,13 @@ def _joined(values: Sequence[Any], mark: str) -> str:
     return mark.join(texts)
 
 
-def _placed(path: str, value: Value, folder: str) -> str:
+def _resolved(path: str, value: Value, folder: str) -> str:
     """Return a path of a job file relative to the current folder."""
     if value.place is None or not path.strip() or not is_local(path):
         return path
-    placed = os.path.join(folder, os.path.expanduser(path))  # noqa: PTH111, PTH118 - paths stay as they are said
-    name = value.place == "path or name" and "/" not in path and not Path(placed).exists()
-    return path if name else placed
+    resolved = os.path.join(folder, os.path.expanduser(path))  # noqa: PTH111, PTH118 - paths stay as they are said
+    name = value.place == "path or name" and "/" not in path and not Path(resolved).exists()
+    return path if name else resolved
 
 
 def _refusal(why: str) -> PydanticCustomError:

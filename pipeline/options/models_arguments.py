@@ -25,7 +25,7 @@ SIGNED = ("--scale", "--offset", "--fill-value", "--fill")
 """Options whose values may begin with a minus."""
 _numbers = Value(lambda text: tuple(fraction(part) for part in text.split(LIST_MARK)), mark=LIST_MARK)
 """Numbers, one a band or one for all."""
-ANSWERS = tuple(answer for answer in NETWORK["answer"] if answer != "instances")
+OUTPUT_TYPES = tuple(kind for kind in NETWORK["answer"] if kind != "instances")
 
 IMPORT_EPILOG = """\
 What the file does not say must be said: bands, classes, GSD and scaling (network input = raw value * scale + offset).
@@ -134,12 +134,12 @@ IMPORT = (
     bound(
         Option(
             "output type",
-            choices=ANSWERS,
+            choices=OUTPUT_TYPES,
             default_help="detected",
             name="output-type",
             former=("answer",),
         ),
-        "answer",
+        "output_type",
     ),
     bound(
         Option("where its bands are", choices=NETWORK["layout"], default_help="what its shape says"), "layout"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated
 
 from terraseam.models.training.recipe import LOSSES, OPTIMIZERS, SCHEDULES, Recipe
@@ -229,17 +229,20 @@ class Chips:
     symmetries: Annotated[
         bool, Option("neither rotate nor flip chips", group=CHIPS, name="no-symmetries")
     ] = True
-    looks: Annotated[
+    augmentation: Annotated[
         float,
         Option(
             "strength of photometric augmentation (colour, light, blur and noise); 0 for none",
             number(0),
             "X",
             group=CHIPS,
-            name="augmentation",
             former=("looks",),
         ),
     ] = 1.0
+
+    def record(self) -> dict[str, object]:
+        """Return the fields by the names that cards have for them."""
+        return {"looks" if name == "augmentation" else name: value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,23 +282,21 @@ class TrainOptions:
             repeats="again",
         ),
     ] = field(default_factory=dict)
-    start: Annotated[
+    initial_bundle: Annotated[
         str | None,
         Option(
             "bundle to start from: its weights are taken where layers have the same name and shape",
             path_or_name,
             "BUNDLE",
             group=NETWORK,
-            name="initial-bundle",
             former=("start",),
         ),
     ] = None
-    half: Annotated[
+    fp16_weights: Annotated[
         bool,
         Option(
             "round weights to half precision (float16): half the size; what that changes is measured",
             group=NETWORK,
-            name="fp16-weights",
             former=("half",),
         ),
     ] = False
@@ -353,7 +354,7 @@ RECIPE: Mapping[str, Option] = {
     "epochs": Option("maximum number of epochs", whole(1), "N"),
     "steps": Option("steps of an epoch", whole(1), "N", name="steps-per-epoch", former=("steps",)),
     "batch": Option("chips of a step", whole(1), "N", name="batch-size", former=("batch",)),
-    "rate": Option("highest learning rate", positive, "X", name="learning-rate", former=("rate",)),
+    "learning_rate": Option("highest learning rate", positive, "X", former=("rate",)),
     "schedule": Option("how the learning rate falls", choices=SCHEDULES),
     "warm_up": Option(
         "steps in which the learning rate rises first",
@@ -384,12 +385,11 @@ RECIPE: Mapping[str, Option] = {
     "patience": Option(
         "epochs without a better validation after which training stops", whole(1), "N", default_help="never"
     ),
-    "average": Option(
+    "ema": Option(
         "momentum of an exponential moving average (EMA) of the weights",
         number(0),
         "X",
         default_help="none",
-        name="ema",
         former=("average",),
     ),
     "seed": Option("seed of all that is random", whole(0), "N"),

@@ -31,10 +31,10 @@ def write_quarantine(plan: Plan, rasters: Iterable[Mapping[str, Any]]) -> bool:
     """
     numbers = {raster.id: number for number, raster in enumerate(plan.rasters)}
     features = [feature for entry in rasters for feature in _features(plan, numbers[entry["id"]], entry)]
-    return write_places(plan.options.output, [*features, *left_out_features(plan.left_out)])
+    return write_quarantine_features(plan.options.output, [*features, *left_out_features(plan.left_out)])
 
 
-def write_places(output: str, features: Sequence[bytes]) -> bool:
+def write_quarantine_features(output: str, features: Sequence[bytes]) -> bool:
     """Write the features of failed sheets and rasters, or remove an earlier file; return whether there are any."""
     path = quarantine_path(output)
     if features:

@@ -22,7 +22,7 @@ from terraseam.pipeline.segment.content_keys import LABELS_VERSION, plan_recipe
 from terraseam.pipeline.segment.known_sheets import KnownSheets
 from terraseam.pipeline.segment.prediction_store import StoreError, prediction_store
 from terraseam.pipeline.storage import files
-from terraseam.pipeline.storage.fingerprint import fingerprint, look_at
+from terraseam.pipeline.storage.fingerprint import fingerprint, read_file_states
 from terraseam.pipeline.storage.run_paths import LABELS, POLYGONS, result_folder
 from terraseam.pipeline.storage.servers import at_once
 from terraseam.pipeline.version import version
@@ -68,7 +68,7 @@ def with_fingerprints(plan: Plan, profile: Profile | None) -> Plan:
     """
 
     def fingerprinted(raster: RasterPlan) -> RasterPlan:
-        state = look_at(raster.path, raster.files)
+        state = read_file_states(raster.path, raster.files)
         return replace(raster, fingerprint=fingerprint(raster.path, raster.files), file_states=state)
 
     plan = replace(

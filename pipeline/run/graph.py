@@ -1,4 +1,4 @@
-"""Build the Beam graph: segment, vectorize, close, publish; for detectors segment, link, settle, paint, publish.
+"""Build the Beam graph: segment, vectorize, close, publish; for detectors segment, link, resolve, paint, publish.
 
 Elements are keys, small records and open polygons; pixels and scores are never shuffled. The graph
 breaks fusion after inference, so that only inference runs on accelerators.

@@ -10,7 +10,7 @@ from terraseam.pipeline.plan.rasters import watched
 from terraseam.pipeline.segment.content_keys import recipe_digest, sheet_key
 from terraseam.pipeline.segment.known_sheets import KnownSheets
 from terraseam.pipeline.segment.sheets import SheetRecord
-from terraseam.pipeline.storage.fingerprint import look_at
+from terraseam.pipeline.storage.fingerprint import read_file_states
 from terraseam.pipeline.storage.watched_files import MOST_PER_SHEET, describe_change
 from terraseam.pipeline.vectorize.stage import VectorRecord
 from terraseam.tiles.access.sources import allow_sources
@@ -55,7 +55,7 @@ class RasterWatch:
         plan, planned, lattice = self._plan, self._plan.rasters[raster], self._plan.lattice(raster)
         allow_sources(plan.options.allow_sources)
         verify_blocks(plan.options.verify)
-        before = look_at(planned.path, planned.files)
+        before = read_file_states(planned.path, planned.files)
         source = RasterSource(
             planned.path, planned.bands, plan.card.fill, planned.regrid, files=planned.files or None
         )
@@ -67,12 +67,14 @@ class RasterWatch:
                 chip = source.read(window)
             except RasterReadError:
                 return True
-            placed = plan.card.task == "instances"
+            with_position = plan.card.task == "instances"
             place = record.row, record.col
-            key = sheet_key(self._recipe(record.profile), chip, lattice, place, plan.stitch, placed=placed)
+            key = sheet_key(
+                self._recipe(record.profile), chip, lattice, place, plan.stitch, with_position=with_position
+            )
             if key != record.key:
                 return True
-        return look_at(planned.path, planned.files) != before
+        return read_file_states(planned.path, planned.files) != before
 
     def _recipe(self, profile: dict[str, object]) -> str:
         plan = self._plan

@@ -13,7 +13,7 @@ import apache_beam as beam
 from terraseam.pipeline.inputs.left_out import LeftOut
 from terraseam.pipeline.plan.polygons import VectorizePlan
 from terraseam.pipeline.publish.manifest import polygon_settings, polygons_entry, run_entry, write_manifest
-from terraseam.pipeline.publish.quarantine import left_out_features, write_places
+from terraseam.pipeline.publish.quarantine import left_out_features, write_quarantine_features
 from terraseam.pipeline.publish.stage import EndRun, Published, PublishRasters, clean_up, publish
 from terraseam.pipeline.run.dataflow import vectorize_arguments
 from terraseam.pipeline.run.graph import make_polygons
@@ -76,8 +76,8 @@ def end_vectorize(plan: VectorizePlan, published: Sequence[Published], started: 
     record = vectorize_manifest(plan, [outcome for outcome in published if not outcome.failure], started)
     record["left_out"] = [raster.to_json() for raster in left_out]
     record["counts"]["rasters_left_out"] = len(left_out)
-    placed = write_places(output, list(left_out_features(left_out)))
-    record["quarantine"] = quarantine_path(output) if placed else None
+    written = write_quarantine_features(output, list(left_out_features(left_out)))
+    record["quarantine"] = quarantine_path(output) if written else None
     write_manifest(output, record)
 
 

@@ -46,7 +46,7 @@ class WatchIntervals:
     """Polling intervals and timeouts of the watchdog, all in seconds.
 
     Attributes:
-        look: Interval between polls.
+        poll: Interval between polls.
         beat: Interval between heartbeats of a worker.
         silent: Time without a heartbeat or CPU time after which a worker counts as hung.
         interrupted: The same once the run has been interrupted.
@@ -54,7 +54,7 @@ class WatchIntervals:
         stalled: Minimum time without progress before a stall is reported.
     """
 
-    look: float = 1.0
+    poll: float = 1.0
     beat: float = 2.0
     silent: float = 60.0
     interrupted: float = 5.0
@@ -100,7 +100,7 @@ class Worker:
         """Its process id."""
         return int(self.file.name)
 
-    def look(self, seconds: float) -> bool:
+    def poll(self, seconds: float) -> bool:
         """Update the state, `seconds` after the last poll; return whether the worker has exited normally."""
         try:
             beat = Beat.from_bytes(self.file.read_bytes())
@@ -138,7 +138,7 @@ class Stall:
         self._finished = 0
         self._idle = self._next = 0.0
 
-    def look(self, finished: int, longest: float, seconds: float) -> float | None:
+    def poll(self, finished: int, longest: float, seconds: float) -> float | None:
         """Return the time without progress, in seconds, if a stall is to be reported now; else None.
 
         Args:
@@ -230,27 +230,27 @@ class Watchdog:
         until = time.monotonic() + _CLOSING_S
         while self._files is not None and time.monotonic() < until:
             if any(_processor_time(int(file.name)) is None for file in self._files.heartbeats.iterdir()):
-                time.sleep(self._pace.gone + 3 * self._pace.look)
+                time.sleep(self._pace.gone + 3 * self._pace.poll)
                 return
             time.sleep(0.02)
 
     def _watch(self) -> None:
-        while not self._over.wait(self._pace.look):
-            self._look_at_workers()
+        while not self._over.wait(self._pace.poll):
+            self._poll_workers()
             beats = [worker.beat for worker in self._workers.values()]
             finished = ACTIVITY.finished + sum(beat.finished for beat in beats)
             longest = max([ACTIVITY.longest, *(beat.longest for beat in beats)])
-            idle = self._stall.look(finished, longest, self._pace.look)
+            idle = self._stall.poll(finished, longest, self._pace.poll)
             if idle is not None:
                 _report_note(self._describe_stall(idle, longest))
 
-    def _look_at_workers(self) -> None:
+    def _poll_workers(self) -> None:
         """Poll all workers, and end this process if one of them has died or hangs."""
         if self._files is not None:
             for file in self._files.heartbeats.iterdir():
                 self._workers.setdefault(file, Worker(file))
         for worker in list(self._workers.values()):
-            if worker.look(self._pace.look):
+            if worker.poll(self._pace.poll):
                 del self._workers[worker.file]
             elif trouble := worker.trouble(self._pace):
                 self._end(trouble)

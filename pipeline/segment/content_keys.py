@@ -46,7 +46,7 @@ def sheet_key(
     sheet: tuple[int, int],
     stitch: StitchMethod,
     *,
-    placed: bool = False,
+    with_position: bool = False,
 ) -> str:
     """Compute the content key of a sheet.
 
@@ -56,7 +56,7 @@ def sheet_key(
         lattice: The tiles of the raster.
         sheet: Row and column of the sheet.
         stitch: How tiles are stitched.
-        placed: Whether the stored entry contains raster coordinates, as instances do; then the position is part of
+        with_position: Whether the stored entry contains raster coordinates, as instances do; then the position is part of
             the key.
     """
     window = lattice.sheet_window(*sheet)
@@ -73,7 +73,7 @@ def sheet_key(
         *chip.pixels.shape,
         chip.pixels.dtype.str,
         *(edges if ring else []),
-        *([window.row_off, window.col_off] if placed else []),
+        *([window.row_off, window.col_off] if with_position else []),
     ]
     digest = hashlib.sha256(f"{recipe}{json.dumps(shape)}".encode())
     digest.update(np.ascontiguousarray(chip.pixels).data)

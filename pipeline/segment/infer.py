@@ -18,17 +18,17 @@ from terraseam.tiles.raster.source import Chip
 Tile = tuple[int, int]
 
 
-Answer = TypeVar("Answer")
+Output = TypeVar("Output")
 
 
 def infer_tiles(
-    ask: Callable[[np.ndarray], Iterable[Answer]],
+    ask: Callable[[np.ndarray], Iterable[Output]],
     chip: Chip,
     lattice: Lattice,
     tiles: Iterable[Tile],
     samples: int,
     at_once: int,
-) -> Iterator[tuple[Tile, Answer]]:
+) -> Iterator[tuple[Tile, Output]]:
     """Run the network on tiles, and yield its outputs in order.
 
     Args:
@@ -44,19 +44,19 @@ def infer_tiles(
         A tile and the network's output for its read window.
     """
 
-    def call(batch: tuple[Tile, ...]) -> Iterable[Answer]:
+    def call(batch: tuple[Tile, ...]) -> Iterable[Output]:
         with ACTIVITY.operation():
             return ask(np.stack([chip.cut(lattice.read_window(*tile)) for tile in batch]))
 
     batches = _batches(iter(tiles), samples)
-    waiting: deque[tuple[tuple[Tile, ...], Future[Iterable[Answer]]]] = deque()
+    waiting: deque[tuple[tuple[Tile, ...], Future[Iterable[Output]]]] = deque()
     pool = calling_pool(at_once)
     waiting.extend((batch, pool.submit(call, batch)) for batch in islice(batches, at_once))
     while waiting:
         batch, future = waiting.popleft()
-        answers = future.result()
+        outputs = future.result()
         waiting.extend((following, pool.submit(call, following)) for following in islice(batches, 1))
-        yield from zip(batch, answers, strict=True)
+        yield from zip(batch, outputs, strict=True)
 
 
 def _batches(tiles: Iterator[Tile], samples: int) -> Iterator[tuple[Tile, ...]]:

@@ -82,8 +82,8 @@ class SheetInference:
         ring = stitch_ring(self._plan.stitch)
         tiles = [tile for tile in lattice.sheet_tiles(row, col, ring) if stitch.needs(tile, valid)]
         if tiles:
-            with closing(self._answers(self._engine(read.profile).logits, read, tiles)) as answers:
-                for tile, logits in answers:
+            with closing(self._infer_tiles(self._engine(read.profile).logits, read, tiles)) as outputs:
+                for tile, logits in outputs:
                     if np.isnan(logits).any():
                         raise NotANumberError(f"{self._plan.card.name} answers NaN for tile {tile}")
                     with read.clock.time("stitch"):
@@ -103,16 +103,16 @@ class SheetInference:
             if chip.valid[lattice.core_window(*tile).within(chip.window)].any()
         ]
         if tiles:
-            with closing(self._answers(self._detector(read.profile).instances, read, tiles)) as answers:
-                for tile, answer in answers:
+            with closing(self._infer_tiles(self._detector(read.profile).instances, read, tiles)) as outputs:
+                for tile, output in outputs:
                     with read.clock.time("stitch"):
                         valid = chip.valid[lattice.read_window(*tile).within(chip.window)]
-                        instances.extend(tile_instances(answer.instances, lattice, tile, valid))
-                        full += answer.full
+                        instances.extend(tile_instances(output.instances, lattice, tile, valid))
+                        full += output.full
         valid = chip.valid[lattice.sheet_window(row, col).within(chip.window)]
         return SheetInstances(np.ascontiguousarray(valid), tuple(instances), full), len(tiles)
 
-    def _answers(
+    def _infer_tiles(
         self, ask: Callable[[np.ndarray], Iterable[Any]], read: ReadSheet, tiles: list[Tile]
     ) -> Generator[tuple[Tile, Any], None, None]:
         """Yield the network's output for each tile; the generator must be closed before other sheets can proceed."""
@@ -121,15 +121,15 @@ class SheetInference:
         lattice = self._plan.lattice(read.sheet[0])
         # If two sheets took turns tile by tile, both would finish late, and no other would be read meanwhile.
         with self._turn:
-            answers = infer_tiles(ask, read.chip, lattice, tiles, samples, at_once)
+            outputs = infer_tiles(ask, read.chip, lattice, tiles, samples, at_once)
             while True:
                 if not self._is_at_hand(read.profile):
                     raise OutdatedError("sheets are inferred in another way now")
                 with read.clock.time("infer"):
-                    answer = next(answers, None)
-                if answer is None:
+                    output = next(outputs, None)
+                if output is None:
                     return
-                yield answer
+                yield output
 
     def _calls(self, profile: Profile) -> int:
         return calls_at_once(self._plan.chip_memory() * profile.samples, self._workers)

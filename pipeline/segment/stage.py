@@ -206,7 +206,9 @@ class SegmentSheets(beam.DoFn):
         """Run the network on a sheet's pixels unless the store has the result; return its record and execution."""
         execution, lattice = self._execution, self._plan.lattice(element[0])
         has_instances = self._plan.card.task == "instances"
-        key = sheet_key(execution.recipe, chip, lattice, element[1:], self._plan.stitch, placed=has_instances)
+        key = sheet_key(
+            execution.recipe, chip, lattice, element[1:], self._plan.stitch, with_position=has_instances
+        )
         profile = execution.profile.to_json()
         # A sheet of the same pixels waits, and then finds the entry in the store.
         with self._keys.alone(key):

@@ -63,7 +63,7 @@ class FileStates:
         return self.entries, self.devices
 
 
-def look_at(path: str, files: Sequence[str]) -> FileStates | None:
+def read_file_states(path: str, files: Sequence[str]) -> FileStates | None:
     """Read the state of the local files of a raster; None if it has none.
 
     Args:

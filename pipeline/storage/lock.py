@@ -5,7 +5,7 @@ its holder is known to have exited or has no heartbeat: none for `HeartbeatInter
 machines, and, whatever the clocks say, none while the second run watches. On this machine only one process at a time
 reads and changes a lock. In S3 and Google Cloud Storage it is written, renewed and removed by conditional requests.
 Where neither is possible (Beam's other filesystems, S3-compatible servers that reject or ignore conditions, folders
-that cannot be locked), a lock is valid if it is still there `HeartbeatIntervals.settle` after it was written.
+that cannot be locked), a lock is valid if it is still there `HeartbeatIntervals.confirm` after it was written.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class HeartbeatIntervals:
     Attributes:
         period: Seconds between two heartbeats.
         stale: Seconds without a heartbeat after which a lock counts as stale.
-        settle: Seconds after which a lock is valid on filesystems where two runs can write it at the same time.
+        confirm: Seconds after which a lock is valid on filesystems where two runs can write it at the same time.
     """
 
     period: float = 15.0
     stale: float = 300.0
-    settle: float = 2.0
+    confirm: float = 2.0
 
 
 PACE = HeartbeatIntervals()
@@ -175,7 +175,7 @@ class Lock:
             except FileExistsError:
                 raise LockError(self._refusal(self.file.read().data or b"")) from None
         if not (exclusive or claimed):
-            time.sleep(self.pace.settle)
+            time.sleep(self.pace.confirm)
             winner = self.file.read().data
             if not self._is_mine(winner):
                 raise LockError(self._refusal(winner or b""))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from terraseam.pipeline.errors import RasterChangedError
 from terraseam.pipeline.secrets import unsigned
-from terraseam.pipeline.storage.fingerprint import FileStates, fingerprint, local_files, look_at
+from terraseam.pipeline.storage.fingerprint import FileStates, fingerprint, local_files, read_file_states
 
 MOST_PER_SHEET = 100
 """Most files of a raster that are checked after each sheet; rasters of more are checked after all sheets."""
@@ -58,7 +58,7 @@ class WatchedFiles:
     def now(cls, path: str, files: Iterable[str] | None) -> WatchedFiles:
         """Record the current state of a raster's files, or of `path` alone if the others are unknown."""
         paths = tuple(files or ())
-        return cls(path, paths, fingerprint(path, paths), look_at(path, paths))
+        return cls(path, paths, fingerprint(path, paths), read_file_states(path, paths))
 
     def state(self) -> RasterState:
         """Compare all files with their current state."""
@@ -77,7 +77,7 @@ class WatchedFiles:
         """Compare the local files with their current state."""
         if self.file_states is None:
             return AS_IT_WAS
-        now = look_at(self.path, self.files)
+        now = read_file_states(self.path, self.files)
         if now is None or now.contents != self.file_states.contents:
             return RasterState(changed=True)
         return RasterState(moved=now.entries != self.file_states.entries)

@@ -27,7 +27,7 @@ from terraseam.tiles.raster.inspect import RasterInfo
 from terraseam.tiles.raster.opening import open_raster
 from terraseam.tiles.truth.label_raster import RasterTruth
 from terraseam.tiles.truth.polygons import PolygonTruth
-from terraseam.tiles.vectors.placing import footprint, place_polygons
+from terraseam.tiles.vectors.placing import footprint, polygons_to_pixels
 
 FAR = 4.0
 """Factor between the GSD of a raster and that of the chips above which the user gets a note."""
@@ -44,10 +44,10 @@ def file_reasons(options: TrainOptions) -> list[str]:
             f"--encoder-weights {weights} is not a file; name a Keras .weights.h5 file, or imagenet"
         )
     try:
-        if options.start is not None:
-            Card.read(find_bundle(options.start))
+        if options.initial_bundle is not None:
+            Card.read(find_bundle(options.initial_bundle))
     except CardError as error:
-        reasons.append(f"--initial-bundle {options.start}: {error}")
+        reasons.append(f"--initial-bundle {options.initial_bundle}: {error}")
     try:
         check_target(Path(options.output), options.force)
     except CardError as error:
@@ -235,7 +235,7 @@ def overlap_notes(train: Sequence[Labelled], val: Sequence[Labelled]) -> list[st
         for raster in train
         for ground in grounds
         if os.path.realpath(ground.path) != os.path.realpath(raster.info.path)
-        and len(place_polygons(ground, raster.info.georef).polygons)
+        and len(polygons_to_pixels(ground, raster.info.georef).polygons)
     ]
 
 

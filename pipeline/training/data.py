@@ -74,7 +74,7 @@ def data_marks(plan: TrainPlan) -> dict[str, Any]:
         "labels": digest.hexdigest(),
         "pixels": _middles(plan),
         "validation chips": len(views),
-        "start": [path and file_name(path) for path in (options.start, options.encoder_weights)],
+        "start": [path and file_name(path) for path in (options.initial_bundle, options.encoder_weights)],
     }
 
 

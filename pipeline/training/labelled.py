@@ -15,7 +15,7 @@ import shapely
 from terraseam.pipeline.errors import TrainError
 from terraseam.pipeline.inputs.expand import VECTORS, expand, expand_files, label_files, raster_ids
 from terraseam.pipeline.inputs.left_out import all_reasons
-from terraseam.pipeline.inputs.remote_rasters import existing_files, look_at
+from terraseam.pipeline.inputs.remote_rasters import existing_files, inspect_with_sidecars
 from terraseam.pipeline.options.train import Truths
 from terraseam.pipeline.storage.errors import file_name
 from terraseam.pipeline.storage.watched_files import WatchedFiles
@@ -30,7 +30,7 @@ from terraseam.tiles.truth.pairs import Pairs, pair
 from terraseam.tiles.truth.polygons import PolygonClasses, PolygonTruth
 from terraseam.tiles.truth.scene import IGNORED
 from terraseam.tiles.vectors.area import TrustedArea, area_of
-from terraseam.tiles.vectors.placing import place_polygons
+from terraseam.tiles.vectors.placing import polygons_to_pixels
 from terraseam.tiles.vectors.read import PolygonFile, VectorError, is_vector, read_bounds, read_polygons
 
 T = TypeVar("T")
@@ -260,9 +260,9 @@ class LabelReader:
         polygons, labels = [np.empty(0, object)], [np.empty(0, np.int64)]
         for path in paths:
             file = self._file(path)
-            placed = place_polygons(file, info.georef)
-            known = classes.labels_of(file)[placed.numbers]
-            polygons.append(placed.polygons[known >= 0])
+            in_pixels = polygons_to_pixels(file, info.georef)
+            known = classes.labels_of(file)[in_pixels.numbers]
+            polygons.append(in_pixels.polygons[known >= 0])
             labels.append(known[known >= 0])
         shape = (info.georef.height, info.georef.width)
         kinds = PolygonClasses(len(classes.names), classes.background or 0)
@@ -288,7 +288,7 @@ class LabelReader:
 
 def _readable(path: str, *, whole: bool) -> RasterInfo:
     """Inspect a raster, and read all of it, or a few pixels including the last, which truncated files lack."""
-    info: RasterInfo = look_at(path, inspect_raster)
+    info: RasterInfo = inspect_with_sidecars(path, inspect_raster)
     height, width = info.georef.height, info.georef.width
     bands = info.colour_bands if whole else info.colour_bands[:1]
     source = RasterSource(path, bands, (0.0,) * len(bands), files=info.files)

@@ -84,12 +84,12 @@ class Teller(Watcher):
 
     def _row(self, number: int, predict: Predict) -> list[np.ndarray]:
         pixels, labels, instances = self._validation.chip(number)
-        answer = predict(pixels[None])[0]
+        predicted = predict(pixels[None])[0]
         picture = as_rgb(np.clip(pixels, 0, 255).astype(np.uint8))
         if self._validation.instances:
-            true, predicted = (painted(group, labels.shape) for group in (instances, answer))
+            true, predicted = (painted(group, labels.shape) for group in (instances, predicted))
             return [picture, *(overlay(picture, ids % COLOURS, _many_colours()) for ids in (true, predicted))]
-        predicted = np.where(labels == IGNORED, IGNORED, answer).astype(np.uint8)
+        predicted = np.where(labels == IGNORED, IGNORED, predicted).astype(np.uint8)
         return [picture, *(overlay(picture, label_map, self._colours) for label_map in (labels, predicted))]
 
 

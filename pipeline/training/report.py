@@ -27,7 +27,8 @@ def describe_training(plan: TrainPlan) -> str:
         f"network     {plan.row.architecture}{encoder}",
         f"start       {_start(plan)}",
         f"training    {count(recipe.epochs, 'epoch')} of {count(recipe.steps, 'step')} of "
-        f"{count(recipe.batch, 'chip')} of {chips.chip} px; {recipe.optimizer}, rate {recipe.rate:g}, {recipe.schedule}",
+        f"{count(recipe.batch, 'chip')} of {chips.chip} px; {recipe.optimizer}, "
+        f"rate {recipe.learning_rate:g}, {recipe.schedule}",
         f"bundle      {options.output}; state, logs and pictures in {options.work_folder}",
     ]
     return "\n".join(lines)
@@ -84,7 +85,7 @@ def _start(plan: TrainPlan) -> str:
     """Return a description of the initial weights."""
     options = plan.options
     first = [f"encoder of {options.encoder_weights}"] if options.encoder_weights else []
-    first += [f"{options.start} where layers agree"] if options.start else []
+    first += [f"{options.initial_bundle} where layers agree"] if options.initial_bundle else []
     if first:
         return f"{', then '.join(first)}; random weights for the rest"
     hint = "; --encoder-weights imagenet or --initial-bundle BUNDLE take others" if plan.row.encoder else ""

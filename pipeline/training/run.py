@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,13 +57,13 @@ def _train(plan: TrainPlan) -> Card:
         settings["encoder_weights"] = options.encoder_weights  # type: ignore[assignment]
     network = new_network(plan.row, len(plan.bands), len(classes), settings, plan.recipe.seed)
     check_chip(network, plan.row, options.chips.chip)
-    start = "random weights"
+    initial_weights = "random weights"
     if options.encoder_weights is not None:
-        start = f"encoder: {file_name(options.encoder_weights)}"
-    if options.start is not None:
-        taken, of = take_weights(network, find_bundle(options.start))
-        start = f"{taken} of {of} layers from bundle {file_name(options.start)}"
-        show(f"weights of {taken} of {of} layers come from {options.start}")
+        initial_weights = f"encoder: {file_name(options.encoder_weights)}"
+    if options.initial_bundle is not None:
+        taken, of = take_weights(network, find_bundle(options.initial_bundle))
+        initial_weights = f"{taken} of {of} layers from bundle {file_name(options.initial_bundle)}"
+        show(f"weights of {taken} of {of} layers come from {options.initial_bundle}")
     folder = Path(options.work_folder)
     own = input_scaling(plan.row.encoder, len(plan.bands))
     data = training_data(plan, own)
@@ -73,7 +73,7 @@ def _train(plan: TrainPlan) -> Card:
     place = TrainingFolder(folder, options.restart, options.tensorboard)
     task = task_of(plan.row, classes, settings, plan.recipe.seed)
     trained = train(network, task, plan.recipe, data, place, teller)
-    return _write(plan, _BuiltNetwork(finished(network), task, own, start), trained)
+    return _write(plan, _BuiltNetwork(finished(network), task, own, initial_weights), trained)
 
 
 def training_data(plan: TrainPlan, scaling: Scaling) -> TrainingData:
@@ -86,11 +86,11 @@ def training_data(plan: TrainPlan, scaling: Scaling) -> TrainingData:
     from terraseam.models.training.augment import UNCHANGED, Augmentation
     from terraseam.models.training.batches import TrainingData
 
-    strength = plan.options.chips.looks
-    looks = Augmentation().times(strength) if strength else UNCHANGED
-    chips = {name: value for name, value in asdict(plan.options.chips).items() if name != "looks"}
+    strength = plan.options.chips.augmentation
+    augmentation = Augmentation().times(strength) if strength else UNCHANGED
+    chips = {name: value for name, value in plan.options.chips.record().items() if name != "looks"}
     description = {**describe_data(plan), **chips, **data_marks(plan)}
-    return TrainingData(plan.chips, CheckedChips(plan), scaling, looks, description)
+    return TrainingData(plan.chips, CheckedChips(plan), scaling, augmentation, description)
 
 
 @dataclass(frozen=True)
@@ -101,20 +101,20 @@ class _BuiltNetwork:
         network: The network for inference.
         task: The task that it was trained for.
         scaling: Scaling from 0 to 255 to its input.
-        start: Description of its initial weights.
+        initial_weights: Description of its initial weights.
     """
 
     network: Any
     task: Task
     scaling: Scaling
-    start: str
+    initial_weights: str
 
 
 def _write(plan: TrainPlan, built: _BuiltNetwork, trained: Trained) -> Card:
     """Measure the network as written, and write the bundle atomically."""
     from terraseam.models.bundle.archive import save_bundle
     from terraseam.models.bundle.writing import replace_folder
-    from terraseam.models.training.making import answer_from
+    from terraseam.models.training.making import set_score_threshold
 
     options = plan.options
     fields: dict[str, Any] = {
@@ -129,20 +129,22 @@ def _write(plan: TrainPlan, built: _BuiltNetwork, trained: Trained) -> Card:
         "scaling": plan.values.scaling(built.scaling),
         "fill": plan.values.fill,
         "license": options.license,
-        "training": _describe_data_of(plan, trained, built.start),
+        "training": _describe_data_of(plan, trained, built.initial_weights),
     }
     if plan.instances:
         fields["halo"] = options.chips.chip // 2
     metrics: dict[str, Any] = {"validation": _rounded(plan, trained.figure, trained.measures)}
     metrics |= _by_raster(plan, built)
     if plan.instances and np.isfinite(trained.measures["threshold"]):
-        answer_from(built.network, trained.measures["threshold"])
-    if options.half:
+        set_score_threshold(built.network, trained.measures["threshold"])
+    if options.fp16_weights:
         metrics |= _describe_rounding(plan, built, fields)
     check_data(plan)
     return replace_folder(
         Path(options.output),
-        lambda staging: save_bundle(built.network, staging, half=options.half, metrics=metrics, **fields),
+        lambda staging: save_bundle(
+            built.network, staging, fp16_weights=options.fp16_weights, metrics=metrics, **fields
+        ),
         force=options.force,
     )
 
@@ -172,19 +174,19 @@ def _describe_rounding(plan: TrainPlan, built: _BuiltNetwork, fields: Mapping[st
     from terraseam.models.training.making import change_by_rounding
 
     with tempfile.TemporaryDirectory() as folder:
-        save_bundle(built.network, folder, half=True, **fields)
+        save_bundle(built.network, folder, fp16_weights=True, **fields)
         rounded = load_model(folder)
     return change_by_rounding(built.network, rounded, plan.validation, built.scaling)
 
 
-def _describe_data_of(plan: TrainPlan, trained: Trained, start: str) -> dict[str, Any]:
+def _describe_data_of(plan: TrainPlan, trained: Trained, initial_weights: str) -> dict[str, Any]:
     from terraseam.models.training.making import versions
 
-    recipe = {name: value for name, value in asdict(plan.recipe).items() if name != "workers"}
-    chips = {name: value for name, value in asdict(plan.options.chips).items() if value is not None}
+    recipe = {name: value for name, value in plan.recipe.record().items() if name != "workers"}
+    chips = {name: value for name, value in plan.options.chips.record().items() if value is not None}
     return {
         "data": describe_data(plan),
-        "start": start,
+        "start": initial_weights,
         "epochs": trained.epochs,
         "best epoch": trained.best_epoch,
         "chips seen": trained.best_epoch * plan.recipe.steps * plan.recipe.batch,

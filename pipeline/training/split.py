@@ -18,7 +18,7 @@ from terraseam.tiles.truth.blocks import choose_blocks
 from terraseam.tiles.truth.sampling import grid_views
 from terraseam.tiles.truth.scene import IGNORED, Scene, Within
 from terraseam.tiles.vectors.area import area_of
-from terraseam.tiles.vectors.placing import footprint, parts_of, place_polygons
+from terraseam.tiles.vectors.placing import footprint, parts_of, polygons_to_pixels
 from terraseam.tiles.vectors.read import PolygonFile
 
 MARGIN = 64
@@ -139,7 +139,7 @@ def _too_small(raster: Labelled, side: float) -> str:
 def _without(scene: Scene, grounds: Sequence[PolygonFile]) -> Scene:
     """Return a scene without the validation areas of other rasters that overlap it."""
     for ground in grounds:
-        if ground.path != scene.source.path and len(place_polygons(ground, scene.georef).polygons):
+        if ground.path != scene.source.path and len(polygons_to_pixels(ground, scene.georef).polygons):
             scene = scene.without(area_of(ground, scene.georef))
     return scene
 

@@ -25,7 +25,7 @@ from terraseam.tiles.regions.corners import Corners
 from terraseam.tiles.regions.fragments import Fragments
 from terraseam.tiles.regions.neighbours import Neighbourhood
 from terraseam.tiles.regions.regions import Regions, ragged_runs
-from terraseam.tiles.regions.seams import Homes, SeamSummary, unite
+from terraseam.tiles.regions.seams import Homes, SeamSummary, merge_seams
 from terraseam.tiles.regions.simplify import simplify
 from terraseam.tiles.stage_files import pack_sent, unpack_sent
 
@@ -41,7 +41,7 @@ def close_seams(seams: beam.PCollection, plan: PolygonPlan, folder: RunFolder) -
     return (
         seams
         | "SeamsOfRaster" >> beam.GroupByKey()
-        | "Unite" >> beam.FlatMap(unite_seams, plan.options.by_corners)
+        | "MergeSeams" >> beam.FlatMap(merge_seams_of_raster, plan.options.by_corners)
         | "SpreadFragments" >> beam.Reshuffle()
         | "SendFragments" >> beam.FlatMap(send_fragments, plan, folder)
         | "FragmentsOfRegion" >> beam.GroupByKey()
@@ -49,12 +49,12 @@ def close_seams(seams: beam.PCollection, plan: PolygonPlan, folder: RunFolder) -
     )
 
 
-def unite_seams(
+def merge_seams_of_raster(
     element: tuple[int, Iterable[tuple[int, int, SeamSummary]]], by_corners: bool
 ) -> Iterator[tuple[int, int, int, Homes]]:
     """Return, for each sheet of a raster, the regions and groups that its fragments belong to."""
     raster, seams = element
-    homes = unite({(row, col): summary for row, col, summary in seams}, by_corners=by_corners)
+    homes = merge_seams({(row, col): summary for row, col, summary in seams}, by_corners=by_corners)
     return ((raster, row, col, home) for (row, col), home in homes.items())
 
 

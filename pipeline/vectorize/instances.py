@@ -40,7 +40,7 @@ from terraseam.tiles.features.instance_features import instance_features
 from terraseam.tiles.instances.instances import Ref, SheetInstances, TileInstance
 from terraseam.tiles.instances.links import later_neighbours, link_sheet
 from terraseam.tiles.instances.paint import Patch, paint, patches
-from terraseam.tiles.instances.resolve import ResolvedInstance, gather_views, settle
+from terraseam.tiles.instances.resolve import ResolvedInstance, gather_views, resolve_instance
 from terraseam.tiles.instances.suppress import overlaps, suppress
 from terraseam.tiles.labels.label_codes import CodedLabels
 from terraseam.tiles.labels.stitch import LabelMap
@@ -69,8 +69,8 @@ class SheetNeighbourhood:
 
 
 @dataclass(frozen=True)
-class Settlement:
-    """The instances that one sheet resolves.
+class SheetGroups:
+    """The instances that one sheet resolves, each a group of views.
 
     Attributes:
         sheet: Raster, row and column of the sheet.
@@ -89,16 +89,16 @@ def join_instances(
     segmented: beam.PCollection, plan: Plan, folder: RunFolder
 ) -> tuple[beam.PCollection, beam.PCollection]:
     """Merge detections of tiles: `SheetRecord` -> (raster, `VectorRecord`), and (raster, `FeatureRecord`)."""
-    settled = (
+    grouped = (
         by_raster(segmented)
         | "Neighbourhoods" >> beam.FlatMap(neighbourhoods, plan)
         | "SpreadNeighbourhoods" >> beam.Reshuffle()
         | "Link" >> beam.ParDo(LinkSheets(plan, folder))
         | "LinksOfRaster" >> beam.GroupByKey()
-        | "GatherViews" >> beam.FlatMap(settlements, plan)
-        | "SpreadSettlements" >> beam.Reshuffle()
+        | "GatherViews" >> beam.FlatMap(group_views, plan)
+        | "SpreadGroups" >> beam.Reshuffle()
     )
-    shown = settled | "Settle" >> beam.ParDo(ResolveSheets(plan, folder))
+    shown = grouped | "Resolve" >> beam.ParDo(ResolveSheets(plan, folder))
     left_out = (
         shown
         | "PatchesOfSheet" >> beam.GroupByKey()
@@ -108,8 +108,8 @@ def join_instances(
     )
     features = (
         {
-            "settlement": settled
-            | "KeyOfSettlement" >> beam.Map(lambda settlement: (settlement.sheet, settlement)),
+            "groups": grouped
+            | "KeyOfGroups" >> beam.Map(lambda sheet_groups: (sheet_groups.sheet, sheet_groups)),
             "left_out": left_out,
         }
         | "InstancesOfSheet" >> beam.CoGroupByKey()
@@ -193,9 +193,9 @@ class LinkSheets(beam.DoFn):
         self._timer.update(round((time.perf_counter() - start) * 1000))
 
 
-def settlements(
+def group_views(
     element: tuple[int, Iterable[tuple[int, int, str, str | None]]], plan: Plan
-) -> Iterator[Settlement]:
+) -> Iterator[SheetGroups]:
     """Group the views of each instance, and yield the groups that each sheet resolves."""
     raster, linked = element
     records = sorted(linked)
@@ -214,18 +214,18 @@ def settlements(
         own = tuple(groups.get(place, ()))
         needed = sorted({place, *(sheet_of(ref.tile) for group in own for ref in group)})
         away = frozenset(elsewhere.get(place, ()))
-        yield Settlement((raster, *place), own, away, {near: keys[near] for near in needed})
+        yield SheetGroups((raster, *place), own, away, {near: keys[near] for near in needed})
 
 
-class Settling:
-    """The instances of settlements, and the keys of results derived from them."""
+class InstanceResolver:
+    """A resolver of instances, and of the keys of results derived from them."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
         self._store = StoredInstances(plan)
         self.trace_cache = TraceCache(folder.trace_cache, plan.polygons)
 
-    def resolve(self, element: Settlement) -> list[ResolvedInstance]:
+    def resolve(self, element: SheetGroups) -> list[ResolvedInstance]:
         """Resolve the instances of a sheet, in the order of their views."""
         raster, row, col = element.sheet
         lattice = self._plan.lattice(raster)
@@ -233,10 +233,13 @@ class Settling:
         views = {view.ref: view for sheet in stored.values() for view in sheet.instances}
         grouped = {ref for group in element.groups for ref in group} | element.elsewhere
         alone = [(view.ref,) for view in stored[row, col].instances if view.ref not in grouped]
-        return [settle([views[ref] for ref in group], lattice) for group in sorted([*element.groups, *alone])]
+        return [
+            resolve_instance([views[ref] for ref in group], lattice)
+            for group in sorted([*element.groups, *alone])
+        ]
 
-    def key(self, element: Settlement, *parts: object) -> str:
-        """Compute a cache key from a settlement, its detections, the area of interest and other parts."""
+    def key(self, element: SheetGroups, *parts: object) -> str:
+        """Compute a cache key from the groups of a sheet, their detections, the area of interest and other parts."""
         raster, *place = element.sheet
         area = self._plan.rasters[raster].area
         inputs = (element.groups, sorted(element.elsewhere), sorted(element.keys.items()), area)
@@ -244,7 +247,7 @@ class Settling:
 
 
 class ResolveSheets(beam.DoFn):
-    """A DoFn that resolves instances: `Settlement` -> sheet -> file of patches of the instances of one settlement."""
+    """A DoFn that resolves instances: `SheetGroups` -> sheet -> file of patches of the instances of one sheet."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
@@ -253,18 +256,18 @@ class ResolveSheets(beam.DoFn):
 
     def setup(self) -> None:
         """Open the prediction store and the trace cache."""
-        self._settling = Settling(self._plan, self._folder)
+        self._resolver = InstanceResolver(self._plan, self._folder)
 
-    def process(self, element: Settlement) -> Iterator[tuple[Sheet, str]]:
+    def process(self, element: SheetGroups) -> Iterator[tuple[Sheet, str]]:
         """Resolve the instances of one sheet, unless they are cached."""
         start = time.perf_counter()
         raster, row, col = element.sheet
-        key = self._settling.key(element, "patches")
-        settled = self._settling.trace_cache.get(key, ResolvedPatches)
-        if settled is None:
-            settled = ResolvedPatches(self._patches(raster, self._settling.resolve(element)))
-            self._settling.trace_cache.put(key, settled)
-        for place, pieces in settled.patches.items():
+        key = self._resolver.key(element, "patches")
+        resolved = self._resolver.trace_cache.get(key, ResolvedPatches)
+        if resolved is None:
+            resolved = ResolvedPatches(self._patches(raster, self._resolver.resolve(element)))
+            self._resolver.trace_cache.put(key, resolved)
+        for place, pieces in resolved.patches.items():
             path = self._folder.patches(raster, row, col, place)
             files.write_bytes(path, pack_patches(pieces))
             yield (raster, *place), path
@@ -317,7 +320,7 @@ def suppressed(element: tuple[int, Iterable[str]], plan: Plan) -> Iterator[tuple
 
 
 class DescribeInstances(beam.DoFn):
-    """A DoFn from instances to features: (sheet, settlement and suppressed) -> (raster, `FeatureRecord`)."""
+    """A DoFn from instances to features: (sheet, groups and suppressed) -> (raster, `FeatureRecord`)."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
@@ -326,7 +329,7 @@ class DescribeInstances(beam.DoFn):
 
     def setup(self) -> None:
         """Open the prediction store and the trace cache."""
-        self._settling = Settling(self._plan, self._folder)
+        self._resolver = InstanceResolver(self._plan, self._folder)
 
     def process(
         self, element: tuple[Sheet, Mapping[str, Iterable[Any]]]
@@ -336,17 +339,17 @@ class DescribeInstances(beam.DoFn):
         (raster, row, col), parts = element
         sheet_of = self._plan.lattice(raster).sheet_of
         left_out = {ref for ref in parts["left_out"] if sheet_of(ref.tile) == (row, col)}
-        for settlement in parts["settlement"]:  # none if suppressed instances only extend into the sheet
-            key = self._settling.key(settlement, "features", sorted(left_out))
-            described = self._settling.trace_cache.get(key, InstanceFeatures)
+        for sheet_groups in parts["groups"]:  # none if suppressed instances only extend into the sheet
+            key = self._resolver.key(sheet_groups, "features", sorted(left_out))
+            described = self._resolver.trace_cache.get(key, InstanceFeatures)
             if described is None:
                 instances = [
                     instance
-                    for instance in self._settling.resolve(settlement)
+                    for instance in self._resolver.resolve(sheet_groups)
                     if instance.ref not in left_out
                 ]
                 described = InstanceFeatures(self._features(raster, instances))
-                self._settling.trace_cache.put(key, described)
+                self._resolver.trace_cache.put(key, described)
             for first_row, row_features in described.features.items():
                 record = row_features.at(self._folder.instance_features(raster, row, col, first_row))
                 if record is not None:

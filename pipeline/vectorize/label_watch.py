@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from terraseam.pipeline.errors import RasterChangedError
 from terraseam.pipeline.plan.polygons import PolygonPlan
-from terraseam.pipeline.storage.fingerprint import look_at
+from terraseam.pipeline.storage.fingerprint import read_file_states
 from terraseam.pipeline.storage.servers import at_once
 from terraseam.pipeline.storage.watched_files import WatchedFiles, describe_change
 from terraseam.pipeline.vectorize.label_rasters import RasterLabels, RasterSheet
@@ -55,7 +55,7 @@ class LabelWatch:
 
     def _other_labels(self, watched: WatchedFiles, sheets: Iterable[VectorRecord]) -> bool:
         """Read all sheets again, and return whether any has other labels than those that were traced."""
-        before = look_at(watched.path, watched.files)
+        before = read_file_states(watched.path, watched.files)
         for sheet in sheets:
             again = RasterSheet(sheet.place, self._plan.sheet_window(*sheet.place))
             try:
@@ -64,4 +64,4 @@ class LabelWatch:
                 return True
             if content != sheet.content:
                 return True
-        return look_at(watched.path, watched.files) != before
+        return read_file_states(watched.path, watched.files) != before

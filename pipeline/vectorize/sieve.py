@@ -19,7 +19,7 @@ from terraseam.pipeline.vectorize.edge_strips import EdgeStrips
 from terraseam.pipeline.vectorize.label_counts import LabelCounts
 from terraseam.pipeline.vectorize.stage import LabelSheet, LabelSource
 from terraseam.tiles.labels.label_codes import CodedLabels
-from terraseam.tiles.labels.neighbour_context import WAYS
+from terraseam.tiles.labels.neighbour_context import NEIGHBOUR_OFFSETS
 from terraseam.tiles.regions.pixel_sizes import pixel_sizes
 from terraseam.tiles.regions.sieve import PixelSizes, SieveSummary, apply_sieve, sieve_seams, sieve_sheet
 from terraseam.tiles.stage_files import pack_labels, pack_sieve, unpack_labels, unpack_sieve
@@ -60,7 +60,7 @@ def sieve(
         | "Sieve" >> beam.ParDo(SieveSheets(plan, folder, source))
         | "SievedOfRaster" >> beam.GroupByKey()
         | "SieveSeams" >> beam.FlatMap(resolve_seams, plan)
-        | "SpreadSettled" >> beam.Reshuffle()
+        | "SpreadResolved" >> beam.Reshuffle()
         | "ApplySieve" >> beam.ParDo(ApplySieve(folder))
         | "AllSieved" >> beam.GroupByKey()
         | "EachSieved" >> beam.FlatMap(lambda element: element[1])
@@ -107,8 +107,8 @@ def resolve_seams(
         _, row, col = sheet.place
         sheets[row, col], summaries[row, col] = sheet, summary
     with plan.naming(raster):
-        settled = sieve_seams(summaries, sizes_of(plan, raster))
-    return ((sheets[key], labels) for key, labels in settled.items())
+        resolved = sieve_seams(summaries, sizes_of(plan, raster))
+    return ((sheets[key], labels) for key, labels in resolved.items())
 
 
 class ApplySieve(beam.DoFn):
@@ -119,9 +119,9 @@ class ApplySieve(beam.DoFn):
 
     def process(self, element: tuple[SievedSheet, np.ndarray]) -> Iterator[tuple[int, SievedSheet]]:
         """Write one label map."""
-        sheet, settled = element
+        sheet, resolved = element
         sheet_sieve = unpack_sieve(files.read_packed(self._folder.sieving(*sheet.place)))
-        files.write_packed(self._folder.sieved(*sheet.place), pack_labels(apply_sieve(sheet_sieve, settled)))
+        files.write_packed(self._folder.sieved(*sheet.place), pack_labels(apply_sieve(sheet_sieve, resolved)))
         yield sheet.place[0], sheet
 
 
@@ -132,7 +132,7 @@ class SievedLabels:
         self._plan = plan
         self._folder = folder
         self._source = source
-        self._rims = EdgeStrips[tuple[int, int, int]](self._read)
+        self._edge_strips = EdgeStrips[tuple[int, int, int]](self._read)
         self._sheets = lru_cache(1)(lambda raster: frozenset(plan.sheets(raster)))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -144,10 +144,10 @@ class SievedLabels:
         sheets = self._sheets(raster)
         around = {
             (down, right): (raster, row + down, col + right)
-            for down, right in WAYS
+            for down, right in NEIGHBOUR_OFFSETS
             if (row + down, col + right) in sheets
         }
-        return self._rims.with_neighbour_context(self._read(sheet.place), around, depth)
+        return self._edge_strips.with_neighbour_context(self._read(sheet.place), around, depth)
 
     def scores(self, sheet: SievedSheet) -> np.ndarray:
         """Read the scores of the pixels of a sheet, uint8."""

@@ -14,7 +14,7 @@ from terraseam.pipeline.segment.prediction_store import PredictionStore
 from terraseam.pipeline.segment.sheets import SheetRecord
 from terraseam.pipeline.vectorize.edge_strips import EdgeStrips
 from terraseam.tiles.labels.label_codes import CodedLabels
-from terraseam.tiles.labels.neighbour_context import WAYS, Way
+from terraseam.tiles.labels.neighbour_context import NEIGHBOUR_OFFSETS, SheetOffset
 from terraseam.tiles.labels.stitch import LabelMap
 
 
@@ -28,7 +28,7 @@ class Surrounded:
     """
 
     record: SheetRecord
-    around: dict[Way, str]
+    around: dict[SheetOffset, str]
     counts: None = None
 
     @property
@@ -49,12 +49,12 @@ def by_raster(segmented: beam.PCollection) -> beam.PCollection:
 def surroundings(element: tuple[int, Iterable[SheetRecord]]) -> Iterator[Surrounded]:
     """Yield each sheet of a raster with the keys of the sheets around it."""
     _, records = element
-    placed = {(record.row, record.col): record for record in records}
-    for (row, col), record in sorted(placed.items()):
+    by_position = {(record.row, record.col): record for record in records}
+    for (row, col), record in sorted(by_position.items()):
         around = {
-            way: placed[row + way[0], col + way[1]].key
-            for way in WAYS
-            if (row + way[0], col + way[1]) in placed
+            offset: by_position[row + offset[0], col + offset[1]].key
+            for offset in NEIGHBOUR_OFFSETS
+            if (row + offset[0], col + offset[1]) in by_position
         }
         yield Surrounded(record, around)
 
@@ -64,7 +64,7 @@ class StoredLabels:
 
     def __init__(self, store: PredictionStore) -> None:
         self._store = store
-        self._rims = EdgeStrips[str](self._labels)
+        self._edge_strips = EdgeStrips[str](self._labels)
         self._own = lru_cache(1)(self._load)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -73,7 +73,7 @@ class StoredLabels:
     def read(self, sheet: Surrounded, depth: int) -> CodedLabels:
         """Read the labels of a sheet and of `depth` pixels around it."""
         own = CodedLabels.plain(self._own(sheet.record.key).labels)
-        return self._rims.with_neighbour_context(own, sheet.around, depth)
+        return self._edge_strips.with_neighbour_context(own, sheet.around, depth)
 
     def scores(self, sheet: Surrounded) -> np.ndarray:
         """Read the scores of the pixels of a sheet, uint8."""

@@ -19,7 +19,7 @@ from pathlib import Path
 RESULTS = ("labels.tif", "polygons.geojson", "polygons.gpkg")
 LONGEST_RUN = 900.0
 """Seconds after which a run counts as hanging."""
-LOOK_EVERY = 0.002
+POLL_S = 0.002
 """Polling interval, in seconds."""
 
 
@@ -75,7 +75,7 @@ class Life:
         """Return the complete entries of the prediction store, with their inode numbers."""
         return {path: path.stat().st_ino for path in self.out.glob(".work/store/*/[!.]*.sheet")}
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Count the entries that have been rewritten, and remember the current ones."""
         now = self.entries()
         self.lost += sum(now.get(path) != number for path, number in self._kept.items())
@@ -109,7 +109,7 @@ def kill_in(command: Sequence[str], folder: Path, life: Life, wanted: str, linge
             while order.index(stage_of(life.out, run.pid)) < order.index(wanted) and run.poll() is None:
                 if time.monotonic() > until:
                     raise TimeoutError(f"the run has not come to the stage {wanted} in {LONGEST_RUN} s")
-                time.sleep(LOOK_EVERY)
+                time.sleep(POLL_S)
             run.wait(linger)
         except subprocess.TimeoutExpired:
             pass
@@ -122,7 +122,7 @@ def kill_in(command: Sequence[str], folder: Path, life: Life, wanted: str, linge
             life.stages.append(stage_of(life.out, run.pid))
         elif run.returncode:
             raise RuntimeError(f"the run ended with {run.returncode}: {run.stderr.read().decode()}")
-    life.look()
+    life.update()
     return killed
 
 
@@ -161,7 +161,7 @@ def survive(job: Job, outs: Iterator[Path], kills: int, seed: int) -> Iterator[L
             going = kill_in(command, job.folder, life, wanted, linger)
         left -= len(life.stages)
         run_whole(command, job.folder)
-        life.look()
+        life.update()
         yield life
 
 

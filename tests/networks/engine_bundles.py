@@ -45,28 +45,32 @@ def stepped(seed: int = 3) -> keras.Model:
     return keras.Model(chip, layers.Conv2D(3, 3, padding="same")(layers.Concatenate()([up, chip])))
 
 
-def saved_model_bundle(folder: Path, model: keras.Model, answer: str = "logits", **changes: object) -> Path:
+def saved_model_bundle(
+    folder: Path, model: keras.Model, output_type: str = "logits", **changes: object
+) -> Path:
     """Write a bundle with a Keras network as a SavedModel."""
     model.export(folder / "saved_model", format="tf_saved_model", verbose=False)
     classes = changes.pop("classes", model.outputs[0].shape[-1])
-    return write_card(folder, NetworkFile("saved_model", answer=answer), classes, 4, **changes)
+    return write_card(folder, NetworkFile("saved_model", answer=output_type), classes, 4, **changes)
 
 
-def onnx_bundle(folder: Path, model: onnx.ModelProto, answer: str, layout: str, **changes: object) -> Path:
+def onnx_bundle(
+    folder: Path, model: onnx.ModelProto, output_type: str, layout: str, **changes: object
+) -> Path:
     """Write a bundle with an ONNX file."""
     folder.mkdir(parents=True)
     onnx.save(model, folder / "model.onnx")
     classes = changes.pop("classes", 3)
-    return write_card(folder, NetworkFile("model.onnx", layout, answer), classes, 2, **changes)
+    return write_card(folder, NetworkFile("model.onnx", layout, output_type), classes, 2, **changes)
 
 
 def brightest_onnx(
-    answer: str = "logits", kind: int = TensorProto.FLOAT, outputs: int = 1
+    output_type: str = "logits", kind: int = TensorProto.FLOAT, outputs: int = 1
 ) -> onnx.ModelProto:
     """Build a channels-first ONNX network that labels each pixel with the brightest of three bands.
 
     Args:
-        answer: ``logits`` (4 times the values), ``scores`` (their softmax) or ``labels``.
+        output_type: ``logits`` (4 times the values), ``scores`` (their softmax) or ``labels``.
         kind: Type of its input and of its logits.
         outputs: Number of copies of the output.
     """
@@ -74,14 +78,14 @@ def brightest_onnx(
         onnx.numpy_helper.to_array(helper.make_tensor("four", kind, [1], [4.0])), "four"
     )
     nodes = [helper.make_node("Mul", ["chip", "four"], ["logits"])]
-    if answer == "scores":
+    if output_type == "scores":
         nodes.append(helper.make_node("Softmax", ["logits"], ["scores"], axis=1))
-    if answer == "labels":
+    if output_type == "labels":
         nodes.append(helper.make_node("ArgMax", ["logits"], ["labels"], axis=1, keepdims=0))
-    names = [answer, *(f"again{number}" for number in range(1, outputs))]
-    nodes += [helper.make_node("Identity", [answer], [name]) for name in names[1:]]
-    shape, made = ("n", 3, "h", "w"), ("n", "h", "w") if answer == "labels" else ("n", 3, "h", "w")
-    made_kind = TensorProto.INT64 if answer == "labels" else kind
+    names = [output_type, *(f"again{number}" for number in range(1, outputs))]
+    nodes += [helper.make_node("Identity", [output_type], [name]) for name in names[1:]]
+    shape, made = ("n", 3, "h", "w"), ("n", "h", "w") if output_type == "labels" else ("n", 3, "h", "w")
+    made_kind = TensorProto.INT64 if output_type == "labels" else kind
     graph = helper.make_graph(
         nodes,
         "brightest",

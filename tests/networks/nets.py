@@ -104,10 +104,10 @@ def tiny_network(
     model = zoo.build(
         architecture, encoder, bands, classes, **{**tiny_options(architecture, encoder), **options}
     )
-    return settled(model)
+    return with_batch_statistics(model)
 
 
-def settled(model: keras.Model, seed: int = 0) -> keras.Model:
+def with_batch_statistics(model: keras.Model, seed: int = 0) -> keras.Model:
     """Set all batch normalization statistics to those of noise, so that features neither vanish nor explode."""
     norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
     noise = np.random.default_rng(seed).normal(size=(2, 64, 96, model.inputs[0].shape[-1]))

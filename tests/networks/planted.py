@@ -142,10 +142,10 @@ def spread_weights(network: keras.Model) -> keras.Model:
 def found_on(network: keras.Model, pixels: np.ndarray) -> list[ChipInstance]:
     """Run a detector on one scene of raw pixels."""
     chip = pixels * np.float32(SCALING.scale) + np.float32(SCALING.offset)
-    answers = (
+    outputs = (
         keras.ops.convert_to_numpy(part)[0] for part in network(chip[None].astype(np.float32), training=False)
     )
-    return chip_instances(*answers, *pixels.shape[:2])
+    return chip_instances(*outputs, *pixels.shape[:2])
 
 
 def intersection_over_union(one: ChipInstance, other: ChipInstance) -> float:

@@ -8,7 +8,7 @@ from terraseam.models.detection.instances import ChipInstance
 from terraseam.tiles.grid.mirror import mirror_index
 from terraseam.tiles.instances.instances import SheetInstances, tile_instances
 from terraseam.tiles.instances.links import link_sheet
-from terraseam.tiles.instances.resolve import gather_views, settle
+from terraseam.tiles.instances.resolve import gather_views, resolve_instance
 from terraseam.tiles.labels.components import find_components
 
 
@@ -128,7 +128,7 @@ def find_things(scene, lattice, detector, valid=None):
     groups = gather_views(links)
     grouped = {ref for group in groups for ref in group}
     groups += [(ref,) for ref in views if ref not in grouped]
-    return [settle([views[ref] for ref in group], lattice) for group in sorted(groups)]
+    return [resolve_instance([views[ref] for ref in group], lattice) for group in sorted(groups)]
 
 
 def mask_of(thing, shape):

@@ -7,7 +7,7 @@ import shapely
 from terraseam.tiles.labels.cells import cut_into_cells
 from terraseam.tiles.regions.close import close_regions
 from terraseam.tiles.regions.regions import Regions
-from terraseam.tiles.regions.seams import unite
+from terraseam.tiles.regions.seams import merge_seams
 from terraseam.tiles.regions.trace import frame, simplify_sheet, trace_sheet
 
 NODATA = 255
@@ -69,7 +69,7 @@ def by_sheets(labels, scores, size, keep, order=None, tolerance=None, *, cell=No
     """Return the regions joined from sheets of `size` px, processed in the order of the permutation `order`."""
     traces = trace_sheets(labels, scores, size, keep, tolerance, cell, by_corners=by_corners)
     keys = list(traces) if order is None else [list(traces)[i] for i in order(len(traces))]
-    homes = unite({key: traces[key].summary for key in keys}, by_corners=by_corners)
+    homes = merge_seams({key: traces[key].summary for key in keys}, by_corners=by_corners)
     together = [
         (
             traces[key].fragments.take(np.array([i]), tolerance.reach if tolerance else 0),

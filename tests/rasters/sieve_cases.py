@@ -21,9 +21,9 @@ def by_sheets(labels, size, sizes, order=lambda keys: keys):
             around = framed[row : row + size + 2, col : col + size + 2]
             sheets[row // size, col // size] = sieve_sheet(CodedLabels.plain(around), (row, col), sizes)
     keys = list(sheets)
-    settled = sieve_seams({keys[i]: sheets[keys[i]].summary for i in order(np.arange(len(keys)))}, sizes)
+    resolved = sieve_seams({keys[i]: sheets[keys[i]].summary for i in order(np.arange(len(keys)))}, sizes)
     found = np.zeros_like(labels)
     for (row, col), sheet in sheets.items():
-        part = apply_sieve(sheet, settled[row, col]).codes
+        part = apply_sieve(sheet, resolved[row, col]).codes
         found[row * size :, col * size :][: part.shape[0], : part.shape[1]] = part
     return found

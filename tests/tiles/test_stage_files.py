@@ -26,7 +26,7 @@ from terraseam.tiles.instances.paint import Patch
 from terraseam.tiles.instances.suppress import Candidate, Overlap
 from terraseam.tiles.labels.label_codes import CodedLabels
 from terraseam.tiles.regions.fragments import Fragments
-from terraseam.tiles.regions.seams import unite
+from terraseam.tiles.regions.seams import merge_seams
 from terraseam.tiles.regions.sieve import sieve_sheet
 from terraseam.tiles.regions.trace import frame
 
@@ -34,7 +34,7 @@ from terraseam.tiles.regions.trace import frame
 def traced(seed=6):
     labels = random_labels(seed)
     traces = trace_sheets(labels, random_scores(labels, seed), 9, keeping())
-    homes = unite({key: trace.summary for key, trace in traces.items()})
+    homes = merge_seams({key: trace.summary for key, trace in traces.items()})
     return [(trace.fragments, homes[key], trace.summary) for key, trace in traces.items()]
 
 

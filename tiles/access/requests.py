@@ -75,7 +75,7 @@ class _Requests(list[str]):
         if _AGAIN.search(message):
             self._pending = None
             return
-        self.settle()
+        self.give_up_pending()
         if match := _SIZE.search(message):
             self._ended(match["url"], match["code"], match["why"] or "")
         elif match := _START.search(message):
@@ -85,7 +85,7 @@ class _Requests(list[str]):
         elif match := _GOT.search(message):
             self._ended(self._url, match["code"], self._why)
 
-    def settle(self) -> None:
+    def give_up_pending(self) -> None:
         """Count the pending failure as one that GDAL has given up on."""
         if self._pending is not None:
             self.failed = self.failed or self._pending
@@ -119,7 +119,7 @@ def no_failed_requests(*, strict: bool) -> Iterator[None]:
         with rasterio.Env(), thread_settings(_TOLD), collected_warnings(*_PHRASES, heard=requests):
             yield
     finally:
-        requests.settle()
+        requests.give_up_pending()
     if _failures.count != before:
         raise RequestError(
             requests.failed or "a file of a server that is read at the same time cannot be read"

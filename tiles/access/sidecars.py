@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from terraseam.tiles.access.web import FAILURES, RedirectError, first_bytes
 
-LOOKED_AT = 1024
+COMPARED_BYTES = 1024
 """Bytes by which responses are compared."""
 BEHIND = (".msk", ".aux.xml")
 """Suffixes that its mask and its metadata append to the full name of a raster."""
@@ -101,7 +101,7 @@ def candidates(url: str) -> tuple[str, ...]:
 def _answer(url: str) -> Answer:
     """Request the first bytes of a file on a web server."""
     try:
-        return first_bytes(url, LOOKED_AT)
+        return first_bytes(url, COMPARED_BYTES)
     except urllib.error.HTTPError as error:
         if error.code in (404, 410):
             return None

@@ -87,7 +87,7 @@ PRODUCTS = re.compile(
 )
 """Products whose descriptions reference only files beside them."""
 _PLAIN = re.compile(r"(https?|ftp)://", re.IGNORECASE)
-_LOOKED_AT = 1 << 16
+_JSON_HEAD_BYTES = 1 << 16
 _NAMED_FIRST = re.compile(r"""^([A-Za-z][\w+.-]+):(?!//)""")
 
 
@@ -184,12 +184,12 @@ def find_sources(path: str, *, vectors: bool = False) -> Sources:
 
 def _inspect_wave(wave: Sequence[Source]) -> Iterable[list[Source]]:
     if all(is_of_this_machine(source.name) for source in wave):
-        return map(_look_into, wave)
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="look") as pool:
-        return list(pool.map(_look_into, wave))
+        return map(_sources_of, wave)
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sources") as pool:
+        return list(pool.map(_sources_of, wave))
 
 
-def _look_into(source: Source) -> list[Source]:
+def _sources_of(source: Source) -> list[Source]:
     """Return the files that a file references, and its sidecars."""
     name = source.name
     if _is_text(name):
@@ -329,7 +329,7 @@ def _check_json(source: Source, head: bytes) -> None:
     """Check that a JSON file holds features rather than references to some."""
     if b"\0" in head or not head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"{", b"[")):
         return
-    start = start_of(source.name, _LOOKED_AT)
+    start = start_of(source.name, _JSON_HEAD_BYTES)
     if b"gdal_streamed_alg" in start or not _FEATURES.search(start):
         raise SourcesError(
             f"{_shown(source.name)} is JSON without features, which may say where to look for some"

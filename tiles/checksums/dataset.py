@@ -169,14 +169,14 @@ class FileChecks:
         if path in self._known:
             self._known.move_to_end(path)
             return self._known[path]
-        layout = self._look(path)
+        layout = self._read_layout(path)
         self._known[path] = layout
         self.fetched |= self.fetches(path)
         if len(self._known) > MOST_FILES:
             self._known.popitem(last=False)
         return layout
 
-    def _look(self, path: str) -> _Tiff | _Png | VirtualRaster | None:
+    def _read_layout(self, path: str) -> _Tiff | _Png | VirtualRaster | None:
         if path.lstrip().startswith("<VRTDataset"):
             return VirtualRaster(path, "")
         try:

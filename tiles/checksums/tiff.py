@@ -123,8 +123,8 @@ class Directory:
         Returns:
             A description of the damaged block; None if none is known to be.
         """
-        look = FAULTS.get(self.compression)
-        if look is None:
+        find_fault = FAULTS.get(self.compression)
+        if find_fault is None:
             return None
         planes = sorted({min(band, self.planes) - 1 for band in bands})
         for run in self._runs(window, planes):
@@ -132,7 +132,7 @@ class Directory:
                 first, last = blocks[0], blocks[-1]
                 with file.holding(first.offset, last.end - first.offset) as ready:
                     for block in blocks if ready else ():
-                        fault = look(_pieces(file, block.offset, block.size), self._block_size)
+                        fault = find_fault(_pieces(file, block.offset, block.size), self._block_size)
                         if fault is not None:
                             return f"{self._place(block.number)} is not as it was written: {fault}"
                         self.verified.add(block.number)

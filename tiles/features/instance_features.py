@@ -30,7 +30,7 @@ from terraseam.tiles.regions.corners import Corners
 from terraseam.tiles.regions.neighbours import Neighbourhood
 from terraseam.tiles.regions.regions import Regions
 from terraseam.tiles.regions.regularize import Regularized, regularize
-from terraseam.tiles.regions.seams import unite
+from terraseam.tiles.regions.seams import merge_seams
 from terraseam.tiles.regions.simplify import simplify
 from terraseam.tiles.regions.tolerance import Tolerance
 from terraseam.tiles.regions.trace import SheetTrace, trace_sheet
@@ -49,7 +49,7 @@ def trace_instance(instance: ResolvedInstance, lattice: Lattice) -> Regions:
     else:
         parts = dict(zip(instance.cores, instance.parts, strict=True))
         traces = {core: _trace(_framed(parts, core, lattice), lattice.core_window(*core)) for core in parts}
-        homes = unite({core: trace.summary for core, trace in traces.items()})
+        homes = merge_seams({core: trace.summary for core, trace in traces.items()})
         joined = close_regions((trace.fragments, homes[core]) for core, trace in traces.items())
         regions = Regions.concatenate([*(trace.closed for trace in traces.values()), joined]).ordered()
     return replace(regions, labels=np.full(len(regions), instance.label, np.int64))

@@ -48,8 +48,8 @@ def refine_near_poles(
     place = np.concatenate([[0], np.cumsum(counts)])
     edge = np.repeat(np.arange(len(counts)), counts)
     share = (np.arange(place[-1]) - place[edge]) / _PIECES_NEAR_POLE
-    way = np.diff(coords, axis=0, append=coords[-1:])[edge]
-    coords, ring_offsets = coords[edge] + share[:, None] * way, place[ring_offsets]
+    step = np.diff(coords, axis=0, append=coords[-1:])[edge]
+    coords, ring_offsets = coords[edge] + share[:, None] * step, place[ring_offsets]
     for pole in poles:
         start, end = coords[:-1] - pole, coords[1:] - pole
         across = (start * end < 0) & (np.abs(start[:, ::-1]) < _ON_POLE_PX)
@@ -78,12 +78,12 @@ def go_over_limb_poles(
         Longitudes and latitudes with the added vertices, and ring offsets.
     """
     for pole in pole_positions(georef):
-        ways = np.array([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]])
-        around = georef.lonlat_or_nan(pole + ways / 2)
+        directions = np.array([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]])
+        around = georef.lonlat_or_nan(pole + directions / 2)
         known = np.isfinite(around[:, 0])
         if known.all() or not known.any():
             continue
-        inward = ways[known.argmax()] if known.sum() == 1 else ways[known].mean(axis=0)
+        inward = directions[known.argmax()] if known.sum() == 1 else directions[known].mean(axis=0)
         aside = np.array([inward[1], -inward[0]])
         # Half a pixel inward, a quarter to one side, none, and a quarter to the other.
         shares = np.array([[-0.25], [0.0], [0.25]])
@@ -94,8 +94,8 @@ def go_over_limb_poles(
         passes = beyond[:-1] & beyond[1:] & (across[:-1] != across[1:])
         passes[ring_offsets[1:-1] - 1] = False
         at = np.flatnonzero(passes)
-        way = np.stack([across[at], np.zeros(len(at)), across[at + 1]], axis=1).astype(np.int64) + 1
-        longitudes = np.concatenate([lonlat[at, :1], inside[way, 0], lonlat[at + 1, :1]], axis=1)
+        passage = np.stack([across[at], np.zeros(len(at)), across[at + 1]], axis=1).astype(np.int64) + 1
+        longitudes = np.concatenate([lonlat[at, :1], inside[passage, 0], lonlat[at + 1, :1]], axis=1)
         added = np.stack([longitudes, np.full(longitudes.shape, math.copysign(90.0, inside[1, 1]))], axis=2)
         count = longitudes.shape[1]
         lonlat = np.insert(lonlat, np.repeat(at + 1, count), added.reshape(-1, 2), axis=0)

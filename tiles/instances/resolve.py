@@ -87,7 +87,7 @@ def _may_meet(
     return sum(pairs) >= LEAST_AGREEMENT * len(pairs)
 
 
-def settle(views: Sequence[TileInstance], lattice: Lattice) -> ResolvedInstance:
+def resolve_instance(views: Sequence[TileInstance], lattice: Lattice) -> ResolvedInstance:
     """Merge the views of one object into one instance.
 
     If some views are whole, the one with the most room around it is taken. If none is, each core contributes its own
@@ -127,7 +127,7 @@ def _cores_under(views: Sequence[TileInstance], lattice: Lattice) -> list[tuple[
 
 
 def _union(views: Iterable[TileInstance], core: Window) -> Part | None:
-    """Unite the masks of views within a core; None if they have no pixel there."""
+    """Merge the masks of views within a core; None if they have no pixel there."""
     inside = [(view, shared) for view in views if (shared := view.window.intersection(core)) is not None]
     if not inside:
         return None

@@ -23,7 +23,7 @@ from terraseam.tiles.labels.label_codes import MOST, CodedLabels
 from terraseam.tiles.labels.stitch import NODATA
 from terraseam.tiles.raster.georef import OffEarthError
 from terraseam.tiles.raster.ground import Ground, PixelPlane
-from terraseam.tiles.raster.inspect import RasterError, check_file, check_placed, unreadable
+from terraseam.tiles.raster.inspect import RasterError, check_file, check_georeferencing, unreadable
 from terraseam.tiles.raster.opening import all_files, existing_files, open_raster
 from terraseam.tiles.raster.source import RasterReadError, damaged
 
@@ -71,7 +71,9 @@ def inspect_label_raster(
             known = known or existing_files(path)
             with open_raster(path, known=known) as dataset:
                 _check_samples(path, dataset)
-                ground = PixelPlane(dataset.height, dataset.width) if in_pixels else _placed(path, dataset)
+                ground = (
+                    PixelPlane(dataset.height, dataset.width) if in_pixels else _georeferencing(path, dataset)
+                )
                 names, undecoded = _names(dataset)
                 files = tuple(sorted(all_files(path, dataset, known, dataset.sources)))
                 return LabelRasterInfo(path, ground, names, files, dataset.sources.hidden, undecoded)
@@ -91,9 +93,9 @@ def _check_samples(path: str, dataset: Any) -> None:
         )
 
 
-def _placed(path: str, dataset: Any) -> Ground:
+def _georeferencing(path: str, dataset: Any) -> Ground:
     try:
-        georef = check_placed(path, dataset)
+        georef = check_georeferencing(path, dataset)
     except RasterError as error:
         raise RasterError(f"{error}; or pass --pixel-coordinates") from error
     try:

@@ -10,10 +10,12 @@ import numpy as np
 from terraseam.tiles.labels.label_codes import CodedLabels, merge_tables
 from terraseam.tiles.labels.stitch import NODATA
 
-Way = tuple[int, int]
+SheetOffset = tuple[int, int]
 """Offset from a sheet to a neighbouring one: rows and columns of sheets, each -1, 0 or 1."""
 
-WAYS: tuple[Way, ...] = tuple((row, col) for row in (-1, 0, 1) for col in (-1, 0, 1) if row or col)
+NEIGHBOUR_OFFSETS: tuple[SheetOffset, ...] = tuple(
+    (row, col) for row in (-1, 0, 1) for col in (-1, 0, 1) if row or col
+)
 """The offsets to all eight neighbouring sheets."""
 
 
@@ -41,7 +43,9 @@ def edge_strip_of(labels: CodedLabels, depth: int) -> EdgeStrip:
     return EdgeStrip(*(labels.part(rows, cols).compact() for rows, cols in parts))
 
 
-def with_neighbour_context(labels: CodedLabels, around: Mapping[Way, EdgeStrip], depth: int) -> CodedLabels:
+def with_neighbour_context(
+    labels: CodedLabels, around: Mapping[SheetOffset, EdgeStrip], depth: int
+) -> CodedLabels:
     """Pad a sheet's labels with those of its neighbours.
 
     Args:
@@ -53,25 +57,27 @@ def with_neighbour_context(labels: CodedLabels, around: Mapping[Way, EdgeStrip],
     Returns:
         Shape ``(height + 2 * depth, width + 2 * depth)``; nodata beyond the raster.
     """
-    parts = [_context_part(rim, way, depth) for way, rim in around.items()]
+    parts = [_context_part(edge_strip, offset, depth) for offset, edge_strip in around.items()]
     (own, *others), table = merge_tables([labels, *parts])
     wide = np.pad(own, depth, constant_values=NODATA)
-    for way, strip in zip(around, others, strict=True):
-        rows, cols = (_place(*axis) for axis in zip(way, own.shape, strip.shape, (depth, depth), strict=True))
+    for offset, strip in zip(around, others, strict=True):
+        rows, cols = (
+            _slice_along(*axis) for axis in zip(offset, own.shape, strip.shape, (depth, depth), strict=True)
+        )
         wide[rows, cols] = strip
     return CodedLabels(wide, table)
 
 
-def _context_part(rim: EdgeStrip, way: Way, depth: int) -> CodedLabels:
+def _context_part(edge_strip: EdgeStrip, offset: SheetOffset, depth: int) -> CodedLabels:
     """Return the part of a neighbouring sheet in the context: at most `depth` of its rows, its columns, or both."""
-    row, col = way
+    row, col = offset
     ends = {1: slice(depth), 0: slice(None), -1: slice(-depth, None)}
     if row == 0:
-        return (rim.left if col > 0 else rim.right).part(ends[0], ends[col])
-    return (rim.top if row > 0 else rim.bottom).part(ends[row], ends[col])
+        return (edge_strip.left if col > 0 else edge_strip.right).part(ends[0], ends[col])
+    return (edge_strip.top if row > 0 else edge_strip.bottom).part(ends[row], ends[col])
 
 
-def _place(way: int, length: int, size: int, depth: int) -> slice:
+def _slice_along(offset: int, length: int, size: int, depth: int) -> slice:
     """Return where `size` pixels of a neighbouring sheet lie along one axis of the padded labels."""
-    start = (depth - size, depth, depth + length)[way + 1]
+    start = (depth - size, depth, depth + length)[offset + 1]
     return slice(start, start + size)

@@ -14,7 +14,7 @@ from terraseam.tiles.raster.georef import Georef, OffEarthError, reaches_off_the
 
 _RAYS = 1440
 _HALVINGS = 48
-_PLACES = 33
+_POSITIONS = 33
 _ALONG = 4096
 """Number of positions along an outline that are tested for lying on the Earth."""
 
@@ -51,18 +51,22 @@ def _pieces(georef: Georef, window: Window) -> tuple[shapely.Polygon, ...]:
     box = shapely.box(window.col_off, window.row_off, window.col_end, window.row_end)
     if not reaches_off_the_earth(georef):
         return (box,)
-    centre = _place_in(georef, window)
+    centre = _position_in(georef, window)
     if centre is None:
         return ()
     corners = shapely.get_coordinates(box)[:4]
     # Include rays to the corners, so that these are not cut off.
     angles = np.arctan2(*(corners - centre).T[::-1])
     angles = np.unique(np.concatenate([angles, 2 * np.pi * np.arange(_RAYS) / _RAYS - np.pi]))
-    ways = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     low, high = corners.min(axis=0), corners.max(axis=0)
     with np.errstate(divide="ignore"):
-        length = np.where(ways > 0, (high - centre) / ways, np.where(ways < 0, (low - centre) / ways, np.inf))
-    far = np.clip(centre + length.min(axis=1)[:, None] * ways, low, high)
+        length = np.where(
+            directions > 0,
+            (high - centre) / directions,
+            np.where(directions < 0, (low - centre) / directions, np.inf),
+        )
+    far = np.clip(centre + length.min(axis=1)[:, None] * directions, low, high)
     near = np.broadcast_to(centre, far.shape)
     lit = np.isfinite(georef.lonlat_or_nan(far)[:, :1])
     ends = far
@@ -70,7 +74,7 @@ def _pieces(georef: Georef, window: Window) -> tuple[shapely.Polygon, ...]:
         middle = (near + far) / 2
         known = np.isfinite(georef.lonlat_or_nan(middle)[:, :1])
         near, far = np.where(known, middle, near), np.where(known, far, middle)
-    polygon = shapely.Polygon(np.where(lit, ends, near - _INSIDE_PX * ways))
+    polygon = shapely.Polygon(np.where(lit, ends, near - _INSIDE_PX * directions))
     if not (polygon.is_valid and polygon.area > 0):
         return ()
     return (polygon,) if _stays_on_earth(polygon, georef) else _squares(georef, window)
@@ -89,8 +93,8 @@ def _stays_on_earth(outline: shapely.Polygon, georef: Georef) -> bool:
 def _squares(georef: Georef, window: Window) -> tuple[shapely.Polygon, ...]:
     """Merge the squares of a window whose corners are all on the Earth."""
     rows, cols = (np.linspace(0, size, _SQUARES + 1) for size in window.shape)
-    places = np.stack(np.meshgrid(window.col_off + cols, window.row_off + rows), axis=-1).reshape(-1, 2)
-    known = np.isfinite(georef.lonlat_or_nan(places)[:, 0]).reshape(len(rows), len(cols))
+    positions = np.stack(np.meshgrid(window.col_off + cols, window.row_off + rows), axis=-1).reshape(-1, 2)
+    known = np.isfinite(georef.lonlat_or_nan(positions)[:, 0]).reshape(len(rows), len(cols))
     square = known[:-1, :-1] & known[:-1, 1:] & known[1:, :-1] & known[1:, 1:]
     step = np.array([window.width, window.height]) / _SQUARES
     start = np.array([window.col_off, window.row_off])
@@ -100,20 +104,20 @@ def _squares(georef: Georef, window: Window) -> tuple[shapely.Polygon, ...]:
     )
 
 
-def _place_in(georef: Georef, window: Window) -> np.ndarray | None:
+def _position_in(georef: Georef, window: Window) -> np.ndarray | None:
     """Return a position on the Earth in the middle of those in a window."""
     if window.shape == (georef.height, georef.width):
         try:
             return np.array(georef.middle())
         except OffEarthError:
             return None
-    share = (np.arange(_PLACES) + 0.5) / _PLACES
+    share = (np.arange(_POSITIONS) + 0.5) / _POSITIONS
     cols, rows = np.meshgrid(window.col_off + share * window.width, window.row_off + share * window.height)
-    places = np.stack([cols.ravel(), rows.ravel()], axis=1)
-    places = places[np.isfinite(georef.lonlat_or_nan(places)[:, 0])]
-    if not len(places):
+    positions = np.stack([cols.ravel(), rows.ravel()], axis=1)
+    positions = positions[np.isfinite(georef.lonlat_or_nan(positions)[:, 0])]
+    if not len(positions):
         return None
-    return np.asarray(places[np.hypot(*(places - places.mean(axis=0)).T).argmin()])
+    return np.asarray(positions[np.hypot(*(positions - positions.mean(axis=0)).T).argmin()])
 
 
 def find_off_earth(georef: Georef, window: Window, measured: np.ndarray) -> np.ndarray:
@@ -145,8 +149,8 @@ def _amid_the_earth(georef: Georef, window: Window) -> np.ndarray:
         for start, end in ((window.row_off, window.row_end), (window.col_off, window.col_end))
     )
     cols, rows = np.meshgrid(np.arange(left, right + 1), np.arange(top, bottom + 1))
-    places = _STEP_PX * np.stack([cols.ravel(), rows.ravel()], axis=1).astype(np.float64)
-    known = np.isfinite(georef.lonlat_or_nan(places)[:, 0]).reshape(cols.shape)
+    positions = _STEP_PX * np.stack([cols.ravel(), rows.ravel()], axis=1).astype(np.float64)
+    known = np.isfinite(georef.lonlat_or_nan(positions)[:, 0]).reshape(cols.shape)
     square = known[:-1, :-1] & known[:-1, 1:] & known[1:, :-1] & known[1:, 1:]
     pixels = square.repeat(_STEP_PX, axis=0).repeat(_STEP_PX, axis=1)
     row, col = window.row_off - _STEP_PX * top, window.col_off - _STEP_PX * left

@@ -143,7 +143,7 @@ def _inspect(path: str, dataset: Any, known: Sequence[str] | None) -> RasterInfo
             if dataset.subdatasets
             else f"{path} holds no bands: it is no raster"
         )
-    georef = check_placed(path, dataset)
+    georef = check_georeferencing(path, dataset)
     colour = tuple(band for band in dataset.indexes if dataset.colorinterp[band - 1] != ColorInterp.alpha)
     unsupported = [dtype for dtype in dtypes if dtype not in DTYPES]
     if unsupported or len(dtypes) > 1:
@@ -178,26 +178,26 @@ def _gcp_warp(dataset: Any) -> str:
     )
 
 
-def check_placed(path: str, dataset: Any) -> Georef:
+def check_georeferencing(path: str, dataset: Any) -> Georef:
     """Return the georeferencing of a raster.
 
     Raises:
         RasterError: If it is missing, or not on the Earth.
     """
-    unplaced = dataset.transform.is_identity
-    if dataset.gcps[0] and (dataset.crs is None or unplaced):
+    has_no_transform = dataset.transform.is_identity
+    if dataset.gcps[0] and (dataset.crs is None or has_no_transform):
         raise RasterError(
             f"{path} is placed by {len(dataset.gcps[0])} control points only; warp it by them with {_gcp_warp(dataset)}"
         )
-    if dataset.rpcs is not None and unplaced:
+    if dataset.rpcs is not None and has_no_transform:
         raise RasterError(
             f"{path} is placed by rational polynomials (RPC) only; warp it by them with gdalwarp -rpc -t_srs EPSG:... "
             "(and -to RPC_DEM=FILE for heights)"
         )
     if dataset.crs is None:
-        bounds = " -a_ullr LEFT TOP RIGHT BOTTOM" if unplaced else ""
+        bounds = " -a_ullr LEFT TOP RIGHT BOTTOM" if has_no_transform else ""
         raise RasterError(f"{path} has no CRS; {crs_advice(bounds)}")
-    if unplaced:
+    if has_no_transform:
         raise RasterError(
             f"{path} is not georeferenced (it has no geotransform); assign its bounds with "
             "gdal_translate -a_ullr LEFT TOP RIGHT BOTTOM"

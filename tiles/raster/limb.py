@@ -11,7 +11,7 @@ REACH_PX = 4.0
 vertices moved by regularization."""
 
 _RADII = (0.75, 1.5, REACH_PX)
-_WAYS = 32
+_DIRECTIONS = 32
 _HALVINGS = 40
 
 LonLatOrNan = Callable[[np.ndarray], np.ndarray]
@@ -44,14 +44,14 @@ def onto_limb(xy_px: np.ndarray, lonlat: LonLatOrNan) -> np.ndarray:
 
 def _inward(xy_px: np.ndarray, lonlat: LonLatOrNan) -> np.ndarray:
     """Return a position on the Earth near each position, straight inward if possible; NaN if there is none."""
-    angles = 2 * np.pi * np.arange(_WAYS) / _WAYS
-    ways = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    angles = 2 * np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     positions = np.full(xy_px.shape, np.nan)
     for radius in _RADII:
         left = np.flatnonzero(np.isnan(positions[:, 0]))
-        around = xy_px[left, None] + radius * ways
+        around = xy_px[left, None] + radius * directions
         known = np.isfinite(lonlat(around.reshape(-1, 2))[:, 0]).reshape(around.shape[:2])
-        mean = (known[..., None] * ways).sum(axis=1)
+        mean = (known[..., None] * directions).sum(axis=1)
         length = np.hypot(*mean.T)[:, None]
         inward = xy_px[left] + radius * np.divide(mean, length, out=np.zeros_like(mean), where=length > 1e-6)
         straight = np.isfinite(lonlat(inward)[:, 0])

@@ -26,7 +26,7 @@ def close_regions(parts: Iterable[tuple[Fragments, Homes]], tolerance: Tolerance
 
     Args:
         parts: Fragments with the regions and groups that they belong to, as found by
-            `terraseam.tiles.regions.seams.unite`. All fragments of a region must be among them; any number of
+            `terraseam.tiles.regions.seams.merge_seams`. All fragments of a region must be among them; any number of
             regions, in any order.
         tolerance: Tolerance for simplifying rings, for which fragments must have the corners near them; None to not
             simplify.

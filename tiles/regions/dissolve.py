@@ -48,14 +48,14 @@ def dissolve(
     hard = np.concatenate([is_large | (size >= large), np.ones(len(beside), bool)])
     queue = order[np.argsort(size[order], kind="stable")].astype(np.int32)
     nodes = number.astype(np.int32), hard
-    settled = _dissolve_all(
+    final_numbers = _dissolve_all(
         queue,
         nodes,
         (size.copy(), rank),
         _chains(pairs, borders, node + count, len(hard)),
         (len(names), large),
     )
-    return np.asarray(names[settled[:count]])
+    return np.asarray(names[final_numbers[:count]])
 
 
 @njit(cache=True, nogil=True)
@@ -102,7 +102,7 @@ def _dissolve_all(heap, nodes, keys, chains, limits):  # type: ignore[no-untyped
         if label == _NONE:
             continue
         labels[region] = label
-        hard[region] = _unite(region, parents, (labels, hard), keys, chains) or size[region] >= large
+        hard[region] = _merge(region, parents, (labels, hard), keys, chains) or size[region] >= large
         if not hard[region]:
             heap[left] = region
             _rise(heap, left, keys)
@@ -152,7 +152,7 @@ def _most_shared(region, parents, labels, chains, scratch):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def _unite(region, parents, nodes, keys, chains):  # type: ignore[no-untyped-def]
+def _merge(region, parents, nodes, keys, chains):  # type: ignore[no-untyped-def]
     """Merge a region with all small neighbours of its label; return whether a large one also has that label."""
     labels, hard = nodes
     size, rank = keys

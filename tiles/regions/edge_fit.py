@@ -101,7 +101,7 @@ def fit_edges(chain: Chain, directions: np.ndarray, bounds: Bounds) -> FittedEdg
 
 
 @njit(cache=True, nogil=True)
-def _line(sums, first, last, way, kind, normals):  # type: ignore[no-untyped-def]
+def _line(sums, first, last, direction, kind, normals):  # type: ignore[no-untyped-def]
     """Fit a line to points: ``a, b, c``, the sum of squares, and the total weight."""
     trim = min(TRIMMED, (last - first) // 4)
     part = sums[max(last - trim, first + trim + 1)] - sums[first + trim]
@@ -111,12 +111,12 @@ def _line(sums, first, last, way, kind, normals):  # type: ignore[no-untyped-def
     if kind < len(normals):
         a, b = normals[kind, 0], normals[kind, 1]
     elif last - first < 4:
-        a, b = way[1], -way[0]
+        a, b = direction[1], -direction[0]
     else:
         angle = np.arctan2(2 * xy, xx - yy) / 2
         a, b = np.sin(angle), -np.cos(angle)
     # Counter-clockwise, the outside is to the right of the path.
-    if a * way[1] - b * way[0] < 0:
+    if a * direction[1] - b * direction[0] < 0:
         a, b = -a, -b
     off = max(a * a * xx + 2 * a * b * xy + b * b * yy, 0.0)
     return a, b, a * mx + b * my, off, weight
@@ -184,11 +184,11 @@ def _edge(points, sums, cuts, normals, limits, where):  # type: ignore[no-untype
     first, last = candidates[i], candidates[j]
     chord = points[last] - points[first]
     length = max(np.hypot(chord[0], chord[1]), _LEAST)
-    way = chord / length
-    a, b, c, square, weight = _line(sums, first, last, way, kind, normals)
+    direction = chord / length
+    a, b, c, square, weight = _line(sums, first, last, direction, kind, normals)
     shift, off = _shift(points, candidates, room, (i, j), (a, b, c))
     line = (a, b, c - shift)
-    if a * way[1] - b * way[0] < _ALONG or off > limits[0]:
+    if a * direction[1] - b * direction[0] < _ALONG or off > limits[0]:
         return np.inf, off, line
     if held[i]:
         return 0.0, off, line

@@ -81,15 +81,15 @@ def outline_chain(ring: np.ndarray, pinned: np.ndarray, plane: np.ndarray, *, ba
     """
     if backward:
         ring, pinned = ring[::-1], pinned[::-1]
-    ways = np.diff(ring, axis=0)
-    counts = np.maximum(np.ceil(np.abs(ways).max(axis=1)), 1).astype(np.int64)
+    steps = np.diff(ring, axis=0)
+    counts = np.maximum(np.ceil(np.abs(steps).max(axis=1)), 1).astype(np.int64)
     ends = np.cumsum(counts)
     within = np.arange(ends[-1]) - np.repeat(ends - counts, counts) + 0.5
     shares = within / np.repeat(counts, counts)
     points = (
-        np.repeat(ring[:-1], counts, axis=0) + np.repeat(ways, counts, axis=0) * shares[:, None]
+        np.repeat(ring[:-1], counts, axis=0) + np.repeat(steps, counts, axis=0) * shares[:, None]
     ) @ plane
-    held = pinned[:-1] & pinned[1:] & (counts >= HELD_PX) & (ways == 0).any(axis=1)
+    held = pinned[:-1] & pinned[1:] & (counts >= HELD_PX) & (steps == 0).any(axis=1)
     firsts, lasts = (ends - counts)[held], ends[held] - 1
     start = int(firsts[0]) if len(firsts) else _farthest(points, points.mean(axis=0))
     points = np.roll(points, -start, axis=0)
@@ -131,14 +131,14 @@ def _thin(points, keep, tolerance):  # type: ignore[no-untyped-def]
             begin = i
     while stack:
         first, last = stack.pop()
-        way = points[last] - points[first]
-        square = way[0] * way[0] + way[1] * way[1]
+        chord = points[last] - points[first]
+        square = chord[0] * chord[0] + chord[1] * chord[1]
         worst, far = first, tolerance
         for i in range(first + 1, last):
             x, y = points[i, 0] - points[first, 0], points[i, 1] - points[first, 1]
-            share = (x * way[0] + y * way[1]) / square if square > 0 else 0.0
+            share = (x * chord[0] + y * chord[1]) / square if square > 0 else 0.0
             share = min(max(share, 0.0), 1.0)
-            off = np.hypot(x - share * way[0], y - share * way[1])
+            off = np.hypot(x - share * chord[0], y - share * chord[1])
             if off > far:
                 worst, far = i, off
         if worst > first:

@@ -109,11 +109,11 @@ def _merged(edges: FittedEdges) -> tuple[np.ndarray, np.ndarray]:
     chosen: list[int] = []
     for i in range(len(lines)):
         if chosen and _same(lines[chosen[-1]], lines[i]):
-            _unite(lines, lengths, limits, (chosen[-1], i))
+            _merge(lines, lengths, limits, (chosen[-1], i))
         else:
             chosen.append(i)
     if len(chosen) > 1 and _same(lines[chosen[-1]], lines[chosen[0]]):
-        _unite(lines, lengths, limits, (chosen[-1], chosen[0]))
+        _merge(lines, lengths, limits, (chosen[-1], chosen[0]))
         chosen = chosen[1:]
     return lines[chosen], edges.cuts[chosen]
 
@@ -128,7 +128,7 @@ def _same(line: np.ndarray, other: np.ndarray) -> bool:
     return bool(abs(sine) < 1e-9 and cosine > 0 and abs(line[2] - other[2]) < JOG_PX)
 
 
-def _unite(lines: np.ndarray, lengths: np.ndarray, limits: np.ndarray, pair: tuple[int, int]) -> None:
+def _merge(lines: np.ndarray, lengths: np.ndarray, limits: np.ndarray, pair: tuple[int, int]) -> None:
     """Move the first of two lines to the mean position of both, as far out as both have room."""
     own = list(pair)
     limits[pair[0]] = limits[own].min()

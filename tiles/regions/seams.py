@@ -101,7 +101,7 @@ def summarize_seams(
     return SeamSummary(labels, first, groups, top, bottom, left, right)
 
 
-def unite(summaries: Mapping[Key, SeamSummary], *, by_corners: bool = False) -> dict[Key, Homes]:
+def merge_seams(summaries: Mapping[Key, SeamSummary], *, by_corners: bool = False) -> dict[Key, Homes]:
     """Find the region of every fragment: fragments of equal label that share part of a seam are one region.
 
     Args:

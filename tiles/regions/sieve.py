@@ -108,9 +108,9 @@ def sieve_sheet(framed: CodedLabels, offset: tuple[int, int], sizes: PixelSizes)
     # Codes are in the order of labels, so both give the same result; other sheets only know labels.
     patches = Patches(own[chosen].astype(np.int64), components.pixels[chosen], first[chosen], pairs, borders)
     is_open = _spread_over_clusters(pairs, at_seam[chosen])
-    settled = _settle(_take(patches, np.flatnonzero(~is_open)), sizes)
+    resolved = _resolve(_take(patches, np.flatnonzero(~is_open)), sizes)
     new = own.copy()
-    new[chosen[~is_open]] = settled
+    new[chosen[~is_open]] = resolved
     new_codes = np.append(NODATA, new).astype(codes.dtype)[numbers]
     left = np.zeros(len(own) + 1, np.int32)
     left[1 + chosen[is_open]] = np.arange(1, int(is_open.sum()) + 1)
@@ -163,15 +163,15 @@ def sieve_seams(summaries: Mapping[Key, SieveSummary], sizes: PixelSizes) -> dic
     borders_of_regions = np.concatenate(borders).astype(np.int64)
     borders_of_regions[:, 0] = region[borders_of_regions[:, 0]]
     merged = Patches(labels[regions], pixels, first, pairs_of_regions, borders_of_regions)
-    settled = _settle(merged, sizes, is_large)[region]
-    return {key: settled[base[key] : end] for key, end in zip(keys, ends, strict=True)}
+    resolved = _resolve(merged, sizes, is_large)[region]
+    return {key: resolved[base[key] : end] for key, end in zip(keys, ends, strict=True)}
 
 
-def apply_sieve(sheet: SheetSieve, settled: np.ndarray) -> CodedLabels:
+def apply_sieve(sheet: SheetSieve, resolved: np.ndarray) -> CodedLabels:
     """Return the label map of a sheet with the new labels of its unresolved patches."""
-    if not len(settled):
+    if not len(resolved):
         return sheet.labels
-    patches = CodedLabels.encode(settled, np.ones(len(settled), bool))
+    patches = CodedLabels.encode(resolved, np.ones(len(resolved), bool))
     (codes, of_patches), table = merge_tables([sheet.labels, patches])
     of_pixels = np.append(0, of_patches).astype(codes.dtype)[sheet.numbers]
     return CodedLabels(np.where(sheet.numbers > 0, of_pixels, codes), table)
@@ -271,7 +271,7 @@ def _global(line: np.ndarray, base: int) -> np.ndarray:
     return np.stack([np.where(pixels[:, 0] >= 0, pixels[:, 0] + base, -1), pixels[:, 1]], axis=1)
 
 
-def _settle(patches: Patches, sizes: PixelSizes, is_large: np.ndarray | None = None) -> np.ndarray:
+def _resolve(patches: Patches, sizes: PixelSizes, is_large: np.ndarray | None = None) -> np.ndarray:
     """Return the final label of each patch, int64. Patches must be whole regions."""
     size = patches.pixels * sizes(patches.first)
     large = np.zeros(len(size), bool) if is_large is None else is_large

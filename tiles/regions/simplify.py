@@ -89,15 +89,15 @@ def _simplify_rings(coords, marks, ring_offsets, limits):  # type: ignore[no-unt
             if marks[first + i] & FIXED:
                 anchor = i
                 break
-        way = first + (anchor + np.arange(count + 1)) % count
+        path = first + (anchor + np.arange(count + 1)) % count
         begin, start = n, 0
         for end in range(1, count + 1):
-            if end < count and not marks[way[end]] & FIXED:
+            if end < count and not marks[path[end]] & FIXED:
                 continue
-            stays = _simplify_arc(coords[way[start : end + 1]], limits)
+            stays = _simplify_arc(coords[path[start : end + 1]], limits)
             for k in range(start, end):
                 if stays[k - start]:
-                    vertices[n] = way[k]
+                    vertices[n] = path[k]
                     n += 1
             start = end
         vertices[n] = vertices[begin]
@@ -243,7 +243,7 @@ def _spans(along, across, first, last):  # type: ignore[no-untyped-def]
     base = across[0] if begin == along[0] else across[-1]
     for line in range(begin, end + 1):
         # The line crosses between integer positions: only integers between it and the part count.
-        way, length = (line - begin) * rise, max(end - begin, 1)
-        low[line - first] = min(low[line - first], base - (-way) // length)
-        high[line - first] = max(high[line - first], base + way // length)
+        numerator, length = (line - begin) * rise, max(end - begin, 1)
+        low[line - first] = min(low[line - first], base - (-numerator) // length)
+        high[line - first] = max(high[line - first], base + numerator // length)
     return low, high

@@ -27,7 +27,7 @@ from terraseam.tiles.raster.source import damaged
 from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.scene import IGNORED, nearest, on_ground
 from terraseam.tiles.vectors.area import TrustedArea
-from terraseam.tiles.vectors.placing import footprint, place_polygons
+from terraseam.tiles.vectors.placing import footprint, polygons_to_pixels
 
 _WARP_TOLERANCE_PX = 0.01
 _SAME_GRID_PX = 1e-3
@@ -227,7 +227,7 @@ class RasterTruth:
         if lies_on(source, georef):
             return source
         other = Georef(source.crs.to_wkt(), tuple(source.transform)[:6], *source.shape)
-        if not len(place_polygons(footprint(self.path, other), georef).polygons):
+        if not len(polygons_to_pixels(footprint(self.path, other), georef).polygons):
             raise LabelRasterError(
                 f"{self.path} does not lie on its raster; check the CRS and the geotransform of both"
             )

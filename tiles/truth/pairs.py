@@ -11,7 +11,7 @@ import shapely
 
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.inspect import RasterError, inspect_raster
-from terraseam.tiles.vectors.placing import footprint, place_polygons
+from terraseam.tiles.vectors.placing import footprint, polygons_to_pixels
 from terraseam.tiles.vectors.read import PolygonFile, VectorError, is_vector, read_bounds
 
 
@@ -94,7 +94,7 @@ def overlapping(
         image: [
             label
             for label, outline in outlines.items()
-            if outline is not None and len(place_polygons(outline, georef).polygons)
+            if outline is not None and len(polygons_to_pixels(outline, georef).polygons)
         ]
         for image, georef in places.items()
     }

@@ -16,7 +16,7 @@ from terraseam.tiles.grid.window import Window
 from terraseam.tiles.instances.instances import tighten, view_of
 from terraseam.tiles.instances.resolve import ResolvedInstance
 from terraseam.tiles.raster.georef import Georef
-from terraseam.tiles.vectors.placing import place_polygons
+from terraseam.tiles.vectors.placing import polygons_to_pixels
 from terraseam.tiles.vectors.read import PolygonFile
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def quarters(window: Window) -> list[Window]:
 
 def area_on(file: PolygonFile, georef: Georef) -> AreaOfInterest:
     """Transform the polygons of a file to a raster; edges are straight in the CRS of the file."""
-    placed = place_polygons(file, georef)
-    return AreaOfInterest(placed.polygons, placed.lost)
+    in_pixels = polygons_to_pixels(file, georef)
+    return AreaOfInterest(in_pixels.polygons, in_pixels.lost)
 
 
 def sheets_in(area: AreaOfInterest, lattice: Lattice) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ import shapely
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.view import View
 from terraseam.tiles.vectors.burn import PolygonEdges, burn, edges_of
-from terraseam.tiles.vectors.placing import place_polygons
+from terraseam.tiles.vectors.placing import polygons_to_pixels
 from terraseam.tiles.vectors.read import PolygonFile, polygonal
 
 _TRIES = 32
@@ -62,7 +62,7 @@ class TrustedArea:
 
 def area_of(file: PolygonFile, georef: Georef) -> TrustedArea:
     """Transform the polygons of a file to an area of a raster."""
-    return TrustedArea(place_polygons(file, georef).polygons)
+    return TrustedArea(polygons_to_pixels(file, georef).polygons)
 
 
 def random_point(polygon: shapely.Geometry, box: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:

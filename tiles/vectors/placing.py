@@ -11,7 +11,7 @@ import shapely
 from terraseam.tiles.features.poles import pole_positions
 from terraseam.tiles.raster.earth import pieces_on_earth
 from terraseam.tiles.raster.georef import Georef, reaches_off_the_earth
-from terraseam.tiles.vectors.projection import Lines, Way, densified
+from terraseam.tiles.vectors.projection import Lines, PixelTransform, densified
 from terraseam.tiles.vectors.read import PolygonFile, mended, polygonal
 
 _LATTICE = 33
@@ -19,7 +19,7 @@ _COPIES = (-2, -1, 0, 1, 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Placed:
+class PixelPolygons:
     """Polygons in pixel coordinates of a raster.
 
     Attributes:
@@ -35,7 +35,7 @@ class Placed:
     lost: int
 
 
-def place_polygons(file: PolygonFile, georef: Georef) -> Placed:
+def polygons_to_pixels(file: PolygonFile, georef: Georef) -> PixelPolygons:
     """Transform the polygons of a file to pixel coordinates of a raster.
 
     Edges are straight in the CRS of the file; where that of the raster differs, they are bisected until the drawn
@@ -47,21 +47,21 @@ def place_polygons(file: PolygonFile, georef: Georef) -> Placed:
         file: The polygons.
         georef: The raster.
     """
-    way = Way(file.crs, georef)
+    transform = PixelTransform(file.crs, georef)
     numbers, polygons = np.arange(len(file.polygons)), file.polygons
-    over_the_limb = way.from_degrees and reaches_off_the_earth(georef)
-    region = None if over_the_limb else _surroundings(way)
+    over_the_limb = transform.from_degrees and reaches_off_the_earth(georef)
+    region = None if over_the_limb else _surroundings(transform)
     if region is not None:
         numbers = _near(polygons, region)
         polygons = _cut(polygons[numbers], region)
     elif over_the_limb:
-        polygons = _clip_to_earth(polygons, way)
-    placed, lost = _on_raster(polygons, way)
+        polygons = _clip_to_earth(polygons, transform)
+    in_pixels, lost = _on_raster(polygons, transform)
     raster = shapely.box(0, 0, georef.width, georef.height)
     shapely.prepare(raster)
-    touching = np.flatnonzero(shapely.intersects(raster, placed) & ~shapely.touches(raster, placed))
+    touching = np.flatnonzero(shapely.intersects(raster, in_pixels) & ~shapely.touches(raster, in_pixels))
     outside = len(file.polygons) - lost - len(touching)
-    return Placed(placed[touching], numbers[touching].astype(np.int64), outside, lost)
+    return PixelPolygons(in_pixels[touching], numbers[touching].astype(np.int64), outside, lost)
 
 
 def parts_of(path: str, georef: Georef, boxes: np.ndarray) -> PolygonFile:
@@ -80,20 +80,20 @@ def footprint(path: str, georef: Georef) -> PolygonFile:
     return parts_of(path, georef, np.array(pieces_on_earth(georef), object))
 
 
-def _surroundings(way: Way) -> shapely.Geometry | None:
+def _surroundings(transform: PixelTransform) -> shapely.Geometry | None:
     """Return the area within a raster's size of it, in the CRS of the file; None if it cannot be determined.
 
     Longitudes are included whole turns away as well.
     """
-    georef = way.georef
+    georef = transform.georef
     size = np.array([georef.width, georef.height], np.float64)
     lattice = np.stack(np.meshgrid(*[np.linspace(-1, 2, _LATTICE)] * 2), axis=-1).reshape(-1, 2) * size
-    positions = way.back(lattice)
+    positions = transform.back(lattice)
     if not np.isfinite(positions).all():
         return None
     low, high = positions.min(axis=0), positions.max(axis=0)
     low, high = low - (high - low) / (_LATTICE - 1), high + (high - low) / (_LATTICE - 1)
-    if not way.from_degrees:
+    if not transform.from_degrees:
         return shapely.box(*low, *high)
     poles = pole_positions(georef)
     holds_pole = bool(((poles >= -size) & (poles <= 2 * size)).all(axis=1).any())
@@ -105,15 +105,15 @@ def _surroundings(way: Way) -> shapely.Geometry | None:
     return shapely.union_all([shapely.box(*(low + shift), *(high + shift)) for shift in shifts])
 
 
-def _clip_to_earth(polygons: np.ndarray, way: Way) -> np.ndarray:
+def _clip_to_earth(polygons: np.ndarray, transform: PixelTransform) -> np.ndarray:
     """Clip polygons in degrees that reach beyond the limb of the Earth to the part of the raster on it."""
-    pieces = pieces_on_earth(way.georef)
+    pieces = pieces_on_earth(transform.georef)
     if not pieces:
         return polygons
-    lonlat = _in_degrees(pieces, way.georef)
+    lonlat = _in_degrees(pieces, transform.georef)
     polygons = polygons.copy()
     points, owner = shapely.get_coordinates(polygons, return_index=True)
-    hidden = np.unique(owner[~np.isfinite(way.to_map(points)).all(axis=1)])
+    hidden = np.unique(owner[~np.isfinite(transform.to_map(points)).all(axis=1)])
     hidden = np.union1d(hidden, np.flatnonzero(shapely.intersects(polygons, lonlat.boundary)))
     for number in hidden:
         # Polygons that are hidden completely are kept, to be counted as lost.
@@ -153,39 +153,41 @@ def _cut(polygons: np.ndarray, region: shapely.Geometry) -> np.ndarray:
     return polygons
 
 
-def _on_raster(polygons: np.ndarray, way: Way) -> tuple[np.ndarray, int]:
+def _on_raster(polygons: np.ndarray, transform: PixelTransform) -> tuple[np.ndarray, int]:
     """Return polygons in pixels, None for those that are lost, and the number of those without a place in the CRS."""
     parts, owner = shapely.get_parts(polygons, return_index=True)
     rings, part = shapely.get_rings(parts, return_index=True)
     points, ring = shapely.get_coordinates(rings, return_index=True)
-    lines = densified(Lines(points, ring), way)
-    pixels, broken = way.rings(lines)
+    lines = densified(Lines(points, ring), transform)
+    pixels, broken = transform.rings(lines)
     bad = np.zeros(len(parts), bool)
     bad[part[broken]] = True
     lost = len(np.setdiff1d(owner[bad], owner[~bad]))
     good = ~bad[part[lines.ring]]
-    placed = np.full(len(polygons), None, object)
+    in_pixels = np.full(len(polygons), None, object)
     if not good.any():
-        return placed, lost
+        return in_pixels, lost
     good_rings, ring_number = np.unique(lines.ring[good], return_inverse=True)
     drawn = shapely.linearrings(pixels[good], indices=ring_number)
     good_parts, part_number = np.unique(part[good_rings], return_inverse=True)
     shapes = shapely.polygons(drawn, indices=part_number)
-    shapes, owners = _copies(shapes, owner[good_parts], way)
+    shapes, owners = _copies(shapes, owner[good_parts], transform)
     for owned, group in _groups(shapes, owners):
-        placed[owned] = group[0] if len(group) == 1 else shapely.MultiPolygon(list(group))
-    for number in np.flatnonzero(~shapely.is_valid(placed) & ~shapely.is_missing(placed)):
-        placed[number] = mended(placed[number])
-    return placed, lost
+        in_pixels[owned] = group[0] if len(group) == 1 else shapely.MultiPolygon(list(group))
+    for number in np.flatnonzero(~shapely.is_valid(in_pixels) & ~shapely.is_missing(in_pixels)):
+        in_pixels[number] = mended(in_pixels[number])
+    return in_pixels, lost
 
 
-def _copies(shapes: np.ndarray, owners: np.ndarray, way: Way) -> tuple[np.ndarray, np.ndarray]:
+def _copies(
+    shapes: np.ndarray, owners: np.ndarray, transform: PixelTransform
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the parts that overlap the raster, repeated for each turn around the Earth at which they do."""
-    turn = way.turn_px
+    turn = transform.turn_px
     if turn is None:
         return shapes, owners
     low, high = shapely.bounds(shapes).reshape(-1, 2, 2).transpose(1, 0, 2)
-    size = np.array([way.georef.width, way.georef.height])
+    size = np.array([transform.georef.width, transform.georef.height])
     copies, whose = [], []
     for times in _COPIES:
         shift = times * turn

@@ -15,7 +15,7 @@ from terraseam.tiles.raster.turn import turn_of
 _local = threading.local()
 
 
-class Way:
+class PixelTransform:
     """Transformation from coordinates of a CRS to pixels of a raster and back.
 
     Args:
@@ -138,19 +138,21 @@ class Lines(NamedTuple):
     ring: np.ndarray
 
 
-def densified(lines: Lines, way: Way) -> Lines:
+def densified(lines: Lines, transform: PixelTransform) -> Lines:
     """Bisect edges until they follow the straight edge in the CRS of the file within 0.1 px, near the raster.
 
     An edge that two polygons share is bisected at the same points in both. Edges of a file in degrees are bisected
     down to 60 degrees, so that their direction around the Earth is unambiguous.
     """
     points, ring = lines
-    if not len(points) or (way.straight and not way.from_degrees):
+    if not len(points) or (transform.straight and not transform.from_degrees):
         return lines
     open_edges = np.flatnonzero(ring[1:] == ring[:-1])
     for _ in range(_MOST_HALVINGS):
         start, end = points[open_edges], points[open_edges + 1]
-        halved = open_edges[_too_long(start, end, way) | (not way.straight and _off(start, end, way))]
+        halved = open_edges[
+            _too_long(start, end, transform) | (not transform.straight and _off(start, end, transform))
+        ]
         if not halved.size:
             break
         points = np.insert(points, halved + 1, (points[halved] + points[halved + 1]) / 2, axis=0)
@@ -160,26 +162,26 @@ def densified(lines: Lines, way: Way) -> Lines:
     return Lines(points, ring)
 
 
-def _too_long(start: np.ndarray, end: np.ndarray, way: Way) -> np.ndarray:
-    if not way.from_degrees:
+def _too_long(start: np.ndarray, end: np.ndarray, transform: PixelTransform) -> np.ndarray:
+    if not transform.from_degrees:
         return np.zeros(len(start), bool)
     return np.abs(end - start).max(axis=1, initial=0) > _LONGEST_DEG
 
 
-def _off(start: np.ndarray, end: np.ndarray, way: Way) -> np.ndarray:
+def _off(start: np.ndarray, end: np.ndarray, transform: PixelTransform) -> np.ndarray:
     """Return whether each edge leaves its chord by too much, measured at a quarter, half and three quarters."""
     middle = (start + end) / 2
     samples = np.stack([start, (start + middle) / 2, middle, (middle + end) / 2, end], axis=1)
-    placed = way.to_map(samples.reshape(-1, 2)).reshape(samples.shape)
-    known = np.isfinite(placed).all(axis=(1, 2))
-    placed = np.where(known[:, None, None], placed, 0.0)
-    ways = way.offsets_px(placed - placed[:, :1])
-    chord = ways[:, -1:]
+    xy_map = transform.to_map(samples.reshape(-1, 2)).reshape(samples.shape)
+    known = np.isfinite(xy_map).all(axis=(1, 2))
+    xy_map = np.where(known[:, None, None], xy_map, 0.0)
+    offsets = transform.offsets_px(xy_map - xy_map[:, :1])
+    chord = offsets[:, -1:]
     length = np.hypot(chord[..., 0], chord[..., 1])
-    across = np.abs(chord[..., 0] * ways[..., 1] - chord[..., 1] * ways[..., 0])
+    across = np.abs(chord[..., 0] * offsets[..., 1] - chord[..., 1] * offsets[..., 0])
     with np.errstate(invalid="ignore", divide="ignore"):
-        off = np.where(length > 1e-9, across / length, np.hypot(ways[..., 0], ways[..., 1]))[:, 1:4].max(
-            axis=1
-        )
-    near = way.near(way.georef.to_pixels(placed[:, 0])[:, None] + ways)
+        off = np.where(length > 1e-9, across / length, np.hypot(offsets[..., 0], offsets[..., 1]))[
+            :, 1:4
+        ].max(axis=1)
+    near = transform.near(transform.georef.to_pixels(xy_map[:, 0])[:, None] + offsets)
     return known & near & (off > _SAMPLED_TOLERANCE_PX)

@@ -44,10 +44,10 @@ def read_reach(model: Any, sizes: Sizes) -> GraphFacts:
                 extents[name] = _step(node, name, extents, stride)
         except NotUnderstoodError as error:
             raise NotUnderstoodError(f"node {node.name!r} is a {node.op}: {error}") from error
-    answer = extents[model.graph.output[0].name]
-    if answer is None:
+    output = extents[model.graph.output[0].name]
+    if output is None:
         raise NotUnderstoodError("the answer has no rows and columns")
-    rows, columns = (axis.reach() for axis in answer)
+    rows, columns = (axis.reach() for axis in output)
     return GraphFacts(stride, None if rows is None or columns is None else Reach(*rows, *columns))
 
 

@@ -115,13 +115,15 @@ def call_memory(model: Any, sizes: Sizes) -> CallMemory:
 def _peak(model: Any, sizes: dict[str, float]) -> float:
     """Return the peak size of the tensors alive at once: each lives from its producer to its last reader."""
     last = {name: place for place, node in enumerate(model.graph.node) for name in node.input}
-    answer = model.graph.output[0].name
+    output_name = model.graph.output[0].name
     live = peak = sizes[inputs_of(model)[0].name]
     for place, node in enumerate(model.graph.node):
         live += sum(sizes.get(name, 0) for name in node.output)
         peak = max(peak, live)
         dead = {
-            name for name in (*node.input, *node.output) if last.get(name, place) == place and name != answer
+            name
+            for name in (*node.input, *node.output)
+            if last.get(name, place) == place and name != output_name
         }
         live -= sum(sizes.get(name, 0) for name in dead)
     return peak
@@ -168,8 +170,8 @@ def _check_samples(freed: Any, chips: np.ndarray) -> None:
     """Check that a batch of several chips gives the same outputs as single ones."""
     two = np.concatenate([chips[:1], chips[:1]])
     try:
-        answers = Session(freed)(two)
-        same = len(answers) == 2 and np.allclose(answers[0], answers[1], rtol=1e-4, atol=1e-4)
+        outputs = Session(freed)(two)
+        same = len(outputs) == 2 and np.allclose(outputs[0], outputs[1], rtol=1e-4, atol=1e-4)
     except Exception:
         same = False
     if not same:

@@ -150,8 +150,8 @@ def _elementwise(node: Node) -> Effect:
         if not name or name in node.pixels or name in node.sizes.uniform or sides is None:
             continue
         shape = node.sizes.shapes[name][0]
-        placed = [side - rank + len(shape) for side in sides]
-        if any(axis >= 0 and shape[axis] > 1 for axis in placed):
+        axes = [side - rank + len(shape) for side in sides]
+        if any(axis >= 0 and shape[axis] > 1 for axis in axes):
             return "blur"
     return "pointwise"
 

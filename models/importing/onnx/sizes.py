@@ -136,19 +136,19 @@ def measure_sizes(model: Any, bands: int, layout: str, stride: int | None) -> Si
         wrong = [
             (chip, shape)
             for chip, shape in zip(chips, output_shapes, strict=True)
-            if _answered(shape, layout) != chip
+            if _output_size(shape, layout) != chip
         ]
         if not wrong:
             return Sizes(unit, chips, observed.shapes, observed.values, observed.uniform)
         (height, width), shape = wrong[0]
         problem = f"for a chip of {height} x {width} px it answers {_plain(shape)}"
-        if _answered(shape, OTHER[layout]) == (height, width):
+        if _output_size(shape, OTHER[layout]) == (height, width):
             problem += ", the other way round than it takes chips; export it with one layout for both"
             break
     raise NetworkRefusedError(problem)
 
 
-def _answered(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
+def _output_size(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
     """Return height and width of an output; label maps may lack the channel axis."""
     if len(shape) == 4:
         rows, columns = SIDES[layout]

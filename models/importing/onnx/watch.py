@@ -47,17 +47,17 @@ def observe(model: Any, inputs: Sequence[np.ndarray]) -> ObservedTensors:
         **{("least", name): ["Cast", "ReduceMin"] for name in _fixed(model)},
     }
     for number, ((_, name), operators) in enumerate(probes.items()):
-        _ask(watched.graph, name, operators, f"terraseam_{number}")
+        _add_output(watched.graph, name, operators, f"terraseam_{number}")
     session = Session(watched)
-    answers = [dict(zip(probes, session.all(chip), strict=True)) for chip in inputs]
-    shapes = {name: tuple(tuple(map(int, answer["shape", name])) for answer in answers) for name in tensors}
+    outputs = [dict(zip(probes, session.all(chip), strict=True)) for chip in inputs]
+    shapes = {name: tuple(tuple(map(int, output["shape", name])) for output in outputs) for name in tensors}
     shapes[inputs_of(model)[0].name] = tuple(chip.shape for chip in inputs)
     shapes.update((weights.name, (tuple(weights.dims),) * len(inputs)) for weights in model.graph.initializer)
-    values = {name: tuple(answer["value", name] for answer in answers) for name in _parameters(model)}
+    values = {name: tuple(output["value", name] for output in outputs) for name in _parameters(model)}
     uniform = {
         name
         for name in _fixed(model)
-        if all(answer["most", name] == answer["least", name] for answer in answers)
+        if all(output["most", name] == output["least", name] for output in outputs)
     }
     return ObservedTensors(shapes, values, frozenset(uniform))
 
@@ -72,19 +72,19 @@ def pixel_tensors(model: Any) -> frozenset[str]:
     return frozenset(dependent)
 
 
-def _ask(graph: Any, name: str, operators: list[str], answer: str) -> None:
+def _add_output(graph: Any, name: str, operators: list[str], output: str) -> None:
     """Append nodes that turn a tensor into an output."""
     onnx, _ = import_onnx()
     for number, operator in enumerate(operators):
-        output = answer if number == len(operators) - 1 else f"{answer}_{number}"
+        result = output if number == len(operators) - 1 else f"{output}_{number}"
         settings = {
             "Cast": {"to": onnx.TensorProto.FLOAT},
             "ReduceMax": {"keepdims": 0},
             "ReduceMin": {"keepdims": 0},
         }
-        graph.node.append(onnx.helper.make_node(operator, [name], [output], **settings.get(operator, {})))
-        name = output
-    graph.output.append(onnx.ValueInfoProto(name=answer))
+        graph.node.append(onnx.helper.make_node(operator, [name], [result], **settings.get(operator, {})))
+        name = result
+    graph.output.append(onnx.ValueInfoProto(name=output))
 
 
 def _parameters(model: Any) -> list[str]:

@@ -79,14 +79,14 @@ def test_a_network_built_again_gives_the_same_bytes(tmp_path):
 def test_saving_leaves_the_network_alone(tmp_path):
     model = small_unet(seed=3)
     before = [array.copy() for array in weights(model)]
-    make_bundle(tmp_path / "half", model, half=True)
+    make_bundle(tmp_path / "half", model, fp16_weights=True)
     assert all(np.array_equal(a, b) for a, b in zip(weights(model), before, strict=True))
 
 
 def test_half_keeps_eleven_bits_in_half_the_space(tmp_path):
     model = small_unet(width=48)
     full = make_bundle(tmp_path / "full", model)
-    half = make_bundle(tmp_path / "half", model, half=True)
+    half = make_bundle(tmp_path / "half", model, fp16_weights=True)
     sizes = [(folder / "model.keras").stat().st_size for folder in (half, full)]
     assert sizes[0] < 0.62 * sizes[1]
     for kept, rounded in zip(weights(model), weights(load_model(half)), strict=True):
@@ -280,9 +280,9 @@ def test_a_bundle_of_another_file_is_no_keras_network(bundle):
         load_model(bundle)
 
 
-@pytest.mark.parametrize(("answer", "channels", "classes"), [("binary_logits", 1, 2), ("scores", 3, 3)])
-def test_other_answers_fit_their_classes(tmp_path, answer, channels, classes):
-    network = NetworkFile(answer=answer)
+@pytest.mark.parametrize(("output_type", "channels", "classes"), [("binary_logits", 1, 2), ("scores", 3, 3)])
+def test_other_answers_fit_their_classes(tmp_path, output_type, channels, classes):
+    network = NetworkFile(answer=output_type)
     fields = card_fields(classes, 3, network=network)
     save_bundle(small_unet(classes=channels), tmp_path / "other", **fields)
     assert load_model(tmp_path / "other").outputs[0].shape[-1] == channels

@@ -13,9 +13,9 @@ from nets import card_fields, make_bundle, small_unet
 from terraseam.models.bundle.card import Card
 from terraseam.models.bundle.combined import combined_card, mismatches
 from terraseam.models.bundle.values import ClassInfo, NetworkFile, Scaling
-from terraseam.models.engines.answers import scores_of
 from terraseam.models.engines.engine import Engine
 from terraseam.models.engines.ensemble import Ensemble
+from terraseam.models.engines.outputs import scores_of
 from terraseam.models.engines.profile import EngineError, execution_profile
 from terraseam.models.reach.reach import Reach
 from terraseam.tiles.grid.lattice import Halo, Lattice

@@ -21,7 +21,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     network = load_model(folder / "planted")
     chips = np.load(folder / "chips.npy")
-    answers = [keras.ops.convert_to_numpy(part) for part in network(chips, training=False)]
+    outputs = [keras.ops.convert_to_numpy(part) for part in network(chips, training=False)]
     trainer = training_network(network, TRAINING)
     before = [keras.ops.convert_to_numpy(weight).copy() for weight in trainer.trainable_weights]
     trainer.compile(keras.optimizers.SGD(0.1))
@@ -31,7 +31,7 @@ def main() -> None:
     names = ("boxes", "labels", "scores", "masks")
     np.savez(
         folder / keras.backend.backend(),
-        **dict(zip(names, answers, strict=True)),
+        **dict(zip(names, outputs, strict=True)),
         loss=shown["loss"][0],
         kept=kept,
     )

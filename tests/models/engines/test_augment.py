@@ -13,9 +13,9 @@ from lopsided_network import lopsided
 
 from terraseam.models.bundle.combined import combined_card
 from terraseam.models.bundle.values import NetworkFile
-from terraseam.models.engines.answers import scores_of
 from terraseam.models.engines.engine import Engine
 from terraseam.models.engines.ensemble import Ensemble, shared_ensemble
+from terraseam.models.engines.outputs import scores_of
 from terraseam.models.engines.profile import EngineError, execution_profile
 from terraseam.models.engines.symmetry import SYMMETRIES, Symmetry
 from terraseam.models.engines.workplace import Workplace

@@ -358,14 +358,14 @@ def rewritten(bundle, folder):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-@pytest.mark.parametrize("answer", ["logits", "scores", "labels"])
-def test_onnx_files_run_as_they_are_whatever_they_answer(tmp_path, name, answer):
-    bundle = onnx_bundle(tmp_path / "bright", brightest_onnx(answer), answer, "channels_first")
+@pytest.mark.parametrize("output_type", ["logits", "scores", "labels"])
+def test_onnx_files_run_as_they_are_whatever_they_answer(tmp_path, name, output_type):
+    bundle = onnx_bundle(tmp_path / "bright", brightest_onnx(output_type), output_type, "channels_first")
     engine = engine_of(bundle, name, Workplace(str(tmp_path / "converted")))
     raw = chips(2, 10, 14)
     logits = engine.logits(raw)
     assert logits.shape == (2, 10, 14, 3) and (logits.argmax(-1) == raw.argmax(-1)).all()
-    if answer != "labels":
+    if output_type != "labels":
         scaled = (raw / 127.5 - 1) * 4
         np.testing.assert_allclose(np.diff(logits), np.diff(scaled), atol=1e-4)
     assert not (tmp_path / "converted").exists()

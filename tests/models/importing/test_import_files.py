@@ -60,7 +60,7 @@ def test_bundles_of_keras_files_answer_as_their_file(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(
-    ("network", "classes", "answer"),
+    ("network", "classes", "output_type"),
     [
         (lambda: pyramid(activation="softmax"), 3, "scores"),
         (lambda: pyramid(1, activation="sigmoid"), 2, "binary_scores"),
@@ -68,11 +68,11 @@ def test_bundles_of_keras_files_answer_as_their_file(tmp_path, suffix):
         (lambda: softmax_then_argmax(pyramid(activation="softmax")), 3, "labels"),
     ],
 )
-def test_what_keras_networks_answer_is_found_and_run(tmp_path, network, classes, answer):
+def test_what_keras_networks_answer_is_found_and_run(tmp_path, network, classes, output_type):
     model = network()
     model.save(tmp_path / "foreign.keras")
     card = import_network(request(tmp_path / "foreign.keras", tmp_path / "bundle", classes)).card
-    assert (card.network.answer, card.reach_source, card.reach) == (answer, "graph", Reach(5, 7, 5, 7))
+    assert (card.network.answer, card.reach_source, card.reach) == (output_type, "graph", Reach(5, 7, 5, 7))
     made = np.asarray(model(scaled(raw_chips(), card)))
     logits = Engine(tmp_path / "bundle", execution_profile()).logits(raw_chips())
     expected = {
@@ -80,7 +80,7 @@ def test_what_keras_networks_answer_is_found_and_run(tmp_path, network, classes,
         "binary_scores": lambda: made[..., 0] > 0.5,
         "binary_logits": lambda: made[..., 0] > 0,
         "labels": lambda: made,
-    }[answer]()
+    }[output_type]()
     assert np.array_equal(logits.argmax(-1), expected) and len(np.unique(expected)) > 1
 
 

@@ -82,11 +82,11 @@ def test_bundles_of_channels_first_networks_answer_as_their_file(tmp_path, name)
     path = end(small(channels)).save(tmp_path / "foreign.onnx", **kind)
     made = import_network(request(path, tmp_path / "bundle", 3 if channels == 3 else 2))
     card = Card.read(tmp_path / "bundle")
-    answer = name.split()[0]
+    output_type = name.split()[0]
     assert made.card == card
     assert (card.network.layout, card.network.answer, card.reach_source) == (
         "channels_first",
-        answer,
+        output_type,
         "graph",
     )
     assert (card.stride, card.reach) == (2, Reach(5, 5, 5, 5))
@@ -96,14 +96,14 @@ def test_bundles_of_channels_first_networks_answer_as_their_file(tmp_path, name)
     logits = Engine(tmp_path / "bundle", execution_profile(engine="onnx")).logits(raw)
     direct = direct[:, None] if direct.ndim == 3 else direct
     direct = np.moveaxis(direct, 1, -1)
-    if answer == "logits":
+    if output_type == "logits":
         np.testing.assert_allclose(logits, direct, atol=1e-4)
-    elif answer == "scores":
+    elif output_type == "scores":
         np.testing.assert_allclose(np.exp(logits), direct, atol=1e-5)
-    elif answer == "labels":
+    elif output_type == "labels":
         assert np.array_equal(logits.argmax(-1), direct[..., 0]) and len(np.unique(direct)) > 1
     else:
-        threshold = 0.5 if answer == "binary_scores" else 0.0
+        threshold = 0.5 if output_type == "binary_scores" else 0.0
         assert (
             np.array_equal(logits.argmax(-1), direct[..., 0] > threshold)
             and len(np.unique(direct > threshold)) == 2
@@ -494,19 +494,19 @@ def test_networks_that_are_not_one_chip_in_and_one_answer_out_are_refused(tmp_pa
         (
             lambda: small(3).then("Softmax", axis=1),
             {},
-            {"answer": "logits"},
+            {"output_type": "logits"},
             "--output-type logits is not what was found: it ends in a softmax; pass --output-type scores or leave it out",
         ),
         (
             lambda: small(3),
             {},
-            {"answer": "scores"},
+            {"output_type": "scores"},
             "do not sum to 1, so they are no scores; pass --output-type logits",
         ),
         (
             lambda: small(3),
             {},
-            {"answer": "labels"},
+            {"output_type": "labels"},
             "--output-type labels does not fit a network that answers 3 channels",
         ),
         (

@@ -117,12 +117,12 @@ def whole_chip(chips):
     return chips * chips.mean(axis=(1, 2), keepdims=True)
 
 
-def place(chips):
+def row_number(chips):
     """Looks at its own pixel alone, and adds the number of its row."""
     return chips + np.arange(chips.shape[1])[:, None, None]
 
 
-@pytest.mark.parametrize("network", [whole_chip, place])
+@pytest.mark.parametrize("network", [whole_chip, row_number])
 def test_networks_that_see_the_whole_chip_or_their_place_have_no_reach(network):
     assert probe_reach(network, 2, 1).observed is None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from nets import settled
+from nets import with_batch_statistics
 from places import ROOT
 from tiers import some
 
@@ -60,7 +60,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """An application that was trained on what Keras feeds it, and the file of its weights."""
     keras.utils.set_random_seed(4)
     application, preprocess = REFERENCES[request.param]
-    model = settled(application(input_shape=(None, None, 3), include_top=False, weights=None))
+    model = with_batch_statistics(application(input_shape=(None, None, 3), include_top=False, weights=None))
     path = tmp_path_factory.mktemp("weights") / f"{request.param}.weights.h5"
     model.save_weights(path)
     return request.param, model, preprocess, path
@@ -194,7 +194,7 @@ DILATED = [
 )
 def test_a_dilated_encoder_has_the_old_features_on_the_coarse_lattice(name, layer, output_stride):
     keras.utils.set_random_seed(8)
-    whole = settled(whole_encoder(name, 3, NARROW))
+    whole = with_batch_statistics(whole_encoder(name, 3, NARROW))
     coarse = keras.Model(whole.input, whole.get_layer(layer).output)
     fine = dilated(coarse, output_stride)
     images = np.random.default_rng(9).normal(size=(1, 128, 192, 3))
@@ -207,7 +207,7 @@ def test_a_dilated_encoder_has_the_old_features_on_the_coarse_lattice(name, laye
 
 
 def test_a_dilated_encoder_of_its_own_stride_is_the_same():
-    whole = settled(whole_encoder("mobilenet", 3, NARROW))
+    whole = with_batch_statistics(whole_encoder("mobilenet", 3, NARROW))
     images = raster(64, 64)
     assert np.array_equal(run(dilated(whole, 32), images)[0], run(whole, images)[0])
 

@@ -94,9 +94,9 @@ def biases_before_normalization(model: keras.Model) -> set[str]:
 
 @every_network
 def test_one_gradient_step_changes_every_trainable_weight(architecture, encoder):
-    settled = network(architecture, encoder)
-    model = keras.models.clone_model(settled)
-    model.set_weights(settled.get_weights())
+    source = network(architecture, encoder)
+    model = keras.models.clone_model(source)
+    model.set_weights(source.get_weights())
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(1.0), loss, run_eagerly=True)
     before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]

@@ -48,8 +48,8 @@ from terraseam.tiles.measures.confusion import mean_of_known, pixel_figures
 VARIANTS = {
     "plain": RECIPE,
     "frozen": replace(RECIPE, freeze_epochs=2),
-    "averaged": replace(RECIPE, average=0.7),
-    "frozen and averaged": replace(RECIPE, freeze_epochs=1, average=0.7, optimizer="sgd", warm_up=2),
+    "averaged": replace(RECIPE, ema=0.7),
+    "frozen and averaged": replace(RECIPE, freeze_epochs=1, ema=0.7, optimizer="sgd", warm_up=2),
 }
 
 
@@ -135,13 +135,13 @@ def test_an_optimizer_that_begins_late_goes_on_from_its_weights_and_its_step():
 
 @pytest.mark.slow
 def test_a_frozen_encoder_leaves_the_schedule_as_it_is(finished):
-    plain, frozen = ([done.rate for done in finished(name)[2].steps] for name in ("plain", "frozen"))
+    plain, frozen = ([done.learning_rate for done in finished(name)[2].steps] for name in ("plain", "frozen"))
     assert plain == frozen and plain[0] == pytest.approx(0.01) and plain[-1] < 0.001
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_rates_rise_and_then_follow_their_schedule(schedule):
-    recipe = Recipe(epochs=5, steps=20, rate=0.1, warm_up=10, schedule=schedule)
+    recipe = Recipe(epochs=5, steps=20, learning_rate=0.1, warm_up=10, schedule=schedule)
     rates = [float(make_schedule(recipe)(step)) for step in range(100)]
     share = np.arange(90) / 90
     after = {
@@ -155,7 +155,7 @@ def test_rates_rise_and_then_follow_their_schedule(schedule):
 def test_norms_and_biases_are_free_of_weight_decay():
     network = tiny_network()
     before = {variable.path: variable.numpy() for variable in network.trainable_variables}
-    recipe = Recipe(optimizer="sgd", weight_decay=0.1, rate=0.5, schedule="constant")
+    recipe = Recipe(optimizer="sgd", weight_decay=0.1, learning_rate=0.5, schedule="constant")
     optimizer = make_optimizer(recipe, network.trainable_variables, 0)
     optimizer.apply([np.zeros(variable.shape, np.float32) for variable in network.trainable_variables])
     for variable in network.trainable_variables:
@@ -183,7 +183,7 @@ def test_a_finished_training_is_not_trained_again(finished):
 @pytest.mark.slow
 def test_a_restart_begins_anew(finished, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, replace(RECIPE, rate=0.5), Note((2, 1)))
+        run(tmp_path, replace(RECIPE, learning_rate=0.5), Note((2, 1)))
     watcher = Note()
     network, _ = run(tmp_path, watcher=watcher, restart=True)
     assert [began.epoch for began in watcher.began] == [1, 2, 3] and not watcher.resumed_after
@@ -232,7 +232,7 @@ def test_the_watcher_is_told_of_every_step(finished):
     assert watcher.steps[-1].seconds_left >= 0
     assert watcher.steps[4].seconds_left > watcher.steps[-1].seconds_left
     assert watcher.done[0].seconds_left > 0 == watcher.done[-1].seconds_left
-    assert [done.rate for done in watcher.steps[:3]] == pytest.approx([0.005, 0.01, 0.01], rel=1e-5)
+    assert [done.learning_rate for done in watcher.steps[:3]] == pytest.approx([0.005, 0.01, 0.01], rel=1e-5)
     assert watcher.done[0].loss == watcher.steps[2].loss
 
 
@@ -315,7 +315,7 @@ def test_early_stopping_waits_for_its_patience(tmp_path):
             layer.trainable = layer.name == "logits"
         return network
 
-    recipe = replace(RECIPE, epochs=9, patience=2, rate=1e-9, schedule="constant", steps=1)
+    recipe = replace(RECIPE, epochs=9, patience=2, learning_rate=1e-9, schedule="constant", steps=1)
     watcher, again = Note(), Note()
     trained = train(still(), TASK, recipe, some_data(), TrainingFolder(tmp_path), watcher)
     assert (trained.best_epoch, trained.epochs) == (1, 3)
@@ -328,7 +328,7 @@ def test_early_stopping_waits_for_its_patience(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"rate": 0.02}, "rate was 0.01, now 0.02"),
+        ({"learning_rate": 0.02}, "rate was 0.01, now 0.02"),
         ({"seed": 4, "batch": 2}, "batch was 4, now 2; seed was 3, now 4"),
         ({"epochs": 5}, "planned for 3 epochs, not 5, and its cosine schedule depends on how many there are"),
         ({"epochs": 2}, "epochs was 3, now 2"),
@@ -407,7 +407,7 @@ def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_best_weights(tmp_p
         return batch
 
     network = tiny_network()
-    data = some_data(chips=broken, looks=replace(some_data().looks, share=0.0))
+    data = some_data(chips=broken, augmentation=replace(some_data().augmentation, share=0.0))
     watcher = Note()
     with pytest.raises(TrainingError) as told:
         train(network, TASK, RECIPE, data, TrainingFolder(tmp_path), watcher)
@@ -473,16 +473,16 @@ def test_labels_beyond_the_classes_are_told():
 
 def test_measures_are_those_of_all_chips_together():
     labels = [np.array([[[0, 0, 1, 255]]], np.uint8), np.array([[[1, 1, 255, 255]]], np.uint8)]
-    answers = [np.array([[[0, 1, 1, 2]]]), np.array([[[1, 0, 0, 0]]])]
-    by_pixels = dict(zip((0, 1), answers, strict=True))
+    predictions = [np.array([[[0, 1, 1, 2]]]), np.array([[[1, 0, 0, 0]]])]
+    by_pixels = dict(zip((0, 1), predictions, strict=True))
 
-    def answer(pixels):
+    def predictor(pixels):
         return np.eye(3, dtype=np.float32)[by_pixels[int(pixels)]]
 
     from terraseam.models.training.losses import make_loss
 
     measured = validate_pixels(
-        answer, [(np.array(0), labels[0]), (np.array(1), labels[1])], ("a", "b", "c"), make_loss("dice")
+        predictor, [(np.array(0), labels[0]), (np.array(1), labels[1])], ("a", "b", "c"), make_loss("dice")
     )
     assert measured.figure == pytest.approx((1 / 3 + 2 / 4) / 2)
     assert measured.measures["iou_a"] == pytest.approx(1 / 3)
@@ -493,11 +493,11 @@ def test_measures_are_those_of_all_chips_together():
 
 def test_the_mean_is_that_of_evaluate_and_scikit_learn_also_of_a_class_that_is_answered_and_never_true():
     rng = np.random.default_rng(0)
-    labels, answered = rng.integers(0, 2, 500), rng.choice([0, 1, 2], 500)
-    counts = confusion(labels, answered, 4)
+    labels, predicted = rng.integers(0, 2, 500), rng.choice([0, 1, 2], 500)
+    counts = confusion(labels, predicted, 4)
     each = overlaps(counts)
     assert each[2] == 0 and np.isnan(each[3])
-    wanted = metrics.jaccard_score(labels, answered, average="macro")
+    wanted = metrics.jaccard_score(labels, predicted, average="macro")
     assert np.nanmean(each) == pytest.approx(wanted)
     assert mean_of_known(pixel_figures(counts).iou) == pytest.approx(wanted)
 
@@ -526,7 +526,7 @@ def test_batches_are_a_function_of_epoch_and_step():
 
 
 def test_batches_are_scaled_as_the_card_says():
-    data = some_data(looks=replace(some_data().looks, share=0.0))
+    data = some_data(augmentation=replace(some_data().augmentation, share=0.0))
     batch = Batches(data, RECIPE).batch(0, 0)
     assert np.allclose(batch.chips, chips_of(range(4)).pixels / 127.5 - 1, atol=1e-6)
 

@@ -21,7 +21,7 @@ from terraseam.models.training.learner import Task, encoder_layers, is_norm
 from terraseam.models.training.recipe import Recipe
 from terraseam.models.training.watch import Watcher
 
-RECIPE = Recipe(epochs=2, steps=2, batch=2, rate=2e-3, clip=5.0, seed=1)
+RECIPE = Recipe(epochs=2, steps=2, batch=2, learning_rate=2e-3, clip=5.0, seed=1)
 TASK = Task(tuple(one.name for one in CLASSES), None, TRAINING)
 
 
@@ -71,10 +71,10 @@ def test_a_true_thing_is_found_once_by_the_surest():
     assert match(ranked, true) == [True, False, False, False, True]
 
 
-def answers(found):
+def predictor_of(found):
     """A network that answers some boxes, full to their edges."""
 
-    def answer(pixels):
+    def predictor(pixels):
         rows = max(len(chip) for chip in found)
         boxes, scores = np.zeros((len(found), rows, 4), np.float32), np.zeros((len(found), rows), np.float32)
         labels = np.zeros((len(found), rows), np.int32)
@@ -85,7 +85,7 @@ def answers(found):
                 scores[number, row], labels[number, row] = one.score, one.label
         return boxes, labels, scores, np.ones((len(pixels), rows, 28, 28), np.float32)
 
-    return answer
+    return predictor
 
 
 def test_f1_is_that_of_the_best_threshold_over_all_chips():
@@ -95,7 +95,7 @@ def test_f1_is_that_of_the_best_threshold_over_all_chips():
         [thing(5, 5, 8, 8, score=0.6), thing(20, 20, 8, 8, score=0.8)],
         [thing(1, 1, 4, 4, score=0.1)],
     ]
-    measured = validate_instances(answers(found), [(np.zeros((3, 40, 40, 3), np.float32), true)])
+    measured = validate_instances(predictor_of(found), [(np.zeros((3, 40, 40, 3), np.float32), true)])
     # Two hits, one false of three true above 0.6; all five answers make three false.
     assert measured.figure == pytest.approx(2 * 2 / (3 + 3))
     # Halfway to the next score, so that last bits decide nothing.
@@ -107,14 +107,14 @@ def test_f1_is_that_of_the_best_threshold_over_all_chips():
 
 def test_a_threshold_does_not_part_instances_of_one_score():
     found = [[thing(0, 0, 10, 10, score=0.5), thing(20, 0, 10, 10, score=0.5)]]
-    measured = validate_instances(answers(found), [(np.zeros((1, 40, 40, 3)), [[thing(0, 0, 10, 10)]])])
+    measured = validate_instances(predictor_of(found), [(np.zeros((1, 40, 40, 3)), [[thing(0, 0, 10, 10)]])])
     assert measured.figure == pytest.approx(2 / 3)
     assert measured.measures["threshold"] == pytest.approx(0.5)
 
 
 def test_nothing_found_is_a_figure_of_0_and_nothing_true_is_told():
     chips = np.zeros((1, 40, 40, 3), np.float32)
-    found = answers([[thing(0, 0, 5, 5, score=0.0)]])
+    found = predictor_of([[thing(0, 0, 5, 5, score=0.0)]])
     assert validate_instances(found, [(chips, [[thing(0, 0, 5, 5)]])]).figure == 0
     with pytest.raises(TrainingError, match="hold not one thing"):
         validate_instances(found, [(chips, [[]])])
@@ -147,7 +147,7 @@ def test_a_detector_learns_to_find_planted_things(tmp_path):
         def pictures(self, _, predict):
             drawn.append(predict(some_data().validation[0][0]))
 
-    recipe = Recipe(epochs=4, steps=60, batch=4, rate=2e-3, clip=5.0, seed=1)
+    recipe = Recipe(epochs=4, steps=60, batch=4, learning_rate=2e-3, clip=5.0, seed=1)
     trained = train(network, TASK, recipe, some_data(), TrainingFolder(tmp_path), Look())
     assert trained.figure > 0.6
     assert trained.measures["f1_all"] <= trained.figure

@@ -51,8 +51,8 @@ def test_a_loss_that_cannot_be_says_why(text, words):
         ("epochs", 0, "epochs must be 1 or more, got 0"),
         ("steps", 0, "steps of an epoch must be 1 or more, got 0"),
         ("batch", 0, "batch must be 1 chip or more"),
-        ("rate", 0.0, "rate must be more than 0"),
-        ("rate", float("nan"), "rate must be more than 0, got nan"),
+        ("learning_rate", 0.0, "rate must be more than 0"),
+        ("learning_rate", float("nan"), "rate must be more than 0, got nan"),
         ("schedule", "step", "schedule must be one of constant, cosine, poly, got 'step'"),
         ("warm_up", -1, "warm_up must be 0 steps or more"),
         ("warm_up", 3000, "as long as the whole training"),
@@ -66,7 +66,7 @@ def test_a_loss_that_cannot_be_says_why(text, words):
         ("patience", 0, "patience must be 1 epoch or more"),
         ("seed", -1, "seed must be 0 or more"),
         ("clip", 0.0, "clip must be more than 0"),
-        ("average", 1.0, "average must be more than 0 and less than 1"),
+        ("ema", 1.0, "average must be more than 0 and less than 1"),
         ("workers", 0, "workers must be 1 thread or more"),
     ],
 )
@@ -78,7 +78,7 @@ def test_a_recipe_that_cannot_be_followed_says_why(field, value, words):
 
 def test_a_recipe_tells_all_reasons_at_once():
     with pytest.raises(RecipeError) as told:
-        Recipe(epochs=0, rate=-1.0, loss="hinge")
+        Recipe(epochs=0, learning_rate=-1.0, loss="hinge")
     assert len(str(told.value).splitlines()) == 3
 
 

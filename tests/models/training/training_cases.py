@@ -48,7 +48,7 @@ def some_data(**changes: object) -> TrainingData:
         "chips": chips_of,
         "validation": [(batch.pixels, batch.labels) for batch in held_out],
         "scaling": SCALING,
-        "looks": Augmentation(brightness=0.02, contrast=0.05, hue=0.0, blur=0.3, noise=0.01),
+        "augmentation": Augmentation(brightness=0.02, contrast=0.05, hue=0.0, blur=0.3, noise=0.01),
         "description": {"rasters": ["squares"]},
     }
     return TrainingData(**{**fields, **changes})
@@ -68,7 +68,9 @@ def tiny_network(seed: int = 0) -> keras.Model:
     return keras.Model(chip, logits, name="tiny")
 
 
-RECIPE = Recipe(epochs=3, steps=3, batch=4, rate=1e-2, loss="cross_entropy:border+dice", clip=5.0, seed=3)
+RECIPE = Recipe(
+    epochs=3, steps=3, batch=4, learning_rate=1e-2, loss="cross_entropy:border+dice", clip=5.0, seed=3
+)
 TASK = Task(CLASSES, "mobilenet")
 
 

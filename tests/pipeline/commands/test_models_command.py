@@ -387,12 +387,12 @@ def labels_of(path, pixels, halo):
     return labels[halo:-halo, halo:-halo]
 
 
-@pytest.mark.parametrize("answer", some(ENDS, 1))
-def test_a_run_with_an_imported_network_gives_its_labels(tmp_path, make_raster, answer):
-    graph, kind, classes = ENDS[answer]
+@pytest.mark.parametrize("output_type", some(ENDS, 1))
+def test_a_run_with_an_imported_network_gives_its_labels(tmp_path, make_raster, output_type):
+    graph, kind, classes = ENDS[output_type]
     path = graph().save(tmp_path / "foreign.onnx", **kind)
     assert imported(path, tmp_path / "bundle", classes=classes, gsd="any") == 0
-    assert Card.read(tmp_path / "bundle").network.answer == answer
+    assert Card.read(tmp_path / "bundle").network.answer == output_type
     pixels = np.random.default_rng(3).integers(0, 256, (600, 710, 3), dtype=np.uint8)
     scene = make_raster(pixels=pixels, name="scene.tif")
     command = ["segment", str(scene), "--model", str(tmp_path / "bundle"), "--output", str(tmp_path / "out")]

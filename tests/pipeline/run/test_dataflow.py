@@ -115,7 +115,7 @@ def test_the_graph_has_every_stage_in_order_and_breaks_fusion_behind_the_infer_h
     stages = {t.unique_name: t for t in components.transforms.values() if "/" not in t.unique_name}
     producers = {out: t.unique_name for t in stages.values() for out in t.outputs.values()}
     order = ["Sheets", "SpreadSheets", "Segment", "BreakFusion", "Vectorize", "ByRaster", "Publish"]
-    assert set(order) | {"SeamsOfRaster", "Unite", "FragmentsOfRegion", "Close", "EndRun"} <= set(stages)
+    assert set(order) | {"SeamsOfRaster", "MergeSeams", "FragmentsOfRegion", "Close", "EndRun"} <= set(stages)
     for earlier, later in pairwise(order):
         reached, queue = set(), [later]
         while queue:

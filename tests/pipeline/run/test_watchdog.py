@@ -41,7 +41,7 @@ from terraseam.tiles.labels.label_raster import LabelRaster
 from terraseam.tiles.measures.label_map import LabelMapFile
 from terraseam.tiles.raster.source import Chip
 
-FAST = "look=0.05, beat=0.05, silent=1.0, interrupted=0.3, gone=0.2, stalled=60"
+FAST = "poll=0.05, beat=0.05, silent=1.0, interrupted=0.3, gone=0.2, stalled=60"
 """A pace for tests."""
 
 DRIVER = """
@@ -210,15 +210,15 @@ def test_a_worker_that_computes_without_a_beat_is_alive(tmp_path, monkeypatch):
     file = tmp_path / str(os.getpid())
     file.write_bytes(Beat(7).to_bytes())
     worker = Worker(file)
-    worker.look(1.0)
-    worker.look(40.0)
+    worker.poll(1.0)
+    worker.poll(40.0)
     assert worker.silent == 40.0
     began = time.process_time()
     while time.process_time() - began < 0.1:
         pass
-    worker.look(40.0)
+    worker.poll(40.0)
     assert worker.silent == 0.0
-    worker.look(60.0)
+    worker.poll(60.0)
     assert worker.trouble(WatchIntervals()) == (
         f"worker process {os.getpid()} hangs: it has given no sign of life for 60 s"
     )
@@ -229,9 +229,9 @@ def test_the_heartbeat_says_what_was_finished():
     assert Beat.from_bytes(b"") == Beat()
 
 
-def said_at(stall, looks):
-    """Seconds of idleness that are said at each of some looks, a minute apart."""
-    return [stall.look(finished, longest, 60.0) for finished, longest in looks]
+def said_at(stall, polls):
+    """Seconds of idleness that are said at each of some polls, a minute apart."""
+    return [stall.poll(finished, longest, 60.0) for finished, longest in polls]
 
 
 def test_a_stall_is_said_after_five_minutes_and_every_five_minutes_from_then_on():
@@ -239,14 +239,14 @@ def test_a_stall_is_said_after_five_minutes_and_every_five_minutes_from_then_on(
 
 
 def test_a_stall_is_said_after_twenty_times_the_longest_operation_where_that_is_longer():
-    looks = [(1, 30.0)] * 17
-    assert said_at(Stall(WatchIntervals()), looks) == [*[None] * 10, 600, *[None] * 4, 900, None]
+    polls = [(1, 30.0)] * 17
+    assert said_at(Stall(WatchIntervals()), polls) == [*[None] * 10, 600, *[None] * 4, 900, None]
     assert said_at(Stall(WatchIntervals()), [(1, 15.0)] * 7) == [*[None] * 5, 300, None]
 
 
 def test_what_is_finished_ends_a_stall():
-    looks = [*[(0, 0.0)] * 4, *[(1, 1.0)] * 5, *[(2, 1.0)] * 6]
-    assert said_at(Stall(WatchIntervals()), looks) == [*[None] * 14, 300]
+    polls = [*[(0, 0.0)] * 4, *[(1, 1.0)] * 5, *[(2, 1.0)] * 6]
+    assert said_at(Stall(WatchIntervals()), polls) == [*[None] * 14, 300]
 
 
 def test_a_stall_is_said_with_what_to_look_at():
@@ -336,7 +336,7 @@ def slowly(monkeypatch, seconds, kind=LabelRaster, name="read"):
 
     monkeypatch.setattr(kind, name, slow)
     monkeypatch.setattr(ACTIVITY, "longest", 0.0)
-    monkeypatch.setattr(watchdog, "PACE", WatchIntervals(look=0.05, stalled=0.3))
+    monkeypatch.setattr(watchdog, "PACE", WatchIntervals(poll=0.05, stalled=0.3))
 
 
 def test_a_run_that_waits_for_a_disk_says_so_and_goes_on(tmp_path, monkeypatch, capsys):

@@ -16,7 +16,7 @@ from segment_cases import blocky, labels, manifest, segment
 from tiers import some
 
 from terraseam.pipeline.storage import files, retries
-from terraseam.pipeline.storage.fingerprint import look_at
+from terraseam.pipeline.storage.fingerprint import read_file_states
 from terraseam.pipeline.storage.watched_files import MOST_PER_SHEET, WatchedFiles
 from terraseam.tiles.raster.source import RasterSource
 
@@ -257,7 +257,7 @@ def test_files_are_told_apart_by_all_that_costs_nothing(tmp_path):
         Path(path).write_bytes(b"pixels")
         os.utime(path, (THEN, THEN))
     watched = WatchedFiles.now(paths[0], paths)
-    assert look_at(paths[0], paths) == watched.file_states
+    assert read_file_states(paths[0], paths) == watched.file_states
     state = watched.state
 
     assert not state().changed and not state().moved
@@ -276,4 +276,4 @@ def test_files_are_told_apart_by_all_that_costs_nothing(tmp_path):
         assert not state().changed
     source.unlink()
     assert state().changed
-    assert look_at("gs://bucket/a.tif", ("gs://bucket/a.tif",)) is None
+    assert read_file_states("gs://bucket/a.tif", ("gs://bucket/a.tif",)) is None

@@ -87,7 +87,7 @@ def test_entries_of_format_1_which_say_no_key_stay_valid(tmp_path):
     assert (store.load("ab12", LabelMap).labels == random_map().labels).all()
 
 
-def key(stitch="crop", lattice=None, sheet=(0, 0), change=None, placed=False, **recipe):
+def key(stitch="crop", lattice=None, sheet=(0, 0), change=None, with_position=False, **recipe):
     lattice = lattice or Lattice(100, 90, 32, Halo(16, 16, 16, 16), 1)
     window = lattice.sheet_read_window(*sheet, ring=stitch == "blend")
     pixels = np.full((*window.shape, 3), 9, np.uint8)
@@ -102,7 +102,9 @@ def key(stitch="crop", lattice=None, sheet=(0, 0), change=None, placed=False, **
         **recipe,
     }
     chip = Chip(window, pixels, valid)
-    return sheet_key(recipe_digest(**fields, stitch=stitch), chip, lattice, sheet, stitch, placed=placed)
+    return sheet_key(
+        recipe_digest(**fields, stitch=stitch), chip, lattice, sheet, stitch, with_position=with_position
+    )
 
 
 def test_keys_depend_on_pixels_validity_network_profile_and_tiling():
@@ -133,8 +135,8 @@ def test_equal_sheets_share_a_key_wherever_they_lie_unless_blending_stops_at_the
 
 
 def test_sheets_whose_entries_say_where_things_lie_share_no_key():
-    assert key(sheet=(0, 0), placed=True) != key(sheet=(1, 1), placed=True)
-    assert key(sheet=(1, 1), placed=True) == key(sheet=(1, 1), placed=True) != key(sheet=(1, 1))
+    assert key(sheet=(0, 0), with_position=True) != key(sheet=(1, 1), with_position=True)
+    assert key(sheet=(1, 1), with_position=True) == key(sheet=(1, 1), with_position=True) != key(sheet=(1, 1))
 
 
 GOLDEN = {

@@ -25,7 +25,7 @@ import terraseam.pipeline.segment.sheet_inference
 import terraseam.pipeline.vectorize.instances
 from terraseam.models.bundle.card import Card
 from terraseam.models.bundle.values import ClassInfo, NetworkFile
-from terraseam.models.detection.instances import ChipAnswer
+from terraseam.models.detection.instances import ChipDetections
 from terraseam.models.engines.engine import Engine
 from terraseam.pipeline.errors import PlanError
 from terraseam.pipeline.options.segment import SegmentOptions
@@ -51,7 +51,7 @@ class PlantedDetector(Engine):
         self.calls += len(chips)
         found = [tuple(Detector().find(chip[..., 0].astype(int), (0, 0))) for chip in chips]
         self.full += sum(len(things) >= self.room for things in found)
-        return [ChipAnswer(things, full=len(things) >= self.room) for things in found]
+        return [ChipDetections(things, full=len(things) >= self.room) for things in found]
 
 
 class StutteringDetector(PlantedDetector):
@@ -59,10 +59,11 @@ class StutteringDetector(PlantedDetector):
 
     def instances(self, chips):
         return [
-            ChipAnswer(
-                (*answer.instances, *map(self._again, filter(self._is_small, answer.instances))), answer.full
+            ChipDetections(
+                (*detections.instances, *map(self._again, filter(self._is_small, detections.instances))),
+                detections.full,
             )
-            for answer in super().instances(chips)
+            for detections in super().instances(chips)
         ]
 
     @staticmethod
@@ -229,26 +230,26 @@ def test_a_finished_run_called_again_calls_no_network(scene, bundle, tmp_path, d
 @pytest.mark.slow
 @pytest.mark.usefixtures("detector")
 @pytest.mark.parametrize("options", [(), ("--simplify", "1", "--min-area", "9")])
-def test_of_a_changed_raster_only_what_changed_is_settled(scene, bundle, tmp_path, monkeypatch, options):
-    settled = []
-    settle = terraseam.pipeline.vectorize.instances.settle
+def test_of_a_changed_raster_only_what_changed_is_resolved(scene, bundle, tmp_path, monkeypatch, options):
+    resolved = []
+    resolve_instance = terraseam.pipeline.vectorize.instances.resolve_instance
     monkeypatch.setattr(
         terraseam.pipeline.vectorize.instances,
-        "settle",
-        lambda views, lattice: settled.append(views) or settle(views, lattice),
+        "resolve_instance",
+        lambda views, lattice: resolved.append(views) or resolve_instance(views, lattice),
     )
     out, cold = tmp_path / "out", tmp_path / "cold"
     assert segment(scene, bundle, out, "--sheet", "512", *options) == 0
-    every = len(settled)
+    every = len(resolved)
     assert every > 8
     with rasterio.open(scene, "r+") as dataset:
         dataset.write(np.full((1, 20, 30), 77, np.uint8), window=((1200, 1220), (120, 150)))
-    settled.clear()
+    resolved.clear()
     assert segment(scene, bundle, out, "--sheet", "512", *options) == 0
-    assert 0 < len(settled) < every / 2
+    assert 0 < len(resolved) < every / 2
     assert segment(scene, bundle, cold, "--sheet", "512", *options) == 0
     assert results(out) == results(cold)
-    # What hangs on the area, or on options, is settled anew.
+    # What hangs on the area, or on options, is resolved anew.
     aoi = write_area(tmp_path / "area.geojson", scene, [ROUGH])
     for name, more in (("some", ("--aoi", aoi)), ("large", ("--min-area", "3000"))):
         said = ("--sheet", "512", *options, *more)
@@ -344,8 +345,11 @@ class UnsureDetector(PlantedDetector):
 
     def instances(self, chips):
         return [
-            replace(answer, instances=tuple(replace(one, score=self._score(one)) for one in answer.instances))
-            for answer in super().instances(chips)
+            replace(
+                detections,
+                instances=tuple(replace(one, score=self._score(one)) for one in detections.instances),
+            )
+            for detections in super().instances(chips)
         ]
 
     @staticmethod

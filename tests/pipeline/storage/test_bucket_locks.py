@@ -14,7 +14,7 @@ from terraseam.pipeline.storage.lock import HeartbeatIntervals, Lock, LockError,
 from terraseam.pipeline.storage.lock_file import LockFile
 from terraseam.pipeline.storage.owner import Owner
 
-AT_ONCE = HeartbeatIntervals(period=60, settle=0)
+AT_ONCE = HeartbeatIntervals(period=60, confirm=0)
 """No wait in which a lock could settle: what keeps runs apart is the store alone."""
 RUNS = 4
 
@@ -80,7 +80,7 @@ def test_of_runs_that_go_for_a_lock_at_once_one_at_a_time_holds_it(bucket, left_
 
 def test_a_lock_in_a_bucket_counts_at_once(bucket):
     began = time.monotonic()
-    with Lock(lock_in(f"{bucket.root}/out"), HeartbeatIntervals(settle=30)).held(print):
+    with Lock(lock_in(f"{bucket.root}/out"), HeartbeatIntervals(confirm=30)).held(print):
         assert time.monotonic() - began < 15
 
 
@@ -116,11 +116,11 @@ def test_where_a_server_takes_no_conditions_a_lock_counts_that_is_still_there_a_
 ):
     path = lock_in(f"{bucket.root}/settled")
     bucket.door.rule(conditional=True, actions=[answer])
-    most, words = race(path, 1, left_behind=left_behind, pace=HeartbeatIntervals(period=60, settle=1.5))
+    most, words = race(path, 1, left_behind=left_behind, pace=HeartbeatIntervals(period=60, confirm=1.5))
     assert most == 1
     assert sum("another run works on this job" in one for one in words) == RUNS - 1
     began = time.monotonic()
-    with Lock(path, HeartbeatIntervals(period=60, settle=0.5)).held(print):
+    with Lock(path, HeartbeatIntervals(period=60, confirm=0.5)).held(print):
         assert time.monotonic() - began > 0.5
     assert not files.exists(path)
 
@@ -131,7 +131,7 @@ def test_a_bucket_that_is_not_there_is_one_sentence(bucket):
 
 
 def test_a_heart_beats_in_a_bucket(bucket):
-    lock = Lock(lock_in(f"{bucket.root}/beats"), HeartbeatIntervals(period=0.2, settle=0))
+    lock = Lock(lock_in(f"{bucket.root}/beats"), HeartbeatIntervals(period=0.2, confirm=0))
     until = time.monotonic() + 20
     with lock.held(print):
         first = lock.file.read()

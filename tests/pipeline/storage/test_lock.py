@@ -32,7 +32,7 @@ from terraseam.pipeline.storage.lock import (
 from terraseam.pipeline.storage.lock_file import LockFile
 from terraseam.pipeline.storage.owner import Owner
 
-QUICK = HeartbeatIntervals(period=0.05, stale=0.5, settle=0.1)
+QUICK = HeartbeatIntervals(period=0.05, stale=0.5, confirm=0.1)
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -273,7 +273,7 @@ def test_on_an_object_store_who_wrote_last_holds_the_lock():
     bucket.OBJECTS.clear()
     made = lock("bucket://b/out")
     # Another run that has also seen no lock writes its own behind this one's.
-    later = threading.Timer(QUICK.settle / 3, leave, [made], ELSEWHERE)
+    later = threading.Timer(QUICK.confirm / 3, leave, [made], ELSEWHERE)
     bucket.BEFORE_WRITE.append(lambda _: later.start())
     with pytest.raises(LockError, match="process 4321 on elsewhere"):
         made.held(print).__enter__()

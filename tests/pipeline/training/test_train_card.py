@@ -13,7 +13,7 @@ from planted import batch_of_scenes, tiny_detector
 from train_cases import card_of, planned
 from train_town import make_town, words
 
-from terraseam.models.training.making import answer_from
+from terraseam.models.training.making import set_score_threshold
 from terraseam.models.zoo import ZooError, build
 from terraseam.pipeline.cli import main
 from terraseam.pipeline.training.data import describe_data
@@ -77,12 +77,12 @@ def test_a_detector_answers_from_a_score_on_also_as_a_file():
     network = tiny_detector()
     layer = network.get_layer("detections")
     chips = batch_of_scenes(2, 96, 0)["chips"]
-    answer_from(network, 0.0)
+    set_score_threshold(network, 0.0)
     assert layer.choice.score < 1e-30
     again = _copied(network)
     ranked = np.sort(keras.ops.convert_to_numpy(again(chips)[2]).ravel())[::-1]
     middle = float(ranked[ranked > 0][ranked[ranked > 0].size // 2])
-    answer_from(network, middle)
+    set_score_threshold(network, middle)
     left = keras.ops.convert_to_numpy(_copied(network)(chips)[2]).ravel()
     assert left[left > 0].min() == pytest.approx(middle, rel=1e-6)
     assert 0 < (left > 0).sum() < (ranked > 0).sum()

@@ -93,7 +93,7 @@ def test_chips_and_steps_are_seen_while_a_training_goes_on(site):
 
 @pytest.mark.slow
 def test_a_training_that_waits_for_its_first_step_says_so(site, monkeypatch, capsys):
-    monkeypatch.setattr(watchdog, "PACE", watchdog.WatchIntervals(look=0.05, stalled=0.2))
+    monkeypatch.setattr(watchdog, "PACE", watchdog.WatchIntervals(poll=0.05, stalled=0.2))
     monkeypatch.setattr(ACTIVITY, "longest", 0.0)
     assert main(["train", *words(site, "--epochs", "1", "--steps-per-epoch", "1", "--pictures", "0")]) == 0
     said = capsys.readouterr().err

@@ -81,7 +81,9 @@ def test_looks_are_as_strong_as_asked_for(site):
     from terraseam.models.bundle.values import Scaling
 
     own = Scaling((1.0,) * 3, (0.0,) * 3)
-    none, usual, strong = (training_data(planned(site, "--augmentation", x), own).looks for x in (0, 1, 2))
+    none, usual, strong = (
+        training_data(planned(site, "--augmentation", x), own).augmentation for x in (0, 1, 2)
+    )
     assert none.contrast == 0 < usual.contrast < strong.contrast
 
 
@@ -138,9 +140,9 @@ def test_no_pixel_is_trained_on_and_validated_on(site):
 
 def test_every_field_of_the_recipe_arrives(site):
     said = {
-        "epochs": 3, "steps": 7, "batch": 2, "rate": 0.01, "schedule": "poly", "warm_up": 2, "optimizer": "sgd",
+        "epochs": 3, "steps": 7, "batch": 2, "learning_rate": 0.01, "schedule": "poly", "warm_up": 2, "optimizer": "sgd",
         "weight_decay": 0.1, "clip": 2.0, "loss": "focal", "class_weights": (1.0, 2.0, 3.0), "freeze_epochs": 0,
-        "freeze_norm": False, "patience": 4, "average": 0.9, "seed": 5,
+        "freeze_norm": False, "patience": 4, "ema": 0.9, "seed": 5,
     }  # fmt: skip
     assert set(said) == set(RECIPE)
     more = []

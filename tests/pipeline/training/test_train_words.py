@@ -91,9 +91,9 @@ def test_lists_tables_and_truth_in_a_file_mean_what_they_mean_on_the_command_lin
     assert options("scale-range = 1.5").chips.scale_range == (1.5, 1.5)
     assert options("label_values = [3, 4]").truths.label_values == (3, 4)
     assert options('bands = "3,1"').truths.bands == (3, 1)
-    assert options("half = true\nno_symmetries = false").half
+    assert options("half = true\nno_symmetries = false").fp16_weights
     assert options("half = false\nno_symmetries = false").chips.symmetries
-    assert not options("half = false").half
+    assert not options("half = false").fp16_weights
     set_apart = options('val_images = ["a.tif", "b.tif"]\nval_labels = "c.gpkg"').truths
     assert set_apart.val_images == (str(site / "a.tif"), str(site / "b.tif"))
     assert set_apart.val_labels == (str(site / "c.gpkg"),)

@@ -27,7 +27,7 @@ from terraseam.tiles.labels.cells import cut_into_cells
 from terraseam.tiles.labels.label_codes import NOTHING, CodedLabels
 from terraseam.tiles.regions.close import close_regions
 from terraseam.tiles.regions.regions import Regions
-from terraseam.tiles.regions.seams import unite
+from terraseam.tiles.regions.seams import merge_seams
 from terraseam.tiles.regions.sieve import apply_sieve, sieve_seams, sieve_sheet
 from terraseam.tiles.regions.tolerance import Tolerance
 from terraseam.tiles.regions.trace import simplify_sheet, trace_sheet
@@ -83,7 +83,7 @@ def by_sheets(labels, known, size, tolerance=None, cell=None, *, by_corners=Fals
         if tolerance:
             trace = simplify_sheet(trace, codes, (row - depth, col - depth), tolerance)
         traces[row // size, col // size] = trace.decoded(table)
-    homes = unite({key: trace.summary for key, trace in traces.items()}, by_corners=by_corners)
+    homes = merge_seams({key: trace.summary for key, trace in traces.items()}, by_corners=by_corners)
     together = [(trace.fragments, homes[key]) for key, trace in traces.items()]
     closed = [trace.closed for trace in traces.values()]
     return Regions.concatenate([*closed, close_regions(together, tolerance)]).ordered()
@@ -133,10 +133,10 @@ def test_small_regions_dissolve_as_those_of_uint8_do(dtype, seed):
         (row // size, col // size): sieve_sheet(seen, (row, col), sizes)
         for (row, col), seen in pieces(labels, known, size, 1)
     }
-    settled = sieve_seams({key: sheet.summary for key, sheet in sheets.items()}, sizes)
+    resolved = sieve_seams({key: sheet.summary for key, sheet in sheets.items()}, sizes)
     expected = sieved_by_sheets(plain, max(plain.shape), sizes)
     for (row, col), sheet in sheets.items():
-        part = apply_sieve(sheet, settled[row, col]).labels
+        part = apply_sieve(sheet, resolved[row, col]).labels
         own = expected[row * size :, col * size :][: part.shape[0], : part.shape[1]]
         assert np.array_equal(part, np.where(own == 255, NOTHING, names[own]))
 
@@ -147,8 +147,8 @@ def test_a_label_that_came_from_a_sheet_farther_away_is_kept():
         (0, col): sieve_sheet(seen, (0, col), even(4))
         for (_, col), seen in pieces(labels, np.ones(labels.shape, bool), 1, 1)
     }
-    settled = sieve_seams({key: sheet.summary for key, sheet in sheets.items()}, even(4))
-    parts = [apply_sieve(sheets[key], settled[key]).labels for key in sorted(sheets)]
+    resolved = sieve_seams({key: sheet.summary for key, sheet in sheets.items()}, even(4))
+    parts = [apply_sieve(sheets[key], resolved[key]).labels for key in sorted(sheets)]
     assert np.concatenate(parts, axis=1).tolist() == [[900] * 7]
 
 

@@ -56,7 +56,7 @@ import sys
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.inspect import inspect_raster
 from terraseam.tiles.truth.label_raster import RasterTruth
-from terraseam.tiles.vectors.placing import place_polygons
+from terraseam.tiles.vectors.placing import polygons_to_pixels
 from terraseam.tiles.vectors.read import read_bounds, read_polygons
 grid = Georef("EPSG:4326", (0.001, 0, 13, 0, -0.001, 47), 8, 8)
 def raster(path):
@@ -64,7 +64,7 @@ def raster(path):
 def labels(path):
     RasterTruth(path, grid, {1: 1}, 0)
 def vectors(path):
-    place_polygons(read_polygons(path), grid)
+    polygons_to_pixels(read_polygons(path), grid)
 def bounds(path):
     read_bounds(path)
 for path in sys.argv[1:]:

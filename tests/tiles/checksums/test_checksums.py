@@ -231,19 +231,19 @@ STREAMS = {
 @pytest.mark.parametrize("name", STREAMS)
 @pytest.mark.parametrize("size", [0, 1, 3000, (1 << 20) + 7])
 def test_streams_are_whole_or_damaged(name, size):
-    look, pack = STREAMS[name]
+    find_fault, pack = STREAMS[name]
     rng = np.random.default_rng(size)
     data = rng.integers(0, 40, size).astype(np.uint8).tobytes()
     packed = pack(data)
     pieces = [packed[at : at + 65_537] for at in range(0, len(packed), 65_537)]
-    assert look(pieces, size) is None
-    assert look([packed + b"behind"], size) is None
-    assert look([packed[:-1]], size) is not None
+    assert find_fault(pieces, size) is None
+    assert find_fault([packed + b"behind"], size) is None
+    assert find_fault([packed[:-1]], size) is not None
     for _ in range(10 if name != "zstd with a size" else 0):
         changed = bytearray(packed)
         at = int(rng.integers(6, len(changed)))  # Behind the flags of a ZSTD frame.
         changed[at : at + 64] = rng.bytes(len(changed[at : at + 64]))
-        assert bytes(changed) == packed or look([bytes(changed)], size) is not None
+        assert bytes(changed) == packed or find_fault([bytes(changed)], size) is not None
 
 
 def test_frames_that_say_nothing_of_themselves_are_passed_over():
@@ -257,8 +257,8 @@ def test_frames_that_say_nothing_of_themselves_are_passed_over():
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_streams_that_unpack_to_far_more_than_pixels_are_stopped(name):
-    look, pack = STREAMS[name]
-    assert "far more than its pixels" in (look([pack(bytes(1 << 25))], 100) or "")
+    find_fault, pack = STREAMS[name]
+    assert "far more than its pixels" in (find_fault([pack(bytes(1 << 25))], 100) or "")
 
 
 def zstd_tiff(path: Path, frame: bytes, side: int) -> Path:

@@ -11,7 +11,7 @@ from terraseam.tiles.grid.lattice import Halo, Lattice
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.instances.instances import Ref, SheetInstances, TileInstance, tile_instances
 from terraseam.tiles.instances.links import Link, agreement, later_neighbours, link_tiles
-from terraseam.tiles.instances.resolve import gather_views, settle
+from terraseam.tiles.instances.resolve import gather_views, resolve_instance
 
 
 def lattice_of(scene, core=32, halo=(16, 16, 16, 16), sheet_cores=2):
@@ -213,7 +213,7 @@ def test_a_whole_view_with_the_most_room_is_the_thing():
     lattice = Lattice(64, 64, 32, Halo(16, 16, 16, 16), 2)
     near = view((0, 0, 0), 20, 20, block(8, 8), room=6, score=250)
     far = view((0, 1, 0), 20, 20, block(9, 9), room=12, score=100)
-    thing = settle([near, far], lattice)
+    thing = resolve_instance([near, far], lattice)
     assert (thing.score, thing.parts[0][0]) == (100, far.window) and thing.cores == ()
 
 
@@ -221,7 +221,7 @@ def test_cores_say_which_pixels_belong_to_a_thing_that_no_tile_saw_whole():
     lattice = Lattice(64, 64, 32, Halo(16, 16, 16, 16), 2)
     left = view((0, 0, 0), 0, 0, block(20, 48), room=0, score=100)
     right = view((0, 1, 0), 2, 16, block(20, 48), room=0, score=200)
-    thing = settle([right, left], lattice)
+    thing = resolve_instance([right, left], lattice)
     mask = mask_of(thing, (64, 64))
     assert mask[:20, :32].all() and not mask[20:, :32].any()
     assert mask[2:22, 32:].all() and not mask[:2, 32:].any()

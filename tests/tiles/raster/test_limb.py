@@ -19,7 +19,7 @@ from terraseam.tiles.features.features import FeatureOptions, features
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.raster.earth import OnEarth, find_off_earth, on_earth
 from terraseam.tiles.raster.georef import Georef, OffEarthError
-from terraseam.tiles.vectors.placing import footprint, place_polygons
+from terraseam.tiles.vectors.placing import footprint, polygons_to_pixels
 from terraseam.tiles.vectors.read import PolygonFile
 
 EARTH_M2 = 510065621724088.4
@@ -173,7 +173,7 @@ def test_pixels_measured_off_the_earth_count_as_nodata_and_end_no_run(tmp_path, 
 def test_areas_that_reach_over_the_limb_are_cut_to_what_is_seen():
     georef = world("geostationary")
     far = PolygonFile("x", "EPSG:4326", np.array([shapely.box(-80, -30, 30, 60)], object), (None,))
-    placed = place_polygons(far, georef)
+    placed = polygons_to_pixels(far, georef)
     assert (placed.lost, placed.outside) == (0, 0)
     cols, rows = np.meshgrid(np.arange(georef.width) + 0.5, np.arange(georef.height) + 0.5)
     lon, lat = georef.lonlat_or_nan(np.stack([cols.ravel(), rows.ravel()], axis=1)).T
@@ -182,7 +182,7 @@ def test_areas_that_reach_over_the_limb_are_cut_to_what_is_seen():
     other = centres[shapely.contains(placed.polygons[0], centres) != expected]
     assert expected.sum() > 2000 and (shapely.distance(placed.polygons[0].boundary, other) < 0.1).all()
     hidden = PolygonFile("x", "EPSG:4326", np.array([shapely.box(80, -30, 130, 60)], object), (None,))
-    assert place_polygons(hidden, georef).lost == 1
+    assert polygons_to_pixels(hidden, georef).lost == 1
 
 
 @pytest.mark.parametrize("name", WORLDS)
@@ -191,23 +191,23 @@ def test_polygons_that_were_made_of_a_raster_are_laid_back_onto_its_pixels(name)
     labels = checkers(georef)
     found = features(whole_map(labels, labels, keeping()), georef, FeatureOptions("world", {}))
     shapes = np.array(geometries(found), object)
-    placed = place_polygons(PolygonFile("x", "EPSG:4326", shapes, (None,) * len(shapes)), georef)
+    placed = polygons_to_pixels(PolygonFile("x", "EPSG:4326", shapes, (None,) * len(shapes)), georef)
     assert (placed.lost, placed.outside) == (0, 0)
     values = [int(found[number].properties["class"]) for number in placed.numbers]
     pairs = list(zip(placed.polygons, values, strict=True))
     burnt = rasterio.features.rasterize(pairs, labels.shape, fill=255, dtype="uint8")
     assert (burnt != labels)[labels != 255].mean() < (0.015 if name == "interrupted" else 0.003)
-    assert len(place_polygons(footprint("x", georef), georef).polygons) == 1
+    assert len(polygons_to_pixels(footprint("x", georef), georef).polygons) == 1
 
 
 def test_a_raster_at_the_limb_lies_where_others_see_it():
     georef = world("geostationary")
     outline = footprint("x", georef)
-    assert len(place_polygons(outline, georef).polygons) == 1
+    assert len(polygons_to_pixels(outline, georef).polygons) == 1
     brazil = Georef("EPSG:32723", (1000, 0, 200_000, 0, -1000, 8_000_000), 50, 50)
     siberia = Georef("EPSG:3857", (1000, 0, 14_000_000, 0, -1000, 8_000_000), 50, 50)
-    assert len(place_polygons(outline, brazil).polygons) == 1
-    assert not len(place_polygons(outline, siberia).polygons)
+    assert len(polygons_to_pixels(outline, brazil).polygons) == 1
+    assert not len(polygons_to_pixels(outline, siberia).polygons)
     assert on_earth(brazil).area == 2500
     corner, dark = Window(0, 0, 30, 30), Window(0, 0, 5, 5)
     assert 0 < on_earth(georef, corner).area < 900

@@ -13,7 +13,7 @@ from label_maps import (
 from terraseam.tiles.regions.close import close_regions
 from terraseam.tiles.regions.fragments import Fragments
 from terraseam.tiles.regions.regions import Regions
-from terraseam.tiles.regions.seams import unite
+from terraseam.tiles.regions.seams import merge_seams
 
 
 def spiral(size):
@@ -94,11 +94,11 @@ def test_regions_of_equal_label_that_touch_only_at_a_corner_are_whole_on_their_s
     assert [len(trace.closed) for trace in traces.values()] == [1, 0, 0, 1]
 
 
-def test_the_order_of_sheets_does_not_matter_to_unite():
+def test_the_order_of_sheets_does_not_matter_to_merge_seams():
     labels = random_labels(2)
     traces = trace_sheets(labels, labels, 5, keeping())
-    forward = unite({key: traces[key].summary for key in traces})
-    backward = unite({key: traces[key].summary for key in reversed(traces)})
+    forward = merge_seams({key: traces[key].summary for key in traces})
+    backward = merge_seams({key: traces[key].summary for key in reversed(traces)})
     for key in traces:
         assert np.array_equal(forward[key].regions, backward[key].regions)
         assert np.array_equal(forward[key].groups, backward[key].groups)
@@ -119,7 +119,7 @@ def test_nothing_closes_to_nothing():
 def test_a_missing_first_fragment_is_an_error():
     labels = np.ones((4, 6), np.uint8)
     traces = trace_sheets(labels, labels, 3, keeping())
-    homes = unite({key: trace.summary for key, trace in traces.items()})
+    homes = merge_seams({key: trace.summary for key, trace in traces.items()})
     parts = [(traces[key].fragments, homes[key]) for key in traces if key != (0, 0)]
     with pytest.raises(ValueError, match="first fragment of the region at row 0, column 0 is missing"):
         close_regions(parts)
@@ -129,4 +129,4 @@ def test_sheets_of_unlike_sides_are_an_error():
     tall = trace_sheets(np.ones((4, 8), np.uint8), np.ones((4, 8), np.uint8), 4, keeping())
     low = trace_sheets(np.ones((3, 8), np.uint8), np.ones((3, 8), np.uint8), 4, keeping())
     with pytest.raises(ValueError, match=r"4 px long on its right side, but sheet \(0, 1\) beside it 3 px"):
-        unite({(0, 0): tall[0, 0].summary, (0, 1): low[0, 1].summary})
+        merge_seams({(0, 0): tall[0, 0].summary, (0, 1): low[0, 1].summary})

@@ -26,7 +26,7 @@ from terraseam.tiles.regions.ground_plane import near_px
 from terraseam.tiles.regions.neighbours import Neighbourhood, border_pixels
 from terraseam.tiles.regions.regions import Regions
 from terraseam.tiles.regions.regularize import regularize
-from terraseam.tiles.regions.seams import unite
+from terraseam.tiles.regions.seams import merge_seams
 from terraseam.tiles.regions.tolerance import Tolerance
 from terraseam.tiles.regions.trace import SheetTrace, trace_sheet
 
@@ -178,9 +178,9 @@ def test_neighbours_overlap_by_no_more_than_a_pixel(degrees, gap):
 
 def leaning(degrees, gap):
     """Two buildings side by side; the second has its own directions, but for the wall beside the first."""
-    way = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+    direction = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
     left = 60 + gap
-    corners = [(left, 40), (left, 40) + 60 * way, (left, 80) + 57 * way, (left, 80)]
+    corners = [(left, 40), (left, 40) + 60 * direction, (left, 80) + 57 * direction, (left, 80)]
     return shapely.box(15, 40, 60, 80), shapely.Polygon(corners)
 
 
@@ -304,7 +304,7 @@ def test_neighbours_are_seen_however_the_raster_is_cut(size):
             trace = trace_sheet(framed, np.zeros_like(own), (row, col), keeping(0))
             corner = (row - depth, col - depth)
             traces[row // size, col // size] = see_neighbours(trace, seen, corner, near)
-    homes = unite({key: trace.summary for key, trace in traces.items()})
+    homes = merge_seams({key: trace.summary for key, trace in traces.items()})
     sent = [
         (
             Fragments.from_bytes(trace.fragments.take(np.arange(len(homes[key])), near=near).to_bytes()),

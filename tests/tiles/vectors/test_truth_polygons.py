@@ -14,7 +14,7 @@ from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.polygons import PolygonClasses, PolygonTruth
 from terraseam.tiles.truth.scene import IGNORED
 from terraseam.tiles.vectors.area import TrustedArea, area_of
-from terraseam.tiles.vectors.placing import place_polygons
+from terraseam.tiles.vectors.placing import polygons_to_pixels
 from terraseam.tiles.vectors.read import read_polygons
 
 CLASSES = PolygonClasses(4)
@@ -185,7 +185,7 @@ def test_a_thin_thing_still_has_a_place():
 
 def polygon_truth(file, georef, labels, classes) -> PolygonTruth:
     """The polygons of a file that overlap a raster, as its truth."""
-    placed = place_polygons(file, georef)
+    placed = polygons_to_pixels(file, georef)
     return PolygonTruth(placed.polygons, labels[placed.numbers], classes, (georef.height, georef.width))
 
 
@@ -212,7 +212,7 @@ def test_an_area_holds_the_pixels_whose_centre_lies_in_it(seed):
     area = area_of(file, georef)
     view = random_view(georef, seed) if seed else View(0, 0, 1, 1, georef.height, georef.width)
     cols, rows = np.meshgrid(view.cols, view.rows)
-    kept = place_polygons(file, georef).polygons
+    kept = polygons_to_pixels(file, georef).polygons
     expected = shapely.contains_xy(shapely.union_all(kept), cols, rows)
     assert np.array_equal(area.inside(view), expected)
 

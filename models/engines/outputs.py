@@ -19,11 +19,11 @@ SCORE_SLACK = 0.01
 """Tolerance beyond 0 and 1 for outputs declared as scores: half precision rounds that much."""
 
 
-def logits_of(answer: np.ndarray, card: Card, height: int, width: int) -> np.ndarray:
+def logits_of(output: np.ndarray, card: Card, height: int, width: int) -> np.ndarray:
     """Convert a network's output for some chips to logits.
 
     Args:
-        answer: The output, of the type and in the layout given by ``card.network``; a label map may lack
+        output: The output, of the type and in the layout given by ``card.network``; a label map may lack
             the channel axis.
         card: Card of the bundle.
         height: Height of the chips, in pixels.
@@ -37,7 +37,7 @@ def logits_of(answer: np.ndarray, card: Card, height: int, width: int) -> np.nda
         EngineError: If the output does not have the size of the chips, the card's number of channels, or values
             valid for its output type.
     """
-    maps = _channels_last(answer, card)
+    maps = _channels_last(output, card)
     channels = CHANNELS.get(card.network.answer, len(card.classes))
     if maps.shape[1:3] != (height, width):
         raise EngineError(
@@ -68,16 +68,16 @@ def logits_of_scores(scores: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(scores, SCORE_FLOOR), dtype=np.float32)
 
 
-def _channels_last(answer: np.ndarray, card: Card) -> np.ndarray:
+def _channels_last(output: np.ndarray, card: Card) -> np.ndarray:
     """Return an output in the shape ``(n, height, width, channels)``."""
-    if answer.ndim == 3 and CHANNELS.get(card.network.answer) == 1:
-        return answer[..., None]
-    if answer.ndim != 4:
+    if output.ndim == 3 and CHANNELS.get(card.network.answer) == 1:
+        return output[..., None]
+    if output.ndim != 4:
         raise EngineError(
-            f"the network of {card.name} makes an array of shape {answer.shape}, where its card speaks of "
+            f"the network of {card.name} makes an array of shape {output.shape}, where its card speaks of "
             f"{card.network.answer}; a map of them has four axes"
         )
-    return np.moveaxis(answer, 1, -1) if card.network.layout == "channels_first" else answer
+    return np.moveaxis(output, 1, -1) if card.network.layout == "channels_first" else output
 
 
 def _from_logits(output: np.ndarray, _: Card) -> np.ndarray:

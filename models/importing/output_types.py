@@ -16,7 +16,7 @@ CLOSE = 1e-3
 
 
 @dataclass(frozen=True)
-class Answer:
+class OutputType:
     """Output type of a network.
 
     Attributes:
@@ -28,7 +28,7 @@ class Answer:
     why: str
 
 
-def decide_answer(foreign: Foreign, output: np.ndarray, classes: int, stated: str | None) -> Answer:
+def detect_output_type(foreign: Foreign, output: np.ndarray, classes: int, stated: str | None) -> OutputType:
     """Determine the output type of a network.
 
     Args:
@@ -52,7 +52,7 @@ def decide_answer(foreign: Foreign, output: np.ndarray, classes: int, stated: st
         return detected
     _check_stated(foreign, stated, detected, channels, classes)
     _check_values(stated, output, foreign.layout, classes)
-    return Answer(stated, "as --output-type says")
+    return OutputType(stated, "as --output-type says")
 
 
 def _channels(foreign: Foreign, output: np.ndarray) -> int:
@@ -67,38 +67,38 @@ def _channels(foreign: Foreign, output: np.ndarray) -> int:
     return int(output.shape[CHANNEL[foreign.layout]])
 
 
-def _find(foreign: Foreign, output: np.ndarray, channels: int, classes: int) -> Answer:
+def _find(foreign: Foreign, output: np.ndarray, channels: int, classes: int) -> OutputType:
     """Return the output type, as far as it can be determined."""
     if channels == 1:
         return _find_single_channel(foreign, output, classes)
     if foreign.ending == "softmax":
-        return Answer("scores", "it ends in a softmax")
+        return OutputType("scores", "it ends in a softmax")
     if foreign.ending == "sigmoid":
-        return Answer("", f"it ends in a sigmoid for each of {channels} classes")
+        return OutputType("", f"it ends in a sigmoid for each of {channels} classes")
     sums = output.sum(axis=CHANNEL[foreign.layout])
     if output.min() >= 0 and np.abs(sums - 1).max() < CLOSE:
-        return Answer("scores", "its answers sum to 1")
-    return Answer("logits", "its answers do not sum to 1")
+        return OutputType("scores", "its answers sum to 1")
+    return OutputType("logits", "its answers do not sum to 1")
 
 
-def _find_single_channel(foreign: Foreign, output: np.ndarray, classes: int) -> Answer:
+def _find_single_channel(foreign: Foreign, output: np.ndarray, classes: int) -> OutputType:
     if foreign.ending == "argmax":
-        return Answer("labels", "it ends in an argmax")
+        return OutputType("labels", "it ends in an argmax")
     if foreign.whole_numbers or (foreign.ending is None and np.array_equal(output, np.rint(output))):
-        return Answer("labels", "it answers whole numbers")
+        return OutputType("labels", "it answers whole numbers")
     if classes != 2:
         raise NetworkRefusedError(
             f"the network answers one channel, which tells two classes apart, but --classes names {classes}; "
             "name two, of which the channel speaks for the second"
         )
     if foreign.ending == "sigmoid":
-        return Answer("binary_scores", "it ends in a sigmoid")
+        return OutputType("binary_scores", "it ends in a sigmoid")
     if output.min() >= 0 and output.max() <= 1:
-        return Answer("binary_scores", "its answers lie between 0 and 1")
-    return Answer("binary_logits", "its answers do not lie between 0 and 1")
+        return OutputType("binary_scores", "its answers lie between 0 and 1")
+    return OutputType("binary_logits", "its answers do not lie between 0 and 1")
 
 
-def _check_stated(foreign: Foreign, stated: str, detected: Answer, channels: int, classes: int) -> None:
+def _check_stated(foreign: Foreign, stated: str, detected: OutputType, channels: int, classes: int) -> None:
     """Check the user's output type against the one found."""
     if (stated in ONE_CHANNEL) != (channels == 1):
         raise NetworkRefusedError(
@@ -120,7 +120,7 @@ def _check_stated(foreign: Foreign, stated: str, detected: Answer, channels: int
         )
 
 
-def _advice(detected: Answer) -> str:
+def _advice(detected: OutputType) -> str:
     return (
         f"pass --output-type {detected.kind} or leave it out"
         if detected.kind
