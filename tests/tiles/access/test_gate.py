@@ -295,7 +295,7 @@ def test_the_netcdf_library_asks_nobody_itself(name, folder, there, tmp_path):
     (tmp_path / "a.vrt").write_text(plain(folder, "").replace("/scene.tif", name.format(there.url)))
     allow_sources([f"{there.url}/*"])
     there.seen()
-    with pytest.raises(RasterError, match=r"asked for by the netCDF library itself.*; download it"):
+    with pytest.raises(RasterError, match=r"requested by the netCDF library itself.*; download it"):
         inspect_raster(str(tmp_path / "a.vrt"))
     assert not there.seen()
 
