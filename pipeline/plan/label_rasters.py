@@ -82,7 +82,7 @@ def plan_vectorize(options: VectorizeOptions) -> VectorizePlan:
     reasons += _twice_reasons(names) or _number_reasons(names, infos)
     labels = selected_labels(options.classes, names)
     unknown = [name for name, label in labels.items() if label is None]
-    known = [*names.values(), "the numbers of other labels"] if names else ["numbers alone, and no names"]
+    known = [*names.values(), "the numbers of other labels"] if names else ["numbers only, no names"]
     reasons += unknown_class_reasons(unknown, known, infos[0].path) if infos else []
     rasters = tuple(
         LabelledRaster(ids[info.path], info.path, info.ground, files=info.files) for info in infos
@@ -111,11 +111,11 @@ def _pixel_reasons(options: VectorizeOptions) -> list[str]:
     """Return the options that need map coordinates, if polygons are in pixel coordinates."""
     of_earth = [name for name in options.formats if not FORMATS[name].in_pixels]
     chosen = (
-        *((f"--format {name} is a map of the Earth", "choose other formats", True) for name in of_earth),
-        ("--aoi is a place on the Earth", "leave it out", options.aoi is not None),
+        *((f"--format {name} needs map coordinates", "choose other formats", True) for name in of_earth),
+        ("--aoi needs map coordinates", "leave it out", options.aoi is not None),
     )
     return [
-        f"{conflict}, and --pixel-coordinates have no place on it; {hint}"
+        f"{conflict}, but --pixel-coordinates writes none; {hint}"
         for conflict, hint, is_set in chosen
         if is_set and options.pixel_coordinates
     ]
@@ -183,7 +183,7 @@ def _twice_reasons(names: Mapping[int, str]) -> list[str]:
         twin = first.setdefault(name, label)
         if twin != label:
             reasons.append(
-                f"the labels {twin} and {label} are both called {name}; give each a name of its own with --class-names"
+                f"the labels {twin} and {label} are both called {name}; give each a unique name with --class-names"
             )
     return reasons
 
@@ -198,7 +198,7 @@ def _number_reasons(names: Mapping[int, str], infos: Sequence[LabelRasterInfo]) 
             doubtful.remove(number)
             label = numbers[number]
             reasons.append(
-                f"the labels {number} and {label} are both called {number} in {info.path}; give each a name of its own with "
+                f"the labels {number} and {label} are both called {number} in {info.path}; give each a unique name with "
                 "--class-names"
             )
     return reasons
@@ -232,7 +232,8 @@ def _name_reasons(infos: Sequence[LabelRasterInfo]) -> list[str]:
             other, path = first.setdefault(label, (name, info.path))
             if other != name:
                 reasons.append(
-                    f"{info.path} calls the label {label} {name}, and {path} calls it {other}; vectorize them apart, or "
+                    f"{info.path} calls the label {label} {name}, and {path} calls it {other}; vectorize them "
+                    "separately, or "
                     "name the labels with --class-names"
                 )
     return reasons
