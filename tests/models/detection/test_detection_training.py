@@ -62,7 +62,7 @@ def test_truth_that_cannot_be_padded_is_refused_in_words() -> None:
     thing = ChipInstance(0, 0, np.ones((2, 2), bool), 1, 1.0)
     with pytest.raises(ValueError, match="chip 1 has 3 instances, more than 2; raise `most`"):
         pad_truth([[], [thing] * 3], most=2)
-    with pytest.raises(ValueError, match="thing 1 of chip 0 has the label 0; 0 is the background"):
+    with pytest.raises(ValueError, match="instance 1 of chip 0 has the label 0; 0 is the background"):
         pad_truth([[thing, replace(thing, label=0)]], most=2)
 
 

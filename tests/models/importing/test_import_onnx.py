@@ -109,7 +109,7 @@ def test_bundles_of_channels_first_networks_answer_as_their_file(tmp_path, name)
 def test_what_was_found_is_said(tmp_path):
     path = small(2).then("Softmax", axis=1).save(tmp_path / "foreign.onnx")
     notes = import_network(request(path, tmp_path / "bundle", 2)).notes
-    assert any("answers scores: it ends in a softmax" in note for note in notes)
+    assert any("its output type is scores: it ends in a softmax" in note for note in notes)
     assert any("bytes per pixel, from the graph" in note for note in notes)
 
 
@@ -468,7 +468,7 @@ def test_networks_that_are_not_one_chip_in_and_one_answer_out_are_refused(tmp_pa
 @pytest.mark.parametrize(
     ("graph", "kind", "more", "words"),
     [
-        (lambda: small(5), {}, {}, "answers 5 channels, but --classes names 3; name 5 classes"),
+        (lambda: small(5), {}, {}, "outputs 5 channels, but --classes names 3; name 5 classes"),
         (
             lambda: small(1),
             {},

@@ -245,7 +245,7 @@ def test_new_takes_networks_without_an_encoder(tmp_path):
         ({"encoder": None}, "give --encoder: unet is built on none, vgg16, resnet50, mobilenet"),
         (
             {"architecture": None, "gsd": None},
-            "give --architecture, --gsd: --architecture is the network to build",
+            "give --architecture (the network to build), --gsd (GSD it was trained at, in metres per pixel, or any)",
         ),
         ({"cut": 5}, "mobilenet cannot be cut at stride 5; choose one of 2, 4, 8, 16, 32"),
         ({"weights": "nowhere.h5"}, "--weights nowhere.h5 is not a file"),
@@ -317,7 +317,7 @@ def test_all_that_is_missing_is_asked_for_by_name_in_one_sentence(capsys, onnx_f
         ),
         ({"output-type": "labels"}, "--output-type labels does not fit a network that outputs 3 channels"),
         ({"output-type": "boxes"}, "invalid choice: 'boxes'"),
-        ({"layout": "channels_last"}, "the network takes"),
+        ({"layout": "channels_last"}, "the network only takes chips of 3 x any px"),
         (
             {"reach": 1},
             "--reach 1 was declared, but outputs change with pixels 5 px away; give --reach 7",

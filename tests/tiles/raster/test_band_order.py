@@ -163,7 +163,7 @@ def test_bands_that_are_others_are_refused_with_what_the_file_says(plan_of, make
     (said,) = reasons(plan_of, path)
     assert (
         "the bands of" in said
-        and "cir.tif are nir, red, green, by their colour interpretation, and tiny wants" in said
+        and "cir.tif are nir, red, green, by their colour interpretation, and tiny expects" in said
     )
     assert "choose them with --bands, such as --bands 1,2,3" in said
     assert plan_of(path, bands=(1, 2, 3)).rasters[0].bands == (1, 2, 3)
