@@ -39,7 +39,7 @@ CASES = {
     "a folder is a file": (("--work", "SITE/town.tif"), "is a file"),
     "a folder lies in a file": (("--output", "SITE/town.tif/bundle"), "is a file"),
     "an output is a file": (("--output", "SITE/town.tif"), "is a file"),
-    "an output holds other things": (("--output", "SITE"), "no bundle"),
+    "an output holds other things": (("--output", "SITE"), "holds files that are not a bundle"),
     "a share is none": (("--object-fraction", "2"), "--object-fraction 2 must be 0 to 1"),
     "a loss is unknown": (("--loss", "crossentropy"), "terms are cross_entropy, dice, focal"),
     "a network is unknown": (("--architecture", "unett"), "did you mean unet?"),
