@@ -176,7 +176,9 @@ def _composed(
     _check_instances(validation)
     unseen = ", ".join(_unseen(validation, settings.classes))
     if unseen:
-        findings.notes.append(f"the validation data has no labels of {unseen}, so its accuracy cannot be measured")
+        findings.notes.append(
+            f"the validation data has no labels of {unseen}, so its accuracy cannot be measured"
+        )
     recipe = _weighted(recipe, options, chips, len(settings.classes.names))
     watched = tuple(files for raster in [*train, *val] for files in raster.watched)
     return TrainPlan(

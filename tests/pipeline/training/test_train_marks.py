@@ -100,7 +100,11 @@ def test_a_class_that_is_not_validated_is_told_of(site):
     labels = np.concatenate([labels.ravel() for _, labels in plan.validation])
     missing = [name for label, name in enumerate(plan.classes.names) if label not in labels]
     assert missing == ["pool"]
-    assert [note for note in plan.findings.notes if "pool" in note and "the validation data has no labels of" in note]
+    assert [
+        note
+        for note in plan.findings.notes
+        if "pool" in note and "the validation data has no labels of" in note
+    ]
     plan = planned(site, "--val-fraction", "0.7")
     assert not [note for note in plan.findings.notes if "the validation data has no labels of" in note]
 
