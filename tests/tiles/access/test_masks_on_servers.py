@@ -81,7 +81,7 @@ def test_a_server_that_does_not_say_that_nothing_is_there_is_no_server_without_m
     if action == "cut" and name != "scene.tif.msk":
         pytest.skip("half of what is not there is nothing")
     door.rule(pattern=rf" /{name}$", actions=[action])
-    with pytest.raises(RasterError, match=rf"{name} lies beside it"):
+    with pytest.raises(RasterError, match=rf"{name} exists beside it, since its server failed: "):
         inspect_raster(f"{door.url}/scene.tif")
 
 
