@@ -299,7 +299,7 @@ def test_a_disk_that_is_too_small_for_a_converted_network_is_named(bundle, small
     place = small_disk(size) / "converted"
     with pytest.raises(
         EngineError,
-        match=rf"converted for {engine} \(there is not enough space for it in {place}: {why}; make",
+        match=rf"converted for {engine} \(there is not enough space for it in {place}: {why}; free some space",
     ):
         converted_network(conversion(bundle, engine), str(place))
     assert [path.name for path in place.iterdir()] == [f".{conversion(bundle, engine).name}.lock"]
