@@ -239,7 +239,7 @@ def blocks_words(found: dict[str, Any]) -> str:
     return (
         "The sample, 780 rows of 1200 pixels in blocks of 256 px, in sheets of 512 px, with a network that looks at one "
         "pixel. "
-        f"Block {DAMAGED} is damaged, which lies in the sheet at row 0, column 512. Windows are rows and columns: "
+        f"Block {DAMAGED}, in the sheet at row 0, column 512, is damaged. Windows are rows and columns: "
         "first+number.\n\n"
         + table(
             ("raster", "status", "windows in quarantine", "all else as before", "cause (the first)"), cells
@@ -260,9 +260,9 @@ def _codecs_words(codecs: list[dict[str, Any]]) -> str:
     ]
     heads = ("compression", *(f"{kind}: {who}" for kind in NOISES for who in ("GDAL alone", "Terraseam")))
     return (
-        f"{TRIES} times {LENGTH} bytes somewhere in the blocks of {COLUMNS} columns of the sample were replaced by random "
-        f"ones (in PNG and JPEG 2000 anywhere behind the first {HEAD} bytes), and the raster was read; the same with noise "
-        "of 0 to 32 added to it, and of noise alone, which does not compress. How often other pixels came of it without a "
-        "word:\n\n"
+        f"{TRIES} times, {LENGTH} bytes somewhere in the blocks of {COLUMNS} columns of the sample were replaced by random "
+        f"ones (in PNG and JPEG 2000 anywhere after the first {HEAD} bytes), and the raster was read; likewise with "
+        "noise of 0 to 32 added to it, and with noise alone, which does not compress. How often wrong pixels were read "
+        "without an error:\n\n"
         f"{table(heads, cells)}"
     )

@@ -227,7 +227,7 @@ def rates(found: Mapping[str, Mapping[int, Result]]) -> str:
     if len(cold) > 1:
         few, many = sorted(cold)[-2:]
         more = (added(one.get(few), one.get(many)) for one in (cold, network, found["naive"]))
-        lines["what is more of the last"] = ((many**2 - few**2) / 1e6, *more)
+        lines["increment from the second to the last"] = ((many**2 - few**2) / 1e6, *more)
     rows = [
         (
             name, f"{run['seconds']:.0f}", f"{run['cpu_seconds']:.1f}", f"{megapixels / run['seconds']:.2f}",

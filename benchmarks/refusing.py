@@ -60,12 +60,11 @@ def inputs_words(found: dict[str, Any]) -> str:
         for row in rows
     ]
     return (
-        f"{len(rows)} commands, each run in a process of its own beside the files that it names. As they should, "
-        f"{len(good)} said one sentence a reason, without traceback, and left no results, with the exit status "
-        "that is documented: "
-        "2 where it is known before any work, 1 where only the network or the lock can show it. Those with status 2 took "
-        f"{statistics.median(early):.1f} CPU seconds in the middle and {max(early):.1f} at most, and left no folder.\n\n"
-        + table(("what", "command", "status", "says"), cells)
+        f"{len(rows)} commands, each run in its own process in a folder with the files that it names. As expected, "
+        f"{len(good)} printed one sentence per reason, without a traceback, and left no results, with the documented exit "
+        "status: 2 if the reason is known before any work, 1 if only the network or the lock can reveal it. Those with "
+        f"status 2 took {statistics.median(early):.1f} CPU seconds (median) and at most {max(early):.1f}, "
+        "and left no folder.\n\n" + table(("what", "command", "status", "says"), cells)
     )
 
 

@@ -91,7 +91,12 @@ def report(found: dict[str, Any], before: str) -> str:
             sections[part.title] = f"\n{found[name]['made']}.\n\n{part.words(found[name])}\n"
     first = [part.title for part in PARTS.values() if part.title in sections]
     titles = [*first, *(title for title in sections if title not in first)]
-    lines = ["# Reliability", "", "Made by `python benchmarks/reliability.py`, which says how.", ""]
+    lines = [
+        "# Reliability",
+        "",
+        "Written by `python benchmarks/reliability.py`, which describes the method.",
+        "",
+    ]
     return "\n".join([*lines, *(f"## {title}\n{sections[title].rstrip()}\n" for title in titles)])
 
 

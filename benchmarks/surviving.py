@@ -60,9 +60,9 @@ def kills_words(found: dict[str, Any]) -> str:
     """Format the results in Markdown."""
     return (
         f"{found['kills']} kills (SIGKILL, to the run and all its children) in {counted(found['folders'], 'folder')} of "
-        f"results, and then a run there that was left to end. Two rasters in {found['sheets']} sheets.\n\n"
+        f"results, each followed by a final run that was allowed to finish. Two rasters in {found['sheets']} sheets.\n\n"
         + table(("stage", "kills"), found["by_stage"].items())
-        + f"\n\nFolders whose {found['files']} results and entries of the store are those of a run that was left alone: "
+        + f"\n\nFolders whose {found['files']} results and store entries are identical to those of an uninterrupted run: "
         f"{found['folders_with_the_same_bytes']} of {found['folders']}. Sheets inferred twice: "
         f"{found['sheets_inferred_twice']}."
     )

@@ -4,7 +4,9 @@ The names that notebooks need most are exported, and imported on first use.
 """
 
 if __name__ != "terraseam.models":
-    raise ImportError("import terraseam.models, not models: a class that has two names exists twice")
+    raise ImportError(
+        "import terraseam.models instead of models: importing both would create every class twice"
+    )
 
 from typing import TYPE_CHECKING
 

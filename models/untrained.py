@@ -84,8 +84,8 @@ def check_background(row: Row, classes: Sequence[ClassInfo]) -> None:
     """
     if row.task == "instances" and not classes[0].background:
         raise CardError(
-            f"{row.architecture} finds things before a background, which is its first class and must be named so: "
-            "pass --classes background,... --background background"
+            f"{row.architecture} finds instances against a background, which must be its first class: pass "
+            f"--classes background,... --background background"
         )
 
 

@@ -1,7 +1,9 @@
 """Compose tiles and models on Apache Beam: the batch pipeline and its command line."""
 
 if __name__ != "terraseam.pipeline":
-    raise ImportError("import terraseam.pipeline, not pipeline: a class that has two names exists twice")
+    raise ImportError(
+        "import terraseam.pipeline instead of pipeline: importing both would create every class twice"
+    )
 
 import os
 

@@ -84,7 +84,7 @@ def _read_line(pipe: int) -> bytes:
     while not read.endswith(b"\n"):
         chunk = os.read(pipe, 1 << 16)
         if not chunk:
-            raise EOFError("the request has no end; was the program that asked killed?")
+            raise EOFError("the request is incomplete; was the calling program killed?")
         read += chunk
     return read
 

@@ -90,7 +90,7 @@ def end_run(manifest: Mapping[str, Any], describe: Callable[[Mapping[str, Any]],
 def describe_quarantine(sheets: int, path: str) -> str:
     """Return a sentence on quarantined sheets and what to do about them."""
     which = f"{count(sheets, 'sheet')} {'is' if sheets == 1 else 'are'}"
-    return f"{which} in quarantine: {path} says where and why; the same command tries them again"
+    return f"{which} in quarantine: {path} says where and why; run the same command again to retry"
 
 
 def run_exclusively(locks: Sequence[str], run: Callable[[], int]) -> int:

@@ -4,7 +4,9 @@ The names that notebooks need most are exported, and imported on first use.
 """
 
 if __name__ != "terraseam.tiles":
-    raise ImportError("import terraseam.tiles, not tiles: a class that has two names exists twice")
+    raise ImportError(
+        "import terraseam.tiles instead of tiles: importing both would create every class twice"
+    )
 
 from typing import TYPE_CHECKING
 

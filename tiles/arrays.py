@@ -68,7 +68,7 @@ def unpack_arrays(kind: str, packed: bytes, forms: Mapping[str, Form]) -> tuple[
         arrays[name] = np.frombuffer(packed, dtype, count, place).reshape(shape).copy()
         place += count * dtype.itemsize
     if place != len(packed):
-        raise ArraysError(f"something stands behind the {kind}")
+        raise ArraysError(f"there is extra data after the {kind}")
     return arrays, metadata
 
 

@@ -73,7 +73,7 @@ def save_bundle(
     wrong = sorted(set(fields) & set(COMPUTED))
     if wrong:
         raise CardError(
-            f"bundle {target} was given {', '.join(wrong)}; leave out what is read from the network"
+            f"bundle {target} has fields that are read from the network: {', '.join(wrong)}; leave them out"
         )
     task = fields.get("task", DEFAULTS["task"])
     stride, reach, memory = _measure(model, task)
@@ -107,8 +107,8 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
     card = Card.read(bundle)
     if card.network.name != MODEL_FILE:
         raise CardError(
-            f"bundle {bundle} holds {card.network.name}, not {MODEL_FILE}, so it is no Keras network; "
-            "run it with an engine (terraseam.models.engines.engine)"
+            f"bundle {bundle} holds {card.network.name} instead of {MODEL_FILE}, so it is not a Keras network; run it "
+            f"with an engine (terraseam.models.engines.engine)"
         )
     check_weights(bundle, card)
     model = read_keras(bundle / MODEL_FILE, f"{MODEL_FILE} of bundle {bundle}")
@@ -120,7 +120,7 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
         if measured != stated:
             raise CardError(
                 f"the card of bundle {bundle} has {stated} as {name!r}, but its network has {measured}; "
-                "make the bundle again"
+                "recreate the bundle"
             )
     return model
 
@@ -131,9 +131,9 @@ def _make_card(values: dict[str, Any], folder: Path) -> Card:
     missing = [name for name in known if name not in values and name not in OPTIONAL]
     unknown = [name for name in values if name not in known]
     if missing or unknown:
-        problem = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has no {', '.join(unknown)}"] * bool(
-            unknown
-        )
+        problem = [f"lacks {', '.join(missing)}"] * bool(missing) + [
+            f"has unknown fields: {', '.join(unknown)}"
+        ] * bool(unknown)
         raise CardError(
             f"the card of bundle {folder} {' and '.join(problem)}; its fields are {', '.join(known)}"
         )
@@ -155,8 +155,8 @@ def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:
     classes = detector_classes(model) if card.task == "instances" else _output_classes(model, card)
     if taken[1:3] != (None, None):
         raise CardError(
-            f"the network of bundle {folder} takes chips of {taken[1]} x {taken[2]} px alone; "
-            "build it with Input((None, None, bands))"
+            f"the network of bundle {folder} takes chips of {taken[1]} x {taken[2]} px only; build it with "
+            f"Input((None, None, bands))"
         )
     for field, expected, actual in (
         ("bands", len(card.bands), taken[-1]),
@@ -165,7 +165,7 @@ def _check_fit(model: keras.Model, card: Card, folder: Path) -> None:
         if expected != actual:
             raise CardError(
                 f"the card of bundle {folder} has {expected} {field!r}, but its network has {actual}; "
-                "make the card fit the network"
+                "change the card to match the network"
             )
 
 

@@ -215,7 +215,7 @@ def check_weights(bundle: str | os.PathLike[str], card: Card) -> None:
     """
     if network_sha256(Path(bundle) / card.network.name) != card.weights_sha256:
         raise CardError(
-            f"{card.network.name} of bundle {Path(bundle)} is not the file of its card: weights_sha256 differs; "
+            f"{card.network.name} of bundle {Path(bundle)} does not match its card: weights_sha256 differs; "
             "copy both files again"
         )
 
@@ -280,7 +280,7 @@ def read_regular(path: Path, most: int) -> bytes:
         raise CardError(f"{path} is not a regular file; put the file itself there")
     size = path.stat().st_size
     if size > most:
-        raise CardError(f"{path} has {size:,} bytes, more than the {most:,} that are read; make it again")
+        raise CardError(f"{path} has {size:,} bytes, more than the limit of {most:,}; recreate it")
     return path.read_bytes()
 
 
@@ -296,14 +296,14 @@ def _read_values(folder: Path) -> dict[str, Any]:
         values = json.loads(read_regular(path, MOST_CARD).decode())
     except RecursionError:
         raise CardError(
-            f"{CARD_FILE} of bundle {folder} has lists or objects inside each other without end; make the bundle again"
+            f"{CARD_FILE} of bundle {folder} nests lists or objects too deeply; recreate the bundle"
         ) from None
     except ValueError as error:
         raise CardError(
-            f"{CARD_FILE} of bundle {folder} is not JSON ({error}); make the bundle again"
+            f"{CARD_FILE} of bundle {folder} is not JSON ({error}); recreate the bundle"
         ) from error
     if not isinstance(values, dict):
-        raise CardError(f"{CARD_FILE} of bundle {folder} is not a JSON object; make the bundle again")
+        raise CardError(f"{CARD_FILE} of bundle {folder} is not a JSON object; recreate the bundle")
     if values.get("format") == 1 and type(values["format"]) is int:
         values = {**ADDED, **values, "format": CARD_FORMAT}
     return {**OPTIONAL, **values}

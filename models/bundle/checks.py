@@ -53,13 +53,13 @@ def check_card(values: dict[str, Any], bundle: str, names: tuple[str, ...]) -> N
     for name in names:
         if name not in values:
             raise CardError(
-                f"the card of bundle {bundle} has no field {name!r}; add it, or make the bundle again"
+                f"the card of bundle {bundle} has no field {name!r}; add it, or recreate the bundle"
             )
     for name in values:
         if name not in names:
             near = nearest_name(name, names)
             hint = f" or name it {near!r}" if near else ""
-            raise CardError(f"the card of bundle {bundle} has the unknown field {name!r}; drop it{hint}")
+            raise CardError(f"the card of bundle {bundle} has the unknown field {name!r}; remove it{hint}")
     for name in names:
         try:
             CHECKS[name](values[name], values)
@@ -79,15 +79,15 @@ def _check_contents(values: dict[str, Any], bundle: str) -> None:
             inner = [*value, *value.values()] if isinstance(value, dict) else value
             left.extend((element, depth + 1) for element in inner)
             if depth >= DEEPEST:
-                problem = f"more than {DEEPEST} lists and objects inside each other"
+                problem = f"more than {DEEPEST} nested lists and objects"
         elif isinstance(value, str):
             marks = steering_characters(value.replace("\n", " ").replace("\t", " "))
             if marks:
-                problem = f"{_short(value)}, a text with the character {marks[0]}, which steers terminals or is no text"
+                problem = f"{_short(value)}, a string with the forbidden character {marks[0]}"
         elif isinstance(value, int) and abs(value) >= LARGEST_WHOLE:
-            problem = "a whole number of more than 63 bits"
+            problem = "an integer of more than 63 bits"
         if problem:
-            raise CardError(f"the card of bundle {bundle} has {problem}; make the bundle again without")
+            raise CardError(f"the card of bundle {bundle} has {problem}; recreate the bundle without it")
 
 
 def _check_format(values: dict[str, Any], bundle: str) -> None:
@@ -96,8 +96,8 @@ def _check_format(values: dict[str, Any], bundle: str) -> None:
     if type(version) is not int or version not in FORMATS:
         known = ", ".join(map(str, FORMATS))
         raise CardError(
-            f"the card of bundle {bundle} has format {_short(version)}, this Terraseam reads {known}; "
-            "use the Terraseam that made it, or make the bundle again"
+            f"the card of bundle {bundle} has format {_short(version)}, but this version of Terraseam reads "
+            f"{known}; use the version that created it, or recreate the bundle"
         )
 
 
@@ -121,12 +121,12 @@ def _is_count(value: Any, least: int, most: int = MOST_PIXELS) -> bool:
 
 
 def _text(value: Any, _: dict[str, Any]) -> None:
-    _require(isinstance(value, str) and bool(value.strip()), "a text that is not empty")
-    _require(not steering_characters(value), "a text of one line without control characters")
+    _require(isinstance(value, str) and bool(value.strip()), "a non-empty string")
+    _require(not steering_characters(value), "a single-line string without control characters")
 
 
 def _license(value: Any, _: dict[str, Any]) -> None:
-    _require(isinstance(value, str) and bool(value.strip()), "a text that is not empty")
+    _require(isinstance(value, str) and bool(value.strip()), "a non-empty string")
 
 
 def _text_or_null(value: Any, values: dict[str, Any]) -> None:
@@ -135,7 +135,7 @@ def _text_or_null(value: Any, values: dict[str, Any]) -> None:
 
 
 def _record(value: Any, _: dict[str, Any]) -> None:
-    _require(isinstance(value, dict), "an object, {} where nothing is known")
+    _require(isinstance(value, dict), "an object, {} if nothing is known")
 
 
 def _task(value: Any, _: dict[str, Any]) -> None:
@@ -154,9 +154,7 @@ def _network(value: Any, values: dict[str, Any]) -> None:
     finds = value["answer"] == "instances"
     _require(finds == (values["task"] == "instances"), "one whose answer fits the task")
     binary = value["answer"].startswith("binary")
-    _require(
-        not binary or len(values["classes"]) == 2, "one that does not answer binary, but for two classes"
-    )
+    _require(not binary or len(values["classes"]) == 2, "one whose answer is binary only for two classes")
 
 
 def _reach_source(value: Any, _: dict[str, Any]) -> None:
@@ -164,19 +162,20 @@ def _reach_source(value: Any, _: dict[str, Any]) -> None:
 
 
 def _halo(value: Any, _: dict[str, Any]) -> None:
-    _require(value is None or _is_count(value, 0), f"null, or whole pixels, 0 to {MOST_PIXELS:,}")
+    _require(value is None or _is_count(value, 0), f"null, or a whole number of pixels, 0 to {MOST_PIXELS:,}")
 
 
 def _classes(value: Any, _: dict[str, Any]) -> None:
     _require(isinstance(value, list) and bool(value), "a list of classes")
     _require(
-        len(value) <= MOST_CLASSES, f"{MOST_CLASSES} classes at most, not {len(value)}, as 255 means nodata"
+        len(value) <= MOST_CLASSES,
+        f"at most {MOST_CLASSES} classes, not {len(value)}, because 255 means nodata",
     )
     for label, info in enumerate(value):
         _class(info, label)
     names = [info["name"] for info in value]
     twice = sorted({name for name in names if names.count(name) > 1})
-    _require(not twice, f"classes with names of their own; {', '.join(twice)} stands there twice")
+    _require(not twice, f"classes with unique names; {', '.join(twice)} occurs more than once")
     backgrounds = sum(bool(info.get("background", False)) for info in value)
     _require(backgrounds <= 1, f"classes with at most one background, not {backgrounds}")
 

@@ -63,17 +63,17 @@ def mismatches(cards: Sequence[Card]) -> list[str]:
     for card in cards:
         if card.task != "semantic":
             reasons.append(
-                f"{_called(card)} finds instances, and an ensemble averages scores of pixels; run it alone"
+                f"{_called(card)} finds instances, but an ensemble averages pixel scores; run it alone"
             )
     for card in cards[1:]:
         pair = f"{_called(first)} and {_called(card)} cannot be averaged"
         names = [[info.name for info in member.classes] for member in (first, card)]
         if names[0] != names[1]:
             reasons.append(
-                f"{pair}: the one has the classes {', '.join(names[0])}, the other {', '.join(names[1])}"
+                f"{pair}: one has the classes {', '.join(names[0])}, the other {', '.join(names[1])}"
             )
         if len(first.bands) != len(card.bands):
-            reasons.append(f"{pair}: the one wants {len(first.bands)} bands, the other {len(card.bands)}")
+            reasons.append(f"{pair}: one expects {len(first.bands)} bands, the other {len(card.bands)}")
     return reasons
 
 

@@ -68,14 +68,13 @@ def refuse_code(objects: list[dict[str, Any]], what: str) -> None:
         module, name = item.get("module"), str(item["class_name"])
         if name in NOT_PIXELS:
             raise CardError(
-                f"{what} has a {name}, which loads or runs what lies outside of it; "
-                "build the network of layers for images alone"
+                f"{what} has a {name}, which loads or runs things outside the file; build the network from image layers only"
             )
         if not _is_safe(module, name, item.get("registered_name")):
             where = f" of {module}" if module else ""
             raise CardError(
                 f"{what} has a {name}{where}, which runs code from outside Keras; "
-                "build the network of Keras layers alone"
+                "build the network from Keras layers only"
             )
 
 
@@ -104,7 +103,7 @@ def refuse_huge(build: Callable[[], keras.Model], what: str, held: int) -> None:
         global_state.set_global_attribute("uninitialized_variables", [])
     if needed > ROOM + 2 * held:
         raise CardError(
-            f"{what} describes layers with {needed / 1e6:,.0f} MB of weights, and holds {held / 1e6:,.0f} MB; make it again"
+            f"{what} describes layers with {needed / 1e6:,.0f} MB of weights but holds {held / 1e6:,.0f} MB; save it again"
         )
 
 
@@ -129,15 +128,15 @@ def refuse_links(file: Any, what: str, room: int) -> int:
             _find_links(opened, outside, datasets)
             taken = sum(item.size * item.dtype.itemsize for item in datasets if item.shape is not None)
     except (OSError, RecursionError) as error:
-        raise CardError(f"{what} has weights that cannot be read ({error}); make it again") from error
+        raise CardError(f"{what} has weights that cannot be read ({error}); save it again") from error
     if outside:
         raise CardError(
             f"{what} has weights in other files ({', '.join(outside)}); save it with its weights inside"
         )
     if taken > room:
         raise CardError(
-            f"{what} would unpack to {taken / 1e6:,.0f} MB of weights, and {room / 1e6:,.0f} MB are the most for "
-            "a file of this size; make it again"
+            f"{what} would unpack to {taken / 1e6:,.0f} MB of weights, and {room / 1e6:,.0f} MB is the limit "
+            f"for a file of this size; save it again"
         )
     return int(taken)
 
@@ -183,7 +182,7 @@ def read_members(path: Path, what: str) -> dict[str, bytes]:
             _check_parts(parts, what, room_of(path))
             return {part.filename: _unpack(archive, part) for part in parts}
     except (zipfile.BadZipFile, OSError, RuntimeError, EOFError, zlib.error) as error:
-        raise CardError(f"{what} is not a Keras file ({error}); make it again") from error
+        raise CardError(f"{what} is not a Keras file ({error}); save it again") from error
 
 
 def _check_parts(parts: list[zipfile.ZipInfo], what: str, room: int) -> None:
@@ -191,16 +190,16 @@ def _check_parts(parts: list[zipfile.ZipInfo], what: str, room: int) -> None:
     others = sorted(name for name in names if name not in (CONFIG, METADATA, WEIGHTS))
     if others:
         raise CardError(
-            f"{what} has {', '.join(others[:3])} in it, which no network of images needs; make it again"
+            f"{what} has {', '.join(others[:3])} in it, which image networks do not need; save it again"
         )
     if len(set(names)) < len(names):
-        raise CardError(f"{what} has a part twice ({', '.join(sorted(names))}); make it again")
+        raise CardError(f"{what} has duplicate parts ({', '.join(sorted(names))}); save it again")
     for part in parts:
         most = room if part.filename == WEIGHTS else ROOM
         if part.file_size > most:
             raise CardError(
-                f"{part.filename} in {what} would unpack to {part.file_size / 1e6:,.0f} MB, and {most / 1e6:,.0f} MB are "
-                "the most for a file of this size; make it again"
+                f"{part.filename} in {what} would unpack to {part.file_size / 1e6:,.0f} MB, and "
+                f"{most / 1e6:,.0f} MB is the limit for a file of this size; save it again"
             )
 
 
@@ -219,7 +218,7 @@ def read_config(members: dict[str, bytes], what: str, name: str = CONFIG) -> Any
     try:
         return json.loads(members[name])
     except (KeyError, ValueError, RecursionError) as error:
-        raise CardError(f"{what} is not a Keras file ({short_cause(error)}); make it again") from error
+        raise CardError(f"{what} is not a Keras file ({short_cause(error)}); save it again") from error
 
 
 def short_cause(error: Exception) -> str:

@@ -26,8 +26,7 @@ class ClassInfo:
         characters = steering_characters(self.name)
         if characters:
             raise CardError(
-                f"the class {self.name!r} has {', '.join(characters)} in its name, which steers terminals or is no text; "
-                "name it without"
+                f"the class {self.name!r} has forbidden characters in its name ({', '.join(characters)}); remove them"
             )
 
 
@@ -41,7 +40,7 @@ class Scaling:
     def __post_init__(self) -> None:
         if len(self.scale) != len(self.offset):
             raise CardError(
-                f"scaling has {len(self.scale)} scales, {len(self.offset)} offsets; give one of each a band"
+                f"scaling has {len(self.scale)} scales but {len(self.offset)} offsets; give one of each per band"
             )
 
 

@@ -23,11 +23,11 @@ def check_target(folder: Path, force: bool) -> None:
         raise CardError(f"{folder} is a file; name a folder that does not exist yet")
     if (folder / CARD_FILE).is_file() and not force:
         raise CardError(
-            f"{folder} holds a bundle already; pass --force to write over it, or name another folder"
+            f"{folder} already holds a bundle; pass --force to replace it, or name another folder"
         )
     if not (folder / CARD_FILE).is_file() and any(folder.iterdir()):
         raise CardError(
-            f"{folder} holds files that are no bundle; name a folder that is empty or does not exist yet"
+            f"{folder} holds files that are not a bundle; name a folder that is empty or does not exist yet"
         )
 
 

@@ -80,7 +80,7 @@ def detector(encoder: keras.Model, classes: int, settings: Detector | None = Non
         See `mask_rcnn`. It contains the models `PARTS`, which the training network shares.
     """
     if classes < 2:
-        raise ValueError(f"classes must be 2 or more, the background among them, got {classes}")
+        raise ValueError(f"classes must be 2 or more, including the background, got {classes}")
     settings = settings or Detector()
     pyramid = feature_pyramid(encoder, settings.width)
     proposer = region_proposer(settings.width, len(settings.anchors.ratios))

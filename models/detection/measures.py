@@ -61,10 +61,13 @@ def check_detector(model: keras.Model) -> None:
     missing = [name for name in (*PARTS, "proposals", "detections") if name not in names]
     if missing or [len(output.shape) for output in model.outputs] != [3, 2, 2, 4]:
         lacks = (
-            f"it lacks {', '.join(missing)}" if missing else "it does not answer boxes, labels, scores, masks"
+            f"it lacks {', '.join(missing)}"
+            if missing
+            else "it does not output boxes, labels, scores and masks"
         )
         raise GraphError(
-            f"network {model.name!r} is not a detector of ours: {lacks}; build it with terraseam.models.detection.mask_rcnn"
+            f"network {model.name!r} is not a Terraseam detector: {lacks}; build it with "
+            f"terraseam.models.detection.mask_rcnn"
         )
 
 
@@ -78,7 +81,9 @@ def _head_bytes(model: keras.Model) -> int:
     """Return the peak memory of the parts that process boxes, in bytes."""
     proposals, detections = model.get_layer("proposals"), model.get_layer("detections")
     if not isinstance(proposals, Proposals) or not isinstance(detections, Detections):
-        raise GraphError(f"network {model.name!r} has other layers than a detector; build it with mask_rcnn")
+        raise GraphError(
+            f"network {model.name!r} does not have the layers of a detector; build it with mask_rcnn"
+        )
     mask_head = model.get_layer("mask_head")
     width, classes = mask_head.inputs[0].shape[-1], mask_head.outputs[0].shape[-1]
     boxes = proposals.choice.kept * COPIES * BOX_BINS**2 * width + 3 * proposals.choice.candidates**2

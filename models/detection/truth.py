@@ -35,11 +35,11 @@ def pad_truth(chips: Sequence[Sequence[ChipInstance]], most: int, side: int = SI
     masks = np.zeros((len(chips), most, side, side), np.uint8)
     for number, instances in enumerate(chips):
         if len(instances) > most:
-            raise ValueError(f"chip {number} has {len(instances)} things, more than {most}; raise `most`")
+            raise ValueError(f"chip {number} has {len(instances)} instances, more than {most}; raise `most`")
         for row, instance in enumerate(instances):
             if instance.label < 1:
                 raise ValueError(
-                    f"thing {row} of chip {number} has the label {instance.label}; 0 is the background"
+                    f"instance {row} of chip {number} has the label {instance.label}; 0 is the background"
                 )
             height, width = instance.mask.shape
             boxes[number, row] = (instance.row, instance.col, instance.row + height, instance.col + width)

@@ -37,5 +37,5 @@ def building(card: Card, engine: str) -> Iterator[None]:
             or type(error).__name__
         )
         raise EngineError(
-            f"{engine} cannot build the network of {card.name} ({reason}); make the bundle again, or pass another --engine"
+            f"{engine} cannot build the network of {card.name} ({reason}); recreate the bundle, or pass another --engine"
         ) from error

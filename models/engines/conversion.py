@@ -93,7 +93,7 @@ def converted_network(conversion: Conversion, folder: str | None) -> Path:
 
 def no_room(folder: Path, why: str) -> str:
     """Return the error message for a disk that is too full for a converted network."""
-    return f"there is no room for it in {folder}: {why}; make room, or choose another disk with --work"
+    return f"there is not enough space for it in {folder}: {why}; free some space, or choose another disk with --work"
 
 
 def size_of(bundle: Path) -> int:
@@ -104,8 +104,8 @@ def size_of(bundle: Path) -> int:
 def cannot_convert(conversion: Conversion, why: str) -> EngineError:
     """Return the error for a network that cannot be converted."""
     return EngineError(
-        f"bundle {conversion.bundle} cannot be converted for {conversion.engine} ({why}); run it with the engine of its "
-        "file, by leaving out --engine"
+        f"bundle {conversion.bundle} cannot be converted for {conversion.engine} ({why}); leave out --engine to "
+        f"run it with the engine for its file"
     )
 
 
@@ -146,7 +146,7 @@ def _run_converter(conversion: Conversion, target: Path) -> None:
     if process.returncode or not target.is_file():
         error_lines = process.stderr.strip().splitlines() if process.returncode else []
         error_lines = error_lines or [
-            f"the converter ended with status {process.returncode} and without a network"
+            f"the converter exited with status {process.returncode} without writing a network"
         ]
         raise cannot_convert(conversion, error_lines[-1].strip()[:LONGEST])
 
@@ -179,5 +179,7 @@ def _own_folder() -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.stat(follow_symlinks=False)
     if status.st_uid != os.getuid() or status.st_mode & 0o022 or folder.is_symlink():
-        raise EngineError(f"{folder} may be written by others; remove it, or pass a local folder with --work")
+        raise EngineError(
+            f"{folder} can be written to by other users; remove it, or pass a local folder with --work"
+        )
     return folder

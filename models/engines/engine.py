@@ -76,7 +76,7 @@ class Engine:
         for outputs, count in self._outputs(chips):
             if len(outputs) != 1:
                 raise EngineError(
-                    f"the network of {self.card.name} makes {len(outputs)} arrays; it must make one map of "
+                    f"the network of {self.card.name} outputs {len(outputs)} arrays; it must output one map of "
                     f"{self.card.network.answer}"
                 )
             parts.append(logits_of(outputs[0], self.card, height, width)[:count])
@@ -103,7 +103,8 @@ class Engine:
         for outputs, count in self._outputs(chips):
             if len(outputs) != 4:
                 raise EngineError(
-                    f"the network of {self.card.name} makes {len(outputs)} arrays; a detector makes four: boxes, labels, "
+                    f"the network of {self.card.name} outputs {len(outputs)} arrays; a detector outputs four: "
+                    f"boxes, labels, "
                     "scores, masks"
                 )
             for boxes, labels, scores, masks in islice(zip(*outputs, strict=True), count):
@@ -133,15 +134,17 @@ class Engine:
     def _check(self, chips: np.ndarray, task: str) -> None:
         if self.card.task != task:
             raise EngineError(
-                f"{self.card.name} does {self.card.task}, not {task}; ask it for {self.card.task}"
+                f"{self.card.name} is for {self.card.task}, not for {task}; use it for {self.card.task}"
             )
         bands, stride = len(self.card.bands), self.card.stride
         if chips.ndim != 4 or not len(chips) or chips.shape[3] != bands:
-            raise ValueError(f"{self.card.name} wants chips (1+, height, width, {bands}), got {chips.shape}")
+            raise ValueError(
+                f"{self.card.name} expects chips (1+, height, width, {bands}), got {chips.shape}"
+            )
         height, width = chips.shape[1:3]
         if height % stride or width % stride or not height or not width:
             raise ValueError(
-                f"{self.card.name} wants chips on multiples of {stride} px, got {height} x {width} px"
+                f"{self.card.name} expects chips on multiples of {stride} px, got {height} x {width} px"
             )
 
 

@@ -36,7 +36,9 @@ class Ensemble:
         cards = [engine.card for engine in engines]
         reasons = mismatches(cards)
         if augment and cards[0].task != "semantic":
-            reasons.append(f"{cards[0].name} finds instances, which cannot be averaged over turned chips")
+            reasons.append(
+                f"{cards[0].name} finds instances, which cannot be averaged over rotated and flipped chips"
+            )
         if reasons:
             raise EngineError("; ".join(reasons))
         self.card = combined_card(cards, augment)

@@ -59,7 +59,7 @@ class OnnxNetwork:
         except self._errors() as error:
             raise EngineError(
                 f"the network of {self._card.name} does not run on chips of shape {batch.shape} "
-                f"({_first_line(error)}); pass another --tile, or make the bundle again"
+                f"({_first_line(error)}); pass another --tile, or recreate the bundle"
             ) from error
 
     def _session(self, shape: tuple[int, ...]) -> Any:
@@ -89,7 +89,7 @@ class OnnxNetwork:
             session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except self._errors() as error:
             raise EngineError(
-                f"ONNX Runtime cannot load {path.name} of {self._card.name} ({_first_line(error)}); make the bundle again"
+                f"ONNX Runtime cannot load {path.name} of {self._card.name} ({_first_line(error)}); recreate the bundle"
             ) from error
         taken = session.get_inputs()
         if len(taken) != 1 or taken[0].type not in TYPES:

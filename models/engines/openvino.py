@@ -96,7 +96,7 @@ class OpenvinoNetwork:
             reason = " ".join(str(error).split())[:300]
             raise EngineError(
                 f"the network of {self._card.name} does not run on chips of shape {shape} ({reason}); pass another "
-                "--tile, or make the bundle again"
+                "--tile, or recreate the bundle"
             ) from error
         return model
 
@@ -119,7 +119,7 @@ def _check_onnx(path: Path, card: Card) -> None:
     except onnx.checker.ValidationError as error:
         reason = " ".join(str(error).split())[:MOST]
         raise EngineError(
-            f"the network of {card.name} is not a valid ONNX file ({reason}); make the bundle again"
+            f"the network of {card.name} is not a valid ONNX file ({reason}); recreate the bundle"
         ) from error
 
 

@@ -41,13 +41,13 @@ def logits_of(output: np.ndarray, card: Card, height: int, width: int) -> np.nda
     channels = CHANNELS.get(card.network.answer, len(card.classes))
     if maps.shape[1:3] != (height, width):
         raise EngineError(
-            f"the network of {card.name} makes maps of {maps.shape[1]} x {maps.shape[2]} px of chips of "
+            f"the network of {card.name} outputs maps of {maps.shape[1]} x {maps.shape[2]} px for chips of "
             f"{height} x {width} px; the maps must have the size of the chips"
         )
     if maps.shape[3] != channels:
         raise EngineError(
-            f"the network of {card.name} makes {maps.shape[3]} channels, but its card has {len(card.classes)} "
-            f"classes and calls its answer {card.network.answer}, which takes {channels}; make the card fit the network"
+            f"the network of {card.name} outputs {maps.shape[3]} channels, but its card has {len(card.classes)} "
+            f"classes and the answer {card.network.answer}, which takes {channels}; change the card to match the network"
         )
     return TURNED[card.network.answer](maps, card)
 
@@ -74,7 +74,7 @@ def _channels_last(output: np.ndarray, card: Card) -> np.ndarray:
         return output[..., None]
     if output.ndim != 4:
         raise EngineError(
-            f"the network of {card.name} makes an array of shape {output.shape}, where its card speaks of "
+            f"the network of {card.name} outputs an array of shape {output.shape}, but its card says "
             f"{card.network.answer}; a map of them has four axes"
         )
     return np.moveaxis(output, 1, -1) if card.network.layout == "channels_first" else output
@@ -94,8 +94,8 @@ def _from_labels(output: np.ndarray, card: Card) -> np.ndarray:
     if least < 0 or most >= len(card.classes):
         wrong = least if least < 0 else most
         raise EngineError(
-            f"the network of {card.name} answers the label {wrong:g}, but its card has {len(card.classes)} classes, "
-            f"0 to {len(card.classes) - 1}; make the card fit the network"
+            f"the network of {card.name} returned the label {wrong:g}, but its card has {len(card.classes)} classes, "
+            f"0 to {len(card.classes) - 1}; change the card to match the network"
         )
     named = labels[..., None] == np.arange(len(card.classes))
     return np.where(named, LABEL_GAP, np.float32(0))
@@ -116,8 +116,8 @@ def _checked_scores(output: np.ndarray, card: Card) -> np.ndarray:
     least, most = float(scores.min()), float(scores.max())
     if least < -SCORE_SLACK or most > 1 + SCORE_SLACK:
         raise EngineError(
-            f"the network of {card.name} answers {least:.3g} to {most:.3g}, but its card calls that scores, which "
-            "lie between 0 and 1; does it answer logits?"
+            f"the network of {card.name} returned values from {least:.3g} to {most:.3g}, but its card says that these are "
+            f"scores, which lie between 0 and 1; does it return logits?"
         )
     return scores
 

@@ -28,7 +28,7 @@ def as_taken(batch: np.ndarray, kind: Any, card: Card) -> np.ndarray:
         most = max(float(batch.max()), -float(batch.min()))
         if most > np.finfo(np.float16).max:
             raise EngineError(
-                f"{card.name} takes float16, which holds 65,504 at most, and scaled pixels have values up to {most:,.0f}; "
+                f"{card.name} takes float16, whose maximum is 65,504, but scaled pixels have values up to {most:,.0f}; "
                 "import it again with a smaller --scale, or export it with a float32 input"
             )
     return batch.astype(kind, copy=False)

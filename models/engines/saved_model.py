@@ -36,7 +36,7 @@ def load_saved_model(folder: Path, tf: Any) -> Callable[[Any], Any]:
     taken = loaded.signatures[SIGNATURE].structured_input_signature[1]
     if len(taken) != 1:
         raise EngineError(
-            f"{folder} takes {len(taken)} inputs ({', '.join(sorted(taken))}); it must take one, chips"
+            f"{folder} takes {len(taken)} inputs ({', '.join(sorted(taken))}); it must take one: chips"
         )
     ((name, spec),) = taken.items()
 
@@ -57,4 +57,4 @@ def _refuse_operations(folder: Path) -> None:
 
 def _damaged(folder: Path, error: Exception) -> str:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"{folder} is not a SavedModel that TensorFlow can read ({first}); make the bundle again"
+    return f"{folder} is not a SavedModel that TensorFlow can read ({first}); recreate the bundle"

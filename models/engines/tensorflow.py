@@ -85,7 +85,8 @@ def _start_tensorflow(profile: Profile) -> Any:
     gpus = tf.config.list_physical_devices("GPU") if profile.device == "gpu" else []
     if profile.device == "gpu" and not gpus:
         raise EngineError(
-            "the profile says gpu, but TensorFlow sees none; run where the plan was made, or plan here"
+            "the profile requires a GPU, but TensorFlow finds none; run on the machine where the plan was made, "
+            "or plan again here"
         )
     try:
         tf.config.threading.set_intra_op_parallelism_threads(profile.threads)
@@ -93,8 +94,8 @@ def _start_tensorflow(profile: Profile) -> Any:
             tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError as error:
         raise EngineError(
-            f"TensorFlow already runs in this process in another way than with {profile.threads} threads per "
-            f"operation on a {profile.device}; make the engine before anything else uses TensorFlow"
+            f"TensorFlow is already set up in this process, but not with {profile.threads} threads per "
+            f"operation on a {profile.device}; create the engine before anything else uses TensorFlow"
         ) from error
     if profile.device == "gpu":
         tf.config.experimental.enable_op_determinism()
@@ -132,7 +133,7 @@ def _load_keras(bundle: Path, precision: str) -> Callable[[Any], Any]:
 
     if keras.backend.backend() != "tensorflow":
         raise EngineError(
-            f"Keras runs on {keras.backend.backend()} here, the profile says tensorflow; "
+            f"Keras runs on {keras.backend.backend()} here, but the profile requires tensorflow; "
             "set KERAS_BACKEND=tensorflow or leave it unset"
         )
     from terraseam.models.bundle.archive import load_model

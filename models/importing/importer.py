@@ -126,7 +126,7 @@ def import_network(request: ImportRequest) -> Imported:
         "memory_per_pixel_squared": memory.per_pixel_squared,
     }
     card = write_bundle(request.output, fields, foreign.save, force=request.force)
-    output_note = f"it answers {output_type.kind.replace('_', ' ')}: {output_type.why}"
+    output_note = f"its output type is {output_type.kind.replace('_', ' ')}: {output_type.why}"
     return Imported(
         card, (*foreign.notes, *halves, output_note, *known_reach.notes, f"memory: {_taken(memory)}, {known}")
     )
@@ -165,13 +165,13 @@ def _half_notes(foreign: Foreign, scaling: Scaling) -> tuple[str, ...]:
     most = min([*ends, *(-1.0 for offset in scaling.offset if abs(offset) > LARGEST_HALF)], default=np.inf)
     if most < LARGEST_BYTE:
         raise NetworkRefusedError(
-            f"the network takes float16, which holds {LARGEST_HALF:,.0f} at most, and --scale and --offset make more of raw "
-            f"values up to {LARGEST_BYTE}; give a smaller scale, or export it with a float32 input"
+            f"the network takes float16, whose maximum is {LARGEST_HALF:,.0f}, but --scale and --offset map raw "
+            f"values up to {LARGEST_BYTE} above it; give a smaller scale, or export it with a float32 input"
         )
     if most >= LARGEST_WORD:
         return ()
     return (
-        f"it takes float16, which holds {LARGEST_HALF:,.0f} at most: raw values above {most:,.0f} cannot be fed to it",
+        f"it takes float16, whose maximum is {LARGEST_HALF:,.0f}: raw values above {most:,.0f} cannot be fed to it",
     )
 
 
@@ -191,6 +191,6 @@ def _sample(foreign: Foreign, request: ImportRequest, bands: int) -> np.ndarray:
         return foreign.run(in_layout(chips, foreign.layout))
     except Exception as error:
         raise NetworkRefusedError(
-            f"the network fails on a chip of {side} x {2 * side} px: {short(error)}; give --stride, the number of pixels "
-            "whose multiples it takes"
+            f"the network fails on a chip of {side} x {2 * side} px: {short(error)}; give --stride: its chip "
+            "sides must be multiples of that many pixels"
         ) from error

@@ -18,8 +18,8 @@ import numpy as np
 from terraseam.models.errors import CardError
 
 WAY_OUT = (
-    "where it still loads, write it as a SavedModel (model.export('folder')) or to ONNX, with height and width free, and "
-    "import that"
+    "with a version that loads it, export it as a SavedModel (model.export('folder')) or to ONNX, with dynamic "
+    "height and width, and import that"
 )
 MODELS = {
     "Functional": "keras.src.models.functional",
@@ -174,8 +174,8 @@ def _are_same(loaded: list[np.ndarray], stored: list[np.ndarray]) -> bool:
 
 def _lost_weights(what: str, name: str) -> str:
     return (
-        f"{what} was saved by Keras 2, and Keras {keras.__version__} does not give its layer {name!r} the weights that it "
-        f"had; {WAY_OUT}"
+        f"{what} was saved by Keras 2, and Keras {keras.__version__} cannot restore the weights of its layer "
+        f"{name!r}; {WAY_OUT}"
     )
 
 
@@ -204,7 +204,9 @@ def _refuse_lost(name: str, config: Any, what: str) -> None:
         config.get("activation"),
         config.get("recurrent_activation"),
     ):
-        problem = f"hard_sigmoid in its layer {called}, which has other values in Keras {keras.__version__}"
+        problem = (
+            f"hard_sigmoid in its layer {called}, which is defined differently in Keras {keras.__version__}"
+        )
     if problem:
         raise CardError(f"{what} was saved by Keras 2 and has {problem}; {WAY_OUT}")
 
@@ -231,8 +233,8 @@ def _modern_config(name: str, kind: type, config: dict[str, Any], what: str) -> 
             and (key, plain) != ("groups", 1)
         ):
             raise CardError(
-                f"{what} was saved by Keras 2, and its layer {config.get('name', name)!r} ({name}) has {key}={plain!r}, "
-                f"which Keras {keras.__version__} does not take; {WAY_OUT}"
+                f"{what} was saved by Keras 2, and its layer {config.get('name', name)!r} ({name}) has "
+                f"{key}={plain!r}, which Keras {keras.__version__} does not accept; {WAY_OUT}"
             )
     return modern
 

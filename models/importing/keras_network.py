@@ -74,7 +74,7 @@ def open_keras(path: Path, bands: int, layout: str | None) -> Foreign:
     shape = check_taken(tuple(taken.shape), taken.dtype)
     if find_layout(shape, bands, layout) == "channels_first":
         raise NetworkRefusedError(
-            f"{path} has its channels first, which Keras runs on GPUs alone; build it with channels last, or export it "
+            f"{path} has channels first, which Keras runs only on GPUs; build it with channels last, or export it "
             "to ONNX"
         )
     model, notes = free_size(original, bands)
@@ -154,16 +154,16 @@ def free_size(model: keras.Model, bands: int) -> tuple[keras.Model, tuple[str, .
         same = _same_outputs(model, freed, bands)
     except Exception as error:
         raise NetworkRefusedError(
-            f"the network takes chips of {sides} alone, and a layer needs that size ({short(error)}); "
+            f"the network only takes chips of {sides}, and a layer needs that size ({short(error)}); "
             "build it with Input((None, None, bands)) and layers that take any size"
         ) from error
     if not same:
         raise NetworkRefusedError(
-            f"the network takes chips of {sides} alone, and answers otherwise with its size made free; "
+            f"the network only takes chips of {sides}, and its outputs change when its input size is made variable; "
             "build it with Input((None, None, bands)) and layers that take any size"
         )
     return freed, (
-        f"it took chips of {sides} alone; their size was made free, and its answers stayed the same",
+        f"it only took chips of {sides}; its input size was made variable, and its outputs stayed the same",
     )
 
 
@@ -235,7 +235,7 @@ def _read_h5(path: Path, version: list[str]) -> keras.Model:
         text, keras_version = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
     if text is None:
         raise NetworkRefusedError(
-            f"{path} holds weights without a network; save the network whole, as network.save('network.keras')"
+            f"{path} holds weights without a network; save the whole network, as network.save('network.keras')"
         )
     version.append(
         keras_version.decode(errors="replace") if isinstance(keras_version, bytes) else str(keras_version)

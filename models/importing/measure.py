@@ -66,15 +66,15 @@ def _peaks(arguments: list[str]) -> list[tuple[int, int]]:
         return peaks
     side = f"a chip of {arguments[4:][min(len(peaks), len(SIDES) - 1)]} px"
     if process.returncode < 0:
-        why = f"the process that measures it was ended by signal {-process.returncode} on {side}"
+        why = f"the process that measures it was killed by signal {-process.returncode} on {side}"
     elif process.returncode:
         error_lines = process.stderr.strip().splitlines()
         why = (
             f"it fails on {side}: {short(error_lines[-1]) if error_lines else f'status {process.returncode}'}"
         )
     else:
-        why = f"{side} would take more than there is"
+        why = f"{side} would need more memory than there is"
     raise NetworkRefusedError(
         f"the memory of the network could not be measured: {why}; import it on a machine with more memory, or export it "
-        "to ONNX, whose graph says it"
+        "to ONNX, from whose graph it can be computed"
     )

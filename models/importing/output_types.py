@@ -43,7 +43,7 @@ def detect_output_type(foreign: Foreign, output: np.ndarray, classes: int, state
     channels = _channels(foreign, output)
     if channels not in (1, classes):
         raise NetworkRefusedError(
-            f"the network answers {channels} channels, but --classes names {classes}; "
+            f"the network outputs {channels} channels, but --classes names {classes}; "
             f"name {channels} classes, in the order of its channels"
         )
     detected = _find(foreign, output, channels, classes)
@@ -61,7 +61,7 @@ def _channels(foreign: Foreign, output: np.ndarray) -> int:
         return 1
     if output.ndim != 4:
         raise NetworkRefusedError(
-            f"the network answers arrays of {output.ndim} axes; it must answer one value a class, or a label, "
+            f"the network outputs arrays of {output.ndim} axes; it must output one value per class, or a label, "
             "for each pixel of its chip"
         )
     return int(output.shape[CHANNEL[foreign.layout]])
@@ -77,32 +77,32 @@ def _find(foreign: Foreign, output: np.ndarray, channels: int, classes: int) -> 
         return OutputType("", f"it ends in a sigmoid for each of {channels} classes")
     sums = output.sum(axis=CHANNEL[foreign.layout])
     if output.min() >= 0 and np.abs(sums - 1).max() < CLOSE:
-        return OutputType("scores", "its answers sum to 1")
-    return OutputType("logits", "its answers do not sum to 1")
+        return OutputType("scores", "its outputs sum to 1")
+    return OutputType("logits", "its outputs do not sum to 1")
 
 
 def _find_single_channel(foreign: Foreign, output: np.ndarray, classes: int) -> OutputType:
     if foreign.ending == "argmax":
         return OutputType("labels", "it ends in an argmax")
     if foreign.whole_numbers or (foreign.ending is None and np.array_equal(output, np.rint(output))):
-        return OutputType("labels", "it answers whole numbers")
+        return OutputType("labels", "it outputs whole numbers")
     if classes != 2:
         raise NetworkRefusedError(
-            f"the network answers one channel, which tells two classes apart, but --classes names {classes}; "
-            "name two, of which the channel speaks for the second"
+            f"the network outputs one channel, which distinguishes two classes, but --classes names {classes}; "
+            "name two classes, the second being the one that the channel stands for"
         )
     if foreign.ending == "sigmoid":
         return OutputType("binary_scores", "it ends in a sigmoid")
     if output.min() >= 0 and output.max() <= 1:
-        return OutputType("binary_scores", "its answers lie between 0 and 1")
-    return OutputType("binary_logits", "its answers do not lie between 0 and 1")
+        return OutputType("binary_scores", "its outputs lie between 0 and 1")
+    return OutputType("binary_logits", "its outputs do not lie between 0 and 1")
 
 
 def _check_stated(foreign: Foreign, stated: str, detected: OutputType, channels: int, classes: int) -> None:
     """Check the user's output type against the one found."""
     if (stated in ONE_CHANNEL) != (channels == 1):
         raise NetworkRefusedError(
-            f"--output-type {stated} does not fit a network that answers {channels} channels for {classes} classes; "
+            f"--output-type {stated} does not fit a network that outputs {channels} channels for {classes} classes; "
             f"{_advice(detected)}"
         )
     if stated.startswith("binary") and classes != 2:
@@ -112,11 +112,11 @@ def _check_stated(foreign: Foreign, stated: str, detected: OutputType, channels:
     certain = foreign.ending is not None and detected.kind != ""
     if certain or foreign.whole_numbers:
         raise NetworkRefusedError(
-            f"--output-type {stated} is not what was found: {detected.why}; {_advice(detected)}"
+            f"--output-type {stated} contradicts the network: {detected.why}; {_advice(detected)}"
         )
     if stated == "logits" and detected.kind == "scores":
         raise NetworkRefusedError(
-            f"--output-type logits is not what was found: {detected.why}; {_advice(detected)}"
+            f"--output-type logits contradicts the network: {detected.why}; {_advice(detected)}"
         )
 
 
@@ -132,25 +132,25 @@ def _check_values(kind: str, output: np.ndarray, layout: str, classes: int) -> N
     """Check that the output for random chips is valid for its type."""
     if kind == "":
         raise NetworkRefusedError(
-            "the network ends in a sigmoid for each of its classes, so that a pixel may have several; cut the sigmoid off, "
-            "or pass --output-type logits to take the class with the largest"
+            "the network ends in a sigmoid for each of its classes, so a pixel may have several classes; remove "
+            "the sigmoid, or pass --output-type logits to choose the class with the highest value"
         )
     if not np.isfinite(output).all():
         raise NetworkRefusedError(
-            "the network answers numbers that are not finite on random chips; is it whole?"
+            "the network outputs NaN or infinite values on random chips; is the file intact?"
         )
     if kind == "labels" and not 0 <= output.min() <= output.max() < classes:
         raise NetworkRefusedError(
-            f"the network answers labels up to {output.max():g} (and down to {output.min():g}), but --classes names "
+            f"the network outputs labels up to {output.max():g} (and down to {output.min():g}), but --classes names "
             f"{classes}; name a class for each label from 0"
         )
     if kind == "scores" and np.abs(output.sum(axis=CHANNEL[layout]) - 1).max() >= CLOSE:
         raise NetworkRefusedError(
-            "the network's answers do not sum to 1, so they are no scores; pass --output-type logits"
+            "the network's outputs do not sum to 1, so they are not scores; pass --output-type logits"
         )
     if kind == "binary_scores" and (output.min() < 0 or output.max() > 1):
         raise NetworkRefusedError(
-            "the network's answers do not lie between 0 and 1; pass --output-type binary_logits"
+            "the network's outputs do not lie between 0 and 1; pass --output-type binary_logits"
         )
 
 

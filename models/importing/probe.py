@@ -174,7 +174,7 @@ def _problem(run: Run, bands: int, stride: int) -> str:
     except Exception as error:
         lines = str(error).strip().splitlines()
         return f"it fails: {lines[0][:200] if lines else type(error).__name__}"
-    return "" if shape[1:3] == (rows, columns) else f"it answers {shape[1:3]} for {(rows, columns)}"
+    return "" if shape[1:3] == (rows, columns) else f"it outputs {shape[1:3]} for {(rows, columns)}"
 
 
 def _odd_multiples(stride: int) -> tuple[int, int]:

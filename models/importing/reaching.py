@@ -79,7 +79,7 @@ def _probed(foreign: Foreign, declared: int | None) -> Run:
     labels = foreign.ending == "argmax" or foreign.whole_numbers
     if labels and foreign.run_scores is None and declared is None:
         raise NetworkRefusedError(
-            "the network answers labels, which change too seldom to measure how far it looks; give --reach, "
+            "the network outputs labels, which change too rarely to measure its reach; give --reach, "
             "or export it without its argmax"
         )
     return runs(foreign, scores=True)
@@ -108,7 +108,7 @@ def _measure(run: Run, bands: int, stride: int, notes: tuple[str, ...]) -> Known
     if measured.observed is None or reach is None:
         return KnownReach(stride, None, "measured", (*notes, *_infinite(None)))
     note = (
-        f"its reach was measured, not proven: answers were seen to change with pixels {_sides(measured.observed)} px away "
+        f"its reach was measured, not proven: outputs changed with pixels up to {_sides(measured.observed)} px away "
         f"(top, bottom, left, right); with {measured.margin} px of margin it is {_sides(reach)} px"
     )
     return KnownReach(stride, reach, "measured", (*notes, note))
@@ -119,16 +119,16 @@ def _declare(run: Run, bands: int, stride: int, declared: int, notes: tuple[str,
     observed = _probe(run, bands, stride).observed
     if observed is None:
         raise NetworkRefusedError(
-            f"--reach {declared} was declared, but answers change with pixels up to the border of chips of {LONGEST} px, or "
-            "with where a chip is cut; leave --reach out, and give --halo"
+            f"--reach {declared} was declared, but outputs change with pixels up to the border of chips of "
+            f"{LONGEST} px, or with the position of a chip; leave out --reach, and give --halo"
         )
     farthest = max(observed.top, observed.bottom, observed.left, observed.right)
     if farthest > declared:
         raise NetworkRefusedError(
-            f"--reach {declared} was declared, but answers were seen to change with pixels {farthest} px away; "
+            f"--reach {declared} was declared, but outputs change with pixels {farthest} px away; "
             f"give --reach {farthest + stride}, or leave it out"
         )
-    note = f"its reach is {declared} px, as declared; answers were seen to change with pixels {farthest} px away at most"
+    note = f"its reach is {declared} px, as declared; outputs changed with pixels up to {farthest} px away"
     return KnownReach(stride, Reach(*(declared,) * 4), "declared", (*notes, note))
 
 
@@ -136,7 +136,7 @@ def _infinite(reach: Reach | None) -> tuple[str, ...]:
     if reach is not None:
         return ()
     return (
-        "it has no finite reach: what it answers depends on the whole chip, so labels will depend on --tile and --halo",
+        "it has no finite reach: its outputs depend on the whole chip, so labels will depend on --tile and --halo",
     )
 
 

@@ -110,19 +110,19 @@ def copy_saved_model(path: Path, target: Path) -> None:
 
 
 def _no_graph() -> Any:
-    raise NotUnderstoodError("graphs of SavedModels are not read for their reach")
+    raise NotUnderstoodError("the graph of a SavedModel is not analysed")
 
 
 def _check_free(shape: Shape, layout: str) -> None:
     height, width = fixed_sides(shape, layout)
     if height is not None or width is not None:
         raise NetworkRefusedError(
-            f"the network takes chips of {height or 'any'} x {width or 'any'} px alone ({show(shape)}), which a SavedModel "
-            "cannot be freed of; export it with height and width free (None), or as a Keras or ONNX file"
+            f"the network only takes chips of {height or 'any'} x {width or 'any'} px ({show(shape)}), a size that "
+            "cannot be changed in a SavedModel; export it with height and width None, or as a Keras or ONNX file"
         )
     if shape[0] is not None:
         raise NetworkRefusedError(
-            f"the network takes {shape[0]} samples a call alone ({show(shape)}); export it with its samples free (None)"
+            f"the network only takes batches of {shape[0]} ({show(shape)}); export it with the batch size None"
         )
 
 

@@ -133,7 +133,7 @@ class EncoderOptions:
             raise ValueError(f"encoder_width must be more than 0, got {self.encoder_width}")
         if weights == "imagenet" and self.encoder_width != 1:
             raise ValueError(
-                f"ImageNet weights are of encoder_width 1, got {self.encoder_width}; leave one of both out"
+                f"ImageNet weights need encoder_width 1, got {self.encoder_width}; leave out one of the two"
             )
 
 

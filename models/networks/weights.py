@@ -19,8 +19,8 @@ def fetch_imagenet(application: Callable[..., keras.Model], name: str) -> keras.
         return application(input_shape=(None, None, 3), include_top=False, weights="imagenet")
     except Exception as error:
         raise ValueError(
-            f"the ImageNet weights of {name} cannot be fetched ({error}); fetch them where there is a network, "
-            "and give the file as encoder weights"
+            f"the ImageNet weights of {name} cannot be downloaded ({error}); download them on a machine with "
+            f"internet access, and give the file as encoder weights"
         ) from error
 
 
@@ -34,8 +34,8 @@ def read_weights(network: keras.Model, path: Path, name: str) -> None:
         network.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
-            f"{path} does not hold the weights of {name} of this width, without top (names or shapes of its layers differ); "
-            "give its own file"
+            f"{path} does not hold the weights of {name} of this width, without top (names or shapes of its "
+            f"layers differ); give the file for this encoder"
         ) from error
 
 

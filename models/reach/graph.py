@@ -17,10 +17,10 @@ class GraphError(ValueError):
 class UnknownLayerError(GraphError):
     """A layer whose receptive field is not known; the message names it and its class."""
 
-    def __init__(self, layer: Any, why: str = "it is not known how far it looks") -> None:
+    def __init__(self, layer: Any, why: str = "its reach is not known") -> None:
         super().__init__(
             f"layer {layer.name!r} is a {type(layer).__name__}: {why}; "
-            "use a layer that terraseam.models.reach.layer_rules knows, or teach it this one"
+            "use a layer that terraseam.models.reach.layer_rules knows, or add a rule for this one"
         )
 
 
@@ -69,8 +69,7 @@ def read_graph(model: keras.Model) -> Graph:
         )
     if len(inputs[0].shape) != 4:
         raise GraphError(
-            f"network {model.name!r} wants inputs of shape {inputs[0].shape}; "
-            "it must want (batch, height, width, bands)"
+            f"network {model.name!r} takes inputs of shape {inputs[0].shape}; it must take (batch, height, width, bands)"
         )
     numbers = itertools.count(1)
     steps: list[Step] = []

@@ -29,7 +29,7 @@ def effect_of(step: Step) -> Effect:
     """
     layer = step.layer
     if getattr(layer, "data_format", None) == "channels_first":
-        raise GraphError(f"layer {layer.name!r} has its channels first; build the network with channels last")
+        raise GraphError(f"layer {layer.name!r} has channels first; build the network with channels last")
     rule = LAYERS.get(type(layer))
     if rule is not None:
         return rule(layer)
@@ -115,7 +115,7 @@ def _per_channel(layer: Any) -> Effect:
 
 def _shared_slopes(layer: Any) -> Effect:
     if not {1, 2} <= set(layer.shared_axes or ()):
-        raise UnknownLayerError(layer, "its slopes depend on the place; give it shared_axes=[1, 2]")
+        raise UnknownLayerError(layer, "its slopes differ between pixels; give it shared_axes=[1, 2]")
     return "pointwise"
 
 
@@ -135,7 +135,7 @@ def _check_activation(layer: Any) -> None:
     activation = getattr(layer, "activation", None)
     module = getattr(activation, "__module__", None) or type(activation).__module__
     if activation is not None and module.split(".")[0] != "keras":
-        raise UnknownLayerError(layer, "its activation is not one of Keras")
+        raise UnknownLayerError(layer, "its activation is not a Keras activation")
 
 
 def _table(rule: Callable[[Any], Effect], *names: str) -> dict[type, Callable[[Any], Effect]]:
@@ -195,5 +195,5 @@ def _operation(step: Step) -> Effect:
         raise UnknownLayerError(operation)
     for argument in step.arguments:
         if not isinstance(argument, keras.KerasTensor) and len(getattr(argument, "shape", ())) > 1:
-            raise UnknownLayerError(operation, "it works with an array whose values depend on the place")
+            raise UnknownLayerError(operation, "it uses an array whose values differ between pixels")
     return "pointwise"

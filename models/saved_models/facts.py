@@ -111,8 +111,8 @@ def refuse_forbidden(graph: SavedGraphFacts, path: Path) -> None:
         forbidden |= {node.operation for node in nodes} - ALLOWED - own - (CHECKPOINT if saves else set())
     if forbidden:
         raise NetworkRefusedError(
-            f"{path} has the operation{'s' * (len(forbidden) > 1)} {_named(forbidden)}, and a SavedModel may only have "
-            "operations that compute on tensors; export the network without, or to ONNX"
+            f"{path} has the operation{'s' * (len(forbidden) > 1)} {_named(forbidden)}, and a SavedModel may "
+            f"only have operations that compute on tensors; export the network without such operations, or to ONNX"
         )
 
 
@@ -216,13 +216,13 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
         elif kind == 2:
             size, place = _varint(data, place, end)
             if size > end - place:
-                raise _DamagedError("a part of it is cut off")
+                raise _DamagedError("it is truncated")
             yield tag >> 3, data[place : place + size]
             place += size
         else:
-            raise _DamagedError("it has fields of no known kind")
+            raise _DamagedError("it has fields of an unknown kind")
     if place > end:
-        raise _DamagedError("a part of it is cut off")
+        raise _DamagedError("it is truncated")
 
 
 def _varint(data: memoryview, place: int, end: int) -> tuple[int, int]:

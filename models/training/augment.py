@@ -53,7 +53,7 @@ class Augmentation:
             value = getattr(self, field.name)
             most = MOST.get(field.name, 1.0)
             if not 0 <= value <= most:
-                raise ValueError(f"{field.name} of chips' looks must be 0 to {most:g}, got {value}")
+                raise ValueError(f"{field.name} of the augmentation must be 0 to {most:g}, got {value}")
 
     def times(self, strength: float) -> Augmentation:
         """Return an augmentation scaled by `strength`; the share of augmented chips stays the same."""

@@ -130,11 +130,9 @@ def _check(batch: ChipBatch, count: int, bands: int) -> None:
     shape = batch.pixels.shape
     if len(shape) != 4 or shape[0] != count or shape[-1] != bands:
         raise TrainingError(
-            f"chips of shape {shape} came where {count} chips of {bands} bands were asked for; "
+            f"got chips of shape {shape}, expected {count} chips of {bands} bands; "
             "chips are (n, height, width, bands)"
         )
     for name, map_ in (("labels", batch.labels), ("weights", batch.weights)):
         if map_ is not None and map_.shape != shape[:3]:
-            raise TrainingError(
-                f"{name} of shape {map_.shape} came with chips of {shape[:3]}; they must agree"
-            )
+            raise TrainingError(f"{name} of shape {map_.shape} do not match chips of {shape[:3]}")

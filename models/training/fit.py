@@ -219,8 +219,8 @@ class _Run:
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss} in step {step} of epoch {epoch + 1}; lower "
-                f"--learning-rate (now {self.recipe.learning_rate:g}), cut gradients (--clip-norm), and check labels and "
-                "scaling"
+                f"--learning-rate (now {self.recipe.learning_rate:g}), clip gradients (--clip-norm), and check labels "
+                "and scaling"
             )
         return loss
 
@@ -297,7 +297,7 @@ def _explained(epoch: int, recipe: Recipe) -> Iterator[None]:
     except Exception as error:
         if out_of_memory(error):
             raise TrainingError(
-                f"memory ran out in epoch {epoch + 1}, with batches of {recipe.batch} chips; take fewer (--batch-size), "
-                "smaller chips (--chip-size), or a smaller network"
+                f"out of memory in epoch {epoch + 1} with batches of {recipe.batch} chips; use smaller batches "
+                f"(--batch-size), smaller chips (--chip-size), or a smaller network"
             ) from error
         raise

@@ -57,7 +57,8 @@ def validate_instances(
             true += len(targets)
     if not true:
         raise TrainingError(
-            "the validation chips hold not one thing, so no weights can be chosen; leave more area to validation"
+            "the validation chips hold no instances, so the best weights cannot be chosen; hold out a larger "
+            "area for validation"
         )
     return _measured(np.array(scores), np.array(hits, bool), true)
 

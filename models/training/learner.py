@@ -121,7 +121,7 @@ def encoder_layers(network: keras.Model, task: Task) -> list[Any]:
         if matches:
             return matches
     raise TrainingError(
-        f"{network.name} has no encoder {name or 'of the zoo'!r} whose layers could stay frozen; "
+        f"{network.name} has no encoder {name or 'of the zoo'!r} whose layers could be frozen; "
         "set freeze_epochs to 0 and freeze_norm to false"
     )
 

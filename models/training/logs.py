@@ -41,8 +41,8 @@ class Board:
     def __init__(self, folder: Path, learner: Any, history: Sequence[Mapping[str, float]]) -> None:
         if importlib.util.find_spec("tensorboard") is None:
             raise TrainingError(
-                "TensorBoard's log was asked for, but tensorboard is not installed; "
-                'install "terraseam[tensorboard]", or go without'
+                "TensorBoard's log was requested, but tensorboard is not installed; "
+                'install "terraseam[tensorboard]", or leave out --tensorboard'
             )
         import keras
 

@@ -38,7 +38,7 @@ def new_network(row: Row, bands: int, classes: int, options: Mapping[str, Any], 
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise NoStartError(
-            f"{row.architecture} cannot be built as asked (--set, --encoder-weights): {reason}"
+            f"{row.architecture} cannot be built with these settings (--set, --encoder-weights): {reason}"
         ) from error
 
 
@@ -51,8 +51,8 @@ def check_chip(network: keras.Model, row: Row, chip: int) -> None:
     stride = row.stride if row.task == "instances" else network_reach(finished(network))[0]
     if chip % stride:
         raise NoStartError(
-            f"--chip-size {chip} is not a multiple of {stride} px, the stride of {row.architecture} as --set makes it; "
-            f"take {-(-chip // stride) * stride}"
+            f"--chip-size {chip} is not a multiple of {stride} px, the stride of {row.architecture} with these "
+            f"--set values; use {-(-chip // stride) * stride}"
         )
 
 
@@ -89,7 +89,7 @@ def take_weights(network: keras.Model, bundle: str | os.PathLike[str]) -> tuple[
             taken += 1
     if not taken:
         raise NoStartError(
-            f"no layer of {network.name} has the name and the shape of one of bundle {bundle}; "
+            f"no layer of {network.name} matches a layer of bundle {bundle} in name and shape; "
             "leave out --initial-bundle, or name a bundle of the same architecture, encoder and --set"
         )
     return taken, len(wanting)

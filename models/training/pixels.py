@@ -84,8 +84,8 @@ def validate_pixels(
         total += float(keras.ops.convert_to_numpy(loss(labels, logits))) * int((labels != IGNORED).sum())
     if not counts.sum():
         raise TrainingError(
-            "no pixel of the validation chips has a label, so no weights can be chosen; "
-            "leave more labelled area to validation"
+            "no pixel of the validation chips has a label, so the best weights cannot be chosen; hold out more "
+            "labelled area for validation"
         )
     each = overlaps(counts)
     named = {f"iou_{name}": float(value) for name, value in zip(classes, each, strict=True)}

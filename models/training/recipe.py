@@ -59,10 +59,10 @@ def _parse_term(part: str, text: str) -> Term:
     name, colon, option = (piece.strip() for piece in rest.partition(":"))
     if name not in LOSSES:
         raise RecipeError(
-            f"the loss {text!r} has a term {name!r}; terms are {', '.join(LOSSES)}, joined by +"
+            f"the loss {text!r} has the unknown term {name!r}; terms are {', '.join(LOSSES)}, joined by +"
         )
     if colon and option != BORDER:
-        raise RecipeError(f"the loss {text!r} has {name}:{option}; the one thing behind a colon is {BORDER}")
+        raise RecipeError(f"the loss {text!r} has {name}:{option}; only {BORDER} may follow a colon")
     if colon and name != "cross_entropy":
         raise RecipeError(f"the loss {text!r} has {name}:{BORDER}; only cross_entropy can weigh borders")
     try:

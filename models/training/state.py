@@ -93,14 +93,14 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) 
             return
         raise TrainingError(
             f"the training in {folder} was planned for {before['epochs']} epochs, not {now['epochs']}, and its "
-            f"{now['schedule']} schedule depends on how many there are; more can follow a constant schedule alone, "
-            "so restart it (--restart)"
+            f"{now['schedule']} schedule depends on their number; only a constant schedule can be extended, so "
+            f"restart it (--restart)"
         )
     if changed:
         differences = "; ".join(_differences(before, now))
         raise TrainingError(
-            f"the training in {folder} was begun with other settings ({differences}); go on with those it was begun with, "
-            "restart it (--restart), or choose another folder (--work)"
+            f"the training in {folder} was started with other settings ({differences}); continue with the "
+            f"original settings, restart it (--restart), or choose another folder (--work)"
         )
 
 
@@ -172,7 +172,7 @@ def load_best(folder: Path, network: keras.Model) -> int:
     """
     saved_state = read_state(folder)
     if saved_state is None or not saved_state[1].best_epoch:
-        raise TrainingError(f"{folder} holds no weights yet; train for one epoch at least")
+        raise TrainingError(f"{folder} holds no weights yet; train for at least one epoch")
     path = folder / BEST_FILE.format(epoch=saved_state[1].best_epoch)
     arrays = _read(path, "the weights of a training")
     _check_best(arrays.pop("told", None), saved_state[0], path)
@@ -193,7 +193,9 @@ def _check_best(record: np.ndarray | None, marks: Mapping[str, Any], path: Path)
             {**run_marks, "epochs": None} for run_marks in (json.loads(str(record))["marks"], marks)
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{path} does not say of which training it is; restart it (--restart)") from error
+        raise TrainingError(
+            f"{path} does not say which training it belongs to; restart it (--restart)"
+        ) from error
     if before != now:
         differ = "; ".join(_differences(before, now))
         raise TrainingError(

@@ -73,7 +73,7 @@ def _evaluate(options: EvaluateOptions) -> int:
     from terraseam.pipeline.storage.watched_files import moved_notes
 
     plan = plan_evaluation(options)
-    with Watchdog("the same command begins anew", "file, block or class").watching():
+    with Watchdog("run the same command again to start over", "file, block or class").watching():
         measured, unmeasured = _measured(plan, options)
     left_out = [*plan.left_out, *unmeasured]
     watched = [files for counts in measured for files in counts.subject.watched]
@@ -148,11 +148,12 @@ def _remarks(measured: Sequence[RasterCounts]) -> list[str]:
         remarks.append(
             "no polygons are measured: the truth is a label raster"
             if raster
-            else "no polygons are measured: the prediction is a label map alone"
+            else "no polygons are measured: the prediction is only a label map"
         )
     if all(counts.pixels is None for counts in measured):
         remarks.append(
-            "no pixels are measured, nor sizes: there are polygons alone; give --images, the rasters that were segmented"
+            "neither pixels nor sizes are measured: there are only polygons; pass --images with the rasters "
+            "that were segmented"
         )
     return remarks
 

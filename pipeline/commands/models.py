@@ -73,7 +73,7 @@ def _check_known(name: str) -> None:
     architectures = list(dict.fromkeys(row.architecture for row in ZOO))
     bundles = shipped_bundles()
     raise ArgumentError(
-        f"nothing is called {name!r}; {did_you_mean(name, [*architectures, *bundles], '{} ')}"
+        f"there is no bundle or architecture {name!r}; {did_you_mean(name, [*architectures, *bundles], '{} ')}"
         f"name the folder of a bundle, a shipped bundle ({', '.join(bundles)}) or an architecture "
         f"({', '.join(architectures)})"
     )

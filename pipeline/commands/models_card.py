@@ -17,7 +17,7 @@ ASKED = {
     "architecture": "the network to build",
     "bands": "names of its bands, in its order",
     "classes": "its classes, in the order of its channels or labels",
-    "gsd": "metres a pixel that it was trained at, or any",
+    "gsd": "GSD it was trained at, in metres per pixel, or any",
     "scale": "network input = raw value * scale + offset",
     "output": "folder of the bundle",
 }
@@ -32,9 +32,7 @@ def check_fields(arguments: argparse.Namespace, needed: Sequence[str]) -> None:
     """
     missing = [name for name in needed if getattr(arguments, name) is None]
     if missing:
-        names = ", ".join(f"--{name}" for name in missing)
-        meant = "; ".join(f"--{name} is {ASKED[name]}" for name in missing)
-        raise ArgumentError(f"give {names}: {meant}")
+        raise ArgumentError(f"give {', '.join(f'--{name} ({ASKED[name]})' for name in missing)}")
 
 
 def card_fields_of(arguments: argparse.Namespace, scaling: Scaling | None = None) -> dict[str, Any]:
@@ -72,13 +70,13 @@ def _classes(arguments: argparse.Namespace) -> tuple[ClassInfo, ...]:
     names, colors = arguments.classes, arguments.colors
     if len(names) < 2:
         raise ArgumentError(
-            f"--classes names {', '.join(names)} alone; name two or more, the background among them"
+            f"--classes names only {', '.join(names)}; name two or more, including the background"
         )
     if colors is not None and len(colors) != len(names):
         raise ArgumentError(f"--colors has {len(colors)} colours for {len(names)} classes; give one for each")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ArgumentError(f"--classes names {', '.join(twice)} twice; give each class a name of its own")
+        raise ArgumentError(f"--classes names {', '.join(twice)} twice; give each class a unique name")
     wrong = [color for color in colors or () if not re.fullmatch(r"#[0-9a-fA-F]{6}", color)]
     if wrong:
         raise ArgumentError(f"--colors has {', '.join(wrong)}; write colours as #rrggbb, such as #2b6cb0")

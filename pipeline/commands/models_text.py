@@ -15,15 +15,15 @@ from terraseam.pipeline.units import format_bytes, format_gsd, table
 SOURCES = {
     "graph": "read from its graph",
     "measured": "measured, not proven",
-    "declared": "as its maker declared",
+    "declared": "as declared by its author",
 }
 OUTPUT_TYPES = {
-    "logits": "one logit a class",
-    "scores": "one score a class",
+    "logits": "one logit per class",
+    "scores": "one score per class",
     "labels": "labels",
-    "binary_logits": "one logit, of the second class",
-    "binary_scores": "one score, of the second class",
-    "instances": "boxes, labels, scores and masks of single things",
+    "binary_logits": "one logit, for the second class",
+    "binary_scores": "one score, for the second class",
+    "instances": "boxes, labels, scores and masks of instances",
 }
 
 
@@ -87,11 +87,11 @@ def shipped_cards() -> list[tuple[str, Card]]:
 def describe_architecture(rows: Sequence[Row]) -> str:
     """Describe an architecture, with all its encoders."""
     first = rows[0]
-    finds = "single things, each with a mask" if first.task == "instances" else "one label for each pixel"
+    finds = "instances, each with a mask" if first.task == "instances" else "one label for each pixel"
     return "\n".join(
         [
             f"{first.architecture}: {first.paper.title}, {first.paper.link}",
-            f"answers {finds}; build it with `terraseam models new --architecture {first.architecture}`",
+            f"outputs {finds}; build it with `terraseam models new --architecture {first.architecture}`",
             "",
             zoo_table(rows),
         ]
@@ -104,10 +104,10 @@ def describe_card(card: Card, bundle: Path) -> str:
     lines = [
         f"bundle    {card.name} {card.version} ({bundle})",
         f"network   {card.architecture}{f' on {card.encoder}' if card.encoder else ''}, in {network.name}, "
-        f"{network.layout.replace('_', ' ')}; answers {OUTPUT_TYPES[network.answer]}",
+        f"{network.layout.replace('_', ' ')}; outputs {OUTPUT_TYPES[network.answer]}",
         f"classes   {', '.join(map(_class, card.classes))}",
         f"bands     {', '.join(map(_band, card.bands, card.scaling.scale, card.scaling.offset))}",
-        f"fill      {', '.join(f'{value:g}' for value in card.fill)} for pixels that are not measured",
+        f"fill      {', '.join(f'{value:g}' for value in card.fill)} for invalid pixels",
         f"GSD       {_gsd(card)}",
         f"stride    {card.stride} px",
         f"reach     {_describe_reach(card)}",
@@ -154,7 +154,7 @@ def _reach(reach: Reach | None) -> str:
 def _describe_reach(card: Card) -> str:
     source = SOURCES[card.reach_source]
     if card.reach is None:
-        halo = f", and wants a halo of {card.halo} px" if card.halo is not None else ""
+        halo = f", and needs a halo of {card.halo} px" if card.halo is not None else ""
         return f"not finite ({source}): it sees the whole chip{halo}"
     sides = (
         f"{card.reach.top} px up, {card.reach.bottom} down, {card.reach.left} left, {card.reach.right} right"

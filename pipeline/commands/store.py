@@ -54,10 +54,10 @@ def _describe_nothing(folder: str) -> str:
     folders = _named_work_folders(folder)
     if folders:
         return (
-            f"there is no prediction store in {folder}, nor in {folders[0]}, the --work folder that its results were made "
-            "with, as seen from here; name that folder"
+            f"there is no prediction store in {folder}, nor in {folders[0]}, the --work folder named in its "
+            "manifest, as seen from this machine; name that folder"
         )
-    return f"there is no prediction store in {folder}; name the --output or the --work folder of a job"
+    return f"there is no prediction store in {folder}; name the --output or --work folder of a run"
 
 
 def _named_work_folders(folder: str) -> list[str]:
@@ -102,9 +102,11 @@ def _describe_summary(entries: Sequence[Listed], folder: str) -> str:
         now = time.time()
         ages = f", {format_span(now - totals['newest'])} to {format_span(now - totals['oldest'])} old"
     drafts = (
-        f"; {count(totals['drafts'], 'draft')} of runs that go on or were killed" if totals["drafts"] else ""
+        f"; {count(totals['drafts'], 'draft')} of runs that are in progress or were killed"
+        if totals["drafts"]
+        else ""
     )
-    contents = f"{count(totals['sheets'], 'sheet')}, polygons of {totals['made']:,}"
+    contents = f"{count(totals['sheets'], 'sheet')}, polygons of {count(totals['made'], 'sheet')}"
     return f"{folder}: {contents}, {format_bytes(totals['bytes'])}{ages}{drafts}"
 
 

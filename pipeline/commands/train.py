@@ -66,7 +66,7 @@ def _run(plan: TrainPlan) -> int:
     EVENTS.send_result(
         {"bundle": plan.options.output, "work": plan.options.work_folder, "card": card.to_json()}
     )
-    report_note(moved_notes(plan.watched, "trained on", "train anew with --restart"))
+    report_note(moved_notes(plan.watched, "trained on", "train again with --restart"))
     show(describe_training_result(plan, card))
     return DONE
 
@@ -82,6 +82,6 @@ def describe_raster_order(plan: TrainPlan, error: Exception) -> str:
     if isinstance(error, RasterChangedError):
         return str(error)
     return (
-        f"{error}; what was trained is kept in {plan.options.work_folder}: the same command goes on from it, "
-        "and with --on-error skip it is left out of a training that begins anew (--restart)"
+        f"{error}; the training so far is kept in {plan.options.work_folder}: run the same command again to continue "
+        "from it, or start over without this raster with --on-error skip --restart"
     )

@@ -119,9 +119,9 @@ share = checked(float, lambda value: 0 <= value <= 1, "a number from 0 to 1", pa
 def text(argument: str) -> str:
     """Take a text as it is, if there is any."""
     if not argument.strip():
-        raise ArgumentTypeError("it is empty; is a variable of the shell not set?")
+        raise ArgumentTypeError("it is empty; is a shell variable unset?")
     if "\0" in argument:
-        raise ArgumentTypeError(f"{argument!r} has a zero byte in it, which no name may have")
+        raise ArgumentTypeError(f"{argument!r} contains a null byte, which names must not")
     return argument
 
 
@@ -147,7 +147,7 @@ accelerator = Value(text, pattern=f"({'|'.join((*ACCELERATORS, NO_ACCELERATOR))}
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
-        raise ArgumentTypeError(f"{text!r} has an empty name in it; names are separated by commas")
+        raise ArgumentTypeError(f"{text!r} contains an empty name; names are separated by commas")
     return names
 
 
@@ -159,15 +159,13 @@ def _label_names(text: str) -> tuple[tuple[int, str], ...]:
     names = _names(text)
     for name in names:
         if steering := steering_characters(name):
-            raise ArgumentTypeError(f"{name!r} has {', '.join(steering)} in it, which no name may have")
+            raise ArgumentTypeError(f"{name!r} contains {', '.join(steering)}, which names must not")
     numbered = [re.fullmatch(r"(-?\d+)\s*=\s*(.+)", name) for name in names]
     if not any(numbered):
         return tuple(enumerate(names))
     labels = [int(match[1]) for match in numbered if match]
     if len(labels) < len(names):
-        raise ArgumentTypeError(
-            f"{text!r} names some labels by their number and others not; number all or none"
-        )
+        raise ArgumentTypeError(f"{text!r} numbers some labels and not others; number all or none")
     if len(set(labels)) < len(labels):
         raise ArgumentTypeError(f"{text!r} names a label twice")
     return tuple((int(match[1]), match[2]) for match in numbered if match)
@@ -182,7 +180,7 @@ def _formats(text: str) -> tuple[str, ...]:
     unknown = [name for name in chosen if name not in FORMATS]
     if unknown:
         hint = did_you_mean(unknown[0], FORMATS, "; {}")
-        raise ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(FORMATS)}{hint}")
+        raise ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(FORMATS)}{hint}")
     return tuple(name for name in FORMATS if name in chosen)
 
 

@@ -46,7 +46,7 @@ def warm() -> int:
             if status != DONE:
                 return status
     place = os.environ.get("NUMBA_CACHE_DIR")
-    show(f"compiled ahead, into {place or 'the __pycache__ folders beside the modules'}")
+    show(f"compiled ahead of time into {place or 'the __pycache__ folders beside the modules'}")
     return DONE
 
 

@@ -99,7 +99,7 @@ def launch(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
             rasters += value.split(",")
         elif option.flag:
             if value not in FLAGS:
-                raise ParameterError(f"the parameter {name} is true or false, not {value!r}")
+                raise ParameterError(f"the parameter {name} must be true or false, not {value!r}")
             options += [f"--{name}"] if FLAGS[value] else []
         else:
             values = value.split(",") if option.repeats else [value]
@@ -114,7 +114,7 @@ def _image_options(argv: Sequence[str], environment: Mapping[str, str]) -> list[
     image = environment.get(IMAGE_VARIABLE)
     if not image:
         raise ParameterError(
-            "this image does not know its own name, so workers cannot get it; build it with --build-arg IMAGE=NAME, "
+            "this image does not know its own name, so workers cannot pull it; build it with --build-arg IMAGE=NAME, "
             "as build.sh does, or give the parameter sdk_container_image"
         )
     return [f"--sdk_container_image={image}", *installed]

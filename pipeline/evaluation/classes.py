@@ -58,8 +58,7 @@ class ClassList:
             raise EvaluateError(
                 [
                     f"{file.path} has polygons of {listed(map(repr, unknown))}, but the classes are "
-                    f"{', '.join(self.names)}; choose --class-property, or name the classes that are to be "
-                    "measured with --classes"
+                    f"{', '.join(self.names)}; choose --class-property, or name the classes to measure with --classes"
                 ]
             )
         return np.array([table.get(value, NO_CLASS) for value in file.values], np.int64)
@@ -69,8 +68,8 @@ class ClassList:
             names = ", ".join(self.names[label] for label in self.foreground) or "none"
             raise EvaluateError(
                 [
-                    f"{path} does not say what its polygons are, and the classes are {names}; give "
-                    "--class-property with the property that says it, or --classes with the one class that they are"
+                    f"{path} does not state the class of its polygons, and the classes are {names}; pass "
+                    "--class-property with the property that holds it, or --classes with the one class that they all have"
                 ]
             )
         return self.foreground[0]
@@ -87,7 +86,7 @@ def class_list(names: Sequence[str], options: EvaluateOptions) -> ClassList:
         for name in selected:
             if name not in names:
                 hint = did_you_mean(name, names, "; {}")
-                reasons.append(f"{option} {name} is none of the classes {', '.join(names)}{hint}")
+                reasons.append(f"{option} {name} is not one of the classes {', '.join(names)}{hint}")
     if reasons:
         raise EvaluateError(reasons)
     chosen = options.classes or names

@@ -159,7 +159,7 @@ def _raster_truth(subject: Subject, classes: ClassList, options: EvaluateOptions
         if missing:
             raise EvaluateError(
                 [
-                    f"{path} has the classes {', '.join(names)}, without {', '.join(missing)}; give --label-values"
+                    f"{path} has the classes {', '.join(names)}, but not {', '.join(missing)}; pass --label-values"
                 ]
             )
         values = tuple(names.index(name) for name in classes.names)

@@ -164,9 +164,11 @@ class _FileInspector:
         class_property = self.options.class_property
         file = read_file(path, class_property)
         unnamed = sum(value is None for value in file.values) if class_property is not None else 0
-        notes = [f"{count(file.mended, 'invalid polygon')} mended"] * bool(file.mended)
-        notes += [f"features left out: {listed_reasons(file.reasons)}"] * bool(file.reasons)
-        notes += [f"{count(unnamed, 'polygon')} of no class: what they cover is left out"] * bool(unnamed)
+        notes = [f"{count(file.mended, 'invalid polygon')} repaired"] * bool(file.mended)
+        notes += [f"features skipped: {listed_reasons(file.reasons)}"] * bool(file.reasons)
+        notes += [f"{count(unnamed, 'polygon')} without a class: the area they cover is ignored"] * bool(
+            unnamed
+        )
         self.notes += [f"{path}: {note}" for note in notes]
         return outline_of(path)
 
@@ -179,9 +181,9 @@ def _keep_inside(subjects: list[Subject], aoi: str) -> list[str]:
     """
     outside = [subject for subject in subjects if not len(read_area(aoi, subject.georef))]
     if len(outside) == len(subjects):
-        raise EvaluateError([f"--aoi {aoi} overlaps nothing that was predicted; check its CRS"])
+        raise EvaluateError([f"--aoi {aoi} overlaps no prediction; check its CRS"])
     subjects[:] = [subject for subject in subjects if subject not in outside]
-    return [f"{subject.name} lies outside --aoi and is left out" for subject in outside]
+    return [f"{subject.name} lies outside --aoi and is skipped" for subject in outside]
 
 
 def _class_names(draft: SubjectDraft, options: EvaluateOptions) -> tuple[str, ...]:
@@ -198,7 +200,7 @@ def _class_names(draft: SubjectDraft, options: EvaluateOptions) -> tuple[str, ..
         raise EvaluateError(
             [
                 f"{first[1]} has the classes {', '.join(first[0])}, but {second[1]} has {', '.join(second[0])}; "
-                "measure what different networks predicted one by one"
+                "evaluate the predictions of different networks separately"
             ]
         )
     if named:
@@ -261,14 +263,16 @@ def _check_truth(subjects: Sequence[Subject], classes: ClassList, options: Evalu
     reasons = []
     values = options.label_values
     if values is not None and all(subject.truth_is_polygons for subject in subjects):
-        reasons.append("--label-values is for true label rasters, but the truth is polygons; leave it out")
+        reasons.append("--label-values is for label rasters, but the ground truth is polygons; leave it out")
     elif values is not None and len(values) != len(classes.names):
         reasons.append(
             f"--label-values has {len(values)} values, but there are {len(classes.names)} classes: "
             f"{', '.join(classes.names)}"
         )
     if options.class_property is not None and not any(subject.truth_is_polygons for subject in subjects):
-        reasons.append("--class-property is for true polygons, but the truth is rasters; leave it out")
+        reasons.append(
+            "--class-property is for polygons, but the ground truth is label rasters; leave it out"
+        )
     for subject in subjects:
         try:
             for path in subject.truth if subject.truth_is_polygons else ():

@@ -96,7 +96,7 @@ def _scores(file: PolygonFile) -> np.ndarray:
     except ValueError:
         scores = np.array([np.nan])
     if not np.isfinite(scores).all():
-        raise VectorError(f"{file.path} has scores that are no numbers; mend its property {SCORE!r}")
+        raise VectorError(f"{file.path} has scores that are not numbers; fix its property {SCORE!r}")
     return scores
 
 

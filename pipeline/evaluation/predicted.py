@@ -84,7 +84,7 @@ def earlier_notes(path: str, named: Sequence[str]) -> list[str]:
     ]
     earlier = listed(name for name in others if name not in named)
     return [
-        f"{path} also holds {earlier} of earlier runs, left out; name a folder in it to measure it"
+        f"{path} also holds {earlier} of earlier runs, which are skipped; name a folder in it to measure it"
     ] * bool(earlier)
 
 
@@ -105,7 +105,7 @@ def _of_run(folder: Path) -> tuple[list[Predicted], list[LeftOut]]:
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise EvaluateError(
-            [f"{folder / MANIFEST} is no manifest of `terraseam segment`; remove it, or run again"]
+            [f"{folder / MANIFEST} is not a manifest of `terraseam segment`; remove it, or run again"]
         ) from error
     predictions = {name: _of_folder(folder / name) for name in names}
     missing = [

@@ -65,7 +65,7 @@ def _describe_pixels(result: Mapping[str, Any]) -> str:
     ]
     head = (
         f"pixels: {pixels['pixels']:,} compared, accuracy {_cell(pixels['accuracy'])}; "
-        f"left out: {pixels['without_truth']:,} without truth, "
+        f"ignored: {pixels['without_truth']:,} without truth, "
         f"{pixels['without_prediction']:,} without prediction"
     )
     foot = (
@@ -84,10 +84,12 @@ def _describe_polygons(result: Mapping[str, Any]) -> str:
         counts = (f"{figures[key]:,}" for key in COUNTS)
         rows.append([name, *_cells(figures, POLYGON_COLUMNS), *counts])
     most = result["max_detections"]
-    foot = "AP over IoU 0.50 to 0.95" + ("" if most is None else f", the {most} surest of each raster")
+    foot = "AP over IoU 0.50 to 0.95" + (
+        "" if most is None else f", the {most} highest-scoring polygons of each raster"
+    )
     foot += "; F1, precision, recall and counts at IoU 0.5"
     if polygons["left_out"]:
-        foot += f"; {polygons['left_out']:,} true ones left out, which lie mostly where nothing was predicted"
+        foot += f"; {polygons['left_out']:,} true polygons ignored, as they lie mostly where there is no prediction"
     return "\n".join(["polygons", "", _numbers(rows), foot])
 
 

@@ -138,7 +138,7 @@ def make_subjects(inputs: ComparedFiles) -> SubjectDraft:
                 LeftOut(prediction.path, tuple(dict.fromkeys(wrong)), grids[prediction.name], prediction.name)
             )
         elif not truth:
-            draft.notes.append(f"{prediction.name} has no truth and is left out")
+            draft.notes.append(f"{prediction.name} has no ground truth and is skipped")
         else:
             try:
                 of = {file: inputs.truth[file] for file in truth}
@@ -168,17 +168,13 @@ def _report_unpaired(
         names = [prediction.name for prediction in inputs.predicted]
         raise EvaluateError(
             [
-                f"no truth belongs to what was predicted: {', '.join(list(inputs.truth)[:3])} and "
+                f"no ground truth matches the predictions: {', '.join(list(inputs.truth)[:3])} and "
                 f"{', '.join(names[:3])} share neither a name nor an area; check the CRS of both"
             ]
         )
     whole = [file for file in unused if file not in inputs.broken]
-    draft.notes += [f"{file} is the truth of nothing that was predicted" for file in whole]
-    draft.notes += [
-        f"{file} of --images is the raster of nothing that was predicted"
-        for file in idle
-        if file not in inputs.broken
-    ]
+    draft.notes += [f"{file} matches no prediction" for file in whole]
+    draft.notes += [f"{file} of --images matches no prediction" for file in idle if file not in inputs.broken]
 
 
 def _own_grid(prediction: Predicted, labels: LabelMapFile | None) -> Georef | None:
@@ -237,7 +233,8 @@ def _subject(
     if rasters and len(truth) > 1:
         raise EvaluateError(
             [
-                f"{prediction.name} has several truths ({', '.join(truth)}); give one label raster, or polygons alone"
+                f"{prediction.name} has several ground truth files ({', '.join(truth)}); give one label raster, "
+                "or only polygons"
             ]
         )
     georef = labels.georef if labels is not None else _grid_of(next(iter([*image, *rasters]), None))
@@ -249,13 +246,13 @@ def _subject(
     if image and not _meet(prediction.name, georef, {image[0]: grounds[image[0]]}):
         raise EvaluateError(
             [
-                f"{image[0]} does not lie where {prediction.name} was predicted; give the raster that was segmented"
+                f"{image[0]} does not overlap the prediction {prediction.name}; give the raster that was segmented"
             ]
         )
     empty = all(outline is None for outline in outlines.values())
     if not (empty or _meet(prediction.name, georef, outlines)):
         raise EvaluateError(
-            [f"{', '.join(truth)} and {prediction.name} have no common area; check the CRS of both"]
+            [f"{', '.join(truth)} and {prediction.name} do not overlap; check the CRS of both"]
         )
     return Subject(prediction, labels, truth, georef, in_pixels=True, image=next(iter(image), None))
 

@@ -75,9 +75,7 @@ def _fetch(bundle: str, expected: Card | None) -> Path:
         _copy(f"{bundle}/{CARD_FILE}", draft / CARD_FILE)
         card = Card.read(draft, alone=True)
         if expected is not None and card != expected:
-            raise CardError(
-                f"{bundle} has become another bundle since the run began; run the same command again"
-            )
+            raise CardError(f"{bundle} has been replaced since the run began; run the same command again")
         target = cached(card)
         if not target.is_dir():
             _copy_network(bundle, card.network.name, draft)

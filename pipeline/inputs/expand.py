@@ -57,7 +57,7 @@ def expand(arguments: Iterable[str]) -> Expanded:
         except RasterError as error:
             problems.append(str(error))
         except OSError as error:
-            problems.append(f"{argument} cannot be looked at: {error.strerror}")
+            problems.append(f"{argument} cannot be accessed: {error.strerror}")
     raster_paths = list(paths.values())
     return Expanded(raster_paths, problems, [raster for path, raster in unread.items() if path not in paths])
 

@@ -45,7 +45,7 @@ def all_reasons(left_out: Iterable[LeftOut]) -> Iterator[str]:
 
 def left_out_notes(left_out: Sequence[LeftOut]) -> list[str]:
     """Return one line for each reason why rasters will be left out."""
-    return [f"left out: {reason}" for reason in all_reasons(left_out)]
+    return [f"skipped: {reason}" for reason in all_reasons(left_out)]
 
 
 def describe_left_out(left_out: Sequence[Mapping[str, Any]]) -> str:
@@ -57,5 +57,5 @@ def describe_left_out(left_out: Sequence[Mapping[str, Any]]) -> str:
     reasons = [" and ".join(entry["reasons"]) for entry in left_out]
     if len(reasons) > SHOWN:
         reasons = [*reasons[:SHOWN], f"and {len(reasons) - SHOWN:,} more"]
-    which, them = ("is", "it") if len(left_out) == 1 else ("are", "them")
-    return f"{count(len(left_out), 'raster')} {which} left out: {'; '.join(reasons)}; the same command tries {them} again"
+    which = "was" if len(left_out) == 1 else "were"
+    return f"{count(len(left_out), 'raster')} {which} skipped: {'; '.join(reasons)}; run the same command again to retry"

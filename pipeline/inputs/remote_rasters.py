@@ -171,14 +171,14 @@ def hidden_notes(infos: Iterable[Any]) -> list[str]:
         return []
     others = f" and {count(len(hidden) - 1, 'other name')}" if len(hidden) > 1 else ""
     return [
-        f"the server does not say whether {hidden[0]}{others} is there: masks and metadata that may not be read are "
-        "taken for ones that are not there"
+        f"the server does not reveal whether {hidden[0]}{others} exists: masks and metadata that may not be "
+        "read are treated as missing"
     ]
 
 
 def _web_raster(url: str) -> str:
     if "*" in url.partition("?")[0]:
-        raise RasterError(f"{url} is a pattern, and web servers do not say what they have; name each raster")
+        raise RasterError(f"{url} is a pattern, but web servers do not list their files; name each raster")
     problem = absence(url)
     if problem is not None:
         raise RasterError(str(problem)) if problem.is_gone else UnreadError(str(problem))

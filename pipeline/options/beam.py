@@ -121,7 +121,7 @@ MEANT = (
     Meant(
         "--accelerator",
         frozenset({"gpu", "gpus", "use-gpu", "device", "devices", "cuda"}),
-        "a GPU of this machine is used without being asked for; --accelerator chooses that of Dataflow's workers",
+        "a GPU of this machine is used automatically; --accelerator chooses the GPU of Dataflow workers",
     ),
     Meant("--halo", frozenset({"overlap", "padding", "buffer"}), "did you mean --halo?"),
     Meant("--workers", frozenset({"jobs", "processes", "threads", "num-workers"}), "did you mean --workers?"),

@@ -62,7 +62,7 @@ def _runner_reason(value: str) -> str | None:
     if not known or "." in value or spelled & {value.lower(), f"{value.lower()}runner"}:
         return None
     near = did_you_mean(value, known) or f"name one of {', '.join(known)}, or a class with its module"
-    return f"--runner {value} is no runner of Apache Beam; {near}"
+    return f"--runner {value} is not an Apache Beam runner; {near}"
 
 
 def _runners() -> list[str]:

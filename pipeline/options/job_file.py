@@ -66,7 +66,9 @@ def read_job(path: str, command: Command, *, beam: bool) -> JobFile:
     table, reasons = _with_field_names(_read_toml(path))
     today = {field_of(old): field_of(new) for old, new in former_names(command.options).items()}
     former = {old: new for old, new in today.items() if old in table}
-    reasons += [f"{old} and {new} are one option; say it once" for old, new in former.items() if new in table]
+    reasons += [
+        f"{old} and {new} are the same option; give it once" for old, new in former.items() if new in table
+    ]
     table = {former.get(name, name): value for name, value in table.items()}
     options = job_options(command.options)
     known = None
@@ -111,7 +113,7 @@ def _with_field_names(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
     twice = []
     for name, value in table.items():
         if field_of(name) in fields:
-            twice.append(f"{name} is said twice, once with dashes and once without; say it once")
+            twice.append(f"{name} is given twice, once with dashes and once with underscores; give it once")
         fields[field_of(name)] = value
     if isinstance(fields.get("beam"), dict):
         fields["beam"], inner = _with_field_names(fields["beam"])

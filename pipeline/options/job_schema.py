@@ -40,7 +40,7 @@ TYPES: dict[type, Any] = {
     int: StrictInt | StrictStr,
     float: StrictFloat | StrictInt | StrictStr,
 }
-WORDS = {str: "a text in quotes", int: "a whole number", float: "a number"}
+WORDS = {str: "a quoted string", int: "a whole number", float: "a number"}
 REFUSED = "refused"
 """Type of the errors whose message is our own sentence."""
 
@@ -107,17 +107,17 @@ def unknown(name: str, command: Command, beam: Mapping[str, str] | None) -> str:
     today = {field_of(old): field_of(new) for old, new in former_names(candidates).items()}
     known = [*(option.job_field for option in candidates), *(["beam"] if beam is not None else [])]
     hint = did_you_mean(name, known, "; {}", today)
-    return f"{name} is no option of {command.name}{hint}"
+    return f"{name} is not an option of {command.name}{hint}"
 
 
 def unknown_to_beam(name: str, command: Command, beam: Mapping[str, str]) -> str:
     """Return the refusal of a field in Beam's table that is not an option of Beam."""
     if field_of(name) in job_options(command.options):
         return (
-            f"beam.{name} is no option of Apache Beam but of {command.name}; write it above the line [beam]"
+            f"beam.{name} is an option of {command.name}, not of Apache Beam; write it above the line [beam]"
         )
     candidates = [field_of(option) for option in beam if not removes(option)]
-    return f"beam.{name} is no option of Apache Beam{did_you_mean(name, candidates, '; {}')}"
+    return f"beam.{name} is not an option of Apache Beam{did_you_mean(name, candidates, '; {}')}"
 
 
 def _table(name: str, fields: Mapping[str, Any]) -> Any:
@@ -176,7 +176,7 @@ def _understanding(option: Option) -> Callable[[Any, ValidationInfo[Any]], Any]:
             raise _refusal(str(error) if own else f"{text!r} is not {WORDS[value.holds]}") from error
         if option.choices is not None and understood not in option.choices:
             known = [str(choice) for choice in option.choices]
-            raise _refusal(f"{text!r} is none of {', '.join(known)}{did_you_mean(text, known, '; {}')}")
+            raise _refusal(f"{text!r} is not one of {', '.join(known)}{did_you_mean(text, known, '; {}')}")
         return understood
 
     def understand(data: Any, info: ValidationInfo[Any]) -> Any:
@@ -197,7 +197,7 @@ def _joined(values: Sequence[Any], mark: str) -> str:
     texts = [str(value) for value in values]
     split = [text for text in texts if mark in text]
     if split and len(texts) > 1:
-        raise _refusal(f"{split[0]!r} has a {mark!r} in it, which parts the values of a list")
+        raise _refusal(f"{split[0]!r} contains a {mark!r}, which separates the values of a list")
     return mark.join(texts)
 
 

@@ -71,7 +71,7 @@ def _joined(name: str, value: Any, mark: str | None) -> str:
     texts = [str(item) for item in value]
     split = next((text for text in texts if mark in text), None)
     if split is not None and len(texts) > 1:
-        raise ArgumentError(f"{name}: {split!r} has a {mark!r} in it, which parts the values of a list")
+        raise ArgumentError(f"{name}: {split!r} contains a {mark!r}, which separates the values of a list")
     return mark.join(texts)
 
 

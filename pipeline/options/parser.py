@@ -202,7 +202,7 @@ def read_arguments(parser: Parser, argv: Sequence[str], *, beam: bool = True) ->
         reasons += value_reasons(arguments)
     if reasons:
         raise ArgumentError(
-            reasons[0] if len(reasons) == 1 else "\n- ".join(["this cannot be run:", *reasons])
+            reasons[0] if len(reasons) == 1 else "\n- ".join(["cannot run this command:", *reasons])
         )
     for option in parser.options:
         if option.value.named and {option.field} <= {*parsed} & {*job_values}:
@@ -242,7 +242,7 @@ def _exclude(
                 del job_file[option.field]
         elif len(in_file) > 1:
             names = " and ".join(option.display_name for option in in_file)
-            reasons.append(f"{names} exclude each other; choose one for the job file")
+            reasons.append(f"{names} are mutually exclusive; choose one for the job file")
     return reasons
 
 

@@ -58,7 +58,7 @@ class Surroundings:
             return self._variable(match["variable"])
         if match["moment"] is not None:
             return self._moment(match["moment"])
-        raise PlaceholderError(f"a {token} stands alone; write {token}{token} for a brace")
+        raise PlaceholderError(f"an unpaired {token}; write {token}{token} for a literal brace")
 
     def _variable(self, name: str) -> str:
         if name not in self.environment:
@@ -74,7 +74,7 @@ class Surroundings:
         if name not in DAYS_AGO or (colon and not time_format):
             hint = did_you_mean(name, DAYS_AGO, "; {}")
             raise PlaceholderError(
-                f"{{{expression}}} is none of {{today}}, {{yesterday}}, {{now}}, or one of these with a format such as "
+                f"{{{expression}}} is not one of {{today}}, {{yesterday}}, {{now}}, or one of these with a format such as "
                 f"{{now:%Y-%m-%d}}{hint}; write {{{{ and }}}} for braces"
             )
         moment = self.now - timedelta(days=DAYS_AGO[name])

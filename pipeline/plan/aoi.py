@@ -29,9 +29,9 @@ def read_aoi(path: str, reasons: list[str], notes: list[str]) -> PolygonFile | N
         reasons.append(f"--aoi {path} holds no polygon; give a file of polygons")
         return None
     if file.mended:
-        notes.append(f"--aoi {path}: {count(file.mended, 'invalid polygon')} mended")
+        notes.append(f"--aoi {path}: {count(file.mended, 'invalid polygon')} repaired")
     if file.skipped:
-        notes.append(f"--aoi {path}: left out {listed_reasons(file.reasons)}")
+        notes.append(f"--aoi {path}: skipped {listed_reasons(file.reasons)}")
     return file
 
 
@@ -52,13 +52,13 @@ def areas_on(
         area = area_on(file, georef)
         if area.lost:
             notes.append(
-                f"--aoi {file.path}: {count(area.lost, 'polygon')} left out on {path}: they have no place in its CRS"
+                f"--aoi {file.path}: {count(area.lost, 'polygon')} skipped on {path}: they cannot be represented in its CRS"
             )
         areas.append(area if area.holds_pixel(Window(0, 0, georef.height, georef.width)) else None)
         missed += [] if areas[-1] else [path]
     if missed and len(missed) == len(rasters):
         reasons.append(
-            f"--aoi {file.path} misses every raster: no pixel of them has its centre inside; check the CRS of both"
+            f"--aoi {file.path} covers no raster: no pixel centre lies inside; check the CRS of both"
         )
     elif missed:
         notes.append(_missed_note(missed))

@@ -33,12 +33,12 @@ def band_reasons(
         return []
     if any(word.interpretation == PALETTE for word in info.band_descriptions):
         return [
-            f"{info.path} holds numbers of colours in a table, and {_wants(card)}; expand it with {EXPAND}, or pass "
-            "--bands 1 to take the numbers as they are"
+            f"{info.path} holds indices into a colour table, but {_wants(card)}; expand it with {EXPAND}, or pass "
+            "--bands 1 to use the indices as they are"
         ]
     return [
-        f"the bands of {info.path} are {', '.join(order.descriptions)}, by their {order.source}, and {_wants(card)}; say "
-        f"with --bands which are meant, such as --bands {','.join(map(str, bands))} for these as they lie"
+        f"the bands of {info.path} are {', '.join(order.descriptions)}, by their {order.source}, and "
+        f"{_wants(card)}; choose them with --bands, such as --bands {','.join(map(str, bands))} to use these in order"
     ]
 
 
@@ -60,7 +60,7 @@ def order_mismatches(cards: Sequence[Card]) -> list[str]:
     """Return why networks that expect different colours in the same position cannot share bands."""
     first = cards[0]
     return [
-        f"{first.name} {first.version} and {card.name} {card.version} cannot be averaged: the one wants the bands "
+        f"{first.name} {first.version} and {card.name} {card.version} cannot be averaged: one expects the bands "
         f"{', '.join(first.bands)}, the other {', '.join(card.bands)}"
         for card in cards[1:]
         if any(
@@ -79,11 +79,11 @@ def number_reason(chosen: Sequence[int], card: Card) -> str:
 
 
 def _too_few_or_many(info: RasterInfo, bands: Sequence[int], card: Card) -> str:
-    mismatch = f"{_wants(card)}, and {info.path} has {len(bands)}"
+    mismatch = f"{_wants(card)}, but {info.path} has {len(bands)}"
     if any(word.interpretation == PALETTE for word in info.band_descriptions):
-        return f"{mismatch} with a table of colours; expand it with {EXPAND}"
+        return f"{mismatch} with a colour table; expand it with {EXPAND}"
     return f"{mismatch}; choose with --bands" if len(bands) > len(card.bands) else mismatch
 
 
 def _wants(card: Card) -> str:
-    return f"{card.name} wants {count(len(card.bands), 'band')} ({', '.join(card.bands)})"
+    return f"{card.name} expects {count(len(card.bands), 'band')} ({', '.join(card.bands)})"

@@ -55,15 +55,15 @@ def _memory(plan: Plan) -> str:
     """Return a line on the memory a run needs, on this machine or on remote workers."""
     if plan.options.beam.is_dataflow:
         need = format_bytes(infer_memory(plan, infer_machine(plan)))
-        return f"about {need} a worker that infers, which runs on {infer_kind(plan)}"
+        return f"about {need} per inference worker, which runs on {infer_kind(plan)}"
     processes = plan.options.processes
     at_once = calls_at_once(plan.call_memory(), processes)
     here, each = plan.options.runs_here, format_bytes(_bytes_a_process(plan))
     calls = f"with {count(at_once, 'call')} of {format_bytes(plan.call_memory())} at once"
     if processes == 1 or not here:
-        return f"about {each} a process on this machine, {calls}"
+        return f"about {each} per process on this machine, {calls}"
     whole = format_bytes(run_memory(plan, processes, at_once))
-    return f"about {each} for each of {processes} workers, {calls}: {whole} with the process that drives them"
+    return f"about {each} for each of {processes} workers, {calls}: {whole} including the driver"
 
 
 def _bytes_a_process(plan: Plan) -> float:
@@ -91,8 +91,8 @@ def exactness(plan: Plan) -> str:
 
 SURE = {
     "graph": "",
-    "measured": ", as far as the network's reach is true: it was measured from outside",
-    "declared": ", as far as the network's reach is true: it was declared, and not read from a graph",
+    "measured": ", provided that the network's reach is right: it was measured, not derived from its graph",
+    "declared": ", provided that the network's reach is right: it was declared, not derived from its graph",
 }
 """The assumption behind an exact result, by the source of the reach."""
 
@@ -193,7 +193,7 @@ def _cheaper(plan: Plan) -> str | None:
         return None
     return (
         f"--halo {side} computes {_share(plan, smaller):,.2f} pixels for each, "
-        "but labels near the lines between tiles may differ from the whole raster's"
+        "but labels near seams between tiles may differ from the whole raster's"
     )
 
 

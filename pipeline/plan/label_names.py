@@ -74,7 +74,7 @@ def _twice_reasons(names: Mapping[int, str]) -> list[str]:
         twin = first.setdefault(name, label)
         if twin != label:
             reasons.append(
-                f"the labels {twin} and {label} are both called {name}; give each a name of its own with --class-names"
+                f"the labels {twin} and {label} are both called {name}; give each a unique name with --class-names"
             )
     return reasons
 
@@ -89,7 +89,7 @@ def _number_reasons(names: Mapping[int, str], infos: Sequence[LabelRasterInfo]) 
             doubtful.remove(number)
             label = numbers[number]
             reasons.append(
-                f"the labels {number} and {label} are both called {number} in {info.path}; give each a name of its own with "
+                f"the labels {number} and {label} are both called {number} in {info.path}; give each a unique name with "
                 "--class-names"
             )
     return reasons
@@ -123,7 +123,7 @@ def _conflict_reasons(infos: Sequence[LabelRasterInfo]) -> list[str]:
             other, path = first.setdefault(label, (name, info.path))
             if other != name:
                 reasons.append(
-                    f"{info.path} calls the label {label} {name}, and {path} calls it {other}; vectorize them apart, or "
-                    "name the labels with --class-names"
+                    f"{info.path} calls the label {label} {name}, and {path} calls it {other}; vectorize them separately, "
+                    "or name the labels with --class-names"
                 )
     return reasons

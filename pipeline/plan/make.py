@@ -137,7 +137,7 @@ def _unbounded_note(card: Card, halo: Halo) -> str:
     if card.task == "instances":
         return (
             f"{card.name} finds instances on the whole chip: what it finds depends on --tile and --halo, though not on "
-            f"sheets, workers or order; things larger than the halo of {halo} are put together from several tiles"
+            f"sheets, workers or order; instances larger than the halo of {halo} are merged from several tiles"
         )
     return (
         f"{card.name} sees the whole chip (its reach is not finite): the result depends on --tile and --halo, "

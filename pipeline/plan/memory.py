@@ -52,8 +52,8 @@ def memory_reasons(plan: Plan) -> list[str]:
     needs = f"the run needs about {format_bytes(need)} of memory"
     has = f"this machine has {format_bytes(total)}"
     if processes == 1 or run_memory(plan, room, 1) > total:
-        return [f"{needs}, and {has}; pass a smaller --tile or --halo"]
-    return [f"{needs} for {processes} workers, and {has}; pass --workers {room}"]
+        return [f"{needs}, but {has}; pass a smaller --tile or --halo"]
+    return [f"{needs} for {processes} workers, but {has}; pass --workers {room}"]
 
 
 def process_memory(plan: Plan, processes: int, at_once: int) -> float:

@@ -36,14 +36,14 @@ def model_notes(options: SegmentOptions, cards: Sequence[Card]) -> list[str]:
     if len({card.fill for card in cards}) > 1:
         fill = ", ".join(f"{value:g}" for value in cards[0].fill)
         notes.append(
-            f"pixels that are not measured are fed to all networks as {cards[0].name} wants them: {fill}"
+            f"invalid pixels are fed to all networks with the fill values of {cards[0].name}: {fill}"
         )
     return notes
 
 
 def _augment_reasons(options: SegmentOptions, cards: Sequence[Card]) -> list[str]:
     return [
-        f"--augment averages scores of pixels, and {card.name} finds instances; leave it out"
+        f"--augment averages pixel scores, but {card.name} finds instances; leave it out"
         for card in cards
         if options.augment and card.task != "semantic"
     ]
@@ -51,7 +51,7 @@ def _augment_reasons(options: SegmentOptions, cards: Sequence[Card]) -> list[str
 
 def _stitch_reasons(options: SegmentOptions, cards: Sequence[Card]) -> list[str]:
     return [
-        f"--stitch blend averages scores of pixels, and {card.name} finds instances; leave it out"
+        f"--stitch blend averages pixel scores, but {card.name} finds instances; leave it out"
         for card in cards
         if options.stitch == "blend" and card.task != "semantic"
     ]
@@ -89,10 +89,10 @@ def _precision_reasons(options: SegmentOptions, cards: Sequence[Card], engine: s
         return []
     if engine != "tensorflow":
         return [
-            f"{option} is for the engine tensorflow, and {engine} computes in float32; leave one of them out"
+            f"{option} is for the engine tensorflow, but {engine} computes in float32; leave one of them out"
         ]
     return [
-        f"{option} is for Keras networks, and {card.name} is a SavedModel, which computes in its own; leave it out"
+        f"{option} is for Keras networks, and {card.name} is a SavedModel, which has a fixed precision; leave it out"
         for card in cards
         if card.network.name == "saved_model"
     ]

@@ -121,7 +121,9 @@ class PolygonPlan:
 
         ground = self.rasters[raster].ground
         if isinstance(ground, PixelPlane):
-            raise TypeError("an area of interest is on the Earth, and this raster's polygons are in pixels")
+            raise TypeError(
+                "an area of interest is in map coordinates, but this raster's polygons are in pixels"
+            )
         return area_of(self.aoi, ground)
 
     def outside(self, raster: int, window: Window) -> int:
@@ -187,7 +189,7 @@ def instance_reasons(options: PolygonOptions) -> list[str]:
         ("--connectivity 8", options.by_corners),
     )
     return [
-        f"{option} is for regions of a label map, and a detector finds whole things; leave it out"
+        f"{option} is for regions of a label map, but a detector finds whole instances; leave it out"
         for option, is_set in chosen
         if is_set
     ]
@@ -203,7 +205,7 @@ def sight_reasons(options: PolygonOptions, rasters: Iterable[tuple[str, Ground]]
             continue
         if near >= side:
             reasons.append(
-                f"--regularize looks {count(near, 'pixel')} around the regions of {path}, more than "
+                f"--regularize needs {count(near, 'pixel')} around the regions of {path}, more than "
                 f"a sheet of {side} px; pass a larger --sheet"
             )
     return reasons
@@ -237,7 +239,7 @@ def simplify_reasons(metres: float | None, rasters: Iterable[tuple[str, Ground]]
             tolerance.pixels < smaller or max(ground.height, ground.width) > side
         ):
             unseen.append(
-                f"{description}, more than half a sheet of {side} px; pass a smaller one, or a larger --sheet"
+                f"{description}, more than half a sheet of {side} px; use a smaller --simplify or a larger --sheet"
             )
     return unseen if fitting else larger
 

@@ -70,9 +70,9 @@ def geometry_reasons(options: SegmentOptions, card: Card) -> list[str]:
 def gsd_reasons(path: str, gsd: float, cards: Sequence[Card], resampled: bool) -> list[str]:
     """Return a reason for each network trained at a GSD other than the raster's, native or resampled."""
     remedy = (
-        "--resample brings it to that of all networks together, which lie too far apart"
+        "--resample uses one GSD for all networks, but theirs differ too much"
         if resampled
-        else "pass --resample to read it at that GSD, or --any-gsd to take it as it is"
+        else "pass --resample to read it at that GSD, or --any-gsd to use it as it is"
     )
     has = "would have" if resampled else "has"
     return [
@@ -142,7 +142,7 @@ def _name_reason(folder: str) -> str | None:
     if len(name) <= most:
         return None
     return (
-        f"the results folder {folder} cannot be made: its name takes {len(name)} bytes, and there {most} can be used; "
+        f"the results folder {folder} cannot be created: its name has {len(name)} bytes, but the filesystem allows {most}; "
         "give the raster a shorter name"
     )
 
@@ -161,8 +161,8 @@ def place_reason(what: str, folder: str) -> str | None:
         lost = next((place for place in (path, *path.parents) if is_lost_link(place)), None)
         if lost is not None:
             return (
-                f"{what} {folder} cannot be a folder: {lost} is a link to {lost.readlink()}, which is not there; make "
-                "that folder, or remove the link"
+                f"{what} {folder} cannot be a folder: {lost} is a link to {lost.readlink()}, which does not "
+                "exist; create that folder, or remove the link"
             )
         nearest = nearest_existing(path)
         length, most = len(os.fsencode(path)), os.pathconf(nearest, "PC_PATH_MAX")
@@ -170,7 +170,7 @@ def place_reason(what: str, folder: str) -> str | None:
         return f"{what} {folder} cannot be a folder: {error.strerror}"
     if length + PATH_ROOM > most:
         return (
-            f"{what} {folder} is too long for a path: it takes {length} bytes, and {most - PATH_ROOM} can be used; "
+            f"{what} {folder} is too long for a path: it has {length} bytes, but at most {most - PATH_ROOM} can be used; "
             "choose a shorter one"
         )
     if not nearest.is_dir():
@@ -204,7 +204,7 @@ def _refused(what: str, folder: str, nearest: Path) -> str | None:
     try:
         Path(tempfile.mkdtemp(dir=nearest)).rmdir()
     except OSError as error:
-        return f"{what} {folder} cannot be written: {nearest} takes no folders ({error.strerror})"
+        return f"{what} {folder} cannot be written: no folder can be created in {nearest} ({error.strerror})"
     return None
 
 
@@ -238,7 +238,7 @@ def disk_reasons(plan: Plan) -> list[str]:
         if total and need > free:
             reasons.append(
                 f"the run needs about {format_bytes(need)} of disk{_most_of_it(plan, need)}, and {format_bytes(free)} "
-                f"are free at {place}; make room, or choose other disks with --output and --work"
+                f"are free at {place}; free some space, or choose other disks with --output and --work"
             )
     return reasons
 
@@ -249,7 +249,7 @@ def _most_of_it(plan: Plan, need: int) -> str:
     grid = raster.georef
     size = f"{grid.height:,} x {grid.width:,} px"
     if raster.regrid is not None:
-        size = f"{size} as it is resampled"
+        size = f"{size} after resampling"
     takes = "" if len(plan.open_rasters()) == 1 else f" takes {format_bytes(share * need)} of it:"
     return f" ({raster.path}{takes} {size})"
 
@@ -275,8 +275,8 @@ def _sample_notes(infos: Iterable[RasterInfo], card: Card) -> list[str]:
         if info.dtype != "uint8" or high > 2 * BYTE_RANGE:
             by_type.setdefault(info.dtype, []).append(info.path)
     return [
-        f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: samples are {dtype}, and {card.name} "
-        f"was made for values of about {low:.4g} to {high:.4g}; if they lie elsewhere, scale them first "
+        f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: samples are {dtype}, but "
+        f"{card.name} was trained on values of about {low:.4g} to {high:.4g}; if the raster's range differs, scale it first "
         "(gdal_translate -scale)"
         for dtype, paths in by_type.items()
     ]

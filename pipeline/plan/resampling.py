@@ -53,16 +53,16 @@ def regrid_reasons(path: str, regrid: Regrid) -> list[str]:
     """Return the reason if resampling would leave less than a pixel, or upsample far too much."""
     if regrid.step * FAR_FINER < 1:
         return [
-            f"{path} has {format_gsd(regrid.old.gsd())}, {1 / regrid.step:,.0f} times as coarse as the "
-            f"{format_gsd(regrid.new.gsd())} of the network, and --resample brings no detail back: "
-            f"more than {FAR_FINER:g} times is refused; take a network for rasters of its GSD"
+            f"{path} has a GSD of {format_gsd(regrid.old.gsd())}, {1 / regrid.step:,.0f} times as coarse as the "
+            f"{format_gsd(regrid.new.gsd())} of the network, and --resample cannot restore detail: "
+            f"more than {FAR_FINER:g} times is refused; use a network for rasters of its GSD"
         ]
     side = min(regrid.old.height, regrid.old.width)
     if regrid.step <= side:
         return []
     return [
         f"{path} is {count(side, 'pixel')} of {format_gsd(regrid.old.gsd())} on its smaller side, which is less than one "
-        f"at {format_gsd(regrid.new.gsd())}; take a network for rasters of its GSD"
+        f"at {format_gsd(regrid.new.gsd())}; use a network for rasters of its GSD"
     ]
 
 
@@ -77,8 +77,7 @@ def resample_notes(regrids: Sequence[tuple[str, Regrid | None]]) -> list[str]:
     finer = [path for path, regrid in changed if regrid.step * MUCH_FINER < 1]
     if finer:
         notes.append(
-            f"{_listed(finer)} read more than {MUCH_FINER:g} times finer than measured: details that are not there "
-            "cannot be found"
+            f"{_listed(finer)} read more than {MUCH_FINER:g} times finer than their own GSD: missing details cannot be found"
         )
     return notes
 

@@ -66,14 +66,14 @@ def remote_reasons(job: RemoteJob, more: Iterable[NeededPlace] = ()) -> list[str
         more: Local files that workers need besides rasters and folders.
     """
     if job.beam.is_dask:
-        return ["Beam's DaskRunner loses parts of a job like this without an error; choose another --runner"]
+        return ["Beam's DaskRunner silently loses parts of jobs like this; choose another --runner"]
     if not job.beam.is_dataflow:
         return []
     places = [] if job.beam.service_is_here else [*_local_places(job), *more]
     return [
         *_missing(job.beam),
         *(
-            f"{place.name} is on this machine, where workers of Dataflow cannot get at it; {place.remedy}"
+            f"{place.name} is on this machine, which Dataflow workers cannot access; {place.remedy}"
             for place in places
         ),
         *_packaging_reasons(job.beam),
@@ -89,15 +89,14 @@ def remote_notes(options: SegmentOptions) -> list[str]:
     if not options.beam.is_dataflow:
         names = [place.name for place in (*_local_places(options), *_local_bundles(options))]
         requirement = f"; workers must find them under the same paths: {', '.join(names)}" if names else ""
-        return [f"{options.beam.runner} gets its options as they are given{requirement}"]
+        return [f"options are passed to {options.beam.runner} unchanged{requirement}"]
     if options.beam.has_image:
         return [
-            f"{place.name} is looked for in the image that workers run in"
-            for place in _local_bundles(options)
+            f"{place.name} is expected in the image that workers run in" for place in _local_bundles(options)
         ]
     return [
-        "workers install Terraseam and TensorFlow when they start, which takes minutes each, and have no libraries for "
-        "GPUs; an image has all that: see deploy/README.md, and pass --sdk_container_image"
+        "workers install Terraseam and TensorFlow when they start, which takes minutes, and have no libraries for "
+        "GPUs; a container image avoids both: see deploy/README.md, and pass --sdk_container_image"
     ]
 
 
@@ -137,7 +136,7 @@ def _missing(beam: BeamArguments) -> list[str]:
     """Return the required options of Dataflow that are missing or invalid."""
     # Either of the temporary and staging locations serves for both.
     needs = {
-        "the project that pays: pass --project PROJECT": beam.project,
+        "the project to bill: pass --project PROJECT": beam.project,
         "the region of its workers: pass --region REGION, such as europe-west1": beam.region
         or os.environ.get("CLOUDSDK_COMPUTE_REGION"),
         "a place for temporary files: pass --temp_location gs://BUCKET/temp": beam.temp_location
@@ -180,7 +179,7 @@ def _clashes(beam: BeamArguments) -> list[str]:
     reasons = []
     if beam.is_flexible:
         reasons.append(
-            "--flexrs_goal does not go together with the memory and accelerators that stages ask for; leave it out"
+            "--flexrs_goal cannot be combined with the memory and accelerators that stages request; leave it out"
         )
     if any("worker_accelerator" in service for service in beam.service_options):
         reasons.append(
@@ -206,10 +205,10 @@ def _accelerator_reasons(options: SegmentOptions) -> list[str]:
         word = name.lower().rpartition("-")[2]
         meant = next((candidate for candidate in known if word in candidate.split("-")), name)
         hint = did_you_mean(meant, known, "{} ")
-        return [f"--accelerator {name} is not known; {hint}there are {', '.join(known)}"]
+        return [f"--accelerator {name} is not known; {hint}choose one of {', '.join(known)}"]
     if not options.beam.is_dataflow:
         return [
-            "--accelerator is for --runner DataflowRunner; elsewhere the GPUs are used that machines have"
+            "--accelerator is for --runner DataflowRunner; other runners use the GPUs that their machines have"
         ]
     if name == NO_ACCELERATOR or options.beam.brings_packages:
         return []
@@ -226,5 +225,5 @@ def _worker_reasons(options: SegmentOptions) -> list[str]:
     if not options.runs_here:
         return ["--workers is for runs on this machine; Dataflow takes --num_workers and --max_num_workers"]
     if options.beam.names_processes:
-        return ["--workers says all that --direct_num_workers and --direct_running_mode do; leave those out"]
+        return ["--workers replaces --direct_num_workers and --direct_running_mode; leave those out"]
     return []

@@ -18,7 +18,7 @@ def unfit(what: str, folder: str) -> str | None:
     if problem:
         return f"{what} {problem}"
     if not is_known(folder):
-        return f"{what} {folder} is on no filesystem that is known here; name a folder of this machine, or one of gs:// or s3://"
+        return f"{what} {folder} is on an unknown filesystem; name a folder of this machine, or one of gs:// or s3://"
     return None
 
 
@@ -38,9 +38,7 @@ def _refusal(what: str, folder: str) -> str | None:
             files.write_bytes(probe, b"Terraseam asks whether it may write here, and removes this file.")
             files.remove(probe)
     except FileNotFoundError:
-        return (
-            f"{what} {folder} cannot be written: the bucket {bucket_of(folder)} does not exist; make it first"
-        )
+        return f"{what} {folder} cannot be written: the bucket {bucket_of(folder)} does not exist; create it first"
     except RemoteFileError as error:
         return f"{what} {str(error).replace(probe, folder)}"
     return None

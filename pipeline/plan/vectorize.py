@@ -128,7 +128,7 @@ def _class_reasons(draft: VectorizeDraft) -> list[str]:
         return []
     names = draft.plan.polygons.class_names
     unknown = [name for name, label in draft.labels.items() if label is None]
-    known = [*names.values(), "the numbers of other labels"] if names else ["numbers alone, and no names"]
+    known = [*names.values(), "the numbers of other labels"] if names else ["numbers only, no names"]
     return unknown_class_reasons(unknown, known, draft.infos[0].path)
 
 
@@ -136,11 +136,11 @@ def _pixel_reasons(options: VectorizeOptions) -> list[str]:
     """Return the options that need map coordinates, if polygons are in pixel coordinates."""
     of_earth = [name for name in options.formats if not FORMATS[name].in_pixels]
     chosen = (
-        *((f"--format {name} is a map of the Earth", "choose other formats", True) for name in of_earth),
-        ("--aoi is a place on the Earth", "leave it out", options.aoi is not None),
+        *((f"--format {name} needs map coordinates", "choose other formats", True) for name in of_earth),
+        ("--aoi needs map coordinates", "leave it out", options.aoi is not None),
     )
     return [
-        f"{conflict}, and --pixel-coordinates have no place on it; {hint}"
+        f"{conflict}, but --pixel-coordinates writes none; {hint}"
         for conflict, hint, is_set in chosen
         if is_set and options.pixel_coordinates
     ]

@@ -32,7 +32,7 @@ def describe_results(manifest: Mapping[str, Any]) -> str:
 
 def _left_out(totals: Mapping[str, int]) -> str:
     """Return the numbers of sheets that were neither inferred nor taken from the store, as text."""
-    descriptions = {"skipped": "without any measurement", "quarantined": "in quarantine"}
+    descriptions = {"skipped": "without valid pixels", "quarantined": "in quarantine"}
     return "".join(
         f", {totals[f'sheets_{fate}']} {description}"
         for fate, description in descriptions.items()
@@ -83,8 +83,8 @@ def _class_cells(name: str, entry: Mapping[str, Any]) -> tuple[str, str, str, st
 def off_earth_notes(manifest: Mapping[str, Any]) -> list[str]:
     """Return a note for each raster with valid pixels off the Earth."""
     return [
-        f"{raster['id']}: {count(pixels, 'measured pixel')} {'has' if pixels == 1 else 'have'} no place on the Earth and "
-        f"count{'s' if pixels == 1 else ''} as nodata"
+        f"{raster['id']}: {count(pixels, 'valid pixel')} {'has' if pixels == 1 else 'have'} no place on the "
+        f"Earth and count{'s' if pixels == 1 else ''} as nodata"
         for raster in manifest["rasters"]
         if (pixels := raster.get("off_earth_px", 0))  # missing in manifests of earlier versions
     ]
@@ -93,8 +93,8 @@ def off_earth_notes(manifest: Mapping[str, Any]) -> list[str]:
 def _full_notes(manifest: Mapping[str, Any]) -> list[str]:
     """Return a note for each raster in which a detector may have missed instances."""
     return [
-        f"{raster['id']}: on {count(raster['full_tiles'], 'tile')} {manifest['model']['name']} found as many instances "
-        f"as it has room for, and others may be missing; {_more_room(manifest)}"
+        f"{raster['id']}: on {count(raster['full_tiles'], 'tile')} {manifest['model']['name']} reached its "
+        f"limit of instances, so others may be missing; {_more_room(manifest)}"
         for raster in manifest["rasters"]
         if raster["full_tiles"]
     ]
@@ -108,7 +108,7 @@ def _batch_notes(manifest: Mapping[str, Any]) -> list[str]:
         batch_size = manifest["inference"]["batch_size"] or default[profile["device"]]
         if profile["samples"] < batch_size:
             notes.append(
-                f"the {profile['device'].upper()} ran out of memory with {batch_size} tiles a call; some sheets were run "
+                f"the {profile['device'].upper()} ran out of memory with {batch_size} tiles per call; some sheets were run "
                 f"with {profile['samples']}: pass --batch-size {profile['samples']}, or a smaller --tile"
             )
     return notes
@@ -120,9 +120,9 @@ def _removed_notes(manifest: Mapping[str, Any]) -> list[str]:
     if not gone:
         return []
     which = f"{', '.join(gone[:SHOWN])}{', ...' * (len(gone) > SHOWN)}"
-    fate = "were removed" if manifest["pruned"] else "stay (--prune removes them)"
+    fate = "were deleted" if manifest["pruned"] else "are kept (--prune deletes them)"
     outside = ", or outside --aoi" if manifest["inputs"]["aoi"] else ""
-    subject = f"{count(len(gone), 'raster')} of earlier runs not among those given{outside}"
+    subject = f"{count(len(gone), 'raster')} of earlier runs not among the inputs{outside}"
     return [f"{subject}; results {fate}: {which}"]
 
 
@@ -130,7 +130,7 @@ def _more_room(manifest: Mapping[str, Any]) -> str:
     """Return advice on how to make room for more instances."""
     if manifest["tiling"]["core_px"] > BLOCK:
         return "pass a smaller --tile"
-    return "make the bundle with room for more a tile"
+    return "recreate the bundle with a higher limit per tile"
 
 
 def _cell(row: Sequence[str], column: int, widths: Sequence[int]) -> str:

@@ -37,9 +37,9 @@ from terraseam.pipeline.storage.run_paths import RunFolder, beating, manifest_pa
 from terraseam.pipeline.units import format_bytes
 from terraseam.tiles.raster.inspect import is_local
 
-CONTINUE = f"what was inferred is kept: {AGAIN}"
+CONTINUE = f"inferred sheets are kept: {AGAIN}"
 
-GOES_ON = "the job goes on where it runs; on Dataflow, gcloud dataflow jobs cancel JOB_ID ends it"
+GOES_ON = "the job continues where it runs; on Dataflow, cancel it with gcloud dataflow jobs cancel JOB_ID"
 """Message when the driver of a remote job is interrupted."""
 
 HOPELESS = ("CardError", "EngineError", "OffEarthError")
@@ -140,7 +140,7 @@ def run_job(job: Job, build: Build, sheets: int = 0, *, hope: str) -> dict[str, 
         name, cause = root_cause(error)
         if name == "DiskError" and is_local(job.work_folder):
             taken = format_bytes(size_of([job.work_folder, folder.staging, folder.path]))
-            cause = f"{cause}; what the job has written takes {taken}, and more is needed"
+            cause = f"{cause}; the job has written {taken} so far and needs more space"
         after = "" if name in HOPELESS else f"; {hope}"
         raise RunError(f"{cause}{after}{details}") from error
     finally:
@@ -171,10 +171,10 @@ def make_pipeline(job: Job, worker_files: WorkerFiles) -> tuple[PipelineOptions,
             pipeline = beam_pipeline(options, worker_files.log, worker_files.heartbeats)
     except SystemExit as error:
         cause = messages.getvalue().strip().rpartition("error: ")[2]
-        raise BeamOptionError(f"Apache Beam cannot use its options: {cause}") from error
+        raise BeamOptionError(f"Apache Beam rejects its options: {cause}") from error
     except (ValueError, ImportError) as error:
         cause = " ".join(str(error).split())
-        raise BeamOptionError(f"Apache Beam cannot use its options: {cause}") from error
+        raise BeamOptionError(f"Apache Beam rejects its options: {cause}") from error
     return options, pipeline, workers
 
 

@@ -42,7 +42,7 @@ def _watch(records: Path, sheets: int, ended: threading.Event) -> None:
 def progress_line(segmented: int, sheets: int, seconds: float) -> str:
     """Return a line such as ``segmenting: 12 of 64 sheets, about 3 min left``."""
     if segmented >= sheets:
-        return f"polygons and files of {sheets} sheets"
+        return f"writing polygons and files of {sheets} sheets"
     line = f"segmenting: {segmented} of {sheets} sheets"
     if segmented == 0:
         return line

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> None:
         try:
             sdk_worker_main.main(sys.argv)
         except SystemExit as ended:
-            raise RuntimeError(f"the worker process was to end with status {ended.code}") from ended
+            raise RuntimeError(f"the worker process tried to exit with status {ended.code}") from ended
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def run_vectorize(plan: VectorizePlan) -> dict[str, Any] | None:
     """
     options = plan.options
     job = replace(options, beam=vectorize_arguments(options.beam, options.output))
-    return run_job(job, partial(build, plan=plan), hope="the same command begins anew")
+    return run_job(job, partial(build, plan=plan), hope="run the same command again to start over")
 
 
 def build(

@@ -117,13 +117,13 @@ class Worker:
     def trouble(self, pace: WatchIntervals) -> str | None:
         """Return a sentence on what is wrong with the worker; None if nothing is."""
         if self.gone > 0:
-            ended = "a worker process died (it ended with status 0 in the middle of its work)"
+            ended = "a worker process died (it exited with status 0 in the middle of its work)"
             return ended if self.gone > pace.gone else None
         limit = pace.interrupted if was_interrupted() else pace.silent
         if self.silent < limit:
             return None
         state = "is stopped" if _is_stopped(self.pid) else "hangs"
-        return f"worker process {self.pid} {state}: it has given no sign of life for {format_time(limit)}"
+        return f"worker process {self.pid} {state}: no heartbeat for {format_time(limit)}"
 
 
 class Stall:
@@ -165,10 +165,10 @@ def describe_stall(idle: float, longest: float, operation: str, hope: str) -> st
         operation: Name of the operations that count as progress.
         hope: Advice on running the same command again.
     """
-    before = f"the longest so far took {max(1, longest):,.0f} s" if longest else "none was finished before"
+    before = f"the longest so far took {max(1, longest):,.0f} s" if longest else "none has finished yet"
     return (
-        f"no {operation} was finished for {format_time(idle)} ({before}), and the run waits on; see whether the disks "
-        f"and servers that it uses answer, and how busy the machine is; Ctrl-C ends it ({hope})"
+        f"no {operation} has finished for {format_time(idle)} ({before}), and the run is still waiting; check "
+        f"whether the disks and servers it uses respond, and how busy the machine is; Ctrl-C ends it ({hope})"
     )
 
 
@@ -290,12 +290,12 @@ def describe_death(cause: str) -> str:
         return f"a worker process died ({cause.rstrip('.')})"
     code = int(match[1])
     if code >= 0:
-        return f"a worker process died (it ended with status {code})"
+        return f"a worker process died (it exited with status {code})"
     with contextlib.suppress(ValueError):
         name = signal.Signals(-code).name
-        by_system = ", as the system does where memory runs out" if name == "SIGKILL" else ""
-        return f"a worker process died (it was ended by {name}{by_system})"
-    return f"a worker process died (it was ended by signal {-code})"
+        by_system = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+        return f"a worker process died (it was killed by {name}{by_system})"
+    return f"a worker process died (it was killed by signal {-code})"
 
 
 def _report_note(sentence: str) -> None:

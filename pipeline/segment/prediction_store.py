@@ -157,7 +157,7 @@ def unsealed(data: bytes, key: str) -> tuple[dict[str, Any], bytes]:
         if head["format"] not in (1, FORMAT) or hashlib.sha256(packed).hexdigest() != head["sha256"]:
             raise StoreError("the entry's checksum is wrong")
         if head["format"] == FORMAT and head["key"] != key:
-            raise StoreError(f"the entry is that of another key, {head['key']}")
+            raise StoreError(f"the entry belongs to another key, {head['key']}")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(f"the entry is damaged: {error}") from error
     return head, packed

@@ -85,7 +85,7 @@ class SheetInference:
             with closing(self._infer_tiles(self._engine(read.profile).logits, read, tiles)) as outputs:
                 for tile, logits in outputs:
                     if np.isnan(logits).any():
-                        raise NotANumberError(f"{self._plan.card.name} answers NaN for tile {tile}")
+                        raise NotANumberError(f"{self._plan.card.name} returned NaN for tile {tile}")
                     with read.clock.time("stitch"):
                         stitch.add(tile, logits)
         with read.clock.time("stitch"):

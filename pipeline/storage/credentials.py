@@ -28,14 +28,14 @@ def credentials_reason(environment: Mapping[str, str] = os.environ) -> str | Non
     if named:
         if Path(named).is_file():
             return None
-        return f"{FILE_VARIABLE} names {named}, which is no file; {HOW}"
+        return f"{FILE_VARIABLE} names {named}, which is not a file; {HOW}"
     settings = environment.get("CLOUDSDK_CONFIG")
     folder = (
         Path(settings) if settings else Path(environment.get("HOME", "~")).expanduser() / ".config" / "gcloud"
     )
     if (folder / WELL_KNOWN).is_file() or _is_on_google(environment):
         return None
-    return f"no Google credentials are found on this machine; {HOW}"
+    return f"no Google credentials were found on this machine; {HOW}"
 
 
 def _is_on_google(environment: Mapping[str, str]) -> bool:

@@ -83,7 +83,7 @@ def _sentence(folder: Path, error: BaseException) -> str:
     if cause not in (None, errno.ENOSPC, errno.EDQUOT):
         return message
     return (
-        f"{message} ({format_bytes(usage.free)} of {format_bytes(usage.total)} are free there); make room, or choose "
+        f"{message} ({format_bytes(usage.free)} of {format_bytes(usage.total)} are free there); free some space, or choose "
         "another disk with --output, --work or TMPDIR"
     )
 

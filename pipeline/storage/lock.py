@@ -146,7 +146,7 @@ class Lock:
         stopped = self._take(report, None)
         if stopped is not None:
             wait = WATCHED * self.pace.period
-            report(f"{self._whose(stopped)} seems to be left behind; watching it for {format_time(wait)}")
+            report(f"{self._whose(stopped)} seems to be abandoned; watching it for {format_time(wait)}")
             time.sleep(wait)
             self._take(report, stopped)
 
@@ -203,7 +203,7 @@ class Lock:
                 if self._ended.is_set():
                     return
                 if LockHolder.from_bytes(data) is not None and not self._is_mine(data):
-                    self._lost = f"this run was ended, for {self._whose(data)}"
+                    self._lost = f"this run was ended because another run took over {self._whose(data)}"
                     interrupt_main_thread()
                     return
                 self._mine = replace(self._mine, heartbeat=time.time())
@@ -224,7 +224,7 @@ class Lock:
     def _refusal(self, content: bytes) -> str:
         holder = LockHolder.from_bytes(content)
         return (
-            f"another run works on this job: {holder or 'its lock cannot be read'}; wait until it ends (its lock "
+            f"another run is working on this job: {holder or 'its lock cannot be read'}; wait until it ends (its lock "
             f"{self.file.path} is taken over when it has ended, or {format_time(self.pace.stale)} after its last heartbeat)"
         )
 

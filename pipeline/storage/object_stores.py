@@ -319,11 +319,11 @@ class BeamStore:
 
     def write_if(self, url: str, data: bytes, revision: str) -> None:  # noqa: ARG002
         """Raise an error: Beam's filesystems do not support conditions."""
-        raise UnconditionalError(f"the filesystem of {url} takes no conditions")
+        raise UnconditionalError(f"the filesystem of {url} does not support conditional writes")
 
     def delete_if(self, url: str, revision: str) -> None:  # noqa: ARG002
         """Raise an error: Beam's filesystems do not support conditions."""
-        raise UnconditionalError(f"the filesystem of {url} takes no conditions")
+        raise UnconditionalError(f"the filesystem of {url} does not support conditional writes")
 
 
 @contextlib.contextmanager
@@ -334,9 +334,9 @@ def _conditional(url: str, revision: str) -> Iterator[None]:
     except Exception as error:
         status = status_of(error)
         if status == 412 or (status == 404 and revision):  # otherwise the bucket does not exist
-            raise ChangedError(f"{url} has been changed by others") from error
+            raise ChangedError(f"{url} was changed by another process") from error
         if status == 501:
-            raise UnconditionalError(f"the server of {url} takes no conditions") from error
+            raise UnconditionalError(f"the server of {url} does not support conditional writes") from error
         raise
 
 

@@ -132,7 +132,7 @@ def check_size(path: str, size: int) -> None:
     Raises:
         RemoteFileError: If its size differs.
     """
-    stored_size = with_remote_retries(path, "looked at", lambda: object_store(path).version(path))[1]
+    stored_size = with_remote_retries(path, "accessed", lambda: object_store(path).version(path))[1]
     if stored_size != size:
         raise RemoteFileError(f"{path} has {stored_size} bytes instead of {size}; run the same command again")
 
@@ -151,7 +151,7 @@ def delete(paths: Sequence[str]) -> None:
 
 def version(path: str) -> tuple[str, ...] | None:
     """Return checksum or modification time, and size, to identify a file's content; None if unknown."""
-    known, size = with_remote_retries(path, "looked at", lambda: object_store(path).version(path))
+    known, size = with_remote_retries(path, "accessed", lambda: object_store(path).version(path))
     return (known, str(size)) if known else None
 
 

@@ -98,7 +98,7 @@ def moved_notes(files: Iterable[WatchedFiles], doing: str, advice: str) -> list[
     """Return a sentence for each raster that may have been replaced by one of the same size and time."""
     return [
         f"{unsigned(raster.path)} or a file that is read with it was replaced by one of the same size and time while it was "
-        f"{doing}, or its permissions or links alone changed; if its pixels are others, {advice}"
+        f"{doing}, or only its permissions or links changed; if its pixels differ, {advice}"
         for raster in files
         if raster.state().moved
     ]

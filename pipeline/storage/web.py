@@ -62,8 +62,8 @@ def absence(url: str) -> Absence | None:
         return Absence(web_sentence(url, error), getattr(error, "code", None) in GONE)
     if status != 206:
         return Absence(
-            f"{url} cannot be read in parts: the server does not answer requests for ranges of bytes; download the file, or "
-            "serve it otherwise"
+            f"{url} cannot be read in parts: the server does not support range requests; download the file, or "
+            "use a server that does"
         )
     return None
 
@@ -81,12 +81,12 @@ def web_sentence(url: str, error: BaseException) -> str:
             return f"{url} does not exist ({error.code})"
         if error.code in (401, 403):
             return f"{url} may not be read ({error.code} {error.reason}); use an address that is signed or public"
-        return f"{url} cannot be read: the server answers {error.code} {error.reason}"
+        return f"{url} cannot be read: the server returned {error.code} {error.reason}"
     if isinstance(error, RedirectError):
         return f"{url} {error}"
     cause = getattr(error, "reason", None) or error
     reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-    return f"{url} cannot be read: the server {host_of(url)} does not answer ({reason})"
+    return f"{url} cannot be read: the server {host_of(url)} does not respond ({reason})"
 
 
 @contextlib.contextmanager

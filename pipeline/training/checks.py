@@ -64,7 +64,7 @@ def recipe_reasons(row: Row | None, recipe: Recipe | None, classes: TrainingClas
     reasons = []
     if row and recipe and not row.encoder and (recipe.freeze_epochs or recipe.freeze_norm):
         reasons.append(
-            f"{row.architecture} has no encoder of its own training that could rest; leave out --freeze-epochs and "
+            f"{row.architecture} has no pretrained encoder to freeze; leave out --freeze-epochs and "
             "--freeze-norm, or choose an --encoder"
         )
     weights = recipe.class_weights if recipe else None
@@ -96,16 +96,16 @@ def same_bands(labelled: Sequence[Labelled], options: Truths, names: Sequence[st
         info = raster.info
         if options.bands and max(options.bands) > info.bands:
             reasons.append(
-                f"{info.path} has {count(info.bands, 'band')}; --bands wants band {max(options.bands)}"
+                f"{info.path} has {count(info.bands, 'band')}; --bands names band {max(options.bands)}"
             )
         elif not options.bands and len(info.colour_bands) != len(first.colour_bands):
             reasons.append(
                 f"{info.path} has {count(len(info.colour_bands), 'band')}, but {first.path} has "
-                f"{len(first.colour_bands)}; choose some that all have with --bands"
+                f"{len(first.colour_bands)}; choose bands that all have with --bands"
             )
         if info.dtype != first.dtype:
             reasons.append(
-                f"{info.path} is {info.dtype}, but {first.path} is {first.dtype}; bring them to one type"
+                f"{info.path} is {info.dtype}, but {first.path} is {first.dtype}; convert them to one type"
             )
     if reasons:
         raise TrainError(reasons)
@@ -114,19 +114,19 @@ def same_bands(labelled: Sequence[Labelled], options: Truths, names: Sequence[st
 
 def _order_reasons(infos: Sequence[RasterInfo], names: Sequence[str] | None) -> list[str]:
     """Return a reason for each raster whose band descriptions contradict the given names, or the first raster."""
-    advice = "bring all to one order with gdal_translate -b, or say with --bands which are meant"
+    advice = "reorder them with gdal_translate -b, or choose them with --bands"
     if names:
         orders = [order_bands(info.band_descriptions, names) for info in infos]
         return [
-            f"the bands of {info.path} are {', '.join(order.descriptions)}, by their {order.source}, and not "
-            f"{', '.join(names)} as for the others; {advice}"
+            f"the bands of {info.path} are {', '.join(order.descriptions)}, by their {order.source}, unlike "
+            f"{', '.join(names)} of the others; {advice}"
             for info, order in zip(infos, orders, strict=True)
             if order.wrong or (order.bands != orders[0].bands and len(order.bands) == len(names))
         ]
     first = colours_of_bands(infos[0].band_descriptions)
     return [
         f"the bands of {info.path} are {', '.join(map(str, own))}, and those of {infos[0].path} "
-        f"{', '.join(map(str, first))}, by what the files say; {advice}"
+        f"{', '.join(map(str, first))}, according to the files; {advice}"
         for info in infos
         if len(own := colours_of_bands(info.band_descriptions)) == len(first)
         and any(
@@ -140,7 +140,7 @@ def band_name_reasons(names: Sequence[str] | None, bands: Sequence[int]) -> list
     if names is None or (len(names) == len(bands) and len(set(names)) == len(names)):
         return []
     if len(names) == len(bands):
-        return [f"--band-names {','.join(names)} names a band twice; give each a name of its own"]
+        return [f"--band-names {','.join(names)} names a band twice; give each a unique name"]
     return [f"--band-names has {len(names)} names for {len(bands)} bands; give one for each"]
 
 
@@ -151,7 +151,7 @@ def gsd_reasons(gsd: float, rasters: Sequence[Labelled]) -> list[str]:
         return []
     between = " to ".join(dict.fromkeys(format_gsd(raster_gsd) for raster_gsd in (min(own), max(own))))
     return [
-        f"--gsd {gsd:g} is not meant for these rasters: they have {between}; "
+        f"--gsd {gsd:g} is out of range for these rasters: they have {between}; "
         f"choose one that is within {FARTHEST:g} times of it"
     ]
 
@@ -177,10 +177,10 @@ def class_reasons(
     if not missing:
         return []
     if options.truths.class_property is None:
-        return [f"no label of {', '.join(missing)} lies on any of the rasters that are trained on{where}"]
+        return [f"no label of {', '.join(missing)} lies on any training raster{where}"]
     others = [name for name, _ in findings.others.most_common(5)]
     hint = f"; {options.truths.class_property} is also {', '.join(others)}" if others else ""
-    return [f"no polygon of {', '.join(missing)} lies on any of the rasters that are trained on{where}{hint}"]
+    return [f"no polygon of {', '.join(missing)} lies on any training raster{where}{hint}"]
 
 
 def _pixels(labelled: Sequence[Labelled]) -> Counter[float]:
@@ -205,7 +205,7 @@ def picture_reasons(labelled: Sequence[Labelled]) -> list[str]:
                 bands = sum(kind != ColorInterp.alpha for kind in dataset.colorinterp)
             if bands > 1:
                 reasons.append(
-                    f"{raster.truth.path} has {count(bands, 'band')}, and a label raster has one, of whole numbers; "
+                    f"{raster.truth.path} has {count(bands, 'band')}, but a label raster has one, of whole numbers; "
                     "give the raster of labels with --labels"
                 )
     return reasons
@@ -224,14 +224,14 @@ def instance_reasons(row: Row | None, train: Sequence[Labelled]) -> list[str]:
     """Return the reason if a detector has label rasters, as it needs polygons."""
     if row is None or row.task != "instances" or isinstance(train[0].truth, PolygonTruth):
         return []
-    return [f"{row.architecture} finds single things and wants polygons as labels, not label rasters"]
+    return [f"{row.architecture} finds instances and needs polygons as labels, not label rasters"]
 
 
 def overlap_notes(train: Sequence[Labelled], val: Sequence[Labelled]) -> list[str]:
     """Return a note on each training raster that overlaps a validation raster."""
     grounds = [footprint(raster.info.path, raster.info.georef) for raster in val]
     return [
-        f"{raster.info.path} lies over {ground.path}, which is validated on: what is learned there flatters the figures"
+        f"{raster.info.path} overlaps the validation raster {ground.path}: validation figures will be too good"
         for raster in train
         for ground in grounds
         if os.path.realpath(ground.path) != os.path.realpath(raster.info.path)
@@ -246,7 +246,7 @@ def twice_reasons(options: Truths, train: Sequence[Labelled], val: Sequence[Labe
     train_paths = {os.path.realpath(raster.info.path) for raster in train}
     both = [raster.info.path for raster in val if os.path.realpath(raster.info.path) in train_paths]
     return [
-        f"{path} is among --images and --val-images, and what was trained on measures nothing; leave it out of one, or "
+        f"{path} is in both --images and --val-images, but training data cannot validate; leave it out of one, or "
         "give --aoi and --val-aoi with different parts of it"
         for path in both
     ]

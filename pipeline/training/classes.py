@@ -63,17 +63,21 @@ def classes_of_polygons(options: Truths) -> TrainingClasses:
     """
     background = options.background or BACKGROUND
     if options.background == "none":
-        raise TrainError(["--background none is for label rasters: what no polygon covers must have a class"])
+        raise TrainError(
+            ["--background none is for label rasters: pixels outside polygons must have a class"]
+        )
     if options.label_values is not None:
         raise TrainError(["--label-values is for label rasters, and --labels names polygons; leave it out"])
     foreground = [name for name in dict.fromkeys(options.classes) if name != background]
     if not foreground:
-        raise TrainError([f"--classes names the background {background} alone; name what the polygons are"])
+        raise TrainError(
+            [f"--classes names only the background {background}; name the classes of the polygons"]
+        )
     if len(foreground) > 1 and options.class_property is None:
         raise TrainError(
             [
-                f"--classes names {', '.join(foreground)}, but nothing says which polygon is which; "
-                "give --class-property with the property that does"
+                f"--classes names {', '.join(foreground)}, but not which polygon has which class; pass "
+                "--class-property with the property that holds it"
             ]
         )
     names = (background, *foreground)
@@ -95,7 +99,7 @@ def classes_of_rasters(options: Truths) -> TrainingClasses:
     background = options.background or (BACKGROUND if BACKGROUND in names else names[0])
     if background not in names and background != "none":
         hint = did_you_mean(background, names) or "or none"
-        reasons.append(f"--background {background} is none of the classes {', '.join(names)}; {hint}")
+        reasons.append(f"--background {background} is not one of the classes {', '.join(names)}; {hint}")
     if reasons:
         raise TrainError(reasons)
     return TrainingClasses(names, None if background == "none" else names.index(background), values)

@@ -32,8 +32,8 @@ def check_data(plan: TrainPlan) -> None:
     check_unchanged(
         plan.watched,
         "trained on",
-        f"the epochs before that are kept in {plan.options.work_folder}: put it back as it was and run the same command "
-        "again, or begin anew with --restart",
+        f"the epochs before that are kept in {plan.options.work_folder}: restore it and run the same command "
+        "again, or start over with --restart",
     )
 
 

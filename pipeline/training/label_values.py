@@ -84,7 +84,7 @@ def value_reasons(classes: TrainingClasses, pixels: Mapping[float, int], where: 
         pixels: Number of pixels of each value in all label rasters together.
         where: Where they were counted, such as `` inside --aoi``; empty for everywhere.
     """
-    held = listed((f"{value:g}" for value in sorted(pixels)), TOLD) or "nodata alone"
+    held = listed((f"{value:g}" for value in sorted(pixels)), TOLD) or "only nodata"
     known = {name: pixels.get(value, 0) for name, value in zip(classes.names, classes.values, strict=True)}
     missing = [name for name in classes.foreground if not known[name]]
     if missing:
@@ -95,7 +95,7 @@ def value_reasons(classes: TrainingClasses, pixels: Mapping[float, int], where: 
     present = [name for name, number in known.items() if number]
     if len(present) == 1:
         return [
-            f"every pixel of label rasters{where} that has a class is {present[0]}, so there is nothing to tell apart; "
+            f"every pixel of label rasters{where} that has a class is {present[0]}, so there is nothing to distinguish; "
             f"they hold {held}: see --label-values"
         ]
     return []
@@ -115,9 +115,10 @@ def value_notes(classes: TrainingClasses, pixels: Mapping[float, int], place_cou
     if strange:
         examples = listed((f"{value:g} ({_percent(number / total)})" for number, value in strange), TOLD)
         share = sum(number for number, _ in strange) / total
-        most = f"{_percent(share)} of their pixels teach nothing: " if share > MOSTLY else ""
+        most = f"{_percent(share)} of their pixels: " if share > MOSTLY else ""
         notes.append(
-            f"label rasters hold values of no class, which are ignored: {most}{examples}; see --classes and --label-values"
+            f"label rasters hold values that belong to no class and are ignored: {most}{examples}; see "
+            "--classes and --label-values"
         )
     rare = [
         f"{name} ({count(pixels.get(value, 0), 'pixel')})"
@@ -125,7 +126,7 @@ def value_notes(classes: TrainingClasses, pixels: Mapping[float, int], place_cou
         if label != classes.background and not place_counts[label]
     ]
     if rare:
-        notes.append(f"chips are not drawn around {', '.join(rare)}, which is too rare on label rasters")
+        notes.append(f"chips are not centred on {', '.join(rare)}, which is too rare on label rasters")
     return notes
 
 

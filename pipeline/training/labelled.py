@@ -107,7 +107,7 @@ class Findings:
             self.skipped += [sentence] * (sentence not in self.skipped)
             self.skipped_names.add(file_name(path))
         else:
-            self.reasons.append(f"{sentence}; mend or remove it, or pass --on-error skip")
+            self.reasons.append(f"{sentence}; fix or remove it, or pass --on-error skip")
 
 
 class LabelReader:
@@ -129,8 +129,8 @@ class LabelReader:
         swapped = [path for path in image_paths if Path(path).suffix.lower() in VECTORS]
         if swapped:
             self.findings.reasons.append(
-                f"--{what}images names {listed(swapped, 4)}, which is no raster but polygons; --{what}images takes the "
-                f"rasters, and --{what}labels what is true of them"
+                f"--{what}images names {listed(swapped, 4)}, which holds polygons, not a raster; --{what}images "
+                f"takes the rasters, and --{what}labels their labels"
             )
             return []
         if not image_paths or not files or not self._choose_classes(files):
@@ -195,14 +195,14 @@ class LabelReader:
             return
         if not pairs.pairs:
             self.findings.reasons.append(
-                f"no file of --{what}labels belongs to any of --{what}images: neither do names agree, nor does any lie "
-                "on a raster; check the paths and the CRS of the labels"
+                f"no file of --{what}labels matches any of --{what}images by name or by location; check the "
+                "paths and the CRS of the labels"
             )
             return
         for kind, unpaired in (("raster", pairs.images), ("label file", pairs.labels)):
             if unpaired:
                 self.findings.notes.append(
-                    f"{count(len(unpaired), kind)} without a partner, left out: {listed(unpaired)}"
+                    f"{count(len(unpaired), kind)} without a partner, skipped: {listed(unpaired)}"
                 )
 
     def _is_empty(self, path: str) -> bool:

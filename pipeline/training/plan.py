@@ -125,7 +125,7 @@ def plan_training(options: TrainOptions) -> TrainPlan:
         raise TrainError(["no raster with labels is left to train on"])
     if truths.val_images and not val:
         raise TrainError(
-            ["no raster with labels is left to validate on: look at --val-images and --val-labels"]
+            ["no raster with labels is left to validate on: check --val-images and --val-labels"]
         )
     return _composed(_Settings(options, row, recipe, classes), train, val, findings)
 
@@ -177,7 +177,7 @@ def _composed(
     unseen = ", ".join(_unseen(validation, settings.classes))
     if unseen:
         findings.notes.append(
-            f"nothing that is validated on is {unseen}, so no figure will tell how well it is found"
+            f"the validation data has no labels of {unseen}, so its accuracy cannot be measured"
         )
     recipe = _weighted(recipe, options, chips, len(settings.classes.names))
     watched = tuple(files for raster in [*train, *val] for files in raster.watched)
@@ -205,8 +205,8 @@ def _network(options: TrainOptions) -> tuple[Row | None, Recipe | None, list[str
         row = find_row(options.architecture, options.encoder)
         if options.chips.chip % row.stride:
             reasons.append(
-                f"--chip-size {options.chips.chip} is not a multiple of {row.stride} px, the stride of {row.architecture}; "
-                f"take {-(-options.chips.chip // row.stride) * row.stride}"
+                f"--chip-size {options.chips.chip} is not a multiple of {row.stride} px, the stride of "
+                f"{row.architecture}; use {-(-options.chips.chip // row.stride) * row.stride}"
             )
     except (ArgumentError, ZooError) as error:
         reasons.append(str(error))
@@ -216,7 +216,7 @@ def _network(options: TrainOptions) -> tuple[Row | None, Recipe | None, list[str
     except RecipeError as error:
         reasons += str(error).splitlines()
     if options.chips.objects > 1:
-        reasons.append(f"--object-fraction {options.chips.objects:g} is a share, 0 to 1")
+        reasons.append(f"--object-fraction {options.chips.objects:g} must be 0 to 1")
     reasons += file_reasons(options)
     return row, recipe, reasons
 
@@ -252,7 +252,7 @@ def _check_instances(validation: ValidationChips) -> None:
             return
     raise TrainError(
         [
-            "nothing that is validated on holds a thing; raise --val-fraction, change --block-size, or give --val-images"
+            "the validation chips hold no instances; raise --val-fraction, change --block-size, or give --val-images"
         ]
     )
 

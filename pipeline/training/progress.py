@@ -54,7 +54,7 @@ class Teller(Watcher):
 
     def resumed(self, completed_epochs: int) -> None:
         """Report the epoch after which an interrupted training resumes."""
-        show(f"going on after epoch {completed_epochs} of {self._epochs}")
+        show(f"resuming after epoch {completed_epochs} of {self._epochs}")
 
     def epoch_began(self, began: EpochBegan) -> None:  # noqa: ARG002
         """Record the start time of the epoch."""

@@ -23,7 +23,7 @@ def describe_training(plan: TrainPlan) -> str:
         f"rasters     {count(len(plan.train), 'raster')}, {format_pixels(round(pixels))} at {format_gsd(plan.gsd)}",
         f"labels      {_labels(plan)}",
         f"validation  {count(len(plan.validation.views), 'chip')} of {_validated(plan)}",
-        f"bands       {', '.join(plan.band_names)}{'' if options.band_names else ' as usual; --band-names names others'}",
+        f"bands       {', '.join(plan.band_names)}{'' if options.band_names else ' by default; --band-names renames them'}",
         f"network     {plan.row.architecture}{encoder}",
         f"start       {_start(plan)}",
         f"training    {count(recipe.epochs, 'epoch')} of {count(recipe.steps, 'step')} of "
@@ -39,11 +39,13 @@ def notes(plan: TrainPlan) -> list[str]:
     findings = plan.findings
     sentences = list(findings.notes)
     if findings.mended:
-        sentences.append(f"{count(findings.mended, 'invalid polygon')} mended")
+        sentences.append(f"{count(findings.mended, 'invalid polygon')} repaired")
     if findings.left_out:
-        sentences.append(f"features left out: {listed_reasons(findings.left_out)}")
+        sentences.append(f"features skipped: {listed_reasons(findings.left_out)}")
     if findings.unnamed:
-        sentences.append(f"{count(findings.unnamed, 'polygon')} of no class: what they cover teaches nothing")
+        sentences.append(
+            f"{count(findings.unnamed, 'polygon')} without a class: the area they cover is ignored"
+        )
     if findings.others:
         names = ", ".join(f"{name} ({number})" for name, number in findings.others.most_common(5))
         sentences.append(f"polygons of classes that were not named count as {plan.classes.names[0]}: {names}")
@@ -85,14 +87,18 @@ def _start(plan: TrainPlan) -> str:
     """Return a description of the initial weights."""
     options = plan.options
     first = [f"encoder of {options.encoder_weights}"] if options.encoder_weights else []
-    first += [f"{options.initial_bundle} where layers agree"] if options.initial_bundle else []
+    first += [f"{options.initial_bundle} where layers match"] if options.initial_bundle else []
     if first:
         return f"{', then '.join(first)}; random weights for the rest"
-    hint = "; --encoder-weights imagenet or --initial-bundle BUNDLE take others" if plan.row.encoder else ""
-    return f"random weights{hint or '; --initial-bundle BUNDLE takes others'}"
+    hint = (
+        "; pass --encoder-weights imagenet or --initial-bundle BUNDLE for pretrained weights"
+        if plan.row.encoder
+        else ""
+    )
+    return f"random weights{hint or '; pass --initial-bundle BUNDLE for pretrained weights'}"
 
 
 def _validated(plan: TrainPlan) -> str:
     names = sorted({plan.validation.scenes[site].name for site, _ in plan.validation.views})
-    apart = "" if plan.options.truths.val_images else f", set apart by {plan.options.chips.split}"
+    apart = "" if plan.options.truths.val_images else f", held out by {plan.options.chips.split}"
     return f"{listed(names, 4)}{apart}"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from terraseam.models.training.fit import Trained
     from terraseam.models.training.learner import Task
 
-GOES_ON = "the same command goes on from the last whole epoch"
+GOES_ON = "run the same command again to continue from the last complete epoch"
 """Advice on running the same command again when a training stalls."""
 
 

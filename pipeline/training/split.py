@@ -109,7 +109,7 @@ def _by_block(whole: list[tuple[Labelled, Scene]], chips: Chips, seed: int, gsd:
         area = blocks if raster.area is None else Within((raster.area, blocks))
         apart.append((raster, replace(scene, area=area)))
     if not apart:
-        raise TrainError([f"nothing can be set apart to validate on: {small[0]}, or give --val-images"])
+        raise TrainError([f"nothing can be held out for validation: {small[0]}, or give --val-images"])
     return Parts([raster for raster, _ in whole], [_without(scene, grounds) for scene in scenes], apart)
 
 
@@ -168,7 +168,7 @@ def validation_chips(
         if _has_label(scene, view, margin)
     ]
     if not views:
-        raise TrainError(["nothing that is validated on has a label; look at --aoi and --val-labels"])
+        raise TrainError(["no validation chip has a label; check --aoi and --val-labels"])
     return ValidationChips([scene for _, scene in rasters], views, margin, reading.values, reading.instances)
 
 

@@ -74,7 +74,7 @@ class FeatureRecord:
                 {str(name): float(area) for name, area in data["areas"].items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ArraysError(f"what is said of features is damaged ({error})") from error
+            raise ArraysError(f"the record of features is damaged ({error})") from error
 
 
 def feature_options(plan: PolygonPlan, raster: int) -> FeatureOptions:

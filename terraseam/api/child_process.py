@@ -155,7 +155,7 @@ def _exit_message(command: str, status: int, log: IO[bytes]) -> str:
         how, why = f"ended with status {status}", ""
     log.seek(0)
     lines = log.read().decode(errors="replace").splitlines()[-TAIL:]
-    sentence = f"the process of terraseam {command} {how}{why}; the same command goes on from what is done"
+    sentence = f"the process of terraseam {command} {how}{why}; run the same command again to continue"
     return "\n".join([sentence, *lines])
 
 
@@ -172,5 +172,5 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, Iterable) and not isinstance(value, bytes):
         return list(value)
     raise TypeError(
-        f"{value!r} is no value of an option: these are texts, numbers, truth values, paths and lists"
+        f"{value!r} is not a valid option value: options take strings, numbers, booleans, paths and lists"
     )

@@ -230,7 +230,7 @@ def is_at_work(out):
 @pytest.mark.parametrize(
     ("program", "status", "words"),
     [
-        ("terraseam.pipeline.run.sdk_worker_main", 1, "a worker process died (it was ended by SIGKILL"),
+        ("terraseam.pipeline.run.sdk_worker_main", 1, "a worker process died (it was killed by SIGKILL"),
         ("terraseam.pipeline.child", -9, "the process of terraseam segment was killed by SIGKILL"),
     ],
 )

@@ -90,9 +90,9 @@ def test_lists_and_tables_of_every_command_are_understood():
         ({"prune": 1}, "prune is 1; it takes true or false"),
         ({"output": ["a", "b"]}, "output is a list; it takes one value"),
         ({"tile": {"a": 1}}, "tile is a table; it takes a whole number"),
-        ({"classes": ["a,b", "c"]}, "classes: 'a,b' has a ',' in it"),
+        ({"classes": ["a,b", "c"]}, "classes: 'a,b' contains a ',', which separates"),
         ({"beam": "--runner=Flink"}, "it takes a table of Apache Beam's options"),
-        ({"modle": "coast"}, "modle is no option of terraseam segment; did you mean model?"),
+        ({"modle": "coast"}, "modle is not an option of terraseam segment; did you mean model?"),
     ],
 )
 def test_values_of_the_wrong_kind_are_refused(options, words):
@@ -109,5 +109,5 @@ def test_an_option_that_does_not_exist_is_a_type_error_with_the_nearest_one():
 
 
 def test_values_that_json_does_not_have_are_a_type_error():
-    with pytest.raises(TypeError, match="is no value of an option"):
+    with pytest.raises(TypeError, match="is not a valid option value"):
         terraseam.plan(Path("scene.tif"), model=object(), output="out")  # type: ignore[arg-type]

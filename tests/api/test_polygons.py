@@ -90,7 +90,7 @@ def test_no_polygons_are_a_table_without_rows(tmp_path, ending):
 
 def test_polygons_of_map_tiles_alone_are_none(tmp_path):
     raster = made(tmp_path, formats=("pmtiles",))
-    with pytest.raises(FileNotFoundError, match=r"of map there are no polygons .* only pmtiles"):
+    with pytest.raises(FileNotFoundError, match=r"map has no polygons .* only pmtiles"):
         raster.polygons()
 
 

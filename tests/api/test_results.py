@@ -54,7 +54,7 @@ def test_rasters_say_what_became_of_them():
         ("water", 1, 1, 1234.5),
     ]
     assert c.label_map is None and c.classes == ()
-    with pytest.raises(FileNotFoundError, match="of c there are no polygons"):
+    with pytest.raises(FileNotFoundError, match="c has no polygons"):
         c.polygons()
 
 

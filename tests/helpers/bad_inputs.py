@@ -80,7 +80,7 @@ RASTERS = (
     _segment("complex samples", "complex.tif", "samples of type complex64"),
     _segment("float64 samples", "double.tif", "samples of type float64"),
     _segment(
-        "too few bands", "two_bands.tif", "coast wants 3 bands (red, green, blue), and two_bands.tif has 2"
+        "too few bands", "two_bands.tif", "coast expects 3 bands (red, green, blue), but two_bands.tif has 2"
     ),
     _segment("too many bands", "five_bands.tif", "choose with --bands"),
     _segment("a band that is not there", "--bands 1,2,9", "scene.tif has no band 9"),
@@ -132,7 +132,7 @@ OPTIONS = (
     _segment("an engine that does not exist", "--engine torch", "torch"),
     _segment("--batch-size 0", "--batch-size 0", "'0' is not a whole number of 1 or more"),
     _segment("two ways to treat the GSD", "--resample --any-gsd", "not allowed with"),
-    _segment("an empty name", "--classes land,,water", "has an empty name in it"),
+    _segment("an empty name", "--classes land,,water", "contains an empty name"),
     _segment("half precision on OpenVINO", "--engine openvino --precision float16", "--precision"),
     Bad("no --model", "segment scene.tif --output out", "give --model"),
     Bad("no --output", "segment scene.tif --model coast", "give --output"),
@@ -156,7 +156,9 @@ PLACES = (
     _segment(
         "a work folder that the system refuses", "--work /proc/work", "--work /proc/work cannot be written"
     ),
-    _segment("a job that another run works on", "--output held", "another run works on this job", status=1),
+    _segment(
+        "a job that another run works on", "--output held", "another run is working on this job", status=1
+    ),
     Bad("a store that is not there", "store list bare", "there is no prediction store in bare"),
     Bad(
         "a store of which nothing may go", "store prune held", "pass --older-than AGE and/or --max-size SIZE"
@@ -169,7 +171,7 @@ BUNDLES = (
     _segment("a bundle without card", "--model bare", "has no card.json"),
     _segment("a card that is not JSON", "--model bundles/not_json", "is not JSON"),
     _segment("a card without a field", "--model bundles/no_stride", "has no field 'stride'"),
-    _segment("a card with a field too many", "--model bundles/more", "drop it or name it 'stride'"),
+    _segment("a card with a field too many", "--model bundles/more", "remove it or name it 'stride'"),
     _segment("a card with a wrong field", "--model bundles/stride", "stride"),
     _segment("weights cut off", "--model bundles/cut", "weights_sha256 differs"),
     _segment("a bundle without weights", "--model bundles/no_weights", "model.keras"),
@@ -181,7 +183,7 @@ BUNDLES = (
 
 AREAS = (
     _segment("an AOI that does not exist", "--aoi none.geojson", "none.geojson"),
-    _segment("an AOI that misses every raster", "--aoi far.geojson", "misses every raster"),
+    _segment("an AOI that misses every raster", "--aoi far.geojson", "covers no raster"),
     _segment("an AOI without CRS", "--aoi no_crs.fgb", "CRS"),
     _segment("an AOI without polygons", "--aoi dots.geojson", "dots.geojson"),
     _segment("an AOI that is not JSON", "--aoi text.geojson", "text.geojson"),
@@ -205,11 +207,15 @@ VECTORIZE = (
     _vectorize("labels without CRS", "labels_no_crs.tif", "--pixel-coordinates"),
     _vectorize("labels of zero bytes", "empty.tif", "empty.tif is empty: 0 bytes"),
     _vectorize(
-        "a label that no raster has a name for", "--classes wood", "has no class wood; it has numbers alone"
+        "a label that no raster has a name for", "--classes wood", "has no class wood; it has numbers only"
     ),
     _vectorize("a score where there is none", "--min-score 0.5", "--min-score"),
     _vectorize("a label named twice", "--class-names 1=a,1=b", "names a label twice"),
-    _vectorize("vector tiles of pixels", "--pixel-coordinates --format pmtiles", "--format pmtiles is a map"),
+    _vectorize(
+        "vector tiles of pixels",
+        "--pixel-coordinates --format pmtiles",
+        "--format pmtiles needs map coordinates",
+    ),
 )
 
 OTHERS = (

@@ -148,7 +148,7 @@ def test_a_package_cannot_be_imported_by_its_short_name(package):
     done = subprocess.run(
         [sys.executable, "-c", f"import {package}"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert f"ImportError: import terraseam.{package}, not {package}" in done.stderr
+    assert f"ImportError: import terraseam.{package} instead of {package}" in done.stderr
 
 
 @pytest.mark.slow

@@ -237,7 +237,7 @@ def test_tables_tell_ratios_and_what_a_mpx_more_costs():
     results.append(result("naive", 2000, **spent(90, 60)))
     told = endtoend.told(results)
     assert "| 4.0 Mpx | 60 | 30.0 | 0.07 | 1.20 x | 1.50 x | 1.50 x | 2.00 x |" in told
-    assert "| what is more of the last | 40 | 20.0 | 0.07 | 1.25 x | 1.67 x |  |  |" in told
+    assert "| increment from the second to the last | 40 | 20.0 | 0.07 | 1.25 x | 1.67 x |  |  |" in told
     assert "| 4.0 Mpx | 2.00 GB | 1.50 GB |  |  |  | 2.00 GB |" in told
     assert "| read | 3.00 | 9.00 | 2.0000 |" in told
     assert "| all beside the network | 3.00 | 9.00 | 2.0000 |" in told

@@ -30,8 +30,8 @@ def check_grids(crs: str) -> None:
     """
     if "://" in crs and (address := grid_address(crs)):
         raise GridAddressError(
-            f"a CRS with a grid that lies at {address}, and PROJ would ask that server; download the grid and name the "
-            "copy on this machine in the CRS, or assign another CRS"
+            f"a CRS with a grid at {address}, which PROJ would request from that server; download the grid and "
+            "name the local copy in the CRS, or assign another CRS"
         )
 
 

@@ -155,7 +155,7 @@ def refusal(name: str) -> str | None:
     """Return a message on a redirect of a file's servers that was refused since it was opened; None if none was."""
     place = next(iter(_places([name])), None)
     if place and (target := _gate.refused(place)):
-        server, advice = "its server", "name it itself if it is meant"
+        server, advice = "its server", "name that address instead if intended"
     elif target := _gate.refused(name):
         server = "its server, or one that it names," if place else "a server that it names"
         advice = f"pass --allow-sources {target[0]} if you trust it"

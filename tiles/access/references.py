@@ -125,7 +125,7 @@ class _Reader:
 
     def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
         if len(self._open) >= MOST_DEPTH:
-            raise TextError(f"has more than {MOST_DEPTH} elements within each other")
+            raise TextError(f"has more than {MOST_DEPTH} nested elements")
         self.root = self.root or tag.lower()
         low = {name.lower(): value for name, value in attributes.items()}
         self._open.append(_Element(tag.lower(), low))

@@ -97,7 +97,7 @@ class _Requests(list[str]):
             reason = (
                 refusal(url)
                 or why
-                or (f"its server answers {code}" if code != "0" else "its server does not answer")
+                or (f"its server returned {code}" if code != "0" else "its server does not respond")
             )
             self._pending = f"{url} cannot be read: {reason}"
 

@@ -26,7 +26,7 @@ _SIGNED = re.compile(r"[?&](x-amz-signature|x-goog-signature|signature|sig)=", r
 
 
 class _Hidden(Enum):
-    HIDDEN = "nobody may know whether it is there"
+    HIDDEN = "the server does not reveal whether it exists"
 
 
 HIDDEN = _Hidden.HIDDEN
@@ -116,4 +116,4 @@ def _sentence(url: str, name: str, error: Exception | _Hidden) -> str:
     reason = f"{error.code} {error.reason}" if isinstance(error, urllib.error.HTTPError) else None
     cause = getattr(error, "reason", None) or error
     reason = reason or getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-    return f"{url} cannot be read: whether {name} lies beside it is not known, its server answers: {reason}"
+    return f"{url} cannot be read: it is not known whether {name} exists beside it, since its server failed: {reason}"

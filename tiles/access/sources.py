@@ -178,7 +178,7 @@ def find_sources(path: str, *, vectors: bool = False) -> Sources:
         )
         wave = [source for source in named if not source.server and source.name not in files]
         if wave and wave[0].level > MOST_LEVELS:
-            raise SourcesError(f"{path} names files that name files, more than {MOST_LEVELS} times")
+            raise SourcesError(f"{path} names files that name files, more than {MOST_LEVELS} levels deep")
     return Sources(tuple(files), tuple(addresses))
 
 
@@ -221,13 +221,13 @@ def _head(source: Source) -> bytes:
     except IsADirectoryError as error:
         if source.level:
             raise SourcesError(
-                f"{source.name} is a folder, and virtual rasters are read of files alone"
+                f"{source.name} is a folder, but virtual rasters can only read files"
             ) from error
     except (OSError, rasterio.errors.RasterioError) as error:
         if is_of_this_machine(source.name) and not source.name.startswith("/vsi"):
             return b""
         reason = refusal(source.name) or str(error).rstrip(".")
-        raise SourcesError(f"{source.name} cannot be looked into ({reason})") from error
+        raise SourcesError(f"{source.name} cannot be inspected ({reason})") from error
     return b""
 
 
@@ -283,8 +283,8 @@ def check_name(base: str, name: str) -> None:
     if not addresses:
         if home:
             raise SourcesError(
-                f"{_shown(base)} names {_shown(name)}, a file of this machine, and files of a server may name files of that "
-                "server alone"
+                f"{_shown(base)} names {_shown(name)}, a file of this machine, but files on a server may only "
+                "name files on that server"
             )
         if not is_of_this_machine(name):
             _refuse(base, name, name)
@@ -331,9 +331,7 @@ def _check_json(source: Source, head: bytes) -> None:
         return
     start = start_of(source.name, _JSON_HEAD_BYTES)
     if b"gdal_streamed_alg" in start or not _FEATURES.search(start):
-        raise SourcesError(
-            f"{_shown(source.name)} is JSON without features, which may say where to look for some"
-        )
+        raise SourcesError(f"{_shown(source.name)} is JSON without features, which may name other files")
 
 
 def _of_metadata(source: Source, text: bytes) -> list[Source]:
@@ -343,7 +341,7 @@ def _of_metadata(source: Source, text: bytes) -> list[Source]:
     )
     if strange or b"/vsi" in text.lower():
         raise SourcesError(
-            f"{_shown(source.name)} is an XML file of a kind that is not read; convert it with gdal_translate"
+            f"{_shown(source.name)} is an XML file of an unsupported kind; convert it with gdal_translate"
         )
     return []
 
@@ -357,7 +355,7 @@ def _contained(source: Source, prefix: str) -> list[Source]:
             _refuse(source.base, name, f"{place_of(addresses[0])}/*" if addresses_in(name) else name)
         if prefix == "netcdf" and not re.match(r'\w+:"?/vsi', name, re.IGNORECASE):
             raise SourcesError(
-                f"{name} is asked for by the netCDF library itself, which follows servers wherever they send; download it"
+                f"{name} is requested by the netCDF library itself, which follows all redirects; download it"
             )
         return _servers(source, addresses_in(name))
     quoted = re.search(r'"([^"]+)"', name)
@@ -376,7 +374,7 @@ def _of_index(source: Source, text: bytes) -> list[Source]:
     check_name(source.base, path)
     if addresses_in(path):
         raise SourcesError(
-            f"{_shown(source.name)} is of an index of tiles on a server, which is not read; download it"
+            f"{_shown(source.name)} belongs to an index of tiles on a server, which is not read; download it"
         )
     rasters = _indexed(source, path, value_of(text, "LocationField"))
     return [Source(path, path, source.level + 1, beside=True), *rasters]
@@ -418,7 +416,7 @@ def _indexed(source: Source, path: str, field: str | None = None) -> list[Source
     try:
         names = [name for layer in pyogrio.list_layers(path)[:, 0] for name in _names_in(path, layer, field)]
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise SourcesError(f"{path} is not an index of tiles that can be read ({error})") from error
+        raise SourcesError(f"{path} is not a readable index of tiles ({error})") from error
     if not names:
         raise SourcesError(
             f"{path} is an index that names no tiles in a field {field or LOCATION!r}; make it with gdaltindex, or name "

@@ -20,4 +20,4 @@ def special_reason(path: str) -> str | None:
     except (OSError, ValueError):
         return None
     kind = next((kind for is_kind, kind in KINDS if is_kind(mode)), None)
-    return kind and f"{path} is {kind}, not a regular file; write what it holds to a file, and name that"
+    return kind and f"{path} is {kind}, not a regular file; write its contents to a file, and name that"

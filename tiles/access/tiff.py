@@ -99,10 +99,10 @@ def read_tags(file: Bytes) -> Iterator[dict[int, Numbers]]:
     head = file.read_at(0, 16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is None or len(head) < 8:
-        raise NotTiffError("the file is no TIFF")
+        raise NotTiffError("the file is not a TIFF")
     version = struct.unpack(f"{order}H", head[2:4])[0]
     if version not in (42, 43) or (version == 43 and len(head) < 16):
-        raise NotTiffError("the file is no TIFF")
+        raise NotTiffError("the file is not a TIFF")
     big = version == 43
     at = struct.unpack(f"{order}{'Q' if big else 'I'}", head[8:16] if big else head[4:8])[0]
     visited: set[int] = set()

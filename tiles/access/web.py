@@ -65,7 +65,8 @@ def check_redirect(requested: str, sent_to: str) -> None:
     strange = sorted(to_kinds - allowed)
     if strange:
         raise RedirectError(
-            f"is redirected to {sent_to}, a {strange[0]} address, which is not followed; name it itself if it is meant"
+            f"is redirected to {sent_to}, a {strange[0]} address, which is not followed; name that address "
+            "instead if intended"
         )
 
 

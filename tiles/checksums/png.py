@@ -38,7 +38,7 @@ def png_fault(file: Bytes) -> str | None:
                 return f"the chunk at byte {at} ends before its checksum"
             checksum = zlib.crc32(piece, checksum)
         if file.read_at(at + 8 + size, 4) != struct.pack(">I", checksum):
-            return f"the chunk at byte {at} is not as it was written: its checksum is wrong"
+            return f"the chunk at byte {at} is corrupt: its checksum is wrong"
         if kind == b"IEND":
             return None
         at += size + 12

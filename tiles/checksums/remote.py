@@ -57,7 +57,7 @@ class RemoteBytes:
         """Read some bytes; fewer if the file ends before.
 
         Raises:
-            OSError: If its server does not answer.
+            OSError: If its server does not respond.
         """
         start = offset - self._start
         if start >= 0 and start + size <= len(self._held):
@@ -65,7 +65,7 @@ class RemoteBytes:
         length = max(0, min(size, self.size - offset))
         content = read_file(self._handle, offset, length)
         if len(content) < length:
-            raise OSError("its server does not answer")
+            raise OSError("its server does not respond")
         return content
 
     @contextlib.contextmanager

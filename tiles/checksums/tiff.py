@@ -134,7 +134,7 @@ class Directory:
                     for block in blocks if ready else ():
                         fault = find_fault(_pieces(file, block.offset, block.size), self._block_size)
                         if fault is not None:
-                            return f"{self._place(block.number)} is not as it was written: {fault}"
+                            return f"{self._place(block.number)} is corrupt: {fault}"
                         self.verified.add(block.number)
         return None
 

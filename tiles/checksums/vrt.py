@@ -104,7 +104,7 @@ class VirtualRaster:
         try:
             root = ElementTree.fromstring(text)
         except ElementTree.ParseError as error:
-            raise ValueError(f"no VRT: {error}") from error
+            raise ValueError(f"not a VRT: {error}") from error
         self._folder = folder
         self.shape = int(root.get("rasterYSize", "0")), int(root.get("rasterXSize", "0"))
         self._used: set[ElementTree.Element] = set()

@@ -66,7 +66,7 @@ def read_polygon_table(files: Mapping[str, str], attributes: pyarrow.Schema, ras
             return read(files[ending], attributes)
     there = f"only {', '.join(files)}, which cuts polygons" if files else "none"
     raise FileNotFoundError(
-        f"of {raster} there are no polygons in a format that holds them whole, but {there}; write geojson or parquet, too"
+        f"{raster} has no polygons in a format that keeps them whole, but {there}; write geojson or parquet, too"
     )
 
 

@@ -110,7 +110,7 @@ def write_pmtiles(path: Path, features: Iterable[Feature], table: Table) -> Tile
         ValueError: If the raster is not georeferenced.
     """
     if isinstance(table.georef, PixelPlane):
-        raise ValueError("vector tiles are of the Earth, and the features are in pixels")
+        raise ValueError("vector tiles need map coordinates, but the features are in pixels")
     finest, units = finest_zoom(table.georef)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         spool = Spool(Path(scratch) / "features.arrow", table, finest)

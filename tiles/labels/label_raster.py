@@ -84,11 +84,11 @@ def inspect_label_raster(
 def _check_samples(path: str, dataset: Any) -> None:
     if dataset.count != 1:
         raise RasterError(
-            f"{path} has {dataset.count} bands, and label rasters have one; take one of them with gdal_translate -b 1"
+            f"{path} has {dataset.count} bands, but label rasters have one; extract one with gdal_translate -b 1"
         )
     if not dataset.dtypes[0].startswith(("int", "uint")):
         raise RasterError(
-            f"{path} has samples of type {dataset.dtypes[0]}, and labels are whole numbers; convert it with "
+            f"{path} has samples of type {dataset.dtypes[0]}, but labels are whole numbers; convert it with "
             "gdal_translate -ot Int32"
         )
 
@@ -178,7 +178,7 @@ class LabelRaster:
             row, col = np.argwhere(wrong)[0]
             raise RasterReadError(
                 f"{self.path} has the value {values[row, col]} at row {window.row_off + row}, column "
-                f"{window.col_off + col}, and labels are {-MOST} to {MOST}; declare it as nodata with "
+                f"{window.col_off + col}, but labels are {-MOST} to {MOST}; declare it as nodata with "
                 "gdal_translate -a_nodata, or renumber the classes"
             )
         return CodedLabels.encode(values, known)

@@ -27,7 +27,7 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
     rows, columns = truth[known], predicted[known]
     worst = max(rows.max(initial=0), columns.max(initial=0))
     if worst >= classes:
-        raise ValueError(f"label {worst} is none of {classes} classes")
+        raise ValueError(f"label {worst} is not one of the {classes} classes")
     places = rows.astype(np.int32) * classes + columns
     return np.bincount(places, minlength=classes**2).reshape(classes, classes).astype(np.int64)
 

@@ -89,7 +89,7 @@ class LabelMapFile:
         wrong = (read < 0) | (read > IGNORED)
         if (wrong & ~unknown).any():
             raise RasterReadError(
-                f"{self.path} holds {read[wrong & ~unknown][0]} at {window}; labels are 0 to 254, and 255 is none"
+                f"{self.path} holds {read[wrong & ~unknown][0]} at {window}; labels are 0 to 254, and 255 is nodata"
             )
         return np.where(unknown, IGNORED, read).astype(np.uint8)
 

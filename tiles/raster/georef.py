@@ -163,7 +163,7 @@ class Georef:
         latitudes = self.to_map(corners)[:, 1]
         farthest = latitudes[np.abs(latitudes).argmax()]
         if abs(farthest) > 90 + abs(self.transform[3]) + abs(self.transform[4]):
-            raise ValueError(f"it reaches to the latitude {farthest:g}; check the CRS and the geotransform")
+            raise ValueError(f"it reaches latitude {farthest:g}; check the CRS and the geotransform")
 
     def gsd(self) -> float:
         """Return the ground sample distance: metres per pixel on the WGS 84 ellipsoid, at the `middle` of the raster.
@@ -234,7 +234,7 @@ def _middle(georef: Georef) -> tuple[float, float]:
             return float(places[nearest, 0]), float(places[nearest, 1])
     col, row = centre
     raise OffEarthError(
-        f"nothing of it lies on the Earth: its centre, column {col:g}, row {row:g}, is outside the area of its CRS, as are "
+        f"no part of it lies on the Earth: its centre, column {col:g}, row {row:g}, is outside the area of its CRS, as are "
         "all others; check the CRS and the geotransform"
     )
 

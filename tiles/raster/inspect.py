@@ -112,13 +112,13 @@ def unreadable(path: str, error: Exception) -> RasterError:
     if isinstance(error, UnicodeDecodeError):
         return RasterError(
             f"{path} describes a band in an encoding that is not UTF-8 ({error.object!r}); write it as a virtual raster "
-            "with gdal_translate -of VRT, mend the description in that text, and give that"
+            "with gdal_translate -of VRT, fix the description in that file, and use it instead"
         )
     if isinstance(error, UnicodeError):
         name = path.encode("utf-8", "replace").decode()
         return RasterError(f"{name} has a name that is not UTF-8, which GDAL cannot open; rename it")
     if isinstance(error, OSError) and not isinstance(error, rasterio.errors.RasterioIOError):
-        return RasterError(f"{path} cannot be looked at: {error.strerror}")
+        return RasterError(f"{path} cannot be accessed: {error.strerror}")
     return RasterError(_refused_by_gdal(path, str(error)))
 
 
@@ -141,15 +141,15 @@ def _inspect(path: str, dataset: Any, known: Sequence[str] | None) -> RasterInfo
         raise RasterError(
             f"{path} holds no bands; name one of its subdatasets: {', '.join(dataset.subdatasets[:3])}"
             if dataset.subdatasets
-            else f"{path} holds no bands: it is no raster"
+            else f"{path} holds no bands: it is not a raster"
         )
     georef = check_georeferencing(path, dataset)
     colour = tuple(band for band in dataset.indexes if dataset.colorinterp[band - 1] != ColorInterp.alpha)
     unsupported = [dtype for dtype in dtypes if dtype not in DTYPES]
     if unsupported or len(dtypes) > 1:
         raise RasterError(
-            f"{path} has samples of type {', '.join(dtypes)}; rasters of one of {', '.join(DTYPES)} are read: "
-            "convert it with gdal_translate -ot Float32",
+            f"{path} has samples of type {', '.join(dtypes)}; supported types are {', '.join(DTYPES)}: convert "
+            "it with gdal_translate -ot Float32",
             georef,
         )
     descriptions = tuple(

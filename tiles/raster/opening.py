@@ -189,11 +189,11 @@ def _checked(
         if missing:
             forget_answers()
             raise rasterio.errors.RasterioIOError(
-                f"{_address(missing[0])} lies beside it, and cannot be read"
+                f"{_address(missing[0])} lies beside it, but cannot be read"
             )
         if files is not None and is_local(path) and listed_files - set(files):
             raise rasterio.errors.RasterioIOError(
-                f"{_address(min(listed_files - set(files)))} is read with it now, and was not there when it was looked at"
+                f"{_address(min(listed_files - set(files)))} is read with it now, but was not there when it was inspected"
             )
     except BaseException:
         dataset.close()

@@ -39,7 +39,7 @@ def damaged(path: str, window: Window, error: Exception) -> RasterReadError:
         )
     if not is_local(path):
         return RasterReadError(
-            f"{path} cannot be read at {window} ({cause}); its server does not answer as it should, or the file is damaged"
+            f"{path} cannot be read at {window} ({cause}); its server does not respond as it should, or the file is damaged"
         )
     return RasterReadError(
         f"{path} cannot be read at {window} ({cause}); the file is truncated or damaged: copy it again, or repair it "

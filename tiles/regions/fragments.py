@@ -103,7 +103,7 @@ class Fragments:
         # 8 bytes per region and ring, 40 more per region, 9 per vertex, 8 per corner.
         size = 48 * count + 8 * rings + 9 * vertices + 8 * (corners + borders)
         if min(count, rings, vertices, corners, borders) < 0 or len(body) != size:
-            raise ValueError(f"{len(body)} bytes where {size} are said")
+            raise ValueError(f"{len(body)} bytes instead of {size}")
 
         def read(items: int, dtype: str) -> np.ndarray:
             nonlocal body

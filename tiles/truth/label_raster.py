@@ -229,7 +229,7 @@ class RasterTruth:
         other = Georef(source.crs.to_wkt(), tuple(source.transform)[:6], *source.shape)
         if not len(polygons_to_pixels(footprint(self.path, other), georef).polygons):
             raise LabelRasterError(
-                f"{self.path} does not lie on its raster; check the CRS and the geotransform of both"
+                f"{self.path} does not overlap its raster; check the CRS and the geotransform of both"
             )
         self._local.warped = source
         return WarpedVRT(

@@ -42,7 +42,7 @@ def check_crs(path: str, crs: str | None) -> str:
     if not crs:
         missing = "no CRS (its .prj file is missing)" if path.lower().endswith(".shp") else "no CRS"
         raise VectorError(
-            f"{path} has {missing}; give it the one that its coordinates are in with ogr2ogr -a_srs EPSG:..."
+            f"{path} has {missing}; assign the CRS of its coordinates with ogr2ogr -a_srs EPSG:..."
         )
     try:
         check_grids(crs)
@@ -52,13 +52,13 @@ def check_crs(path: str, crs: str | None) -> str:
         known = pyproj.CRS.from_user_input(crs)
     except pyproj.exceptions.CRSError as error:
         raise VectorError(
-            f"{path} has the CRS {' '.join(crs.split())[:60]!r}, which PROJ does not know; "
-            "give it another with ogr2ogr -a_srs EPSG:..."
+            f"{path} has the CRS {' '.join(crs.split())[:60]!r}, which PROJ does not know; assign another with "
+            "ogr2ogr -a_srs EPSG:..."
         ) from error
     if not (known.is_geographic or known.is_projected):
         raise VectorError(
             f"{path} has the CRS {known.name!r}, which is neither geographic nor projected and has no place on "
-            "the Earth; give it another with ogr2ogr -a_srs EPSG:..."
+            "the Earth; assign another with ogr2ogr -a_srs EPSG:..."
         )
     return crs
 

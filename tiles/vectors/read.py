@@ -157,4 +157,4 @@ def _why_not(shape: shapely.Geometry | None, wkb: bytes | None) -> str:
     if shape.is_empty:
         return "an empty geometry"
     name = shape.geom_type
-    return "coordinates that are no numbers" if name.endswith("Polygon") else f"a {name}, not a polygon"
+    return "coordinates that are not numbers" if name.endswith("Polygon") else f"a {name}, not a polygon"

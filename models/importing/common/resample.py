@@ -57,7 +57,7 @@ class Resample:
         """Return the axis of the resized map."""
         period = axis.period * self.scale
         if period.denominator != 1:
-            raise NotUnderstoodError(f"it makes {period} elements of each {axis.stride} px")
+            raise NotUnderstoodError(f"it makes {period} elements from every {axis.stride} px")
         taps = np.array([self._taps(element) for element in range(int(period))])
         return axis.gather(taps, math.floor(axis.surplus * self.scale))
 

@@ -23,7 +23,7 @@ def check_single_input_output(inputs: list[str], outputs: list[str]) -> None:
         if len(names) != 1:
             raise NetworkRefusedError(
                 f"the network has {len(names)} {kind} ({', '.join(names) or 'none'}); "
-                "a bundle's network has one input and one output: export it with those alone"
+                "a bundle's network has one input and one output: export it with only those"
             )
 
 
@@ -40,7 +40,7 @@ def check_taken(shape: Shape | None, dtype: str) -> Shape:
         )
     if dtype not in FLOATS:
         raise NetworkRefusedError(
-            f"the network takes {dtype}, and Terraseam feeds scaled float32; export it with a float32 input"
+            f"the network takes {dtype}, but Terraseam feeds scaled float32; export it with a float32 input"
         )
     return shape
 
@@ -86,8 +86,8 @@ def fixed_sides(shape: Shape, layout: str) -> tuple[int | None, int | None]:
     rows, columns = (shape[axis] for axis in SIDES[layout])
     if (shape[0] or 1) * (rows or 1) * (columns or 1) > MOST_PIXELS:
         raise NetworkRefusedError(
-            f"the network takes chips of {show(shape)} alone, and a call has {MOST_PIXELS:,} px at most here; export it "
-            "with samples, height and width free"
+            f"the network only takes chips of {show(shape)}, but a call can have at most {MOST_PIXELS:,} px; "
+            "export it with dynamic samples, height and width"
         )
     return rows, columns
 

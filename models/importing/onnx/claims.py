@@ -28,7 +28,7 @@ def refuse_large_file(path: Path) -> None:
     size = path.stat().st_size
     if size > LARGEST:
         raise NetworkRefusedError(
-            f"{path} has {size / 1e9:,.1f} GB, and one ONNX file holds 2 GB at most; export the network again, with its "
+            f"{path} has {size / 1e9:,.1f} GB, but one ONNX file can hold at most 2 GB; export the network again, with its "
             "weights in files beside it"
         )
 
@@ -57,12 +57,13 @@ def refuse_outside(tensors: Sequence[Any], path: Path) -> None:
     if outside:
         names = ", ".join(sorted(set(outside)))
         raise NetworkRefusedError(
-            f"{path} keeps weights in {names}, and no such file lies in its folder; put them beside it, "
+            f"{path} keeps weights in {names}, but there is no such file in its folder; put them beside it, "
             "or export it as one file"
         )
     if sum(sizes.values()) > LARGEST:
         raise NetworkRefusedError(
-            f"the weights beside {path} have {sum(sizes.values()) / 1e9:,.1f} GB, and a bundle holds 2 GB at most; make the "
+            f"the weights beside {path} have {sum(sizes.values()) / 1e9:,.1f} GB, but a bundle can hold at most "
+            "2 GB; make the "
             "network smaller"
         )
 
@@ -77,7 +78,8 @@ def _part(external_data: dict[str, str], file: Path, what: str) -> int:
     length = size - offset if "length" not in external_data else length
     if offset < 0 or length < 0 or offset + length > size:
         raise NetworkRefusedError(
-            f"the weights {what} are not whole: {file.name} has {size:,} bytes, and they lie elsewhere; export it again"
+            f"the weights {what} are incomplete: {file.name} has {size:,} bytes, and their offset and length "
+            "lie outside; export it again"
         )
     return length
 
@@ -110,8 +112,8 @@ def refuse_computed(model: Any, pixels: Collection[str], path: Path) -> None:
     whole, most = sum(sizes.values()), max(sizes, key=lambda name: sizes[name])
     if whole > room:
         raise NetworkRefusedError(
-            f"{path} makes {whole / 1e6:,.0f} MB before it looks at a pixel, most of it as {most!r}, and "
-            f"{room / 1e6:,.0f} MB are the most for a file of its size; export the network again"
+            f"{path} creates {whole / 1e6:,.0f} MB of constants, most of it as {most!r}; the limit for a file "
+            f"of its size is {room / 1e6:,.0f} MB; export the network again"
         )
 
 
@@ -134,7 +136,7 @@ def _refuse_claim(tensor: Any, held: int, path: Path) -> None:
     size = math.prod(tensor.dims) * _width(tensor.data_type)
     if min(tensor.dims, default=0) < 0 or size > PACKED * held:
         raise NetworkRefusedError(
-            f"{path} says that its weights {tensor.name!r} have {size / 1e6:,.0f} MB, and holds {held / 1e6:,.1f} MB of "
+            f"{path} declares {size / 1e6:,.0f} MB of weights {tensor.name!r} but holds {held / 1e6:,.1f} MB of "
             "them; export it again"
         )
 

@@ -74,7 +74,7 @@ def read_onnx(path: Path) -> Any:
         ) from error
     if model.ByteSize() > LARGEST:
         raise NetworkRefusedError(
-            f"{path} holds more than 2 GB of weights, which one ONNX file cannot; make it smaller"
+            f"{path} holds more than 2 GB of weights, which one ONNX file cannot hold; make the network smaller"
         )
     return model
 
@@ -174,8 +174,8 @@ def _refuse_domains(model: Any, path: Path) -> None:
     }
     if foreign:
         raise NetworkRefusedError(
-            f"{path} needs {', '.join(sorted(foreign))}, which ONNX itself does not have; "
-            "export it with the operators of ONNX alone"
+            f"{path} needs {', '.join(sorted(foreign))}, which standard ONNX does not have; export it with "
+            "standard ONNX operators only"
         )
 
 

@@ -46,7 +46,7 @@ def read_reach(model: Any, sizes: Sizes) -> GraphFacts:
             raise NotUnderstoodError(f"node {node.name!r} is a {node.op}: {error}") from error
     output = extents[model.graph.output[0].name]
     if output is None:
-        raise NotUnderstoodError("the answer has no rows and columns")
+        raise NotUnderstoodError("the output has no rows and columns")
     rows, columns = (axis.reach() for axis in output)
     return GraphFacts(stride, None if rows is None or columns is None else Reach(*rows, *columns))
 
@@ -111,4 +111,4 @@ def _check_size(axis: Axis, sizes: Sizes, name: str, side: int, longer: int) -> 
         pixels = sizes.chips[number][longer - 1]
         elements = sizes.shapes[name][number][side]
         if axis.period * pixels // axis.stride + axis.surplus != elements:
-            raise NotUnderstoodError(f"it makes {elements} elements of {pixels} px, not {axis.size()}")
+            raise NotUnderstoodError(f"it makes {elements} elements from {pixels} px, not {axis.size()}")

@@ -136,11 +136,11 @@ def _sizes(freed: Any, bands: int, layout: str, stride: int | None, shape: Shape
         height, width = fixed_sides(shape, layout)
         if height is None and width is None:
             raise NetworkRefusedError(
-                f"the network does not answer each pixel of its chip: {error}"
+                f"the network does not output a value for each pixel of its chip: {error}"
             ) from error
         raise NetworkRefusedError(
-            f"the network takes chips of {height or 'any'} x {width or 'any'} px alone, and the size is written into its "
-            f"graph ({error}); export it with height and width free (dynamic axes)"
+            f"the network only takes chips of {height or 'any'} x {width or 'any'} px, a size that is fixed in "
+            f"its graph ({error}); export it with dynamic axes for height and width"
         ) from error
 
 
@@ -155,14 +155,14 @@ def _compare(model: Any, freed: Any, shape: Shape, layout: str) -> tuple[str, ..
     expected, actual = Session(model)(chips), Session(freed)(chips)
     if expected.shape != actual.shape or not np.allclose(expected, actual, rtol=1e-4, atol=1e-4):
         raise NetworkRefusedError(
-            f"the network answers otherwise when its size of {' x '.join(map(str, sides))} is made free; "
-            "export it with samples, height and width free (dynamic axes)"
+            f"the outputs of the network change when its input size of {' x '.join(map(str, sides))} is made "
+            "variable; export it with dynamic axes for samples, height and width"
         )
     _check_samples(freed, chips)
     if height is None and width is None:
         return ()
     return (
-        f"it took chips of {height} x {width} px alone; their size was made free, and its answers stayed the same",
+        f"it only took chips of {height} x {width} px; its input size was made variable, and its outputs stayed the same",
     )
 
 
@@ -176,7 +176,7 @@ def _check_samples(freed: Any, chips: np.ndarray) -> None:
         same = False
     if not same:
         raise NetworkRefusedError(
-            f"the network takes {chips.shape[0]} samples a call alone; export it with its samples free (dynamic axes)"
+            f"the network only takes batches of {chips.shape[0]}; export it with a dynamic batch axis"
         )
 
 

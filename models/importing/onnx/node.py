@@ -79,7 +79,7 @@ class Node:
         """
         sides = self.sizes.sides(self.input)
         if sides is None:
-            raise NotUnderstoodError("what it reads has no rows and columns")
+            raise NotUnderstoodError("its input has no rows and columns")
         return sides
 
     def spatial_last(self) -> None:

@@ -27,7 +27,7 @@ def effect_of(node: Node) -> Effect:
     """
     rule = RULES.get(node.op)
     if rule is None:
-        raise NotUnderstoodError("it is not known how far it looks")
+        raise NotUnderstoodError("its reach is not known")
     return rule(node)
 
 
@@ -68,7 +68,7 @@ def _transposed(node: Node) -> Effect:
     if node.inputs[1] in node.pixels:
         raise NotUnderstoodError("its kernel depends on the pixels")
     if node.attribute("output_shape", None) is not None:
-        raise NotUnderstoodError("its size is written into it as output_shape")
+        raise NotUnderstoodError("it has a fixed size, output_shape")
     kernel = node.attribute("kernel_shape", None) or node.sizes.shapes[node.inputs[1]][0][2:]
     pads, same = _pads(node)
     if same:
@@ -105,7 +105,7 @@ def _padding(node: Node) -> Effect:
 
 def _resizing(node: Node) -> Effect:
     if node.attribute("antialias", 0) or node.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise NotUnderstoodError("it resizes with antialias or a policy of its own")
+        raise NotUnderstoodError("it resizes with antialiasing or an aspect ratio policy")
     upsample = node.op == "Upsample"
     place = "asymmetric" if upsample else node.attribute("coordinate_transformation_mode", "half_pixel")
     mode = node.attribute("mode", "nearest")
@@ -159,7 +159,7 @@ def _elementwise(node: Node) -> Effect:
 def _per_channel(node: Node) -> Effect:
     """Return ``pointwise`` for an operator with parameters along axis 1."""
     if 1 in node.sides():
-        raise NotUnderstoodError("its axis of channels is one of rows or columns")
+        raise NotUnderstoodError("its channel axis is the axis of rows or columns")
     return "pointwise"
 
 

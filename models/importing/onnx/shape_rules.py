@@ -28,7 +28,7 @@ def slicing(node: Node) -> Rules:
 def _rules_of_cuts(cuts: list[tuple[int, int, int]]) -> list[Rule]:
     before, after, step = cuts[0]
     if any(other != cuts[0] for other in cuts[1:]) or step < 1:
-        raise NotUnderstoodError("it cuts at a place that depends on the size of the chip, or backwards")
+        raise NotUnderstoodError("it slices at an index that depends on the size of the chip, or backwards")
     return [Frame(-before, -after), Slide(1, step)] if step > 1 else [Frame(-before, -after)]
 
 
@@ -37,7 +37,7 @@ def _cuts(node: Node, number: int) -> dict[int, tuple[int, int, int]]:
     shape = node.sizes.shapes[node.input][number]
     starts, ends = (_value(node, name, place, number) for place, name in ((1, "starts"), (2, "ends")))
     if starts is None or ends is None:
-        raise NotUnderstoodError("it does not say where it cuts")
+        raise NotUnderstoodError("it does not say where it slices")
     axes = _value(node, "axes", 3, number)
     steps = _value(node, "steps", 4, number)
     axes = np.arange(len(starts)) if axes is None else np.atleast_1d(axes)
@@ -58,7 +58,7 @@ def _value(node: Node, name: str, place: int, number: int) -> np.ndarray | None:
     if place >= len(node.inputs) or not node.inputs[place]:
         return None
     if node.inputs[place] in node.pixels:
-        raise NotUnderstoodError("where it cuts depends on the pixels")
+        raise NotUnderstoodError("where it slices depends on the pixels")
     return np.atleast_1d(node.sizes.values[node.inputs[place]][number])
 
 
@@ -103,7 +103,7 @@ def _blocks(
     before, rows, between, columns, behind = input_sizes
     out_before, out_rows, out_between, out_columns, out_behind = output_sizes
     if before != out_before or rows * between != out_rows * out_between:
-        raise NotUnderstoodError("it mixes rows with what stands before them")
+        raise NotUnderstoodError("it mixes rows with the axes before them")
     if columns * behind != out_columns * out_behind:
         raise NotUnderstoodError("it mixes rows with columns")
     return _factor(rows, out_rows), _factor(columns, out_columns)
@@ -112,7 +112,7 @@ def _blocks(
 def _factor(input_size: int, output_size: int) -> tuple[int, int]:
     """Return the integer factors by which elements grow and shrink in number."""
     if output_size % input_size and input_size % output_size:
-        raise NotUnderstoodError("it folds rows or columns by no whole factor")
+        raise NotUnderstoodError("it folds rows or columns by a factor that is not a whole number")
     return max(output_size // input_size, 1), max(input_size // output_size, 1)
 
 

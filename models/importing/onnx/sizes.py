@@ -57,7 +57,7 @@ class Sizes:
             return None
         if len(rows) != 1 or len(columns) != 1 or rows == columns:
             raise NotUnderstoodError(
-                f"its shape {_plain(shapes[0])} has not one axis of rows and one of columns"
+                f"its shape {_plain(shapes[0])} does not have one axis of rows and one of columns"
             )
         return rows[0], columns[0]
 
@@ -141,9 +141,9 @@ def measure_sizes(model: Any, bands: int, layout: str, stride: int | None) -> Si
         if not wrong:
             return Sizes(unit, chips, observed.shapes, observed.values, observed.uniform)
         (height, width), shape = wrong[0]
-        problem = f"for a chip of {height} x {width} px it answers {_plain(shape)}"
+        problem = f"for a chip of {height} x {width} px it outputs {_plain(shape)}"
         if _output_size(shape, OTHER[layout]) == (height, width):
-            problem += ", the other way round than it takes chips; export it with one layout for both"
+            problem += ", in another layout than its input; export it with one layout for both"
             break
     raise NetworkRefusedError(problem)
 

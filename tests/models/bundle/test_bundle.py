@@ -111,8 +111,8 @@ def test_files_are_readable_by_all(bundle):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"stride": 8}, "was given stride; leave out what is read from the network"),
-        ({"licence": "x"}, "has no licence; its fields are"),
+        ({"stride": 8}, "has fields that are read from the network: stride; leave them out"),
+        ({"licence": "x"}, "has unknown fields: licence; its fields are"),
         ({"bands": ("red", "green")}, "'scaling'; it must be"),
         ({"fill": (0,)}, "'fill'; it must be a list of numbers: 3"),
         ({"classes": card_fields(2, 3)["classes"]}, "has 2 'classes', but its network has 3"),
@@ -133,7 +133,7 @@ def test_a_missing_field_is_named(tmp_path, model):
 
 def test_networks_for_one_size_of_chip_are_refused(tmp_path):
     chip = keras.Input((64, 48, 3))
-    with pytest.raises(CardError, match="takes chips of 64 x 48 px alone; build it with Input"):
+    with pytest.raises(CardError, match="takes chips of 64 x 48 px only; build it with Input"):
         make_bundle(tmp_path / "fixed", keras.Model(chip, layers.Conv2D(2, 3, padding="same")(chip)))
 
 
@@ -148,7 +148,7 @@ def test_networks_whose_reach_is_unknown_are_refused(tmp_path):
 def test_another_file_than_the_cards_is_refused(bundle):
     with (bundle / "model.keras").open("ab") as file:
         file.write(b"\0")
-    with pytest.raises(CardError, match=r"model.keras of bundle .*tiny is not the file of its card"):
+    with pytest.raises(CardError, match=r"model.keras of bundle .*tiny does not match its card"):
         load_model(bundle)
 
 
@@ -157,7 +157,7 @@ def test_another_file_than_the_cards_is_refused(bundle):
     [
         ({"stride": 2}, "has 2 as 'stride', but its network has 4"),
         ({"reach": None}, "has None as 'reach', but its network has Reach"),
-        ({"reach": {"top": 8, "bottom": 8, "left": 8, "right": 8}}, "make the bundle again"),
+        ({"reach": {"top": 8, "bottom": 8, "left": 8, "right": 8}}, "recreate the bundle"),
         ({"classes": [{"name": "a", "color": "#000000"}]}, "has 1 'classes', but its network has 3"),
     ],
 )
@@ -192,7 +192,7 @@ def mark(folder):
         (lambda layer: layer.update(class_name="Lambda"), "has a Lambda of keras.layers, which runs code"),
         (
             lambda layer: layer.update(class_name="TFSMLayer", config={"filepath": "/tmp/other"}),
-            "has a TFSMLayer, which loads or runs what lies outside of it",
+            "has a TFSMLayer, which loads or runs things outside the file",
         ),
         (
             lambda layer: layer.update(class_name="StringLookup", config={"vocabulary": "/etc/passwd"}),
@@ -257,7 +257,7 @@ def link_weights(members):
         (link_weights, r"model.keras of bundle .* has weights in other files \(/etc/hostname\)"),
         (
             lambda members: members.update({"assets/words.txt": b"x"}),
-            r"has assets/words.txt in it, which no network",
+            r"has assets/words.txt in it, which image networks",
         ),
         (lambda members: members.update({"model.weights.h5": b"x"}), r"has weights that cannot be read"),
         (lambda members: members.pop("config.json"), r"is not a Keras file"),
@@ -275,7 +275,7 @@ def test_a_bundle_of_another_file_is_no_keras_network(bundle):
     network = {"name": "model.onnx", "layout": "channels_first", "answer": "logits"}
     path.write_text(json.dumps({**json.loads(path.read_text()), "network": network}))
     with pytest.raises(
-        CardError, match=r"holds model.onnx, not model.keras, so it is no Keras network; run it with"
+        CardError, match=r"holds model.onnx instead of model.keras, so it is not a Keras network; run it with"
     ):
         load_model(bundle)
 

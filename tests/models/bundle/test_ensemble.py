@@ -123,11 +123,11 @@ def card(**changes) -> Card:
     ("changes", "words"),
     [
         ({"classes": (ClassInfo("water", "#000000"), ClassInfo("land", "#000001"), ClassInfo("lake", "#000002"))},
-         "a 1.0.0 and b 1.0.0 cannot be averaged: the one has the classes land, water, lake, the other water, land, lake"),
+         "a 1.0.0 and b 1.0.0 cannot be averaged: one has the classes land, water, lake, the other water, land, lake"),
         ({"bands": ("red", "green"), "fill": (0.0, 0.0), "scaling": Scaling((1.0, 1.0), (0.0, 0.0))},
-         "a 1.0.0 and b 1.0.0 cannot be averaged: the one wants 3 bands, the other 2"),
+         "a 1.0.0 and b 1.0.0 cannot be averaged: one expects 3 bands, the other 2"),
         ({"task": "instances", "network": NetworkFile(answer="instances")},
-         "b 1.0.0 finds instances, and an ensemble averages scores of pixels; run it alone"),
+         "b 1.0.0 finds instances, but an ensemble averages pixel scores; run it alone"),
     ],
 )  # fmt: skip
 def test_bundles_that_do_not_go_together_are_named_with_what_differs(changes, words):
@@ -149,5 +149,5 @@ def test_every_mismatch_is_collected():
 
 def test_engines_that_do_not_go_together_are_refused(engines, tmp_path):
     two = Engine(make_bundle(tmp_path / "two", small_unet(classes=2)), execution_profile())
-    with pytest.raises(EngineError, match="the one has the classes land, water, lake, the other land, water"):
+    with pytest.raises(EngineError, match=": one has the classes land, water, lake, the other land, water"):
         Ensemble([engines[0], two], augment=False)

@@ -204,7 +204,7 @@ def test_a_card_that_does_not_fit_a_detector_is_refused(
 def test_a_network_that_is_no_detector_is_no_bundle_of_instances(tmp_path: Path) -> None:
     chip = keras.Input((None, None, 3))
     plain = keras.Model(chip, keras.layers.Conv2D(3, 1)(chip), name="plain")
-    with pytest.raises(GraphError, match=r"'plain' is not a detector .* it lacks pyramid"):
+    with pytest.raises(GraphError, match=r"'plain' is not a Terraseam detector: it lacks pyramid"):
         save_planted(plain, tmp_path / "wrong")
 
 

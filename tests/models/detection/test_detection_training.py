@@ -60,9 +60,9 @@ def test_truth_is_padded_to_one_size() -> None:
 
 def test_truth_that_cannot_be_padded_is_refused_in_words() -> None:
     thing = ChipInstance(0, 0, np.ones((2, 2), bool), 1, 1.0)
-    with pytest.raises(ValueError, match="chip 1 has 3 things, more than 2; raise `most`"):
+    with pytest.raises(ValueError, match="chip 1 has 3 instances, more than 2; raise `most`"):
         pad_truth([[], [thing] * 3], most=2)
-    with pytest.raises(ValueError, match="thing 1 of chip 0 has the label 0; 0 is the background"):
+    with pytest.raises(ValueError, match="instance 1 of chip 0 has the label 0; 0 is the background"):
         pad_truth([[thing, replace(thing, label=0)]], most=2)
 
 
@@ -309,7 +309,7 @@ def test_penalties_of_layers_are_part_of_the_loss() -> None:
 
 def test_what_is_no_detector_cannot_be_trained_as_one() -> None:
     chip = keras.Input((None, None, 3))
-    with pytest.raises(GraphError, match="is not a detector"):
+    with pytest.raises(GraphError, match="is not a Terraseam detector"):
         training_network(keras.Model(chip, keras.layers.Conv2D(3, 1)(chip)))
 
 

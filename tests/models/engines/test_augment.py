@@ -124,5 +124,7 @@ def test_detectors_are_not_augmented(engine):
     class Finder:
         card = dataclasses.replace(engine.card, task="instances", network=NetworkFile(answer="instances"))
 
-    with pytest.raises(EngineError, match="finds instances, which cannot be averaged over turned chips"):
+    with pytest.raises(
+        EngineError, match="finds instances, which cannot be averaged over rotated and flipped chips"
+    ):
         Ensemble([Finder()], augment=True)

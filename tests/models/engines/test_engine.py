@@ -93,10 +93,10 @@ def test_each_size_of_chip_is_compiled_once(bundle):
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
-        ((1, 36, 52, 4), r"tiny wants chips \(1\+, height, width, 3\), got \(1, 36, 52, 4\)"),
-        ((36, 52, 3), "wants chips"),
-        ((0, 36, 52, 3), "wants chips"),
-        ((1, 36, 50, 3), "wants chips on multiples of 4 px, got 36 x 50 px"),
+        ((1, 36, 52, 4), r"tiny expects chips \(1\+, height, width, 3\), got \(1, 36, 52, 4\)"),
+        ((36, 52, 3), "expects chips"),
+        ((0, 36, 52, 3), "expects chips"),
+        ((1, 36, 50, 3), "expects chips on multiples of 4 px, got 36 x 50 px"),
         ((1, 0, 4, 3), "got 0 x 4 px"),
     ],
 )
@@ -114,7 +114,7 @@ def test_one_engine_a_process_for_a_bundle_and_a_profile(engine, bundle, monkeyp
 
 
 def test_a_gpu_profile_needs_a_gpu(bundle):
-    with pytest.raises(EngineError, match="the profile says gpu, but TensorFlow sees none"):
+    with pytest.raises(EngineError, match="the profile requires a GPU, but TensorFlow finds none"):
         Engine(bundle, dataclasses.replace(PROFILE, device="gpu"))
 
 
@@ -169,10 +169,7 @@ def test_a_context_with_other_threads_is_refused(bundle):
         "Engine(sys.argv[1], execution_profile())"
     )
     done = run_python(code, str(bundle))
-    assert (
-        "EngineError: TensorFlow already runs in this process in another way than with 1 threads"
-        in done.stderr
-    )
+    assert "EngineError: TensorFlow is already set up in this process, but not with 1 threads" in done.stderr
 
 
 def test_scaling_makes_a_new_array():

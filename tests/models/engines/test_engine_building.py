@@ -65,7 +65,7 @@ def test_a_network_that_cannot_be_built_is_named_in_a_sentence(tmp_path, engine,
     with pytest.raises(EngineError, match=words) as refused:
         Engine(bundle, execution_profile(engine=engine)).logits(np.zeros((1, 16, 16, 3), np.uint8))
     said = str(refused.value)
-    assert "\n" not in said and len(said) < 600 and "make the bundle again" in said
+    assert "\n" not in said and len(said) < 600 and "recreate the bundle" in said
 
 
 LOGITS = """
@@ -92,7 +92,7 @@ def test_nodes_without_their_inputs_are_refused_before_openvino_reads_them(tmp_p
     assert run.returncode == 0, run.stderr
     for line, name in zip(run.stdout.splitlines(), operators, strict=True):
         assert re.fullmatch(
-            rf"the network of tiny is not a valid ONNX file \(.*{name}.* has input size 1 .*\); make the bundle again",
+            rf"the network of tiny is not a valid ONNX file \(.*{name}.* has input size 1 .*\); recreate the bundle",
             line,
         )
 
@@ -102,7 +102,7 @@ def test_what_engines_raise_while_they_build_becomes_a_sentence(tmp_path):
     with pytest.raises(EngineError) as refused, building(card, "openvino"):
         raise RuntimeError("a\nlong story " * 100 + "Exception encountered: Unknown\n layer: Odd")
     assert str(refused.value) == (
-        f"openvino cannot build the network of {card.name} (Unknown layer: Odd); make the bundle again, or pass another "
+        f"openvino cannot build the network of {card.name} (Unknown layer: Odd); recreate the bundle, or pass another "
         "--engine"
     )
     with pytest.raises(EngineError, match=r"\(ZeroDivisionError\)"), building(card, "openvino"):

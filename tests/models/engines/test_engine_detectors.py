@@ -82,14 +82,16 @@ def test_an_answer_is_full_where_every_row_is_taken(untrained):
 def test_an_engine_is_asked_for_what_its_network_does(untrained, tmp_path):
     chips = scenes(1)[0]
     finder = Engine(untrained, execution_profile())
-    with pytest.raises(EngineError, match="finder does instances, not semantic; ask it for instances"):
+    with pytest.raises(EngineError, match="finder is for instances, not for semantic; use it for instances"):
         finder.logits(chips)
     labeller = Engine(nets.make_bundle(tmp_path / "bright", nets.brightest_band()), execution_profile())
-    with pytest.raises(EngineError, match="tiny does semantic, not instances; ask it for semantic"):
+    with pytest.raises(EngineError, match="tiny is for semantic, not for instances; use it for semantic"):
         labeller.instances(chips)
-    with pytest.raises(EngineError, match="finds instances, which cannot be averaged over turned chips"):
+    with pytest.raises(
+        EngineError, match="finds instances, which cannot be averaged over rotated and flipped chips"
+    ):
         Ensemble([finder], augment=True)
-    with pytest.raises(EngineError, match="an ensemble averages scores of pixels"):
+    with pytest.raises(EngineError, match="an ensemble averages pixel scores"):
         Ensemble([finder, finder], augment=False)
 
 
@@ -108,7 +110,7 @@ def test_chips_give_the_instances_of_single_ones_however_many_a_call_takes(untra
         assert [(one.row, one.col, one.label, one.score) for one in found] == [
             (one.row, one.col, one.label, one.score) for one in same
         ]
-    with pytest.raises(ValueError, match="wants chips on multiples of"):
+    with pytest.raises(ValueError, match="expects chips on multiples of"):
         engine.instances(chips[:, :100])
 
 

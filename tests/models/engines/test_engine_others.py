@@ -279,9 +279,8 @@ def small_disk(tmp_path):
 
 
 def test_more_than_a_disk_takes_is_not_converted(tmp_path):
-    words = (
-        rf"no room for it in {tmp_path}: it takes about 1,000,000\.0 MB, and [0-9,.]+ MB are free; make room"
-    )
+    needs = r"it takes about 1,000,000\.0 MB, and [0-9,.]+ MB are free; free some space"
+    words = f"not enough space for it in {tmp_path}: {needs}"
     with pytest.raises(EngineError, match=words):
         check_room(tmp_path, 10**12)
     check_room(tmp_path, 1)
@@ -299,7 +298,8 @@ def test_more_than_a_disk_takes_is_not_converted(tmp_path):
 def test_a_disk_that_is_too_small_for_a_converted_network_is_named(bundle, small_disk, engine, size, why):
     place = small_disk(size) / "converted"
     with pytest.raises(
-        EngineError, match=rf"converted for {engine} \(there is no room for it in {place}: {why}; make"
+        EngineError,
+        match=rf"converted for {engine} \(there is not enough space for it in {place}: {why}; free some space",
     ):
         converted_network(conversion(bundle, engine), str(place))
     assert [path.name for path in place.iterdir()] == [f".{conversion(bundle, engine).name}.lock"]
@@ -310,7 +310,7 @@ def test_a_folder_for_conversions_that_others_may_write_is_refused(tmp_path, mon
     open_to_all = tmp_path / f"terraseam-converted-{os.getuid()}"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
-    with pytest.raises(EngineError, match="may be written by others"):
+    with pytest.raises(EngineError, match="can be written to by other users"):
         converted_network(Conversion("none", "0", "onnx", (), (1,)), None)
 
 
@@ -382,7 +382,7 @@ def test_onnx_files_get_the_type_of_number_that_they_take(tmp_path, name, kind):
 @pytest.mark.parametrize("name", OTHERS)
 def test_networks_that_do_not_answer_as_their_card_says_are_said_to_be_so(tmp_path, name):
     many = onnx_bundle(tmp_path / "many", brightest_onnx(outputs=2), "logits", "channels_first")
-    with pytest.raises(EngineError, match="makes 2 arrays; it must make one map of logits"):
+    with pytest.raises(EngineError, match="outputs 2 arrays; it must output one map of logits"):
         engine_of(many, name).logits(chips(1, 10, 14))
     last = onnx_bundle(tmp_path / "last", brightest_onnx(), "logits", "channels_last")
     with pytest.raises(EngineError, match=r"does not run on chips of shape \(1, 10, 14, 3\)"):

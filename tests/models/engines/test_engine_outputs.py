@@ -104,17 +104,24 @@ def test_certain_binary_scores_stay_finite():
 @pytest.mark.parametrize(
     ("made", "kind", "words"),
     [
-        (np.zeros((1, 5, 7, 4)), {}, "makes 4 channels, but its card has 3 classes and calls its answer logits"),
-        (np.zeros((1, 5, 7, 3)), {"classes": 2, "output_type": "binary_logits"},
-         "makes 3 channels, but its card has 2 classes"),
-        (np.zeros((1, 5, 7, 3)), {"output_type": "labels"}, "makes 3 channels.*labels, which takes 1"),
-        (np.zeros((1, 3, 5, 7)), {}, "makes maps of 3 x 5 px of chips of 5 x 7 px"),
-        (np.zeros((1, 5, 7, 3)), {"layout": "channels_first"}, "makes maps of 7 x 3 px of chips of 5 x 7 px"),
-        (np.zeros((1, 5, 7)), {}, r"makes an array of shape \(1, 5, 7\)"),
-        (np.full((1, 5, 7), 3), {"output_type": "labels"}, "answers the label 3, but its card has 3 classes, 0 to 2"),
-        (np.full((1, 5, 7), -1), {"output_type": "labels"}, "answers the label -1"),
-        (np.full((1, 5, 7, 3), 2.5), {"output_type": "scores"}, "answers 2.5 to 2.5, but its card calls that scores"),
-        (np.full((1, 5, 7), -3.0), {"classes": 2, "output_type": "binary_scores"}, "does it answer logits?"),
+        (np.zeros((1, 5, 7, 4)), {}, "outputs 4 channels, but its card has 3 classes and the answer logits"),
+        (
+            np.zeros((1, 5, 7, 3)),
+            {"classes": 2, "output_type": "binary_logits"},
+            "outputs 3 channels, but its card has 2 classes",
+        ),
+        (np.zeros((1, 5, 7, 3)), {"output_type": "labels"}, "outputs 3 channels.*labels, which takes 1"),
+        (np.zeros((1, 3, 5, 7)), {}, "outputs maps of 3 x 5 px for chips of 5 x 7 px"),
+        (np.zeros((1, 5, 7, 3)), {"layout": "channels_first"}, "outputs maps of 7 x 3 px for chips of 5 x 7 px"),
+        (np.zeros((1, 5, 7)), {}, r"outputs an array of shape \(1, 5, 7\)"),
+        (np.full((1, 5, 7), 3), {"output_type": "labels"}, "returned the label 3, but its card has 3 classes, 0 to 2"),
+        (np.full((1, 5, 7), -1), {"output_type": "labels"}, "returned the label -1"),
+        (
+            np.full((1, 5, 7, 3), 2.5),
+            {"output_type": "scores"},
+            "returned values from 2.5 to 2.5, but its card says that these are scores",
+        ),
+        (np.full((1, 5, 7), -3.0), {"classes": 2, "output_type": "binary_scores"}, "does it return logits?"),
     ],
 )  # fmt: skip
 def test_answers_that_are_not_the_cards_are_said_with_both_numbers(made, kind, words):

@@ -88,7 +88,7 @@ def test_keras_networks_of_one_size_are_made_free(tmp_path):
     model = pyramid(size=64)
     model.save(tmp_path / "fixed.keras")
     made = import_network(request(tmp_path / "fixed.keras", tmp_path / "bundle"))
-    assert made.notes[0].startswith("it took chips of 64 x 64 px alone; their size was made free")
+    assert made.notes[0].startswith("it only took chips of 64 x 64 px; its input size was made variable")
     loaded = load_model(tmp_path / "bundle")
     chips = np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype(np.float32)
     assert np.array_equal(loaded(chips), model(chips))
@@ -104,7 +104,7 @@ def flattened():
 def test_keras_networks_that_need_their_size_are_refused(tmp_path):
     flattened().save(tmp_path / "fixed.keras")
     with pytest.raises(
-        NetworkRefusedError, match=r"takes chips of 16 x 16 px alone, and a layer needs that size"
+        NetworkRefusedError, match=r"only takes chips of 16 x 16 px, and a layer needs that size"
     ):
         import_network(request(tmp_path / "fixed.keras", tmp_path / "bundle", 2))
 
@@ -117,7 +117,7 @@ def test_layers_that_are_not_known_are_measured(tmp_path):
     model.save(tmp_path / "odd.keras")
     made = import_network(request(tmp_path / "odd.keras", tmp_path / "bundle"))
     assert (made.card.reach, made.card.reach_source) == (Reach(3, 3, 3, 3), "measured")
-    assert any("is a Flip: it is not known how far it looks" in note for note in made.notes)
+    assert any("is a Flip: its reach is not known" in note for note in made.notes)
     assert any("measured on chips of" in note for note in made.notes)
     assert load_model(tmp_path / "bundle").count_params() == model.count_params()
 
@@ -163,7 +163,7 @@ def test_weights_in_other_hdf5_files_are_refused(tmp_path):
 
 def test_weights_alone_are_refused(tmp_path):
     pyramid().save_weights(tmp_path / "foreign.weights.h5")
-    with pytest.raises(NetworkRefusedError, match="holds weights without a network; save the network whole"):
+    with pytest.raises(NetworkRefusedError, match="holds weights without a network; save the whole network"):
         import_network(request(tmp_path / "foreign.weights.h5", tmp_path / "bundle"))
 
 
@@ -178,7 +178,7 @@ def two_heads():
         (two_heads, "has 2 outputs"),
         (lambda: keras.Sequential([keras.Input((8, 3)), layers.Dense(3)]), "takes [?] x 8 x 3; it must"),
         (lambda: keras.Model(*[keras.Input((None, None, 3), dtype="uint8")] * 2), "takes uint8"),
-        (pyramid, "answers 3 channels, but --classes names 4; name 3 classes"),
+        (pyramid, "outputs 3 channels, but --classes names 4; name 3 classes"),
         (
             lambda: keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(4, 3, strides=2, padding="same")]),
             "elements from chips of 2",
@@ -215,11 +215,13 @@ def test_bundles_of_saved_models_answer_as_their_signature(tmp_path, saved_model
 @pytest.mark.slow
 def test_bundles_of_saved_models_are_not_loaded_as_keras_networks(tmp_path, saved_model):
     import_network(request(saved_model, tmp_path / "bundle", reach=8))
-    with pytest.raises(CardError, match=r"holds saved_model, not model.keras, so it is no Keras network"):
+    with pytest.raises(
+        CardError, match=r"holds saved_model instead of model.keras, so it is not a Keras network"
+    ):
         load_model(tmp_path / "bundle")
     with (tmp_path / "bundle" / "saved_model" / "variables" / "variables.index").open("ab") as file:
         file.write(b"x")
-    with pytest.raises(CardError, match=r"saved_model of bundle .* is not the file of its card"):
+    with pytest.raises(CardError, match=r"saved_model of bundle .* does not match its card"):
         Engine(tmp_path / "bundle", execution_profile())
 
 
@@ -386,14 +388,14 @@ def test_what_is_allowed_are_operations_of_tensorflow_that_touch_nothing_else():
         (
             (None, 64, 64, 3),
             lambda x: x,
-            "takes chips of 64 x 64 px alone .*, which a SavedModel cannot be freed of",
+            "only takes chips of 64 x 64 px .*, a size that cannot be changed in a SavedModel",
         ),
-        ((1, None, None, 3), lambda x: x, "takes 1 samples a call alone"),
+        ((1, None, None, 3), lambda x: x, "only takes batches of 1"),
         ((None, None, None, 5), lambda x: x, "takes 5 bands .*, but 3 were given"),
         (
             (None, None, None, 3),
             lambda x: tf.argmax(x, -1),
-            "answers labels, which change too seldom .*; give --reach",
+            "outputs labels, which change too rarely .*; give --reach",
         ),
         ((None, None, None, 3), lambda x: x[:, ::2], "answers|no stride was found"),
     ],
@@ -477,7 +479,7 @@ def test_bundles_are_written_whole_or_not_at_all(tmp_path, fails):
 
 def test_folders_that_hold_other_things_are_left_alone(tmp_path):
     path = small(3).save(tmp_path / "foreign.onnx")
-    with pytest.raises(CardError, match="holds files that are no bundle"):
+    with pytest.raises(CardError, match="holds files that are not a bundle"):
         import_network(request(path, tmp_path, force=True))
     with pytest.raises(CardError, match="is a file; name a folder"):
         import_network(request(path, path, force=True))

@@ -64,9 +64,12 @@ def test_layers_with_groups_of_one_answer_as_before(tmp_path, steps, size):
     [
         (
             {"groups": 2},
-            r"its layer 'one' \(DepthwiseConv2D\) has groups=2, which Keras .* does not take; .*SavedModel",
+            r"its layer 'one' \(DepthwiseConv2D\) has groups=2, which Keras .* does not accept; .*SavedModel",
         ),
-        ({"activation": "hard_sigmoid"}, "hard_sigmoid in its layer 'one', which has other values in Keras"),
+        (
+            {"activation": "hard_sigmoid"},
+            "hard_sigmoid in its layer 'one', which is defined differently in Keras",
+        ),
     ],
 )
 def test_what_keras_3_answers_otherwise_is_refused_with_a_way_out(tmp_path, change, words):
@@ -102,7 +105,7 @@ def test_calls_of_inner_networks_are_counted_from_zero():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("model.weights.h5", "would unpack to 200 MB, and .* are the most"),
+        ("model.weights.h5", "would unpack to 200 MB, and .* is the limit"),
         ("zeros.json", "has zeros.json in it"),
     ],
 )

@@ -113,7 +113,7 @@ def test_bundles_of_channels_first_networks_answer_as_their_file(tmp_path, name)
 def test_what_was_found_is_said(tmp_path):
     path = small(2).then("Softmax", axis=1).save(tmp_path / "foreign.onnx")
     notes = import_network(request(path, tmp_path / "bundle", 2)).notes
-    assert any("answers scores: it ends in a softmax" in note for note in notes)
+    assert any("its output type is scores: it ends in a softmax" in note for note in notes)
     assert any("bytes per pixel, from the graph" in note for note in notes)
 
 
@@ -358,11 +358,11 @@ def test_what_depends_on_the_whole_chip_or_on_the_place_has_no_reach(tmp_path, n
 UNKNOWN = {
     "turned": (
         lambda g: g.then("Slice", *(g.weight(v, "int64") for v in ([-1], [-(2**31)], [3], [-1]))),
-        "'Slice 0' is a Slice: it cuts .* or backwards",
+        "'Slice 0' is a Slice: it slices .* or backwards",
     ),
     "einsum": (
         lambda g: g.then("Einsum", equation="nchw->nchw"),
-        "'Einsum 0' is a Einsum: it is not known how far",
+        "'Einsum 0' is a Einsum: its reach is not known",
     ),
     "indices": (
         lambda g: setattr(g, "x", g.add("MaxPool", g.x, outputs=2, kernel_shape=[1, 1])) or g,
@@ -387,8 +387,7 @@ def test_what_is_not_understood_is_measured(tmp_path):
     assert made.card.reach_source == "measured" and made.card.reach == Reach(7, 7, 7, 7)
     assert any("could not be read from the graph: node 'Einsum" in note for note in made.notes)
     assert any(
-        "measured, not proven: answers were seen to change with pixels 5, 5, 5, 5 px" in note
-        for note in made.notes
+        "measured, not proven: outputs changed with pixels up to 5, 5, 5, 5 px" in note for note in made.notes
     )
 
 
@@ -412,7 +411,9 @@ def test_networks_of_one_size_are_made_free_where_nothing_prevents_it(tmp_path, 
         model(np.zeros((1, 64, 96, 3), np.float32))
         path, fixed = export(model, tmp_path / "fixed.onnx", (1, 64, 96, 3)), (1, 64, 96, 3)
     made = import_network(request(path, tmp_path / "bundle"))
-    assert any("took chips of 64 x 96 px alone; their size was made free" in note for note in made.notes)
+    assert any(
+        "only took chips of 64 x 96 px; its input size was made variable" in note for note in made.notes
+    )
     assert made.card.network.layout == layout and made.card.reach_source == "graph"
     chips = np.random.default_rng(0).normal(size=fixed).astype(np.float32)
     freed = tmp_path / "bundle" / "model.onnx"
@@ -425,7 +426,7 @@ def test_networks_with_their_size_written_into_the_graph_are_refused(tmp_path):
     graph = small(3, size=(1, 64, 96))
     path = graph.then("Reshape", graph.weight([1, 3, 64, 96], "int64")).save(tmp_path / "fixed.onnx")
     with pytest.raises(
-        NetworkRefusedError, match="takes chips of 64 x 96 px alone, and the size is written into its graph"
+        NetworkRefusedError, match="only takes chips of 64 x 96 px, a size that is fixed in its graph"
     ):
         import_network(request(path, tmp_path / "bundle"))
     assert not (tmp_path / "bundle").exists()
@@ -437,7 +438,7 @@ def test_networks_for_one_number_of_samples_are_refused_where_it_is_written_in(t
     rest = graph.add("Slice", size, graph.weight([1], "int64"), graph.weight([4], "int64"))
     graph.then("Reshape", graph.add("Concat", graph.weight([1], "int64"), rest, axis=0))
     path = graph.save(tmp_path / "one.onnx")
-    with pytest.raises(NetworkRefusedError, match="takes 1 samples a call alone"):
+    with pytest.raises(NetworkRefusedError, match="only takes batches of 1"):
         import_network(request(path, tmp_path / "bundle"))
 
 
@@ -462,7 +463,7 @@ def with_input(dtype=TensorProto.FLOAT, shape=("n", 3, "h", "w"), inputs=1, outp
     [
         ({"inputs": 2}, "has 2 inputs (chip0, chip1); a bundle's network has one input and one output"),
         ({"outputs": 2}, "has 2 outputs (out0, out1)"),
-        ({"dtype": TensorProto.UINT8}, "takes uint8, and Terraseam feeds scaled float32"),
+        ({"dtype": TensorProto.UINT8}, "takes uint8, but Terraseam feeds scaled float32"),
         ({"shape": ("n", 3, "w")}, "takes ? x 3 x ?; it must take chips of four axes"),
         ({"shape": ("n", "c", "h", "w")}, "give --layout channels_last or channels_first"),
         ({"shape": ("n", 5, "h", "w")}, "takes 5 bands (shape ? x 5 x ? x ?), but 3 were given with --bands"),
@@ -478,12 +479,12 @@ def test_networks_that_are_not_one_chip_in_and_one_answer_out_are_refused(tmp_pa
 @pytest.mark.parametrize(
     ("graph", "kind", "more", "words"),
     [
-        (lambda: small(5), {}, {}, "answers 5 channels, but --classes names 3; name 5 classes"),
+        (lambda: small(5), {}, {}, "outputs 5 channels, but --classes names 3; name 5 classes"),
         (
             lambda: small(1),
             {},
             {},
-            "answers one channel, which tells two classes apart, but --classes names 3",
+            "outputs one channel, which distinguishes two classes, but --classes names 3",
         ),
         (
             lambda: small(3).then("Sigmoid"),
@@ -495,19 +496,19 @@ def test_networks_that_are_not_one_chip_in_and_one_answer_out_are_refused(tmp_pa
             lambda: small(3).then("Softmax", axis=1),
             {},
             {"output_type": "logits"},
-            "--output-type logits is not what was found: it ends in a softmax; pass --output-type scores or leave it out",
+            "--output-type logits contradicts the network: it ends in a softmax; pass --output-type scores or leave it out",
         ),
         (
             lambda: small(3),
             {},
             {"output_type": "scores"},
-            "do not sum to 1, so they are no scores; pass --output-type logits",
+            "do not sum to 1, so they are not scores; pass --output-type logits",
         ),
         (
             lambda: small(3),
             {},
             {"output_type": "labels"},
-            "--output-type labels does not fit a network that answers 3 channels",
+            "--output-type labels does not fit a network that outputs 3 channels",
         ),
         (
             lambda: small(6).then("ArgMax", axis=1, keepdims=0),
@@ -519,13 +520,13 @@ def test_networks_that_are_not_one_chip_in_and_one_answer_out_are_refused(tmp_pa
             lambda: small(3).then("Transpose", perm=[0, 2, 3, 1]),
             {},
             {},
-            "the other way round than it takes chips; export it with one layout for both",
+            "in another layout than its input; export it with one layout for both",
         ),
         (
             lambda: small(3).then("MaxPool", kernel_shape=[2, 2], strides=[2, 2]),
             {},
             {},
-            "does not answer each pixel",
+            "does not output a value for each pixel",
         ),
         (
             lambda: small(3),
@@ -537,13 +538,13 @@ def test_networks_that_are_not_one_chip_in_and_one_answer_out_are_refused(tmp_pa
             lambda: small(3),
             {},
             {"reach": 2},
-            "--reach 2 was declared, but answers were seen to change with pixels 5 px away",
+            "--reach 2 was declared, but outputs change with pixels 5 px away",
         ),
         (
             lambda: gate(Graph()),
             {},
             {"reach": 40},
-            "--reach 40 was declared, but answers change with pixels up to the border",
+            "--reach 40 was declared, but outputs change with pixels up to the border",
         ),
     ],
 )
@@ -572,7 +573,9 @@ def test_a_halo_is_kept_where_there_is_no_reach_alone(tmp_path):
 
 def test_operators_of_others_are_refused_by_name(tmp_path):
     path = small(3).then("Secret", domain="evil.corp").save(tmp_path / "foreign.onnx")
-    with pytest.raises(NetworkRefusedError, match=r"needs evil.corp.Secret, which ONNX itself does not have"):
+    with pytest.raises(
+        NetworkRefusedError, match=r"needs evil.corp.Secret, which standard ONNX does not have"
+    ):
         import_network(request(path, tmp_path / "bundle"))
 
 
@@ -592,7 +595,7 @@ def test_weights_outside_of_the_folder_are_refused(tmp_path, location):
     path = small(3).save(tmp_path / "in" / "foreign.onnx")
     outside(path, location)
     with pytest.raises(
-        NetworkRefusedError, match=r"keeps weights in .*, and no such file lies in its folder"
+        NetworkRefusedError, match=r"keeps weights in .*, but there is no such file in its folder"
     ):
         import_network(request(path, tmp_path / "bundle"))
 
@@ -618,7 +621,7 @@ def test_files_that_are_no_networks_are_refused(tmp_path, data):
 def test_bundles_are_written_over_on_demand_alone(tmp_path):
     first, second = small(3).save(tmp_path / "a.onnx"), small(3, seed=1).save(tmp_path / "b.onnx")
     before = import_network(request(first, tmp_path / "bundle")).card
-    with pytest.raises(CardError, match="holds a bundle already; pass --force to write over it"):
+    with pytest.raises(CardError, match="already holds a bundle; pass --force to replace it"):
         import_network(request(second, tmp_path / "bundle"))
     assert Card.read(tmp_path / "bundle") == before
     after = import_network(request(second, tmp_path / "bundle", force=True)).card

@@ -122,12 +122,14 @@ def test_imagenet_weights_that_cannot_be_fetched_are_one_sentence(tmp_path):
     )
     said = [line for line in done.stdout.splitlines() if line.startswith("said:")]
     assert len(said) == 1
-    assert said[0].startswith("said: the ImageNet weights of vgg16 cannot be fetched (")
-    assert said[0].endswith("fetch them where there is a network, and give the file as encoder weights")
+    assert said[0].startswith("said: the ImageNet weights of vgg16 cannot be downloaded (")
+    assert said[0].endswith(
+        "download them on a machine with internet access, and give the file as encoder weights"
+    )
 
 
 def test_imagenet_weights_are_of_full_width():
-    with pytest.raises(ValueError, match=r"ImageNet weights are of encoder_width 1, got 0.5"):
+    with pytest.raises(ValueError, match=r"ImageNet weights need encoder_width 1, got 0.5"):
         EncoderOptions(encoder_weights="imagenet", encoder_width=0.5)
 
 

@@ -129,10 +129,10 @@ def test_cards_without_attention_are_written_as_before(tmp_path):
 def test_networks_whose_measuring_ends_are_refused_in_a_sentence(tmp_path, monkeypatch):
     words = "the memory of the network could not be measured: .*a machine with more memory"
     for body, why in {
-        "import os; os.kill(os.getpid(), 9)": "was ended by signal 9 on a chip of 256 px",
-        "print('peak 256 1000')": "a chip of 512 px would take more than there is",
+        "import os; os.kill(os.getpid(), 9)": "was killed by signal 9 on a chip of 256 px",
+        "print('peak 256 1000')": "a chip of 512 px would need more memory than there is",
         "raise ValueError('no such layer')": "it fails on a chip of 256 px: ValueError: no such layer",
-        "": "a chip of 256 px would take more than there is",
+        "": "a chip of 256 px would need more memory than there is",
     }.items():
         monkeypatch.setattr(measure, "PROGRAM", ("-c", body))
         with pytest.raises(NetworkRefusedError, match=words) as refused:

@@ -259,11 +259,11 @@ def network(layer, shape=(None, None, 2)):
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
-        (lambda: Mystery(name="riddle"), "layer 'riddle' is a Mystery: it is not known how far it looks"),
+        (lambda: Mystery(name="riddle"), "layer 'riddle' is a Mystery: its reach is not known"),
         (lambda: OwnConvolution(2, 1, name="mine"), "layer 'mine' is a OwnConvolution"),
         (lambda: layers.UpSampling2D(2, interpolation="bicubic"), "interpolation is bicubic, not nearest"),
-        (lambda: layers.Conv2D(2, 1, activation=np.tanh), "activation is not one of Keras"),
-        (lambda: lambda x: keras.ops.flip(x, axis=1), "is a Flip: it is not known"),
+        (lambda: layers.Conv2D(2, 1, activation=np.tanh), "activation is not a Keras activation"),
+        (lambda: lambda x: keras.ops.flip(x, axis=1), "is a Flip: its reach is not known"),
     ],
 )
 def test_unknown_layers_are_named(layer, words):
@@ -274,9 +274,9 @@ def test_unknown_layers_are_named(layer, words):
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
-        (layers.PReLU, "slopes depend on the place"),
+        (layers.PReLU, "slopes differ between pixels"),
         (lambda: layers.BatchNormalization(axis=1), "axis is 1, not that of the channels"),
-        (lambda: lambda x: x + np.ones((8, 6, 1)), "an array whose values depend on the place"),
+        (lambda: lambda x: x + np.ones((8, 6, 1)), "an array whose values differ between pixels"),
     ],
 )
 def test_layers_that_depend_on_the_place_are_refused(layer, words):
@@ -305,8 +305,8 @@ def odd_join():
         (lambda: network(layers.MaxPooling2D(2)), r"makes 1\*k elements from chips of 2\*k px"),
         (lambda: network(layers.Conv2D(1, 3)), r"makes 1\*k-2 elements from chips of 1\*k px"),
         (lambda: network(layers.GlobalMaxPooling2D()), "they must be equal"),
-        (lambda: network(layers.MaxPooling2D(1, data_format="channels_first")), "has its channels first"),
-        (lambda: network(layers.Identity(), (None, 2)), "it must want"),
+        (lambda: network(layers.MaxPooling2D(1, data_format="channels_first")), "has channels first"),
+        (lambda: network(layers.Identity(), (None, 2)), "it must take"),
         (lambda: keras.Sequential([layers.Conv2D(1, 3)]), "is not built"),
     ],
 )

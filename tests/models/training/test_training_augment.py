@@ -156,7 +156,7 @@ def test_a_blur_spreads_a_point_by_no_more_than_its_deviation(seed):
 
 
 def test_numbers_out_of_range_are_told():
-    with pytest.raises(ValueError, match=r"hue of chips' looks must be 0 to 0.5, got 0.6"):
+    with pytest.raises(ValueError, match=r"hue of the augmentation must be 0 to 0.5, got 0.6"):
         Augmentation(hue=0.6)
     with pytest.raises(ValueError, match="4 chips need as many seeds, got 1"):
         change(some_chips(), Augmentation(), [1])

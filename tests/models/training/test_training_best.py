@@ -50,5 +50,5 @@ def test_weights_that_do_not_say_so_are_taken_as_before(tmp_path):
     np.savez(path, **arrays)
     assert weights(tmp_path) == 3
     np.savez(path, **arrays, told=np.array("no JSON"))
-    with pytest.raises(TrainingError, match="does not say of which training it is"):
+    with pytest.raises(TrainingError, match="does not say which training it belongs to"):
         weights(tmp_path)

@@ -330,7 +330,7 @@ def test_early_stopping_waits_for_its_patience(tmp_path):
     [
         ({"learning_rate": 0.02}, "rate was 0.01, now 0.02"),
         ({"seed": 4, "batch": 2}, "batch was 4, now 2; seed was 3, now 4"),
-        ({"epochs": 5}, "planned for 3 epochs, not 5, and its cosine schedule depends on how many there are"),
+        ({"epochs": 5}, "planned for 3 epochs, not 5, and its cosine schedule depends on their number"),
         ({"epochs": 2}, "epochs was 3, now 2"),
     ],
 )
@@ -433,7 +433,7 @@ def test_memory_that_runs_out_is_told_with_advice(kind, tmp_path):
         raise errors[kind]
 
     with pytest.raises(
-        TrainingError, match=r"memory ran out in epoch 1, with batches of 4 chips; take fewer"
+        TrainingError, match=r"out of memory in epoch 1 with batches of 4 chips; use smaller batches"
     ):
         train(tiny_network(), TASK, RECIPE, some_data(chips=greedy), TrainingFolder(tmp_path), Watcher())
 
@@ -533,7 +533,7 @@ def test_batches_are_scaled_as_the_card_says():
 
 def test_chips_of_another_shape_are_told():
     data = some_data(chips=lambda numbers: chips_of(numbers[:-1]))
-    with pytest.raises(TrainingError, match="where 4 chips of 3 bands were asked for"):
+    with pytest.raises(TrainingError, match="expected 4 chips of 3 bands"):
         Batches(data, RECIPE).batch(0, 0)
 
 

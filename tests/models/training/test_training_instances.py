@@ -116,7 +116,7 @@ def test_nothing_found_is_a_figure_of_0_and_nothing_true_is_told():
     chips = np.zeros((1, 40, 40, 3), np.float32)
     found = predictor_of([[thing(0, 0, 5, 5, score=0.0)]])
     assert validate_instances(found, [(chips, [[thing(0, 0, 5, 5)]])]).figure == 0
-    with pytest.raises(TrainingError, match="hold not one thing"):
+    with pytest.raises(TrainingError, match="hold no instances"):
         validate_instances(found, [(chips, [[]])])
 
 

@@ -131,11 +131,11 @@ NEW = [
     [
         (
             "unett",
-            "nothing is called 'unett'; did you mean unet? name the folder of a bundle, a shipped bundle "
+            "there is no bundle or architecture 'unett'; did you mean unet? name the folder of a bundle, a shipped bundle "
             "(buildings, buildings-instances, coast",
         ),
         ("cost", "did you mean coast?"),
-        ("zzz", "nothing is called 'zzz'; name the folder of a bundle"),
+        ("zzz", "there is no bundle or architecture 'zzz'; name the folder of a bundle"),
         (str(ROOT / "tests"), "has no card.json"),
     ],
 )
@@ -245,23 +245,23 @@ def test_new_takes_networks_without_an_encoder(tmp_path):
         ({"encoder": None}, "give --encoder: unet is built on none, vgg16, resnet50, mobilenet"),
         (
             {"architecture": None, "gsd": None},
-            "give --architecture, --gsd: --architecture is the network to build",
+            "give --architecture (the network to build), --gsd (GSD it was trained at, in metres per pixel, or any)",
         ),
         ({"cut": 5}, "mobilenet cannot be cut at stride 5; choose one of 2, 4, 8, 16, 32"),
         ({"weights": "nowhere.h5"}, "--weights nowhere.h5 is not a file"),
         ({"set": "wings=2"}, "unet on mobilenet takes no wings; it takes cut, decoder_width"),
         ({"set": "wings"}, "'wings' is not NAME=VALUE"),
-        ({"classes": "land"}, "--classes names land alone; name two or more"),
+        ({"classes": "land"}, "--classes names only land; name two or more"),
         ({"colors": "#000000"}, "--colors has 1 colours for 2 classes"),
         ({"colors": "red,#000000"}, "--colors has red; write colours as #rrggbb"),
-        ({"classes": "land,land"}, "--classes names land twice; give each class a name of its own"),
+        ({"classes": "land,land"}, "--classes names land twice; give each class a unique name"),
         ({"background": "sky"}, "--background sky is not one of --classes land,water"),
         ({"scale": "1,2"}, "--scale has 2 numbers for 3 bands; give one, or one for each"),
         ({"offset": "1"}, "--offset is given without --scale"),
         ({"scale": "abc"}, "'abc' is not a number such as 0.5 or 1/255"),
         ({"gsd": "0.4-0.2"}, "'0.4-0.2' is not a GSD such as 0.3, 0.2-0.4 or any"),
         ({"gsd": "-1"}, "'-1' is not a GSD"),
-        ({"bands": "r,,b"}, "'r,,b' has an empty name in it"),
+        ({"bands": "r,,b"}, "'r,,b' contains an empty name"),
         ({"halo": "-5"}, "'-5' is not a whole number of 0 or more"),
     ],
 )
@@ -275,7 +275,7 @@ def test_bundles_are_written_over_on_demand_alone(tmp_path, capsys):
     assert new(tmp_path / "start", seed=1) == 0
     before = Card.read(tmp_path / "start")
     capsys.readouterr()
-    fails(capsys, "holds a bundle already; pass --force to write over it", new(tmp_path / "start", seed=2))
+    fails(capsys, "already holds a bundle; pass --force to replace it", new(tmp_path / "start", seed=2))
     assert Card.read(tmp_path / "start") == before
     assert new(tmp_path / "start", "--force", seed=2) == 0
     assert Card.read(tmp_path / "start").weights_sha256 != before.weights_sha256
@@ -288,8 +288,8 @@ def test_import_makes_a_bundle_of_what_is_said_and_found(tmp_path, capsys, onnx_
     )
     assert status == 0
     out, err = capsys.readouterr()
-    assert "lakes 2.1" in out and "model.onnx, channels first; answers one logit a class" in out
-    assert "it answers logits" in err and "from the graph" in err
+    assert "lakes 2.1" in out and "model.onnx, channels first; outputs one logit per class" in out
+    assert "its output type is logits" in err and "from the graph" in err
     card = Card.read(tmp_path / "bundle")
     assert (card.name, card.version, card.license, card.gsd) == ("lakes", "2.1", "CC-BY-4.0", (0.2, 0.4))
     assert (card.stride, card.reach, card.background) == (2, Reach(5, 5, 5, 5), 0)
@@ -299,25 +299,28 @@ def test_import_makes_a_bundle_of_what_is_said_and_found(tmp_path, capsys, onnx_
 
 def test_all_that_is_missing_is_asked_for_by_name_in_one_sentence(capsys, onnx_file):
     status = models("import", onnx_file, bands="red,green,blue")
-    fails(
-        capsys, "give --classes, --gsd, --scale, --output: --classes is its classes, in the order of", status
+    needed = (
+        "give --classes (its classes, in the order of its channels or labels), "
+        "--gsd (GSD it was trained at, in metres per pixel, or any), "
+        "--scale (network input = raw value * scale + offset), --output (folder of the bundle)"
     )
+    fails(capsys, needed, status)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"classes": "land,water"}, "the network answers 3 channels, but --classes names 2; name 3 classes"),
+        ({"classes": "land,water"}, "the network outputs 3 channels, but --classes names 2; name 3 classes"),
         (
             {"bands": "red,green"},
             "the network takes 3 bands (shape ? x 3 x ? x ?), but 2 were given with --bands",
         ),
-        ({"output-type": "labels"}, "--output-type labels does not fit a network that answers 3 channels"),
+        ({"output-type": "labels"}, "--output-type labels does not fit a network that outputs 3 channels"),
         ({"output-type": "boxes"}, "invalid choice: 'boxes'"),
-        ({"layout": "channels_last"}, "the network takes"),
+        ({"layout": "channels_last"}, "the network only takes chips of 3 x any px"),
         (
             {"reach": 1},
-            "--reach 1 was declared, but answers were seen to change with pixels 5 px away; give --reach 7",
+            "--reach 1 was declared, but outputs change with pixels 5 px away; give --reach 7",
         ),
         ({"stride": 5}, "--stride 5 is not the stride of the network"),
         ({"stride": 0}, "'0' is not a whole number of 1 or more"),

@@ -112,6 +112,6 @@ def test_the_store_of_an_output_is_found_where_its_manifest_says(job, tmp_path, 
     assert run(capsys, "verify", job)[:2] == (0, "4 files, 0 damaged\n")
     monkeypatch.chdir("/")
     status, _, said = run(capsys, "list", job)
-    assert status == 2 and "nor in work, the --work folder that its results were made with" in said
+    assert status == 2 and "nor in work, the --work folder named in its manifest" in said
     (job / "manifest.json").write_text("[1")
-    assert "name the --output or the --work folder of a job" in run(capsys, "list", job)[2]
+    assert "name the --output or --work folder of a run" in run(capsys, "list", job)[2]

@@ -25,4 +25,4 @@ def test_a_command_that_fails_ends_it(monkeypatch, capsys, status):
     monkeypatch.setattr(warm, "main", lambda command: ran.append(command) or status)
     assert warm.warm() == status
     assert len(ran) == (17 if status == DONE else 1)
-    assert ("compiled ahead, into" in capsys.readouterr().out) == (status == DONE)
+    assert ("compiled ahead of time into" in capsys.readouterr().out) == (status == DONE)

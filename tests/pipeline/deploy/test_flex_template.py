@@ -158,7 +158,7 @@ def test_an_image_that_is_asked_for_is_kept():
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("--force=yes", "the parameter force is true or false, not 'yes'"),
+        ("--force=yes", "the parameter force must be true or false, not 'yes'"),
         ("--force=true", "this image does not know its own name"),
         ("--sdk_container_image=mine:1", "give RASTER, --model, --output"),
     ],

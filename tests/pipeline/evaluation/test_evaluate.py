@@ -186,7 +186,7 @@ def test_rasters_outside_the_area_are_left_out_and_named(run, capsys, tmp_path):
     aoi = write_gpkg(tmp_path / "aoi.gpkg", [shapely.box(0, 0, 50, 50)], PLACE)
     result = evaluate(capsys, aoi=aoi, **both(run))
     assert [raster["name"] for raster in result["rasters"]] == ["east"]
-    assert "west lies outside --aoi and is left out" in result["notes"]
+    assert "west lies outside --aoi and is skipped" in result["notes"]
 
 
 def test_classes_choose_what_is_measured(run, capsys):
@@ -277,7 +277,7 @@ def test_files_pair_by_overlap_where_their_names_differ(run, capsys, tmp_path):
 def test_the_manifest_says_which_rasters_there_are_and_what_has_no_truth_is_named(run, capsys):
     result = evaluate(capsys, **{**both(run), "truth": run / "west.gpkg"})
     assert [raster["name"] for raster in result["rasters"]] == ["west"]
-    assert "east has no truth and is left out" in result["notes"]
+    assert "east has no ground truth and is skipped" in result["notes"]
     manifest = run / "out" / "manifest.json"
     text = manifest.read_text()
     try:
@@ -294,9 +294,7 @@ def test_rasters_of_nothing_that_was_predicted_are_named(run, capsys, make_raste
     far = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)
     images = [make_raster(name="far.tif", transform=far)]
     notes = evaluate(capsys, **both(run), images=images)["notes"]
-    assert [
-        note for note in notes if "far.tif of --images is the raster of nothing that was predicted" in note
-    ]
+    assert [note for note in notes if "far.tif of --images matches no prediction" in note]
 
 
 def test_a_label_map_that_names_no_classes_is_told_them(capsys, tmp_path):
@@ -306,7 +304,7 @@ def test_a_label_map_that_names_no_classes_is_told_them(capsys, tmp_path):
     result = evaluate(capsys, predicted=tmp_path / "map.tif", truth=truth, classes="nothing,roof")
     assert result["classes"] == ["nothing", "roof"] and result["background"] == "nothing"
     assert result["pixels"]["accuracy"] > 0.999 and result["polygons"] is None
-    assert any("label map alone" in note for note in result["notes"])
+    assert any("only a label map" in note for note in result["notes"])
 
 
 def rasters(run):
@@ -438,7 +436,7 @@ def test_the_table_says_what_was_measured(run, capsys):
         "confusion, in pixels",
         "AP50",
         "missed",
-        "left out: 0 without truth",
+        "ignored: 0 without truth",
         "east ",
     ):
         assert part in captured.out

@@ -61,26 +61,32 @@ ROOF = {"predicted": "map.tif", "truth": "map.gpkg", "classes": "roof"}
         ({"truth": "broken.geojson"}, "broken.geojson"),
         ({"aoi": "gone.gpkg"}, "gone.gpkg does not exist"),
         ({"aoi": "map.tif"}, "map.tif is a raster; give a file of polygons"),
-        ({"aoi": "far.geojson"}, "overlaps nothing that was predicted; check its CRS"),
+        ({"aoi": "far.geojson"}, "overlaps no prediction; check its CRS"),
         ({"images": "gone.tif"}, "--images"),
-        ({"images": "far/map.tif"}, "map.tif does not lie where map was predicted; give the raster that was segmented"),
+        ({"images": "far/map.tif"}, "map.tif does not overlap the prediction map; give the raster that was segmented"),
         ({"truth": "far.geojson"}, "share neither a name nor an area; check the CRS of both"),
-        ({"truth": "map.geojson"}, "have no common area; check the CRS of both"),
-        ({"classes": "rof"}, "--classes rof is none of the classes background, roof, road; did you mean roof?"),
-        ({"background": "sky"}, "--background sky is none of the classes background, roof, road"),
+        ({"truth": "map.geojson"}, "do not overlap; check the CRS of both"),
+        ({"classes": "rof"}, "--classes rof is not one of the classes background, roof, road; did you mean roof?"),
+        ({"background": "sky"}, "--background sky is not one of the classes background, roof, road"),
         ({"class-property": "sort"}, "has no property 'sort', only kind"),
-        ({"classes": None}, "does not say what its polygons are, and the classes are roof, road; give --class-property"),
+        (
+            {"classes": None},
+            "does not state the class of its polygons, and the classes are roof, road; pass --class-property",
+        ),
         ({"classes": None, "class-property": "kind"}, "has polygons of 'tree', but the classes are background, roof, road"),
-        ({"predicted": "cars.geojson", "classes": "roof,road", "background": "car"}, "does not say what its polygons are"),
-        ({"predicted": "found.geojson"}, "has scores that are no numbers; mend its property 'score'"),
+        (
+            {"predicted": "cars.geojson", "classes": "roof,road", "background": "car"},
+            "does not state the class of its polygons",
+        ),
+        ({"predicted": "found.geojson"}, "has scores that are not numbers; fix its property 'score'"),
         ({"predicted": "unnamed.tif", "truth": "plain.geojson", "classes": None}, "names no classes; name its labels 0, 1,"),
         ({"predicted": "many.tif"}, "the prediction holds the label 9, but there are 3 classes"),
         ({"predicted": "floats.tif"}, "has 1 bands of float32; a label map has one band of whole numbers"),
         ({"truth": "small.tif", "label-values": "0,1"}, "--label-values has 2 values, but there are 3 classes"),
-        ({"truth": "small.tif", "class-property": "kind"}, "is for true polygons, but the truth is rasters"),
-        ({"truth": "small.tif plain.geojson"}, "give one label raster, or polygons alone"),
-        ({"truth": "other.tif"}, "has the classes background, tree, without roof, road; give --label-values"),
-        ({"label-values": "0,1,2"}, "--label-values is for true label rasters, but the truth is polygons"),
+        ({"truth": "small.tif", "class-property": "kind"}, "is for polygons, but the ground truth is label rasters"),
+        ({"truth": "small.tif plain.geojson"}, "give one label raster, or only polygons"),
+        ({"truth": "other.tif"}, "has the classes background, tree, but not roof, road; pass --label-values"),
+        ({"label-values": "0,1,2"}, "--label-values is for label rasters, but the ground truth is polygons"),
         ({"label-values": "0,1,1"}, "'0,1,1' names a value twice"),
         ({"label-values": "a"}, "'a' is not a list of values such as 0,1,2"),
         ({"tolerance": "99"}, "'99' is not a whole number from 0 to 64"),
@@ -113,7 +119,9 @@ def test_a_missing_result_of_a_run_and_a_broken_manifest_are_named(files, capsys
     error = fails(capsys, files, {**ROOF, "predicted": "nothing"})
     assert "a holds neither" in error and "b holds neither" in error
     (run / "manifest.json").write_text("{}")
-    assert "is no manifest of `terraseam segment`" in fails(capsys, files, {**ROOF, "predicted": "nothing"})
+    assert "is not a manifest of `terraseam segment`" in fails(
+        capsys, files, {**ROOF, "predicted": "nothing"}
+    )
 
 
 def test_a_picture_that_cannot_be_written_fails(files, capsys):
@@ -155,8 +163,8 @@ def test_what_is_wrong_with_polygons_of_the_truth_is_told(files, capsys):
     words = ["--predicted", files / "map.tif", "--truth", files / "map.geojson", "--class-property", "kind"]
     assert main(["evaluate", *map(str, words), "--json"]) == 0
     captured = capsys.readouterr()
-    assert "map.geojson: 1 invalid polygon mended\n" in captured.err
-    assert "map.geojson: 2 polygons of no class: what they cover is left out\n" in captured.err
+    assert "map.geojson: 1 invalid polygon repaired\n" in captured.err
+    assert "map.geojson: 2 polygons without a class: the area they cover is ignored\n" in captured.err
     assert len(json.loads(captured.out)["notes"]) == 3
 
 

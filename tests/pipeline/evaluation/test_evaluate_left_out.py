@@ -110,13 +110,13 @@ BEFORE = [
     ("maps/b.tif", as_floats, "a label map has one band of whole numbers"),
     ("truth/b.tif", without_crs, "b.tif has no CRS"),
     ("truth/b.tif", as_floats, "a label map has one band of whole numbers"),
-    ("truth/b.tif", elsewhere, "b.tif and b have no common area; check the CRS of both"),
+    ("truth/b.tif", elsewhere, "b.tif and b do not overlap; check the CRS of both"),
     ("polygons/b.geojson", emptied, "b.geojson is empty: 0 bytes"),
     ("images/b.tif", headless, "b.tif is not a raster that GDAL can open"),
     (
         "images/b.tif",
         elsewhere,
-        "b.tif does not lie where b was predicted; give the raster that was segmented",
+        "b.tif does not overlap the prediction b; give the raster that was segmented",
     ),
 ]
 MEANWHILE = [
@@ -134,8 +134,8 @@ def test_the_others_are_measured_as_if_they_were_alone(files, capsys, file, harm
         more |= {"images": "images/*.tif", "picture": "errors.png"}
     harm(files / file)
     status, found, said = evaluate(capsys, files, "--classes", "roof", **more)
-    assert status == 3 and said.splitlines()[-1].startswith("terraseam: 1 raster is left out: ")
-    assert reason in said.splitlines()[-1] and said.endswith("; the same command tries it again\n")
+    assert status == 3 and said.splitlines()[-1].startswith("terraseam: 1 raster was skipped: ")
+    assert reason in said.splitlines()[-1] and said.endswith("; run the same command again to retry\n")
     (left_out,) = found["left_out"]
     assert left_out["id"] == "b" and reason in left_out["reasons"][0] and "maps/b.tif" in left_out["path"]
     for kind in ("maps", "truth", "polygons", "images"):
@@ -167,7 +167,7 @@ def test_all_that_is_wrong_is_named_and_counted(files, capsys):
     overwrite_block(files / "truth" / "b.tif")
     (files / "truth" / "stray.tif").write_bytes(b"no raster")
     status, found, said = evaluate(capsys, files)
-    assert status == 3 and "3 rasters are left out: " in said.splitlines()[-1]
+    assert status == 3 and "3 rasters were skipped: " in said.splitlines()[-1]
     assert [one["name"] for one in found["rasters"]] == ["c"]
     assert [one["id"] for one in found["left_out"]] == ["a", "", "b"]
     overwrite_block(files / "maps" / "c.tif")

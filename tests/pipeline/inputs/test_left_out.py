@@ -49,7 +49,7 @@ REASONS = {
     "arriving": "arriving.tif is empty: 0 bytes",
     "headless": "headless.tif is not a raster that GDAL can open",
     "nowhere": "nowhere.tif has no CRS",
-    "two": "wants 3 bands (red, green, blue), and ",
+    "two": "expects 3 bands (red, green, blue), but ",
     "coarse": "coarse.tif has a GSD of 2 m/px",
 }
 
@@ -63,9 +63,9 @@ def test_segment_does_the_good_ones_and_names_the_others(scenes, bundle, tmp_pat
     out = tmp_path / "out"
     assert run("segment", scenes, bundle, out) == 3
     said = capsys.readouterr().err
-    assert said.splitlines()[-1].startswith("terraseam: 5 rasters are left out: ")
-    assert said.splitlines()[-1].endswith("; the same command tries them again")
-    assert all(f"left out: {scenes}" in said and reason in said for reason in REASONS.values())
+    assert said.splitlines()[-1].startswith("terraseam: 5 rasters were skipped: ")
+    assert said.splitlines()[-1].endswith("; run the same command again to retry")
+    assert all(f"skipped: {scenes}" in said and reason in said for reason in REASONS.values())
     found = manifest(out)
     assert [raster["id"] for raster in found["rasters"]] == ["good"] and (
         out / "good" / "labels.tif"
@@ -123,7 +123,7 @@ def test_what_was_known_of_a_raster_that_cannot_be_used_now_stays(
     two.write_bytes(b"")
     assert run("segment", scenes, bundle, out, "--prune") == 3
     assert (out / "two" / "labels.tif").read_bytes() == before and manifest(out)["gone"] == []
-    assert "of earlier runs not among those given" not in capsys.readouterr().out
+    assert "of earlier runs not among the inputs" not in capsys.readouterr().out
     make_raster(pixels=blocky(60, 70, seed=1), name="scenes/two.tif", transform=EAST)
     assert run("segment", scenes, bundle, out) == 3
     assert {raster["id"] for raster in manifest(out)["rasters"]} == {"good", "two"}
@@ -160,7 +160,7 @@ def test_vectorize_does_the_good_ones_and_names_the_others(maps, tmp_path, capsy
     out = tmp_path / "out"
     assert main(["vectorize", str(maps), "--output", str(out), *options]) == 3
     said = capsys.readouterr().err.splitlines()[-1]
-    assert "3 rasters are left out: " in said and "the same command tries them again" in said
+    assert "3 rasters were skipped: " in said and "run the same command again to retry" in said
     for words in (
         "empty.tif is empty",
         "floats.tif has samples of type float32",
@@ -189,7 +189,7 @@ def test_vectorize_keeps_what_it_knew_of_a_raster_and_ends_where_it_is_asked_to(
     assert (out / "good" / "polygons.geojson").read_bytes() == before
     assert main([*both, "--on-error", "fail"]) == 1
     said = capsys.readouterr().err
-    assert "good.tif cannot be read at" in said and "; the same command begins anew" in said
-    assert "what was inferred is kept" not in said
+    assert "good.tif cannot be read at" in said and "; run the same command again to start over" in said
+    assert "inferred sheets are kept" not in said
     assert main(["vectorize", str(maps / "empty.tif"), *both[1:], "--on-error", "fail"]) == 2
     assert "empty.tif is empty: 0 bytes" in capsys.readouterr().err

@@ -108,9 +108,9 @@ def test_files_are_called_as_long_as_the_filesystem_takes(stem, tmp_path, capsys
 
 def test_what_the_filesystem_does_not_take_is_refused_beforehand(tmp_path):
     (reason,) = result_reasons([str(tmp_path / ("x" * 230))])
-    assert "its name takes 230 bytes, and there 216 can be used; give the raster a shorter name" in reason
+    assert "its name has 230 bytes, but the filesystem allows 216; give the raster a shorter name" in reason
     deep = folder_reason("--output", str(tmp_path / "/".join(["y" * 200] * 19)))
-    assert deep is not None and "is too long for a path: it takes" in deep and "choose a shorter one" in deep
+    assert deep is not None and "is too long for a path: it has" in deep and "choose a shorter one" in deep
 
 
 @pytest.mark.parametrize("given", ["{0}/d1 {0}/d2", "{0}/d*/*.tif"])

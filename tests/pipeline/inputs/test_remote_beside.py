@@ -62,7 +62,7 @@ def test_files_of_the_same_stem_may_belong_to_a_raster(bucket, scene, beside, al
 def test_of_paths_and_servers_without_listings_it_is_not_known(scene):
     assert not stands_alone(str(scene))
     with pytest.raises(
-        RasterError, match=r"whether http://127\.0\.0\.1:9/a\.tif\.msk lies beside it is not known"
+        RasterError, match=r"it is not known whether http://127\.0\.0\.1:9/a\.tif\.msk exists beside it"
     ):
         stands_alone("http://127.0.0.1:9/a.tif")
     assert not stands_alone("s3://there-is-no-such-bucket/a[1].tif")

@@ -201,7 +201,7 @@ def test_the_command_line_goes_before_the_file(tmp_path):
 def test_what_excludes_each_other_does_so_in_a_file_too(tmp_path):
     file = tmp_path / "job.toml"
     told = reasons_of(file, WHOLE + "resample = true\nany_gsd = true")
-    assert told == "--resample and --any-gsd exclude each other; choose one for the job file"
+    assert told == "--resample and --any-gsd are mutually exclusive; choose one for the job file"
     options = options_of(file, WHOLE + "resample = true\nany_gsd = false", "--any-gsd")
     assert (options.resample, options.any_gsd) == (False, True)
     options = options_of(file, WHOLE + "resample = true\nany_gsd = false")
@@ -249,15 +249,15 @@ def test_every_option_of_beam_is_a_field_of_its_table():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("til = 512", "til is no option of terraseam segment; did you mean tile?"),
-        ("Tile = 512", "Tile is no option of terraseam segment; did you mean tile?"),
-        ("zzz = 1", "zzz is no option of terraseam segment"),
-        ("json = true", "json is no option of terraseam segment"),
-        ("config = 'x'", "config is no option of terraseam segment"),
-        ("models = 'x'", "models is no option of terraseam segment; did you mean model?"),
+        ("til = 512", "til is not an option of terraseam segment; did you mean tile?"),
+        ("Tile = 512", "Tile is not an option of terraseam segment; did you mean tile?"),
+        ("zzz = 1", "zzz is not an option of terraseam segment"),
+        ("json = true", "json is not an option of terraseam segment"),
+        ("config = 'x'", "config is not an option of terraseam segment"),
+        ("models = 'x'", "models is not an option of terraseam segment; did you mean model?"),
         ("runner = 'x'", "runner is an option of Apache Beam; write it below a line [beam]"),
-        ("[beam]\nrunnr = 'x'", "beam.runnr is no option of Apache Beam; did you mean runner?"),
-        ("[beam]\ntile = 512", "beam.tile is no option of Apache Beam but of terraseam segment; write it above"),
+        ("[beam]\nrunnr = 'x'", "beam.runnr is not an option of Apache Beam; did you mean runner?"),
+        ("[beam]\ntile = 512", "beam.tile is an option of terraseam segment, not of Apache Beam; write it above"),
         ("[beam]\nrunner = ['x']", "beam.runner is ['x']; it takes one value"),
         ("[beam]\nstreaming = 'yes'", "beam.streaming is 'yes'; it takes true or false"),
         ("[beam.runner]\nx = 1", "beam.runner is a table; it takes one value"),
@@ -270,21 +270,21 @@ def test_every_option_of_beam_is_a_field_of_its_table():
         ("min_area = '2 m'", "min_area: '2 m' is not a number of 0 or more"),
         ("min_score = 2", "min_score: '2' is not a number from 0 to 1"),
         ("force = 1", "force is 1; it takes true or false"),
-        ("work = 5", "work is 5; it takes a text in quotes"),
+        ("work = 5", "work is 5; it takes a quoted string"),
         ("work = ''", "work: it is empty"),
-        ('work = "/a\\u0000b"', "work: '/a\\x00b' has a zero byte in it"),
-        ("work = 2024-05-01", "work is the date 2024-05-01; it takes a text in quotes"),
+        ('work = "/a\\u0000b"', "work: '/a\\x00b' contains a null byte"),
+        ("work = 2024-05-01", "work is the date 2024-05-01; it takes a quoted string"),
         ("classes = []", "classes is an empty list; leave it out, or fill it"),
-        ("classes = [1]", "classes is [1]; it takes a text in quotes, or a list of them"),
-        ("classes = ['a', 'b,c']", "classes: 'b,c' has a ',' in it, which parts the values of a list"),
+        ("classes = [1]", "classes is [1]; it takes a quoted string, or a list of them"),
+        ("classes = ['a', 'b,c']", "classes: 'b,c' contains a ',', which separates the values of a list"),
         ("bands = [1, 'x']", "bands: '1,x' is not a list of band numbers such as 1,2,3"),
         ("bands = [1, 2.0]", "bands is [1, 2.0]; it takes a whole number, or a list of them"),
-        ("stitch = 'blent'", "stitch: 'blent' is none of crop, blend; did you mean blend?"),
-        ("format = ['gpgk']", "format: 'gpgk' is none of geojson"),
-        ("min-area = 1\nmin_area = 2", "min_area is said twice, once with dashes and once without; say it once"),
+        ("stitch = 'blent'", "stitch: 'blent' is not one of crop, blend; did you mean blend?"),
+        ("format = ['gpgk']", "format: 'gpgk' is not one of geojson"),
+        ("min-area = 1\nmin_area = 2", "min_area is given twice, once with dashes and once with underscores; give it once"),
         ("work = '${NOT_SET_ANYWHERE}/x'", "work: the environment variable NOT_SET_ANYWHERE is not set"),
-        ("work = '{tomorrow}'", "work: {tomorrow} is none of {today}, {yesterday}, {now}"),
-        ("work = 'a{b'", "work: a { stands alone; write {{ for a brace"),
+        ("work = '{tomorrow}'", "work: {tomorrow} is not one of {today}, {yesterday}, {now}"),
+        ("work = 'a{b'", "work: an unpaired {; write {{ for a literal brace"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_field_is_one_sentence_that_names_it(tmp_path, text, said):
@@ -296,7 +296,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
     told = reasons_of(
         tmp_path / "job.toml", 'til = 1\ntile = "x"\nmodel = 5\nforce = "no"\n[beam]\nrunnr = 1\nregion = []'
     )
-    assert told.splitlines()[0] == "this cannot be run:"
+    assert told.splitlines()[0] == "cannot run this command:"
     names = ["til", "tile", "model", "force", "beam.runnr", "beam.region"]
     assert sorted(line.split()[1].rstrip(":") for line in told.splitlines()[1:-1]) == sorted(names)
     # What is wrong in the file is not told as missing, too.

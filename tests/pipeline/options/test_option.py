@@ -101,7 +101,7 @@ def test_a_former_name_works_on_in_job_files_and_says_so_once(tmp_path, capsys):
         "terraseam: wild is now no_mowing; the old name works on",
     ]
     file.write_text("tallness = 2\nheight = 3")
-    with pytest.raises(ArgumentError, match="tallness and height are one option; say it once"):
+    with pytest.raises(ArgumentError, match="tallness and height are the same option; give it once"):
         read_arguments(lawn(), ["a", "--config", str(file)])
 
 

@@ -35,8 +35,8 @@ def test_a_link_to_what_is_not_there_is_no_folder(tmp_path, below):
     lost = link(tmp_path / "out", "not/there")
     reason = folder_reason("--output", str(lost / below))
     assert reason == (
-        f"--output {lost / below} cannot be a folder: {lost} is a link to not/there, which is not there; make that "
-        "folder, or remove the link"
+        f"--output {lost / below} cannot be a folder: {lost} is a link to not/there, which does not exist; "
+        "create that folder, or remove the link"
     )
 
 
@@ -167,9 +167,11 @@ def test_a_disk_that_is_full_is_named_with_what_is_needed(small_disk, tmp_path, 
     assert vectorize(labels, *folders, "--format", ending) == 1
     said = capsys.readouterr().err
     assert (
-        f"{small_disk}/" in said and " cannot be written: " in said and " are free there); make room" in said
+        f"{small_disk}/" in said
+        and " cannot be written: " in said
+        and " are free there); free some space" in said
     )
-    assert "and more is needed" in said and "Error" not in said and said.count("\n") == 1
+    assert "so far and needs more space" in said and "Error" not in said and said.count("\n") == 1
     assert not list((folders[0] / "map").glob("*"))
 
 

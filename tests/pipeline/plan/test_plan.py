@@ -76,14 +76,14 @@ def test_a_halo_that_the_card_wants_stands_in_for_a_reach(plan_of, bundle, tmp_p
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("measured", "it was measured from outside"),
-        ("declared", "it was declared, and not read from a graph"),
+        ("measured", "it was measured, not derived from its graph"),
+        ("declared", "it was declared, not derived from its graph"),
     ],
 )
 def test_an_exact_plan_says_where_a_reach_is_known_from(plan_of, bundle, tmp_path, source, words):
     plan = plan_of(model=str(edited_card(bundle, tmp_path / "other", format=2, reach_source=source)))
     assert plan.exact and words in describe_plan(plan)
-    assert "reach is true" not in describe_plan(plan_of())
+    assert "reach is right" not in describe_plan(plan_of())
 
 
 def test_an_augmented_plan_reads_the_same_halo_on_every_side(plan_of):
@@ -107,7 +107,7 @@ def test_an_ensemble_has_the_halo_and_the_memory_of_all(plan_of, bundle, other):
     assert plan.call_memory() > alone.call_memory()
     assert plan.card.name == "other + tiny" and [card.name for card in plan.cards] == ["other", "tiny"]
     assert plan.bundles == (str(other), str(bundle))
-    assert "are fed to all networks as other wants them: 1, 2, 3" in plan.notes[0]
+    assert "are fed to all networks with the fill values of other: 1, 2, 3" in plan.notes[0]
     assert "other + tiny 1.0.0" in describe_plan(plan)
 
 
@@ -125,10 +125,8 @@ def test_attention_is_planned_with_the_square_of_the_chip(plan_of, bundle, other
 def test_bundles_that_cannot_be_averaged_are_refused_with_every_reason(plan_of, bundle, tmp_path):
     two = nets.make_bundle(tmp_path / "two", nets.small_unet(classes=2, bands=4), name="two")
     found = reasons(plan_of, model=(bundle, two))
-    assert (
-        "tiny 1.0.0 and two 1.0.0 cannot be averaged: the one has the classes land, water, lake" in found[0]
-    )
-    assert "tiny 1.0.0 and two 1.0.0 cannot be averaged: the one wants 3 bands, the other 4" in found[1]
+    assert "tiny 1.0.0 and two 1.0.0 cannot be averaged: one has the classes land, water, lake" in found[0]
+    assert "tiny 1.0.0 and two 1.0.0 cannot be averaged: one expects 3 bands, the other 4" in found[1]
     assert len(found) == 2
     twice = reasons(plan_of, model=(bundle, bundle.parent / "." / bundle.name))
     assert "is given twice; give each bundle once" in twice[0]
@@ -151,10 +149,10 @@ def detector(bundle, folder):
 
 def test_detectors_are_neither_augmented_nor_averaged(plan_of, bundle, tmp_path):
     finder = detector(bundle, tmp_path / "finder")
-    words = "--augment averages scores of pixels, and finder finds instances; leave it out"
+    words = "--augment averages pixel scores, but finder finds instances; leave it out"
     assert reasons(plan_of, model=finder, augment=True) == (words,)
     found = reasons(plan_of, model=(bundle, finder))
-    assert found == ("finder 1.0.0 finds instances, and an ensemble averages scores of pixels; run it alone",)
+    assert found == ("finder 1.0.0 finds instances, but an ensemble averages pixel scores; run it alone",)
 
 
 def with_file(bundle, folder, name, operation="AddV2"):
@@ -220,11 +218,11 @@ def test_half_precision_is_for_keras_networks_on_tensorflow_and_for_gpus(plan_of
         == ()
     )
     assert reasons(plan_of, precision="float16", engine="openvino") == (
-        "--precision float16 is for the engine tensorflow, and openvino computes in float32; leave one of them out",
+        "--precision float16 is for the engine tensorflow, but openvino computes in float32; leave one of them out",
     )
     saved = with_file(bundle, tmp_path / "saved", "saved_model")
     assert (
-        "tiny is a SavedModel, which computes in its own"
+        "tiny is a SavedModel, which has a fixed precision"
         in reasons(plan_of, model=saved, precision="float16")[0]
     )
 
@@ -296,7 +294,7 @@ def test_reasons_of_polygons_and_machine_are_told_with_all_others(
         "--tile 500 is not a multiple of 512 px",
         "tiny has no class trees",
         "--bands 1,2 names 2",
-        "of memory, and this machine has 100.0 MB",
+        "of memory, but this machine has 100.0 MB",
     ):
         assert words in text
     text = "\n".join(reasons(plan_of, make_raster(), model=str(tmp_path / "bare"), **options))
@@ -311,7 +309,7 @@ def test_a_raster_off_the_earth_has_one_reason_though_lines_are_simplified(plan_
 
 def test_bands_must_exist_and_fit_the_card(plan_of, make_raster):
     assert "has no band 4: it has 3 bands, numbered from 1" in reasons(plan_of, bands=(1, 2, 4))[0]
-    assert "wants 3 bands (red, green, blue); --bands 1,2 names 2" in reasons(plan_of, bands=(1, 2))[0]
+    assert "expects 3 bands (red, green, blue); --bands 1,2 names 2" in reasons(plan_of, bands=(1, 2))[0]
     four = make_raster(bands=4, dtype="uint16")
     assert "scene.tif has 4; choose with --bands" in reasons(plan_of, four)[0]
     assert plan_of(make_raster(name="rgba.tif", alpha=np.full((37, 53), 255))).rasters[0].bands == (1, 2, 3)
@@ -394,14 +392,14 @@ def test_a_raster_that_resampling_makes_larger_than_the_disk_is_named(plan_of, m
     fine = nets.make_bundle(tmp_path / "fine", nets.brightest_band(), gsd=0.005)
     vrt = huge_vrt(make_raster, tmp_path)
     (found,) = reasons(plan_of, vrt, model=fine, resample=True)
-    size = re.search(rf"\({vrt} ([0-9,]+) x ([0-9,]+) px as it is resampled\), and", found)
+    size = re.search(rf"\({vrt} ([0-9,]+) x ([0-9,]+) px after resampling\), and", found)
     height, width = (int(side.replace(",", "")) for side in size.groups())
     assert abs(height / 40e6 - 1) < 0.01 and abs(width / 4e6 - 1) < 0.01
 
 
 def test_more_memory_than_the_machine_has_is_refused_for_runs_on_it(plan_of):
-    assert "GB of memory, and this machine has" in reasons(plan_of, tile=512 * 1000)[0]
-    assert "GB of memory, and this machine has" in reasons(plan_of, batch_size=10**6)[0]
+    assert "GB of memory, but this machine has" in reasons(plan_of, tile=512 * 1000)[0]
+    assert "GB of memory, but this machine has" in reasons(plan_of, batch_size=10**6)[0]
     assert plan_of(batch_size=4).memory(1) > plan_of(batch_size=2).memory(1) > plan_of().memory(1)
     assert plan_of(stitch="blend").memory(1) > plan_of().memory(1)
     assert plan_of(tile=512 * 1000, beam=BeamArguments(("--runner", "FlinkRunner"))).core == 512_000
@@ -429,7 +427,7 @@ def test_a_network_that_is_not_the_cards_is_refused(plan_of, bundle, tmp_path):
 def test_samples_of_another_range_than_the_networks_get_a_note(plan_of, make_raster):
     path = make_raster(dtype="uint16")
     (note,) = plan_of(path).notes
-    assert "samples are uint16, and tiny was made for values of about 0 to 255" in note
+    assert "samples are uint16, but tiny was trained on values of about 0 to 255" in note
     two = plan_of(path, make_raster(name="b.tif", dtype="uint16", seed=2)).notes
     assert len(two) == 1 and "scene.tif and 1 more" in two[0]
 
@@ -439,7 +437,7 @@ def test_rasters_beyond_the_poles_are_refused(plan_of, make_raster):
         return rasterio.Affine(1, 0, 0, 0, -1, top)
 
     far = make_raster(name="far.tif", crs="EPSG:4326", transform=degrees(200))
-    assert "reaches to the latitude 200" in reasons(plan_of, far)[0]
+    assert "reaches latitude 200" in reasons(plan_of, far)[0]
     overshoot = make_raster(name="near.tif", crs="EPSG:4326", transform=degrees(90.5))
     assert plan_of(overshoot).exact
 
@@ -529,9 +527,9 @@ def test_the_plan_is_printed_for_people_and_programs(make_raster, bundle, tmp_pa
         (["plan", "a.tif", "--min-score", "nan"], "'nan' is not a number from 0 to 1"),
         (
             ["plan", "a.tif", "--format", "geoson"],
-            "'geoson' is none of geojson, geojsonl, fgb, gpkg, parquet, pmtiles; did you mean geojson?",
+            "'geoson' is not one of geojson, geojsonl, fgb, gpkg, parquet, pmtiles; did you mean geojson?",
         ),
-        (["plan", "a.tif", "--format", "svg,fgb"], "'svg' is none of geojson, geojsonl, fgb"),
+        (["plan", "a.tif", "--format", "svg,fgb"], "'svg' is not one of geojson, geojsonl, fgb"),
         (["plan", "a.tif", "--sieve", "0"], "'0' is not a number above 0"),
         (["plan", "a.tif", "--simplify", "0"], "'0' is not a number above 0"),
         (["plan", "a.tif", "--simplify", "-1"], "'-1' is not a number above 0"),

@@ -56,7 +56,8 @@ def test_outputs_that_cannot_be_written(bucket, bundle, make_raster, capsys):
     elsewhere = f"{bucket.root}elsewhere"
     said = refused(capsys, make_raster(), bundle, f"{elsewhere}/out")
     assert (
-        f"--output {elsewhere}/out cannot be written: the bucket {elsewhere} does not exist; make it" in said
+        f"--output {elsewhere}/out cannot be written: the bucket {elsewhere} does not exist; create it"
+        in said
     )
     bucket.door.rule(pattern="(PUT|POST) ", actions=[403])
     said = refused(capsys, make_raster(), bundle, f"{bucket.root}/out", "--work", f"{bucket.root}/work")
@@ -79,7 +80,7 @@ def test_bundles_that_are_not_there_or_not_whole(bucket, bundle, make_raster, tm
 
     files.write_bytes(f"{where}/model.keras", b"another network")
     said = refused(capsys, make_raster(), where, tmp_path / "out")
-    assert f"model.keras of bundle {where} is not the file of its card" in said
+    assert f"model.keras of bundle {where} does not match its card" in said
     assert not list((tmp_path / "cache" / "bundles").iterdir())
 
 
@@ -109,13 +110,15 @@ def test_web_servers_that_are_gone_or_do_not_serve_parts(bundle, make_raster, tm
         url = door.url
         assert f"{url}/none.tif does not exist (404)" in refused(capsys, f"{url}/none.tif", bundle, out)
         said = refused(capsys, f"{url}/{scene.name}", bundle, out)
-        assert "cannot be read in parts: the server does not answer requests for ranges of bytes" in said
-        assert "is a pattern, and web servers do not say what" in refused(capsys, f"{url}/*.tif", bundle, out)
+        assert "cannot be read in parts: the server does not support range requests" in said
+        assert "is a pattern, but web servers do not list their" in refused(
+            capsys, f"{url}/*.tif", bundle, out
+        )
         door.rule(pattern="whole", actions=[403])
         assert "whole.tif may not be read (403" in refused(capsys, f"{url}/whole.tif", bundle, out)
         assert f"{url}/none/card.json does not exist (404)" in refused(capsys, scene, f"{url}/none", out)
     said = refused(capsys, f"{url}/whole.tif", f"{url}/bundle", out)
-    assert said.count(f"the server {url.removeprefix('http://')} does not answer (Connection refused)") == 2
+    assert said.count(f"the server {url.removeprefix('http://')} does not respond (Connection refused)") == 2
 
 
 def test_servers_of_buckets_that_are_gone(bundle, tmp_path, monkeypatch, capsys):
@@ -127,7 +130,7 @@ def test_servers_of_buckets_that_are_gone(bundle, tmp_path, monkeypatch, capsys)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         said = refused(capsys, "s3://scenes/a.tif", bundle, tmp_path / "out")
-    assert "s3://scenes/a.tif cannot be looked at (Could not connect to the endpoint URL" in said
+    assert "s3://scenes/a.tif cannot be accessed (Could not connect to the endpoint URL" in said
     assert "after 2 attempts" in said
 
 

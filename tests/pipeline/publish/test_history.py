@@ -116,7 +116,7 @@ def test_rasters_that_are_gone_are_told_and_removed_on_request(make_raster, bund
     assert "earlier runs" not in capsys.readouterr().out
     (out / "b" / "mine.txt").write_text("keep me")
     assert segment([a], bundle, out) == 0
-    assert "1 raster of earlier runs not among those given; results stay" in capsys.readouterr().out
+    assert "1 raster of earlier runs not among the inputs; results are kept" in capsys.readouterr().out
     assert (out / "b" / "labels.tif").exists()
     assert runs(out)[1][1]["gone_rasters"] == ["b"]
     (tmp_path / "treasure").write_text("not of this run")
@@ -124,7 +124,7 @@ def test_rasters_that_are_gone_are_told_and_removed_on_request(make_raster, bund
     record["files"] |= {"../../treasure": record["files"]["labels.tif"], "mine.txt": {}}
     (out / ".done" / "b.json").write_text(json.dumps(record))
     assert segment([a], bundle, out, "--prune") == 0
-    assert "results were removed" in capsys.readouterr().out
+    assert "results were deleted" in capsys.readouterr().out
     assert [path.name for path in (out / "b").iterdir()] == ["mine.txt"]
     assert not (out / ".done" / "b.json").exists() and (tmp_path / "treasure").exists()
     assert segment([a], bundle, out) == 0

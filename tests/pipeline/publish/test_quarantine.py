@@ -72,7 +72,7 @@ def test_sheets_that_cannot_be_read_are_nodata_and_stop_no_other(scene, bundle, 
     out = tmp_path / "out"
     assert segment(scene, bundle, out) == 3
     error = capsys.readouterr().err
-    assert "quarantine.geojson says where and why; the same command tries them again" in error
+    assert "quarantine.geojson says where and why; run the same command again to retry" in error
     found = fates(out)
     assert found["quarantined"] > 0 and found["inferred"] > 0
     collection = json.loads((out / "quarantine.geojson").read_text())
@@ -152,7 +152,7 @@ def test_a_failure_that_passes_is_no_failure(scene, bundle, tmp_path, monkeypatc
     ]
 
 
-@pytest.mark.parametrize(("answer", "cause"), [(np.nan, "answers NaN"), (None, "ValueError: no such chip")])
+@pytest.mark.parametrize(("answer", "cause"), [(np.nan, "returned NaN"), (None, "ValueError: no such chip")])
 def test_a_network_that_fails_on_a_sheet_puts_it_in_quarantine(
     scene, bundle, tmp_path, monkeypatch, answer, cause
 ):
@@ -200,7 +200,7 @@ def test_an_accelerator_without_room_gets_fewer_tiles_a_call(scene, bundle, tmp_
     assert "ran out of memory" not in capsys.readouterr().out
     monkeypatch.setattr(Engine, "logits", small)
     assert segment(scene, bundle, tmp_path / "out", "--batch-size", "8", "--sheet", "1024") == 0
-    assert capsys.readouterr().out.count("ran out of memory with 8 tiles a call") == 1
+    assert capsys.readouterr().out.count("ran out of memory with 8 tiles per call") == 1
     assert [profile["samples"] for profile in manifest(tmp_path / "out")["profiles"]] == [2]
     assert np.array_equal(labels(tmp_path / "out"), labels(tmp_path / "calm"))
 
@@ -250,5 +250,5 @@ def test_damage_that_decoders_swallow_is_left_out_unless_it_is_not_looked_for(ma
     assert segment(path, bundle, tmp_path / "out") == 3
     left_out = [sheet for sheet in manifest(tmp_path / "out")["rasters"][0]["sheets"] if sheet["failure"]]
     assert [(sheet["row"], sheet["col"]) for sheet in left_out] == [(1, 0), (1, 1)]
-    assert "the block at row 512, column 0 is not as it was written" in left_out[0]["failure"]
+    assert "the block at row 512, column 0 is corrupt" in left_out[0]["failure"]
     assert segment(path, bundle, tmp_path / "out", "--no-verify") == 0

@@ -368,6 +368,6 @@ def test_two_runs_into_one_output_stay_apart_whatever_their_work_folders(scene, 
     output = tmp_path / "out"
     with Lock(lock_in(str(output))).held(print):
         assert segment(scene, bundle, output, "--work", str(tmp_path / "other")) == 1
-    assert "another run works on this job" in capsys.readouterr().err
+    assert "another run is working on this job" in capsys.readouterr().err
     assert not (output / "scene").exists()
     assert segment(scene, bundle, output, "--work", str(tmp_path / "other")) == 0

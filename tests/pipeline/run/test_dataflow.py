@@ -247,11 +247,11 @@ def test_everything_that_is_missing_is_said_at_once(refused, bundle, tmp_path, m
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "gone.json"))
     reasons = refused(output=str(tmp_path / "out"), work=str(tmp_path / "work"), bands=(1, 9))
     assert [reason.partition(":")[0] for reason in reasons[:3]] == [
-        "Dataflow needs the project that pays",
+        "Dataflow needs the project to bill",
         "Dataflow needs the region of its workers",
         "Dataflow needs a place for temporary files",
     ]
-    local = "is on this machine, where workers of Dataflow cannot get at it"
+    local = "is on this machine, which Dataflow workers cannot access"
     names = [reason.partition(f" {local}")[0] for reason in reasons if local in reason]
     raster, output, work = (
         str(tmp_path / "scene.tif"),
@@ -259,7 +259,7 @@ def test_everything_that_is_missing_is_said_at_once(refused, bundle, tmp_path, m
         f"--work {tmp_path / 'work'}",
     )
     assert names == [raster, output, work, f"--model {bundle}"]
-    assert any("gone.json, which is no file; run gcloud auth" in reason for reason in reasons)
+    assert any("gone.json, which is not a file; run gcloud auth" in reason for reason in reasons)
     assert any("has no band 9" in reason for reason in reasons)
 
 
@@ -281,7 +281,7 @@ def test_bundles_may_lie_in_the_image(make_raster, bundle, monkeypatch):
     plan = make_plan(
         SegmentOptions((str(make_raster()),), (str(bundle),), "gs://scenes/out", beam=BeamArguments(beam))
     )
-    assert f"--model {bundle} is looked for in the image that workers run in" in plan.notes
+    assert f"--model {bundle} is expected in the image that workers run in" in plan.notes
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_bundles_may_lie_in_the_image(make_raster, bundle, monkeypatch):
             ("--temp_location=/tmp/x",),
             "--temp_location /tmp/x is not in a bucket; pass --temp_location gs://",
         ),
-        (("--flexrs_goal=COST_OPTIMIZED",), "--flexrs_goal does not go together with"),
+        (("--flexrs_goal=COST_OPTIMIZED",), "--flexrs_goal cannot be combined with"),
         (
             ("--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:1",),
             "pass --accelerator NAME instead",
@@ -305,9 +305,12 @@ def test_options_that_cannot_be_had_are_refused(refused, options, words):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("nvidia-t4", "is not known; did you mean nvidia-tesla-t4? there are nvidia-tesla-t4, nvidia-l4,"),
+        (
+            "nvidia-t4",
+            "is not known; did you mean nvidia-tesla-t4? choose one of nvidia-tesla-t4, nvidia-l4,",
+        ),
         ("L4", "is not known; did you mean nvidia-l4?"),
-        ("tpu", "is not known; there are"),
+        ("tpu", "is not known; choose one of"),
         ("nvidia-l4", "needs workers with libraries for GPUs; pass --sdk_container_image"),
     ],
 )
@@ -332,7 +335,10 @@ def test_workers_without_a_source_to_install_from_are_told_how(refused, monkeypa
         (("--accelerator", "nvidia-l4"), "--accelerator is for --runner DataflowRunner"),
         (("--workers", "2", "--direct_num_workers", "2"), "leave those out"),
         (("--workers", "2", "--runner=FlinkRunner"), "--workers is for runs on this machine"),
-        (("--runner=apache_beam.runners.dask.dask_runner.DaskRunner",), "DaskRunner loses parts of a job"),
+        (
+            ("--runner=apache_beam.runners.dask.dask_runner.DaskRunner",),
+            "DaskRunner silently loses parts of jobs",
+        ),
     ],
 )
 def test_runners_get_only_what_they_can_use(make_raster, bundle, tmp_path, capsys, options, words):
@@ -353,7 +359,7 @@ def test_refusals_import_no_beam(make_raster, bundle, tmp_path):
         "--runner=DataflowRunner",
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "Dataflow needs the project that pays" in done.stderr
+    assert done.returncode == 2 and "Dataflow needs the project to bill" in done.stderr
     assert not any(name in done.stderr for name in ("apache_beam", "tensorflow", "google.auth"))
 
 

@@ -213,4 +213,4 @@ def test_interrupting_the_driver_says_that_the_job_goes_on(call):
         _, error = run.communicate(timeout=60)
         ended.set()
     assert run.returncode == 130
-    assert "the job goes on where it runs; on Dataflow, gcloud dataflow jobs cancel" in error
+    assert "the job continues where it runs; on Dataflow, cancel it with gcloud dataflow jobs cancel" in error

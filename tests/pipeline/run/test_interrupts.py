@@ -62,7 +62,7 @@ def test_a_worker_that_dies_of_an_interruption_is_none_that_died_alone(capsys, t
             signal.raise_signal(signal.SIGTERM)
         assert tell() == INTERRUPTED
     alone, interrupted = capsys.readouterr().err.splitlines()
-    assert "a worker process died (exit code 1); what was inferred is kept" in alone
+    assert "a worker process died (exit code 1); inferred sheets are kept" in alone
     assert interrupted == "terraseam: interrupted; run the same command again to continue"
 
 

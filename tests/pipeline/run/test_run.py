@@ -28,7 +28,7 @@ def test_progress_says_how_long_the_rest_takes():
     assert progress_line(0, 64, 5) == "segmenting: 0 of 64 sheets"
     assert progress_line(32, 64, 30) == "segmenting: 32 of 64 sheets, about 30 s left"
     assert progress_line(1, 64, 60) == "segmenting: 1 of 64 sheets, about 63 min left"
-    assert progress_line(64, 64, 60) == "polygons and files of 64 sheets"
+    assert progress_line(64, 64, 60) == "writing polygons and files of 64 sheets"
 
 
 def test_beams_options_are_known_without_importing_it():

@@ -120,8 +120,7 @@ def test_a_worker_that_is_stopped_ends_the_run(tmp_path):
         os.kill(worker, signal.SIGSTOP)
         assert driver.wait(30) == 1
         assert (
-            driver.stderr.read()
-            == f"terraseam: worker process {worker} is stopped: it has given no sign of life for 1 s\n"
+            driver.stderr.read() == f"terraseam: worker process {worker} is stopped: no heartbeat for 1 s\n"
         )
         wait_for(lambda: not runs(worker))
     assert not (tmp_path / "heartbeats").exists()
@@ -133,14 +132,14 @@ def test_a_worker_that_is_stopped_before_its_first_beat_ends_the_run(tmp_path):
     work = f"import subprocess; subprocess.run({command!r})"
     with driving(tmp_path, work, 60) as (driver, _):
         assert driver.wait(30) == 1
-        assert "is stopped: it has given no sign of life for 1 s" in driver.stderr.read()
+        assert "is stopped: no heartbeat for 1 s" in driver.stderr.read()
 
 
 def test_a_worker_that_ends_with_status_0_in_the_middle_ends_the_run(tmp_path):
     with driving(tmp_path, "time.sleep(0.3); os._exit(0)", 60) as (driver, _):
         assert driver.wait(30) == 1
         assert driver.stderr.read() == (
-            "terraseam: a worker process died (it ended with status 0 in the middle of its work)\n"
+            "terraseam: a worker process died (it exited with status 0 in the middle of its work)\n"
         )
 
 
@@ -148,7 +147,7 @@ def test_a_worker_that_ends_is_told_where_the_runner_sees_its_closed_channel_fir
     with driving(tmp_path, "time.sleep(0.3); os._exit(0)", "until it ends") as (driver, _):
         assert driver.wait(30) == 1
         assert driver.stderr.read() == (
-            "terraseam: a worker process died (it ended with status 0 in the middle of its work)\n"
+            "terraseam: a worker process died (it exited with status 0 in the middle of its work)\n"
         )
 
 
@@ -173,7 +172,7 @@ def test_time_in_which_everything_is_stopped_ends_nothing(tmp_path):
         time.sleep(2.5)
         os.killpg(driver.pid, signal.SIGCONT)
         assert driver.wait(30) == 0
-        assert "no sign of life" not in driver.stderr.read()
+        assert "no heartbeat" not in driver.stderr.read()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -192,7 +191,7 @@ def test_a_run_says_again_and_again_that_its_workers_finish_nothing(tmp_path):
     with driving(tmp_path, work, 60, FAST.replace("stalled=60", "stalled=0.4")) as (driver, _):
         said = [driver.stderr.readline() for _ in range(2)]
         assert driver.poll() is None
-    assert all("no tile, read or write was finished for" in line for line in said)
+    assert all("no tile, read or write has finished for" in line for line in said)
     assert "(the longest so far took 1 s)" in said[0]
     assert said[0].rstrip().endswith("Ctrl-C ends it (hope)")
 
@@ -201,7 +200,7 @@ def test_what_ends_a_worker_from_within_is_an_error_whatever_its_status(monkeypa
     from apache_beam.runners.worker import sdk_worker_main as harness
 
     monkeypatch.setattr(harness, "main", lambda _: sys.exit(0))
-    with pytest.raises(RuntimeError, match="the worker process was to end with status 0"):
+    with pytest.raises(RuntimeError, match="the worker process tried to exit with status 0"):
         sdk_worker_main.main([])
 
 
@@ -219,9 +218,7 @@ def test_a_worker_that_computes_without_a_beat_is_alive(tmp_path, monkeypatch):
     worker.poll(40.0)
     assert worker.silent == 0.0
     worker.poll(60.0)
-    assert worker.trouble(WatchIntervals()) == (
-        f"worker process {os.getpid()} hangs: it has given no sign of life for 60 s"
-    )
+    assert worker.trouble(WatchIntervals()) == (f"worker process {os.getpid()} hangs: no heartbeat for 60 s")
 
 
 def test_the_heartbeat_says_what_was_finished():
@@ -251,10 +248,10 @@ def test_what_is_finished_ends_a_stall():
 
 def test_a_stall_is_said_with_what_to_look_at():
     assert describe_stall(300, 3.4, "tile, read or write", "it continues") == (
-        "no tile, read or write was finished for 5 min (the longest so far took 3 s), and the run waits on; see whether "
-        "the disks and servers that it uses answer, and how busy the machine is; Ctrl-C ends it (it continues)"
+        "no tile, read or write has finished for 5 min (the longest so far took 3 s), and the run is still waiting; "
+        "check whether the disks and servers it uses respond, and how busy the machine is; Ctrl-C ends it (it continues)"
     )
-    assert "(none was finished before)" in describe_stall(300, 0.0, "chip or step", "")
+    assert "(none has finished yet)" in describe_stall(300, 0.0, "chip or step", "")
 
 
 @pytest.mark.parametrize(
@@ -262,11 +259,11 @@ def test_a_stall_is_said_with_what_to_look_at():
     [
         (
             "Worker subprocess exited with return code -9",
-            "it was ended by SIGKILL, as the system does where memory runs out",
+            "it was killed by SIGKILL, as the system does when memory runs out",
         ),
-        ("Worker subprocess exited with return code -11", "it was ended by SIGSEGV"),
-        ("Worker subprocess exited with return code -99", "it was ended by signal 99"),
-        ("Worker subprocess exited with return code 3", "it ended with status 3"),
+        ("Worker subprocess exited with return code -11", "it was killed by SIGSEGV"),
+        ("Worker subprocess exited with return code -99", "it was killed by signal 99"),
+        ("Worker subprocess exited with return code 3", "it exited with status 3"),
         ("Cannot fork.", "Cannot fork"),
     ],
 )
@@ -345,8 +342,8 @@ def test_a_run_that_waits_for_a_disk_says_so_and_goes_on(tmp_path, monkeypatch, 
     assert vectorize(labels, tmp_path / "out") == 0
     said = capsys.readouterr().err.splitlines()
     assert 2 <= len(said) <= 4
-    assert all("no tile, read or write was finished for" in line for line in said)
-    assert all("the same command begins anew" in line for line in said)
+    assert all("no tile, read or write has finished for" in line for line in said)
+    assert all("run the same command again to start over" in line for line in said)
 
 
 def test_an_evaluation_that_waits_for_a_disk_says_so_and_goes_on(tmp_path, monkeypatch, capsys):
@@ -358,9 +355,9 @@ def test_an_evaluation_that_waits_for_a_disk_says_so_and_goes_on(tmp_path, monke
     assert main(["evaluate", *files, "--label-values", "0,1,2,3", "--json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["pixels"]["mean_iou"] == 1
-    waits = [line for line in said.err.splitlines() if "no file, block or class was finished for" in line]
+    waits = [line for line in said.err.splitlines() if "no file, block or class has finished for" in line]
     assert 2 <= len(waits) <= 4
-    assert all("Ctrl-C ends it (the same command begins anew)" in line for line in waits)
+    assert all("Ctrl-C ends it (run the same command again to start over)" in line for line in waits)
 
 
 def test_a_run_that_finishes_something_now_and_then_says_nothing(tmp_path, monkeypatch, capsys):
@@ -388,10 +385,10 @@ ON_SIGUSR1 = "import os, signal; signal.signal(signal.SIGUSR1, lambda *_: os._ex
     [
         (
             signal.SIGKILL,
-            "a worker process died (it was ended by SIGKILL, as the system does where memory runs out)",
+            "a worker process died (it was killed by SIGKILL, as the system does when memory runs out)",
         ),
-        (signal.SIGUSR1, "a worker process died (it ended with status 0 in the middle of its work)"),
-        (signal.SIGSTOP, "worker process {} is stopped: it has given no sign of life for 8 s"),
+        (signal.SIGUSR1, "a worker process died (it exited with status 0 in the middle of its work)"),
+        (signal.SIGSTOP, "worker process {} is stopped: no heartbeat for 8 s"),
     ],
 )
 def test_a_lost_worker_of_beam_ends_the_run_with_one_sentence(tmp_path, number, words):
@@ -422,7 +419,7 @@ def test_a_lost_worker_of_beam_ends_the_run_with_one_sentence(tmp_path, number, 
     assert len(workers) == 2
     os.kill(workers[0], number)
     said, _ = run.communicate(timeout=240)
-    assert said == f"terraseam: {words.format(workers[0])}; the same command begins anew\n"
+    assert said == f"terraseam: {words.format(workers[0])}; run the same command again to start over\n"
     assert run.returncode == 1
     assert not list(tmp_path.glob("terraseam-*")) and not list(out.glob(".lock*"))
     wait_for(lambda: not any(map(runs, workers)))

@@ -113,7 +113,7 @@ def test_networks_of_other_files_run_on_the_engine_that_takes_them(scene, bundle
     assert record["profiles"][0]["engine"] == engine
     with rasterio.open(scene) as raster:
         assert (labels_of(tmp_path / "out") == raster.read().argmax(0)).all()
-    assert "the network's reach is true: it was measured" in record["tiling"]["exactness"]
+    assert "the network's reach is right: it was measured" in record["tiling"]["exactness"]
 
 
 def test_the_manifest_names_engine_members_and_how_scores_were_averaged(scene, bundles, tmp_path):
@@ -142,7 +142,9 @@ def test_a_network_that_is_not_its_cards_ends_the_run_in_a_sentence(scene, tmp_p
     )
     assert segment(scene, many, tmp_path / "out") == 1
     error = capsys.readouterr().err.strip()
-    assert error.startswith("terraseam: the network of tiny makes 2 arrays; it must make one map of logits")
+    assert error.startswith(
+        "terraseam: the network of tiny outputs 2 arrays; it must output one map of logits"
+    )
     assert "\n" not in error and "run the same command again" not in error
 
 

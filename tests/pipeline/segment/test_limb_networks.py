@@ -62,7 +62,7 @@ def test_what_a_network_says_off_the_earth_counts_as_nodata(bundle, tmp_path, ca
     assert main(list(map(str, ["segment", *scenes, *options]))) == 0
     count = int((known == 255).sum())
     said = capsys.readouterr().out
-    assert f"space: {count:,} measured pixels have no place on the Earth and count as nodata\n" in said
+    assert f"space: {count:,} valid pixels have no place on the Earth and count as nodata\n" in said
     assert "right:" not in said
     assert [one["off_earth_px"] for one in manifest(tmp_path / "out")["rasters"]] == [0, count]
     for name in ("right", "space"):

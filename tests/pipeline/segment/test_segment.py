@@ -397,7 +397,7 @@ def test_a_killed_worker_process_ends_the_run_instead_of_hanging(long_scene, bun
     workers[-1].kill()
     _, error = run.communicate(timeout=120)
     assert run.returncode == 1
-    assert error.startswith("terraseam: a worker process died (it was ended by SIGKILL")
+    assert error.startswith("terraseam: a worker process died (it was killed by SIGKILL")
     assert error.endswith("run the same command again to continue\n") and error.count("\n") == 1
     assert not list((tmp_path / "out").glob(".lock*"))
 
@@ -485,7 +485,7 @@ def test_an_earlier_manifest_goes_before_anything_it_speaks_of_changes(make_rast
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--runner", "Foo"), "--runner Foo is no runner of Apache Beam"),
+        (("--runner", "Foo"), "--runner Foo is not an Apache Beam runner"),
         (("--direct_num_workers", "two"), "--direct_num_workers is 'two'; Apache Beam takes a whole number"),
         (("--direct_num_workers=-3",), "--direct_num_workers is -3; it takes a whole number of 0 or more"),
     ],

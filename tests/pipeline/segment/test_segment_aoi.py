@@ -166,9 +166,9 @@ def test_a_plan_counts_the_sheets_of_the_area(scene, bundle, tmp_path, capsys):
 
 def bad_areas(tmp_path, scene):
     far = write_area(tmp_path / "far.geojson", scene, [shapely.box(90_000, 0, 91_000, 900)])
-    yield far, "misses every raster: no pixel of them has its centre inside; check the CRS of both"
+    yield far, "covers no raster: no pixel centre lies inside; check the CRS of both"
     between = write_area(tmp_path / "between.gpkg", scene, [shapely.box(7.6, 7.6, 8.4, 8.4)], "EPSG:32632")
-    yield between, "misses every raster"
+    yield between, "covers no raster"
     plain = write_area(tmp_path / "plain.shp", scene)
     plain.with_suffix(".prj").unlink()
     yield plain, "has no CRS (its .prj file is missing)"
@@ -207,7 +207,7 @@ def test_invalid_polygons_are_mended_and_that_is_said(scene, bundle, tmp_path, c
     bow = shapely.Polygon([(100, 100), (400, 300), (400, 100), (100, 300)])
     aoi = write_area(tmp_path / "bow.geojson", scene, [bow, shapely.box(500, 500, 520, 520)])
     assert segment(scene, bundle, tmp_path, "--aoi", aoi) == 0
-    assert "1 invalid polygon mended" in capsys.readouterr().err
+    assert "1 invalid polygon repaired" in capsys.readouterr().err
     found = labels(tmp_path) != 255
     assert found[200, 110] and found[200, 390] and not found[110, 250] and found[510, 510]
 
@@ -268,4 +268,4 @@ def test_vectorize_takes_an_area(scene, bundle, tmp_path, capsys):
     (told,) = reason(
         capsys, "vectorize", tmp_path / "all" / "scene" / "labels.tif", "--output", "out", "--aoi", far
     )
-    assert "misses every raster" in told
+    assert "covers no raster" in told

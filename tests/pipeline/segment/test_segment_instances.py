@@ -188,7 +188,8 @@ def test_things_are_neither_cut_nor_sieved(scene, bundle, tmp_path, capsys):
     )
     said = capsys.readouterr().err
     assert (
-        "--max-region is for regions of a label map, and a detector finds whole things; leave it out" in said
+        "--max-region is for regions of a label map, but a detector finds whole instances; leave it out"
+        in said
     )
     assert "--sieve is for regions" in said and "--connectivity 8 is for regions" in said
 
@@ -260,14 +261,14 @@ def test_of_a_changed_raster_only_what_changed_is_resolved(scene, bundle, tmp_pa
 
 def test_tiles_on_which_there_was_no_room_for_more_are_told(scene, bundle, tmp_path, detector, capsys):
     assert segment(scene, bundle, tmp_path / "a") == 0
-    assert "found as many" not in capsys.readouterr().out
+    assert "reached its limit" not in capsys.readouterr().out
     detector.room = 5
     for _ in range(2):
         assert segment(scene, bundle, tmp_path / "b") == 0
         told = capsys.readouterr().out
         assert 0 < detector.full < 12
-        assert f"scene: on {detector.full} tiles planted found as many instances as it has room for" in told
-        assert "others may be missing; make the bundle with room for more a tile" in told
+        assert f"scene: on {detector.full} tiles planted reached its limit of instances" in told
+        assert "others may be missing; recreate the bundle with a higher limit per tile" in told
     assert (
         json.loads((tmp_path / "b" / "manifest.json").read_text())["rasters"][0]["full_tiles"]
         == detector.full
@@ -291,8 +292,8 @@ def test_the_plan_says_what_instances_depend_on(scene, bundle, tmp_path):
     text = describe_plan(make_plan(options))
     assert "each appears once and whole" in text
     assert "planted finds instances on the whole chip" in text
-    assert "things larger than the halo of 96 px are put together from several tiles" in text
-    with pytest.raises(PlanError, match="--stitch blend averages scores of pixels"):
+    assert "instances larger than the halo of 96 px are merged from several tiles" in text
+    with pytest.raises(PlanError, match="--stitch blend averages pixel scores"):
         make_plan(SegmentOptions((str(scene),), (str(bundle),), str(tmp_path), stitch="blend"))
 
 
@@ -333,7 +334,7 @@ def test_things_end_where_the_earth_ends(make_raster, bundle, tmp_path, capsys):
     assert segment(scene, bundle, tmp_path) == 0
     found, shown = features(tmp_path), labels(tmp_path)
     off = (shown == 255).sum()
-    assert f"scene: {off:,} measured pixels have no place on the Earth" in capsys.readouterr().out
+    assert f"scene: {off:,} valid pixels have no place on the Earth" in capsys.readouterr().out
     assert len(found) == 2
     whole, cut = (one["properties"]["area_m2"] for one in found)
     assert (shown[things[0]] == 2).all() and whole > 30e10 and cut > 0

@@ -176,7 +176,7 @@ def test_networks_of_a_range_get_the_near_end_of_it(make_raster, bundle, tmp_pat
     gsds = [grid.gsd() for grid in grids.values()]
     assert gsds == pytest.approx([1.0, 1.5 * 1.0004, 2.0], rel=1e-4)
     notes = plan_of(ranged, tmp_path / "at8.0.tif", resample=True).notes
-    assert any("read more than 2 times finer than measured" in note for note in notes)
+    assert any("read more than 2 times finer than their own GSD" in note for note in notes)
     anything = edited_card(bundle, tmp_path / "any", gsd="any")
     plan = plan_of(anything, tmp_path / "at8.0.tif", resample=True)
     assert plan.rasters[0].regrid is None and "--resample changes nothing" in plan.notes[0]

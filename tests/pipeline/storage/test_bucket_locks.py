@@ -73,7 +73,7 @@ def test_of_runs_that_go_for_a_lock_at_once_one_at_a_time_holds_it(bucket, left_
     path = lock_in(f"{bucket.root}/race")
     most, words = race(path, 15, left_behind=left_behind)
     assert most == 1
-    assert sum("another run works on this job" in one for one in words) >= 15
+    assert sum("another run is working on this job" in one for one in words) >= 15
     assert sum("took over" in one for one in words) == (15 if left_behind else 0)
     assert not files.exists(path)
 
@@ -118,7 +118,7 @@ def test_where_a_server_takes_no_conditions_a_lock_counts_that_is_still_there_a_
     bucket.door.rule(conditional=True, actions=[answer])
     most, words = race(path, 1, left_behind=left_behind, pace=HeartbeatIntervals(period=60, confirm=1.5))
     assert most == 1
-    assert sum("another run works on this job" in one for one in words) == RUNS - 1
+    assert sum("another run is working on this job" in one for one in words) == RUNS - 1
     began = time.monotonic()
     with Lock(path, HeartbeatIntervals(period=60, confirm=0.5)).held(print):
         assert time.monotonic() - began > 0.5

@@ -37,7 +37,9 @@ def metadata_server(flavour):
 def test_the_file_that_is_named_must_be_there(tmp_path):
     key = tmp_path / "key.json"
     reason = credentials_reason({"GOOGLE_APPLICATION_CREDENTIALS": str(key)})
-    assert reason.startswith(f"GOOGLE_APPLICATION_CREDENTIALS names {key}, which is no file; run gcloud auth")
+    assert reason.startswith(
+        f"GOOGLE_APPLICATION_CREDENTIALS names {key}, which is not a file; run gcloud auth"
+    )
     key.write_text("{}")
     assert credentials_reason({"GOOGLE_APPLICATION_CREDENTIALS": str(key)}) is None
 
@@ -45,7 +47,9 @@ def test_the_file_that_is_named_must_be_there(tmp_path):
 @pytest.mark.parametrize("variable", ["HOME", "CLOUDSDK_CONFIG"])
 def test_those_of_gcloud_are_found(tmp_path, variable):
     surroundings = {variable: str(tmp_path), "NO_GCE_CHECK": "true"}
-    assert credentials_reason(surroundings).startswith("no Google credentials are found on this machine; run")
+    assert credentials_reason(surroundings).startswith(
+        "no Google credentials were found on this machine; run"
+    )
     folder = tmp_path / ".config" / "gcloud" if variable == "HOME" else tmp_path
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "application_default_credentials.json").write_text("{}")

@@ -123,7 +123,7 @@ def test_a_second_run_is_told_who_holds_the_lock(output):
         raise AssertionError("both hold it")
     told = str(caught.value)
     assert told.startswith(
-        f"another run works on this job: process {os.getpid()} on {socket.gethostname()}, since 20"
+        f"another run is working on this job: process {os.getpid()} on {socket.gethostname()}, since 20"
     )
     assert "last heartbeat 20" in told and ".lock.json" in told and "\n" not in told
     with lock(output).held(print):
@@ -155,7 +155,7 @@ def test_whoever_writes_into_a_folder_takes_its_lock_however_it_is_called(tmp_pa
     (tmp_path / "link").symlink_to(tmp_path)
     with lock(str(tmp_path / "a")).held(print), lock(str(tmp_path / "b")).held(print):
         assert (tmp_path / "a" / ".lock.json").exists() and (tmp_path / "b" / ".lock.json").exists()
-        with pytest.raises(LockError, match="another run works on this job"):
+        with pytest.raises(LockError, match="another run is working on this job"):
             lock(f"{tmp_path}/link/a/").held(print).__enter__()
 
 
@@ -215,7 +215,7 @@ def test_of_processes_elsewhere_the_heartbeat_tells(output):
     told = []
     with lock(output).held(told.append):
         pass
-    assert "of process 4321 on elsewhere" in told[0] and "seems to be left behind; watching it" in told[0]
+    assert "of process 4321 on elsewhere" in told[0] and "seems to be abandoned; watching it" in told[0]
     assert told[1].startswith("took over the lock") and told[1].endswith("no heartbeat")
 
 
@@ -264,7 +264,9 @@ def test_of_many_processes_one_at_a_time_holds_the_lock(tmp_path, left_behind):
         if "locked" not in one
     )
     assert spans and all(end < start for (_, end), (start, _) in itertools.pairwise(spans))
-    assert sum("locked: another run works on this job" in one for one in told) == len(told) - len(spans) > 0
+    assert (
+        sum("locked: another run is working on this job" in one for one in told) == len(told) - len(spans) > 0
+    )
     assert sum("took over" in one for one in told) == left_behind
     assert not list((tmp_path / "out").iterdir())
 
@@ -283,7 +285,7 @@ def test_on_an_object_store_who_wrote_last_holds_the_lock():
 def test_a_run_that_lost_its_lock_is_ended_and_says_to_whom(output):
     made = lock(output)
     began = time.monotonic()
-    why = r"this run was ended, for the lock .* of process 4321 on elsewhere"
+    why = r"this run was ended because another run took over the lock .* of process 4321 on elsewhere"
     with pytest.raises(LockError, match=why), made.held(print):
         leave(made, **ELSEWHERE)
         time.sleep(20)
@@ -344,7 +346,9 @@ def test_a_second_run_of_a_job_is_refused_and_a_killed_one_is_in_nobodys_way(job
     second = run(job)
     out, err = second.communicate(timeout=120)
     assert (second.returncode, out, err.count("\n")) == (1, "", 1), err
-    assert f"terraseam: another run works on this job: process {first.pid} on {socket.gethostname()}" in err
+    assert (
+        f"terraseam: another run is working on this job: process {first.pid} on {socket.gethostname()}" in err
+    )
     assert sorted(job.parent.rglob("*")) == before
     first.kill()
     first.wait()

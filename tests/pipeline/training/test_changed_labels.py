@@ -141,8 +141,8 @@ def test_no_network_is_trained_on_a_mixture_of_rasters(site, monkeypatch, capsys
     assert main(["train", *words(site, *TRAINING)]) == 1
     work = site / "bundle.training"
     assert (
-        f"terraseam: {raster} {CHANGED} trained on; the epochs before that are kept in {work}: put it back as it was and "
-        "run the same command again, or begin anew with --restart\n"
+        f"terraseam: {raster} {CHANGED} trained on; the epochs before that are kept in {work}: "
+        "restore it and run the same command again, or start over with --restart\n"
     ) in capsys.readouterr().err
     assert not (site / "bundle").exists()
 
@@ -158,7 +158,7 @@ def test_a_training_goes_on_when_its_raster_is_back(site, monkeypatch, capsys):
     assert "data.pixels differs" in capsys.readouterr().err
     shutil.copy2(kept, raster)
     assert main(["train", *words(site, *TRAINING)]) == 0
-    assert "going on after epoch 1 of 2" in capsys.readouterr().out
+    assert "resuming after epoch 1 of 2" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -28,10 +28,10 @@ CASES = {
     ),
     "a band has no name": (("--band-names", "a,b"), "2 names for 3 bands"),
     "a name of a band comes twice": (("--band-names", "a,b,b"), "names a band twice"),
-    "a GSD is a slip of the pen": (("--gsd", "0.001"), "not meant for these rasters: they have 0.5 m/px"),
-    "a GSD is in other units": (("--gsd", "50"), "not meant for these rasters"),
-    "nothing rests without an encoder": (("--freeze-epochs", "2"), "no encoder of its own training"),
-    "no normalization rests either": (("--freeze-norm",), "no encoder of its own training"),
+    "a GSD is a slip of the pen": (("--gsd", "0.001"), "out of range for these rasters: they have 0.5 m/px"),
+    "a GSD is in other units": (("--gsd", "50"), "out of range for these rasters"),
+    "nothing rests without an encoder": (("--freeze-epochs", "2"), "no pretrained encoder to freeze"),
+    "no normalization rests either": (("--freeze-norm",), "no pretrained encoder to freeze"),
     "values of rasters for polygons": (("--label-values", "0,1,2"), "--label-values is for label rasters"),
     "weights are no file": (("--encoder-weights", "SITE"), "is not a file"),
     "a start is no bundle": (("--initial-bundle", "SITE"), "--initial-bundle"),
@@ -39,8 +39,8 @@ CASES = {
     "a folder is a file": (("--work", "SITE/town.tif"), "is a file"),
     "a folder lies in a file": (("--output", "SITE/town.tif/bundle"), "is a file"),
     "an output is a file": (("--output", "SITE/town.tif"), "is a file"),
-    "an output holds other things": (("--output", "SITE"), "no bundle"),
-    "a share is none": (("--object-fraction", "2"), "is a share, 0 to 1"),
+    "an output holds other things": (("--output", "SITE"), "holds files that are not a bundle"),
+    "a share is none": (("--object-fraction", "2"), "--object-fraction 2 must be 0 to 1"),
     "a loss is unknown": (("--loss", "crossentropy"), "terms are cross_entropy, dice, focal"),
     "a network is unknown": (("--architecture", "unett"), "did you mean unet?"),
     "an encoder is unknown": (("--encoder", "vgg"), "choose one of none, vgg16"),
@@ -49,9 +49,9 @@ CASES = {
     "no label matches": (("--labels", "SITE/nothing/*.geojson"), "no file matches"),
     "a class does not occur": (("--classes", "roof,tree"), "no polygon of tree .* kind is also pool"),
     "a property does not occur": (("--class-property", "type"), "has no property 'type'"),
-    "a band is missing": (("--bands", "1,2,4"), "wants band 4"),
+    "a band is missing": (("--bands", "1,2,4"), "--bands names band 4"),
     "there is one raster to split": (("--split", "raster"), "two rasters or more"),
-    "a block is larger than the raster": (("--block-size", "50000"), "nothing can be set apart"),
+    "a block is larger than the raster": (("--block-size", "50000"), "nothing can be held out"),
 }
 
 
@@ -84,10 +84,10 @@ def test_all_reasons_are_told_at_once(site, capsys):
 
 def test_a_raster_that_is_trained_on_measures_nothing(site):
     same = ["--val-images", site / "town.tif", "--val-labels", site / "town.geojson"]
-    assert "measures nothing" in reasons(site, *same)[0]
+    assert "cannot validate" in reasons(site, *same)[0]
     link = site / "link"
     link.symlink_to(site / "town.tif")
-    assert "measures nothing" in reasons(site, "--val-images", link, *same[2:])[0]
+    assert "cannot validate" in reasons(site, "--val-images", link, *same[2:])[0]
     shutil.copy(site / "west.geojson", site / "other.geojson")
     apart = planned(site, *same, "--aoi", site / "west.geojson", "--val-aoi", site / "other.geojson")
     assert len(apart.train) == 1
@@ -165,7 +165,7 @@ def test_a_raster_with_a_damaged_block_is_skipped_or_ends_the_training_with_advi
     assert main(["train", *words(site, *both, "--epochs", "1", "--steps-per-epoch", "40")]) == 1
     told = capsys.readouterr().err.splitlines()[-1]
     assert "village.tif cannot be read at" in told
-    assert f"kept in {site / 'bundle'}.training: the same command goes on from it" in told
+    assert f"kept in {site / 'bundle'}.training: run the same command again to continue from it" in told
 
 
 def test_broken_labels_are_one_reason_and_not_two(site):

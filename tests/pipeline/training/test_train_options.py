@@ -259,12 +259,12 @@ def test_options_stand_in_a_file_and_the_command_line_goes_before_it(site, tmp_p
     [
         ("chipp = 64", r"did you mean chip_size\?"),
         ("chip = true", "chip_size is true; it takes a whole number"),
-        ("chip_size = 1\nchip = 2", "chip and chip_size are one option; say it once"),
+        ("chip_size = 1\nchip = 2", "chip and chip_size are the same option; give it once"),
         ('half = "yes"', "fp16_weights is .yes.; it takes true or false"),
         ("chip = [", "is not TOML"),
         ("chip = -1", "whole number"),
-        ("config = 'x'", "config is no option of terraseam train"),
-        ("classes = ['background', '', 'roof']", "'background,,roof' has an empty name in it"),
+        ("config = 'x'", "config is not an option of terraseam train"),
+        ("classes = ['background', '', 'roof']", "'background,,roof' contains an empty name"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(site, tmp_path, text, said):

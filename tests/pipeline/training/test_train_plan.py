@@ -116,7 +116,7 @@ def test_a_raster_that_lies_over_what_is_validated_on_is_told(site):
     write_outlines(site / "val" / "copy.geojson")
     said = ("--val-images", site / "val", "--val-labels", site / "val" / "copy.geojson")
     (note,) = planned(site, *said).findings.notes
-    assert "town.tif lies over" in note and "copy.tif, which is validated on" in note
+    assert "town.tif overlaps the validation raster" in note and "copy.tif: validation figures" in note
     write(site / "val" / "copy.tif", read(site / "town.tif"), elsewhere(SIDE / 2))
     write_outlines(site / "val" / "copy.geojson", elsewhere(SIDE / 2))
     assert not planned(site, *said).findings.notes
@@ -126,10 +126,10 @@ def test_a_label_raster_that_lies_elsewhere_or_is_a_picture_is_told(site):
     maps = ("--labels", site / "maps", "--classes", "background,roof,pool")
     write(site / "maps" / "town.tif", np.repeat(true_labels()[..., None], 3, axis=-1))
     told = reasons(site, *maps, without=["class-property"])
-    assert "town.tif has 3 bands, and a label raster has one, of whole numbers" in told[0]
+    assert "town.tif has 3 bands, but a label raster has one, of whole numbers" in told[0]
     write(site / "maps" / "town.tif", true_labels()[..., None], elsewhere(1_000))
     told = reasons(site, *maps, without=["class-property"])
-    assert "does not lie on its raster; check the CRS and the geotransform of both" in told[0]
+    assert "does not overlap its raster; check the CRS and the geotransform of both" in told[0]
 
 
 def test_values_of_no_class_are_told_with_their_share(site):
@@ -138,7 +138,7 @@ def test_values_of_no_class_are_told_with_their_share(site):
     write(site / "maps" / "town.tif", labels)
     maps = ("--labels", site / "maps", "--classes", "background,roof,pool")
     notes = planned(site, *maps, without=["class-property"]).findings.notes
-    assert any("values of no class, which are ignored: 9 (25.0 %)" in note for note in notes), notes
+    assert any("values that belong to no class and are ignored: 9 (25.0 %)" in note for note in notes), notes
 
 
 def test_polygons_as_images_and_labels_without_polygons_are_told(site):
@@ -147,7 +147,7 @@ def test_polygons_as_images_and_labels_without_polygons_are_told(site):
     told = reasons(site, *empty, without=["labels", "class-property"])
     assert "empty.geojson of --labels holds no polygon, so there is nothing to learn from" in " ".join(told)
     told = reasons(site, "--images", site / "town.geojson", without=["images"])
-    assert "town.geojson, which is no raster but polygons" in " ".join(told)
+    assert "town.geojson, which holds polygons, not a raster" in " ".join(told)
 
 
 def test_named_rasters_are_validated_on_and_all_else_is_trained_on(site):
@@ -344,7 +344,7 @@ def test_a_class_that_no_label_raster_holds_is_told_with_the_values_that_there_a
 def test_labels_that_miss_every_raster_are_refused(site):
     write_outlines(site / "far.geojson", elsewhere(90_000))
     (told,) = reasons(site, "--labels", site / "far.geojson")
-    assert "neither do names agree, nor does any lie on a raster" in told
+    assert "by name or by location" in told
     shutil.copy(site / "far.geojson", site / "town.geojson")
     (told,) = reasons(site)
     assert "no polygon of roof, pool lies on any" in told
@@ -400,7 +400,7 @@ def test_what_is_validated_on_is_never_passed_over_whole(site):
     (site / "broken.tif").write_text("nonsense")
     val = ["--val-images", site / "broken.tif", "--val-labels", site / "town.geojson", "--on-error", "skip"]
     (told,) = reasons(site, *val)
-    assert told == "no raster with labels is left to validate on: look at --val-images and --val-labels"
+    assert told == "no raster with labels is left to validate on: check --val-images and --val-labels"
 
 
 def test_polygons_and_label_rasters_do_not_mix(site):
@@ -417,7 +417,7 @@ def test_a_detector_wants_polygons(site):
     write(site / "maps" / "town.tif", true_labels()[..., None])
     more = ["--architecture", "mask_rcnn", "--encoder", "mobilenet_fpn", "--labels", site / "maps"]
     told = reasons(site, *more, "--classes", "background,roof,pool", without=["class-property", "set"])
-    assert told == ["mask_rcnn finds single things and wants polygons as labels, not label rasters"]
+    assert told == ["mask_rcnn finds instances and needs polygons as labels, not label rasters"]
 
 
 def test_a_raster_has_one_label_raster(site):
@@ -428,7 +428,7 @@ def test_a_raster_has_one_label_raster(site):
 
 
 def test_classes_need_a_property_that_tells_them_apart_and_one_class_needs_none(site):
-    assert "give --class-property" in reasons(site, without=["class-property"])[0]
+    assert "pass --class-property" in reasons(site, without=["class-property"])[0]
     plan = planned(site, "--classes", "building", without=["class-property"])
     labels = replace(plan.chips.scenes[0], hidden=None).labels(WHOLE)
     assert (labels == (true_labels() > 0)).all()

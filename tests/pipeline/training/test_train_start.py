@@ -28,15 +28,15 @@ def test_the_start_is_said(site):
     weights = site / "weights.h5"
     weights.write_bytes(b"x")
     coast = ("--encoder", "mobilenet", "--initial-bundle", "coast")
-    assert start(site) == "random weights; --initial-bundle BUNDLE takes others"
+    assert start(site) == "random weights; pass --initial-bundle BUNDLE for pretrained weights"
     assert start(site, "--encoder", "vgg16").endswith(
-        "random weights; --encoder-weights imagenet or --initial-bundle BUNDLE take others"
+        "random weights; pass --encoder-weights imagenet or --initial-bundle BUNDLE for pretrained weights"
     )
     taken = start(site, "--encoder", "vgg16", "--encoder-weights", weights)
     assert taken == f"encoder of {weights}; random weights for the rest"
-    assert start(site, *coast) == "coast where layers agree; random weights for the rest"
+    assert start(site, *coast) == "coast where layers match; random weights for the rest"
     both = start(site, *coast, "--encoder-weights", "imagenet")
-    assert both == "encoder of imagenet, then coast where layers agree; random weights for the rest"
+    assert both == "encoder of imagenet, then coast where layers match; random weights for the rest"
 
 
 @pytest.mark.parametrize("chip", [32, 64, 128, 256])
@@ -53,7 +53,7 @@ def test_blocks_are_halved_until_a_raster_has_more_than_one(site, chip):
 def test_a_raster_that_is_one_block_is_told_in_metres_with_what_to_do(site):
     (told,) = reasons(site, "--block-size", "500")
     assert told == (
-        "nothing can be set apart to validate on: town has 96.04 x 96.04 m, no more than one block of 500 m; "
+        "nothing can be held out for validation: town has 96.04 x 96.04 m, no more than one block of 500 m; "
         "pass --block-size 48 or --split raster, or give --val-images"
     )
     assert planned(site, "--block-size", "48").validation.views

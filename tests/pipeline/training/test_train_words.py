@@ -105,8 +105,8 @@ def test_the_plan_says_what_will_be_done(site):
     lines = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in told.splitlines())
     assert lines["rasters"].startswith("2 rasters, ")
     assert lines["labels"] == "10 roof, 4 pool; the rest is background"
-    assert lines["validation"].endswith("of town0, town1, set apart by block")
-    assert lines["bands"] == "red, green, blue as usual; --band-names names others"
+    assert lines["validation"].endswith("of town0, town1, held out by block")
+    assert lines["bands"] == "red, green, blue by default; --band-names renames them"
     assert lines["training"] == "3 epochs of 4 steps of 4 chips of 32 px; adamw, rate 0.002, constant"
     named = describe_training(planned(site, "--band-names", "near,far,height")).splitlines()
     assert "bands       near, far, height" in named
@@ -123,9 +123,9 @@ def test_what_the_user_should_know_is_told_before_it_begins(site, capsys):
     file.write_text(json.dumps(told))
     assert main(["train", *words(site, "--classes", "roof", "--dry-run")]) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert "1 invalid polygon mended" in lines
-    assert "features left out: 1 no geometry" in lines
-    assert "1 polygon of no class: what they cover teaches nothing" in lines
+    assert "1 invalid polygon repaired" in lines
+    assert "features skipped: 1 no geometry" in lines
+    assert "1 polygon without a class: the area they cover is ignored" in lines
     assert "polygons of classes that were not named count as background: pool (2)" in lines
     assert not any("not named" in note for note in notes(planned(site, "--classes", "roof,pool")))
 

@@ -270,13 +270,13 @@ def test_negative_labels_are_named_and_chosen(tmp_path):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ("1=a,b", "names some labels by their number and others not; number all or none"),
+        ("1=a,b", "numbers some labels and not others; number all or none"),
         ("1=a,1=b", "names a label twice"),
-        ("a,b,a", "the labels 0 and 2 are both called a; give each a name of its own with --class-names"),
+        ("a,b,a", "the labels 0 and 2 are both called a; give each a unique name with --class-names"),
         ("a,3", "the labels 3 and 1 are both called 3"),
-        ("a\x1b[31m,b", "has U+001B in it, which no name may have"),
-        ("0=a\u202eb", "has U+202E in it, which no name may have"),
-        ("0=a\udce4b", "has U+DCE4 in it, which no name may have"),
+        ("a\x1b[31m,b", "contains U+001B, which names must not"),
+        ("0=a\u202eb", "contains U+202E, which names must not"),
+        ("0=a\udce4b", "contains U+DCE4, which names must not"),
     ],
 )
 def test_names_that_do_not_tell_labels_apart_are_refused(names, words, tmp_path, capsys):
@@ -329,7 +329,7 @@ def test_a_raster_with_a_value_that_is_no_label_is_left_out_with_its_place(dtype
     assert vectorize(path, tmp_path / "out", "--sheet", "16") == 3
     said = capsys.readouterr().err
     assert (
-        f"map.tif has the value {value} at row 17, column 31, and labels are -1152921504606846976 to" in said
+        f"map.tif has the value {value} at row 17, column 31, but labels are -1152921504606846976 to" in said
     )
     assert not (tmp_path / "out" / "map").exists()
 
@@ -339,7 +339,7 @@ def test_samples_that_are_no_whole_numbers_are_refused(dtype, tmp_path, capsys):
     labels = np.ones((20, 30), "complex64" if dtype == "complex_int16" else dtype)
     path = write_labels(tmp_path / "map.tif", labels, nodata=None, dtype=dtype)
     assert vectorize(path, tmp_path / "out", "--pixel-coordinates") == 2
-    assert f"map.tif has samples of type {dtype}, and labels are whole numbers" in capsys.readouterr().err
+    assert f"map.tif has samples of type {dtype}, but labels are whole numbers" in capsys.readouterr().err
 
 
 def test_a_sum_of_tallies_lists_what_all_together_list():

@@ -163,7 +163,7 @@ def test_wrong_rasters_are_refused_with_every_reason(tmp_path, capsys):
     options = ["--output", str(tmp_path / "out"), "--classes", "trees", "--simplify", "1e6"]
     assert main(["vectorize", *map(str, paths), *options]) == 2
     said = capsys.readouterr().err
-    assert "float.tif has samples of type float32, and labels are whole numbers" in said
+    assert "float.tif has samples of type float32, but labels are whole numbers" in said
     assert "nowhere.tif has no CRS; assign one" in said
     assert "text.tif is not a raster that GDAL can open" in said
     assert "b.tif calls the label 1 rock, and " in said and "name the labels with --class-names" in said
@@ -178,7 +178,7 @@ def test_wrong_rasters_are_refused_with_every_reason(tmp_path, capsys):
         (["a.tif"], "give --output, on"),
         (["a.tif", "--output", "o", "--simplify", "-3"], "'-3' is not a number above 0"),
         (["a.tif", "--output", "o", "--simplify", "0"], "'0' is not a number above 0"),
-        (["a.tif", "--output", "o", "--format", "dxf"], "'dxf' is none of geojson"),
+        (["a.tif", "--output", "o", "--format", "dxf"], "'dxf' is not one of geojson"),
         (["a.tif", "--output", "o", "--min-score", "0.5"], "--min-score is not an option of Terraseam"),
         (["a.tif", "--output", "o"], "a.tif does not exist"),
     ],
@@ -192,7 +192,7 @@ def test_sheets_too_small_to_see_neighbours_are_refused(tmp_path, capsys):
     path = write_labels(tmp_path / "map.tif", patches())
     assert vectorize(path, tmp_path / "out", "--regularize", "--sheet", "8") == 2
     said = capsys.readouterr().err
-    assert "--regularize looks " in said and "more than a sheet of 8 px; pass a larger --sheet" in said
+    assert "--regularize needs " in said and "more than a sheet of 8 px; pass a larger --sheet" in said
     assert not (tmp_path / "out").exists()
 
 

@@ -158,8 +158,8 @@ def test_no_server_is_asked_for_a_grid_that_a_file_names(tmp_path):
     assert not asked, words
     for path, one in zip([path for path in paths for _ in range(2)], words, strict=True):
         assert one.startswith(str(path)), one
-        assert "has a CRS with a grid that lies at http://127.0.0.1:" in one
-        assert "download the grid and name the copy on this machine in the CRS" in one
+        assert "has a CRS with a grid at http://127.0.0.1:" in one
+        assert "download the grid and name the local copy in the CRS" in one
 
 
 def test_no_server_is_asked_for_the_grids_of_a_pipeline_in_a_vector_file(tmp_path):

@@ -81,7 +81,7 @@ def test_a_server_that_does_not_say_that_nothing_is_there_is_no_server_without_m
     if action == "cut" and name != "scene.tif.msk":
         pytest.skip("half of what is not there is nothing")
     door.rule(pattern=rf" /{name}$", actions=[action])
-    with pytest.raises(RasterError, match=rf"{name} lies beside it"):
+    with pytest.raises(RasterError, match=rf"{name} exists beside it, since its server failed: "):
         inspect_raster(f"{door.url}/scene.tif")
 
 
@@ -108,13 +108,13 @@ def test_masks_that_may_not_be_read_are_not_there_and_that_is_said(site, status,
     assert main(["plan", f"{door.url}/scene.tif", "--model", "coast", "--any-gsd", "--output", str(out)]) == 0
     said = capsys.readouterr()
     assert (
-        "does not say whether" in said.out + said.err
+        "does not reveal whether" in said.out + said.err
         and "scene.tif.msk and 1 other name" in said.out + said.err
     )
 
 
 def said_of_hidden(captured):
-    return re.findall(r"does not say whether \S*/(\S+)", captured.out + captured.err)
+    return re.findall(r"does not reveal whether \S*/(\S+)", captured.out + captured.err)
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -157,7 +157,7 @@ def test_behind_a_query_a_mask_that_cannot_be_had_is_told_as_elsewhere(site, sta
     path = f"{door.url}/plain.tif?id=1"
     if refused:
         with pytest.raises(
-            RasterError, match=rf"whether \S*\?id=1\.msk lies beside it is not known.* {status} "
+            RasterError, match=rf"it is not known whether \S*\?id=1\.msk exists beside it.* {status} "
         ):
             inspect_raster(path)
     else:
@@ -169,7 +169,7 @@ def test_workers_see_the_files_of_the_plan_or_fail(site):
     scene, plain = inspect_raster(f"{door.url}/scene.tif"), inspect_raster(f"{door.url}/plain.tif")
     source = pickle.loads(pickle.dumps(RasterSource(scene.path, (1, 2, 3), (0, 0, 0), files=scene.files)))
     door.rule(pattern=r"\.msk$", actions=[500])
-    with pytest.raises(RasterReadError, match=r"scene\.tif\.msk lies beside it, and cannot be read"):
+    with pytest.raises(RasterReadError, match=r"scene\.tif\.msk lies beside it, but cannot be read"):
         source.read(WHOLE)
     assert RasterSource(plain.path, (1, 2, 3), (0, 0, 0), files=plain.files).read(WHOLE).valid.all()
 
@@ -180,11 +180,11 @@ def test_local_masks_that_come_and_go_after_planning_are_seen(make_raster):
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(scene, "r+") as dataset:
         dataset.write_mask(np.full((HEIGHT, WIDTH), 255, np.uint8))
     masked = inspect_raster(str(scene)).files
-    with pytest.raises(RasterReadError, match="is read with it now, and was not there"):
+    with pytest.raises(RasterReadError, match="is read with it now, but was not there"):
         RasterSource(str(scene), (1,), (0,), files=bare).read(WHOLE)
     assert RasterSource(str(scene), (1,), (0,), files=masked).read(WHOLE).valid.all()
     scene.with_name("scene.tif.msk").unlink()
-    with pytest.raises(RasterReadError, match=r"scene\.tif\.msk lies beside it, and cannot be read"):
+    with pytest.raises(RasterReadError, match=r"scene\.tif\.msk lies beside it, but cannot be read"):
         RasterSource(str(scene), (1,), (0,), files=masked).read(WHOLE)
 
 
@@ -268,7 +268,7 @@ def test_redirections_lead_to_no_part_of_the_network_that_was_not_named(asked, s
     if followed:
         check_redirect(asked, sent_to)
     else:
-        with pytest.raises(RedirectError, match="which is not followed; name it itself"):
+        with pytest.raises(RedirectError, match="which is not followed; name that address instead"):
             check_redirect(asked, sent_to)
 
 

@@ -324,7 +324,7 @@ def test_an_index_that_cannot_be_read_is_refused_with_a_way_out(make_raster, tmp
         ('<!DOCTYPE a [<!ENTITY b "c">]><VRTDataset>&b;</VRTDataset>', "document type declaration"),
         (
             "<VRTDataset>" + "<a>" * 99 + "</a>" * 99 + "</VRTDataset>",
-            "more than 64 elements within each other",
+            "more than 64 nested elements",
         ),
         ("<VRTDataset><SourceFilename>a</VRTDataset>", "not well-formed"),
         (

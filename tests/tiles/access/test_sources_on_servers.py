@@ -94,7 +94,7 @@ def test_a_server_that_does_not_say_what_lies_beside_a_source_is_told(site, loca
         assert inspect_raster(path).hidden == (f"{door.url}/scene.tif.msk",)
         return
     with pytest.raises(
-        RasterError, match=rf"whether \S*/scene\.tif\.msk lies beside it is not known.* {status} "
+        RasterError, match=rf"it is not known whether \S*/scene\.tif\.msk exists beside it.* {status} "
     ):
         inspect_raster(path)
 
@@ -174,7 +174,7 @@ def test_a_virtual_raster_says_which_masks_of_its_sources_may_not_be_read(site, 
     words = ["plan", local, "--model", "coast", "--any-gsd", "--output", str(tmp_path / "out")]
     assert main([*words, "--allow-sources", f"{door.url}/*"]) == 0
     said = capsys.readouterr()
-    assert "does not say whether" in said.out + said.err and "scene.tif.msk is there" in said.out + said.err
+    assert "does not reveal whether" in said.out + said.err and "scene.tif.msk exists" in said.out + said.err
 
 
 def test_of_many_sources_gdal_is_told_the_endings():

@@ -200,7 +200,8 @@ def test_chunks_of_pngs_are_verified(tmp_path, kind, told):
     with open_raster(str(path)) as dataset:
         if told:
             with pytest.raises(
-                rasterio.errors.RasterioIOError, match=f"the chunk at byte {at} is not as it was"
+                rasterio.errors.RasterioIOError,
+                match=f"the chunk at byte {at} is corrupt: its checksum is wrong",
             ):
                 dataset.read()
         else:

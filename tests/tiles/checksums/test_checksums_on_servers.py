@@ -119,7 +119,7 @@ def test_a_wrong_checksum_is_told_where_its_block_is_read(site, scene, name):
     break_checksum(path, 3, 0)
     block = Window(3 * height, 0, height, width)
     told = (
-        rf"{url(site)} cannot be read at .* \(the block at row {3 * height}, column 0.* is not as it was written: its "
+        rf"{url(site)} cannot be read at .* \(the block at row {3 * height}, column 0.* is corrupt: its "
         rf"checksum is wrong \({url(site)}\)\); the file is truncated or damaged: copy it again, or pass --no-verify"
     )
     for window in (block, WHOLE):
@@ -143,7 +143,7 @@ def test_sources_of_virtual_rasters_are_verified(site, scene, tmp_path, where):
     assert all(map(np.array_equal, before, pixels))
     assert more_requests <= requests + 2, (more_requests, requests)
     break_checksum(path, 2, 2)
-    with pytest.raises(RasterReadError, match="row 128, column 128 is not as it was written"):
+    with pytest.raises(RasterReadError, match="row 128, column 128 is corrupt"):
         read(virtual)
 
 
@@ -201,7 +201,7 @@ def test_pngs_are_verified(site):
     whole = Window(0, 0, 50, 60)
     assert np.array_equal(read(url(site, "scene.png"), whole).pixels, np.moveaxis(pixels, 0, -1))
     flip(path, path.read_bytes().index(b"IEND") + 4)
-    with pytest.raises(RasterReadError, match="is not as it was written: its checksum is wrong"):
+    with pytest.raises(RasterReadError, match="is corrupt: its checksum is wrong"):
         read(url(site, "scene.png"), whole)
 
 
@@ -210,7 +210,7 @@ def test_a_server_that_does_not_answer_is_no_damage(site, scene):
     source = RasterSource(url(site), (1, 2, 3), (0.0,) * 3)
     source.read(Window(0, 0, 1, 1))
     site[1].rule(pattern="GET .*scene.tif", every=1, actions=[500] * 1000)
-    with pytest.raises(RasterReadError, match="its server does not answer as it should"):
+    with pytest.raises(RasterReadError, match="its server does not respond as it should"):
         source.read(Window(300, 0, 200, 200))
     site[1].rule()
     forget_answers()
@@ -241,9 +241,7 @@ def test_buckets_are_verified(bucket, make_raster, tmp_path):
     assert np.array_equal(read(address).pixels, whole.pixels)
     break_checksum(path, 2, 2)
     damaged = f"{bucket.put_folder(tmp_path / 'scenes', 'damaged')}/scene.tif"
-    told = (
-        rf"row 128, column 128 is not as it was written: its checksum is wrong \({damaged}\)\).*--no-verify"
-    )
+    told = rf"row 128, column 128 is corrupt: its checksum is wrong \({damaged}\)\).*--no-verify"
     with pytest.raises(RasterReadError, match=told):
         read(damaged)
 

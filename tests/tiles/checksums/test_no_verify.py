@@ -22,7 +22,7 @@ from terraseam.tiles.checksums.dataset import verify_blocks
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.raster.source import RasterReadError
 
-DAMAGE = "is not as it was written: its checksum is wrong"
+DAMAGE = "is corrupt: its checksum is wrong"
 PACKED = {"compress": "deflate", "zlevel": 1}
 
 

@@ -185,7 +185,7 @@ def test_what_pixels_cannot_be_is_refused(tmp_path, capsys):
     path = write_nowhere(tmp_path / "map.tif", patches(40, 60))
     assert vectorize(path, tmp_path / "out", PIXELS, "--format", "pmtiles", "--simplify", "40") == 2
     said = capsys.readouterr().err
-    assert "--format pmtiles is a map of the Earth, and --pixel-coordinates have no place on it" in said
+    assert "--format pmtiles needs map coordinates, but --pixel-coordinates writes none" in said
     assert "--simplify 40 is 40 pixels of " in said and "which is 40 px on its shorter side" in said
     with pytest.raises(ValueError, match="the features are in pixels"):
         write_pmtiles(tmp_path / "a.pmtiles", iter([None]), Table(PixelPlane(3, 4), "Polygon"))

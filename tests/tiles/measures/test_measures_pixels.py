@@ -55,7 +55,7 @@ def test_figures_of_nothing_are_not_numbers_and_a_class_that_is_only_predicted_c
 
 
 def test_a_label_of_no_class_is_refused():
-    with pytest.raises(ValueError, match="label 3 is none of 3 classes"):
+    with pytest.raises(ValueError, match="label 3 is not one of the 3 classes"):
         confusion(np.array([0, 3], np.uint8), np.array([0, 1], np.uint8), 3)
 
 

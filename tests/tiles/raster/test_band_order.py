@@ -163,9 +163,9 @@ def test_bands_that_are_others_are_refused_with_what_the_file_says(plan_of, make
     (said,) = reasons(plan_of, path)
     assert (
         "the bands of" in said
-        and "cir.tif are nir, red, green, by their colour interpretation, and tiny wants" in said
+        and "cir.tif are nir, red, green, by their colour interpretation, and tiny expects" in said
     )
-    assert "say with --bands which are meant, such as --bands 1,2,3" in said
+    assert "choose them with --bands, such as --bands 1,2,3" in said
     assert plan_of(path, bands=(1, 2, 3)).rasters[0].bands == (1, 2, 3)
 
 
@@ -182,7 +182,7 @@ def test_a_picture_with_a_table_of_colours_is_to_be_expanded(plan_of, make_raste
 def test_networks_that_want_other_colours_are_not_averaged(plan_of, bundle, tmp_path):
     other = edited_card(bundle, tmp_path / "other", bands=["blue", "green", "red"])
     (said,) = reasons(plan_of, model=(bundle, other))
-    assert "cannot be averaged: the one wants the bands red, green, blue, the other blue, green, red" in said
+    assert "cannot be averaged: one expects the bands red, green, blue, the other blue, green, red" in said
 
 
 def test_training_takes_bands_by_their_names_and_refuses_rasters_that_differ(make_raster, tmp_path):
@@ -202,5 +202,5 @@ def test_training_takes_bands_by_their_names_and_refuses_rasters_that_differ(mak
     said = train_reasons(site, *both)[0]
     assert (
         "other.tif are red, green, blue, and those of" in said
-        and "town.tif blue, green, red, by what the files" in said
+        and "town.tif blue, green, red, according to the files" in said
     )

@@ -92,7 +92,7 @@ def test_the_gsd_is_measured_where_a_raster_is_on_the_earth():
     assert whole.middle() == (1805, 902.5)
     assert tile.gsd() == pytest.approx(10000, rel=0.6)
     corner = Georef(GEOS, (2000, 0, 5_400_000, 0, -2000, 5_500_000), 30, 30)
-    with pytest.raises(OffEarthError, match="nothing of it lies on the Earth: its centre, column 15, row 15"):
+    with pytest.raises(OffEarthError, match="no part of it lies on the Earth: its centre, column 15, row 15"):
         corner.gsd()
 
 
@@ -152,7 +152,7 @@ def test_pixels_measured_off_the_earth_count_as_nodata_and_end_no_run(tmp_path, 
         argv = [str(tmp_path / "in"), "--output", str(out), "--sheet", side, "--sieve", "1e12"]
         assert main(["vectorize", *argv]) == 0
         said = capsys.readouterr()
-        assert f"space: {off.sum():,} measured pixels have no place on the Earth and count as nodata" in (
+        assert f"space: {off.sum():,} valid pixels have no place on the Earth and count as nodata" in (
             said.out
         )
         assert "right:" not in said.out and "town:" not in said.out

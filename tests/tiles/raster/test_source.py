@@ -185,7 +185,7 @@ def test_inspection_tells_what_is_known_without_pixels(make_raster):
         ({"transform": rasterio.Affine.identity()}, "is not georeferenced"),
         (
             {"dtype": "complex64"},
-            "samples of type complex64; rasters of one of uint8, uint16, int16, float32",
+            "samples of type complex64; supported types are uint8, uint16, int16, float32",
         ),
         ({"dtype": "float64"}, "samples of type float64"),
     ],

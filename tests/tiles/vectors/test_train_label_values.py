@@ -86,7 +86,7 @@ def test_a_value_of_a_single_pixel_is_told(site):
     labels = true_labels().repeat(10, 0).repeat(10, 1)
     labels[1004:1006, 334:336] = 9
     (note,) = notes(site, labels, place=place, compress="deflate")
-    assert "values of no class, which are ignored: 9 (0.0027 %); see --classes" in note
+    assert "values that belong to no class and are ignored: 9 (0.0027 %); see --classes" in note
 
 
 def test_most_pixels_without_a_class_are_noted_with_their_share(site):
@@ -96,7 +96,7 @@ def test_most_pixels_without_a_class_are_noted_with_their_share(site):
     share = 100 * (labels == 200).mean()
     (note,) = notes(site, labels)
     assert share > 50
-    assert f"ignored: {share:.1f} % of their pixels teach nothing: 200 ({share:.1f} %); see" in note
+    assert f"ignored: {share:.1f} % of their pixels: 200 ({share:.1f} %); see" in note
 
 
 def test_where_nothing_can_be_learned_is_refused_with_the_values(site):
@@ -106,7 +106,7 @@ def test_where_nothing_can_be_learned_is_refused_with_the_values(site):
         in nothing
     )
     (empty,) = refused(site, np.full((SIDE, SIDE), 77, np.uint8), nodata=77)
-    assert "they hold nodata alone: see" in empty
+    assert "they hold only nodata: see" in empty
     roofs = np.full((SIDE, SIDE), 1, np.uint8)
     roofs[:9] = 50
     write(site / "labels" / "town.tif", roofs[..., None])
@@ -114,7 +114,7 @@ def test_where_nothing_can_be_learned_is_refused_with_the_values(site):
         site, "--labels", site / "labels" / "town.tif", "--classes", "ground,roof", without=WITHOUT
     )
     assert (
-        "every pixel of label rasters that has a class is roof, so there is nothing to tell apart; they hold 1, 50"
+        "every pixel of label rasters that has a class is roof, so there is nothing to distinguish; they hold 1, 50"
         in alone
     )
 
@@ -144,7 +144,7 @@ def test_what_labels_hold_outside_the_area_is_not_told_and_lets_nothing_be_learn
     assert notes(site, labels, *area) == []
     labels[::2, :100] = 78
     (note,) = notes(site, labels, *area)
-    assert "values of no class, which are ignored: 78 (50.0 %); see" in note
+    assert "values that belong to no class and are ignored: 78 (50.0 %); see" in note
 
 
 def test_a_class_that_is_too_rare_to_be_drawn_around_is_noted_and_not_refused(site, monkeypatch):
@@ -153,4 +153,4 @@ def test_a_class_that_is_too_rare_to_be_drawn_around_is_noted_and_not_refused(si
     labels[labels == 2] = 0
     labels[151, 33] = 2
     (note,) = notes(site, labels)
-    assert note == "chips are not drawn around pool (1 pixel), which is too rare on label rasters"
+    assert note == "chips are not centred on pool (1 pixel), which is too rare on label rasters"
