@@ -29,7 +29,7 @@ class PolygonFormat:
 FORMATS: Mapping[str, PolygonFormat] = MappingProxyType(
     {
         "geojson": PolygonFormat("GeoJSON", lonlat=True, disk=0.95, is_text=True),
-        "geojsonl": PolygonFormat("GeoJSON, a feature a line", lonlat=True, disk=0.95, is_text=True),
+        "geojsonl": PolygonFormat("GeoJSON, one feature per line", lonlat=True, disk=0.95, is_text=True),
         "fgb": PolygonFormat("FlatGeobuf", lonlat=False, disk=0.75),
         "gpkg": PolygonFormat("GeoPackage", lonlat=False, disk=0.75),
         "parquet": PolygonFormat("GeoParquet 1.1", lonlat=False, disk=0.15),

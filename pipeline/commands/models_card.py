@@ -15,11 +15,11 @@ from terraseam.pipeline.palette import PALETTE
 
 ASKED = {
     "architecture": "the network to build",
-    "bands": "names of its bands, in its order",
-    "classes": "its classes, in the order of its channels or labels",
-    "gsd": "GSD it was trained at, in metres per pixel, or any",
+    "bands": "band names, in the network's order",
+    "classes": "classes, in the order of the output channels or labels",
+    "gsd": "GSD the network was trained at, in metres per pixel, or any",
     "scale": "network input = raw value * scale + offset",
-    "output": "folder of the bundle",
+    "output": "folder of the bundle to write",
 }
 """What must be said, and what it is."""
 

@@ -50,7 +50,7 @@ def metadata() -> dict[str, Any]:
 def _parameter(name: str, option: Option) -> dict[str, Any]:
     help_text = option.help_text
     if option.repeats:
-        help_text += "; several are separated by commas"
+        help_text += "; separate several values with commas"
     if option.flag:
         help_text += " (true or false)"
     if name != option.name:

@@ -17,12 +17,12 @@ from terraseam.pipeline.options.vectorize_arguments import vectorize_parser
 HEAD = """\
 # Options
 
-Each option of each command. `terraseam COMMAND --help` says the same in short.
-This page is written by a program: see [CONTRIBUTING.md](../CONTRIBUTING.md).
+All options of all commands; `terraseam COMMAND --help` gives a shorter version.
+This page is generated: see [CONTRIBUTING.md](../CONTRIBUTING.md).
 
-M2 stands for square metres, M for metres, PX for pixels. In a [job file](../README.md#job-files) an option has the same
-name with underscores, `min_area` for `--min-area`. Parameters of the [Flex Template](../deploy/README.md) have the same
-names without dashes before them. `segment`, `plan` and `vectorize` also take any
+M2 stands for square metres, M for metres, PX for pixels. In a [job file](../README.md#job-files), options have the same
+names with underscores: `min_area` for `--min-area`. Parameters of the [Flex Template](../deploy/README.md) have the same
+names without the leading dashes. `segment`, `plan` and `vectorize` also accept any
 [Apache Beam option](../README.md#on-other-machines).
 """
 
@@ -42,7 +42,7 @@ def document() -> str:
         parts.append(f"## terraseam {name}\n")
         if name == "segment":
             parts.append(
-                "`terraseam plan` takes the same options, and `--json`, which prints the plan as JSON.\n"
+                "`terraseam plan` takes the same options, plus `--json` to print the plan as JSON.\n"
             )
         parts += [_table(group, parser.options) for group in parser.groups]
     return "\n".join(parts)

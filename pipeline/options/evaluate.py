@@ -29,35 +29,35 @@ class EvaluateOptions:
     predicted: Annotated[
         str,
         Option(
-            "output of `terraseam segment`, a folder of files, a label map, or a file of polygons",
+            "output of `terraseam segment`, a folder of predictions, a label map, or a polygon file",
             path,
             "DIR|FILE",
         ),
     ]
     truth: Annotated[
         tuple[str, ...],
-        Option("true polygons in any CRS, or label rasters", path, "FILE|GLOB", repeats="words"),
+        Option("ground truth: polygons in any CRS, or label rasters", path, "FILE|GLOB", repeats="words"),
     ]
     images: Annotated[
         tuple[str, ...],
         Option(
-            "the rasters that were segmented: pixels to measure polygons in, and background of --picture",
+            "the segmented rasters: their pixels are used to measure polygons, and as background of --picture",
             path,
             "FILE|GLOB",
             repeats="words",
-            more="They may have any grid and CRS, as after `--resample`.",
+            more="They may have any grid and CRS, as after `segment --resample`.",
         ),
     ] = ()
     aoi: Annotated[
         str | None,
-        Option("area of interest, polygons outside which nothing is measured", path, "FILE", group=INPUT),
+        Option("area of interest, as polygons; nothing outside is measured", path, "FILE", group=INPUT),
     ] = None
     allow_sources: AllowSources = ()
     verify: Verify = True
     classes: Annotated[
         tuple[str, ...] | None,
         Option(
-            "classes to measure; the names of labels 0, 1, ... where a map names none",
+            "classes to measure; names of labels 0, 1, ... if a label map has no names",
             names,
             "a,b",
             group=CLASSES,
@@ -67,7 +67,7 @@ class EvaluateOptions:
     background: Annotated[
         str | None,
         Option(
-            "the class that is nothing, or none",
+            "background class, or none",
             any_text,
             "NAME",
             group=CLASSES,
@@ -77,27 +77,27 @@ class EvaluateOptions:
     class_property: Annotated[
         str | None,
         Option(
-            "property that names the class of true polygons",
+            "attribute with the class of each ground truth polygon",
             any_text,
             "NAME",
             group=CLASSES,
-            default_help="all are of one class",
+            default_help="all are of the only class",
         ),
     ] = None
     label_values: Annotated[
         tuple[int, ...] | None,
         Option(
-            "values of true label rasters, in the order of the classes",
+            "values of ground truth label rasters, in the order of the classes",
             label_values,
             "0,1,2",
             group=CLASSES,
-            default_help="the numbers that classes are called by, else 0, 1, ...",
+            default_help="class names if they are integers, else 0, 1, ...",
         ),
     ] = None
     on_error: Annotated[
         str,
         Option(
-            "rasters that cannot be measured: leave them out and say so, or measure none",
+            "skip and report rasters that cannot be measured, or measure none",
             group=RUN,
             choices=ON_ERROR,
         ),
@@ -105,7 +105,7 @@ class EvaluateOptions:
     tolerance: Annotated[
         int,
         Option(
-            f"distance forgiven between boundaries, in pixels, 0 to {MOST_TOLERANCE}",
+            f"tolerated distance between boundaries, in pixels, 0 to {MOST_TOLERANCE}",
             _tolerance,
             "PX",
             group=MEASURES,
@@ -114,7 +114,7 @@ class EvaluateOptions:
     max_detections: Annotated[
         int | None,
         Option(
-            "highest-scoring polygons of a class that count on each raster for AP and AR; COCO has 100",
+            "highest-scoring polygons per class and raster that count for AP and AR; COCO uses 100",
             whole(1),
             "N",
             group=MEASURES,
@@ -124,7 +124,7 @@ class EvaluateOptions:
     block: Annotated[
         int,
         Option(
-            "side of the squares that are read at once; changes memory, no figure",
+            "side of the blocks read at once; affects memory, not the figures",
             whole(1),
             "PX",
             group=RUN,
@@ -135,7 +135,7 @@ class EvaluateOptions:
     picture: Annotated[
         str | None,
         Option(
-            "write a picture of errors: green true, yellow missed, purple false",
+            "write a picture of true positives (green), misses (yellow) and false positives (purple)",
             path,
             "FILE.png",
             group=OUTPUT,

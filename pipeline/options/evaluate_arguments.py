@@ -11,13 +11,13 @@ from terraseam.pipeline.options.segment import INPUT, RUN
 
 EPILOG = """\
 Label maps: pixel accuracy, IoU, precision, recall and F1 of each class, confusion matrix, boundary F1. The mean
-IoU is over the classes that occur in truth or prediction. Pixels without truth, outside --aoi, or without a
-prediction (nodata) are left out and counted.
-Polygons: COCO mask AP (IoU 0.50 to 0.95), AP50, AP75, by size in pixels, AR; precision, recall and F1 at IoU 0.5
-as SpaceNet has them. They are cut at the edge of raster and area; true ones that lie mostly on nodata are left out.
-Truth is paired with predictions by name, the rest by overlap.
+IoU covers the classes that occur in ground truth or prediction. Pixels without ground truth, outside --aoi, or
+without a prediction (nodata) are excluded and counted.
+Polygons: COCO mask AP (IoU 0.50 to 0.95), AP50, AP75, AP by size in pixels, AR; precision, recall and F1 at IoU 0.5
+as in SpaceNet. Polygons are clipped to the raster and --aoi; ground truth that lies mostly on nodata is excluded.
+Ground truth is paired with predictions by name, else by overlap.
 
-exit status: 0 done; 1 failed; 2 wrong arguments, or nothing that can be measured; 3 done, but rasters are left out;
+exit status: 0 success; 1 failure; 2 wrong arguments, or nothing to measure; 3 finished, but rasters were skipped;
 130 interrupted
 """
 
@@ -36,7 +36,7 @@ def evaluate_parser() -> Parser:
     """Make the parser of what stands behind ``terraseam evaluate``."""
     parser = Parser(
         prog="terraseam evaluate",
-        description="Measure predicted label maps and polygons against the truth.",
+        description="Measure predicted label maps and polygons against ground truth.",
         epilog=EPILOG,
         **LOOK,
     )

@@ -28,8 +28,8 @@ _numbers = Value(lambda text: tuple(fraction(part) for part in text.split(LIST_M
 OUTPUT_TYPES = tuple(kind for kind in NETWORK["answer"] if kind != "instances")
 
 IMPORT_EPILOG = """\
-What the file does not say must be said: bands, classes, GSD and scaling (network input = raw value * scale + offset).
-What it does say is read from it: layout, output type, stride, reach. Nothing that the file brings is run as code.
+Bands, classes, GSD and scaling (network input = raw value * scale + offset) are not in the file and must be given.
+Layout, output type, stride and reach are detected. No code in the file is run.
 """
 
 
@@ -51,7 +51,7 @@ JSON = bound(Option("print as JSON"), "json", False, flag=True)
 SHOW = (
     bound(
         Option(
-            "folder of a bundle, name of a built-in one, or name of an architecture",
+            "bundle folder, or name of a built-in bundle or of an architecture",
             metavar="BUNDLE|ARCHITECTURE",
             positional=True,
         ),
@@ -68,56 +68,60 @@ def card_options(scaling: str) -> tuple[Option, ...]:
         scaling: What ``--scale`` is.
     """
     return (
-        bound(Option("name of the bundle", any_text, "TEXT", default_help="that of its folder"), "name"),
+        bound(Option("name of the bundle", any_text, "TEXT", default_help="name of its folder"), "name"),
         bound(Option("version of the bundle", any_text, "TEXT"), "version", "1.0.0"),
-        bound(Option("names of its bands, in its order", names, "red,green,..."), "bands"),
-        bound(Option("its classes, in the order of its channels or labels", names, "a,b,..."), "classes"),
-        bound(Option("a colour for each class", names, "#rrggbb,...", default_help="a palette"), "colors"),
-        bound(Option("the class of which no polygons are made", any_text, "CLASS"), "background"),
+        bound(Option("band names, in the network's order", names, "red,green,..."), "bands"),
+        bound(Option("classes, in the order of the output channels or labels", names, "a,b,..."), "classes"),
+        bound(Option("colour of each class", names, "#rrggbb,...", default_help="from a palette"), "colors"),
+        bound(Option("class that is not written as polygons", any_text, "CLASS"), "background"),
         bound(
-            Option("GSD it was trained at, in metres a pixel, such as 0.3 or 0.2-0.4", _gsd, "M|M-M|any"),
+            Option(
+                "GSD the network was trained at, in metres per pixel, such as 0.3 or 0.2-0.4",
+                _gsd,
+                "M|M-M|any",
+            ),
             "gsd",
         ),
         bound(Option(scaling, _numbers, "X[,X...]"), "scale"),
-        bound(Option("what is added after scaling", _numbers, "X[,X...]", default_help="0"), "offset"),
+        bound(Option("offset added after scaling", _numbers, "X[,X...]", default_help="0"), "offset"),
         bound(
             Option(
-                "raw value that stands for invalid pixels",
+                "raw value used for invalid pixels",
                 _numbers,
                 "X[,X...]",
-                default_help="what is scaled to 0",
+                default_help="the value that scales to 0",
                 name="fill-value",
                 former=("fill",),
             ),
             "fill",
         ),
         bound(
-            Option("overlap read around a tile that it needs, where its reach is not finite", whole(0), "PX"),
+            Option("overlap to read around a tile if the reach is not finite", whole(0), "PX"),
             "halo",
         ),
-        bound(Option("licence of its weights", any_text, "TEXT"), "license", "not stated"),
-        bound(Option("folder of the bundle", path_to_write, "BUNDLE"), "output"),
-        bound(Option("replace a bundle that is there", deletes=True), "force", False, flag=True),
+        bound(Option("licence of the weights", any_text, "TEXT"), "license", "not stated"),
+        bound(Option("folder of the bundle to write", path_to_write, "BUNDLE"), "output"),
+        bound(Option("overwrite an existing bundle", deletes=True), "force", False, flag=True),
     )
 
 
 NEW = (
-    bound(Option("a name that `terraseam models list` lists", any_text, "NAME"), "architecture"),
-    bound(Option("its encoder, or none", any_text, "NAME"), "encoder"),
-    *card_options("scale and offset of raw values (default: what the encoder was trained on)"),
+    bound(Option("network, as listed by `terraseam models list`", any_text, "NAME"), "architecture"),
+    bound(Option("encoder of the network, or none", any_text, "NAME"), "encoder"),
+    *card_options("scale of raw values (default: scaling that the encoder was trained with)"),
     bound(
         Option(
-            "weights of the encoder: a Keras file, or imagenet to download them",
+            "encoder weights: a Keras file, or imagenet to download them",
             any_text,
             "FILE|imagenet",
             default_help="random",
         ),
         "weights",
     ),
-    bound(Option("stride at which the encoder of a U-Net is cut", whole(1), "PX"), "cut"),
+    bound(Option("stride at which a U-Net's encoder is cut off", whole(1), "PX"), "cut"),
     bound(
         Option(
-            "another argument of the network's builder, such as head_width=512; can be repeated",
+            "further argument of the network builder, such as head_width=512; can be repeated",
             setting,
             "NAME=VALUE",
             name="set",
@@ -129,11 +133,11 @@ NEW = (
     bound(Option("seed of the random weights", whole(0), "N"), "seed", 0),
 )
 IMPORT = (
-    bound(Option("the network", path, "FILE", positional=True), "file"),
-    *card_options("scale of raw values, one number or one a band; fractions such as 1/255 are accepted"),
+    bound(Option("network file, or folder of a SavedModel", path, "FILE", positional=True), "file"),
+    *card_options("scale of raw values, one number or one per band; fractions such as 1/255 are accepted"),
     bound(
         Option(
-            "output type",
+            "what the network outputs",
             choices=OUTPUT_TYPES,
             default_help="detected",
             name="output-type",
@@ -142,15 +146,23 @@ IMPORT = (
         "output_type",
     ),
     bound(
-        Option("where its bands are", choices=NETWORK["layout"], default_help="what its shape says"), "layout"
+        Option(
+            "position of the band axis",
+            choices=NETWORK["layout"],
+            default_help="detected from the input shape",
+        ),
+        "layout",
     ),
-    bound(Option("multiples of which its chips must be", whole(1), "PX", default_help="detected"), "stride"),
+    bound(
+        Option("chip height and width must be multiples of this", whole(1), "PX", default_help="detected"),
+        "stride",
+    ),
     bound(
         Option(
-            "its reach, or receptive field, if you know it",
+            "reach (receptive field), if known",
             whole(0),
             "PX",
-            default_help="read from the graph, or measured",
+            default_help="derived from the graph, or measured",
         ),
         "reach",
     ),
@@ -169,25 +181,27 @@ def parse_models(argv: Sequence[str]) -> argparse.Namespace:
 
 def models_parsers() -> tuple[Parser, dict[str, Parser]]:
     """Make the parser of what stands behind ``terraseam models``, and those of its verbs."""
-    parser = Parser(prog="terraseam models", description="Networks and bundles.", allow_abbrev=False)
+    parser = Parser(
+        prog="terraseam models",
+        description="List, show, create and import networks and bundles.",
+        allow_abbrev=False,
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
     parsers: dict[str, Parser] = {
         "list": verbs.add_parser(
-            "list", help="the networks that can be built, and the built-in bundles", allow_abbrev=False
+            "list", help="list the networks that can be built, and the built-in bundles", allow_abbrev=False
         ),
-        "show": verbs.add_parser(
-            "show", help="what a bundle or an architecture is, in words", allow_abbrev=False
-        ),
+        "show": verbs.add_parser("show", help="describe a bundle or an architecture", allow_abbrev=False),
         "new": verbs.add_parser(
             "new",
-            help="write an untrained bundle, as a start for training",
+            help="write an untrained bundle, as a starting point for training",
             allow_abbrev=False,
-            description="Write a bundle with an untrained network and a card that fits it.",
+            description="Write a bundle with an untrained network and a matching model card.",
         ),
         "import": verbs.add_parser(
             "import",
-            help="make a bundle of a Keras file, a SavedModel or an ONNX file",
-            description="Make a bundle of a network from elsewhere: a .keras, .h5 or .onnx file, or a SavedModel's folder.",
+            help="make a bundle from a Keras file, a SavedModel or an ONNX file",
+            description="Make a bundle from an existing network: a .keras, .h5 or .onnx file, or a SavedModel folder.",
             epilog=IMPORT_EPILOG,
             **LOOK,
         ),

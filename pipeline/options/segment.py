@@ -48,17 +48,18 @@ INPUT, NETWORK, TILING, LABEL_MAP, POLYGONS, RUN = (
 AllowSources = Annotated[
     tuple[str, ...],
     Option(
-        "servers that files may name, such as a virtual raster its sources: https://host/*, gs://bucket/*; "
+        "servers that input files may refer to, as virtual rasters do to sources: https://host/*, gs://bucket/*; "
         "can be repeated",
         server,
         "PATTERN",
         group=INPUT,
         repeats="again",
-        more="Servers beside those on the command line: `'https://tiles.example.org/*'`, `'gs://bucket/*'`, or a host "
-        "alone. Without it, local files may name local files anywhere, files on a server or in a bucket only files of "
-        "the same one, and descriptions of services (WMS, WMTS, TMS) are refused. These servers may redirect to public "
-        "ones, and into a private network or to this machine only where a server named here is there. A CRS "
-        "with a grid at an address (`+nadgrids=https://...`) is refused whatever is allowed here.",
+        more="These are in addition to the servers on the command line. A pattern is `'https://tiles.example.org/*'`, "
+        "`'gs://bucket/*'`, or just a host. Without this option, local files may refer to any local file, files on a "
+        "server or in a bucket only to files on the same server or in the same bucket, and service descriptions (WMS, "
+        "WMTS, TMS) are refused. The servers named here may redirect to public servers; they may redirect to a private "
+        "network or to this machine only if one of them is there. A CRS with a grid at a URL "
+        "(`+nadgrids=https://...`) is always refused.",
     ),
 ]
 """Patterns of servers that files may name, see `terraseam.tiles.access.places.is_allowed`."""
@@ -66,17 +67,17 @@ AllowSources = Annotated[
 Verify = Annotated[
     bool,
     Option(
-        "read blocks as they are, even if the checksum in the file says that they are damaged",
+        "read blocks without verifying the checksums in the file",
         group=INPUT,
         name="no-verify",
-        more="Without it, checksums that files carry (DEFLATE, PNG, some ZSTD and LZMA) are compared before pixels are "
-        "read, and a damaged block is treated as one that cannot be read.",
+        more="By default, checksums in the file (DEFLATE, PNG, some ZSTD and LZMA) are verified before pixels are read, "
+        "and a damaged block is treated as unreadable.",
     ),
 ]
 """Whether checksums of blocks are compared before pixels are read."""
 
 CONFIG = Option(
-    "job file with any of these options, and paths relative to it; command-line options override it",
+    "job file with any of these options; its paths are relative to it, and command-line options override it",
     any_text,
     "FILE.toml",
     group=RUN,
@@ -97,23 +98,23 @@ class PolygonOptions:
             number(0),
             "M2",
             group=POLYGONS,
-            more="`labels.tif` stays as inferred.",
+            more="`labels.tif` is not changed.",
         ),
     ] = 0.0
     fill_holes: Annotated[
         float,
         Option(
-            "fill holes of polygons that are smaller than this, in square metres",
+            "fill holes in polygons if smaller than this, in square metres",
             number(0),
             "M2",
             group=POLYGONS,
-            more="What lies in them stays a polygon of its own class.",
+            more="Regions inside a filled hole are kept as polygons of their own class.",
         ),
     ] = 0.0
     min_score: Annotated[
         float,
         Option(
-            "drop polygons whose score, the mean of their pixels, is below this (0 to 1)",
+            "drop polygons whose score (mean over their pixels, 0 to 1) is below this",
             share,
             "S",
             group=POLYGONS,
@@ -122,70 +123,72 @@ class PolygonOptions:
     sieve: Annotated[
         float | None,
         Option(
-            "dissolve regions smaller than this, in square metres, into the neighbour with the longest shared border",
+            "merge regions smaller than this, in square metres, into the neighbour with the longest shared border",
             positive,
             "M2",
             group=POLYGONS,
-            more="The smallest first; the polygons go on covering all that was measured. `labels.tif` stays as inferred.",
+            more="The smallest regions go first; the polygons still cover every valid pixel. `labels.tif` is not changed.",
         ),
     ] = None
     simplify: Annotated[
         float | None,
         Option(
-            "simplify borders with a tolerance of this many metres; neighbours go on sharing them",
+            "simplify borders with a tolerance of this many metres; neighbours still share their borders",
             positive,
             "M",
             group=POLYGONS,
-            more="Each border is simplified once for both of its sides, so there are no gaps or overlaps. Borders of "
-            "nodata and of the raster stay.",
+            more="Each border is simplified once for both sides, so no gaps or overlaps appear. Borders with nodata and "
+            "along the raster's edge are not simplified.",
         ),
     ] = None
     regularize: Annotated[
         bool,
         Option(
-            "give polygons right angles where their outlines support them, as those of most buildings do",
+            "square up polygons where their outlines support right angles, as most buildings' do",
             group=POLYGONS,
-            more="Polygons are drawn anew by few straight edges; slanted sides, wings at other angles and round shapes "
-            "are left unchanged. Lines move by 3 pixels at most, no area changes by more than a tenth, nothing is moved "
-            "over the end of the raster, and towards another region by half of what lies between and half a pixel, so "
-            "that two overlap by a pixel at most (instances, which do not know each other, grow by half a pixel): "
-            "`regularized` and `area_change` say what was done. With `--simplify`, what is not regularized is simplified.",
+            more="Polygons are redrawn with few straight edges; slanted sides, wings at other angles and round shapes are "
+            "left unchanged. Outlines move by at most 3 pixels, areas change by at most a tenth, and nothing moves past "
+            "the raster's edge. Towards another region, outlines move by at most half the gap plus half a pixel, so two "
+            "polygons overlap by at most one pixel; instances, which are regularized independently, grow by at most half "
+            "a pixel. The attributes `regularized` and `area_change` record the outcome. With `--simplify`, polygons that "
+            "are not regularized are simplified.",
         ),
     ] = False
     formats: Annotated[
         tuple[str, ...],
         Option(
-            f"formats of the polygons: {', '.join(FORMATS)}",
+            f"polygon formats: {', '.join(FORMATS)}",
             formats,
             "a,b",
             group=POLYGONS,
             name="format",
             more=", ".join(f"`{name}`: {row.title}" for name, row in FORMATS.items())
-            + ". The same features, ids and attributes in all; "
+            + ". All have the same features, ids and attributes; "
             + ", ".join(f"`{name}`" for name, row in FORMATS.items() if not row.lonlat)
-            + " in the raster's CRS ([what readers should know](../README.md#formats)). Polygons of an earlier run in "
-            "other formats are removed.",
+            + " are in the raster's CRS ([notes on each format](../README.md#formats)). Polygons that an earlier run "
+            "wrote in other formats are deleted.",
         ),
     ] = ("geojson",)
     max_region: Annotated[
         int | None,
         Option(
-            "cut regions along a lattice of this side, such as 8192: for regions that span a large raster",
+            "cut regions along a grid of this cell size, such as 8192; for regions that span a large raster",
             whole(1),
             "PX",
             group=POLYGONS,
-            more="Where water or ground spans a large raster, one polygon would be too much for GIS and memory. Sheets do "
-            "not matter here either.",
+            more="If water or ground spans a large raster, a single polygon would be too large for GIS software and for "
+            "memory. The cuts do not depend on sheets.",
         ),
     ] = None
     connectivity: Annotated[
         int,
         Option(
-            "8: regions that touch at a corner alone are one feature of several polygons",
+            "8: regions that touch only at corners form one multipart feature",
             integer,
             group=POLYGONS,
             choices=(4, 8),
-            more="A MultiPolygon; areas and scores are those of the whole. `--sieve` goes by regions all the same.",
+            more="It is a MultiPolygon; its area and score are those of all parts together. `--sieve` still treats the "
+            "regions separately.",
         ),
     ] = 4
 
@@ -216,25 +219,26 @@ class SegmentOptions(PolygonOptions):
             "RASTER",
             positional=True,
             repeats="words",
-            more="uint8, uint16, int16 or float32; any number of bands, any CRS, south-up or rotated too. Values are taken "
-            "as they are: they must have the range that the network was trained with (0 to 255 for `coast`); the plan says "
-            "so where they may not. See [buckets and servers](../README.md#buckets-and-servers).",
+            more="uint8, uint16, int16 or float32; any number of bands, any CRS, including south-up and rotated rasters. "
+            "Pixel values are not stretched: they must be in the range that the network was trained on (0 to 255 for "
+            "`coast`); the plan says so if they may not be. See "
+            "[buckets and servers](../README.md#buckets-and-servers).",
         ),
     ]
     models: Annotated[
         tuple[str, ...],
         Option(
-            "folder of a bundle, or the name of a built-in one, such as coast; repeat to average the scores of several "
-            "models (ensemble)",
+            "bundle folder, or name of a built-in bundle such as coast; repeat to average the scores of several models "
+            "(ensemble)",
             path_or_name,
             "BUNDLE",
             name="model",
             repeats="again",
-            more="Built in are `coast`, `buildings` and `buildings-instances`. Models of an ensemble have the same classes "
-            "and bands.",
+            more="Built-in bundles: `coast`, `buildings` and `buildings-instances`. Models of an ensemble must have the "
+            "same classes and bands.",
         ),
     ]
-    output: Annotated[str, Option("folder of the results", path_to_write, "DIR")]
+    output: Annotated[str, Option("output folder", path_to_write, "DIR")]
     bands: Annotated[
         tuple[int, ...] | None,
         Option(
@@ -243,25 +247,27 @@ class SegmentOptions(PolygonOptions):
             "1,2,3",
             group=INPUT,
             default_help="all but alpha",
-            more="Of a file that names the network's bands, by descriptions or colour interpretation, the default is these, "
-            "in the network's order and with a note. A raster whose bands contradict the network's is refused without it.",
+            more="If a file names the network's bands, by band descriptions or colour interpretation, these are the "
+            "default, in the network's order, and a note is printed. Without this option, a raster whose bands contradict "
+            "the network's is refused.",
         ),
     ] = None
     aoi: Annotated[
         str | None,
         Option(
-            "area of interest, polygons outside which nothing is done: pixels whose centre lies outside become nodata",
+            "area of interest, as polygons; pixels whose centre lies outside become nodata",
             path,
             "FILE",
             group=INPUT,
-            more="In any vector format and CRS. Sheets outside are neither read nor inferred, inside nothing changes, and "
-            "labels and polygons end at the pixels whose centre is inside. A raster that it misses has no results.",
+            more="Any vector format and CRS. Sheets outside are neither read nor inferred. Results inside are unaffected, "
+            "and labels and polygons end at the last pixels whose centre is inside. A raster entirely outside has no "
+            "results.",
         ),
     ] = None
     resample: Annotated[
         bool,
         Option(
-            "read rasters of another ground sample distance (GSD) than the network was trained at on a grid of that GSD",
+            "resample rasters to the ground sample distance (GSD) that the network was trained at",
             group=INPUT,
             excludes="gsd",
         ),
@@ -272,7 +278,8 @@ class SegmentOptions(PolygonOptions):
             "accept rasters of any ground sample distance",
             group=INPUT,
             excludes="gsd",
-            more="Without it, a raster is refused whose GSD is more than a fifth off that of the network's training.",
+            more="By default, a raster is refused if its GSD differs by more than a fifth from the one that the network "
+            "was trained at.",
         ),
     ] = False
     allow_sources: AllowSources = ()
@@ -280,17 +287,18 @@ class SegmentOptions(PolygonOptions):
     engine: Annotated[
         str | None,
         Option(
-            "what runs the network",
+            "inference engine",
             group=NETWORK,
             choices=ENGINES,
-            default_help="tensorflow; onnx where a bundle holds a model.onnx",
-            more="The others are extras, `pip install '.[openvino]'`; networks are converted once and stored.",
+            default_help="tensorflow; onnx if the bundle contains a model.onnx",
+            more="The others are optional extras, such as `pip install '.[openvino]'`; networks are converted once and "
+            "stored.",
         ),
     ] = None
     precision: Annotated[
         str,
         Option(
-            "type that the network computes in, the half ones for GPUs",
+            "data type for inference; the 16-bit types are for GPUs",
             group=NETWORK,
             choices=PRECISIONS,
         ),
@@ -298,27 +306,27 @@ class SegmentOptions(PolygonOptions):
     batch_size: Annotated[
         int | None,
         Option(
-            "tiles a call of the network, or auto",
+            "tiles per inference call, or auto",
             whole_or_auto(1),
             "N",
             group=NETWORK,
             default_help="auto",
-            more="`auto` is 1 on a CPU, 4 on a GPU.",
+            more="`auto` is 1 on a CPU and 4 on a GPU.",
         ),
     ] = None
     augment: Annotated[
         bool,
         Option(
-            "test-time augmentation: average scores over the eight symmetries of each tile, 8 times the work",
+            "test-time augmentation: average scores over the eight flips and rotations of each tile, at 8 times the cost",
             group=NETWORK,
             also=("tta",),
-            more="As exact as without.",
+            more="Results are as exact as without it.",
         ),
     ] = False
     classes: Annotated[
         tuple[str, ...] | None,
         Option(
-            "classes to make polygons of",
+            "classes to write as polygons",
             names,
             "a,b",
             group=POLYGONS,
@@ -328,10 +336,10 @@ class SegmentOptions(PolygonOptions):
     compress: Annotated[
         str,
         Option(
-            "compression of labels.tif; everything reads deflate, zstd is smaller",
+            "compression of labels.tif; deflate is readable everywhere, zstd is smaller",
             group=LABEL_MAP,
             choices=COMPRESSIONS,
-            more="`zstd` is a little smaller and quicker, but OpenLayers, Leaflet (geotiff.js 2) and OpenCV cannot read it.",
+            more="`zstd` is slightly smaller and faster, but OpenLayers, Leaflet (geotiff.js 2) and OpenCV cannot read it.",
         ),
     ] = COMPRESSIONS[0]
     tile: Annotated[
@@ -342,28 +350,29 @@ class SegmentOptions(PolygonOptions):
             "PX",
             group=TILING,
             default_help=f"auto = {DEFAULT_TILE}",
-            more="A multiple of 512 and of the network's stride; 512 takes less memory, 2048 computes fewer pixels twice.",
+            more="A multiple of 512 and of the network's stride. 512 takes less memory; 2048 computes fewer pixels twice.",
         ),
     ] = None
     halo: Annotated[
         int | None,
         Option(
-            "overlap read around a core, or auto = the network's reach, its receptive field",
+            "overlap read around a core, or auto = the network's reach (receptive field)",
             whole_or_auto(0),
             "PX",
             group=TILING,
             default_help="auto",
-            more="The reach is exact; where there is none, what the model card asks for is read, else 128.",
+            more="With the reach, results are exact. If the reach is not finite, auto is the halo in the model card, "
+            "else 128.",
         ),
     ] = None
     sheet: Annotated[
         int,
         Option(
-            "side of a sheet, the square that is the unit of work, storage and retry; changes no result",
+            "side of a sheet, the unit of work, storage and retry; never affects results",
             whole(1),
             "PX",
             group=TILING,
-            more="It is rounded to whole cores.",
+            more="Rounded to whole cores.",
         ),
     ] = DEFAULT_SHEET
     stitch: Annotated[
@@ -372,17 +381,17 @@ class SegmentOptions(PolygonOptions):
             "keep each tile's core (exact), or average overlaps",
             group=TILING,
             choices=("crop", "blend"),
-            default_help="crop where the reach is finite, else blend",
+            default_help="crop if the reach is finite, else blend",
         ),
     ] = None
     on_error: Annotated[
         str,
         Option(
-            "rasters and sheets that cannot be segmented: leave them out and say so, or end the run",
+            "skip and report rasters and sheets that cannot be segmented, or stop the run",
             group=RUN,
             choices=ON_ERROR,
-            more="A raster that cannot be opened, is still arriving, has no CRS, or has other bands or another GSD than the "
-            "network is left out and named, exit status 3; `fail` refuses the run before any work.",
+            more="A raster that cannot be opened, is still being copied, has no CRS, or whose bands or GSD do not match "
+            "the network is skipped and named, with exit status 3; `fail` refuses the run before any work.",
         ),
     ] = ON_ERROR[0]
     work: Annotated[
@@ -398,31 +407,31 @@ class SegmentOptions(PolygonOptions):
     workers: Annotated[
         int | None,
         Option(
-            "processes on this machine, each with a network of its own; changes no result",
+            "processes on this machine, each with its own copy of the network; never affects results",
             whole(1),
             "N",
             group=RUN,
             default_help="1",
             local=True,
-            more="All in one process by default. `terraseam plan` says what memory they take. Where one ends, or gives no "
-            "sign of life for 60 s, the run ends with one sentence and exit status 1.",
+            more="By default, everything runs in one process. `terraseam plan` shows how much memory they take. If a "
+            "process exits or sends no heartbeat for 60 s, the run stops with a one-sentence error and exit status 1.",
         ),
     ] = None
     accelerator: Annotated[
         str | None,
         Option(
-            "GPU of Dataflow's workers, or none",
+            "GPU type of Dataflow workers, or none",
             accelerator,
             "NAME",
             group=RUN,
-            default_help=f"{DEFAULT_ACCELERATOR} for those of an image",
-            more="Such as `nvidia-tesla-t4` or `nvidia-l4`; the default holds where TensorFlow runs the network.",
+            default_help=f"{DEFAULT_ACCELERATOR} with a container image, else none",
+            more="For example `nvidia-tesla-t4` or `nvidia-l4`. The default applies if TensorFlow runs the network.",
         ),
     ] = None
     force: Annotated[
         bool,
         Option(
-            "compute every sheet, also those that the store has",
+            "recompute every sheet, including those in the prediction store",
             group=RUN,
             deletes=True,
         ),

@@ -21,15 +21,15 @@ GROUPS = (INPUT, NETWORK, POLYGONS, LABEL_MAP, TILING, RUN)
 JSON = bound(Option("print the plan as JSON", group=RUN, in_jobs=False), "json", False, flag=True)
 
 EPILOG = """\
-Any Apache Beam option may be added: --runner, --project, --region, --temp_location, ...
+Any Apache Beam option is accepted too: --runner, --project, --region, --temp_location, ...
 
 examples:
   terraseam {name} scene.tif --model coast --output out
   terraseam {name} scenes/ 'more/*.tif' --model my-bundle --output out \\
       --classes roof --min-area 10 --regularize --format gpkg
 
-exit status: 0 done; 1 failed; 2 wrong arguments, or a plan that cannot succeed; 3 done, but
-sheets are in quarantine or rasters left out; 130 interrupted
+exit status: 0 success; 1 failure; 2 wrong arguments, or a plan that cannot succeed; 3 finished, but
+sheets are in quarantine or rasters were skipped; 130 interrupted
 """
 
 
@@ -58,29 +58,29 @@ def parsers(version: str) -> tuple[Parser, dict[str, Parser]]:
     """Make the parser of the program, and those of ``segment`` and ``plan``."""
     parser = Parser(
         prog="terraseam",
-        description="Segment GeoTIFFs of any size with Keras networks, without a visible seam.",
+        description="Segment GeoTIFFs of any size with Keras networks, without visible seams.",
     )
     parser.add_argument("--version", action="version", version=f"terraseam {version}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     segment = commands.add_parser(
         "segment",
-        help="the main job: rasters in, label maps and polygons out",
-        description="Segment rasters: writes OUTPUT/<raster>/labels.tif and polygons.*, and OUTPUT/manifest.json.",
+        help="segment rasters into label maps and polygons",
+        description="Segment rasters. Writes OUTPUT/<raster>/labels.tif and polygons.*, and OUTPUT/manifest.json.",
         epilog=EPILOG.format(name="segment"),
         **LOOK,
     )
     plan = commands.add_parser(
         "plan",
-        help="what segment would do, how exact, and what it takes; runs nothing",
-        description="Say what `terraseam segment` would do with the same arguments; runs and writes nothing.",
+        help="show what segment would do, how exact it is and what it needs; runs nothing",
+        description="Show what `terraseam segment` would do with the same arguments. Runs and writes nothing.",
         epilog=EPILOG.format(name="plan"),
         **LOOK,
     )
-    commands.add_parser("vectorize", help="label rasters in, polygons out")
-    commands.add_parser("store", help="the prediction store of a job: list, verify, prune")
-    commands.add_parser("models", help="networks and bundles: list, show, new, import")
-    commands.add_parser("train", help="train a network on rasters with labels, and write a bundle")
-    commands.add_parser("evaluate", help="measure label maps and polygons against the truth")
+    commands.add_parser("vectorize", help="turn label rasters into polygons")
+    commands.add_parser("store", help="list, verify and prune a prediction store")
+    commands.add_parser("models", help="list, show, create and import networks and bundles")
+    commands.add_parser("train", help="train a network on labelled rasters and write a bundle")
+    commands.add_parser("evaluate", help="measure label maps and polygons against ground truth")
     options = declared(SegmentOptions)
     add_options(segment, options, GROUPS)
     add_options(plan, (*options, JSON), GROUPS)

@@ -32,15 +32,15 @@ def _with_unit(text: str, units: dict[str, int], description: str) -> float:
     return float(match[1]) * units[match[2]]
 
 
-FOLDER = bound(Option("the --work folder of a job, or its --output", path, "DIR", positional=True), "folder")
+FOLDER = bound(Option("the --work or --output folder of a run", path, "DIR", positional=True), "folder")
 JSON = bound(Option("print as JSON"), "json", False, flag=True)
 VERBS = {
-    "list": ("how many entries there are, how large and how old", ()),
+    "list": ("show the number, size and age of entries", ()),
     "verify": (
         "check every entry against its checksum",
         (
             bound(
-                Option("delete damaged entries; they are computed again", deletes=True),
+                Option("delete damaged entries; the next run recomputes them", deletes=True),
                 "remove",
                 False,
                 flag=True,
@@ -48,11 +48,11 @@ VERBS = {
         ),
     ),
     "prune": (
-        "delete old entries, and what killed runs have left; the next run computes them again",
+        "delete old entries and leftovers of killed runs; the next run recomputes what it needs",
         (
             bound(
                 Option(
-                    "delete entries that were written or used longer ago, such as 12h, 30d, 8w",
+                    "delete entries last written or used longer ago than this, such as 12h, 30d, 8w",
                     Value(span),
                     "AGE",
                     deletes=True,
@@ -61,7 +61,7 @@ VERBS = {
             ),
             bound(
                 Option(
-                    "delete the oldest entries until at most this much is left, such as 500MB, 20GB",
+                    "delete the oldest entries until the store is no larger than this, such as 500MB, 20GB",
                     Value(size),
                     "SIZE",
                     name="max-size",
@@ -88,7 +88,9 @@ def parse_store(argv: Sequence[str]) -> argparse.Namespace:
 
 def store_parsers() -> tuple[Parser, dict[str, Parser]]:
     """Make the parser of the arguments after ``terraseam store``, and those of its verbs."""
-    parser = Parser(prog="terraseam store", description="The prediction store of a job.", allow_abbrev=False)
+    parser = Parser(
+        prog="terraseam store", description="List, verify and prune a prediction store.", allow_abbrev=False
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
     parsers: dict[str, Parser] = {}
     for name, (description, options) in VERBS.items():

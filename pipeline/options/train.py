@@ -65,38 +65,39 @@ class Truths:
     """What is true, and where; each `Option` says what its field holds, and the unit."""
 
     images: Annotated[
-        tuple[str, ...], Option("rasters: paths, directories, globs", path, "GLOB", repeats="words")
+        tuple[str, ...],
+        Option("training rasters: paths, directories or globs", path, "GLOB", repeats="words"),
     ]
     labels: Annotated[
-        tuple[str, ...], Option("polygons or label rasters: paths, globs", path, "GLOB", repeats="words")
+        tuple[str, ...], Option("polygons or label rasters: paths or globs", path, "GLOB", repeats="words")
     ]
     classes: Annotated[
-        tuple[str, ...], Option("classes of the polygons, or of the values of label rasters", names, "a,b")
+        tuple[str, ...], Option("classes of the polygons or of the label raster values", names, "a,b")
     ]
     class_property: Annotated[
         str | None,
         Option(
-            "property that names the class of a polygon",
+            "attribute with the class of each polygon",
             any_text,
             "NAME",
             group=LABELS,
-            default_help="all are of the one class",
+            default_help="all are of the only class",
         ),
     ] = None
     background: Annotated[
         str | None,
         Option(
-            "class of what no polygon covers; of label rasters the one that is nothing, or none",
+            "background class: what no polygon covers; for label rasters one of the classes, or none",
             any_text,
             "NAME",
             group=LABELS,
-            default_help="background; the first of label rasters",
+            default_help="background, else the first class of label rasters",
         ),
     ] = None
     label_values: Annotated[
         tuple[int, ...] | None,
         Option(
-            "values of label rasters in the order of the classes",
+            "label raster values, in the order of the classes",
             label_values,
             "0,1,2",
             group=LABELS,
@@ -106,7 +107,7 @@ class Truths:
     aoi: Annotated[
         str | None,
         Option(
-            "area of interest on the rasters: pixels outside these polygons are ignored in training",
+            "area of interest: chips and validation blocks are chosen inside these polygons, pixels outside are ignored",
             path,
             "FILE",
             group=INPUT,
@@ -116,16 +117,16 @@ class Truths:
     verify: Verify = True
     val_images: Annotated[
         tuple[str, ...],
-        Option("rasters to validate on", path, "GLOB", group=VALIDATION, repeats="words"),
+        Option("validation rasters", path, "GLOB", group=VALIDATION, repeats="words"),
     ] = ()
     val_labels: Annotated[
         tuple[str, ...],
-        Option("labels of these rasters", path, "GLOB", group=VALIDATION, repeats="words"),
+        Option("labels of the validation rasters", path, "GLOB", group=VALIDATION, repeats="words"),
     ] = ()
     val_aoi: Annotated[
         str | None,
         Option(
-            "area of interest on these rasters: pixels outside these polygons are ignored",
+            "area of interest on the validation rasters: pixels outside these polygons are ignored",
             path,
             "FILE",
             group=VALIDATION,
@@ -144,7 +145,7 @@ class Truths:
     on_error: Annotated[
         str,
         Option(
-            "what becomes of files that cannot be read; skip reads each raster once before",
+            "fail on or skip files that cannot be read; skip first reads every raster once",
             group=RUN,
             choices=("fail", "skip"),
         ),
@@ -158,11 +159,11 @@ class Chips:
     gsd: Annotated[
         float | None,
         Option(
-            "ground sample distance to train at, in metres a pixel",
+            "ground sample distance (GSD) to train at, in metres per pixel",
             positive,
             "M",
             group=CHIPS,
-            default_help="median of the rasters",
+            default_help="median GSD of the rasters",
         ),
     ] = None
     chip: Annotated[
@@ -171,7 +172,7 @@ class Chips:
     split: Annotated[
         str,
         Option(
-            "what is held out for validation where no --val-images are given: squares of the rasters, or rasters",
+            "what to hold out for validation without --val-images: square blocks of the rasters, or whole rasters",
             group=VALIDATION,
             choices=("block", "raster"),
         ),
@@ -179,7 +180,7 @@ class Chips:
     val_share: Annotated[
         float,
         Option(
-            "fraction that is held out",
+            "fraction to hold out",
             _share,
             "X",
             group=VALIDATION,
@@ -190,17 +191,17 @@ class Chips:
     block_size: Annotated[
         float | None,
         Option(
-            "side of the squares, in metres",
+            "side of the blocks, in metres",
             positive,
             "M",
             group=VALIDATION,
-            default_help=f"that of {BLOCK_CHIPS} chips",
+            default_help=f"side of {BLOCK_CHIPS} chips",
         ),
     ] = None
     objects: Annotated[
         float,
         Option(
-            "fraction of chips that are centred on objects",
+            "fraction of chips centred on objects",
             number(0),
             "X",
             group=CHIPS,
@@ -211,7 +212,7 @@ class Chips:
     balance: Annotated[
         float,
         Option(
-            "rasters are drawn by this power of their area: 1 draws all ground as often, 0 all rasters",
+            "sample rasters by area to this power: 1 weights all ground equally, 0 all rasters",
             number(0),
             "X",
             group=CHIPS,
@@ -219,20 +220,18 @@ class Chips:
     ] = 0.5
     scale_range: Annotated[
         tuple[float, float],
-        Option(
-            "factors by which the ground is magnified", _range, "A-B", group=CHIPS, default_help="0.75-1.5"
-        ),
+        Option("range of random magnification", _range, "A-B", group=CHIPS, default_help="0.75-1.5"),
     ] = (0.75, 1.5)
     stretch: Annotated[
-        float, Option("factor up to which height and width differ", number(1), "X", group=CHIPS)
+        float, Option("largest random ratio between height and width", number(1), "X", group=CHIPS)
     ] = 1.1
-    symmetries: Annotated[
-        bool, Option("neither rotate nor flip chips", group=CHIPS, name="no-symmetries")
-    ] = True
+    symmetries: Annotated[bool, Option("do not rotate or flip chips", group=CHIPS, name="no-symmetries")] = (
+        True
+    )
     augmentation: Annotated[
         float,
         Option(
-            "strength of photometric augmentation (colour, light, blur and noise); 0 for none",
+            "strength of photometric augmentation (colour, brightness, blur and noise); 0 for none",
             number(0),
             "X",
             group=CHIPS,
@@ -257,14 +256,14 @@ class TrainOptions:
 
     truths: Truths
     chips: Chips
-    architecture: Annotated[str, Option("a network that `terraseam models list` lists", any_text, "NAME")]
-    encoder: Annotated[str | None, Option("its encoder, or none", any_text, "NAME")] = None
-    output: Annotated[str, Option("folder of the bundle", path_to_write, "BUNDLE")]
+    architecture: Annotated[str, Option("network, as listed by `terraseam models list`", any_text, "NAME")]
+    encoder: Annotated[str | None, Option("encoder of the network, or none", any_text, "NAME")] = None
+    output: Annotated[str, Option("folder of the bundle to write", path_to_write, "BUNDLE")]
     recipe: Mapping[str, object] = field(default_factory=dict)
     encoder_weights: Annotated[
         str | None,
         Option(
-            "weights that the encoder starts from",
+            "initial weights of the encoder",
             path_or_name,
             "FILE|imagenet",
             group=NETWORK,
@@ -274,7 +273,7 @@ class TrainOptions:
     settings: Annotated[
         Mapping[str, int | float],
         Option(
-            "another argument of the network's builder, such as decoder_width=32; can be repeated",
+            "further argument of the network builder, such as decoder_width=32; can be repeated",
             setting,
             "NAME=VALUE",
             group=NETWORK,
@@ -285,7 +284,7 @@ class TrainOptions:
     initial_bundle: Annotated[
         str | None,
         Option(
-            "bundle to start from: its weights are taken where layers have the same name and shape",
+            "bundle to start from: its weights are used for layers of the same name and shape",
             path_or_name,
             "BUNDLE",
             group=NETWORK,
@@ -295,27 +294,27 @@ class TrainOptions:
     fp16_weights: Annotated[
         bool,
         Option(
-            "round weights to half precision (float16): half the size; what that changes is measured",
+            "round weights to half precision (float16), for half the size; the effect is measured",
             group=NETWORK,
             former=("half",),
         ),
     ] = False
     name: Annotated[
         str | None,
-        Option("name of the bundle", any_text, "TEXT", group=NETWORK, default_help="that of its folder"),
+        Option("name of the bundle", any_text, "TEXT", group=NETWORK, default_help="name of its folder"),
     ] = None
     version: Annotated[str, Option("version of the bundle", any_text, "TEXT", group=NETWORK)] = "1.0.0"
     license: Annotated[
-        str, Option("licences of weights and data, for the card", any_text, "TEXT", group=NETWORK)
+        str, Option("licences of weights and data, for the model card", any_text, "TEXT", group=NETWORK)
     ] = "not stated"
     band_names: Annotated[
         tuple[str, ...] | None,
-        Option("names of the bands, for the card", names, "red,green,...", group=NETWORK),
+        Option("band names, for the model card", names, "red,green,...", group=NETWORK),
     ] = None
     work: Annotated[
         str | None,
         Option(
-            "folder of state, logs and pictures",
+            "folder for state, logs and pictures",
             path_to_write,
             "DIR",
             group=RUN,
@@ -325,21 +324,21 @@ class TrainOptions:
     restart: Annotated[
         bool,
         Option(
-            "start again from the first epoch, where a training was interrupted",
+            "start over instead of resuming an interrupted training",
             group=RUN,
             deletes=True,
         ),
     ] = False
-    tensorboard: Annotated[bool, Option("write logs for TensorBoard, too", group=RUN)] = False
+    tensorboard: Annotated[bool, Option("also write TensorBoard logs", group=RUN)] = False
     pictures: Annotated[
         int,
-        Option("validation chips on the picture of each epoch", whole(0), "N", group=RUN),
+        Option("validation chips in the picture of each epoch", whole(0), "N", group=RUN),
     ] = 8
-    force: Annotated[bool, Option("replace a bundle that is there", group=RUN, deletes=True)] = False
+    force: Annotated[bool, Option("overwrite an existing bundle", group=RUN, deletes=True)] = False
     dry_run: Annotated[
         bool,
         Option(
-            "say what would be done, and do nothing; the network is not built",
+            "report what would be done without doing it; the network is not built",
             group=RUN,
         ),
     ] = False
@@ -352,12 +351,12 @@ class TrainOptions:
 
 RECIPE: Mapping[str, Option] = {
     "epochs": Option("maximum number of epochs", whole(1), "N"),
-    "steps": Option("steps of an epoch", whole(1), "N", name="steps-per-epoch", former=("steps",)),
-    "batch": Option("chips of a step", whole(1), "N", name="batch-size", former=("batch",)),
-    "learning_rate": Option("highest learning rate", positive, "X", former=("rate",)),
-    "schedule": Option("how the learning rate falls", choices=SCHEDULES),
+    "steps": Option("steps per epoch", whole(1), "N", name="steps-per-epoch", former=("steps",)),
+    "batch": Option("chips per step", whole(1), "N", name="batch-size", former=("batch",)),
+    "learning_rate": Option("peak learning rate", positive, "X", former=("rate",)),
+    "schedule": Option("learning rate schedule", choices=SCHEDULES),
     "warm_up": Option(
-        "steps in which the learning rate rises first",
+        "initial steps over which the learning rate rises",
         whole(0),
         "N",
         name="warmup-steps",
@@ -366,24 +365,24 @@ RECIPE: Mapping[str, Option] = {
     "optimizer": Option("optimizer", choices=OPTIMIZERS),
     "weight_decay": Option("weight decay", number(0), "X"),
     "clip": Option(
-        "norm that gradients are clipped to",
+        "norm to which gradients are clipped",
         positive,
         "X",
-        default_help="never",
+        default_help="no clipping",
         name="clip-norm",
         former=("clip",),
     ),
     "loss": Option(
-        f"sum of {', '.join(LOSSES)}, each with a factor or not, such as 0.5*focal+dice; "
-        "cross_entropy:border weighs gaps between objects",
+        f"sum of {', '.join(LOSSES)}, each with an optional factor, such as 0.5*focal+dice; "
+        "cross_entropy:border weights the gaps between objects",
         any_text,
         "TEXT",
     ),
-    "class_weights": Option("factor of each class in the loss", _weights, "a,b|balanced", default_help="1"),
-    "freeze_epochs": Option("epochs in which the encoder is frozen", whole(0), "N"),
+    "class_weights": Option("weight of each class in the loss", _weights, "a,b|balanced", default_help="1"),
+    "freeze_epochs": Option("number of epochs with a frozen encoder", whole(0), "N"),
     "freeze_norm": Option("freeze the encoder's batch normalization"),
     "patience": Option(
-        "epochs without a better validation after which training stops", whole(1), "N", default_help="never"
+        "stop after this many epochs without improvement in validation", whole(1), "N", default_help="never"
     ),
     "ema": Option(
         "momentum of an exponential moving average (EMA) of the weights",
@@ -392,7 +391,7 @@ RECIPE: Mapping[str, Option] = {
         default_help="none",
         former=("average",),
     ),
-    "seed": Option("seed of all that is random", whole(0), "N"),
+    "seed": Option("random seed", whole(0), "N"),
 }
 """Options by the field of `Recipe` that they set, whose default is theirs."""
 

@@ -27,12 +27,12 @@ GROUPS = (INPUT, LABELS, VALIDATION, CHIPS, NETWORK, RECIPE_GROUP, RUN)
 
 EPILOG = """\
 Labels are polygons (GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet) or label rasters, in any CRS; they are
-paired with the rasters by name, or else by where they lie. What is outside --aoi or off a label raster is ignored.
-Chips are read from the rasters while training, at --gsd. Half of them (--object-fraction) are centred on objects,
+paired with the rasters by name, or else by location. Pixels outside --aoi or off a label raster are ignored.
+Chips are read from the rasters during training, at --gsd. Half of them (--object-fraction) are centred on objects,
 sampled evenly over classes, then over rasters by the square root of area; the others lie anywhere.
-Any option can be set in a job file (--config), by its name: `images = ["train/*.tif"]`, `chip_size = 320`.
+Any option can be set by name in a job file (--config): `images = ["train/*.tif"]`, `chip_size = 320`.
 
-exit status: 0 done; 1 failed; 2 wrong arguments, or nothing that can be trained on; 130 interrupted
+exit status: 0 success; 1 failure; 2 wrong arguments, or nothing to train on; 130 interrupted
 """
 
 
@@ -61,7 +61,7 @@ def train_parser() -> Parser:
     """Make the parser of what stands behind ``terraseam train``."""
     parser = Parser(
         prog="terraseam train",
-        description="Train a network on rasters with labels, and write a bundle.",
+        description="Train a network on labelled rasters and write a bundle.",
         epilog=EPILOG,
         **LOOK,
     )

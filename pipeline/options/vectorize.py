@@ -33,32 +33,32 @@ class VectorizeOptions(PolygonOptions):
     rasters: Annotated[
         tuple[str, ...],
         Option(
-            "raster of whole numbers, of one band; directory or glob",
+            "single-band integer raster, directory or glob",
             path,
             "LABELS",
             positional=True,
             repeats="words",
         ),
     ]
-    output: Annotated[str, Option("folder of the results", path_to_write, "DIR")]
+    output: Annotated[str, Option("output folder", path_to_write, "DIR")]
     class_names: Annotated[
         tuple[tuple[int, str], ...] | None,
         Option(
-            "names of the labels 0, 1, ..., or of any, as in 10=trees,20=shrubs; other labels are called by their number",
+            "names of labels 0, 1, ..., or of any labels, as in 10=trees,20=shrubs; other labels are named by their number",
             label_names,
             "a,b",
             group=INPUT,
-            default_help="those in the file",
+            default_help="names in the file",
         ),
     ] = None
     classes: Annotated[
         tuple[str, ...] | None,
-        Option("classes to make polygons of", names, "a,b", group=POLYGONS, default_help="all"),
+        Option("classes to write as polygons", names, "a,b", group=POLYGONS, default_help="all"),
     ] = None
     aoi: Annotated[
         str | None,
         Option(
-            "area of interest, polygons outside which nothing is done: pixels whose centre lies outside become nodata",
+            "area of interest, as polygons; pixels whose centre lies outside become nodata",
             path,
             "FILE",
             group=INPUT,
@@ -69,15 +69,15 @@ class VectorizeOptions(PolygonOptions):
     pixel_coordinates: Annotated[
         bool,
         Option(
-            "write columns and rows of pixels instead of coordinates on the Earth, as of rasters without CRS; M2 and M "
-            "are pixels then",
+            "write pixel columns and rows instead of coordinates on the Earth, as for rasters without a CRS; options in M "
+            "and M2 are then in pixels",
             group=POLYGONS,
         ),
     ] = False
     sheet: Annotated[
         int,
         Option(
-            "side of a sheet, the square that is the unit of work; changes no result",
+            "side of a sheet, the unit of work; never affects results",
             whole(1),
             "PX",
             group=RUN,
@@ -86,7 +86,7 @@ class VectorizeOptions(PolygonOptions):
     on_error: Annotated[
         str,
         Option(
-            "rasters that cannot be used: leave them out and say so, or end the run",
+            "skip and report rasters that cannot be used, or stop the run",
             group=RUN,
             choices=ON_ERROR,
         ),
@@ -94,7 +94,7 @@ class VectorizeOptions(PolygonOptions):
     work: Annotated[
         str | None,
         Option(
-            "folder of intermediate files",
+            "folder for intermediate files",
             path_to_write,
             "DIR",
             group=RUN,

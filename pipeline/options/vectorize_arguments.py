@@ -10,10 +10,10 @@ from terraseam.pipeline.options.segment import INPUT, POLYGONS, RUN
 from terraseam.pipeline.options.vectorize import VectorizeOptions
 
 EPILOG = """\
-Writes OUTPUT/<raster>/polygons.*, and OUTPUT/manifest.json. Any Apache Beam option may be added.
+Writes OUTPUT/<raster>/polygons.* and OUTPUT/manifest.json. Any Apache Beam option is accepted too.
 
-exit status: 0 done; 1 failed; 2 wrong arguments, or no raster that can be made into polygons; 3 done, but rasters are
-left out; 130 interrupted
+exit status: 0 success; 1 failure; 2 wrong arguments, or no raster that can be vectorized; 3 finished, but rasters were
+skipped; 130 interrupted
 """
 
 
@@ -30,7 +30,7 @@ def vectorize_parser() -> Parser:
     """Make the parser of what stands behind ``terraseam vectorize``."""
     parser = Parser(
         prog="terraseam vectorize",
-        description="Make polygons of label rasters, such as labels.tif: 4-connected regions of equal label.",
+        description="Turn label rasters, such as labels.tif, into polygons: 4-connected regions of equal label.",
         epilog=EPILOG,
         **LOOK,
     )

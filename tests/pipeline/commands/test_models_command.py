@@ -245,7 +245,8 @@ def test_new_takes_networks_without_an_encoder(tmp_path):
         ({"encoder": None}, "give --encoder: unet is built on none, vgg16, resnet50, mobilenet"),
         (
             {"architecture": None, "gsd": None},
-            "give --architecture (the network to build), --gsd (GSD it was trained at, in metres per pixel, or any)",
+            "give --architecture (the network to build), "
+            "--gsd (GSD the network was trained at, in metres per pixel, or any)",
         ),
         ({"cut": 5}, "mobilenet cannot be cut at stride 5; choose one of 2, 4, 8, 16, 32"),
         ({"weights": "nowhere.h5"}, "--weights nowhere.h5 is not a file"),
@@ -300,9 +301,9 @@ def test_import_makes_a_bundle_of_what_is_said_and_found(tmp_path, capsys, onnx_
 def test_all_that_is_missing_is_asked_for_by_name_in_one_sentence(capsys, onnx_file):
     status = models("import", onnx_file, bands="red,green,blue")
     needed = (
-        "give --classes (its classes, in the order of its channels or labels), "
-        "--gsd (GSD it was trained at, in metres per pixel, or any), "
-        "--scale (network input = raw value * scale + offset), --output (folder of the bundle)"
+        "give --classes (classes, in the order of the output channels or labels), "
+        "--gsd (GSD the network was trained at, in metres per pixel, or any), "
+        "--scale (network input = raw value * scale + offset), --output (folder of the bundle to write)"
     )
     fails(capsys, needed, status)
 

@@ -51,7 +51,7 @@ QUICK = 5.0
 def test_help_is_quick_and_imports_nothing_slow():
     status, told, imported, seconds = in_a_new_process("--help")
     assert (status, imported) == (0, set())
-    assert "exit status: 0 done" in told
+    assert "exit status: 0 success" in told
     assert seconds < QUICK
 
 
