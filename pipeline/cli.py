@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TextIO
@@ -55,9 +56,9 @@ def _ended(run: Callable[[], int], interrupted: str) -> int:
 
 def _report_interruption(message: str) -> int:
     """Report an interruption, even if the terminal is closed, and return the exit status."""
-    # Under -m, Python ends by SIGINT, whatever the exit status, if the interruption has passed through exec(), as
-    # dataclasses use it; another exec() resets that.
-    exec("")
+    # Under -m, Python ends by SIGINT, whatever the exit status, if the interruption has passed through code compiled
+    # from text, as the methods of dataclasses are; making a named tuple compiles again, and resets that.
+    namedtuple("Reset", ())
     try:
         return fail(message, INTERRUPTED)
     except OSError:
