@@ -182,6 +182,25 @@ def test_an_area_of_interest_hides_the_rest(run, capsys, tmp_path):
     assert np.abs(np.array(result["pixels"]["confusion"]) - matrix).sum() <= 6
 
 
+def test_what_was_predicted_inside_the_area_alone_is_measured_as_if_it_were_everywhere(capsys, tmp_path):
+    place, roofs = georef(60, 100), [shapely.box(30, 10, 50, 30), shapely.box(60, 10, 80, 30)]
+    aoi = write_gpkg(tmp_path / "aoi.gpkg", [shapely.box(0, 0, 40, 60), shapely.box(55, 0, 100, 60)], place)
+    write_gpkg(tmp_path / "true.gpkg", roofs, place)
+    labels = drawn(roofs, [1, 1], 60, 100)
+    figures = {}
+    for name, outside in (("everywhere", 0), ("inside", 255)):
+        seen = labels.copy()
+        seen[:, 40:55] = np.maximum(seen[:, 40:55], outside)
+        write_run(tmp_path / name, {"one": (place, seen, roofs, ["roof", "roof"], [0.9, 0.8])})
+        result = evaluate(
+            capsys, predicted=tmp_path / name / "one", truth=tmp_path / "true.gpkg", aoi=aoi, classes="roof"
+        )
+        figures[name] = result["pixels"], result["polygons"]
+    polygons = figures["inside"][1]
+    assert (polygons["true"], polygons["false"], polygons["missed"], polygons["left_out"]) == (2, 0, 0, 0)
+    assert figures["inside"] == figures["everywhere"]
+
+
 def test_rasters_outside_the_area_are_left_out_and_named(run, capsys, tmp_path):
     aoi = write_gpkg(tmp_path / "aoi.gpkg", [shapely.box(0, 0, 50, 50)], PLACE)
     result = evaluate(capsys, aoi=aoi, **both(run))
