@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from train_cases import HOME, card_of, planned
-from train_town import make_town, words, write_polygons
+from train_town import POOLS, ROOFS, SIDE, make_town, words, write_polygons
 
 from terraseam.models.bundle.archive import load_model
 from terraseam.pipeline.cli import main
@@ -167,6 +167,17 @@ def test_borders_are_weighed_where_the_loss_wants_them(site):
     assert planned(site).chips([0]).weights is None
     weights = planned(site, "--loss", "cross_entropy:border", "--chip-size", 96).chips(range(4)).weights
     assert weights.shape == (4, 96, 96) and weights.max() > 0
+
+
+def test_a_polygon_of_the_background_around_others_takes_no_border_weights(site):
+    more = ["--loss", "cross_entropy:border", "--chip-size", 96, "--object-fraction", 0]
+    weights = planned(site, *more).chips(range(4)).weights
+    boxes, kinds = (
+        [(0, 0, SIDE, SIDE), *ROOFS, *POOLS],
+        ["background"] + ["roof"] * len(ROOFS) + ["pool"] * len(POOLS),
+    )
+    write_polygons(site / "town.geojson", HOME, boxes, kinds)
+    assert np.array_equal(planned(site, *more).chips(range(4)).weights, weights)
 
 
 def trained(site: Path, *more: object) -> dict:

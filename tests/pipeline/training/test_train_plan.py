@@ -23,7 +23,7 @@ from train_cases import (
     write,
     write_outlines,
 )
-from train_town import SIDE, make_town, write_polygons
+from train_town import POOLS, ROOFS, SIDE, make_town, write_polygons
 
 from terraseam.models.bundle.values import Scaling
 from terraseam.tiles.raster.view import View
@@ -176,6 +176,17 @@ def test_a_detector_sees_nothing_outside_of_an_area_and_a_label_map_does(site):
     assert (blind.chip(WHOLE).pixels[:, east] == FILL).all()
     shown = seeing.chip(WHOLE).pixels[:, east][~seeing.hidden.inside(WHOLE)[:, east]]
     assert (shown != FILL).any(axis=-1).mean() > 0.99
+
+
+def test_a_detector_learns_no_polygons_of_the_background(site):
+    kinds = ["roof"] * len(ROOFS) + ["background"] * len(POOLS)
+    write_polygons(site / "town.geojson", HOME, ROOFS + POOLS, kinds)
+    detector = ["--architecture", "mask_rcnn", "--encoder", "mobilenet_fpn", "--classes", "roof"]
+    more = ["--block-size", "48", "--val-fraction", "0.5", "--object-fraction", "1"]
+    plan = planned(site, *detector, *more, without=["set"])
+    batches = [plan.chips(range(first, first + 8)) for first in range(0, 64, 8)]
+    assert {label for batch in batches for label in np.unique(batch.truth["labels"]).tolist()} == {0, 1}
+    assert {thing.label for _, (things,) in plan.validation for thing in things} == {1}
 
 
 def of_rasters(site: Path, *more: object):

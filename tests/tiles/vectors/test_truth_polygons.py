@@ -112,6 +112,15 @@ def test_small_things_and_those_of_unknown_class_are_left_out():
     assert (drawn.labels(view) == IGNORED).sum() == 100
 
 
+def test_polygons_of_the_background_are_no_things():
+    boxes = np.array([shapely.box(2, 2, 12, 8), shapely.box(20, 2, 30, 12)])
+    drawn = PolygonTruth(boxes, [0, 1], CLASSES, (20, 40))
+    view = View(0, 0, 1, 1, 20, 40)
+    assert [(thing.label, thing.number) for thing in drawn.instances(view)] == [(1, 1)]
+    assert drawn.counts().tolist() == [0, 1, 0, 0]
+    assert drawn.labels(view).sum() == 100
+
+
 def test_of_polygons_that_share_an_edge_each_pixel_has_one():
     """Also where centres lie on the edge, and at scales where they do so everywhere."""
     mesh = np.array([shapely.box(c, r, c + 6, r + 4) for r in range(0, 40, 4) for c in range(0, 60, 6)])
