@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -307,6 +309,22 @@ def test_the_manifest_says_which_rasters_there_are_and_what_has_no_truth_is_name
     assert [raster["name"] for raster in alone["rasters"]] == ["west"]
     assert any("also holds east of earlier runs" in note for note in alone["notes"])
     assert not any("earlier runs" in note for note in result["notes"])
+
+
+def test_a_label_map_and_polygons_of_one_name_are_one_prediction(run, capsys, tmp_path):
+    (tmp_path / "flat").mkdir()
+    for name in ("east", "west"):
+        for file in ("labels.tif", "polygons.geojson"):
+            there = tmp_path / "flat" / f"{name}{Path(file).suffix}"
+            shutil.copy(run / "out" / name / file, there)
+    flat, there = (
+        evaluate(capsys, **{**both(run), "predicted": tmp_path / "flat"}),
+        evaluate(capsys, **both(run)),
+    )
+    assert flat["pixels"] == there["pixels"] and flat["polygons"] == there["polygons"]
+    shutil.copy(run / "out" / "west" / "labels.tif", tmp_path / "flat" / "west.tiff")
+    assert main(["evaluate", "--predicted", str(tmp_path / "flat"), "--truth", str(run / "west.gpkg")]) != 0
+    assert "holds both west.tif and west.tiff" in capsys.readouterr().err
 
 
 def test_rasters_of_nothing_that_was_predicted_are_named(run, capsys, make_raster):
