@@ -171,7 +171,7 @@ class Chips:
     split: Annotated[
         str,
         Option(
-            "what is held out for validation where no --val-images are given: squares of the rasters, or rasters",
+            "what is held out for validation where no --val-images are given: equal blocks of the rasters, or rasters",
             group=VALIDATION,
             choices=("block", "raster"),
         ),
@@ -190,7 +190,7 @@ class Chips:
     block_size: Annotated[
         float | None,
         Option(
-            "side of the squares, in metres",
+            "largest side of the blocks, in metres",
             positive,
             "M",
             group=VALIDATION,

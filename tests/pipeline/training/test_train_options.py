@@ -122,7 +122,7 @@ def test_block_size_and_val_share_say_what_is_set_apart(site):
         return plan.chips.scenes[0].hidden.share
 
     assert apart(planned(site, "--val-fraction", 0.5)) > apart(planned(site)) > 0
-    assert planned(site, "--block-size", 16).chips.scenes[0].hidden.side == 32
+    assert planned(site, "--block-size", 16).chips.scenes[0].hidden.chosen.shape == (6, 6)
 
 
 def test_no_pixel_is_trained_on_and_validated_on(site):
