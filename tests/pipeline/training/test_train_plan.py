@@ -178,6 +178,18 @@ def test_a_detector_sees_nothing_outside_of_an_area_and_a_label_map_does(site):
     assert (shown != FILL).any(axis=-1).mean() > 0.99
 
 
+def test_polygons_without_a_class_teach_nothing_even_in_a_file_of_nothing_else(site):
+    towns = make_towns(site, 2)
+    kinds = [None] * (len(ROOFS) + len(POOLS))
+    write_polygons(site / "labels" / "town1.geojson", elsewhere(200.0), ROOFS + POOLS, kinds)
+    plan = planned(site, *towns, "--classes", "roof")
+    labels = plan.train[1].truth.labels(WHOLE)
+    assert (labels == np.where(true_labels() > 0, IGNORED, 0)).all()
+    assert plan.findings.unnamed == len(kinds)
+    one = planned(site, *towns, "--classes", "roof", without=["class-property"])
+    assert (one.train[1].truth.labels(WHOLE) == (true_labels() > 0)).all()
+
+
 def test_a_detector_learns_no_polygons_of_the_background(site):
     kinds = ["roof"] * len(ROOFS) + ["background"] * len(POOLS)
     write_polygons(site / "town.geojson", HOME, ROOFS + POOLS, kinds)
