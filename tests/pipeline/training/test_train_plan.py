@@ -296,6 +296,20 @@ def test_numbers_of_large_rasters_are_measured_on_a_reduced_picture(site):
     assert np.allclose([values.low, values.high], expected, atol=2)
 
 
+@pytest.mark.parametrize("scale", [1, 3])
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "float32"])
+def test_transparent_pixels_are_no_measurements_on_a_reduced_picture_either(site, make_raster, dtype, scale):
+    seen = np.kron(read(site / "town.tif"), np.ones((scale, scale, 1))).astype(dtype)
+    opaque = np.full(seen.shape[:2], 255)
+    opaque[:, : 70 * scale] = 0
+    hidden = np.where(opaque[..., None] > 0, seen, 5000).astype(dtype)
+    transform = rasterio.Affine(0.5 / scale, 0, 500_000, 0, -0.5 / scale, 5_600_000)
+    make_raster(pixels=hidden, name="town.tif", alpha=opaque, transform=transform)
+    values = planned(site, "--gsd", 0.5).values
+    expected = np.percentile(seen[:, 70 * scale :].reshape(-1, 3), (1, 99), axis=0)
+    assert np.allclose([values.low, values.high], expected, atol=2)
+
+
 def test_bytes_stay_as_they_are(site):
     values = planned(site).values
     assert (values.low, values.high, values.fill) == ((0.0,) * 3, (255.0,) * 3, (FILL,) * 3)
