@@ -62,27 +62,29 @@ def choose_blocks(
 ) -> Blocks:
     """Choose blocks of a raster for validation.
 
-    The blocks are ordered by a hash of seed, raster and position, and the first `share` of them are taken, at least
-    one and never all: the same ones in every run, whatever other rasters there are.
+    The blocks are ordered by a hash of seed, raster and position. In this order, each is taken that brings the area
+    taken so far nearer to `share`; at least one is, and never all: the same ones in every run, whatever other rasters
+    there are.
 
     Args:
         georef: The raster.
         side: Largest side of a block, in pixels; the raster is divided into as few as this allows.
-        share: Share of the blocks, above 0 and below 1.
+        share: Share of the area of the blocks, above 0 and below 1.
         seed: Seed of the selection.
         name: The raster's name.
-        parts: Polygons, in its pixels ``(col, row)``, that blocks must overlap to be chosen from; None for all of it.
+        parts: Disjoint polygons, in its pixels ``(col, row)``, whose area in the blocks counts; None for all of it.
 
     Raises:
         ValueError: If there are fewer than two blocks to choose from.
     """
     rows, cols = math.ceil(georef.height / side), math.ceil(georef.width / side)
     every = Blocks(georef.height, georef.width, np.ones((rows, cols), bool))
-    possible = np.arange(rows * cols)
+    boxes = every.boxes()
+    areas = shapely.area(boxes)
     if parts is not None:
-        boxes = every.boxes()
-        part, met = shapely.STRtree(boxes).query(parts, predicate="intersects")
-        possible = np.unique(met[~shapely.touches(boxes[met], parts[part])])
+        part, met = shapely.STRtree(boxes).query(parts)
+        areas = np.bincount(met, shapely.area(shapely.intersection(boxes[met], parts[part])), len(boxes))
+    possible = np.flatnonzero(areas > 0)
     if len(possible) < 2:
         raise ValueError(
             f"{name} has {georef.height} x {georef.width} px, no more than one block of {side} px; "
@@ -92,6 +94,12 @@ def choose_blocks(
         possible.tolist(),
         key=lambda place: hashlib.sha256(f"{seed}/{name}/{place}".encode()).digest(),
     )
+    wanted, taken = share * areas.sum(), 0.0
     chosen = np.zeros(rows * cols, bool)
-    chosen[order[: min(len(order) - 1, max(1, round(share * len(order))))]] = True
+    for place in order:
+        if abs(taken + areas[place] - wanted) < abs(taken - wanted) and chosen.sum() < len(order) - 1:
+            chosen[place] = True
+            taken += areas[place]
+    if not chosen.any():
+        chosen[min(order, key=lambda place: abs(areas[place] - wanted))] = True
     return replace(every, chosen=chosen.reshape(rows, cols))

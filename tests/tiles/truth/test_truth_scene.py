@@ -236,6 +236,21 @@ def test_validation_blocks_are_chosen_where_the_area_is():
         choose_blocks(georef, 64, 0.2, 0, "a", parts[1:])
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_the_share_set_apart_is_one_of_area(seed):
+    """Off by no more than half the largest part of the area in a block, however its edge cuts the others."""
+    rng = np.random.default_rng(seed)
+    georef = georef_of(640, 960)
+    corner = rng.uniform(0, 400, 2)
+    parts = np.array([shapely.box(*corner, *(corner + rng.uniform(130, 240, 2)))])
+    chosen = choose_blocks(georef, 64, 0.2, seed, "a", parts)
+    held_out, largest = (
+        shapely.area(shapely.intersection(boxes, parts[0]))
+        for boxes in (chosen.boxes(), replace(chosen, chosen=np.ones((10, 15), bool)).boxes())
+    )
+    assert abs(held_out.sum() - 0.2 * parts[0].area) <= largest.max() / 2 + 1e-6
+
+
 @pytest.mark.parametrize("symmetry", range(8))
 def test_symmetries_turn_all_arrays_alike(symmetry):
     labels = np.arange(16, dtype=np.uint8).reshape(4, 4)
