@@ -150,8 +150,15 @@ class PolygonTruth:
 
     @cached_property
     def _trusted(self) -> np.ndarray:
-        """The part of each polygon in the area, None where there is none; object ``(polygons,)``."""
-        return self.polygons if self._area is None else self._area.clip(self.polygons)
+        """The part of each polygon in the area, None where none is on the raster; object ``(polygons,)``."""
+        if self._area is None:
+            return self.polygons
+        trusted = self._area.clip(self.polygons)
+        if self._shape is not None:
+            height, width = self._shape
+            raster = shapely.box(0, 0, width, height)
+            trusted[~shapely.intersects(raster, trusted) | shapely.touches(raster, trusted)] = None
+        return trusted
 
 
 def _trimmed(mask: np.ndarray) -> tuple[int, int, np.ndarray]:

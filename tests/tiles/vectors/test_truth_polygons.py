@@ -185,6 +185,20 @@ def test_places_are_inside_the_area():
         drawn.place(2, rng)
 
 
+def test_a_thing_that_is_inside_the_area_beyond_the_raster_alone_has_no_place():
+    boxes = np.array([shapely.box(80, 30, 112, 45), shapely.box(80, 30, 112, 90)])
+    area = TrustedArea(
+        np.array([shapely.box(0, 0, 20, 60), shapely.box(95, 55, 120, 80), shapely.box(100, 20, 120, 40)])
+    )
+    drawn = PolygonTruth(boxes, [1, 2], CLASSES, (60, 100), area)
+    assert drawn.counts().tolist() == [0, 0, 1, 0]
+    with pytest.raises(ValueError, match="no polygon has the label 1"):
+        drawn.place(1, np.random.default_rng(0))
+    for seed in range(40):
+        row, col = drawn.place(2, np.random.default_rng(seed))
+        assert 55 <= row <= 60 and 95 <= col <= 100
+
+
 def test_a_thin_thing_still_has_a_place():
     sliver = shapely.Polygon([(0, 0), (100, 100), (100, 100.001)])
     drawn = PolygonTruth(np.array([sliver]), [1], CLASSES, (200, 200))
