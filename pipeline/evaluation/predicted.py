@@ -46,11 +46,11 @@ def find_predicted(path: str) -> tuple[list[Predicted], list[LeftOut]]:
     """Find predictions, and rasters of a run whose results are missing.
 
     Args:
-        path: A folder that `terraseam segment` wrote, a folder of label maps or polygon files or of folders with
+        path: A folder that `terraseam segment` wrote, a folder of label maps and polygon files or of folders with
             labels.tif and polygons.geojson, or one file.
 
     Raises:
-        EvaluateError: If there are no predictions.
+        EvaluateError: If there are no predictions, or several files for one.
     """
     place = Path(path)
     if not place.exists():
@@ -65,9 +65,7 @@ def find_predicted(path: str) -> tuple[list[Predicted], list[LeftOut]]:
         return [alone], []
     if not predictions:
         known = SUFFIXES | VECTORS
-        predictions = [
-            _prediction_in(file) for file in sorted(place.iterdir()) if file.suffix.lower() in known
-        ]
+        predictions = _of_files([file for file in sorted(place.iterdir()) if file.suffix.lower() in known])
     if not predictions:
         raise EvaluateError(
             [f"--predicted {path} holds neither labels.tif nor polygons.geojson nor other maps"]
@@ -91,6 +89,30 @@ def earlier_notes(path: str, named: Sequence[str]) -> list[str]:
 def _prediction_in(file: Path) -> Predicted:
     name = file.parent.name if file.name in (LABELS, POLYGONS) else file.stem
     return Predicted(name, polygons=str(file)) if is_vector(str(file)) else Predicted(name, labels=str(file))
+
+
+def _of_files(files: Sequence[Path]) -> list[Predicted]:
+    """Return predictions by name: a label map and a polygon file of one name belong to one raster.
+
+    Raises:
+        EvaluateError: If two label maps or two polygon files have one name.
+    """
+    predictions: dict[str, Predicted] = {}
+    for file in files:
+        one = _prediction_in(file)
+        other = predictions.get(one.name, Predicted(one.name))
+        for own, first in ((one.labels, other.labels), (one.polygons, other.polygons)):
+            if own is not None and first is not None:
+                raise EvaluateError(
+                    [
+                        f"--predicted {file.parent} holds both {Path(first).name} and {file.name}, each of which would "
+                        f"be the prediction of {one.name}; leave only one there"
+                    ]
+                )
+        predictions[one.name] = Predicted(
+            one.name, one.labels or other.labels, one.polygons or other.polygons
+        )
+    return list(predictions.values())
 
 
 def _of_folder(folder: Path) -> Predicted | None:

@@ -172,7 +172,7 @@ class Chips:
     split: Annotated[
         str,
         Option(
-            "what to hold out for validation without --val-images: square blocks of the rasters, or whole rasters",
+            "what to hold out for validation without --val-images: equal blocks of the rasters, or whole rasters",
             group=VALIDATION,
             choices=("block", "raster"),
         ),
@@ -191,7 +191,7 @@ class Chips:
     block_size: Annotated[
         float | None,
         Option(
-            "side of the blocks, in metres",
+            "longest side of the blocks, in metres",
             positive,
             "M",
             group=VALIDATION,

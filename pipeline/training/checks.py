@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import shapely
 from rasterio.enums import ColorInterp
 
 from terraseam.models.bundle.card import Card, find_bundle
@@ -27,12 +28,15 @@ from terraseam.tiles.raster.inspect import RasterInfo
 from terraseam.tiles.raster.opening import open_raster
 from terraseam.tiles.truth.label_raster import RasterTruth
 from terraseam.tiles.truth.polygons import PolygonTruth
-from terraseam.tiles.vectors.placing import footprint, polygons_to_pixels
+from terraseam.tiles.vectors.placing import footprint, parts_of, polygons_to_pixels
+from terraseam.tiles.vectors.read import PolygonFile
 
 FAR = 4.0
 """Factor between the GSD of a raster and that of the chips above which the user gets a note."""
 FARTHEST = 16.0
 """Factor above which the GSD is refused as a mistake."""
+LEAST_SHARED_PX = 1.0
+"""Pixels that areas of training and validation share above which the user gets a note; some share an edge."""
 
 
 def file_reasons(options: TrainOptions) -> list[str]:
@@ -228,15 +232,33 @@ def instance_reasons(row: Row | None, train: Sequence[Labelled]) -> list[str]:
 
 
 def overlap_notes(train: Sequence[Labelled], val: Sequence[Labelled]) -> list[str]:
-    """Return a note on each training raster that overlaps a validation raster."""
-    grounds = [footprint(raster.info.path, raster.info.georef) for raster in val]
+    """Return a note on each training raster that overlaps a validation raster, inside the areas of both."""
+    grounds = [
+        footprint(raster.info.path, raster.info.georef)
+        if raster.parts is None
+        else parts_of(raster.info.path, raster.info.georef, raster.parts)
+        for raster in val
+    ]
     return [
-        f"{raster.info.path} overlaps the validation raster {ground.path}: validation figures will be too good"
+        f"{_overlap(raster.info.path, ground.path)}: validation figures will be too good"
         for raster in train
         for ground in grounds
-        if os.path.realpath(ground.path) != os.path.realpath(raster.info.path)
-        and len(polygons_to_pixels(ground, raster.info.georef).polygons)
+        if _shared_pixels(raster, ground) >= LEAST_SHARED_PX
     ]
+
+
+def _overlap(train: str, val: str) -> str:
+    if os.path.realpath(train) == os.path.realpath(val):
+        return f"--aoi and --val-aoi overlap on {train}"
+    return f"{train} overlaps the validation raster {val}"
+
+
+def _shared_pixels(raster: Labelled, ground: PolygonFile) -> float:
+    """Return how many pixels of a raster, inside its area, lie on some ground."""
+    georef = raster.info.georef
+    whole = [shapely.box(0, 0, georef.width, georef.height)]
+    own = shapely.union_all(whole if raster.parts is None else raster.parts)
+    return float(shapely.area(shapely.intersection(polygons_to_pixels(ground, georef).polygons, own)).sum())
 
 
 def twice_reasons(options: Truths, train: Sequence[Labelled], val: Sequence[Labelled]) -> list[str]:

@@ -90,7 +90,8 @@ class ChipMaker:
 def _ids(truth: Any, view: View, labels: np.ndarray) -> np.ndarray:
     """Return the instance id of each pixel; for label rasters, instances are connected pixels of one label."""
     if isinstance(truth, PolygonTruth):
-        return truth.ids(view)
+        ids = truth.ids(view)
+        return np.where(np.append(False, truth.of_background)[ids], 0, ids)
     ids = np.zeros(labels.shape, np.int32)
     for label in set(np.unique(labels)) - {truth.background, IGNORED}:
         parts, _ = ndimage.label(labels == label)

@@ -47,9 +47,14 @@ class TrainingClasses:
             for label, (name, color) in enumerate(zip(self.names, colors, strict=True))
         )
 
-    def labels_of(self, file: PolygonFile) -> np.ndarray:
-        """Return the label of each polygon in a file: `IGNORED` if it has no class, -1 for other classes."""
-        if all(value is None for value in file.values) and len(self.foreground) == 1:
+    def labels_of(self, file: PolygonFile, *, has_values: bool) -> np.ndarray:
+        """Return the label of each polygon in a file: `IGNORED` if it has no class, -1 for other classes.
+
+        Args:
+            file: The polygons.
+            has_values: Whether the file holds their classes; else all belong to the only one except the background.
+        """
+        if not has_values:
             return np.full(len(file.polygons), self.names.index(self.foreground[0]), np.int64)
         table: dict[str | None, int] = {name: label for label, name in enumerate(self.names)}
         return np.array([table.get(value, -1) if value else IGNORED for value in file.values], np.int64)

@@ -261,7 +261,7 @@ class LabelReader:
         for path in paths:
             file = self._file(path)
             in_pixels = polygons_to_pixels(file, info.georef)
-            known = classes.labels_of(file)[in_pixels.numbers]
+            known = self._labels_of(file)[in_pixels.numbers]
             polygons.append(in_pixels.polygons[known >= 0])
             labels.append(known[known >= 0])
         shape = (info.georef.height, info.georef.width)
@@ -271,7 +271,7 @@ class LabelReader:
     def _file(self, path: str) -> PolygonFile:
         if path not in self._files:
             file = read_polygons(path, self.options.class_property)
-            labels = self._classes().labels_of(file)
+            labels = self._labels_of(file)
             self.findings.mended += file.mended
             self.findings.left_out.update(file.reasons)
             self.findings.unnamed += int(np.count_nonzero(labels == IGNORED))
@@ -280,6 +280,9 @@ class LabelReader:
             )
             self._files[path] = file
         return self._files[path]
+
+    def _labels_of(self, file: PolygonFile) -> np.ndarray:
+        return self._classes().labels_of(file, has_values=self.options.class_property is not None)
 
     def _classes(self) -> TrainingClasses:
         assert self.classes is not None

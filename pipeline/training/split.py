@@ -122,7 +122,8 @@ def _block_side(raster: Labelled, chips: Chips, gsd: float) -> float:
         return chips.block_size
     side = BLOCK_CHIPS * chips.chip * gsd
     longest = max(raster.extent)
-    while longest <= side and side > chips.chip * gsd / 2:
+    # Compare whole pixels: the GSD of chips is rounded, so that the side of a raster may be a fraction of one more.
+    while longest <= round(side / raster.gsd) * raster.gsd and side > chips.chip * gsd / 2:
         side /= 2
     return side
 

@@ -91,11 +91,9 @@ def _sample(info: RasterInfo, bands: tuple[int, ...]) -> np.ndarray:
         shape = tuple(min(SAMPLE, size) for size in dataset.shape)
         read = dataset.read(bands, out_shape=(len(bands), *shape), resampling=Resampling.nearest)
         pixels = np.moveaxis(read, 0, -1)
-        valid = dataset.read_masks(bands, out_shape=(len(bands), *shape)).min(axis=0) > 0
-        if shape == dataset.shape:
-            whole = rasterio.windows.Window(0, 0, dataset.width, dataset.height)
-            measured = measured_samples(dataset, bands, whole, pixels)
-            valid = np.ones(shape, bool) if measured is None else measured.all(axis=-1)
+        whole = rasterio.windows.Window(0, 0, dataset.width, dataset.height)
+        measured = measured_samples(dataset, bands, whole, pixels)
+        valid = np.ones(shape, bool) if measured is None else measured.all(axis=-1)
     steps = info.georef.height / shape[0], info.georef.width / shape[1]
     valid &= on_ground(View(0, 0, *steps, *shape), info.georef)
     return pixels[valid & np.isfinite(pixels).all(axis=-1)].astype(np.float64)

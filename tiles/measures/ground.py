@@ -13,7 +13,7 @@ from terraseam.tiles.grid.window import Window
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.opening import open_raster
 from terraseam.tiles.raster.picture import Colour, as_rgb
-from terraseam.tiles.raster.source import damaged
+from terraseam.tiles.raster.source import damaged, measured_samples
 from terraseam.tiles.truth.label_raster import lies_on
 
 
@@ -33,7 +33,8 @@ def read_ground(image: str, georef: Georef, shape: tuple[int, int], paper: Colou
         RasterReadError: If the image cannot be read.
     """
     with open_raster(image) as dataset:
-        bands = list(range(1, min(dataset.count, 3) + 1))
+        colours = [band for band, kind in enumerate(dataset.colorinterp, 1) if kind != ColorInterp.alpha]
+        bands = colours[:3] or [1]
         try:
             if lies_on(dataset, georef):
                 return as_rgb(np.moveaxis(dataset.read(bands, out_shape=(len(bands), *shape)), 0, -1))
@@ -65,7 +66,9 @@ def _warped(dataset: Any, bands: list[int], grid: Georef, paper: Colour) -> np.n
         ) as warped,
     ):
         pixels = np.moveaxis(warped.read(bands), 0, -1)
-        reached = warped.dataset_mask() > 0
+        whole = rasterio.windows.Window(0, 0, grid.width, grid.height)
+        measured = measured_samples(warped, tuple(bands), whole, pixels)
+    reached = np.ones(pixels.shape[:2], bool) if measured is None else np.asarray(measured.any(axis=-1))
     if pixels.dtype != np.uint8:
         pixels = np.where(reached[..., None], pixels, np.nan).astype(np.float32)
     picture = as_rgb(pixels)

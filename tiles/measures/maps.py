@@ -98,7 +98,7 @@ def measure_maps(maps: Maps, settings: MapSettings) -> tuple[PixelCounts, np.nda
         settings: Classes, tolerance and block size.
 
     Returns:
-        The counts and, if the truth is polygons, the pixels of each without a prediction, int64 ``(n,)``.
+        The counts and, if the truth is polygons, the pixels of each in the area without a prediction, int64 ``(n,)``.
 
     Raises:
         LabelError: If a label belongs to no class.
@@ -115,6 +115,8 @@ def measure_maps(maps: Maps, settings: MapSettings) -> tuple[PixelCounts, np.nda
         inner = slice(margin, margin + core.height), slice(margin, margin + core.width)
         total = total + _block(truth, predicted, inner, settings)
         lacking = predicted[inner] == IGNORED
+        if maps.area is not None and lacking.any():
+            lacking &= maps.area.inside(core)
         if polygons is not None and unseen is not None and lacking.any():
             unseen += np.bincount(polygons.ids(core)[lacking], minlength=len(polygons) + 1)[1:]
     return total, unseen

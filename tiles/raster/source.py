@@ -167,6 +167,12 @@ def measured_samples(
 ) -> np.ndarray | None:
     """Return whether each sample is valid: not nodata, not masked, not transparent, and finite.
 
+    Args:
+        dataset: The open raster.
+        bands: Bands that were read, numbered from 1.
+        where: Window of ``rasterio`` that was read.
+        pixels: What was read, ``(height, width, bands)``; smaller than the window if it was reduced.
+
     Returns:
         Bool of the shape of `pixels`, or None if all samples are valid.
     """
@@ -175,10 +181,16 @@ def measured_samples(
     # An alpha band that is read as data, such as infrared that GDAL takes for alpha, is not used as a mask.
     as_data = bool(set(alphas) & set(bands))
     measured = None
+    shape = pixels.shape[:2]
+    masks, alpha = (
+        ({"out_shape": (len(bands), *shape)}, {"out_shape": shape})
+        if shape != (where.height, where.width)
+        else ({}, {})
+    )
     if flags != {MaskFlags.all_valid} and not (as_data and MaskFlags.alpha in flags):
-        measured = np.moveaxis(dataset.read_masks(bands, window=where) > 0, 0, -1)
+        measured = np.moveaxis(dataset.read_masks(bands, window=where, **masks) > 0, 0, -1)
     if alphas and not as_data and MaskFlags.alpha not in flags:
-        opaque = (dataset.read(alphas[-1], window=where) > 0)[..., None]
+        opaque = (dataset.read(alphas[-1], window=where, **alpha) > 0)[..., None]
         measured = opaque.repeat(len(bands), -1) if measured is None else measured & opaque
     return _finite_samples(pixels, measured)
 

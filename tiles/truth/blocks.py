@@ -1,4 +1,4 @@
-"""Split a raster into square blocks, some of which are held out for validation instead of single chips."""
+"""Split a raster evenly into blocks, some of which are held out for validation instead of single chips."""
 
 from __future__ import annotations
 
@@ -16,18 +16,16 @@ from terraseam.tiles.raster.view import View
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """A selection of the blocks that a raster is divided into.
+    """A selection of the blocks that a raster is divided into; their heights and widths differ by a pixel at most.
 
     Attributes:
         height: Height of the raster, in pixels.
         width: Width of the raster, in pixels.
-        side: Side of a block, in pixels of the raster.
         chosen: Whether each block is selected, bool ``(rows, columns)``.
     """
 
     height: int
     width: int
-    side: int
     chosen: np.ndarray
 
     def inside(self, view: View) -> np.ndarray:
@@ -36,8 +34,10 @@ class Blocks:
         Beyond its edges, the raster is mirrored together with its blocks.
         """
         rows, cols = (
-            folded(np.floor(centres).astype(np.int64), size) // self.side
-            for centres, size in ((view.rows, self.height), (view.cols, self.width))
+            folded(np.floor(centres).astype(np.int64), size) * count // size
+            for centres, size, count in zip(
+                (view.rows, view.cols), (self.height, self.width), self.chosen.shape, strict=True
+            )
         )
         # Take whole rows at once: indexing single pixels, as with `np.ix_`, is 70 times slower.
         return self.chosen[:, cols].take(rows, axis=0)
@@ -45,9 +45,11 @@ class Blocks:
     def boxes(self) -> np.ndarray:
         """Return the selected blocks as polygons in pixels ``(col, row)``, object ``(n,)``."""
         rows, cols = np.nonzero(self.chosen)
-        left, top = cols * self.side, rows * self.side
-        right, bottom = np.minimum(left + self.side, self.width), np.minimum(top + self.side, self.height)
-        return np.asarray(shapely.box(left, top, right, bottom), object)
+        down, across = (
+            -(-np.arange(count + 1) * size // count)
+            for size, count in zip((self.height, self.width), self.chosen.shape, strict=True)
+        )
+        return np.asarray(shapely.box(across[cols], down[rows], across[cols + 1], down[rows + 1]), object)
 
     @property
     def share(self) -> float:
@@ -60,27 +62,29 @@ def choose_blocks(
 ) -> Blocks:
     """Choose blocks of a raster for validation.
 
-    The blocks are ordered by a hash of seed, raster and position, and the first `share` of them are taken, at least
-    one and never all: the same ones in every run, whatever other rasters there are.
+    The blocks are ordered by a hash of seed, raster and position. In this order, each is taken that brings the area
+    taken so far nearer to `share`; at least one is, and never all: the same ones in every run, whatever other rasters
+    there are.
 
     Args:
         georef: The raster.
-        side: Side of a block, in pixels.
-        share: Share of the blocks, above 0 and below 1.
+        side: Largest side of a block, in pixels; the raster is divided into as few as this allows.
+        share: Share of the area of the blocks, above 0 and below 1.
         seed: Seed of the selection.
         name: The raster's name.
-        parts: Polygons, in its pixels ``(col, row)``, that blocks must overlap to be chosen from; None for all of it.
+        parts: Disjoint polygons, in its pixels ``(col, row)``, whose area in the blocks counts; None for all of it.
 
     Raises:
         ValueError: If there are fewer than two blocks to choose from.
     """
     rows, cols = math.ceil(georef.height / side), math.ceil(georef.width / side)
-    every = Blocks(georef.height, georef.width, side, np.ones((rows, cols), bool))
-    possible = np.arange(rows * cols)
+    every = Blocks(georef.height, georef.width, np.ones((rows, cols), bool))
+    boxes = every.boxes()
+    areas = shapely.area(boxes)
     if parts is not None:
-        boxes = every.boxes()
-        part, met = shapely.STRtree(boxes).query(parts, predicate="intersects")
-        possible = np.unique(met[~shapely.touches(boxes[met], parts[part])])
+        part, met = shapely.STRtree(boxes).query(parts)
+        areas = np.bincount(met, shapely.area(shapely.intersection(boxes[met], parts[part])), len(boxes))
+    possible = np.flatnonzero(areas > 0)
     if len(possible) < 2:
         raise ValueError(
             f"{name} has {georef.height} x {georef.width} px, no more than one block of {side} px; "
@@ -90,6 +94,12 @@ def choose_blocks(
         possible.tolist(),
         key=lambda place: hashlib.sha256(f"{seed}/{name}/{place}".encode()).digest(),
     )
+    wanted, taken = share * areas.sum(), 0.0
     chosen = np.zeros(rows * cols, bool)
-    chosen[order[: min(len(order) - 1, max(1, round(share * len(order))))]] = True
+    for place in order:
+        if abs(taken + areas[place] - wanted) < abs(taken - wanted) and chosen.sum() < len(order) - 1:
+            chosen[place] = True
+            taken += areas[place]
+    if not chosen.any():
+        chosen[min(order, key=lambda place: abs(areas[place] - wanted))] = True
     return replace(every, chosen=chosen.reshape(rows, cols))

@@ -23,7 +23,7 @@ from terraseam.tiles.grid.window import Window
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.inspect import crs_advice
 from terraseam.tiles.raster.opening import all_files, open_raster
-from terraseam.tiles.raster.source import damaged
+from terraseam.tiles.raster.source import damaged, measured_samples
 from terraseam.tiles.raster.view import View
 from terraseam.tiles.truth.scene import IGNORED, nearest, on_ground
 from terraseam.tiles.vectors.area import TrustedArea
@@ -174,7 +174,7 @@ class RasterTruth:
         return np.where(named, self._order[place], IGNORED).astype(np.uint8)
 
     def read_values(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Read the file's values in a window of the raster, and which are neither nodata nor masked, bool.
+        """Read the file's values in a window of the raster, and which are finite and neither nodata nor masked, bool.
 
         Raises:
             RasterReadError: If the file cannot be read there.
@@ -185,13 +185,13 @@ class RasterTruth:
             self._verify_warped()
             with self._local.sources.reading():
                 values = dataset.read(1, window=where)
-                known = dataset.read_masks(1, window=where) > 0
+                known = measured_samples(dataset, (1,), where, values[..., None])
         except SourcesError:
             raise
         except (rasterio.errors.RasterioError, SidecarError) as error:
             close(self)
             raise damaged(self.path, window, error) from error
-        return values, known
+        return values, np.ones(values.shape, bool) if known is None else known[..., 0]
 
     def _verify_warped(self) -> None:
         """Verify all of a label raster of another grid: only GDAL knows which of its blocks a window needs."""

@@ -42,7 +42,7 @@ class PolygonClasses:
 
     Attributes:
         count: Number of classes.
-        background: Label of pixels that no polygon covers; 255 if they are unknown.
+        background: Label of pixels that no polygon covers; 255 if they are unknown. Polygons of it are no instances.
     """
 
     count: int
@@ -82,6 +82,11 @@ class PolygonTruth:
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         return PolygonTruth, (self.polygons, self.labels_of, self.classes, self._shape, self._area)
 
+    @property
+    def of_background(self) -> np.ndarray:
+        """Whether each polygon is of the background, bool ``(polygons,)``."""
+        return self.labels_of == self.classes.background
+
     def labels(self, view: View) -> np.ndarray:
         """Return the labels of a view, by the polygons that pixel centres lie in, uint8 ``(height, width)``."""
         drawn = np.full((view.height, view.width), self.classes.background, np.uint8)
@@ -103,7 +108,7 @@ class PolygonTruth:
             min_pixels: Instances with fewer pixels are left out, as are those of unknown class.
         """
         numbers = self._edges.intersecting(view)
-        numbers = numbers[self.labels_of[numbers] != IGNORED]
+        numbers = numbers[(self.labels_of[numbers] != IGNORED) & ~self.of_background[numbers]]
         boxes = pixel_boxes(self._edges.boxes[numbers], view)
         whole = (boxes >= 0).all(axis=1) & (boxes[:, 2] <= view.height) & (boxes[:, 3] <= view.width)
         instances = []
@@ -119,8 +124,8 @@ class PolygonTruth:
         return instances
 
     def counts(self) -> np.ndarray:
-        """Return the number of polygons of each label at least partly in the area, int64 ``(classes,)``."""
-        labels = self.labels_of[~shapely.is_missing(self._trusted)]
+        """Return the number of instances of each label at least partly in the area, int64 ``(classes,)``."""
+        labels = self.labels_of[~shapely.is_missing(self._trusted) & ~self.of_background]
         known = labels[labels < self.classes.count]
         return np.bincount(known, minlength=self.classes.count).astype(np.int64)
 
@@ -145,8 +150,15 @@ class PolygonTruth:
 
     @cached_property
     def _trusted(self) -> np.ndarray:
-        """The part of each polygon in the area, None where there is none; object ``(polygons,)``."""
-        return self.polygons if self._area is None else self._area.clip(self.polygons)
+        """The part of each polygon in the area, None where none is on the raster; object ``(polygons,)``."""
+        if self._area is None:
+            return self.polygons
+        trusted = self._area.clip(self.polygons)
+        if self._shape is not None:
+            height, width = self._shape
+            raster = shapely.box(0, 0, width, height)
+            trusted[~shapely.intersects(raster, trusted) | shapely.touches(raster, trusted)] = None
+        return trusted
 
 
 def _trimmed(mask: np.ndarray) -> tuple[int, int, np.ndarray]:

@@ -40,6 +40,8 @@ def features(path: str, class_property: str | None) -> Features:
 def bounds(path: str) -> tuple[str | None, Any]:
     """Read the CRS and bounds of a file, from its metadata if they are there.
 
+    Bounds across the antimeridian, whose western end is the greater one in the file, reach beyond 180 degrees.
+
     Raises:
         VectorError: If it cannot be read or is not GeoParquet.
     """
@@ -53,7 +55,8 @@ def bounds(path: str) -> tuple[str | None, Any]:
         known = shapely.from_wkb(shapes, on_invalid="ignore")
         return _crs(column), shapely.total_bounds(known) if len(known) else None
     half = len(box) // 2
-    return _crs(column), [box[0], box[1], box[half], box[half + 1]]
+    west, east = box[0], box[half]
+    return _crs(column), [west, box[1], east + 360 if west > east else east, box[half + 1]]
 
 
 def _open(path: str) -> tuple[parquet.ParquetFile, str, dict[str, Any]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,6 +184,25 @@ def test_an_area_of_interest_hides_the_rest(run, capsys, tmp_path):
     assert np.abs(np.array(result["pixels"]["confusion"]) - matrix).sum() <= 6
 
 
+def test_what_was_predicted_inside_the_area_alone_is_measured_as_if_it_were_everywhere(capsys, tmp_path):
+    place, roofs = georef(60, 100), [shapely.box(30, 10, 50, 30), shapely.box(60, 10, 80, 30)]
+    aoi = write_gpkg(tmp_path / "aoi.gpkg", [shapely.box(0, 0, 40, 60), shapely.box(55, 0, 100, 60)], place)
+    write_gpkg(tmp_path / "true.gpkg", roofs, place)
+    labels = drawn(roofs, [1, 1], 60, 100)
+    figures = {}
+    for name, outside in (("everywhere", 0), ("inside", 255)):
+        seen = labels.copy()
+        seen[:, 40:55] = np.maximum(seen[:, 40:55], outside)
+        write_run(tmp_path / name, {"one": (place, seen, roofs, ["roof", "roof"], [0.9, 0.8])})
+        result = evaluate(
+            capsys, predicted=tmp_path / name / "one", truth=tmp_path / "true.gpkg", aoi=aoi, classes="roof"
+        )
+        figures[name] = result["pixels"], result["polygons"]
+    polygons = figures["inside"][1]
+    assert (polygons["true"], polygons["false"], polygons["missed"], polygons["left_out"]) == (2, 0, 0, 0)
+    assert figures["inside"] == figures["everywhere"]
+
+
 def test_rasters_outside_the_area_are_left_out_and_named(run, capsys, tmp_path):
     aoi = write_gpkg(tmp_path / "aoi.gpkg", [shapely.box(0, 0, 50, 50)], PLACE)
     result = evaluate(capsys, aoi=aoi, **both(run))
@@ -288,6 +309,22 @@ def test_the_manifest_says_which_rasters_there_are_and_what_has_no_truth_is_name
     assert [raster["name"] for raster in alone["rasters"]] == ["west"]
     assert any("also holds east of earlier runs" in note for note in alone["notes"])
     assert not any("earlier runs" in note for note in result["notes"])
+
+
+def test_a_label_map_and_polygons_of_one_name_are_one_prediction(run, capsys, tmp_path):
+    (tmp_path / "flat").mkdir()
+    for name in ("east", "west"):
+        for file in ("labels.tif", "polygons.geojson"):
+            there = tmp_path / "flat" / f"{name}{Path(file).suffix}"
+            shutil.copy(run / "out" / name / file, there)
+    flat, there = (
+        evaluate(capsys, **{**both(run), "predicted": tmp_path / "flat"}),
+        evaluate(capsys, **both(run)),
+    )
+    assert flat["pixels"] == there["pixels"] and flat["polygons"] == there["polygons"]
+    shutil.copy(run / "out" / "west" / "labels.tif", tmp_path / "flat" / "west.tiff")
+    assert main(["evaluate", "--predicted", str(tmp_path / "flat"), "--truth", str(run / "west.gpkg")]) != 0
+    assert "holds both west.tif and west.tiff" in capsys.readouterr().err
 
 
 def test_rasters_of_nothing_that_was_predicted_are_named(run, capsys, make_raster):

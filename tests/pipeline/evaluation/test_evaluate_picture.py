@@ -14,6 +14,7 @@ from evaluate_scenes import boxes, drawn, georef, moved, write_geojson, write_la
 
 from terraseam.pipeline.cli import main
 from terraseam.tiles.measures.errors import COLOURS, ErrorKind, error_picture, kinds
+from terraseam.tiles.measures.ground import read_ground
 from terraseam.tiles.measures.label_map import LabelMapFile
 from terraseam.tiles.measures.maps import Maps
 from terraseam.tiles.raster.georef import Georef
@@ -127,6 +128,25 @@ def test_an_image_of_other_pixels_is_seen_where_it_lies(maps, tmp_path, step, si
     inside = picture[: picture.shape[0] - int(edge) - 1]
     assert (inside[:, : int(middle - edge)] == (bright, 0, 0)).all()
     assert (inside[:, int(middle + edge) : -int(edge) - 1] == (0, bright, 0)).all()
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("bands", [1, 3])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_paper_is_seen_where_an_image_of_any_type_does_not_reach(make_raster, dtype, bands, alpha):
+    place, paper = georef(60, 90), (1, 2, 3)
+    transform = rasterio.Affine(1.0, 0, place.transform[2], 0, -1.0, place.transform[5])
+    opaque = np.full((20, 30), 255)
+    opaque[:10] = 0 if alpha else 255
+    pixels = np.random.default_rng(0).integers(100, 120, (20, 30, bands)).astype(dtype)
+    image = make_raster(
+        pixels=pixels, name="image.tif", crs=place.crs, transform=transform, alpha=opaque if alpha else None
+    )
+    ground = read_ground(str(image), place, (60, 90), paper)
+    seen = np.zeros((60, 90), bool)
+    seen[20 if alpha else 0 : 40, :60] = True
+    assert np.array_equal((ground == paper).all(axis=-1), ~seen)
+    assert dtype == "uint8" or ground[seen].std() > 50, "stretched by what is seen alone"
 
 
 def test_an_image_in_another_crs_is_brought_to_the_grid_of_the_labels(maps, tmp_path):

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from train_cases import card_of, planned, reasons
-from train_town import make_town, words
+from train_cases import HOME, card_of, planned, reasons
+from train_town import SIDE, make_town, words, write_polygons
 
 from terraseam.pipeline.cli import main
 from terraseam.pipeline.errors import TrainError
@@ -91,6 +91,27 @@ def test_a_raster_that_is_trained_on_measures_nothing(site):
     shutil.copy(site / "west.geojson", site / "other.geojson")
     apart = planned(site, *same, "--aoi", site / "west.geojson", "--val-aoi", site / "other.geojson")
     assert len(apart.train) == 1
+
+
+def test_ground_that_is_trained_on_and_validated_on_is_noted_within_the_areas(site):
+    """Also on one raster; areas that share an edge, in degrees, have no common ground."""
+    shutil.copy(site / "town.tif", site / "copy.tif")
+    shutil.copy(site / "town.geojson", site / "copy.geojson")
+    for name, left in (("east", 100), ("more", 98)):
+        write_polygons(site / f"{name}.geojson", HOME, [(0, left, SIDE, SIDE)], ["area"])
+
+    def noted(name: str, area: str) -> list[str]:
+        val = ["--val-images", site / f"{name}.tif", "--val-labels", site / f"{name}.geojson"]
+        plan = planned(site, *val, "--aoi", site / "west.geojson", "--val-aoi", site / f"{area}.geojson")
+        return [note for note in plan.findings.notes if "validation figures will be too good" in note]
+
+    for name, words in (
+        ("town", "--aoi and --val-aoi overlap on"),
+        ("copy", "overlaps the validation raster"),
+    ):
+        assert not noted(name, "east")
+        (note,) = noted(name, "more")
+        assert words in note
 
 
 def test_a_raster_of_far_gsd_is_named(site):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from train_cases import HOME, card_of, planned
-from train_town import make_town, words, write_polygons
+from train_town import POOLS, ROOFS, SIDE, make_town, words, write_polygons
 
 from terraseam.models.bundle.archive import load_model
 from terraseam.pipeline.cli import main
@@ -124,7 +124,7 @@ def test_block_size_and_val_share_say_what_is_set_apart(site):
         return plan.chips.scenes[0].hidden.share
 
     assert apart(planned(site, "--val-fraction", 0.5)) > apart(planned(site)) > 0
-    assert planned(site, "--block-size", 16).chips.scenes[0].hidden.side == 32
+    assert planned(site, "--block-size", 16).chips.scenes[0].hidden.chosen.shape == (6, 6)
 
 
 def test_no_pixel_is_trained_on_and_validated_on(site):
@@ -169,6 +169,17 @@ def test_borders_are_weighed_where_the_loss_wants_them(site):
     assert planned(site).chips([0]).weights is None
     weights = planned(site, "--loss", "cross_entropy:border", "--chip-size", 96).chips(range(4)).weights
     assert weights.shape == (4, 96, 96) and weights.max() > 0
+
+
+def test_a_polygon_of_the_background_around_others_takes_no_border_weights(site):
+    more = ["--loss", "cross_entropy:border", "--chip-size", 96, "--object-fraction", 0]
+    weights = planned(site, *more).chips(range(4)).weights
+    boxes, kinds = (
+        [(0, 0, SIDE, SIDE), *ROOFS, *POOLS],
+        ["background"] + ["roof"] * len(ROOFS) + ["pool"] * len(POOLS),
+    )
+    write_polygons(site / "town.geojson", HOME, boxes, kinds)
+    assert np.array_equal(planned(site, *more).chips(range(4)).weights, weights)
 
 
 def trained(site: Path, *more: object) -> dict:

@@ -23,7 +23,7 @@ from train_cases import (
     write,
     write_outlines,
 )
-from train_town import SIDE, make_town, write_polygons
+from train_town import POOLS, ROOFS, SIDE, make_town, write_polygons
 
 from terraseam.models.bundle.values import Scaling
 from terraseam.tiles.raster.view import View
@@ -178,6 +178,29 @@ def test_a_detector_sees_nothing_outside_of_an_area_and_a_label_map_does(site):
     assert (shown != FILL).any(axis=-1).mean() > 0.99
 
 
+def test_polygons_without_a_class_teach_nothing_even_in_a_file_of_nothing_else(site):
+    towns = make_towns(site, 2)
+    kinds = [None] * (len(ROOFS) + len(POOLS))
+    write_polygons(site / "labels" / "town1.geojson", elsewhere(200.0), ROOFS + POOLS, kinds)
+    plan = planned(site, *towns, "--classes", "roof")
+    labels = plan.train[1].truth.labels(WHOLE)
+    assert (labels == np.where(true_labels() > 0, IGNORED, 0)).all()
+    assert plan.findings.unnamed == len(kinds)
+    one = planned(site, *towns, "--classes", "roof", without=["class-property"])
+    assert (one.train[1].truth.labels(WHOLE) == (true_labels() > 0)).all()
+
+
+def test_a_detector_learns_no_polygons_of_the_background(site):
+    kinds = ["roof"] * len(ROOFS) + ["background"] * len(POOLS)
+    write_polygons(site / "town.geojson", HOME, ROOFS + POOLS, kinds)
+    detector = ["--architecture", "mask_rcnn", "--encoder", "mobilenet_fpn", "--classes", "roof"]
+    more = ["--block-size", "48", "--val-fraction", "0.5", "--object-fraction", "1"]
+    plan = planned(site, *detector, *more, without=["set"])
+    batches = [plan.chips(range(first, first + 8)) for first in range(0, 64, 8)]
+    assert {label for batch in batches for label in np.unique(batch.truth["labels"]).tolist()} == {0, 1}
+    assert {thing.label for _, (things,) in plan.validation for thing in things} == {1}
+
+
 def of_rasters(site: Path, *more: object):
     """A plan on label rasters, with chips that are drawn without regard to what they show."""
     classes = [] if "--classes" in more else ["--classes", "background,roof,pool"]
@@ -270,6 +293,20 @@ def test_numbers_of_large_rasters_are_measured_on_a_reduced_picture(site):
     write(site / "town.tif", pixels, replace(HOME, transform=(0.1, 0, 500_000, 0, -0.1, 5_600_000)))
     values = planned(site).values
     expected = np.percentile(pixels[:400].reshape(-1, 3), (1, 99), axis=0)
+    assert np.allclose([values.low, values.high], expected, atol=2)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "float32"])
+def test_transparent_pixels_are_no_measurements_on_a_reduced_picture_either(site, make_raster, dtype, scale):
+    seen = np.kron(read(site / "town.tif"), np.ones((scale, scale, 1))).astype(dtype)
+    opaque = np.full(seen.shape[:2], 255)
+    opaque[:, : 70 * scale] = 0
+    hidden = np.where(opaque[..., None] > 0, seen, 5000).astype(dtype)
+    transform = rasterio.Affine(0.5 / scale, 0, 500_000, 0, -0.5 / scale, 5_600_000)
+    make_raster(pixels=hidden, name="town.tif", alpha=opaque, transform=transform)
+    values = planned(site, "--gsd", 0.5).values
+    expected = np.percentile(seen[:, 70 * scale :].reshape(-1, 3), (1, 99), axis=0)
     assert np.allclose([values.low, values.high], expected, atol=2)
 
 

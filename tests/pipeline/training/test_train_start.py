@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from train_cases import elsewhere, planned, read, reasons, write, write_outlines
-from train_town import SIDE, make_town
+from train_cases import HOME, NORTH, elsewhere, planned, read, reasons, write, write_outlines
+from train_town import SIDE, make_town, write_polygons
 
 from terraseam.pipeline.options.train import BLOCK_CHIPS
 from terraseam.pipeline.training.report import describe_training
+from terraseam.tiles.raster.view import View
 
 GSD = 0.5
 
@@ -47,7 +50,21 @@ def test_blocks_are_halved_until_a_raster_has_more_than_one(site, chip):
         side /= 2
     assert side >= chip / 2
     apart = np.concatenate([scene.area.boxes() for scene in plan.validation.scenes])
-    assert {round(box.bounds[2] - box.bounds[0]) for box in apart} <= {side, SIDE % side}
+    assert {round(box.bounds[2] - box.bounds[0]) for box in apart} == {SIDE / np.ceil(SIDE / side)}
+
+
+def test_a_raster_as_large_as_a_block_but_for_the_rounding_of_its_gsd_has_several(site):
+    pixels = np.zeros((128, 128, 3), np.uint8)
+    for number, gsd in enumerate((0.2984, 0.5971, 0.3)):
+        place = replace(HOME, transform=(gsd, 0, 500_000, 0, -gsd, NORTH), height=128, width=128)
+        folder = site / str(number)
+        write(folder / "a.tif", pixels, place)
+        write_polygons(folder / "a.geojson", place, [(2, 2, 126, 126)], ["roof"])
+        more = ["--images", folder / "a.tif", "--labels", folder / "a.geojson", "--classes", "roof"]
+        for seed in range(3):
+            plan = planned(site, *more, "--seed", seed, without=["block-size"])
+            hidden = plan.chips.scenes[0].hidden.inside(View(0, 0, 1, 1, 128, 128))
+            assert hidden.mean() == 0.25
 
 
 def test_a_raster_that_is_one_block_is_told_in_metres_with_what_to_do(site):

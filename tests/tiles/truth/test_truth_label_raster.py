@@ -19,6 +19,7 @@ from terraseam.tiles.truth.label_raster import LabelRasterError, RasterTruth
 from terraseam.tiles.truth.scene import IGNORED
 from terraseam.tiles.vectors.area import TrustedArea
 
+TYPES = ("uint8", "uint16", "int16", "int32", "float32", "float64")
 UTM = Georef("EPSG:32632", (0.5, 0.0, 500_000.0, 0.0, -0.5, 5_600_000.0), 61, 83)
 
 
@@ -116,9 +117,10 @@ def label_grid(georef, crs):
     return Georef(crs, ((right - left) / width, 0, left, 0, -(top - bottom) / height, top), height, width)
 
 
-def test_what_a_warped_label_raster_does_not_reach_is_ignored_though_zero_is_a_label(make_raster):
+@pytest.mark.parametrize("dtype", TYPES)
+def test_what_a_warped_label_raster_does_not_reach_is_ignored_though_zero_is_a_label(make_raster, dtype):
     half = Georef(UTM.crs, (1.0, 0.0, 500_000.0, 0.0, -1.0, 5_600_000.0), 10, 10)
-    pixels = np.zeros((10, 10, 1), np.uint8)
+    pixels = np.zeros((10, 10, 1), dtype)
     found = RasterTruth(write(make_raster, half, pixels), UTM, (0,)).labels(whole(UTM))
     assert (found[:20, :20] == 0).all() and (found == IGNORED).sum() == 61 * 83 - 400
     pixels[:5] = 9
@@ -136,17 +138,21 @@ def test_labels_of_the_same_shape_elsewhere_are_moved_to_where_they_are(make_ras
     assert np.array_equal(found, expected)
 
 
+@pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("how", ["bands", "alpha", "mask"])
-def test_what_is_transparent_or_not_reached_is_ignored_in_files_of_any_make(make_raster, how):
+def test_what_is_transparent_or_not_reached_is_ignored_in_files_of_any_make(make_raster, how, dtype):
     half = Georef(UTM.crs, (1.0, 0.0, 500_000.0, 0.0, -1.0, 5_600_000.0), 10, 10)
     seen = np.full((10, 10), 255, np.uint8)
     seen[:5] = 255 if how == "bands" else 0
     options = {} if how == "bands" else {how: seen}
-    pixels = np.zeros((10, 10, 3 if how == "bands" else 1), np.uint8)
-    found = RasterTruth(write(make_raster, half, pixels, **options), UTM, (0,)).labels(whole(UTM))
+    pixels = np.zeros((10, 10, 3 if how == "bands" else 1), dtype)
+    path = write(make_raster, half, pixels, **options)
+    found = RasterTruth(path, UTM, (0,)).labels(whole(UTM))
     expected = np.full((61, 83), IGNORED)
     expected[:20, :20] = np.where(np.repeat(np.repeat(seen, 2, 0), 2, 1) > 0, 0, IGNORED)
     assert np.array_equal(found, expected)
+    found = RasterTruth(path, half, (0,)).labels(whole(half))
+    assert np.array_equal(found, np.where(seen > 0, 0, IGNORED)), "on its own grid, too"
 
 
 @pytest.mark.filterwarnings("ignore:Dataset has no geotransform")

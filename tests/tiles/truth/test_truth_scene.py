@@ -113,9 +113,10 @@ def test_what_was_not_measured_is_fill_and_ignored(make_raster):
 
 
 def test_hidden_blocks_show_neither_pixels_nor_labels(scene):
-    blocks = Blocks(HEIGHT, WIDTH, 16, np.eye(4, 6, dtype=bool))
+    blocks = Blocks(HEIGHT, WIDTH, np.eye(4, 6, dtype=bool))
     chip = scene.without(blocks).chip(View(0, 0, 1, 1, HEIGHT, WIDTH))
-    hidden = np.kron(np.eye(4, 6), np.ones((16, 16)))[:HEIGHT, :WIDTH].astype(bool)
+    rows, cols = np.arange(HEIGHT) * 4 // HEIGHT, np.arange(WIDTH) * 6 // WIDTH
+    hidden = rows[:, None] == cols
     assert (chip.labels[hidden] == IGNORED).all()
     assert (chip.pixels[hidden] == [7, 8, 9]).all()
     np.testing.assert_array_equal(chip.pixels[~hidden], read(scene.source.path)[~hidden])
@@ -144,15 +145,15 @@ def test_mirror_images_of_hidden_blocks_are_hidden_too(scene):
     """The last row of blocks is hidden: rows mirrored beyond the lower edge show it."""
     chosen = np.zeros((4, 6), bool)
     chosen[3] = True
-    chip = scene.without(Blocks(HEIGHT, WIDTH, 16, chosen)).chip(View(40, 0, 1, 1, 33, 10))
-    assert (chip.pixels[8:] == [7, 8, 9]).all()
-    assert not (chip.pixels[:8] == [7, 8, 9]).all(axis=-1).any()
+    chip = scene.without(Blocks(HEIGHT, WIDTH, chosen)).chip(View(40, 0, 1, 1, 33, 10))
+    assert (chip.pixels[6:] == [7, 8, 9]).all()
+    assert not (chip.pixels[:6] == [7, 8, 9]).all(axis=-1).any()
 
 
 def test_hidden_ground_has_no_influence_on_any_chip(make_raster):
     """Two rasters that differ in hidden ground alone give the same chips, at any scale, turn and place."""
     rng = np.random.default_rng(0)
-    blocks = Blocks(HEIGHT, WIDTH, 9, rng.random((7, 10)) < 0.3)
+    blocks = Blocks(HEIGHT, WIDTH, rng.random((7, 10)) < 0.3)
     quiet = rng.integers(40, 100, (HEIGHT, WIDTH, 3)).astype(np.uint8)
     loud = np.where(blocks.inside(View(0, 0, 1, 1, HEIGHT, WIDTH))[..., None], np.uint8(255), quiet)
     one, other = (
@@ -182,7 +183,7 @@ def test_hidden_ground_has_no_influence_on_any_chip(make_raster):
 
 @pytest.mark.parametrize("size", [1, 2, 7])
 def test_positions_fold_as_the_raster_is_mirrored(size):
-    blocks = Blocks(size, 1, 1, np.arange(size)[:, None] % 3 == 1)
+    blocks = Blocks(size, 1, np.arange(size)[:, None] % 3 == 1)
     seen = blocks.inside(View(-30, 0, 1, 1, 70, 1))
     np.testing.assert_array_equal(seen, blocks.chosen[mirror_index(-30, 40, size)])
 
@@ -200,9 +201,22 @@ def test_blocks_are_chosen_by_seed_and_name_and_never_all():
         choose_blocks(georef, 1000, 0.2, 0, "a")
 
 
+@pytest.mark.parametrize("side", [1023, 1024, 700, 513])
+def test_no_block_is_larger_than_asked_for_or_much_smaller_than_the_others(side):
+    """A raster that exceeds a block by a pixel has no block of that pixel."""
+    heights, widths = set(), set()
+    for seed in range(8):
+        for box in choose_blocks(georef_of(1024, 1600), side, 0.9, seed, "a").boxes():
+            left, top, right, bottom = box.bounds
+            heights.add(bottom - top)
+            widths.add(right - left)
+    assert max(heights | widths) <= side
+    assert max(heights) - min(heights) <= 1 and max(widths) - min(widths) <= 1
+
+
 @pytest.mark.parametrize(("height", "width"), [(70, 150), (150, 70)])
 def test_boxes_of_blocks_are_the_blocks(height, width):
-    blocks = Blocks(height, width, 32, np.eye(-(-height // 32), -(-width // 32), 1, dtype=bool))
+    blocks = Blocks(height, width, np.eye(-(-height // 32), -(-width // 32), 1, dtype=bool))
     cols, rows = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     covered = np.any([shapely.contains_xy(box, cols, rows) for box in blocks.boxes()], axis=0)
     np.testing.assert_array_equal(covered, blocks.inside(View(0, 0, 1, 1, height, width)))
@@ -220,6 +234,21 @@ def test_validation_blocks_are_chosen_where_the_area_is():
     assert chosen == {(1, 1), (1, 2), (9, 14)}
     with pytest.raises(ValueError, match="no more than one block of 64 px"):
         choose_blocks(georef, 64, 0.2, 0, "a", parts[1:])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_share_set_apart_is_one_of_area(seed):
+    """Off by no more than half the largest part of the area in a block, however its edge cuts the others."""
+    rng = np.random.default_rng(seed)
+    georef = georef_of(640, 960)
+    corner = rng.uniform(0, 400, 2)
+    parts = np.array([shapely.box(*corner, *(corner + rng.uniform(130, 240, 2)))])
+    chosen = choose_blocks(georef, 64, 0.2, seed, "a", parts)
+    held_out, largest = (
+        shapely.area(shapely.intersection(boxes, parts[0]))
+        for boxes in (chosen.boxes(), replace(chosen, chosen=np.ones((10, 15), bool)).boxes())
+    )
+    assert abs(held_out.sum() - 0.2 * parts[0].area) <= largest.max() / 2 + 1e-6
 
 
 @pytest.mark.parametrize("symmetry", range(8))

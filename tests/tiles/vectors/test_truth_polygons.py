@@ -112,6 +112,15 @@ def test_small_things_and_those_of_unknown_class_are_left_out():
     assert (drawn.labels(view) == IGNORED).sum() == 100
 
 
+def test_polygons_of_the_background_are_no_things():
+    boxes = np.array([shapely.box(2, 2, 12, 8), shapely.box(20, 2, 30, 12)])
+    drawn = PolygonTruth(boxes, [0, 1], CLASSES, (20, 40))
+    view = View(0, 0, 1, 1, 20, 40)
+    assert [(thing.label, thing.number) for thing in drawn.instances(view)] == [(1, 1)]
+    assert drawn.counts().tolist() == [0, 1, 0, 0]
+    assert drawn.labels(view).sum() == 100
+
+
 def test_of_polygons_that_share_an_edge_each_pixel_has_one():
     """Also where centres lie on the edge, and at scales where they do so everywhere."""
     mesh = np.array([shapely.box(c, r, c + 6, r + 4) for r in range(0, 40, 4) for c in range(0, 60, 6)])
@@ -174,6 +183,20 @@ def test_places_are_inside_the_area():
     assert again.counts().tolist() == [0, 2, 0, 0]
     with pytest.raises(ValueError, match="no polygon has the label 2"):
         drawn.place(2, rng)
+
+
+def test_a_thing_that_is_inside_the_area_beyond_the_raster_alone_has_no_place():
+    boxes = np.array([shapely.box(80, 30, 112, 45), shapely.box(80, 30, 112, 90)])
+    area = TrustedArea(
+        np.array([shapely.box(0, 0, 20, 60), shapely.box(95, 55, 120, 80), shapely.box(100, 20, 120, 40)])
+    )
+    drawn = PolygonTruth(boxes, [1, 2], CLASSES, (60, 100), area)
+    assert drawn.counts().tolist() == [0, 0, 1, 0]
+    with pytest.raises(ValueError, match="no polygon has the label 1"):
+        drawn.place(1, np.random.default_rng(0))
+    for seed in range(40):
+        row, col = drawn.place(2, np.random.default_rng(seed))
+        assert 55 <= row <= 60 and 95 <= col <= 100
 
 
 def test_a_thin_thing_still_has_a_place():

@@ -11,6 +11,8 @@ import shapely
 import truth_cases
 from truth_cases import write_vector
 
+from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.truth.pairs import outline_of, overlapping
 from terraseam.tiles.vectors.read import VectorError, is_vector, read_bounds, read_polygons
 
 SQUARE = shapely.box(10, 50, 11, 51)
@@ -76,6 +78,19 @@ def test_bounds_of_geoparquet_come_from_its_metadata_where_they_are(tmp_path):
         tmp_path / "a.parquet", shapely.to_wkb([SQUARE]), {}, "absent", bbox=[1, 2, 0, 3, 4, 9]
     )
     assert read_bounds(str(tmp_path / "a.parquet"))[1] == (1, 2, 3, 4)
+
+
+def test_bounds_of_geoparquet_across_the_antimeridian_go_the_short_way_around_the_earth(tmp_path):
+    shapes = shapely.to_wkb([shapely.box(179, 1, 179.5, 2), shapely.box(-179.5, 1, -179, 2)])
+    path = str(tmp_path / "a.parquet")
+    truth_cases.write_geoparquet(tmp_path / "a.parquet", shapes, {}, "absent", bbox=[179.0, 1.0, -179.0, 2.0])
+    assert read_bounds(path)[1] == (179, 1, 181, 2)
+    places = {
+        west: Georef("EPSG:4326", (0.001, 0, west, 0, -0.001, 1.5), 20, 30)
+        for west in (179.2, -179.2, -1, 90)
+    }
+    paired = overlapping(places, {path: outline_of(path)})
+    assert paired == {179.2: [path], -179.2: [path], -1: [], 90: []}
 
 
 def test_what_is_no_polygon_is_left_out_and_counted(tmp_path):
