@@ -111,7 +111,7 @@ def test_ground_that_is_trained_on_and_validated_on_is_noted_within_the_areas(si
     ):
         assert not noted(name, "east")
         (note,) = noted(name, "more")
-        assert words in note
+        assert expected in note
 
 
 def test_a_raster_of_far_gsd_is_named(site):
