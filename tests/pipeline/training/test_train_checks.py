@@ -105,7 +105,7 @@ def test_ground_that_is_trained_on_and_validated_on_is_noted_within_the_areas(si
         plan = planned(site, *val, "--aoi", site / "west.geojson", "--val-aoi", site / f"{area}.geojson")
         return [note for note in plan.findings.notes if "validation figures will be too good" in note]
 
-    for name, words in (
+    for name, expected in (
         ("town", "--aoi and --val-aoi overlap on"),
         ("copy", "overlaps the validation raster"),
     ):
