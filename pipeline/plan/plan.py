@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -153,8 +153,9 @@ class Plan:
     def _open_pixels(self) -> int:
         return sum(self._amounts(raster)[0] for raster in self.open_rasters())
 
-    def score_fields(self) -> dict[str, Any]:
-        """Return everything in bundles and options that affects scores, for content keys."""
+    @functools.cached_property
+    def score_fields(self) -> Mapping[str, Any]:
+        """Everything in bundles and options that affects scores, for content keys."""
         return {"cards": [card.score_fields() for card in self.cards], "augment": self.options.augment}
 
     @functools.cached_property

@@ -118,7 +118,7 @@ def settings_digest(plan: Plan, raster: int) -> str | None:
     settings = {
         "versions": [LABELS_VERSION, RESULTS_VERSION, version()],
         "raster": [planned.id, planned.fingerprint, planned.bands, asdict(planned.georef), planned.area],
-        "scores": plan.score_fields(),
+        "scores": plan.score_fields,
         "tiling": [plan.core, plan.halo.sides, plan.stitch],
         "card": [plan.card.name, plan.card.version, plan.card.fill],
         "classes": [[info.name, info.color] for info in plan.card.classes],
@@ -166,7 +166,8 @@ def read_record(path: str) -> dict[str, Any] | None:
 
 def _is_published_as_planned(plan: Plan, raster: int, profile: Profile | None) -> bool:
     """Return whether all results of a raster from an earlier run exist, and are those that this run would publish."""
-    record, settings = read_publish_record(plan, raster), settings_digest(plan, raster)
+    record = read_publish_record(plan, raster)
+    settings = None if record is None else settings_digest(plan, raster)
     if record is None or settings is None or record["settings"] != settings:
         return False
     # Records of earlier versions have no marks: such rasters are read once more.

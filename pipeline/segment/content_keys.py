@@ -36,7 +36,7 @@ def recipe_digest(
 
 def plan_recipe(plan: Plan, profile: Profile) -> str:
     """Return the recipe digest of a run with an execution profile."""
-    return recipe_digest(plan.score_fields(), profile.to_json(), plan.core, plan.halo, plan.stitch)
+    return recipe_digest(plan.score_fields, profile.to_json(), plan.core, plan.halo, plan.stitch)
 
 
 def sheet_key(

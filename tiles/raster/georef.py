@@ -25,6 +25,9 @@ _local = threading.local()
 _LEADS_BACK_PX, _LEADS_BACK = 1e-2, 0.1
 """Tolerated round-trip error of map coordinates, in pixels, and in units of the CRS."""
 
+_KNOWN_GRIDS = 4096
+"""Number of rasters whose measures on the ground are cached, so that a job of many measures each once."""
+
 _ALONG_A_SIDE = 65
 """Number of positions along each side of a raster that are tested for lying on the Earth."""
 
@@ -61,7 +64,7 @@ class Georef:
         object.__setattr__(self, "transform", tuple(float(v) for v in self.transform))
         if self._determinant() == 0:
             raise ValueError(f"transform maps every pixel onto one line or point: {self.transform}")
-        _check_crs(self.crs)
+        _is_geographic(self.crs)
 
     def to_map(self, xy_px: np.ndarray) -> np.ndarray:
         """Compute map coordinates of pixel positions.
@@ -157,7 +160,7 @@ class Georef:
         Raises:
             ValueError: If it does; the message names the latitude.
         """
-        if not pyproj.CRS.from_user_input(self.crs).is_geographic:
+        if not _is_geographic(self.crs):
             return
         corners = np.array([[0, 0], [self.width, 0], [0, self.height], [self.width, self.height]])
         latitudes = self.to_map(corners)[:, 1]
@@ -204,7 +207,7 @@ class Georef:
         return a * e - b * d
 
 
-@lru_cache(maxsize=64)
+@lru_cache(_KNOWN_GRIDS)
 def _ground_steps(georef: Georef) -> tuple[tuple[float, float], tuple[float, float]]:
     col, row = georef.middle()
     ends = np.array([[col - 0.5, row], [col, row - 0.5], [col + 0.5, row], [col, row + 0.5]])
@@ -214,7 +217,7 @@ def _ground_steps(georef: Georef) -> tuple[tuple[float, float], tuple[float, flo
     return (float(east[0]), float(north[0])), (float(east[1]), float(north[1]))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(_KNOWN_GRIDS)
 def _middle(georef: Georef) -> tuple[float, float]:
     centre = georef.width / 2, georef.height / 2
     if np.isfinite(georef.lonlat_or_nan(np.array([centre]))).all():
@@ -239,13 +242,13 @@ def _middle(georef: Georef) -> tuple[float, float]:
     )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(_KNOWN_GRIDS)
 def reaches_off_the_earth(georef: Georef) -> bool:
     """Check whether some of the edge of a raster is off the Earth, or does not round-trip to itself.
 
     The area of a CRS that shows the Earth is convex: a raster with all corners on the Earth lies on it completely.
     """
-    if pyproj.CRS.from_user_input(georef.crs).is_geographic:
+    if _is_geographic(georef.crs):
         return False
     share = np.linspace(0, 1, _ALONG_A_SIDE)
     zeros, ones = np.zeros_like(share), np.ones_like(share)
@@ -256,7 +259,13 @@ def reaches_off_the_earth(georef: Georef) -> bool:
     return bool(georef._leads_elsewhere(x, y, lonlat).any())
 
 
-def _check_crs(text: str) -> None:
+@lru_cache(_KNOWN_GRIDS)
+def _is_geographic(text: str) -> bool:
+    """Check whether a CRS is geographic rather than projected.
+
+    Raises:
+        ValueError: If it is neither, or PROJ does not know it.
+    """
     try:
         crs = pyproj.CRS.from_user_input(text)
     except pyproj.exceptions.CRSError as error:
@@ -265,6 +274,7 @@ def _check_crs(text: str) -> None:
         raise ValueError(
             f"CRS {crs.name!r} is neither geographic nor projected: the raster has no place on Earth"
         )
+    return bool(crs.is_geographic)
 
 
 def _transformer(crs: str) -> pyproj.Transformer:
