@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,14 +76,21 @@ def values_of(labelled: Sequence[Labelled], bands: tuple[int, ...]) -> Values:
     samples = np.concatenate([_sample(raster.info, bands) for raster in labelled])
     if not len(samples):
         return Values((0.0,) * len(bands), (1.0,) * len(bands), dtype.kind != "f")
-    low, high = np.percentile(samples, PERCENTILES, axis=0)
-    high = np.maximum(high, low + (1 if dtype.kind != "f" else 1e-6 * np.maximum(1, np.abs(low))))
-    digits = 0 if dtype.kind != "f" else 6
-    return Values(
-        tuple(round(float(value), digits) for value in low),
-        tuple(round(float(value), digits) for value in high),
-        dtype.kind != "f",
-    )
+    ends = np.percentile(samples, PERCENTILES, axis=0).T.tolist()
+    ranges = [_whole_range(*end) if dtype.kind != "f" else _float_range(*end) for end in ends]
+    low, high = zip(*ranges, strict=True)
+    return Values(low, high, dtype.kind != "f")
+
+
+def _whole_range(low: float, high: float) -> tuple[float, float]:
+    return round(low, 0), round(max(high, low + 1), 0)
+
+
+def _float_range(low: float, high: float) -> tuple[float, float]:
+    """Return a range that float32 can divide, rounded to a ten-thousandth of its width or finer."""
+    high = max(high, low + 1e-6 * (abs(low) if high > low else max(1, abs(low))))
+    digits = max(6, 4 - math.floor(math.log10(high - low)))
+    return round(low, digits), round(high, digits)
 
 
 def _sample(info: RasterInfo, bands: tuple[int, ...]) -> np.ndarray:

@@ -275,6 +275,19 @@ def test_values_of_16_bits_are_measured_and_the_card_maps_them_as_training_does(
     assert (chip.pixels[:30] == plan.values.fill).all()
 
 
+@pytest.mark.parametrize(("factor", "offset"), [(1e-9, 0), (1e-4, 1), (1e6, -3e8), (0, 0), (0, 7)])
+def test_values_of_floats_are_measured_at_any_scale(site, factor, offset):
+    pixels = read(site / "town.tif").astype(np.float32) * np.float32(factor) + np.float32(offset)
+    write(site / "town.tif", pixels)
+    values = planned(site).values
+    expected = np.percentile(pixels.reshape(-1, 3), (1, 99), axis=0)
+    if factor:
+        width = expected[1] - expected[0]
+        assert (np.abs([values.low, values.high] - expected) <= 1e-4 * width).all()
+    assert (np.asarray(values.high) > values.low).all()
+    assert np.isfinite(values.to_bytes(pixels)).all()
+
+
 def test_floats_that_are_no_numbers_are_no_measurements(site):
     pixels = read(site / "town.tif").astype(np.float32) / 255
     pixels[:50] = np.nan
