@@ -14,7 +14,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-LIMIT_MB = 1550.0
+LIMIT_MB = 1300.0
 """A process that uses more memory gets no further file."""
 
 
