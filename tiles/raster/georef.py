@@ -64,7 +64,7 @@ class Georef:
         object.__setattr__(self, "transform", tuple(float(v) for v in self.transform))
         if self._determinant() == 0:
             raise ValueError(f"transform maps every pixel onto one line or point: {self.transform}")
-        _is_geographic(self.crs)
+        _is_geographic(self.crs)  # raises ValueError if it is neither geographic nor projected
 
     def to_map(self, xy_px: np.ndarray) -> np.ndarray:
         """Compute map coordinates of pixel positions.

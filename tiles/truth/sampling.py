@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -25,7 +26,7 @@ class Places(Protocol):
         """Return a random point ``(row, col)`` in a random instance of a label, in pixels of the raster."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Site:
     """A raster that chips are drawn from.
 
@@ -46,15 +47,19 @@ class Site:
         """Number of pixels that chips may lie on."""
         if self.parts is None:
             return self.georef.height * self.georef.width
-        return float(shapely.area(self.parts).sum())
+        return float(self._areas.sum())
 
     def anywhere(self, rng: np.random.Generator) -> tuple[float, float]:
         """Return a random point ``(row, col)`` that chips may lie on."""
         if self.parts is None:
             return rng.random() * self.georef.height, rng.random() * self.georef.width
-        areas = shapely.area(self.parts)
-        part = self.parts[rng.choice(len(areas), p=areas / areas.sum())]
+        part = self.parts[rng.choice(len(self.parts), p=self._areas / self._areas.sum())]
         return random_point(part, shapely.bounds(part), rng)
+
+    @cached_property
+    def _areas(self) -> np.ndarray:
+        """Area of each part, in pixels; measured once, as every chip is drawn by them."""
+        return np.asarray(shapely.area(self.parts))
 
 
 @dataclass(frozen=True, slots=True)
