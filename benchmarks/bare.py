@@ -18,7 +18,7 @@ from terraseam.models.engines.workplace import Workplace
 from terraseam.pipeline.inputs.bundles import bundle_folder
 from terraseam.pipeline.options.segment_arguments import parse
 from terraseam.pipeline.plan.make import make_plan
-from terraseam.pipeline.plan.memory import calls_at_once
+from terraseam.pipeline.plan.memory import calls_at_once, room_for_calls
 from terraseam.pipeline.segment.infer import infer_tiles
 from terraseam.pipeline.version import version
 from terraseam.tiles.raster.source import RasterSource
@@ -29,7 +29,7 @@ def main() -> None:
     _, options, _ = parse(argv, version())
     plan = make_plan(options)
     profile = execution_profile(options.batch_size, plan.engine, options.precision)
-    at_once = calls_at_once(plan.chip_memory() * profile.samples, 1)
+    at_once = calls_at_once(plan.chip_memory() * profile.samples, 1, room_for_calls(plan, 1))
     bundles = [bundle_folder(*each) for each in zip(plan.bundles, plan.cards, strict=True)]
     network = shared_ensemble(bundles, profile, Workplace("", at_once))
     (planned,) = plan.rasters

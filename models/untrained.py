@@ -48,6 +48,7 @@ def write_untrained(request: UntrainedRequest) -> Card:
     import keras
 
     from terraseam.models.bundle.archive import save_bundle
+    from terraseam.models.engines.inclusion import include_openvino
 
     unknown = sorted(set(request.options) - set(option_names(row)))
     if unknown:
@@ -71,9 +72,12 @@ def write_untrained(request: UntrainedRequest) -> Card:
         "training": {"steps": 0, "start": _start(request.options), "paper": row.paper.link},
         **card_fields,
     }
-    return replace_folder(
-        request.output, lambda staging: save_bundle(model, staging, **fields), force=request.force
-    )
+
+    def fill(staging: Path) -> Card:
+        save_bundle(model, staging, **fields)
+        return include_openvino(staging)
+
+    return replace_folder(request.output, fill, force=request.force)
 
 
 def check_background(row: Row, classes: Sequence[ClassInfo]) -> None:

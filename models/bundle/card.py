@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from terraseam.models.bundle.checks import check_card
-from terraseam.models.bundle.values import ClassInfo, NetworkFile, Scaling
+from terraseam.models.bundle.values import ClassInfo, ConvertedNetwork, NetworkFile, Scaling
 from terraseam.models.errors import CardError
 from terraseam.models.names import nearest_name
 from terraseam.models.reach.reach import Reach
@@ -63,6 +63,7 @@ class Card:
         license: Licence of the weights, and of the data they were trained on.
         memory_per_pixel_squared: Memory that grows faster than pixels, as in attention, in bytes per pixel squared;
             left out of ``card.json`` if it is 0.
+        openvino: The network converted for OpenVINO; None, and left out of ``card.json``, if the bundle does not hold it.
 
     Raises:
         CardError: If a value is invalid; the message names bundle and field.
@@ -90,6 +91,7 @@ class Card:
     metrics: dict[str, Any]
     license: str
     memory_per_pixel_squared: float = 0
+    openvino: ConvertedNetwork | None = None
 
     def __post_init__(self) -> None:
         check_card({**OPTIONAL, **self.to_json()}, str(self.name), FIELDS)
@@ -118,6 +120,7 @@ class Card:
         """Build a card from the contents of ``card.json``."""
         gsd = values["gsd"]
         reach = values["reach"]
+        converted = values.get("openvino")
         return cls(
             **{
                 **values,
@@ -128,6 +131,7 @@ class Card:
                 "scaling": Scaling(**{name: tuple(numbers) for name, numbers in values["scaling"].items()}),
                 "fill": tuple(values["fill"]),
                 "reach": None if reach is None else Reach(**reach),
+                "openvino": None if converted is None else ConvertedNetwork(**converted),
             }
         )
 
@@ -218,6 +222,26 @@ def check_weights(bundle: str | os.PathLike[str], card: Card) -> None:
             f"{card.network.name} of bundle {Path(bundle)} does not match its card: weights_sha256 differs; "
             "copy both files again"
         )
+
+
+def check_converted(bundle: str | os.PathLike[str], card: Card) -> None:
+    """Check that the files converted for OpenVINO are those described by the card, if it describes any.
+
+    Raises:
+        CardError: If they are not.
+    """
+    for name, checksum in (card.openvino.checksums() if card.openvino else {}).items():
+        path = Path(bundle) / name
+        if not path.is_file():
+            raise CardError(
+                f"bundle {Path(bundle)} has no {name}, which its card lists; copy it beside the card, or pass "
+                "--engine tensorflow"
+            )
+        if network_sha256(path) != checksum:
+            raise CardError(
+                f"{name} of bundle {Path(bundle)} does not match its card: its SHA-256 differs; copy the bundle "
+                "again, or pass --engine tensorflow"
+            )
 
 
 def network_sha256(path: Path) -> str:

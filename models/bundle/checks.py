@@ -252,9 +252,28 @@ def _reach(value: Any, _: dict[str, Any]) -> None:
     )
 
 
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+
+
 def _sha256(value: Any, _: dict[str, Any]) -> None:
-    good = isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
-    _require(good, "the SHA-256 of the network's file, 64 digits 0-9a-f")
+    _require(_is_sha256(value), "the SHA-256 of the network's file, 64 digits 0-9a-f")
+
+
+def _openvino(value: Any, _: dict[str, Any]) -> None:
+    if value is None:
+        return
+    texts, checksums = ("version", "converter", "keras_version"), ("xml_sha256", "bin_sha256")
+    good = isinstance(value, dict) and set(value) == {*texts, *checksums, "same_labels"}
+    _require(good, f"null, or an object with {', '.join((*texts, *checksums))} and same_labels")
+    for name in texts:
+        _require(
+            isinstance(value[name], str) and not steering_characters(value[name]),
+            f"an object whose {name} is a string",
+        )
+    for name in checksums:
+        _require(_is_sha256(value[name]), f"an object whose {name} is 64 digits 0-9a-f")
+    _require(isinstance(value["same_labels"], bool), "an object whose same_labels is true or false")
 
 
 CHECKS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
@@ -277,6 +296,7 @@ CHECKS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
     "memory_per_pixel": _bytes,
     "memory_per_pixel_squared": _squared_bytes,
     "weights_sha256": _sha256,
+    "openvino": _openvino,
     "training": _record,
     "metrics": _record,
     "license": _license,

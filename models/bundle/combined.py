@@ -48,6 +48,7 @@ def combined_card(cards: Sequence[Card], augment: bool = False) -> Card:
         memory_per_pixel_squared=sum(card.memory_per_pixel_squared for card in cards),
         weights_sha256=hashlib.sha256(digests.encode()).hexdigest(),
         license=_joined([card.license for card in cards]),
+        openvino=None,
     )
 
 

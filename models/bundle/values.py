@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from terraseam.models.errors import CardError
 from terraseam.models.texts import steering_characters
 
+OPENVINO_FILES = ("openvino.xml", "openvino.bin")
+"""Files of a network converted for OpenVINO: graph and weights."""
+
 
 @dataclass(frozen=True)
 class ClassInfo:
@@ -58,3 +61,28 @@ class NetworkFile:
     name: str = "model.keras"
     layout: str = "channels_last"
     answer: str = "logits"
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedNetwork:
+    """A network converted for OpenVINO, in `OPENVINO_FILES` beside the card; it takes chips of any height and width.
+
+    Attributes:
+        version: Version of OpenVINO that converted it.
+        converter: Other packages that converted it, with versions, such as ``tensorflow 2.21.0``.
+        keras_version: Version of Keras that built it.
+        xml_sha256: SHA-256 of ``openvino.xml``, its graph.
+        bin_sha256: SHA-256 of ``openvino.bin``, its weights.
+        same_labels: Whether it was compared with the network itself, and labels pixels in the same way.
+    """
+
+    version: str
+    converter: str
+    keras_version: str
+    xml_sha256: str
+    bin_sha256: str
+    same_labels: bool
+
+    def checksums(self) -> dict[str, str]:
+        """Return the SHA-256 of each file, by its name."""
+        return dict(zip(OPENVINO_FILES, (self.xml_sha256, self.bin_sha256), strict=True))

@@ -1,4 +1,4 @@
-"""Write bundles from existing network files, atomically."""
+"""Write bundles atomically."""
 
 from __future__ import annotations
 
@@ -31,32 +31,22 @@ def check_target(folder: Path, force: bool) -> None:
         )
 
 
-def write_bundle(
-    folder: Path, card_fields: Mapping[str, Any], save: Callable[[Path], None], *, force: bool = False
-) -> Card:
-    """Write a bundle, the network's file and its card, atomically.
+def fill_bundle(folder: Path, card_fields: Mapping[str, Any], save: Callable[[Path], None]) -> Card:
+    """Write a network's file and its card into an empty folder, and return the card.
 
     Args:
-        folder: The bundle's folder.
+        folder: The folder.
         card_fields: The fields of the card except ``format`` and ``weights_sha256``.
         save: Writes the network into a folder, under the name given in ``network``.
-        force: Whether to overwrite an existing bundle.
-
-    Returns:
-        The card as written.
 
     Raises:
-        CardError: If a field is invalid, or the folder already holds something.
+        CardError: If a field is invalid.
     """
-
-    def fill(staging: Path) -> Card:
-        save(staging)
-        network = staging / card_fields["network"].name
-        card = Card(format=CARD_FORMAT, weights_sha256=network_sha256(network), **card_fields)
-        card.write(staging)
-        return card
-
-    return replace_folder(folder, fill, force=force)
+    save(folder)
+    checksum = network_sha256(folder / card_fields["network"].name)
+    card = Card(format=CARD_FORMAT, weights_sha256=checksum, **card_fields)
+    card.write(folder)
+    return card
 
 
 def replace_folder(folder: Path, fill: Callable[[Path], Card], *, force: bool) -> Card:

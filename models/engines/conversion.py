@@ -35,24 +35,25 @@ PACKAGE_ROOT = Path(terraseam.__file__).parents[1]
 
 @dataclass(frozen=True)
 class Conversion:
-    """A network converted for one engine and chips of one shape.
+    """A network converted for one engine and chips of one shape, or of any size.
 
     Attributes:
         bundle: Folder of the bundle.
         weights_sha256: SHA-256 of the network's file.
         engine: Target engine.
         versions: Versions of the engine, of Keras and of the converter.
-        shape: Input shape of a call: ``(samples, height, width, bands)``, or with bands in the second place.
+        shape: Input shape of a call: ``(samples, height, width, bands)``, or with bands in the second place; sides that
+            are None are free.
     """
 
     bundle: str
     weights_sha256: str
     engine: str
     versions: tuple[str, ...]
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
 
     @classmethod
-    def of(cls, bundle: Path, card: Card, profile: Profile, shape: tuple[int, ...]) -> Conversion:
+    def of(cls, bundle: Path, card: Card, profile: Profile, shape: tuple[int | None, ...]) -> Conversion:
         """Return the conversion that a profile needs."""
         versions = (profile.engine_version, profile.keras_version, profile.converter)
         return cls(str(bundle), card.weights_sha256, profile.engine, versions, shape)
@@ -62,6 +63,12 @@ class Conversion:
         """Name of its folder: a hash of everything it depends on."""
         recipe = [CONVERSION_VERSION, self.weights_sha256, self.engine, self.versions, self.shape]
         return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]
+
+
+def any_size(card: Card) -> tuple[int | None, ...]:
+    """Return the input shape of a network for any number of samples, height and width."""
+    bands = len(card.bands)
+    return (None, bands, None, None) if card.network.layout == "channels_first" else (None, None, None, bands)
 
 
 def converted_network(conversion: Conversion, folder: str | None) -> Path:

@@ -2,8 +2,8 @@
 
     python -m terraseam.models.engines.convert '{"bundle": ..., "engine": ..., "shape": [...], "target": ...}'
 
-Chips have a fixed shape: a run has only one, Keras' bilinear upsampling has no graph for chips of unknown size, and
-engines choose faster kernels for known sizes.
+Sides that are null in the shape stay free, and OpenVINO fixes them when it loads the network. Not every network has a
+graph for chips of unknown size: Keras' bilinear upsampling has none.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ from terraseam.models.engines.quiet import import_openvino, import_tensorflow
 from terraseam.models.engines.tensorflow import load_network
 from terraseam.models.errors import CardError
 
+Network = Callable[[Any], Any]
+"""A function from a tensor of chips to tensors."""
+
+Shape = Sequence[int | None]
+"""Shape of an array; sides that are None are free."""
+
 OPSET = 18
 LARGE = 1 << 18
 """Number of values from which a weight counts as large."""
@@ -32,29 +38,34 @@ NUMBER = 4
 """Bytes per value in a converted network."""
 
 
-def convert(bundle: Path, engine: str, shape: Sequence[int], target: Path) -> None:
+def convert(bundle: Path, engine: str, shape: Shape, target: Path) -> None:
     """Convert the network of a bundle.
 
     Args:
         bundle: Folder of the bundle; its network is a Keras file or a SavedModel.
         engine: ``openvino`` or ``onnx``.
-        shape: Input shape of a call.
+        shape: Input shape of a call; sides that are None are free.
         target: The file to write; OpenVINO writes its weights beside it.
     """
     tf = import_tensorflow()
-    from terraseam.models.detection.dispatch import portable
-
     network = load_network(bundle, Card.read(bundle), tf)
+    variables = _variables(network)
+    weigh = sum(math.prod(variable.shape) for variable in variables) * NUMBER
+    check_room(target.parent.parent, weigh or size_of(bundle))
+    weights = [variable for variable in variables if math.prod(variable.shape) >= LARGE]
+    CONVERTERS[engine](exportable(network), weights, tf.TensorSpec(shape, tf.float32, name="chips"), target)
+
+
+def exportable(network: Network) -> Network:
+    """Return a network that outputs a list, and whose graph has only operations that other engines know."""
+    tf = import_tensorflow()
+    from terraseam.models.detection.dispatch import portable
 
     def run(chips: Any) -> list[Any]:
         with portable():
             return [tf.identity(tensor) for tensor in tf.nest.flatten(network(chips))]
 
-    variables = _variables(network)
-    weigh = sum(math.prod(variable.shape) for variable in variables) * NUMBER
-    check_room(target.parent.parent, weigh or size_of(bundle))
-    weights = [variable for variable in variables if math.prod(variable.shape) >= LARGE]
-    CONVERTERS[engine](run, weights, tf.TensorSpec(shape, tf.float32, name="chips"), target)
+    return run
 
 
 def check_room(folder: Path, need: int) -> None:
@@ -80,15 +91,27 @@ def _variables(network: Any) -> list[Any]:
     return [] if model is None else model.variables
 
 
-def _to_openvino(run: Callable[[Any], Any], _: Sequence[Any], spec: Any, target: Path) -> None:
+def _to_openvino(run: Network, _: Sequence[Any], spec: Any, target: Path) -> None:
     openvino = import_openvino()
     call = import_tensorflow().function(run, autograph=False).get_concrete_function(spec)
     # Without names, tensors that nothing reads would become outputs, too.
     model = openvino.convert_model(call, output=[tensor.name for tensor in call.outputs])
+    _number_operations(model)
     openvino.save_model(model, str(target), compress_to_fp16=False)
 
 
-def _to_onnx(run: Callable[[Any], Any], weights: Sequence[Any], spec: Any, target: Path) -> None:
+def _number_operations(model: Any) -> None:
+    """Name the operations of an OpenVINO model by their order, so that the same network gives the same bytes.
+
+    TensorFlow names them by what else a process has traced.
+    """
+    for number, operation in enumerate(model.get_ordered_ops()):
+        operation.set_friendly_name(f"{operation.get_type_name()}_{number}")
+        for port in operation.outputs():
+            port.get_tensor().set_names(set())
+
+
+def _to_onnx(run: Network, weights: Sequence[Any], spec: Any, target: Path) -> None:
     """Convert with large weights as inputs, which are turned into constants of the file afterwards.
 
     tf2onnx copies every constant many times: 300 MB of weights took 20 GB and 155 s as constants, but

@@ -16,7 +16,7 @@ from terraseam.models.detection.instances import ChipDetections
 from terraseam.models.engines.building import building
 from terraseam.models.engines.outputs import logits_of
 from terraseam.models.engines.profile import EngineError, Profile
-from terraseam.models.engines.scaling import scale
+from terraseam.models.engines.scaling import in_layout, scale
 from terraseam.models.engines.workplace import Workplace
 
 
@@ -127,9 +127,7 @@ class Engine:
         missing = self.profile.samples - len(batch)
         if missing:
             batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-        if self.card.network.layout == "channels_first":
-            batch = np.ascontiguousarray(np.moveaxis(batch, -1, 1))
-        return batch
+        return in_layout(batch, self.card.network.layout)
 
     def _check(self, chips: np.ndarray, task: str) -> None:
         if self.card.task != task:

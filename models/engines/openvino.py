@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from terraseam.models.bundle.card import Card, check_weights
+from terraseam.models.bundle.card import Card, check_converted, check_weights
+from terraseam.models.bundle.values import OPENVINO_FILES
 from terraseam.models.engines.building import MOST, building
 from terraseam.models.engines.choice import ONNX_FILE
-from terraseam.models.engines.conversion import Conversion, converted_network
+from terraseam.models.engines.conversion import Conversion, any_size, converted_network
 from terraseam.models.engines.precision import as_taken
 from terraseam.models.engines.profile import EngineError, Profile
 from terraseam.models.engines.quiet import import_openvino
@@ -41,10 +42,12 @@ class OpenvinoNetwork:
                 "OpenVINO is not installed here; install it with pip install 'terraseam[openvino]'"
             ) from error
         check_weights(bundle, card)
+        check_converted(bundle, card)
         if card.network.name == ONNX_FILE:
             _check_onnx(bundle / ONNX_FILE, card)
         self._core = shared_core()
         self._bundle, self._card, self._profile, self._workplace = bundle, card, profile, workplace
+        self._only_fixed = False
         self._lock = threading.Lock()
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._requests = threading.local()
@@ -81,13 +84,27 @@ class OpenvinoNetwork:
             return self._compiled[shape]
 
     def _read(self, shape: tuple[int, ...]) -> Any:
-        """Read the network for chips of one shape; an ONNX file directly, others after conversion."""
-        if self._card.network.name != ONNX_FILE:
-            conversion = Conversion.of(self._bundle, self._card, self._profile, shape)
-            return self._core.read_model(str(converted_network(conversion, self._workplace.converted)))
+        """Read the network for chips of one shape: an ONNX file, or the network as it was converted."""
+        if self._card.network.name == ONNX_FILE:
+            return self._read_file(self._bundle / ONNX_FILE, shape)
+        if self._card.openvino is not None:
+            return self._read_file(self._bundle / OPENVINO_FILES[0], shape)
+        if not self._only_fixed:
+            try:
+                return self._read_file(self._converted(any_size(self._card)), shape)
+            except EngineError:
+                self._only_fixed = True
+        return self._core.read_model(str(self._converted(shape)))
+
+    def _converted(self, shape: tuple[int | None, ...]) -> Path:
+        conversion = Conversion.of(self._bundle, self._card, self._profile, shape)
+        return converted_network(conversion, self._workplace.converted)
+
+    def _read_file(self, path: Path, shape: tuple[int, ...]) -> Any:
+        """Read a network that takes chips of several sizes, for chips of one shape."""
         chips = import_openvino().PartialShape(list(shape))
         try:
-            model = self._core.read_model(str(self._bundle / self._card.network.name))
+            model = self._core.read_model(str(path))
             if len(model.inputs) != 1 or not model.inputs[0].get_partial_shape().compatible(chips):
                 taken = ", ".join(str(port.get_partial_shape()) for port in model.inputs)
                 raise ValueError(f"it takes {taken}")

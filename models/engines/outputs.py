@@ -15,6 +15,9 @@ SCORE_FLOOR = np.float32(1e-30)
 LABEL_GAP = np.float32(16)
 """Logit of a predicted label, where all others are 0: a score of 0.99997 or more."""
 
+CLOSE_SCORES = 1e-4
+"""Difference of two scores up to which engines may prefer either class."""
+
 SCORE_SLACK = 0.01
 """Tolerance beyond 0 and 1 for outputs declared as scores: half precision rounds that much."""
 
@@ -61,6 +64,16 @@ def scores_of(logits: np.ndarray) -> np.ndarray:
     scores = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float32)
     scores /= scores.sum(axis=-1, keepdims=True)
     return scores
+
+
+def labels_agree(expected: np.ndarray, actual: np.ndarray) -> bool:
+    """Return whether two arrays of logits give the same labels, wherever the expected ones are clear.
+
+    Labels are clear if the two best scores, from 0 to 1, differ by more than `CLOSE_SCORES`.
+    """
+    best = np.sort(scores_of(expected), axis=-1)[..., -2:]
+    clear = best[..., -1] - best[..., 0] > CLOSE_SCORES if best.shape[-1] > 1 else np.True_
+    return not (clear & (expected.argmax(axis=-1) != actual.argmax(axis=-1))).any()
 
 
 def logits_of_scores(scores: np.ndarray) -> np.ndarray:

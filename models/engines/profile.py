@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from terraseam.models.bundle.values import ConvertedNetwork
 from terraseam.models.engines.choice import PRECISIONS
 
 CPU_SAMPLES = 1
@@ -74,7 +76,12 @@ class Profile:
 
 
 def execution_profile(
-    batch_size: int | None = None, engine: str = "tensorflow", precision: str = "float32", *, ask: bool = True
+    batch_size: int | None = None,
+    engine: str = "tensorflow",
+    precision: str = "float32",
+    *,
+    converted: Sequence[ConvertedNetwork | None] = (None,),
+    ask: bool = True,
 ) -> Profile:
     """Return the profile of this machine; TensorFlow is imported only to query a GPU that may be present.
 
@@ -82,6 +89,7 @@ def execution_profile(
         batch_size: Chips per call; by default 1 on a CPU, where batches do not pay, and 4 on a GPU.
         engine: Name of the engine; all but TensorFlow run on the CPU.
         precision: Compute type of the network.
+        converted: For OpenVINO, each network as its bundle holds it converted; None if it is converted here.
         ask: Whether to query TensorFlow if there may be a GPU; otherwise one is assumed.
 
     Raises:
@@ -90,18 +98,40 @@ def execution_profile(
     has_gpu = _has_gpu if ask else may_have_gpu
     device = "gpu" if engine == "tensorflow" and has_gpu() else "cpu"
     default = GPU_SAMPLES if device == "gpu" else CPU_SAMPLES
-    converters = [(names[0], _version(*names)) for names in CONVERTERS[engine]]
+    engine_version = _required_version(*RUNTIMES[engine])
+    origins = [
+        _origin(each, engine_version) if each and engine == "openvino" else _origin_here(engine)
+        for each in converted
+    ]
     return Profile(
         engine=engine,
-        engine_version=_required_version(*RUNTIMES[engine]),
-        converter=", ".join(f"{name} {version}" for name, version in converters if version),
-        keras_version=_required_version("keras"),
+        engine_version=engine_version,
+        converter=_in_order(converter for converter, _ in origins),
+        keras_version=_in_order(keras_version for _, keras_version in origins),
         precision=precision,
         device=device,
         instructions=_instructions(),
         threads=THREADS,
         samples=default if batch_size is None else batch_size,
     )
+
+
+def _origin(converted: ConvertedNetwork, engine_version: str) -> tuple[str, str]:
+    """Return the packages that converted a network in its bundle, and the version of Keras that built it."""
+    by_another = converted.version != engine_version
+    return f"{converted.converter}{f', openvino {converted.version}' * by_another}", converted.keras_version
+
+
+def _origin_here(engine: str) -> tuple[str, str]:
+    """Return the packages that convert networks here, and the version of Keras that builds them."""
+    converters = [(names[0], _version(*names)) for names in CONVERTERS[engine]]
+    listed = ", ".join(f"{name} {version}" for name, version in converters if version)
+    return listed, _required_version("keras")
+
+
+def _in_order(texts: Iterable[str]) -> str:
+    """Join texts in order, without duplicates."""
+    return "; ".join(dict.fromkeys(texts))
 
 
 def may_have_gpu() -> bool:

@@ -31,3 +31,8 @@ def scale(chips: np.ndarray, scaling: Scaling) -> np.ndarray:
     scaled = np.multiply(rows, factors, dtype=np.float32, casting="unsafe")
     scaled += offsets
     return scaled.reshape(chips.shape)
+
+
+def in_layout(chips: np.ndarray, layout: str) -> np.ndarray:
+    """Return chips ``(samples, height, width, bands)`` in a network's layout."""
+    return np.ascontiguousarray(np.moveaxis(chips, -1, 1)) if layout == "channels_first" else chips

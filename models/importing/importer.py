@@ -11,10 +11,12 @@ import numpy as np
 
 from terraseam.models.bundle.card import Card
 from terraseam.models.bundle.values import NetworkFile, Scaling
-from terraseam.models.bundle.writing import check_target, write_bundle
+from terraseam.models.bundle.writing import check_target, fill_bundle, replace_folder
+from terraseam.models.engines.inclusion import include_openvino
+from terraseam.models.engines.scaling import in_layout
 from terraseam.models.errors import NetworkRefusedError, short
 from terraseam.models.importing.common.foreign import Foreign
-from terraseam.models.importing.output_types import detect_output_type, in_layout
+from terraseam.models.importing.output_types import detect_output_type
 from terraseam.models.importing.reaching import find_reach
 from terraseam.models.reach.call_memory import CallMemory
 
@@ -125,7 +127,12 @@ def import_network(request: ImportRequest) -> Imported:
         "memory_per_pixel": memory.per_pixel,
         "memory_per_pixel_squared": memory.per_pixel_squared,
     }
-    card = write_bundle(request.output, fields, foreign.save, force=request.force)
+
+    def fill(staging: Path) -> Card:
+        fill_bundle(staging, fields, foreign.save)
+        return include_openvino(staging)
+
+    card = replace_folder(request.output, fill, force=request.force)
     output_note = f"its output type is {output_type.kind.replace('_', ' ')}: {output_type.why}"
     return Imported(
         card, (*foreign.notes, *halves, output_note, *known_reach.notes, f"memory: {_taken(memory)}, {known}")

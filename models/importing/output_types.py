@@ -159,8 +159,3 @@ def channels_last(output: np.ndarray, layout: str) -> np.ndarray:
     if output.ndim == 3:
         return output[..., None]
     return np.moveaxis(output, 1, -1) if layout == "channels_first" else output
-
-
-def in_layout(chips: np.ndarray, layout: str) -> np.ndarray:
-    """Return chips ``(samples, height, width, bands)`` in a network's layout."""
-    return np.ascontiguousarray(np.moveaxis(chips, -1, 1)) if layout == "channels_first" else chips

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from terraseam.models.engines.scaling import in_layout
 from terraseam.models.errors import NetworkRefusedError, NotUnderstoodError, short
 from terraseam.models.importing.common.foreign import Foreign, GraphFacts
-from terraseam.models.importing.output_types import channels_last, in_layout
+from terraseam.models.importing.output_types import channels_last
 from terraseam.models.importing.probe import LONGEST, ProbeResult, Run, find_stride, probe_reach
 from terraseam.models.reach.reach import Reach
 

@@ -1,4 +1,4 @@
-"""``terraseam models``: list, show, new, import. Keras and TensorFlow are imported by new and import alone."""
+"""``terraseam models``: list, show, new, import, convert. Only the last three import Keras and TensorFlow."""
 
 from __future__ import annotations
 
@@ -148,9 +148,24 @@ def _import(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _convert(arguments: argparse.Namespace) -> int:
+    bundle = find_bundle(arguments.bundle)
+    Card.read(bundle)
+    from terraseam.models.engines.inclusion import convert_bundle
+    from terraseam.models.engines.profile import EngineError
+
+    try:
+        card = convert_bundle(bundle)
+    except EngineError as error:
+        raise ArgumentError(str(error)) from error
+    show(describe_card(card, bundle))
+    return DONE
+
+
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": _list,
     "show": _show,
     "new": _new,
     "import": _import,
+    "convert": _convert,
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from terraseam.models.bundle.card import Card, shipped_bundles
+from terraseam.models.engines.choice import ONNX_FILE
 from terraseam.models.reach.reach import Reach
 from terraseam.models.zoo import Row
 from terraseam.pipeline.units import format_bytes, format_gsd, table
@@ -115,9 +116,20 @@ def describe_card(card: Card, bundle: Path) -> str:
         *_record("training", card.training),
         *_record("metrics", card.metrics),
         f"license   {card.license}",
+        f"engines   {_engines(card)}",
         f"sha256    {card.weights_sha256}",
     ]
     return "\n".join(lines)
+
+
+def _engines(card: Card) -> str:
+    """Describe the engines that run a network without converting it first."""
+    if card.network.name == ONNX_FILE:
+        return "onnx, openvino"
+    if card.openvino is None:
+        return "tensorflow"
+    compared = "with the same labels" if card.openvino.same_labels else "labels differ or were not compared"
+    return f"tensorflow; openvino, converted by version {card.openvino.version}, {compared}"
 
 
 def _squared(card: Card) -> str:

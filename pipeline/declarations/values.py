@@ -110,6 +110,22 @@ def number(least: float) -> Value:
     )
 
 
+def _bytes(text: str) -> int:
+    amount = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([kMGT]i?)B?", text)
+    if amount is None:
+        raise ValueError(text)
+    prefix = amount[2]
+    return round(float(amount[1]) * (1024 if "i" in prefix else 1000) ** ("kMGT".index(prefix[0]) + 1))
+
+
+size = checked(
+    _bytes,
+    lambda value: value > 0,
+    "an amount of memory such as 8GB, 500MB or 8GiB",
+    pattern=r"[0-9]+(\.[0-9]+)? ?[kMGT]i?B?",
+)
+
+
 positive = checked(float, lambda value: 0 < value < math.inf, "a number above 0", pattern=POSITIVE)
 
 

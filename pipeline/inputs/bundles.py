@@ -9,7 +9,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from terraseam.models.bundle.card import CARD_FILE, Card, bundle_name, check_weights, find_bundle
+from terraseam.models.bundle.card import (
+    CARD_FILE,
+    Card,
+    bundle_name,
+    check_converted,
+    check_weights,
+    find_bundle,
+)
 from terraseam.models.errors import CardError
 from terraseam.pipeline.storage import files
 from terraseam.pipeline.storage.errors import is_web
@@ -79,7 +86,10 @@ def _fetch(bundle: str, expected: Card | None) -> Path:
         target = cached(card)
         if not target.is_dir():
             _copy_network(bundle, card.network.name, draft)
+            for name in card.openvino.checksums() if card.openvino else ():
+                _copy(f"{bundle}/{name}", draft / name)
             check_weights(draft, card)
+            check_converted(draft, card)
             draft.chmod(0o755)
             _let_appear(draft, target)
         return target

@@ -167,6 +167,7 @@ IMPORT = (
         "reach",
     ),
 )
+CONVERT = (bound(Option("folder of the bundle", metavar="BUNDLE", positional=True), "bundle"),)
 
 
 def parse_models(argv: Sequence[str]) -> argparse.Namespace:
@@ -205,8 +206,22 @@ def models_parsers() -> tuple[Parser, dict[str, Parser]]:
             epilog=IMPORT_EPILOG,
             **LOOK,
         ),
+        "convert": verbs.add_parser(
+            "convert",
+            help="add the network converted for OpenVINO to a bundle",
+            allow_abbrev=False,
+            description="Convert the network of a bundle for OpenVINO, compare its labels with TensorFlow's, and add it to "
+            "the bundle. New, imported and trained bundles have it where OpenVINO is installed.",
+        ),
     }
-    for name, options in (("list", (JSON,)), ("show", SHOW), ("new", NEW), ("import", IMPORT)):
+    verbs_options = (
+        ("list", (JSON,)),
+        ("show", SHOW),
+        ("new", NEW),
+        ("import", IMPORT),
+        ("convert", CONVERT),
+    )
+    for name, options in verbs_options:
         add_options(parsers[name], options)
     return parser, parsers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
-from terraseam.models.engines.choice import ENGINES, PRECISIONS
+from terraseam.models.engines.choice import AUTO, ENGINES, PRECISIONS
 from terraseam.pipeline.beam_arguments import NO_BEAM_ARGUMENTS, BeamArguments
 from terraseam.pipeline.declarations.option import Option
 from terraseam.pipeline.declarations.values import (
@@ -22,6 +22,7 @@ from terraseam.pipeline.declarations.values import (
     positive,
     server,
     share,
+    size,
     whole,
     whole_or_auto,
 )
@@ -285,16 +286,17 @@ class SegmentOptions(PolygonOptions):
     allow_sources: AllowSources = ()
     verify: Verify = True
     engine: Annotated[
-        str | None,
+        str,
         Option(
             "inference engine",
             group=NETWORK,
-            choices=ENGINES,
-            default_help="tensorflow; onnx if the bundle contains a model.onnx",
-            more="The others are optional extras, such as `pip install '.[openvino]'`; networks are converted once and "
-            "stored.",
+            choices=(AUTO, *ENGINES),
+            more="`auto` is OpenVINO on a CPU, if it is installed (`pip install '.[openvino]'`) and the bundle holds the "
+            "network converted and with the same labels; ONNX Runtime if the bundle contains a model.onnx; and TensorFlow "
+            "for detectors, on GPUs, on other machines and for all other bundles. A work folder keeps the engine that it "
+            "was begun with.",
         ),
-    ] = None
+    ] = AUTO
     precision: Annotated[
         str,
         Option(
@@ -349,8 +351,10 @@ class SegmentOptions(PolygonOptions):
             whole_or_auto(1),
             "PX",
             group=TILING,
-            default_help=f"auto = {DEFAULT_TILE}",
-            more="A multiple of 512 and of the network's stride. 512 takes less memory; 2048 computes fewer pixels twice.",
+            default_help="auto",
+            more="A multiple of 512 and of the network's stride. 512 takes less memory; 2048 computes fewer pixels twice. "
+            "`auto` is 2048 with sheets of 4096 px if the result is exact and memory suffices, otherwise 1024 with sheets "
+            "of 2048 px. A work folder keeps the tiling that it was begun with.",
         ),
     ] = None
     halo: Annotated[
@@ -366,15 +370,16 @@ class SegmentOptions(PolygonOptions):
         ),
     ] = None
     sheet: Annotated[
-        int,
+        int | None,
         Option(
-            "side of a sheet, the unit of work, storage and retry; never affects results",
-            whole(1),
+            "side of a sheet, the unit of work, storage and retry, or auto; never affects results",
+            whole_or_auto(1),
             "PX",
             group=TILING,
-            more="Rounded to whole cores.",
+            default_help="auto",
+            more=f"Rounded to whole cores. `auto` is {DEFAULT_SHEET}, or 4096 if `--tile auto` takes 2048.",
         ),
-    ] = DEFAULT_SHEET
+    ] = None
     stitch: Annotated[
         Literal["crop", "blend"] | None,
         Option(
@@ -417,6 +422,19 @@ class SegmentOptions(PolygonOptions):
             "process exits or sends no heartbeat for 60 s, the run stops with a one-sentence error and exit status 1.",
         ),
     ] = None
+    memory: Annotated[
+        int | None,
+        Option(
+            "most memory that a run on this machine may take, such as 8GB",
+            size,
+            "SIZE",
+            group=RUN,
+            default_help="half of the machine's or container's for tiles in progress",
+            local=True,
+            more="It limits the number of concurrent calls of the network and the tiles of `--tile auto`; a run that needs "
+            "more is refused. Results are the same.",
+        ),
+    ] = None
     accelerator: Annotated[
         str | None,
         Option(
@@ -449,13 +467,18 @@ class SegmentOptions(PolygonOptions):
 
     @property
     def core(self) -> int:
-        """Side of a core, in pixels."""
+        """Side of a core, in pixels; the smallest that is chosen for the user."""
         return self.tile or DEFAULT_TILE
 
     @property
     def sheet_cores(self) -> int:
         """Cores along one side of a sheet."""
-        return max(1, round(self.sheet / self.core))
+        return max(1, round((self.sheet or DEFAULT_SHEET) / self.core))
+
+    @property
+    def tiles_itself(self) -> bool:
+        """Whether the sides of cores and sheets are chosen for the user."""
+        return self.tile is None and self.sheet is None
 
     @property
     def runs_here(self) -> bool:

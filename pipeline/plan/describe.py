@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from terraseam.pipeline.inputs.left_out import left_out_notes
-from terraseam.pipeline.plan.memory import calls_at_once, process_memory, run_memory
+from terraseam.pipeline.plan.memory import planned_calls, process_memory, run_memory
 from terraseam.pipeline.plan.plan import Plan, SheetForecast, reach_of
 from terraseam.pipeline.plan.rasters import RasterPlan
 from terraseam.pipeline.plan.workers import infer_kind, infer_machine, infer_memory
@@ -57,7 +57,7 @@ def _memory(plan: Plan) -> str:
         need = format_bytes(infer_memory(plan, infer_machine(plan)))
         return f"about {need} per inference worker, which runs on {infer_kind(plan)}"
     processes = plan.options.processes
-    at_once = calls_at_once(plan.call_memory(), processes)
+    at_once = planned_calls(plan)
     here, each = plan.options.runs_here, format_bytes(_bytes_a_process(plan))
     calls = f"with {count(at_once, 'call')} of {format_bytes(plan.call_memory())} at once"
     if processes == 1 or not here:
@@ -68,8 +68,7 @@ def _memory(plan: Plan) -> str:
 
 def _bytes_a_process(plan: Plan) -> float:
     """Return the memory of each process that calls the network if the run is local, in bytes."""
-    processes = plan.options.processes
-    return process_memory(plan, processes, calls_at_once(plan.call_memory(), processes))
+    return process_memory(plan, plan.options.processes, planned_calls(plan))
 
 
 def _describe_forecast(forecast: SheetForecast) -> str:
@@ -102,6 +101,7 @@ def plan_json(plan: Plan, forecast: SheetForecast | None = None) -> dict[str, An
     return {
         "model": {"name": plan.card.name, "version": plan.card.version, "bundles": plan.bundles},
         "engine": plan.engine,
+        "engine_why": plan.engine_why or None,
         "precision": plan.options.precision,
         "augment": plan.options.augment,
         "aoi": plan.options.aoi,
@@ -176,7 +176,8 @@ def _engine(plan: Plan) -> str:
     averaged = [count(len(plan.cards), "network")] * (len(plan.cards) > 1)
     averaged += ["the 8 symmetries of each tile"] * plan.options.augment
     mean = f"; scores averaged over {' and '.join(averaged)}" if averaged else ""
-    return f"{plan.engine}, {plan.options.precision}{mean}"
+    why = f" ({plan.engine_why})" if plan.engine_why else ""
+    return f"{plan.engine}{why}, {plan.options.precision}{mean}"
 
 
 def _cheaper(plan: Plan) -> str | None:

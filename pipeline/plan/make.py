@@ -11,18 +11,24 @@ from terraseam.pipeline.inputs.expand import expand
 from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.plan.checks import PlanDraft, draft_reasons
 from terraseam.pipeline.plan.inputs import PlannedRasters, inspect_rasters, plan_inputs
+from terraseam.pipeline.plan.memory import suits_large_tiles
 from terraseam.pipeline.plan.model_reasons import model_notes
 from terraseam.pipeline.plan.networks import Networks, read_networks
 from terraseam.pipeline.plan.plan import Plan, reach_of
 from terraseam.pipeline.plan.reasons import obstacles, sample_notes
 from terraseam.pipeline.plan.runner_reasons import remote_notes
+from terraseam.pipeline.plan.workers import suits_large_tiles_remotely
+from terraseam.pipeline.storage.choices import Choices
 from terraseam.pipeline.storage.servers import prepare
 from terraseam.tiles.access.sources import allow_sources
 from terraseam.tiles.checksums.dataset import verify_blocks
-from terraseam.tiles.grid.lattice import Halo, Lattice
+from terraseam.tiles.grid.lattice import Halo
 from terraseam.tiles.labels.stitch import StitchMethod
 from terraseam.tiles.raster.georef import Georef
 from terraseam.tiles.raster.inspect import RasterInfo
+
+LARGE_TILE, LARGE_SHEET_CORES = 2048, 2
+"""Side of a core in pixels, and cores along a side of a sheet, that ``--tile auto`` takes if memory suffices."""
 
 UNBOUNDED_HALO = 128
 """Halo of networks without a finite reach if neither the user nor the card gives one, in pixels."""
@@ -82,12 +88,12 @@ def _lay_out(options: SegmentOptions, networks: Networks, inputs: PlannedRasters
     card = networks.card
     notes = [
         *remote_notes(options),
-        *model_notes(options, networks.cards),
+        *model_notes(options, networks.cards, networks.choice),
         *inputs.notes,
         *sample_notes(inputs.infos, networks.cards),
     ]
     core, sheet_cores = options.core, options.sheet_cores
-    if sheet_cores * core != options.sheet:
+    if options.sheet is not None and sheet_cores * core != options.sheet:
         notes.append(
             f"--sheet {options.sheet} is rounded to {sheet_cores * core} px: whole tiles of {core} px"
         )
@@ -114,13 +120,14 @@ def _lay_out(options: SegmentOptions, networks: Networks, inputs: PlannedRasters
             f"--halo auto --stitch crop is exact"
         )
 
-    def lattice(georef: Georef) -> Lattice:
-        return Lattice(georef.height, georef.width, core, halo, sheet_cores)
-
-    return Plan(
+    plan = Plan(
         options=options,
-        **vars(networks),
-        rasters=inputs.with_sheets(lattice, in_parts=card.task == "instances"),
+        bundles=networks.bundles,
+        cards=networks.cards,
+        card=card,
+        engine=networks.choice.engine,
+        engine_why=networks.choice.why,
+        rasters=tuple(inputs.rasters),
         core=core,
         halo=halo,
         sheet_cores=sheet_cores,
@@ -130,6 +137,19 @@ def _lay_out(options: SegmentOptions, networks: Networks, inputs: PlannedRasters
         aoi=inputs.aoi,
         left_out=tuple(inputs.left_out),
     )
+    plan = _tiled(plan, networks.kept)
+    return replace(plan, rasters=inputs.with_sheets(plan.lattice_of, in_parts=card.task == "instances"))
+
+
+def _tiled(plan: Plan, kept: Choices | None) -> Plan:
+    """Return a plan with the tiling that earlier runs in its work folder had, or that suits memory best."""
+    if not plan.options.tiles_itself or not plan.exact:
+        return plan
+    if kept is not None:
+        return replace(plan, core=kept.core_px, sheet_cores=kept.sheet_cores)
+    large = replace(plan, core=LARGE_TILE, sheet_cores=LARGE_SHEET_CORES)
+    fits = suits_large_tiles if plan.options.runs_here else suits_large_tiles_remotely
+    return large if fits(plan, large) else plan
 
 
 def _unbounded_note(card: Card, halo: Halo) -> str:

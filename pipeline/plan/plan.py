@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from terraseam.models.bundle.card import Card
+from terraseam.models.bundle.values import ConvertedNetwork
 from terraseam.pipeline.inputs.left_out import LeftOut
 from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.plan.polygons import LabelledRaster, PolygonPlan
 from terraseam.pipeline.plan.rasters import Place, RasterPlan
 from terraseam.pipeline.polygon_formats import FORMATS
+from terraseam.pipeline.storage.choices import Choices
 from terraseam.tiles.grid.lattice import Halo, Lattice
 from terraseam.tiles.labels.stitch import StitchMethod, stitch_ring
 
 if TYPE_CHECKING:
+    from terraseam.tiles.raster.georef import Georef
     from terraseam.tiles.vectors.read import PolygonFile
 
 WORK_DISK = 0.55
@@ -43,6 +46,7 @@ class Plan:
         cards: Their cards.
         card: The combined card of all networks and augmentation; for a single bundle without it, that bundle's own.
         engine: The engine that runs the networks.
+        engine_why: Why it runs them, as a phrase; empty if it was requested.
         rasters: The rasters, in order.
         core: Side of a core, in pixels.
         halo: Context read around each core.
@@ -61,6 +65,7 @@ class Plan:
     cards: tuple[Card, ...]
     card: Card
     engine: str
+    engine_why: str
     rasters: tuple[RasterPlan, ...]
     core: int
     halo: Halo
@@ -73,9 +78,20 @@ class Plan:
     obstacles: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
 
+    def choices(self) -> Choices:
+        """Return what later runs in the work folder keep."""
+        return Choices(self.engine, self.core, self.sheet_cores, None)
+
+    def converted(self) -> tuple[ConvertedNetwork | None, ...]:
+        """Return the networks as their bundles hold them converted for OpenVINO; None for those that do not."""
+        return tuple(card.openvino for card in self.cards)
+
     def lattice(self, raster: int) -> Lattice:
         """Return the lattice of tiles and sheets of a raster."""
-        georef = self.rasters[raster].georef
+        return self.lattice_of(self.rasters[raster].georef)
+
+    def lattice_of(self, georef: Georef) -> Lattice:
+        """Return the lattice of tiles and sheets on the grid of a raster."""
         return Lattice(georef.height, georef.width, self.core, self.halo, self.sheet_cores)
 
     def sheets(self, raster: int) -> Iterable[Place]:
@@ -156,7 +172,7 @@ class Plan:
     @functools.cached_property
     def score_fields(self) -> Mapping[str, Any]:
         """Everything in bundles and options that affects scores, for content keys."""
-        return {"cards": [card.score_fields() for card in self.cards], "augment": self.options.augment}
+        return score_fields(self.cards, self.options.augment)
 
     @functools.cached_property
     def polygons(self) -> PolygonPlan:
@@ -184,6 +200,11 @@ class Plan:
             for label, info in enumerate(self.card.classes)
             if (info.name in selected if selected is not None else not info.background)
         )
+
+
+def score_fields(cards: Iterable[Card], augment: bool) -> dict[str, Any]:
+    """Return everything in bundles and options that affects scores."""
+    return {"cards": [card.score_fields() for card in cards], "augment": augment}
 
 
 def reach_of(card: Card) -> Halo | None:

@@ -219,7 +219,11 @@ def _accelerator_reasons(options: SegmentOptions) -> list[str]:
 
 
 def _worker_reasons(options: SegmentOptions) -> list[str]:
-    """Return the reason if ``--workers`` conflicts with the runner or its options."""
+    """Return the reason if ``--workers`` or ``--memory`` conflicts with the runner or its options."""
+    if options.memory is not None and not options.runs_here:
+        return [
+            "--memory is for runs on this machine; Dataflow takes --machine_type, and others have options of their own"
+        ]
     if options.workers is None:
         return []
     if not options.runs_here:

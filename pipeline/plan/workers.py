@@ -55,6 +55,21 @@ def infer_memory(plan: Plan, machine: Machine) -> float:
     return plan.memory(machine.cores) + (machine.cores - 1) * plan.sheet_memory()
 
 
+def suits_large_tiles_remotely(plan: Plan, large: Plan) -> bool:
+    """Return whether Dataflow workers without accelerators have the memory for large tiles.
+
+    Other runners do not tell what their workers have, and neither do accelerators.
+
+    Args:
+        plan: The run.
+        large: The same run with large tiles.
+    """
+    if not plan.options.beam.is_dataflow or accelerator(plan):
+        return False
+    machine = infer_machine(plan)
+    return fits(machine, lambda machine: infer_memory(large, machine))
+
+
 def infer_hints(plan: Plan) -> dict[str, str]:
     """Return the resource hints of the inference stages, for runners that support them."""
     machine = infer_machine(plan)

@@ -109,6 +109,7 @@ def segment_manifest(plan: Plan, published: Sequence[Published], started: float)
         "inputs": {"aoi": plan.options.aoi, "resample": plan.options.resample},
         "inference": {
             "engine": plan.engine,
+            "engine_why": plan.engine_why or None,
             "precision": plan.options.precision,
             "augment": plan.options.augment,
             "batch_size": plan.options.batch_size,

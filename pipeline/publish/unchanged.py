@@ -23,7 +23,7 @@ from terraseam.pipeline.segment.known_sheets import KnownSheets
 from terraseam.pipeline.segment.prediction_store import StoreError, prediction_store
 from terraseam.pipeline.storage import files
 from terraseam.pipeline.storage.fingerprint import fingerprint, read_file_states
-from terraseam.pipeline.storage.run_paths import LABELS, POLYGONS, result_folder
+from terraseam.pipeline.storage.run_paths import LABELS, POLYGONS, PUBLISHED, result_folder
 from terraseam.pipeline.storage.servers import at_once
 from terraseam.pipeline.version import version
 from terraseam.tiles.raster.inspect import is_local
@@ -105,7 +105,9 @@ def local_profile(plan: Plan, *, ask: bool = True) -> Profile | None:
     """
     options = plan.options
     try:
-        return execution_profile(options.batch_size, plan.engine, options.precision, ask=ask)
+        return execution_profile(
+            options.batch_size, plan.engine, options.precision, converted=plan.converted(), ask=ask
+        )
     except EngineError:
         return None
 
@@ -255,4 +257,4 @@ def publish_record_path(plan: Plan, raster_id: str) -> str:
 
 def publish_record_folder(plan: Plan) -> str:
     """Return the folder of publish records, which is beside the results that they describe."""
-    return files.join(plan.options.output, ".done")
+    return files.join(plan.options.output, PUBLISHED)

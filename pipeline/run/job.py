@@ -32,6 +32,7 @@ from terraseam.pipeline.secrets import without_secrets
 from terraseam.pipeline.storage import files
 from terraseam.pipeline.storage.disk_errors import size_of
 from terraseam.pipeline.storage.errors import RemoteFileError
+from terraseam.pipeline.storage.kept_choices import keep_choices
 from terraseam.pipeline.storage.lock import release_all
 from terraseam.pipeline.storage.run_paths import RunFolder, beating, manifest_path, remove_left_behind
 from terraseam.pipeline.units import format_bytes
@@ -78,6 +79,7 @@ class Build(Protocol):
 
 def run_plan(plan: Plan) -> dict[str, Any] | None:
     """Run a segmentation plan to completion; see `run_job`."""
+    keep_choices(plan.options.work_folder, plan.score_fields, plan.choices())
     job = replace(plan.options, beam=beam_arguments(plan))
     return run_job(job, partial(build, plan=plan), plan.sheet_count(), hope=CONTINUE)
 

@@ -15,7 +15,7 @@ from terraseam.models.engines.ensemble import Ensemble, shared_ensemble
 from terraseam.models.engines.profile import Profile
 from terraseam.models.engines.workplace import Workplace
 from terraseam.pipeline.inputs.bundles import bundle_folder
-from terraseam.pipeline.plan.memory import calls_at_once
+from terraseam.pipeline.plan.memory import calls_at_once, room_for_calls
 from terraseam.pipeline.plan.plan import Plan
 from terraseam.pipeline.segment.failures import NotANumberError, OutdatedError
 from terraseam.pipeline.segment.infer import Tile, infer_tiles
@@ -132,7 +132,8 @@ class SheetInference:
                 yield output
 
     def _calls(self, profile: Profile) -> int:
-        return calls_at_once(self._plan.chip_memory() * profile.samples, self._workers)
+        room = room_for_calls(self._plan, self._workers)
+        return calls_at_once(self._plan.chip_memory() * profile.samples, self._workers, room)
 
     def _engine(self, profile: Profile) -> Engine | Ensemble:
         plan = self._plan

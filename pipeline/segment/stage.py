@@ -91,7 +91,7 @@ class SegmentSheets(beam.DoFn):
         verify_blocks(options.verify)
         prepare((*plan.bundles, *(raster.path for raster in plan.rasters), options.work_folder), options.beam)
         self._execution = self._execution_of(
-            execution_profile(options.batch_size, plan.engine, options.precision)
+            execution_profile(options.batch_size, plan.engine, options.precision, converted=plan.converted())
         )
         self._changing = threading.Lock()
         self._known = lru_cache(KNOWN_AT_ONCE)(partial(KnownSheets, plan))

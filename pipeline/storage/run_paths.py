@@ -20,6 +20,9 @@ STORE = "store"
 MADE = "made"
 """Folder of the trace cache, in the work folder."""
 
+PUBLISHED = ".done"
+"""Folder of the records of published rasters, in the results folder."""
+
 LABELS = "labels.tif"
 """File name of the label map of a raster."""
 

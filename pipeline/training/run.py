@@ -114,6 +114,7 @@ def _write(plan: TrainPlan, built: _BuiltNetwork, trained: Trained) -> Card:
     """Measure the network as written, and write the bundle atomically."""
     from terraseam.models.bundle.archive import save_bundle
     from terraseam.models.bundle.writing import replace_folder
+    from terraseam.models.engines.inclusion import include_openvino
     from terraseam.models.training.making import set_score_threshold
 
     options = plan.options
@@ -140,13 +141,22 @@ def _write(plan: TrainPlan, built: _BuiltNetwork, trained: Trained) -> Card:
     if options.fp16_weights:
         metrics |= _describe_rounding(plan, built, fields)
     check_data(plan)
-    return replace_folder(
-        Path(options.output),
-        lambda staging: save_bundle(
-            built.network, staging, fp16_weights=options.fp16_weights, metrics=metrics, **fields
-        ),
-        force=options.force,
-    )
+
+    def fill(staging: Path) -> Card:
+        save_bundle(built.network, staging, fp16_weights=options.fp16_weights, metrics=metrics, **fields)
+        return include_openvino(staging, _real_chips(plan, built))
+
+    return replace_folder(Path(options.output), fill, force=options.force)
+
+
+def _real_chips(plan: TrainPlan, built: _BuiltNetwork) -> list[np.ndarray]:
+    """Return scaled validation chips, whole and halved, on which engines are compared."""
+    from terraseam.models.training.batches import scaled
+
+    pixels, _ = next(iter(plan.validation))
+    chip = scaled(pixels, built.scaling)[0]
+    half = max(1, chip.shape[0] // plan.row.stride // 2) * plan.row.stride
+    return [chip, chip[:half], chip[:, :half]]
 
 
 def _by_raster(plan: TrainPlan, built: _BuiltNetwork) -> dict[str, Any]:

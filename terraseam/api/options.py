@@ -61,7 +61,7 @@ class SegmentKeywords(PolygonKeywords, JobOptions, total=False):
     """Options of `terraseam.segment` and `terraseam.plan`."""
 
     model: Paths
-    engine: Literal["tensorflow", "openvino", "onnx"]
+    engine: Literal["auto", "tensorflow", "openvino", "onnx"]
     precision: Literal["float32", "bfloat16", "float16"]
     augment: bool
     batch_size: Auto
@@ -76,6 +76,7 @@ class SegmentKeywords(PolygonKeywords, JobOptions, total=False):
     prune: bool
     force: bool
     workers: int
+    memory: str | int
     accelerator: str
 
 

@@ -12,7 +12,7 @@ from places import ROOT
 
 import terraseam.models.bundle.card
 from terraseam.models.bundle.card import Card, check_weights, find_bundle, network_sha256, shipped_bundles
-from terraseam.models.bundle.values import ClassInfo, NetworkFile, Scaling
+from terraseam.models.bundle.values import ClassInfo, ConvertedNetwork, NetworkFile, Scaling
 from terraseam.models.errors import CardError
 from terraseam.models.reach.reach import Reach
 
@@ -265,6 +265,7 @@ SCORES = {
     "classes": (ClassInfo("land", "#aabbcc"), ClassInfo("see", "#0000FF"), ClassInfo("ice", "#000000")),
 }
 NO_SCORES = {
+    "openvino": ConvertedNetwork("2026.4.1", "tensorflow 2.21.0", "3.15.1", "1" * 64, "2" * 64, True),
     "name": "coast2",
     "version": "2",
     "architecture": "fcn",

@@ -50,9 +50,9 @@ def test_arguments_are_parted_wherever_they_stand():
 
 
 def test_calls_at_once_are_bounded_by_memory_and_shared_by_workers():
-    assert calls_at_once(1 << 60, 1) == 1
-    assert calls_at_once(1, 10_000) == 1
-    assert calls_at_once(1, 1) >= calls_at_once(1, 2)
+    assert calls_at_once(1 << 60, 1, 1 << 30) == 1
+    assert calls_at_once(1, 10_000, 1 << 30) == 1
+    assert calls_at_once(1, 1, 1 << 30) >= calls_at_once(1, 2, 1 << 30)
 
 
 def test_figures_are_said_in_units_that_suit_them():

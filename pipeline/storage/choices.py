@@ -1,0 +1,41 @@
+"""The choices that a run makes for itself, and that later runs in the same work folder keep."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+FORMAT = 1
+FIELDS = {"engine": str, "core_px": int, "sheet_cores": int}
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The engine and the tiling of a run; stored predictions depend on them.
+
+    Attributes:
+        engine: Name of the engine.
+        core_px: Side of a core, in pixels.
+        sheet_cores: Cores along one side of a sheet.
+        cut_px: Step on which chips at the edges of a raster are cut, in pixels; None if they are not.
+    """
+
+    engine: str
+    core_px: int
+    sheet_cores: int
+    cut_px: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contents of a record."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, values: Any) -> Choices | None:
+        """Build choices from the contents of a record; None if they are not valid."""
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            return None
+        cut = values.get("cut_px")
+        whole = all(type(values.get(name)) is kind for name, kind in FIELDS.items())
+        if not whole or not (cut is None or type(cut) is int):
+            return None
+        return cls(values["engine"], values["core_px"], values["sheet_cores"], cut)
