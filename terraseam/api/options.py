@@ -76,7 +76,7 @@ class SegmentKeywords(PolygonKeywords, JobOptions, total=False):
     prune: bool
     force: bool
     workers: int
-    memory: str | int
+    memory: str
     accelerator: str
 
 

@@ -61,7 +61,7 @@ COMMANDS = [
     Command("vectorize", vectorize_parser, parse_vectorize, ("a.tif", "--output", "out")),
     Command("train", train_parser, parse_train, TRAIN),
 ]
-SAMPLES = ("512", "0.5", "3", "fgb,gpkg", "2,1", "0.5-2", "width=3", "other")
+SAMPLES = ("512", "0.5", "3", "8GB", "fgb,gpkg", "2,1", "0.5-2", "width=3", "other")
 """One of them is understood by every option that takes a value."""
 
 

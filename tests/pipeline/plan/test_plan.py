@@ -35,7 +35,7 @@ def test_a_plan_takes_halo_core_and_sheet_from_card_and_defaults(plan_of):
     plan = plan_of()
     reach = plan.card.reach
     assert plan.halo == Halo(reach.top, reach.bottom, reach.left, reach.right).rounded_up(4)
-    assert (plan.core, plan.sheet_cores, plan.stitch, plan.exact, plan.notes) == (1024, 2, "crop", True, ())
+    assert (plan.core, plan.sheet_cores, plan.stitch, plan.exact, plan.notes) == (2048, 2, "crop", True, ())
 
 
 def test_options_change_the_plan(plan_of):
@@ -117,7 +117,10 @@ def test_attention_is_planned_with_the_square_of_the_chip(plan_of, bundle, other
         plan, plain = plan_of(model=model, tile=tile), plan_of(tile=tile)
         height, width = plan.lattice(0).chip_shape
         assert plan.call_memory() - plain.call_memory() == pytest.approx(1e-3 * (height * width) ** 2, abs=2)
-    averaged = plan_of(model=(model, other)).call_memory() - plan_of(model=(bundle, other)).call_memory()
+    averaged = (
+        plan_of(model=(model, other), tile=1024).call_memory()
+        - plan_of(model=(bundle, other), tile=1024).call_memory()
+    )
     assert averaged > 1e-3 * 1024**4
     assert plan.card.memory_per_pixel_squared == 1e-3
 
@@ -401,7 +404,7 @@ def test_more_memory_than_the_machine_has_is_refused_for_runs_on_it(plan_of):
     assert "GB of memory, but this machine has" in reasons(plan_of, tile=512 * 1000)[0]
     assert "GB of memory, but this machine has" in reasons(plan_of, batch_size=10**6)[0]
     assert plan_of(batch_size=4).memory(1) > plan_of(batch_size=2).memory(1) > plan_of().memory(1)
-    assert plan_of(stitch="blend").memory(1) > plan_of().memory(1)
+    assert plan_of(stitch="blend").memory(1) > plan_of(tile=1024, sheet=2048).memory(1)
     assert plan_of(tile=512 * 1000, beam=BeamArguments(("--runner", "FlinkRunner"))).core == 512_000
 
 
@@ -500,7 +503,7 @@ def test_the_plan_is_printed_for_people_and_programs(make_raster, bundle, tmp_pa
     arguments = ["plan", str(make_raster()), "--model", str(bundle), "--output", str(tmp_path / "out")]
     assert main(arguments) == 0
     text = capsys.readouterr().out
-    for words in ("scene: 53 x 37 px, 0.5 m/px", "core 1024 px, halo", "exact     yes", "memory", "disk"):
+    for words in ("scene: 53 x 37 px, 0.5 m/px", "core 2048 px, halo", "exact     yes", "memory", "disk"):
         assert words in text
     assert main([*arguments, "--json", "--tile", "512"]) == 0
     plan = json.loads(capsys.readouterr().out)
