@@ -332,7 +332,8 @@ def size_table(found: Found, size: int) -> str:
     """Return the costs of all contestants on squares of one size, and how many polygons come out right."""
     heads = (
         f"{size**2 / 1e6:.1f} Mpx", "engine", "rounds", "wall s", "CPU s", "user", "system", "peak",
-        "times ours: wall", "CPU", "polygons", "right", "of these away from the edges", "labels that differ", "share of products: wall", "CPU ",
+        "times ours: wall", "CPU", "polygons", "right", "of these away from the edges", "labels that differ",
+        "share of products: wall", "CPU ",
     )  # fmt: skip
     rows = [size_row(found, name, size) for name in found.contestants() if found.of(name, size)]
     return table(heads, rows)

@@ -52,8 +52,6 @@ def outlines(files: Files) -> Outlines:
 
     features = json.loads(files.polygons.read_text())["features"]
     shapes = np.array([shapely.geometry.shape(one["geometry"]) for one in features], object)
-    if not len(shapes):
-        return Counter()
     corners = shapely.simplify(shapely.transform(shapes, in_pixels), 0, preserve_topology=False)
     names = (one["properties"]["class"] for one in features)
     return Counter(zip(names, shapely.to_wkb(shapely.normalize(corners)), strict=True))
@@ -62,7 +60,7 @@ def outlines(files: Files) -> Outlines:
 def inner(found: Outlines, shape: tuple[int, int], edge: int = EDGE) -> Outlines:
     """Return the outlines that lie so many pixels away from the edges of a raster of some shape."""
     keys = list(found)
-    bounds = shapely.bounds(shapely.from_wkb([outline for _, outline in keys])).reshape(-1, 4)
+    bounds = shapely.bounds(shapely.from_wkb([outline for _, outline in keys]))
     height, width = shape
     far = (bounds[:, :2] >= edge).all(1) & (bounds[:, 2:] <= (width - edge, height - edge)).all(1)
     return Counter({key: found[key] for key, kept in zip(keys, far, strict=True) if kept})
