@@ -13,7 +13,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -21,8 +21,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("terraseam", "numpy", "keras", "tensorflow", "jax", "torch", "segmentation-models-pytorch")
+PACKAGES = (
+    "terraseam", "numpy", "keras", "tensorflow", "openvino", "dask", "jax", "torch", "segmentation-models-pytorch",
+)  # fmt: skip
 WEIGHTS = {name: f"{name}_imagenet_notop.weights.h5" for name in ("mobilenet", "vgg16")}
+
+INSTRUCTIONS = {"avx512f": "AVX-512", "avx2": "AVX2"}
+"""Names of vector instructions, by the processor's flag, widest first."""
 
 Result = dict[str, Any]
 
@@ -213,12 +218,19 @@ def machine() -> dict[str, Any]:
     told = Path("/proc/cpuinfo")
     lines = told.read_text().splitlines() if told.exists() else []
     models = {line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")}
+    flags = {flag for line in lines if line.startswith("flags") for flag in line.split(":", 1)[1].split()}
     return {
         "processor": sorted(models) or platform.processor(),
+        "instructions": instructions(flags) or platform.machine(),
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
         "system": platform.platform(),
     }
+
+
+def instructions(flags: Container[str]) -> str:
+    """Return the widest vector instructions that a processor's flags name; empty if none is known."""
+    return next((name for flag, name in INSTRUCTIONS.items() if flag in flags), "")
 
 
 def teller() -> Any:

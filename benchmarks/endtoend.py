@@ -1,13 +1,12 @@
-"""Benchmark whole runs of the main job: against the bare network and a naive script, by stage, memory, and re-runs.
+"""Benchmark whole runs of the main job: against the bare network, by stage, memory, and re-runs.
 
-    TERRASEAM_DATA=... python benchmarks/endtoend.py [--sizes 4096,8192,16384] [--kinds ours,bare,naive,worker]
+    TERRASEAM_DATA=... python benchmarks/endtoend.py [--sizes 4096,8192,16384] [--kinds ours,bare,worker]
 
-Squares of NASA's Blue Marble are segmented with `coast`. For each there are four kinds of runs:
+Squares of NASA's Blue Marble are segmented with `coast`. For each there are three kinds of runs:
 
     ours    cold, in one process, with CPU seconds by stage; then again: with nothing changed, with a hundredth and a
             tenth of the sheets changed (at least one), with another option of polygons
     bare    the same network on the same pixels, and nothing else
-    naive   `naive.py` with the same windows and halo
     worker  cold, with one worker process beside the driver: peak memory of both
 
 Each result is kept when done. CPU seconds and their ratios hardly depend on other load of the machine; wall seconds
@@ -33,13 +32,12 @@ from comparing import Result, Runs, add_names, compare, data_folder, make_parser
 from rasterio.windows import Window
 from scenes import cut
 from spawning import Spent, spent_by, spent_in
-from telling import table
+from telling import load_line, table
 
-from terraseam.models.bundle.card import find_bundle
 from terraseam.tiles.grid.lattice import Lattice
 
 HERE = Path(__file__).parent
-KINDS = ("ours", "bare", "naive", "worker")
+KINDS = ("ours", "bare", "worker")
 SHARES = {"1 % of the sheets changed": 0.01, "10 % of the sheets changed": 0.1}
 OTHER_OPTION = ("--min-area", "1e9")
 TIMES = ("seconds", "cpu_seconds")
@@ -169,29 +167,13 @@ def bare(job: Job) -> Result:
     return {"network": json.loads(answer.read_text()), "process": spent._asdict()}
 
 
-def naive(job: Job) -> Result:
-    """Run the naive script."""
-    lattice = job.lattice()
-    halo = ",".join(map(str, lattice.halo.sides))
-    script = [
-        str(HERE / "naive.py"),
-        str(job.raster),
-        str(job.output),
-        "--bundle",
-        str(find_bundle(job.model)),
-    ]
-    spent = spent_in([*script, "--core", str(lattice.core), "--halo", halo])
-    polygons = json.loads((job.output / "polygons.geojson").read_text())["features"]
-    return {**spent._asdict(), "polygons": len(polygons)}
-
-
 def worker(job: Job) -> Result:
     """Run cold with a worker process."""
     mode = ("--direct_num_workers", "1", "--direct_running_mode", "multi_processing")
     return run_entry(job, spent_by(job.command(*mode)))
 
 
-MEASURES = {"ours": ours, "bare": bare, "naive": naive, "worker": worker}
+MEASURES = {"ours": ours, "bare": bare, "worker": worker}
 
 
 def told(results: Sequence[Result]) -> str:
@@ -203,37 +185,28 @@ def told(results: Sequence[Result]) -> str:
         memory(by_size),
         stages(found["ours"]),
         *map(again, found["ours"]),
-        loads(results),
+        load_line(results),
     )
     return "\n\n".join(text for text in tables if text)
 
 
 def rates(found: Mapping[str, Mapping[int, Result]]) -> str:
-    """Return CPU and wall seconds of whole runs beside those of others."""
-    heads = (
-        "raster",
-        "ours: wall s",
-        "CPU s",
-        "Mpx/s",
-        "of the bare network: wall",
-        "CPU",
-        "naive: wall",
-        "CPU",
-    )
+    """Return CPU and wall seconds of whole runs beside those of the bare network."""
+    heads = ("raster", "ours: wall s", "CPU s", "Mpx/s", "of the bare network: wall", "CPU")
     cold = {size: one["cold"] for size, one in found["ours"].items()}
     network = {size: one["network"] for size, one in found["bare"].items()}
-    lines = {f"{size**2 / 1e6:.1f} Mpx": (size**2 / 1e6, *(one.get(size) for one in (cold, network, found["naive"])))
+    lines = {f"{size**2 / 1e6:.1f} Mpx": (size**2 / 1e6, cold[size], network.get(size))
              for size in cold}  # fmt: skip
     if len(cold) > 1:
         few, many = sorted(cold)[-2:]
-        more = (added(one.get(few), one.get(many)) for one in (cold, network, found["naive"]))
+        more = (added(one.get(few), one.get(many)) for one in (cold, network))
         lines["increment from the second to the last"] = ((many**2 - few**2) / 1e6, *more)
     rows = [
         (
             name, f"{run['seconds']:.0f}", f"{run['cpu_seconds']:.1f}", f"{megapixels / run['seconds']:.2f}",
-            *(ratio(run, alone, key) for key in TIMES), *(ratio(other, run, key) for key in TIMES),
+            *(ratio(run, alone, key) for key in TIMES),
         )
-        for name, (megapixels, run, alone, other) in lines.items()
+        for name, (megapixels, run, alone) in lines.items()
     ]  # fmt: skip
     return table(heads, rows) if rows else ""
 
@@ -250,15 +223,7 @@ def ratio(one: Mapping[str, float] | None, other: Mapping[str, float] | None, ke
 
 def memory(found: Mapping[str, Mapping[int, Result]]) -> str:
     """Return the peak memory of each process, and of one without file pages."""
-    heads = (
-        "raster",
-        "one process",
-        "without libraries",
-        "driver",
-        "its worker",
-        "without libraries ",
-        "naive",
-    )
+    heads = ("raster", "one process", "without libraries", "driver", "its worker", "without libraries ")
     sizes = sorted({size for results in found.values() for size in results})
     rows = [
         (
@@ -268,7 +233,6 @@ def memory(found: Mapping[str, Mapping[int, Result]]) -> str:
             peak(found["worker"].get(size), "peak_bytes"),
             peak(found["worker"].get(size), "child_peak_bytes"),
             peak(found["worker"].get(size), "child_own_bytes"),
-            peak(found["naive"].get(size), "peak_bytes"),
         )
         for size in sizes
     ]
@@ -318,12 +282,6 @@ def again(one: Result) -> str:
         for name, run in {"cold": cold, **one["again"]}.items()
     ]  # fmt: skip
     return table(heads, rows)
-
-
-def loads(results: Sequence[Result]) -> str:
-    """Return the load of the machine."""
-    seen = [load[0] for one in results for load in one["load"]]
-    return f"Load of the machine, before and after each run: {min(seen):.1f} to {max(seen):.1f}."
 
 
 if __name__ == "__main__":

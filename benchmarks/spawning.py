@@ -27,6 +27,7 @@ class Spent(NamedTuple):
         own_bytes: Like `peak_bytes`, without file pages (mainly libraries), which processes share and the
             system may drop; it is sampled, so short peaks are missed.
         child_own_bytes: Like `child_peak_bytes`, without file pages.
+        system_seconds: The part of `cpu_seconds` that the system took.
     """
 
     seconds: float
@@ -35,6 +36,7 @@ class Spent(NamedTuple):
     child_peak_bytes: int
     own_bytes: int
     child_own_bytes: int
+    system_seconds: float
 
 
 def spent_by(arguments: Sequence[str]) -> Spent:
@@ -56,7 +58,7 @@ def spent_in(arguments: Sequence[str]) -> Spent:
         raise SystemExit(f"{' '.join(command)} ended with {status}")
     mine, others = found.pop(child, _NOTHING), [_NOTHING, *found.values()]
     peaks = (mine.peak, max(other.peak for other in others), mine.own, max(other.own for other in others))
-    return Spent(seconds, usage.ru_utime + usage.ru_stime, *peaks)
+    return Spent(seconds, usage.ru_utime + usage.ru_stime, *peaks, usage.ru_stime)
 
 
 class Memory(NamedTuple):

@@ -29,6 +29,12 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def load_line(results: Iterable[Mapping[str, Any]]) -> str:
+    """Return the load of the machine before and after all runs."""
+    seen = [load[0] for one in results for load in one["load"]]
+    return f"Load of the machine, before and after each run: {min(seen):.1f} to {max(seen):.1f}."
+
+
 def spread(figures: Sequence[float]) -> str:
     """Format the mean and standard deviation of some figures; of a single figure just the value."""
     mean = f"{statistics.mean(figures):.3f}"

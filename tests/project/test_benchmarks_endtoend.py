@@ -166,7 +166,7 @@ def test_memory_of_a_child_is_told_apart_and_pages_of_files(tmp_path):
     )
     assert spent.child_peak_bytes > 500_000_000 > spent.child_own_bytes > 300_000_000
     assert 300_000_000 > spent.peak_bytes > spent.own_bytes > 1_000_000
-    assert spent.cpu_seconds > 0
+    assert spent.cpu_seconds > spent.system_seconds > 0
 
 
 def test_a_command_that_fails_ends_the_benchmark():
@@ -234,11 +234,10 @@ def test_tables_tell_ratios_and_what_a_mpx_more_costs():
     ]  # fmt: skip
     for size, wall, cpu in ((1000, 18, 8), (2000, 50, 20)):
         results.append(result("bare", size, network={"seconds": wall, "cpu_seconds": cpu}))
-    results.append(result("naive", 2000, **spent(90, 60)))
     told = endtoend.told(results)
-    assert "| 4.0 Mpx | 60 | 30.0 | 0.07 | 1.20 x | 1.50 x | 1.50 x | 2.00 x |" in told
-    assert "| increment from the second to the last | 40 | 20.0 | 0.07 | 1.25 x | 1.67 x |  |  |" in told
-    assert "| 4.0 Mpx | 2.00 GB | 1.50 GB |  |  |  | 2.00 GB |" in told
+    assert "| 4.0 Mpx | 60 | 30.0 | 0.07 | 1.20 x | 1.50 x |" in told
+    assert "| increment from the second to the last | 40 | 20.0 | 0.07 | 1.25 x | 1.67 x |" in told
+    assert "| 4.0 Mpx | 2.00 GB | 1.50 GB |  |  |  |" in told
     assert "| read | 3.00 | 9.00 | 2.0000 |" in told
     assert "| all beside the network | 3.00 | 9.00 | 2.0000 |" in told
     assert "| nothing changed | 1 of 4 sheets | 4 | 0.6 | 1.0% | 0.6 | 2.0% |" in told
