@@ -27,6 +27,9 @@ from terraseam.tiles.raster.inspect import RasterInfo
 UNBOUNDED_HALO = 128
 """Halo of networks without a finite reach if neither the user nor the card gives one, in pixels."""
 
+CUT = 128
+"""Tiles at the end of a raster are cut in steps of at least this, in pixels, so that chips have few sizes."""
+
 
 def make_plan(options: SegmentOptions, *, writes: bool = True) -> Plan:
     """Plan a segmentation.
@@ -114,8 +117,10 @@ def _lay_out(options: SegmentOptions, networks: Networks, inputs: PlannedRasters
             f"--halo auto --stitch crop is exact"
         )
 
+    cut = cut_step(card.stride, exact=exact)
+
     def lattice(georef: Georef) -> Lattice:
-        return Lattice(georef.height, georef.width, core, halo, sheet_cores)
+        return Lattice(georef.height, georef.width, core, halo, sheet_cores, cut)
 
     return Plan(
         options=options,
@@ -127,9 +132,18 @@ def _lay_out(options: SegmentOptions, networks: Networks, inputs: PlannedRasters
         stitch=stitch,
         exact=exact,
         notes=tuple(notes),
+        cut=cut,
         aoi=inputs.aoi,
         left_out=tuple(inputs.left_out),
     )
+
+
+def cut_step(stride: int, *, exact: bool) -> int | None:
+    """Return the step, in pixels, at which a run cuts the tiles at the end of a raster; None if it does not.
+
+    Only labels of exact runs do not depend on the size of the chip.
+    """
+    return -(-CUT // stride) * stride if exact else None
 
 
 def _unbounded_note(card: Card, halo: Halo) -> str:
