@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -20,8 +21,6 @@ SHOWN = 10
 
 def describe_plan(plan: Plan, forecast: SheetForecast | None = None) -> str:
     """Return the plan as text for the terminal."""
-    lattice = plan.lattice(0)
-    height, width = lattice.chip_shape
     lines = [
         f"{raster.id}: {_raster_line(plan, number)}" for number, raster in enumerate(plan.rasters[:SHOWN])
     ]
@@ -36,7 +35,7 @@ def describe_plan(plan: Plan, forecast: SheetForecast | None = None) -> str:
         f"work      {format_pixels(plan.pixels())} in {count(plan.sheet_count(), 'sheet')}, "
         f"{count(plan.tile_count(), 'tile')}",
         *([f"sheets    {_describe_forecast(forecast)}"] if forecast else []),
-        f"tiles     core {plan.core} px, halo {plan.halo}, read {height} x {width} px: "
+        f"tiles     core {plan.core} px, halo {plan.halo}, {_chips(plan)}: "
         f"{plan.computed_share():,.2f} pixels computed for each pixel of the rasters",
         f"exact     {exactness(plan)}",
     ]
@@ -49,6 +48,13 @@ def describe_plan(plan: Plan, forecast: SheetForecast | None = None) -> str:
         "polygons of noisy label maps take more",
     ]
     return "\n".join([*lines, *_notes(plan)])
+
+
+def _chips(plan: Plan) -> str:
+    """Return the size of the largest chips, and whether others may be smaller."""
+    shapes = (plan.lattice(number).chip_shape for number in range(len(plan.rasters)))
+    height, width = max(shapes, key=math.prod)
+    return f"read {'up to ' * (plan.cut is not None)}{height} x {width} px"
 
 
 def _memory(plan: Plan) -> str:
@@ -128,6 +134,7 @@ def plan_json(plan: Plan, forecast: SheetForecast | None = None) -> dict[str, An
         "tiles": plan.tile_count(),
         "core_px": plan.core,
         "halo_px": dict(zip(("top", "bottom", "left", "right"), plan.halo.sides, strict=True)),
+        "cut_px": plan.cut,
         "sheet_px": plan.lattice(0).sheet_side,
         "stitch": plan.stitch,
         "exact": plan.exact,
@@ -187,20 +194,17 @@ def _cheaper(plan: Plan) -> str | None:
         return None
     needed = reach.rounded_up(plan.card.stride)
     if needed != plan.halo:
-        return f"--halo auto computes {_share(plan, needed):,.2f} pixels for each, and is as exact"
+        share = replace(plan, halo=needed).computed_share()
+        return f"--halo auto computes {share:,.2f} pixels for each, and is as exact"
     side = max(plan.halo.sides) // 2 // plan.card.stride * plan.card.stride
-    smaller = Halo(side, side, side, side)
-    if _share(plan, smaller) > 0.98 * plan.computed_share():
+    # A run that is not exact does not cut tiles, see `cut_step`.
+    share = replace(plan, halo=Halo(side, side, side, side), cut=None).computed_share()
+    if share > 0.98 * plan.computed_share():
         return None
     return (
-        f"--halo {side} computes {_share(plan, smaller):,.2f} pixels for each, "
+        f"--halo {side} computes {share:,.2f} pixels for each, "
         "but labels near seams between tiles may differ from the whole raster's"
     )
-
-
-def _share(plan: Plan, halo: Halo) -> float:
-    """Return the pixels computed per raster pixel with another halo."""
-    return replace(plan, halo=halo).computed_share()
 
 
 def _notes(plan: Plan) -> list[str]:

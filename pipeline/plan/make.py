@@ -18,7 +18,6 @@ from terraseam.pipeline.plan.plan import Plan, reach_of
 from terraseam.pipeline.plan.reasons import obstacles, sample_notes
 from terraseam.pipeline.plan.runner_reasons import remote_notes
 from terraseam.pipeline.plan.workers import suits_large_tiles_remotely
-from terraseam.pipeline.storage.choices import Choices
 from terraseam.pipeline.storage.servers import prepare
 from terraseam.tiles.access.sources import allow_sources
 from terraseam.tiles.checksums.dataset import verify_blocks
@@ -32,6 +31,9 @@ LARGE_TILE, LARGE_SHEET_CORES = 2048, 2
 
 UNBOUNDED_HALO = 128
 """Halo of networks without a finite reach if neither the user nor the card gives one, in pixels."""
+
+CUT = 128
+"""Tiles at the end of a raster are cut in steps of at least this, in pixels, so that chips have few sizes."""
 
 
 def make_plan(options: SegmentOptions, *, writes: bool = True) -> Plan:
@@ -85,7 +87,7 @@ def _grids(
 
 def _lay_out(options: SegmentOptions, networks: Networks, inputs: PlannedRasters) -> Plan:
     """Choose core, halo, sheet and stitching, and note their consequences."""
-    card = networks.card
+    card, kept = networks.card, networks.kept
     notes = [
         *remote_notes(options),
         *model_notes(options, networks.cards, networks.choice),
@@ -134,22 +136,32 @@ def _lay_out(options: SegmentOptions, networks: Networks, inputs: PlannedRasters
         stitch=stitch,
         exact=exact,
         notes=tuple(notes),
+        cut=cut_step(card.stride) if exact and (kept is None or kept.cuts) else None,
+        kept=kept,
         aoi=inputs.aoi,
         left_out=tuple(inputs.left_out),
     )
-    plan = _tiled(plan, networks.kept)
+    plan = _tiled(plan)
     return replace(plan, rasters=inputs.with_sheets(plan.lattice_of, in_parts=card.task == "instances"))
 
 
-def _tiled(plan: Plan, kept: Choices | None) -> Plan:
+def _tiled(plan: Plan) -> Plan:
     """Return a plan with the tiling that earlier runs in its work folder had, or that suits memory best."""
     if not plan.options.tiles_itself or not plan.exact:
         return plan
-    if kept is not None:
-        return replace(plan, core=kept.core_px, sheet_cores=kept.sheet_cores)
+    if plan.kept is not None:
+        return replace(plan, core=plan.kept.core_px, sheet_cores=plan.kept.sheet_cores)
     large = replace(plan, core=LARGE_TILE, sheet_cores=LARGE_SHEET_CORES)
     fits = suits_large_tiles if plan.options.runs_here else suits_large_tiles_remotely
     return large if fits(plan, large) else plan
+
+
+def cut_step(stride: int) -> int:
+    """Return the step, in pixels, at which exact runs cut the tiles at the end of a raster.
+
+    Only their labels do not depend on the size of the chip.
+    """
+    return -(-CUT // stride) * stride
 
 
 def _unbounded_note(card: Card, halo: Halo) -> str:

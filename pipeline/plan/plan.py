@@ -53,6 +53,8 @@ class Plan:
         sheet_cores: Cores along one side of a sheet.
         stitch: How tiles are stitched.
         exact: Whether the label map equals inference on the whole mirrored raster.
+        kept: Choices with which the work folder was begun for these networks; None if it is new for them.
+        cut: Step at which tiles at the end of a raster are cut, see `Lattice`; None if they are not.
         notes: Notes for the user before the run, one sentence each.
         unchanged: Indices of rasters that are up to date from an earlier run, see `terraseam.pipeline.publish.unchanged`.
         aoi: Area of interest; None for everywhere.
@@ -73,6 +75,8 @@ class Plan:
     stitch: StitchMethod
     exact: bool
     notes: tuple[str, ...]
+    cut: int | None = None
+    kept: Choices | None = None
     unchanged: frozenset[int] = frozenset()
     aoi: PolygonFile | None = None
     obstacles: tuple[str, ...] = ()
@@ -80,7 +84,7 @@ class Plan:
 
     def choices(self) -> Choices:
         """Return what later runs in the work folder keep."""
-        return Choices(self.engine, self.core, self.sheet_cores, None)
+        return self.kept or Choices(self.engine, self.core, self.sheet_cores, cuts=True)
 
     def converted(self) -> tuple[ConvertedNetwork | None, ...]:
         """Return the networks as their bundles hold them converted for OpenVINO; None for those that do not."""
@@ -92,7 +96,7 @@ class Plan:
 
     def lattice_of(self, georef: Georef) -> Lattice:
         """Return the lattice of tiles and sheets on the grid of a raster."""
-        return Lattice(georef.height, georef.width, self.core, self.halo, self.sheet_cores)
+        return Lattice(georef.height, georef.width, self.core, self.halo, self.sheet_cores, self.cut)
 
     def sheets(self, raster: int) -> Iterable[Place]:
         """Return the sheets of a raster to process, row by row."""
@@ -126,18 +130,40 @@ class Plan:
 
     def chip_memory(self) -> int:
         """Return the memory that the network needs for one tile, in bytes."""
-        return round(self.card.call_memory(math.prod(self.lattice(0).chip_shape)) * CALL_MEMORY[self.engine])
+        return round(self.card.call_memory(self._chip_pixels) * CALL_MEMORY[self.engine])
+
+    @functools.cached_property
+    def _chip_pixels(self) -> int:
+        """Number of pixels of the largest chip; cached, as it is needed for every sheet."""
+        return max(
+            self.lattice(number).read_window(*tile).pixels
+            for number, raster in enumerate(self.rasters)
+            for tile in self._first_tiles(raster)
+        )
+
+    def _first_tiles(self, raster: RasterPlan) -> Iterable[Place]:
+        """Return the first tile of each sheet to process: no tile of the sheet is larger; one if they are all."""
+        if raster.sheets is None:
+            return [(0, 0)]
+        return ((row * self.sheet_cores, col * self.sheet_cores) for row, col in raster.sheets)
 
     def call_memory(self) -> int:
         """Return the memory that one call of the network needs, in bytes."""
         return self.chip_memory() * (self.options.batch_size or 1)
 
     def sheet_memory(self) -> int:
-        """Return the memory for the pixels of one sheet and its label map, in bytes; four bytes per sample."""
-        lattice = self.lattice(0)
-        read, sheet = lattice.sheet_read_window(0, 0, stitch_ring(self.stitch)), lattice.sheet_window(0, 0)
+        """Return the memory for the pixels of the largest sheet and its label map, in bytes; four bytes per sample."""
+        return self._sheet_memory
+
+    @functools.cached_property
+    def _sheet_memory(self) -> int:
         sums = 4 * len(self.card.classes) if self.stitch == "blend" else 0
-        return read.pixels * 4 * len(self.card.bands) + sheet.pixels * (2 + sums)
+        ring = stitch_ring(self.stitch)
+        return max(
+            lattice.sheet_read_window(0, 0, ring).pixels * 4 * len(self.card.bands)
+            + lattice.sheet_window(0, 0).pixels * (2 + sums)
+            for lattice in map(self.lattice, range(len(self.rasters)))
+        )
 
     def memory(self, at_once: int) -> float:
         """Return the memory that a process needs with `at_once` concurrent calls, in bytes."""
@@ -145,8 +171,15 @@ class Plan:
 
     def computed_share(self) -> float:
         """Return the number of pixels the network computes per raster pixel."""
-        height, width = self.lattice(0).chip_shape
-        return self.tile_count() * height * width / self.pixels()
+        computed = sum(self._computed_pixels(raster) for raster in range(len(self.rasters)))
+        return computed / self.pixels()
+
+    def _computed_pixels(self, raster: int) -> int:
+        """Return the number of pixels that the network computes for a raster."""
+        lattice, chosen = self.lattice(raster), self.rasters[raster].sheets
+        if chosen is None:
+            return lattice.computed_pixels
+        return sum(lattice.sheet_computed_pixels(*sheet) for sheet in chosen)
 
     def disk(self) -> int:
         """Return the disk space for the rasters that need processing, in bytes."""

@@ -194,6 +194,7 @@ def _tiling(plan: Plan) -> dict[str, Any]:
     return {
         "core_px": plan.core,
         "halo_px": plan.halo.sides,
+        "cut_px": plan.cut,
         "sheet_px": plan.lattice(0).sheet_side,
         "stitch": plan.stitch,
         "reach_source": plan.card.reach_source,

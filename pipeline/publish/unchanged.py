@@ -121,7 +121,7 @@ def settings_digest(plan: Plan, raster: int) -> str | None:
         "versions": [LABELS_VERSION, RESULTS_VERSION, version()],
         "raster": [planned.id, planned.fingerprint, planned.bands, asdict(planned.georef), planned.area],
         "scores": plan.score_fields,
-        "tiling": [plan.core, plan.halo.sides, plan.stitch],
+        "tiling": [plan.core, plan.halo.sides, plan.stitch, *([] if plan.cut is None else [plan.cut])],
         "card": [plan.card.name, plan.card.version, plan.card.fill],
         "classes": [[info.name, info.color] for info in plan.card.classes],
         "polygons": [asdict(plan.options.polygons), plan.polygon_labels()],

@@ -78,4 +78,4 @@ class RasterWatch:
 
     def _recipe(self, profile: dict[str, object]) -> str:
         plan = self._plan
-        return recipe_digest(plan.score_fields, profile, plan.core, plan.halo, plan.stitch)
+        return recipe_digest(plan.score_fields, profile, plan.core, plan.halo, plan.stitch, plan.cut)

@@ -20,7 +20,12 @@ LABELS_VERSION = 1
 
 
 def recipe_digest(
-    score_fields: Mapping[str, Any], profile: Mapping[str, Any], core: int, halo: Halo, stitch: StitchMethod
+    score_fields: Mapping[str, Any],
+    profile: Mapping[str, Any],
+    core: int,
+    halo: Halo,
+    stitch: StitchMethod,
+    cut: int | None = None,
 ) -> str:
     """Hash everything except pixels: network, execution profile and the options that affect scores."""
     recipe = {
@@ -30,13 +35,15 @@ def recipe_digest(
         "core": core,
         "halo": halo.sides,
         "stitch": stitch,
+        # Without cuts keys are those of earlier versions. The size of a chip affects the last bits of scores.
+        **({} if cut is None else {"cut": cut}),
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
 def plan_recipe(plan: Plan, profile: Profile) -> str:
     """Return the recipe digest of a run with an execution profile."""
-    return recipe_digest(plan.score_fields, profile.to_json(), plan.core, plan.halo, plan.stitch)
+    return recipe_digest(plan.score_fields, profile.to_json(), plan.core, plan.halo, plan.stitch, plan.cut)
 
 
 def sheet_key(

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 FORMAT = 1
-FIELDS = {"engine": str, "core_px": int, "sheet_cores": int}
+FIELDS = {"engine": str, "core_px": int, "sheet_cores": int, "cuts": bool}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +17,13 @@ class Choices:
         engine: Name of the engine.
         core_px: Side of a core, in pixels.
         sheet_cores: Cores along one side of a sheet.
-        cut_px: Step on which chips at the edges of a raster are cut, in pixels; None if they are not.
+        cuts: Whether tiles at the end of a raster are cut to the pixels that they need.
     """
 
     engine: str
     core_px: int
     sheet_cores: int
-    cut_px: int | None
+    cuts: bool
 
     def to_json(self) -> dict[str, Any]:
         """Return the contents of a record."""
@@ -34,8 +34,6 @@ class Choices:
         """Build choices from the contents of a record; None if they are not valid."""
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             return None
-        cut = values.get("cut_px")
-        whole = all(type(values.get(name)) is kind for name, kind in FIELDS.items())
-        if not whole or not (cut is None or type(cut) is int):
+        if not all(type(values.get(name)) is kind for name, kind in FIELDS.items()):
             return None
-        return cls(values["engine"], values["core_px"], values["sheet_cores"], cut)
+        return cls(**{name: values[name] for name in FIELDS})

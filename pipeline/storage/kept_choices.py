@@ -38,7 +38,7 @@ def kept_choices(work: str, output: str, networks: Mapping[str, Any]) -> Choices
         return Choices.from_json(_json(record))
     if not _is_of_earlier_version(work):
         return None
-    return Choices(_earlier_engine(output) or "tensorflow", EARLIER_CORE_PX, EARLIER_SHEET_CORES, None)
+    return Choices(_earlier_engine(output) or "tensorflow", EARLIER_CORE_PX, EARLIER_SHEET_CORES, cuts=False)
 
 
 def keep_choices(work: str, networks: Mapping[str, Any], choices: Choices) -> None:

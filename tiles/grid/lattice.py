@@ -1,9 +1,9 @@
 """Lattice of tiles over a raster, and the sheets that group its cores.
 
 A tile is a core and the halo read around it. Cores have one size and partition the raster; those of the last row and
-column may be cut off by its edge. All read windows have one shape and start on multiples of the network's stride, so
-the prediction for a pixel depends only on the lattice. A sheet is a square of whole cores: it groups the work and
-never affects results.
+column may be cut off by its edge. Read windows start on multiples of the network's stride, and all have one shape,
+except that those of cores cut off by the edge may be cut as well. So the prediction for a pixel depends only on the
+lattice. A sheet is a square of whole cores: it groups the work and never affects results.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ class Lattice:
         core: Side of a core, in pixels.
         halo: Context read around each core.
         sheet_cores: Cores along one side of a sheet.
+        cut: Step, in pixels, to which the sides of cores cut off by the raster's edge are rounded up for reading; None
+            to read around them as around whole cores.
     """
 
     height: int
@@ -63,9 +65,10 @@ class Lattice:
     core: int
     halo: Halo
     sheet_cores: int
+    cut: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("height", "width", "core", "sheet_cores"):
+        for name in ("height", "width", "core", "sheet_cores", *(["cut"] if self.cut is not None else [])):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
 
@@ -87,9 +90,8 @@ class Lattice:
 
     @property
     def chip_shape(self) -> tuple[int, int]:
-        """Height and width of every read window, in pixels."""
-        halo = self.halo
-        return self.core + halo.top + halo.bottom, self.core + halo.left + halo.right
+        """Height and width of the largest read window, in pixels; without `cut`, of every one."""
+        return self.read_window(0, 0).shape
 
     @property
     def sheet_side(self) -> int:
@@ -110,8 +112,40 @@ class Lattice:
     def read_window(self, row: int, col: int) -> Window:
         """Return the pixels that tile (`row`, `col`) is computed from; they may extend beyond the raster."""
         self._check(row, col, self.shape, "tile")
-        top, left = row * self.core - self.halo.top, col * self.core - self.halo.left
-        return Window(top, left, *self.chip_shape)
+        halo = self.halo
+        top, left = row * self.core - halo.top, col * self.core - halo.left
+        height = self._read_side(self.height, row, 1) + halo.top + halo.bottom
+        width = self._read_side(self.width, col, 1) + halo.left + halo.right
+        return Window(top, left, height, width)
+
+    @property
+    def computed_pixels(self) -> int:
+        """Number of pixels that the network computes: those of the read windows of all tiles."""
+        return self._computed_pixels(0, 0, *self.shape)
+
+    def sheet_computed_pixels(self, row: int, col: int) -> int:
+        """Return the number of pixels that the network computes for a sheet."""
+        self._check(row, col, self.sheet_shape, "sheet")
+        rows, cols = self.shape
+        count = self.sheet_cores
+        first_row, first_col = row * count, col * count
+        return self._computed_pixels(
+            first_row, first_col, min(count, rows - first_row), min(count, cols - first_col)
+        )
+
+    def _computed_pixels(self, row: int, col: int, rows: int, cols: int) -> int:
+        """Return the number of pixels in the read windows of `rows` by `cols` tiles, the first of them at (`row`, `col`)."""
+        halo = self.halo
+        heights = self._read_side(self.height, row, rows) + rows * (halo.top + halo.bottom)
+        return heights * (self._read_side(self.width, col, cols) + cols * (halo.left + halo.right))
+
+    def _read_side(self, side: int, first: int, count: int) -> int:
+        """Return the pixels, without halos, that `count` tiles from the `first` one read along a side of the raster."""
+        if self.cut is None:
+            return count * self.core
+        before = (count - 1) * self.core
+        last = side - first * self.core - before
+        return before + min(self.core, -(-last // self.cut) * self.cut)
 
     def sheets(self) -> Iterator[tuple[int, int]]:
         """Return an iterator over the rows and columns of all sheets, row by row."""

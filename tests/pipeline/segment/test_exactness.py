@@ -6,7 +6,7 @@ import keras
 import nets
 import numpy as np
 import pytest
-from exact_tiles import assert_exact, random_scene, reach_of, tiled, whole_logits
+from exact_tiles import FLOAT_NOISE, assert_exact, random_scene, reach_of, tiled, whole_logits
 from keras import layers
 
 from terraseam.models import zoo
@@ -71,6 +71,43 @@ def test_tiles_of_a_small_network_equal_the_whole_mirrored_raster(small, case):
     height, width, core, more, sheet_cores = case
     halo = Halo(*(side + more * 4 for side in reach_of(small).sides))
     assert_exact(small, random_scene(height, width, 1), Lattice(height, width, core, halo, sheet_cores), halo)
+
+
+CUT = [
+    # height, width, core, cores a sheet; the network's halo is larger than some of these rasters
+    (1, 1, 16, 1),
+    (1, 90, 32, 2),
+    (5, 3, 16, 1),
+    (64, 96, 32, 2),
+    (65, 97, 32, 2),
+    (64, 33, 32, 1),
+    (75, 53, 64, 1),
+    (50, 71, 48, 3),
+]
+
+
+@pytest.mark.parametrize("cut", [4, 8, 20])
+@pytest.mark.parametrize("case", CUT)
+def test_cut_tiles_equal_the_whole_mirrored_raster_and_whole_tiles(small, case, cut):
+    height, width, core, sheet_cores = case
+    halo, scene = reach_of(small), random_scene(height, width, 3)
+    lattices = [Lattice(height, width, core, halo, sheet_cores, step) for step in (None, cut)]
+    # A raster of few pixels may have ties alone: compare logits, too.
+    want = whole_logits(small, scene, halo)
+    (whole, whole_labels), (logits, labels) = (tiled(small, scene, lattice) for lattice in lattices)
+    close = {"rtol": 0, "atol": FLOAT_NOISE * np.abs(want).max()}
+    assert np.allclose(logits, want, **close) and np.allclose(logits, whole, **close)
+    best = np.sort(want, axis=-1)
+    clear = best[..., -1] - best[..., -2] > FLOAT_NOISE * np.abs(want).max()
+    assert (labels == want.argmax(-1))[clear].all() and (labels == whole_labels)[clear].all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("height", "width", "core"), [(1, 300, 256), (256, 385, 256), (130, 257, 256)])
+def test_cut_tiles_of_coast_equal_the_whole_mirrored_raster(coast, height, width, core):
+    halo = reach_of(coast)
+    scene = random_scene(height, width, 6)
+    assert_exact(coast, scene, Lattice(height, width, core, halo, 2, 128), halo)
 
 
 @pytest.fixture(scope="module")

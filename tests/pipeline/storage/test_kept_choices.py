@@ -9,7 +9,7 @@ from terraseam.pipeline.storage.kept_choices import keep_choices, kept_choices
 
 NETWORKS = {"cards": [{"weights_sha256": "1"}], "augment": False}
 OTHERS = {"cards": [{"weights_sha256": "2"}], "augment": False}
-CHOICES = Choices("openvino", 2048, 2, 128)
+CHOICES = Choices("openvino", 2048, 2, cuts=True)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def stored(tmp_path):
 def test_the_first_run_decides_for_its_networks_alone(folders):
     assert kept_choices(*folders, NETWORKS) is None
     keep_choices(folders[0], NETWORKS, CHOICES)
-    keep_choices(folders[0], NETWORKS, Choices("tensorflow", 512, 4, None))
+    keep_choices(folders[0], NETWORKS, Choices("tensorflow", 512, 4, cuts=False))
     assert kept_choices(*folders, NETWORKS) == CHOICES
     assert kept_choices(*folders, OTHERS) is None
 
@@ -51,7 +51,7 @@ def test_a_work_folder_without_records_goes_on_as_it_was_begun(folders, tmp_path
         write(tmp_path / "out" / "manifest.json", manifest)
     if done is not None:
         write(tmp_path / "out" / ".done" / "scene.json", done)
-    earlier = Choices(engine, 1024, 2, None)
+    earlier = Choices(engine, 1024, 2, cuts=False)
     assert kept_choices(*folders, NETWORKS) == earlier
     keep_choices(folders[0], NETWORKS, earlier)
     assert kept_choices(*folders, NETWORKS) == earlier
@@ -64,7 +64,7 @@ def test_a_store_that_was_begun_with_records_decides_nothing_for_other_networks(
     assert kept_choices(*folders, OTHERS) is None
 
 
-@pytest.mark.parametrize("change", [{"format": 2}, {"engine": 3}, {"core_px": "1024"}, {"cut_px": "128"}])
+@pytest.mark.parametrize("change", [{"format": 2}, {"engine": 3}, {"core_px": "1024"}, {"cuts": 128}])
 def test_a_record_that_cannot_be_read_decides_nothing(folders, tmp_path, change):
     keep_choices(folders[0], NETWORKS, CHOICES)
     (record,) = (tmp_path / "work" / "choices").iterdir()

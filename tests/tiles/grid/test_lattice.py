@@ -48,9 +48,45 @@ def test_read_windows_have_one_shape_and_start_a_halo_before_the_core():
             assert (core.row_off - read.row_off, core.col_off - read.col_off) == (8, 24)
 
 
+@pytest.mark.parametrize("cut", [8, 24, 32, 50])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 65), (64, 33), (100, 70), (96, 32), (97, 129)])
+def test_cut_chips_hold_their_core_rounded_up_and_the_halo(shape, cut):
+    lattice, halo = Lattice(*shape, 32, Halo(8, 16, 24, 32), 2, cut), Halo(8, 16, 24, 32)
+    full = Lattice(*shape, 32, halo, 2)
+    rows, cols = lattice.shape
+    for row in range(rows):
+        for col in range(cols):
+            read, core = lattice.read_window(row, col), lattice.core_window(row, col)
+            uncut = full.read_window(row, col)
+            assert (read.row_off, read.col_off) == (uncut.row_off, uncut.col_off)
+            assert read.height == min(32, -(-core.height // cut) * cut) + 24
+            assert read.width == min(32, -(-core.width // cut) * cut) + 56
+            assert read.pixels <= lattice.read_window(0, 0).pixels
+            core.within(read)
+    assert lattice.chip_shape == lattice.read_window(0, 0).shape
+
+
+@pytest.mark.parametrize("cut", [None, 8, 24])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 65), (64, 33), (100, 70), (96, 200)])
+def test_computed_pixels_are_those_of_the_read_windows(shape, cut):
+    lattice = Lattice(*shape, 32, Halo(8, 16, 24, 32), 2, cut)
+    rows, cols = lattice.shape
+    tiles = [(row, col) for row in range(rows) for col in range(cols)]
+    assert lattice.computed_pixels == sum(lattice.read_window(*tile).pixels for tile in tiles)
+    for sheet in lattice.sheets():
+        inside = [lattice.read_window(*tile).pixels for tile in lattice.sheet_tiles(*sheet)]
+        assert lattice.sheet_computed_pixels(*sheet) == sum(inside)
+
+
+def test_a_lattice_cuts_in_steps_of_a_pixel_or_more():
+    with pytest.raises(ValueError, match="cut must be 1 or more, got 0"):
+        Lattice(100, 70, 32, Halo(0, 0, 0, 0), 2, 0)
+
+
+@pytest.mark.parametrize("cut", [None, 8])
 @pytest.mark.parametrize("ring", [0, 1])
-def test_a_sheets_read_window_holds_those_of_its_tiles(ring):
-    lattice = Lattice(300, 170, 32, Halo(8, 16, 24, 32), 2)
+def test_a_sheets_read_window_holds_those_of_its_tiles(ring, cut):
+    lattice = Lattice(300, 170, 32, Halo(8, 16, 24, 32), 2, cut)
     for sheet in lattice.sheets():
         outer = lattice.sheet_read_window(*sheet, ring)
         for tile in lattice.sheet_tiles(*sheet, ring):
