@@ -44,7 +44,7 @@ options: .venv/installed
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python setup.py
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --editable '.[openvino]'
 	touch $@
 
 .venv/installed-dev: .venv/installed
