@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 import rasterio
 from foreign_networks import export, pyramid, small
-from nets import make_bundle, small_unet
+from nets import brightest_band, make_bundle, small_unet
 from onnx import TensorProto
 from places import ROOT
 from tiers import some
@@ -199,6 +199,7 @@ def test_new_writes_an_untrained_bundle_with_the_scaling_of_its_encoder(tmp_path
     assert card.classes == (ClassInfo("land", "#010203", True), ClassInfo("water", "#040506"))
     assert card.scaling == Scaling((1 / 127.5,) * 3, (-1.0,) * 3) and card.fill == (127.0,) * 3
     assert card.training["start"] == "random weights"
+    assert card.openvino.same_labels and (tmp_path / "start" / "openvino.bin").is_file()
     model = load_model(tmp_path / "start")
     assert model(np.zeros((1, 16, 24, 3), np.float32)).shape == (1, 16, 24, 2)
 
@@ -362,6 +363,28 @@ def test_keras_files_and_saved_models_are_imported_alike(tmp_path):
     keras_card, saved = Card.read(tmp_path / "keras"), Card.read(tmp_path / "saved")
     assert keras_card.network.answer == saved.network.answer == "scores"
     assert (keras_card.reach_source, saved.reach_source) == ("graph", "declared")
+    assert keras_card.openvino.same_labels and saved.openvino.same_labels
+
+
+def test_convert_adds_the_converted_network_to_a_bundle(tmp_path, capsys):
+    bundle = make_bundle(tmp_path / "tiny", brightest_band())
+    assert models("show", bundle) == 0
+    assert "engines   tensorflow\n" in capsys.readouterr().out
+    assert models("convert", bundle) == 0
+    version = Card.read(bundle).openvino.version
+    told = capsys.readouterr().out
+    assert f"engines   tensorflow; openvino, converted by version {version}, with the same labels" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("bilinear", "cannot be converted for OpenVINO for chips of any size"), ("gone", "no bundle")],
+)
+def test_convert_says_why_it_cannot(tmp_path, bundle, capsys, name, words):
+    shutil.copytree(bundle, tmp_path / "bilinear")
+    assert models("convert", tmp_path / name) == 2
+    assert words in capsys.readouterr().err
+    assert Card.read(tmp_path / "bilinear").openvino is None
 
 
 ENDS = {

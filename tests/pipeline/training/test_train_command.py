@@ -152,6 +152,7 @@ def test_the_bundle_is_whole(whole):
     assert card.training["epochs"] == 2 and card.training["best epoch"] == 2
     assert card.training["chips seen"] == card.training["best epoch"] * 20 * 4
     assert card.training["data"]["rasters"] == ["town"] == card.training["data"]["validated on"]
+    assert card.openvino.same_labels
 
 
 def test_the_history_has_a_line_an_epoch_and_agrees_with_the_card(whole):
