@@ -248,6 +248,12 @@ def test_ratios_are_of_the_same_round():
     assert ratio == pytest.approx((2 + 0.5) / 2)
 
 
+def test_differences_that_are_noise_have_no_ratio():
+    results = [result("ours-openvino", 64, 0, 2, 1), result("ours-openvino", 128, 0, 3, 3)]
+    results += [result("naive-openvino", 64, 0, 2, 1), result("naive-openvino", 128, 0, 1, 2)]
+    assert "| naive | openvino | -81.380 | 81.380 |  | 0.50 x |" in against.told(results)
+
+
 def test_tables_tell_what_is_there():
     assert "| ours | openvino | 1 |" in against.told([result("ours-openvino", 64, 0, 2, 1)])
     assert against.told([{"kind": "network", "flops_per_pixel": 1.0}]) == ""
