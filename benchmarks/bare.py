@@ -40,9 +40,8 @@ def main() -> None:
         if not number:
             network.logits(chip.cut(lattice.read_window(0, 0))[None])
         started = time.perf_counter(), time.process_time()
-        for _ in infer_tiles(
-            network.logits, chip, lattice, lattice.sheet_tiles(*sheet), profile.samples, at_once
-        ):
+        reads = lattice.read_windows(lattice.sheet_tiles(*sheet))
+        for _ in infer_tiles(network.logits, chip, reads, profile.samples, at_once):
             tiles += 1
         wall += time.perf_counter() - started[0]
         cpu += time.process_time() - started[1]

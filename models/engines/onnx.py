@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from terraseam.models.bundle.card import Card, check_weights
 from terraseam.models.engines.conversion import Conversion, converted_network
 from terraseam.models.engines.precision import as_taken
 from terraseam.models.engines.profile import EngineError, Profile
+from terraseam.models.engines.recent_shapes import RecentShapes
 from terraseam.models.engines.workplace import Workplace
 
 TYPES: dict[str, Any] = {
@@ -46,12 +47,12 @@ class OnnxNetwork:
         check_weights(bundle, card)
         self._bundle, self._card, self._profile, self._workplace = bundle, card, profile, workplace
         self._runtime = onnxruntime
-        self._lock = threading.Lock()
-        self._sessions: dict[tuple[int, ...] | None, Any] = {}
+        _share_arena(onnxruntime)
+        self._sessions: RecentShapes[Any] = RecentShapes(self._open_for)
 
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run the network on scaled chips, and return all of its outputs."""
-        session = self._session(batch.shape)
+        session = self._sessions.get(() if self._is_direct else batch.shape)
         taken = session.get_inputs()[0]
         chips = np.ascontiguousarray(as_taken(batch, TYPES[taken.type], self._card))
         try:
@@ -62,16 +63,16 @@ class OnnxNetwork:
                 f"({_first_line(error)}); pass another --tile, or recreate the bundle"
             ) from error
 
-    def _session(self, shape: tuple[int, ...]) -> Any:
-        """Return the session for chips of one shape; an ONNX file has one session for all shapes."""
-        direct = self._card.network.name == "model.onnx"
-        key = None if direct else shape
-        with self._lock:
-            if key not in self._sessions:
-                self._sessions[key] = self._open(
-                    self._bundle / self._card.network.name if direct else self._converted(shape)
-                )
-            return self._sessions[key]
+    @property
+    def _is_direct(self) -> bool:
+        """Whether the bundle has an ONNX file, which has one session for all shapes."""
+        return self._card.network.name == "model.onnx"
+
+    def _open_for(self, shape: tuple[int, ...]) -> Any:
+        """Open a session for chips of one shape."""
+        return self._open(
+            self._bundle / self._card.network.name if self._is_direct else self._converted(shape)
+        )
 
     def _converted(self, shape: tuple[int, ...]) -> Path:
         conversion = Conversion.of(self._bundle, self._card, self._profile, shape)
@@ -84,6 +85,7 @@ class OnnxNetwork:
         options.inter_op_num_threads = 1
         options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
         options.use_deterministic_compute = True
+        options.add_session_config_entry("session.use_env_allocators", "1")
         options.log_severity_level = 4
         try:
             session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -103,6 +105,15 @@ class OnnxNetwork:
         """Return the exceptions that ONNX Runtime raises for networks, which share no base class."""
         state = self._runtime.capi.onnxruntime_pybind11_state
         return (RuntimeError, ValueError, *(getattr(state, name) for name in ERRORS))
+
+
+@functools.cache
+def _share_arena(runtime: Any) -> None:
+    """Let the sessions of this process share one arena: each keeps the memory of its largest call otherwise."""
+    info = runtime.OrtMemoryInfo(
+        "Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT
+    )
+    runtime.create_and_register_allocator(info, None)
 
 
 ERRORS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")

@@ -17,6 +17,7 @@ from terraseam.models.engines.conversion import Conversion, any_size, converted_
 from terraseam.models.engines.precision import as_taken
 from terraseam.models.engines.profile import EngineError, Profile
 from terraseam.models.engines.quiet import import_openvino
+from terraseam.models.engines.recent_shapes import RecentShapes
 from terraseam.models.engines.workplace import Workplace
 
 
@@ -48,9 +49,8 @@ class OpenvinoNetwork:
         self._core = shared_core()
         self._bundle, self._card, self._profile, self._workplace = bundle, card, profile, workplace
         self._only_fixed = False
-        self._lock = threading.Lock()
-        self._compiled: dict[tuple[int, ...], Any] = {}
-        self._requests = threading.local()
+        self._compiled: RecentShapes[Any] = RecentShapes(self._compile, release=_release)
+        self._latest = threading.local()
 
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run the network on scaled chips, and return all of its outputs."""
@@ -59,29 +59,28 @@ class OpenvinoNetwork:
         return tuple(tensor.data.copy() for tensor in request.output_tensors)
 
     def _request(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
-        """Return the calling thread's own request for chips of one shape, and its input type."""
-        mine = self._requests.__dict__.setdefault("by_shape", {})
-        if shape not in mine:
-            compiled = self._compile(shape)
-            mine[shape] = (compiled.create_infer_request(), compiled.inputs[0].get_element_type().to_dtype())
-        return mine[shape]
+        """Return the calling thread's own request for chips of one shape, and its input type.
+
+        A thread keeps its latest request only: each holds an input, outputs, and its compiled network.
+        """
+        mine, compiled = self._latest, self._compiled.get(shape)
+        if getattr(mine, "compiled", None) is not compiled:
+            mine.compiled, mine.request = compiled, compiled.create_infer_request()
+        return mine.request, compiled.inputs[0].get_element_type().to_dtype()
 
     def _compile(self, shape: tuple[int, ...]) -> Any:
-        with self._lock:
-            if shape not in self._compiled:
-                streams = self._workplace.calls
-                settings = {
-                    "PERFORMANCE_HINT": "LATENCY",
-                    "INFERENCE_PRECISION_HINT": "f32",
-                    # A stream runs one call with its own threads: as many streams as concurrent calls.
-                    "NUM_STREAMS": streams,
-                    "INFERENCE_NUM_THREADS": streams * self._profile.threads,
-                    # With pinning, the threads of several processes would all share the same core.
-                    "ENABLE_CPU_PINNING": False,
-                }
-                with building(self._card, "openvino"):
-                    self._compiled[shape] = self._core.compile_model(self._read(shape), "CPU", settings)
-            return self._compiled[shape]
+        streams = self._workplace.calls
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            # A stream runs one call with its own threads: as many streams as concurrent calls.
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": streams * self._profile.threads,
+            # With pinning, the threads of several processes would all share the same core.
+            "ENABLE_CPU_PINNING": False,
+        }
+        with building(self._card, "openvino"):
+            return self._core.compile_model(self._read(shape), "CPU", settings)
 
     def _read(self, shape: tuple[int, ...]) -> Any:
         """Read the network for chips of one shape: an ONNX file, or the network as it was converted."""
@@ -116,6 +115,15 @@ class OpenvinoNetwork:
                 "--tile, or recreate the bundle"
             ) from error
         return model
+
+
+def _release(compiled: Any) -> bool:
+    """Free the activations of a compiled network, which it keeps for every stream; return False while it is running."""
+    try:
+        compiled.release_memory()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _check_onnx(path: Path, card: Card) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -15,7 +14,11 @@ from terraseam.models.bundle.card import Card, check_weights
 from terraseam.models.engines.building import building
 from terraseam.models.engines.profile import EngineError, Profile
 from terraseam.models.engines.quiet import import_tensorflow
+from terraseam.models.engines.recent_shapes import RecentShapes
 from terraseam.models.engines.saved_model import load_saved_model
+
+SHAPES = 8
+"""Chip shapes whose calls are kept: tracing takes more CPU time than on other engines, and a call little memory."""
 
 
 class TensorflowNetwork:
@@ -33,32 +36,28 @@ class TensorflowNetwork:
 
     def __init__(self, bundle: Path, card: Card, profile: Profile) -> None:
         self._card, self._profile = card, profile
-        self._lock = threading.Lock()
         self._tf = _start_tensorflow(profile)
         with self._tf.device(_device(profile)):
             self._network = load_network(bundle, card, self._tf, profile.precision)
-        self._compiled: dict[tuple[int, ...], Any] = {}
+        self._compiled: RecentShapes[Any] = RecentShapes(self._trace, SHAPES)
 
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run the network on scaled chips, and return all of its outputs."""
-        call = self._call(batch.shape)
+        call = self._compiled.get(batch.shape)
         chips = self._tf.constant(batch)
         with self._executor():
             outputs = call(chips)
             return tuple(tensor.numpy() for tensor in self._tf.nest.flatten(outputs))
 
-    def _call(self, shape: tuple[int, ...]) -> Any:
-        """Return the compiled call for chips of one shape.
+    def _trace(self, shape: tuple[int, ...]) -> Any:
+        """Compile the call for chips of one shape.
 
         The shape is fixed: Keras' bilinear upsampling cannot be compiled for chips of unknown size.
         """
-        with self._lock:
-            if shape not in self._compiled:
-                call = self._tf.function(self._run, jit_compile=False, autograph=False)
-                spec = self._tf.TensorSpec(shape, self._tf.float32)
-                with building(self._card, "tensorflow"), self._executor():
-                    self._compiled[shape] = call.get_concrete_function(spec)
-            return self._compiled[shape]
+        call = self._tf.function(self._run, jit_compile=False, autograph=False)
+        spec = self._tf.TensorSpec(shape, self._tf.float32)
+        with building(self._card, "tensorflow"), self._executor():
+            return call.get_concrete_function(spec)
 
     def _run(self, chips: Any) -> Any:
         with self._tf.device(_device(self._profile)):

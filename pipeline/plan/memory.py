@@ -58,7 +58,31 @@ def suits_large_tiles(plan: Plan, large: Plan) -> bool:
 
 
 SHEETS_AT_ONCE = 2
-"""Sheets that a local process holds: while the network runs on one, the last is stored or the next is read."""
+"""Fewest full sheets that a local process has room for: while one is inferred, the last is stored or the next read."""
+
+SPARE_SHEETS = 2
+"""Sheets that a local process may hold beyond one for each call: one that is read, and one that is stored."""
+
+
+def full_sheets_at_once(calls: int, batches: int) -> int:
+    """Return how many full sheets a local process has room for: as many as keep all calls busy, and another.
+
+    Args:
+        calls: Concurrent calls of the network.
+        batches: Calls that a full sheet takes.
+    """
+    return max(SHEETS_AT_ONCE, -(-calls // batches) + 1)
+
+
+def batches_a_sheet(plan: Plan, samples: int) -> int:
+    """Return how many calls of the network a full sheet takes with `samples` tiles a call."""
+    return -(-(plan.sheet_cores**2) // samples)
+
+
+def sheets_memory(plan: Plan, calls: int) -> int:
+    """Return the memory for the pixels and label maps of all sheets that a local process holds, in bytes."""
+    full_sheets = full_sheets_at_once(calls, batches_a_sheet(plan, plan.options.batch_size or 1))
+    return min(full_sheets * plan.full_sheet_memory(), (calls + SPARE_SHEETS) * plan.sheet_memory())
 
 
 DRIVER_MEMORY = 0.4e9
@@ -90,8 +114,8 @@ def memory_reasons(plan: Plan) -> list[str]:
 
 def process_memory(plan: Plan, processes: int, at_once: int) -> float:
     """Return the memory of each local process that calls the network, in bytes; see `run_memory`."""
-    prefetched = (SHEETS_AT_ONCE - 1) * plan.sheet_memory()
-    return plan.memory(at_once) + prefetched + (WORKER_MEMORY if processes > 1 else 0)
+    others = sheets_memory(plan, at_once) - plan.sheet_memory()
+    return plan.memory(at_once) + others + (WORKER_MEMORY if processes > 1 else 0)
 
 
 def run_memory(plan: Plan, processes: int, at_once: int) -> float:

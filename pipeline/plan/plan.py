@@ -157,13 +157,26 @@ class Plan:
 
     @functools.cached_property
     def _sheet_memory(self) -> int:
-        sums = 4 * len(self.card.classes) if self.stitch == "blend" else 0
         ring = stitch_ring(self.stitch)
         return max(
-            lattice.sheet_read_window(0, 0, ring).pixels * 4 * len(self.card.bands)
-            + lattice.sheet_window(0, 0).pixels * (2 + sums)
+            self._memory_of(lattice.sheet_read_window(0, 0, ring).pixels, lattice.sheet_window(0, 0).pixels)
             for lattice in map(self.lattice, range(len(self.rasters)))
         )
+
+    def full_sheet_memory(self) -> int:
+        """Return the same for a sheet that no edge of a raster cuts off, whether or not there is one."""
+        return self._memory_of(self.full_sheet_pixels(), (self.sheet_cores * self.core) ** 2)
+
+    def full_sheet_pixels(self) -> int:
+        """Return the number of pixels in the read window of such a sheet."""
+        side = (self.sheet_cores + 2 * stitch_ring(self.stitch)) * self.core
+        halo = self.halo
+        return (side + halo.top + halo.bottom) * (side + halo.left + halo.right)
+
+    def _memory_of(self, read_pixels: int, pixels: int) -> int:
+        """Return the memory of a sheet by the pixels in its read window, and by its own, in bytes."""
+        sums = 4 * len(self.card.classes) if self.stitch == "blend" else 0
+        return read_pixels * 4 * len(self.card.bands) + pixels * (2 + sums)
 
     def memory(self, at_once: int) -> float:
         """Return the memory that a process needs with `at_once` concurrent calls, in bytes."""

@@ -18,21 +18,28 @@ class OrderedPool(Generic[A, B]):
 
     Args:
         work: The function; it is called from several threads if `at_once` is more than 1.
-        at_once: Items at the same time; with 1, items are processed in the calling thread.
+        at_once: Most items at the same time; with 1, items are processed in the calling thread.
+        weigh: Function that returns the weight of an item; None for items that weigh nothing.
+        room: Most that items at the same time may weigh together; one item may weigh more.
 
     Attributes:
         stopped: Set after a failure: calls in progress may then end without a result.
     """
 
-    def __init__(self, work: Callable[[A], B], at_once: int) -> None:
+    def __init__(
+        self, work: Callable[[A], B], at_once: int, weigh: Callable[[A], int] | None = None, room: int = 1
+    ) -> None:
         self.stopped = threading.Event()
         self._work = work
         self._at_once = at_once
+        self._weigh = weigh or (lambda _: 0)
+        self._room = room
+        self._load = 0
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="ahead") if at_once > 1 else None
-        self._begun: deque[Future[B]] = deque()
+        self._begun: deque[tuple[Future[B], int]] = deque()
 
     def put(self, item: A) -> Iterator[B]:
-        """Submit an item; if the pool is full, wait for the oldest item and yield its result.
+        """Submit an item as soon as there is room; while the pool is full, wait for the oldest and yield its result.
 
         Raises:
             BaseException: The error that the function raised; pending items are cancelled.
@@ -40,8 +47,15 @@ class OrderedPool(Generic[A, B]):
         if self._pool is None:
             yield self._work(item)
             return
-        self._begun.append(self._pool.submit(self._work, item))
-        if len(self._begun) >= self._at_once:
+        weight = self._weigh(item)
+        results = []
+        while self._begun and self._load + weight > self._room:
+            results.append(self._oldest())
+        self._begun.append((self._pool.submit(self._work, item), weight))
+        self._load += weight
+        # The item is being worked on while the caller does what it does with results.
+        yield from results
+        if len(self._begun) >= self._at_once or self._load >= self._room:
             yield self._oldest()
 
     def rest(self) -> Iterator[B]:
@@ -60,13 +74,16 @@ class OrderedPool(Generic[A, B]):
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _oldest(self) -> B:
+        future, weight = self._begun.popleft()
+        self._load -= weight
         try:
-            return self._begun.popleft().result()
+            return future.result()
         except BaseException:
             self.stopped.set()
-            for future in self._begun:
-                future.cancel()
+            for pending, _ in self._begun:
+                pending.cancel()
             self._begun.clear()
+            self._load = 0
             raise
 
 

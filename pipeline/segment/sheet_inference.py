@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,7 @@ class ReadSheet:
 
 
 class SheetInference:
-    """The network, applied to one sheet at a time; it may be called from several threads.
+    """The network, applied to one sheet after another; it may be called from several threads.
 
     Args:
         plan: The run.
@@ -115,13 +115,14 @@ class SheetInference:
     def _infer_tiles(
         self, ask: Callable[[np.ndarray], Iterable[Any]], read: ReadSheet, tiles: list[Tile]
     ) -> Generator[tuple[Tile, Any], None, None]:
-        """Yield the network's output for each tile; the generator must be closed before other sheets can proceed."""
-        samples = read.profile.samples
-        at_once = GPU_CALLS if read.profile.device == "gpu" else self._calls(read.profile)
-        lattice = self._plan.lattice(read.sheet[0])
-        # If two sheets took turns tile by tile, both would finish late, and no other would be read meanwhile.
-        with self._turn:
-            outputs = infer_tiles(ask, read.chip, lattice, tiles, samples, at_once)
+        """Yield the network's output for each tile; the generator must be closed, or other sheets may wait for it."""
+        samples, at_once = read.profile.samples, self.calls_at_once(read.profile)
+        reads = self._plan.lattice(read.sheet[0]).read_windows(tiles)
+        # If two sheets took turns tile by tile, both would finish late, and no other would be read meanwhile. The next
+        # one follows when the last tile has been submitted, so that no call is idle until that has been inferred.
+        with ExitStack() as turn:
+            turn.enter_context(self._turn)
+            outputs = infer_tiles(ask, read.chip, reads, samples, at_once, turn.close)
             while True:
                 if not self._is_at_hand(read.profile):
                     raise OutdatedError("sheets are inferred in another way now")
@@ -130,6 +131,10 @@ class SheetInference:
                 if output is None:
                     return
                 yield output
+
+    def calls_at_once(self, profile: Profile) -> int:
+        """Return the number of concurrent calls of the network."""
+        return GPU_CALLS if profile.device == "gpu" else self._calls(profile)
 
     def _calls(self, profile: Profile) -> int:
         room = room_for_calls(self._plan, self._workers)

@@ -24,7 +24,7 @@ from apache_beam.transforms.window import GlobalWindows
 from terraseam.models.engines.profile import Profile, execution_profile
 from terraseam.pipeline.activity import ACTIVITY
 from terraseam.pipeline.errors import RasterChangedError
-from terraseam.pipeline.plan.memory import SHEETS_AT_ONCE
+from terraseam.pipeline.plan.memory import SPARE_SHEETS, batches_a_sheet, full_sheets_at_once
 from terraseam.pipeline.plan.plan import Plan
 from terraseam.pipeline.plan.rasters import watched
 from terraseam.pipeline.secrets import without_secrets
@@ -100,9 +100,18 @@ class SegmentSheets(beam.DoFn):
         self._sources: dict[int, RasterSource] = {}
         # One thread reads for all, so that the blocks it has decoded are reused for the next sheet.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
-        # Remote workers have one Beam thread per core, each with its own sheets.
-        self._prefetch = OrderedPool(self._segment_or_leave_out, SHEETS_AT_ONCE if options.runs_here else 1)
         self._inference = SheetInference(plan, self._workers, self._is_at_hand)
+        self._prefetch = self._sheet_pool()
+
+    def _sheet_pool(self) -> OrderedPool[Sheet, SheetRecord]:
+        """Return the pool of sheets in progress: a few full ones, or more smaller ones that take no more memory."""
+        plan, profile = self._plan, self._execution.profile
+        if not plan.options.runs_here:
+            # Remote workers have one Beam thread per core, each with its own sheets.
+            return OrderedPool(self._segment_or_leave_out, 1)
+        calls = self._inference.calls_at_once(profile)
+        room = full_sheets_at_once(calls, batches_a_sheet(plan, profile.samples)) * plan.full_sheet_pixels()
+        return OrderedPool(self._segment_or_leave_out, calls + SPARE_SHEETS, self._read_pixels, room)
 
     def process(self, element: Sheet) -> Iterator[SheetRecord]:
         """Segment one sheet, unless the store has it; records come in order, the last ones from `finish_bundle`."""
@@ -249,6 +258,10 @@ class SegmentSheets(beam.DoFn):
         """Return the height and width of a sheet, in pixels."""
         raster, row, col = element
         return self._plan.lattice(raster).sheet_window(row, col).shape
+
+    def _read_pixels(self, element: Sheet) -> int:
+        """Return the number of pixels that are read for a sheet."""
+        return int(self._read_window(element).pixels)
 
     def _read_window(self, element: Sheet) -> Any:
         raster, row, col = element

@@ -48,7 +48,8 @@ def tiled(engine, scene, lattice):
         window, read = lattice.sheet_window(*sheet), lattice.sheet_read_window(*sheet)
         chip = Chip(read, mirrored(scene, read), np.ones(read.shape, bool))
         stitch = stitcher("crop", lattice, sheet, logits.shape[-1])
-        for tile, made in infer_tiles(engine.logits, chip, lattice, lattice.sheet_tiles(*sheet), 1, 2):
+        reads = lattice.read_windows(lattice.sheet_tiles(*sheet))
+        for tile, made in infer_tiles(engine.logits, chip, reads, 1, 2):
             core = lattice.core_window(*tile)
             logits[core.within(lattice.raster)] = made[core.within(lattice.read_window(*tile))]
             stitch.add(tile, made)

@@ -8,7 +8,7 @@ lattice. A sheet is a square of whole cores: it groups the work and never affect
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from terraseam.tiles.grid.window import Window, hull
@@ -117,6 +117,10 @@ class Lattice:
         height = self._read_side(self.height, row, 1) + halo.top + halo.bottom
         width = self._read_side(self.width, col, 1) + halo.left + halo.right
         return Window(top, left, height, width)
+
+    def read_windows(self, tiles: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Window]:
+        """Return the read window of each of some tiles, in their order."""
+        return {tile: self.read_window(*tile) for tile in tiles}
 
     @property
     def computed_pixels(self) -> int:

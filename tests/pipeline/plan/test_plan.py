@@ -4,6 +4,7 @@ import pickle
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import nets
 import numpy as np
@@ -17,7 +18,9 @@ from saved_models import node, saved_model
 from terraseam.models.bundle.card import network_sha256
 from terraseam.pipeline.beam_arguments import BeamArguments
 from terraseam.pipeline.cli import main
-from terraseam.pipeline.plan.describe import describe_plan
+from terraseam.pipeline.plan.describe import describe_plan, plan_json
+from terraseam.pipeline.plan.make import cut_step
+from terraseam.pipeline.plan.memory import full_sheets_at_once, process_memory, sheets_memory
 from terraseam.tiles.grid.lattice import Halo
 
 
@@ -111,16 +114,15 @@ def test_an_ensemble_has_the_halo_and_the_memory_of_all(plan_of, bundle, other):
     assert "other + tiny 1.0.0" in describe_plan(plan)
 
 
-def test_attention_is_planned_with_the_square_of_the_chip(plan_of, bundle, other, tmp_path):
+def test_attention_is_planned_with_the_square_of_the_chip(plan_of, make_raster, bundle, other, tmp_path):
     model = edited_card(bundle, tmp_path / "attentive", memory_per_pixel_squared=1e-3)
+    raster = make_raster(1100, 1030)
     for tile in (512, 1024):
-        plan, plain = plan_of(model=model, tile=tile), plan_of(tile=tile)
+        plan, plain = plan_of(raster, model=model, tile=tile), plan_of(raster, tile=tile)
         height, width = plan.lattice(0).chip_shape
         assert plan.call_memory() - plain.call_memory() == pytest.approx(1e-3 * (height * width) ** 2, abs=2)
-    averaged = (
-        plan_of(model=(model, other), tile=1024).call_memory()
-        - plan_of(model=(bundle, other), tile=1024).call_memory()
-    )
+    averaged, others = (plan_of(raster, model=(one, other)).call_memory() for one in (model, bundle))
+    averaged -= others
     assert averaged > 1e-3 * 1024**4
     assert plan.card.memory_per_pixel_squared == 1e-3
 
@@ -401,11 +403,13 @@ def test_a_raster_that_resampling_makes_larger_than_the_disk_is_named(plan_of, m
 
 
 def test_more_memory_than_the_machine_has_is_refused_for_runs_on_it(plan_of):
-    assert "GB of memory, but this machine has" in reasons(plan_of, tile=512 * 1000)[0]
+    huge = {"tile": 512 * 1000, "stitch": "blend"}
+    assert "GB of memory, but this machine has" in reasons(plan_of, **huge)[0]
     assert "GB of memory, but this machine has" in reasons(plan_of, batch_size=10**6)[0]
     assert plan_of(batch_size=4).memory(1) > plan_of(batch_size=2).memory(1) > plan_of().memory(1)
-    assert plan_of(stitch="blend").memory(1) > plan_of(tile=1024, sheet=2048).memory(1)
-    assert plan_of(tile=512 * 1000, beam=BeamArguments(("--runner", "FlinkRunner"))).core == 512_000
+    assert plan_of(stitch="blend").memory(1) > plan_of(tile=1024).memory(1)
+    assert plan_of(**huge, beam=BeamArguments(("--runner", "FlinkRunner"))).core == 512_000
+    assert plan_of(tile=512 * 1000).chip_memory() == plan_of(tile=512).chip_memory()
 
 
 def test_results_folders_that_cannot_be_written_are_refused(plan_of, make_raster, tmp_path):
@@ -480,15 +484,61 @@ def test_a_raster_is_told_what_places_it_and_what_works_with_its_driver(plan_of,
     assert "gdal_edit" not in said
 
 
-def test_a_halo_larger_than_it_must_be_is_said_to_be_so(plan_of):
+def test_a_halo_larger_than_it_must_be_is_said_to_be_so(plan_of, make_raster):
     assert "--halo auto computes" in describe_plan(plan_of(halo=200))
-    assert "may differ" in describe_plan(plan_of(halo=None, tile=512))
+    assert "may differ" in describe_plan(plan_of(make_raster(1024, 512), tile=512))
+    # What is not exact is not cut: a smaller halo around whole tiles is no cheaper for a small raster.
+    assert "cheaper" not in describe_plan(plan_of(make_raster(30, 50), tile=512))
 
 
 def test_the_share_of_computed_pixels_is_that_of_the_rasters(plan_of, make_raster):
     plan = plan_of(make_raster(20, 30))
     height, width = plan.lattice(0).chip_shape
     assert plan.computed_share() == height * width / 600
+
+
+def test_exact_plans_cut_tiles_in_steps_of_the_stride_and_others_do_not(plan_of):
+    assert (plan_of().cut, plan_of(halo=4).cut, plan_of(stitch="blend").cut) == (128, None, None)
+    steps = {stride: cut_step(stride, exact=True) for stride in (1, 16, 96, 100, 128, 192)}
+    assert steps == {1: 128, 16: 128, 96: 192, 100: 200, 128: 128, 192: 192}
+    assert "read up to " in describe_plan(plan_of()) and "read up to " not in describe_plan(plan_of(halo=4))
+    assert plan_json(plan_of())["cut_px"] == 128
+
+
+def test_figures_of_a_plan_are_those_of_its_own_chips(plan_of, make_raster):
+    """A small raster needs no memory of a whole tile; of several, the largest chips and sheets count."""
+    small, wide = make_raster(30, 40, name="small.tif"), make_raster(150, 700, name="wide.tif")
+    few, both = plan_of(small, tile=512), plan_of(small, wide, tile=512)
+    halo = few.halo
+    assert few.lattice(0).chip_shape == (128 + halo.top + halo.bottom, 128 + halo.left + halo.right)
+    assert both.lattice(1).chip_shape == (256 + halo.top + halo.bottom, 512 + halo.left + halo.right)
+    assert both.chip_memory() == plan_of(wide, tile=512).chip_memory() > few.chip_memory()
+    assert both.sheet_memory() == plan_of(wide, tile=512).sheet_memory() > few.sheet_memory()
+    chips = sum(plan.lattice(0).computed_pixels for plan in (few, plan_of(wide, tile=512)))
+    assert both.computed_share() == chips / (30 * 40 + 150 * 700)
+
+
+def test_figures_of_part_of_a_raster_are_those_of_its_sheets(plan_of, make_raster):
+    whole = plan_of(make_raster(700, 700), tile=512, sheet=512)
+    parts = replace(whole, rasters=(replace(whole.rasters[0], sheets=((1, 0), (1, 1))),))
+    windows = [parts.lattice(0).read_window(*tile) for tile in ((1, 0), (1, 1))]
+    assert parts.computed_share() == sum(window.pixels for window in windows) / (188 * 700)
+    card = parts.card
+    assert parts.chip_memory() == round(card.call_memory(windows[0].pixels)) < whole.chip_memory()
+
+
+def test_memory_of_sheets_is_that_of_two_full_ones_or_of_small_ones_for_all_calls(plan_of, make_raster):
+    one_tile = plan_of(make_raster(512, 600, name="a.tif"), tile=512, sheet=512)
+    large = plan_of(make_raster(2048, 2048, name="b.tif"), tile=512, sheet=2048)
+    small = plan_of(tile=512, sheet=2048)
+    full, mine = small.full_sheet_memory(), small.sheet_memory()
+    assert [full_sheets_at_once(calls, 16) for calls in (1, 16, 17)] == [2, 2, 3]
+    assert [full_sheets_at_once(calls, 1) for calls in (1, 2, 8)] == [2, 3, 9]
+    assert sheets_memory(small, 2) == 4 * mine < 2 * full
+    assert sheets_memory(large, 2) == 2 * large.sheet_memory() == 2 * full
+    assert sheets_memory(one_tile, 8) == 9 * one_tile.sheet_memory() == 9 * one_tile.full_sheet_memory()
+    process = process_memory(small, 1, 2)
+    assert process == pytest.approx(small.memory(2) + 3 * mine)
 
 
 def test_nothing_is_written_by_a_plan_or_a_refusal(plan_of, make_raster, tmp_path):

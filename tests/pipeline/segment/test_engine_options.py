@@ -162,4 +162,4 @@ def test_plans_say_what_runs_and_what_is_averaged(scene, bundles, tmp_path, caps
     plan = json.loads(capsys.readouterr().out)
     assert (plan["engine"], plan["precision"], plan["augment"]) == ("tensorflow", "float32", True)
     assert len(set(plan["halo_px"].values())) == 1 and plan["reach_source"] == "graph"
-    assert np.isclose(plan["computed_share"], 1056**2 / (300 * 420), rtol=0.2)
+    assert np.isclose(plan["computed_share"], (384 + 32) * (512 + 32) / (300 * 420), rtol=0.2)

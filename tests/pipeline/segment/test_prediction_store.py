@@ -121,12 +121,22 @@ def test_keys_depend_on_pixels_validity_network_profile_and_tiling():
         key(score_fields={"weights": "b"}),
         key(profile={"threads": 2}),
         key(core=64),
+        key(cut=8),
+        key(cut=16),
         key(halo=Halo(16, 16, 16, 32)),
         key(stitch="blend"),
         key(lattice=Lattice(100, 90, 32, Halo(16, 16, 16, 16), 2)),
         key(lattice=Lattice(31, 90, 32, Halo(16, 16, 16, 16), 1)),
     ]
     assert len(set(keys)) == len(keys)
+
+
+def test_keys_of_runs_that_do_not_cut_are_those_of_earlier_versions():
+    fields = {"weights": "a"}, {"threads": 1}, 32, Halo(16, 16, 16, 32), "crop"
+    assert recipe_digest(*fields) == recipe_digest(*fields, None) == RECIPE
+
+
+RECIPE = "69e820b4012cbb3b53868b76340e4aadf5e9ea96d6ea2b7c6d98ae48b10cbf25"
 
 
 def test_equal_sheets_share_a_key_wherever_they_lie_unless_blending_stops_at_the_edge():

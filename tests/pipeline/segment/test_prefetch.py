@@ -36,6 +36,36 @@ def test_so_many_are_worked_on_at_once_and_no_more(at_once):
     assert max(most) == at_once
 
 
+@pytest.mark.parametrize(
+    ("weights", "groups"),
+    [
+        ([10, 10, 10, 10], [{0, 1}, {2, 3}]),  # two full ones, as far as there is room
+        ([5, 5, 5, 5, 5, 5], [{0, 1, 2, 3}, {4, 5}]),
+        ([1, 1, 1, 1, 1, 1], [{0, 1, 2, 3, 4}, {5}]),  # no more than five, however light
+        ([99, 1, 99], [{0}, {1}, {2}]),  # one that is too heavy goes alone
+        ([15, 4, 4, 1], [{0, 1}, {2, 3}]),
+    ],
+)
+def test_as_many_are_worked_on_as_there_is_room_for(weights, groups):
+    """Each waits for all of its group, which must be in progress at once, and for no other."""
+    lock, working, loads = threading.Lock(), set(), []
+    meetings = {number: threading.Barrier(len(group)) for group in groups for number in [min(group)]}
+
+    def work(number):
+        with lock:
+            working.add(number)
+            loads.append((sum(weights[one] for one in working), len(working)))
+        meetings[min(next(group for group in groups if number in group))].wait(10)
+        with lock:
+            working.remove(number)
+        return number
+
+    pool = OrderedPool(work, 5, weights.__getitem__, 20)
+    assert all_of(pool, range(len(weights))) == list(range(len(weights)))
+    assert all(load <= max(20, *weights) and count <= 5 for load, count in loads)
+    pool.end()
+
+
 def test_the_next_is_begun_before_the_last_is_done():
     begun = [threading.Event() for _ in range(3)]
 
