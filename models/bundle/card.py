@@ -155,6 +155,13 @@ class Card:
         fields = {name: values[name] for name in SCORE_FIELDS}
         return {**fields, "bands": len(self.bands), "classes": len(self.classes)}
 
+    def source_sha256(self) -> str:
+        """Return a SHA-256 of the network and of what this card says of it, all of which is checked with its graph."""
+        values = self.to_json()
+        facts = {name: values[name] for name in SOURCE_FIELDS}
+        facts |= {"bands": len(self.bands), "classes": len(self.classes)}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
     def call_memory(self, pixels: int) -> float:
         """Return the memory of a call on one chip of `pixels` pixels, in bytes."""
         return self.memory_per_pixel * pixels + self.memory_per_pixel_squared * pixels**2
@@ -178,6 +185,7 @@ OPTIONAL: dict[str, Any] = {
 }
 """Fields left out of ``card.json`` when they have these values."""
 SCORE_FIELDS = ("task", "network", "scaling", "fill", "stride", "weights_sha256")
+SOURCE_FIELDS = ("task", "network", "stride", "reach", "reach_source", "weights_sha256")
 ADDED: dict[str, Any] = {"network": asdict(NetworkFile()), "reach_source": "graph", "halo": None}
 """Values of the fields that format 1 lacks."""
 
@@ -228,8 +236,13 @@ def check_converted(bundle: str | os.PathLike[str], card: Card) -> None:
     """Check that the files converted for OpenVINO are those described by the card, if it describes any.
 
     Raises:
-        CardError: If they are not.
+        CardError: If they are not, or were converted from another network or another description of it.
     """
+    if card.openvino is not None and card.openvino.source_sha256 != card.source_sha256():
+        raise CardError(
+            f"the card of bundle {Path(bundle)} was changed after its network was converted for OpenVINO; run `terraseam "
+            "models convert` on the bundle, or pass --engine tensorflow"
+        )
     for name, checksum in (card.openvino.checksums() if card.openvino else {}).items():
         path = Path(bundle) / name
         if not path.is_file():

@@ -260,10 +260,13 @@ def _sha256(value: Any, _: dict[str, Any]) -> None:
     _require(_is_sha256(value), "the SHA-256 of the network's file, 64 digits 0-9a-f")
 
 
+CONVERTED_SHA256 = ("source_sha256", "xml_sha256", "bin_sha256")
+
+
 def _openvino(value: Any, _: dict[str, Any]) -> None:
     if value is None:
         return
-    texts, checksums = ("version", "converter", "keras_version"), ("xml_sha256", "bin_sha256")
+    texts, checksums = ("version", "converter", "keras_version"), CONVERTED_SHA256
     good = isinstance(value, dict) and set(value) == {*texts, *checksums, "same_labels"}
     _require(good, f"null, or an object with {', '.join((*texts, *checksums))} and same_labels")
     for name in texts:

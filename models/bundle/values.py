@@ -71,6 +71,7 @@ class ConvertedNetwork:
         version: Version of OpenVINO that converted it.
         converter: Other packages that converted it, with versions, such as ``tensorflow 2.21.0``.
         keras_version: Version of Keras that built it.
+        source_sha256: SHA-256 of the network's file and of what the card said of it, see ``Card.source_sha256``.
         xml_sha256: SHA-256 of ``openvino.xml``, its graph.
         bin_sha256: SHA-256 of ``openvino.bin``, its weights.
         same_labels: Whether it was compared with the network itself, and labels pixels in the same way.
@@ -79,6 +80,7 @@ class ConvertedNetwork:
     version: str
     converter: str
     keras_version: str
+    source_sha256: str
     xml_sha256: str
     bin_sha256: str
     same_labels: bool

@@ -79,7 +79,13 @@ def convert_bundle(bundle: Path, real_chips: Iterable[np.ndarray] = ()) -> Card:
     profile = execution_profile(engine="openvino")
     xml, weights = (network_sha256(bundle / name) for name in OPENVINO_FILES)
     converted = ConvertedNetwork(
-        profile.engine_version, profile.converter, profile.keras_version, xml, weights, same
+        profile.engine_version,
+        profile.converter,
+        profile.keras_version,
+        card.source_sha256(),
+        xml,
+        weights,
+        same,
     )
     card = replace(card, openvino=converted)
     card.write(bundle)

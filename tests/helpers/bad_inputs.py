@@ -321,6 +321,7 @@ def _write_jobs(folder: Path) -> None:
 def _write_bundles(folder: Path) -> None:
     """Write copies of a shipped bundle, each with one defect."""
     card = json.loads((SHIPPED / "coast" / "card.json").read_text())
+    del card["openvino"]
     noise = b"noise" * 1000
     weights = (SHIPPED / "coast" / "model.keras").read_bytes()
     third = [*card["classes"], {"name": "ice", "color": "#ffffff", "background": False}]

@@ -265,7 +265,9 @@ SCORES = {
     "classes": (ClassInfo("land", "#aabbcc"), ClassInfo("see", "#0000FF"), ClassInfo("ice", "#000000")),
 }
 NO_SCORES = {
-    "openvino": ConvertedNetwork("2026.4.1", "tensorflow 2.21.0", "3.15.1", "1" * 64, "2" * 64, True),
+    "openvino": ConvertedNetwork(
+        "2026.4.1", "tensorflow 2.21.0", "3.15.1", "0" * 64, "1" * 64, "2" * 64, True
+    ),
     "name": "coast2",
     "version": "2",
     "architecture": "fcn",

@@ -10,8 +10,8 @@ from terraseam.models.bundle.values import ConvertedNetwork, NetworkFile
 from terraseam.models.engines.choice import automatic_engine, missing_packages
 from terraseam.models.reach.reach import Reach
 
-SAME = ConvertedNetwork("2026.4.1", "tensorflow 2.21.0", "3.15.1", "1" * 64, "2" * 64, True)
-OTHER = ConvertedNetwork("2026.4.1", "tensorflow 2.21.0", "3.15.1", "1" * 64, "2" * 64, False)
+SAME = ConvertedNetwork("2026.4.1", "tensorflow 2.21.0", "3.15.1", "0" * 64, "1" * 64, "2" * 64, True)
+OTHER = ConvertedNetwork("2026.4.1", "tensorflow 2.21.0", "3.15.1", "0" * 64, "1" * 64, "2" * 64, False)
 ONNX = NetworkFile("model.onnx")
 
 

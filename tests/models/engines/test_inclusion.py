@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from engine_bundles import brightest_onnx, onnx_bundle, stepped
 
-from terraseam.models.bundle.card import Card, network_sha256
+from terraseam.models.bundle.card import Card, check_converted, network_sha256
 from terraseam.models.bundle.values import OPENVINO_FILES, ConvertedNetwork
 from terraseam.models.engines import inclusion
-from terraseam.models.engines.conversion import Conversion, any_size, converted_network
+from terraseam.models.engines.conversion import any_size
 from terraseam.models.engines.engine import Engine
 from terraseam.models.engines.inclusion import convert_bundle, include_openvino
 from terraseam.models.engines.outputs import labels_agree
@@ -56,15 +56,14 @@ def test_a_converted_network_is_in_its_bundle_and_its_card(bundle, plain):
 def test_one_conversion_serves_chips_of_every_size_with_the_bits_of_conversions_for_each(bundle, tmp_path):
     here = openvino(bundle, tmp_path / "work")
     for size in SIZES:
-        fixed = Conversion.of(bundle, here.card, here.profile, (1, *size, 3))
-        network = converted_network(fixed, str(tmp_path / "fixed"))
-        raw = chips(*size)
-        ours = here.logits(raw)
-        model = inclusion._run_converted(network, inclusion.scale(raw, here.card.scaling))[0]
-        assert np.array_equal(ours, model)
+        raw, fixed = chips(*size), tmp_path / "fixed.xml"
+        inclusion.convert(bundle, "openvino", (1, *size, 3), fixed)
+        expected = inclusion._run_converted(fixed, inclusion.scale(raw, here.card.scaling))[0]
+        assert np.array_equal(here.logits(raw), expected)
     assert not (tmp_path / "work").exists(), "a network in its bundle is not converted again"
 
 
+@pytest.mark.slow
 def test_without_a_converted_network_in_the_bundle_one_is_stored_for_all_sizes(plain, tmp_path):
     engine = openvino(plain, tmp_path / "work")
     for size in SIZES:
@@ -126,6 +125,14 @@ def test_a_converted_file_that_was_changed_or_lost_is_refused(bundle, tmp_path, 
         openvino(copied, tmp_path)
 
 
+@pytest.mark.parametrize("change", [{"reach": None}, {"stride": 4}, {"weights_sha256": "0" * 64}])
+def test_a_card_that_was_changed_since_the_conversion_is_refused(bundle, change):
+    card = dataclasses.replace(Card.read(bundle), **change)
+    with pytest.raises(CardError, match=r"was changed after its network was converted.*models convert"):
+        check_converted(bundle, card)
+    check_converted(bundle, dataclasses.replace(Card.read(bundle), name="renamed", gsd=2.0))
+
+
 def test_onnx_files_are_left_as_they_are(tmp_path):
     bundle = onnx_bundle(tmp_path / "onnx", brightest_onnx(), "logits", "channels_first")
     assert include_openvino(bundle).openvino is None
@@ -135,7 +142,7 @@ def test_onnx_files_are_left_as_they_are(tmp_path):
 
 
 def test_a_profile_names_what_converted_the_file_and_not_what_is_installed():
-    record = ConvertedNetwork("2020.1", "tensorflow 2.0", "3.0", "1" * 64, "2" * 64, True)
+    record = ConvertedNetwork("2020.1", "tensorflow 2.0", "3.0", "0" * 64, "1" * 64, "2" * 64, True)
     profile = execution_profile(engine="openvino", converted=(record,))
     assert (profile.converter, profile.keras_version) == ("tensorflow 2.0, openvino 2020.1", "3.0")
     here = dataclasses.replace(record, version=profile.engine_version)

@@ -499,7 +499,7 @@ def test_the_share_of_computed_pixels_is_that_of_the_rasters(plan_of, make_raste
 
 def test_exact_plans_cut_tiles_in_steps_of_the_stride_and_others_do_not(plan_of):
     assert (plan_of().cut, plan_of(halo=4).cut, plan_of(stitch="blend").cut) == (128, None, None)
-    steps = {stride: cut_step(stride, exact=True) for stride in (1, 16, 96, 100, 128, 192)}
+    steps = {stride: cut_step(stride) for stride in (1, 16, 96, 100, 128, 192)}
     assert steps == {1: 128, 16: 128, 96: 192, 100: 200, 128: 128, 192: 192}
     assert "read up to " in describe_plan(plan_of()) and "read up to " not in describe_plan(plan_of(halo=4))
     assert plan_json(plan_of())["cut_px"] == 128

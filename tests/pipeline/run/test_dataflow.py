@@ -206,7 +206,7 @@ def test_jobs_of_one_folder_have_one_name_and_those_of_others_another():
 
 
 def test_machines_have_the_memory_that_the_plan_needs(plan):
-    small, large = plan(), plan(tile=8192)
+    small, large = plan(), plan(tile=8192, stitch="blend")
     chosen = [infer_machine(one) for one in (small, large)]
     assert chosen[0] == PLAIN[0] and chosen[1].memory > chosen[0].memory
     for one, machine in zip((small, large), chosen, strict=True):
@@ -218,7 +218,7 @@ def test_a_plan_that_no_machine_has_memory_for_is_refused(plan):
     with pytest.raises(
         PlanError, match=r"the largest machine that suits, n2-highmem-32, has 256.0 GB; pass a smaller"
     ):
-        plan(tile=512 * 512)
+        plan(tile=512 * 512, stitch="blend")
 
 
 def test_disk_grows_with_what_a_worker_publishes(plan, monkeypatch):

@@ -128,7 +128,7 @@ class Gathering:
 def test_a_run_of_sheets_of_one_tile_has_all_calls_in_flight(
     name, make_raster, bundle, tmp_path, monkeypatch
 ):
-    calls = calls_at_once(1, 1)
+    calls = calls_at_once(1, 1, 1 << 30)
     if name == "one raster":
         rasters, sheet = make_raster(512, (calls + 1) * 512), "512"
     else:
