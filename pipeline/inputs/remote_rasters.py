@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, Protocol, TypeVar
 
+import rasterio
+
 from terraseam.pipeline.inputs.left_out import LeftOut
 from terraseam.pipeline.storage import files
 from terraseam.pipeline.storage.errors import (
@@ -155,7 +157,8 @@ def inspect_all(paths: Sequence[str], inspect: Inspect[Info_co]) -> tuple[list[I
         except RasterError as error:
             return error
 
-    results = at_once(inspected, paths, paths)
+    with rasterio.Env():  # Otherwise, GDAL's settings are made and dropped twice a raster.
+        results = at_once(inspected, paths, paths)
     broken = [
         LeftOut(path, (str(failure),), failure.georef)
         for path, failure in zip(paths, results, strict=True)

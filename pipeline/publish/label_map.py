@@ -10,7 +10,7 @@ import numpy as np
 from terraseam.pipeline.plan.plan import Plan
 from terraseam.pipeline.storage.run_paths import LABELS, RunFolder
 from terraseam.pipeline.vectorize.clipped_labels import clipped
-from terraseam.pipeline.vectorize.instances import label_maps
+from terraseam.pipeline.vectorize.instances import labels_of_sheets
 from terraseam.pipeline.vectorize.stage import VectorRecord
 from terraseam.tiles.grid.window import Window
 from terraseam.tiles.labels.cog import parse_colour, write_label_cog
@@ -26,14 +26,14 @@ class LabelFiles:
     def __call__(self, folder: Path, raster: int, sheets: tuple[VectorRecord, ...]) -> None:
         """Write the label map of a raster."""
         plan = self._plan
-        lattice, label_map = plan.lattice(raster), label_maps(plan, self._run_folder)
+        lattice, labels_of = plan.lattice(raster), labels_of_sheets(plan, self._run_folder)
         polygons = plan.polygons
 
         def stored() -> Iterator[tuple[Window, np.ndarray]]:
             for record in sheets:
                 sheet = record.segmented
                 window = lattice.sheet_window(sheet.row, sheet.col)
-                yield window, clipped(label_map(sheet).labels, polygons, raster, window)
+                yield window, clipped(labels_of(sheet), polygons, raster, window)
 
         classes = {info.name: parse_colour(info.color) for info in plan.card.classes}
         tags = {

@@ -80,10 +80,26 @@ class PredictionStore:
         """
         entry = self.get(key)
         if not isinstance(entry, kind):
-            raise StoreError(
-                f"{self.path(key)} is missing or damaged; run the same command again to recompute it"
-            )
+            raise self._lost(key)
         return entry
+
+    def load_labels(self, key: str) -> np.ndarray:
+        """Read the labels of a key that has been stored, without their scores.
+
+        Raises:
+            StoreError: If they are missing or damaged.
+        """
+        if not files.exists(self.path(key)):
+            raise self._lost(key)
+        try:
+            return decode_labels(files.read_bytes(self.path(key)), key)
+        except StoreError as error:
+            raise self._lost(key) from error
+
+    def _lost(self, key: str) -> StoreError:
+        return StoreError(
+            f"{self.path(key)} is missing or damaged; run the same command again to recompute it"
+        )
 
     def put(self, key: str, entry: Entry) -> None:
         """Write an entry atomically."""
@@ -132,6 +148,24 @@ def decode(data: bytes, key: str) -> Entry:
     except (ValueError, KeyError, TypeError, zstandard.ZstdError) as error:
         raise StoreError(f"the entry is damaged: {error}") from error
     return LabelMap(labels, scores)
+
+
+def decode_labels(data: bytes, key: str) -> np.ndarray:
+    """Decode only the labels of a label map; they come before its scores, which take longer.
+
+    Raises:
+        StoreError: If the bytes are not an intact label map of that key.
+    """
+    head, packed = unsealed(data, key)
+    try:
+        height, width = head["shape"]
+        with zstandard.ZstdDecompressor().stream_reader(packed) as stream:
+            unpacked = stream.read(height * width)
+        if head.get("kind") == "instances":
+            raise StoreError("the entry holds instances")
+        return np.frombuffer(unpacked, np.uint8).reshape(height, width)
+    except (ValueError, KeyError, TypeError, zstandard.ZstdError) as error:
+        raise StoreError(f"the entry is damaged: {error}") from error
 
 
 def sealed(packed: bytes, key: str, **fields: object) -> bytes:

@@ -16,11 +16,12 @@ from itertools import groupby, product
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.metrics import Metrics
 
 from terraseam.pipeline.plan.plan import Plan
 from terraseam.pipeline.plan.rasters import Place
-from terraseam.pipeline.segment.prediction_store import decode, encode, prediction_store
+from terraseam.pipeline.segment.prediction_store import decode_labels, encode, prediction_store
 from terraseam.pipeline.segment.sheets import Sheet, SheetRecord
 from terraseam.pipeline.storage import files
 from terraseam.pipeline.storage.run_paths import RunFolder
@@ -43,7 +44,6 @@ from terraseam.tiles.instances.paint import Patch, paint, patches
 from terraseam.tiles.instances.resolve import ResolvedInstance, gather_views, resolve_instance
 from terraseam.tiles.instances.suppress import overlaps, suppress
 from terraseam.tiles.labels.label_codes import CodedLabels
-from terraseam.tiles.labels.stitch import LabelMap
 from terraseam.tiles.stage_files import (
     pack_links,
     pack_overlaps,
@@ -416,15 +416,12 @@ def painted_key(place: tuple[int, int, int]) -> str:
     return "painted {} {} {}".format(*place)
 
 
-def label_maps(plan: Plan, folder: RunFolder) -> Callable[[SheetRecord], LabelMap]:
-    """Return a function that loads the label map of a sheet: painted in this run, or from the store."""
+def labels_of_sheets(plan: Plan, folder: RunFolder) -> Callable[[SheetRecord], np.ndarray]:
+    """Return a function that loads the labels of a sheet: painted in this run, or from the store."""
     store = prediction_store(plan)
 
-    def painted(record: SheetRecord) -> LabelMap:
+    def painted(record: SheetRecord) -> np.ndarray:
         place = (record.raster, record.row, record.col)
-        label_map = decode(files.read_bytes(folder.painted(*place)), painted_key(place))
-        if not isinstance(label_map, LabelMap):
-            raise TypeError(f"sheet {record.row}, {record.col} of raster {record.raster} is not painted")
-        return label_map
+        return decode_labels(files.read_bytes(folder.painted(*place)), painted_key(place))
 
-    return painted if plan.card.task == "instances" else lambda record: store.load(record.key, LabelMap)
+    return painted if plan.card.task == "instances" else lambda record: store.load_labels(record.key)

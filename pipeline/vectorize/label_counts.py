@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
 from terraseam.tiles.labels.label_codes import NOTHING, CodedLabels
 
 MOST_LISTED = 1000
@@ -32,7 +30,7 @@ class LabelCounts:
     @staticmethod
     def of(labels: CodedLabels) -> LabelCounts:
         """Count the pixels of a label map."""
-        counts = np.bincount(labels.codes.ravel(), minlength=len(labels.table))
+        counts = labels.counts()
         known = (counts > 0) & (labels.table != NOTHING)
         measured = int(counts[known].sum())
         listed = dict(zip(labels.table[known].tolist(), counts[known].tolist(), strict=True))

@@ -39,7 +39,8 @@ class _Ear(logging.Filter):
 
 for _name in WARNED_BY:
     logging.getLogger(_name).addFilter(_Ear())
-    logging.getLogger(_name).setLevel(logging.WARNING if _name == "rasterio._base" else logging.DEBUG)
+    # GDAL's errors come as INFO where rasterio goes on.
+    logging.getLogger(_name).setLevel(logging.WARNING if _name == "rasterio._base" else logging.INFO)
 
 
 @contextlib.contextmanager

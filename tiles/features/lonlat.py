@@ -83,9 +83,8 @@ def _follows(georef: Georef, step: int) -> bool:
     rows, cols = _spread(georef.height, poles[:, 1], count), _spread(georef.width, poles[:, 0], count)
     col0 = _spread(georef.width - width, poles[:, 0] - width / 2, count)
     row0 = _spread(georef.height - height, poles[:, 1] - height / 2, count)
-    along_rows = _off_the_chord(georef, _grid(col0, rows), np.array([width, 0.0]))
-    along_cols = _off_the_chord(georef, _grid(cols, row0), np.array([0.0, height]))
-    return max(along_rows, along_cols) <= _SAMPLED_TOLERANCE_PX
+    chords = ((_grid(col0, rows), np.array([width, 0.0])), (_grid(cols, row0), np.array([0.0, height])))
+    return all(_off_the_chord(georef, starts, edge) <= _SAMPLED_TOLERANCE_PX for starts, edge in chords)
 
 
 def _spread(length: float, extra: np.ndarray, count: int) -> np.ndarray:
@@ -110,10 +109,9 @@ def _off_the_chord(georef: Georef, starts: np.ndarray, edge: np.ndarray) -> floa
     """
     line = starts + np.linspace(0, 1, 9)[:, None, None] * edge
     half = np.sign(edge) / 2
-    truth, *around = (
-        georef.lonlat_or_nan((line + shift).reshape(-1, 2)).reshape(line.shape)
-        for shift in (np.zeros(2), half, -half, half[::-1], -half[::-1])
-    )
+    shifts = np.stack([np.zeros(2), half, -half, half[::-1], -half[::-1]])
+    moved = line + shifts[:, None, None]
+    truth, *around = georef.lonlat_or_nan(moved.reshape(-1, 2)).reshape(moved.shape)
     known = np.isfinite(np.stack([truth, *around])).all(axis=(0, 3))
     first, last = known.argmax(axis=0), len(known) - 1 - known[::-1].argmax(axis=0)
     # For edges that leave the Earth, take the chord of the part on it.

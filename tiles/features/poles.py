@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
-from terraseam.tiles.raster.georef import Georef
+from terraseam.tiles.raster.georef import Georef, from_lonlat_to_map
 
 _NEAR_POLE_PX = 2.5
 _PIECES_NEAR_POLE = 64
@@ -19,11 +20,17 @@ def pole_positions(georef: Georef) -> np.ndarray:
     Returns:
         Shape ``(poles, 2)``, 0 to 2 poles.
     """
-    positions = georef.from_lonlat(np.array([[0.0, -90.0], [0.0, 90.0]]))
-    elsewhere = georef.from_lonlat(np.array([[90.0, -90.0], [90.0, 90.0]]))
+    positions, elsewhere = georef.to_pixels(_poles_on_map(georef.crs)).reshape(2, 2, 2)
     with np.errstate(invalid="ignore"):
         is_point = np.abs(positions - elsewhere).max(axis=1) < _ON_POLE_PX
     return positions[is_point]
+
+
+@lru_cache(maxsize=64)
+def _poles_on_map(crs: str) -> np.ndarray:
+    """Return map coordinates of both poles, on the meridians 0 and 90 degrees east, shape ``(4, 2)``."""
+    lonlat = np.array([[0.0, -90.0], [0.0, 90.0], [90.0, -90.0], [90.0, 90.0]])
+    return from_lonlat_to_map(crs, lonlat)
 
 
 def refine_near_poles(

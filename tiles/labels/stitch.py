@@ -23,6 +23,9 @@ UNIT = 256
 FULL_SCORE = 65535
 """The integer that represents a score of 1 during blending."""
 
+ROWS_AT_ONCE = 32
+"""Rows that are labelled at once, few enough for a processor's cache."""
+
 StitchMethod = Literal["crop", "blend"]
 
 
@@ -138,20 +141,32 @@ def labels_and_scores(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Args:
         logits: Shape ``(height, width, classes)``, float32.
     """
-    best = logits[..., 0].copy()
-    labels = np.zeros(best.shape, np.uint8)
-    for label in range(1, logits.shape[-1]):
-        better = logits[..., label] > best
-        labels[better] = label
-        np.maximum(best, logits[..., label], out=best)
+    shape = logits.shape[:-1]
+    labels, scores = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+    for start in range(0, len(logits), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        _label_rows(np.ascontiguousarray(np.moveaxis(logits[rows], -1, 0)), labels[rows], scores[rows])
+    return labels, scores
+
+
+def _label_rows(logits: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> None:
+    """Write the labels and scores of some rows; `logits` has the shape ``(classes, rows, width)``."""
+    best = logits[0].copy()
+    labels[:] = 0
+    for label, other in enumerate(logits[1:], 1):
+        # Copying where a mask is true takes numpy ten times as long; later labels are larger.
+        np.maximum(labels, (other > best).view(np.uint8) * np.uint8(label), out=labels)
+        np.maximum(best, other, out=best)
     total = np.zeros(best.shape, np.float32)
-    for label in range(logits.shape[-1]):
-        total += np.exp(logits[..., label] - best)
-    return labels, np.rint(np.float32(255) / total).astype(np.uint8)
+    for each in logits:
+        total += np.exp(each - best)
+    scores[:] = np.rint(np.float32(255) / total)
 
 
 def masked(labels: np.ndarray, scores: np.ndarray, valid: np.ndarray) -> LabelMap:
     """Build a label map with nodata where it is not valid."""
+    if valid.all():
+        return LabelMap(labels, scores)
     return LabelMap(
         np.where(valid, labels, np.uint8(NODATA)),
         np.where(valid, scores, np.uint8(0)),

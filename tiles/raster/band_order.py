@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 ALPHA, PALETTE = "alpha", "palette"
 SILENT = frozenset({"undefined", "gray", ALPHA})
@@ -98,6 +99,12 @@ def order_bands(band_descriptions: Sequence[BandDescription], band_names: Sequen
     Returns:
         The order; if the metadata does not mention them, all bands but alpha in file order.
     """
+    return _order(tuple(band_descriptions), tuple(band_names))
+
+
+@lru_cache(256)
+def _order(band_descriptions: tuple[BandDescription, ...], band_names: tuple[str, ...]) -> BandOrder:
+    """Choose the bands once for all rasters of the same metadata; see `order_bands`."""
     plain = tuple(number for number, band in enumerate(band_descriptions, 1) if band.interpretation != ALPHA)
     keys = [colour_of(name) or name.casefold().strip() for name in band_names]
     # The file cannot come from a satellite without the wanted colours.

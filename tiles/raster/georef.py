@@ -150,9 +150,7 @@ class Georef:
 
         In a geographic CRS the longitude may be shifted by a full turn.
         """
-        lon, lat = np.asarray(lonlat, dtype=np.float64).T
-        x, y = _transformer(self.crs).transform(lon, lat, direction="INVERSE")
-        return self.to_pixels(np.stack([x, y], axis=1))
+        return self.to_pixels(from_lonlat_to_map(self.crs, lonlat))
 
     def check_latitudes(self) -> None:
         """Check that a raster in degrees does not reach beyond a pole by more than a pixel.
@@ -240,6 +238,13 @@ def _middle(georef: Georef) -> tuple[float, float]:
         f"no part of it lies on the Earth: its centre, column {col:g}, row {row:g}, is outside the area of its CRS, as are "
         "all others; check the CRS and the geotransform"
     )
+
+
+def from_lonlat_to_map(crs: str, lonlat: np.ndarray) -> np.ndarray:
+    """Return map coordinates ``(x, y)`` of longitudes and latitudes, both of shape ``(n, 2)``."""
+    lon, lat = np.asarray(lonlat, dtype=np.float64).T
+    x, y = _transformer(crs).transform(lon, lat, direction="INVERSE")
+    return np.stack([x, y], axis=1)
 
 
 @lru_cache(_KNOWN_GRIDS)

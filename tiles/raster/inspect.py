@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -207,7 +208,9 @@ def check_georeferencing(path: str, dataset: Any) -> Georef:
             f"{path} has a geotransform that maps all pixels onto a line: {dataset.transform[:6]}"
         )
     try:
-        georef = Georef(dataset.crs.to_wkt(), tuple(dataset.transform)[:6], dataset.height, dataset.width)
+        # One string for all rasters of a CRS, in memory and where plans are pickled.
+        crs = sys.intern(dataset.crs.to_wkt())
+        georef = Georef(crs, tuple(dataset.transform)[:6], dataset.height, dataset.width)
         georef.check_latitudes()
     except ValueError as error:
         raise RasterError(f"{path} cannot be placed on the Earth: {error}") from error

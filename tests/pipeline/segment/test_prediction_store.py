@@ -26,6 +26,7 @@ def test_entries_read_back_as_they_were_put(tmp_path):
     store.put("ab12", random_map())
     found = store.load("ab12", LabelMap)
     assert (found.labels == random_map().labels).all() and (found.scores == random_map().scores).all()
+    assert (store.load_labels("ab12") == random_map().labels).all()
     assert [p.name for p in (tmp_path / "store" / "ab").iterdir()] == ["ab12.sheet"]
 
 
@@ -40,6 +41,13 @@ def test_damaged_entries_are_none_and_said_to_be_damaged(tmp_path, damage):
     assert store.get("ab12") is None
     with pytest.raises(StoreError, match="missing or damaged; run the same command again"):
         store.load("ab12", LabelMap)
+    with pytest.raises(StoreError, match="missing or damaged; run the same command again"):
+        store.load_labels("ab12")
+
+
+def test_labels_alone_of_an_entry_that_is_not_there_are_missing(tmp_path):
+    with pytest.raises(StoreError, match=r"ab12\.sheet is missing or damaged; run the same command again"):
+        PredictionStore(str(tmp_path)).load_labels("ab12")
 
 
 def test_instances_read_back_and_are_not_taken_for_labels(tmp_path):
@@ -53,6 +61,8 @@ def test_instances_read_back_and_are_not_taken_for_labels(tmp_path):
     assert (back.mask == mask).all() and (store.load("ab12", SheetInstances).valid == valid).all()
     with pytest.raises(StoreError, match="missing or damaged"):
         store.load("ab12", LabelMap)
+    with pytest.raises(StoreError, match="missing or damaged"):
+        store.load_labels("ab12")
 
 
 def test_entries_of_the_same_map_have_the_same_bytes():
@@ -85,6 +95,7 @@ def test_entries_of_format_1_which_say_no_key_stay_valid(tmp_path):
     (tmp_path / "ab" / "ab12.sheet").write_bytes(json.dumps(said).encode() + b"\n" + packed)
     assert store.intact("ab12", (37, 53))
     assert (store.load("ab12", LabelMap).labels == random_map().labels).all()
+    assert (store.load_labels("ab12") == random_map().labels).all()
 
 
 def key(stitch="crop", lattice=None, sheet=(0, 0), change=None, with_position=False, **recipe):

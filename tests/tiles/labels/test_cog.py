@@ -4,6 +4,7 @@ import rasterio
 
 from terraseam.pipeline.options.segment import COMPRESSIONS
 from terraseam.tiles.grid.lattice import Halo, Lattice
+from terraseam.tiles.labels import cog
 from terraseam.tiles.labels.cog import parse_colour, write_label_cog
 from terraseam.tiles.raster.georef import Georef
 
@@ -71,7 +72,40 @@ def test_sheets_and_their_order_change_no_byte(tmp_path, labels):
     assert len(set(written)) == 1
 
 
-def test_no_draft_is_left_behind(tmp_path, labels):
+SHAPES = [(1024, 1024), (1301, 1999), (777, 513), (1537, 2048), (2047, 2047), (2048, 3), (1, 600), (100, 100)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("classes", [2, 5])
+def test_labels_written_at_once_are_the_same_file_as_in_parts(tmp_path, monkeypatch, shape, classes):
+    """Overviews are GDAL's there: noise has ties, class 4 is nodata, and odd sides have pixels that cover three."""
+    rng = np.random.default_rng(classes)
+    labels = np.kron(rng.integers(0, classes, (300, 300)), np.ones((7, 7)))[: shape[0], : shape[1]].astype(
+        "uint8"
+    )
+    noise = rng.random(shape) < 0.3
+    labels[noise] = rng.integers(0, classes, noise.sum())
+    labels[labels == 4] = 255
+    at_once = write(tmp_path / "labels.tif", labels).read_bytes()
+    monkeypatch.setattr(cog, "AT_ONCE", 0)
+    assert write(tmp_path / "labels.tif", labels).read_bytes() == at_once
+
+
+def test_small_label_maps_open_no_draft_on_the_disk(tmp_path, monkeypatch, labels):
+    opened = []
+    rasterio_open = rasterio.open
+    monkeypatch.setattr(
+        rasterio,
+        "open",
+        lambda path, *more, **options: opened.append(path) or rasterio_open(path, *more, **options),
+    )
+    write(tmp_path / "labels.tif", labels)
+    assert not opened
+
+
+@pytest.mark.parametrize("at_once", [0, cog.AT_ONCE])
+def test_no_draft_is_left_behind(tmp_path, monkeypatch, labels, at_once):
+    monkeypatch.setattr(cog, "AT_ONCE", at_once)
     write(tmp_path / "labels.tif", labels)
     assert [path.name for path in tmp_path.iterdir()] == ["labels.tif"]
 

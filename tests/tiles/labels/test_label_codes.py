@@ -82,6 +82,22 @@ def test_a_compact_part_knows_no_labels_but_its_own(name):
         assert set(part.table) == {*part.labels.ravel().tolist(), NOTHING}
 
 
+@pytest.mark.parametrize("name", RANGES)
+def test_counts_of_codes_are_those_of_their_pixels(name):
+    labels, known = some_labels(name)
+    encoded = CodedLabels.encode(labels, known)
+    assert (encoded.counts() == np.bincount(encoded.codes.ravel(), minlength=len(encoded.table))).all()
+
+
+@pytest.mark.parametrize("codes", [0, 1, 2, 7, 8, 9, 255])
+@pytest.mark.parametrize("shape", [(61, 83), (0, 5)])
+def test_few_codes_are_counted_as_many_are(codes, shape):
+    labels = np.random.default_rng(codes).integers(0, codes + 1, shape).astype(np.uint8)
+    labels[labels == codes] = NODATA
+    counts = CodedLabels.plain(labels).counts()
+    assert counts.dtype == np.int64 and (counts == np.bincount(labels.ravel(), minlength=256)).all()
+
+
 def test_the_inner_part_is_all_but_a_rim():
     labels, known = some_labels("int32")
     coded = CodedLabels.encode(labels, known)

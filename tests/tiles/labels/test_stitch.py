@@ -150,6 +150,20 @@ def test_the_first_of_equal_classes_wins():
     assert scores[0, 0] == round(255 / (2 + np.exp(-1)))
 
 
+@pytest.mark.parametrize("classes", [1, 2, 3, 7])
+@pytest.mark.parametrize("height", [1, 31, 32, 65])
+def test_labels_and_scores_are_those_of_each_pixel_alone(classes, height):
+    logits = np.random.default_rng(height).normal(0, 4, (height, 23, classes)).astype(np.float32)
+    logits[::3] = np.rint(logits[::3])  # ties
+    labels, scores = labels_and_scores(logits)
+    assert (labels == logits.argmax(-1)).all()
+    best = logits.max(-1)
+    total = np.zeros(best.shape, np.float32)
+    for label in range(classes):
+        total += np.exp(logits[..., label] - best)
+    assert (scores == np.rint(np.float32(255) / total)).all()
+
+
 def test_blended_sums_fit_their_integers():
     lattice = Lattice(16, 16, 16, Halo(4, 4, 4, 4), 1)
     stitch = BlendStitcher(lattice, (0, 0), 2)
