@@ -15,6 +15,7 @@ import rasterio
 import rasterio.shutil
 
 from terraseam.pipeline.cli import main
+from terraseam.pipeline.plan import make
 from terraseam.pipeline.storage import fingerprint as fingerprints
 from terraseam.pipeline.storage.fingerprint import fingerprint
 from terraseam.pipeline.storage.lock import Lock, lock_in
@@ -230,6 +231,25 @@ def test_new_rasters_appear_beside_those_that_stay(make_raster, bundle, tmp_path
         ("a", True, f"{out}/a"),
         ("b", False, f"{out}/b"),
     ]
+
+
+def test_runs_that_cut_tiles_otherwise_share_no_labels_but_have_the_same(
+    scene, bundle, tmp_path, monkeypatch
+):
+    """Scores may differ in their last bits; what a run without cuts has left serves another without cuts."""
+    out = tmp_path / "out"
+    with monkeypatch.context() as changed:
+        changed.setattr(make, "cut_step", lambda *_, **__: None)
+        assert segment(scene, bundle, out) == 0
+        uncut = results(out)
+    assert counts(out) == (0, 12, 12, 0)
+    assert segment(scene, bundle, out) == 0
+    assert counts(out) == (0, 12, 12, 0) and results(out) == uncut
+    assert json.loads((out / "manifest.json").read_text())["tiling"]["cut_px"] == 128
+    with monkeypatch.context() as changed:
+        changed.setattr(make, "cut_step", lambda *_, **__: None)
+        assert segment(scene, bundle, out) == 0
+    assert counts(out) == (0, 12, 0, 12) and results(out) == uncut
 
 
 def test_another_bundle_changes_everything(scene, bundle, tmp_path, reads):

@@ -56,6 +56,7 @@ def test_as_many_are_worked_on_as_there_is_room_for(weights, groups):
             working.add(number)
             loads.append((sum(weights[one] for one in working), len(working)))
         meetings[min(next(group for group in groups if number in group))].wait(10)
+        time.sleep(0.02)
         with lock:
             working.remove(number)
         return number
