@@ -50,6 +50,7 @@ from terraseam.pipeline.storage.watched_files import RasterState, describe_chang
 from terraseam.tiles.access.sources import allow_sources
 from terraseam.tiles.checksums.dataset import verify_blocks
 from terraseam.tiles.labels.stitch import stitch_ring
+from terraseam.tiles.raster.inspect import is_local
 from terraseam.tiles.raster.source import Chip, RasterReadError, RasterSource
 
 KNOWN_AT_ONCE = 16
@@ -103,6 +104,9 @@ class SegmentSheets(beam.DoFn):
         # Remote workers have one Beam thread per core, each with its own sheets.
         self._prefetch = OrderedPool(self._segment_or_leave_out, SHEETS_AT_ONCE if options.runs_here else 1)
         self._inference = SheetInference(plan, self._workers, self._is_at_hand)
+        self._loads_ahead = (
+            options.runs_here and is_local(self._store.folder) and not files.names(self._store.folder)
+        )
 
     def process(self, element: Sheet) -> Iterator[SheetRecord]:
         """Segment one sheet, unless the store has it; records come in order, the last ones from `finish_bundle`."""
@@ -167,6 +171,7 @@ class SegmentSheets(beam.DoFn):
             GaveUpError: If every attempt failed.
             RasterChangedError: If the raster changed in the meantime.
         """
+        self._load_ahead()
         chip, reads = with_retries(
             lambda: self._read(element, clock), is_unreadable, between=self._sources.clear
         )
@@ -177,6 +182,14 @@ class SegmentSheets(beam.DoFn):
         if not state.moved:
             self._known(element[0], execution.recipe).put(*element[1:], record.key)
         return replace(record, attempts=max(reads, calls), moved=state.moved)
+
+    def _load_ahead(self) -> None:
+        """Load the network while the first sheet is read, if the store is empty, so that none can be found there."""
+        with self._changing:
+            begins, self._loads_ahead = self._loads_ahead, False
+        if begins:
+            load = partial(self._inference.load, self._execution.profile)
+            threading.Thread(target=load, name="load", daemon=True).start()
 
     def _state(self, element: Sheet) -> RasterState:
         """Compare the files of a sheet's raster with their state in the plan.
