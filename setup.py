@@ -89,5 +89,5 @@ setup(
         "test": TEST,
         "dev": [*TEST, "coverage>=7.10", "mypy>=1.11", "ruff>=0.6"],
     },
-    entry_points={"console_scripts": ["terraseam=terraseam.pipeline.cli:main"]},
+    entry_points={"console_scripts": ["terraseam=terraseam.pipeline.program:main"]},
 )

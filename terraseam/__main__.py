@@ -2,6 +2,6 @@
 
 import sys
 
-from terraseam.pipeline.cli import main
+from terraseam.pipeline.program import main
 
 sys.exit(main())

@@ -9,6 +9,7 @@ from typing import Any
 from terraseam.pipeline.errors import PlanError
 from terraseam.pipeline.exit_status import IMPOSSIBLE, end_run, fail, report_note, report_run, run_exclusively
 from terraseam.pipeline.inputs.left_out import left_out_notes
+from terraseam.pipeline.optional_imports import leave_out_cloud
 from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.plan.make import make_plan
 from terraseam.pipeline.plan.plan import Plan
@@ -43,6 +44,8 @@ def _run(plan: Plan) -> int:
         return end_run(end_segment(plan, None, [], started=time.time()), describe_results)
 
     def run() -> Mapping[str, Any] | None:
+        if plan.options.runs_here:
+            leave_out_cloud()
         from terraseam.pipeline.run.job import run_plan
 
         return run_plan(plan)

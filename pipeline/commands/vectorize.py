@@ -8,6 +8,7 @@ from typing import Any
 from terraseam.pipeline.errors import ArgumentError, PlanError
 from terraseam.pipeline.exit_status import IMPOSSIBLE, fail, report_note, report_run, run_exclusively
 from terraseam.pipeline.inputs.left_out import left_out_notes
+from terraseam.pipeline.optional_imports import leave_out_cloud
 from terraseam.pipeline.options.vectorize_arguments import parse_vectorize
 from terraseam.pipeline.storage.lock import lock_in
 
@@ -28,6 +29,8 @@ def vectorize(argv: Sequence[str]) -> int:
     from terraseam.pipeline.publish.summary import off_earth_notes, results_table
 
     def run() -> Mapping[str, Any] | None:
+        if options.beam.is_direct:
+            leave_out_cloud()
         from terraseam.pipeline.run.vectorize import run_vectorize
 
         return run_vectorize(plan)

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from terraseam.pipeline.optional_imports import leave_out_in_worker
+from terraseam.pipeline.process_memory import keep_memory
 from terraseam.pipeline.run.heartbeat import heartbeat
 
 
@@ -31,4 +33,6 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    leave_out_in_worker()
+    keep_memory()
     main(sys.argv[1:])

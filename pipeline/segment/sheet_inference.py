@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing
@@ -63,6 +64,11 @@ class SheetInference:
         self._workers = workers
         self._is_at_hand = is_at_hand
         self._turn = threading.Lock()
+
+    def load(self, profile: Profile) -> None:
+        """Load the network ahead of the first sheet, which meets the same error if it cannot be loaded."""
+        with contextlib.suppress(Exception):
+            self._engine(profile)
 
     def entry(self, read: ReadSheet) -> tuple[Entry, int]:
         """Compute the stored prediction of a sheet, and the number of tiles inferred.

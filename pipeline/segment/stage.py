@@ -50,6 +50,7 @@ from terraseam.pipeline.storage.watched_files import RasterState, describe_chang
 from terraseam.tiles.access.sources import allow_sources
 from terraseam.tiles.checksums.dataset import verify_blocks
 from terraseam.tiles.labels.stitch import stitch_ring
+from terraseam.tiles.raster.inspect import is_local
 from terraseam.tiles.raster.source import Chip, RasterReadError, RasterSource
 
 KNOWN_AT_ONCE = 16
@@ -102,6 +103,9 @@ class SegmentSheets(beam.DoFn):
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
         self._inference = SheetInference(plan, self._workers, self._is_at_hand)
         self._prefetch = self._sheet_pool()
+        self._loads_ahead = (
+            options.runs_here and is_local(self._store.folder) and not files.names(self._store.folder)
+        )
 
     def _sheet_pool(self) -> OrderedPool[Sheet, SheetRecord]:
         """Return the pool of sheets in progress: a few full ones, or more smaller ones that take no more memory."""
@@ -176,6 +180,7 @@ class SegmentSheets(beam.DoFn):
             GaveUpError: If every attempt failed.
             RasterChangedError: If the raster changed in the meantime.
         """
+        self._load_ahead()
         chip, reads = with_retries(
             lambda: self._read(element, clock), is_unreadable, between=self._sources.clear
         )
@@ -186,6 +191,14 @@ class SegmentSheets(beam.DoFn):
         if not state.moved:
             self._known(element[0], execution.recipe).put(*element[1:], record.key)
         return replace(record, attempts=max(reads, calls), moved=state.moved)
+
+    def _load_ahead(self) -> None:
+        """Load the network while the first sheet is read, if the store is empty, so that none can be found there."""
+        with self._changing:
+            begins, self._loads_ahead = self._loads_ahead, False
+        if begins:
+            load = partial(self._inference.load, self._execution.profile)
+            threading.Thread(target=load, name="load", daemon=True).start()
 
     def _state(self, element: Sheet) -> RasterState:
         """Compare the files of a sheet's raster with their state in the plan.

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow
-import pyarrow.compute
 import shapely
 from pyarrow import ipc
 
@@ -247,13 +246,15 @@ class Spool:
         Those that are invalid on the grid of its tiles are repaired: GDAL would fill holes that touch their shell
         along a line.
         """
+        import pyarrow.compute as arrow_compute
+
         least = self._step(zoom) ** 2 * 2.0 ** self._exponent(zoom) if zoom < self._finest else -1.0
         step = 2 * _HALF_WORLD / (grid << zoom)
         with pyarrow.memory_map(str(self._path)) as file:
             reader = ipc.open_file(file)
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)
-                batch = batch.filter(pyarrow.compute.greater_equal(batch[_AREA], least)).drop_columns([_AREA])
+                batch = batch.filter(arrow_compute.greater_equal(batch[_AREA], least)).drop_columns([_AREA])
                 shapes = shapely.from_wkb(np.array(batch["geometry"].to_pylist(), dtype=object))
                 wrong = ~shapely.is_valid(shapely.transform(shapes, lambda xy: np.round(xy / step)))
                 if wrong.any():
