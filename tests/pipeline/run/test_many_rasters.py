@@ -27,7 +27,7 @@ OPENED_BY_US = 6
 WRITTEN = 13
 """Most files that are opened for a raster of one sheet beside itself: its results, its entries in the store, and records."""
 
-REQUESTS = 19
+REQUESTS = 21
 """Requests for a raster on a web server and its sidecars in a run."""
 
 _watchers: list[Counter[str]] = []
@@ -100,9 +100,9 @@ def test_a_raster_on_a_server_is_requested_as_often_among_many(bundle, scenes, t
     asked = set()
     with servers.server(str(tmp_path)) as door:
         for number in (2, 5):
-            names = [f"/of{number}/{path.name}" for path in scenes(number)]
+            names = [f"/of{number}/{path.stem}" for path in scenes(number)]
             door.seen()
-            urls = [f"{door.url}{name}" for name in names]
+            urls = [f"{door.url}{name}.tif" for name in names]
             assert segment_all(urls, bundle, tmp_path / f"out{number}") == 0
             seen = door.seen()
             asked |= {servers.count(seen, f"[A-Z]+ {name}.*") for name in names}
