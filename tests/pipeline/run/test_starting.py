@@ -11,10 +11,12 @@ import nets
 import numpy as np
 import pytest
 from places import ROOT
-from segment_cases import blocky
+from segment_cases import blocky, manifest
 from succeeding import succeed
 
+from terraseam.pipeline.cli import main
 from terraseam.pipeline.optional_imports import OptionalImports
+from terraseam.pipeline.segment.sheet_inference import SheetInference
 
 TRAINING = {"h5py", "keras", "scipy", "tensorflow"}
 CLOUD = {"apache_beam.io.gcp.bigquery", "apitools", "google.cloud.storage", "pymongo"}
@@ -86,6 +88,20 @@ changed = {name for name in os.environ if os.environ[name] != before.get(name)}
 print(changed - {"GDAL_CACHEMAX"}, any(type(finder).__name__ == "OptionalImports" for finder in sys.meta_path))
 """
     assert succeed(sys.executable, "-c", code, cwd=ROOT).split() == ["set()", "False"]
+
+
+def test_the_network_is_loaded_ahead_only_if_nothing_is_known(job, tmp_path, monkeypatch):
+    """A raster under another name costs reading alone."""
+    loads = []
+    monkeypatch.setattr(SheetInference, "load", lambda *_: loads.append(1))
+    assert main([*map(str, job)]) == 0
+    assert loads == [1]
+    (tmp_path / "moved").mkdir()
+    moved = Path(job[1]).rename(tmp_path / "moved" / "other.tif")
+    monkeypatch.setattr(SheetInference, "_engine", lambda *_: pytest.fail("the network is loaded"))
+    assert main([*map(str, (job[0], moved, *job[2:]))]) == 0
+    assert manifest(tmp_path / "out")["counts"]["sheets_inferred"] == 0
+    assert loads == [1]
 
 
 @pytest.mark.slow
