@@ -45,6 +45,7 @@ options: .venv/installed
 
 .venv/installed: .venv/bin/python setup.py
 	$(BIN)/pip install --quiet --editable '.[openvino]'
+	$(BIN)/python -m terraseam.pipeline.deploy.compile_ahead --default
 	touch $@
 
 .venv/installed-dev: .venv/installed

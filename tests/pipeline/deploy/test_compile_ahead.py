@@ -19,6 +19,11 @@ def test_each_variant_is_a_command_that_can_succeed(tmp_path, capsys):
         assert min(image.shape) > 512, "there is more than one sheet each way"
 
 
+def test_an_installation_compiles_what_a_run_without_options_needs(tmp_path):
+    (command,) = warm.commands(tmp_path, default_only=True)
+    assert command[0] == "segment" and command[-2:] == ["--model", "coast"]
+
+
 @pytest.mark.parametrize("status", [DONE, FAILED])
 def test_a_command_that_fails_ends_it(monkeypatch, capsys, status):
     ran = []
