@@ -1,7 +1,9 @@
 """Fill numba's cache with the functions the main job compiles: ``python -m terraseam.pipeline.deploy.compile_ahead``.
 
 With ``--default``, only what `segment` compiles without options on polygons, in a quarter of the time: an installation
-from source does that, so that the first run starts as fast as the next. An image whose workers should not compile sets ``NUMBA_CACHE_DIR`` to a folder inside the image, and
+from source does that, so that the first run starts as fast as the next.
+
+An image whose workers should not compile sets ``NUMBA_CACHE_DIR`` to a folder inside the image, and
 ``NUMBA_CPU_NAME=generic``, as code compiled for one CPU is not used on another. The real commands run on small
 rasters, since numba compiles a function for every combination of argument types.
 """
