@@ -39,8 +39,7 @@ class _Ear(logging.Filter):
 
 for _name in WARNED_BY:
     logging.getLogger(_name).addFilter(_Ear())
-    # GDAL's errors come as INFO where rasterio goes on.
-    logging.getLogger(_name).setLevel(logging.WARNING if _name == "rasterio._base" else logging.INFO)
+    logging.getLogger(_name).setLevel(logging.WARNING if _name == "rasterio._base" else logging.DEBUG)
 
 
 @contextlib.contextmanager

@@ -46,13 +46,13 @@ EXAMPLES = {
     "no-verify": (["true"], ["", "yes"]),
     "resample": (["true"], ["", "no"]),
     "any-gsd": (["true"], ["", "yes"]),
-    "engine": (["tensorflow", "openvino", "onnx"], ["", "torch", "TensorFlow"]),
+    "engine": (["auto", "tensorflow", "openvino", "onnx"], ["", "torch", "TensorFlow"]),
     "precision": (["float16", "bfloat16"], ["", "half"]),
     "augment": (["true"], ["", "8"]),
     "batch-size": (["auto", "4"], ["", "0", "many"]),
     "tile": (["auto", "512"], ["", "0", "-512"]),
     "halo": (["auto", "0", "64"], ["", "-1", "half"]),
-    "sheet": (["4096"], ["", "0", "auto"]),
+    "sheet": (["auto", "4096"], ["", "0", "-512"]),
     "stitch": (["crop", "blend"], ["", "mean"]),
     "compress": (["deflate", "zstd", "lzw"], ["", "jpeg", "ZSTD"]),
     "on-error": (["quarantine", "fail"], ["", "skip"]),
@@ -69,8 +69,8 @@ def test_every_argument_of_segment_is_a_parameter_of_the_template_and_the_other_
     ]
     _, commands = parsers("0")
     said = set(re.findall(r"--([a-z-]+)", commands["segment"].format_usage())) | {"rasters"}
-    assert sorted(written) == sorted(said - {"config", "workers"})
-    assert len({"beam", "config", "workers"} | set(written)) == len(fields(SegmentOptions))
+    assert sorted(written) == sorted(said - {"config", "memory", "workers"})
+    assert len({"beam", "config", "memory", "workers"} | set(written)) == len(fields(SegmentOptions))
     assert set(EXAMPLES) == set(written)
 
 
