@@ -35,7 +35,7 @@ PARTS = {
     "numba": "import numba",
     "all that a run imports, without a network": "import terraseam.pipeline.run.job",
 }
-LEAN = "from terraseam.pipeline import optional_imports as o; o.leave_out_unused(); o.leave_out_cloud(); "
+LEAN = "from terraseam.pipeline.process import optional_imports as o; o.leave_out_unused(); o.leave_out_cloud(); "
 SIDE = 4096
 DISABLE_HUGE_PAGES = 41
 """Number of PR_SET_THP_DISABLE in Linux's prctl.h."""

@@ -48,7 +48,7 @@ def write_untrained(request: UntrainedRequest) -> Card:
     import keras
 
     from terraseam.models.bundle.archive import save_bundle
-    from terraseam.models.engines.inclusion import include_openvino
+    from terraseam.models.inclusion import include_openvino
 
     unknown = sorted(set(request.options) - set(option_names(row)))
     if unknown:

@@ -21,14 +21,14 @@ from terraseam.pipeline.errors import ArgumentError
 from terraseam.pipeline.events import EVENTS
 from terraseam.pipeline.exit_status import IMPOSSIBLE, fail
 from terraseam.pipeline.interrupts import SIGNALS, interrupt_main_thread
-from terraseam.pipeline.optional_imports import leave_out_unused
 from terraseam.pipeline.options.evaluate_arguments import evaluate_parser
 from terraseam.pipeline.options.keywords import command_arguments
 from terraseam.pipeline.options.parser import Parser
 from terraseam.pipeline.options.segment_arguments import parsers
 from terraseam.pipeline.options.train_arguments import train_parser
 from terraseam.pipeline.options.vectorize_arguments import vectorize_parser
-from terraseam.pipeline.process_memory import keep_memory
+from terraseam.pipeline.process.kept_memory import keep_memory
+from terraseam.pipeline.process.optional_imports import leave_out_unused
 from terraseam.pipeline.version import version
 
 POLL_S = 1.0

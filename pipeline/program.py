@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from terraseam.pipeline.cli import main as run_command_line
-from terraseam.pipeline.optional_imports import leave_out_unused
-from terraseam.pipeline.process_memory import keep_memory
+from terraseam.pipeline.process.kept_memory import keep_memory
+from terraseam.pipeline.process.optional_imports import leave_out_unused
 
 
 def main() -> int:

@@ -12,12 +12,12 @@ import numpy as np
 from terraseam.models.bundle.card import Card
 from terraseam.models.bundle.values import NetworkFile, Scaling
 from terraseam.models.bundle.writing import check_target, fill_bundle, replace_folder
-from terraseam.models.engines.inclusion import include_openvino
 from terraseam.models.engines.scaling import in_layout
 from terraseam.models.errors import NetworkRefusedError, short
 from terraseam.models.importing.common.foreign import Foreign
 from terraseam.models.importing.output_types import detect_output_type
 from terraseam.models.importing.reaching import find_reach
+from terraseam.models.inclusion import include_openvino
 from terraseam.models.reach.call_memory import CallMemory
 
 KERAS, ONNX, SAVED_MODEL = "Keras file", "ONNX file", "SavedModel"

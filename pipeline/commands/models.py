@@ -151,8 +151,8 @@ def _import(arguments: argparse.Namespace) -> int:
 def _convert(arguments: argparse.Namespace) -> int:
     bundle = find_bundle(arguments.bundle)
     Card.read(bundle)
-    from terraseam.models.engines.inclusion import convert_bundle
     from terraseam.models.engines.profile import EngineError
+    from terraseam.models.inclusion import convert_bundle
 
     try:
         card = convert_bundle(bundle)

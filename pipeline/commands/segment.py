@@ -9,10 +9,10 @@ from typing import Any
 from terraseam.pipeline.errors import PlanError
 from terraseam.pipeline.exit_status import IMPOSSIBLE, end_run, fail, report_note, report_run, run_exclusively
 from terraseam.pipeline.inputs.left_out import left_out_notes
-from terraseam.pipeline.optional_imports import leave_out_cloud
 from terraseam.pipeline.options.segment import SegmentOptions
 from terraseam.pipeline.plan.make import make_plan
 from terraseam.pipeline.plan.plan import Plan
+from terraseam.pipeline.process.optional_imports import leave_out_cloud
 from terraseam.pipeline.publish.manifest import end_segment, idle_record
 from terraseam.pipeline.publish.summary import describe_results
 from terraseam.pipeline.publish.unchanged import fingerprints_now, is_to_do, obstacles_left

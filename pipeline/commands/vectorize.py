@@ -8,8 +8,8 @@ from typing import Any
 from terraseam.pipeline.errors import ArgumentError, PlanError
 from terraseam.pipeline.exit_status import IMPOSSIBLE, fail, report_note, report_run, run_exclusively
 from terraseam.pipeline.inputs.left_out import left_out_notes
-from terraseam.pipeline.optional_imports import leave_out_cloud
 from terraseam.pipeline.options.vectorize_arguments import parse_vectorize
+from terraseam.pipeline.process.optional_imports import leave_out_cloud
 from terraseam.pipeline.storage.lock import lock_in
 
 

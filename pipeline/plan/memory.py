@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from terraseam.models.engines.profile import may_have_gpu
-from terraseam.pipeline.memory_limits import memory_there
+from terraseam.pipeline.process.memory_limits import memory_there
 from terraseam.pipeline.units import format_bytes
 
 if TYPE_CHECKING:

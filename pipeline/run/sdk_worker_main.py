@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from terraseam.pipeline.optional_imports import leave_out_in_worker
-from terraseam.pipeline.process_memory import keep_memory
+from terraseam.pipeline.process.kept_memory import keep_memory
+from terraseam.pipeline.process.optional_imports import leave_out_in_worker
 from terraseam.pipeline.run.heartbeat import heartbeat
 
 

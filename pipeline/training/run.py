@@ -114,7 +114,7 @@ def _write(plan: TrainPlan, built: _BuiltNetwork, trained: Trained) -> Card:
     """Measure the network as written, and write the bundle atomically."""
     from terraseam.models.bundle.archive import save_bundle
     from terraseam.models.bundle.writing import replace_folder
-    from terraseam.models.engines.inclusion import include_openvino
+    from terraseam.models.inclusion import include_openvino
     from terraseam.models.training.making import set_score_threshold
 
     options = plan.options

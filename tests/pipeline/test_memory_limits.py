@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from terraseam.pipeline.memory_limits import memory_there
+from terraseam.pipeline.process.memory_limits import memory_there
 
 TOTAL = psutil.virtual_memory().total
 

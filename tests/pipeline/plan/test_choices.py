@@ -10,7 +10,7 @@ from engine_bundles import stepped
 from plan_cases import edited_card, planner, reasons
 
 from terraseam.models.bundle.card import Card
-from terraseam.models.engines.inclusion import convert_bundle
+from terraseam.models.inclusion import convert_bundle
 from terraseam.pipeline.beam_arguments import BeamArguments
 from terraseam.pipeline.plan import memory
 from terraseam.pipeline.plan.describe import describe_plan, plan_json

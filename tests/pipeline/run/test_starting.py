@@ -15,7 +15,7 @@ from segment_cases import blocky, manifest
 from succeeding import succeed
 
 from terraseam.pipeline.cli import main
-from terraseam.pipeline.optional_imports import OptionalImports
+from terraseam.pipeline.process.optional_imports import OptionalImports
 from terraseam.pipeline.segment.sheet_inference import SheetInference
 
 TRAINING = {"h5py", "keras", "scipy", "tensorflow"}
@@ -82,7 +82,7 @@ import os, sys
 before = dict(os.environ)
 import terraseam.pipeline.cli, terraseam.pipeline.commands.segment, terraseam.tiles.compiled, terraseam.models
 import scipy.linalg
-from terraseam.pipeline.optional_imports import leave_out_cloud
+from terraseam.pipeline.process.optional_imports import leave_out_cloud
 leave_out_cloud()
 changed = {name for name in os.environ if os.environ[name] != before.get(name)}
 print(changed - {"GDAL_CACHEMAX"}, any(type(finder).__name__ == "OptionalImports" for finder in sys.meta_path))

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from engine_bundles import brightest_onnx, onnx_bundle, stepped
 
+from terraseam.models import inclusion
 from terraseam.models.bundle.card import Card, check_converted, network_sha256
 from terraseam.models.bundle.values import OPENVINO_FILES, ConvertedNetwork
-from terraseam.models.engines import inclusion
 from terraseam.models.engines.conversion import any_size
 from terraseam.models.engines.engine import Engine
-from terraseam.models.engines.inclusion import convert_bundle, include_openvino
 from terraseam.models.engines.outputs import labels_agree
 from terraseam.models.engines.profile import EngineError, execution_profile
 from terraseam.models.engines.workplace import Workplace
 from terraseam.models.errors import CardError
+from terraseam.models.inclusion import convert_bundle, include_openvino
 
 SIZES = ((36, 52), (64, 20))
 
