@@ -102,13 +102,11 @@ def memory_reasons(plan: Plan) -> list[str]:
         return []
     room = max(1, math.floor((total - DRIVER_MEMORY) / process_memory(plan, processes, 1)))
     needs = f"the run needs about {format_bytes(need)} of memory"
-    has = (
-        f"--memory allows {format_bytes(total)}"
-        if total == limit
-        else f"this machine has {format_bytes(total)}"
-    )
+    has, remedy = f"this machine has {format_bytes(total)}", "pass"
+    if total == limit:
+        has, remedy = f"--memory allows {format_bytes(total)}", "raise it, or pass"
     if processes == 1 or run_memory(plan, room, 1) > total:
-        return [f"{needs}, but {has}; pass a smaller --tile or --halo"]
+        return [f"{needs}, but {has}; {remedy} a smaller --tile or --halo"]
     return [f"{needs} for {processes} workers, but {has}; pass --workers {room}"]
 
 
