@@ -103,8 +103,12 @@ class SegmentSheets(beam.DoFn):
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
         self._inference = SheetInference(plan, self._workers, self._is_at_hand)
         self._prefetch = self._sheet_pool()
+        # While TensorFlow is imported, what other threads write to standard error would be lost.
         self._loads_ahead = (
-            options.runs_here and is_local(self._store.folder) and not files.names(self._store.folder)
+            plan.engine != "tensorflow"
+            and options.runs_here
+            and is_local(self._store.folder)
+            and not files.names(self._store.folder)
         )
 
     def _sheet_pool(self) -> OrderedPool[Sheet, SheetRecord]:

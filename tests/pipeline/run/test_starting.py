@@ -92,6 +92,7 @@ print(changed - {"GDAL_CACHEMAX"}, any(type(finder).__name__ == "OptionalImports
 
 def test_the_network_is_loaded_ahead_only_if_nothing_is_known(job, tmp_path, monkeypatch):
     """A raster under another name costs reading alone."""
+    job = (*job[:2], "--model", "coast", "--any-gsd", "--output", tmp_path / "out", "--engine", "openvino")
     loads = []
     monkeypatch.setattr(SheetInference, "load", lambda *_: loads.append(1))
     assert main([*map(str, job)]) == 0
@@ -102,6 +103,11 @@ def test_the_network_is_loaded_ahead_only_if_nothing_is_known(job, tmp_path, mon
     assert main([*map(str, (job[0], moved, *job[2:]))]) == 0
     assert manifest(tmp_path / "out")["counts"]["sheets_inferred"] == 0
     assert loads == [1]
+
+
+def test_tensorflow_is_not_loaded_ahead_as_its_import_swallows_what_others_say(job, monkeypatch):
+    monkeypatch.setattr(SheetInference, "load", lambda *_: pytest.fail("TensorFlow is loaded ahead"))
+    assert main([*map(str, job)]) == 0
 
 
 @pytest.mark.slow
