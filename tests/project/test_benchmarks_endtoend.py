@@ -113,6 +113,8 @@ def test_the_network_is_what_threads_do_that_no_clock_has_seen(
         str(raster),
         "--model",
         "coast",
+        "--engine",
+        "tensorflow",
         "--any-gsd",
         "--tile",
         "512",
