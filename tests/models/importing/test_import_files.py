@@ -17,7 +17,7 @@ from places import ROOT
 
 from terraseam.models.bundle.archive import load_model
 from terraseam.models.bundle.card import Card
-from terraseam.models.bundle.writing import write_bundle
+from terraseam.models.bundle.writing import fill_bundle, replace_folder
 from terraseam.models.engines.engine import Engine
 from terraseam.models.engines.profile import execution_profile
 from terraseam.models.engines.scaling import scale
@@ -472,7 +472,8 @@ def test_bundles_are_written_whole_or_not_at_all(tmp_path, fails):
         if name not in ("format", "weights_sha256")
     }
     with pytest.raises((OSError, CardError)):
-        write_bundle(tmp_path / "bundle", {**fields, "stride": 0 if fails == "card" else 2}, save, force=True)
+        changed = {**fields, "stride": 0 if fails == "card" else 2}
+        replace_folder(tmp_path / "bundle", lambda staging: fill_bundle(staging, changed, save), force=True)
     assert {file.name: file.read_bytes() for file in (tmp_path / "bundle").iterdir()} == before
     assert sorted(file.name for file in tmp_path.iterdir()) == ["bundle", "foreign.onnx"]
 
