@@ -117,7 +117,8 @@ def test_memory_is_kept_from_call_to_call(engine, make_raster, tmp_path):
     scene = make_raster(
         pixels=np.random.default_rng(0).integers(1, 255, (2048, 3072, 3), np.uint8), name="scene.tif"
     )
-    arguments = ("segment", scene, "--model", "coast", "--output", tmp_path / "out", "--any-gsd")
+    tiles = ("--tile", "1024", "--sheet", "2048")
+    arguments = ("segment", scene, "--model", "coast", "--output", tmp_path / "out", "--any-gsd", *tiles)
     # The tests limit malloc's arenas, and a program whose user sets malloc up leaves it alone.
     unset = {name: value for name, value in os.environ.items() if name not in USERS}
     plain = {**unset, "TF_ENABLE_ONEDNN_OPTS": "0"}
