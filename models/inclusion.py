@@ -13,8 +13,8 @@ import numpy as np
 from terraseam.models.bundle.card import Card, check_weights, network_sha256
 from terraseam.models.bundle.values import OPENVINO_FILES, ConvertedNetwork
 from terraseam.models.engines.choice import ONNX_FILE
-from terraseam.models.engines.conversion import any_size
-from terraseam.models.engines.convert import convert
+from terraseam.models.engines.conversion import any_size, size_of
+from terraseam.models.engines.convert import Network, convert_network
 from terraseam.models.engines.outputs import labels_agree, logits_of
 from terraseam.models.engines.profile import EngineError, execution_profile
 from terraseam.models.engines.quiet import import_openvino, import_tensorflow
@@ -63,10 +63,10 @@ def convert_bundle(bundle: Path, real_chips: Iterable[np.ndarray] = ()) -> Card:
     with tempfile.TemporaryDirectory(dir=bundle, prefix=".converted.") as scratch:
         draft = Path(scratch)
         try:
-            convert(bundle, "openvino", any_size(card), draft / OPENVINO_FILES[0])
-            same = card.task == "semantic" and _labels_agree(
-                bundle, draft, card, list(real_chips) or _noise(card)
-            )
+            network, file = load_network(bundle, card, import_tensorflow()), draft / OPENVINO_FILES[0]
+            convert_network(network, size_of(bundle), "openvino", any_size(card), file)
+            chips = list(real_chips) or _noise(card)
+            same = card.task == "semantic" and _labels_agree(network, file, card, chips)
         except EngineError:
             raise
         except Exception as error:
@@ -92,15 +92,14 @@ def convert_bundle(bundle: Path, real_chips: Iterable[np.ndarray] = ()) -> Card:
     return card
 
 
-def _labels_agree(bundle: Path, draft: Path, card: Card, chips: Iterable[np.ndarray]) -> bool:
-    """Return whether OpenVINO, with the files of a draft, labels chips as TensorFlow does."""
+def _labels_agree(network: Network, converted: Path, card: Card, chips: Iterable[np.ndarray]) -> bool:
+    """Return whether a converted network labels chips on OpenVINO as the network itself does on TensorFlow."""
     tf = import_tensorflow()
-    network = load_network(bundle, card, tf)
     for chip in chips:
         batch = in_layout(chip[None], card.network.layout)
         own = [tensor.numpy() for tensor in tf.nest.flatten(network(tf.constant(batch)))]
-        converted = _run_converted(draft / OPENVINO_FILES[0], batch)
-        expected, actual = (logits_of(outputs[0], card, *chip.shape[:2]) for outputs in (own, converted))
+        others = _run_converted(converted, batch)
+        expected, actual = (logits_of(outputs[0], card, *chip.shape[:2]) for outputs in (own, others))
         if not labels_agree(expected, actual):
             return False
     return True

@@ -47,17 +47,20 @@ def convert(bundle: Path, engine: str, shape: Shape, target: Path) -> None:
         shape: Input shape of a call; sides that are None are free.
         target: The file to write; OpenVINO writes its weights beside it.
     """
-    tf = import_tensorflow()
-    network = load_network(bundle, Card.read(bundle), tf)
-    variables = _variables(network)
-    weigh = sum(math.prod(variable.shape) for variable in variables) * NUMBER
-    check_room(target.parent.parent, weigh or size_of(bundle))
-    weights = [variable for variable in variables if math.prod(variable.shape) >= LARGE]
-    CONVERTERS[engine](exportable(network), weights, tf.TensorSpec(shape, tf.float32, name="chips"), target)
+    network = load_network(bundle, Card.read(bundle), import_tensorflow())
+    convert_network(network, size_of(bundle), engine, shape, target)
 
 
-def exportable(network: Network) -> Network:
-    """Return a network that outputs a list, and whose graph has only operations that other engines know."""
+def convert_network(network: Network, size: int, engine: str, shape: Shape, target: Path) -> None:
+    """Convert a network that has been loaded; see `convert`.
+
+    Args:
+        network: The network, as `load_network` returns it.
+        size: Size of the files of its bundle, in bytes, for networks whose weights cannot be counted.
+        engine: ``openvino`` or ``onnx``.
+        shape: Input shape of a call; sides that are None are free.
+        target: The file to write.
+    """
     tf = import_tensorflow()
     from terraseam.models.detection.dispatch import portable
 
@@ -65,7 +68,11 @@ def exportable(network: Network) -> Network:
         with portable():
             return [tf.identity(tensor) for tensor in tf.nest.flatten(network(chips))]
 
-    return run
+    variables = _variables(network)
+    weigh = sum(math.prod(variable.shape) for variable in variables) * NUMBER
+    check_room(target.parent.parent, weigh or size)
+    weights = [variable for variable in variables if math.prod(variable.shape) >= LARGE]
+    CONVERTERS[engine](run, weights, tf.TensorSpec(shape, tf.float32, name="chips"), target)
 
 
 def check_room(folder: Path, need: int) -> None:

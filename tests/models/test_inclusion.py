@@ -7,15 +7,18 @@ import keras
 import nets
 import numpy as np
 import pytest
+import tensorflow as tf
 from engine_bundles import brightest_onnx, onnx_bundle, stepped
 
 from terraseam.models import inclusion
 from terraseam.models.bundle.card import Card, check_converted, network_sha256
 from terraseam.models.bundle.values import OPENVINO_FILES, ConvertedNetwork
 from terraseam.models.engines.conversion import any_size
+from terraseam.models.engines.convert import convert
 from terraseam.models.engines.engine import Engine
 from terraseam.models.engines.outputs import labels_agree
 from terraseam.models.engines.profile import EngineError, execution_profile
+from terraseam.models.engines.tensorflow import load_network
 from terraseam.models.engines.workplace import Workplace
 from terraseam.models.errors import CardError
 from terraseam.models.inclusion import convert_bundle, include_openvino
@@ -57,7 +60,7 @@ def test_one_conversion_serves_chips_of_every_size_with_the_bits_of_conversions_
     here = openvino(bundle, tmp_path / "work")
     for size in SIZES:
         raw, fixed = chips(*size), tmp_path / "fixed.xml"
-        inclusion.convert(bundle, "openvino", (1, *size, 3), fixed)
+        convert(bundle, "openvino", (1, *size, 3), fixed)
         expected = inclusion._run_converted(fixed, inclusion.scale(raw, here.card.scaling))[0]
         assert np.array_equal(here.logits(raw), expected)
     assert not (tmp_path / "work").exists(), "a network in its bundle is not converted again"
@@ -93,8 +96,9 @@ def test_the_same_network_gives_the_same_files(bundle, plain, tmp_path):
 
 def test_other_labels_are_found_where_a_bundle_is_written(plain, tmp_path, monkeypatch):
     wrong = nets.make_bundle(tmp_path / "wrong", stepped(seed=4))
-    convert = inclusion.convert
-    monkeypatch.setattr(inclusion, "convert", lambda _, *rest: convert(wrong, *rest))
+    other = load_network(wrong, Card.read(wrong), tf)
+    convert = inclusion.convert_network
+    monkeypatch.setattr(inclusion, "convert_network", lambda _, *rest: convert(other, *rest))
     copied = tmp_path / "copied"
     shutil.copytree(plain, copied)
     assert convert_bundle(copied).openvino.same_labels is False
