@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from terraseam.models.engines.choice import ENGINES
+
 FORMAT = 1
 FIELDS = {"engine": str, "core_px": int, "sheet_cores": int, "cuts": bool}
 
@@ -35,5 +37,7 @@ class Choices:
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             return None
         if not all(type(values.get(name)) is kind for name, kind in FIELDS.items()):
+            return None
+        if values["engine"] not in ENGINES or min(values["core_px"], values["sheet_cores"]) < 1:
             return None
         return cls(**{name: values[name] for name in FIELDS})

@@ -64,7 +64,10 @@ def test_a_store_that_was_begun_with_records_decides_nothing_for_other_networks(
     assert kept_choices(*folders, OTHERS) is None
 
 
-@pytest.mark.parametrize("change", [{"format": 2}, {"engine": 3}, {"core_px": "1024"}, {"cuts": 128}])
+@pytest.mark.parametrize(
+    "change",
+    [{"format": 2}, {"engine": 3}, {"core_px": "1024"}, {"cuts": 128}, {"engine": "torch"}, {"core_px": 0}],
+)
 def test_a_record_that_cannot_be_read_decides_nothing(folders, tmp_path, change):
     keep_choices(folders[0], NETWORKS, CHOICES)
     (record,) = (tmp_path / "work" / "choices").iterdir()
